@@ -1,4 +1,5 @@
-# One image for `serve`, `worker` and `migrate`; the command selects the process. It runs without root and compiler.
+# Image for `serve`, `worker` and `migrate`. The container's command selects the process. The image needs no root user
+# and has no compiler.
 
 FROM python:3.11-slim AS build
 WORKDIR /src
@@ -8,14 +9,15 @@ RUN python -m venv /opt/build \
 COPY pyproject.toml README.md ./
 COPY synckairos synckairos
 COPY migrations migrations
-# The lock pins all dependencies. The image has no extras (embedded stores, tools) and no build tools.
+# requirements.lock pins all dependencies. The image has no optional dependencies (embedded stores, tools) and no build
+# tools.
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
  && python -m venv /opt/synckairos \
  && /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock /opt/wheel/*.whl \
  && /opt/synckairos/bin/pip uninstall --yes --quiet pip setuptools
 
 FROM python:3.11-slim
-# This directory holds archives of finished sessions, unless SYNCKAIROS_ARCHIVE_URL is s3://…. Mount a volume there.
+# Directory for the archives of finished sessions. Mount a volume here, or set SYNCKAIROS_ARCHIVE_URL to s3://….
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin synckairos \
  && install --directory --owner synckairos /var/lib/synckairos
 COPY --from=build /opt/synckairos /opt/synckairos

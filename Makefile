@@ -11,7 +11,7 @@ CHECKED = synckairos tests $(wildcard loadtests)
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-install: $(STAMP) ## create or update the environment in .venv; does nothing if nothing changed
+install: $(STAMP) ## create or update the Python environment in .venv
 
 $(STAMP): requirements.lock pyproject.toml
 	@base=$$(command -v python3.11 || command -v python3) || { echo "Python 3.11 or newer is needed"; exit 1; }; \
@@ -27,7 +27,7 @@ run: install ## run `synckairos dev`: embedded stores, server and worker; ARGS="
 test: install tools ## run all tests on real stores; ARGS is passed to pytest
 	$(PYTHON) -m pytest $(ARGS)
 
-# Tests of pages need Chromium, tests of wrong clocks libfaketime. CHROMIUM and LIBFAKETIME set other paths.
+# Some tests need further programs. CHROMIUM, LIBFAKETIME and REDIS_SERVER set other paths of three of these programs.
 tools:
 	@.ci/tools
 

@@ -60,13 +60,13 @@ def serve(variant: str) -> None:
     if variant in ("no ready rows", "no summaries", "read cache alone"):
         patch(participant_sessions, "MAX_READY_ROW_BYTES", 0)
     if variant == "no summaries":
-        patch(ParticipantSessionStore, "lease_summaries", do_nothing)
+        patch(ParticipantSessionStore, "acquire_summary_leases", do_nothing)
         patch(ParticipantSessionStore, "fill_summaries", do_nothing)
     if variant == "read cache alone":
         patch(ParticipantSessionCache, "page", do_nothing)
         patch(ParticipantSessionCache, "fill", do_nothing)
     if variant == "no read cache":
-        patch(ReadCache, "read", run_always)
+        patch(ReadCache, "read_through", run_always)
     run_command(["serve", "--port", "0"])
 
 

@@ -155,7 +155,7 @@ async def run(sessions: int, seconds: float) -> None:
             async with meter.phase("idle"):
                 await asyncio.sleep(seconds)
             async with meter.phase("lost message"):
-                await store.incr(Keys(settings.key_prefix).presence_changes)
+                await store.incr(Keys(settings.key_prefix).presence_message_count)
                 await asyncio.sleep(5)
             async with meter.phase("killed"):
                 doomed.kill()

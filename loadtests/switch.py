@@ -114,7 +114,7 @@ class BareSwitch:
         return [
             ("TIME",),
             ("HMGET", self._keys.session(session_id), *SESSION_FIELDS),
-            *RateMeter.for_press(GENERAL, Quota(PRESSES, session_id)).count_commands(self._keys),
+            *RateMeter.for_press(GENERAL, Quota(PRESSES, session_id)).build_count_commands(self._keys),
         ]
 
     def commit_command(self, session_id: str, version: int) -> tuple[Any, ...]:

@@ -1,3 +1,3 @@
-"""State server for timed, shared sessions."""
+"""State server for timed sessions that several participants share."""
 
 __version__ = "3.0.0"

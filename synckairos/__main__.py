@@ -1,4 +1,4 @@
-"""`python -m synckairos`: the same as the `synckairos` command."""
+"""Entry point of `python -m synckairos`, which is the same as the command `synckairos`."""
 
 from synckairos.cli import main
 

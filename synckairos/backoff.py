@@ -1,22 +1,26 @@
 """Delays before the next attempt: back-off with full jitter, and schedules of retries.
 
-`Backoff` is for a loop that repeats its own attempt, such as a reconnection. Full jitter draws each delay evenly from 0
-to a limit. So clients that lost the same server do not return at the same instant (M. Brooker, "Exponential Backoff And
-Jitter", AWS Architecture Blog, 2015). `RetrySchedule` is for work whose next attempt is stored, such as a webhook.
+`Backoff` is for a loop that repeats its own attempt, such as a reconnection. Full jitter means that each delay is a
+random number between 0 and a maximum. So clients that lost the same server do not reconnect at the same instant (M.
+Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). `RetrySchedule` is for work whose next attempt
+is stored, such as a webhook delivery.
 """
 
 import random
 from collections.abc import Sequence
 
 FIRST_S = 0.25
-"""Seconds: limit of the first delay."""
+"""Seconds: maximum of the first delay."""
 
 LONGEST_S = 10.0
-"""Seconds: limit that no delay exceeds."""
+"""Seconds: maximum of all delays."""
 
 
 class Backoff:
-    """Delays between attempts. Their limit doubles with each failure, from `first_s` up to `longest_s`."""
+    """Random delays between attempts.
+
+    The maximum of a delay doubles with each failure, from `first_s` to `longest_s`.
+    """
 
     def __init__(
         self, first_s: float = FIRST_S, longest_s: float = LONGEST_S, *, rng: random.Random | None = None
@@ -27,30 +31,30 @@ class Backoff:
         self._limit_s = self._first_s
 
     def next_s(self) -> float:
-        """Return the seconds to wait after a failure, and double the limit of the next delay."""
+        """Return the seconds to wait after a failure, and double the maximum of the next delay."""
         delay_s = self._rng.uniform(0, self._limit_s)
         self._limit_s = min(self._limit_s * 2, self._longest_s)
         return delay_s
 
     def next_after_run_s(self, lasted_s: float) -> float:
-        """Return the seconds to wait after a run of `lasted_s` that ended by itself.
+        """Return the seconds to wait after a run of `lasted_s` seconds that ended by itself.
 
-        A run of more than twice the longest delay counts as a success, so the delays then begin again.
+        A run longer than twice `longest_s` counts as a success. The delays then begin again with the first delay.
         """
         if lasted_s > 2 * self._longest_s:
             self.reset()
         return self.next_s()
 
     def reset(self) -> None:
-        """Begin with the first delay again, after a success."""
+        """Begin again with the first delay. Call this after a success."""
         self._limit_s = self._first_s
 
 
 class RetrySchedule:
-    """Fixed delays before the retries of one piece of work; after the last retry it is given up.
+    """Fixed delays before the retries of one piece of work. After the last retry the work is given up.
 
-    `jitter` is the largest share by which a delay is extended. So deliveries that failed together are not retried
-    together. No delay is shorter than in the schedule.
+    `jitter` is the maximum share by which a delay is extended at random. So deliveries that failed together are not
+    retried together, and no delay is shorter than in the schedule.
     """
 
     def __init__(self, delays_s: Sequence[float], *, jitter: float = 0.0, rng: random.Random | None = None) -> None:

@@ -51,10 +51,10 @@ OWN_SEGMENTS = frozenset(
         *("api-docs", "api-docs.json", "demo", "demo-qr.svg"),
     }
 )
-"""First segments of the server's own paths. A sub-path that begins with one of them would be ambiguous."""
+"""First path segments of the server's own paths. A sub-path that begins with such a segment would be ambiguous."""
 
 MAX_ROOT_PATH_LENGTH = 64
-"""Characters of the longest sub-path. The QR code of a link has room for it."""
+"""Maximum number of characters of a sub-path. With this length, the URL of a link still fits into its QR code."""
 
 
 class BadSettings(SyncKairosError):

@@ -1,7 +1,8 @@
-"""Named errors: every refusal and failure, each defined once.
+"""Named errors: each refusal and each failure of the product, defined once.
 
-Each error carries a stable `code`, an HTTP `status` hint and its data as attributes; `http/problem_responses.py` turns
-them into problem+json and the dialects in `realtime` into socket frames. This module knows no HTTP, socket or Redis.
+Each error has a stable `code`, an HTTP `status` and its data as attributes. `http/problem_responses.py` renders errors
+as problem details, and the dialects in `realtime` render errors as socket frames. This module does not depend on HTTP,
+sockets or Redis.
 """
 
 from typing import Any
@@ -10,9 +11,9 @@ from typing import Any
 class SyncKairosError(Exception):
     """Base class of all named errors.
 
-    `code` is stable and public. `status` is the HTTP status for REST. `details` is JSON-ready or None.
-    `replayed` marks a refusal from an idempotency record. `document` is the JSON of the version that the refusal was
-    decided on.
+    `code` is stable and public. `status` is the HTTP status in REST. `details` is a value that can be rendered as JSON,
+    None if there are no details. `replayed` is True for a refusal from an idempotency record. `document` is the JSON of
+    the version on which the refusal was decided, None if there is none.
     """
 
     code: str = "INTERNAL_ERROR"
@@ -27,7 +28,7 @@ class SyncKairosError(Exception):
 
 
 class InternalError(SyncKairosError):
-    """An unexpected error. The caller gets this text only; the cause is logged."""
+    """An unexpected error. The caller receives only this text; the cause is logged."""
 
     def __init__(self) -> None:
         super().__init__("Something went wrong on our side")
@@ -37,7 +38,7 @@ class InternalError(SyncKairosError):
 
 
 class ValidationFailed(SyncKairosError):
-    """The request has an invalid shape or value. `details` lists every fault: `[{"path", "message"}]`."""
+    """The request has an invalid shape or an invalid value. `details` lists every fault: `[{"path", "message"}]`."""
 
     code = "VALIDATION_ERROR"
     status = 400
@@ -47,12 +48,12 @@ class ValidationFailed(SyncKairosError):
 
     @classmethod
     def at(cls, path: str, message: str) -> "ValidationFailed":
-        """Build the error for one fault at one dotted path."""
+        """Return the error for one fault at `path`, a path with dots."""
         return cls([{"path": path, "message": message}])
 
 
 class MalformedMessage(SyncKairosError):
-    """A socket message is not valid in its dialect. The connection stays open."""
+    """A socket message that is not valid in its dialect. The connection stays open."""
 
     code = "MALFORMED_MESSAGE"
     status = 400
@@ -84,7 +85,7 @@ class SessionNotFound(NotFound):
 
 
 class SessionLeftInV2(SessionNotFound):
-    """The audit of v2 knows the session, but it was not over and was not imported from v2's Redis."""
+    """The session was unfinished in v2's audit when v2 ended, and it was not imported from v2's Redis."""
 
     def __init__(self, session_id: str) -> None:
         super().__init__(session_id)
@@ -106,7 +107,7 @@ class NotArchived(NotFound):
 
 
 class ArchiveProcessing(SyncKairosError):
-    """The session is being archived. The caller should retry."""
+    """The session is being archived. The caller can retry the request."""
 
     code = "ARCHIVE_PROCESSING"
     status = 409
@@ -141,7 +142,7 @@ class HeadersTooLarge(SyncKairosError):
 
 
 class UpgradeRequired(SyncKairosError):
-    """A request for the WebSocket has no upgrade, or asks for a version other than 13 (RFC 6455)."""
+    """A request for the WebSocket without an upgrade, or with a WebSocket version other than 13 (RFC 6455)."""
 
     code = "UPGRADE_REQUIRED"
     status = 426
@@ -192,7 +193,7 @@ class TooManySubscriptions(SyncKairosError):
 
 
 class InvalidTransition(SyncKairosError):
-    """The command is not allowed in the session's status. The message names the status."""
+    """The status of the session does not allow the command. The message names the status."""
 
     code = "INVALID_STATE_TRANSITION"
     status = 400
@@ -208,7 +209,7 @@ class ParticipantExpired(SyncKairosError):
 
 
 class NotActiveParticipant(SyncKairosError):
-    """`current_participant_id` is not the active participant: the command came too late."""
+    """The participant `current_participant_id` does not have the turn, because the command came too late."""
 
     code = "NOT_ACTIVE_PARTICIPANT"
     status = 409
@@ -237,7 +238,7 @@ class SessionExists(SyncKairosError):
 
 
 class VersionConflict(SyncKairosError):
-    """`expected_version` is not the current version. `details` carries both and the current state."""
+    """The session does not have the version `expected_version`. `details` has both versions and the current state."""
 
     code = "CONFLICT"
     status = 409
@@ -252,14 +253,14 @@ class VersionConflict(SyncKairosError):
 
 
 class PreconditionFailed(SyncKairosError):
-    """`If-Match` does not name the current version and epoch."""
+    """`If-Match` does not name the current version and epoch of the session."""
 
     code = "PRECONDITION_FAILED"
     status = 412
 
 
 class ReplayedRefusal(SyncKairosError):
-    """A replayed refusal. It carries the code, status, text and details of the original error."""
+    """The replay of a refusal. It has the code, status, text and details of the original error."""
 
     def __init__(self, code: str, status: int, message: str, details: Any) -> None:
         super().__init__(message, details)
@@ -280,7 +281,7 @@ class IdempotencyKeyReused(SyncKairosError):
 
 
 class WebhookDisabled(SyncKairosError):
-    """The endpoint is disabled. Nothing is sent to it until an operator enables it."""
+    """The webhook endpoint is disabled. It receives no messages until an operator enables it."""
 
     code = "WEBHOOK_DISABLED"
     status = 409
@@ -290,7 +291,7 @@ class WebhookDisabled(SyncKairosError):
 
 
 class TooManyWebhooks(SyncKairosError):
-    """The number of endpoints has reached its maximum, `limit`."""
+    """The number of webhook endpoints has reached its maximum, `limit`."""
 
     code = "TOO_MANY_WEBHOOKS"
     status = 409
@@ -304,9 +305,10 @@ class TooManyWebhooks(SyncKairosError):
 
 
 class StoreUnavailable(SyncKairosError):
-    """Redis (or, for history, Postgres) does not answer. The outcome is unknown; retry with the same key.
+    """Redis does not answer, or Postgres for a request that needs it. The outcome of a command is unknown.
 
-    `setting` names the variable with the URL of the store, if the store could not be reached.
+    Retry the command with the same Idempotency-Key. `setting` is the variable with the URL of the store, None if the
+    store was reached.
     """
 
     code = "STORE_UNAVAILABLE"
@@ -333,9 +335,10 @@ class InvalidStoredData(StoreUnavailable):
 
 
 class BacklogFull(StoreUnavailable):
-    """The outbox is full, so only overdue transitions are committed. `bound` names the limit: entries, bytes or age.
+    """The outbox is full, so only overdue transitions are committed. `bound` is the limit: entries, bytes or age.
 
-    Nothing was decided and no idempotency record was kept. The same command can succeed when the outbox has drained.
+    The command was not decided, and no idempotency record was saved. The same command can succeed after a drain of the
+    outbox.
     """
 
     retry_after_s = 5
@@ -349,7 +352,7 @@ class BacklogFull(StoreUnavailable):
 
 
 class StoreMismatch(SyncKairosError):
-    """The store was created with other settings or is unsafe to write to. The process refuses to start."""
+    """The store was created with other settings, or it is unsafe to write to. The process refuses to start."""
 
     code = "STORE_MISMATCH"
 

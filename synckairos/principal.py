@@ -1,17 +1,23 @@
-"""Principals: the identities of callers. Every request has one, and every event names its actor."""
+"""Principals: the authenticated identities of callers.
+
+Every request has a principal, and every event names its actor.
+"""
 
 from typing import Literal, get_args
 
 from msgspec import Struct
 
 Role = Literal["viewer", "participant", "controller", "admin"]
-"""From the lowest role to the highest. Each role includes the rights of the roles before it."""
+"""Roles of callers, from the lowest to the highest. Each role includes the rights of all lower roles."""
 
 _ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Principal(Struct, frozen=True):
-    """The identity of a caller. `subject` is a participant id if it is known, `address` the IP address of the peer."""
+    """The identity of a caller.
+
+    `subject` is a participant id, None if it is unknown. `address` is the peer's IP address.
+    """
 
     subject: str | None = None
     role: Role = "admin"
@@ -19,18 +25,18 @@ class Principal(Struct, frozen=True):
     address: str = ""
 
     def has_role(self, role: Role) -> bool:
-        """Tell whether the caller has this role or a higher one."""
+        """Return whether the caller has this role or a higher role."""
         return _ROLES.index(self.role) >= _ROLES.index(role)
 
     @property
     def actor(self) -> str:
-        """Return the name that the audit records."""
+        """Return the name of the actor that the audit records."""
         return self.subject or "anonymous"
 
     def scope_command_id(self, command_id: str) -> str:
-        """Return a command id that is unique to this principal, since another principal can use the same id."""
+        """Return the command id prefixed with this principal. Another principal can use the same command id."""
         return f"{self.tenant or ''}:{self.subject or ''}:{command_id}"
 
 
 TIMEKEEPER = Principal(subject="timekeeper")
-"""The actor of overdue transitions."""
+"""The principal of overdue transitions."""

@@ -1,4 +1,4 @@
-"""A minimal TCP load balancer: each connection goes to the next target that accepts it."""
+"""Minimal TCP load balancer: connects each client to the next target that accepts a connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -8,7 +8,7 @@ from typing import cast
 
 
 class _Side(asyncio.Protocol):
-    """One side of a relayed connection. It writes what it receives to the other side, and pauses when that is full."""
+    """One side of a relayed connection. Writes received bytes to the other side, and pauses if that side is full."""
 
     def __init__(self, on_made: "Callable[[_Side], None]", on_lost: "Callable[[_Side], None]") -> None:
         self._on_made = on_made
@@ -37,13 +37,13 @@ class _Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._on_lost(self)
-        # Close the other side too. It still sends what was written before.
+        # Close the other side too. It still sends the bytes that were written before.
         if self.other is not None and self.other.transport is not None:
             self.other.transport.close()
 
 
 class Balancer:
-    """Distributes connections over `targets`, each (host, port). The list may change at any time."""
+    """Load balancer over `targets`, a list of (host, port). A test can change the list at any time."""
 
     def __init__(self, targets: list[tuple[str, int]]) -> None:
         self.targets = targets
@@ -57,7 +57,7 @@ class Balancer:
         return f"http://127.0.0.1:{self.port}"
 
     def create_protocol(self) -> asyncio.Protocol:
-        """Return the protocol of a new client connection."""
+        """Return the protocol object for a new client connection."""
         return _Side(self._on_accepted, self._sides.discard)
 
     def _on_accepted(self, client: _Side) -> None:
@@ -67,7 +67,7 @@ class Balancer:
         task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, client: _Side) -> None:
-        """Connect a client to the first target that accepts. Cut the client off if no target does."""
+        """Connect a client to the first target that accepts a connection. Abort the client if all targets refuse."""
         loop, first, targets = asyncio.get_running_loop(), next(self._next_target), list(self.targets)
         assert client.transport is not None
         for offset in range(len(targets)):
@@ -97,7 +97,7 @@ class Balancer:
 
 @asynccontextmanager
 async def run_balancer(targets: list[tuple[str, int]]) -> AsyncIterator[Balancer]:
-    """Run a load balancer on a free port of loopback."""
+    """Run a load balancer on a free port of loopback until the end of the block."""
     balancer = Balancer(targets)
     server = await asyncio.get_running_loop().create_server(balancer.create_protocol, "127.0.0.1", 0, backlog=4096)
     balancer.port = server.sockets[0].getsockname()[1]

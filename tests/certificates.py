@@ -1,4 +1,4 @@
-"""Certificates of a test's own authority: for a server on the loopback addresses, and for a client."""
+"""Certificates of a test's certificate authority, for a server on the loopback addresses and for a client."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM files. The server's certificate is valid for localhost, 127.0.0.1 and ::1."""
+    """Paths of PEM files. The server's certificate is valid for localhost, 127.0.0.1 and ::1."""
 
     authority: Path
     server: Path
@@ -31,7 +31,7 @@ class Certificates:
 
 
 def create_certificates(folder: Path) -> Certificates:
-    """Create an authority, and certificates of a server and of a client that it signed."""
+    """Create a certificate authority, and the certificates of a server and a client, signed by this authority."""
     files = Certificates(
         authority=folder / "ca.crt",
         server=folder / "server.crt",
@@ -58,7 +58,7 @@ def _sign(
     authority: x509.Certificate | None,
     authority_key: ec.EllipticCurvePrivateKey,
 ) -> x509.Certificate:
-    """Sign a certificate for `name`. Without an authority, it is one itself."""
+    """Create a certificate for `name`, signed by `authority`. Without `authority`, create a certificate authority."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     loopback = [x509.IPAddress(ipaddress.ip_address(each)) for each in ("127.0.0.1", "::1")]

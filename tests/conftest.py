@@ -1,4 +1,4 @@
-"""Fixtures of all tests: one Valkey and one Postgres per test run, and a key prefix and a database per test."""
+"""Fixtures for all tests: one Valkey and one Postgres for a test run, a key prefix and a database for each test."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def clean_environment() -> None:
-    """Remove the settings of the developer from the environment, and log as in production."""
+    """Remove the developer's settings from the environment, and configure the log as in production."""
     for field in Settings.model_fields:
         for name in variables(field):
             os.environ.pop(name, None)
@@ -31,14 +31,14 @@ def clean_environment() -> None:
 
 @pytest.fixture(autouse=True)
 def restored_log() -> Iterator[None]:
-    """Restore the log after the test, because commands configure another level, and a stream that is closed later."""
+    """Restore the log after the test. Commands configure another log level, and a stream that is closed later."""
     yield
     log.configure("info")
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
-    """Create a directory that both stores can use as any user. The directories of pytest are closed to other users."""
+    """Create a directory that both stores can use as any user. Other users cannot read the directories of pytest."""
     path = make_data_dir()
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -46,21 +46,21 @@ def data_dir() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def valkey(data_dir: Path) -> Iterator[Valkey]:
-    """Start the Valkey that all tests share. A test that kills or flushes a store starts another one."""
+    """Start the Valkey that all tests share. A test that kills or flushes Valkey starts a separate Valkey."""
     with Valkey(data_dir / "valkey") as store:
         yield store
 
 
 @pytest.fixture(scope="session")
 def postgres(data_dir: Path) -> Iterator[Postgres]:
-    """Start the Postgres that all tests share. A test that stops it starts another one."""
+    """Start the Postgres that all tests share. A test that stops Postgres starts a separate Postgres."""
     with Postgres(data_dir / "postgres", durable=False) as store:
         yield store
 
 
 @pytest.fixture(scope="session")
 def template_database(postgres: Postgres) -> str:
-    """Migrate one database, once. The database of each test is a copy of it. Returns its name."""
+    """Migrate one database at the begin of the test run, and return its name. The test databases are copies of it."""
     from synckairos.postgres.migrate import migrate
 
     asyncio.run(migrate(postgres.url))
@@ -74,21 +74,21 @@ def redis_url(valkey: Valkey) -> str:
 
 @pytest.fixture
 def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
-    """Create a new, migrated database. It is dropped after the test."""
+    """Create a new, migrated database. Drop the database after the test."""
     with copied_database(postgres, template_database) as url:
         yield url
 
 
 @pytest.fixture
 def bare_database_url(postgres: Postgres) -> Iterator[str]:
-    """Create a new database without migrations. It is dropped after the test."""
+    """Create a new database without migrations. Drop the database after the test."""
     with copied_database(postgres, "template1") as url:
         yield url
 
 
 @contextmanager
 def copied_database(postgres: Postgres, template: str) -> Iterator[str]:
-    """Create a database as a copy of another one, and drop it at the end. Yields its URL."""
+    """Create a database as a copy of the database `template`. Yield its URL, and drop the database at the end."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
@@ -103,7 +103,7 @@ def key_prefix() -> str:
 
 @pytest.fixture
 def settings(redis_url: str, database_url: str, key_prefix: str, tmp_path: Path) -> Settings:
-    """Return settings on the shared stores, with an unused key prefix and database, and with high rate limits."""
+    """Return settings on the shared stores, with an unused key prefix, an unused database and high rate limits."""
     return _settings(redis_url, database_url, key_prefix, tmp_path)
 
 
@@ -111,7 +111,7 @@ def settings(redis_url: str, database_url: str, key_prefix: str, tmp_path: Path)
 def module_settings(
     valkey: Valkey, postgres: Postgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
-    """Return settings as `settings` does, for processes that all tests of a module share."""
+    """Return settings like those of `settings`, for processes that all tests of a module share."""
     with copied_database(postgres, template_database) as url:
         yield _settings(valkey.url, url, f"t{uuid4().hex[:12]}", tmp_path_factory.mktemp("module"))
 
@@ -131,7 +131,7 @@ def _settings(redis_url: str, database_url: str, key_prefix: str, folder: Path) 
 
 @pytest.fixture
 def start_server() -> Iterator[Callable[[Settings], Process]]:
-    """Return a function that starts a server process. All of them are stopped after the test."""
+    """Return a function that starts a server process. All started servers are stopped after the test."""
     started: list[Process] = []
 
     def start(settings: Settings) -> Process:

@@ -1,4 +1,7 @@
-"""Processes with wrong clocks, by libfaketime. `.ci/tools` installs it. Without it the tests fail; they never skip."""
+"""Environments for processes with wrong clocks, with libfaketime.
+
+`.ci/tools` installs libfaketime. Without libfaketime the tests fail; they never skip.
+"""
 
 import os
 from pathlib import Path
@@ -7,7 +10,7 @@ LIBRARY_PATHS = ("usr/lib/*/faketime/libfaketimeMT.so.1", "usr/lib/faketime/libf
 
 
 def find_library() -> str:
-    """Return the path of libfaketime: the variable `LIBFAKETIME`, or the path of Debian."""
+    """Return the path of libfaketime, from the variable `LIBFAKETIME` or at its place in Debian."""
     debian = [str(file) for pattern in LIBRARY_PATHS for file in Path("/").glob(pattern)]
     found = [os.environ.get("LIBFAKETIME", ""), *debian]
     first = next(filter(None, found), None)
@@ -16,9 +19,11 @@ def find_library() -> str:
 
 
 def wrong_clock(faketime: str, *, monotonic: bool = False) -> dict[str, str]:
-    """Return the environment of a process with a wrong clock: `+1h`, `-1h`, or `+0 x1.05` for a clock 5 % too fast.
+    """Return environment variables for a process with a wrong clock.
 
-    `monotonic` also changes the monotonic clock, because a drift comes from the oscillator, not from a setting.
+    `faketime` is `+1h`, `-1h`, or `+0 x1.05` for a clock that runs 5 % too fast. `monotonic`: whether the monotonic
+    clock is also wrong. A drift comes from the oscillator and not from a setting, so it also affects the monotonic
+    clock.
     """
     return {
         "LD_PRELOAD": find_library(),
@@ -28,7 +33,7 @@ def wrong_clock(faketime: str, *, monotonic: bool = False) -> dict[str, str]:
 
 
 class SettableClock:
-    """A clock that can be set while its process runs. `env` is the environment of this process."""
+    """A clock that a test can set at any time. `env` has the environment variables for a process with this clock."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -44,4 +49,4 @@ class SettableClock:
         """Set the clock to the true time plus `offset_s` seconds."""
         fresh = self._file.with_suffix(".new")
         fresh.write_text(f"{offset_s:+d}\n")
-        fresh.rename(self._file)  # atomic: the process never reads a partial file
+        fresh.rename(self._file)  # atomic, so that the process never reads a partial file

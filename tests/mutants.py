@@ -26,13 +26,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 CLOCK = Path("synckairos/clock")
-# Modules without rules of the clock: plain data, and code that other tests cover.
+# Modules without rules of the clock: plain data, or code that other tests cover.
 EXCLUDED = {"__init__.py", "commands.py", "simulation.py"}
 TIMEOUT_S = 120
-"""Seconds for the tests of one mutant. A mutant that needs longer counts as caught."""
+"""Maximum seconds for the tests of one mutant. A mutant that needs more time counts as caught."""
 
 MAX_SURVIVING_SHARE = 0.1
-"""Share of mutants that may survive."""
+"""Maximum fraction of mutants that survive."""
 
 FLIPS: dict[type[Any], type[Any]] = {
     ast.Lt: ast.LtE,
@@ -56,7 +56,7 @@ FLIPS: dict[type[Any], type[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One bug: its place, its kind, and the text of the module with it."""
+    """One bug: its position, its kind, and the source text of the module with the bug."""
 
     path: Path
     line: int
@@ -81,7 +81,7 @@ def _inside_decorators(tree: ast.AST) -> set[int]:
 
 
 def _mutation_kinds(node: ast.AST) -> list[str]:
-    """Return the kinds of bugs that a node can get."""
+    """Return the kinds of bugs that can be inserted at a syntax node."""
     match node:
         case ast.Compare(ops=ops):
             return [f"flip {type(op).__name__}" for op in ops[:1] if type(op) in FLIPS]
@@ -124,7 +124,10 @@ def _mutate(node: ast.AST, kind: str) -> None:
 
 
 def is_caught(mutant: Mutant, tree: Path, laws: bool) -> bool:
-    """Return whether the clock's tests fail with this mutant. `tree` is a copy of the source tree."""
+    """Return whether the clock's tests fail with this mutant.
+
+    `tree` is a copy of the source tree. `laws`: whether the random histories also run.
+    """
     target = tree / mutant.path
     original = target.read_text()
     target.write_text(mutant.text)
@@ -135,7 +138,7 @@ def is_caught(mutant: Mutant, tree: Path, laws: bool) -> bool:
 
 
 def tests_pass(tree: Path, laws: bool) -> bool:
-    """Run the clock's tests in a tree; return whether all of them pass within the time-out."""
+    """Run the clock's tests in a copy of the source tree. Return whether all tests pass within `TIMEOUT_S`."""
     tests = ["tests/unit/clock", "tests/unit/wire/test_session_json.py"]
     excluded = [] if laws else ["--ignore=tests/unit/clock/test_engine_laws.py"]
     run = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--noconftest", *excluded, *tests]
@@ -154,7 +157,7 @@ def tests_pass(tree: Path, laws: bool) -> bool:
 
 
 def main() -> None:
-    """Make a sample of mutants, run the tests against each, and print a report."""
+    """Choose a sample of mutants, run the tests against each mutant, and print a report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=30, help="number of mutants; 0 means all")
     parser.add_argument("--seed", type=int, default=1, help="seed of the sample")
@@ -171,7 +174,7 @@ def main() -> None:
             source = ROOT / part
             (shutil.copytree if source.is_dir() else shutil.copy)(source, tree / part)
         if not tests_pass(tree, options.laws):
-            # Every mutant would count as caught.
+            # Tests that fail without a mutant would count every mutant as caught.
             sys.exit("the tests fail without a mutant")
         for mutant in sample:
             if not is_caught(mutant, tree, options.laws):

@@ -1,7 +1,7 @@
-"""A real object store with the S3 protocol: OpenStack Swift, its proxy and its three servers in one process.
+"""A real object store with the S3 protocol: OpenStack Swift, with its proxy and its three servers in one process.
 
-For tests that write archives as in production. Swift checks signatures and keeps objects on disk. It can be killed,
-frozen and started again. Only the process `python -m tests.object_store FOLDER PORT` imports Swift.
+Tests use Swift to write archives as in production. Swift checks signatures and keeps objects on disk. Tests can kill,
+freeze and restart Swift. Only the process `python -m tests.object_store FOLDER PORT` imports Swift.
 """
 
 import signal
@@ -22,7 +22,7 @@ KEY_ID, SECRET, REGION = "archive:keeper", "kept", "nowhere-1"
 
 
 class ObjectStore:
-    """One Swift, empty at first, on a port that it keeps. `environ` has the variables for its clients."""
+    """A Swift store that is empty at first and keeps its port. `environ` has the variables for clients."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -44,7 +44,7 @@ class ObjectStore:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Start Swift with the objects on its disk, and wait until it serves."""
+        """Start Swift with the objects on its disk. Wait until Swift accepts requests."""
         argv = [sys.executable, "-W", "ignore", "-m", "tests.object_store", str(self._folder), str(self._port)]
         self._child = ChildProcess(argv, stdout=subprocess.PIPE)
         assert self._child.process.stdout is not None
@@ -56,7 +56,7 @@ class ObjectStore:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Freeze Swift: it accepts connections and never answers."""
+        """Freeze Swift inside the block: it accepts connections and never answers."""
         assert self._child is not None
         self._child.process.send_signal(signal.SIGSTOP)
         try:
@@ -70,17 +70,17 @@ class ObjectStore:
             (await client.put(url)).raise_for_status()
 
     async def paths(self, bucket: str) -> list[str]:
-        """Return the paths of all objects in a bucket, as the store lists them."""
+        """Return the paths of all objects in a bucket."""
         pages = [page async for page in obstore.list(self._open(bucket))]
         return sorted(each["path"] for page in pages for each in page)
 
     async def parts(self, bucket: str, path: str) -> int:
-        """Return the number of parts in which an object was written. The ETag contains it."""
+        """Return the number of parts in which an object was uploaded. The number is in the ETag of the object."""
         etag = (await obstore.head_async(self._open(bucket), path))["e_tag"]
         return int((etag or "").strip('"').partition("-")[2] or 1)
 
     def size_bytes(self) -> int:
-        """Return the bytes of all objects on disk, with the parts of unfinished ones."""
+        """Return the bytes of all objects on disk, including parts of unfinished uploads."""
         return sum(file.stat().st_size for file in self._folder.glob("disk/objects/**/*.data"))
 
     def _open(self, bucket: str) -> S3Store:
@@ -136,7 +136,7 @@ use = egg:swift#slo
 
 
 def serve(folder: Path, port: int) -> None:
-    """Serve S3 from a folder until killed. Prints the port when ready; port 0 selects a free one."""
+    """Serve S3 from a folder until killed. Print the port when ready. Port 0 selects a free port."""
     import eventlet
 
     eventlet.monkey_patch()

@@ -1,4 +1,4 @@
-"""Versions in the outbox, with the instant of their commit."""
+"""Reader of the versions in the outbox, with the instant of their commit."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,10 @@ from tests.integration.parts import Parts
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """One version of a session. `committed_at_ms` is Redis TIME at the commit, `event` the columns of the event row."""
+    """One version in the outbox.
+
+    `committed_at_ms` is the Redis time of the commit in milliseconds. `event` has the columns of the event row.
+    """
 
     session_id: str
     version: int

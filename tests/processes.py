@@ -1,6 +1,6 @@
-"""Commands of this product as real processes, for tests that stop, kill or suspend them.
+"""Commands of this product as real processes, for tests that stop, kill or suspend processes.
 
-All waits are for an event, with a deadline. No test waits for time to pass.
+All waits are for an event, with a deadline. Tests never wait for a fixed time.
 """
 
 import os
@@ -22,9 +22,9 @@ DEADLINE_S = 30.0
 
 
 class Process:
-    """One `python -m synckairos …`, whose output is read as it is written. It never outlives the test run.
+    """A process `python -m synckairos …` whose output is read at once. It ends at the latest with the test run.
 
-    `command` replaces `python -m synckairos`, for example by an installed program.
+    `command` replaces `python -m synckairos`, for example by the path of an installed program.
     """
 
     def __init__(
@@ -55,23 +55,23 @@ class Process:
 
     @property
     def base_url(self) -> str:
-        """The URL of REST, `http://127.0.0.1:<port>`. Known when the process is ready."""
+        """The base URL of the server, `http://127.0.0.1:<port>`. Available after `wait_ready`."""
         return self.urls["http"]
 
     @property
     def ws_url(self) -> str:
-        """The URL of its WebSocket, `ws://127.0.0.1:<port>/ws`. Known when the process is ready."""
+        """The WebSocket URL of the server, `ws://127.0.0.1:<port>/ws`. Available after `wait_ready`."""
         return self.urls["ws"]
 
     @property
     def output(self) -> str:
-        """Everything that the process has written so far, stdout and stderr together."""
+        """The whole output of the process until now, stdout and stderr together."""
         return "".join(self._output)
 
     def wait_for_line(self, is_wanted: Callable[[str], bool], timeout_s: float = DEADLINE_S) -> str:
-        """Return the next line of output that is wanted.
+        """Wait for the next line of output for which `is_wanted` returns True, and return this line.
 
-        Raises: AssertionError with the whole output, if the line is not written in time or the process ends.
+        Raises: AssertionError with the whole output, if no such line arrives in time or the process ends.
         """
         deadline_s = monotonic() + timeout_s
         while True:
@@ -85,23 +85,23 @@ class Process:
                 return line
 
     def wait_ready(self) -> Self:
-        """Wait for the ready line of the server, and keep the URLs in it."""
+        """Wait for the ready line of the server, and save its URLs."""
         line = self.wait_for_line(lambda line: parse_ready(line.encode()) is not None)
         self.urls = parse_ready(line.encode()) or {}
         return self
 
     def wait_end(self, timeout_s: float = DEADLINE_S) -> int:
-        """Wait until the process ends by itself. Returns its exit code."""
+        """Wait until the process ends without a signal of the test. Return its exit code."""
         self.child.process.wait(timeout_s)
         self._reader.join(timeout_s)
         return self.child.stop()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
+        """Send a signal to the process."""
         self.child.process.send_signal(number)
 
     def stop(self) -> int:
-        """Send SIGTERM, and SIGKILL if the process does not end in time. Returns the exit code."""
+        """Send SIGTERM, and SIGKILL if the process does not end in time. Return the exit code."""
         code = self.child.process.returncode
         if code is None:
             self.send(signal.SIGTERM)
@@ -113,7 +113,7 @@ class Process:
         return self.wait_end()
 
     def kill(self) -> int:
-        """Send SIGKILL, as a crash. Returns the exit code."""
+        """Send SIGKILL, which simulates a crash. Return the exit code."""
         self.child.process.kill()
         return self.wait_end()
 
@@ -137,7 +137,7 @@ def spawn_server(settings: Settings, env: Mapping[str, str] | None = None) -> Pr
 
 
 def is_running(pid: int) -> bool:
-    """Return whether a process runs. A zombie, which has ended and was not reaped yet, does not run."""
+    """Return whether a process runs. A zombie, which has ended but was not reaped, does not run."""
     try:
         os.kill(pid, 0)
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"

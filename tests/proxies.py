@@ -1,6 +1,7 @@
 """nginx, Caddy and HAProxy in front of servers, each with a recipe of `deploy/`.
 
-Of a recipe only addresses are replaced. To remove the sub-path, the line that the recipe shows for it is uncommented.
+A test replaces only the addresses in a recipe. To remove the sub-path, the test activates the commented line that the
+recipe has for this purpose.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ Form = Literal["root", "passed", "removed"]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How a proxy is run. `whole` makes a complete configuration of a recipe, and `removal` removes the sub-path."""
+    """How to run a proxy. `whole` makes a complete configuration from a recipe. `removal` removes the sub-path."""
 
     recipe: str
     sub_path_recipe: str
@@ -91,7 +92,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
-    """A configuration file, and how the proxy is reached."""
+    """A configuration file of a proxy, and the address of the proxy."""
 
     name: str
     form: Form
@@ -143,7 +144,7 @@ class ProxyConfig:
         return {**os.environ, "HOME": str(self.folder)}
 
     def check(self) -> tuple[int, str]:
-        """Let the proxy check the configuration. Returns its exit code and output."""
+        """Let the proxy check the configuration. Return the exit code and the output of the check."""
         done = subprocess.run(
             self.command(PROGRAMS[self.name].check),
             env=self.environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -154,7 +155,7 @@ class ProxyConfig:
 
 @contextmanager
 def run_proxies(*configs: ProxyConfig) -> Iterator[None]:
-    """Run proxies until the end of the block. It is entered when each of them has answered a request."""
+    """Run proxies until the end of the block. Enter the block when each proxy has answered a request."""
     children: list[ChildProcess] = []
     try:
         for config in configs:

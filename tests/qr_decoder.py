@@ -1,6 +1,7 @@
-"""A decoder of QR codes for tests: byte mode, error correction M, versions 1 to 9 (ISO/IEC 18004).
+"""Decoder of QR codes for tests: byte mode, error correction M, versions 1 to 9 (ISO/IEC 18004).
 
-It works on exact modules, so it needs no image processing. It checks the error correction bytes, but corrects nothing.
+The decoder works on exact modules, so it needs no image processing. It verifies the error correction bytes, but
+corrects no errors.
 """
 
 import re
@@ -20,7 +21,10 @@ Modules = list[list[bool]]
 
 
 def parse_svg(svg: str, border: int) -> Modules:
-    """Return the modules of a code, dark ones true, from an SVG with one square `M<x> <y>h1v1h-1z` for each."""
+    """Return the modules of a QR code from an SVG that has one square `M<x> <y>h1v1h-1z` for each dark module.
+
+    The modules are rows of booleans; dark modules are True.
+    """
     match = re.search(r'viewBox="0 0 (\d+) \1"', svg)
     assert match is not None
     size = int(match[1]) - 2 * border
@@ -30,7 +34,7 @@ def parse_svg(svg: str, border: int) -> Modules:
 
 
 def decode(modules: Modules) -> str:
-    """Return the text of a code. Fails if the code breaks a rule of the standard that concerns its data."""
+    """Return the text of a QR code. Fail if the code breaks a rule of the standard for its data."""
     version = (len(modules) - 17) // 4
     mask = _read_mask(modules)
     bits = [modules[y][x] ^ _is_masked(mask, x, y) for x, y in _data_positions(version)]
@@ -62,7 +66,7 @@ def _is_masked(mask: int, x: int, y: int) -> bool:
 
 
 def _data_positions(version: int) -> Iterator[tuple[int, int]]:
-    """Yield the positions of data modules in their order: pairs of columns from the right, upwards and downwards."""
+    """Yield the positions of data modules in reading order: pairs of columns from the right, up and down in turn."""
     size = 17 + 4 * version
     reserved = _reserved(version, size)
     rows = list(range(size))
@@ -75,7 +79,7 @@ def _data_positions(version: int) -> Iterator[tuple[int, int]]:
 
 
 def _reserved(version: int, size: int) -> set[tuple[int, int]]:
-    """Return the positions of the function patterns and of the information about format and version."""
+    """Return the positions of the function patterns and of the format and version information."""
     found = {(6, at) for at in range(size)} | {(at, 6) for at in range(size)}
     corners = ((range(9), range(9)), (range(size - 8, size), range(9)), (range(9), range(size - 8, size)))
     found |= {(x, y) for xs, ys in corners for x in xs for y in ys}
@@ -91,7 +95,7 @@ def _reserved(version: int, size: int) -> set[tuple[int, int]]:
 
 
 def _join_blocks(version: int, codewords: list[int]) -> list[int]:
-    """Return the data bytes in their order; they and the check bytes are interleaved over the blocks."""
+    """Return the data bytes in order. In the QR code the data bytes and check bytes of all blocks are interleaved."""
     count, check = _BLOCKS[version - 1], _CHECK_BYTES[version - 1]
     total = len(codewords) - count * check
     sizes = [total // count + (at >= count - total % count) for at in range(count)]

@@ -1,4 +1,4 @@
-"""Servers that speak Redis' protocol, with the options of one test: Debian's Redis 7.0 beside the embedded Valkey."""
+"""Servers with the Redis protocol and the options of one test: Debian's Redis 7.0, and the embedded Valkey."""
 
 import os
 import shutil
@@ -21,10 +21,10 @@ START_TIMEOUT_S = 10.0
 
 
 def redis_binary(folder: Path) -> Path:
-    """Return a path of Redis' server, of the program in REDIS_SERVER if it is set.
+    """Return the path of a Redis server program: REDIS_SERVER if it is set, otherwise Debian's program.
 
-    Debian's package redis-server starts a service. The package redis-tools has the same program under another name, and
-    the program acts by its name. So this may be a link in `folder`.
+    Debian's package redis-server starts a service. The package redis-tools contains the same program under another
+    name, and the program acts by its name. The returned path can therefore be a link in `folder`.
     """
     if found := os.environ.get("REDIS_SERVER") or shutil.which("redis-server"):
         return Path(found)
@@ -36,10 +36,10 @@ def redis_binary(folder: Path) -> Path:
 
 
 class RedisServer:
-    """One server on an own port of loopback, and on a unix socket. It keeps its data over restarts."""
+    """One server on a separate port of loopback and on a unix socket. It keeps its data over restarts."""
 
     def __init__(self, folder: Path, binary: Path, *, certificates: Certificates | None = None) -> None:
-        """Take an empty folder. With `certificates`, the port speaks TLS and wants a client's certificate."""
+        """Prepare a server in an empty folder. With `certificates`, the port requires TLS and a client certificate."""
         self.folder = folder
         self.socket = folder / "redis.sock"
         self.port = _free_port()
@@ -67,12 +67,12 @@ class RedisServer:
         wait_until(self._answers, monotonic() + START_TIMEOUT_S, "the server does not answer")
 
     def stop(self) -> None:
-        """Stop the server. Its data is on disk when this returns."""
+        """Stop the server. Its data is on disk when this method returns."""
         if self._child is not None:
             self._child.stop()
 
     def restart(self) -> None:
-        """Stop the server, and start it on its data."""
+        """Stop the server, and start it again with its data."""
         self.stop()
         self.start()
 
@@ -90,7 +90,7 @@ class RedisServer:
 
 @contextmanager
 def running_valkey(folder: Path) -> Iterator[RedisServer]:
-    """Run the embedded Valkey. It was built without TLS."""
+    """Run the embedded Valkey, which was built without TLS."""
     with _running(RedisServer(folder, valkey_binary())) as server:
         yield server
 

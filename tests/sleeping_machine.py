@@ -1,4 +1,4 @@
-"""A machine that sleeps, as its clocks show it: the monotonic clock stands still, the other one continues."""
+"""Clocks of a machine that sleeps: the monotonic clock stops during a sleep, the wall clock continues."""
 
 import time
 
@@ -6,20 +6,20 @@ from synckairos.client.suspend_aware_clock import MAX_BOOT_STEP_S, LocalClock
 
 
 class SleepingMachine:
-    """The clocks of this machine, as if it had slept for `slept_s` in total."""
+    """The clocks of this machine, changed as if it had slept for `slept_s` seconds in total."""
 
     def __init__(self) -> None:
         self.slept_s = 0.0
 
     def sleep(self, seconds: float) -> None:
-        """Let the machine sleep and wake up. The test does not wait."""
+        """Change the clocks as after a sleep of `seconds` seconds. The test does not wait."""
         self.slept_s += seconds
 
     def monotonic_ms(self) -> float:
         return (time.monotonic() - self.slept_s) * 1000
 
     def true_offset_ms(self) -> float:
-        """Return the true offset of the wall clock to the monotonic clock, ms."""
+        """Return the true offset between the wall clock and the monotonic clock in milliseconds."""
         return time.time() * 1000 - self.monotonic_ms()
 
     def clock(self) -> LocalClock:

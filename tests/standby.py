@@ -11,7 +11,7 @@ from tests.waiting import eventually
 
 
 class Standby(Postgres):
-    """A copy of a running cluster that follows it. It is read-only until it is promoted."""
+    """A streaming copy of a running cluster. It is read-only until it is promoted."""
 
     def __init__(self, data_dir: Path, primary: Postgres) -> None:
         super().__init__(data_dir)
@@ -26,7 +26,7 @@ class Standby(Postgres):
         )
 
     async def follow_synchronously(self) -> None:
-        """Make every commit of the primary wait until the standby also has it on disk."""
+        """Make each commit of the primary wait until the standby also has the commit on disk."""
         async with await psycopg.AsyncConnection.connect(self._primary.url, autocommit=True) as primary:
             await primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             await primary.execute("SELECT pg_reload_conf()")
@@ -38,7 +38,7 @@ class Standby(Postgres):
             await eventually(is_followed)
 
     async def suspend_receiver(self) -> None:
-        """Suspend the process that receives from the primary. Its connection stays open."""
+        """Suspend the standby's process that receives from the primary. Its connection stays open."""
         await self._send_to_receiver(signal.SIGSTOP)
 
     async def resume_receiver(self) -> None:
@@ -52,6 +52,6 @@ class Standby(Postgres):
         os.kill(found[0], number)
 
     async def promote(self) -> None:
-        """Make the standby a primary. Returns when it is one."""
+        """Make the standby a primary. Return when it is a primary."""
         async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as database:
             await database.execute("SELECT pg_promote()")

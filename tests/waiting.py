@@ -1,4 +1,4 @@
-"""Waits for a condition, with a deadline. No test waits for time to pass."""
+"""Waits for a condition, with a deadline. Tests never wait for a fixed time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,9 +11,9 @@ POLL_S = 0.01
 
 
 async def eventually(check: Callable[[], Awaitable[T]], deadline_s: float = 20) -> T:
-    """Call `check` again until its result is true, and return this result.
+    """Call `check` repeatedly until its result is true, and return this result.
 
-    Raises: AssertionError with the last result, if none is true within `deadline_s` seconds.
+    Raises: AssertionError with the last result, if no result is true within `deadline_s` seconds.
     """
     result: T | None = None
     try:

@@ -10,7 +10,7 @@ from synckairos.audit.verify import AuditVerifier, VerifiedSession, open_verifie
 from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
-from synckairos.store.connect import open_store
+from synckairos.store.connect import check_store_settings
 from synckairos.store.failed_entries import FailedEntries, FailedEntry
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
@@ -92,7 +92,7 @@ def _count_text(number: int, name: str) -> str:
 async def _open_failed_entries(settings: Settings) -> AsyncIterator[FailedEntries]:
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-        await open_store(pipe, keys)  # another number of partitions would lead to wrong keys
+        await check_store_settings(pipe, keys)  # another number of partitions would lead to wrong keys
         yield FailedEntries(pipe, keys)
 
 

@@ -21,7 +21,7 @@ from synckairos import config
 from synckairos.config import PREFIX, Settings, redact
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
 from synckairos.errors import StoreUnavailable, SyncKairosError
-from synckairos.store.connect import open_redis
+from synckairos.store.connect import make_redis_client
 from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions
 from synckairos.urls.redis_url import parse_redis_url
@@ -139,9 +139,9 @@ async def _check_redis(settings: Settings) -> list[Check]:
     has_own_queue = settings.queue_redis_url != settings.redis_url
     address = parse_redis_url(settings.redis_url)
     permissions = Permissions(keys, store=True, queue=not has_own_queue, db=address.db)
-    client = open_redis(settings.redis_url, _CONNECT_TIMEOUT_S)
+    client = make_redis_client(settings.redis_url, _CONNECT_TIMEOUT_S)
     try:
-        missing = await permissions.find_missing(client)
+        missing = await permissions.find_missing_permissions(client)
         information = await _redis_information(client)
         partitions = None if "+hget" in missing else await _recorded_partitions(client, keys)
     except (RedisError, OSError) as error:
@@ -188,9 +188,9 @@ async def _check_queue_redis(settings: Settings) -> list[Check]:
     url = redact(settings.queue_redis_url)
     address = parse_redis_url(settings.queue_redis_url)
     permissions = Permissions(Keys(settings.key_prefix), store=False, queue=True, db=address.db)
-    client = open_redis(settings.queue_redis_url, _CONNECT_TIMEOUT_S)
+    client = make_redis_client(settings.queue_redis_url, _CONNECT_TIMEOUT_S)
     try:
-        missing = await permissions.find_missing(client)
+        missing = await permissions.find_missing_permissions(client)
     except (RedisError, OSError) as error:
         return [Check("queue redis", False, f"{url}: {_first_line(error)}", "start it, or unset QUEUE_REDIS_URL")]
     finally:
@@ -231,7 +231,7 @@ async def _redis_information(client: redis.asyncio.Redis) -> Mapping[str, object
 
 
 async def _recorded_partitions(client: redis.asyncio.Redis, keys: Keys) -> int | None:
-    recorded = await cast(Awaitable[bytes | None], client.hget(keys.store_settings, "partitions"))
+    recorded = await cast(Awaitable[bytes | None], client.hget(keys.fixed_settings, "partitions"))
     return None if recorded is None else int(recorded)
 
 

@@ -24,7 +24,7 @@ from synckairos.service.assembly import build_session_service
 from synckairos.service.imports import ImportOutcome, ImportRequest, SessionImporter
 from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.connect import open_store
+from synckairos.store.connect import check_store_settings
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.v2_sessions import V2Change, V2Store
@@ -116,10 +116,10 @@ async def import_sessions(
 
     Raises:
         ImportsFailed: after the last line, if a session was not imported.
-        ImportRunning: another import from this Redis is running.
+        ImportAlreadyRunning: another import from this Redis is running.
         StoreUnavailable, StoreMismatch: a store does not answer, or Redis is not safe to write to.
     """
-    async with _open(settings, redis_url, prefix) as imports, imports.v2.lease():
+    async with _open(settings, redis_url, prefix) as imports, imports.v2.hold_import_lease():
         if stop is not None:
             async for line in imports.follow(stop):
                 yield line
@@ -160,7 +160,7 @@ class _Imports:
                 yield f"{reported:,} sessions of v2 read"
         for each in sorted(self.faults.keys() - seen):
             del self.faults[each]  # v2 no longer has it
-        async for marked in self.v2.marked_ids():
+        async for marked in self.v2.imported_ids():
             for session_id in sorted(set(marked) - seen - self._gone):
                 self._gone.add(session_id)
                 yield f"{session_id}: v2 no longer has it (deleted, or unchanged for an hour); it stays here"
@@ -170,7 +170,7 @@ class _Imports:
         yield "following v2; stop with Ctrl-C when all clients have moved"
         loop = asyncio.get_running_loop()
         due_s = loop.time()
-        async for change in self.v2.changes(stop):
+        async for change in self.v2.listen_for_changes(stop):
             if change.session_id is None or loop.time() >= due_s:
                 async for line in self.pass_over():
                     yield line
@@ -217,7 +217,7 @@ class _Imports:
                 raise _NotImportable(f"session_id: v2 also has {spelling}, which differs only in case")
             request = _parse(session_id, state, digest)
             result = await self._importer.take(request)
-            await self.v2.mark(session_id, _render_mark(request, result.epoch, result.version))
+            await self.v2.mark_imported(session_id, _render_mark(request, result.epoch, result.version))
         except (_NotImportable, SyncKairosError) as fault:
             reason = str(fault)
             if self.faults.get(session_id) == reason:
@@ -272,7 +272,7 @@ async def _open(settings: Settings, redis_url: str, prefix: str) -> AsyncIterato
     async with AsyncExitStack() as stack:
         theirs = await stack.enter_async_context(RedisPipe(redis_url, settings.redis_timeout_s))
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
-        await open_store(pipe, keys)
+        await check_store_settings(pipe, keys)
         pool = await stack.enter_async_context(open_history_pool(settings))
         history = HistoryReader(pool, ColdStorage(settings.archive_url))
         wakeups = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)

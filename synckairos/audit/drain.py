@@ -15,7 +15,7 @@ from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter,
 from synckairos.audit.entry_rows import EntryRows, ParsedEntry, build_rows, parse_entry
 from synckairos.backoff import RetrySchedule
 from synckairos.store.failed_entries import FailedEntries
-from synckairos.store.outbox import Outbox, SettledVersion, StreamEntry
+from synckairos.store.outbox import Outbox, StreamEntry, WrittenVersion
 from synckairos.telemetry import alerts, log
 
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 32.0)
@@ -244,12 +244,12 @@ class OutboxDrain:
             alerts.raise_alert("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
         for _, each in parsed:
-            newest[each.session_id] = SettledVersion(each.session_id, each.event.epoch, each.event.version)
+            newest[each.session_id] = WrittenVersion(each.session_id, each.event.epoch, each.event.version)
         for disputed in result.disputed:
             # The content in Postgres differs from the content in Redis, so Redis must keep the session.
-            if newest.get(disputed[0]) == SettledVersion(*disputed):
+            if newest.get(disputed[0]) == WrittenVersion(*disputed):
                 del newest[disputed[0]]
-        await self._outbox.settle(
+        await self._outbox.remove_written(
             partition,
             [delivery.entry_id for delivery, _ in parsed],
             newest.values(),
@@ -272,7 +272,7 @@ class OutboxDrain:
             except (RowsRejected, ValueError) as fault:
                 await self._record_failure(partition, delivery, failed.retries + 1, str(fault))
                 continue
-            await self._failed_entries.close_gap(partition, delivery)
+            await self._failed_entries.record_written(partition, delivery)
             await self._settle(partition, [(delivery, parsed)], rows, result)
             await self._failed_entries.remove(partition, delivery.entry_id)
             drained += result.new
@@ -287,7 +287,7 @@ class OutboxDrain:
             alerts.raise_alert("audit entry set aside", retries=retries, **fields)
         else:
             logger.warning("audit entry rejected", retries=retries, next_try_s=next_s, **fields)
-        await self._failed_entries.add(
+        await self._failed_entries.record_failure(
             partition,
             delivery.entry_id,
             retries=retries,

@@ -1,1 +1,1 @@
-"""Background loops of every server process: due deadlines, and recovery after data loss."""
+"""Background loops of every instance: commits of overdue transitions, and recovery after data loss."""

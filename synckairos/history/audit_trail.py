@@ -66,7 +66,7 @@ class AuditTrail:
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
         key = f"{cursor or ''} {limit} 0"
-        return await self._read_cache.read("events", session_id, key, query, _parse_page)
+        return await self._read_cache.read_through("events", session_id, key, query, _parse_page)
 
 
 def _parse_page(answer: bytes) -> Page[TrailEvent]:

@@ -57,7 +57,7 @@ class TimeReport:
         return slices, is_redis_unreachable
 
     async def _times_in_outbox(self, participant_id: str, now_ms: int) -> list[UsedTimeInOutbox]:
-        session_ids = await self._outbox.sessions_of_participant(participant_id)
+        session_ids = await self._outbox.participant_session_ids(participant_id)
         found = await asyncio.gather(*(self._outbox.session_entries(each) for each in session_ids))
         return [time_in_outbox(entries, participant_id, now_ms) for entries in found if entries]
 

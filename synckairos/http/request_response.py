@@ -149,7 +149,7 @@ class RestRequest:
         parsed = self._parse(raw, model, is_declared)
         # Undo the count. The handler counts the request with all its quotas, or does not count a replay.
         await self._rate_limits.refund(self.meter)
-        self.meter.reset()
+        self.meter.mark_uncounted()
         return parsed
 
     def _parse(self, raw: bytes, model: type[Model], is_declared: bool) -> Model:

@@ -14,7 +14,7 @@ from synckairos.history.records import ListedSession
 from synckairos.service.sessions import Sessions
 from synckairos.store.participant_sessions import ListKey
 from synckairos.store.sessions import SessionStore
-from synckairos.store.stored_session import LoadedSession, StoredSession
+from synckairos.store.stored_session import SessionLoadResult, StoredSession
 from synckairos.telemetry.invalid_data import parsing
 from synckairos.wire.query_parameters import ListQuery
 from synckairos.wire.snapshot import check_document
@@ -109,7 +109,7 @@ class SessionList:
         documents = [found[key] for key in page_keys]
         return SessionsPage(documents, None if end is None else render_cursor(*end))
 
-    async def _load(self, session_id: str) -> LoadedSession | None:
+    async def _load(self, session_id: str) -> SessionLoadResult | None:
         """Load a session; None if its stored data is invalid, so that the list leaves it out."""
         try:
             return await self._store.load(session_id)

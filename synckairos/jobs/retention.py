@@ -132,7 +132,7 @@ class Retention:
             raise SessionRetained("Redis has another version of it")
         # A session that Redis evicted is complete in Postgres, and so is one whose newest version is audited. Failed
         # entries may belong to an earlier life.
-        if await self._outbox.has_failed_entries(record.session_id):
+        if await self._outbox.session_has_failed_entries(record.session_id):
             raise SessionRetained("it has failed entries (see `synckairos audit failed`)")
 
     async def _verify_and_delete(self, record: ArchiveRecord, after_s: float) -> bool:

@@ -39,7 +39,7 @@ from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.runner import JobRunner
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.jobs.wakeups import RUN_JOB, JobWakeups
-from synckairos.store.connect import open_store
+from synckairos.store.connect import check_store_settings
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
@@ -128,7 +128,7 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
 async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
     while True:
         try:
-            await open_store(pipe, keys)
+            await check_store_settings(pipe, keys)
         except StoreUnavailable as fault:
             pipe.outage.began("start", fault.__cause__ or fault)
             await asyncio.sleep(pause_s)

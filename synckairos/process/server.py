@@ -36,7 +36,7 @@ from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.server.uvicorn_server import Server, listen, raise_open_file_limit
 from synckairos.service.assembly import build_session_service
-from synckairos.store.connect import open_redis, open_store
+from synckairos.store.connect import check_store_settings, make_redis_client
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
@@ -96,12 +96,12 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
-        await open_store(pipe, keys)
+        await check_store_settings(pipe, keys)
         # Set the outage log after the first connection. If the first connection fails, the process ends with an error
         # and needs no message about an outage.
         pipe.outage = StoreOutage("redis", "REDIS_URL", _REDIS_EFFECT)
         at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else queue_outage()
-        redis = open_redis(settings.redis_url, settings.redis_timeout_s)
+        redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
         pool = await stack.enter_async_context(open_history_pool(settings))
         history, webhooks = HistoryReader(pool, ColdStorage(settings.archive_url)), WebhookRegistry(pool)

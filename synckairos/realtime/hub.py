@@ -174,7 +174,7 @@ class Hub:
                     session.ended_epoch = before.epoch
         except SessionNotFound:
             return None
-        self._feed.seed(session_id, update.snapshot)
+        self._feed.set_initial_snapshot(session_id, update.snapshot)
         latest = session.latest
         if latest is None or not update.is_covered_by(latest) or (latest is known and update.shows_loss_of(latest)):
             session.latest = update
@@ -195,7 +195,7 @@ class Hub:
         now_ms = self.now_ms()
         return (
             SessionUpdate.from_message(message, now_ms)
-            for message in await self._feed.history(current.session_id, current.snapshot)
+            for message in await self._feed.read_history(current.session_id, current.snapshot)
         )
 
     def activate(self, subscription: Subscription, current: SessionUpdate | None) -> None:
@@ -252,11 +252,11 @@ class Hub:
 
     # -- the feed's listener ------------------------------------------------------------------------------------------
 
-    def publish(self, message: FeedMessage) -> None:
+    def on_feed_message(self, message: FeedMessage) -> None:
         """Notify all watchers of the version in a feed message."""
         self._fan_out(SessionUpdate.from_message(message, self.now_ms()))
 
-    def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def on_feed_resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         """Notify all watchers of a state that the feed read from the store because feed messages were lost.
 
         `went_back`: whether the store lost versions. The state can then have a lower version than the watchers have.
@@ -268,7 +268,7 @@ class Hub:
                 subscription.notified = None
         self._fan_out(SessionUpdate(session_id, snapshot, self.now_ms()))
 
-    def absent(self, session_id: str) -> None:
+    def on_session_missing(self, session_id: str) -> None:
         """Read a watched session that Redis does not hold any more. The read restores an evicted session."""
         self.spawn(self._restore(session_id))
 

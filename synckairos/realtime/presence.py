@@ -159,7 +159,7 @@ class PresenceTracker:
 
     async def run(self) -> None:
         """Send heartbeats and run presence rounds until cancelled."""
-        self._store.listen(self._receive)
+        self._store.listen_for_changes(self._receive)
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_running("presence heartbeats", self._send_heartbeats))
             group.create_task(keep_running("presence rounds", self._run_rounds))
@@ -198,9 +198,9 @@ class PresenceTracker:
         registrations = self._sync.registrations
         values = {each: session.local().render() if session.entries else b"" for each, session in sessions.items()}
         try:
-            await self._store.write(values)
+            await self._store.write_counts(values)
             if changed := [each for each, value in values.items() if sessions[each].written != value]:
-                await self._store.publish(changed)
+                await self._store.publish_changed_sessions(changed)
         except StoreUnavailable:
             self._to_write.update(dict.fromkeys(sessions))
             raise
@@ -215,7 +215,7 @@ class PresenceTracker:
 
     async def _read(self, session_ids: list[str]) -> None:
         try:
-            found = await self._store.read(session_ids)
+            found = await self._store.read_counts(session_ids)
         except StoreUnavailable:
             self._to_read.update(dict.fromkeys(session_ids))
             raise
@@ -284,7 +284,9 @@ class PresenceTracker:
             silent_s, covered = now_s - beat_s, self._sync.covered
             needs_new_name = self._sync.suspects_loss or silent_s >= DEAD_AFTER_S
             try:
-                beat = await self._store.heartbeat(may_remove_dead=silent_s < DEAD_AFTER_S / 2, rename=needs_new_name)
+                beat = await self._store.send_heartbeat(
+                    may_remove_dead=silent_s < DEAD_AFTER_S / 2, rename=needs_new_name
+                )
             except StoreUnavailable as fault:
                 logger.debug("no heartbeat", cause=fault.code)
             else:

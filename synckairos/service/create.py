@@ -12,9 +12,9 @@ from synckairos.service.prepare_commit import MAX_ATTEMPTS, CommandOutcome, buil
 from synckairos.service.requests import Answer, CreateRequest
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
-from synckairos.store.commit_script import AlreadyDecided, Commit, Committed, Conflict
+from synckairos.store.commit_script import AlreadyDecided, Commit, CommitConflict, Committed
 from synckairos.store.sessions import SessionStore
-from synckairos.store.store_generation import Generations, new_epoch
+from synckairos.store.store_generation import Generations, make_session_epoch
 from synckairos.store.stored_session import StoredSession
 from synckairos.telemetry.invalid_data import parsing
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
@@ -68,7 +68,7 @@ class SessionCreator:
             UUID(reserved_id)
         if fingerprint != request.fingerprint:
             if request.meter is not None:
-                request.meter.waive()
+                request.meter.mark_free()
             raise IdempotencyKeyReused
         return reserved_id, reserved != value
 
@@ -90,8 +90,8 @@ class SessionCreator:
                 # If a session with this id existed before, the new session begins after its end. This holds even if the
                 # clock of Redis was set back in the meantime.
                 now_ms = max(now_ms, parse_session(stored.snapshot.document).updated_at_ms + 1)
-            generation = await self._generations.current(self._store.keys.partition_of(session_id))
-            created = creation.create(request.spec, session_id, new_epoch(generation), now_ms)
+            generation = await self._generations.load_or_create(self._store.keys.partition_of(session_id))
+            created = creation.create(request.spec, session_id, make_session_epoch(generation), now_ms)
             rendered = RenderedSession.render(created.state)
             version = build_version(created, request.cause, rendered)
             prepared = prepare(stored, [version], created.state, outcome=_outcome(request))
@@ -102,7 +102,7 @@ class SessionCreator:
                     return Answer.from_stored(prepared.stored, now_ms, parsed=created.state)
                 case AlreadyDecided(record):
                     return await self._past_versions.replay(session_id, request, record, None, now_ms)
-                case Conflict(now_ms, stored):
+                case CommitConflict(now_ms, stored):
                     COMMIT_CONFLICTS.inc()
         raise StoreUnavailable("Too many requests create this session at the same time; try again")
 

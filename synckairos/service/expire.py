@@ -15,7 +15,7 @@ from synckairos.service.prepare_commit import PreparedCommit, build_versions, pr
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.commit_script import Committed
 from synckairos.store.sessions import SessionStore
-from synckairos.store.stored_session import LoadedSession
+from synckairos.store.stored_session import SessionLoadResult
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
 from synckairos.wire.incremental_rendering import RenderedSession
@@ -35,7 +35,7 @@ class BatchExpirer:
         self._cache = cache
         self._on_commit = on_commit
 
-    async def expire(self, due: Sequence[tuple[str, LoadedSession]]) -> list[bool]:
+    async def expire(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
         """Commit the overdue transitions of loaded sessions in one round trip.
 
         Return for each session whether it succeeded.
@@ -69,7 +69,7 @@ class BatchExpirer:
             self._on_commit(partition)
         return [session_id in done for session_id, _ in due]
 
-    def _decide(self, session_id: str, loaded: LoadedSession) -> tuple[PreparedCommit, RenderedSession] | None:
+    def _decide(self, session_id: str, loaded: SessionLoadResult) -> tuple[PreparedCommit, RenderedSession] | None:
         """Return the commit of a session's overdue transitions and the session after them.
 
         None if the session must be expired alone.

@@ -15,9 +15,9 @@ from synckairos.clock.model import EventType, Session, Transition
 from synckairos.errors import SessionLeftInV2, StoreUnavailable, SyncKairosError
 from synckairos.service.prepare_commit import MAX_ATTEMPTS, CommandOutcome, build_version, prepare
 from synckairos.service.restore import SessionRestorer
-from synckairos.store.commit_script import AlreadyDecided, Committed, Conflict
+from synckairos.store.commit_script import AlreadyDecided, CommitConflict, Committed
 from synckairos.store.sessions import SessionStore
-from synckairos.store.store_generation import Generations, new_epoch
+from synckairos.store.store_generation import Generations, make_session_epoch
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.outbox_entry import Cause
@@ -120,7 +120,7 @@ class SessionImporter:
                     return ImportResult(outcome, *position)
                 case AlreadyDecided(earlier):
                     return _unchanged(earlier)
-                case Conflict(_, stored):
+                case CommitConflict(_, stored):
                     pass
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
@@ -172,12 +172,12 @@ class SessionImporter:
 
         Its version follows the version in v2, so that v2 clients see only growing versions.
         """
-        generation = await self._generations.current(self._store.keys.partition_of(state.session_id))
-        return import_session(state, new_epoch(generation), state.version + 1, not_before_ms)
+        generation = await self._generations.load_or_create(self._store.keys.partition_of(state.session_id))
+        return import_session(state, make_session_epoch(generation), state.version + 1, not_before_ms)
 
     async def _is_untouched(self, session_id: str, stored: StoredSession) -> bool:
         """Return whether only overdue transitions have changed the session since its last import."""
-        for message in await self._store.history(session_id):
+        for message in await self._store.read_history(session_id):
             if message.snapshot.epoch != stored.snapshot.epoch:
                 return False
             if message.event_type is EventType.SESSION_IMPORTED:

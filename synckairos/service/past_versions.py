@@ -64,7 +64,7 @@ class PastVersions:
         Raises: SessionNotFound if the session did not exist at that instant.
         """
         oldest: FeedMessage | None = None
-        for message in await self._store.history(session_id):
+        for message in await self._store.read_history(session_id):
             if message.at_ms <= at_ms:
                 return _answer(message, at_ms)
             oldest = message
@@ -82,7 +82,7 @@ class PastVersions:
         The event of the expiry contains the id. If the version history no longer has that event, the version before the
         expiry shows the turn. The result is also None if no store has that version.
         """
-        for message in await self._store.history(expired.session_id):
+        for message in await self._store.read_history(expired.session_id):
             if message.event_type is EventType.SESSION_EXPIRED:
                 return message.participant_id
         assert expired.completed_at_ms is not None
@@ -120,7 +120,7 @@ class PastVersions:
         """Return the snapshot of the version at `position` (epoch, version), from the first store that has it."""
         if current is not None and current.position == position:
             return current
-        for message in await self._store.history(session_id):
+        for message in await self._store.read_history(session_id):
             if message.snapshot.position == position:
                 return message.snapshot
         with suppress(StoreUnavailable):

@@ -6,10 +6,10 @@ from synckairos.errors import SessionLeftInV2, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import AuditedVersion
 from synckairos.service.prepare_commit import build_version, live_since_ms, next_due_ms, prepare
-from synckairos.store.commit_script import Conflict
+from synckairos.store.commit_script import CommitConflict
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
-from synckairos.store.sessions import EvictedSession, SessionStore
-from synckairos.store.store_generation import Generations, belongs_to_generation, new_epoch
+from synckairos.store.sessions import SessionStore, SessionToRestore
+from synckairos.store.store_generation import Generations, belongs_to_generation, make_session_epoch
 from synckairos.store.stored_session import StoredSession
 from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import parsing
@@ -66,16 +66,16 @@ class SessionRestorer:
             state = parse_session(snapshot.document)
         if is_v2_epoch(snapshot.epoch) and not state.status.is_final:
             raise SessionLeftInV2(session_id)
-        generation = await self._generations.current(self._store.keys.partition_of(session_id))
+        generation = await self._generations.load_or_create(self._store.keys.partition_of(session_id))
         if state.status.is_final or belongs_to_generation(snapshot.epoch, generation):
             return await self._restore_evicted(audited, state)
-        return await self._recover(audited, state, new_epoch(generation))
+        return await self._recover(audited, state, make_session_epoch(generation))
 
     async def _restore_evicted(self, audited: AuditedVersion, state: Session) -> StoredSession | None:
         due_ms = next_due_ms(state)
         now_ms = await self._store.now_ms()
         min_stay_ms = 0 if due_ms is None else due_ms + MIN_STAY_AFTER_DEADLINE_MS - now_ms
-        evicted = EvictedSession(
+        evicted = SessionToRestore(
             stored=StoredSession(audited.snapshot, due_ms),
             status=state.status,
             live_since_ms=live_since_ms(state),
@@ -92,9 +92,9 @@ class SessionRestorer:
         transition = recover(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state
         prepared = prepare(None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True)
-        await self._store.add_records(state.session_id, audited.records)
+        await self._store.add_idempotency_records(state.session_id, audited.records)
         outcome = await self._store.commit(prepared.commit)
-        if isinstance(outcome, Conflict):
+        if isinstance(outcome, CommitConflict):
             return outcome.stored
         RECOVERED_SESSIONS.inc()
         logger.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)

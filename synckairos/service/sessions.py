@@ -25,11 +25,11 @@ from synckairos.service.prepare_commit import MAX_ATTEMPTS, CommandOutcome, Prep
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
-from synckairos.store.commit_script import AlreadyDecided, Conflict
+from synckairos.store.commit_script import AlreadyDecided, CommitConflict
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations
-from synckairos.store.stored_session import LoadedSession, StoredSession
+from synckairos.store.stored_session import SessionLoadResult, StoredSession
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
 from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import Cause
@@ -110,7 +110,7 @@ class Sessions:
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
-    async def execute(self, request: CommandRequest, loaded: LoadedSession | None = None) -> Answer:
+    async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None = None) -> Answer:
         """Execute a command, exactly once for one command id.
 
         The execution takes two round trips, and one more for each conflict with another commit. If the caller passes
@@ -142,7 +142,7 @@ class Sessions:
         """
         return await self.execute_shielded(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"))
 
-    async def expire_batch(self, due: Sequence[tuple[str, LoadedSession]]) -> list[bool]:
+    async def expire_batch(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
         """Commit the overdue transitions of many sessions in one round trip (`BatchExpirer.expire`)."""
         return await self._expirer.expire(due)
 
@@ -158,7 +158,7 @@ class Sessions:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _execute(self, request: CommandRequest, loaded: LoadedSession | None) -> Answer:
+    async def _execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> Answer:
         session_id = request.session_id
         if loaded is None:
             held = self._cache.snapshot(session_id)
@@ -201,7 +201,7 @@ class Sessions:
             result = await self._store.commit(prepared.commit)
             if isinstance(result, AlreadyDecided):
                 return await self._past_versions.replay(request.session_id, request, result.record, None, now_ms)
-            if isinstance(result, Conflict):
+            if isinstance(result, CommitConflict):
                 COMMIT_CONFLICTS.inc()
                 return Retry(result.stored, result.now_ms)
             self._finish_commit(request.session_id, prepared, rendered)

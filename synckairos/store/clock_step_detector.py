@@ -17,7 +17,7 @@ class ClockStepDetector:
     def __init__(self) -> None:
         self._offset_ms: tuple[float, float] | None = None
 
-    def observe(self, sent_at_s: float, received_at_s: float, server_ms: int) -> int:
+    def detect_step(self, sent_at_s: float, received_at_s: float, server_ms: int) -> int:
         """Return the milliseconds by which the Redis clock was stepped since the previous call, 0 without a step.
 
         A negative result means a step back. `sent_at_s` and `received_at_s` are readings of this process' monotonic

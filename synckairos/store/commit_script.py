@@ -61,7 +61,7 @@ class AlreadyDecided(Struct, frozen=True):
     record: bytes
 
 
-class Conflict(Struct, frozen=True):
+class CommitConflict(Struct, frozen=True):
     """The stored session is no longer `base`. Nothing was committed.
 
     `stored` is the session that Redis has at `now_ms`, so that the caller does not need to load it again.
@@ -71,7 +71,7 @@ class Conflict(Struct, frozen=True):
     stored: StoredSession | None
 
 
-CommitOutcome = Committed | AlreadyDecided | Conflict
+CommitOutcome = Committed | AlreadyDecided | CommitConflict
 
 
 class CommitKeys(NamedTuple):
@@ -159,7 +159,7 @@ class CommitScript:
                 raise BacklogFull(reply[1].decode())
             case _:
                 with parsing(self._keys.session(commit.session_id)):
-                    return Conflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))
+                    return CommitConflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))
 
     def _build_call(self, commit: Commit) -> ScriptCall:
         keys, session_id, base = self._keys, commit.session_id, commit.base

@@ -20,7 +20,7 @@ MAX_CONNECTIONS = 16
 logger = log.get_logger(__name__)
 
 
-def open_redis(url: str, timeout_s: float) -> Redis:
+def make_redis_client(url: str, timeout_s: float) -> Redis:
     """Return a redis-py client for pub/sub and background work. It pools connections and does not retry commands.
 
     `timeout_s` is the maximum seconds for connecting, for waiting for a pooled connection, and for each reply.
@@ -74,7 +74,7 @@ class _TlsContext(RedisSSLContext):
         return self._tls.build_context()
 
 
-async def open_store(pipe: RedisPipe, keys: Keys) -> None:
+async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
     """Check that the store is safe to write to. If the store is new, store its number of partitions.
 
     Raises:
@@ -91,13 +91,13 @@ async def open_store(pipe: RedisPipe, keys: Keys) -> None:
             raise StoreMismatch(
                 f"Redis runs with maxmemory-policy {policy}, which loses sessions under pressure: set it to noeviction"
             )
-        await pipe.call("HSETNX", keys.store_settings, "partitions", keys.partitions)
-        stored = await pipe.call("HGET", keys.store_settings, "partitions")
+        await pipe.call("HSETNX", keys.fixed_settings, "partitions", keys.partitions)
+        stored = await pipe.call("HGET", keys.fixed_settings, "partitions")
     try:
         partitions = int(stored)
     except ValueError:
         raise StoreMismatch(
-            f"The field `partitions` of the key {keys.store_settings} holds no number: set it to the number of "
+            f"The field `partitions` of the key {keys.fixed_settings} holds no number: set it to the number of "
             "partitions that this store was created with"
         ) from None
     if partitions != keys.partitions:

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 from synckairos.errors import InvalidStoredData
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
-from synckairos.store.redis_errors import raise_lost_cancellation, translated_errors
+from synckairos.store.redis_errors import reraise_swallowed_cancellation, translated_errors
 from synckairos.store.shared_connection import RedisPipe, checked
-from synckairos.store.stored_session import SESSION_FIELDS, LoadedSession, parse_session_id, parse_stored_session
+from synckairos.store.stored_session import SESSION_FIELDS, SessionLoadResult, parse_session_id, parse_stored_session
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, parsing, report_dropped_keys, report_invalid_data
 
 LISTEN_TIMEOUT_S = 30.0
@@ -27,7 +27,7 @@ class ClaimedSession(NamedTuple):
 
     session_id: str
     due_ms: int
-    loaded: LoadedSession
+    loaded: SessionLoadResult
 
 
 class DueClaims(Struct, frozen=True):
@@ -82,7 +82,7 @@ class Deadlines:
                 continue
             try:
                 with parsing(self._keys.session(session_id)):
-                    loaded = LoadedSession(now_ms, parse_stored_session(checked(fields)))
+                    loaded = SessionLoadResult(now_ms, parse_stored_session(checked(fields)))
                     claimed.append(ClaimedSession(session_id, _parse_score(score), loaded))
             except InvalidStoredData:
                 invalid.append(session_id)
@@ -98,7 +98,7 @@ class Deadlines:
         with translated_errors():
             await self._postpone_script(self._pipe, [name], [session_id, lease_until_ms, until_ms])
 
-    async def realign(self, session_id: str) -> None:
+    async def update_from_state(self, session_id: str) -> None:
         """Set the deadline of a session to the deadline in its hash, or remove it if the hash has none.
 
         Atomic, one round trip.
@@ -107,7 +107,7 @@ class Deadlines:
         with translated_errors():
             await self._realign_script(self._pipe, names, [session_id])
 
-    async def wake_ups(self) -> AsyncIterator[int]:
+    async def listen_for_earlier_deadlines(self) -> AsyncIterator[int]:
         """Yield each new deadline that is earlier than all other deadlines, in ms since the Unix epoch.
 
         Messages can be lost, so the deadlines are only hints.
@@ -119,7 +119,7 @@ class Deadlines:
                 await pubsub.subscribe(self._keys.wake_up_channel)
                 while True:
                     message = await pubsub.get_message(timeout=LISTEN_TIMEOUT_S)
-                    raise_lost_cancellation()
+                    reraise_swallowed_cancellation()
                     if message is not None:
                         try:
                             due_ms = int(message["data"])

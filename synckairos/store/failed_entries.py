@@ -39,7 +39,7 @@ class FailedEntries:
         self._fail_script = LuaScript("outbox_entry_fail")
         self._retry_script = LuaScript("failed_entry_reschedule")
 
-    async def add(
+    async def record_failure(
         self, partition: int, entry_id: str, *, retries: int, error: str, next_attempt_in_ms: int | None
     ) -> None:
         """Move an outbox entry out of the stream, or store another failure of a failed entry. Atomic, one round trip.
@@ -52,7 +52,7 @@ class FailedEntries:
             self._keys.failed_entry(partition, entry_id),
             self._keys.drain_tally(partition),
             self._keys.outbox_bytes(partition),
-            self._keys.outbox_gaps(partition),
+            self._keys.failed_entry_versions(partition),
         ]
         args: list[Any] = [entry_id, "" if next_attempt_in_ms is None else next_attempt_in_ms, retries, error]
         with translated_errors():
@@ -110,7 +110,7 @@ class FailedEntries:
                 retried += await self.retry(each.partition, each.entry.entry_id)
         return retried
 
-    async def close_gap(self, partition: int, entry: StreamEntry) -> None:
+    async def record_written(self, partition: int, entry: StreamEntry) -> None:
         """Remove the gap of a failed entry that Postgres now has.
 
         Call this before the session is settled. One round trip.
@@ -118,7 +118,7 @@ class FailedEntries:
         fields = entry.fields
         gap = b" ".join(fields.get(name, b"") for name in (b"session_id", b"epoch", b"version"))
         with translated_errors():
-            await self._pipe.call("ZREM", self._keys.outbox_gaps(partition), gap)
+            await self._pipe.call("ZREM", self._keys.failed_entry_versions(partition), gap)
 
     async def remove(self, partition: int, entry_id: str) -> None:
         """Remove a failed entry that Postgres now has. One round trip."""

@@ -58,23 +58,23 @@ logger = log.get_logger(__name__)
 _ERRORS = (RedisError, OSError, StoreUnavailable)
 
 
-class Listener(Protocol):
+class FeedListener(Protocol):
     """The receiver of versions from the feed. Its methods are called synchronously and in the order of versions.
 
     The methods must not raise.
     """
 
-    def publish(self, message: FeedMessage) -> None:
+    def on_feed_message(self, message: FeedMessage) -> None:
         """Receive the next version of a watched session."""
 
-    def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def on_feed_resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         """Receive the stored version of a session, because versions before it are missing or were lost.
 
         `went_back` is True if the store has lost versions that watchers received. The store can then issue a version
         number again, so watchers can have a version with the same number.
         """
 
-    def absent(self, session_id: str) -> None:
+    def on_session_missing(self, session_id: str) -> None:
         """Receive the notice that Redis no longer has a watched session."""
 
 
@@ -119,7 +119,7 @@ class Feed:
         self._watched: dict[str, _WatchedSession] = {}
         self._to_reread: dict[str, None] = {}
         self._has_to_reread = asyncio.Event()
-        self._listener: Listener | None = None
+        self._listener: FeedListener | None = None
         self.subscriber = PubSubConnection(redis, pipe, keys.prefix, self._receive, self._resumed)
 
     @property
@@ -157,14 +157,14 @@ class Feed:
         if self._watched.pop(session_id, None) is not None:
             self.subscriber.unsubscribe(self._keys.feed_channel(session_id))
 
-    def seed(self, session_id: str, snapshot: Snapshot) -> None:
+    def set_initial_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
         """Set the snapshot that the next feed message must follow, if the session has no snapshot yet."""
         watched = self._watched.get(session_id)
         if watched is not None and watched.at is None:
             watched.at = snapshot
 
     def request_resync(self, session_id: str) -> None:
-        """Request a `resync` of the session at the next comparison that succeeds.
+        """Request a call of `on_feed_resync` for the session at the next comparison that succeeds.
 
         The reason is that a watcher has joined and did not receive the session's state.
         """
@@ -172,7 +172,7 @@ class Feed:
         if watched is not None:
             watched.needs_resync = True
 
-    async def history(self, session_id: str, snapshot: Snapshot) -> Iterator[FeedMessage]:
+    async def read_history(self, session_id: str, snapshot: Snapshot) -> Iterator[FeedMessage]:
         """Return the feed messages of a session from the version `snapshot` back, newest first. One round trip.
 
         Raises: StoreUnavailable if Redis does not answer.
@@ -181,7 +181,7 @@ class Feed:
             kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
         return parse_history(snapshot, kept, self._keys.history(session_id))
 
-    async def run(self, listener: Listener) -> None:
+    async def run(self, listener: FeedListener) -> None:
         """Receive feed messages until cancelled. After each failure of Redis, reconnect and continue."""
         self._listener = listener
         async with asyncio.TaskGroup() as group:
@@ -231,10 +231,10 @@ class Feed:
 
     def _deliver(self, watched: _WatchedSession, message: FeedMessage) -> None:
         watched.at = message.snapshot
-        self._running_listener.publish(message)
+        self._running_listener.on_feed_message(message)
 
     @property
-    def _running_listener(self) -> Listener:
+    def _running_listener(self) -> FeedListener:
         assert self._listener is not None, "run() sets the listener"
         return self._listener
 
@@ -294,7 +294,7 @@ class Feed:
         at = watched.at
         if newest is None:
             if at is not None:
-                self._running_listener.absent(session_id)
+                self._running_listener.on_session_missing(session_id)
             return
         missed: list[FeedMessage] = []
         for message in history:
@@ -306,7 +306,7 @@ class Feed:
         if not watched.is_at(newest):
             went_back = at is not None and at.epoch == newest.epoch and newest.version <= at.version
             watched.at = newest
-            self._running_listener.resync(session_id, newest, went_back)
+            self._running_listener.on_feed_resync(session_id, newest, went_back)
 
     def _finish_reread(self, watched: _WatchedSession) -> None:
         watched.is_rereading = False
@@ -404,7 +404,7 @@ class Feed:
             elif watched.needs_resync:
                 watched.needs_resync = False
                 if watched.at is not None:
-                    self._running_listener.resync(session_id, watched.at, False)
+                    self._running_listener.on_feed_resync(session_id, watched.at, False)
 
 
 def _follows(at: Snapshot | None, message: FeedMessage) -> bool:

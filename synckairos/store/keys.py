@@ -124,7 +124,7 @@ class Keys(Struct, frozen=True):
         """
         return f"{self.outbox(partition)}:bytes"
 
-    def outbox_gaps(self, partition: int) -> str:
+    def failed_entry_versions(self, partition: int) -> str:
         """Return the key of the sorted set of gaps: the versions of failed entries.
 
         The members are `<session id> <epoch> <version>`, in alphabetical order.
@@ -146,7 +146,7 @@ class Keys(Struct, frozen=True):
     # -- the whole store ----------------------------------------------------------------------------------------------
 
     @property
-    def store_settings(self) -> str:
+    def fixed_settings(self) -> str:
         """Return the key of the hash with the settings that never change in a store."""
         return f"{self.prefix}:store"
 
@@ -156,12 +156,12 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:wake"
 
     @property
-    def instances(self) -> str:
+    def instance_heartbeats(self) -> str:
         """Return the key of the sorted set of serving instances, by the instants of their last heartbeats."""
         return f"{self.prefix}:{{presence}}:instances"
 
     @property
-    def presence_changes(self) -> str:
+    def presence_message_count(self) -> str:
         """Return the key of the number of messages that were published on `presence_channel`."""
         return f"{self.prefix}:{{presence}}:changes"
 

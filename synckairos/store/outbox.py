@@ -55,7 +55,7 @@ class StreamEntry(Struct, frozen=True):
         return sum(map(len, self.fields.values()))
 
 
-class SettledVersion(Struct, frozen=True):
+class WrittenVersion(Struct, frozen=True):
     """The newest version of a session that Postgres has, among the versions of a batch."""
 
     session_id: str
@@ -139,11 +139,11 @@ class Outbox:
             page = min(_MAX_PAGE, max(1, (max_bytes - size) * len(found) // max(size, 1)))
         return found
 
-    async def settle(
+    async def remove_written(
         self,
         partition: int,
         entry_ids: Sequence[str],
-        newest: Iterable[SettledVersion],
+        newest: Iterable[WrittenVersion],
         ttl_ms: int,
         *,
         size_bytes: int,
@@ -168,7 +168,7 @@ class Outbox:
             keys.outbox(partition),
             keys.drain_tally(partition),
             keys.outbox_bytes(partition),
-            keys.outbox_gaps(partition),
+            keys.failed_entry_versions(partition),
         ]
         settled = list(newest)
         entries: Sequence[str] = ()
@@ -217,13 +217,13 @@ class Outbox:
                 found.append(entry)
         return found
 
-    async def has_failed_entries(self, session_id: str) -> bool:
+    async def session_has_failed_entries(self, session_id: str) -> bool:
         """Return whether a session has failed entries, in any epoch. One round trip."""
-        name = self.keys.outbox_gaps(self.keys.partition_of(session_id))
+        name = self.keys.failed_entry_versions(self.keys.partition_of(session_id))
         with translated_errors():
             return bool(await self._pipe.call("ZLEXCOUNT", name, f"[{session_id} ", f"({session_id}!"))
 
-    async def sessions_of_participant(self, participant_id: str) -> list[str]:
+    async def participant_session_ids(self, participant_id: str) -> list[str]:
         """Return the ids of the sessions that have a version in the outbox with this participant, in no order.
 
         The commands for all partitions are sent together, before any command that the caller sends after this call.

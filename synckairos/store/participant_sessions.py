@@ -73,7 +73,7 @@ class SessionSummary(Struct, frozen=True):
     row_template: bytes = b""
 
 
-class CacheLookup(Struct, frozen=True):
+class ListRowParts(Struct, frozen=True):
     """The cached data of a session for one participant's list.
 
     `summary` is None if there is none. `part` has the participant's two numbers, None if there are none. `live` is the
@@ -97,7 +97,7 @@ class CachedPage(Struct, frozen=True):
     keys: tuple[ListKey, ...]
     has_more: bool
     complete_since_ms: int
-    lookups: Mapping[str, ReadyRow | CacheLookup]
+    lookups: Mapping[str, ReadyRow | ListRowParts]
 
 
 class ParticipantSessionStore:
@@ -121,7 +121,7 @@ class ParticipantSessionStore:
         with translated_errors():
             return parse_time_ms(await self._pipe.call("TIME"))
 
-    async def load_page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
+    async def load_cached_page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
         """Return at most `limit` sessions after the sort key `before` in a participant's set, newest first.
 
         One round trip.
@@ -166,7 +166,7 @@ class ParticipantSessionStore:
             lookups = {each: lookup for each, lookup in lookups.items() if keys.partition_of(each) == partition}
         return CachedPage(parse_time_ms(time), tuple(page[:limit]), len(page) > limit, complete_since_ms, lookups)
 
-    async def load_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
+    async def load_cached_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return the instants at which sessions began, in ms since the Unix epoch, by session id. One round trip.
 
         Only sessions in the participant's set are in the result.
@@ -177,7 +177,9 @@ class ParticipantSessionStore:
         pairs = zip(session_ids, scores, strict=True)
         return {each: int(float(score)) for each, score in pairs if score is not None}
 
-    async def look_up(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ReadyRow | CacheLookup]:
+    async def load_list_rows(
+        self, participant_id: str, session_ids: Sequence[str]
+    ) -> dict[str, ReadyRow | ListRowParts]:
         """Return the cached data of sessions for a participant's list, by session id.
 
         One round trip for each partition, all at the same time.
@@ -189,7 +191,7 @@ class ParticipantSessionStore:
         replies = await asyncio.gather(
             *(self._run(self._page_script, [pairs[0], *pairs], [participant_id, 0]) for pairs in names)
         )
-        lookups: dict[str, ReadyRow | CacheLookup] = {}
+        lookups: dict[str, ReadyRow | ListRowParts] = {}
         for share, (*_, rows, others) in zip(shares, replies, strict=True):
             with parsing(self.keys.summary(share[0])):
                 lookups |= _parse_lookups(share, rows, others)
@@ -208,12 +210,12 @@ class ParticipantSessionStore:
 
     # -- filling from Postgres ----------------------------------------------------------------------------------------
 
-    async def lease_set(self, participant_id: str, token: int) -> bool:
+    async def acquire_list_lease(self, participant_id: str, token: int) -> bool:
         """Take the lease on filling a participant's set. Return False if the set or another lease exists."""
         name = self.keys.participant_sessions(participant_id)
         return bool(await self._run(self._lease_script, [name], ["set", token, LEASE_MS]))
 
-    async def fill_set(self, participant_id: str, token: int, complete_since_ms: int, keys: Sequence[ListKey]) -> bool:
+    async def fill_list(self, participant_id: str, token: int, complete_since_ms: int, keys: Sequence[ListKey]) -> bool:
         """Fill a participant's set with all sessions that began at or after `complete_since_ms`.
 
         Returns False if the lease was broken, and then writes nothing.
@@ -223,7 +225,7 @@ class ParticipantSessionStore:
             args += (began_ms, session_id)
         return bool(await self._run(self._fill_script, [self.keys.participant_sessions(participant_id)], args))
 
-    async def lease_summaries(self, session_ids: Sequence[str], token: int) -> None:
+    async def acquire_summary_leases(self, session_ids: Sequence[str], token: int) -> None:
         """Take the lease on filling each summary that does not exist and has no other lease."""
         args = ["digest", token, LEASE_MS]
         await asyncio.gather(*(self._run(self._lease_script, [self.keys.summary(each)], args) for each in session_ids))
@@ -246,7 +248,7 @@ class ParticipantSessionStore:
 
     # -- refreshing after a drain -------------------------------------------------------------------------------------
 
-    async def find_cached(
+    async def find_existing_caches(
         self, session_ids: Sequence[str], participant_ids: Sequence[str]
     ) -> tuple[dict[str, SessionSummary | None], set[str]]:
         """Return the existing summaries by session id, and the ids of the participants that have a set.
@@ -291,7 +293,7 @@ class ParticipantSessionStore:
         args: list[Any] = ["drop", "", SPAN_MS, *self._rows_of(session_id)]
         await self._run(self._summary_script, [self.keys.summary(session_id)], args)
 
-    async def place(self, participant_id: str, session_id: str, began_ms: int | None) -> None:
+    async def set_list_position(self, participant_id: str, session_id: str, began_ms: int | None) -> None:
         """Add a session to a participant's set, or remove it if `began_ms` is None. Trim the set by age and size.
 
         A set that does not exist is not created.
@@ -334,7 +336,7 @@ _decode_row = Decoder(_Row).decode
 
 def _parse_lookups(
     ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]
-) -> dict[str, ReadyRow | CacheLookup]:
+) -> dict[str, ReadyRow | ListRowParts]:
     """Return the cached data by session id.
 
     `rows` has a line for each session. The line is empty if the data of the session is in `others`.
@@ -342,7 +344,7 @@ def _parse_lookups(
     if not ids:
         return {}
     rest = iter(others)
-    lookups: dict[str, ReadyRow | CacheLookup] = {}
+    lookups: dict[str, ReadyRow | ListRowParts] = {}
     for each, row in zip(ids, rows.split(b"\n"), strict=True):
         if row and _decode_row(row).session_id != each:
             raise ValueError("a ready row is of another session")
@@ -350,8 +352,10 @@ def _parse_lookups(
     return lookups
 
 
-def _parse_lookup(position: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any) -> CacheLookup:
+def _parse_lookup(
+    position: bytes | None, facts: bytes, metadata: bytes, part: bytes | None, *live: Any
+) -> ListRowParts:
     # The tag is not read, because lists do not compare documents.
     stored = parse_stored_session((*live, None))
     summary = None if position is None else SessionSummary(position, facts, metadata)
-    return CacheLookup(summary, part, None if stored is None else stored.snapshot)
+    return ListRowParts(summary, part, None if stored is None else stored.snapshot)

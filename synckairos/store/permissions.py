@@ -111,7 +111,7 @@ class Permissions:
         self._channel_patterns: tuple[str, ...] = (f"{keys.prefix}:*",) if store else ()
 
     @property
-    def commands(self) -> frozenset[str]:
+    def redis_commands(self) -> frozenset[str]:
         """Return the names of the commands. The name of a subcommand is like `script|load`."""
         return frozenset(self._commands)
 
@@ -128,7 +128,7 @@ class Permissions:
         ]
         return " ".join(words)
 
-    async def find_missing(self, redis: Redis) -> list[str]:
+    async def find_missing_permissions(self, redis: Redis) -> list[str]:
         """Return the permissions that the user of the client lacks, as words of the ACL rule. No data is changed.
 
         The commands are queued in a transaction that is never executed, because Redis checks permissions when it queues

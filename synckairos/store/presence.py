@@ -59,7 +59,7 @@ class PresenceStore:
         self._heartbeat_script = LuaScript("presence_heartbeat")
         self._publish_script = LuaScript("presence_publish_numbered")
 
-    async def heartbeat(self, *, may_remove_dead: bool, rename: bool = False) -> HeartbeatResult:
+    async def send_heartbeat(self, *, may_remove_dead: bool, rename: bool = False) -> HeartbeatResult:
         """Send a heartbeat of this instance, and remove dead instances if `may_remove_dead`. One round trip.
 
         The instance gets a new name if it was removed, or if `rename` is True. Then it has no fields in Redis. If it
@@ -75,14 +75,14 @@ class PresenceStore:
         return HeartbeatResult(True, changes, living)
 
     async def _send_heartbeat(self, name: str, former: str, may_remove_dead: bool) -> tuple[bool, int, frozenset[str]]:
-        keys = [self._keys.instances, self._keys.presence_changes]
+        keys = [self._keys.instance_heartbeats, self._keys.presence_message_count]
         args = (name, int(DEAD_AFTER_S * 1000), int(may_remove_dead), former)
         with translated_errors():
             lives, changes, living, *dropped = await self._heartbeat_script(self._pipe, keys, [*args])
         report_dropped_keys(dropped)
         return bool(lives), changes, frozenset(_decode_name(each) for each in living)
 
-    async def write(self, values: dict[str, bytes]) -> None:
+    async def write_counts(self, values: dict[str, bytes]) -> None:
         """Write this instance's counts of sessions by session id. An empty value removes the field. One round trip."""
         commands: list[RedisCommand] = []
         for session_id, value in values.items():
@@ -101,16 +101,16 @@ class PresenceStore:
             if again:
                 await self._pipe.call_many(again)
 
-    async def publish(self, session_ids: list[str]) -> None:
+    async def publish_changed_sessions(self, session_ids: list[str]) -> None:
         """Publish the ids of sessions whose counts other instances must read again. One round trip."""
         message = " ".join((self.instance, *session_ids))
         with translated_errors():
             dropped = await self._publish_script(
-                self._pipe, [self._keys.presence_changes], [self._keys.presence_channel, message]
+                self._pipe, [self._keys.presence_message_count], [self._keys.presence_channel, message]
             )
         report_dropped_keys(dropped)
 
-    async def read(self, session_ids: list[str]) -> list[dict[str, bytes]]:
+    async def read_counts(self, session_ids: list[str]) -> list[dict[str, bytes]]:
         """Return the counts of each living instance for each session, and remove the fields of dead instances.
 
         The results are in the order of `session_ids`, each with the counts by instance. One round trip, or two if there
@@ -120,7 +120,9 @@ class PresenceStore:
         with translated_errors():
             # The sorted set is read last. So if an instance has a field but is missing in the sorted set, it is dead
             # for good.
-            *hashes, members = await self._pipe.call_each([*commands, ("ZRANGE", self._keys.instances, 0, -1)])
+            *hashes, members = await self._pipe.call_each(
+                [*commands, ("ZRANGE", self._keys.instance_heartbeats, 0, -1)]
+            )
             if isinstance(members, Exception):
                 members = []  # the next heartbeat drops the key and reports it
             living = set(members)
@@ -147,7 +149,7 @@ class PresenceStore:
         with translated_errors():
             await self._pipe.call("HDEL", self._keys.presence(session_id), instance)
 
-    def listen(self, receive: Callable[[int, str, list[str]], None]) -> asyncio.Event:
+    def listen_for_changes(self, receive: Callable[[int, str, list[str]], None]) -> asyncio.Event:
         """Call `receive` for each published message, with the message number, the sending instance and the session ids.
 
         The event in the result is set as long as Redis has confirmed the subscription.

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from synckairos.backoff import Backoff
 from synckairos.errors import InvalidStoredData
-from synckairos.store.redis_errors import raise_lost_cancellation
+from synckairos.store.redis_errors import reraise_swallowed_cancellation
 from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
@@ -124,7 +124,7 @@ class PubSubConnection:
                 self._pipe.outage.began("feed", cause)
             finally:
                 self.is_connected = False
-            raise_lost_cancellation()
+            reraise_swallowed_cancellation()
             await asyncio.sleep(backoff.next_after_run_s(time.monotonic() - began))
 
     async def _run_connection(self) -> None:
@@ -133,7 +133,7 @@ class PubSubConnection:
         try:
             async with asyncio.timeout(SILENCE_LIMIT_S):
                 await connection.connect()
-            raise_lost_cancellation()
+            reraise_swallowed_cancellation()
             for channel in self._channels.values():
                 channel.interrupted |= channel.confirmed.is_set()
                 channel.confirmed.clear()
@@ -156,7 +156,7 @@ class PubSubConnection:
                     few = names[at : at + CHANNELS_PER_COMMAND]
                     self._unconfirmed.update(few if is_wanted else ())
                     await connection.send_command(command, *few)
-                    raise_lost_cancellation()
+                    reraise_swallowed_cancellation()
 
     async def _receive_messages(self, connection: Connection) -> None:
         pause_at = time.monotonic() + SLICE_S

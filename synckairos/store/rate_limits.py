@@ -147,23 +147,23 @@ class RateMeter:
             self.quotas = (press,)
             self.is_due = True
 
-    def count_commands(self, keys: Keys) -> list[RedisCommand]:
-        """Return the Redis commands that count the request, for the replies to `record`."""
+    def build_count_commands(self, keys: Keys) -> list[RedisCommand]:
+        """Return the Redis commands that count the request, for the replies to `record_replies`."""
         self.is_due = False
         commands = [quota.take_command(keys, 1) for quota in self.quotas]
         if self._general is not None:
             commands.append(("PTTL", self._general.key(keys)))
         return commands
 
-    def record(self, replies: Sequence[Any]) -> None:
-        """Store the state that the replies to `count_commands` report."""
+    def record_replies(self, replies: Sequence[Any]) -> None:
+        """Store the state that the replies to `build_count_commands` report."""
         if self._general is not None:
             *replies, self._general_ttl_ms = replies
         self.statuses = tuple(
             RateLimitStatus.from_reply(quota.rate, reply) for quota, reply in zip(self.quotas, replies, strict=True)
         )
 
-    def refund_commands(self, keys: Keys) -> list[RedisCommand]:
+    def build_refund_commands(self, keys: Keys) -> list[RedisCommand]:
         """Return the Redis commands that undo the count."""
         return [quota.take_command(keys, -1) for quota in self.quotas]
 
@@ -179,13 +179,13 @@ class RateMeter:
         self.raise_if_exceeded()
         return quota
 
-    def waive(self) -> None:
+    def mark_free(self) -> None:
         """Mark the request as free, for example because it is a replay."""
         self.statuses = ()
         self.is_due = False
         self._general = None
 
-    def reset(self) -> None:
+    def mark_uncounted(self) -> None:
         """Mark the request as not counted yet."""
         self.statuses = ()
         self.is_due = bool(self.quotas)
@@ -214,23 +214,23 @@ class RateLimits:
         if not meter.quotas:
             return
         with translated_errors():
-            meter.record(await call_with_scripts(self._pipe, meter.count_commands(self._keys)))
+            meter.record_replies(await run_script_commands(self._pipe, meter.build_count_commands(self._keys)))
         meter.raise_if_exceeded()
 
     async def refund(self, meter: RateMeter) -> None:
         """Undo the count of a request that turned out to be free, in one round trip. Raises StoreUnavailable."""
-        await refund(self._pipe, self._keys, meter)
+        await refund_with_pipe(self._pipe, self._keys, meter)
 
 
-async def refund(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
+async def refund_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
     """Undo the count of a request that turned out to be free, in one round trip. Raises StoreUnavailable."""
     if meter.quotas:
         with translated_errors():
-            await call_with_scripts(pipe, meter.refund_commands(keys))
-    meter.waive()
+            await run_script_commands(pipe, meter.build_refund_commands(keys))
+    meter.mark_free()
 
 
-async def call_with_scripts(pipe: RedisPipe, commands: list[RedisCommand], *scripts: LuaScript) -> list[Any]:
+async def run_script_commands(pipe: RedisPipe, commands: list[RedisCommand], *scripts: LuaScript) -> list[Any]:
     """Send commands that call the counting script, or other `scripts`, in one round trip.
 
     If the server lost a script, all scripts are loaded and all commands are sent again. So the commands must be safe to

@@ -44,7 +44,7 @@ _LEASE_MS = 30_000
 
 
 class ReadCache:
-    """The read cache of all participants and sessions. If Redis does not answer, `read` queries Postgres."""
+    """The read cache of all participants and sessions. If Redis does not answer, `read_through` queries Postgres."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
@@ -52,7 +52,7 @@ class ReadCache:
         self._get_script = LuaScript("read_cache_get")
         self._put_script = LuaScript("read_cache_put")
 
-    async def read(
+    async def read_through(
         self,
         kind: CacheKind,
         id_: str,

@@ -69,7 +69,7 @@ class translated_errors:  # noqa: N801  is used like a function; a generator wou
                 raise InvalidStoredData from error
 
 
-def raise_lost_cancellation() -> None:
+def reraise_swallowed_cancellation() -> None:
     """Raise CancelledError if redis-py has lost a cancellation of the current task.
 
     redis-py waits with `asyncio.wait_for`. Before Python 3.12 this function loses a cancellation if a result arrives at

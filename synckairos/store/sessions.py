@@ -14,12 +14,12 @@ from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
-from synckairos.store.rate_limits import RateMeter, call_with_scripts, refund
+from synckairos.store.rate_limits import RateMeter, refund_with_pipe, run_script_commands
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe, checked, parse_time_ms
 from synckairos.store.stored_session import (
     SESSION_FIELDS,
-    LoadedSession,
+    SessionLoadResult,
     StoredSession,
     parse_history,
     parse_session_id,
@@ -43,7 +43,7 @@ They can have been created in the same millisecond.
 """
 
 
-class EvictedSession(Struct, frozen=True):
+class SessionToRestore(Struct, frozen=True):
     """A session to restore unchanged. Redis can evict it again after `ttl_ms`.
 
     `live_since_ms` is the creation instant of the session, None if the session is final.
@@ -79,7 +79,7 @@ class SessionStore:
         command_id: str | None = None,
         meter: RateMeter | None = None,
         held: Snapshot | None = None,
-    ) -> LoadedSession:
+    ) -> SessionLoadResult:
         """Load a session, the time of Redis and the idempotency record of `command_id`, and count the request.
 
         One round trip. If the document is large and equal to the document of `held`, the document is not sent again. A
@@ -92,18 +92,18 @@ class SessionStore:
             commands.append(("HGET", self.keys.idempotency_records(session_id), command_id))
         counts_from = len(commands)
         if meter is not None:
-            commands += meter.count_commands(self.keys)
+            commands += meter.build_count_commands(self.keys)
         with translated_errors():
-            replies = await call_with_scripts(self._pipe, commands, self._load_script)
+            replies = await run_script_commands(self._pipe, commands, self._load_script)
         record = replies[2] if command_id is not None else None
         if meter is not None:
             if record is None:
-                meter.record(replies[counts_from:])
+                meter.record_replies(replies[counts_from:])
                 meter.raise_if_exceeded()
             else:
-                await refund(self._pipe, self.keys, meter)
+                await refund_with_pipe(self._pipe, self.keys, meter)
         with parsing(self.keys.session(session_id)):
-            return LoadedSession(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
+            return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
     def charge_press(self, meter: RateMeter | None) -> None:
         """Charge a press without an effect to the general quota of its client. The command is sent without a wait.
@@ -134,7 +134,7 @@ class SessionStore:
         with translated_errors():
             return await self._commit_script.run_many(self._pipe, commits)
 
-    async def restore(self, session_id: str, evicted: EvictedSession, records: dict[str, bytes]) -> LoadedSession:
+    async def restore(self, session_id: str, evicted: SessionToRestore, records: dict[str, bytes]) -> SessionLoadResult:
         """Restore an evicted session with its idempotency records, unless Redis already has the session.
 
         Returns the session that Redis then has. Atomic, one round trip.
@@ -164,15 +164,15 @@ class SessionStore:
         with translated_errors():
             reply: list[Any] = await self._restore_script(self._pipe, names, args)
         with parsing(keys.session(session_id)):
-            return LoadedSession(parse_time_ms(reply[:2]), parse_stored_session(reply[2:]))
+            return SessionLoadResult(parse_time_ms(reply[:2]), parse_stored_session(reply[2:]))
 
-    async def add_records(self, session_id: str, records: Mapping[str, bytes]) -> None:
+    async def add_idempotency_records(self, session_id: str, records: Mapping[str, bytes]) -> None:
         """Add idempotency records to a session by command id. Existing records stay unchanged. One round trip."""
         key = self.keys.idempotency_records(session_id)
         with translated_errors():
             await self._pipe.call_many([("HSETNX", key, *pair) for pair in records.items()])
 
-    async def history(self, session_id: str) -> Iterator[FeedMessage]:
+    async def read_history(self, session_id: str) -> Iterator[FeedMessage]:
         """Return the versions in the version history of a session, newest first. One round trip.
 
         Each version is unpacked when the iterator reaches it.

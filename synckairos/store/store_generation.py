@@ -28,7 +28,7 @@ def new_generation(began_s: int) -> str:
     return f"{began_s:08x}{secrets.token_hex(2)}"
 
 
-def new_epoch(generation: str) -> str:
+def make_session_epoch(generation: str) -> str:
     """Return a new epoch for a session: the generation and eight random hexadecimal digits."""
     return generation + secrets.token_hex(_EPOCH_BYTES)
 
@@ -45,7 +45,7 @@ class Generations:
         self._pipe = pipe
         self._keys = keys
 
-    async def current(self, partition: int) -> str:
+    async def load_or_create(self, partition: int) -> str:
         """Return the generation of a partition. If there is none, make a new generation.
 
         One round trip, or two for a new generation.
@@ -63,7 +63,7 @@ class Generations:
                 found = await self._pipe.call("SET", key, new, "NX", "GET")
         return new if found is None else parse_generation(key, found)
 
-    async def lease_recovery(self, partition: int, holder: str, lease_ms: int) -> bool:
+    async def acquire_recovery_lease(self, partition: int, holder: str, lease_ms: int) -> bool:
         """Take or renew the lease on the recovery of a partition. Return False if another holder has the lease."""
         key = self._keys.recovery_lease(partition)
         with translated_errors():

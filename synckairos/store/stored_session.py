@@ -36,7 +36,7 @@ class StoredSession(Struct, frozen=True):
     audited_version: int | None = None
 
 
-class LoadedSession(Struct, frozen=True):
+class SessionLoadResult(Struct, frozen=True):
     """The result of a load: the time of Redis, the session, and the idempotency record of the command id.
 
     The session or the record is None if Redis does not have it.

@@ -16,7 +16,7 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from synckairos.errors import StoreUnavailable, SyncKairosError
-from synckairos.store.connect import open_redis
+from synckairos.store.connect import make_redis_client
 from synckairos.store.shared_connection import RedisPipe
 
 UPDATES_CHANNEL = "session-updates"
@@ -36,7 +36,7 @@ _POLL_S = 0.5  # seconds to wait for a message
 _GLOB = re.compile(r"([\\*?\[\]])")
 
 
-class ImportRunning(SyncKairosError):
+class ImportAlreadyRunning(SyncKairosError):
     """Another import from this Redis runs.
 
     Two imports at the same time could replace a newer state by an older state.
@@ -67,7 +67,7 @@ class V2Store:
         async for keys in self._scan(self._prefix):
             yield [key.removeprefix(self._prefix) for key in keys]
 
-    async def marked_ids(self) -> AsyncIterator[list[str]]:
+    async def imported_ids(self) -> AsyncIterator[list[str]]:
         """Yield the ids of all sessions that have a mark, page by page."""
         async for keys in self._scan(MARK_PREFIX + self._prefix):
             yield [key.removeprefix(MARK_PREFIX + self._prefix) for key in keys]
@@ -80,22 +80,22 @@ class V2Store:
             states: list[bytes | None] = await self._pipe.call("MGET", *(self._prefix + each for each in session_ids))
         return states
 
-    async def mark(self, session_id: str, mark: bytes) -> None:
+    async def mark_imported(self, session_id: str, mark: bytes) -> None:
         """Write the mark of an imported session."""
         with _named_faults():
             await self._pipe.call("SET", MARK_PREFIX + self._prefix + session_id, mark, "EX", MARK_TTL_S)
 
     @asynccontextmanager
-    async def lease(self) -> AsyncIterator[None]:
+    async def hold_import_lease(self) -> AsyncIterator[None]:
         """Hold the lease that allows only one import from this Redis at a time.
 
-        Raises: ImportRunning if another import holds the lease.
+        Raises: ImportAlreadyRunning if another import holds the lease.
         """
         token = secrets.token_hex(8)
         with _named_faults():
             taken = await self._pipe.call("SET", LEASE_KEY, token, "NX", "EX", LEASE_S)
         if taken is None:
-            raise ImportRunning(
+            raise ImportAlreadyRunning(
                 f"another `synckairos import-v2` imports from this Redis, or was killed within the last {LEASE_S} s"
             )
         renewal = asyncio.create_task(self._renew())
@@ -114,13 +114,13 @@ class V2Store:
             with suppress(RedisError, OSError):
                 await self._pipe.call("EXPIRE", LEASE_KEY, LEASE_S)
 
-    async def changes(self, stop: asyncio.Event) -> AsyncIterator[V2Change]:
+    async def listen_for_changes(self, stop: asyncio.Event) -> AsyncIterator[V2Change]:
         """Yield the messages of v2 until `stop` is set. A change without a session id follows each subscription.
 
         If Redis does not answer, wait for it and subscribe again.
         """
         while not stop.is_set():
-            redis = open_redis(self._url, self._timeout_s)
+            redis = make_redis_client(self._url, self._timeout_s)
             try:
                 async with redis.pubsub() as pubsub:
                     await pubsub.subscribe(UPDATES_CHANNEL)

@@ -1,1 +1,1 @@
-"""Logs, metrics and operator alerts."""
+"""Logs, metrics and alerts of the process."""

@@ -1,7 +1,7 @@
-"""Operator alerts: always logged, and sent to a webhook and to Sentry if these are configured.
+"""Alerts for the operator. Each alert is logged, and also sent to a webhook and to Sentry if these are configured.
 
-Raising an alert never blocks and never fails, because an alert must not add a fault to the one it reports. Metrics show
-the same conditions from the stores, so that the `/metrics` of a server also covers faults in workers.
+Raising an alert never blocks and never fails, because an alert must not add another fault. The metrics show the same
+conditions, measured in the stores. So `/metrics` of an instance also covers faults in workers.
 """
 
 import atexit
@@ -17,7 +17,7 @@ from synckairos import __version__
 from synckairos.telemetry import log
 
 QUIET_S = 60.0
-"""Seconds within which alerts of one name are sent once. The next one carries the number of those suppressed."""
+"""Seconds after an alert in which further alerts with the same name are suppressed. The next alert has their number."""
 
 _QUEUE_LENGTH = 100
 _TIMEOUT_S = 5.0
@@ -29,10 +29,10 @@ SendAlert = Callable[[Mapping[str, Any]], None]
 
 
 class Alerts:
-    """Sends alerts to receivers from a separate thread, because a receiver may be slow or unreachable."""
+    """Sends alerts to receivers from a separate thread, because a receiver can be slow or unreachable."""
 
     def __init__(self, receivers: Mapping[str, SendAlert], *, quiet_s: float = QUIET_S) -> None:
-        """Take the receivers by name, and the seconds within which alerts of one name are sent once."""
+        """Take the receivers by name, and the seconds in which further alerts with the same name are suppressed."""
         self._receivers = dict(receivers)
         self._quiet_s = quiet_s
         self._sent_s: dict[str, float] = {}
@@ -42,7 +42,7 @@ class Alerts:
         self._thread: threading.Thread | None = None
 
     def send(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Queue an alert, unless one of this name was sent within `quiet_s` or the queue is full."""
+        """Queue an alert. Drop it if an alert with this name was sent within `quiet_s`, or if the queue is full."""
         with self._lock:
             now_s = time.monotonic()
             if not self._receivers:
@@ -64,7 +64,7 @@ class Alerts:
             logger.warning("alert not sent", alert=name, error="the queue is full")
 
     def flush(self, timeout_s: float = _FLUSH_S) -> None:
-        """Wait until all queued alerts were sent, `timeout_s` seconds at most."""
+        """Wait until all queued alerts are sent, at most `timeout_s` seconds."""
         until_s = time.monotonic() + timeout_s
         with self._queue.all_tasks_done:
             while self._queue.unfinished_tasks and (left_s := until_s - time.monotonic()) > 0:
@@ -76,7 +76,7 @@ class Alerts:
             for receiver, send in self._receivers.items():
                 try:
                     send(alert)
-                except Exception as fault:  # noqa: BLE001 - any fault: the alert itself is in the log
+                except Exception as fault:  # noqa: BLE001 - any fault, because the alert is already in the log
                     error = f"{type(fault).__name__}: {fault}"
                     logger.warning("alert not sent", alert=alert["alarm"], receiver=receiver, error=error)
             self._queue.task_done()
@@ -86,7 +86,7 @@ _alerts = Alerts({})
 
 
 def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
-    """Set the receivers of later alerts. Without a call, alerts are only logged."""
+    """Set the receivers of later alerts. If this function is never called, alerts are only logged."""
     global _alerts
     receivers: dict[str, SendAlert] = {}
     if webhook_url:
@@ -97,15 +97,15 @@ def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
 
 
 def raise_alert(name: str, **facts: Any) -> None:
-    """Raise an alert. `name` is a constant text for the condition, `facts` are the values of this occurrence."""
+    """Raise an alert. `name` is a constant name of the condition, `facts` are the values of this occurrence."""
     logger.error(name, alarm=True, **facts)
     _alerts.send(name, facts)
 
 
 def webhook_sender(url: str) -> SendAlert:
-    """Return a function that POSTs an alert as JSON. Its member `text` is shown by chat services.
+    """Return a function that sends an alert to `url` by POST as JSON. Chat services show its JSON member `text`.
 
-    The operator configures the URL, so it may be on a private network.
+    The operator configures the URL, so it can be on a private network.
     """
 
     def send(alert: Mapping[str, Any]) -> None:
@@ -119,7 +119,7 @@ def webhook_sender(url: str) -> SendAlert:
 
 
 def sentry_sender(dsn: str) -> SendAlert:
-    """Return a function that sends an alert to Sentry. It imports the extra `sentry` at the first alert."""
+    """Return a function that sends an alert to Sentry. The extra `sentry` is imported at the first alert."""
     initialized = False
 
     def send(alert: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Logging of the whole process: JSON lines on stderr, or readable lines in dev mode.
+"""Logging of the whole process: JSON lines on stderr, or readable lines in development mode.
 
-Lines of this product and of libraries (uvicorn, arq) take the same path. Lines carry `request_id` and `session_id` if
-these are bound with `structlog.contextvars`. No line shows a password, a token or a query string.
+Log lines of this product and of libraries (uvicorn, arq) are processed in the same way. A line has `request_id` and
+`session_id` if they are bound with `structlog.contextvars`. No line contains a password, a token or a query string.
 """
 
 import logging
@@ -14,16 +14,16 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_KEY = re.compile(r"secret|password|passwd|token|ticket|authorization|cookie|api_?key", re.IGNORECASE)
-# Up to the last @, because a password may contain @ and /.
+# The match extends to the last @, because a password can contain @ and /.
 _USERINFO = re.compile(r"(?<=://)[^\s\"'<>]+@")
-# The query of a URL or of a request line such as `"WebSocket /ws?ticket=…" [accepted]`.
+# The query string of a URL, or of a request line such as `"WebSocket /ws?ticket=…" [accepted]`.
 _QUERY = re.compile(r"(/[^\s?\"']*)\?[^\s\"']+")
 
 
 def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) -> None:
     """Write log lines of `level` and above to `stream` (default stderr): JSON, or readable text if `dev`.
 
-    Pass `log_config=None, access_log=False` to uvicorn. Otherwise it installs its own handlers again.
+    Start uvicorn with `log_config=None, access_log=False`. Otherwise uvicorn replaces the handlers of this function.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -33,7 +33,8 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
         structlog.processors.StackInfoRenderer(),
     ]
     out = stream or sys.stderr
-    # Plain tracebacks in dev mode too: the formatted ones print local variables, which may hold secrets.
+    # Development mode also uses plain tracebacks. Formatted tracebacks print local variables, which can contain
+    # secrets.
     render: Processor = _to_json
     if dev:
         render = structlog.dev.ConsoleRenderer(
@@ -61,7 +62,7 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
         library_logger.propagate = True
         library_logger.setLevel(logging.NOTSET)
     logging.getLogger("uvicorn.access").disabled = True
-    # psycopg sets its own level at import, which would show warnings below the configured level.
+    # At import, psycopg sets its own level, which would show warnings below the configured level.
     logging.getLogger("psycopg").setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
@@ -77,7 +78,10 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """Return the logger of one module. Safe at import time: the logger reads its configuration at first use."""
+    """Return the logger of a module.
+
+    It can be called at import, because the logger reads its configuration at first use.
+    """
     return structlog.stdlib.get_logger(name)
 
 
@@ -87,7 +91,7 @@ def scrub(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 
 def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Remove the coloured copy that uvicorn adds to some messages."""
+    """Remove the coloured copy of the message that uvicorn adds to some log lines."""
     event.pop("color_message", None)
     return event
 

@@ -1,7 +1,7 @@
-"""Prometheus metrics of a server process, each defined once. `audit/metrics.py` adds those of the audit.
+"""Prometheus metrics of an instance, each defined once. `audit/metrics.py` adds the metrics of the audit.
 
-Units are base units. Labels are bounded: never a session, participant or address. The code that does an operation
-counts it; only `/metrics` reads the values. Must not import any layer.
+All units are base units. All labels have few values; a session, participant or address is never a label. The code of an
+operation counts the operation, and only `/metrics` reads the values. This module must not import any layer.
 """
 
 from typing import Final
@@ -14,7 +14,9 @@ _FAST = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 
 
 # -- REST: the first metric has v2's name and labels ------------------------------------------------------------------
 
-HTTP_REQUESTS = Counter("synckairos_http_requests_total", "HTTP requests answered", ("method", "route", "status_code"))
+HTTP_REQUESTS = Counter(
+    "synckairos_http_requests_total", "HTTP requests with a response", ("method", "route", "status_code")
+)
 HTTP_DURATION = Histogram(
     "synckairos_http_request_duration_seconds",
     "Time from the head of an HTTP request to the end of its response",
@@ -25,12 +27,10 @@ RATE_LIMITED = Counter("synckairos_rate_limited_total", "Requests refused by a r
 
 # -- sessions ---------------------------------------------------------------------------------------------------------
 
-ACTIVE_SESSIONS = Gauge(
-    "synckairos_active_sessions", "Sessions in Redis whose status is not final, as of the last scrape"
-)
+ACTIVE_SESSIONS = Gauge("synckairos_active_sessions", "Sessions in Redis whose status is not final, at this scrape")
 COMMANDS = Counter(
     "synckairos_commands_total",
-    "Commands by result: `outcome` is applied, refused, replayed or failed",
+    "Commands executed: `outcome` is applied, refused, replayed or failed",
     ("command", "outcome"),
 )
 COMMAND_DURATION = Histogram(
@@ -75,12 +75,16 @@ PRESENCE_FRAMES = Counter("synckairos_presence_frames_total", "PRESENCE frames s
 
 # -- feed between instances -------------------------------------------------------------------------------------------
 
-INSTANCES = Gauge("synckairos_instances", "Server instances connected to this store, as of the last presence heartbeat")
+INSTANCES = Gauge("synckairos_instances", "Instances with this store that are alive, at the last presence heartbeat")
 FEED_MESSAGES = Counter("synckairos_feed_messages_total", "Feed messages received")
-FEED_GAPS = Counter("synckairos_feed_gaps_total", "Gaps in the versions of a session that were filled by a read")
-FEED_RECONNECTS = Counter("synckairos_feed_reconnects_total", "Reconnections of the feed")
+FEED_GAPS = Counter(
+    "synckairos_feed_gaps_total", "Gaps in the feed of a session that were closed by reading the session again"
+)
+FEED_RECONNECTS = Counter("synckairos_feed_reconnects_total", "Reconnections of the feed's pub/sub connection")
 FEED_LAG = Histogram(
-    "synckairos_feed_lag_seconds", "Time from a transition to its arrival at this instance", buckets=_FAST
+    "synckairos_feed_lag_seconds",
+    "Time from a transition to the arrival of its feed message at this instance",
+    buckets=_FAST,
 )
 
 
@@ -94,11 +98,11 @@ INVALID_STORED_DATA = Counter(
 
 CACHE_READS = Counter(
     "synckairos_cache_reads_total",
-    "Reads through the read cache: `kind` is lists or events, `outcome` is hit, miss or bypassed",
+    "Reads through the read cache: `kind` is lists or events; `outcome` is hit, miss or bypassed",
     ("kind", "outcome"),
 )
 
 
 def render() -> bytes:
-    """Return all metrics as Prometheus text."""
+    """Return all metrics in the text format of Prometheus."""
     return generate_latest()

@@ -1,6 +1,6 @@
-"""Log lines about a store that is unavailable: one at the start, at most one a minute after it, and one at the end.
+"""Log lines about an unavailable store: one at the start, at most one per minute during the outage, one at the end.
 
-Several connections and loops of a process notice the same outage, and each tries again several times a second. They
+Several connections and loops of a process detect the same outage, and each tries again several times a second. They
 report to one `StoreOutage`, so that the log has one line for all of them.
 """
 
@@ -10,13 +10,13 @@ from collections.abc import Callable
 from synckairos.telemetry import log
 
 REPEAT_S = 60.0
-"""Seconds between two lines about the outages of one store."""
+"""Seconds between two log lines about an outage of one store."""
 
 logger = log.get_logger(__name__)
 
 
 class QuietPeriod:
-    """Allows one line in `quiet_s` seconds, and counts the lines that it does not allow."""
+    """Allows one log line in `quiet_s` seconds, and counts the log lines that are not allowed."""
 
     def __init__(self, quiet_s: float = REPEAT_S, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet_s = quiet_s
@@ -25,7 +25,10 @@ class QuietPeriod:
         self._suppressed = 0
 
     def next_line(self) -> int | None:
-        """Return None if no line is allowed now, else the number of lines that were not allowed since the last one."""
+        """Return None if no log line is allowed now.
+
+        Else return the number of log lines that were suppressed before it.
+        """
         now_s = self._clock()
         if now_s < self._next_s:
             self._suppressed += 1
@@ -36,10 +39,16 @@ class QuietPeriod:
 
 
 class StoreOutage:
-    """The outage of one store as this process sees it. It lasts until every part that noticed it has recovered."""
+    """The outage of one store as this process sees it.
+
+    The outage lasts until each part that reported it has recovered.
+    """
 
     def __init__(self, store: str, setting: str, effect: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`setting` names the variable with the URL. `effect` describes what works and what waits during an outage."""
+        """Take the name of the store, the variable with its URL, and the effect of an outage.
+
+        `effect` is a text that describes what works and what waits during an outage.
+        """
         self._store = store
         self._setting = setting
         self._effect = effect
@@ -50,7 +59,7 @@ class StoreOutage:
         self._is_logged = False
 
     def began(self, part: str, cause: object) -> None:
-        """Report that a part of the process cannot use the store. Further reports about the same outage are allowed."""
+        """Report that a part of the process cannot use the store. A part can report the same outage several times."""
         now_s = self._clock()
         if not self._parts:
             self._began_s = now_s
@@ -79,7 +88,7 @@ class StoreOutage:
 
 
 class UnreportedOutage(StoreOutage):
-    """An outage that is not logged, for commands that print their error themselves."""
+    """An outage that is not logged. Commands that print their own error use it."""
 
     def __init__(self) -> None:
         super().__init__("", "", "")

@@ -1,7 +1,8 @@
-"""Chromium for the tests of web pages. `.ci/tools` installs it; without it these tests fail and are not skipped.
+"""Chromium for the tests of web pages.
 
-Playwright runs its event loop in the thread of the test, and no other loop can run while a browser is open. So a
-browser belongs to one module, and it opens after the stores.
+`.ci/tools` installs Chromium. Without Chromium these tests fail; they never skip. Playwright runs its event loop in the
+thread of the test, and no other loop can run in this thread if a browser is open. Therefore a browser belongs to one
+module, and it opens after the stores.
 """
 
 import os
@@ -13,7 +14,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 TIMEOUT_MS = 15_000
 
-# These options stop all connections of the browser except those of the page to its server.
+# These options stop all connections of the browser except the connections of the page to its server.
 ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,7 +28,7 @@ ARGS = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start the Chromium that the variable `CHROMIUM` names, or else the installed one."""
+    """Start the Chromium that the variable `CHROMIUM` names. If it is not set, start the installed Chromium."""
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     assert found, "tests of pages need Chromium: run apt-get install chromium, or set CHROMIUM=/path/to/chromium"

@@ -1,4 +1,4 @@
-"""Load on a server while its stores and processes fail. The acknowledged versions are compared with the audit."""
+"""Load on a server for tests in which stores and processes fail. Acknowledged versions are compared with the audit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,11 +13,11 @@ import psycopg
 from tests.waiting import POLL_S, eventually
 
 Documents = dict[str, dict[int, dict[str, Any]]]
-"""By session and version: the known members of the document."""
+"""Compared members of session documents, by session id and version."""
 
 
 class Load:
-    """Sessions that are switched as fast as responses come.
+    """Sessions that are switched repeatedly. The next switch is sent when the response to the previous switch arrives.
 
     `acknowledged` has the documents of successful responses. `failures` has all other responses and connection errors.
     """
@@ -35,7 +35,7 @@ class Load:
         await self._post(f"/v1/sessions/{session_id}/start")
 
     async def switch_until_cancelled(self, session_id: str) -> None:
-        """Switch again and again. At a cancellation, first wait for the response of the current request."""
+        """Switch a session repeatedly until cancelled. At cancellation, wait for the response to the last request."""
         while True:
             request = asyncio.create_task(self._post(f"/v1/sessions/{session_id}/switch"))
             try:
@@ -47,7 +47,7 @@ class Load:
                 await asyncio.sleep(POLL_S)
 
     async def wait_for_changes(self, count: int) -> None:
-        """Wait until this many further changes were acknowledged."""
+        """Wait until `count` further changes were acknowledged."""
         wanted = self._acknowledged_count() + count
 
         async def is_reached() -> bool:
@@ -59,7 +59,7 @@ class Load:
         return sum(map(len, self.acknowledged.values()))
 
     async def _post(self, path: str, body: dict[str, Any] | None = None) -> bool:
-        """Send a request and note its result. Returns whether it was acknowledged."""
+        """Send a request and save its result. Return whether it was acknowledged."""
         try:
             response = await self._client.post(path, json=body)
         except httpx.HTTPError as fault:
@@ -75,7 +75,7 @@ class Load:
 
 @asynccontextmanager
 async def run_load(base_url: str, sessions: int = 6) -> AsyncIterator[Load]:
-    """Switch this many sessions in parallel until the block ends."""
+    """Switch `sessions` sessions in parallel until the block ends."""
     async with httpx.AsyncClient(base_url=base_url, timeout=30) as client:
         load = Load(client)
         ids = [str(uuid4()) for _ in range(sessions)]
@@ -92,7 +92,7 @@ async def run_load(base_url: str, sessions: int = 6) -> AsyncIterator[Load]:
 
 
 async def audited_documents(database_url: str) -> Documents:
-    """Return the documents in Postgres. Fails if a hash is wrong, or if a session has a conflict or two epochs."""
+    """Return the documents in Postgres. Fail if a hash is wrong, or if a session has a conflict or two epochs."""
     async with await psycopg.AsyncConnection.connect(database_url) as database:
         faults = await database.execute(
             "SELECT 'hash', version FROM sync_events WHERE sha256(snapshot) <> payload_hash"
@@ -111,7 +111,7 @@ async def audited_documents(database_url: str) -> Documents:
 
 
 def has_all_acknowledged(audit: Documents, acknowledged: Documents) -> bool:
-    """Return whether the audit has every acknowledged version with the same content, and no gap between versions."""
+    """Return whether the audit has each acknowledged version with the same content, and no gap between versions."""
     return all(
         list(audit[session_id]) == list(range(1, len(audit[session_id]) + 1))
         and all(

@@ -39,14 +39,14 @@ def ip(*args: str) -> None:
 
 
 def block_client() -> None:
-    """Block all packets from the client's address, including acknowledgements. Packets to it still arrive."""
+    """Block all packets from the client's address, including acknowledgements. Packets to the client still arrive."""
     ip("rule", "add", "pref", "1", "lookup", "local")
     ip("rule", "del", "pref", "0")
     ip("rule", "add", "pref", "0", "from", ADDRESS, "blackhole")
 
 
 async def connect_client(instance: Instance, session_id: str) -> socket.socket:
-    """Connect a v2 client from the address, and read until its first state."""
+    """Connect a v2 client from its separate address, and read until its first state."""
     loop = asyncio.get_running_loop()
     client = socket.socket()
     client.setblocking(False)

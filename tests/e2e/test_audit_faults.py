@@ -1,4 +1,4 @@
-"""Stores and workers fail under load: no change is refused, and at the end the audit has what was acknowledged."""
+"""Faults of stores and workers under load: no change is refused, and the audit has all acknowledged versions."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ StartServer = Callable[[Settings], Process]
 
 @pytest.fixture
 def own_postgres(data_dir: Path) -> Iterator[Postgres]:
-    """Start a migrated Postgres that the test may stop."""
+    """Start a migrated Postgres that the test is allowed to stop."""
     with Postgres(data_dir / f"faults-{uuid4().hex[:8]}") as store:
         asyncio.run(migrate(store.url))
         yield store
@@ -44,7 +44,7 @@ def own_settings(settings: Settings, own_postgres: Postgres) -> Settings:
 
 @pytest.fixture
 def start_worker() -> Iterator[StartServer]:
-    """Return a function that starts a worker process. All of them are stopped after the test."""
+    """Return a function that starts a worker process. All started workers are stopped after the test."""
     started: list[Process] = []
 
     def start(settings: Settings) -> Process:
@@ -58,7 +58,10 @@ def start_worker() -> Iterator[StartServer]:
 
 @asynccontextmanager
 async def complete_audit_of_load(settings: Settings, start_server: StartServer) -> AsyncIterator[Load]:
-    """Run load on a new server. At the end, check that no change was refused and that the audit has exactly all."""
+    """Run load on a new server. At the end, check that no change was refused and that the audit has all changes.
+
+    Yields the load.
+    """
     server = await asyncio.to_thread(start_server, settings)
     async with run_load(server.base_url) as load:
         yield load
@@ -86,7 +89,7 @@ async def count_rows(database_url: str) -> int:
 
 
 async def wait_for_new_rows(database_url: str) -> None:
-    """Wait until Postgres has more event rows than now."""
+    """Wait until Postgres has more event rows than at this call."""
     before = await count_rows(database_url)
 
     async def has_grown() -> bool:
@@ -128,7 +131,7 @@ async def test_suspended_worker_that_resumes_after_another_took_over_writes_noth
         await wait_for_new_rows(settings.database_url)
         suspended.send(signal.SIGSTOP)
         async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as database:
-            # As the timeouts of Postgres do after half a minute. The worker's lock ends with its connection.
+            # Simulates the timeouts of Postgres after half a minute. The lock of the worker ends with its connection.
             await database.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name = 'synckairos drain' AND datname = current_database()"
@@ -232,7 +235,7 @@ async def test_full_disk_of_postgres_that_gets_free_space_again_loses_nothing(
 
             async def is_writable_again() -> bool:
                 if store.child.returncode is not None:
-                    # Postgres ends without space for its write-ahead log. An operator starts it again.
+                    # Postgres ends if there is no space for its write-ahead log. The operator starts it again.
                     await asyncio.to_thread(store.start)
                 with suppress(psycopg.OperationalError):
                     return await count_rows(store.url) > 0

@@ -33,7 +33,7 @@ async def rest(server: Process) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def start(rest: httpx.AsyncClient, body: dict[str, Any]) -> str:
-    """Create and start a session; return its path."""
+    """Create and start a session. Return its path."""
     created = (await rest.post("/v1/sessions", json=body)).raise_for_status()
     path = f"/v1/sessions/{created.json()['data']['session_id']}"
     (await rest.post(f"{path}/start")).raise_for_status()
@@ -41,7 +41,7 @@ async def start(rest: httpx.AsyncClient, body: dict[str, Any]) -> str:
 
 
 async def press(rest: httpx.AsyncClient, path: str, count: int) -> set[int]:
-    """Press one after the other; return the statuses of the answers."""
+    """Send presses one after the other. Return the statuses of the answers."""
     return {(await rest.post(f"{path}/switch")).status_code for _ in range(count)}
 
 
@@ -61,7 +61,7 @@ async def test_forty_bids_at_once_are_not_refused(rest: httpx.AsyncClient, body:
 
 
 async def press_by_socket(client: ClientConnection, session_id: str, name: str, count: int) -> list[Any]:
-    """Send presses without a wait in between; return the answers."""
+    """Send presses without waiting for answers. Then return the answers."""
     for number in range(count):
         command = {"type": "COMMAND", "id": f"{name}{number}", "session_id": session_id, "command": "switch"}
         await client.send(orjson.dumps(command).decode())

@@ -1,4 +1,4 @@
-"""The page at /demo in a real Chromium with a real server: the page shows the state that the server decided."""
+"""The page at /demo in a real Chromium with a real server: the page shows the states of the server."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ def browser(template_database: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
-    """Open separate browser contexts. No script may fail, and no request may go to another host."""
+    """Open separate browser contexts. Fail if a script fails, or if a request goes to another host."""
     contexts: list[BrowserContext] = []
     failures: list[str] = []
     hosts: set[str] = set()
@@ -51,7 +51,7 @@ def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
 
 @pytest.fixture
 def page(new_context: Callable[[], BrowserContext], serve_process: Process) -> Page:
-    """Open the page without parameters: it creates a game of 3+2 that waits for the first press."""
+    """Open the page without parameters. The page creates a 3+2 game, which waits for the first press."""
     page = new_context().new_page()
     page.goto(f"{serve_process.base_url}/demo")
     for side in ("white", "black"):
@@ -76,7 +76,7 @@ def expect_mood(page: Page, side: str, mood: str) -> None:
 
 
 def expect_active(page: Page, side: str) -> None:
-    """Wait until only the board of this side is lit and its clock runs."""
+    """Wait until only the board of this side is bright and its clock runs."""
     expect(page.locator(".board.lit")).to_have_count(1)
     expect(page.locator(f'.board.lit[data-side="{side}"]')).to_have_attribute("data-mood", "running")
 
@@ -112,7 +112,7 @@ def origin(page: Page) -> str:
 
 
 def state_of(page: Page) -> dict[str, Any]:
-    """Read the state from the server, not from the page."""
+    """Read the state of the page's session from the server."""
     answer = page.request.get(f"{origin(page)}/v1/sessions/{session_id(page)}")
     assert answer.ok
     state: dict[str, Any] = answer.json()["data"]
@@ -129,7 +129,7 @@ READ_CLOCKS = """() => new Promise(done => requestAnimationFrame(() => requestAn
 
 
 def shown_clocks(page: Page) -> dict[str, str]:
-    """Return the texts of all clocks on the page, read together after a frame was painted."""
+    """Return the texts of all clocks on the page. All texts are read after the same painted frame."""
     texts: dict[str, str] = page.evaluate(READ_CLOCKS)
     return texts
 
@@ -140,7 +140,7 @@ def add_ms(instant: str, ms: int) -> str:
 
 
 def test_press_changes_both_boards(page: Page) -> None:
-    press(page, "black")  # as at a real chess clock: Black starts the clock of White
+    press(page, "black")  # as at a real chess clock: Black's press starts the clock of White
     expect_active(page, "white")
     for side in ("white", "black"):
         expect_version(page, side, 2)

@@ -58,8 +58,8 @@ STARTED_MS = 1_767_225_600_000
     [
         ({}, 2_500, 7_500),
         ({}, 10_000, 0),
-        ({}, 12_000, 0),  # The server decides when time has run out. Until its message arrives the reading stays 0.
-        ({}, -3, 10_000),  # The estimated time can be a little before the start.
+        ({}, 12_000, 0),  # The server decides when a budget expires. Until its message arrives, the reading stays 0.
+        ({}, -3, 10_000),  # The estimated server time can be a little before the start.
         ({"cycle_started_at": None}, 2_500, 10_000),
         ({"active_participant_id": "b"}, 2_500, 10_000),
     ],

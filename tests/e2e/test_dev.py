@@ -1,4 +1,4 @@
-"""`synckairos dev` starts all processes, and stops all of them however it ends."""
+"""`synckairos dev` starts all processes, and stops all of them for each way in which it can end."""
 
 import os
 import shlex
@@ -21,7 +21,7 @@ StartDev = Callable[..., Process]
 
 @pytest.fixture
 def start_dev(tmp_path: Path) -> Iterator[StartDev]:
-    """Return a function that starts `dev` on a free port, in an empty directory, so that no .env file is read."""
+    """Return a function that starts `dev` on a free port, in an empty directory without an .env file."""
     started: list[Process] = []
 
     def start(*args: str, env: dict[str, str] | None = None) -> Process:
@@ -34,7 +34,7 @@ def start_dev(tmp_path: Path) -> Iterator[StartDev]:
 
 
 def banner(process: Process) -> dict[str, str]:
-    """Return the rows of the banner's table, and the exported variables as `export`."""
+    """Return the rows of the banner's table, and the exported variables under the name `export`."""
     rows = (line.split(maxsplit=1) for line in process.output.splitlines() if line.startswith("  "))
     return {name: value.split(" (")[0].strip() for name, value in rows}
 
@@ -88,7 +88,7 @@ def test_dev_serves_the_urls_of_its_banner_and_stops_within_ten_seconds(
 
 
 def test_killed_dev_leaves_no_process_and_the_next_dev_removes_its_data(start_dev: StartDev, data_dir: Path) -> None:
-    own_tmp = {"TMPDIR": str(data_dir)}  # so that no other dev process on this machine removes the data
+    own_tmp = {"TMPDIR": str(data_dir)}  # a separate directory: another dev process could remove the data
     process, running = start_dev(env=own_tmp).wait_ready(), start_dev(env=own_tmp).wait_ready()
     others = descendants(process.pid)
     process.kill()
@@ -116,7 +116,7 @@ def test_data_directory_in_use_is_refused_at_once_in_one_line(start_dev: StartDe
     data = data_dir / "kept"
     process = start_dev("--data", str(data)).wait_ready()
     late = start_dev("--data", str(data))
-    assert late.wait_end(timeout_s=10) == 1  # less than the timeout for the start of a store
+    assert late.wait_end(timeout_s=10) == 1  # less than the time limit for the start of a store
     assert late.output == f"--data: {data} is in use by process {process.pid}; stop it, or choose another directory\n"
     process.kill()
     start_dev("--data", str(data)).wait_ready()  # a killed process leaves no lock

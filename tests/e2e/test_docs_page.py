@@ -1,4 +1,4 @@
-"""The page at /docs in a real Chromium: it shows both API descriptions, its steps work, and it fits on a phone."""
+"""The page at /docs in a real Chromium: it shows both API descriptions, its steps work, and it fits a phone screen."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ def browser(template_database: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, serve_process: Process) -> Iterator[Page]:
-    """Open the page with the size of a phone. No script may fail, and the browser may report no error."""
+    """Open the page with the size of a phone. Fail if a script fails or the browser reports an error."""
     failures: list[str] = []
     context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
     context.set_default_timeout(TIMEOUT_MS)

@@ -1,4 +1,4 @@
-"""Sessions expire without a connected client while servers are killed: each expires exactly once, at its deadline."""
+"""Sessions expire without connected clients when servers are killed. Each session expires once, at its deadline."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.slow
 
 GLOBAL_SESSIONS, CYCLE_SESSIONS, CYCLES = 240, 60, 5
-SPREAD_MS = 5_000  # time over which the deadlines of the global sessions are spread
+SPREAD_MS = 5_000  # milliseconds over which the deadlines of the global sessions are spread
 
 
 async def test_killed_servers_cause_no_missed_and_no_double_expiry(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The move from v2 with real processes, step by step as its page describes it."""
+"""The move from v2 with real processes, step by step as the guide describes it."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ VERBS = {"pending": "start", "running": "switch", "paused": "resume"}
 
 
 class V2:
-    """A running v2: it changes sessions and writes them to its Redis and, as its queue does, to Postgres."""
+    """A running v2. It changes sessions, and writes them to its Redis and, like its queue, to Postgres."""
 
     def __init__(self, redis: V2Redis, database: psycopg.Connection[Any]) -> None:
         self._redis = redis
@@ -74,12 +74,12 @@ async def test_move_from_v2(
                 for steps in ((), ("start",), ("start", "switch", "pause"))
             ]
 
-            # 1. The database, while v2 runs.
+            # 1. Migrate the database while v2 runs.
             code, lines = await run(settings, "migrate")
             assert (code, lines[0]) == (0, "took over v2's database: 20 sessions, 55 events")
             assert await run(settings, "migrate") == (0, ["no migrations to apply"])
 
-            # 2. The new product beside v2, and v2's sessions, while v2 goes on.
+            # 2. Start the new product beside v2 and import the sessions of v2. Meanwhile v2 continues.
             server = start_server(settings)
             follower = Process(*importing, "--follow", env=settings.environ())
             async with httpx.AsyncClient(base_url=server.base_url) as client:
@@ -89,7 +89,7 @@ async def test_move_from_v2(
                 live.append(await v2.create("per_participant", "start"))
                 await eventually(lambda: are_here(client, live))
 
-                # 3. The move: v2 stops, clients send their commands here.
+                # 3. Move: v2 stops, and clients send their commands to the new product.
                 follower.send(signal.SIGTERM)
                 assert await asyncio.to_thread(follower.wait_end) == 0, follower.output
                 for state in live:
@@ -103,7 +103,7 @@ async def test_move_from_v2(
                         for ours, theirs in zip(after["participants"], elsewhere["participants"], strict=True):
                             assert ours["time_used_ms"] == theirs["time_used_ms"]
 
-                # 4. The end of v2.
+                # 4. End v2.
                 code, lines = await run(settings, *importing)
                 assert (code, lines[0]) == (0, "0 imported, 0 updated, 21 unchanged, 0 failed")
                 code, lines = await run(settings, "import-v2", "--finish")
@@ -122,7 +122,7 @@ async def test_move_from_v2(
 
 
 async def are_here(client: httpx.AsyncClient, states: list[State]) -> bool:
-    """Return whether all these sessions of v2 are live here, as v2 has them."""
+    """Return whether all these sessions of v2 are in the new product, with the values that v2 has."""
     for state in states:
         answer = await client.get(f"/v1/sessions/{state['session_id']}")
         if answer.status_code != 200:
@@ -139,7 +139,7 @@ async def is_drained(pipe: RedisPipe, settings: Settings) -> bool:
 
 
 async def check_history(client: httpx.AsyncClient, ended: list[State], live: list[State]) -> None:
-    """Check that lists and events show v2's part and ours of each session."""
+    """Check that lists and events show the versions of v2 and of the new product for each session."""
     listed = (await client.get("/v1/sessions?limit=200")).json()["data"]
     assert {each["session_id"] for each in listed} == {state["session_id"] for state in (*ended, *live)}
     for state in live:

@@ -25,7 +25,7 @@ REFUSALS = {
     "guides/meeting": ["NOT_ACTIVE_PARTICIPANT"],
     "guides/hours": [],
 }
-"""Each page with shell commands, and the codes with which its commands are refused, in order."""
+"""The refusal codes of the shell commands on each page, in order, by page."""
 
 
 def page_path(name: str) -> Path:
@@ -33,7 +33,7 @@ def page_path(name: str) -> Path:
 
 
 def snippets(name: str, language: str) -> list[str]:
-    """Return the code blocks of a page in one language. Fails if there are none."""
+    """Return the code blocks of a page in one language. Fail if the page has none."""
     found = code_blocks(page_path(name).read_text(), language)
     assert found, f"{name} has no {language} snippet"
     return found
@@ -45,7 +45,7 @@ def localised(code: str, server: Process) -> str:
 
 
 def run_shell(name: str, server: Process) -> list[str]:
-    """Run all shell commands of a page in one shell. Returns the codes of the refusals, in order."""
+    """Run all shell commands of a page in one shell. Return the codes of the refusals, in order."""
     script = localised("\n".join(snippets(name, "bash")), server)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], capture_output=True, check=True, timeout=60, text=True
@@ -72,9 +72,9 @@ def test_every_page_with_shell_commands_is_tested() -> None:
 
 
 def test_programs_and_examples_of_the_pages_work_as_written(serve_process: Process) -> None:
-    # One server for all three: its start costs more than they do.
+    # All three parts share one server, because its start takes longer than the parts.
     javascript = run_program(
-        # Node 20 has the WebSocket of later versions behind this option.
+        # In Node 20 this option enables the WebSocket that later versions have by default.
         ["node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-e"],
         localised(snippets("start/javascript", "js")[0], serve_process),
     )

@@ -26,7 +26,7 @@ Run = Callable[..., Process]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from only the files that the image is built from."""
+    """Build the wheel from the files from which the image is built, and from no other files."""
     source, built = tmp_path_factory.mktemp("src"), tmp_path_factory.mktemp("wheel")
     for copied in re.findall(r"^COPY (?!--from)(.+) (\S+)$", DOCKERFILE, re.MULTILINE):
         for name in copied[0].split():
@@ -42,12 +42,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel into a new environment, which takes the dependencies from this environment."""
+    """Install the wheel into a new environment. The dependencies come from the environment of the tests."""
     place = tmp_path_factory.mktemp("installed")
     venv.create(place, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(place / "bin" / "python")]
     subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
-    # These packages come after its own, so that `synckairos` is the wheel and not the checkout of this environment.
+    # These packages have the lower priority, so that `synckairos` is the wheel and not the checkout.
     (packages,) = place.glob("lib/python*/site-packages")
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
     return place / "bin" / "synckairos"
@@ -55,7 +55,7 @@ def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_python_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove PYTHONPATH, because it may name the checkout, which then hides the installed package."""
+    """Remove PYTHONPATH, because it can name the checkout, which would hide the installed package."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
 
 

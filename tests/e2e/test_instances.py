@@ -44,7 +44,7 @@ async def v3(server: Process) -> AsyncIterator[ClientConnection]:
 
 
 async def request(client: ClientConnection, kind: str, **members: Any) -> bytes:
-    """Send a message and return the bytes of its reply. Other messages before the reply are skipped."""
+    """Send a message and return the bytes of its reply. Skip other messages before the reply."""
     await client.send(orjson.dumps({"type": kind, **members}).decode())
     while True:
         answer = await receive(client)
@@ -80,7 +80,7 @@ async def test_change_on_one_instance_reaches_watchers_of_another(servers: tuple
 async def test_repeated_command_id_over_rest_and_sockets_changes_the_session_once(
     servers: tuple[Process, Process], start_server: Start, settings: Settings
 ) -> None:
-    """The command is sent a hundred times in parallel, to three instances."""
+    """The test sends the command a hundred times in parallel, to three instances."""
     three = (*servers, start_server(settings))
     session_id = await create(three[0])
     async with httpx.AsyncClient(base_url=servers[0].base_url, trust_env=False) as rest:

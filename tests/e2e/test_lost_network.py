@@ -1,4 +1,4 @@
-"""A client whose network is gone: it no longer acknowledges TCP segments, like a phone without reception."""
+"""A client that has lost its network: it acknowledges no TCP segments, like a phone without reception."""
 
 import os
 import subprocess
@@ -11,11 +11,11 @@ from synckairos.realtime.timings import DEFAULT_TIMINGS
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS
 
 SHORT_USER_TIMEOUT_MS = 3_000
-"""Milliseconds of the TCP user timeout in this test, which is shorter than in production. All else is equal."""
+"""TCP user timeout in milliseconds. Shorter than in production; all other values are those of production."""
 
 
 def new_network_command() -> list[str]:
-    """Return the command that runs another command in a new network namespace. Skips if this system allows none."""
+    """Return the command that runs another command in a new network namespace. Skip the test if that is not allowed."""
     command = ["unshare", "--net", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")), "--"]
     for needed in ("true", "ip rule"):
         tried = subprocess.run(["sh", "-c", f"{' '.join(command)} {needed}"], capture_output=True, text=True)
@@ -37,5 +37,5 @@ def test_client_without_network_is_cut_off_while_other_clients_get_updates() -> 
     figures = orjson.loads(done.stdout)
     assert (
         figures["seconds"] < DEFAULT_TIMINGS.stuck_after_s
-    )  # the kernel cut it: nothing is queued that would show the client stuck
+    )  # the kernel closed the connection: no unsent data shows the server that the client is stuck
     assert figures["updates"] > 1

@@ -1,4 +1,4 @@
-"""PRESENCE across real server processes, one of which is killed."""
+"""PRESENCE on several real server processes, of which one is killed."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tests.processes import Process
 
 
 @pytest.mark.slow
-async def test_it_is_right_again_within_10_s_after_an_instance_was_killed(
+async def test_presence_is_right_within_10_s_after_an_instance_was_killed(
     start_server: Callable[[Settings], Process], settings: Settings
 ) -> None:
     doomed, *others = (start_server(settings) for _ in range(3))

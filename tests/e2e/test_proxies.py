@@ -41,13 +41,16 @@ _sources = (f"127.0.1.{number}" for number in count(1))
 
 @pytest.fixture(scope="module")
 def stores(module_settings: Settings) -> Settings:
-    """Return settings of instances behind a proxy. Each test uses other addresses, so that limits do not add up."""
+    """Return settings for instances behind a proxy.
+
+    Each test uses other client addresses, so that the tests do not share rate limits.
+    """
     return module_settings.model_copy(update={"rate_limit_general": GENERAL_LIMIT, "trusted_proxies": ["127.0.0.1"]})
 
 
 @pytest.fixture(scope="module")
 def servers(stores: Settings) -> Iterator[dict[Form, Process]]:
-    """Start an instance for the root of a host, and one for a sub-path."""
+    """Start an instance for the root of a host, and an instance for a sub-path."""
     with ThreadPoolExecutor(2) as threads:
         at_root, below = threads.map(spawn_server, (stores, stores.model_copy(update={"root_path": SUB_PATH})))
     yield {"root": at_root, "passed": below, "removed": below}
@@ -75,7 +78,7 @@ def target_of(server: Process) -> str:
 
 @asynccontextmanager
 async def visitor(base_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield an HTTP client with an address of its own."""
+    """Yield an HTTP client that has a separate client address."""
     transport = httpx.AsyncHTTPTransport(local_address=next(_sources), verify=False)
     async with httpx.AsyncClient(transport=transport, base_url=base_url, timeout=10) as client:
         yield client
@@ -111,7 +114,7 @@ async def test_proxy_passes_sockets_and_live_tails_at_once(
         assert [orjson.loads(await v2.recv())["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
         while "session_created" not in await anext(lines):
             pass
-        # The proxy has delivered all earlier bytes. The next event must come at once, through its buffers.
+        # The proxy has delivered all earlier bytes. It must also forward the next event at once, without buffering.
         ack = await watch.command("start")
         while "session_started" not in await anext(lines):
             pass
@@ -133,7 +136,7 @@ async def test_addresses_behind_a_sub_path_lead_back_through_the_proxy(
         assert (await client.get(created.headers["location"])).json() == created.json()
         page = await client.get(f"{SUB_PATH}/v1/sessions?limit=1")
         assert (await client.get(page.links["next"]["url"])).json()["data"] != page.json()["data"]
-        # The proxy keeps all other paths for other sites.
+        # The proxy must leave all other paths to other sites.
         for outside in ("/v1/time", "/clockwork/v1/time", f"{SUB_PATH}{SUB_PATH}/v1/time", f"{SUB_PATH}/../v1/time"):
             assert "timestamp_ms" not in (await client.get(outside)).text or form == "removed", outside
 
@@ -142,7 +145,10 @@ async def test_target_that_only_resembles_the_sub_path_leads_nowhere(servers: di
     port = urlsplit(servers["passed"].base_url).port or 0
 
     async def statuses(target: str) -> tuple[int, int]:
-        """Return the statuses of a request and of a handshake. httpx would normalize the target."""
+        """Return the HTTP statuses of a request and of a handshake.
+
+        They are sent through a plain socket, because httpx would normalise the target.
+        """
         async with raw_client(port) as request, raw_client(port) as handshake:
             await request.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
             heads = (await request.head(), await handshake.upgrade(target))
@@ -158,7 +164,7 @@ async def test_target_that_only_resembles_the_sub_path_leads_nowhere(servers: di
         assert (await statuses(target % "/ws"))[1] == 404, target
     for file in ("..%2f..%2fdocs/docs.js", "%2e%2e/%2e%2e/rest_app.py", "../../../../etc/passwd", "/etc/passwd", "%00"):
         assert await statuses(f"{SUB_PATH}/demo/{file}") == (404, 404), file
-    # Encoded characters are the characters themselves.
+    # An encoded character means the character.
     assert await statuses("/%63lock/v1/time") == (200, 404)
     assert await statuses("/%63lock/ws") == (426, 101)
 
@@ -207,14 +213,14 @@ async def test_large_csv_arrives_complete_through_each_proxy(
 
 @dataclass(slots=True)
 class RelayedConnection:
-    """One connection of a proxy: how many requests it carried, and which side closed it first."""
+    """One connection of a proxy: the number of its requests, and the side that closed it first."""
 
     requests: int = 0
     closed_by: Literal["proxy", "server"] | None = None
 
 
 class Relay:
-    """Passes connections of a proxy on to a server and observes them."""
+    """Relay between a proxy and a server that observes the connections."""
 
     def __init__(self, target: str) -> None:
         host, _, port = target.partition(":")
@@ -223,7 +229,7 @@ class Relay:
 
     @property
     def used(self) -> list[RelayedConnection]:
-        """The connections with requests of HTTP/1.1. The health checks of HAProxy use HTTP/1.0."""
+        """The connections with HTTP/1.1 requests. The health checks of HAProxy use HTTP/1.0."""
         return [each for each in self._connections if each.requests]
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -245,7 +251,7 @@ class Relay:
 
 @asynccontextmanager
 async def relayed(name: str, target: str, folder: Path, edits: dict[str, str]) -> AsyncIterator[tuple[Relay, str]]:
-    """Run a relay to the server at `target` and a proxy in front of it. Yields the relay and the URL of the proxy."""
+    """Run a relay to the server at `target`, and a proxy in front of the relay. Yield the relay and the proxy's URL."""
     relay = Relay(target)
     listener = await asyncio.start_server(relay.accept, "127.0.0.1", 0)
     async with listener:
@@ -329,12 +335,12 @@ async def test_rolling_restart_behind_haproxy_loses_no_request_and_no_watcher(
 async def replace_both(
     base_url: str, watcher: Client, instances: list[Process], ports: list[int], start: Callable[[int], Process]
 ) -> None:
-    """Restart one instance and then stop the other one, while clients send switches, each exactly once."""
+    """Restart one instance and then stop the other, while clients send switches. Each switch must be executed once."""
     statuses: list[int] = []
     is_over = False
 
     async def press() -> None:
-        # A new connection for each third request, as other clients of a balancer come and go.
+        # Each third request uses a new connection, like other clients of a load balancer.
         while not is_over:
             async with httpx.AsyncClient(base_url=base_url, trust_env=False, verify=False, timeout=30) as client:
                 answers = [await client.post(f"v1/sessions/{session_id}/switch") for _ in range(3)]
@@ -361,7 +367,7 @@ async def replace_both(
 
 
 async def serves_switches(instance: Process) -> bool:
-    """Return whether an instance has answered a switch since its start."""
+    """Return whether an instance has answered a switch after its start."""
     async with httpx.AsyncClient(trust_env=False, verify=False) as client:
         return "/switch" in (await client.get(f"{instance.base_url}/metrics")).text
 

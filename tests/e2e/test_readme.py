@@ -17,7 +17,7 @@ ADDRESS = "127.0.0.1:3000"
 
 
 def snippet(language: str, server: Process) -> str:
-    """Return the README's first snippet in a language, with the address of the server."""
+    """Return the first code block of the README in a language, with the address of the test's server."""
     return code_blocks(README.read_text(), language)[0].replace(ADDRESS, server.base_url.removeprefix("http://"))
 
 
@@ -54,7 +54,7 @@ def test_snippets_work_one_after_the_other(serve_process: Process) -> None:
 
 
 def read_lines(process: subprocess.Popen[str]) -> "Queue[str]":
-    """Return a queue of the lines that a process prints, filled by a thread."""
+    """Return a queue with the lines that a process prints. A thread fills the queue."""
     lines: Queue[str] = Queue()
     assert process.stdout is not None
     stream = process.stdout

@@ -1,4 +1,4 @@
-"""The whole product on each kind of Redis and each way to connect to it: a conversation through server and worker."""
+"""The whole product on each kind of Redis, with each kind of connection. Each test uses a server and a worker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -33,7 +33,7 @@ ENCODED_PASSWORD = "p%40ss%2Fword%23%3F%25"
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A Redis of its own, with a server and a worker that connect to it in one way."""
+    """A separate Redis, with a server and a worker that connect to it in one way."""
 
     store: RedisServer
     settings: Settings
@@ -42,7 +42,7 @@ class Deployment:
 
 
 def open_store(kind: str, folder: Path, stack: ExitStack) -> tuple[RedisServer, str]:
-    """Start the Redis of a kind. Return it with its URL."""
+    """Start the Redis of a kind. Return the Redis server and its URL."""
     files = create_certificates(folder) if kind == "tls" else None
     is_valkey = kind in ("valkey", "unix socket")
     store = stack.enter_context(running_valkey(folder) if is_valkey else running_redis(folder, files))
@@ -63,7 +63,7 @@ def open_store(kind: str, folder: Path, stack: ExitStack) -> tuple[RedisServer, 
 
 
 def set_rule(store: RedisServer, *changes: str) -> None:
-    """Give the user of the deployment exactly the permissions of the printed rule, with some changes."""
+    """Give the user of the deployment exactly the permissions of the printed ACL rule, with the given changes."""
     rule = Permissions(Keys(), store=True, queue=True, db=2).render_rule()
     with store.admin() as admin:
         admin.execute_command(*rule.replace(">PASSWORD", f">{PASSWORD}").split(" "), *changes)
@@ -77,7 +77,7 @@ KINDS = ("valkey", "redis 7.0", "tls", "acl", "unix socket", "ipv6")
 def deployments(
     request: pytest.FixtureRequest, postgres: Postgres, template_database: str, data_dir: Path
 ) -> Iterator[dict[str, Deployment]]:
-    """Start the deployments of all selected tests at the same time, because most of their start is imports."""
+    """Start the deployments of all selected tests in parallel, because Python imports take most of the start time."""
     calls = [getattr(item, "callspec", None) for item in request.session.items if item.path == request.path]
     kinds = {call.params["deployment"] for call in calls if call is not None and "deployment" in call.params}
     with ExitStack() as stack:
@@ -109,7 +109,7 @@ def deployment(request: pytest.FixtureRequest, deployments: dict[str, Deployment
 
 
 class Conversation:
-    """A running session that is watched, and the version that it must have."""
+    """A running session with a watcher, and the version that the session must have."""
 
     def __init__(self, rest: httpx.AsyncClient, watcher: ClientConnection, settings: Settings, session_id: str) -> None:
         self._rest = rest
@@ -119,7 +119,7 @@ class Conversation:
         self.version = 2
 
     async def command(self, verb: str) -> None:
-        """Execute a command as soon as the store answers, and wait until the watcher has its version."""
+        """Execute a command when the store is available, and wait until the watcher has the version of the command."""
         headers = {"Idempotency-Key": uuid4().hex}
 
         async def execute() -> int | None:
@@ -133,7 +133,7 @@ class Conversation:
         await self.receive_version()
 
     async def status_of(self, verb: str) -> int:
-        """Return the HTTP status of a command that is not retried."""
+        """Return the HTTP status of one attempt to execute a command."""
         return (await self._rest.post(f"/v1/sessions/{self.session_id}/{verb}")).status_code
 
     async def receive_version(self) -> None:
@@ -145,7 +145,7 @@ class Conversation:
                     return
 
     async def use_everything(self) -> None:
-        """Send requests that use the other parts: lists, history, time reports, expiry, presence, and deletion."""
+        """Send requests for the other features: lists, history, time reports, expiry, presence and deletion."""
         person = (await self._rest.get(f"/v1/sessions/{self.session_id}")).json()["data"]["participants"][0]
         expiring = {"sync_mode": "global", "total_time_ms": 1000, "participants": [{"participant_id": str(uuid4())}]}
         created = (await self._rest.post("/v1/sessions", json=expiring)).raise_for_status().json()["data"]
@@ -199,7 +199,7 @@ async def conversation(deployment: Deployment) -> AsyncIterator[Conversation]:
 async def test_user_with_exactly_the_printed_rule_is_refused_nothing(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs before the other tests, because a restart of Redis clears its statistics."""
+    """This test runs before the other tests, because a restart of Redis clears its statistics."""
     for name, value in deployment.settings.environ().items():
         monkeypatch.setenv(name, value)
     async with conversation(deployment) as talk:
@@ -220,8 +220,8 @@ async def test_user_with_exactly_the_printed_rule_is_refused_nothing(
     with deployment.store.admin() as admin:
         assert admin.acl_log() == []
         used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
-    # A unit test compares the commands of the store with its code. UNWATCH is sent if a job is queued a second time.
-    assert Permissions(Keys(), store=False, queue=True).commands - used <= {"unwatch"}
+    # A unit test compares the Redis commands of the store with its code. arq sends UNWATCH if a job is queued twice.
+    assert Permissions(Keys(), store=False, queue=True).redis_commands - used <= {"unwatch"}
 
 
 @pytest.mark.parametrize("deployment", ["acl"], indirect=True)
@@ -257,7 +257,7 @@ async def test_conversation_survives_a_restart_of_redis(deployment: Deployment) 
 
 @pytest.mark.parametrize("deployment", ["valkey"], indirect=True)
 async def test_outage_of_redis_is_logged_once_by_each_process_and_its_end_too(deployment: Deployment) -> None:
-    """The processes are new, because those of the deployment may have logged another outage within a minute."""
+    """The test starts new processes. Those of the deployment may have logged another outage in the last minute."""
     env = deployment.settings.model_copy(update={"redis_timeout_s": 0.5}).environ()
     server, worker = Process("serve", "--port", "0", env=env), Process("worker", env=env)
     try:
@@ -268,7 +268,7 @@ async def test_outage_of_redis_is_logged_once_by_each_process_and_its_end_too(de
             line = orjson.loads(process.wait_for_line(lambda line: "store is unavailable" in line))
             assert (line["store"], line["setting"]) == ("redis", "REDIS_URL")
         async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as rest:
-            for _ in range(3):  # each waits for the connection until its timeout, during several attempts to connect
+            for _ in range(3):  # each request waits until its timeout, during several attempts to connect
                 assert (await rest.get("/v1/sessions")).status_code == 503
         await asyncio.to_thread(deployment.store.start)
         for process in (server, worker):

@@ -30,11 +30,11 @@ DEADLINE_S = 60
 
 
 class Load:
-    """Switches by clients and by REST until it is stopped. Each command is repeated until its result is known."""
+    """Switches by socket clients and by REST until stopped. Each command is repeated until its result is known."""
 
     def __init__(self, base_url: str) -> None:
         self.acknowledged: dict[str, list[object]] = {}
-        """Session id and version, by the id of the command."""
+        """Session id and version of each acknowledged command, by command id."""
         self.counts: Counter[str] = Counter()
         """Number of acknowledged commands, by sender."""
         self.is_stopped = False
@@ -49,9 +49,9 @@ class Load:
             await session.reach(ack.version)
 
     async def _send_command(self, session: Watch, command_id: str) -> Ack | None:
-        """Send the command once. Returns None if the result is not available now.
+        """Send a command one time. Return None if the result is not available yet.
 
-        A result is also not available now if its version is in the outbox and no longer in Redis.
+        The result is also unavailable if Redis does not hold its version any more, and Postgres does not have it yet.
         """
         try:
             return await session.command("switch", command_id=command_id)
@@ -69,7 +69,7 @@ class Load:
                 self._note("rest " + session_id, key, session_id, version)
 
     async def _post_switch(self, rest: httpx.AsyncClient, session_id: str, key: str) -> int | None:
-        """Send the request once. Returns the version, or None if the result is unknown."""
+        """Send a switch one time. Return its version; None if the result is unknown."""
         try:
             response = await rest.post(f"/v1/sessions/{session_id}/switch", headers={"Idempotency-Key": key})
         except httpx.TransportError:
@@ -85,7 +85,7 @@ class Load:
         self.counts[sender] += 1
 
     async def wait_for_all_senders(self) -> None:
-        """Wait until each sender has one more acknowledged command."""
+        """Wait until each sender has a further acknowledged command."""
         before = self.counts.copy()
 
         async def have_all() -> bool:
@@ -134,7 +134,7 @@ async def test_rolling_restart_under_load_loses_no_acknowledged_command(
 
 
 async def drained_commands(parts: Parts, settings: Settings) -> list[tuple[str, str, int]]:
-    """Wait until the outbox is empty. Returns the id, the session id and the version of each command in Postgres."""
+    """Wait until the outbox is empty. Return the id, the session id and the version of each command in Postgres."""
 
     async def is_drained() -> bool:
         return not await parts.pipe.call("XLEN", parts.store.keys.outbox(0))

@@ -1,4 +1,4 @@
-"""The pages under a sub-path in a real Chromium, behind each proxy: all files load, and a clock runs."""
+"""The web pages under a sub-path in a real Chromium, behind each proxy: all files load, and a clock runs."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -12,14 +12,14 @@ from tests.processes import spawn_server
 from tests.proxies import SUB_PATH, Form, ProxyConfig, run_proxies
 
 EACH: list[tuple[str, Form]] = [("nginx", "passed"), ("caddy", "removed"), ("haproxy", "removed")]
-"""Each proxy once. The tests of the proxies cover both forms of each."""
+"""Each proxy with one form of its recipe. `test_proxies` covers both forms of each proxy."""
 
 
 @pytest.fixture(scope="module")
 def proxies(
     module_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[tuple[str, Form], ProxyConfig]]:
-    """Run each proxy in front of one instance with a sub-path. One form passes it on, the other removes it."""
+    """Run each proxy in front of one instance with a sub-path. One proxy keeps the sub-path, two proxies remove it."""
     folder = tmp_path_factory.mktemp("proxies")
     server = spawn_server(module_settings.model_copy(update={"root_path": SUB_PATH}))
     configs = {
@@ -41,7 +41,7 @@ def browser(proxies: object) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """Open an empty page. No script, file or connection may fail, and each address has the sub-path."""
+    """Open an empty page. Fail if a script, file or connection fails, or if an address lacks the sub-path."""
     failures: list[str] = []
     paths: set[str] = set()
     context = browser.new_context()

@@ -1,4 +1,4 @@
-"""The receiver of the webhook guide, run as written: a worker sends it the events of a session."""
+"""The receiver of the webhook guide, run as written. A worker sends the events of a session to the receiver."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The store's clock decides: servers with wrong clocks charge the same time as a server with a correct clock."""
+"""The clock of Redis decides: servers with wrong clocks charge the same time as a server with a correct clock."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ TOLERANCE_MS = 5
 
 @pytest.fixture
 def servers(settings: Settings) -> Iterator[dict[str, Process]]:
-    """Start one server with a correct clock and one with each wrong clock, all on one store."""
+    """Start one server with a correct clock, and one server with each wrong clock, all on one Redis."""
     with ExitStack() as stack:
         found = {"correct": spawn_server(settings)}
         stack.callback(found["correct"].stop)
@@ -45,7 +45,7 @@ def servers(settings: Settings) -> Iterator[dict[str, Process]]:
 
 
 async def play(parts: Parts, base_urls: list[str]) -> tuple[str, list[int]]:
-    """Play a session. Each command is sent to the next server. Returns the session id and the charge of each turn."""
+    """Run a session whose commands go to the servers in turn. Return the session id and the charge of each turn."""
     body = {
         "sync_mode": "per_participant",
         "participants": [{"participant_id": str(uuid4()), "total_time_ms": 600_000} for _ in range(2)],
@@ -80,7 +80,8 @@ async def test_every_server_charges_the_time_that_the_store_measured(
     settings: Settings, servers: dict[str, Process]
 ) -> None:
     urls = {name: server.base_url for name, server in servers.items()}
-    # One session on each server, and one whose commands go to all in turn: two servers then see one turn.
+    # One session for each server, and one session whose commands go to all servers in turn. Each turn of the last
+    # session begins on one server and ends on another.
     orders = {**{name: [url] for name, url in urls.items()}, "in turn": list(urls.values())}
     async with open_parts(settings) as parts:
         played = dict(
@@ -90,7 +91,7 @@ async def test_every_server_charges_the_time_that_the_store_measured(
     for name, (session_id, charged) in played.items():
         stamps = [each.committed_at_ms for each in committed if each.session_id == session_id][1:]
         measured = [after - before for before, after in zip(stamps, islice(stamps, 1, None), strict=False)]
-        # A busy machine delays some commits. A wrong clock would cause an error in every turn.
+        # A busy machine delays some commits. A wrong clock would cause an error in each turn.
         errors = [abs(charge - measure) for charge, measure in zip(charged, measured, strict=True)]
         assert median(errors) <= TOLERANCE_MS, (name, charged, measured)
         assert abs(sum(charged) - sum(measured)) <= TOLERANCE_MS + max(errors), (name, charged, measured)

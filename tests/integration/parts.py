@@ -16,7 +16,7 @@ from synckairos.principal import Principal
 from synckairos.service.assembly import build_session_service
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.connect import open_store
+from synckairos.store.connect import check_store_settings
 from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
@@ -60,7 +60,7 @@ async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT
     """Open the service layer as `process/server.py` does. No worker is woken up after a commit."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
-        await open_store(pipe, keys)
+        await check_store_settings(pipe, keys)
         cold_storage = ColdStorage(settings.archive_url)
         history = HistoryReader(pool, cold_storage, cold_timeout_s=cold_timeout_s)
         service = build_session_service(settings, pipe, keys, history, lambda partition: None)

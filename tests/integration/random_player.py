@@ -11,7 +11,7 @@ from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import SessionStore
-from synckairos.store.stored_session import LoadedSession
+from synckairos.store.stored_session import SessionLoadResult
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body, parse_stored_args
 from synckairos.wire.snapshot import Snapshot
@@ -45,7 +45,7 @@ class StoreWithSetTime(SessionStore):
         command_id: str | None = None,
         meter: RateMeter | None = None,
         held: Snapshot | None = None,
-    ) -> LoadedSession:
+    ) -> SessionLoadResult:
         return replace(await super().load(session_id, command_id, meter, held), now_ms=self.at_ms)
 
 

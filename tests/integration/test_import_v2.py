@@ -13,7 +13,7 @@ from synckairos.audit.verify import open_verifier
 from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
-from synckairos.store.v2_sessions import LEASE_KEY, ImportRunning
+from synckairos.store.v2_sessions import LEASE_KEY, ImportAlreadyRunning
 from tests.fixtures.v2 import product
 from tests.fixtures.v2.product import State
 from tests.fixtures.v2.redis import V2Redis
@@ -335,7 +335,7 @@ async def test_full_outbox_fails_and_a_later_run_succeeds(server: RestServer, v2
 
 async def test_two_imports_at_once_are_refused(server: RestServer, v2: V2Redis) -> None:
     await server.parts.pipe.call("SET", LEASE_KEY, "another", "EX", 30)
-    with pytest.raises(ImportRunning):
+    with pytest.raises(ImportAlreadyRunning):
         await import_all(server, v2)
 
 

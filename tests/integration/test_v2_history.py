@@ -148,7 +148,7 @@ async def test_state_at_an_instant(get: Callable[..., Any], states: dict[str, li
 async def test_unfinished_sessions_are_not_recovered(old: RestServer, states: dict[str, list[State]]) -> None:
     parts = old.parts
     generations = Generations(parts.pipe, parts.store.keys)
-    generation = await generations.current(0)
+    generation = await generations.load_or_create(0)
     found = await parts.history.unfinished_sessions(other_than_generation=generation, after=None, limit=10)
     assert found == []
 

@@ -17,8 +17,8 @@ from synckairos.history.records import ParticipantSession
 from synckairos.store.participant_sessions import (
     SPAN_MS,
     CachedPage,
-    CacheLookup,
     ListKey,
+    ListRowParts,
     ParticipantSessionStore,
     ReadyRow,
 )
@@ -57,7 +57,7 @@ class ParticipantSessionCache:
 
         Return None if Redis has no complete set of the participant's sessions.
         """
-        return await self._store.load_page(participant_id, before, limit)
+        return await self._store.load_cached_page(participant_id, before, limit)
 
     async def discard(self, participant_id: str, session_ids: Sequence[str]) -> None:
         """Drop the cached data of a participant and of sessions, because some of it is invalid. One round trip."""
@@ -68,7 +68,7 @@ class ParticipantSessionCache:
 
         Uses one round trip.
         """
-        return await self._store.load_start_times(participant_id, session_ids)
+        return await self._store.load_cached_start_times(participant_id, session_ids)
 
     async def fill(self, participant_id: str, now_ms: int) -> None:
         """Fill the set and the summaries of a participant from Postgres. Do nothing if another reader fills them now.
@@ -76,21 +76,21 @@ class ParticipantSessionCache:
         Queries Postgres for at most a thousand sessions. The set then stays in Redis until it is unused for 30 days.
         """
         token = 1 + secrets.randbits(31)
-        if not await self._store.lease_set(participant_id, token):
+        if not await self._store.acquire_list_lease(participant_id, token):
             return
         since_ms, limit = now_ms - SPAN_MS, self._store.max_sessions
         keys = await self._history.participant_session_starts(participant_id, since_ms=since_ms, limit=limit + 1)
         if len(keys) > limit:
             since_ms = keys[-1][0] + 1
             keys = [key for key in keys if key[0] >= since_ms]
-        if await self._store.fill_set(participant_id, token, since_ms, keys):
+        if await self._store.fill_list(participant_id, token, since_ms, keys):
             await self.load_sessions(participant_id, keys, {})
 
     async def load_sessions(
         self,
         participant_id: str,
         keys: Sequence[ListKey],
-        lookups: Mapping[str, ReadyRow | CacheLookup],
+        lookups: Mapping[str, ReadyRow | ListRowParts],
         live_ids: Sequence[str] = (),
     ) -> dict[str, CachedSession]:
         """Return cached data by session id.
@@ -104,7 +104,7 @@ class ParticipantSessionCache:
         """
         unknown = [session_id for _, session_id in keys if session_id not in lookups]
         if unknown or live_ids:
-            lookups = {**lookups, **await self._store.look_up(participant_id, [*unknown, *live_ids])}
+            lookups = {**lookups, **await self._store.load_list_rows(participant_id, [*unknown, *live_ids])}
         sessions = {session_id: CachedSession(live=_live(lookups[session_id])) for session_id in live_ids}
         missing: list[str] = []
         for began_ms, session_id in keys:
@@ -128,7 +128,7 @@ class ParticipantSessionCache:
         The result is by session id. It lacks sessions that Postgres does not list for the participant.
         """
         token = 1 + secrets.randbits(31)
-        await self._store.lease_summaries(session_ids, token)
+        await self._store.acquire_summary_leases(session_ids, token)
         found: dict[str, ParticipantSession] = {}
         for first in range(0, len(session_ids), MAX_PAGE_ITEMS):
             ids = session_ids[first : first + MAX_PAGE_ITEMS]
@@ -144,11 +144,11 @@ class ParticipantSessionCache:
         return found
 
 
-def _live(lookup: ReadyRow | CacheLookup) -> Snapshot | None:
+def _live(lookup: ReadyRow | ListRowParts) -> Snapshot | None:
     return None if isinstance(lookup, bytes) else lookup.live
 
 
-def _from_lookup(lookup: CacheLookup, session_id: str, began_ms: int) -> CachedSession:
+def _from_lookup(lookup: ListRowParts, session_id: str, began_ms: int) -> CachedSession:
     if lookup.summary is None or lookup.part is None or is_deleted(lookup.summary):
         return CachedSession(live=lookup.live)
     session = build_participant_session(lookup.summary, lookup.part, session_id, began_ms)

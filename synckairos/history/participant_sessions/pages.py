@@ -105,7 +105,7 @@ class ParticipantSessions:
             # Redis runs the read of the outbox first. A version that is drained between the two reads is then in both
             # results. In the other order it could be missing in both.
             in_outbox, recent = await asyncio.gather(
-                self._outbox.sessions_of_participant(participant_id), self._cache.page(participant_id, before, limit)
+                self._outbox.participant_session_ids(participant_id), self._cache.page(participant_id, before, limit)
             )
         except InvalidStoredData:
             with suppress(StoreUnavailable):
@@ -258,7 +258,9 @@ class ParticipantSessions:
             return orjson.dumps([page.next_cursor, [_to_dict(session) for session in page.items]])
 
         key = f"{hour_ms} {cursor} {query.limit}"
-        found, next_cursor = await self._read_cache.read("lists", participant_id, key, run_query, _parse_sessions)
+        found, next_cursor = await self._read_cache.read_through(
+            "lists", participant_id, key, run_query, _parse_sessions
+        )
         items = tuple(session for session in found if session.began_at_ms >= since_ms)
         return Page(items, next_cursor if len(items) == len(found) else None)
 

@@ -55,7 +55,7 @@ class SummaryRefresh:
     ) -> None:
         _, (summaries, with_set) = await asyncio.gather(
             self._read_cache.drop(list(sessions), participant_ids),
-            self._store.find_cached(list(sessions), participant_ids),
+            self._store.find_existing_caches(list(sessions), participant_ids),
         )
         if not summaries and not with_set:
             return
@@ -84,12 +84,12 @@ class SummaryRefresh:
         participant_ids = list(dict.fromkeys(str(row.participant_id) for row in participants))
         _, (_, with_set) = await asyncio.gather(
             self._read_cache.drop(session_ids, participant_ids),
-            self._store.find_cached(session_ids, participant_ids),
+            self._store.find_existing_caches(session_ids, participant_ids),
         )
         await asyncio.gather(
             *(self._store.drop_summary(each) for each in session_ids),
             *(
-                self._store.place(str(row.participant_id), str(row.session_id), instant_ms(row.began_at))
+                self._store.set_list_position(str(row.participant_id), str(row.session_id), instant_ms(row.began_at))
                 for row in participants
                 if str(row.participant_id) in with_set
             ),
@@ -101,7 +101,7 @@ class SummaryRefresh:
         await asyncio.gather(
             self._read_cache.drop([session_id], ids),
             self._store.drop_summary(session_id),
-            *(self._store.place(each, session_id, None) for each in ids),
+            *(self._store.set_list_position(each, session_id, None) for each in ids),
         )
 
     async def _refresh_session(
@@ -122,7 +122,9 @@ class SummaryRefresh:
         is_gone = after is not None and is_deleted(after)
         await asyncio.gather(
             *(
-                self._store.place(str(each.participant_id), session_id, None if is_gone else instant_ms(each.began_at))
+                self._store.set_list_position(
+                    str(each.participant_id), session_id, None if is_gone else instant_ms(each.began_at)
+                )
                 for each in participants
             )
         )

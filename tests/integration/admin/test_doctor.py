@@ -59,7 +59,7 @@ async def test_store_that_evicts_keys_or_keeps_nothing_on_disk_fails(healthy: Se
 
 async def test_number_of_partitions_that_differs_from_the_store_fails(healthy: Settings, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        client.hset(Keys(healthy.key_prefix).store_settings, "partitions", "64")
+        client.hset(Keys(healthy.key_prefix).fixed_settings, "partitions", "64")
     assert "SYNCKAIROS_PARTITIONS=64" in (await failed_checks())["partitions"].remedy
 
 

@@ -14,9 +14,9 @@ from synckairos.clock.commands import Delete, Pause, Resume, Start, Switch, Upda
 from synckairos.errors import StoreUnavailable
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
-from synckairos.store.outbox import Outbox, SettledVersion
+from synckairos.store.outbox import Outbox, WrittenVersion
 from synckairos.store.sessions import SessionStore
-from synckairos.store.store_generation import new_epoch, new_generation
+from synckairos.store.store_generation import make_session_epoch, new_generation
 from tests.integration.audit_parts import AuditParts
 from tests.integration.session_committer import ACTOR, ALICE, BOB, HOUR_MS, SessionCommitter, SessionLife, chess
 from tests.waiting import eventually
@@ -118,10 +118,10 @@ async def test_a_session_gets_a_ttl_only_when_its_newest_version_is_audited(audi
     session = audit.keys.session(life.session_id)
     assert await audit.pipe.call("PTTL", session) == -1
     batch = await audit.outbox.read(0, 2, 1 << 20)
-    await audit.outbox.settle(
+    await audit.outbox.remove_written(
         0,
         [delivery.entry_id for delivery in batch],
-        [SettledVersion(life.session_id, life.state.epoch, 2)],
+        [WrittenVersion(life.session_id, life.state.epoch, 2)],
         3_600_000,
         size_bytes=sum(delivery.size_bytes for delivery in batch),
     )
@@ -194,7 +194,7 @@ async def test_late_versions_of_a_lost_epoch_do_not_change_projections(audit: Au
     late = await take_entries(audit, 2)
     await audit.drain()
     await audit.pipe.call("DEL", audit.keys.session(life.session_id))
-    again = await audit.committer.recover(known, new_epoch(new_generation(1)), T0 + 9_000)
+    again = await audit.committer.recover(known, make_session_epoch(new_generation(1)), T0 + 9_000)
     await audit.committer.apply(again, Switch(), T0 + 10_000)
     await audit.drain()
     projections = "SELECT epoch, version, updated_at FROM sync_sessions"
@@ -225,7 +225,7 @@ async def test_of_two_epochs_from_one_version_the_projection_has_the_later_life(
     lives = []
     for generation in (new_generation(1), new_generation(2)):
         await audit.pipe.call("DEL", audit.keys.session(life.session_id))
-        lives.append(await audit.committer.recover(life, new_epoch(generation), T0 + 9_000))
+        lives.append(await audit.committer.recover(life, make_session_epoch(generation), T0 + 9_000))
         await audit.committer.apply(lives[-1], Switch(), T0 + 10_000)
     first, second = lives
     late = await take_entries(audit, 0)
@@ -362,7 +362,7 @@ async def test_a_session_with_a_failed_entry_gets_no_ttl_until_all_its_versions_
     await audit.failed_entries.retry_set_aside()
     await audit.drain()
     assert await audited_and_ttl() == (b"7", True)
-    assert await audit.pipe.call("EXISTS", audit.keys.outbox_gaps(0)) == 0
+    assert await audit.pipe.call("EXISTS", audit.keys.failed_entry_versions(0)) == 0
     assert await audit.pipe.call("HEXISTS", session, "beyond") == 0
 
 

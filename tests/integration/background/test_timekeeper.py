@@ -75,12 +75,12 @@ async def test_overdue_cycles_are_committed_once_by_three_timekeepers(settings: 
 
         await eventually(all_over)
         for session_id in session_ids:
-            history = [orjson.loads(message.snapshot.document) for message in await parts.store.history(session_id)][
-                ::-1
-            ]
+            history = [
+                orjson.loads(message.snapshot.document) for message in await parts.store.read_history(session_id)
+            ][::-1]
             assert [state["version"] for state in history] == list(range(1, 13))
             assert history[-1]["status"] == Status.EXPIRED
-            instants = [message.at_ms for message in await parts.store.history(session_id)][::-1]
+            instants = [message.at_ms for message in await parts.store.read_history(session_id)][::-1]
             assert [after - before for before, after in pairwise(instants[2:])] == [1_000] * 9
 
 
@@ -99,7 +99,7 @@ async def test_batch_expires_each_session_independently_of_the_others(settings: 
         assert await parts.sessions.expire_batch(due) == [False, False, False, False, True]
         over = await load_document(parts, due_one)
         assert (over["status"], over["session_completed_at"]) == (Status.EXPIRED, over["deadline_at"])
-        assert [message.snapshot.version for message in await store.history(expired)] == [3, 2, 1]
+        assert [message.snapshot.version for message in await store.read_history(expired)] == [3, 2, 1]
         assert (await load_document(parts, early))["status"] == Status.RUNNING
         assert await parts.sessions.expire_batch([]) == []
 

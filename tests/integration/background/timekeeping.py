@@ -11,7 +11,7 @@ from synckairos.clock.commands import Create, Start
 from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, CreateRequest
-from synckairos.store.connect import open_redis
+from synckairos.store.connect import make_redis_client
 from synckairos.store.deadlines import Deadlines
 from tests.integration.parts import Parts, open_parts
 
@@ -21,7 +21,7 @@ CALLER = Principal()
 @asynccontextmanager
 async def keeping_time(settings: Settings) -> AsyncIterator[Parts]:
     """Open the parts of an instance and run its timekeeper."""
-    redis = open_redis(settings.redis_url, settings.redis_timeout_s)
+    redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
     async with open_parts(settings) as parts:
         timekeeper = Timekeeper(parts.sessions, Deadlines(parts.pipe, redis, parts.store.keys), settings.partitions)
         task = asyncio.create_task(timekeeper.run())

@@ -1,4 +1,4 @@
-"""The REST route of archives: the caller's role, missing archives, and sessions that only the archive has."""
+"""The REST route of archives: role of the caller, missing archives, and sessions that only cold storage has."""
 
 import gzip
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.integration.rest_server import RestServer, open_rest_server
 
 
 class FixedRole(CallerIdentity):
-    """Gives every caller the same role. Authentication, which will find the role, does not exist yet."""
+    """Identity that gives all callers the same role. It stands for authentication, which does not exist yet."""
 
     def __init__(self, role: Role) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ async def test_session_that_left_redis_and_postgres_is_read_and_restored_from_it
     assert len(page.content.splitlines()) == 4
     assert 'rel="next"' in page.headers["link"]
     assert (await read_archive(server.client, session_id)).status_code == 200
-    # Its id is still used, its status is final, and its idempotency records still work.
+    # The id is still used, the status is final, and idempotency records still work.
     made = await server.client.post("/v1/sessions", json={**_participants(session), "session_id": session_id})
     assert made.json()["error"]["code"] == "SESSION_EXISTS"
     refused = await server.client.post(f"{url}/start")

@@ -1,4 +1,7 @@
-"""The AsyncAPI description of the sockets: it is valid as far as it uses AsyncAPI 3.0, and its examples are valid."""
+"""AsyncAPI description of the sockets: it is valid, and its examples are valid.
+
+The test contains only the part of the AsyncAPI 3.0 schema that the description uses.
+"""
 
 import re
 from typing import Any
@@ -17,7 +20,7 @@ Json = dict[str, Any]
 
 
 def object_schema(required: Json, optional: Json | None = None) -> Json:
-    """Return the schema of an object with these members and extensions (`x-…`), and no others."""
+    """Return the schema of an object with these members and with extensions (`x-…`), but without other members."""
     properties = required | (optional or {})
     extensions: Json = {"^x-[a-z-]+$": {}}
     return {
@@ -57,7 +60,7 @@ ASYNCAPI = object_schema(
     },
     {"defaultContentType": TEXT},
 )  # fmt: skip
-"""The part of https://github.com/asyncapi/spec-json-schemas that concerns this document."""
+"""The part of https://github.com/asyncapi/spec-json-schemas that the description uses."""
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ async def test_cursor_that_no_list_returned_is_refused_or_gives_a_page(settings:
 
 
 async def test_without_postgres_lists_are_refused_and_live_sessions_work(settings: Settings) -> None:
-    """A list without its older half would look complete, so it is refused."""
+    """A list without the sessions of Postgres would look complete, so the request is refused."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         away = f"postgresql://user@127.0.0.1:{closed.getsockname()[1]}/nothing"

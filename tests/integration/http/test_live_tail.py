@@ -1,4 +1,4 @@
-"""Live tails: Server-Sent Events of a session, from the first event or from the last one that a client received."""
+"""Live tails: Server-Sent Events of a session, from the first event or after the last event that a client received."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ class TailReader:
         self._stream = stream
 
     async def next(self) -> dict[str, str]:
-        """Return the fields of the next event. Comments and the retry hint are skipped."""
+        """Return the fields of the next event. Skip comments and the retry hint."""
         async with asyncio.timeout(5):
             async for piece in self._stream:
                 lines = [line.split(": ", 1) for line in piece.decode().strip().splitlines()]
@@ -62,7 +62,7 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
     await stream.aclose()
     await server.client.post(session_url(session, "pause"))
     await server.client.delete(session_url(session))
-    # A client that reconnects sends the last id. The deletion of the session ends the tail.
+    # A client that reconnects sends the id of its last event. The deletion of the session ends the tail.
     answer = await server.client.get(
         session_url(session, "events"), headers={"accept": "text/event-stream", "last-event-id": switched["id"]}
     )

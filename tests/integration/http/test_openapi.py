@@ -1,4 +1,4 @@
-"""The OpenAPI description: it is valid, it lists all operations, and the server conforms to it by schemathesis."""
+"""OpenAPI description: it is valid and lists all operations, and by schemathesis the server conforms to it."""
 
 import contextlib
 import secrets
@@ -68,14 +68,14 @@ def test_server_conforms_to_the_description(
     operations = [each.ok() for each in found if isinstance(each, Ok)]
     assert len(operations) == len(found), found
     for operation in operations:
-        # An operation without parameters has no invalid requests.
+        # There are no invalid requests for an operation without parameters.
         with contextlib.suppress(Unsatisfiable):
             _fuzz(operation, mode, ids)
     assert process.child.returncode is None
 
 
 def _fuzz(operation: Any, mode: GenerationMode, ids: list[str]) -> None:
-    """Call one operation with many generated requests, some of them for existing sessions."""
+    """Call one operation with many generated requests. Some of the requests name existing sessions."""
 
     @given(st.data())
     @hypothesis_settings(

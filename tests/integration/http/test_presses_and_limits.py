@@ -1,4 +1,7 @@
-"""Presses and the general limit: legal presses never meet it, presses without an effect do, also over sockets."""
+"""Presses and the general rate limit, by REST and by socket.
+
+Legal presses do not count against the limit. Presses without an effect count.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,12 +26,12 @@ async def limited(settings: Settings) -> AsyncIterator[RestServer]:
 
 
 async def statuses(client: httpx.AsyncClient, path: str, count: int) -> list[int]:
-    """Send the same command several times; return the statuses of the answers."""
+    """Send the same command `count` times. Return the statuses of the answers."""
     return [(await client.post(path)).status_code for _ in range(count)]
 
 
 async def exhaust(client: httpx.AsyncClient) -> None:
-    """Use up the general limit of the client."""
+    """Use all requests of the client's general rate limit."""
     while (await client.get("/v1/nope")).status_code != 429:
         pass
 
@@ -70,7 +73,7 @@ async def test_press_and_refused_press_take_no_more_round_trips_than_without_lim
 ) -> None:
     session_id = (await limited.create_started())["session_id"]
     path = f"/v1/sessions/{session_id}"
-    await limited.client.post(f"{path}/switch")  # loads the scripts
+    await limited.client.post(f"{path}/switch")  # this request loads the scripts
     trips = RoundTrips(monkeypatch, limited.parts.pipe, session_id)
     assert (await limited.client.post(f"{path}/switch")).status_code == 200
     assert trips.count == 2, "the load and the commit"
@@ -79,7 +82,7 @@ async def test_press_and_refused_press_take_no_more_round_trips_than_without_lim
 
 
 async def socket_codes(client: V3Client, session_id: str, command: str, count: int) -> list[str]:
-    """Send the same command several times; return the codes of the answers, ACK if it was accepted."""
+    """Send the same command by socket `count` times. Return the codes of the answers; ACK means accepted."""
     answers = [await client.request("COMMAND", session_id=session_id, command=command) for _ in range(count)]
     return [answer.get("code", answer["type"]) for answer in answers]
 

@@ -1,4 +1,4 @@
-"""The route of QR codes: links to the own demo page are drawn, all other links are refused."""
+"""The route of QR codes: it draws links to the server's demo page and refuses all other links."""
 
 from collections.abc import AsyncIterator
 

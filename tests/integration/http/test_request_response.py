@@ -1,4 +1,4 @@
-"""Bodies, content types, path parameters and queries of requests: faults are named, and nothing is stored."""
+"""Bodies, content types, path parameters and queries of requests. A refusal names all faults and stores nothing."""
 
 from collections.abc import AsyncIterator
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""The page of REST lists every path that the server describes, with the status of its answer."""
+"""The documentation page of REST lists each described path with the status of its answer."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from tests.unit.docs.pages import code_words, read_page, tables
 
 
 def listed() -> dict[str, str]:
-    """Return the status of each operation of the page, by method and path."""
+    """Return the status of each operation on the page, by method and path."""
     rows = [row for table in tables(read_page("rest.md")) if "path" in table[0] for row in table]
     found = {code_words(row["path"])[0]: row["answer"] for row in rows}
     assert len(found) == len(rows)
@@ -16,7 +16,7 @@ def listed() -> dict[str, str]:
 
 
 def described(paths: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Return the same from the description: the first status of success."""
+    """Return the first success status of each operation in the OpenAPI description, by method and path."""
     return {
         f"{method.upper()} {path}": next(status for status in sorted(operation["responses"]) if status < "300")
         for path, methods in paths.items()

@@ -1,4 +1,4 @@
-"""The list of sessions: live and audited sessions together, each once and in its current state."""
+"""The list of sessions contains live and audited sessions, each one time and in its current state."""
 
 from typing import Any
 

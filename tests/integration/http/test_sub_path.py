@@ -1,4 +1,4 @@
-"""REST under a sub-path: each path works with and without it, and everything that clients receive has it."""
+"""REST under a sub-path: each path works with and without the sub-path. All paths in responses have the sub-path."""
 
 import re
 from collections.abc import AsyncIterator, Iterable

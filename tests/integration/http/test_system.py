@@ -1,4 +1,4 @@
-"""Routes of the server itself: time, health, readiness, metrics and web pages."""
+"""Routes that concern the instance: time, health, readiness, metrics and web pages."""
 
 import asyncio
 from pathlib import Path
@@ -72,7 +72,7 @@ async def test_server_without_redis_is_not_ready_and_refuses_requests_in_time(
                 assert answer.headers["retry-after"] == "1"
             ready = await server.client.get("/ready")
             assert (ready.status_code, ready.json()["status"]) == (503, "not_ready")
-            # Faults of a request are found without a store.
+            # The server finds faults of a request without a store.
             assert (await server.client.post("/v1/sessions", json={})).status_code == 400
             assert (await server.client.get("/v1/nope")).status_code == 404
             assert (await server.client.get("/metrics")).status_code == 200

@@ -1,4 +1,4 @@
-"""REST routes of webhooks: endpoints, their secrets, test messages and the log of deliveries."""
+"""REST routes for webhook endpoints, signing secrets, test messages and the delivery log."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ UNKNOWN = "/v1/webhooks/00000000-0000-4000-8000-000000000000"
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Allow webhooks to this machine over plain HTTP."""
+    """Allow webhooks to this machine with plain HTTP."""
     return settings.model_copy(update={"webhook_allowed_networks": ["127.0.0.0/8"], "webhook_allow_http": True})
 
 

@@ -1,4 +1,4 @@
-"""Worker processes that are killed or lose a store: every acknowledged version is written once."""
+"""Worker processes that are killed or lose a store: each acknowledged version is written one time."""
 
 import asyncio
 from collections.abc import Iterator
@@ -138,7 +138,7 @@ async def test_a_worker_waits_for_postgres_and_then_drains(audit: AuditParts, da
 async def test_a_worker_takes_wake_ups_again_after_its_queue_restarted(audit: AuditParts, data_dir: Path) -> None:
     with Valkey(data_dir / "own-queue") as own:
         settings = audit.settings.model_copy(update={"queue_redis_url": own.url})
-        # Sweeps are so rare that only wake-ups can start a drain.
+        # The interval of sweeps is so long that only wake-ups can start a drain.
         task = asyncio.create_task(drain_and_job_loops.run_arq_worker(settings, sweep_s=1000))
         wakeups = DrainWakeups(own.url, settings.key_prefix, 1.0)
         wakeups.start()

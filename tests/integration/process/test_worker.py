@@ -1,4 +1,4 @@
-"""The worker process tunes the garbage collector before it works."""
+"""The worker process tunes the garbage collector before it starts to drain."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Background jobs in worker processes: each job runs once, beside the drains, and survives the death of a worker."""
+"""Background jobs in worker processes: each job runs once, parallel to drains, and survives a worker's death."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -51,7 +51,7 @@ async def wait_until_running(job_table: JobTable, job_id: int | None) -> None:
 
 @asynccontextmanager
 async def archive_jobs_blocked(audit: AuditParts) -> AsyncIterator[None]:
-    """Block every archive job in the middle of its work."""
+    """Block all archive jobs in the middle of their work, inside the block."""
     async with await psycopg.AsyncConnection.connect(audit.settings.database_url) as connection:
         await connection.execute("LOCK TABLE sync_archives IN EXCLUSIVE MODE")
         yield

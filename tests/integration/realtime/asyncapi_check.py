@@ -1,4 +1,4 @@
-"""Checks a message of the server against its AsyncAPI description: it has no members except the described ones."""
+"""Check of a server's message against its AsyncAPI description: the message has only members that are described."""
 
 from functools import cache
 from typing import Any
@@ -14,10 +14,10 @@ Json = dict[str, Any]
 
 @cache
 def _validators() -> dict[tuple[str, str], jsonschema_rs.Validator]:
-    """Return a validator for each message, by dialect and type."""
+    """Return a validator for each message, by dialect and message type."""
     document = orjson.loads(render_asyncapi())
     schemas: Json = document["components"]["schemas"]
-    # Clients must accept unknown members, so the schemas are open. The server's own messages must have no unknown ones.
+    # Clients must accept unknown members, so the schemas allow them. The server must send only known members.
     closed = {name: {"additionalProperties": False, **each} for name, each in schemas.items() if "properties" in each}
     components = {"schemas": schemas | closed}
     found: dict[tuple[str, str], jsonschema_rs.Validator] = {}
@@ -30,11 +30,11 @@ def _validators() -> dict[tuple[str, str], jsonschema_rs.Validator]:
 
 
 def message_types(dialect: str) -> set[str]:
-    """Return the types of all messages that a dialect's server sends."""
+    """Return the types of all messages that the server sends in a dialect."""
     return {message_type for each, message_type in _validators() if each == dialect}
 
 
 def check_message(message: Json) -> None:
-    """Check a message. Raises: jsonschema_rs.ValidationError if it is not as described."""
+    """Check a message. Raises: jsonschema_rs.ValidationError if the message does not match its description."""
     dialect = "v3" if "server_time_ms" in message else "v2"
     _validators()[dialect, message["type"]].validate(message)

@@ -1,4 +1,4 @@
-"""Instances in the test's own process, on real stores, and helpers for their WebSocket clients."""
+"""Instances in the process of the test, on real stores, with helpers for WebSocket clients."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ from synckairos.server.timings import ServerTimings
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS, Server, listen
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.connect import open_redis
+from synckairos.store.connect import make_redis_client
 from synckairos.store.feed import COMPARE_S, Feed
 from synckairos.store.presence import PresenceStore
 from tests.integration.parts import Parts, open_parts
@@ -42,15 +42,15 @@ VERBS: dict[type[Command], str] = {
 }
 
 SHORT_REALTIME = RealtimeTimings(check_s=0.1)
-"""Stuck clients are noticed sooner."""
+"""Time limits for connections with which an instance detects stuck clients sooner."""
 
 SHORT_SERVER = ServerTimings(not_ready_s=0.0, close_s=0.5)
-"""No load balancer must notice a drain, and clients that do not answer a close frame are cut sooner."""
+"""Time limits for shutdown. Tests have no load balancers, and clients that answer no close frame are aborted sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A server with its hub."""
+    """A running server with its hub."""
 
     parts: Parts
     feed: Feed
@@ -64,7 +64,7 @@ class Instance:
 
     @property
     def connections(self) -> list[SocketConnection]:
-        """Return the connections; the hub knows them only as watchers."""
+        """Return the connections. The type of the hub's connections is `Watcher`."""
         return [each for each in self.hub.connections if isinstance(each, SocketConnection)]
 
     @property
@@ -72,7 +72,7 @@ class Instance:
         return f"ws://127.0.0.1:{self.server.port}/ws"
 
     async def create(self, session_id: str | None = None, participants: int = 2) -> str:
-        """Create a session of some participants with five minutes each."""
+        """Create a session of `participants` participants with a budget of five minutes each."""
         people = tuple(NewParticipant(str(uuid4()), total_time_ms=300_000) for _ in range(participants))
         session_id = session_id or str(uuid4())
         spec = Create(SyncMode.PER_PARTICIPANT, people)
@@ -83,13 +83,13 @@ class Instance:
         return await self.sessions.execute(CommandRequest(CALLER, session_id, command, VERBS[type(command)]))
 
     async def feed_channels(self) -> list[bytes]:
-        """Return the feed channels that the instances of this test subscribe to, one for each watched session."""
+        """Return the feed channels that the instances of this test watch. Each watched session has one channel."""
         pattern = f"{self.parts.store.keys.prefix}*:feed:*"
         channels: list[bytes] = await self.parts.pipe.call("PUBSUB", "CHANNELS", pattern)
         return channels
 
     async def wait_until_unused(self) -> None:
-        """Wait until there is no connection, and no session is watched."""
+        """Wait until the instance has no connection and watches no session."""
 
         async def is_unused() -> bool:
             return not self.hub.connections and not await self.feed_channels()
@@ -107,10 +107,13 @@ async def serving(
     feed_compare_s: float = COMPARE_S,
     user_timeout_ms: int = USER_TIMEOUT_MS,
 ) -> AsyncIterator[Instance]:
-    """Serve inside the block, then drain. All clients are `principal`; None identifies them by their address."""
+    """Run an instance inside the block, then drain it.
+
+    All clients have the principal `principal`. None identifies clients by their address.
+    """
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
-        redis = await stack.enter_async_context(open_redis(settings.redis_url, settings.redis_timeout_s))
+        redis = await stack.enter_async_context(make_redis_client(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s, compare_s=feed_compare_s)
         presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
         hub = Hub(
@@ -146,13 +149,13 @@ async def serving(
 
 @asynccontextmanager
 async def watching(instance: Instance, session_id: str, **options: Any) -> AsyncIterator[ClientConnection]:
-    """Connect a v2 client."""
+    """Connect a v2 client to a session."""
     async with connect(f"{instance.ws_url}?sessionId={session_id}", proxy=None, **options) as client:
         yield client
 
 
 async def receive(client: ClientConnection, deadline_s: float = 10) -> dict[str, Any]:
-    """Receive the next message except PRESENCE, which may come at any time."""
+    """Receive the next message that is not PRESENCE, because PRESENCE can arrive at any time."""
     while True:
         async with asyncio.timeout(deadline_s):
             message: dict[str, Any] = orjson.loads(await client.recv())
@@ -162,7 +165,7 @@ async def receive(client: ClientConnection, deadline_s: float = 10) -> dict[str,
 
 
 async def receive_presence(client: ClientConnection, clients: int, deadline_s: float = 10) -> dict[str, Any]:
-    """Receive messages up to a PRESENCE with this number of clients, and return that."""
+    """Receive messages until a PRESENCE with `clients` clients, and return this message."""
     async with asyncio.timeout(deadline_s):
         while True:
             message: dict[str, Any] = orjson.loads(await client.recv())
@@ -172,7 +175,7 @@ async def receive_presence(client: ClientConnection, clients: int, deadline_s: f
 
 
 async def receive_until(client: ClientConnection, version: int) -> list[dict[str, Any]]:
-    """Receive messages up to a state of this version."""
+    """Receive messages until a state with the version `version`."""
     received: list[dict[str, Any]] = []
     while not received or received[-1].get("state", {}).get("version") != version:
         received.append(await receive(client))

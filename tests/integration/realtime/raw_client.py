@@ -1,4 +1,4 @@
-"""A WebSocket client on a plain socket: it reads only when a test reads, and sends no pongs."""
+"""WebSocket client on a plain socket. It reads only when a test reads, and sends no pongs."""
 
 import asyncio
 import socket
@@ -21,28 +21,28 @@ class RawClient:
         await asyncio.get_running_loop().sock_sendall(self._sock, data)
 
     async def upgrade(self, target: str, *headers: str) -> bytes:
-        """Request a WebSocket and return the response's head."""
+        """Request a WebSocket and return the head of the response."""
         lines = [f"GET {target} HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade"]
         lines += [f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13", *headers, "", ""]
         await self.send("\r\n".join(lines).encode())
         return await self.head()
 
     async def head(self) -> bytes:
-        """Return the bytes up to an empty line, or all bytes if the server closes before."""
+        """Return the bytes up to an empty line. If the server closes before, return all bytes."""
         while b"\r\n\r\n" not in self._buffer and await self._more():
             pass
         head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
         return head
 
     async def rest(self) -> bytes:
-        """Return all bytes until the server closes."""
+        """Return all bytes until the server closes the connection."""
         while await self._more():
             pass
         rest, self._buffer = self._buffer, b""
         return rest
 
     async def frame(self) -> tuple[int, bytes] | None:
-        """Return the next frame's opcode and payload; None after the last one."""
+        """Return the opcode and the payload of the next frame. Return None after the final frame."""
         while True:
             size = self._buffer[1] if len(self._buffer) > 1 else 0
             begin = {126: 4, 127: 10}.get(size, 2)
@@ -56,7 +56,7 @@ class RawClient:
                 return None
 
     async def versions_until(self, version: int) -> list[int]:
-        """Return the versions of all states up to this version."""
+        """Return the versions of all received states, until the state with the version `version`."""
         found: list[int] = []
         while version not in found:
             frame = await self.frame()
@@ -66,7 +66,7 @@ class RawClient:
         return found
 
     async def close_code(self) -> int | None:
-        """Read to the end and return the code of the close frame; None if there was no close frame."""
+        """Read until the server closes, and return the code of the close frame. Return None without a close frame."""
         code = None
         while (frame := await self.frame()) is not None:
             if frame[0] == 8:
@@ -85,7 +85,7 @@ class RawClient:
 
 @asynccontextmanager
 async def raw_client(port: int, receive_buffer: int = 0) -> AsyncIterator[RawClient]:
-    """Connect; `receive_buffer` is the kernel's receive buffer in bytes (0: its default)."""
+    """Connect to `port`. `receive_buffer` is the kernel's receive buffer in bytes; 0 uses the default size."""
     with socket.socket() as sock:
         sock.setblocking(False)
         if receive_buffer:

@@ -1,4 +1,4 @@
-"""A TCP proxy between instances and Redis that can lose pub/sub messages and switch to another Redis."""
+"""TCP proxy between instances and Redis. It can drop pub/sub messages, and switch to another Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 class StoreProxy:
-    """Forwards bytes in order. A published message is dropped if `loses` returns True for it."""
+    """Proxy that forwards bytes in order. Drops a published message if `loses` returns True for the message."""
 
     def __init__(self, target_url: str) -> None:
         self.target_url = target_url
@@ -18,7 +18,7 @@ class StoreProxy:
         self._connections: set[asyncio.Task[None]] = set()
 
     def cut(self) -> None:
-        """Abort all connections, as a server that dies."""
+        """Abort all connections, as if the server died."""
         for writer in self._writers:
             writer.transport.abort()
 
@@ -63,7 +63,7 @@ class StoreProxy:
     async def _forward_replies(
         self, store: asyncio.StreamReader, writer: asyncio.StreamWriter, subscribes: asyncio.Event
     ) -> None:
-        """Forward replies; after the first SUBSCRIBE one by one, without the dropped messages."""
+        """Forward replies. After the first SUBSCRIBE, forward them one by one, except dropped messages."""
         rest = b""
         try:
             while chunk := await store.read(65_536):
@@ -83,7 +83,7 @@ class StoreProxy:
 
 
 def end_of_reply(data: bytes, begin: int = 0) -> int:
-    """Return the end of the RESP2 reply that starts at `begin`; 0 if it is not complete."""
+    """Return the end of the RESP2 reply that starts at `begin`. Return 0 if the reply is incomplete."""
     line_end = data.find(b"\r\n", begin) + 2
     if line_end < 2:
         return 0

@@ -1,4 +1,4 @@
-"""All messages and close codes are as AsyncAPI describes them. `instances.receive` checks messages in all tests."""
+"""All messages and close codes match AsyncAPI. `instances.receive` also checks the messages of all other tests."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""Commands by socket: the same requests, idempotency records and metrics as by REST."""
+"""Socket commands use the requests, idempotency records and metrics of REST commands."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.integration.round_trips import RoundTrips
 
 
 def outcomes(verb: str) -> dict[str, float]:
-    """Return how often each outcome of a command was counted so far."""
+    """Return the number of counted commands of a kind, by outcome."""
     return {
         sample.labels["outcome"]: sample.value
         for metric in COMMANDS.collect()
@@ -23,7 +23,7 @@ async def test_a_refused_command_takes_two_round_trips_and_is_counted_once(
 ) -> None:
     session_id = await instance.create()
     async with v3_client(instance) as client:
-        await client.request("COMMAND", session_id=session_id, command="pause")  # loads the scripts into the server
+        await client.request("COMMAND", session_id=session_id, command="pause")  # loads the scripts
         trips = RoundTrips(monkeypatch, instance.parts.pipe, session_id)
         before = outcomes("switch")
         refused = await client.request("COMMAND", session_id=session_id, command="switch")

@@ -1,4 +1,4 @@
-"""Limit of connections from one IP address: an address at its limit does not exclude other addresses."""
+"""Limit of connections from one IP address. An address at its limit does not affect other addresses."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""Change events of the hub, which long polls wait for: they also keep the session subscribed."""
+"""Change events of the hub for long polls. A change event also keeps the subscription to its session."""
 
 import asyncio
 from uuid import uuid4

@@ -1,6 +1,7 @@
-"""Version numbers that a store lost and reissued with other content: no client may take them for its own.
+"""Versions that a store lost and whose numbers it issued again. No client may mistake a new version for a lost version.
 
-The tests restore an earlier dump to lose versions quickly. `test_hub_store_faults.py` has real failovers.
+The tests restore an earlier dump of the keys, which loses versions quickly. `test_hub_store_faults.py` has real
+failovers.
 """
 
 import asyncio
@@ -16,13 +17,13 @@ from tests.integration.realtime.instances import Instance, serving
 from tests.integration.realtime.v3_client import Known, V3Client, normal, shown, subscribe_and_leave, v3_client
 
 LAST_COMMON = 3
-"""The last version that is not lost."""
+"""The newest version that is not lost."""
 
 DEADLINE_S = 20
 
 
 async def save_for_rollback(instance: Instance, session_id: str) -> Callable[[], Awaitable[None]]:
-    """Return a function that rolls a session's keys back to now, as a replica that got no later write."""
+    """Return a function that resets a session's keys to their present values, as a replica without later writes."""
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     names = (keys.session(session_id), keys.history(session_id))
     dumps = [await pipe.call("DUMP", name) for name in names]
@@ -34,13 +35,13 @@ async def save_for_rollback(instance: Instance, session_id: str) -> Callable[[],
 
 
 async def resume(client: V3Client, session_id: str, known: Known) -> tuple[str, bool]:
-    """Resume; return the type of the first answer and its `recovered`."""
+    """Resume a session. Return the type of the first answer and its member `recovered`."""
     answer = await client.resume(session_id, known)
     return answer["type"], answer["recovered"]
 
 
 async def commit_others(instance: Instance, session_id: str, count: int) -> None:
-    """Commit versions that differ from the lost ones: not only switches."""
+    """Commit versions that differ from the lost versions, and not only switches."""
     await instance.command(session_id, UpdateMetadata({"reissued": True}))
     for _ in range(count - 1):
         await instance.command(session_id, Switch())
@@ -77,7 +78,7 @@ async def test_client_cannot_resume_from_a_lost_version(
         async with v3_client(each) as client:
             assert await resume(client, session_id, lost) == ("STATE_SYNC", False)
             await check_converged(client, each, session_id)
-            # A version before the loss can still be resumed from.
+            # A client can still resume from a version before the loss.
             assert await resume(client, session_id, kept) == ("STATE_DELTA", True)
             await check_converged(client, each, session_id)
 
@@ -107,7 +108,7 @@ async def test_instance_that_has_not_noticed_the_loss_tells_reissued_versions_ap
 async def test_client_with_a_tag_gets_the_full_state_if_the_stored_state_has_none(instance: Instance) -> None:
     session_id = await start_session(instance, 2)
     known = await subscribe_and_leave(instance, session_id)
-    # As after a restore from Postgres, which does not keep the tag of the commit.
+    # Simulates a restore from Postgres, which does not have the tag of the commit.
     await instance.parts.pipe.call("HDEL", instance.parts.store.keys.session(session_id), "tag")
     async with v3_client(instance) as client:
         assert await resume(client, session_id, known) == ("STATE_SYNC", False)

@@ -1,7 +1,7 @@
-"""Faults between Redis and three instances: 5 s after a fault ends, every watcher has the newest version.
+"""Faults between Redis and three instances. 5 s after the end of a fault, each watcher has the newest version.
 
-The watchers are clients of both dialects and of the Python client. None of them reconnects. Each sees versions in
-order and ends with the stored document.
+The watchers are clients of both dialects and of the Python client. No watcher reconnects. Each watcher gets the
+versions in order and ends with the stored document.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ INSTANCES = 3
 
 
 class Watcher:
-    """Reads all messages of one client, and keeps the versions and the last document."""
+    """Reads all messages of one client. Keeps the versions and the newest document."""
 
     def __init__(self) -> None:
         self.versions: list[int] = []
         self.document = b""
-        """The last document, in the form of `shown`."""
+        """The newest document, in the form of `shown`."""
 
     async def read_v2(self, client: ClientConnection) -> None:
         with suppress(ConnectionClosed):
@@ -79,7 +79,7 @@ class Cluster:
         self.connections: set[SocketConnection] = set()
 
     async def switch(self, count: int = 1) -> None:
-        """Change the session on the instances in turn."""
+        """Change the session on the instances in turn, `count` times."""
         for number in range(count):
             await self.instances[number % INSTANCES].command(self.session_id, Switch())
 
@@ -94,7 +94,7 @@ class Cluster:
         return all(each.document == shown(stored.snapshot.document) for each in self.watchers)
 
     async def check_recovers(self) -> None:
-        """Wait until all watchers have the stored document, then check that no client reconnected."""
+        """Wait until all watchers have the stored document. Then check that no client reconnected."""
         await eventually(self.is_consistent, RECOVERS_WITHIN_S)
         assert not any(reader.done() for reader in self.readers)
         assert self.connected() == self.connections
@@ -140,7 +140,7 @@ async def running_cluster(settings: Settings, redis_url: str) -> AsyncIterator[C
 
 @pytest.fixture
 def own_valkeys(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[tuple[Valkey, Valkey]]:
-    """Give two Valkey servers that a test may freeze and kill."""
+    """Start two Valkey servers that a test is allowed to freeze and kill."""
     name = tmp_path_factory.mktemp("store_faults").name
     with Valkey(data_dir / f"{name}-a") as first, Valkey(data_dir / f"{name}-b") as second:
         yield first, second
@@ -154,7 +154,7 @@ async def test_watchers_recover_when_one_of_100_feed_messages_is_lost(settings: 
         await cluster.switch(300)
         assert cluster.proxy.lost > 0
         await cluster.check_recovers()
-        # The last message is lost to all instances: no later message shows the gap.
+        # All instances lose the last message, so no later message shows the gap.
         cluster.proxy.loses = lambda message: feed in message
         await cluster.switch()
         cluster.proxy.loses = lambda message: False
@@ -178,12 +178,12 @@ async def test_watchers_recover_after_a_frozen_store(settings: Settings, own_val
     async with running_cluster(settings, frozen.url) as cluster:
         frozen.suspend()
         try:
-            # The outcome is unknown to the caller; the store executes the command when it continues.
+            # The caller does not know the outcome. The store executes the command when it continues.
             with pytest.raises(StoreUnavailable):
                 await cluster.switch()
             await asyncio.sleep(
                 FROZEN_S - settings.redis_timeout_s
-            )  # not a wait for a condition: this is the duration of the fault
+            )  # a wait of fixed length, because this is the duration of the fault
             assert not any(each.feed.is_connected for each in cluster.instances)
         finally:
             frozen.resume()
@@ -194,7 +194,7 @@ async def test_watchers_recover_after_a_frozen_store(settings: Settings, own_val
 
 
 async def replicate(cluster: Cluster, primary: Valkey, replica: Valkey) -> int:
-    """Make one Valkey a replica of the other, wait until it is in sync, and return the session's version."""
+    """Make one Valkey a replica of the other, and wait until it is in sync. Return the session's version."""
     stored = await cluster.stored()
     async with RedisPipe(primary.url, 5) as at_primary, RedisPipe(replica.url, 5) as at_replica:
         await at_primary.call("CONFIG", "SET", "repl-diskless-sync-delay", 0)
@@ -214,7 +214,10 @@ async def promote(replica: Valkey) -> None:
 
 
 async def reissue_versions(settings: Settings, store: Valkey, session_id: str, count: int) -> None:
-    """Commit versions on the promoted store, as other instances do first, by another command than switch."""
+    """Commit versions on the promoted store, as other instances do first.
+
+    They are committed by another command than switch, so that their content differs from the lost versions.
+    """
     async with open_parts(settings.model_copy(update={"redis_url": store.url})) as parts:
         for number in range(count):
             command = UpdateMetadata({"anew": number})
@@ -234,7 +237,7 @@ async def test_watchers_recover_after_a_failover(
 ) -> None:
     """If the replica lacks versions, all watchers end with the replica's document.
 
-    Other instances may have reissued version numbers there with other content than the watchers have.
+    Other instances can have issued the lost version numbers again, with other content than the watchers have.
     """
     primary, replica = own_valkeys
     async with running_cluster(settings, primary.url) as cluster:
@@ -257,7 +260,7 @@ async def test_watchers_recover_after_a_failover(
 async def test_client_that_was_disconnected_during_a_failover_gets_the_new_state(
     settings: Settings, own_valkeys: tuple[Valkey, Valkey], reissued: int
 ) -> None:
-    """Its version was lost and the number reissued: it gets the full state, not a delta to its own version."""
+    """The store lost the client's version and issued its number again. The client must get the full state."""
     primary, replica = own_valkeys
     async with running_cluster(settings, primary.url) as cluster:
         session_id, (first, second, third) = cluster.session_id, cluster.instances

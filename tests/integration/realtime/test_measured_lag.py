@@ -1,4 +1,4 @@
-"""Lag compensation with the measured round-trip time, over a slow network, and the verification of its audit."""
+"""Lag compensation with the measured round-trip time over a slow network, and the verification of its audit."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,7 +36,10 @@ async def instance(audit: AuditParts) -> AsyncIterator[Instance]:
 
 
 async def start_session(instance: Instance, budget_ms: int = 180_000) -> str:
-    """Start a session with lag compensation. With three minutes each, the quota is 2,610 ms and grows by 870 a turn."""
+    """Start a session with lag compensation.
+
+    With a budget of three minutes, the quota is 2,610 ms and grows by 870 ms in each turn.
+    """
     session_id = str(uuid4())
     body = {
         "sync_mode": "per_participant",
@@ -55,7 +58,7 @@ async def switch(client: V3Client, session_id: str, command_id: str, **args: Any
 
 
 async def read_switch_arguments(audit: AuditParts, session_id: str) -> list[Any]:
-    """Drain and verify the audit, then return the arguments of each switch in order."""
+    """Drain and verify the audit. Return the arguments of each switch, in order."""
     await audit.drain()
     async with open_verifier(audit.settings.database_url, OutagePolicy()) as verifier:
         verified = await verifier.verify_session(session_id)
@@ -77,12 +80,12 @@ async def test_claimed_lag_is_trusted_up_to_the_measured_lag_plus_the_tolerance(
             await client.request("SUBSCRIBE", session_id=session_id)
             receipts = []
             for at in range(3):
-                await client.request("PING", t0=0)  # the pong to the server's ping arrives before this answer
+                await client.request("PING", t0=0)  # the server's ping is answered before this message
                 receipts.append((await switch(client, session_id, f"switch-{at}", lag_ms=HUGE_LAG_MS))["lag_receipt"])
     claims = await read_switch_arguments(audit, session_id)
     for receipt, claim in zip(receipts, claims, strict=True):
         assert claim == {"lag_ms": HUGE_LAG_MS, "measured_lag_ms": claim["measured_lag_ms"]}
-        assert claim["measured_lag_ms"] >= 200  # up and down
+        assert claim["measured_lag_ms"] >= 200  # one delay in each direction
         assert receipt["trusted_lag_ms"] == claim["measured_lag_ms"] + CLAIM_TOLERANCE_MS
         assert receipt["compensated_ms"] == min(receipt["trusted_lag_ms"], receipt["elapsed_ms"], 2_610)
         assert receipt["elapsed_ms"] == receipt["charged_ms"] + receipt["compensated_ms"]
@@ -90,7 +93,7 @@ async def test_claimed_lag_is_trusted_up_to_the_measured_lag_plus_the_tolerance(
 
 
 async def test_client_that_delays_everything_gains_only_its_quota(audit: AuditParts, instance: Instance) -> None:
-    session_id = await start_session(instance, 10_000)  # a quota of 570 ms that grows by 190 ms a turn
+    session_id = await start_session(instance, 10_000)  # a quota of 570 ms that grows by 190 ms in each turn
     async with proxy_to(instance.ws_url) as proxy:
         proxy.up_ms, proxy.down_ms, proxy.jitter = 350, 250, 0
         async with connected_player(proxy.url) as client:

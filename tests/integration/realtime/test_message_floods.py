@@ -1,4 +1,4 @@
-"""Hostile clients: floods of frames, malformed messages and endless subscriptions are limited in their cost."""
+"""Hostile clients: limits for floods of frames, for malformed messages, and for endless subscriptions."""
 
 import asyncio
 from typing import Any
@@ -18,13 +18,13 @@ V3 = "Sec-WebSocket-Protocol: synckairos.v3"
 
 
 def frame(first: int, payload: bytes = b"") -> bytes:
-    """Return a client's frame, masked with zeros."""
+    """Return a frame of a client. Its mask is zero."""
     size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
     return bytes((first,)) + size + b"\0\0\0\0" + payload
 
 
 async def read_close_code(client: RawClient, instance: Instance) -> int | None:
-    """Return the close code, after the hub has removed the connection."""
+    """Wait until the hub has removed the connection. Return the close code."""
     code = await client.close_code()
     await instance.wait_until_unused()
     return code

@@ -1,4 +1,4 @@
-"""Presence: counts of watchers over all instances, in few frames, and correct again after losses in Redis."""
+"""Presence: watchers on all instances are counted, with few frames, and correctly after losses in Redis."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.timings import RealtimeTimings
 from synckairos.realtime.watcher_interface import Subscription
-from synckairos.store.connect import open_redis
+from synckairos.store.connect import make_redis_client
 from synckairos.store.keys import Keys
 from synckairos.store.presence import HeartbeatResult, PresenceStore
 from synckairos.store.pubsub_connection import PubSubConnection
@@ -151,12 +151,12 @@ async def test_slow_client_gets_only_the_newest_presence_after_the_state(instanc
             await receive_presence(watcher.socket, 4)
             received = await _read_until(slow, ("PRESENCE", 4))
         presences = [count for kind, count in received if kind == "PRESENCE"]
-        assert len(presences) <= 3, received  # those in the kernel's buffer, and the newest
+        assert len(presences) <= 3, received  # the frames in the kernel's buffer, and the newest frame
         assert [version for kind, version in received if kind == "STATE"][-1] >= last
 
 
 async def _read_until(client: RawClient, last: tuple[str, int]) -> list[tuple[str, int]]:
-    """Read messages up to `last`; return the presences and states."""
+    """Read messages until `last`. Return the presences and the states."""
     received: list[tuple[str, int]] = []
     while not received or received[-1] != last:
         frame = await client.frame()
@@ -182,10 +182,10 @@ async def test_lost_change_message_is_detected_and_all_counts_read_again(instanc
     async with v3_client(instance) as client:
         await client.request("SUBSCRIBE", session_id=session_id)
         await receive_presence(client.socket, 1)
-        # As another instance writes it, but without its change message.
-        await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
+        # Simulates a write of another instance whose change message was lost.
+        await pipe.call("ZADD", keys.instance_heartbeats, await instance.sessions.now_ms() + 60_000, "another")
         await pipe.call("HSET", keys.presence(session_id), "another", PresenceCounts({"viewer": 4}).render())
-        await pipe.call("INCR", keys.presence_changes)
+        await pipe.call("INCR", keys.presence_message_count)
         await receive_presence(client.socket, 5)
 
 
@@ -198,7 +198,7 @@ async def test_counts_are_written_again_after_redis_lost_all_presence_data(
         for client in (here, there):
             await client.request("SUBSCRIBE", session_id=session_id)
         await receive_presence(here.socket, 2)
-        await pipe.call("DEL", keys.instances, keys.presence(session_id), keys.presence_changes)
+        await pipe.call("DEL", keys.instance_heartbeats, keys.presence(session_id), keys.presence_message_count)
         await third.request("SUBSCRIBE", session_id=session_id)
         for client in (here, there, third):
             await receive_presence(client.socket, 3)
@@ -206,13 +206,13 @@ async def test_counts_are_written_again_after_redis_lost_all_presence_data(
 
 
 async def test_counts_are_written_again_after_a_failover(instance: Instance, other_instance: Instance) -> None:
-    """The replica lacks the last write of the other instance, but has both instances registered."""
+    """The replica lacks the last write of the other instance, but both instances are registered on it."""
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     async with v3_client(instance) as here, v3_client(other_instance) as there:
         await here.request("SUBSCRIBE", session_id=session_id)
         await receive_presence(here.socket, 1)
-        names = keys.presence(session_id), keys.presence_changes
+        names = keys.presence(session_id), keys.presence_message_count
         replicated = [await pipe.call("DUMP", name) for name in names]
         await there.request("SUBSCRIBE", session_id=session_id)
         await receive_presence(here.socket, 2)
@@ -228,14 +228,14 @@ async def test_counts_are_written_again_after_a_failover(instance: Instance, oth
 async def test_counts_are_written_again_after_a_failover_during_a_heartbeat(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A later message of another instance raises the counter, which then looks as if nothing was lost."""
+    """A later message of another instance raises the counter, so that the counter does not show the loss."""
     session_id = await instance.create()
     pipe, keys = instance.parts.pipe, instance.parts.store.keys
     key = keys.presence(session_id)
     async with v3_client(instance) as client:
         await client.request("SUBSCRIBE", session_id=session_id)
         await receive_presence(client.socket, 1)
-        beat, has_beat, may_return = PresenceStore.heartbeat, asyncio.Event(), asyncio.Event()
+        beat, has_beat, may_return = PresenceStore.send_heartbeat, asyncio.Event(), asyncio.Event()
 
         async def delayed(store: PresenceStore, **options: bool) -> HeartbeatResult:
             found = await beat(store, **options)
@@ -243,12 +243,12 @@ async def test_counts_are_written_again_after_a_failover_during_a_heartbeat(
             await may_return.wait()
             return found
 
-        monkeypatch.setattr(PresenceStore, "heartbeat", delayed)
+        monkeypatch.setattr(PresenceStore, "send_heartbeat", delayed)
         await has_beat.wait()
         await pipe.call("DEL", key)
-        await pipe.call("ZADD", keys.instances, await instance.sessions.now_ms() + 60_000, "another")
+        await pipe.call("ZADD", keys.instance_heartbeats, await instance.sessions.now_ms() + 60_000, "another")
         await pipe.call("HSET", key, "another", PresenceCounts({"viewer": 4}).render())
-        again = await pipe.call("GET", keys.presence_changes)
+        again = await pipe.call("GET", keys.presence_message_count)
         await pipe.call("PUBLISH", keys.presence_channel, again + f" another {session_id}".encode())
         await receive_presence(client.socket, 5)
         may_return.set()
@@ -260,7 +260,7 @@ async def test_counts_are_written_again_after_a_failover_during_a_heartbeat(
 
 
 class FrameWatcher:
-    """A watcher that keeps its frames, and calls `on_frame` at each of them."""
+    """A watcher that keeps its frames, and calls `on_frame` for each frame."""
 
     def __init__(self) -> None:
         self.principal = ANONYMOUS
@@ -289,10 +289,10 @@ async def test_new_watcher_of_a_session_without_watchers_gets_no_frame_before_it
 ) -> None:
     timings = replace(TIMINGS, presence_bytes_per_s=1)  # frames after the first round are delayed
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-        redis = open_redis(settings.redis_url, settings.redis_timeout_s)
+        redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
         subscriber = PubSubConnection(redis, pipe, settings.key_prefix, lambda *_: None, lambda *_: None)
         store = PresenceStore(pipe, subscriber, Keys(settings.key_prefix))
-        await store.heartbeat(may_remove_dead=True)
+        await store.send_heartbeat(may_remove_dead=True)
         tracker, left = PresenceTracker(store, subscriber.server_time, timings), []
         for _ in range(2):
             FrameWatcher().join(tracker, "watched")
@@ -312,7 +312,7 @@ async def test_new_watcher_of_a_session_without_watchers_gets_no_frame_before_it
 async def test_instance_taken_for_dead_is_counted_again_although_another_clears_its_old_name(
     settings: Settings, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other instance finds it dead, and removes its field at the moment when the field is written again."""
+    """Another instance finds this instance dead. It removes the field in the moment when the field is written again."""
     session_id, pipe = await instance.create(), instance.parts.pipe
     keys = instance.parts.store.keys
     async with (
@@ -337,8 +337,8 @@ async def test_instance_taken_for_dead_is_counted_again_although_another_clears_
             return await call_many(commands)
 
         monkeypatch.setattr(other.parts.pipe, "call_many", delayed)
-        await pipe.call("ZREM", keys.instances, buried)
-        await pipe.call("INCR", keys.presence_changes)  # a lost change message: all instances read again
+        await pipe.call("ZREM", keys.instance_heartbeats, buried)
+        await pipe.call("INCR", keys.presence_message_count)  # a lost message: all instances read all counts
         async with asyncio.timeout(10):
             await clearing.wait()
 
@@ -359,7 +359,7 @@ async def test_instance_taken_for_dead_is_counted_again_although_another_clears_
 async def test_stopping_instance_removes_its_counts(settings: Settings, instance: Instance) -> None:
     session_id = await instance.create()
     key, pipe = instance.parts.store.keys.presence(session_id), instance.parts.pipe
-    one_round = replace(TIMINGS, presence_round_s=60)  # so that only the shutdown can remove the counts
+    one_round = replace(TIMINGS, presence_round_s=60)  # so long that only the shutdown can remove the counts
     async with serving(settings, realtime_timings=one_round) as other, v3_client(other) as client:
         await client.request("SUBSCRIBE", session_id=session_id)
         await receive_presence(client.socket, 1)

@@ -1,4 +1,4 @@
-"""Deletion of a watched session: requests are answered and watchers notified before the socket is closed."""
+"""Deletion of a watched session: requests are answered and watchers are notified before the socket is closed."""
 
 from contextlib import suppress
 from uuid import uuid4
@@ -20,7 +20,7 @@ from tests.waiting import eventually
 
 
 async def receive_all(client: V3Client) -> tuple[int, list[dict[str, object]]]:
-    """Receive messages until the server closes; return the close code and the messages."""
+    """Receive messages until the server closes the connection. Return the close code and the messages."""
     received: list[dict[str, object]] = []
     with suppress(ConnectionClosed):
         while True:

@@ -1,4 +1,4 @@
-"""Unexpected errors in the store: every request gets INTERNAL_ERROR, and afterwards the client misses nothing."""
+"""Unexpected errors in the store: each request gets INTERNAL_ERROR. After the error the client gets all versions."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +10,7 @@ from tests.integration.realtime.v3_client import v3_client
 
 @asynccontextmanager
 async def corrupted(instance: Instance, session_id: str) -> AsyncIterator[None]:
-    """Replace a session's key by a string inside the block."""
+    """Replace a session's Redis key by a string inside the block."""
     pipe, key = instance.parts.pipe, instance.parts.store.keys.session(session_id)
     await pipe.call("RENAME", key, f"{key}:kept")
     await pipe.call("SET", key, "no session")

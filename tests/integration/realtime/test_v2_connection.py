@@ -1,4 +1,4 @@
-"""The v2 dialect: every message and close code, on real sockets and a real store."""
+"""The v2 dialect on real sockets and a real store: all messages and close codes."""
 
 import asyncio
 from uuid import uuid4

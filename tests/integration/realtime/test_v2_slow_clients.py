@@ -1,4 +1,4 @@
-"""Slow v2 clients: they do not delay other clients, get only the newest state, or are disconnected."""
+"""Slow v2 clients: they delay no other client, and get only the newest state or are disconnected."""
 
 import asyncio
 from uuid import uuid4
@@ -33,7 +33,7 @@ async def test_slow_client_gets_the_newest_state_and_delays_no_other_client(inst
         assert stalled.socket.unsent_bytes() < 256 * 1024
         versions = await slow.versions_until(102)
         assert versions == sorted(set(versions))
-        # The states in the kernels' buffers, the one in this process, and the newest state.
+        # The states in the kernel's buffers, the state in this process, and the newest state.
         assert len(versions) < 20
 
 

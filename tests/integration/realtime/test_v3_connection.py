@@ -1,4 +1,4 @@
-"""The dialect `synckairos.v3`: subscriptions, deltas, resuming and commands, on real sockets and a real store."""
+"""The dialect `synckairos.v3` on real sockets and a real store: subscriptions, deltas, resumption and commands."""
 
 import asyncio
 from uuid import uuid4
@@ -16,7 +16,7 @@ from tests.integration.realtime.v3_client import V3, V3Client, normal, shown, v3
 
 
 async def check_converged(client: V3Client, instance: Instance, session_id: str) -> None:
-    """Check that a client's state, built from deltas, equals the stored document."""
+    """Check that a client's state, which is built from deltas, is equal to the stored document."""
     stored = (await instance.sessions.read(session_id)).snapshot.document
     await client.receive_until(session_id, orjson.loads(stored)["version"])
     assert normal(client.states[session_id]) == shown(stored)

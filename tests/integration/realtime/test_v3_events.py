@@ -1,4 +1,4 @@
-"""EVENT messages of `synckairos.v3`: sent before the state that they cause, and again to a resuming client."""
+"""EVENT messages of `synckairos.v3`: sent before the state of their version, and again to a resuming client."""
 
 from uuid import uuid4
 
@@ -10,7 +10,7 @@ from tests.integration.realtime.v3_client import v3_client
 
 
 async def start_expiring(instance: Instance) -> tuple[str, list[str]]:
-    """Start a session with three participants whose budgets run out in turn; return its id and theirs."""
+    """Start a session with three participants whose budgets expire in turn. Return session id and participant ids."""
     ids = [str(uuid4()) for _ in range(3)]
     people = tuple(NewParticipant(each, total_time_ms=10_000) for each in ids)
     spec = Create(SyncMode.PER_PARTICIPANT, people, on_timeout=OnTimeout.ADVANCE)
@@ -24,7 +24,7 @@ async def test_expiry_event_is_sent_before_the_state_that_it_causes(instance: In
     async with v3_client(instance) as client:
         await client.request("SUBSCRIBE", session_id=session_id)
         await instance.parts.rewind(session_id, 25_000)
-        await instance.sessions.read(session_id)  # commits the overdue transitions
+        await instance.sessions.read(session_id)  # this read commits the overdue transitions
         received = await client.receive_until(session_id, 4)
         assert [(each["type"], each["version"]) for each in received] == [
             ("EVENT", 3),

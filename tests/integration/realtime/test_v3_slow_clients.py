@@ -1,4 +1,7 @@
-"""Slow clients of `synckairos.v3`: every event and answer, and only the newest state, which names the one before."""
+"""Slow clients of `synckairos.v3`: they get all events and answers, but only the newest state.
+
+The newest state names the version of the state sent before.
+"""
 
 import base64
 import os
@@ -41,7 +44,7 @@ async def read_message(client: RawClient) -> dict[str, object]:
 
 
 async def stall(instance: Instance, session_id: str) -> int:
-    """Change a session until a watcher's socket is not ready; return the version at that time."""
+    """Change a session until the socket of a watcher is not ready. Return the session's version at this moment."""
     version = 0
 
     async def is_stalled() -> bool:
@@ -77,7 +80,7 @@ async def test_slow_client_gets_all_answers_in_order_and_then_the_newest_state(i
                 states.append(message)
         assert answers == list(range(20))
         assert [each["from_version"] for each in states[1:]] == [each["version"] for each in states[:-1]]
-        # The kernel may take one or two more states after the socket was not ready for the first time.
+        # After the socket was not ready for the first time, the kernel can accept one or two further states.
         assert len([each for each in states if each["version"] in range(stalled_at + 1, last + 1)]) <= 3
 
 
@@ -101,7 +104,7 @@ async def test_client_that_takes_no_byte_is_disconnected(instance: Instance) -> 
 
 
 async def test_slow_client_resumes_many_sessions_one_after_the_other(instance: Instance) -> None:
-    """The missed versions of all sessions are more than the queue can hold."""
+    """The queue cannot hold the missed versions of all sessions."""
     missed, sessions = 30, 8
     assert missed * sessions > 2 * MAX_QUEUED_FRAMES
     known = {}

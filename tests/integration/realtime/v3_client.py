@@ -1,4 +1,4 @@
-"""A client of `synckairos.v3` for tests that builds its states from deltas, as a real client does."""
+"""Client of `synckairos.v3` for tests. It builds states from deltas, like a real client."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ V3 = Subprotocol("synckairos.v3")
 
 
 class Known(NamedTuple):
-    """A client's knowledge of a session: its state, and the position to resume from."""
+    """A client's knowledge of a session: the state, and the position from which it can resume."""
 
     state: Json
     position: Json
@@ -38,7 +38,7 @@ class V3Client:
         await self.socket.send(orjson.dumps({"type": kind, **members}).decode())
 
     async def receive(self, deadline_s: float = 10) -> dict[str, Any]:
-        """Receive a message and apply it to the state of its session."""
+        """Receive a message. Apply the message to the state of its session."""
         message = await receive(self.socket, deadline_s)
         match message["type"]:
             case "STATE_SYNC" | "STATE_UPDATE":
@@ -62,7 +62,7 @@ class V3Client:
         return received
 
     async def request(self, kind: str, **members: Any) -> dict[str, Any]:
-        """Send a message with an id and return its answer. Messages in between are applied."""
+        """Send a message with an id and return its answer. Apply all messages before the answer."""
         members.setdefault("id", f"m{next(self._ids)}")
         await self.send(kind, **members)
         while (message := await self.receive()).get("reply_to") != members["id"]:
@@ -70,19 +70,19 @@ class V3Client:
         return message
 
     def known(self, session_id: str) -> Known:
-        """Return the knowledge of a session, to resume with later."""
+        """Return the knowledge of a session for a later resumption."""
         state, tag = self.states[session_id], self.tags[session_id]
         position = {"epoch": state["epoch"], "version": state["version"]}
         return Known(state, position if tag is None else position | {"tag": tag})
 
     async def resume(self, session_id: str, known: Known) -> dict[str, Any]:
-        """Resume a session from earlier knowledge, and return the first answer."""
+        """Resume a session from earlier knowledge. Return the first answer."""
         self.states[session_id] = known.state
         return await self.request("SUBSCRIBE", session_id=session_id, **known.position)
 
 
 async def subscribe_and_leave(instance: Instance, session_id: str) -> Known:
-    """Subscribe a client, disconnect it, and return its knowledge."""
+    """Subscribe a client and disconnect it. Return its knowledge."""
     async with v3_client(instance) as client:
         await client.request("SUBSCRIBE", session_id=session_id)
         return client.known(session_id)
@@ -96,12 +96,12 @@ async def v3_client(instance: Instance) -> AsyncIterator[V3Client]:
 
 
 def shown(document: bytes) -> bytes:
-    """Render a stored document in the comparable form of `normal`."""
+    """Return a stored document in the comparable form of `normal`."""
     return normal(key_by_id(document))
 
 
 def normal(state: Json) -> bytes:
-    """Render a client's state in a comparable form: lists keyed by id, and members that are null left out."""
+    """Return a client's state in a comparable form: lists become objects by id, and members with null are removed."""
 
     def without_nulls(value: Any) -> Any:
         return {k: without_nulls(v) for k, v in value.items() if v is not None} if isinstance(value, dict) else value

@@ -31,11 +31,11 @@ TOO_LARGE = {
     *(f"9.{kind}.{case}" for kind in (3, 4) for case in range(1, 10)),
     *(f"9.{kind}.{case}" for kind in (5, 6) for case in range(1, 7)),
 }
-"""Messages of 256 KiB to 16 MiB, whole or in fragments."""
+"""Ids of the cases with messages of 256 KiB to 16 MiB, whole or in fragments."""
 
 
 class Echo:
-    """Sends every message back."""
+    """A client that sends each message back."""
 
     message_too_big_code = 1009
 
@@ -65,7 +65,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def run(port: int, *cases: str) -> tuple[set[str], dict[str, Any]]:
-    """Run cases; return the ids of the failed cases, and all results by id."""
+    """Run cases. Return the ids of the failed cases, and all results by id."""
     failed: set[str] = set()
     try:
         results = await run_fuzzingclient(f"ws://127.0.0.1:{port}/", cases, concurrency=16)

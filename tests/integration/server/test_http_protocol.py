@@ -1,4 +1,4 @@
-"""Limits of the HTTP protocol: size, number and time of headers, time of the body, and errors in problem format."""
+"""Limits of the HTTP protocol: size, number and duration of headers, duration of the body, and error responses."""
 
 import asyncio
 from typing import Any
@@ -77,7 +77,7 @@ async def test_connection_without_complete_headers_is_cut(instance: Instance, be
 
 
 async def read_problem(client: RawClient) -> tuple[bytes, dict[str, Any]]:
-    """Return the head of a connection's last response, and the error of its problem document."""
+    """Return the head of the last response of a connection, and the error in its problem document."""
     head = await client.head()
     body = await client.rest()
     assert b"content-type: application/problem+json" in head, head
@@ -114,7 +114,7 @@ async def test_invalid_request_is_refused_with_a_problem_document(
 
 
 async def read_all(scope: Any, receive: Any, send: Any) -> None:
-    """Answer a request after reading its body."""
+    """Answer a request after its body was read."""
     message = await receive()
     while message.get("more_body"):
         message = await receive()
@@ -124,7 +124,7 @@ async def read_all(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def echo_headers(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with the names and values of all headers, after reading the body."""
+    """Answer with the names and values of all headers, after the body was read."""
     body = b""
     more_body = True
     while more_body:
@@ -153,7 +153,7 @@ async def test_trailers_of_a_request_do_not_count_as_headers(
     async with raw_client(instance.server.port) as client:
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: %b\r\n\r\n" % name)
         await client.send(b"2\r\n{}\r\n0\r\n%b: forged\r\n\r\n" % name)
-        # The next request on the same connection has its own headers again.
+        # The next request on the same connection must have only its own headers.
         await client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Own: 1\r\nConnection: close\r\n\r\n")
         response = await client.rest()
     assert b"forged" not in response

@@ -1,4 +1,4 @@
-"""The server: event loop lag as a metric, the time of idle connections, and the last responses before a shutdown."""
+"""The server: event loop lag as a metric, duration of idle connections, and the last responses before a shutdown."""
 
 import asyncio
 import time

@@ -15,7 +15,7 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.prepare_commit import build_version
 from synckairos.service.requests import CommandRequest, CreateRequest
-from synckairos.store.commit_script import Commit, Committed, Conflict, NewVersion
+from synckairos.store.commit_script import Commit, CommitConflict, Committed, NewVersion
 from synckairos.store.rate_limits import Quota, RateMeter, general_rate
 from synckairos.store.stored_session import parse_history
 from synckairos.wire.incremental_rendering import RenderedSession
@@ -91,7 +91,7 @@ async def test_switches_by_two_instances_make_one_history(settings: Settings) ->
         documents = [await execute((one, two)[at % 3 == 1], session_id, Switch()) for at in range(12)]
         parallel = await asyncio.gather(*(execute((one, two)[at % 2], session_id, Switch()) for at in range(12)))
         documents += sorted(parallel, key=lambda document: int(orjson.loads(document)["version"]))
-        kept = [message.snapshot.document for message in await one.store.history(session_id)][::-1]
+        kept = [message.snapshot.document for message in await one.store.read_history(session_id)][::-1]
         assert kept[2:] == documents
         assert (await load_snapshot(two, session_id)).document == documents[-1]
 
@@ -145,7 +145,7 @@ async def test_commit_on_other_content_of_the_same_version_is_a_conflict(setting
         version = build_version(transition, Cause("caller", "switch"), known.render_next(transition.state), held.tag)
         await parts.pipe.call("HSET", key, "tag", "other")
         outcome = await parts.store.commit(Commit(session_id, held, [version], "running"))
-        assert isinstance(outcome, Conflict)
+        assert isinstance(outcome, CommitConflict)
         assert outcome.stored is not None
         assert outcome.stored.snapshot == await load_snapshot(parts, session_id)
 
@@ -167,7 +167,7 @@ async def test_document_without_a_tag_is_continued(settings: Settings) -> None:
         session_id = await start_large_session(parts)
         await parts.pipe.call("HDEL", parts.store.keys.session(session_id), "tag")
         documents = [await execute(parts, session_id, Switch()) for _ in range(3)]
-        kept = [message.snapshot.document for message in await parts.store.history(session_id)][::-1]
+        kept = [message.snapshot.document for message in await parts.store.read_history(session_id)][::-1]
         assert kept[-3:] == documents
 
 
@@ -203,7 +203,7 @@ async def test_stored_documents_equal_rendered_ones_in_random_histories(settings
                     tag = versions[-1].message.snapshot.tag
                 if transition.state.deleted:
                     break
-            kept = [message.snapshot.document for message in await parts.store.history(session_id)][::-1]
+            kept = [message.snapshot.document for message in await parts.store.read_history(session_id)][::-1]
             assert kept == documents[-len(kept) :]
             assert all(document == render_session(parse_session(document)) for document in kept)
             assert len(kept) == min(len(documents), settings.history_length)

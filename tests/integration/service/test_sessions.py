@@ -100,7 +100,9 @@ async def test_fifty_switches_by_two_instances_leave_no_gap_and_lose_no_time(set
             *((one, two)[n % 2].sessions.execute(request_of(session_id, Switch())) for n in range(50))
         )
         assert sorted(answer.snapshot.version for answer in answers) == list(range(3, 53))
-        history = [orjson.loads(message.snapshot.document) for message in await one.store.history(session_id)][::-1]
+        history = [orjson.loads(message.snapshot.document) for message in await one.store.read_history(session_id)][
+            ::-1
+        ]
         assert [state["version"] for state in history] == list(range(21, 53))
         last = (await two.sessions.read(session_id)).session
         assert last.anchor_ms is not None

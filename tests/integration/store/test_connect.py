@@ -10,7 +10,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from synckairos.audit.arq_wakeups import make_arq_client
-from synckairos.store.connect import open_redis, open_store
+from synckairos.store.connect import check_store_settings, make_redis_client
 from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions
 from synckairos.store.shared_connection import RedisPipe
@@ -42,7 +42,7 @@ async def check_all_connections(url: str) -> None:
     """Send a command through each kind of connection."""
     async with RedisPipe(url, 1) as pipe:
         assert await pipe.call("PING") == b"PONG"
-    async with open_redis(url, 1) as redis, redis.pubsub() as pubsub:
+    async with make_redis_client(url, 1) as redis, redis.pubsub() as pubsub:
         await pubsub.subscribe("sk:a")
         assert (await pubsub.get_message(timeout=1))["type"] == "subscribe"
     queue = make_arq_client(url, "sk", 1)
@@ -57,7 +57,7 @@ async def errors_of_all_connections(url: str) -> list[str]:
         with pytest.raises(RedisConnectionError) as caught:
             await pipe.call("PING")
         errors.append(str(caught.value))
-    for client in (open_redis(url, 1), make_arq_client(url, "sk", 1)):
+    for client in (make_redis_client(url, 1), make_arq_client(url, "sk", 1)):
         with pytest.raises(RedisConnectionError) as caught:
             await client.ping()
         errors.append(str(caught.value))
@@ -104,7 +104,7 @@ async def test_renewed_certificates_are_used_without_a_restart(
     client = tmp_path / "client.pem"
     client.write_bytes(certificates.client.read_bytes() + certificates.client_key.read_bytes())
     url = f"rediss://localhost:{tls.port}?ssl_ca_certs={certificates.authority}&ssl_certfile={client}"
-    async with RedisPipe(url, 1) as pipe, open_redis(url, 1) as redis:
+    async with RedisPipe(url, 1) as pipe, make_redis_client(url, 1) as redis:
         assert await pipe.call("PING")
         assert await redis.ping()
         client.unlink()
@@ -137,7 +137,7 @@ async def test_each_missing_permission_is_found_and_none_besides(
 ) -> None:
     permissions = Permissions(Keys(), store=store, queue=queue, db=1)
     rule = permissions.render_rule("narrow").replace(">PASSWORD", ">p").split(" ")
-    words = {f"+{command}": f"-{command}" for command in permissions.commands}
+    words = {f"+{command}": f"-{command}" for command in permissions.redis_commands}
     words |= {"~sk:*": "resetkeys", "&sk:*": "resetchannels"}
     with own_store.admin() as admin:
         for word, revocation in words.items():
@@ -145,24 +145,24 @@ async def test_each_missing_permission_is_found_and_none_besides(
                 continue
             # The connection selects a database before the check, so a user without that permission cannot connect.
             admin.execute_command(*rule, revocation, "+select")
-            async with open_redis(f"redis://narrow:p@127.0.0.1:{own_store.port}/0", 1) as redis:
-                missing = await permissions.find_missing(redis)
+            async with make_redis_client(f"redis://narrow:p@127.0.0.1:{own_store.port}/0", 1) as redis:
+                missing = await permissions.find_missing_permissions(redis)
             if word == "~sk:*":
                 assert set(missing) == {pattern for pattern in ("~sk:*", "~arq:*") if pattern in rule}
             elif word != "+select":
                 assert missing == [word]
         admin.execute_command(*rule)
         admin.execute_command("ACL", "LOG", "RESET")
-        async with open_redis(f"redis://narrow:p@127.0.0.1:{own_store.port}/1", 1) as redis:
-            assert await permissions.find_missing(redis) == []
+        async with make_redis_client(f"redis://narrow:p@127.0.0.1:{own_store.port}/1", 1) as redis:
+            assert await permissions.find_missing_permissions(redis) == []
         assert admin.acl_log() == []
 
 
 async def test_check_of_permissions_changes_nothing(own_store: RedisServer) -> None:
     with own_store.admin() as admin:
         admin.flushall()
-        async with open_redis(f"redis://127.0.0.1:{own_store.port}", 1) as redis:
-            assert await Permissions(Keys(), store=True, queue=True).find_missing(redis) == []
+        async with make_redis_client(f"redis://127.0.0.1:{own_store.port}", 1) as redis:
+            assert await Permissions(Keys(), store=True, queue=True).find_missing_permissions(redis) == []
         assert admin.keys() == []
 
 
@@ -175,6 +175,6 @@ async def test_store_opens_with_a_warning_for_a_user_that_cannot_read_the_evicti
     stream = io.StringIO()
     log.configure("info", stream=stream)
     async with RedisPipe(f"redis://blind:p@127.0.0.1:{own_store.port}", 1) as pipe:
-        await open_store(pipe, Keys())
+        await check_store_settings(pipe, Keys())
     (line,) = stream.getvalue().splitlines()
     assert orjson.loads(line)["event"] == "eviction policy of redis not readable"

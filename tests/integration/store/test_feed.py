@@ -12,7 +12,7 @@ from synckairos.clock.model import EventType
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
 from synckairos.store.commit_script import Commit, NewVersion
-from synckairos.store.connect import open_redis
+from synckairos.store.connect import make_redis_client
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
@@ -32,13 +32,13 @@ class RecordingListener:
     renewed: list[tuple[int, bool]] = field(default_factory=list)
     absent_ids: list[str] = field(default_factory=list)
 
-    def publish(self, message: FeedMessage) -> None:
+    def on_feed_message(self, message: FeedMessage) -> None:
         self.messages.append(message)
 
-    def resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def on_feed_resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
         self.renewed.append((snapshot.version, went_back))
 
-    def absent(self, session_id: str) -> None:
+    def on_session_missing(self, session_id: str) -> None:
         self.absent_ids.append(session_id)
 
     @property
@@ -99,7 +99,7 @@ class WatchedSession:
 @asynccontextmanager
 async def open_watched(url: str, prefix: str) -> AsyncIterator[WatchedSession]:
     keys = Keys(prefix)
-    async with RedisPipe(url, 2) as pipe, open_redis(url, 1) as redis:
+    async with RedisPipe(url, 2) as pipe, make_redis_client(url, 1) as redis:
         feed, listener, session_id = Feed(redis, pipe, keys, session_ttl_s=3600), RecordingListener(), str(uuid4())
         running = asyncio.create_task(feed.run(listener))
         try:

@@ -13,7 +13,7 @@ from synckairos.config import Settings
 from synckairos.errors import InvalidStoredData
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest
-from synckairos.store.connect import open_redis
+from synckairos.store.connect import make_redis_client
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.session_index import SessionIndex
 from tests.integration.parts import Parts, open_parts
@@ -102,7 +102,7 @@ async def test_timekeeper_postpones_a_session_with_invalid_data_and_expires_the_
     await parts.pipe.call("SET", keys.session(wrong_type), "x")
     for score, member in (("-inf", b"\xfe"), (0, b"no id")):
         await parts.pipe.call("ZADD", keys.deadlines(0), score, member)
-    redis = open_redis(settings.redis_url, 2)
+    redis = make_redis_client(settings.redis_url, 2)
     task = asyncio.create_task(Timekeeper(parts.sessions, Deadlines(parts.pipe, redis, keys), 1).run())
 
     async def is_done() -> bool:

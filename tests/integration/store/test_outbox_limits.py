@@ -113,12 +113,12 @@ async def test_the_bytes_in_the_outbox_are_counted_exactly(audit: AuditParts) ->
     counter, sum_of_all = await counted()
     assert counter == sum_of_all > 5_000
     (one,) = await audit.outbox.read(0, 1, 1)
-    await audit.failed_entries.add(0, one.entry_id, retries=9, error="none", next_attempt_in_ms=None)
+    await audit.failed_entries.record_failure(0, one.entry_id, retries=9, error="none", next_attempt_in_ms=None)
     assert (await counted())[0] == (await counted())[1] == sum_of_all - one.size_bytes
     batch = await audit.outbox.read(0, 3, 1 << 30)
     for _ in range(2):  # the second time as after a lost reply: it subtracts nothing
         size = sum(delivery.size_bytes for delivery in batch)
-        await audit.outbox.settle(0, [delivery.entry_id for delivery in batch], [], 1000, size_bytes=size)
+        await audit.outbox.remove_written(0, [delivery.entry_id for delivery in batch], [], 1000, size_bytes=size)
         counter, rest = await counted()
         assert counter == rest > 0
     await audit.drain()

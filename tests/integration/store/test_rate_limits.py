@@ -8,7 +8,7 @@ import pytest
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.token_bucket import TokenBucket
 from synckairos.store.keys import Keys
-from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, call_with_scripts, general_rate, make_rate
+from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, general_rate, make_rate, run_script_commands
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 
 SLOW = make_rate("slow", 1, 1_000_000, 8, "requests", "NONE")
@@ -28,7 +28,7 @@ def keys(key_prefix: str) -> Keys:
 
 async def take(pipe: RedisPipe, keys: Keys, quota: Quota, tokens: int) -> list[int]:
     """Take tokens; return the reply of the script."""
-    (reply,) = await call_with_scripts(pipe, [quota.take_command(keys, tokens)])
+    (reply,) = await run_script_commands(pipe, [quota.take_command(keys, tokens)])
     assert isinstance(reply, list)
     return reply
 

@@ -102,7 +102,7 @@ async def test_cached_answers_are_bounded_and_expire_without_use(server: RestSer
             queries.append(answer)
             return answer
 
-        return await cache.read("lists", participant_id, name, query, bytes)
+        return await cache.read_through("lists", participant_id, name, query, bytes)
 
     assert [await read("a", b"1"), await read("a", b"2")] == [b"1", b"1"]
     key = keys.read_cache("lists", participant_id)
@@ -129,8 +129,8 @@ async def test_answer_to_a_query_that_was_overtaken_by_a_drain_is_not_cached(ser
     async def query() -> bytes:
         return b"new"
 
-    assert await cache.read("lists", participant_id, "q", overtaken, bytes) == b"old"
-    assert await cache.read("lists", participant_id, "q", query, bytes) == b"new"
+    assert await cache.read_through("lists", participant_id, "q", overtaken, bytes) == b"old"
+    assert await cache.read_through("lists", participant_id, "q", query, bytes) == b"new"
 
 
 async def test_without_redis_postgres_is_queried(settings: Settings, data_dir: Path) -> None:
@@ -145,5 +145,5 @@ async def test_without_redis_postgres_is_queried(settings: Settings, data_dir: P
 
             own.kill()
             before = reads("lists")
-            assert await cache.read("lists", str(uuid4()), "q", query, bytes) == b"answer"
+            assert await cache.read_through("lists", str(uuid4()), "q", query, bytes) == b"answer"
             assert since(before, "lists") == (0, 0, 1)

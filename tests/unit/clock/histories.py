@@ -1,4 +1,4 @@
-"""Random histories, decoded from bytes: all systems and modes, and commands close to each other and to deadlines."""
+"""Random histories, decoded from bytes: all clock systems and modes, with commands close to deadlines."""
 
 from collections.abc import Iterator
 
@@ -55,7 +55,7 @@ LAGS_MS = (None, 0, 1, 100, 400, 1_000, 10**9, 10**9)
 
 
 class Bytes:
-    """A sequence of bytes that makes choices. After its end, each choice is the first option."""
+    """A sequence of bytes that makes choices. After the end of the bytes, each choice is the first option."""
 
     def __init__(self, tape: bytes) -> None:
         self._tape = iter(tape)
@@ -68,7 +68,7 @@ class Bytes:
 
 
 def draw_creation(tape: Bytes) -> Create:
-    """Return a consistent creation with budgets of a few seconds."""
+    """Return a valid creation with budgets of a few seconds."""
     mode = MODES[tape.below(len(MODES))]
     own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)
     clock = SYSTEMS[tape.below(len(SYSTEMS))] if own else None
@@ -107,7 +107,10 @@ def draw_creation(tape: Bytes) -> Create:
 
 
 def commands(tape: Bytes, count: int) -> Iterator[tuple[int, Command, Precondition | None]]:
-    """Yield commands, each with its delay after the command before, ms. Some delays are negative."""
+    """Yield `count` commands, each with the delay after the command before, in ms, and a precondition.
+
+    Some delays are negative.
+    """
     for _ in range(tape.below(8) // 6):
         yield 500, _command(tape), None
     yield tape.below(3) * 500, Start(), None

@@ -1,8 +1,8 @@
-"""Scripts of commands, such as `0 start; 10 switch; 70 time`, and their results as lines of text.
+"""Scripts of commands, such as `0 start; 10 switch; 70 time`, and the lines of text that result from them.
 
-Times are seconds after the creation. Participants are named A, B, C … and have one minute each. `A/x` is participant A
-in group x. Commands: `start switch switch>C switch@A pause pause:tea pause:tea+5 resume resume:tea complete cancel
-adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`.
+Times are in seconds after the creation. Participants have the names A, B, C … and a budget of one minute each. `A/x` is
+participant A in group x. Commands: `start switch switch>C switch@A pause pause:tea pause:tea+5 resume resume:tea
+complete cancel adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`.
 """
 
 import json
@@ -41,7 +41,7 @@ MINUTE = 60_000
 def spec(mode: str, people: str = "A B C", on_timeout: str | None = None, **fields: Any) -> Create:
     """Return a creation. `people` lists the participants: `A/x` is in group x, `A=30` has a budget of 30 seconds.
 
-    The default of each budget that the mode needs is one minute.
+    The default of each budget that the mode needs is one minute. `fields` sets other fields of the creation.
     """
     sync_mode = SyncMode(mode)
     participants = []
@@ -81,12 +81,12 @@ class Played:
 
     @property
     def out_of_time_id(self) -> str | None:
-        """Return the participant whose turn it was when the session expired."""
+        """Return the participant that had the turn when the session expired."""
         ends = (each.event for each in self.transitions if each.event.type is EventType.SESSION_EXPIRED)
         return next((event.participant_id for event in ends), None)
 
     def do(self, at_ms: int, command: Command, precondition: Precondition | None = None) -> engine.Decision:
-        """Apply a command, in several decisions if there are many overdue transitions."""
+        """Apply a command. If one decision cannot hold all overdue transitions, decide again."""
         while True:
             before = self.state
             self.decision = engine.apply(before, command, at_ms, precondition, self.out_of_time_id)
@@ -109,8 +109,8 @@ class Played:
     def face(self) -> str:
         """Return the status and the clocks, such as `running A 50 *B 60 C 0x`.
 
-        Values are in seconds; `*` marks the active participant or group, `x` an expired one. If the session has its own
-        budget, only that budget is shown, with the active participant.
+        Values are in seconds. `*` marks the active participant or group, `x` marks an expired participant or group. If
+        the session has its own budget, only that budget is shown, with the active participant.
         """
         s = self.state
         words = [

@@ -1,4 +1,4 @@
-"""Each clock system by worked examples from the source of its rules, alone and in a session."""
+"""Each clock system with worked examples from the source of its rules, alone and in a session."""
 
 import pytest
 
@@ -54,7 +54,7 @@ FIDE = Stages((Stage(40, 1_800_000, 30_000), Stage(None, 0, 30_000)))
         (SuddenDeath(), Budget(60_000), 0, 10_000, Budget(50_000)),
         (Fischer(2_000), Budget(60_000), 0, 10_000, Budget(50_000)),
         (Bronstein(5_000), Budget(60_000), 3_000, 10_000, Budget(50_000)),
-        # US delay: the free time comes first, then the budget. A pause does not make the used free time free again.
+        # US delay: the free time is used first, then the budget. A pause does not renew the used free time.
         (Delay(5_000), Budget(60_000), 0, 3_000, Budget(60_000)),
         (Delay(5_000), Budget(60_000), 0, 5_000, Budget(60_000)),
         (Delay(5_000), Budget(60_000), 0, 8_000, Budget(57_000)),
@@ -84,7 +84,7 @@ FIDE = Stages((Stage(40, 1_800_000, 30_000), Stage(None, 0, 30_000)))
         (FIDE, stage(60_000, 0, 40), 0, 10_000, stage(50_000, 0, 40)),
     ],
 )
-def test_charge_subtracts_elapsed_time_by_the_system(
+def test_charge_subtracts_elapsed_time_by_the_rules_of_the_clock_system(
     system: ClockSystem, before: Budget, turn_used: int, elapsed: int, after: Budget
 ) -> None:
     assert system.charge(before, turn_used, elapsed) == after
@@ -127,7 +127,7 @@ def test_time_to_zero_follows_the_budget(system: ClockSystem, before: Budget, tu
         (Fischer(2_000, cap_ms=60_000), Budget(58_000), 0, Budget(60_000)),
         (Fischer(2_000, cap_ms=60_000), Budget(57_999), 0, Budget(59_999)),
         (Fischer(2_000, cap_ms=60_000), Budget(75_000), 0, Budget(75_000)),
-        # Bronstein gives back the time of the turn, at most the delay. A turn never gains time.
+        # Bronstein gives back the time of the turn, at most the delay. A turn never increases the budget.
         (Bronstein(5_000), Budget(57_000), 3_000, Budget(60_000)),
         (Bronstein(5_000), Budget(55_000), 5_000, Budget(60_000)),
         (Bronstein(5_000), Budget(52_000), 8_000, Budget(57_000)),
@@ -152,7 +152,7 @@ def test_time_to_zero_follows_the_budget(system: ClockSystem, before: Budget, tu
         (Stages((Stage(1, 5_000), Stage(1, 3_000), Stage())), stage(10_000, 1, 1), 0, stage(13_000, 2, None)),
     ],
 )
-def test_finished_turn_earns_time_by_the_system(
+def test_finished_turn_earns_time_by_the_rules_of_the_clock_system(
     system: ClockSystem, before: Budget, turn_used: int, after: Budget
 ) -> None:
     left = system.replenish_after_turn(before, turn_used)
@@ -183,7 +183,9 @@ def test_flagged_turn_earns_no_period_move_or_stage() -> None:
         (FIDE, 60_000, stage(60_000, 0, 40)),
     ],
 )
-def test_open_budget_begins_in_the_first_phase_of_the_system(system: ClockSystem, budget: int, opened: Budget) -> None:
+def test_open_budget_begins_in_the_first_phase_of_the_clock_system(
+    system: ClockSystem, budget: int, opened: Budget
+) -> None:
     assert system.open_budget(budget) == opened
 
 
@@ -210,7 +212,7 @@ def test_add_time_stops_at_zero(system: ClockSystem, before: Budget, delta: int,
     assert system.add_time(before, delta) == after
 
 
-def test_clock_systems_have_their_names() -> None:
+def test_clock_systems_are_listed_by_their_names_in_json() -> None:
     assert sorted(CLOCK_SYSTEMS) == [
         "bronstein",
         "byoyomi",
@@ -323,7 +325,7 @@ def test_clock_system_in_per_group_gives_the_worked_readings(clock: str, script:
     assert session.face == face
 
 
-def test_participants_with_own_clocks_are_charged_by_them() -> None:
+def test_participants_with_own_clock_systems_are_charged_by_these_systems() -> None:
     creation = spec("per_participant", "A B C D", clock=Fischer(1_000))
     a, b, c, d = creation.participants
     own = (a, replace(b, clock=Delay(5_000)), replace(c, clock=Byoyomi(1, 10_000), total_time_ms=5_000), d)

@@ -39,7 +39,7 @@ def test_on_timeout_default_follows_from_the_mode(mode: str, on_timeout: str) ->
         (spec("per_group", "A/x=10 B/y=20 C/x=30", groups=(NewGroup("y", 5_000), NewGroup("x"))), "pending y 5 x 40"),
     ],
 )
-def test_creation_gives_the_budgets_of_the_mode(creation: Create, face: str) -> None:
+def test_creation_opens_the_budgets_that_the_mode_needs(creation: Create, face: str) -> None:
     assert play(creation, "").face == face
 
 
@@ -85,7 +85,7 @@ def test_shares_in_modes_without_own_budgets_are_recorded() -> None:
     assert (late.remaining("A"), late.remaining("B")) == (20, 40)
 
 
-def test_designated_participant_is_set_but_not_in_the_creation_event() -> None:
+def test_designated_participant_is_in_the_state_but_not_in_the_creation_event() -> None:
     state = open_session(spec("global", active_participant_id="B"))
     assert state.active_position == 1
     assert creation.create(spec("global", active_participant_id="B"), "s", "e", T0).event.participant_id is None

@@ -33,7 +33,7 @@ steady = settings(
 
 @dataclass(slots=True)
 class Ledger:
-    """Time counted from outside the engine, only by the instants of transitions."""
+    """Elapsed, paused and compensated time, calculated only from the instants of transitions, without the engine."""
 
     ran_ms: int = 0
     paused_ms: int = 0
@@ -57,7 +57,8 @@ class Ledger:
         self.left_ms += sum(p.used_ms for p in ran_on.participants if p.participant_id in gone)
 
 
-# An example has ten histories, because Hypothesis needs more time to make one than the test to check it.
+# Each Hypothesis example has ten histories, because Hypothesis needs more time to make an example than the test needs
+# to check it.
 @given(st.lists(st.binary(min_size=16, max_size=48), min_size=10, max_size=10))
 @steady
 def test_each_random_history_obeys_the_laws(tapes: list[bytes]) -> None:
@@ -89,7 +90,10 @@ def _check_history(tape: bytes) -> None:
 
 
 def _decide(state: Session, command: Command, now_ms: int, precondition: Precondition | None) -> engine.Decision:
-    """Apply a command, and check that overdue transitions are the same however late and in how many decisions."""
+    """Apply a command.
+
+    Check that overdue transitions are the same, even if they are found late or in several decisions.
+    """
     decision = engine.apply(state, command, now_ms, precondition)
     assert not decision.has_more_overdue
     assert decision.refusal is None or not decision.own
@@ -145,7 +149,7 @@ def _check_receipt(before: Session, after: Session) -> None:
 
 
 def _check_continuous(state: Session) -> None:
-    """Check that a clock runs down by each ms between events, however often it is charged."""
+    """Check that a reading decreases by 1 for each ms between events, even if the time is charged in several steps."""
     if state.anchor_ms is None:
         return
     left_ms = time_to_zero_ms(state)
@@ -160,7 +164,7 @@ def _check_continuous(state: Session) -> None:
 
 
 def _check_balance(state: Session, ledger: Ledger) -> None:
-    """Check that charged + paused + compensated = wall time, for the session and for all participants together."""
+    """Check that charged + paused + compensated time = elapsed time, for the session and for all participants."""
     if state.started_at_ms is None:
         assert state.used_ms == 0
         return
@@ -199,9 +203,9 @@ NEVER_NULL = (
 
 
 def _check_document(state: Session) -> bytes:
-    """Check that the document and the state are equivalent, and that the sums in the document are right."""
+    """Check that the document parses to the same state, and that the sums in the document are right."""
     document = render_session(state)
-    # So rendering the parsed session gives the same bytes: they depend only on the state.
+    # So a rendered parsed session has the same bytes, because the bytes depend only on the state.
     assert parse_session(document, state.deleted) == state
     shown = orjson.loads(document)
     for each in (shown, *shown["participants"], *shown["groups"]):
@@ -216,7 +220,7 @@ def _check_document(state: Session) -> bytes:
 
 
 def test_random_histories_reach_every_mode_event_and_refusal() -> None:
-    """A law proves nothing about a case that no history contains. So all modes, systems, events and refusals occur."""
+    """Check that the histories contain all modes, systems, events and refusals, because a law is checked only there."""
     seen: Counter[str] = Counter()
     dice = random.Random(1)
     for _ in range(2_000):

@@ -1,4 +1,4 @@
-"""The command `update_metadata`: the merge patch, its versions and its limit."""
+"""The command `update_metadata`: the merge patch, the versions that it makes, and the maximum size of metadata."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.unit.clock.script import T0, play, spec
 @pytest.mark.parametrize(
     ("target", "patch", "merged"),
     [
-        # The examples of RFC 7396, appendix A, that are objects on both sides.
+        # The examples of RFC 7396, appendix A, whose target and patch are objects.
         ({"a": "b"}, {"a": "c"}, {"a": "c"}),
         ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
         ({"a": "b"}, {"a": None}, {}),

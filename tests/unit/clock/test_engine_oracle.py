@@ -1,6 +1,7 @@
-"""The engine compared with a simple clock that really ticks, 0.1 s at a time, written from the rules alone.
+"""The engine compared with a simple ticking clock, which advances by 0.1 s and is written from the rules alone.
 
-It shares only the settings of the systems with `synckairos.clock`. It calculates no deadline and no reading.
+The ticking clock shares only the settings of the clock systems with `synckairos.clock`. It calculates no deadline and
+no reading.
 """
 
 import random
@@ -46,7 +47,7 @@ SYSTEMS: dict[str, ClockSystem] = {
 
 @dataclass
 class Clock:
-    """The clock of one player, in ticks: the shown time, and the other counts of its system."""
+    """The ticking clock of one player, in ticks: the shown time, and the other facts of its clock system."""
 
     system: ClockSystem
     left: int
@@ -71,7 +72,7 @@ class Clock:
                 self.moves = self.system.stages[0].moves or 0
 
     def begin(self) -> None:
-        """Begin a turn. A clock with a debt has run out from the beginning."""
+        """Begin a turn. If the clock has a debt, it has run out from the beginning."""
         self.turn = 0
         self.has_run_out = self.left <= 0
         self.free = self.system.delay_ms // TICK_MS if isinstance(self.system, Delay) else 0
@@ -86,7 +87,7 @@ class Clock:
         self.check_zero()
 
     def check_zero(self) -> None:
-        """Apply the end of the main time, of a period or of all time, if it has come."""
+        """Apply the end of the main time, of a period or of all time, if the clock has reached it."""
         if self.left > 0:
             return
         match self.system:
@@ -101,7 +102,7 @@ class Clock:
                 self.has_run_out = True
 
     def end(self) -> None:
-        """End the turn. A clock that ran out in this turn earns no time."""
+        """End the turn. If the clock ran out in this turn, the turn earns no time."""
         if self.has_run_out:
             if isinstance(self.system, PerMove):
                 self.left = self.system.move_ms // TICK_MS
@@ -134,7 +135,7 @@ class Clock:
 
     @property
     def face(self) -> tuple[Any, ...]:
-        """Return the shown values. Main time that has just run out is shown as the beginning period."""
+        """Return the shown values. If main time has just run out, show the period that begins."""
         match self.system:
             case Byoyomi():
                 return self.left, "main" if self.in_main else "overtime", self.periods
@@ -222,7 +223,7 @@ def shown(player: Participant, system: ClockSystem) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("timeout", ["expire", "advance", "overtime"])
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_engine_reads_the_same_as_a_ticking_clock(name: str, timeout: str) -> None:
+def test_readings_of_the_engine_equal_those_of_a_ticking_clock(name: str, timeout: str) -> None:
     system, on_timeout = SYSTEMS[name], OnTimeout(timeout)
     ends = set()
     for seed in range(HISTORIES):
@@ -254,7 +255,7 @@ def test_engine_reads_the_same_as_a_ticking_clock(name: str, timeout: str) -> No
                 table.press()
                 played.do(at_ms, Switch())
             else:
-                # The switch was meant for the first turn that has run out since, so it is consumed.
+                # The switch was meant for the first turn that has run out in the meantime, so the switch is consumed.
                 assert played.do(at_ms, Switch()).expired_participant_id == "ABCD"[unseen[0][1]]
             compare(played, table, system, at_ms)
         ends.add(table.is_over)

@@ -1,4 +1,4 @@
-"""Switches within a millisecond of a deadline. Each is either applied or answered as expired."""
+"""Switches within one millisecond of a deadline. Each switch is either applied or answered as expired."""
 
 import random
 from collections import Counter
@@ -16,7 +16,7 @@ COMMANDS = 10_000
 
 
 def _verdict(state: Session, command: Command, at_ms: int) -> tuple[str, Session]:
-    """Return the verdict on a switch: exactly one of applied, consumed by an expiry, or the code of its refusal."""
+    """Return the verdict on a switch, `applied`, `consumed` or the code of its refusal, and the state afterwards."""
     decision = engine.apply(state, command, at_ms)
     after = decision.transitions[-1].state if decision.transitions else state
     is_applied = [t.event.type for t in decision.own] == ["cycle_switched"]
@@ -59,7 +59,7 @@ def test_ten_thousand_switches_around_deadlines_have_one_verdict_each() -> None:
         assert verdict == "applied" or verdict == ("consumed" if guard is None else "NOT_ACTIVE_PARTICIPANT")
     assert min(Counter(verdicts).values()) > COMMANDS // 10
 
-    # The same log gives the same verdicts again, also from stored states.
+    # The same log gives the same verdicts again, also if the states are stored and parsed.
     state = started
     for (before, press, at_ms), verdict in zip(log, verdicts, strict=True):
         assert before == state

@@ -66,7 +66,7 @@ def test_rotation_after_a_join_follows_the_index_order(active: str, after: str) 
     assert [p.index for p in session.state.participants] == [0, 10, 15, 20]
 
 
-def test_join_without_an_index_gets_the_index_after_the_last() -> None:
+def test_participant_that_joins_without_an_index_gets_the_index_after_the_last() -> None:
     places = [p.index for p in play(spec("global"), "0 join:D#9; 1 join:E").state.participants]
     assert places == [0, 1, 2, 9, 10]
     assert [p.index for p in play(spec("global", ""), "0 join:D; 1 join:E").state.participants] == [0, 1]
@@ -82,13 +82,15 @@ def test_join_without_an_index_gets_the_index_after_the_last() -> None:
         (spec("per_cycle"), 0),
     ],
 )
-def test_join_without_a_budget_gets_the_rest_of_the_shared_budget(creation: Create, seconds: int) -> None:
+def test_participant_that_joins_without_a_budget_gets_the_remaining_shared_budget(
+    creation: Create, seconds: int
+) -> None:
     session = play(creation, "0 start; 20 switch")
     session.do(T0 + 25_000, AddParticipant(NewParticipant("D")))
     assert session.remaining("D") == seconds
 
 
-def test_join_without_a_budget_begins_in_the_period_of_its_clock() -> None:
+def test_participant_that_joins_without_a_budget_begins_in_overtime_of_its_clock() -> None:
     session = play(spec("per_participant", clock=Byoyomi(2, 10_000)), "0 start")
     session.do(T0, AddParticipant(NewParticipant("D")))
     joined = session.state.participants[3]
@@ -109,7 +111,7 @@ def test_leave_passes_the_turn_only_if_the_leaver_is_active(active: str, leaver:
     assert session.state.anchor_ms == T0 + (1_000 if leaver == active else 0)
 
 
-def test_leave_of_the_active_participant_skips_an_expired_one() -> None:
+def test_leave_of_the_active_participant_skips_an_expired_participant() -> None:
     session = play(spec("per_participant", "A B C", "advance"), "0 start; 10 switch; 70 time; 75 leave:C")
     assert session.face == "running *A 50 B 0x"
 
@@ -143,7 +145,7 @@ def test_join_and_leave_before_the_start_keep_the_designated_participant() -> No
     assert play(spec("per_participant", active_participant_id="B"), "0 join:D; 1 start").lines[-1] == "1 started B"
 
 
-def test_group_budget_remains_after_its_members_leave() -> None:
+def test_budget_of_a_group_remains_after_its_participants_leave() -> None:
     session = play(spec("per_group", "A/x=10 B/y=20 C/x=30", groups=()), "0 start; 5 leave:C; 6 leave:A")
     assert session.face == "running x 34 *y 20"
 
@@ -162,7 +164,7 @@ def test_join_and_leave_of_an_hourglass_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(("clock", "own"), [(Hourglass(), PerMove(5_000)), (PerMove(5_000), Hourglass())])
-def test_join_with_another_clock_beside_an_hourglass_is_refused(clock: ClockSystem, own: ClockSystem) -> None:
+def test_join_with_another_clock_in_an_hourglass_session_is_refused(clock: ClockSystem, own: ClockSystem) -> None:
     session = play(spec("per_participant", "A B", clock=clock), "0 start")
     refusal = session.do(T0 + 1_000, AddParticipant(NewParticipant("D", total_time_ms=5_000, clock=own))).refusal
     assert refusal is not None

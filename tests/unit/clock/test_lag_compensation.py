@@ -1,4 +1,4 @@
-"""Lag compensation: bounded by a quota, by what the server measured, and by the turn itself."""
+"""Lag compensation: limited by a quota, by the lag that the server measured, and by the time of the turn."""
 
 from typing import Any
 
@@ -64,11 +64,14 @@ def test_lag_quota_grows_each_turn_up_to_its_maximum() -> None:
 
 
 def start_compensated(**fields: Any) -> Played:
-    """Start a session with lag compensation. One minute each gives a first quota of 1,170 ms and 390 ms per turn."""
+    """Start a session with lag compensation.
+
+    The budget of one minute gives an initial quota of 1,170 ms and 390 ms per turn.
+    """
     return play(spec("per_participant", "A B", lag_compensation=True, **fields), "0 start")
 
 
-def test_infinite_lag_claims_gain_only_the_quota() -> None:
+def test_huge_lag_claims_get_only_the_quota() -> None:
     session, honest = start_compensated(), start_compensated()
     for turn in range(1, 41):
         for each, lag_ms in ((session, 10**12), (honest, None)):
@@ -93,7 +96,7 @@ def test_lag_receipt_splits_the_turn_into_compensated_and_charged_time() -> None
     assert session.state.used_ms == 9_760
 
 
-def test_lag_compensation_exceeds_no_turn_and_revokes_no_expiry() -> None:
+def test_lag_compensation_never_exceeds_the_turn_and_never_revokes_an_expiry() -> None:
     session = start_compensated()
     session.do(T0 + 200, Switch(lag_ms=1_000, measured_lag_ms=1_000))
     assert session.state.participants[0].used_ms == 0

@@ -1,4 +1,4 @@
-"""Overdue transitions: each at its own instant, however late it is found, and commands that meet them."""
+"""Overdue transitions: each takes effect at its own instant, even if found late. Commands are decided after them."""
 
 import pytest
 
@@ -76,7 +76,7 @@ GROUPS = "A/x B/y C/x"
         ("count_up", "advance", "60 time", ["60 expired A"], "expired *- 0"),
     ],
 )
-def test_timeout_in_each_mode_follows_on_timeout(
+def test_timeout_in_each_mode_has_the_effect_of_on_timeout(
     mode: str, on_timeout: str | None, script: str, lines: list[str], face: str
 ) -> None:
     session = play(spec(mode, GROUPS, on_timeout), f"0 start; {script}")
@@ -135,7 +135,7 @@ def test_switch_after_several_decisions_of_overdue_transitions_is_consumed() -> 
 @pytest.mark.parametrize(
     ("mode", "on_timeout", "script", "lines"),
     [
-        # A plain switch was meant for the turn that ran out.
+        # A switch without `current_participant_id` was meant for the turn that ran out.
         ("per_participant", "advance", "60 switch", ["60 participant_expired A", "60 consumed by A"]),
         ("per_participant", "advance", "60 switch>C", ["60 participant_expired A", "60 consumed by A"]),
         (
@@ -148,11 +148,11 @@ def test_switch_after_several_decisions_of_overdue_transitions_is_consumed() -> 
         ("per_group", "advance", "61 switch", ["60 group_expired A", "61 consumed by A"]),
         ("per_participant", "pause", "61 switch", ["60 paused A", "61 consumed by A"]),
         ("global", "pause", "61 switch", ["60 paused A", "61 consumed by A"]),
-        # A switch that names its turn is decided by the state that it meets.
+        # A switch with `current_participant_id` is decided after the overdue transitions.
         ("per_participant", "advance", "60 switch@A", ["60 participant_expired A", "60 !NOT_ACTIVE_PARTICIPANT"]),
         ("per_participant", "advance", "60 switch@B", ["60 participant_expired A", "60 cycle_switched B"]),
         ("per_participant", "pause", "61 switch@A", ["60 paused A", "61 cycle_switched A"]),
-        # The session ended: a switch for its last turn is consumed, by name or not.
+        # The session ended. A switch for its last turn is consumed, with or without `current_participant_id`.
         ("per_participant", None, "60 switch", ["60 expired A", "60 consumed by A"]),
         ("per_participant", None, "60 switch>C", ["60 expired A", "60 consumed by A"]),
         ("per_participant", None, "60 switch@A", ["60 expired A", "60 consumed by A"]),
@@ -174,7 +174,7 @@ def test_switch_after_several_decisions_of_overdue_transitions_is_consumed() -> 
         ("per_participant", "advance", "61 leave:Z", ["60 participant_expired A", "61 !PARTICIPANT_NOT_FOUND"]),
     ],
 )
-def test_command_after_a_deadline_meets_the_expiry_first(
+def test_command_after_a_deadline_is_decided_after_the_expiry(
     mode: str, on_timeout: str | None, script: str, lines: list[str]
 ) -> None:
     session = play(spec(mode, GROUPS, on_timeout), f"0 start; {script}")
@@ -221,7 +221,7 @@ def test_switch_after_the_end_of_a_session_without_participants_is_consumed() ->
         ("0 start; 61 delete; 62 switch", "SESSION_NOT_FOUND"),
     ],
 )
-def test_other_commands_after_the_end_are_refused(script: str, refusal: str) -> None:
+def test_command_other_than_switch_after_the_end_is_refused(script: str, refusal: str) -> None:
     session = play(spec("per_participant"), script)
     assert session.lines[-1].endswith(f"!{refusal}")
     assert session.decision.expired_participant_id is None

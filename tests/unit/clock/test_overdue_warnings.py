@@ -1,4 +1,4 @@
-"""Warnings: one for each threshold and turn, armed again by added time."""
+"""Warnings: one for each threshold and turn. After time is added, a warning can be sent again."""
 
 import pytest
 
@@ -25,7 +25,7 @@ from tests.unit.clock.script import T0, play, spec
                 "90 time_warning A",
             ],
         ),
-        # A turn that begins below a threshold does not cross it.
+        # A turn that begins below a threshold does not cross that threshold.
         (
             "55 switch; 56 switch; 58 switch>A; 59 time",
             [
@@ -39,7 +39,7 @@ from tests.unit.clock.script import T0, play, spec
         # A pause does not begin a new turn.
         ("31 pause; 40 resume; 45 time", ["30 time_warning A", "31 paused A", "40 resumed A"]),
         ("29 pause; 40 resume; 45 time", ["29 paused A", "40 resumed A", "41 time_warning A"]),
-        # Added time arms only the thresholds that are below the time to zero again.
+        # After time is added, only warnings whose thresholds are below the time to zero are sent again.
         ("31 adjust+10:A; 45 time", ["30 time_warning A", "31 time_adjusted A", "40 time_warning A"]),
         ("31 adjust+0.5:A; 49 time", ["30 time_warning A", "31 time_adjusted A"]),
         (
@@ -48,7 +48,8 @@ from tests.unit.clock.script import T0, play, spec
         ),
         ("31 adjust+1:A; 32 time", ["30 time_warning A", "31 time_adjusted A"]),
         ("31 adjust+10:B; 45 time", ["30 time_warning A", "31 time_adjusted B"]),
-        # Subtracted time can jump over thresholds. Their warnings come at once, greatest first, unless no time is left.
+        # A subtraction can jump over thresholds. Their warnings are sent at once, the greatest first, unless no time is
+        # left.
         ("10 adjust-45:A", ["10 time_adjusted A", "10 time_warning A", "10 time_warning A"]),
         ("10 adjust-25:A", ["10 time_adjusted A", "10 time_warning A"]),
         ("10 adjust-50:A", ["10 time_adjusted A", "10 expired A"]),
@@ -63,7 +64,7 @@ def test_warning_is_sent_once_for_each_threshold_and_turn(script: str, lines: li
     assert session.lines[1:] == lines
 
 
-def test_warning_carries_the_threshold_and_does_not_change_the_clock() -> None:
+def test_warning_has_the_threshold_and_does_not_change_the_clock() -> None:
     session = play(spec("per_participant", "A B", warnings_ms=(10_000,)), "0 start; 50 time")
     event, state = session.transitions[-1].event, session.state
     assert (event.participant_id, event.used_ms, event.remaining_ms) == ("A", 50_000, 10_000)
@@ -87,7 +88,7 @@ def test_warning_carries_the_threshold_and_does_not_change_the_clock() -> None:
         ("global", {"on_timeout": "overtime"}, "99 time", ["50 time_warning A"]),
         ("count_up", {}, "50 time", ["50 time_warning A"]),
         ("count_up", {"max_time_ms": None}, "999 time", []),
-        # The time to zero counts, not the remaining time that the clock shows.
+        # A threshold is compared with the time to zero, not with the remaining time that the clock shows.
         ("per_participant", {"clock": Delay(5_000)}, "56 time", ["55 time_warning A"]),
         ("per_participant", {"clock": Byoyomi(3, 20_000)}, "111 time", ["110 time_warning A"]),
         (
@@ -105,7 +106,7 @@ def test_warning_in_each_mode_refers_to_the_running_clock(
     assert session.lines[1:] == lines
 
 
-def test_soft_close_arms_a_passed_warning_again() -> None:
+def test_warning_is_sent_again_after_a_soft_close_extends_the_budget() -> None:
     creation = spec("global", "A B", warnings_ms=(5_000,), extend_on_switch_ms=10_000)
     session = play(creation, "0 start; 57 switch; 99 time")
     assert session.lines[1:] == ["55 time_warning A", "57 cycle_switched A", "62 time_warning B", "67 expired B"]

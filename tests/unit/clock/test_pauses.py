@@ -1,4 +1,4 @@
-"""Pauses: the set of reasons, reasons that end by themselves, and the pause at zero."""
+"""Pauses: the set of pause reasons, reasons that end by themselves, and the pause at zero."""
 
 import pytest
 
@@ -36,7 +36,7 @@ from tests.unit.clock.script import T0, play, spec
         ("10 pause:tea+5; 15 time", ["10 paused A", "15 resumed A"], "running *A 50 B 60"),
         ("10 pause:tea+5; 90 time", ["10 paused A", "15 resumed A", "65 expired A"], "expired A 0x B 60"),
         ("10 pause:tea+5; 12 resume", ["10 paused A", "12 resumed A"], "running *A 50 B 60"),
-        # The clock runs only if there is no reason.
+        # The clock runs only if there is no pause reason.
         ("10 pause; 11 pause:tea+5; 90 time", ["10 paused A", "11 paused A", "16 resumed A"], "paused *A 50 B 60"),
         (
             "10 pause:tea+5; 11 pause:nap+20; 40 time",
@@ -100,7 +100,7 @@ def test_pause_reasons_keep_their_instants() -> None:
         ("70 time; 71 switch>A", ["60 paused A", "71 !PARTICIPANT_EXPIRED"], "paused *A 0x B 60"),
         ("70 time; 71 switch@B", ["60 paused A", "71 !NOT_ACTIVE_PARTICIPANT"], "paused *A 0x B 60"),
         ("70 time; 71 switch@A", ["60 paused A", "71 cycle_switched A"], "running A 0x *B 60"),
-        # A second reason: ending it leaves the pause at zero; a switch leaves the second reason.
+        # Two pause reasons. The end of the second reason keeps the pause at zero. A switch keeps the second reason.
         ("70 pause; 71 resume:manual", ["60 paused A", "70 paused A", "71 resumed A"], "paused *A 0x B 60"),
         ("70 pause; 71 resume", ["60 paused A", "70 paused A", "71 !INVALID_STATE_TRANSITION"], "paused *A 0x B 60"),
         (
@@ -140,7 +140,9 @@ def test_pause_reasons_keep_their_instants() -> None:
         ("70 complete", ["60 paused A", "70 completed A"], "completed A 0x B 60"),
     ],
 )
-def test_command_in_the_pause_at_zero(script: str, lines: list[str], face: str) -> None:
+def test_command_in_the_pause_at_zero_gives_the_expected_events_and_clocks(
+    script: str, lines: list[str], face: str
+) -> None:
     session = play(spec("per_participant", "A B", "pause"), f"0 start; {script}")
     assert session.lines[1:] == lines
     assert session.face == face
@@ -150,7 +152,7 @@ def test_command_in_the_pause_at_zero(script: str, lines: list[str], face: str) 
 @pytest.mark.parametrize(
     ("mode", "people"), [("global", "A"), ("per_cycle", "A"), ("count_up", "A"), ("per_group", "A/x")]
 )
-def test_added_time_at_zero_lets_every_mode_resume(mode: str, people: str) -> None:
+def test_resume_at_zero_is_accepted_in_every_mode_after_time_was_added(mode: str, people: str) -> None:
     session = play(spec(mode, people, "pause"), "0 start; 60 time; 61 resume; 62 adjust+5; 63 resume; 99 time")
     assert session.lines[1:] == [
         "60 paused A",
@@ -184,7 +186,7 @@ def test_pause_keeps_its_actor_and_the_pause_at_zero_has_none() -> None:
     session.do(T0 + 3_000, Resume())
     session.do(T0 + 90_000, Expire())
     assert [(pause.reason, pause.paused_by) for pause in session.state.pauses] == [("timeout", None)]
-    assert session.state.pauses_taken == {}  # pauses are counted only if there is a budget
+    assert session.state.pauses_taken == {}  # pauses are counted only if there is a pause budget
 
 
 def test_pause_beyond_the_actors_budget_is_refused() -> None:
@@ -192,7 +194,7 @@ def test_pause_beyond_the_actors_budget_is_refused() -> None:
     for second, by, refused in (
         (1, "ann", False),
         (2, "ann", False),
-        (3, "ann", True),  # the third
+        (3, "ann", True),  # the third pause
         (4, "bob", False),  # each actor has two pauses
         (5, "ann", True),
     ):

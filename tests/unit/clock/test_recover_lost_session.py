@@ -1,4 +1,4 @@
-"""Recovery: the next version, a new epoch, and the cost of the outage by the operator's policy."""
+"""Recovery: the next version, a new epoch, and the charge of the outage by the operator's outage policy."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def running(spec: Create) -> Session:
 
 
 def running_budget_ms(state: Session) -> int | None:
-    """Return the rest of the running budget, ms."""
+    """Return the remaining time of the running budget in ms, None if no budget runs."""
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
             return state.participants[0].remaining_ms

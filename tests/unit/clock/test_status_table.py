@@ -1,4 +1,4 @@
-"""Every command in every status and mode, and the order of refusals."""
+"""Every command in every status and mode, and the order in which refusals are checked."""
 
 from pathlib import Path
 
@@ -25,7 +25,8 @@ REACHED_BY = {
 REFUSED = "!"
 UNCHANGED = "="
 
-# A second, independent copy of the status table: the status after each command in each status.
+# A second, independent copy of the status table: the status that each command leads to in each status. `!` is a
+# refusal, `=` is an accepted command without effect.
 OUTCOMES = """
             pending    running    paused     at zero    expired    completed  cancelled
 start       running    !          !          !          !          !          !
@@ -67,7 +68,7 @@ def test_each_command_in_each_status_leads_to_the_status_of_the_table(
     before = session.state
     assert before.status == ("paused" if status == "at zero" else status)
     if status == "at zero" and text == "switch" and mode in ("global", "count_up"):
-        outcome = "paused"  # the next participant has the same budget, which is at zero too
+        outcome = "paused"  # the next participant has the same budget, which is also at zero
     decision = session.do(T0 + 61_000 if status in ("expired", "at zero") else T0 + 2_000, command(text))
     if outcome == REFUSED:
         assert decision.refusal is not None
@@ -175,7 +176,7 @@ def test_command_to_a_deleted_session_is_refused_as_not_found(text: str) -> None
         ("0 start; 61 delete", ["0 started A", "60 expired A", "61 deleted"], 60_000),
     ],
 )
-def test_delete_makes_a_last_version(script: str, lines: list[str], used: int) -> None:
+def test_delete_makes_a_tombstone_as_the_last_version(script: str, lines: list[str], used: int) -> None:
     session = play(spec("per_participant"), script)
     assert session.lines == lines
     assert session.state.deleted

@@ -33,7 +33,9 @@ GROUPS = "A/x B/y C/x"
         ("count_up", "0 start; 10 switch; 15 switch; 16 complete", "completed *- 44", "A 10 B 5 C 1"),
     ],
 )
-def test_switch_in_each_mode_charges_and_passes_the_turn(mode: str, script: str, face: str, used: str) -> None:
+def test_switch_in_each_mode_charges_the_turn_and_begins_the_next_turn(
+    mode: str, script: str, face: str, used: str
+) -> None:
     session = play(spec(mode, GROUPS), script)
     assert session.face == face
     assert session.used == used
@@ -56,7 +58,7 @@ def test_switch_in_each_mode_charges_and_passes_the_turn(mode: str, script: str,
         ("per_participant", "0 start; 1 pause; 2 switch", ["0 started A", "1 paused A", "2 !INVALID_STATE_TRANSITION"]),
     ],
 )
-def test_switch_makes_the_event_or_the_refusal(mode: str, script: str, lines: list[str]) -> None:
+def test_switch_gives_the_expected_event_or_refusal(mode: str, script: str, lines: list[str]) -> None:
     assert play(spec(mode, GROUPS), script).lines == lines
 
 
@@ -189,7 +191,7 @@ def test_second_start_changes_nothing() -> None:
         ("global", "0 start; 55 pause; 56 resume", "running *A 5"),
         ("global", "0 start; 60 switch", "expired *- 0"),
         ("count_up", "0 start; 55 switch", "running *B 10"),
-        # A cycle has a new budget anyway, and other modes have no budget that is shared.
+        # In `per_cycle` each cycle has a new budget, and the other modes have no budget that participants share.
         ("per_cycle", "0 start; 10 switch", "running *B 60"),
         ("per_participant", "0 start; 55 switch", "running A 5 *B 60 C 60"),
     ],
@@ -209,7 +211,7 @@ def test_switch_at_zero_is_too_late_for_a_soft_close() -> None:
     ("mode", "left_ms"),
     [("per_participant", 30_000), ("per_group", 30_000), ("per_cycle", 60_000), ("global", 50_000)],
 )
-def test_switch_event_carries_the_times_of_the_participant_whose_turn_ended(mode: str, left_ms: int) -> None:
+def test_switch_event_has_the_times_of_the_participant_whose_turn_ended(mode: str, left_ms: int) -> None:
     people = "A/x=40 B/y=45" if mode in ("per_participant", "per_group") else "A B"
     session = play(spec(mode, people), "0 start; 10 switch")
     event = session.transitions[-1].event

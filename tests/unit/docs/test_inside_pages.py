@@ -49,9 +49,9 @@ def test_the_redis_keys_page_names_each_key_of_a_session_and_a_partition() -> No
     of_text = (keys.session, keys.history, keys.idempotency_records, keys.feed_channel, keys.presence)
     whole_store = (
         keys.wake_up_channel,
-        keys.store_settings,
-        keys.instances,
-        keys.presence_changes,
+        keys.fixed_settings,
+        keys.instance_heartbeats,
+        keys.presence_message_count,
         keys.presence_channel,
     )
     names = [

@@ -1,4 +1,4 @@
-"""The allow-list for CORS and upgrades: the own origin and listed ones are allowed, all others are refused."""
+"""Allow-list for CORS and upgrades: the server's origin and listed origins are allowed, other origins are refused."""
 
 import ast
 from pathlib import Path
@@ -57,11 +57,11 @@ def test_own_and_listed_origins_are_allowed(origin: str | None, host: str | None
         ("http://user@127.0.0.1:3000", "127.0.0.1:3000"),
         ("http://127.0.0.1:99999", "127.0.0.1:3000"),
         ("http://[::1", "127.0.0.1:3000"),
-        # A foreign name that resolves to this machine (DNS rebinding) is refused, with an Origin and without.
+        # A foreign name that resolves to this machine (DNS rebinding) is refused, with and without an Origin.
         ("http://rebound.example:3000", "rebound.example:3000"),
         (None, "rebound.example:3000"),
         (None, "rebound.example."),
-        # A local network can resolve a name without a dot, for example by its search domain.
+        # A local network can resolve a name without a dot, for example with its search domain.
         ("http://intranet:3000", "intranet:3000"),
         (None, "intranet"),
         (None, ""),
@@ -101,17 +101,17 @@ def test_cached_decisions_are_bounded() -> None:
 
 
 READABLE_WITHOUT_LISTING = {"cache-control", "content-language", "content-length", "content-type", "last-modified"}
-"""Headers that a browser shows to every allowed origin (Fetch, "CORS-safelisted response-header name")."""
+"""Response headers that a browser shows to each allowed origin (Fetch, "CORS-safelisted response-header name")."""
 
 FOR_BROWSERS_AND_PROXIES = {
     *("connection", "content-security-policy", "referrer-policy", "upgrade", "vary", "x-accel-buffering"),
     *("x-content-type-options",),
 }
-"""Headers that no script needs."""
+"""Response headers that no script needs."""
 
 
 def sent_headers() -> set[str]:
-    """Return the names of all headers that the package `http` puts into responses: pairs of bytes in its code."""
+    """Return the names of all headers that the code of the package `http` contains, as pairs of bytes."""
     found = set()
     for module in Path(http.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):

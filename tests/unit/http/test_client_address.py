@@ -1,4 +1,4 @@
-"""The address of a caller: behind trusted proxies and without them, as IPv4 and as IPv6."""
+"""Address of a caller: with and without trusted proxies, as IPv4 and as IPv6."""
 
 from typing import Any
 

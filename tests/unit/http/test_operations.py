@@ -1,4 +1,4 @@
-"""The table of operations: paths, methods, and routes of metrics."""
+"""Table of REST operations: search by path and method, and the route in metrics."""
 
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.request_response import RestRequest, RestResponse
@@ -26,7 +26,7 @@ def test_operations_are_found_by_path_and_method() -> None:
     assert (methods["GET"][1], values) == (("session_id",), ["abc"])
     methods, values = table.find("/v1/sessions/abc/participants/def")
     assert (methods["DELETE"][1], values) == (("session_id", "participant_id"), ["abc", "def"])
-    methods, values = table.find("/v1/sessions/abc/")  # accepted as in v2
+    methods, values = table.find("/v1/sessions/abc/")  # a slash at the end is accepted, as in v2
     assert (methods["GET"][1], values) == (("session_id",), ["abc"])
     for unknown in (
         "",

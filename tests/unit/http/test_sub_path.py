@@ -1,4 +1,4 @@
-"""The sub-path is removed from paths that begin with it, exactly once, and from no other path."""
+"""Sub-path: removed one time from paths that begin with it. All other paths stay unchanged."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from synckairos.http.sub_path import SubPathApp, add_sub_path
 
 
 async def seen_path(path: str, kind: str = "http", root_path: str = "/clock") -> tuple[str, str]:
-    """Return the path and the sub-path that the application gets for a path."""
+    """Return the path and the sub-path that the application behind `SubPathApp` gets."""
     seen: list[tuple[str, str]] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -26,7 +26,7 @@ def test_range_is_bounded_by_instants_ms_or_local_days() -> None:
         parse_instant("2026-01-01T00:00:00Z"),
     )
     assert time_range(b"from=0&to=1767225600000") == (0, parse_instant("2026-01-01T00:00:00Z"))
-    # On this day clocks in Berlin are set forward, so the day has 23 hours.
+    # In Berlin, clocks are set forward on this day, so the day has 23 hours.
     began, ended = time_range(b"from=2026-03-29&to=2026-03-29&tz=Europe/Berlin")
     assert (began, ended - began) == (parse_instant("2026-03-28T23:00:00Z"), 23 * 3_600_000)
 

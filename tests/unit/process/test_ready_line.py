@@ -1,4 +1,4 @@
-"""The ready line is parsed as it was rendered, and no other line is taken for it."""
+"""Ready line: a rendered line is parsed to its URLs, and any other line is refused."""
 
 import pytest
 

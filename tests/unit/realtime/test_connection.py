@@ -1,4 +1,4 @@
-"""Liveness check of a connection: a client that takes no byte is stuck, a client that takes a few bytes is not."""
+"""Liveness check of a connection: a client is stuck if it receives no byte. A few bytes are enough."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -22,7 +22,7 @@ class PlainConnection(SocketConnection):
 
 
 class FullSocket:
-    """A socket with `left` unsent bytes."""
+    """A socket that is not ready and has `left` unsent bytes."""
 
     ready = False
     last_received_s = 0.0

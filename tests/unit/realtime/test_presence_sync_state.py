@@ -1,4 +1,4 @@
-"""Presence synchronisation: every transition of the state machine, as a table, and its invariants over random runs."""
+"""Presence synchronisation: each transition of the state machine as a table, and invariants over random runs."""
 
 import random
 from dataclasses import replace
@@ -10,10 +10,10 @@ from synckairos.realtime.presence_sync_state import Reread, SyncState, SyncStep,
 A_B = frozenset({"a", "b"})
 START = SyncState()
 UP_TO_7 = SyncState(registrations=1, living=A_B, last_message=7, covered=7, counter=7)
-"""An instance that has received all seven messages."""
+"""State of an instance that has received messages 1 to 7."""
 
 LATE = SyncState(registrations=1, living=A_B, last_message=3, covered=7, counter=7)
-"""An instance whose heartbeat covered messages 4 to 7 before they arrived."""
+"""State of an instance whose heartbeat covered messages 4 to 7 before these messages arrived."""
 
 MESSAGES = {
     "first message of the deployment": (
@@ -120,7 +120,7 @@ def test_heartbeat_causes_its_transition(
 
 @pytest.mark.parametrize("seed", range(200))
 def test_two_heartbeats_after_the_last_message_every_message_is_covered(seed: int) -> None:
-    """Messages may be lost or late; each is received in order, or a full reread follows its publication."""
+    """Messages can be lost or late. Each message is received in order, or followed by a reread of all counts."""
     chance = random.Random(seed)
     state, counter, unread = SyncState(), 0, set[int]()
     in_transit: list[int] = []

@@ -1,4 +1,4 @@
-"""Round-trip time: the running mean, its limit for a sample, and ignored pongs."""
+"""Round-trip time: running mean, maximum of a sample, and ignored pongs."""
 
 from synckairos.realtime.round_trip_time import MAX_SAMPLE_MS, RoundTripTime
 

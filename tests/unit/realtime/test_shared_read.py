@@ -1,4 +1,4 @@
-"""Single-flight read: callers share a read that began after their calls. An error affects only its own read."""
+"""Single-flight read: calls share a read that begins after these calls. An error affects only the calls of its read."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from synckairos.realtime.shared_read import SharedRead
 
 
 class Source:
-    """A source whose reads wait until the test finishes them; a read returns its number."""
+    """A source whose reads wait until the test finishes them. A read returns its number."""
 
     def __init__(self) -> None:
         self.finish: list[asyncio.Event] = []
@@ -25,7 +25,7 @@ class Source:
 
 
 async def run_started_tasks() -> None:
-    """Let all tasks run until they wait."""
+    """Run the event loop until all tasks wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 

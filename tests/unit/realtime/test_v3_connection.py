@@ -1,4 +1,4 @@
-"""Inbox of a v3 connection: the limit of its text."""
+"""Inbox of a v3 connection: the limit of the characters of its requests."""
 
 from collections.abc import Coroutine, Sequence
 from typing import Any, cast
@@ -17,7 +17,7 @@ TOO_MANY = 1008
 
 
 class Socket:
-    """A socket that keeps its close code."""
+    """A socket that keeps the code of its close frame."""
 
     ready = True
     last_received_s = 0.0
@@ -48,7 +48,7 @@ class IdleHub:
 
 
 def command(size: int) -> str:
-    """Return a command of `size` characters."""
+    """Return the text of a command with `size` characters."""
     message = {"type": "COMMAND", "id": "a", "session_id": str(uuid4()), "command": "start", "args": {"filling": ""}}
     empty = orjson.dumps(message).decode()
     return empty.replace('""', f'"{"x" * (size - len(empty))}"')

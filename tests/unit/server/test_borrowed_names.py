@@ -1,4 +1,4 @@
-"""Private names of uvicorn and `websockets` that the server uses: an upgrade that moves a name fails here."""
+"""Internal names of uvicorn and `websockets` that the server uses. An upgrade without one of these names fails here."""
 
 import asyncio
 import inspect
@@ -40,7 +40,7 @@ async def test_uvicorns_protocols_have_the_used_attributes(config: uvicorn.Confi
     http = HttpToolsProtocol(config, ServerState(), {}, loop)
     assert [name for name in http_protocol.BORROWED_ATTRIBUTES if not hasattr(http, name)] == [
         "url"
-    ]  # set by the first request
+    ]  # attributes that the first request sets
 
 
 def test_uvicorns_server_calls_the_overridden_methods() -> None:
@@ -50,7 +50,7 @@ def test_uvicorns_server_calls_the_overridden_methods() -> None:
 
 
 def test_uvicorns_run_asgi_has_the_lines_that_the_override_repeats() -> None:
-    """`BoundedWebSocketProtocol.run_asgi` replaces uvicorn's and must keep its behaviour."""
+    """`BoundedWebSocketProtocol.run_asgi` replaces uvicorn's method and must behave like it."""
     source = inspect.getsource(WebSocketsSansIOProtocol.run_asgi)
     for line in ("await self.app(self.scope, self.receive, self.send)", "if self.close_timer is None:"):
         assert line in source

@@ -1,4 +1,4 @@
-"""Limit of open files: the soft limit is raised up to the hard limit, and bounds the number of sockets."""
+"""Limit of open files: the soft limit is raised, at most to the hard limit, and limits the number of sockets."""
 
 import subprocess
 import sys

@@ -74,7 +74,7 @@ def test_scraper_is_refused_and_then_gets_the_rate() -> None:
 
 def press() -> RateMeter:
     meter = RateMeter.for_press(Quota(GENERAL, "192.0.2.1"), Quota(SWITCH, "s"))
-    take, look = meter.count_commands(Keys())
+    take, look = meter.build_count_commands(Keys())
     assert take[3:] == ("sk:{0}:bucket:switch:s", *SWITCH.script_arguments, 1)
     assert look == ("PTTL", "sk:{0}:bucket:general:192.0.2.1")
     return meter
@@ -82,7 +82,7 @@ def press() -> RateMeter:
 
 def test_accepted_press_does_not_meet_the_general_limit() -> None:
     meter = press()
-    meter.record([[1, 39, 0, 33_334], 60_000])
+    meter.record_replies([[1, 39, 0, 33_334], 60_000])
     meter.raise_if_exceeded()
     assert [(status.limit, status.remaining) for status in meter.statuses] == [(40, 39)]
 
@@ -90,7 +90,7 @@ def test_accepted_press_does_not_meet_the_general_limit() -> None:
 @pytest.mark.parametrize(("ttl_ms", "remaining"), [(-2, 5_999), (-1, 5_999), (10_000, 4_999), (59_990, 0)])
 def test_press_without_an_effect_pays_the_general_quota_once(ttl_ms: int, remaining: int) -> None:
     meter = press()
-    meter.record([[1, 39, 0, 33_334], ttl_ms])
+    meter.record_replies([[1, 39, 0, 33_334], ttl_ms])
     assert meter.fail_press() == Quota(GENERAL, "192.0.2.1")
     assert [(status.limit, status.remaining) for status in meter.statuses] == [(40, 39), (6_000, remaining)]
     assert meter.fail_press() is None
@@ -98,7 +98,7 @@ def test_press_without_an_effect_pays_the_general_quota_once(ttl_ms: int, remain
 
 def test_press_without_an_effect_is_refused_if_the_general_quota_is_used_up() -> None:
     meter = press()
-    meter.record([[1, 39, 0, 33_334], 59_995])
+    meter.record_replies([[1, 39, 0, 33_334], 59_995])
     with pytest.raises(RateLimitExceeded) as refusal:
         meter.fail_press()
     assert refusal.value.message == (
@@ -112,7 +112,7 @@ def test_press_without_an_effect_is_refused_if_the_general_quota_is_used_up() ->
 
 def test_press_over_the_limit_of_its_session_names_that_limit() -> None:
     meter = press()
-    meter.record([[0, 0, 33_333, 1_333_332], -2])
+    meter.record_replies([[0, 0, 33_333, 1_333_332], -2])
     with pytest.raises(RateLimitExceeded, match=r"switch limit of 30 presses a second and session \(RATE_LIMIT_SWITCH"):
         meter.raise_if_exceeded()
 
@@ -120,5 +120,5 @@ def test_press_over_the_limit_of_its_session_names_that_limit() -> None:
 def test_request_without_a_general_quota_is_not_limited_as_a_press() -> None:
     meter = RateMeter()
     meter.count_as_press(Quota(SWITCH, "s"))
-    assert meter.count_commands(Keys()) == []
+    assert meter.build_count_commands(Keys()) == []
     assert meter.fail_press() is None

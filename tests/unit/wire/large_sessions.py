@@ -1,4 +1,4 @@
-"""Sessions with so many participants that each version is made of the version before, for tests."""
+"""Sessions with so many participants that each version is rendered from the version before."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 
 MISLEADING_TEXT = ',"groups":[ },{"participant_id": ],"active_participant_id": ,"metadata": ,"turn":{"used_ms":'
-"""A text with everything that documents are cut by. Inside a string it has no meaning."""
+"""A text with all separators by which a document is cut. Inside a JSON string the text must have no effect."""
 
 
 def enlarge(spec: Create) -> Create:
@@ -29,7 +29,7 @@ def enlarge(spec: Create) -> Create:
 
 
 def random_large_history(tape: Bytes) -> Iterator[Transition]:
-    """Yield the transitions of a random history of an enlarged session, up to its deletion."""
+    """Yield the transitions of a random history of a session with many participants, up to its deletion."""
     transition = creation.create(enlarge(draw_creation(tape)), "s", "e", T0)
     yield transition
     now_ms, state = T0, transition.state

@@ -1,4 +1,4 @@
-"""Clock systems as JSON."""
+"""Rendering and parsing of clock systems as JSON."""
 
 from typing import Any
 

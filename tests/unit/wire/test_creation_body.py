@@ -1,4 +1,4 @@
-"""Bodies of creations: each fault is listed with its path, and names of v2 are accepted."""
+"""Request bodies of creations: each fault is listed with its path, and names of v2 are accepted."""
 
 from collections.abc import Iterator
 from typing import Any

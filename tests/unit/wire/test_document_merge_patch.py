@@ -1,4 +1,4 @@
-"""Merge patches between versions: they lead from any version to any other, or None is returned."""
+"""Merge patches between two versions: a patch leads from any version to any other, or the result is None."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ STATES = st.fixed_dictionaries(
 
 
 def without_nulls(value: Any) -> Any:
-    """Return a value without null members, because absent means null. Array items stay."""
+    """Return a JSON value without the members that are null, because an absent member means null. Array items stay."""
     if isinstance(value, dict):
         return {name: without_nulls(each) for name, each in value.items() if each is not None}
     return value

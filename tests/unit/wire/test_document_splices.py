@@ -1,4 +1,4 @@
-"""Document splices in Python, by the test vectors that the commit script in Redis is tested by too."""
+"""Document splices in Python. The test vectors also test the commit script in Redis."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from tests.vectors import SpliceVector, splice_vectors
 
 
 @pytest.mark.parametrize("vector", splice_vectors())
-def test_a_body_makes_the_document_after_of_the_document_before(vector: SpliceVector) -> None:
+def test_a_body_leads_from_the_document_before_to_the_document_after(vector: SpliceVector) -> None:
     assert apply_body(vector.before, vector.body) == vector.after
 
 
 @pytest.mark.parametrize("vector", splice_vectors())
-def test_the_body_back_makes_the_document_before_of_the_document_after(vector: SpliceVector) -> None:
+def test_a_reverse_body_leads_from_the_document_after_to_the_document_before(vector: SpliceVector) -> None:
     assert apply_body(vector.after, vector.back) == vector.before
 
 

@@ -1,4 +1,4 @@
-"""Parts of a document: they join to the same document, and changed parts contain every difference."""
+"""Parts of a document: joined parts are the same document, and changed parts contain every difference."""
 
 from itertools import pairwise
 

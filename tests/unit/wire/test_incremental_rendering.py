@@ -1,4 +1,4 @@
-"""Rendered sessions: a version made of the version before has the same document as a rendered version."""
+"""Rendered sessions: a version that reuses the version before has the same document as a fully rendered version."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from tests.unit.wire.large_sessions import random_large_history
 
 @settings(derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(min_size=120, max_size=120))
-def test_a_version_made_of_the_version_before_equals_the_rendered_version(tape: bytes) -> None:
+def test_a_version_that_reuses_the_version_before_equals_the_fully_rendered_version(tape: bytes) -> None:
     states = [transition.state for transition in random_large_history(Bytes(tape))]
     known = RenderedSession.render(states[0])
     for state in states[1:]:
@@ -36,7 +36,7 @@ def test_a_version_made_of_the_version_before_equals_the_rendered_version(tape: 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=30)
 @given(st.binary(min_size=120, max_size=120), st.integers(1, 3))
-def test_a_document_parsed_beside_another_version_equals_the_parsed_document(tape: bytes, step: int) -> None:
+def test_a_document_parsed_with_the_help_of_another_version_equals_the_parsed_document(tape: bytes, step: int) -> None:
     known = None
     for transition in list(random_large_history(Bytes(tape)))[::step]:
         document = render_session(transition.state)
@@ -53,7 +53,7 @@ def running(metadata: dict[str, Any]) -> Session:
 
 
 def after(state: Session, command: Command) -> Session:
-    """Return the state after a command, 1.5 s later."""
+    """Return the state after a command that is applied 1.5 s later."""
     return engine.apply(state, command, state.updated_at_ms + 1_500).own[0].state
 
 
@@ -70,7 +70,7 @@ def test_a_parsed_version_renders_the_next_version() -> None:
     assert known.render_next(after(known.session, Switch())).document == render_session(after(known.session, Switch()))
 
 
-def test_parsing_beside_another_version_shares_unchanged_participants() -> None:
+def test_parsing_with_the_help_of_another_version_shares_unchanged_participants() -> None:
     known = RenderedSession.render(running({}))
     document = render_session(after(known.session, Switch()))
     parsed = RenderedSession.parse(document, known).session

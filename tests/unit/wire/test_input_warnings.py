@@ -1,4 +1,4 @@
-"""Warnings of accepted input without effect: which members have one in which mode, and their paths."""
+"""Warnings of accepted input without effect: the members that have a warning in each mode, and the paths."""
 
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,7 @@ from tests.unit.wire.creations import MIN, G, P, chess, make_participants
 
 
 def warned(body: dict[str, Any]) -> dict[str, str]:
-    """Return the warnings of a valid creation: message by path."""
+    """Return the warnings of a valid creation: messages by paths."""
     found = input_warnings(parse_body(CreateSession, body), body)
     assert all(set(each) == {"path", "message"} for each in found)
     paths = {each["path"]: each["message"] for each in found}
@@ -117,7 +117,7 @@ WITHOUT_EFFECT: list[tuple[dict[str, Any], set[str]]] = [
     (chess(action_on_timeout={"type": "game_over", "winner": 1}, on_timeout="expire"), {"action_on_timeout"}),
     (chess(**dict.fromkeys(V2_UNREAD_MEMBERS)), set(V2_UNREAD_MEMBERS)),
 ]  # fmt: skip
-"""Creations with members without effect, each with the paths of its warnings."""
+"""Creations with members that have no effect, each with the paths of its warnings."""
 
 
 @pytest.mark.parametrize(("body", "paths"), WITHOUT_EFFECT)
@@ -130,14 +130,14 @@ def test_input_without_an_effect_has_a_warning_with_its_path(body: dict[str, Any
 
 @pytest.mark.parametrize("mode", [GLOBAL, COUNT_UP, CYCLE, GROUPS, chess()])
 @pytest.mark.parametrize("name", ["increment_ms", "max_time_ms", "time_per_cycle_ms", "total_time_ms"])
-def test_a_member_has_a_warning_exactly_if_it_leaves_the_clocks_as_they_are(mode: dict[str, Any], name: str) -> None:
+def test_a_member_has_a_warning_exactly_if_the_clocks_are_the_same_without_it(mode: dict[str, Any], name: str) -> None:
     if name not in mode:
         body = mode | {name: 7_000}
         assert (name in warned(body)) == (_clocks(body) == _clocks(mode))
 
 
 def _clocks(body: dict[str, Any]) -> Any:
-    """Return all that the clocks of a new session start with."""
+    """Return all data with which the clocks of a new session start."""
     made = creation.create(parse_body(CreateSession, body).to_create(), "s", "e", 0).state
     document = session_json(made)
     names = ("time_remaining_ms", "clock", "on_timeout")
@@ -146,7 +146,7 @@ def _clocks(body: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("verb", COMMAND_BODIES)
-def test_unknown_members_of_a_command_have_a_warning_each(verb: str) -> None:
+def test_each_unknown_member_of_a_command_has_a_warning(verb: str) -> None:
     model = COMMAND_BODIES[verb]
     if not issubclass(model, V2CommandBody) or verb == "delete":
         return
@@ -184,7 +184,7 @@ def test_an_answer_has_a_bounded_number_of_warnings() -> None:
     assert orjson.dumps(found) == orjson.dumps(input_warnings(parse_body(CreateSession, body), body))
 
 
-def test_null_members_of_v2_leave_no_trace_in_the_arguments() -> None:
+def test_null_members_of_v2_are_not_in_the_stored_arguments() -> None:
     parsed = parse_body(CreateSession, chess(**dict.fromkeys(V2_UNREAD_MEMBERS)))
     assert parsed == parse_body(CreateSession, chess())
     assert parsed.model_fields_set == {"sync_mode", "participants"}

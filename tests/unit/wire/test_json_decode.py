@@ -1,4 +1,4 @@
-"""Strict JSON parsing: input that JSON parsers interpret differently is refused."""
+"""Strict JSON parsing: input that different JSON parsers read differently is refused."""
 
 import json
 import tracemalloc
@@ -13,7 +13,7 @@ from synckairos.wire.json_decode import decode_json
 
 
 def refusal(body: bytes) -> dict[str, str]:
-    """Return the only fault of a body."""
+    """Return the only fault of a request body: message by path."""
     with pytest.raises(ValidationFailed) as refused:
         decode_json(body)
     [fault] = refused.value.details

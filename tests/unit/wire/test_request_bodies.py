@@ -1,4 +1,4 @@
-"""Bodies of commands and simulations: valid bodies become commands, invalid bodies are refused with paths."""
+"""Request bodies of commands and simulations: valid bodies become commands, invalid bodies are refused with paths."""
 
 import contextlib
 from typing import Any

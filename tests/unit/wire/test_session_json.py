@@ -1,4 +1,4 @@
-"""The session's document: its members, their values in each mode and clock system, and parsing."""
+"""The session's document: its JSON members, their values in each mode and clock system, and parsing."""
 
 from typing import Any
 
@@ -150,7 +150,7 @@ def test_anchor_and_deadline_of_running_paused_and_ended_sessions() -> None:
     assert ended["session_completed_at"] == ended["deadline_at"] == render_instant(T0 + 60_000)
 
 
-def test_in_per_cycle_the_active_participant_has_the_rest_and_others_the_full_budget() -> None:
+def test_in_per_cycle_the_active_participant_has_the_remaining_time_and_others_the_full_budget() -> None:
     participants = document(spec("per_cycle"), "0 start; 10 pause")["participants"]
     assert [p["time_remaining_ms"] for p in participants] == [50_000, 60_000, 60_000]
     assert [p["is_active"] for p in participants] == [True, False, False]
@@ -210,7 +210,7 @@ def test_a_parsed_document_renders_to_the_same_bytes(mode: str, script: str) -> 
     assert orjson.dumps(session_json(state)) == rendered
 
 
-def test_the_deletion_of_a_session_is_not_in_its_document() -> None:
+def test_the_document_of_a_deleted_session_does_not_contain_the_deletion() -> None:
     state = play(spec("global"), "0 start; 1 delete").state
     assert parse_session(render_session(state), deleted=True) == state
     assert not parse_session(render_session(state)).deleted

@@ -1,4 +1,4 @@
-"""Simulations: commands and deadlines in one timeline, with the instants at which they take effect."""
+"""Simulations: commands and deadlines in one timeline, each with the instant at which it takes effect."""
 
 from typing import Any
 from uuid import UUID
@@ -62,7 +62,7 @@ def test_a_switch_exactly_at_the_deadline_is_consumed_by_the_expiry() -> None:
     assert [row["event_type"] for row in late["timeline"][2:]] == ["participant_expired", "cycle_switched"]
 
 
-def test_a_simulation_includes_the_deadline_at_until_ms_but_none_after_it() -> None:
+def test_a_simulation_includes_a_deadline_at_until_ms_but_not_a_later_deadline() -> None:
     found = run_simulation(body(commands=[{"at_ms": 0, "command": "start"}], until_ms=9_999))
     assert found["final"]["status"] == "running"
     assert (

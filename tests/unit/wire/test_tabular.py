@@ -1,4 +1,4 @@
-"""Rows as CSV that no spreadsheet executes, and as JSON lines."""
+"""Rows as CSV that no spreadsheet executes, and as lines of JSON."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def test_csv_is_utf_8_without_a_byte_order_mark() -> None:
 
 
 def cell(value: Any) -> str:
-    """Return the only cell of a CSV file as a reader of CSV finds it."""
+    """Return the only cell of a CSV file, as the CSV reader of Python returns it."""
     (_, (found,)) = csv.reader(io.StringIO(render_csv(("a",), [{"a": value}]).decode(), newline=""))
     return found
 
@@ -79,7 +79,7 @@ def test_no_part_of_a_text_is_a_formula_at_whichever_character_a_spreadsheet_spl
 
 
 def is_formula(text: str) -> bool:
-    """Return whether the first visible character, apart from a quotation mark, is a sign that begins a formula."""
+    """Return whether the first visible character, other than a quotation mark, is a sign that begins a formula."""
     visible = (
         each for each in text if each != '"' and unicodedata.category(each) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
     )

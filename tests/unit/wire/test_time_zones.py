@@ -1,4 +1,4 @@
-"""Time zones: every IANA name, and the begin of a day where clocks are set around midnight."""
+"""Time zones: every IANA name, and the beginning of days on which clocks are set forward or back around midnight."""
 
 import zoneinfo
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture
 def machine_without_time_zones() -> Iterator[None]:
-    """Take the time zones of the operating system away."""
+    """Hide the time zones of the operating system during a test."""
     zoneinfo.reset_tzpath(())
     parse_time_zone.cache_clear()
     yield
@@ -31,7 +31,7 @@ def test_every_iana_name_is_a_time_zone(machine_without_time_zones: None) -> Non
 @pytest.mark.parametrize(
     "name", ["", "Mars/Base", "japan", "../../etc/passwd", "/UTC", "UTC/", "UTC\n", "UTC+2", "zones", "America"]
 )
-def test_other_names_are_no_time_zones(name: str) -> None:
+def test_a_name_that_is_not_an_iana_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not the name of a time zone"):
         parse_time_zone(name)
 
@@ -43,7 +43,7 @@ def test_other_names_are_no_time_zones(name: str) -> None:
         # British Columbia stays at UTC-7 since 2026, Alberta at UTC-6, and Morocco at UTC+0 since September of 2026.
         ("America/Vancouver", "2026-11-20", "2026-11-20T07:00:00.000Z"),
         ("Asia/Kathmandu", "2026-11-20", "2026-11-19T18:15:00.000Z"),
-        # Clocks go back from 01:00 to 00:00: the first midnight counts.
+        # Clocks go back from 01:00 to 00:00. The day begins at the first midnight.
         ("America/Havana", "2024-11-03", "2024-11-03T04:00:00.000Z"),
         # Clocks go back from 00:01 to 23:01 of the day before.
         ("America/St_Johns", "2010-11-07", "2010-11-07T02:30:00.000Z"),
@@ -51,7 +51,7 @@ def test_other_names_are_no_time_zones(name: str) -> None:
         ("America/Havana", "2024-03-10", "2024-03-10T05:00:00.000Z"),
         # Clocks go forward from 23:30 to 00:30.
         ("America/Toronto", "1919-03-31", "1919-03-31T04:30:00.000Z"),
-        # There is no 2011-12-30 on Samoa: it begins when the 31st does.
+        # The day 2011-12-30 does not exist on Samoa. Its beginning is the beginning of 2011-12-31.
         ("Pacific/Apia", "2011-12-29", "2011-12-29T10:00:00.000Z"),
         ("Pacific/Apia", "2011-12-30", "2011-12-30T10:00:00.000Z"),
         ("Pacific/Apia", "2011-12-31", "2011-12-30T10:00:00.000Z"),
@@ -76,7 +76,7 @@ def test_days_follow_each_other_and_contain_their_calendar_day(zone: str) -> Non
         day, start_ms = day + timedelta(days=1), end_ms
 
 
-def test_first_day_of_the_calendar_has_a_begin() -> None:
+def test_first_day_of_the_calendar_has_a_beginning() -> None:
     assert day_start_ms(date(1, 1, 2), parse_time_zone("UTC")) == parse_instant("0001-01-02T00:00:00Z")
     assert (
         day_start_ms(date(1, 1, 1), parse_time_zone("Etc/GMT-9")) == parse_instant("0001-01-01T00:00:00Z") - 9 * HOUR_MS

@@ -1,4 +1,4 @@
-"""Messages of the v2 dialect: any input is parsed or refused as malformed, and frames have the members of v2."""
+"""Messages of the v2 dialect: input is parsed or refused as malformed, and frames have the members of v2."""
 
 import orjson
 import pytest

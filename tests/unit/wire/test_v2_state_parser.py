@@ -23,7 +23,7 @@ A, B, C = (f"0198c0de-0000-7000-8000-00000000000{at}" for at in "abc")
 
 
 def played(*steps: str, gap_ms: int = 2_500, **members: Any) -> product.State:
-    """Return the state after some commands of v2, `gap_ms` apart."""
+    """Return the v2 state after some commands of v2, which are `gap_ms` apart."""
     state = product.create(T0, **members)
     for at, step in enumerate(steps, start=1):
         state = getattr(product, step)(state, T0 + at * gap_ms)
@@ -37,7 +37,7 @@ def imported(state: product.State) -> Session:
 # -- the clock is the same --------------------------------------------------------------------------------------------
 
 
-def test_running_clock_keeps_anchor_budgets_and_counts() -> None:
+def test_running_v2_session_keeps_its_anchor_budgets_and_cycle_counts() -> None:
     state = played("start", "switch", "switch", increment_ms=1_000)
     session = parse_v2_session(state)
     assert [(p.used_ms, p.remaining_ms, p.cycle_count) for p in session.participants] == [
@@ -62,7 +62,7 @@ def test_running_clock_keeps_anchor_budgets_and_counts() -> None:
         (("start", "complete"), Status.COMPLETED, None, T0 + 5_000, None),
     ],
 )
-def test_each_status(
+def test_v2_session_in_each_status_becomes_a_session_in_the_same_status(
     steps: tuple[str, ...], status: Status, anchor_ms: int | None, updated_ms: int, active: int | None
 ) -> None:
     session = parse_v2_session(played(*steps))
@@ -73,12 +73,12 @@ def test_each_status(
 
 
 def budgets(mode: str, **members: Any) -> tuple[int | None, list[int]]:
-    """Return the session's own budget and the groups' budgets of a running session of v2, one turn played."""
+    """Return the session's own budget and the budgets of its groups, for a running v2 session after one turn."""
     session = parse_v2_session(played("start", "switch", sync_mode=mode, **members))
     return session.remaining_ms, [group.remaining_ms for group in session.groups]
 
 
-def test_each_mode_has_the_budget_of_a_new_session_less_the_used_time() -> None:
+def test_v2_session_in_each_mode_has_the_budget_of_a_new_session_minus_the_used_time() -> None:
     assert budgets("per_participant") == (None, [])
     assert budgets("global", total_time_ms=90_000) == (87_500, [])
     assert budgets("global", total_time_ms=2_000) == (0, [])
@@ -88,7 +88,7 @@ def test_each_mode_has_the_budget_of_a_new_session_less_the_used_time() -> None:
     assert budgets("per_cycle") == (120_000, [])
 
 
-def test_groups_have_the_sums_of_their_members() -> None:
+def test_groups_have_the_sums_of_their_participants() -> None:
     state = played("start", "switch", sync_mode="per_group", budgets_ms=[60_000, 50_000, 40_000])
     for member, group_id in zip(state["participants"], (A, B, A), strict=True):
         member["group_id"] = group_id
@@ -97,7 +97,7 @@ def test_groups_have_the_sums_of_their_members() -> None:
     assert found == [(A, 57_500 + 40_000, 2_500), (B, 50_000, 0)]
 
 
-def test_participants_without_a_group_keep_a_budget_of_their_own() -> None:
+def test_participants_without_a_group_keep_their_own_budgets() -> None:
     session = parse_v2_session(played("start", sync_mode="per_group"))
     assert [group.group_id for group in session.groups] == [each.participant_id for each in session.participants]
     assert [group.remaining_ms for group in session.groups] == [60_000, 60_000]
@@ -127,7 +127,7 @@ def engine_create(body: dict[str, Any], session_id: str) -> Session:
     return creation.create(parse_body(CreateSession, body).to_create(), session_id, "e", T0).state
 
 
-def test_rotation_goes_on_in_the_order_of_the_array() -> None:
+def test_rotation_of_a_v2_session_continues_in_the_order_of_the_array() -> None:
     state = played("start", budgets_ms=[60_000] * 3)
     for each, index in zip(state["participants"], (2, 0, 1), strict=True):
         each["participant_index"] = index
@@ -143,12 +143,12 @@ def test_clock_that_passed_its_zero_in_v2_expires_at_that_instant() -> None:
     assert [(each.event.type, each.event.at_ms) for each in decision.overdue] == [("session_expired", T0 + 12_500)]
 
 
-def test_per_cycle_has_a_thousand_more_cycles() -> None:
+def test_v2_session_in_per_cycle_gets_a_thousand_more_cycles() -> None:
     session = parse_v2_session(played("start", "switch", "switch", sync_mode="per_cycle", time_per_cycle_ms=60_000))
     assert session.rules.max_cycles == 1_002
 
 
-def test_members_that_v2_answers_are_kept() -> None:
+def test_members_that_v2_returns_are_kept() -> None:
     state = played("start", time_per_cycle_ms=5_000, max_time_ms=90_000, metadata={"round": 1})
     session = parse_v2_session(state)
     rules = session.rules
@@ -166,8 +166,10 @@ COMMANDS: dict[Status, Any] = {Status.PENDING: Start(), Status.RUNNING: Switch()
     increment_ms=st.integers(0, 2_000),
     wait_ms=st.integers(0, 5_000),
 )
-def test_time_is_conserved(mode: SyncMode, steps: list[str], gap_ms: int, increment_ms: int, wait_ms: int) -> None:
-    """A command in this product charges what v2 would have charged, and documents are read back as they were."""
+def test_command_after_an_import_charges_the_same_time_as_in_v2(
+    mode: SyncMode, steps: list[str], gap_ms: int, increment_ms: int, wait_ms: int
+) -> None:
+    """Check that a command here charges the same time as in v2, and that documents are parsed without a change."""
     state = product.start(
         product.create(T0, sync_mode=str(mode), increment_ms=increment_ms, time_per_cycle_ms=600_000), T0
     )
@@ -192,7 +194,7 @@ def test_time_is_conserved(mode: SyncMode, steps: list[str], gap_ms: int, increm
             assert [p.remaining_ms for p in ours.participants] == expected
 
 
-def test_ended_sessions_stay_ended() -> None:
+def test_ended_v2_session_stays_ended() -> None:
     session = imported(played("start", "complete"))
     assert engine.apply(session, Complete(), T0 + 9_000).refusal is not None
 
@@ -222,7 +224,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "text"), FAULTS)
-def test_fault_names_its_place(change: dict[str, Any], text: str) -> None:
+def test_fault_in_a_v2_state_names_its_path(change: dict[str, Any], text: str) -> None:
     with pytest.raises(V2StateMalformed) as refusal:
         parse_v2_session(played("start") | change)
     assert str(refusal.value).startswith(text)
@@ -238,7 +240,7 @@ def test_fault_names_its_place(change: dict[str, Any], text: str) -> None:
         ({"group_id": "red"}, "participants.1.group_id: should be a UUID"),
     ],
 )
-def test_fault_of_a_participant_names_its_place(change: dict[str, Any], text: str) -> None:
+def test_fault_of_a_participant_in_a_v2_state_names_its_path(change: dict[str, Any], text: str) -> None:
     state = played("start")
     state["participants"][1] |= change
     with pytest.raises(V2StateMalformed) as refusal:
@@ -246,7 +248,7 @@ def test_fault_of_a_participant_names_its_place(change: dict[str, Any], text: st
     assert str(refusal.value) == text
 
 
-def test_participant_named_twice_in_other_case() -> None:
+def test_participant_that_is_named_twice_in_different_case_is_refused() -> None:
     state = played("start")
     state["participants"][1]["participant_id"] = state["participants"][0]["participant_id"].upper()
     with pytest.raises(V2StateMalformed, match="named twice"):
@@ -254,7 +256,7 @@ def test_participant_named_twice_in_other_case() -> None:
 
 
 @pytest.mark.parametrize("state", [None, [], "x", 1, {}])
-def test_what_is_no_state(state: Any) -> None:
+def test_json_that_is_not_a_v2_state_is_refused(state: Any) -> None:
     with pytest.raises(V2StateMalformed):
         parse_v2_session(state)
 
@@ -268,9 +270,9 @@ def test_upper_case_ids_become_lower_case() -> None:
     assert (session.session_id, session.active_position) == (A, 0)
 
 
-def test_numbers_of_javascript() -> None:
+def test_whole_float_is_an_integer_and_negative_used_time_is_zero() -> None:
     state = played("start", version=2.0)
-    state["participants"][0]["time_used_ms"] = -3  # v2's instances measured it by two clocks
+    state["participants"][0]["time_used_ms"] = -3  # two v2 instances measured the time by their own clocks
     session = parse_v2_session(state)
     assert (session.version, session.participants[0].used_ms) == (3, 0)
 
@@ -278,7 +280,7 @@ def test_numbers_of_javascript() -> None:
 # -- epochs -----------------------------------------------------------------------------------------------------------
 
 
-def test_epochs_of_v2_are_older_than_any_other() -> None:
+def test_epoch_of_a_v2_session_sorts_before_any_other_epoch() -> None:
     assert is_v2_epoch(v2_epoch(T0))
     assert v2_epoch(T0) == v2_epoch(T0) != v2_epoch(T0 + 1)
     assert V2_GENERATION < "665000000000"

@@ -37,7 +37,7 @@ def test_an_invalid_tag_is_refused_with_its_path(tag: object) -> None:
     ("members", "has_position"),
     [({}, False), (POSITION, True), ({"version": 7}, True), ({"epoch": "e"}, True), ({"tag": "a"}, True)],
 )
-def test_a_subscribe_with_any_part_of_a_position_has_a_position(members: dict[str, Any], has_position: bool) -> None:
+def test_a_subscribe_with_epoch_version_or_tag_has_a_position(members: dict[str, Any], has_position: bool) -> None:
     assert subscribe(**members).has_position is has_position
 
 

@@ -17,17 +17,20 @@ from synckairos.wire.request_bodies import AdjustBody, SimulationBody, StartBody
 from synckairos.wire.validation_faults import MAX_FAULTS
 
 MAX_CALLS = MAX_BODY_BYTES
-"""Maximum number of function calls, of Python and C: one for each byte. A count does not depend on the load."""
+"""Maximum number of calls of Python and C functions: one for each byte.
+
+A number of calls does not depend on the load.
+"""
 
 
 def repeat(item: bytes, enclosing: tuple[bytes, bytes]) -> bytes:
-    """Return a body that repeats an item up to the maximum size of a body."""
+    """Return a request body that repeats an item up to the maximum size of a body."""
     begin, end = enclosing
     return begin + b",".join([item] * ((MAX_BODY_BYTES - len(begin) - len(end)) // (len(item) + 1))) + end
 
 
 def bodies() -> Iterator[tuple[str, type[StrictModel], bytes]]:
-    """Yield bodies that a malicious client could send: name, model, bytes."""
+    """Yield request bodies that a malicious client could send: name, model, bytes."""
     participants = (b'{"sync_mode":"global","participants":[', b"]}")
     groups = (b'{"sync_mode":"per_group","groups":[', b"]}")
     metadata = (b'{"sync_mode":"global","total_time_ms":5000,"metadata":{"a":[', b"]}}")
@@ -72,7 +75,7 @@ def refuse(model: type[StrictModel], body: bytes) -> None:
 
 
 def count_calls(work: Callable[[], None]) -> int:
-    """Return the number of calls of Python and C functions that `work` makes."""
+    """Return the number of Python and C functions that `work` calls."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:

@@ -1,4 +1,4 @@
-"""WebSocket frames, as the `websockets` library parses them (RFC 6455)."""
+"""WebSocket frames, checked by parsing them with the library `websockets` (RFC 6455)."""
 
 import pytest
 from websockets.frames import Frame, Opcode

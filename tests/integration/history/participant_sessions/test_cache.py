@@ -15,7 +15,7 @@ from synckairos.embedded import Valkey
 from synckairos.store.participant_sessions import (
     MAX_READY_ROW_BYTES,
     READY_ROWS_TTL_MS,
-    CacheLookup,
+    ListRowParts,
     ParticipantSessionStore,
     SessionSummary,
 )
@@ -43,9 +43,9 @@ async def delete_cache(server: RestServer) -> None:
             await server.parts.pipe.call("DEL", key)
 
 
-async def look_up(store: ParticipantSessionStore, participant_id: str, session_id: str) -> CacheLookup:
-    found = (await store.look_up(participant_id, [session_id]))[session_id]
-    assert isinstance(found, CacheLookup)
+async def look_up(store: ParticipantSessionStore, participant_id: str, session_id: str) -> ListRowParts:
+    found = (await store.load_list_rows(participant_id, [session_id]))[session_id]
+    assert isinstance(found, ListRowParts)
     return found
 
 
@@ -158,20 +158,20 @@ async def test_deleted_cache_is_filled_again_by_a_read(server: RestServer) -> No
 async def test_fill_that_was_overtaken_by_a_newer_version_is_not_cached(server: RestServer) -> None:
     store = ParticipantSessionStore(server.parts.pipe, server.parts.store.keys)
     ada, session_id = str(uuid4()), str(uuid4())
-    assert await store.lease_set(ada, 7)
-    assert not await store.lease_set(ada, 8), "another instance fills the cache"
-    assert await store.load_page(ada, None, 10) is None
-    await store.place(ada, session_id, 1_000)
-    assert not await store.fill_set(ada, 7, 1, [])
-    assert await store.load_page(ada, None, 10) is None
+    assert await store.acquire_list_lease(ada, 7)
+    assert not await store.acquire_list_lease(ada, 8), "another instance fills the cache"
+    assert await store.load_cached_page(ada, None, 10) is None
+    await store.set_list_position(ada, session_id, 1_000)
+    assert not await store.fill_list(ada, 7, 1, [])
+    assert await store.load_cached_page(ada, None, 10) is None
 
     old, new = SessionSummary(b"e 1", b"[1]", b"{}"), SessionSummary(b"e 2", b"[2]", b"{}")
-    await store.lease_summaries([session_id], 7)
-    assert await store.find_cached([session_id], [ada]) == ({session_id: None}, set())
+    await store.acquire_summary_leases([session_id], 7)
+    assert await store.find_existing_caches([session_id], [ada]) == ({session_id: None}, set())
     await store.replace_summary(session_id, None, None, {})
     await store.fill_summaries(7, ada, {session_id: (old, b"1 1")})
     assert (await look_up(store, ada, session_id)).summary is None
-    await store.lease_summaries([session_id], 8)
+    await store.acquire_summary_leases([session_id], 8)
     await store.fill_summaries(8, ada, {session_id: (old, b"1 1")})
     # The part of another participant is added only to the same version.
     bob, eve = str(uuid4()), str(uuid4())
@@ -363,6 +363,6 @@ async def test_page_is_read_from_postgres_while_another_instance_fills_the_cache
     await server.create_started(participants=new_participants(ada, str(uuid4())))
     await server.drain()
     store = ParticipantSessionStore(server.parts.pipe, server.parts.store.keys)
-    assert await store.lease_set(ada, 7)
+    assert await store.acquire_list_lease(ada, 7)
     assert [row["synced"] for row in await list_rows(server, ada)] == [True]
-    assert await store.load_page(ada, None, 10) is None, "only the holder of the lease fills the cache"
+    assert await store.load_cached_page(ada, None, 10) is None, "only the holder of the lease fills the cache"
