@@ -1,0 +1,291 @@
+"""Load test of attacks: 100 clients that switch once a second, with and without an attacker who keeps to the limits.
+
+Each attack of `loadtests.attacks` runs in a process of its own. Phases without and with the attack alternate in one
+run. The figures of an attack are the latencies of the clients' switches in both kinds of phases, the ratio of their
+99th percentiles, the number of refused switches, the largest delay of the server's event loop (upper bound of the
+metric's bucket), the memory that the server gained, and the answers that the attacker got. Half of the clients switch
+by REST, half by WebSocket. The limits have their default values. With `--backlog`, the worker is stopped and the outbox
+holds documents of this many MB.
+"""
+
+import argparse
+import asyncio
+import random
+import re
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import orjson
+import uvloop
+from websockets.asyncio.client import ClientConnection, connect
+
+from loadtests.attacks import ATTACKS, V3
+from loadtests.http_client import HttpConnection
+from loadtests.report import percentile, print_result
+from loadtests.stores import valkey_and_postgres
+from synckairos.config import Settings
+from tests.processes import Process, spawn_server
+
+CLIENTS = 100
+ROUNDS = 3
+LARGE_SESSIONS = 20
+LARGE_SWITCHES = 198
+NAME_BYTES = 300
+
+
+class RestPlayer:
+    """A client that switches its session by REST."""
+
+    def __init__(self, connection: HttpConnection, session_id: str) -> None:
+        self._connection = connection
+        self._path = f"/v1/sessions/{session_id}/switch"
+
+    async def switch(self) -> bool:
+        """Switch; return whether the server accepted the switch."""
+        status, _ = await self._connection.post(self._path)
+        return status == 200
+
+
+class SocketPlayer:
+    """A client that switches its session by WebSocket and watches it."""
+
+    def __init__(self, socket: ClientConnection, session_id: str) -> None:
+        self._socket = socket
+        self._session_id = session_id
+        self._commands = 0
+
+    async def switch(self) -> bool:
+        """Switch; return whether the server accepted the switch."""
+        self._commands += 1
+        command_id = f"press-{self._commands}"
+        command = {"type": "COMMAND", "id": command_id, "session_id": self._session_id, "command": "switch", "args": {}}
+        await self._socket.send(orjson.dumps(command).decode())
+        while (answer := orjson.loads(await self._socket.recv())).get("reply_to") != command_id:
+            pass
+        accepted: bool = answer["type"] == "ACK"
+        return accepted
+
+
+class Presses:
+    """Switches of all clients in one kind of phase: the latencies of the accepted ones, and the number of refusals."""
+
+    def __init__(self) -> None:
+        self.latencies_ms: list[float] = []
+        self.refused = 0
+
+
+async def press(player: RestPlayer | SocketPlayer, seconds: float, presses: Presses) -> None:
+    """Switch once a second, at a random offset, for `seconds` seconds."""
+    began = time.perf_counter()
+    due = began + random.random()
+    while due < began + seconds:
+        await asyncio.sleep(due - time.perf_counter())
+        sent = time.perf_counter()
+        if await player.switch():
+            presses.latencies_ms.append((time.perf_counter() - sent) * 1000)
+        else:
+            presses.refused += 1
+        due = max(due + 1, time.perf_counter())
+
+
+async def measure(players: list[RestPlayer | SocketPlayer], seconds: float, presses: Presses) -> None:
+    """Let all players switch once a second for `seconds` seconds."""
+    async with asyncio.timeout(seconds + 120):
+        await asyncio.gather(*(press(player, seconds, presses) for player in players))
+
+
+@asynccontextmanager
+async def attack(name: str, server: Process, session_id: str, answers: dict[str, int]) -> AsyncIterator[None]:
+    """Attack the server during the block. `answers` gets the number of answers by status."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "loadtests.attacks", name, server.base_url, server.ws_url, session_id),
+        stdin=PIPE,
+        stdout=PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert await process.stdout.readline() == b"ready\n"
+        yield
+        process.stdin.close()
+        for status, count in orjson.loads(await process.stdout.readline()).items():
+            answers[status] = answers.get(status, 0) + count
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def loop_lag_buckets(server: Process) -> dict[float, float]:
+    """Return the number of delays of the event loop up to each bound in seconds."""
+    async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as client:
+        text = (await client.get("/metrics", timeout=60)).text
+    found = re.findall(r'synckairos_event_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)', text)
+    return {float(bound): float(count) for bound, count in found}
+
+
+def worst_lag_s(before: dict[float, float], after: dict[float, float]) -> float:
+    """Return the smallest bound that no delay between two readings of the metric exceeded."""
+    gained = {bound: after[bound] - before.get(bound, 0) for bound in sorted(after)}
+    total = max(gained.values())
+    return next(bound for bound, count in gained.items() if count == total)
+
+
+def resident_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def large_session() -> dict[str, Any]:
+    """Return the body of a creation with a document near the maximum size."""
+    participants = [
+        {
+            "participant_id": str(uuid4()),
+            "participant_index": index,
+            "total_time_ms": 3_600_000,
+            "display_name": "é" * (NAME_BYTES // 2),
+        }
+        for index in range(1000)
+    ]
+    return {
+        "sync_mode": "per_participant",
+        "participants": participants,
+        "metadata": {"text": "x" * 32_000},
+    }
+
+
+async def create_sessions(server: Process) -> tuple[list[str], str]:
+    """Create a small running session for each client, and large sessions. Return the ids and a large session's id."""
+    small = {
+        "sync_mode": "per_participant",
+        "participants": [
+            {"participant_id": str(uuid4()), "participant_index": index, "total_time_ms": 86_400_000}
+            for index in range(2)
+        ],
+    }
+    connection = await HttpConnection.open(server.base_url)
+
+    async def create(body: dict[str, Any]) -> str:
+        status, answer = await connection.post("/v1/sessions", orjson.dumps(body))
+        assert status == 201, answer[:300]
+        session_id: str = orjson.loads(answer)["data"]["session_id"]
+        status, answer = await connection.post(f"/v1/sessions/{session_id}/start")
+        assert status == 200, answer[:300]
+        return session_id
+
+    ids = [await create({**small, "session_id": str(uuid4())}) for _ in range(CLIENTS)]
+    large = [await create(large_session()) for _ in range(LARGE_SESSIONS)]
+    for _ in range(LARGE_SWITCHES):
+        status, answer = await connection.post(f"/v1/sessions/{large[0]}/switch")
+        assert status == 200, answer[:300]
+    connection.close()
+    return ids, large[0]
+
+
+async def fill_outbox(server: Process, session_id: str, size_mb: int) -> None:
+    """Switch a large session until the outbox holds about this many MB."""
+    connection = await HttpConnection.open(server.base_url)
+    for _ in range(size_mb * 10 // 7):
+        status, answer = await connection.post(f"/v1/sessions/{session_id}/switch")
+        assert status == 200, answer[:300]
+    connection.close()
+
+
+@asynccontextmanager
+async def open_players(server: Process, session_ids: list[str]) -> AsyncIterator[list[RestPlayer | SocketPlayer]]:
+    """Connect one client for each session, each from an address of its own."""
+    address = urlsplit(server.base_url)
+    async with AsyncExitStack() as stack:
+        players: list[RestPlayer | SocketPlayer] = []
+        for number, session_id in enumerate(session_ids):
+            local_address = (f"127.0.1.{number + 1}", 0)
+            if number % 2:
+                socket = await stack.enter_async_context(
+                    connect(server.ws_url, subprotocols=[V3], local_addr=local_address, ping_timeout=None)
+                )
+                players.append(SocketPlayer(socket, session_id))
+            else:
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: HttpConnection(address.netloc),
+                    address.hostname or "",
+                    address.port or 80,
+                    local_addr=local_address,
+                )
+                stack.callback(connection.close)
+                players.append(RestPlayer(connection, session_id))
+        yield players
+
+
+async def measure_attack(
+    name: str, server: Process, players: list[RestPlayer | SocketPlayer], large_id: str, seconds: float
+) -> dict[str, Any]:
+    """Alternate phases without and with the attack. Return its figures."""
+    alone, attacked = Presses(), Presses()
+    answers: dict[str, int] = {}
+    lag_s = 0.0
+    memory_mb = resident_mb(server.pid)
+    for _ in range(ROUNDS):
+        await measure(players, seconds, alone)
+        before = await loop_lag_buckets(server)
+        async with attack(name, server, large_id, answers):
+            await measure(players, seconds, attacked)
+        lag_s = max(lag_s, worst_lag_s(before, await loop_lag_buckets(server)))
+    return {
+        "attack": name,
+        "alone_p50_ms": round(percentile(alone.latencies_ms, 50), 2),
+        "alone_p99_ms": round(percentile(alone.latencies_ms, 99), 2),
+        "attacked_p50_ms": round(percentile(attacked.latencies_ms, 50), 2),
+        "attacked_p99_ms": round(percentile(attacked.latencies_ms, 99), 2),
+        "p99_ratio": round(percentile(attacked.latencies_ms, 99) / percentile(alone.latencies_ms, 99), 2),
+        "refused": [alone.refused, attacked.refused],
+        "worst_loop_lag_s": lag_s,
+        "memory_gained_mb": round(resident_mb(server.pid) - memory_mb, 1),
+        "answers": answers,
+    }
+
+
+async def run(names: list[str], seconds: float, backlog_mb: int) -> None:
+    async with valkey_and_postgres(durable=False) as (stores, _):
+        limits = {name: Settings.model_fields[name].default for name in ("rate_limit_general", "rate_limit_switch")}
+        settings = stores.model_copy(update={"redis_timeout_s": Settings.model_fields["redis_timeout_s"].default})
+        worker = Process("worker", env=settings.environ())
+        try:
+            # The sessions are created by a server without limits.
+            server = await asyncio.to_thread(spawn_server, settings)
+            try:
+                session_ids, large_id = await create_sessions(server)
+                if backlog_mb:
+                    worker.send(signal.SIGSTOP)
+                    await fill_outbox(server, large_id, backlog_mb)
+            finally:
+                await asyncio.to_thread(server.stop)
+            server = await asyncio.to_thread(spawn_server, settings.model_copy(update=limits))
+            try:
+                async with open_players(server, session_ids) as players:
+                    await measure(players, 2, Presses())
+                    for name in names:
+                        print_result("abuse", await measure_attack(name, server, players, large_id, seconds))
+            finally:
+                await asyncio.to_thread(server.stop)
+        finally:
+            await asyncio.to_thread(worker.stop)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtests abuse", description=__doc__)
+    parser.add_argument("--only", choices=sorted(ATTACKS), action="append", help="run only this attack")
+    parser.add_argument("--seconds", type=float, default=4, help="seconds of each phase; three phases of each kind")
+    parser.add_argument(
+        "--backlog", type=int, default=0, metavar="MB", help="MB in the outbox, with the worker stopped"
+    )
+    options = parser.parse_args()
+    uvloop.run(run(options.only or list(ATTACKS), options.seconds, options.backlog))
