@@ -39,8 +39,8 @@ from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.wire.outbox_entry import Cause
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.outbox_entry import CommitCause
+from synckairos.wire.snapshot import SessionSnapshot
 from tests.integration.postgres.generated_rows import insert_sessions
 from tests.waiting import eventually
 
@@ -59,18 +59,18 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
     """Commit the versions of one session to the store, one second apart, as the service does."""
     participants = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS, display_name="player") for _ in range(2))
     spec = Create(SyncMode.PER_PARTICIPANT, participants, metadata={"project": "load test"})
-    base: Snapshot | None = None
+    base: SessionSnapshot | None = None
     transition: Transition = creation.create(spec, str(uuid4()), uuid4().hex[:16], now_ms)
     for version in range(1, versions + 1):
         if version > 1:
             command: Command = Start() if version == 2 else Switch()
             transition = engine.apply(transition.state, command, now_ms + version * 1000).own[0]
         after, verb = transition.state, ("create", "start")[version - 1] if version < 3 else "switch"
-        new_version = build_version(transition, Cause("anonymous", verb))
+        new_version = build_version(transition, CommitCause("anonymous", verb))
         due_ms = next_due_ms(after)
         commit = Commit(after.session_id, base, [new_version], after.status, due_ms, live_since_ms(after))
         assert isinstance(await store.commit(commit), Committed)
-        base = Snapshot(after.epoch, after.version, new_version.message.snapshot.document)
+        base = SessionSnapshot(after.epoch, after.version, new_version.message.snapshot.document)
 
 
 async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:

@@ -35,7 +35,7 @@ from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.rate_limits import TAKE_SCRIPT, Quota, RateMeter, general_rate, switch_rate
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stored_session import SESSION_FIELDS
-from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.outbox_entry import CommitCause
 
 CONCURRENCY = (1, 32)
 ROUNDS = 3
@@ -98,7 +98,7 @@ def build_switch() -> NewVersion:
     participants = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(2))
     created = creation.create(Create(SyncMode.PER_PARTICIPANT, participants), str(uuid4()), "e" * 16, 0).state
     running = engine.apply(created, Start(), 1_000).transitions[-1].state
-    return build_version(engine.apply(running, Switch(), 2_000).transitions[-1], Cause("anonymous", "switch"))
+    return build_version(engine.apply(running, Switch(), 2_000).transitions[-1], CommitCause("anonymous", "switch"))
 
 
 class BareSwitch:
@@ -128,7 +128,7 @@ class BareSwitch:
         args = (
             *(session_id, *base, "", b"", 1, message.snapshot.epoch, "running", 0, now_ms + DAY_MS, 32),
             *(keys.feed_channel(session_id), keys.wake_up_channel, now_ms, *self._outbox_limits),
-            *(version, message.snapshot.tag, self._version.event, message.render_header(), message.body),
+            *(version, message.snapshot.tag, self._version.event, message.render_header(), message.document_or_splices),
         )
         return ("EVALSHA", self._commit.sha, len(names), *names, *args)
 

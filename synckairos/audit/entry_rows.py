@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 
-from synckairos.wire.instants import to_datetime
+from synckairos.wire.instants import ms_to_datetime
 from synckairos.wire.outbox_entry import OutboxEntry
 
 NUL_ESCAPE = rb"\u0000"
@@ -130,7 +130,7 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
         _uuid(entry.session_id),
         entry.epoch,
         entry.version,
-        to_datetime(event["occurred_at_ms"]),
+        ms_to_datetime(event["occurred_at_ms"]),
         event["event_type"],
         document["status"],
         _optional_uuid(document["active_participant_id"]) if is_running else None,

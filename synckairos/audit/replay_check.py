@@ -22,9 +22,9 @@ from synckairos.clock.recover_lost_session import OutagePolicy, recover
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.instants import instant_ms
-from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
-from synckairos.wire.request_bodies import parse_body, parse_stored_args
+from synckairos.wire.instants import datetime_to_ms
+from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
+from synckairos.wire.request_bodies import parse_audited_args, parse_body
 from synckairos.wire.session_json import parse_session, render_session
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
 
@@ -139,7 +139,7 @@ class AuditReplay:
 
         Raises: _Unplayable.
         """
-        at_ms = instant_ms(row.occurred_at)
+        at_ms = datetime_to_ms(row.occurred_at)
         args = None if row.args is None else orjson.loads(row.args)
         try:
             match row.command:
@@ -154,7 +154,7 @@ class AuditReplay:
                 case None:
                     raise _Unplayable("the row has no command")
                 case verb:
-                    command = parse_stored_args(verb, args or {}).to_command()
+                    command = parse_audited_args(verb, args or {}).to_command()
                     if isinstance(command, AddParticipant):
                         return self._add_participant(row, command.participant, at_ms)
                     return self._apply(with_actor(command, row.actor or ""), at_ms)
@@ -235,7 +235,9 @@ def _finding(row: EventRow, kind: FindingKind, text: str) -> ReplayFinding:
 def _differing(row: EventRow, transition: Transition) -> Iterator[str]:
     """Yield a description of each column in which a row differs from the row that the drain would build."""
     args = None if row.args is None else orjson.loads(row.args)
-    cause = Cause(row.actor or "", row.command or "", args, row.command_id, row.fingerprint, row.expired_participant_id)
+    cause = CommitCause(
+        row.actor or "", row.command or "", args, row.command_id, row.fingerprint, row.expired_participant_id
+    )
     after = transition.state
     document = render_session(after)
     entry = OutboxEntry(after.session_id, after.epoch, after.version, render_event(transition, cause), document)

@@ -28,12 +28,18 @@ from synckairos.clock.model import (
 )
 from synckairos.frozen_replace import replace
 from synckairos.wire.field_types import metadata_fault
-from synckairos.wire.instants import instant_ms
-from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
+from synckairos.wire.instants import datetime_to_ms
+from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
 from synckairos.wire.session_json import render_session
-from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2_ACTOR, V2StateMalformed, parse_v2_session, v2_epoch
+from synckairos.wire.v2_state_parser import (
+    IMPORT_COMMAND,
+    V2_ACTOR,
+    V2StateMalformed,
+    epoch_of_v2_session,
+    parse_v2_session,
+)
 
-_CAUSE = Cause(V2_ACTOR, IMPORT_COMMAND)
+_CAUSE = CommitCause(V2_ACTOR, IMPORT_COMMAND)
 
 _EVENTS_BY_CHANGE = {
     (Status.PENDING, Status.RUNNING): EventType.SESSION_STARTED,
@@ -171,11 +177,11 @@ def _convert_life(
     for version, each in enumerate(life, start=1):
         state = each.state or before or base
         assert state is not None  # at least one event has a state, or there is a skeleton
-        effective_ms = instant_ms(each.event.recorded_at) if each.state is None else state.updated_at_ms
+        effective_ms = datetime_to_ms(each.event.recorded_at) if each.state is None else state.updated_at_ms
         at_ms = max(at_ms, effective_ms)
         after = replace(
             state,
-            epoch=v2_epoch(created_ms),
+            epoch=epoch_of_v2_session(created_ms),
             version=version,
             updated_at_ms=at_ms,
             metadata=state.metadata or metadata,
@@ -217,15 +223,15 @@ def _entry(transition: Transition, created_ms: int) -> ParsedEntry:
     after = transition.state
     document = render_session(after)
     event = render_event(transition, _CAUSE)
-    return parse_entry(OutboxEntry(after.session_id, v2_epoch(created_ms), after.version, event, document))
+    return parse_entry(OutboxEntry(after.session_id, epoch_of_v2_session(created_ms), after.version, event, document))
 
 
 def _skeleton(session_id: str, session: V2Session, participants: Sequence[V2Participant]) -> Session:
     """Build the state of a session whose states are missing, from v2's `sync_sessions` and `sync_participants`."""
     status = Status(session.final_status or Status.PENDING)
-    created_ms = instant_ms(session.created_at)
-    completed_ms = None if session.completed_at is None else instant_ms(session.completed_at)
-    started_ms = None if session.started_at is None else instant_ms(session.started_at)
+    created_ms = datetime_to_ms(session.created_at)
+    completed_ms = None if session.completed_at is None else datetime_to_ms(session.completed_at)
+    started_ms = None if session.started_at is None else datetime_to_ms(session.started_at)
     updated_ms = max(each for each in (created_ms, started_ms, completed_ms) if each is not None)
     mode = SyncMode(session.sync_mode)
     is_per_cycle = mode is SyncMode.PER_CYCLE
@@ -240,7 +246,7 @@ def _skeleton(session_id: str, session: V2Session, participants: Sequence[V2Part
             time_per_cycle_ms=session.time_per_cycle_ms,
             max_time_ms=session.max_time_ms,
         ),
-        epoch=v2_epoch(created_ms),
+        epoch=epoch_of_v2_session(created_ms),
         version=1,
         status=status,
         updated_at_ms=updated_ms,

@@ -10,8 +10,8 @@ from typing import Any
 from synckairos.clock.merge_patch import merge_patch
 from synckairos.clock.model import Session
 from synckairos.wire import document_merge_patch
-from synckairos.wire.instants import parse_instant
-from synckairos.wire.session_json import parse_session_values
+from synckairos.wire.instants import parse_instant_ms
+from synckairos.wire.session_json import session_from_json
 
 Message = dict[str, Any]
 """A socket message as JSON values."""
@@ -83,8 +83,8 @@ class SessionReplica:
 
     def apply_state(self, message: Message) -> Update:
         """Replace the copy by the state of a STATE_SYNC or STATE_UPDATE."""
-        self._document = document_merge_patch.index_lists(message["state"])
-        state = parse_session_values(message["state"])
+        self._document = document_merge_patch.key_lists_by_id(message["state"])
+        state = session_from_json(message["state"])
         if self._last_event is not None and self._last_event[1] > state.version:
             self._last_event = None  # The store has lost versions. The events of later versions are new events.
         return self._replace_state(message, state, has_gap=message.get("recovered") is False)
@@ -102,7 +102,7 @@ class SessionReplica:
         if message["from_version"] != known.version:
             raise ReplicaGap
         self._document = merge_patch(self._document, message["patch"])
-        return self._replace_state(message, parse_session_values(document_merge_patch.restore_lists(self._document)))
+        return self._replace_state(message, session_from_json(document_merge_patch.lists_from_keyed(self._document)))
 
     def add_event(self, message: Message) -> Happened | None:
         """Keep the event of an EVENT message for the next update. Return None if the event was received before.
@@ -114,7 +114,7 @@ class SessionReplica:
         if last is not None and last[0] == position[0] and position[1] <= last[1]:
             return None
         self._last_event = position
-        at_ms = parse_instant(message["at"])
+        at_ms = parse_instant_ms(message["at"])
         happened = Happened(message["event_type"], position[1], position[0], at_ms, message.get("participant_id"))
         self._events.append(happened)
         return happened

@@ -35,8 +35,8 @@ from synckairos.history.time_buckets import build_time_buckets
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Row
 from synckairos.wire.idempotency_record import IdempotencyRecord
-from synckairos.wire.instants import instant_ms, to_datetime
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.instants import datetime_to_ms, ms_to_datetime
+from synckairos.wire.snapshot import SessionSnapshot
 from synckairos.wire.time_zones import parse_time_zone
 from synckairos.wire.v2_state_parser import V2_GENERATION
 
@@ -103,7 +103,7 @@ class HistoryReader:
             command_id: IdempotencyRecord(fingerprint, decided_in, decided, expired).render()
             for command_id, fingerprint, decided_in, decided, expired in reversed(commands or ())
         }
-        snapshot = Snapshot(epoch, version, document, deleted=deleted)
+        snapshot = SessionSnapshot(epoch, version, document, deleted=deleted)
         return AuditedVersion(session_id, snapshot, records)
 
     async def version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
@@ -126,7 +126,7 @@ class HistoryReader:
         if not rows:
             return await self._read_cold(session_id, lambda records: self.cold_reader.version_at(records, at_ms))
         epoch, version, document, deleted, _ = rows[0]
-        snapshot = Snapshot(epoch, version, document, deleted=deleted)
+        snapshot = SessionSnapshot(epoch, version, document, deleted=deleted)
         return AuditedVersion(session_id, snapshot)
 
     async def events(
@@ -153,7 +153,7 @@ class HistoryReader:
             },
         )
         found = [
-            TrailEvent(row[0], row[1], row[2], instant_ms(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
+            TrailEvent(row[0], row[1], row[2], datetime_to_ms(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
             for row in rows
         ]
         # Events after this one are not read if the documents of the page fill it.
@@ -247,7 +247,8 @@ class HistoryReader:
             },
         )
         found = tuple(
-            ListedSession(row[0], instant_ms(row[3]), Snapshot(row[1], row[2], row[4])) for row in rows[:limit]
+            ListedSession(row[0], datetime_to_ms(row[3]), SessionSnapshot(row[1], row[2], row[4]))
+            for row in rows[:limit]
         )
         more = bool(rows) and rows[0][5] > len(found)
         return Page(found, render_cursor(found[-1].created_at_ms, found[-1].session_id) if more else None)
@@ -299,7 +300,7 @@ class HistoryReader:
         """
         values = {"participant_id": _uuid(participant_id), "since": _to_instant(since_ms), "limit": limit}
         return [
-            (instant_ms(began_at), session_id)
+            (datetime_to_ms(began_at), session_id)
             for session_id, began_at in await self._queries.run("participant_session_starts", values)
         ]
 
@@ -307,13 +308,13 @@ class HistoryReader:
         """Return `began_at_ms` by session id, for the given sessions that Postgres lists for the participant."""
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
         return {
-            session_id: instant_ms(began_at)
+            session_id: datetime_to_ms(began_at)
             for session_id, began_at in await self._queries.run("known_session_starts", values)
         }
 
     async def now_ms(self) -> int:
         """Return the present instant in milliseconds by the clock of Postgres, for reads without Redis."""
-        return instant_ms((await self._queries.run("current_time", {}))[0][0])
+        return datetime_to_ms((await self._queries.run("current_time", {}))[0][0])
 
     async def participant_time_slices(
         self,
@@ -379,13 +380,13 @@ class HistoryReader:
         """
         values = {"participant_id": _uuid(participant_id), "until": _to_instant(until_ms)}
         rows = await self._queries.run("first_session_created", values)
-        audited_ms = [instant_ms(created_at) for (created_at,) in rows if created_at is not None]
+        audited_ms = [datetime_to_ms(created_at) for (created_at,) in rows if created_at is not None]
         return min((until_ms, *audited_ms, *(began_ms for each in in_outbox for began_ms, _ in each.running)))
 
 
 def parse_archive_record(row: Row) -> ArchiveRecord:
     """Return the archive record in a row of the query `archive_records`."""
-    values: Row = tuple(instant_ms(value) if isinstance(value, datetime) else value for value in row)
+    values: Row = tuple(datetime_to_ms(value) if isinstance(value, datetime) else value for value in row)
     return ArchiveRecord(*values)
 
 
@@ -406,14 +407,14 @@ def _parse_participant_session(row: Row) -> ParticipantSession:
         version=row[2],
         sync_mode=row[3],
         status=row[4],
-        started_at_ms=None if row[5] is None else instant_ms(row[5]),
-        completed_at_ms=None if row[6] is None else instant_ms(row[6]),
-        at_ms=instant_ms(row[7]),
+        started_at_ms=None if row[5] is None else datetime_to_ms(row[5]),
+        completed_at_ms=None if row[6] is None else datetime_to_ms(row[6]),
+        at_ms=datetime_to_ms(row[7]),
         time_used_ms=row[8],
         paused_ms=row[9],
         cycle_count=row[10],
         metadata=orjson.dumps(row[11]),
-        began_at_ms=instant_ms(row[12]),
+        began_at_ms=datetime_to_ms(row[12]),
     )
 
 
@@ -439,4 +440,4 @@ def _uuid(text: str) -> UUID | None:
 
 def _to_instant(at_ms: int) -> datetime:
     """Return an instant as a datetime. Instants outside of Postgres's range become the first or last instant."""
-    return to_datetime(min(max(at_ms, _FIRST_MS), _LAST_MS))
+    return ms_to_datetime(min(max(at_ms, _FIRST_MS), _LAST_MS))

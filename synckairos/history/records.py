@@ -4,7 +4,7 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, field
 
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 Bucket = Literal["session", "day", "week"]
 
@@ -25,7 +25,7 @@ class AuditedVersion(Struct, frozen=True):
     """
 
     session_id: str
-    snapshot: Snapshot
+    snapshot: SessionSnapshot
     records: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -61,7 +61,7 @@ class ListedSession(Struct, frozen=True):
 
     session_id: str
     created_at_ms: int
-    snapshot: Snapshot
+    snapshot: SessionSnapshot
 
 
 class TrailEvent(Struct, frozen=True):

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from synckairos.history.records import Bucket
-from synckairos.wire.instants import to_datetime
+from synckairos.wire.instants import ms_to_datetime
 from synckairos.wire.time_zones import day_start_ms, local_day
 
 
@@ -28,7 +28,7 @@ def build_time_buckets(bucket: Bucket, from_ms: int, until_ms: int, zone: ZoneIn
     """
     if bucket == "session":
         return TimeBuckets(("",), (from_ms, until_ms))
-    day, days = local_day(to_datetime(from_ms), zone), 1
+    day, days = local_day(ms_to_datetime(from_ms), zone), 1
     if bucket == "week":
         day, days = day - timedelta(days=day.weekday()), 7
     names: list[str] = []

@@ -10,7 +10,7 @@ from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Bucket, TimeSlice, UsedTimeInOutbox
 from synckairos.store.outbox import Outbox
-from synckairos.wire.instants import parse_instant
+from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.outbox_entry import OutboxEntry
 
 
@@ -83,7 +83,7 @@ def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int)
         began_ms = at_ms if is_running and session["active_participant_id"] == participant_id else None
     if began_ms is not None:
         deadline = session["deadline_at"]
-        until_ms = now_ms if deadline is None else min(now_ms, parse_instant(deadline))
+        until_ms = now_ms if deadline is None else min(now_ms, parse_instant_ms(deadline))
         if until_ms > began_ms:
             running.append((began_ms, until_ms))
     metadata = session["metadata"]

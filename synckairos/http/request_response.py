@@ -13,7 +13,7 @@ from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
 from synckairos.store.rate_limits import RateLimits, RateMeter
 from synckairos.wire.field_types import StrictModel, parse_uuid
-from synckairos.wire.input_warnings import input_warnings
+from synckairos.wire.input_warnings import request_warnings
 from synckairos.wire.json_decode import decode_json
 from synckairos.wire.query_parameters import parse_query
 from synckairos.wire.request_bodies import V2CommandBody, parse_body
@@ -170,7 +170,7 @@ class RestRequest:
             self.body_json = {}
             self.warnings.append(fault((), "the body has no effect: it is no JSON object, and its type is not JSON"))
         body = parse_body(model, self.body_json, faults)
-        self.warnings += input_warnings(body, self.body_json)
+        self.warnings += request_warnings(body, self.body_json)
         return body
 
     async def _read_bytes(self) -> bytes:

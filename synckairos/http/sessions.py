@@ -28,7 +28,7 @@ from synckairos.wire.request_bodies import (
     MetadataBody,
     RemovalBody,
 )
-from synckairos.wire.session_json import extract_participants, receipt_json
+from synckairos.wire.session_json import extract_participants_json, receipt_json
 from synckairos.wire.validation_faults import Fault
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -219,7 +219,7 @@ def render_switch(answer: Answer) -> bytes:
         "session_id": session.session_id,
         "active_participant_id": None if active is None else active.participant_id,
         "cycle_started_at": None if session.anchor_ms is None else render_instant(session.anchor_ms),
-        "participants": orjson.Fragment(extract_participants(answer.snapshot.document)),
+        "participants": orjson.Fragment(extract_participants_json(answer.snapshot.document)),
         "status": session.status,
         "version": session.version,
     }

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.instants import instant_ms, parse_instant, to_datetime
+from synckairos.wire.instants import datetime_to_ms, ms_to_datetime, parse_instant_ms
 from synckairos.wire.query_parameters import ParticipantTimeQuery
 from synckairos.wire.time_zones import day_start_ms, parse_time_zone
 from synckairos.wire.validation_faults import Fault, fault
@@ -60,9 +60,9 @@ def _parse_instant_or_day(name: str, text: str, zone: ZoneInfo, faults: list[Fau
         if _is_day(text):
             return day_start_ms(date.fromisoformat(text) + timedelta(days=add_days), zone)
         if _MS_SINCE_EPOCH.fullmatch(text):
-            return instant_ms(to_datetime(int(text)))  # the conversion raises for instants outside the calendar
+            return datetime_to_ms(ms_to_datetime(int(text)))  # the conversion raises for instants outside the calendar
         # In a query string a plus sign that is not escaped is decoded as a space.
-        return parse_instant(text.replace(" ", "+"))
+        return parse_instant_ms(text.replace(" ", "+"))
     except (ValueError, OverflowError):
         message = "should be an instant with a time zone, ms since 1970, or a day such as 2026-01-31"
         faults.append(fault((name,), message))

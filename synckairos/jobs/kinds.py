@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from synckairos.config import LONGEST_S
 from synckairos.errors import ValidationFailed
 from synckairos.wire.field_types import StrictModel, Uuid
-from synckairos.wire.instants import parse_instant
+from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.request_bodies import parse_body
 
 JobKind = Literal["archive", "export", "retention"]
@@ -20,7 +20,7 @@ JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
 
 def _check_instant(text: str) -> str:
     try:
-        parse_instant(text)
+        parse_instant_ms(text)
     except (ValueError, OverflowError) as fault:
         raise PydanticCustomError("instant", "should be an instant with a time zone") from fault
     return text
@@ -48,7 +48,7 @@ class ExportParams(StrictModel):
     @field_validator("to")
     @classmethod
     def _after_from(cls, to: str, others: ValidationInfo) -> str:
-        if "from_" in others.data and parse_instant(to) <= parse_instant(others.data["from_"]):
+        if "from_" in others.data and parse_instant_ms(to) <= parse_instant_ms(others.data["from_"]):
             raise PydanticCustomError("span", "should be later than from")
         return to
 

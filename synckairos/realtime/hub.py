@@ -23,7 +23,7 @@ from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 DRAIN_BATCH = 100
 """Number of connections that a draining instance closes together."""
@@ -256,7 +256,7 @@ class Hub:
         """Notify all watchers of the version in a feed message."""
         self._fan_out(SessionUpdate.from_message(message, self.now_ms()))
 
-    def on_feed_resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
         """Notify all watchers of a state that the feed read from the store because feed messages were lost.
 
         `went_back`: whether the store lost versions. The state can then have a lower version than the watchers have.

@@ -91,7 +91,7 @@ class _SessionPresence:
         """The earliest instant at which a changed frame may be sent, in seconds by `time.monotonic()`."""
 
     def local(self) -> PresenceCounts:
-        return PresenceCounts.count(self.local_counts)
+        return PresenceCounts.from_connections(self.local_counts)
 
 
 class PresenceTracker:

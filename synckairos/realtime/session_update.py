@@ -7,7 +7,7 @@ from synckairos.clock.model import EventType
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 EVENTS_SENT = frozenset(
     {
@@ -52,7 +52,7 @@ class SessionUpdate:
     )
 
     def __init__(
-        self, session_id: str, snapshot: Snapshot, server_time_ms: int, message: FeedMessage | None = None
+        self, session_id: str, snapshot: SessionSnapshot, server_time_ms: int, message: FeedMessage | None = None
     ) -> None:
         self.session_id = session_id
         self.snapshot = snapshot
@@ -96,7 +96,7 @@ class SessionUpdate:
         change = None if self.message is None else self.message.change
         if change is not None and change.base_tag == before.snapshot.tag:
             return change.patch or None
-        return document_merge_patch.render_patch(before.parts(), self.parts())
+        return document_merge_patch.render_document_patch(before.parts(), self.parts())
 
     def parts(self) -> DocumentParts:
         """Return the parts of the session document. The first call parses the document."""

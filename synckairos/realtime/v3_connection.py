@@ -22,9 +22,9 @@ from synckairos.realtime.watcher_interface import Subscription
 from synckairos.telemetry import log
 from synckairos.wire import v3_messages
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.input_warnings import command_warnings
+from synckairos.wire.input_warnings import command_args_warnings
 from synckairos.wire.request_bodies import COMMAND_BODIES
-from synckairos.wire.session_json import extract_updated_at_ms, may_compensate_lag
+from synckairos.wire.session_json import extract_updated_at_ms, may_use_lag_compensation
 
 InboxRequest = v3_messages.Subscribe | v3_messages.Unsubscribe | v3_messages.Command
 """Requests that a connection handles in the order of arrival. PING is answered at once and is not such a request."""
@@ -78,7 +78,7 @@ class V3Connection(SocketConnection):
         try:
             request = v3_messages.parse_v3_message(text)
         except SyncKairosError as refusal:
-            self.send(v3_messages.error_frame(refusal, received_ms, v3_messages.read_message_id(text)))
+            self.send(v3_messages.error_frame(refusal, received_ms, v3_messages.extract_message_id(text)))
             return
         size = len(text)
         if isinstance(request, v3_messages.Ping):
@@ -171,10 +171,10 @@ class V3Connection(SocketConnection):
         at_ms = extract_updated_at_ms(answer.snapshot.document)
         expired = answer.expired_participant_id
         receipt = answer.lag_receipt if request.command == "switch" else None
-        warnings = list(command_warnings(COMMAND_BODIES[request.command], request.args))
+        warnings = list(command_args_warnings(COMMAND_BODIES[request.command], request.args))
         self.send(
             v3_messages.command_ack_frame(
-                request.id, request.session_id, *answer.snapshot.position, at_ms, expired, receipt, warnings
+                request.id, request.session_id, *answer.snapshot.epoch_and_version, at_ms, expired, receipt, warnings
             )
         )
 
@@ -225,7 +225,7 @@ class V3Connection(SocketConnection):
             return
         if self.is_lost:
             return
-        if may_compensate_lag(current.snapshot.document):
+        if may_use_lag_compensation(current.snapshot.document):
             self._measure_round_trip()
         if missed is None or _count_frames(missed) > self.queue_space:
             subscription.sync_request = request
@@ -239,7 +239,7 @@ class V3Connection(SocketConnection):
     def _unsubscribe(self, request: v3_messages.Unsubscribe) -> None:
         self._drop_subscription(request.session_id)
         if request.id is not None:
-            self.send(v3_messages.ack_frame(request.id, request.session_id, self.hub.now_ms()))
+            self.send(v3_messages.subscription_ack_frame(request.id, request.session_id, self.hub.now_ms()))
 
     def _drop_subscription(self, session_id: str) -> None:
         subscription = self.subscriptions.pop(session_id, None)
@@ -369,7 +369,7 @@ def _deletion_message(update: SessionUpdate) -> FeedMessage:
 
 def _render_state_sync(request: v3_messages.Subscribe, update: SessionUpdate, now_ms: int) -> bytes:
     members: dict[str, Any] = {} if request.id is None else {"reply_to": request.id}
-    if request.has_position:
+    if request.has_resume_point:
         members["recovered"] = False
     return v3_messages.state_frame(
         "STATE_SYNC", *_key(update), update.version, now_ms, update.snapshot.document, **members

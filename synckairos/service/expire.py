@@ -19,9 +19,9 @@ from synckairos.store.stored_session import SessionLoadResult
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
 from synckairos.wire.incremental_rendering import RenderedSession
-from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.outbox_entry import CommitCause
 
-CAUSED_BY_TIME = Cause(TIMEKEEPER.actor, "expire")
+CAUSED_BY_TIME = CommitCause(TIMEKEEPER.actor, "expire")
 """The cause of overdue transitions in the audit."""
 
 logger = log.get_logger(__name__)

@@ -20,7 +20,7 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations, make_session_epoch
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.idempotency_record import IdempotencyRecord
-from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.session_json import parse_session
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, is_v2_epoch
 
@@ -109,9 +109,11 @@ class SessionImporter:
             transition, outcome = await self._decide(request, stored)
             if transition is None:
                 assert stored is not None
-                return ImportResult(outcome, *stored.snapshot.position)
+                return ImportResult(outcome, *stored.snapshot.epoch_and_version)
             position = transition.state.epoch, transition.state.version
-            cause = Cause(IMPORT_COMMAND, IMPORT_COMMAND, {"v2": request.values}, request.command_id, request.digest)
+            cause = CommitCause(
+                IMPORT_COMMAND, IMPORT_COMMAND, {"v2": request.values}, request.command_id, request.digest
+            )
             versions = [build_version(transition, cause)]
             decided = CommandOutcome(request.command_id, request.digest)
             match await self._store.commit(prepare(stored, versions, transition.state, outcome=decided).commit):

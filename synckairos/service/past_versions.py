@@ -17,7 +17,7 @@ from synckairos.telemetry.invalid_data import parsing
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.session_json import parse_session
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 
 class PastVersions:
@@ -36,7 +36,7 @@ class PastVersions:
         session_id: str,
         request: CommandRequest | CreateRequest,
         record: bytes,
-        current: Snapshot | None,
+        current: SessionSnapshot | None,
         now_ms: int,
     ) -> Answer:
         """Return the answer of an idempotency record, rendered from the snapshot of the version in the record.
@@ -116,25 +116,27 @@ class PastVersions:
         if await self._history.version_document(oldest.session_id, snapshot.epoch, snapshot.version - 1) is None:
             raise StoreUnavailable("Postgres does not have the version of that instant yet; try again shortly")
 
-    async def _find(self, session_id: str, position: tuple[str, int], current: Snapshot | None) -> Snapshot:
+    async def _find(
+        self, session_id: str, position: tuple[str, int], current: SessionSnapshot | None
+    ) -> SessionSnapshot:
         """Return the snapshot of the version at `position` (epoch, version), from the first store that has it."""
-        if current is not None and current.position == position:
+        if current is not None and current.epoch_and_version == position:
             return current
         for message in await self._store.read_history(session_id):
-            if message.snapshot.position == position:
+            if message.snapshot.epoch_and_version == position:
                 return message.snapshot
         with suppress(StoreUnavailable):
             return await self._audited(session_id, position)
         for message in await self._in_outbox(session_id):
-            if message.snapshot.position == position:
+            if message.snapshot.epoch_and_version == position:
                 return message.snapshot
         return await self._audited(session_id, position)
 
-    async def _audited(self, session_id: str, position: tuple[str, int]) -> Snapshot:
+    async def _audited(self, session_id: str, position: tuple[str, int]) -> SessionSnapshot:
         document = await self._history.version_document(session_id, *position)
         if document is None:
             raise StoreUnavailable("Postgres does not have the version of this answer yet; try again shortly")
-        return Snapshot(*position, document)
+        return SessionSnapshot(*position, document)
 
     async def _in_outbox(self, session_id: str) -> Iterator[FeedMessage]:
         """Return the session's versions in the outbox, which Postgres possibly does not have yet, newest first.

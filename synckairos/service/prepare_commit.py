@@ -16,8 +16,8 @@ from synckairos.store.stored_session import StoredSession
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.incremental_rendering import RenderedSession
-from synckairos.wire.outbox_entry import Cause, render_event
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.outbox_entry import CommitCause, render_event
+from synckairos.wire.snapshot import SessionSnapshot
 
 MAX_ATTEMPTS = 500
 """Maximum number of attempts of one command. After that the command fails with a 503.
@@ -36,11 +36,11 @@ class CommandOutcome(Struct, frozen=True):
     refusal: SyncKairosError | None = None
     expired_participant_id: str | None = None
 
-    def render_record(self, snapshot: Snapshot) -> bytes:
+    def render_record(self, snapshot: SessionSnapshot) -> bytes:
         """Render the idempotency record. The record points to the version on which the command was decided."""
         if self.refusal is not None:
-            return IdempotencyRecord.from_refusal(self.fingerprint, *snapshot.position, self.refusal).render()
-        return IdempotencyRecord(self.fingerprint, *snapshot.position, self.expired_participant_id).render()
+            return IdempotencyRecord.from_refusal(self.fingerprint, *snapshot.epoch_and_version, self.refusal).render()
+        return IdempotencyRecord(self.fingerprint, *snapshot.epoch_and_version, self.expired_participant_id).render()
 
 
 class PreparedCommit(Struct, frozen=True):
@@ -91,7 +91,7 @@ def prepare(
 
 
 def build_versions(
-    transitions: Iterable[Transition], causes: Iterable[Cause], before: RenderedSession, tag: str
+    transitions: Iterable[Transition], causes: Iterable[CommitCause], before: RenderedSession, tag: str
 ) -> tuple[list[NewVersion], RenderedSession]:
     """Build the new versions of consecutive transitions. Return the versions and the session after the last transition.
 
@@ -106,7 +106,7 @@ def build_versions(
 
 
 def build_version(
-    transition: Transition, cause: Cause, after: RenderedSession | None = None, base_tag: str = ""
+    transition: Transition, cause: CommitCause, after: RenderedSession | None = None, base_tag: str = ""
 ) -> NewVersion:
     """Build the new version of one transition, with a new random tag.
 

@@ -12,10 +12,10 @@ from synckairos.clock.model import Session
 from synckairos.principal import Principal
 from synckairos.store.rate_limits import RateMeter
 from synckairos.store.stored_session import StoredSession
-from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.request_bodies import CommandBody
 from synckairos.wire.session_json import parse_session
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 FORMER_ROUTES = {
     "add_participant": ("POST", "/participants"),
@@ -112,9 +112,9 @@ class CommandRequest(Struct, frozen=True):
         )
 
     @property
-    def cause(self) -> Cause:
+    def cause(self) -> CommitCause:
         """Return the cause of the command's own transition, for the audit."""
-        return Cause(self.principal.actor, self.verb, self.args)
+        return CommitCause(self.principal.actor, self.verb, self.args)
 
     def matches(self, fingerprint: str) -> bool:
         """Return whether a stored fingerprint belongs to this request, in the written form or in the next form."""
@@ -135,10 +135,10 @@ class CreateRequest(Struct, frozen=True):
     meter: RateMeter | None = None
 
     @property
-    def cause(self) -> Cause:
+    def cause(self) -> CommitCause:
         """Return the cause of the creation, for the audit."""
         fingerprint = self.fingerprint if self.command_id is not None else None
-        return Cause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
+        return CommitCause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
 
     def matches(self, fingerprint: str) -> bool:
         """Return whether a stored fingerprint is the fingerprint of this request."""
@@ -153,7 +153,7 @@ class Answer(Struct, frozen=True):
     it is not parsed yet.
     """
 
-    snapshot: Snapshot
+    snapshot: SessionSnapshot
     now_ms: int
     audited_version: int | None = None
     expired_participant_id: str | None = None

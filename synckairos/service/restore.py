@@ -14,11 +14,11 @@ from synckairos.store.stored_session import StoredSession
 from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import parsing
 from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
-from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.session_json import parse_session
 from synckairos.wire.v2_state_parser import is_v2_epoch
 
-CAUSED_BY_RECOVERY = Cause("recovery", "recover")
+CAUSED_BY_RECOVERY = CommitCause("recovery", "recover")
 """The cause of a session's first version after data loss, in the audit."""
 
 logger = log.get_logger(__name__)

@@ -6,7 +6,7 @@ still has the same bytes.
 
 from synckairos.telemetry.invalid_data import parsing
 from synckairos.wire.incremental_rendering import RenderedSession
-from synckairos.wire.snapshot import Snapshot, check_document
+from synckairos.wire.snapshot import SessionSnapshot, check_document
 
 MAX_BYTES = 8 << 20
 """Bytes: maximum total size of the documents in the cache. The parsed sessions need several times this memory."""
@@ -18,9 +18,9 @@ class SessionCache:
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._entries: dict[str, tuple[Snapshot, RenderedSession]] = {}
+        self._entries: dict[str, tuple[SessionSnapshot, RenderedSession]] = {}
 
-    def snapshot(self, session_id: str) -> Snapshot | None:
+    def snapshot(self, session_id: str) -> SessionSnapshot | None:
         """Return the cached snapshot of a session, None if the session is not in the cache."""
         entry = self._entries.get(session_id)
         return None if entry is None else entry[0]
@@ -35,23 +35,23 @@ class SessionCache:
             return cached
         return RenderedSession.parse(document, cached)
 
-    def parse_stored(self, session_id: str, snapshot: Snapshot, key: str) -> RenderedSession:
+    def parse_stored(self, session_id: str, snapshot: SessionSnapshot, key: str) -> RenderedSession:
         """Return the session of a stored snapshot. Raises InvalidStoredData if the document is not that session's."""
         with parsing(key):
             parsed = self.parse(session_id, snapshot.document)
             session = parsed.session
-            if (session.session_id, session.epoch, session.version) != (session_id, *snapshot.position):
+            if (session.session_id, session.epoch, session.version) != (session_id, *snapshot.epoch_and_version):
                 raise ValueError("the document is of another session or version")
             return parsed
 
-    def check(self, session_id: str, snapshot: Snapshot, key: str) -> None:
+    def check(self, session_id: str, snapshot: SessionSnapshot, key: str) -> None:
         """Raise InvalidStoredData if a document that is read, and not parsed, is not that session's."""
         _, cached = self._entries.get(session_id) or (None, None)
         if cached is None or cached.document != snapshot.document:
             with parsing(key):
                 check_document(session_id, snapshot)
 
-    def put(self, session_id: str, snapshot: Snapshot, rendered: RenderedSession) -> None:
+    def put(self, session_id: str, snapshot: SessionSnapshot, rendered: RenderedSession) -> None:
         """Put a session into the cache. If the cache is then too large, remove the sessions that were put first."""
         self._remove(session_id)
         self._entries[session_id] = snapshot, rendered

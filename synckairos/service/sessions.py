@@ -32,7 +32,7 @@ from synckairos.store.store_generation import Generations
 from synckairos.store.stored_session import SessionLoadResult, StoredSession
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
 from synckairos.wire.incremental_rendering import RenderedSession
-from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.outbox_entry import CommitCause
 
 T = TypeVar("T")
 
@@ -240,7 +240,7 @@ def _counter(verb: str, outcome: str) -> Callable[[], None]:
     return COMMANDS.labels(verb, outcome).inc
 
 
-def _causes(decision: Decision, request: CommandRequest) -> list[Cause]:
+def _causes(decision: Decision, request: CommandRequest) -> list[CommitCause]:
     """Return the cause of each transition. The cause of overdue and follow-up transitions is time, not the caller."""
     causes = [
         *(CAUSED_BY_TIME for _ in decision.overdue),

@@ -15,7 +15,7 @@ from synckairos.telemetry.invalid_data import parsing, report_dropped_keys
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 MAX_HISTORY_BYTES = 1 << 20
 """Bytes: target size of one session's version history if all of its versions are large.
@@ -41,7 +41,7 @@ class Commit(Struct, frozen=True):
     """
 
     session_id: str
-    base: Snapshot | None
+    base: SessionSnapshot | None
     versions: Sequence[NewVersion] = ()
     status: str = ""
     due_ms: int | None = None
@@ -199,7 +199,9 @@ class CommitScript:
         ]
         for new in commit.versions:
             message, snapshot = new.message, new.message.snapshot
-            args += VersionArguments(snapshot.version, snapshot.tag, new.event, message.render_header(), message.body)
+            args += VersionArguments(
+                snapshot.version, snapshot.tag, new.event, message.render_header(), message.document_or_splices
+            )
         return [*names], args
 
     def _versions_to_keep(self, commit: Commit) -> int:
@@ -207,7 +209,7 @@ class CommitScript:
         # document before.
         size, before = 1, commit.base.document if commit.base else b""
         for new in commit.versions:
-            size = max(size, len(new.message.body if new.message.change else before))
+            size = max(size, len(new.message.document_or_splices if new.message.change else before))
             before = new.message.snapshot.document
         return max(2, min(self._history_length, MAX_HISTORY_BYTES // size))
 

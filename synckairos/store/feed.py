@@ -29,8 +29,8 @@ from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, parsing, report_invalid_data
 from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
-from synckairos.wire.feed_message import FeedMessage, MessageWithBody
-from synckairos.wire.snapshot import Snapshot, check_document
+from synckairos.wire.feed_message import FeedMessage, PackedFeedMessage
+from synckairos.wire.snapshot import SessionSnapshot, check_document
 
 COMPARE_S = 2.0
 """Seconds between two comparisons of the versions of watched sessions with the stored versions."""
@@ -67,7 +67,7 @@ class FeedListener(Protocol):
     def on_feed_message(self, message: FeedMessage) -> None:
         """Receive the next version of a watched session."""
 
-    def on_feed_resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
         """Receive the stored version of a session, because versions before it are missing or were lost.
 
         `went_back` is True if the store has lost versions that watchers received. The store can then issue a version
@@ -88,18 +88,20 @@ class _WatchedSession:
     __slots__ = ("at", "backlog", "is_rereading", "needs_resync")
 
     def __init__(self) -> None:
-        self.at: Snapshot | None = None
+        self.at: SessionSnapshot | None = None
         self.is_rereading = False
         self.needs_resync = False
         """Whether a watcher has joined that did not receive `at`."""
-        self.backlog: list[MessageWithBody] = []
+        self.backlog: list[PackedFeedMessage] = []
 
-    def is_at(self, snapshot: Snapshot | None) -> bool:
+    def is_at(self, snapshot: SessionSnapshot | None) -> bool:
         """Return whether `at` is this snapshot. The tag distinguishes a version number that was issued again."""
         at = self.at
         if at is None or snapshot is None:
             return at is snapshot
-        return at.position == snapshot.position and (at.tag == snapshot.tag or not at.tag or not snapshot.tag)
+        return at.epoch_and_version == snapshot.epoch_and_version and (
+            at.tag == snapshot.tag or not at.tag or not snapshot.tag
+        )
 
 
 class Feed:
@@ -157,7 +159,7 @@ class Feed:
         if self._watched.pop(session_id, None) is not None:
             self.subscriber.unsubscribe(self._keys.feed_channel(session_id))
 
-    def set_initial_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
+    def set_initial_snapshot(self, session_id: str, snapshot: SessionSnapshot) -> None:
         """Set the snapshot that the next feed message must follow, if the session has no snapshot yet."""
         watched = self._watched.get(session_id)
         if watched is not None and watched.at is None:
@@ -172,7 +174,7 @@ class Feed:
         if watched is not None:
             watched.needs_resync = True
 
-    async def read_history(self, session_id: str, snapshot: Snapshot) -> Iterator[FeedMessage]:
+    async def read_history(self, session_id: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
         """Return the feed messages of a session from the version `snapshot` back, newest first. One round trip.
 
         Raises: StoreUnavailable if Redis does not answer.
@@ -192,7 +194,7 @@ class Feed:
     # -- versions -----------------------------------------------------------------------------------------------------
 
     def _receive(self, channel: str, payload: bytes) -> None:
-        packed = MessageWithBody.parse(payload)
+        packed = PackedFeedMessage.parse(payload)
         message = packed.message
         if self._keys.feed_channel(message.session_id) != channel:
             raise ValueError("the message is of another session")
@@ -207,7 +209,7 @@ class Feed:
         if watched := self._watched.get(session_id):
             self._request_reread(session_id, watched)
 
-    def _take(self, packed: MessageWithBody) -> None:
+    def _take(self, packed: PackedFeedMessage) -> None:
         message = packed.message
         watched = self._watched.get(message.session_id)
         if watched is None:
@@ -218,7 +220,7 @@ class Feed:
                 watched.backlog.append(packed)
         elif _follows(at, message):
             try:
-                unpacked = packed.unpack(at.document if at else b"")
+                unpacked = packed.apply_to(at.document if at else b"")
             except PARSE_ERRORS as error:
                 report_invalid_data(self._keys.feed_channel(message.session_id), error)
                 self._request_reread(message.session_id, watched)
@@ -285,7 +287,7 @@ class Feed:
                     self._finish_reread(watched)
 
     def _catch_up(
-        self, session_id: str, watched: _WatchedSession, newest: Snapshot | None, history: Iterator[FeedMessage]
+        self, session_id: str, watched: _WatchedSession, newest: SessionSnapshot | None, history: Iterator[FeedMessage]
     ) -> None:
         """Deliver the versions in the history that follow the watchers' version.
 
@@ -316,7 +318,7 @@ class Feed:
 
     async def _load_positions(
         self, ids: list[str], extend_ttl: bool = False
-    ) -> list[Snapshot | InvalidStoredData | None]:
+    ) -> list[SessionSnapshot | InvalidStoredData | None]:
         """Return the stored snapshot of each session without its document, None if there is no session. One round trip.
 
         A session with invalid data, which is reported, has the error instead. Its watchers keep their version. If
@@ -331,14 +333,14 @@ class Feed:
             commands += [("EXPIRE", key, self._ttl_s, "GT") for key in kept]
         with translated_errors():
             replies = await self._pipe.call_each(commands)
-        found: list[Snapshot | InvalidStoredData | None] = []
+        found: list[SessionSnapshot | InvalidStoredData | None] = []
         for session_id, reply in zip(ids, replies, strict=False):
             try:
                 with parsing(keys.session(session_id)):
                     epoch, version, tag = checked(reply)
                     is_stored = epoch is not None
                     found.append(
-                        Snapshot(epoch.decode(), int(version), b"", (tag or b"").decode()) if is_stored else None
+                        SessionSnapshot(epoch.decode(), int(version), b"", (tag or b"").decode()) if is_stored else None
                     )
             except InvalidStoredData as error:
                 found.append(error)
@@ -346,7 +348,7 @@ class Feed:
 
     async def _load_with_history(
         self, ids: list[str]
-    ) -> list[tuple[Snapshot | InvalidStoredData | None, Iterator[FeedMessage]]]:
+    ) -> list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]]:
         """Return the stored snapshot and the version history, newest first, of each session. One round trip."""
         commands: list[RedisCommand] = []
         for session_id in ids:
@@ -354,7 +356,7 @@ class Feed:
             commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
         with translated_errors():
             replies = await self._pipe.call_each(commands)
-        found: list[tuple[Snapshot | InvalidStoredData | None, Iterator[FeedMessage]]] = []
+        found: list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]] = []
         for session_id, fields, kept in zip(ids, replies[::2], replies[1::2], strict=True):
             try:
                 with parsing(self._keys.session(session_id)):
@@ -407,7 +409,7 @@ class Feed:
                     self._running_listener.on_feed_resync(session_id, watched.at, False)
 
 
-def _follows(at: Snapshot | None, message: FeedMessage) -> bool:
+def _follows(at: SessionSnapshot | None, message: FeedMessage) -> bool:
     """Return whether a message is the next version after `at` and its document can be unpacked."""
     snapshot = message.snapshot
     if at is None:

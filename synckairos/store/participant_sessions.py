@@ -26,7 +26,7 @@ from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from synckairos.store.stored_session import parse_stored_session
 from synckairos.telemetry.invalid_data import parsing
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 DAYS = 30
 SPAN_MS = DAYS * 86_400_000
@@ -83,7 +83,7 @@ class ListRowParts(Struct, frozen=True):
 
     summary: SessionSummary | None
     part: bytes | None
-    live: Snapshot | None
+    live: SessionSnapshot | None
 
 
 class CachedPage(Struct, frozen=True):

@@ -28,7 +28,7 @@ from synckairos.store.stored_session import (
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, parsing, report_invalid_data
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
-from synckairos.wire.snapshot import Snapshot, check_document
+from synckairos.wire.snapshot import SessionSnapshot, check_document
 
 LARGE_DOCUMENT_BYTES = 8_192
 """Bytes: minimum size of a document for which Redis is asked whether the caller already has the same document."""
@@ -78,7 +78,7 @@ class SessionStore:
         session_id: str,
         command_id: str | None = None,
         meter: RateMeter | None = None,
-        held: Snapshot | None = None,
+        held: SessionSnapshot | None = None,
     ) -> SessionLoadResult:
         """Load a session, the time of Redis and the idempotency record of `command_id`, and count the request.
 
@@ -113,7 +113,7 @@ class SessionStore:
         if meter is not None and (quota := meter.fail_press()) is not None:
             self._pipe.send_unawaited(quota.take_command(self.keys, 1))
 
-    def _load_command(self, session_id: str, held: Snapshot | None) -> RedisCommand:
+    def _load_command(self, session_id: str, held: SessionSnapshot | None) -> RedisCommand:
         key = self.keys.session(session_id)
         if held is None or not held.tag or len(held.document) < LARGE_DOCUMENT_BYTES:
             return ("HMGET", key, *SESSION_FIELDS)

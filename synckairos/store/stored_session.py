@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.history_walk_back import walk_back
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.history_walk_back import rebuild_earlier_versions
+from synckairos.wire.snapshot import SessionSnapshot
 
 SESSION_FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag")
 """The fields of a session's hash, in the order in which `parse_stored_session` reads them.
@@ -31,7 +31,7 @@ class StoredSession(Struct, frozen=True):
     version that Postgres is sure to have, None if there is none.
     """
 
-    snapshot: Snapshot
+    snapshot: SessionSnapshot
     due_ms: int | None = None
     audited_version: int | None = None
 
@@ -47,7 +47,7 @@ class SessionLoadResult(Struct, frozen=True):
     record: bytes | None = None
 
     @property
-    def snapshot(self) -> Snapshot | None:
+    def snapshot(self) -> SessionSnapshot | None:
         """Return the snapshot of the session, None if there is no session."""
         return None if self.stored is None else self.stored.snapshot
 
@@ -60,7 +60,7 @@ def parse_session_id(member: bytes) -> str:
     return text
 
 
-def parse_stored_session(fields: Sequence[Any], held: Snapshot | None = None) -> StoredSession | None:
+def parse_stored_session(fields: Sequence[Any], held: SessionSnapshot | None = None) -> StoredSession | None:
     """Parse the fields of a session's hash, None if there is no session.
 
     If the document is missing, it is the document of `held`, because Redis omits a document that the caller has. Raises
@@ -76,13 +76,13 @@ def parse_stored_session(fields: Sequence[Any], held: Snapshot | None = None) ->
             raise ValueError("the session has no document")
         document = held.document
     return StoredSession(
-        Snapshot(epoch.decode(), int(version), document, "" if tag is None else tag.decode(), deleted == b"1"),
+        SessionSnapshot(epoch.decode(), int(version), document, "" if tag is None else tag.decode(), deleted == b"1"),
         due_ms=int(due) if due else None,
         audited_version=None if audited is None else int(audited),
     )
 
 
-def parse_history(snapshot: Snapshot | None, kept: Sequence[bytes], key: str) -> Iterator[FeedMessage]:
+def parse_history(snapshot: SessionSnapshot | None, kept: Sequence[bytes], key: str) -> Iterator[FeedMessage]:
     """Return the versions in the version history from `snapshot` back, newest first.
 
     Ends before a version that cannot be parsed, as if the history did not reach back so far. `key` is reported then.
@@ -90,6 +90,6 @@ def parse_history(snapshot: Snapshot | None, kept: Sequence[bytes], key: str) ->
     if snapshot is None:
         return
     try:
-        yield from walk_back(snapshot, kept)
+        yield from rebuild_earlier_versions(snapshot, kept)
     except PARSE_ERRORS as error:
         report_invalid_data(key, error)

@@ -13,7 +13,7 @@ from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.telemetry.invalid_data import parsing
 from synckairos.webhooks.records import DueDelivery
-from synckairos.wire.instants import instant_ms
+from synckairos.wire.instants import datetime_to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
             epoch=epoch,
             version=version,
             event_type=event_type,
-            occurred_at_ms=instant_ms(occurred_at),
+            occurred_at_ms=datetime_to_ms(occurred_at),
             participant_id=participant_id,
             group_id=group_id,
             actor=actor,
@@ -154,7 +154,7 @@ def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
         attempts=attempts,
         scheduled_attempts=scheduled,
         event_type=event_type,
-        created_at_ms=instant_ms(created_at),
+        created_at_ms=datetime_to_ms(created_at),
         session_id=session_id,
         event=event,
     )

@@ -16,7 +16,7 @@ from synckairos.postgres.pool import BoundedQueries, PostgresPool
 from synckairos.postgres.transaction import Transaction
 from synckairos.webhooks.delivery_queue import QueueMeasurements, translate_errors
 from synckairos.webhooks.records import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
-from synckairos.wire.instants import instant_ms
+from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.webhooks import TEST_EVENT_TYPE, CreateWebhook, PatchWebhook
 
 MAX_ENDPOINTS = 100
@@ -230,9 +230,9 @@ def _parse_endpoint(row: tuple[Any, ...]) -> WebhookEndpoint:
         snapshots=snapshots,
         enabled=enabled,
         disabled_reason=reason,
-        failing_since_ms=None if failing_since is None else instant_ms(failing_since),
-        created_at_ms=instant_ms(created_at),
-        updated_at_ms=instant_ms(updated_at),
+        failing_since_ms=None if failing_since is None else datetime_to_ms(failing_since),
+        created_at_ms=datetime_to_ms(created_at),
+        updated_at_ms=datetime_to_ms(updated_at),
     )
 
 
@@ -246,11 +246,16 @@ def _parse_delivery(row: tuple[Any, ...]) -> WebhookDelivery:
         version=version,
         event_type=event_type,
         status=status,
-        created_at_ms=instant_ms(created_at),
-        due_at_ms=None if due_at is None else instant_ms(due_at),
+        created_at_ms=datetime_to_ms(created_at),
+        due_at_ms=None if due_at is None else datetime_to_ms(due_at),
         attempts=tuple(
             DeliveryAttempt(
-                number, instant_ms(at), duration_ms, code, error, None if next_at is None else instant_ms(next_at)
+                number,
+                datetime_to_ms(at),
+                duration_ms,
+                code,
+                error,
+                None if next_at is None else datetime_to_ms(next_at),
             )
             for number, at, duration_ms, code, error, next_at in attempts
         ),

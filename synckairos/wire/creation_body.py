@@ -156,7 +156,7 @@ class CreateSession(StrictModel):
             max_time_ms=self.max_time_ms,
             max_cycles=self.max_cycles,
             clock=None if self.clock is None else self.clock.to_system(),
-            on_timeout=self.timeout(),
+            on_timeout=self.timeout_action(),
             warnings_ms=tuple(self.warnings_ms),
             extend_on_switch_ms=self.extend_on_switch_ms,
             pause_budget=self.pause_budget,
@@ -169,7 +169,7 @@ class CreateSession(StrictModel):
         # v2 required total_time_ms in every mode. If no other time is given, total_time_ms is the budget of each cycle.
         return self.total_time_ms if self.sync_mode == "per_cycle" else None
 
-    def timeout(self) -> OnTimeout | None:
+    def timeout_action(self) -> OnTimeout | None:
         """Return the action when the time reaches zero, None if the body does not set the action."""
         if self.on_timeout is not None:
             return OnTimeout(self.on_timeout)

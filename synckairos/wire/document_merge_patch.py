@@ -24,17 +24,17 @@ _NULLABLE = (
 """JSON members that every document has and that can be null. A patch removes the members that become null."""
 
 
-def key_by_id(document: bytes) -> Json:
+def parse_keyed_document(document: bytes) -> Json:
     """Parse a document into its keyed form, to which patches apply."""
-    return index_lists(orjson.loads(document))
+    return key_lists_by_id(orjson.loads(document))
 
 
-def index_lists(state: Json) -> Json:
+def key_lists_by_id(state: Json) -> Json:
     """Return the keyed form of a document that is already parsed. All values except the two arrays are shared."""
     return state | {name: {each[key]: each for each in state[name]} for name, key in _LISTS}
 
 
-def restore_lists(state: Json) -> Json:
+def lists_from_keyed(state: Json) -> Json:
     """Return the document of a keyed form, with arrays and with the nulls that a merge removed."""
     participants = sorted(state["participants"].values(), key=operator.itemgetter("participant_index"))
     whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
@@ -42,17 +42,17 @@ def restore_lists(state: Json) -> Json:
     return dict.fromkeys(_NULLABLE) | state | arrays
 
 
-def render_patch(before: DocumentParts, after: DocumentParts) -> bytes | None:
+def render_document_patch(before: DocumentParts, after: DocumentParts) -> bytes | None:
     """Render the patch that leads from one document to another, None if the change needs the full state.
 
     Only the participants and groups that differ are parsed.
     """
     old, new = changed_parts(before, after)
-    found = make_patch(key_by_id(old.join()), key_by_id(new.join()))
+    found = make_keyed_patch(parse_keyed_document(old.join()), parse_keyed_document(new.join()))
     return None if found is None else orjson.dumps(found)
 
 
-def make_patch(before: Json, after: Json) -> Json | None:
+def make_keyed_patch(before: Json, after: Json) -> Json | None:
     """Return the patch between two keyed forms, None if the change needs the full state."""
     if _holds_null(before["metadata"]) or _holds_null(after["metadata"]):
         return None

@@ -26,7 +26,7 @@ from synckairos.wire.document_split import DocumentParts, PartPositions
 _METADATA, _TURN = b',"metadata":', b',"turn":{"used_ms":'
 
 
-def apply_body(before: bytes, body: bytes) -> bytes:
+def apply_message_body(before: bytes, body: bytes) -> bytes:
     """Return the document that results from `body` and the document `before`. If `body` is a document, return `body`.
 
     Raises:

@@ -12,7 +12,7 @@ EVENT_COLUMNS = (
 )  # fmt: skip
 
 
-class EventRow(Protocol):
+class RenderableEvent(Protocol):
     """The attributes of an event that rendering reads. `occurred_at_ms` is in ms since the Unix epoch."""
 
     @property
@@ -37,7 +37,7 @@ class EventRow(Protocol):
     def document(self) -> bytes | None: ...
 
 
-def event_json(event: EventRow) -> dict[str, Any]:
+def event_json(event: RenderableEvent) -> dict[str, Any]:
     """Return an event as JSON values, without the members that are None. `state` is the document as stored bytes."""
     members: dict[str, Any] = {
         "epoch": event.epoch,

@@ -11,8 +11,8 @@ from msgspec.json import Decoder
 
 from synckairos.clock.model import EventType, Transition
 from synckairos.frozen_replace import replace
-from synckairos.wire.document_splices import apply_body
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.document_splices import apply_message_body
+from synckairos.wire.snapshot import SessionSnapshot
 
 
 class DocumentChange(Struct, frozen=True):
@@ -35,7 +35,7 @@ class FeedMessage(Struct, frozen=True):
     """
 
     session_id: str
-    snapshot: Snapshot
+    snapshot: SessionSnapshot
     event_type: EventType
     at_ms: int
     participant_id: str | None = None
@@ -49,7 +49,7 @@ class FeedMessage(Struct, frozen=True):
         event, after = transition.event, transition.state
         return cls(
             after.session_id,
-            Snapshot(after.epoch, after.version, document, tag, after.deleted),
+            SessionSnapshot(after.epoch, after.version, document, tag, after.deleted),
             event.type,
             event.at_ms,
             event.participant_id,
@@ -57,7 +57,7 @@ class FeedMessage(Struct, frozen=True):
         )
 
     @property
-    def body(self) -> bytes:
+    def document_or_splices(self) -> bytes:
         """Return the bytes to send: the document, or the splices that lead to it from the document before."""
         return self.snapshot.document if self.change is None else self.change.splices
 
@@ -97,7 +97,7 @@ class _Header(Struct, frozen=True):
 _decode_header = Decoder(_Header).decode
 
 
-class MessageWithBody(Struct, frozen=True):
+class PackedFeedMessage(Struct, frozen=True):
     """A feed message as it is sent or stored: `message` has an empty document, `body` leads to a document.
 
     In the feed, the body leads from the document before to this version's document. In the version history, the body
@@ -108,7 +108,7 @@ class MessageWithBody(Struct, frozen=True):
     body: bytes
 
     @classmethod
-    def parse(cls, packed: bytes) -> "MessageWithBody":
+    def parse(cls, packed: bytes) -> "PackedFeedMessage":
         """Parse the header. The bytes after the header become the body, which is not parsed."""
         line, _, body = packed.partition(b"\n")
         header = _decode_header(line)
@@ -118,7 +118,7 @@ class MessageWithBody(Struct, frozen=True):
             change = DocumentChange(header.base, body, patch)
         message = FeedMessage(
             header.session_id,
-            Snapshot(header.epoch, header.version, b"", header.tag, header.deleted),
+            SessionSnapshot(header.epoch, header.version, b"", header.tag, header.deleted),
             header.event_type,
             header.at_ms,
             header.participant_id,
@@ -126,12 +126,12 @@ class MessageWithBody(Struct, frozen=True):
         )
         return cls(message, body)
 
-    def unpack(self, document_before: bytes) -> FeedMessage:
+    def apply_to(self, document_before: bytes) -> FeedMessage:
         """Return the feed message with its document, for a message from the feed.
 
         Raises: ValueError if the splices are for another document.
         """
-        return self.with_document(apply_body(document_before, self.body))
+        return self.with_document(apply_message_body(document_before, self.body))
 
     def with_document(self, document: bytes) -> FeedMessage:
         """Return the feed message with `document` as its document."""

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from synckairos.clock.engine import MAX_METADATA_BYTES
-from synckairos.wire.validation_faults import FaultLimit
+from synckairos.wire.validation_faults import FaultCountLimit
 
 DAY_MS = 86_400_000
 SECOND_MS = 1_000
@@ -43,7 +43,7 @@ Omittable = Annotated[T | None, _NeverNull()]
 """A JSON member that can be absent. An absent member is None in Python, but a null in JSON is a fault."""
 
 
-UntilFaultLimit = Annotated[T, WrapValidator(FaultLimit.validate_item)]
+UntilFaultLimit = Annotated[T, WrapValidator(FaultCountLimit.validate_item)]
 """An item of a long array. Validation of the array stops after `MAX_FAULTS` faults."""
 
 

@@ -8,12 +8,12 @@ With reverse splices, a switch in a session of 1,000 participants takes 2 KB in 
 from collections.abc import Iterator, Sequence
 from itertools import dropwhile
 
-from synckairos.wire.document_splices import apply_body
-from synckairos.wire.feed_message import FeedMessage, MessageWithBody
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.document_splices import apply_message_body
+from synckairos.wire.feed_message import FeedMessage, PackedFeedMessage
+from synckairos.wire.snapshot import SessionSnapshot
 
 
-def walk_back(newest: Snapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage]:
+def rebuild_earlier_versions(newest: SessionSnapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage]:
     """Yield the feed messages of `newest` and all earlier versions in the history, newest first.
 
     Each is made on demand.
@@ -24,10 +24,10 @@ def walk_back(newest: Snapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage
     """
     tag, document = newest.tag, newest.document
 
-    def is_newer(kept: MessageWithBody) -> bool:
-        return kept.message.snapshot.position != newest.position
+    def is_newer(kept: PackedFeedMessage) -> bool:
+        return kept.message.snapshot.epoch_and_version != newest.epoch_and_version
 
-    for kept in dropwhile(is_newer, map(MessageWithBody.parse, reversed(packed))):
+    for kept in dropwhile(is_newer, map(PackedFeedMessage.parse, reversed(packed))):
         if not kept.message.snapshot.tag:
             return  # from an old release that stored whole states instead of reverse splices
         if tag and kept.message.snapshot.tag != tag:
@@ -36,4 +36,4 @@ def walk_back(newest: Snapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage
         yield kept.with_document(document)
         if not kept.body:
             return
-        document = apply_body(document, kept.body)
+        document = apply_message_body(document, kept.body)

@@ -15,7 +15,7 @@ from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.model import Session
 from synckairos.frozen_replace import replace
 from synckairos.wire import document_merge_patch
-from synckairos.wire.document_splices import apply_body, make_splices
+from synckairos.wire.document_splices import apply_message_body, make_splices
 from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.session_json import (
     group_json,
@@ -23,7 +23,7 @@ from synckairos.wire.session_json import (
     participant_json,
     render_session,
     session_json,
-    shown_turns,
+    shown_turn_indexes,
 )
 
 SPLICING_MIN_PARTICIPANTS = 32
@@ -108,7 +108,7 @@ class RenderedSession:
             )  # each reading shows whether the clock runs, so all readings change
         ):
             return RenderedSession.render(after)
-        (turn_before, group_turn_before), (turn, group_turn) = shown_turns(before), shown_turns(after)
+        (turn_before, group_turn_before), (turn, group_turn) = shown_turn_indexes(before), shown_turn_indexes(after)
         participants_at = _positions_to_render(before.participants, after.participants, turn_before, turn)
         groups_at = _positions_to_render(before.groups, after.groups, group_turn_before, group_turn)
         if 2 * (len(participants_at) + len(groups_at)) > len(after.participants):
@@ -122,8 +122,11 @@ class RenderedSession:
         empty_lists = DocumentParts.parse(orjson.dumps(session_json(after, with_lists=False)))
         new = DocumentParts(empty_lists.head, participants, groups, empty_lists.tail)
         splices = make_splices(old, new, positions, len(self.document))
-        patch = document_merge_patch.render_patch(old.take_positions(positions), new.take_positions(positions)) or b""
-        return RenderedSession(after, apply_body(self.document, splices), new, splices, patch)
+        patch = (
+            document_merge_patch.render_document_patch(old.take_positions(positions), new.take_positions(positions))
+            or b""
+        )
+        return RenderedSession(after, apply_message_body(self.document, splices), new, splices, patch)
 
 
 def _positions_to_render(before: Sequence[object], after: Sequence[object], *turns: int | None) -> list[int]:

@@ -18,7 +18,7 @@ MAX_WARNINGS = 200
 """Maximum number of warnings in one response. A creation of 1,000 participants can have more warnings."""
 
 
-def input_warnings(body: StrictModel, value: Any) -> list[Fault]:
+def request_warnings(body: StrictModel, value: Any) -> list[Fault]:
     """Return the warnings of a valid request.
 
     `body` is the parsed model; `value` has the JSON values of the request.
@@ -31,7 +31,7 @@ def input_warnings(body: StrictModel, value: Any) -> list[Fault]:
     return found
 
 
-def command_warnings(model: type[CommandBody], args: dict[str, Any]) -> Iterator[Fault]:
+def command_args_warnings(model: type[CommandBody], args: dict[str, Any]) -> Iterator[Fault]:
     """Yield the warnings of the valid arguments of a command. `model` is the model of the command's body."""
     if issubclass(model, V2CommandBody):
         for name in unknown_members(model, args):
@@ -41,14 +41,14 @@ def command_warnings(model: type[CommandBody], args: dict[str, Any]) -> Iterator
 def _warnings(body: StrictModel, value: Any) -> Iterator[Fault]:
     match body:
         case CommandBody():
-            yield from command_warnings(type(body), value)
+            yield from command_args_warnings(type(body), value)
         case CreateSession():
             yield from _Creation(body, value).warnings()
         case SimulationBody():
-            yield from _under(("session",), input_warnings(body.session, value["session"]))
+            yield from _under(("session",), request_warnings(body.session, value["session"]))
             for at, timed in enumerate(body.commands):
                 args = value["commands"][at].get("args", {})
-                yield from _under(("commands", at, "args"), input_warnings(timed.args, args))
+                yield from _under(("commands", at, "args"), request_warnings(timed.args, args))
 
 
 def _under(path: Path, found: list[Fault]) -> Iterator[Fault]:
@@ -185,7 +185,7 @@ class _Creation:
         if self.body.on_timeout is not None:
             yield fault(("action_on_timeout",), "no effect: on_timeout wins")
             return
-        if self.body.timeout() is None:
+        if self.body.timeout_action() is None:
             yield fault(("action_on_timeout", "type"), f"{action.type} has no effect in {self.mode}: use on_timeout")
         for name in unknown_members(type(action), self.value["action_on_timeout"]):
             yield fault(("action_on_timeout", name), "unknown member; it has no effect")

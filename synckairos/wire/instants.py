@@ -19,7 +19,7 @@ def _render_second(at_s: int) -> str:
     return (_NAIVE_EPOCH + timedelta(seconds=at_s)).isoformat()
 
 
-def parse_instant(text: str) -> int:
+def parse_instant_ms(text: str) -> int:
     """Parse the ISO 8601 text of an instant to ms since the Unix epoch.
 
     Raises: ValueError if the text has no time zone or is malformed.
@@ -27,15 +27,15 @@ def parse_instant(text: str) -> int:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError("an instant needs a time zone, such as Z")
-    return instant_ms(at)
+    return datetime_to_ms(at)
 
 
-def instant_ms(at: datetime) -> int:
+def datetime_to_ms(at: datetime) -> int:
     """Return a `datetime` as ms since the Unix epoch, rounded down to a whole millisecond."""
     return (at - _EPOCH) // _MS
 
 
-def to_datetime(at_ms: int) -> datetime:
+def ms_to_datetime(at_ms: int) -> datetime:
     """Return an instant as a `datetime` in UTC.
 
     Raises: OverflowError if the year is outside of 1 to 9999.

@@ -17,10 +17,10 @@ from synckairos.wire.validation_faults import (
     MAX_MEMBERS,
     MAX_VALUES,
     Fault,
-    excess_value_faults,
+    build_json_path,
     fault,
-    path_to,
-    raise_faults,
+    raise_if_faults,
+    too_many_values_faults,
 )
 
 
@@ -41,7 +41,7 @@ def decode_json(body: bytes) -> Any:
             raise ValidationFailed.at("", f"a body has at most {MAX_VALUES} values")
         value = orjson.loads(body)
         if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
-            raise_faults(excess_value_faults(value))
+            raise_if_faults(too_many_values_faults(value))
         return json.loads(body, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:
         raise ValidationFailed.at("", f"malformed JSON: {error}") from None
@@ -50,7 +50,7 @@ def decode_json(body: bytes) -> Any:
     except _RepeatedName:
         # The number of faults is bounded, because the path of a fault in deep nesting takes long to build. Twice
         # MAX_FAULTS, because several faults can have the same path.
-        raise_faults(islice(_repeated(json.loads(body, object_pairs_hook=_Members)), 2 * MAX_FAULTS))
+        raise_if_faults(islice(_repeated(json.loads(body, object_pairs_hook=_Members)), 2 * MAX_FAULTS))
         raise
     except _TooManyMembers:
         raise ValidationFailed.at("", f"an object has at most {MAX_MEMBERS} members") from None
@@ -88,6 +88,6 @@ def _repeated(value: Any) -> Iterator[Fault]:
         for name, item in each if isinstance(each, _Members) else enumerate(each):
             names[name] += 1
             if names[name] == 2:
-                yield fault(path_to((name, place)), "this name appears twice in one object")
+                yield fault(build_json_path((name, place)), "this name appears twice in one object")
             if item and isinstance(item, list):
                 unread.append((item, (name, place)))

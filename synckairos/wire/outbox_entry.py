@@ -11,10 +11,10 @@ from msgspec.json import Decoder
 
 from synckairos.clock.model import EventType, Transition
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.snapshot import Snapshot, check_document
+from synckairos.wire.snapshot import SessionSnapshot, check_document
 
 
-class Cause(Struct, frozen=True):
+class CommitCause(Struct, frozen=True):
     """The cause of a commit: the actor, the command (its REST verb), the arguments and the command id.
 
     `fingerprint` is the digest of the request. It distinguishes a repeated command from another command with the same
@@ -51,7 +51,7 @@ class OutboxEntry(Struct, frozen=True):
 
     def check(self) -> None:
         """Check that both texts are JSON objects of this version. Raises ValueError or MsgspecError."""
-        check_document(self.session_id, Snapshot(self.epoch, self.version, self.document))
+        check_document(self.session_id, SessionSnapshot(self.epoch, self.version, self.document))
         _decode_event(self.event)
 
     def to_feed_message(self) -> FeedMessage:
@@ -59,14 +59,14 @@ class OutboxEntry(Struct, frozen=True):
         fields = orjson.loads(self.event)
         return FeedMessage(
             self.session_id,
-            Snapshot(self.epoch, self.version, self.document, deleted=fields.get("deleted", False)),
+            SessionSnapshot(self.epoch, self.version, self.document, deleted=fields.get("deleted", False)),
             EventType(fields["event_type"]),
             fields["occurred_at_ms"],
             fields.get("participant_id"),
         )
 
 
-def render_event(transition: Transition, cause: Cause) -> bytes:
+def render_event(transition: Transition, cause: CommitCause) -> bytes:
     """Render the `event` of an outbox entry as a JSON object.
 
     JSON members: event_type, occurred_at_ms, participant_id, group_id, time_used_ms, time_remaining_ms, deleted, actor,

@@ -12,7 +12,7 @@ Pieces = tuple[bytes, bytes, bytes]
 """The text before the used time, between used time and cycle count, and after the cycle count. Without line feeds."""
 
 
-def render_pieces(
+def render_row_template(
     *,
     session_id: str,
     sync_mode: str,

@@ -32,12 +32,12 @@ class PresenceCounts:
     participants: tuple[str, ...] = ()
 
     @property
-    def clients(self) -> int:
+    def total_clients(self) -> int:
         """Return the number of all clients."""
         return sum(self.roles.values())
 
     @classmethod
-    def count(cls, clients: Mapping[PresenceIdentity, int]) -> Self:
+    def from_connections(cls, clients: Mapping[PresenceIdentity, int]) -> Self:
         """Return the counts of clients. `clients` maps each identity to its number of connections."""
         roles: Counter[str] = Counter()
         for identity, number in clients.items():

@@ -66,11 +66,12 @@ MetadataKey = Annotated[
 def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = None) -> Model:
     """Parse a query string into a model.
 
-    Queries of routes that v2 has (`V2Query`) ignore parameters that the model does not name. Other queries refuse them.
+    Queries of routes that v2 has (`V2CompatibleQuery`) ignore parameters that the model does not name. Other queries
+    refuse them.
 
     Raises: ValidationFailed with every fault. The faults in `known` come first.
     """
-    if issubclass(model, V2Query):
+    if issubclass(model, V2CompatibleQuery):
         return parse_body(model, *_read_named_parameters(model, query, known))
     faults = list(known or ())
     try:
@@ -102,11 +103,11 @@ def _read_named_parameters(
     return values, faults
 
 
-class V2Query(StrictModel):
+class V2CompatibleQuery(StrictModel):
     """The query of a route that v2 has. Unknown parameters are ignored, because v2 clients add `_=<time>`."""
 
 
-class ReadQuery(V2Query):
+class ReadQuery(V2CompatibleQuery):
     """The query for one session, in its latest state or as it was at the instant `at`."""
 
     at: Omittable[InstantMs] = None

@@ -42,7 +42,14 @@ from synckairos.wire.field_types import (
     UntilFaultLimit,
     Uuid,
 )
-from synckairos.wire.validation_faults import Fault, FaultLimit, fault, faults_from_pydantic, json_faults, raise_faults
+from synckairos.wire.validation_faults import (
+    Fault,
+    FaultCountLimit,
+    fault,
+    faults_from_pydantic,
+    json_value_faults,
+    raise_if_faults,
+)
 
 
 def _not_zero(value: int) -> int:
@@ -294,10 +301,10 @@ def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> M
     parsed: Model | None = None
     faults: Iterable[Fault] = known
     try:
-        parsed = model.model_validate(value, context=FaultLimit())
+        parsed = model.model_validate(value, context=FaultCountLimit())
     except ValidationError as error:
         faults = [*known, *faults_from_pydantic(error)]
-    raise_faults(chain(faults, json_faults(value), _rule_faults(model, value)))
+    raise_if_faults(chain(faults, json_value_faults(value), _rule_faults(model, value)))
     assert parsed is not None
     if value == {}:
         _EMPTY_BODIES[model] = parsed
@@ -312,13 +319,13 @@ def parse_command(verb: str, args: Any) -> CommandBody:
     return _parse_by_verb(COMMAND_BODIES, verb, args)
 
 
-def parse_stored_args(verb: str, args: Any) -> CommandBody:
+def parse_audited_args(verb: str, args: Any) -> CommandBody:
     """Parse a command from its name and its arguments in the audit. Unknown members are always faults.
 
     Raises: ValidationFailed with every fault.
     """
     body = _parse_by_verb(STORED_COMMAND_BODIES, verb, args)
-    raise_faults(fault((name,), "unknown field") for name in unknown_members(type(body), args))
+    raise_if_faults(fault((name,), "unknown field") for name in unknown_members(type(body), args))
     return body
 
 

@@ -24,7 +24,7 @@ from synckairos.clock.model import (
 )
 from synckairos.clock.timing import active_group, active_group_position, clock_system_for, deadline_at_ms
 from synckairos.wire.clock_system_json import parse_clock_system, render_clock_system
-from synckairos.wire.instants import parse_instant, render_instant
+from synckairos.wire.instants import parse_instant_ms, render_instant
 
 DOCUMENT_SCHEMA = 1
 """Number of the document's schema. Redis stores this number with the document."""
@@ -120,20 +120,20 @@ def _totals(state: Session) -> tuple[int, int | None]:
     return state.used_ms + (remaining_ms or 0), remaining_ms
 
 
-def shown_turns(state: Session) -> tuple[int | None, int | None]:
+def shown_turn_indexes(state: Session) -> tuple[int | None, int | None]:
     """Return the positions of the participant and of the group whose turn the document shows. None before the start."""
     return (None, None) if state.status is Status.PENDING else (state.active_position, active_group_position(state))
 
 
 def participants_json(state: Session) -> list[dict[str, Any]]:
     """Return the session's participants as JSON values, in index order."""
-    turn, _ = shown_turns(state)
+    turn, _ = shown_turn_indexes(state)
     return [participant_json(state, p, at == turn) for at, p in enumerate(state.participants)]
 
 
 def groups_json(state: Session) -> list[dict[str, Any]]:
     """Return the session's groups as JSON values."""
-    _, turn = shown_turns(state)
+    _, turn = shown_turn_indexes(state)
     return [group_json(state, group, at == turn) for at, group in enumerate(state.groups)]
 
 
@@ -228,7 +228,7 @@ def _render_optional(at_ms: int | None) -> str | None:
     return None if at_ms is None else render_instant(at_ms)
 
 
-def extract_participants(document: bytes) -> bytes:
+def extract_participants_json(document: bytes) -> bytes:
     """Return the bytes of the array of participants in a document, without parsing the document."""
     # The members before the array contain only names and numbers that this server writes. No text inside the array
     # contains an unescaped quote.
@@ -239,7 +239,7 @@ def extract_updated_at_ms(document: bytes) -> int:
     """Return the instant of a document's version in ms since the Unix epoch, without parsing the document."""
     # No text before this member contains an unescaped quote, so the first match is the member itself.
     begin = document.index(b'"updated_at":"') + 14
-    return parse_instant(document[begin : document.index(b'"', begin)].decode())
+    return parse_instant_ms(document[begin : document.index(b'"', begin)].decode())
 
 
 def extract_created_at_ms(document: bytes) -> int:
@@ -247,7 +247,7 @@ def extract_created_at_ms(document: bytes) -> int:
     created_at = orjson.loads(document).get("created_at")
     if not isinstance(created_at, str):
         raise ValueError("the document has no instant of creation")
-    return parse_instant(created_at)
+    return parse_instant_ms(created_at)
 
 
 # -- parsing -----------------------------------------------------------------------------------------------------------
@@ -259,10 +259,10 @@ def parse_session(document: bytes, deleted: bool = False) -> Session:
     The document of a deleted session shows the state before the deletion. So `deleted` is stored outside of the
     document.
     """
-    return parse_session_values(orjson.loads(document), deleted)
+    return session_from_json(orjson.loads(document), deleted)
 
 
-def may_compensate_lag(document: bytes) -> bool:
+def may_use_lag_compensation(document: bytes) -> bool:
     """Return whether a session possibly uses lag compensation, without parsing the document.
 
     False is always correct. True can be wrong, because metadata can contain the same text.
@@ -270,13 +270,13 @@ def may_compensate_lag(document: bytes) -> bool:
     return b'"lag_compensation":true' in document
 
 
-def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
+def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
     """Parse a session from the JSON values of its document."""
     rules = Rules(
         session_id=d["session_id"],
         sync_mode=SyncMode(d["sync_mode"]),
         on_timeout=OnTimeout(d["on_timeout"]),
-        created_at_ms=parse_instant(d["created_at"]),
+        created_at_ms=parse_instant_ms(d["created_at"]),
         clock=parse_clock_system(d["clock"]),
         increment_ms=d.get("increment_ms"),
         extend_on_switch_ms=d.get("extend_on_switch_ms"),
@@ -297,7 +297,7 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
         epoch=d["epoch"],
         version=d["version"],
         status=Status(d["status"]),
-        updated_at_ms=parse_instant(d["updated_at"]),
+        updated_at_ms=parse_instant_ms(d["updated_at"]),
         participants=participants,
         groups=tuple(_parse_group(group) for group in d["groups"]),
         active_position=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
@@ -305,7 +305,7 @@ def parse_session_values(d: dict[str, Any], deleted: bool = False) -> Session:
         remaining_ms=None if own else d["time_remaining_ms"],
         turn=TurnProgress(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
         pauses=tuple(
-            PauseReason(p["reason"], parse_instant(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
+            PauseReason(p["reason"], parse_instant_ms(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
         ),
         pauses_taken=d.get("pauses_taken", {}),
         lag_receipt=LagReceipt(**d["lag_receipt"]) if "lag_receipt" in d else None,
@@ -354,4 +354,4 @@ def _parse_reading(d: dict[str, Any]) -> ClockReading | None:
 
 
 def _parse_optional(text: str | None) -> int | None:
-    return None if text is None else parse_instant(text)
+    return None if text is None else parse_instant_ms(text)

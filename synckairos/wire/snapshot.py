@@ -4,7 +4,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 
-class Snapshot(Struct, frozen=True):
+class SessionSnapshot(Struct, frozen=True):
     """One version of a session, in the form that all layers use. `document` is the session's JSON as stored.
 
     `tag` is a random name for exactly these bytes, empty if the tag is unknown. After a failover, Redis can issue a
@@ -19,7 +19,7 @@ class Snapshot(Struct, frozen=True):
     deleted: bool = False
 
     @property
-    def position(self) -> tuple[str, int]:
+    def epoch_and_version(self) -> tuple[str, int]:
         """Return the epoch and the version number."""
         return self.epoch, self.version
 
@@ -33,7 +33,7 @@ class _Head(Struct, frozen=True):
 _decode_head = Decoder(_Head).decode
 
 
-def check_document(session_id: str, snapshot: Snapshot) -> None:
+def check_document(session_id: str, snapshot: SessionSnapshot) -> None:
     """Check that a stored document is JSON, and the document of this session and version.
 
     Reads the whole document, but builds no values of it. Raises ValueError or MsgspecError.

@@ -26,7 +26,7 @@ from synckairos.clock.model import (
 )
 from synckairos.frozen_replace import replace
 from synckairos.wire.field_types import metadata_fault, parse_uuid
-from synckairos.wire.instants import parse_instant
+from synckairos.wire.instants import parse_instant_ms
 
 V2_GENERATION = "000000000002"
 """The generation in the epochs of sessions from v2's audit.
@@ -52,7 +52,7 @@ class V2StateMalformed(ValueError):
     """A v2 state that cannot be converted to a session. The message names the JSON member and the fault."""
 
 
-def v2_epoch(created_at_ms: int) -> str:
+def epoch_of_v2_session(created_at_ms: int) -> str:
     """Return the epoch of a session in v2's audit that was created at `created_at_ms`."""
     digest = hashlib.blake2b(b"%d" % created_at_ms, digest_size=4).hexdigest()
     return V2_GENERATION + digest
@@ -128,7 +128,7 @@ class _Members:
 
     def instant_ms(self, name: str) -> int:
         try:
-            return parse_instant(self.text(name))
+            return parse_instant_ms(self.text(name))
         except V2StateMalformed:
             raise
         except (ValueError, OverflowError) as fault:

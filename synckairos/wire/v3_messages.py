@@ -21,7 +21,7 @@ from synckairos.wire.presence_counts import PresenceCounts
 from synckairos.wire.problem_json import error_details
 from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import receipt_json
-from synckairos.wire.validation_faults import Fault, faults_from_pydantic, json_faults, raise_faults
+from synckairos.wire.validation_faults import Fault, faults_from_pydantic, json_value_faults, raise_if_faults
 from synckairos.wire.websocket_frames import text_frame
 
 SUBPROTOCOL = "synckairos.v3"
@@ -62,7 +62,7 @@ class Subscribe(StrictModel):
     presence: Omittable[WantsPresence] = None
 
     @property
-    def has_position(self) -> bool:
+    def has_resume_point(self) -> bool:
         """Return whether the message has `epoch`, `version` or `tag`."""
         return (self.epoch, self.version, self.tag) != (None, None, None)
 
@@ -129,13 +129,13 @@ def parse_v3_message(text: str) -> ClientMessage:
     if model is None:
         raise MalformedMessage(f"Unknown message type; {', '.join(CLIENT_MESSAGES)} are known")
     try:
-        raise_faults(list(json_faults(message)))
+        raise_if_faults(list(json_value_faults(message)))
         return model.model_validate(message)
     except ValidationError as error:
         raise ValidationFailed(faults_from_pydantic(error)) from None
 
 
-def read_message_id(text: str) -> str | None:
+def extract_message_id(text: str) -> str | None:
     """Return the `id` of a message that could not be parsed, None if it has no valid id.
 
     The error message repeats this id in `reply_to`.
@@ -201,7 +201,9 @@ def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
 def presence_frame(session_id: str, server_time_ms: int, present: PresenceCounts) -> bytes:
     """Return the frame of a session's presence counts."""
     members: dict[str, Any] = {"type": "PRESENCE", "session_id": session_id, "server_time_ms": server_time_ms}
-    return _frame(members | {"clients": present.clients, "roles": present.roles, "participants": present.participants})
+    return _frame(
+        members | {"clients": present.total_clients, "roles": present.roles, "participants": present.participants}
+    )
 
 
 def command_ack_frame(
@@ -228,7 +230,7 @@ def command_ack_frame(
     return _frame(members)
 
 
-def ack_frame(message_id: str, session_id: str, server_time_ms: int) -> bytes:
+def subscription_ack_frame(message_id: str, session_id: str, server_time_ms: int) -> bytes:
     """Return the frame of the answer to an accepted message that changes no session."""
     return _frame({"type": "ACK", "session_id": session_id, "server_time_ms": server_time_ms, "reply_to": message_id})
 

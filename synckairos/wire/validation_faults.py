@@ -32,7 +32,7 @@ Fault = dict[str, str]
 Path = tuple[str | int, ...]
 
 
-class FaultLimit:
+class FaultCountLimit:
     """The number of faults to find before validation stops. The object is the context of a pydantic validation."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class FaultLimit:
     def validate_item(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         """Validate an item of a long array. If enough faults were found before, return the item without validation."""
         limit = info.context
-        if not isinstance(limit, FaultLimit):
+        if not isinstance(limit, FaultCountLimit):
             return validate(value)
         if limit.remaining < 0:
             return value
@@ -58,7 +58,7 @@ def fault(path: Iterable[str | int], message: str) -> Fault:
     return {"path": ".".join(map(str, path)), "message": message}
 
 
-def raise_faults(faults: Iterable[Fault]) -> None:
+def raise_if_faults(faults: Iterable[Fault]) -> None:
     """Raise ValidationFailed if there are faults.
 
     The error lists the first fault of each path, at most MAX_FAULTS faults.
@@ -112,7 +112,7 @@ def _count(number: int, kind: str) -> str:
     return f"{number} {'character' if kind.startswith('string') else 'item'}{'' if number == 1 else 's'}"
 
 
-def json_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
+def json_value_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
     """Yield the faults that no JSON value can have at any depth: NUL characters, inexact numbers, too deep nesting."""
     # This code runs for every value of every body, so a valid value must cost only one or two comparisons.
     for name, item in value.items() if type(value) is dict else enumerate(value) if type(value) is list else ():
@@ -132,26 +132,28 @@ def json_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
             if len(path) == MAX_DEPTH:
                 yield fault(path, f"nested more than {MAX_DEPTH} levels deep")
             elif item:
-                yield from json_faults(item, (*path, name))
+                yield from json_value_faults(item, (*path, name))
 
 
-def excess_value_faults(value: Any) -> Iterator[Fault]:
+def too_many_values_faults(value: Any) -> Iterator[Fault]:
     """Yield a fault at the path at which the number of values exceeds MAX_VALUES. Later values are not read."""
-    # Each position is a linked pair as in `path_to`, because building a path for each value takes much longer in deep
-    # nesting.
+    # Each position is a linked pair as in `build_json_path`, because building a path for each value takes much longer
+    # in deep nesting.
     remaining = MAX_VALUES
     unread: list[tuple[Any, Any]] = [(value, None)] if isinstance(value, dict | list) else []
     while unread:
         each, place = unread.pop()
         remaining -= len(each)
         if remaining < 0:
-            yield fault(path_to(place), f"a body has at most {MAX_VALUES} values; this body exceeds the maximum here")
+            yield fault(
+                build_json_path(place), f"a body has at most {MAX_VALUES} values; this body exceeds the maximum here"
+            )
             return
         items = each.items() if isinstance(each, dict) else enumerate(each)
         unread += [(item, (name, place)) for name, item in items if item and isinstance(item, dict | list)]
 
 
-def path_to(place: Any) -> list[str | int]:
+def build_json_path(place: Any) -> list[str | int]:
     """Return the path to a position in a JSON value.
 
     `place` is a pair of a name and the surrounding position, None for the whole body.

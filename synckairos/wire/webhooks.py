@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from synckairos.clock.model import EventType
-from synckairos.wire.event_json import EventRow, event_json
+from synckairos.wire.event_json import RenderableEvent, event_json
 from synckairos.wire.field_types import Metadata, Omittable, ShortText, StrictModel
 from synckairos.wire.instants import render_instant
 from synckairos.wire.query_parameters import PageQuery
@@ -173,7 +173,7 @@ TEST_EVENT_TYPE = "webhook_test"
 """The event type of a message that only tests whether the webhook endpoint answers."""
 
 
-def render_message(session_id: str, event: EventRow) -> bytes:
+def render_message(session_id: str, event: RenderableEvent) -> bytes:
     """Render the webhook message for an event. `data` is the event as in the audit, with the session id."""
     return _message(event.event_type, event.occurred_at_ms, {"session_id": session_id, **event_json(event)})
 

@@ -23,7 +23,7 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
-def text_payload(frame: bytes) -> bytes:
+def extract_text_payload(frame: bytes) -> bytes:
     """Return the payload of a frame that `text_frame` built."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 

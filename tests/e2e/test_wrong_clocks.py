@@ -14,7 +14,7 @@ import pytest
 from synckairos.clock.commands import Create
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.wire.instants import parse_instant
+from synckairos.wire.instants import parse_instant_ms
 from tests.faketime import wrong_clock
 from tests.integration.parts import Parts, open_parts
 from tests.outbox import committed_events
@@ -60,7 +60,7 @@ async def play(parts: Parts, base_urls: list[str]) -> tuple[str, list[int]]:
             return found
 
         session_id: str = (await post("", **body))["session_id"]
-        began_ms = parse_instant((await post(f"/{session_id}/start"))["cycle_started_at"])
+        began_ms = parse_instant_ms((await post(f"/{session_id}/start"))["cycle_started_at"])
         used_ms, charged = 0, []
         for _ in range(TURNS):
 
@@ -69,7 +69,7 @@ async def play(parts: Parts, base_urls: list[str]) -> tuple[str, list[int]]:
 
             await eventually(is_turn_over)
             session = await post(f"/{session_id}/switch")
-            began_ms = parse_instant(session["cycle_started_at"])
+            began_ms = parse_instant_ms(session["cycle_started_at"])
             total_ms = sum(each["time_used_ms"] for each in session["participants"])
             charged.append(total_ms - used_ms)
             used_ms = total_ms

@@ -13,8 +13,8 @@ from synckairos.store.rate_limits import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import parse_body, parse_stored_args
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.request_bodies import parse_audited_args, parse_body
+from synckairos.wire.snapshot import SessionSnapshot
 
 T0 = 1_800_000_000_000
 
@@ -44,7 +44,7 @@ class StoreWithSetTime(SessionStore):
         session_id: str,
         command_id: str | None = None,
         meter: RateMeter | None = None,
-        held: Snapshot | None = None,
+        held: SessionSnapshot | None = None,
     ) -> SessionLoadResult:
         return replace(await super().load(session_id, command_id, meter, held), now_ms=self.at_ms)
 
@@ -84,7 +84,7 @@ class RandomPlayer:
 
     async def send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
         """Send a command, and note its verb or the code of its refusal in `outcomes`."""
-        body = parse_stored_args(verb, args)
+        body = parse_audited_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = CommandRequest(
             Principal(), self.session_id, body.to_command(), verb, sent, command_id=command_id, fingerprint=verb

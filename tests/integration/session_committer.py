@@ -13,9 +13,9 @@ from synckairos.service.restore import CAUSED_BY_RECOVERY
 from synckairos.store.commit_script import Commit, Committed, NewVersion
 from synckairos.store.sessions import SessionStore
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.outbox_entry import Cause, render_event
+from synckairos.wire.outbox_entry import CommitCause, render_event
 from synckairos.wire.session_json import render_session
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 ALICE = "aaaaaaaa-0000-4000-8000-000000000001"
 BOB = "bbbbbbbb-0000-4000-8000-000000000002"
@@ -36,7 +36,7 @@ class SessionLife:
     """The expected content of one session: its state, its stored snapshot, and its documents by version."""
 
     state: Session
-    snapshot: Snapshot
+    snapshot: SessionSnapshot
     documents: dict[int, bytes]
 
     @property
@@ -51,12 +51,12 @@ class SessionCommitter:
         self.store = store
 
     async def create(
-        self, spec: Create, at_ms: int, session_id: str | None = None, base: Snapshot | None = None
+        self, spec: Create, at_ms: int, session_id: str | None = None, base: SessionSnapshot | None = None
     ) -> SessionLife:
         """Create a session; `base` is the tombstone that it replaces."""
         created = creation.create(spec, session_id or str(uuid4()), uuid4().hex[:16], at_ms)
-        life = SessionLife(created.state, base or Snapshot("", 0, b""), {})
-        await self._commit(life, [created], Cause(ACTOR, "create"), base)
+        life = SessionLife(created.state, base or SessionSnapshot("", 0, b""), {})
+        await self._commit(life, [created], CommitCause(ACTOR, "create"), base)
         return life
 
     async def apply(
@@ -67,7 +67,7 @@ class SessionCommitter:
         assert decision.refusal is None, decision.refusal
         name = type(command).__name__.lower()
         fingerprint = None if command_id is None else f"print of {command_id}"
-        cause = Cause(ACTOR, name, {"at": at_ms}, command_id, fingerprint)
+        cause = CommitCause(ACTOR, name, {"at": at_ms}, command_id, fingerprint)
         await self._commit(life, list(decision.transitions), cause, life.snapshot)
         return life
 
@@ -79,7 +79,7 @@ class SessionCommitter:
         return after
 
     async def _commit(
-        self, life: SessionLife, transitions: list[Transition], cause: Cause, base: Snapshot | None
+        self, life: SessionLife, transitions: list[Transition], cause: CommitCause, base: SessionSnapshot | None
     ) -> None:
         steps = []
         for transition in transitions:
@@ -100,4 +100,6 @@ class SessionCommitter:
         )
         assert isinstance(outcome, Committed)
         life.state = after
-        life.snapshot = Snapshot(after.epoch, after.version, life.documents[after.version], deleted=after.deleted)
+        life.snapshot = SessionSnapshot(
+            after.epoch, after.version, life.documents[after.version], deleted=after.deleted
+        )

@@ -12,7 +12,7 @@ from synckairos.history.cold.archive_format import Archive, ArchiveBytesDamaged,
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
 from synckairos.history.records import ArchiveRecord, AuditedVersion, TrailEvent
 from synckairos.wire.idempotency_record import IdempotencyRecord
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 COLD_TIMEOUT_S = 10.0
 """Seconds after which the read of one archive fails."""
@@ -63,7 +63,7 @@ class ColdReader:
         idempotency_records = _render_records(
             line for line in archive.events if line.occurred_at_ms >= record.created_at_ms
         )
-        snapshot = Snapshot(*newest.version, newest.document, deleted=deleted)
+        snapshot = SessionSnapshot(*newest.version, newest.document, deleted=deleted)
         return AuditedVersion(record.session_id, snapshot, idempotency_records)
 
     async def version_document(self, records: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
@@ -83,7 +83,7 @@ class ColdReader:
             for line in reversed((await self.read_archive(each)).events):
                 if line.occurred_at_ms <= at_ms:
                     deleted = bool(line.row.get("deleted"))
-                    snapshot = Snapshot(*line.version, line.document, deleted=deleted)
+                    snapshot = SessionSnapshot(*line.version, line.document, deleted=deleted)
                     return AuditedVersion(each.session_id, snapshot)
         return None
 

@@ -22,7 +22,7 @@ from synckairos.store.participant_sessions import (
     ParticipantSessionStore,
     ReadyRow,
 )
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 
 class CachedSession(Struct, frozen=True):
@@ -35,7 +35,7 @@ class CachedSession(Struct, frozen=True):
 
     row: ReadyRow = b""
     session: ParticipantSession | None = None
-    live: Snapshot | None = None
+    live: SessionSnapshot | None = None
 
 
 class ParticipantSessionCache:
@@ -144,7 +144,7 @@ class ParticipantSessionCache:
         return found
 
 
-def _live(lookup: ReadyRow | ListRowParts) -> Snapshot | None:
+def _live(lookup: ReadyRow | ListRowParts) -> SessionSnapshot | None:
     return None if isinstance(lookup, bytes) else lookup.live
 
 

@@ -13,10 +13,10 @@ from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import ListKey
-from synckairos.wire.instants import parse_instant
+from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.outbox_entry import OutboxEntry
-from synckairos.wire.participant_session_json import render_pieces, render_row
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.participant_session_json import render_row, render_row_template
+from synckairos.wire.snapshot import SessionSnapshot
 from synckairos.wire.v2_state_parser import is_v2_epoch
 
 
@@ -52,7 +52,7 @@ class CurrentItemBuilder:
         return await self._item_of_later_version(session, live, participant_id, now_ms)
 
     async def unaudited_item(
-        self, session_id: str, live: Snapshot | None, began_ms: int | None, participant_id: str, now_ms: int
+        self, session_id: str, live: SessionSnapshot | None, began_ms: int | None, participant_id: str, now_ms: int
     ) -> ListItem | None:
         """Build the item of a session that Postgres does not list for the participant.
 
@@ -65,18 +65,18 @@ class CurrentItemBuilder:
         values = _find_participant(document, participant_id)
         if values is None:
             return None
-        began_ms = began_ms or parse_instant(document["session_started_at"] or document["created_at"])
+        began_ms = began_ms or parse_instant_ms(document["session_started_at"] or document["created_at"])
         session = _from_document(document, values, began_at_ms=began_ms)
         entries = await self._outbox.session_entries(session_id)
         paused_ms, first_ms = _pauses(entries)
         if first_ms is not None and entries[0].version > 1:
             # The list also counts pauses from the time before the participant joined.
-            paused_ms += await self._history.paused_ms(session_id, parse_instant(document["created_at"]), first_ms)
+            paused_ms += await self._history.paused_ms(session_id, parse_instant_ms(document["created_at"]), first_ms)
         current = _as_of(replace(session, paused_ms=paused_ms), document, now_ms, participant_id)
         return _render_item(current, synced=False)
 
     async def _item_of_later_version(
-        self, session: ParticipantSession, live: Snapshot, participant_id: str, now_ms: int
+        self, session: ParticipantSession, live: SessionSnapshot, participant_id: str, now_ms: int
     ) -> ListItem:
         """Build the item of a session whose version in Redis is later than the version in Postgres."""
         document = orjson.loads(live.document)
@@ -115,7 +115,7 @@ def build_item_from_postgres(session: ParticipantSession, now_ms: int) -> ListIt
 
 
 def _render_item(session: ParticipantSession, *, synced: bool) -> ListItem:
-    pieces = render_pieces(
+    pieces = render_row_template(
         session_id=session.session_id,
         sync_mode=session.sync_mode,
         status=session.status,
@@ -145,7 +145,7 @@ def _from_document(document: dict[str, Any], values: Mapping[str, Any], *, began
         status=document["status"],
         started_at_ms=_optional_ms(document["session_started_at"]),
         completed_at_ms=_optional_ms(document["session_completed_at"]),
-        at_ms=parse_instant(document["updated_at"]),
+        at_ms=parse_instant_ms(document["updated_at"]),
         time_used_ms=values["time_used_ms"],
         paused_ms=0,
         cycle_count=values["cycle_count"],
@@ -187,4 +187,4 @@ def _pauses(entries: Sequence[OutboxEntry]) -> tuple[int, int | None]:
 
 
 def _optional_ms(text: str | None) -> int | None:
-    return None if text is None else parse_instant(text)
+    return None if text is None else parse_instant_ms(text)

@@ -17,7 +17,7 @@ from synckairos.store.participant_sessions import ParticipantSessionStore, Sessi
 from synckairos.store.read_cache import ReadCache
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry.invalid_data import parsing
-from synckairos.wire.instants import instant_ms
+from synckairos.wire.instants import datetime_to_ms
 
 
 class SummaryRefresh:
@@ -89,7 +89,9 @@ class SummaryRefresh:
         await asyncio.gather(
             *(self._store.drop_summary(each) for each in session_ids),
             *(
-                self._store.set_list_position(str(row.participant_id), str(row.session_id), instant_ms(row.began_at))
+                self._store.set_list_position(
+                    str(row.participant_id), str(row.session_id), datetime_to_ms(row.began_at)
+                )
                 for row in participants
                 if str(row.participant_id) in with_set
             ),
@@ -123,7 +125,7 @@ class SummaryRefresh:
         await asyncio.gather(
             *(
                 self._store.set_list_position(
-                    str(each.participant_id), session_id, None if is_gone else instant_ms(each.began_at)
+                    str(each.participant_id), session_id, None if is_gone else datetime_to_ms(each.began_at)
                 )
                 for each in participants
             )

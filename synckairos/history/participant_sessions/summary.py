@@ -12,8 +12,8 @@ import orjson
 from synckairos.audit.entry_rows import EventRow, ParticipantRow, SessionRow
 from synckairos.history.records import ParticipantSession
 from synckairos.store.participant_sessions import SessionSummary
-from synckairos.wire.instants import instant_ms
-from synckairos.wire.participant_session_json import render_pieces
+from synckairos.wire.instants import datetime_to_ms
+from synckairos.wire.participant_session_json import render_row_template
 
 CHANGING_STATUSES = ("running", "paused")
 """Session statuses in which a clock or a pause runs, so that values of the summary change without a command."""
@@ -40,7 +40,7 @@ def _render_summary(session_id: str, position: bytes, facts: list[Any], metadata
     sync_mode, status, started_at_ms, completed_at_ms, _, paused_ms = facts
     if status in CHANGING_STATUSES:
         return SessionSummary(position, orjson.dumps(facts), metadata)
-    pieces = render_pieces(
+    pieces = render_row_template(
         session_id=session_id,
         sync_mode=sync_mode,
         status=status,
@@ -121,15 +121,15 @@ def advance_summary(
     if [row.version for row in versions] != list(range(known_version + 1, session.version + 1)):
         return None
     for row in versions:
-        row_ms = instant_ms(row.occurred_at)
+        row_ms = datetime_to_ms(row.occurred_at)
         if status == "paused":
             paused_ms += max(0, row_ms - at_ms)
         at_ms, status = row_ms, row.status
     facts = [
         session.sync_mode,
         session.status,
-        None if session.started_at is None else instant_ms(session.started_at),
-        None if session.completed_at is None else instant_ms(session.completed_at),
+        None if session.started_at is None else datetime_to_ms(session.started_at),
+        None if session.completed_at is None else datetime_to_ms(session.completed_at),
         at_ms,
         paused_ms,
     ]

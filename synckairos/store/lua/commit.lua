@@ -51,7 +51,7 @@ local has_versions = #ARGV >= FIRST
 local last = #ARGV - EACH + 1
 
 -- Return the document that results from a body and the document before, and the reverse body.
-local function apply_body(before, body)
+local function apply_message_body(before, body)
   if string.byte(body) == 123 then return body, before end
   local line = string.find(body, '\n', 1, true)
   local numbers = string.gmatch(string.sub(body, 1, line - 1), '%d+')
@@ -100,7 +100,7 @@ if has_versions then
   local bytes, documents, bodies_back = 0, {}, {}
   local document = redis.call('HGET', session_key, 'state') or ''
   for at = FIRST, #ARGV, EACH do
-    document, bodies_back[at] = apply_body(document, ARGV[at + BODY])
+    document, bodies_back[at] = apply_message_body(document, ARGV[at + BODY])
     documents[at] = document
     bytes = bytes + #session_id + #epoch + #ARGV[at + VERSION] + #ARGV[at + EVENT] + #document
   end

@@ -9,7 +9,7 @@ from synckairos.jobs.ended_session import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
 from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import JobClaim
-from synckairos.wire.instants import to_datetime
+from synckairos.wire.instants import ms_to_datetime
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import T0, JobComponents, finish_session, read_trail
 from tests.integration.session_committer import SessionLife, chess
@@ -150,7 +150,7 @@ async def test_a_job_for_a_recreated_session_ends_without_an_alert(audit: AuditP
         await jobs.handlers.run(archive)
     await audit.database.execute(
         "INSERT INTO sync_archives (session_id, created_at, status) VALUES (%s, %s, 'failed')",
-        [first.session_id, to_datetime(T0)],
+        [first.session_id, ms_to_datetime(T0)],
     )
     result = await jobs.handlers.run(archive)
     assert (result["archived"], "created again" in result["left"]) == (False, True)

@@ -23,7 +23,7 @@ from synckairos.store.presence import HeartbeatResult, PresenceStore
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.shared_connection import RedisCommand, RedisPipe
 from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
-from synckairos.wire.websocket_frames import text_payload
+from synckairos.wire.websocket_frames import extract_text_payload
 from tests.integration.realtime.instances import SHORT_REALTIME, Instance, receive, receive_presence, serving, watching
 from tests.integration.realtime.raw_client import RawClient, raw_client
 from tests.integration.realtime.test_v3_slow_clients import join, stall
@@ -306,7 +306,7 @@ async def test_new_watcher_of_a_session_without_watchers_gets_no_frame_before_it
         await tracker.flush()
         assert (len(other.frames), newcomer.frames) == (1, [])
         await tracker.flush()
-        assert [orjson.loads(text_payload(each))["clients"] for each in newcomer.frames] == [1]
+        assert [orjson.loads(extract_text_payload(each))["clients"] for each in newcomer.frames] == [1]
 
 
 async def test_instance_taken_for_dead_is_counted_again_although_another_clears_its_old_name(
@@ -363,7 +363,7 @@ async def test_stopping_instance_removes_its_counts(settings: Settings, instance
     async with serving(settings, realtime_timings=one_round) as other, v3_client(other) as client:
         await client.request("SUBSCRIBE", session_id=session_id)
         await receive_presence(client.socket, 1)
-        assert [PresenceCounts.parse(each).clients for each in await pipe.call("HVALS", key)] == [1]
+        assert [PresenceCounts.parse(each).total_clients for each in await pipe.call("HVALS", key)] == [1]
         other.server.stop()
         await other.done
     assert not await pipe.call("EXISTS", key)

@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from synckairos.clock.merge_patch import merge_patch
-from synckairos.wire.document_merge_patch import Json, key_by_id
+from synckairos.wire.document_merge_patch import Json, parse_keyed_document
 from tests.integration.realtime.instances import Instance, receive
 
 V3 = Subprotocol("synckairos.v3")
@@ -42,7 +42,7 @@ class V3Client:
         message = await receive(self.socket, deadline_s)
         match message["type"]:
             case "STATE_SYNC" | "STATE_UPDATE":
-                self.states[message["session_id"]] = key_by_id(orjson.dumps(message["state"]))
+                self.states[message["session_id"]] = parse_keyed_document(orjson.dumps(message["state"]))
             case "STATE_DELTA":
                 state = self.states[message["session_id"]]
                 assert (state["epoch"], state["version"]) == (message["epoch"], message["from_version"])
@@ -97,7 +97,7 @@ async def v3_client(instance: Instance) -> AsyncIterator[V3Client]:
 
 def shown(document: bytes) -> bytes:
     """Return a stored document in the comparable form of `normal`."""
-    return normal(key_by_id(document))
+    return normal(parse_keyed_document(document))
 
 
 def normal(state: Json) -> bytes:

@@ -19,9 +19,9 @@ from synckairos.store.commit_script import Commit, CommitConflict, Committed, Ne
 from synckairos.store.rate_limits import Quota, RateMeter, general_rate
 from synckairos.store.stored_session import parse_history
 from synckairos.wire.incremental_rendering import RenderedSession
-from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.session_json import parse_session, render_session
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 from tests.integration.parts import Parts, open_parts
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
@@ -48,7 +48,7 @@ async def execute(parts: Parts, session_id: str, command: Command) -> bytes:
     return answer.snapshot.document
 
 
-async def load_snapshot(parts: Parts, session_id: str) -> Snapshot:
+async def load_snapshot(parts: Parts, session_id: str) -> SessionSnapshot:
     found = (await parts.store.load(session_id)).snapshot
     assert found is not None
     return found
@@ -142,7 +142,9 @@ async def test_commit_on_other_content_of_the_same_version_is_a_conflict(setting
         held, key = await load_snapshot(parts, session_id), parts.store.keys.session(session_id)
         known = RenderedSession.parse(held.document)
         (transition,) = engine.apply(known.session, Switch(), T0 + DAY_MS).own
-        version = build_version(transition, Cause("caller", "switch"), known.render_next(transition.state), held.tag)
+        version = build_version(
+            transition, CommitCause("caller", "switch"), known.render_next(transition.state), held.tag
+        )
         await parts.pipe.call("HSET", key, "tag", "other")
         outcome = await parts.store.commit(Commit(session_id, held, [version], "running"))
         assert isinstance(outcome, CommitConflict)
@@ -191,7 +193,7 @@ async def test_stored_documents_equal_rendered_ones_in_random_histories(settings
             transition = creation.create(enlarge(draw_creation(tape)), str(uuid4()), "e", T0)
             session_id, now_ms = transition.state.session_id, T0
             known, base, documents = RenderedSession.render(transition.state), None, list[bytes]()
-            versions = [build_version(transition, Cause("caller", "create"))]
+            versions = [build_version(transition, CommitCause("caller", "create"))]
             for wait_ms, command, _ in commands(tape, 12):
                 base = await commit(parts, session_id, base, versions)
                 documents += [version.message.snapshot.document for version in versions]
@@ -199,7 +201,7 @@ async def test_stored_documents_equal_rendered_ones_in_random_histories(settings
                 versions, tag = [], base.tag
                 for transition in engine.apply(known.session, command, now_ms).transitions:
                     known = known.render_next(transition.state)
-                    versions.append(build_version(transition, Cause("caller", "any"), known, tag))
+                    versions.append(build_version(transition, CommitCause("caller", "any"), known, tag))
                     tag = versions[-1].message.snapshot.tag
                 if transition.state.deleted:
                     break
@@ -209,7 +211,9 @@ async def test_stored_documents_equal_rendered_ones_in_random_histories(settings
             assert len(kept) == min(len(documents), settings.history_length)
 
 
-async def commit(parts: Parts, session_id: str, base: Snapshot | None, versions: list[NewVersion]) -> Snapshot:
+async def commit(
+    parts: Parts, session_id: str, base: SessionSnapshot | None, versions: list[NewVersion]
+) -> SessionSnapshot:
     """Commit these versions. Check that Redis has the last document, and that the outbox has all of them."""
     assert isinstance(await parts.store.commit(Commit(session_id, base, versions, "running")), Committed)
     found = await load_snapshot(parts, session_id)

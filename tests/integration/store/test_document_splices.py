@@ -12,8 +12,8 @@ from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.wire.feed_message import DocumentChange, FeedMessage, MessageWithBody
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.feed_message import DocumentChange, FeedMessage, PackedFeedMessage
+from synckairos.wire.snapshot import SessionSnapshot
 from tests.vectors import SpliceVector, splice_vectors
 
 EPOCH = "e"
@@ -30,9 +30,9 @@ class ScriptBench:
 
     async def commit(self, version: int, body: bytes) -> None:
         """Commit a version whose feed message has this body."""
-        base = Snapshot(EPOCH, version - 1, b"{}", f"tag-{version - 1}") if version > 1 else None
+        base = SessionSnapshot(EPOCH, version - 1, b"{}", f"tag-{version - 1}") if version > 1 else None
         change = None if base is None or body.startswith(b"{") else DocumentChange(base.tag, body, b"")
-        snapshot = Snapshot(EPOCH, version, b"" if change else body, f"tag-{version}")
+        snapshot = SessionSnapshot(EPOCH, version, b"" if change else body, f"tag-{version}")
         message = FeedMessage(self.session_id, snapshot, EventType.METADATA_UPDATED, 0, change=change)
         await self.store.commit(Commit(self.session_id, base, [NewVersion(b"{}", message)], "running"))
 
@@ -44,7 +44,7 @@ class ScriptBench:
     async def history_bodies(self) -> list[bytes]:
         """Return the bodies of the session's history, oldest version first."""
         packed = await self.pipe.call("LRANGE", self.keys.history(self.session_id), 0, -1)
-        return [MessageWithBody.parse(each).body for each in packed]
+        return [PackedFeedMessage.parse(each).body for each in packed]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 from tests.waiting import eventually
 
 RECOVERS_WITHIN_S = 5.0
@@ -35,7 +35,7 @@ class RecordingListener:
     def on_feed_message(self, message: FeedMessage) -> None:
         self.messages.append(message)
 
-    def on_feed_resync(self, session_id: str, snapshot: Snapshot, went_back: bool) -> None:
+    def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
         self.renewed.append((snapshot.version, went_back))
 
     def on_session_missing(self, session_id: str) -> None:
@@ -81,13 +81,13 @@ class WatchedSession:
         self, *, is_lost: bool = False, spliced: bool = False, event: EventType = EventType.METADATA_UPDATED
     ) -> None:
         before = self.document(self.version)
-        base = Snapshot(self.epoch, self.version, b"{}", self.tag) if self.version else None
+        base = SessionSnapshot(self.epoch, self.version, b"{}", self.tag) if self.version else None
         self.version += 1
         document, tag = self.document(self.version), uuid4().hex
         splices = b"%d 20 %d %d\n%b" % (len(before), len(before) - 21, len(document) - 21, document[20:-1])
         change = DocumentChange(self.tag, splices, b"{}") if spliced else None
         message = FeedMessage(
-            self.session_id, Snapshot(self.epoch, self.version, document, tag), event, 0, change=change
+            self.session_id, SessionSnapshot(self.epoch, self.version, document, tag), event, 0, change=change
         )
         store = self.store
         if is_lost:

@@ -8,7 +8,7 @@ import pytest
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.config import Settings
-from synckairos.wire.instants import parse_instant
+from synckairos.wire.instants import parse_instant_ms
 from tests.integration.audit_parts import AuditParts
 from tests.integration.problems import problem_of
 from tests.integration.rest_server import RestServer, open_rest_server, session_url
@@ -172,7 +172,7 @@ async def test_late_switch_that_finds_the_expiry_is_replayed_from_the_audit(
 ) -> None:
     session, last, _ = await create_second_turn(server, "per_participant", SECOND)
     state = (await server.client.get(session_url(session))).json()["data"]
-    deadline_ms = parse_instant(state["deadline_at"])
+    deadline_ms = parse_instant_ms(state["deadline_at"])
 
     async def is_due() -> bool:
         return await server.parts.sessions.now_ms() >= deadline_ms

@@ -23,7 +23,7 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.model import SyncMode
 from synckairos.frozen_replace import replace
-from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
+from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
 from synckairos.wire.session_json import render_session
 
 T0 = 1_700_000_000_123
@@ -42,7 +42,7 @@ def entries(*commands: Command, **more: object) -> list[OutboxEntry]:
     transitions = [creation.create(spec, SESSION, "e1", T0)]
     for at, command in enumerate(commands, start=1):
         transitions += engine.apply(transitions[-1].state, command, T0 + 1000 * at).transitions
-    cause = Cause("tester", "x", {"n": 1}, "id", "print")
+    cause = CommitCause("tester", "x", {"n": 1}, "id", "print")
     return [
         OutboxEntry(SESSION, "e1", each.state.version, render_event(each, cause), render_session(each.state))
         for each in transitions

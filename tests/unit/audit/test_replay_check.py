@@ -15,8 +15,8 @@ from synckairos.clock.model import Transition
 from synckairos.clock.recover_lost_session import OutagePolicy
 from synckairos.frozen_replace import replace
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.outbox_entry import Cause, OutboxEntry, render_event
-from synckairos.wire.request_bodies import parse_body, parse_stored_args
+from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
+from synckairos.wire.request_bodies import parse_audited_args, parse_body
 from synckairos.wire.session_json import render_session
 
 T0 = 1_700_000_000_123
@@ -43,7 +43,7 @@ def rows(creator_counts: bool, joiner_counts: bool) -> Iterator[EventRow]:
     transition = creation.create(replace(spec, participants=people), SESSION, "e1", T0)
     yield row_of(transition, "create", BODY)
     for at, (verb, args) in enumerate(COMMANDS, start=1):
-        command = parse_stored_args(verb, args).to_command()
+        command = parse_audited_args(verb, args).to_command()
         if isinstance(command, AddParticipant):
             command = AddParticipant(replace(command.participant, counts_byoyomi=joiner_counts))
         (transition,) = engine.apply(transition.state, command, T0 + 10_000 * at).transitions
@@ -52,7 +52,7 @@ def rows(creator_counts: bool, joiner_counts: bool) -> Iterator[EventRow]:
 
 def row_of(transition: Transition, verb: str, args: dict[str, Any]) -> EventRow:
     state = transition.state
-    event = render_event(transition, Cause("tester", verb, args))
+    event = render_event(transition, CommitCause("tester", verb, args))
     return parse_entry(OutboxEntry(SESSION, state.epoch, state.version, event, render_session(state))).event
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from synckairos.audit.entry_rows import EventRow, build_rows
 from synckairos.audit.v2_rows import V2Event, V2Participant, V2Session, convert_session
-from synckairos.wire.instants import instant_ms, to_datetime
+from synckairos.wire.instants import datetime_to_ms, ms_to_datetime
 from synckairos.wire.session_json import parse_session
-from synckairos.wire.v2_state_parser import v2_epoch
+from synckairos.wire.v2_state_parser import epoch_of_v2_session
 from tests.fixtures.v2 import product
 
 T0 = 1_750_000_000_000
@@ -34,11 +34,11 @@ def event(state: product.State | None, event_type: str = "session_updated", at_m
         at_ms = product.milliseconds(state["updated_at"]) + 5
         event_type = "session_created" if state["version"] == 1 else event_type
         name = name or str(state["version"])
-    return V2Event(name, event_type, to_datetime(at_ms), text)
+    return V2Event(name, event_type, ms_to_datetime(at_ms), text)
 
 
 def session(**members: Any) -> V2Session:
-    at = to_datetime(T0)
+    at = ms_to_datetime(T0)
     fields = V2Session("per_participant", None, 0, None, at, at, None, "running", "{}")
     return fields._replace(**members)
 
@@ -60,14 +60,16 @@ def test_events_follow_from_the_change_of_the_state() -> None:
         (6, "cycle_switched", "running"),
         (7, "session_completed", "completed"),
     ]
-    assert {(row.epoch, row.command, row.args, row.actor) for row in found} == {(v2_epoch(T0), "import-v2", None, "v2")}
+    assert {(row.epoch, row.command, row.args, row.actor) for row in found} == {
+        (epoch_of_v2_session(T0), "import-v2", None, "v2")
+    }
     assert [parse_session(row.snapshot).version for row in found] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_running_time_is_the_time_between_events() -> None:
     found = rows(*map(event, states()))
     stretches = [
-        (row.running_participant_id, instant_ms(after.occurred_at) - instant_ms(row.occurred_at))
+        (row.running_participant_id, datetime_to_ms(after.occurred_at) - datetime_to_ms(row.occurred_at))
         for row, after in pairwise(found)
         if row.running_participant_id is not None
     ]
@@ -102,11 +104,11 @@ def test_session_that_was_created_again_has_an_epoch_for_each_creation() -> None
     first, second = states()[:3], states(T0 + 60_000)[:2]
     found = rows(*map(event, [*second, *first]))
     assert [(row.epoch, row.version) for row in found] == [
-        (v2_epoch(T0), 1),
-        (v2_epoch(T0), 2),
-        (v2_epoch(T0), 3),
-        (v2_epoch(T0 + 60_000), 1),
-        (v2_epoch(T0 + 60_000), 2),
+        (epoch_of_v2_session(T0), 1),
+        (epoch_of_v2_session(T0), 2),
+        (epoch_of_v2_session(T0), 3),
+        (epoch_of_v2_session(T0 + 60_000), 1),
+        (epoch_of_v2_session(T0 + 60_000), 2),
     ]
     assert found[2].running_participant_id is not None  # until the second creation
     assert build_rows(convert_session(SESSION, None, list(map(event, [*first, *second])))).sessions[0].version == 2
@@ -128,10 +130,10 @@ def test_rows_without_a_state_repeat_the_state_before() -> None:
     played = states()[:2]
     after = product.milliseconds(played[1]["updated_at"]) + 5
     for text in (None, "[]", '{"session_id": 1}', json.dumps(played[0] | {"session_id": A})):
-        lacking = V2Event("x", "session_updated", to_datetime(after + 100), text)
+        lacking = V2Event("x", "session_updated", ms_to_datetime(after + 100), text)
         found = rows(*map(event, played), lacking)
         assert [(row.version, row.event_type) for row in found][2:] == [(3, "session_imported")]
-        assert instant_ms(found[2].occurred_at) == after + 100
+        assert datetime_to_ms(found[2].occurred_at) == after + 100
         assert parse_session(found[2].snapshot).participants == parse_session(found[1].snapshot).participants
 
 
@@ -145,7 +147,7 @@ def test_rows_before_the_first_state_have_that_state() -> None:
 
 
 def test_session_without_states_is_what_its_own_row_says() -> None:
-    ended = session(final_status="completed", completed_at=to_datetime(T0 + 9_000), metadata='{"round": 2}')
+    ended = session(final_status="completed", completed_at=ms_to_datetime(T0 + 9_000), metadata='{"round": 2}')
     (row,) = rows(of=ended)
     assert (row.version, row.event_type, row.status) == (1, "session_imported", "completed")
     document = parse_session(row.snapshot)

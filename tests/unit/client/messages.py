@@ -34,8 +34,9 @@ def state_message(before: Session | None, after: Session) -> dict[str, Any]:
     patch = (
         None
         if before is None
-        else document_merge_patch.make_patch(
-            document_merge_patch.key_by_id(render_session(before)), document_merge_patch.key_by_id(document)
+        else document_merge_patch.make_keyed_patch(
+            document_merge_patch.parse_keyed_document(render_session(before)),
+            document_merge_patch.parse_keyed_document(document),
         )
     )
     if before is None or patch is None:

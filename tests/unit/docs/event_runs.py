@@ -10,7 +10,7 @@ from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recover_lost_session import recover
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.outbox_entry import Cause
+from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.request_bodies import parse_body, parse_command
 
 SESSION = "0198c0de-0000-7000-8000-000000000001"
@@ -47,7 +47,7 @@ class Produced:
     """A transition and its cause, as the service commits them."""
 
     transition: Transition
-    cause: Cause
+    cause: CommitCause
 
     @property
     def event_type(self) -> str:
@@ -58,23 +58,23 @@ def created(mode: str, **fields: Any) -> Produced:
     """Create a session of a mode."""
     body = {"sync_mode": mode, **BODIES[mode], **fields}
     transition = creation.create(parse_body(CreateSession, body).to_create(), SESSION, EPOCH, T0)
-    return Produced(transition, Cause("anonymous", "create", body))
+    return Produced(transition, CommitCause("anonymous", "create", body))
 
 
 def produced_by(state: Session, step: Step) -> Iterator[Produced]:
     """Yield what one step produces: overdue transitions, the command's own, and those due at once."""
     at_ms, verb, args = step
-    overdue = Cause("timekeeper", "expire")
+    overdue = CommitCause("timekeeper", "expire")
     if verb == "recover":
-        yield Produced(recover(state, NEXT_EPOCH, T0 + at_ms), Cause("recovery", "recover"))
+        yield Produced(recover(state, NEXT_EPOCH, T0 + at_ms), CommitCause("recovery", "recover"))
         return
     if verb == "import-v2":
-        yield Produced(import_session(state, NEXT_EPOCH, state.version + 1, 0), Cause("import-v2", "import-v2"))
+        yield Produced(import_session(state, NEXT_EPOCH, state.version + 1, 0), CommitCause("import-v2", "import-v2"))
         return
     command = Expire() if verb == "expire" else parse_command(verb, args).to_command()
     decision = engine.apply(state, command, T0 + at_ms)
     yield from (Produced(each, overdue) for each in decision.overdue)
-    yield from (Produced(each, Cause("anonymous", verb, args or None)) for each in decision.own)
+    yield from (Produced(each, CommitCause("anonymous", verb, args or None)) for each in decision.own)
     yield from (Produced(each, overdue) for each in decision.follow_up)
 
 

@@ -19,7 +19,7 @@ from synckairos.wire.session_json import render_session
 from synckairos.wire.tabular import render_csv
 from synckairos.wire.v3_messages import event_frame
 from synckairos.wire.webhooks import render_message
-from synckairos.wire.websocket_frames import text_payload
+from synckairos.wire.websocket_frames import extract_text_payload
 from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, play, produced_by
 from tests.unit.docs.pages import Row, code_blocks, code_words, read_page, table_after
 
@@ -178,7 +178,9 @@ def test_members_of_each_form_are_those_that_the_page_lists(name: str) -> None:
         webhook = orjson.loads(render_message(outbox_entry(produced).session_id, shown))
         assert set(webhook) == {"type", "timestamp", "data"}
         assert set(webhook["data"]) <= set(members("webhook"))
-        frame = orjson.loads(text_payload(event_frame(FeedMessage.from_transition(produced.transition, b"{}"), T0)))
+        frame = orjson.loads(
+            extract_text_payload(event_frame(FeedMessage.from_transition(produced.transition, b"{}"), T0))
+        )
         assert set(frame) <= {"type", *members("EVENT")}
 
 
@@ -193,7 +195,7 @@ def test_the_forms_of_one_event_are_real() -> None:
         render_message(session_id, build_trail_event(outbox_entry(produced), snapshots=False))
     )
     message = FeedMessage.from_transition(produced.transition, b"{}")
-    assert frame == orjson.loads(text_payload(event_frame(message, frame["server_time_ms"])))
+    assert frame == orjson.loads(extract_text_payload(event_frame(message, frame["server_time_ms"])))
 
 
 # -- the examples -----------------------------------------------------------------------------------------------------

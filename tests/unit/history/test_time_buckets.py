@@ -4,14 +4,14 @@ import pytest
 
 from synckairos.history.records import Bucket
 from synckairos.history.time_buckets import TimeBuckets, build_time_buckets
-from synckairos.wire.instants import parse_instant
+from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.time_zones import parse_time_zone
 
 HOUR_MS = 3_600_000
 
 
 def buckets(bucket: Bucket, begin: str, hours: float, zone: str) -> TimeBuckets:
-    begin_ms = parse_instant(begin)
+    begin_ms = parse_instant_ms(begin)
     return build_time_buckets(bucket, begin_ms, begin_ms + round(hours * HOUR_MS), parse_time_zone(zone))
 
 
@@ -45,8 +45,8 @@ def test_buckets_contain_the_range(
 ) -> None:
     found = buckets(bucket, begin, hours, zone)
     assert lengths(found) == expected
-    assert found.bounds_ms[0] <= parse_instant(begin) < found.bounds_ms[1]
-    assert found.bounds_ms[-2] < parse_instant(begin) + hours * HOUR_MS <= found.bounds_ms[-1]
+    assert found.bounds_ms[0] <= parse_instant_ms(begin) < found.bounds_ms[1]
+    assert found.bounds_ms[-2] < parse_instant_ms(begin) + hours * HOUR_MS <= found.bounds_ms[-1]
 
 
 def test_years_before_1000_have_four_digits() -> None:

@@ -4,12 +4,12 @@ import pytest
 
 from synckairos.errors import ValidationFailed
 from synckairos.http.time_ranges import DAY_MS, parse_time_range
-from synckairos.wire.instants import parse_instant
+from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.query_parameters import ParticipantTimeQuery, parse_query
 
 # -- periods ----------------------------------------------------------------------------------------------------------
 
-NOW_MS = parse_instant("2026-03-29T12:00:00.000Z")
+NOW_MS = parse_instant_ms("2026-03-29T12:00:00.000Z")
 
 
 def time_range(query: bytes) -> tuple[int, int]:
@@ -22,13 +22,13 @@ def test_range_without_parameters_is_the_last_30_days() -> None:
 
 def test_range_is_bounded_by_instants_ms_or_local_days() -> None:
     assert time_range(b"from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00%2B01:00") == (
-        parse_instant("2026-01-01T00:00:00Z"),
-        parse_instant("2026-01-01T00:00:00Z"),
+        parse_instant_ms("2026-01-01T00:00:00Z"),
+        parse_instant_ms("2026-01-01T00:00:00Z"),
     )
-    assert time_range(b"from=0&to=1767225600000") == (0, parse_instant("2026-01-01T00:00:00Z"))
+    assert time_range(b"from=0&to=1767225600000") == (0, parse_instant_ms("2026-01-01T00:00:00Z"))
     # In Berlin, clocks are set forward on this day, so the day has 23 hours.
     began, ended = time_range(b"from=2026-03-29&to=2026-03-29&tz=Europe/Berlin")
-    assert (began, ended - began) == (parse_instant("2026-03-28T23:00:00Z"), 23 * 3_600_000)
+    assert (began, ended - began) == (parse_instant_ms("2026-03-28T23:00:00Z"), 23 * 3_600_000)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from synckairos.clock.model import Session, SyncMode
 from synckairos.service.session_cache import SessionCache
 from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.session_json import render_session
-from synckairos.wire.snapshot import Snapshot
+from synckairos.wire.snapshot import SessionSnapshot
 
 
 def session(name: str, display_name: str = ',"groups":[') -> Session:
@@ -14,8 +14,8 @@ def session(name: str, display_name: str = ',"groups":[') -> Session:
     return create(spec, name, "epoch", 1_000).state
 
 
-def snapshot_of(rendered: RenderedSession) -> Snapshot:
-    return Snapshot("epoch", rendered.session.version, rendered.document)
+def snapshot_of(rendered: RenderedSession) -> SessionSnapshot:
+    return SessionSnapshot("epoch", rendered.session.version, rendered.document)
 
 
 def test_equal_bytes_return_the_kept_session() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synckairos.clock.merge_patch import merge_patch
-from synckairos.wire.document_merge_patch import key_by_id, make_patch
+from synckairos.wire.document_merge_patch import make_keyed_patch, parse_keyed_document
 
 SCALARS = st.booleans() | st.integers(-9, 9) | st.sampled_from([0.0, 1.0, 0.5]) | st.text("ab", max_size=2)
 METADATA = st.dictionaries(
@@ -54,27 +54,29 @@ def canonical(value: Any) -> bytes:
 
 @given(STATES, STATES)
 def test_a_patch_applied_to_one_state_gives_the_other(before: dict[str, Any], after: dict[str, Any]) -> None:
-    old, new = key_by_id(orjson.dumps(before)), key_by_id(orjson.dumps(after))
-    patch = make_patch(old, new)
+    old, new = parse_keyed_document(orjson.dumps(before)), parse_keyed_document(orjson.dumps(after))
+    patch = make_keyed_patch(old, new)
     assert patch is not None
     assert canonical(merge_patch(old, orjson.loads(orjson.dumps(patch)))) == canonical(new)
 
 
 @given(STATES)
 def test_equal_states_give_an_empty_patch(state: dict[str, Any]) -> None:
-    assert make_patch(key_by_id(orjson.dumps(state)), key_by_id(orjson.dumps(state))) == {}
+    assert make_keyed_patch(parse_keyed_document(orjson.dumps(state)), parse_keyed_document(orjson.dumps(state))) == {}
 
 
 def test_a_null_in_metadata_gives_no_patch() -> None:
     plain: dict[str, Any] = {"participants": [], "groups": [], "metadata": {}}
     for metadata in ({"a": None}, {"a": {"b": [1, {"c": None}]}}):
-        with_null = key_by_id(orjson.dumps({**plain, "metadata": metadata}))
-        assert make_patch(key_by_id(orjson.dumps(plain)), with_null) is None
-        assert make_patch(with_null, key_by_id(orjson.dumps(plain))) is None
+        with_null = parse_keyed_document(orjson.dumps({**plain, "metadata": metadata}))
+        assert make_keyed_patch(parse_keyed_document(orjson.dumps(plain)), with_null) is None
+        assert make_keyed_patch(with_null, parse_keyed_document(orjson.dumps(plain))) is None
 
 
 def test_a_removed_participant_is_null_in_the_patch() -> None:
     base: dict[str, Any] = {"groups": [], "metadata": {}}
-    before = key_by_id(orjson.dumps({**base, "participants": [{"participant_id": "p"}, {"participant_id": "q"}]}))
-    after = key_by_id(orjson.dumps({**base, "participants": [{"participant_id": "q"}]}))
-    assert make_patch(before, after) == {"participants": {"p": None}}
+    before = parse_keyed_document(
+        orjson.dumps({**base, "participants": [{"participant_id": "p"}, {"participant_id": "q"}]})
+    )
+    after = parse_keyed_document(orjson.dumps({**base, "participants": [{"participant_id": "q"}]}))
+    assert make_keyed_patch(before, after) == {"participants": {"p": None}}

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synckairos.wire.document_merge_patch import key_by_id, make_patch
+from synckairos.wire.document_merge_patch import make_keyed_patch, parse_keyed_document
 from synckairos.wire.document_split import DocumentParts, changed_parts
 from synckairos.wire.session_json import render_session
 from tests.unit.clock.histories import Bytes
@@ -20,5 +20,7 @@ def test_parts_join_to_the_document_and_changed_parts_give_the_same_patch(tape: 
         assert DocumentParts.parse(document).join() == document
     for before, after in pairwise(documents):
         old, new = (each.join() for each in changed_parts(DocumentParts.parse(before), DocumentParts.parse(after)))
-        assert make_patch(key_by_id(old), key_by_id(new)) == make_patch(key_by_id(before), key_by_id(after))
+        assert make_keyed_patch(parse_keyed_document(old), parse_keyed_document(new)) == make_keyed_patch(
+            parse_keyed_document(before), parse_keyed_document(after)
+        )
         assert len(new) <= len(after)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Adjust, Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode
-from synckairos.wire.document_merge_patch import key_by_id, make_patch
-from synckairos.wire.document_splices import apply_body
+from synckairos.wire.document_merge_patch import make_keyed_patch, parse_keyed_document
+from synckairos.wire.document_splices import apply_message_body
 from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.session_json import parse_session, render_session
 from tests.unit.clock.histories import Bytes
@@ -28,8 +28,8 @@ def test_a_version_that_reuses_the_version_before_equals_the_fully_rendered_vers
         after = known.render_next(state)
         assert after.document == render_session(state)
         if after.splices:
-            assert apply_body(known.document, after.splices) == after.document
-            patch = make_patch(key_by_id(known.document), key_by_id(after.document))
+            assert apply_message_body(known.document, after.splices) == after.document
+            patch = make_keyed_patch(parse_keyed_document(known.document), parse_keyed_document(after.document))
             assert (orjson.loads(after.patch) if after.patch else None) == patch
         known = after
 
@@ -89,11 +89,11 @@ def test_a_null_in_metadata_gives_splices_but_no_patch() -> None:
     known = RenderedSession.render(running({"a": [None]}))
     switched = known.render_next(after(known.session, Switch()))
     assert not switched.patch
-    assert apply_body(known.document, switched.splices) == switched.document
+    assert apply_message_body(known.document, switched.splices) == switched.document
 
 
 def test_splices_for_another_document_are_refused() -> None:
     known = RenderedSession.render(running({}))
     switched = known.render_next(after(known.session, Switch()))
     with pytest.raises(ValueError, match="are for a document of"):
-        apply_body(known.document + b" ", switched.splices)
+        apply_message_body(known.document + b" ", switched.splices)

@@ -8,7 +8,7 @@ import pytest
 
 from synckairos.clock import creation
 from synckairos.wire.creation_body import V2_UNREAD_MEMBERS, CreateSession, TimeoutAction
-from synckairos.wire.input_warnings import MAX_WARNINGS, input_warnings
+from synckairos.wire.input_warnings import MAX_WARNINGS, request_warnings
 from synckairos.wire.request_bodies import COMMAND_BODIES, SimulationBody, V2CommandBody, parse_body
 from synckairos.wire.session_json import session_json
 from tests.unit.wire.creations import MIN, G, P, chess, make_participants
@@ -16,7 +16,7 @@ from tests.unit.wire.creations import MIN, G, P, chess, make_participants
 
 def warned(body: dict[str, Any]) -> dict[str, str]:
     """Return the warnings of a valid creation: messages by paths."""
-    found = input_warnings(parse_body(CreateSession, body), body)
+    found = request_warnings(parse_body(CreateSession, body), body)
     assert all(set(each) == {"path", "message"} for each in found)
     paths = {each["path"]: each["message"] for each in found}
     assert len(paths) == len(found)
@@ -151,9 +151,9 @@ def test_each_unknown_member_of_a_command_has_a_warning(verb: str) -> None:
     if not issubclass(model, V2CommandBody) or verb == "delete":
         return
     args = {"expected_version": 1, "by": "board 7", "": None}
-    found = input_warnings(parse_body(model, args), args)
+    found = request_warnings(parse_body(model, args), args)
     assert [each["path"] for each in found] == ["by", ""]
-    assert input_warnings(parse_body(model, {}), {}) == []
+    assert request_warnings(parse_body(model, {}), {}) == []
 
 
 def test_warnings_of_a_simulation_have_paths_into_its_session_and_commands() -> None:
@@ -166,7 +166,7 @@ def test_warnings_of_a_simulation_have_paths_into_its_session_and_commands() -> 
         ],
         "until_ms": 10,
     }
-    found = input_warnings(parse_body(SimulationBody, body), body)
+    found = request_warnings(parse_body(SimulationBody, body), body)
     assert {each["path"] for each in found} == {
         "session.participants.0.total_time_ms",
         "session.participants.1.total_time_ms",
@@ -178,10 +178,10 @@ def test_warnings_of_a_simulation_have_paths_into_its_session_and_commands() -> 
 def test_an_answer_has_a_bounded_number_of_warnings() -> None:
     participants = [{"participant_id": str(uuid4()), "total_time_ms": 2 * MIN} for _ in range(1_000)]
     body = GLOBAL | {"participants": participants}
-    found = input_warnings(parse_body(CreateSession, body), body)
+    found = request_warnings(parse_body(CreateSession, body), body)
     assert len(found) == MAX_WARNINGS + 1
     assert found[-1]["path"] == ""
-    assert orjson.dumps(found) == orjson.dumps(input_warnings(parse_body(CreateSession, body), body))
+    assert orjson.dumps(found) == orjson.dumps(request_warnings(parse_body(CreateSession, body), body))
 
 
 def test_null_members_of_v2_are_not_in_the_stored_arguments() -> None:

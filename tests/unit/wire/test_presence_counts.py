@@ -27,19 +27,21 @@ CROWDS = st.lists(st.lists(IDENTITIES, max_size=8), max_size=4)
 def test_clients_are_counted_by_role_and_participants_listed_once(
     clients: list[PresenceIdentity], expected: PresenceCounts
 ) -> None:
-    present = PresenceCounts.count(Counter(clients))
+    present = PresenceCounts.from_connections(Counter(clients))
     assert present == expected
-    assert present.clients == len(clients)
+    assert present.total_clients == len(clients)
 
 
 @given(CROWDS)
 def test_the_sum_over_instances_equals_the_count_of_all_clients(crowds: list[list[PresenceIdentity]]) -> None:
-    parts = [PresenceCounts.parse(PresenceCounts.count(Counter(crowd)).render()) for crowd in crowds]
-    assert PresenceCounts.sum(parts) == PresenceCounts.count(Counter(client for crowd in crowds for client in crowd))
+    parts = [PresenceCounts.parse(PresenceCounts.from_connections(Counter(crowd)).render()) for crowd in crowds]
+    assert PresenceCounts.sum(parts) == PresenceCounts.from_connections(
+        Counter(client for crowd in crowds for client in crowd)
+    )
 
 
 def test_more_participants_than_the_limit_are_counted_but_not_listed() -> None:
     crowd = Counter(PresenceIdentity("participant", f"{number:05}") for number in range(MAX_LISTED + 7))
-    present = PresenceCounts.count(crowd)
-    assert present.clients == MAX_LISTED + 7
+    present = PresenceCounts.from_connections(crowd)
+    assert present.total_clients == MAX_LISTED + 7
     assert present.participants == tuple(f"{number:05}" for number in range(MAX_LISTED))

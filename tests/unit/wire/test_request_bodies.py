@@ -28,9 +28,9 @@ from synckairos.wire.request_bodies import (
     COMMAND_BODIES,
     SimulationBody,
     SwitchBody,
+    parse_audited_args,
     parse_body,
     parse_command,
-    parse_stored_args,
 )
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
@@ -158,7 +158,7 @@ def test_unknown_members_of_a_command_of_v2_are_ignored_but_never_stored(verb: s
     assert parse_command(verb, args).model_dump(exclude_unset=True) == {"expected_version": 3}
     assert paths(verb, {"now": "a\0"}) == ["now"]
     with pytest.raises(ValidationFailed) as refused:
-        parse_stored_args(verb, args)
+        parse_audited_args(verb, args)
     assert refused.value.details[0] == {"path": "now", "message": "unknown field"}
 
 
@@ -170,6 +170,6 @@ def test_the_measured_lag_is_stored_but_ignored_from_a_client() -> None:
     assert body.to_command() == Switch(None, A, 90, None)
     measured = body.with_measured_lag(200)
     assert measured.model_dump(exclude_unset=True) == args | {"measured_lag_ms": 200}
-    assert parse_stored_args("switch", measured.model_dump(exclude_unset=True)) == measured
+    assert parse_audited_args("switch", measured.model_dump(exclude_unset=True)) == measured
     assert measured.to_command() == Switch(None, A, 90, 200)
-    assert parse_stored_args("pause", {"reason": "tea"}) == parse_command("pause", {"reason": "tea"})
+    assert parse_audited_args("pause", {"reason": "tea"}) == parse_command("pause", {"reason": "tea"})

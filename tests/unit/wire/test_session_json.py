@@ -22,7 +22,7 @@ from synckairos.clock.model import SyncMode
 from synckairos.frozen_replace import replace
 from synckairos.wire.instants import render_instant
 from synckairos.wire.session_json import (
-    extract_participants,
+    extract_participants_json,
     parse_session,
     participants_json,
     render_session,
@@ -221,4 +221,4 @@ def test_participants_are_extracted_from_a_document_with_any_display_name() -> N
     state = create(Create(SyncMode.PER_PARTICIPANT, participants), "a", "epoch", 1_000).state
     document = render_session(state)
     assert parse_session(document) == state
-    assert extract_participants(document) == orjson.dumps(participants_json(state))
+    assert extract_participants_json(document) == orjson.dumps(participants_json(state))

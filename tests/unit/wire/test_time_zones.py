@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from synckairos.wire.instants import parse_instant, render_instant, to_datetime
+from synckairos.wire.instants import ms_to_datetime, parse_instant_ms, render_instant
 from synckairos.wire.time_zones import day_start_ms, local_day, parse_time_zone, time_zone_names
 
 HOUR_MS = 3_600_000
@@ -71,13 +71,14 @@ def test_days_follow_each_other_and_contain_their_calendar_day(zone: str) -> Non
         end_ms = day_start_ms(day + timedelta(days=1), tz)
         assert 0 <= end_ms - start_ms <= 26 * HOUR_MS
         if end_ms > start_ms:
-            assert local_day(to_datetime(start_ms), tz) == day
-            assert local_day(to_datetime(start_ms - 1), tz) < day
+            assert local_day(ms_to_datetime(start_ms), tz) == day
+            assert local_day(ms_to_datetime(start_ms - 1), tz) < day
         day, start_ms = day + timedelta(days=1), end_ms
 
 
 def test_first_day_of_the_calendar_has_a_beginning() -> None:
-    assert day_start_ms(date(1, 1, 2), parse_time_zone("UTC")) == parse_instant("0001-01-02T00:00:00Z")
+    assert day_start_ms(date(1, 1, 2), parse_time_zone("UTC")) == parse_instant_ms("0001-01-02T00:00:00Z")
     assert (
-        day_start_ms(date(1, 1, 1), parse_time_zone("Etc/GMT-9")) == parse_instant("0001-01-01T00:00:00Z") - 9 * HOUR_MS
+        day_start_ms(date(1, 1, 1), parse_time_zone("Etc/GMT-9"))
+        == parse_instant_ms("0001-01-01T00:00:00Z") - 9 * HOUR_MS
     )

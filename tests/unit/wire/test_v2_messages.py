@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from synckairos.errors import MalformedMessage, SessionNotFound
 from synckairos.wire import v2_messages
-from synckairos.wire.websocket_frames import text_payload
+from synckairos.wire.websocket_frames import extract_text_payload
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(),
@@ -37,7 +37,10 @@ def test_unknown_members_are_ignored(kind: str) -> None:
 def test_a_state_frame_contains_the_documents_unchanged_bytes() -> None:
     document = '{"version":3,"metadata":{"ü":[1.0,"\\u2028"]}}'.encode()
     frame = v2_messages.state_update_frame("id", 17, document)
-    assert text_payload(frame) == b'{"type":"STATE_UPDATE","sessionId":"id","timestamp":17,"state":' + document + b"}"
+    assert (
+        extract_text_payload(frame)
+        == b'{"type":"STATE_UPDATE","sessionId":"id","timestamp":17,"state":' + document + b"}"
+    )
 
 
 def test_each_frame_has_exactly_the_members_of_v2() -> None:
@@ -49,6 +52,6 @@ def test_each_frame_has_exactly_the_members_of_v2() -> None:
         "ERROR": (v2_messages.error_frame(SessionNotFound("id")), ["type", "code", "message"]),
     }
     for kind, (frame, members) in frames.items():
-        message = orjson.loads(text_payload(frame))
+        message = orjson.loads(extract_text_payload(frame))
         assert list(message) == members
         assert message["type"] == kind

@@ -15,7 +15,13 @@ from synckairos.clock.timing import deadline_at_ms
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.session_json import parse_session, render_session
-from synckairos.wire.v2_state_parser import V2_GENERATION, V2StateMalformed, is_v2_epoch, parse_v2_session, v2_epoch
+from synckairos.wire.v2_state_parser import (
+    V2_GENERATION,
+    V2StateMalformed,
+    epoch_of_v2_session,
+    is_v2_epoch,
+    parse_v2_session,
+)
 from tests.fixtures.v2 import product
 
 T0 = 1_750_000_000_000
@@ -281,7 +287,7 @@ def test_whole_float_is_an_integer_and_negative_used_time_is_zero() -> None:
 
 
 def test_epoch_of_a_v2_session_sorts_before_any_other_epoch() -> None:
-    assert is_v2_epoch(v2_epoch(T0))
-    assert v2_epoch(T0) == v2_epoch(T0) != v2_epoch(T0 + 1)
+    assert is_v2_epoch(epoch_of_v2_session(T0))
+    assert epoch_of_v2_session(T0) == epoch_of_v2_session(T0) != epoch_of_v2_session(T0 + 1)
     assert V2_GENERATION < "665000000000"
     assert not is_v2_epoch("66500000ab12cd34ef56")

@@ -7,7 +7,7 @@ import pytest
 
 from synckairos.errors import ValidationFailed
 from synckairos.wire import v3_messages
-from synckairos.wire.websocket_frames import text_payload
+from synckairos.wire.websocket_frames import extract_text_payload
 
 SESSION = "0198c0de-0000-7000-8000-000000000001"
 POSITION = {"epoch": "e", "version": 7}
@@ -38,13 +38,17 @@ def test_an_invalid_tag_is_refused_with_its_path(tag: object) -> None:
     [({}, False), (POSITION, True), ({"version": 7}, True), ({"epoch": "e"}, True), ({"tag": "a"}, True)],
 )
 def test_a_subscribe_with_epoch_version_or_tag_has_a_position(members: dict[str, Any], has_position: bool) -> None:
-    assert subscribe(**members).has_position is has_position
+    assert subscribe(**members).has_resume_point is has_position
 
 
 def test_a_state_frame_has_a_tag_only_if_the_tag_is_known() -> None:
     for tag, tag_member in (("a", {"tag": "a"}), ("", {})):
-        whole = orjson.loads(text_payload(v3_messages.state_frame("STATE_UPDATE", SESSION, "e", tag, 7, 1, b"{}")))
-        delta = orjson.loads(text_payload(v3_messages.state_delta_frame(SESSION, "e", tag, 6, 7, 1, b'{"a":1}')))
+        whole = orjson.loads(
+            extract_text_payload(v3_messages.state_frame("STATE_UPDATE", SESSION, "e", tag, 7, 1, b"{}"))
+        )
+        delta = orjson.loads(
+            extract_text_payload(v3_messages.state_delta_frame(SESSION, "e", tag, 6, 7, 1, b'{"a":1}'))
+        )
         common = {"session_id": SESSION, "version": 7, "server_time_ms": 1, "epoch": "e", **tag_member}
         assert whole == {"type": "STATE_UPDATE", **common, "state": {}}
         assert delta == {"type": "STATE_DELTA", **common, "from_version": 6, "patch": {"a": 1}}

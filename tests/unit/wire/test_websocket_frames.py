@@ -4,7 +4,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from synckairos.wire.websocket_frames import PING_FRAME, text_frame, text_payload
+from synckairos.wire.websocket_frames import PING_FRAME, extract_text_payload, text_frame
 
 
 def parsed(frame: bytes) -> Frame:
@@ -24,7 +24,7 @@ def parsed(frame: bytes) -> Frame:
 def test_a_text_of_any_size_is_one_text_frame(size: int) -> None:
     frame = text_frame(b"x" * size)
     assert parsed(frame) == Frame(Opcode.TEXT, b"x" * size)
-    assert text_payload(frame) == b"x" * size
+    assert extract_text_payload(frame) == b"x" * size
 
 
 def test_the_ping_frame_is_an_empty_ping() -> None:
