@@ -1,1 +1,1 @@
-"""Background jobs: a table in Postgres, a runner, and one module for each kind of job."""
+"""Background jobs: job table in Postgres, runner, and one module for each kind of job."""

@@ -26,14 +26,15 @@ WHERE session_id = %(session_id)s
 ORDER BY epoch, version, payload_hash;
 
 -- name: begin_archive
--- An archive that is ready stays ready until a newer one is.
+-- Create or update the archive record at the begin of an attempt. A ready archive stays ready until a newer archive is
+-- ready.
 INSERT INTO sync_archives AS a (session_id, created_at, status) VALUES (%(session_id)s, %(created_at)s, 'processing')
 ON CONFLICT (session_id, created_at) DO UPDATE SET
     status = CASE WHEN a.path IS NULL THEN 'processing' ELSE a.status END, requested_at = now(), error = NULL;
 
 -- name: record_failure
--- An archive that is ready stays ready, with the reason for which there is no newer one. The archive of a life that
--- retention removed does not change, unless Postgres has later rows of that life.
+-- Save the reason of a failed attempt. A ready archive stays ready, and its record gets the reason. The record of a
+-- session that retention removed changes only if Postgres has later rows of the same creation of the session.
 UPDATE sync_archives SET
     status = CASE WHEN path IS NULL THEN 'failed' ELSE status END, requested_at = now(), error = %(error)s
 WHERE session_id = %(session_id)s AND (
@@ -41,8 +42,9 @@ WHERE session_id = %(session_id)s AND (
 );
 
 -- name: save_archive
--- Replaces only the archive that existed when the job read the session, and only if retention removed no rows since
--- then. So the slower of two workers cannot save an archive with fewer versions than the faster one.
+-- Save the record of a written archive. It replaces only the archive that existed when the job read the session, and only
+-- if retention removed no rows after this read. Therefore the slower of two workers cannot replace an archive of the
+-- faster worker by an archive with fewer versions.
 WITH filed AS (
     UPDATE sync_archives SET
         status = 'ready', epoch = %(epoch)s, version = %(version)s, session_status = %(session_status)s,
@@ -61,13 +63,13 @@ marked AS (
 SELECT session_id FROM filed;
 
 -- name: mark_archived
--- A worker of an older version of this product does not set this mark when it saves an archive.
+-- Mark a session whose archive exists. Workers of older releases do not set this mark when they save an archive.
 UPDATE sync_sessions SET archived = true
 WHERE session_id = %(session_id)s AND (epoch, version) = (%(epoch)s, %(version)s) AND NOT archived;
 
 -- name: sessions_to_remove
--- Sessions that ended at least after_s seconds ago, oldest end first. A session that failed or was retained is skipped
--- for an hour, unless the reason was an unreachable object store.
+-- Sessions that ended at least after_s seconds ago, the earliest end first. A session whose archiving failed, or that was
+-- retained, is skipped for an hour. It is not skipped if the reason was an unreachable object store.
 SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
@@ -78,8 +80,9 @@ ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
 
 -- name: sessions_to_archive
--- Those of these sessions whose newest version is not archived. A failed one is skipped for an hour, but not one that
--- retention left. The query does not read archived sessions: after some years nearly all sessions are archived.
+-- Sessions that ended at least after_s seconds ago and whose newest version is not archived. A session whose archiving
+-- failed is skipped for an hour; a session that retention retained is not skipped. The query does not read archived
+-- sessions, because after some years nearly all sessions are archived.
 SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.session_id = s.session_id AND a.created_at = s.created_at
@@ -91,11 +94,11 @@ ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
 
 -- name: lock_archive
--- Locked before the session, in the same order as by save_archive.
+-- Lock the archive record before the session row, in the same order as save_archive does.
 SELECT FROM sync_archives WHERE session_id = %(session_id)s AND path = %(path)s FOR UPDATE;
 
 -- name: lock_session
--- The drain waits for this lock before it updates the session's projection. Versions that it writes become new rows.
+-- Lock the session row. The drain waits for this lock before it updates the row.
 SELECT
     epoch, version,
     coalesce(coalesce(deleted_at, completed_at) < now() - make_interval(secs => %(after_s)s), false),
@@ -118,7 +121,7 @@ archives AS (
 DELETE FROM sync_sessions WHERE session_id = %(session_id)s;
 
 -- name: archives_in_range
--- Archives of removed sessions that have versions in a time range.
+-- Archive records of removed sessions whose archives have versions in a time range.
 SELECT
     session_id::text, created_at, status::text, epoch, version, session_status::text, deleted, path, size_bytes,
     checksum, events, archived_at, true, error
@@ -127,7 +130,7 @@ WHERE removed_at IS NOT NULL AND last_at >= %(from)s AND first_at < %(to)s
 ORDER BY session_id, created_at;
 
 -- name: events_in_range
--- Ordered by session, and by the order of events in the audit trail.
+-- Events in a time range, ordered by session and then by the order of the audit trail.
 SELECT
     session_id, epoch, version, event_type, participant_id, group_id, actor,
     to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS occurred_at, time_used_ms,

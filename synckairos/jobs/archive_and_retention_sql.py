@@ -1,8 +1,8 @@
-"""The SQL statements of archive, export and retention jobs, by their names in `archive_and_retention.sql`."""
+"""Access to the SQL statements in `archive_and_retention.sql`, by name."""
 
 from synckairos.postgres.named_sql import load_statements
 
 
 def archive_statement(name: str) -> bytes:
-    """Return one statement of `archive_and_retention.sql`."""
+    """Return the statement `name` of `archive_and_retention.sql`."""
     return load_statements("archive_and_retention.sql", "synckairos.jobs")[name]

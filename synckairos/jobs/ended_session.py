@@ -1,4 +1,4 @@
-"""Ended sessions: the rows of `sync_sessions` that archive and retention jobs work on."""
+"""Ended sessions: the rows of `sync_sessions` on which archive and retention jobs work."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,18 +10,18 @@ from synckairos.postgres.transaction import Transaction
 
 
 class SessionNotFinished(SyncKairosError):
-    """The session has not ended according to Postgres, or Postgres has no row of it."""
+    """Postgres has no row of the session, or the session has not ended according to this row."""
 
     code = "NOT_FINISHED"
 
 
 class SessionRecreated(SessionNotFinished):
-    """The session had ended and was created again under its id. There is no work to do and nothing to repair."""
+    """The session ended, but was created again under its id. The job has no work to do, and this is no fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedSession:
-    """A session that ended, as `sync_sessions` has it."""
+    """Row of `sync_sessions` for a session that ended."""
 
     session_id: str
     epoch: str
@@ -33,12 +33,16 @@ class EndedSession:
     deleted: bool
 
     def object_path(self, content: bytes) -> str:
-        """Return the path of its archive in cold storage: by the day of its end, different for different content."""
+        """Return the path for the session's archive in cold storage.
+
+        The path contains the day of the session's end and a hash of `content`, so different content has a different
+        path.
+        """
         name = f"{self.version}-{self.epoch}-{sha256(content).hexdigest()[:12]}"
         return f"sessions/{self.finished_at:%Y/%m/%d}/{self.session_id}/{name}.ndjson.gz"
 
 
 async def load_ended_session(transaction: Transaction, session_id: str) -> EndedSession | None:
-    """Return a session that ended; None if it has not ended or Postgres has no row of it."""
+    """Return an ended session. Return None if Postgres has no row of it, or if it has not ended."""
     rows = await transaction.fetch(archive_statement("ended_session"), {"session_id": session_id})
     return EndedSession(*rows[0]) if rows and rows[0][6] is not None else None

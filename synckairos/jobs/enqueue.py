@@ -1,7 +1,7 @@
-"""Enqueues background jobs: adds them to the job table and wakes a worker. Runs no job itself.
+"""Queue of background jobs: adds jobs to the job table and wakes a worker. Runs no job.
 
-Jobs come from operators, and from a schedule that the settings define. Any number of workers may run the schedule: the
-job table accepts each scheduled job once.
+Operators enqueue jobs, and workers enqueue jobs on a schedule that the settings define. Any number of workers can run
+the schedule. The job table refuses a scheduled job if the same job is queued or running.
 """
 
 from collections.abc import Mapping
@@ -12,20 +12,27 @@ from synckairos.jobs.table import DueJob, JobTable
 from synckairos.jobs.wakeups import JobWakeups
 
 KEPT_DAYS = 30
-"""Days for which ended jobs stay in the job table."""
+"""Days after its end for which a job stays in the job table."""
 
 
 class JobQueue:
-    """Enqueues jobs. Raises StoreUnavailable if Postgres is not reachable. Without Redis, jobs wait for a sweep."""
+    """Queue of background jobs.
+
+    Methods raise StoreUnavailable if Postgres is unreachable. If Redis is unreachable, a job is enqueued and the next
+    sweep starts it.
+    """
 
     def __init__(self, job_table: JobTable, wakeups: JobWakeups) -> None:
         self._job_table = job_table
         self._wakeups = wakeups
 
     async def enqueue(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> int | None:
-        """Enqueue a job and return its id; return None if a queued or running job has the same `once`.
+        """Enqueue a job and return its id. Return None if a queued or running job has the same `once`.
 
-        Two round trips or three. Raises ValidationFailed if the type does not accept these parameters.
+        `once` is a text that identifies equal jobs; None allows any number of equal jobs. Uses two or three round
+        trips.
+
+        Raises: ValidationFailed if the job type does not accept `params`.
         """
         parse_job_params(type_, params)
         due = await self._job_table.add(type_, params, once)
@@ -35,19 +42,20 @@ class JobQueue:
         return due.job_id
 
     async def retry(self, job_id: int) -> DueJob | None:
-        """Queue a failed job again; return None if there is no failed job of this id."""
+        """Enqueue a failed job again and return it. Return None if there is no failed job with this id."""
         due = await self._job_table.retry(job_id)
         if due is not None:
             await self._wakeups.wake_up(due)
         return due
 
     async def enqueue_scheduled(self, archive_after_s: int, retention_s: int) -> None:
-        """Enqueue the scheduled jobs that have sessions to work on, and delete jobs that ended long ago.
+        """Enqueue the scheduled jobs that have sessions to work on. Delete jobs that ended more than `KEPT_DAYS` ago.
 
-        The arguments are seconds after a session's end. 0 switches that kind of job off.
+        `archive_after_s` and `retention_s` are the seconds from the end of a session to its archive and to its removal.
+        0 disables this kind of job.
         """
         await self._job_table.delete_ended(KEPT_DAYS)
         for type_, after_s in (("archive", archive_after_s), ("retention", retention_s)):
             if after_s and await self._job_table.has_sessions_to_do(type_, after_s):
-                # The text is stored and compared with the jobs of other versions of this product.
+                # The text is stored and compared with jobs that other releases enqueue, so it must not change.
                 await self.enqueue(type_, {"after_s": after_s}, once=f"{type_} by itself")

@@ -1,6 +1,7 @@
-"""Export jobs: write all events of a time range to one compressed object. Only some pieces are in memory at a time.
+"""Export jobs: write all events of a time range to one compressed object.
 
-Postgres renders the lines. So a million events pass through this process as bytes, without a parsed object for each.
+Postgres renders the lines. A million events therefore pass through this process as bytes, without a parsed object for
+each event. Only some pieces of the object are in memory.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ _PIECE_BYTES = 1 << 18
 _RECORDS_PER_FETCH = 200
 _GZIP_WBITS = 31
 
-# JSON contains no raw control characters. So COPY never quotes, and a line is the unchanged text.
+# JSON contains no raw control characters, so with these options COPY never quotes, and a line is the unchanged JSON.
 _NDJSON = "COPY ({lines}) TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')"
 _CSV = "COPY ({lines}) TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE ({texts}))"
 _JSON_LINE = (
@@ -41,7 +42,7 @@ _JSON_LINE_WITH_STATE = (
 )
 _CSV_LINE = "SELECT session_id, {columns} FROM ({rows}) AS e"
 _NUMBERS = frozenset({"version", "time_used_ms", "time_remaining_ms"})
-# As `defuse_text` and `defuse_json` of `wire/tabular.py` do.
+# Like `defuse_text` and `defuse_json` of `wire/tabular.py`, these expressions make formulas in CSV harmless.
 _DEFUSED_TEXT = (
     f"CASE WHEN {{0}} ~ '{FORMULA_TEXT}' THEN '''' ELSE '' END"
     rf" || regexp_replace({{0}}, '{FORMULA_AFTER_SEPARATOR}', '\1''', 'g') AS {{0}}"
@@ -51,7 +52,7 @@ _DEFUSED_STATE = r"replace(convert_from(snapshot, 'UTF8'), ';', '\u003b') AS sta
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """The path of an exported object, and the number of its events."""
+    """Result of an export: path of the object, number of events in it, and the written bytes."""
 
     path: str
     events: int
@@ -59,7 +60,10 @@ class ExportResult:
 
 
 class Exporter:
-    """Exports events. Raises StoreUnavailable if the object store is not reachable, psycopg's errors for Postgres."""
+    """Exporter of events.
+
+    Methods raise StoreUnavailable if the object store is unreachable, and the errors of psycopg.
+    """
 
     def __init__(self, pool: PostgresPool, cold_storage: ColdStorage) -> None:
         self._pool = pool
@@ -69,10 +73,11 @@ class Exporter:
     async def export(
         self, name: str, from_at: datetime, to_at: datetime, form: ExportFormat, *, snapshots: bool = False
     ) -> ExportResult:
-        """Export the events of all sessions in [from_at, to_at), from Postgres and cold storage, as of one instant.
+        """Export the events from `from_at` (included) to `to_at` (excluded) of all sessions, and return the result.
 
-        The events of a session are adjacent and in the order of its audit trail. Each line begins with `session_id`.
-        Sessions that retention removed from Postgres come last.
+        `name` is a part of the object's path. The events come from Postgres and cold storage, as of one instant. Events
+        of one session are adjacent and in the order of the audit trail. Each line begins with `session_id`. Sessions
+        that retention removed from Postgres are at the end.
         """
         time_range = f"{_render_compact(from_at)}-{_render_compact(to_at)}"
         path = f"exports/{name}/events-{time_range}.{form}.gz"
@@ -92,13 +97,13 @@ class Exporter:
     async def _pieces(
         self, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
     ) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield lines in pieces of about 256 KiB, each with the number of its events."""
+        """Yield the rendered lines in pieces of about 256 KiB, with the number of events in each piece."""
         columns = _columns(snapshots)
         values = {"from": from_at, "to": to_at}
         async with (
             self._pool.transaction(isolation="REPEATABLE READ") as transaction,
-            # The list of archives may be long. So Postgres keeps it, as of the same instant. The transaction stays open
-            # while the archives are read: behind a pooler, no cursor survives it.
+            # The list of archives can be long, so Postgres keeps it, as of the same instant. The transaction stays
+            # open until all archives are read, because behind a pooler a cursor ends with its transaction.
             transaction.stream("removed", archive_statement("archives_in_range"), values) as removed,
         ):
             removed.itersize = _RECORDS_PER_FETCH

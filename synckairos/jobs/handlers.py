@@ -1,4 +1,4 @@
-"""The work of each kind of background job. Every job may be run again from its beginning."""
+"""Job handlers: the code that runs each kind of background job. Each job can be run again from its begin."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -32,7 +32,7 @@ JobResult = Mapping[str, Any]
 
 
 class JobHandlers:
-    """Runs jobs of every kind. Every error that it raises is a failed attempt."""
+    """Handlers of all kinds of jobs. An exception means that the attempt failed."""
 
     def __init__(
         self,
@@ -50,7 +50,10 @@ class JobHandlers:
         self._retention = Retention(cold_storage, self._archiver, SessionRows(pool), store, outbox, summary_refresh)
 
     async def run(self, claim: JobClaim) -> JobResult:
-        """Run one attempt at a job and return its result. Raises PermanentJobFailure if no retry can help."""
+        """Run one attempt at a job and return the job's result.
+
+        Raises: PermanentJobFailure if a retry cannot complete the job.
+        """
         try:
             params = parse_job_params(claim.type, claim.params)
         except ValidationFailed as fault:
@@ -92,7 +95,7 @@ class JobHandlers:
         try:
             removed = await self._retention.remove(params.session_id, after_s)
         except SessionNotFinished as fault:
-            # The session may have been created again after the job was queued. There is nothing to remove or repair.
+            # The session may have been created again after the job was queued. Then the job has no work to do.
             return {"session_id": params.session_id, "removed": False, "left": fault.message}
         return {"session_id": params.session_id, "removed": removed}
 
@@ -110,10 +113,12 @@ class JobHandlers:
     async def _run_for_each(
         self, type_: str, query: str, after_s: int, work: Callable[[str], Awaitable[object]]
     ) -> JobResult:
-        """Run `work` for each session that the query returns, a few at a time; return the number for each outcome.
+        """Run `work` for each session that the query returns. Return the numbers of sessions by outcome.
 
-        A session that fails gets its own job with its own attempts, and does not delay the others. If a store is not
-        reachable, the whole job fails and is retried.
+        At most `_MAX_CONCURRENT` sessions are in work at the same time. A session whose work fails gets a separate job
+        with separate attempts, and does not delay other sessions.
+
+        Raises: StoreUnavailable or OperationalError if a store is unreachable, so that the whole job is retried.
         """
         counts = {"done": 0, "left": 0, "failed": 0}
         slots = asyncio.Semaphore(_MAX_CONCURRENT)
@@ -144,7 +149,7 @@ class JobHandlers:
         return counts
 
     async def _pages(self, query: str, after_s: int) -> AsyncIterator[list[str]]:
-        """Yield pages of the ids of sessions that ended at least `after_s` seconds ago, earliest end first."""
+        """Yield pages of ids of sessions that ended at least `after_s` seconds ago, the earliest end first."""
         position: dict[str, Any] = {"ended_at": "-infinity", "session_id": _NIL}
         while True:
             values = {**position, "after_s": after_s, "limit": _SESSIONS_PER_PAGE}

@@ -1,5 +1,5 @@
--- Statements of the job table. The table is the source of truth; the arq queue only says "run it now". A worker holds a
--- lease on the job that it runs. So each change of a running job names its worker and its attempt.
+-- Statements of the job table. The table is the source of truth; a message in the arq queue only starts a job sooner. A
+-- worker has a lease on the job that it runs. Each change of a running job therefore names the worker and the attempt.
 
 -- name: add
 INSERT INTO background_jobs (type, params, once)
@@ -34,7 +34,7 @@ counted AS (
 SELECT job_id FROM ended;
 
 -- name: fail
--- The job is queued again, unless no attempt is left or it failed for good.
+-- Queue the job again. If no further attempt is allowed, or if for_good is true, the job fails instead.
 WITH ended AS (
     UPDATE background_jobs SET
         status = CASE WHEN attempts < %(max_attempts)s AND NOT %(for_good)s THEN 'queued' ELSE 'failed' END::job_status,
@@ -51,14 +51,14 @@ counted AS (
 SELECT status::text FROM ended;
 
 -- name: release
--- A worker that stops releases its job. The attempt does not count.
+-- Queue the job of a worker that stops. The interrupted attempt does not count.
 UPDATE background_jobs SET
     status = 'queued', attempts = attempts - 1, due_at = now(), worker = NULL, lease_until = NULL, started_at = NULL
 WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
 RETURNING job_id;
 
 -- name: reclaim_abandoned
--- A lease that expired means that its worker died.
+-- End the attempts with expired leases. The worker of an expired lease counts as dead.
 WITH ended AS (
     UPDATE background_jobs SET
         status = CASE WHEN attempts < %(max_attempts)s THEN 'queued' ELSE 'failed' END::job_status,

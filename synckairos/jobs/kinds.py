@@ -1,4 +1,4 @@
-"""The kinds of background jobs and their parameters."""
+"""Kinds of background jobs, and models of their parameters."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -31,14 +31,18 @@ SecondsSinceEnd = Annotated[int, Field(ge=0, le=LONGEST_S)]
 
 
 class SessionsParams(StrictModel):
-    """Parameters of archive and retention: one session, or all that ended at least `after_s` seconds ago."""
+    """Parameters of archive and retention jobs.
+
+    The job works on one session. If `session_id` is None, it works on all sessions that ended at least `after_s`
+    seconds ago.
+    """
 
     session_id: Uuid | None = None
     after_s: SecondsSinceEnd = 0
 
 
 class ExportParams(StrictModel):
-    """Parameters of an export: a range of instants without its end, and the format."""
+    """Parameters of an export job: a range from `from` (included) to `to` (excluded), and the file format."""
 
     from_: InstantText = Field(alias="from")
     to: InstantText
@@ -54,12 +58,15 @@ class ExportParams(StrictModel):
 
     @property
     def time_range(self) -> tuple[datetime, datetime]:
-        """Return the instants `from` and `to`."""
+        """Return the instants `from` and `to` as datetimes."""
         return datetime.fromisoformat(self.from_), datetime.fromisoformat(self.to)
 
 
 def parse_job_params(type_: str, params: Mapping[str, Any]) -> SessionsParams | ExportParams:
-    """Parse the parameters of a job. Raises ValidationFailed for unknown types and invalid parameters."""
+    """Parse the parameters of a job of type `type_`.
+
+    Raises: ValidationFailed if the type is unknown or a parameter is invalid.
+    """
     match type_:
         case "archive" | "retention":
             return parse_body(SessionsParams, dict(params))

@@ -1,4 +1,7 @@
-"""Prometheus metrics of background jobs. Every instance reads them from Postgres, whichever worker did the work."""
+"""Prometheus metrics of background jobs.
+
+The values come from Postgres, so each instance reports the work of all workers.
+"""
 
 import asyncio
 from collections.abc import Iterable
@@ -17,7 +20,7 @@ _TIMEOUT_S = 0.5
 
 
 class _TallyCollector(Collector):
-    """Exports the counters of Postgres. They never decrease, over any number of restarts."""
+    """Collector that exports the attempt counters in Postgres. A restart of a process does not reset these counters."""
 
     def __init__(self) -> None:
         self.tallies: list[JobTally] = []
@@ -37,15 +40,15 @@ REGISTRY.register(_TALLY_COLLECTOR)
 
 
 class JobGauges:
-    """Sets the metrics from the job table."""
+    """Updater of the job metrics from the job table."""
 
     def __init__(self, job_table: JobTable) -> None:
         self._job_table = job_table
 
     async def refresh(self) -> None:
-        """Read the numbers for the next scrape. Keeps the old ones if Postgres does not answer within 0.5 s.
+        """Update the metrics. If Postgres does not answer within 0.5 s, keep the old values.
 
-        The metrics of the audit are in the same scrape and must not wait longer.
+        The metrics of the audit are in the same response and must not wait longer.
         """
         try:
             async with asyncio.timeout(_TIMEOUT_S):

@@ -1,6 +1,6 @@
-"""Retention jobs: delete ended sessions from Postgres after their archive was read back and verified as complete.
+"""Retention jobs: delete an ended session from Postgres after its archive was read back and verified.
 
-A session stays if Redis holds another version of it, or if versions of it are in the outbox.
+A session is retained if Redis has another version of it, if the outbox has versions of it, or if it has failed entries.
 """
 
 from typing import Any
@@ -23,38 +23,39 @@ from synckairos.store.sessions import SessionStore
 
 
 class ArchiveIncomplete(SyncKairosError):
-    """The archive lacks versions, most likely those of failed entries. The session stays in Postgres."""
+    """The archive lacks versions, most likely versions in failed entries. The session stays in Postgres."""
 
     code = "INCOMPLETE"
     stored_as = "Incomplete"
 
 
 class SessionRetained(SyncKairosError):
-    """The session has to stay for now. Scheduled jobs try it again after an hour."""
+    """The session must stay in Postgres for now. Scheduled jobs try to remove it again after an hour."""
 
     code = "STAYS"
-    stored_as = "Stays"  # `archive_and_retention.sql` looks for it
+    stored_as = "Stays"  # compared by `archive_and_retention.sql`
 
 
 class SessionRows:
-    """Deletes the rows of archived sessions. Raises the errors of psycopg."""
+    """Deletion of the rows of archived sessions. Methods raise the errors of psycopg."""
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
     async def delete(self, record: ArchiveRecord, archive: Archive, after_s: float) -> bool:
-        """Delete a session's rows in one transaction if the archive holds all of them with the same hashes.
+        """Delete a session's rows in one transaction, if the archive contains all of these rows with the same hashes.
 
-        Returns False, and deletes nothing, if the archive was replaced or Postgres has other rows.
+        Return whether the rows are deleted. They stay if the archive was replaced, or if Postgres has rows that the
+        archive lacks.
 
         Raises:
-            SessionNotFinished: The session ended less than `after_s` seconds ago, or has not ended.
-            SessionRetained: Webhook deliveries of the session are pending.
+        - SessionNotFinished: The session has not ended, or ended less than `after_s` seconds ago.
+        - SessionRetained: The session has pending webhook deliveries.
         """
         values: dict[str, Any] = {"session_id": record.session_id, "after_s": after_s, "path": record.path}
         async with self._pool.transaction() as transaction:
             if not await transaction.fetch(archive_statement("lock_archive"), values):
-                return False  # the record names another object than the verified one
+                return False  # another archive has replaced the verified archive
             session = next(iter(await transaction.fetch(archive_statement("lock_session"), values)), None)
             if session is None and record.removed:
                 return True
@@ -74,7 +75,7 @@ class SessionRows:
 
 
 class Retention:
-    """Removes archived sessions from Postgres. Raises the errors of `Archiver`."""
+    """Removal of archived sessions from Postgres. Methods raise the errors of `Archiver`."""
 
     def __init__(
         self,
@@ -93,15 +94,15 @@ class Retention:
         self._summary_refresh = summary_refresh
 
     async def remove(self, session_id: str, after_s: float) -> bool:
-        """Archive a session that ended at least `after_s` seconds ago, verify the archive, and delete its rows.
+        """Archive a session that ended at least `after_s` seconds ago, verify the archive, and delete the rows.
 
-        Returns False if the session has to stay for now: Redis has another version of it, it changed meanwhile, or
-        webhook deliveries of it are pending. All its rows are deleted or none, and only rows that the archive holds
-        with the same hash.
+        Return whether the rows are deleted. They stay for now if Redis has another version of the session, if the
+        session changed in the meantime, or if it has pending webhook deliveries. Either all rows of the session are
+        deleted or none. A row is deleted only if the archive contains it with the same hash.
 
         Raises:
-            SessionNotFinished, ArchiveIncomplete, ArchiveDamaged.
-            StoreUnavailable: The object store or Redis is not reachable.
+        - SessionNotFinished, ArchiveIncomplete, ArchiveDamaged: See these classes.
+        - StoreUnavailable: The object store or Redis is unreachable.
         """
         record = await self._archiver.archive(session_id)
         try:
@@ -118,7 +119,7 @@ class Retention:
         await self._check_no_later_versions(record)
         if await self._verify_and_delete(record, after_s):
             return
-        # Postgres has more rows than at the time of the archive. Archive them, and try once more.
+        # Postgres has rows that the archive lacks. Write a new archive, and try the deletion a second time.
         record = await self._archiver.archive(record.session_id, force=True)
         await self._check_no_later_versions(record)
         if not await self._verify_and_delete(record, after_s):
@@ -130,13 +131,16 @@ class Retention:
         archived = (record.epoch, record.version, record.version)
         if stored is not None and (stored.snapshot.epoch, stored.snapshot.version, stored.audited_version) != archived:
             raise SessionRetained("Redis has another version of it")
-        # A session that Redis evicted is complete in Postgres, and so is one whose newest version is audited. Failed
-        # entries may belong to an earlier life.
+        # An evicted session is complete in Postgres, and so is a session whose newest version is audited.
+        # Failed entries can belong to an earlier creation of the session.
         if await self._outbox.session_has_failed_entries(record.session_id):
             raise SessionRetained("it has failed entries (see `synckairos audit failed`)")
 
     async def _verify_and_delete(self, record: ArchiveRecord, after_s: float) -> bool:
-        """Read the archive back, verify that it is complete, and delete the session's rows."""
+        """Read the archive, verify that it is complete, and delete the session's rows.
+
+        Return whether they are deleted.
+        """
         archive = await self._cold_reader.read_archive(record, lean=True)
         if len(archive.events) != record.events or archive.newest.version != (record.epoch, record.version):
             raise ArchiveDamaged(f"The archive of session {record.session_id} does not match its record")
@@ -147,15 +151,16 @@ class Retention:
             )
         if not await self._rows.delete(record, archive, after_s):
             return False
-        # Also if the rows were deleted before: that worker may have died before this line.
+        # Do this also if another worker deleted the rows before. That worker may have died before this line.
         await self._summary_refresh.remove_session(record.session_id, _participant_ids(archive))
         return True
 
     async def _find_missing_version(self, record: ArchiveRecord, archive: Archive) -> str | None:
-        """Name a version that is missing; return None if the archive is complete.
+        """Return a description of a version that the archive lacks; None if the archive is complete.
 
-        A version that was in the outbox when an earlier life of the session left Postgres arrived later. So it is in
-        this archive, and the version before it is in the archive of the earlier life.
+        If a session was deleted and created again, a version of the first creation can have been in the outbox when its
+        rows were removed. This version arrived later, so it is in this archive, and the version before it is in the
+        earlier archive.
         """
         if next(find_version_gaps(archive.events), None) is None:
             return None
@@ -170,7 +175,7 @@ async def _delete_returning(transaction: Transaction, name: str, values: dict[st
 
 
 def _participant_ids(archive: Archive) -> set[str]:
-    """Return the ids of all participants: those at the end, and those that events name, such as removed ones."""
+    """Return the ids of all participants: those at the end, and removed participants that events name."""
     ids = {line.row.get("participant_id") for line in archive.events}
     ids |= {each["participant_id"] for each in orjson.loads(archive.newest.document)["participants"]}
     return {each for each in ids if each is not None}

@@ -1,6 +1,6 @@
-"""Runs background jobs: one attempt per wake-up, and a sweep for due jobs and for the jobs of dead workers.
+"""Runner of background jobs: one attempt for each wake-up, and a sweep for due jobs and jobs of dead workers.
 
-A failed attempt affects only its own job: the error is saved, and the job is retried later.
+A failed attempt affects only its job. Its error is saved, and the job is retried later.
 """
 
 import asyncio
@@ -14,27 +14,30 @@ from synckairos.jobs.table import DueJob, JobClaim, JobTable
 from synckairos.telemetry import alerts, log
 
 RETRY_DELAYS_S = (5.0, 25.0)
-"""Seconds before the second and the third attempt."""
+"""Seconds before the second attempt and before the third attempt at a job."""
 
 LEASE_S = 30.0
-"""Seconds after the last renewal of a lease until its worker counts as dead."""
+"""Seconds after the newest renewal of a lease after which its worker counts as dead."""
 
 _WAKEUPS_PER_SWEEP = 100
 
 logger = log.get_logger(__name__)
 
 JobHandler = Callable[[JobClaim], Awaitable[Mapping[str, Any]]]
-"""Runs one attempt and returns its result as JSON values."""
+"""Function that runs one attempt at a job and returns the job's result as JSON values."""
 
 
 class PermanentJobFailure(SyncKairosError):
-    """A job that no retry can complete, because of its parameters or of the session that they name."""
+    """A retry cannot complete this job, because its parameters or its session are invalid."""
 
     code = "JOB_REFUSED"
 
 
 class JobRunner:
-    """Runs attempts of one worker. `handler` does the work of a job."""
+    """Runner of the attempts of one worker.
+
+    `handler` does the work of a job. `worker` is the name of the worker in the job table.
+    """
 
     def __init__(
         self,
@@ -52,17 +55,20 @@ class JobRunner:
         self._lease_s = lease_s
 
     async def run_job(self, job_id: int) -> None:
-        """Run one attempt at a job, unless another worker runs it. Raises only CancelledError, and then releases it."""
+        """Run one attempt at a job. Do nothing if the job is not due or another worker runs it.
+
+        Errors of the job are saved, and not raised. If this call is cancelled, the job is released for other workers.
+        """
         try:
             claim = await self._job_table.claim(job_id, self._worker, self._lease_s)
             if claim is not None:
                 await self._attempt(claim)
         except StoreUnavailable as fault:
-            # If the attempt began, its lease expires and another worker runs the job.
+            # If the attempt has begun, its lease expires and another worker runs the job.
             logger.warning("job interrupted", job_id=job_id, error=fault.message)
 
     async def sweep(self, wake_up: Callable[[DueJob], Awaitable[None]]) -> None:
-        """Reclaim the jobs of dead workers, and call `wake_up` for the jobs that are due."""
+        """Queue the jobs of dead workers again. Then call `wake_up` for jobs that are due."""
         for each in await self._job_table.reclaim_abandoned():
             logger.warning("job left by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
             if each.status == "failed":
@@ -91,7 +97,10 @@ class JobRunner:
         logger.info("job done", **fields, result=dict(result))
 
     async def _renew_until_done(self, claim: JobClaim, work: "asyncio.Future[Mapping[str, Any]]") -> bool:
-        """Renew the lease until the work ends; cancel the work and return False if the claim was lost."""
+        """Renew the lease until `work` ends, and return True.
+
+        If another worker took the job, cancel `work` and return False.
+        """
         while True:
             done, _ = await asyncio.wait([work], timeout=self._lease_s / 3)
             if done:
@@ -99,7 +108,7 @@ class JobRunner:
             try:
                 is_renewed = await self._job_table.renew_lease(claim, self._lease_s)
             except StoreUnavailable:
-                continue  # the work will fail too
+                continue  # `work` also needs Postgres and will fail
             if not is_renewed:
                 await _cancel(work)
                 return False

@@ -1,4 +1,4 @@
-"""Packs the rows of an ended session into the content of one archive object."""
+"""Builder of archive objects from the rows of ended sessions."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,14 +14,20 @@ from synckairos.jobs.ended_session import EndedSession, SessionRecreated, load_e
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
 
-_FIRST_ROWS = 20  # documents may be large: the size of the first rows decides how many are fetched at once
+_FIRST_ROWS = 20
+"""Number of rows in the first batch. Their size decides how many rows are fetched for the next batch."""
 _MAX_ROWS = 500
+"""Maximum number of rows in a batch."""
 _MAX_BYTES = 4 << 20
+"""Approximate bytes of the documents in a batch. Documents can be large."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltArchive:
-    """The content of a session's archive as of one instant."""
+    """Content of the archive of one session, as of one instant.
+
+    `events` is the number of versions. `first_at` and `last_at` are the instants of the first and the last version.
+    """
 
     ended: EndedSession
     content: bytes
@@ -31,29 +37,34 @@ class BuiltArchive:
 
 
 class SessionArchiveBuilder:
-    """Reads and compresses the rows of sessions. Raises the errors of psycopg."""
+    """Builder that reads and compresses the rows of sessions. Methods raise the errors of psycopg."""
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
-    async def pack(self, expected: EndedSession, earlier: Archive | None) -> BuiltArchive:
-        """Read a session's rows as of one instant, and compress them. The lines of `earlier` come before new rows.
+    async def build(self, expected: EndedSession, earlier: Archive | None) -> BuiltArchive:
+        """Read a session's rows as of one instant and compress them.
 
-        Raises SessionRecreated if the session is not the expected life any more.
+        `earlier` is an earlier archive of the session, whose lines come before the new rows.
+
+        Raises: SessionRecreated if the session was created again after `expected` was read.
         """
         async with self._pool.transaction(isolation="REPEATABLE READ") as transaction:
             ended = await load_ended_session(transaction, expected.session_id)
             if ended is None or ended.created_at != expected.created_at:
-                # If the next life has ended too, the next archive job finds it.
+                # If the new session has also ended, the next archive job archives it.
                 raise SessionRecreated(f"Session {expected.session_id} was created again, or does not exist")
-            return await self._pack_rows(transaction, ended, earlier)
+            return await self._build_from_rows(transaction, ended, earlier)
 
-    async def _pack_rows(self, transaction: Transaction, ended: EndedSession, earlier: Archive | None) -> BuiltArchive:
+    async def _build_from_rows(
+        self, transaction: Transaction, ended: EndedSession, earlier: Archive | None
+    ) -> BuiltArchive:
         events, first_at, last_at = await load_event_extent(transaction, ended.session_id)
         conflicts = await _load_conflicts(transaction, ended.session_id)
         new_rows: list[dict[str, Any]] = []
         if earlier is not None:
-            # Few rows are added to an earlier archive. So they are read before the head, which has their number.
+            # Only few rows are added to an earlier archive. Read them before the head is written, because the head has
+            # their number.
             known = {line.version for line in earlier.events}
             new_rows = [row async for row in _rows(transaction, ended.session_id) if _version(row) not in known]
             known_conflicts = {(*line.version, line.payload_hash) for line in earlier.conflicts}
@@ -88,7 +99,7 @@ class SessionArchiveBuilder:
 
 
 async def load_event_extent(transaction: Transaction, session_id: str) -> tuple[int, datetime | None, datetime | None]:
-    """Return the number of a session's rows, and the instants of the first and the last one."""
+    """Return the number of a session's rows, and the instants of the first row and the last row."""
     (row,) = await transaction.fetch(archive_statement("event_extent"), {"session_id": session_id})
     count, first_at, last_at = row
     return count, first_at, last_at
@@ -112,7 +123,7 @@ async def _rows(transaction: Transaction, session_id: str) -> AsyncIterator[dict
 
 
 async def _batches(transaction: Transaction, session_id: str) -> AsyncIterator[list[dict[str, Any]]]:
-    """Yield a session's rows in batches of about 4 MiB."""
+    """Yield a session's event rows in batches of about 4 MiB."""
     statement, values = archive_statement("event_rows"), {"session_id": session_id}
     async with transaction.stream("events", statement, values, binary=True, row_factory=dict_row) as cursor:
         count = _FIRST_ROWS

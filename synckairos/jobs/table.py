@@ -1,6 +1,6 @@
-"""The job table: background jobs in Postgres. The table is the source of truth; a wake-up only says "run it now".
+"""Job table: background jobs in Postgres. The table is the source of truth; a wake-up only starts a job sooner.
 
-Knows no kind of job: parameters and results are JSON.
+The module is independent of the kinds of jobs: parameters and results are JSON.
 """
 
 from collections.abc import Mapping
@@ -19,15 +19,21 @@ from synckairos.postgres.transaction import Row
 JobStatus = Literal["queued", "running", "done", "failed"]
 
 MAX_ATTEMPTS = 3
-"""Attempts at a job, with those that ended by the death of a worker."""
+"""Maximum number of attempts at a job. An attempt that ended by the death of its worker also counts."""
 
 MAX_CONNECTIONS = 12
-"""Connections of a worker for jobs: two jobs that work on four sessions each, and some for the job table itself."""
+"""Maximum number of Postgres connections of a worker for jobs.
+
+Two jobs work on four sessions each. The other connections are for the job table.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class JobClaim:
-    """The right to run a job while its lease is renewed. `attempts` counts the current attempt."""
+    """A claim on a job: the right to run it as long as its lease is renewed.
+
+    `attempts` is the number of attempts, including this attempt. `worker` is the name of the claiming worker.
+    """
 
     job_id: int
     type: str
@@ -38,7 +44,10 @@ class JobClaim:
 
 @dataclass(frozen=True, slots=True)
 class DueJob:
-    """A queued job: the instant from which it may run, and the seconds since then."""
+    """A queued job.
+
+    `due_at` is the earliest instant of its next attempt, `overdue_s` the seconds since this instant.
+    """
 
     job_id: int
     due_at: datetime
@@ -46,16 +55,17 @@ class DueJob:
 
     @property
     def wakeup_id(self) -> str:
-        """Return the arq id of a wake-up. It changes each time the job is queued again, and each further minute.
+        """Return the arq message id of a wake-up for this job.
 
-        A worker that is killed leaves keys in arq's queue that would hide a wake-up of the same id for a long time.
+        The id changes each time the job is queued again, and each minute. A worker that is killed leaves keys in arq's
+        queue, which would hide a wake-up with the same id for a long time.
         """
         return f"{self.job_id}-{self.due_at.timestamp():.6f}-{self.overdue_s // 60:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonedJob:
-    """A job whose worker died. `status` is queued, or failed if this was the last attempt."""
+    """A job whose worker died. `status` is `queued`, or `failed` if this was the last allowed attempt."""
 
     job_id: int
     type: str
@@ -66,7 +76,7 @@ class AbandonedJob:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of the job table. `duration_ms` is the duration of the last attempt."""
+    """A row of the job table. `duration_ms` is the duration of the newest attempt."""
 
     job_id: int
     type: str
@@ -83,13 +93,13 @@ class Job:
     duration_ms: int | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values by their column names."""
+        """Return the column values by column name."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """The number of jobs of one type and status. `oldest_s` is the age of the oldest queued one, in seconds."""
+    """Number of jobs with one type and status. `oldest_s` is the age of the oldest queued job in seconds."""
 
     type: str
     status: JobStatus
@@ -99,7 +109,7 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class JobTally:
-    """The number of all attempts at a type of job with one outcome, and their total duration."""
+    """Number of attempts at jobs of one type with one outcome, and the total duration of these attempts."""
 
     type: str
     outcome: Literal["done", "failed", "died"]
@@ -108,39 +118,46 @@ class JobTally:
 
 
 def open_job_pool(database_url: str) -> PostgresPool:
-    """Return the pool of a process that runs jobs. It opens when it is entered."""
+    """Return the pool for background jobs. Open the pool with `async with`."""
     settings = {"lock_timeout": "30s", "client_min_messages": "warning"}
     return PostgresPool(database_url, "jobs", max_connections=MAX_CONNECTIONS, settings=settings)
 
 
 class JobTable:
-    """Reads and writes the job table. Raises StoreUnavailable if Postgres is not reachable or not migrated."""
+    """Operations on the job table.
+
+    Methods raise StoreUnavailable if Postgres is unreachable or not migrated.
+    """
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
     async def add(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> DueJob | None:
-        """Add a queued job; return None if a queued or running job has the same `once`."""
+        """Add a queued job and return it. Return None if a queued or running job has the same `once`."""
         rows = await self._run("add", type=type_, params=Jsonb(params), once=once)
         return DueJob(*rows[0]) if rows else None
 
     async def claim(self, job_id: int, worker: str, lease_s: float) -> JobClaim | None:
-        """Begin an attempt with a lease of `lease_s` seconds; return None if the job runs already or is not due."""
+        """Begin an attempt at a job, with a lease of `lease_s` seconds.
+
+        Return None if the job is not due, or if a worker runs it.
+        """
         rows = await self._run("claim", job_id=job_id, worker=worker, lease_s=lease_s)
         return JobClaim(*rows[0]) if rows else None
 
     async def renew_lease(self, claim: JobClaim, lease_s: float) -> bool:
-        """Renew the lease of a claim for `lease_s` seconds; return False if the claim was lost."""
+        """Renew the lease of a claim for `lease_s` seconds. Return False if the claim was lost."""
         return bool(await self._run_for_claim("renew_lease", claim, lease_s=lease_s))
 
     async def complete(self, claim: JobClaim, result: Mapping[str, Any]) -> bool:
-        """Save the result of a job and mark it done; return False if the claim was lost."""
+        """Save the result of a job and mark the job as done. Return False if the claim was lost."""
         return bool(await self._run_for_claim("complete", claim, result=Jsonb(result)))
 
     async def fail(self, claim: JobClaim, error: str, retry_in_s: float, *, for_good: bool = False) -> JobStatus | None:
-        """Save a failed attempt and return the job's new status; return None if the claim was lost.
+        """Save a failed attempt. Return the job's new status; None if the claim was lost.
 
-        The job is queued again after `retry_in_s` seconds, unless no attempt is left or it failed `for_good`.
+        The job is queued again after `retry_in_s` seconds. If no further attempt is allowed, or with `for_good`, the
+        job fails instead.
         """
         values = {"error": error, "retry_in_s": retry_in_s, "for_good": for_good, "max_attempts": MAX_ATTEMPTS}
         rows = await self._run_for_claim("fail", claim, **values)
@@ -148,24 +165,30 @@ class JobTable:
         return status
 
     async def release(self, claim: JobClaim) -> bool:
-        """Queue a claimed job again without counting the attempt; return False if the claim was lost."""
+        """Queue a claimed job again, without counting the attempt. Return False if the claim was lost."""
         return bool(await self._run_for_claim("release", claim))
 
     async def reclaim_abandoned(self) -> list[AbandonedJob]:
-        """End the attempts whose lease expired, because their workers died, and return these jobs."""
+        """End the attempts whose leases expired because their workers died. Return these jobs."""
         return [AbandonedJob(*row) for row in await self._run("reclaim_abandoned", max_attempts=MAX_ATTEMPTS)]
 
     async def due_jobs(self, limit: int) -> list[DueJob]:
-        """Return up to `limit` queued jobs that may run now, those with the earliest due instant first."""
+        """Return at most `limit` queued jobs that are due, the longest overdue first."""
         return [DueJob(*row) for row in await self._run("due_jobs", limit=limit)]
 
     async def retry(self, job_id: int) -> DueJob | None:
-        """Queue a failed job again with all its attempts; return None if there is no failed job of this id."""
+        """Queue a failed job again and reset its number of attempts.
+
+        Return None if there is no failed job with this id.
+        """
         rows = await self._run("retry", job_id=job_id)
         return DueJob(job_id, rows[0][0]) if rows else None
 
     async def has_sessions_to_do(self, type_: str, after_s: float) -> bool:
-        """Return whether an archive or retention job has any session that ended at least `after_s` seconds ago."""
+        """Return whether there is a session for a scheduled archive or retention job.
+
+        Such a session ended at least `after_s` seconds ago.
+        """
         query = {"archive": "sessions_to_archive", "retention": "sessions_to_remove"}[type_]
         values = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
         with translate_postgres_errors():
@@ -176,20 +199,20 @@ class JobTable:
         await self._run("delete_ended", days=days)
 
     async def get(self, job_id: int) -> Job | None:
-        """Return a job, or None if there is none of this id."""
+        """Return a job; None if there is no job with this id."""
         rows = await self._run("get", job_id=job_id)
         return Job(*rows[0]) if rows else None
 
     async def list_jobs(self, *, status: str | None = None, type_: str | None = None, limit: int = 50) -> list[Job]:
-        """Return up to `limit` jobs of a status and type, newest first. None stands for every status or type."""
+        """Return at most `limit` jobs, newest first. `status` and `type_` are filters; None means no filter."""
         return [Job(*row) for row in await self._run("list_jobs", status=status, type=type_, limit=limit)]
 
     async def queue_depths(self) -> list[QueueDepth]:
-        """Return the number of jobs for each type and status."""
+        """Return the numbers of jobs by type and status."""
         return [QueueDepth(*row) for row in await self._run("queue_depths")]
 
     async def attempt_tally(self) -> list[JobTally]:
-        """Return the number of all attempts for each type and outcome."""
+        """Return the numbers of attempts by job type and outcome."""
         return [JobTally(*row) for row in await self._run("attempt_tally")]
 
     async def _run_for_claim(self, name: str, claim: JobClaim, **values: Any) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Wake-ups for background jobs over arq: "run this job now"."""
+"""Wake-ups for background jobs through arq."""
 
 import asyncio
 
@@ -9,11 +9,11 @@ from synckairos.jobs.table import DueJob
 from synckairos.telemetry.outages import StoreOutage
 
 RUN_JOB = "carry_out"
-"""Name of the arq function that runs a job."""
+"""Name of the arq function that runs a job. Workers of other releases use the same name."""
 
 
 class JobWakeups:
-    """Wakes workers for jobs. Never raises: a sweep finds every due job in the job table."""
+    """Sender of wake-ups for jobs. Methods never raise, because a sweep finds all due jobs in the job table."""
 
     def __init__(
         self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0, outage: StoreOutage | None = None
@@ -22,13 +22,13 @@ class JobWakeups:
         self._outage = outage or queue_outage()
 
     async def close(self) -> None:
-        """Disconnect from the queue."""
+        """Disconnect from the queue's Redis."""
         await self._queue.aclose(close_connection_pool=True)
 
     async def wake_up(self, due: DueJob) -> None:
-        """Wake one worker for a job. A second wake-up of the same id has no effect."""
+        """Send a wake-up for a job to one worker. A second wake-up with the same id has no effect."""
         try:
-            # A cancelled enqueue would leak its connection.
+            # The shield is needed because a cancelled enqueue would leak its connection.
             await asyncio.shield(
                 self._queue.enqueue_job(RUN_JOB, due.job_id, _job_id=due.wakeup_id, _expires=WAKEUP_EXPIRES_S)
             )

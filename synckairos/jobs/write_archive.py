@@ -1,4 +1,4 @@
-"""Archive jobs: write the rows of an ended session to one object in cold storage, and save a record of it.
+"""Archive jobs: write the rows of an ended session to one object in cold storage, and save an archive record.
 
 The rows stay in Postgres.
 """
@@ -22,23 +22,27 @@ from synckairos.postgres.transaction import Row, Transaction
 
 
 class Archiver:
-    """Archives sessions. Raises StoreUnavailable if cold storage is not reachable, and the errors of psycopg."""
+    """Archiver of ended sessions.
+
+    Methods raise StoreUnavailable if cold storage is unreachable, and the errors of psycopg.
+    """
 
     def __init__(
-        self, pool: PostgresPool, cold_storage: ColdStorage, packer: SessionArchiveBuilder | None = None
+        self, pool: PostgresPool, cold_storage: ColdStorage, builder: SessionArchiveBuilder | None = None
     ) -> None:
         self._pool = pool
         self._cold_storage = cold_storage
         self._cold_reader = ColdReader(cold_storage)
-        self._packer = packer or SessionArchiveBuilder(pool)
+        self._builder = builder or SessionArchiveBuilder(pool)
 
     async def archive(self, session_id: str, *, force: bool = False) -> ArchiveRecord:
-        """Archive a session and return the record of its archive.
+        """Archive a session and return the archive record.
 
-        Does nothing if the current version is archived, unless `force` is set.
+        If the archive of the newest version exists, write a new archive only with `force`.
 
         Raises:
-            SessionNotFinished: The session has not ended, or Postgres has no row of it.
+        - SessionNotFinished: The session has not ended, or Postgres has no row of it.
+        - SessionRecreated: The session ended and was created again.
         """
         record, ended, count = await self._load(session_id)
         if ended is None:
@@ -63,32 +67,37 @@ class Archiver:
             raise
 
     async def record_failure(self, session_id: str, fault: Exception) -> None:
-        """Save the reason of a failure. Scheduled jobs then skip the session for an hour.
+        """Save the reason of a failure in the archive record. Scheduled jobs then skip the session for an hour.
 
-        The text begins with the fault's `stored_as`, or with its class name: `archive_and_retention.sql` compares it.
+        The saved text begins with the attribute `stored_as` of `fault`, or with its class name. Statements in
+        `archive_and_retention.sql` compare the begin of the text.
         """
         name = getattr(fault, "stored_as", type(fault).__name__)
         with suppress(psycopg.Error):
             await self._run("record_failure", session_id=session_id, error=f"{name}: {fault}")
 
     async def archive_record(self, session_id: str) -> ArchiveRecord | None:
-        """Return the archive record of a session's newest life, None if it has none."""
+        """Return the newest archive record of a session; None if the session has no archive record."""
         async with self._pool.transaction() as transaction:
             return await _load_record(transaction, session_id)
 
     async def earlier_removed_records(self, record: ArchiveRecord) -> list[ArchiveRecord]:
-        """Return the records of a session's earlier lives that retention removed from Postgres, newest first."""
+        """Return the archive records of earlier creations of a session, which retention removed, newest first."""
         async with self._pool.transaction() as transaction:
             removed = await _load_records(transaction, record.session_id, removed_only=True)
         return [each for each in removed if each.created_at_ms < record.created_at_ms]
 
     async def _write(self, ended: EndedSession, removed: ArchiveRecord | None, old_path: str | None) -> ArchiveRecord:
-        """Write the object and its record. If retention `removed` the session, add the new rows to its archive."""
+        """Write the archive object and save its record.
+
+        `removed` is the record of an archive whose rows retention removed; the new rows are then added to its lines.
+        `old_path` is the path of the object that the new object replaces.
+        """
         await self._run("begin_archive", session_id=ended.session_id, created_at=ended.created_at)
         earlier = None if removed is None else await self._cold_reader.read_archive(removed)
-        packed = await self._packer.pack(ended, earlier)
-        ended, path = packed.ended, packed.ended.object_path(packed.content)
-        written = await self._cold_storage.put(path, packed.content)
+        built = await self._builder.build(ended, earlier)
+        ended, path = built.ended, built.ended.object_path(built.content)
+        written = await self._cold_storage.put(path, built.content)
         is_saved = await self._run(
             "save_archive",
             session_id=ended.session_id,
@@ -101,9 +110,9 @@ class Archiver:
             path=path,
             size_bytes=written.size_bytes,
             checksum=written.checksum,
-            events=packed.events,
-            first_at=packed.first_at,
-            last_at=packed.last_at,
+            events=built.events,
+            first_at=built.first_at,
+            last_at=built.last_at,
             old_path=old_path,
             is_removed=removed is not None,
         )
@@ -114,7 +123,7 @@ class Archiver:
         return newest
 
     async def _load(self, session_id: str) -> tuple[ArchiveRecord | None, EndedSession | None, int]:
-        """Return a session's archive record, the session if it ended, and the number of its rows."""
+        """Return a session's newest archive record, the session if it ended, and the number of its event rows."""
         async with self._pool.transaction() as transaction:
             count, _, _ = await load_event_extent(transaction, session_id)
             record = await _load_record(transaction, session_id)

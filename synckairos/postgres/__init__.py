@@ -1,1 +1,4 @@
-"""Access to Postgres: connection pools, named SQL statements, migrations. Knows no table of another package."""
+"""Access to Postgres: connection pools, transactions, named SQL statements and migrations.
+
+Independent of all tables.
+"""

@@ -1,6 +1,6 @@
 """Migration runner: applies the SQL files of `migrations/` in order, each file once.
 
-It never changes or reverts a file that was applied.
+The runner refuses a database in which an applied file was changed.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_unreachable
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 MIGRATION_LOCK_KEY = 0x53594E43
-"""Key of the advisory lock of every process that changes the schema; an arbitrary number."""
+"""Key of the advisory lock that each process takes before it changes the schema. The number is arbitrary."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS sync_migrations (
@@ -32,14 +32,14 @@ CREATE TABLE IF NOT EXISTS sync_migrations (
 
 
 class InvalidMigrations(SyncKairosError):
-    """The migration files do not match the migrations that the database has. The message names the file."""
+    """The migration files do not match the migrations in the database. The message names the file."""
 
     code = "BAD_MIGRATIONS"
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One migration file: its number (the first is 1), its name, its text."""
+    """One migration file, with its number (the first is 1), its file name and its text."""
 
     number: int
     name: str
@@ -51,15 +51,15 @@ class Migration:
 
 
 async def migrate(database_url: str, directory: Path | None = None) -> list[str]:
-    """Apply the files that are not applied yet. Return their names in order; the list is empty if all are applied.
+    """Apply the migration files that are not applied yet, each in one transaction. Return their names in order.
 
-    Each file is one transaction. Several processes may call this at the same time: a lock makes them wait in turn.
+    Several processes can call this function at the same time, because a lock lets them run one after the other.
 
     Raises:
-        InvalidMigrations: An applied file was changed or is missing, a number is missing or is used twice, or the
-            database has tables of another product.
-        StoreUnavailable: Postgres is not reachable.
-        psycopg.Error: Postgres rejected a statement. The files before that one stay applied.
+    - InvalidMigrations: An applied file was changed or is missing, the numbers have a gap or a duplicate, or the
+      database has tables of another product.
+    - StoreUnavailable: Postgres is unreachable.
+    - psycopg.Error: Postgres rejected a statement. All files before the file of this statement stay applied.
     """
     wanted = read_migrations(directory or migrations_dir())
     async with _connect(database_url) as connection:
@@ -85,7 +85,7 @@ async def create_migrations_table(connection: psycopg.AsyncConnection) -> None:
 
 
 async def apply_migration(connection: psycopg.AsyncConnection, migration: Migration) -> None:
-    """Apply one file and record it, in the caller's transaction."""
+    """Apply one migration file and save it as applied, inside the current transaction of `connection`."""
     await connection.execute(migration.text.encode())
     await connection.execute(
         "INSERT INTO sync_migrations (number, name, checksum) VALUES (%s, %s, %s)",
@@ -94,7 +94,10 @@ async def apply_migration(connection: psycopg.AsyncConnection, migration: Migrat
 
 
 async def pending_migrations(database_url: str, directory: Path | None = None) -> list[str]:
-    """Return the names of the files that are not applied yet. Changes nothing. Raises the errors of `migrate`."""
+    """Return the names of the migration files that are not applied yet. Change nothing.
+
+    Raises: InvalidMigrations and StoreUnavailable, as `migrate`.
+    """
     wanted = read_migrations(directory or migrations_dir())
     async with _connect(database_url) as connection:
         found = await (await connection.execute("SELECT to_regclass('sync_migrations') IS NOT NULL")).fetchone()
@@ -103,7 +106,10 @@ async def pending_migrations(database_url: str, directory: Path | None = None) -
 
 
 def read_migrations(directory: Path) -> list[Migration]:
-    """Read all files in order. Raises InvalidMigrations unless their numbers are 0001, 0002 and so on."""
+    """Return the migration files of a folder in order.
+
+    Raises: InvalidMigrations if the numbers are not 0001, 0002 and so on.
+    """
     found = []
     for path in sorted(directory.glob("*.sql")):
         match = _FILE_NAME.fullmatch(path.name)
@@ -120,7 +126,10 @@ def read_migrations(directory: Path) -> list[Migration]:
 
 @asynccontextmanager
 async def _connect(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
-    """Open a connection. Raises: StoreUnavailable if Postgres is not reachable, now or while the connection is used."""
+    """Open a connection in autocommit mode for the block.
+
+    Raises: StoreUnavailable if Postgres is unreachable at the begin or later in the block.
+    """
     with translate_unreachable():
         async with await psycopg.AsyncConnection.connect(
             database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
@@ -134,7 +143,12 @@ async def _applied(connection: psycopg.AsyncConnection) -> dict[int, tuple[str, 
 
 
 def _missing(wanted: list[Migration], applied: dict[int, tuple[str, str]]) -> list[Migration]:
-    """Return the files that are not applied, after a check that the applied ones are unchanged."""
+    """Return the migration files that are not applied.
+
+    `applied` has name and checksum by number.
+
+    Raises: InvalidMigrations if an applied file was changed or is missing.
+    """
     files = {migration.number: migration for migration in wanted}
     for number, (name, checksum) in sorted(applied.items()):
         migration = files.get(number)

@@ -1,12 +1,13 @@
-"""Path of the folder with the migration files, in a checkout and in an installed package. No other module knows it."""
+"""Path of the folder with the migration files, for a checkout and for an installed package."""
 
 from pathlib import Path
 
 
 def migrations_dir() -> Path:
-    """Return the folder of the `NNNN_name.sql` files.
+    """Return the path of the folder with the `NNNN_name.sql` files.
 
-    In a checkout it is at the top of the repository. A wheel has it inside the package (see pyproject.toml).
+    In a checkout the folder is at the top of the repository. In an installed package it is inside the package (see
+    pyproject.toml).
     """
     package = Path(__file__).parents[1]
     installed = package / "migrations"

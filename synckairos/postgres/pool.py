@@ -1,6 +1,6 @@
-"""Connection pools to Postgres, and queries with a time limit. All packages open their connections here.
+"""Connection pools for Postgres, and queries with a time limit. All packages open their pools with this module.
 
-A caller that cancels a query never waits long for Postgres, whatever state Postgres is in. Knows no table.
+If a caller cancels a query, the call ends soon in every state of Postgres. The module is independent of all tables.
 """
 
 import asyncio
@@ -37,22 +37,26 @@ from synckairos.postgres.transaction import (
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5
-"""Seconds until a Postgres that does not answer counts as unreachable."""
+"""Seconds without an answer after which Postgres counts as unreachable."""
 
 _CANCEL_TIMEOUT_S = 0.5
+"""Seconds for the end of a cancelled query. Then the connection is closed."""
 _CLOSE_TIMEOUT_S = 1.0
-_INTERVAL_S = 0.1  # psycopg's default: seconds between two checks for an interruption
+"""Seconds for the end of running queries when a pool is closed."""
+_INTERVAL_S = 0.1  # seconds between two checks for an interruption, the default of psycopg
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
 
 class CancellableConnection(AsyncConnection[Any]):
-    """A connection that ends a cancelled query within half a second, or is closed.
+    """A connection on which a cancelled query ends within half a second.
 
-    psycopg gives Postgres ten seconds to end a cancelled query, and the caller waits meanwhile.
+    If the query does not end, the connection closes.
+
+    Without this class, psycopg would wait up to ten seconds for the end of a cancelled query.
     """
 
     async def wait(self, gen: PQGen[T], interval: float = _INTERVAL_S, timeout: float | None = None) -> T:  # noqa: ASYNC109
-        """Run one exchange with Postgres until it ends or is cancelled."""
+        """Run one exchange with Postgres until it ends or is cancelled. Overrides psycopg's method."""
         try:
             return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
         except asyncio.CancelledError:
@@ -71,10 +75,10 @@ class CancellableConnection(AsyncConnection[Any]):
 
 
 class PostgresPool(AsyncConnectionPool[CancellableConnection]):
-    """Connections to Postgres, directly or through a transaction pooler. Packages use `transaction` and `fetch` alone.
+    """Pool of connections to Postgres, directly or through a transaction pooler.
 
-    Both check which kind of server they reached. The pool checks each connection before it gives it out. Opening the
-    pool does not wait for a connection. Closing waits for a second at most.
+    Packages use only the methods `transaction` and `fetch`, which check the kind of the server. The pool checks each
+    connection before its use. Opening the pool does not wait for a connection. Closing the pool takes at most a second.
     """
 
     def __init__(
@@ -88,11 +92,15 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         timeout_s: float = CONNECT_TIMEOUT_S,
         settings: Mapping[str, str | SQL] | None = None,
     ) -> None:
-        """Set the database and the limits. Postgres shows the connections as `synckairos <name>`.
+        """Create a closed pool.
 
-        `timeout_s` is the maximum wait for a connection, in seconds. `settings` are settings of every transaction, see
-        `TransactionSettings`. Nothing is set when a connection starts, and no statement is prepared: a transaction
-        pooler would refuse the first and mix up the second.
+        - `name`: Postgres shows the connections under the application name `synckairos <name>`.
+        - `host`: the kind of server that all transactions need. See `TransactionSettings`.
+        - `timeout_s`: maximum seconds to wait for a connection.
+        - `settings`: settings of each transaction. See `TransactionSettings`.
+
+        The pool sets nothing at the start of a connection and prepares no statements. A transaction pooler would refuse
+        settings at the start, and would mix up prepared statements.
         """
         self._database_url = database_url
         self._settings = TransactionSettings(settings or {}, host)
@@ -122,9 +130,11 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
     async def transaction(
         self, *, isolation: Isolation = "READ COMMITTED", read_only: bool = False
     ) -> AsyncIterator[Transaction]:
-        """Run one transaction. It begins with its first statement, and is committed unless the block raises.
+        """Run one transaction. It begins with its first statement. It is committed at the end of the block.
 
-        Raises PoolTimeout, WrongServer and the other errors of psycopg.
+        If the block raises, the transaction is rolled back.
+
+        Raises: PoolTimeout, WrongServer and other errors of psycopg.
         """
         async with self.connection() as connection:
             transaction = Transaction(
@@ -134,9 +144,9 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
                 yield transaction
 
     async def fetch(self, statement: Statement, values: Values | None = None, *, binary: bool = False) -> list[Row]:
-        """Run one statement in a transaction of its own and return its rows, in one round trip.
+        """Run one statement in a separate transaction and return its rows. Uses one round trip.
 
-        Raises what `transaction` raises.
+        Raises: PoolTimeout, WrongServer and other errors of psycopg.
         """
         async with self.connection() as connection:
             return await fetch_once(
@@ -144,9 +154,10 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             )
 
     async def check_reachable(self) -> None:
-        """Use one connection that is not part of the pool.
+        """Check that Postgres is reachable, through a connection that does not belong to the pool.
 
-        Raises StoreUnavailable at once, with the reason. The pool itself only says after `timeout_s` that it waited.
+        Raises: StoreUnavailable at once, with the reason. An error of the pool would come after `timeout_s` and without
+        the reason.
         """
         with translate_postgres_errors():
             async with await CancellableConnection.connect(
@@ -155,10 +166,11 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
                 await fetch_once(connection, self._settings, self._settings_statement, b"SELECT", None, binary=False)
 
     async def getconn(self, timeout: float | None = None) -> CancellableConnection:  # noqa: ASYNC109 - psycopg's signature
-        """Return a connection; raise CancelledError if the task was cancelled while it waited.
+        """Return a connection. Overrides psycopg's method.
 
-        `wait_for` of Python 3.11, which psycopg uses, loses a cancellation that arrives together with the result
-        (bpo-37658). Without this check a cancelled loop would continue.
+        Raises: CancelledError if the task was cancelled during the wait. `wait_for` of Python 3.11, which psycopg uses,
+        loses a cancellation that arrives together with the result (bpo-37658). Without this check a cancelled loop
+        would continue.
         """
         task = asyncio.current_task()
         before = 0 if task is None else task.cancelling()
@@ -169,28 +181,35 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         return connection
 
     async def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> None:  # noqa: ASYNC109 - psycopg's signature
-        """Close all connections. Queries that still run after `timeout` seconds are abandoned."""
+        """Close all connections. After `timeout` seconds, abandon queries that still run."""
         await super().close(timeout=timeout)
 
 
 def _host_options(database_url: str, host: HostKind) -> dict[str, str]:
-    """Let libpq look for a matching host if the URL lists several. With one host there is no choice to make."""
+    """Return the libpq options that select a matching host, if the URL lists several hosts.
+
+    Otherwise return no options.
+    """
     hosts = conninfo_to_dict(database_url)
     several = any("," in str(hosts.get(name) or "") for name in ("host", "hostaddr"))
     return {"target_session_attrs": host} if several and host != "any" else {}
 
 
 class BoundedQueries:
-    """Runs queries with a time limit, each in its own task.
+    """Runner of queries with a time limit, each query in a separate task.
 
-    A cancelled query has to wait for the server. So the caller returns at the limit, and the task ends when it can.
+    A cancelled query must wait for the server. The call returns at the time limit, and the task of the query ends
+    later.
     """
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, timeout_s: float, query: Coroutine[Any, Any, T]) -> T:
-        """Return the result of a query, or raise its error. Raises StoreUnavailable after `timeout_s` seconds."""
+        """Run a query and return its result.
+
+        Raises: The exceptions of the query. StoreUnavailable if the query takes more than `timeout_s` seconds.
+        """
         task = asyncio.ensure_future(query)
         self._running.add(task)
         task.add_done_callback(self._forget)
@@ -203,12 +222,15 @@ class BoundedQueries:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # read it, so that asyncio logs no warning if the caller is gone
+            task.exception()  # marks the exception as retrieved, so that asyncio logs no warning
 
 
 @contextmanager
 def translate_unreachable() -> Iterator[None]:
-    """Raise StoreUnavailable if Postgres is not reachable, or fails while a connection is used. Other errors pass."""
+    """Raise StoreUnavailable if Postgres is unreachable, or becomes unreachable in the block.
+
+    Other exceptions stay unchanged.
+    """
     try:
         yield
     except OperationalError as fault:  # includes PoolTimeout
@@ -217,7 +239,7 @@ def translate_unreachable() -> Iterator[None]:
 
 @contextmanager
 def translate_postgres_errors() -> Iterator[None]:
-    """Raise StoreUnavailable if Postgres fails, is read-only or is not migrated. Other errors pass unchanged."""
+    """Raise StoreUnavailable if Postgres is unreachable, read-only or not migrated. Other exceptions stay unchanged."""
     try:
         with translate_unreachable():
             yield

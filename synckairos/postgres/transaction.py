@@ -1,7 +1,7 @@
-"""Transactions: the only way in which packages run statements on a pooled connection.
+"""Transactions on pooled connections. All packages run their statements through this module.
 
-Session state does not survive behind a transaction pooler such as PgBouncer. So each transaction sets its own settings,
-in the same round trip as its first statement.
+A transaction pooler such as PgBouncer does not keep session state between transactions. Each transaction therefore
+applies its settings, in the round trip of its first statement.
 """
 
 import asyncio
@@ -28,22 +28,23 @@ _ROLLBACK_TIMEOUT_S = 0.5
 
 
 class WrongServer(OperationalError):
-    """The server that runs the transaction is a standby or refuses writes, and the transaction needs another one."""
+    """The connected server is a standby or read-only, and the transaction needs another kind of server."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionSettings:
-    """Settings of every transaction of a pool, and the kind of server that it needs.
+    """Settings of each transaction of a pool, and the kind of server that the transactions need.
 
-    `values` are settings of Postgres by name. A value is text, or an SQL expression. Every transaction has time zone
-    UTC. `host` is `read-write` for a primary that accepts writes, `primary` for one that may refuse them, or `any`.
+    - `values`: Postgres settings by name. A value is a text or an SQL expression. The time zone is always UTC.
+    - `host`: `read-write` is a primary that accepts writes. `primary` is a primary that can be read-only. `any` is any
+      server.
     """
 
     values: Mapping[str, str | SQL] = field(default_factory=dict)
     host: HostKind = "read-write"
 
     def statement(self) -> bytes:
-        """Return the statement that applies the settings until the transaction ends, and describes the server."""
+        """Return the SQL statement that applies the settings to the current transaction, and describes the server."""
         settings: dict[str, str | SQL] = {"timezone": "UTC", **self.values}
         applied = [
             SQL("set_config({}, {}, true)").format(name, value if isinstance(value, SQL) else SqlLiteral(value))
@@ -53,10 +54,10 @@ class TransactionSettings:
         return SQL("SELECT {}, {}").format(server, SQL(", ").join(applied)).as_string().encode()
 
     def check(self, server: Row | None) -> None:
-        """Raise WrongServer if the row of `statement` describes a server of another kind.
+        """Raise WrongServer if `server`, the result row of `statement`, describes another kind of server than `host`.
 
-        The check is part of each transaction, because a pooler can change the server between two of them. libpq's
-        `target_session_attrs` sees the values that the pooler remembers of an earlier server.
+        The check is a part of each transaction, because a pooler can change the server between two transactions.
+        libpq's `target_session_attrs` is not enough: it reads values that the pooler has saved from an earlier server.
         """
         is_standby, is_read_only = (True, True) if server is None else server[:2]
         if self.host != "any" and is_standby:
@@ -66,7 +67,7 @@ class TransactionSettings:
 
 
 class Transaction:
-    """One transaction on a connection in autocommit mode. It begins with the first statement."""
+    """One transaction on a connection in autocommit mode. The transaction begins with its first statement."""
 
     def __init__(
         self,
@@ -77,18 +78,18 @@ class Transaction:
         isolation: Isolation = "READ COMMITTED",
         read_only: bool = False,
     ) -> None:
-        """`settings_statement` is `settings.statement()`, which a pool renders only once."""
+        """Create a transaction that has not begun. `settings_statement` is the result of `settings.statement()`."""
         self._connection = connection
         self._settings = settings
         self._settings_statement = settings_statement
         self._begin = f"BEGIN ISOLATION LEVEL {isolation}{' READ ONLY' if read_only else ''}".encode()
         self._is_begun = False
         self.is_rolled_back = False
-        """Set it to roll back at the end of the block, without an error."""
+        """Whether the transaction is rolled back at the end of the block. Set to True to roll back without an error."""
 
     @property
     def backend_pid(self) -> int:
-        """Process id of the server that the connection leads to. A pooler returns an id of its own."""
+        """Process id of the Postgres backend of this connection. A pooler reports a different id."""
         return self._connection.info.backend_pid
 
     async def execute(
@@ -99,7 +100,7 @@ class Transaction:
         binary: bool = False,
         row_factory: AsyncRowFactory[Any] = tuple_row,
     ) -> AsyncCursor[Any]:
-        """Run one statement and return its cursor. `binary` asks for binary results."""
+        """Run one statement and return its cursor. `binary`: whether results are transferred in binary form."""
         if self._is_begun:
             return await self._execute(statement, values, binary, row_factory)
         self._is_begun = True
@@ -110,7 +111,7 @@ class Transaction:
         return cursor
 
     async def fetch(self, statement: Statement, values: Values | None = None, *, binary: bool = False) -> list[Row]:
-        """Run one statement and return its rows. The list is empty if the statement has no result."""
+        """Run one statement and return its rows. Return an empty list if the statement has no result."""
         return await _rows(await self.execute(statement, values, binary=binary))
 
     @asynccontextmanager
@@ -123,7 +124,7 @@ class Transaction:
         binary: bool = False,
         row_factory: AsyncRowFactory[Any] = tuple_row,
     ) -> AsyncIterator[AsyncServerCursor[Any]]:
-        """Open a server-side cursor, which keeps only some rows in memory. It ends with the transaction."""
+        """Open a server-side cursor, which keeps only some rows in memory. The cursor ends with the transaction."""
         await self.begin()
         async with self._connection.cursor(name=name, binary=binary, row_factory=row_factory) as cursor:
             await cursor.execute(statement, values)
@@ -131,13 +132,13 @@ class Transaction:
 
     @asynccontextmanager
     async def copy(self, statement: Statement) -> AsyncIterator[AsyncCopy]:
-        """Run a COPY from or to this process."""
+        """Run a COPY statement, and yield the object that sends or receives its data."""
         await self.begin()
         async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
             yield copy
 
     async def begin(self) -> None:
-        """Begin the transaction, unless it has begun. Needed only before work that `execute` does not do."""
+        """Begin the transaction if it has not begun. Only needed before work that does not use `execute`."""
         if not self._is_begun:
             self._is_begun = True
             async with self._connection.pipeline():
@@ -145,14 +146,14 @@ class Transaction:
             await _check(server, self._settings, self._connection)
 
     async def disconnect(self) -> None:
-        """Close the connection, which ends the transaction without a commit."""
+        """Close the connection. This ends the transaction without a commit."""
         await self._connection.close()
 
     async def begin_next(self, end: bytes, statement: Statement, values: Values | None = None) -> list[Row]:
-        """End the transaction by `end`, COMMIT or ROLLBACK, and begin the next one with a statement; return its rows.
+        """End the transaction and begin the next transaction with a statement, in one round trip. Return the rows.
 
-        All this is one round trip. A lock that the statement takes is free between the two transactions for no longer
-        than Postgres needs for them.
+        `end` is COMMIT or ROLLBACK. A lock that the statement takes again is free only for the short time between the
+        two transactions.
         """
         async with self._connection.pipeline():
             await self._connection.execute(end)
@@ -174,7 +175,7 @@ class Transaction:
 
 @asynccontextmanager
 async def run_transaction(transaction: Transaction, connection: AsyncConnection[Any]) -> AsyncIterator[Transaction]:
-    """Commit the transaction at the end of the block; roll it back after an exception."""
+    """Commit the transaction at the end of the block. Roll it back after an exception."""
     try:
         yield transaction
         status = connection.info.transaction_status
@@ -204,9 +205,9 @@ async def fetch_once(
     *,
     binary: bool,
 ) -> list[Row]:
-    """Run one statement in a transaction of its own, in one round trip, and return its rows.
+    """Run one statement in a separate transaction, in one round trip, and return its rows.
 
-    Postgres runs all statements of a pipeline up to its end as one transaction. So BEGIN and COMMIT are not needed.
+    Postgres runs all statements of a pipeline as one transaction. BEGIN and COMMIT are therefore not needed.
     """
     try:
         async with connection.pipeline():
@@ -221,7 +222,10 @@ async def fetch_once(
 
 
 async def _check(server: AsyncCursor[Any], settings: TransactionSettings, connection: AsyncConnection[Any]) -> None:
-    """Raise WrongServer for a server of another kind, and close its connection: the next may lead to another server."""
+    """Raise WrongServer if the server is of another kind than the settings require.
+
+    Also close the connection, because the next connection can lead to another server.
+    """
     try:
         settings.check(await server.fetchone())
     except WrongServer:

@@ -28,11 +28,11 @@ TABLES = ("sync_sessions", "sync_participants", "sync_events", "sync_conflicts")
 
 @dataclass(frozen=True, slots=True)
 class JobComponents:
-    """What a worker's jobs are made of. `packer` and `rows` are the parts of `archiver` and `retention`."""
+    """The components of a worker's jobs. `builder` and `rows` are parts of `archiver` and `retention`."""
 
     pool: PostgresPool
     cold_storage: ColdStorage
-    packer: SessionArchiveBuilder
+    builder: SessionArchiveBuilder
     archiver: Archiver
     rows: SessionRows
     retention: Retention
@@ -47,12 +47,12 @@ async def open_job_components(audit: AuditParts, archive_url: str | None = None)
     store = SessionStore(audit.pipe, audit.keys, audit.settings.history_length)
     refresh = SummaryRefresh(audit.pipe, audit.keys)
     async with open_job_pool(audit.settings.database_url) as pool:
-        packer, rows, job_table = SessionArchiveBuilder(pool), SessionRows(pool), JobTable(pool)
-        archiver = Archiver(pool, cold_storage, packer)
+        builder, rows, job_table = SessionArchiveBuilder(pool), SessionRows(pool), JobTable(pool)
+        archiver = Archiver(pool, cold_storage, builder)
         yield JobComponents(
             pool=pool,
             cold_storage=cold_storage,
-            packer=packer,
+            builder=builder,
             archiver=archiver,
             rows=rows,
             retention=Retention(cold_storage, archiver, rows, store, audit.outbox, refresh),

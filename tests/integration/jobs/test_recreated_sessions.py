@@ -166,15 +166,15 @@ async def test_a_session_recreated_while_it_is_archived_is_not_archived(
     """If a session is created again before its rows are read, the archive job fails and the next one archives it."""
     first = await finish_session(audit.committer)
     await audit.drain()
-    pack = jobs.packer.pack
+    build = jobs.builder.build
 
-    async def recreate_before_pack(*args: Any) -> Any:
+    async def recreate_before_build(*args: Any) -> Any:
         monkeypatch.undo()
         second = await recreate(audit, await delete_session(audit, first))
         assert await audit.drain() == 1 + len(second.documents)
-        return await pack(*args)
+        return await build(*args)
 
-    monkeypatch.setattr(jobs.packer, "pack", recreate_before_pack)
+    monkeypatch.setattr(jobs.builder, "build", recreate_before_build)
     with pytest.raises(SessionNotFinished, match="created again"):
         await jobs.archiver.archive(first.session_id)
     record = await jobs.archiver.archive(first.session_id)

@@ -110,15 +110,15 @@ async def test_an_archive_in_other_compressed_bytes_does_not_replace_an_equal_on
 ) -> None:
     """Another worker's library may compress the same lines to different bytes."""
     life = await finish_and_drain(audit)
-    pack = jobs.packer.pack
+    build = jobs.builder.build
 
-    async def pack_slowly(*args: Any) -> Any:
-        packed = await pack(*args)
+    async def build_slowly(*args: Any) -> Any:
+        built = await build(*args)
         monkeypatch.undo()
         await jobs.archiver.archive(life.session_id)
-        return replace(packed, content=gzip.compress(gzip.decompress(packed.content), 1))
+        return replace(built, content=gzip.compress(gzip.decompress(built.content), 1))
 
-    monkeypatch.setattr(jobs.packer, "pack", pack_slowly)
+    monkeypatch.setattr(jobs.builder, "build", build_slowly)
     record = await jobs.archiver.archive(life.session_id)
     archive = await audit.history.cold_reader.read_archive(record)
     assert archive.newest.document == life.documents[life.state.version]
@@ -129,16 +129,16 @@ async def test_a_session_removed_while_it_is_archived_keeps_a_complete_archive(
 ) -> None:
     life = await finish_and_drain(audit)
     await jobs.archiver.archive(life.session_id)
-    pack = jobs.packer.pack
+    build = jobs.builder.build
 
-    async def remove_before_pack(*args: Any) -> Any:
+    async def remove_before_build(*args: Any) -> Any:
         monkeypatch.undo()
         assert await jobs.retention.remove(life.session_id, 0)
         await audit.committer.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
         await audit.drain()
-        return await pack(*args)
+        return await build(*args)
 
-    monkeypatch.setattr(jobs.packer, "pack", remove_before_pack)
+    monkeypatch.setattr(jobs.builder, "build", remove_before_build)
     await jobs.archiver.archive(life.session_id, force=True)
     documents = list(life.documents.values())
     assert [event.document for event in await read_trail(audit, life.session_id)] == documents
