@@ -97,8 +97,8 @@ def build_switch() -> NewVersion:
     """Return the version that a switch between two participants commits."""
     participants = tuple(NewParticipant(str(uuid4()), total_time_ms=DAY_MS) for _ in range(2))
     created = creation.create(Create(SyncMode.PER_PARTICIPANT, participants), str(uuid4()), "e" * 16, 0).state
-    running = engine.apply(created, Start(), 1_000).transitions[-1].state
-    return build_version(engine.apply(running, Switch(), 2_000).transitions[-1], CommitCause("anonymous", "switch"))
+    running = engine.apply(created, Start(), 1_000).all_transitions[-1].state
+    return build_version(engine.apply(running, Switch(), 2_000).all_transitions[-1], CommitCause("anonymous", "switch"))
 
 
 class BareSwitch:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 from synckairos.audit.verify import AuditVerifier, VerifiedSession, open_verifier
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.store.connect import check_store_settings
@@ -57,7 +57,7 @@ async def verify_audit(settings: Settings, session_id: str | None) -> AsyncItera
         StoreUnavailable: Postgres is not reachable or not migrated.
     """
     sessions = versions = faults = 0
-    policy = OutagePolicy.parse(settings.outage_policy)
+    policy = OutageChargePolicy.parse(settings.outage_policy)
     async with open_verifier(settings.database_url, policy) as verifier:
         async for verified in verifier.verify_all() if session_id is None else _verify_one(verifier, session_id):
             sessions += 1

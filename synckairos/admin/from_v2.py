@@ -12,7 +12,7 @@ import orjson
 from synckairos.audit.arq_wakeups import DrainWakeups
 from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_takeover import TakeoverResult, take_over, take_over_later_rows
-from synckairos.clock.commands import Delete, Precondition
+from synckairos.clock.commands import Delete, VersionPrecondition
 from synckairos.config import Settings
 from synckairos.errors import SessionNotFound, SyncKairosError
 from synckairos.history.cold.object_store import ColdStorage
@@ -236,7 +236,7 @@ class _Imports:
         if stored is None:
             return f"{session_id}: v2 deleted it; it stays here, because it was not imported or was changed here"
         snapshot = stored.snapshot
-        precondition = Precondition(etags=((snapshot.version, snapshot.epoch),))
+        precondition = VersionPrecondition(etags=((snapshot.version, snapshot.epoch),))
         request = CommandRequest(_PRINCIPAL, session_id.lower(), Delete(), "delete", precondition=precondition)
         with suppress(SessionNotFound):
             await self._sessions.execute(request)

@@ -18,7 +18,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, with_actor
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
-from synckairos.clock.recover_lost_session import OutagePolicy, recover
+from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 from synckairos.wire.creation_body import CreateSession
@@ -67,14 +67,14 @@ class _Unplayable(Exception):
 class AuditReplay:
     """Replay of one session. Call `check_row` for each row, in the order of epoch and version."""
 
-    def __init__(self, policy: OutagePolicy, archived: Mapping[str, int] | None = None) -> None:
+    def __init__(self, policy: OutageChargePolicy, archived: Mapping[str, int] | None = None) -> None:
         """Create a replay.
 
         `policy` is the configured outage policy. If it does not explain a recovery, the other policies are tried.
         `archived` has, by epoch, the number of the last version that retention removed from Postgres.
         """
         self._archived = archived or {}
-        self._policies = dict.fromkeys((policy, OutagePolicy("charge"), OutagePolicy("freeze")))
+        self._policies = dict.fromkeys((policy, OutageChargePolicy("charge"), OutageChargePolicy("freeze")))
         self._state: Session | None = None
         self._epoch: str | None = None
         self._version = 0
@@ -207,7 +207,7 @@ class AuditReplay:
             except _INVALID_STATE:
                 continue
             for policy in self._policies:
-                transition = recover(state, row.epoch, at_ms, policy)
+                transition = recover_session(state, row.epoch, at_ms, policy)
                 if render_session(transition.state) == row.snapshot:
                     return transition
         if not is_known:

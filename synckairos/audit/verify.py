@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.replay_check import AuditReplay, ReplayFinding
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.postgres.transaction import Row, Transaction
@@ -34,7 +34,7 @@ class VerifiedSession:
 
 
 @asynccontextmanager
-async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterator["AuditVerifier"]:
+async def open_verifier(database_url: str, policy: OutageChargePolicy) -> AsyncIterator["AuditVerifier"]:
     """Open a connection and yield a verifier.
 
     Raises: StoreUnavailable if Postgres is unreachable or not migrated.
@@ -49,7 +49,7 @@ async def open_verifier(database_url: str, policy: OutagePolicy) -> AsyncIterato
 class AuditVerifier:
     """Verifier of sessions. Each session is verified in one transaction."""
 
-    def __init__(self, pool: PostgresPool, policy: OutagePolicy) -> None:
+    def __init__(self, pool: PostgresPool, policy: OutageChargePolicy) -> None:
         self._pool = pool
         self._policy = policy
 

@@ -3,7 +3,7 @@
 import math
 
 from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode
-from synckairos.clock.timing import active_group, charge_until, deadline_at_ms
+from synckairos.clock.timing import active_group, charge_session_until, deadline_at_ms
 from synckairos.errors import ParticipantNotFound
 
 
@@ -16,7 +16,7 @@ def session_at(state: Session, now_ms: float) -> Session:
     deadline_ms = deadline_at_ms(state)
     if deadline_ms is not None and state.rules.on_timeout is not OnTimeout.OVERTIME:
         now_ms = min(now_ms, deadline_ms)
-    return charge_until(state, math.floor(now_ms))
+    return charge_session_until(state, math.floor(now_ms))
 
 
 def remaining_ms(state: Session, now_ms: float, participant_id: str | None = None) -> int | None:

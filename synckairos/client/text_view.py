@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from unicodedata import combining, east_asian_width
 
 from synckairos.client.readings import participant_remaining_ms, session_at
-from synckairos.clock.clock_systems import ClockReading
+from synckairos.clock.clock_systems import ClockReadingDetails
 from synckairos.clock.model import Group, Participant, Session, SyncMode
 from synckairos.clock.timing import active_group
 
@@ -104,7 +104,7 @@ def _used_row(charged: Session, each: Participant) -> _Row:
     return _participant_row(charged, each, each.used_ms, None)
 
 
-def _participant_row(charged: Session, each: Participant, ms: int | None, reading: ClockReading | None) -> _Row:
+def _participant_row(charged: Session, each: Participant, ms: int | None, reading: ClockReadingDetails | None) -> _Row:
     note = "expired" if each.has_expired else _note(reading)
     name = each.display_name or each.participant_id
     return _Row(name, "-" if ms is None else clock_face(ms), note, each is charged.active_participant)
@@ -115,7 +115,7 @@ def _group_row(each: Group, is_turn: bool) -> _Row:
     return _Row(each.group_id, clock_face(each.remaining_ms), note, is_turn)
 
 
-def _note(reading: ClockReading | None) -> str:
+def _note(reading: ClockReadingDetails | None) -> str:
     """Return the text of the facts next to the time of a clock: stage, periods, moves."""
     if reading is None:
         return ""

@@ -4,9 +4,15 @@ from typing import TypeVar
 
 from synckairos.clock.clock_systems import Budget, ClockSystem
 from synckairos.clock.commands import Adjust
-from synckairos.clock.make_transition import make_event, make_session_event, participant_position, with_next_version
+from synckairos.clock.make_transition import find_participant_index, make_event, make_session_event, with_next_version
 from synckairos.clock.model import EventType, Group, Participant, Session, SyncMode, Transition
-from synckairos.clock.timing import SUDDEN_DEATH, charge_until, clock_system_for, group_position, time_to_zero_ms
+from synckairos.clock.timing import (
+    SUDDEN_DEATH,
+    charge_session_until,
+    clock_system_for,
+    find_group_index,
+    time_to_zero_ms,
+)
 from synckairos.errors import ParticipantNotFound, ValidationFailed
 from synckairos.frozen_replace import replace
 
@@ -24,7 +30,7 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
         ParticipantNotFound: the session has no participant with a given id.
         ValidationFailed: the mode does not have the named budgets, the group does not exist, or there is no budget.
     """
-    charged = with_next_version(charge_until(state, now_ms), now_ms)
+    charged = with_next_version(charge_session_until(state, now_ms), now_ms)
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
             adjusted = _adjust_participants(charged, command)
@@ -37,8 +43,8 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
     adjusted = _rearm_warnings(adjusted)
     subject: Participant | Group | None = None
     if command.participant_ids is not None and len(command.participant_ids) == 1:
-        subject = adjusted.participants[participant_position(adjusted, command.participant_ids[0])]
-    elif (position := group_position(adjusted, command.group_id)) is not None:
+        subject = adjusted.participants[find_participant_index(adjusted, command.participant_ids[0])]
+    elif (position := find_group_index(adjusted, command.group_id)) is not None:
         subject = adjusted.groups[position]
     if subject is None:
         return Transition(make_session_event(EventType.TIME_ADJUSTED, adjusted, now_ms), adjusted)
@@ -56,7 +62,7 @@ def _adjust_participants(state: Session, command: Adjust) -> Session:
         if missing := [each for each in command.participant_ids if each not in positions]:
             raise ParticipantNotFound(missing[0])
         chosen = {positions[each] for each in command.participant_ids}
-    if command.group_id is not None and group_position(state, command.group_id) is None:
+    if command.group_id is not None and find_group_index(state, command.group_id) is None:
         raise ValidationFailed.at("group_id", "this group is not in this session")
     return replace(
         state,
@@ -72,7 +78,7 @@ def _adjust_participants(state: Session, command: Adjust) -> Session:
 def _adjust_groups(state: Session, command: Adjust) -> Session:
     if command.participant_ids is not None:
         raise ValidationFailed.at("participant_ids", "in per_group the budgets belong to groups; use group_id")
-    if command.group_id is not None and group_position(state, command.group_id) is None:
+    if command.group_id is not None and find_group_index(state, command.group_id) is None:
         raise ValidationFailed.at("group_id", "this group is not in this session")
     return replace(
         state,

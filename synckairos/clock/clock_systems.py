@@ -16,7 +16,7 @@ Phase = Literal["main", "overtime"]
 """Phase of a budget: main time, or the overtime periods after main time (byo-yomi, canadian)."""
 
 
-class ClockReading(Struct, frozen=True):
+class ClockReadingDetails(Struct, frozen=True):
     """The facts of a budget other than its remaining time. Each clock system sets only the fields that it uses.
 
     `phase`: main time or overtime periods (byo-yomi, canadian). `periods_left`: number of periods that are not lost,
@@ -30,7 +30,7 @@ class ClockReading(Struct, frozen=True):
     stage: int | None = None
 
 
-class BudgetLike(Protocol):
+class BudgetHolder(Protocol):
     """A budget at the anchor: the remaining time, and the other facts of the clock.
 
     `Participant` and `Group` also have these two fields. `Budget` has no other fields.
@@ -40,14 +40,14 @@ class BudgetLike(Protocol):
     def remaining_ms(self) -> int: ...
 
     @property
-    def reading(self) -> ClockReading | None: ...
+    def reading(self) -> ClockReadingDetails | None: ...
 
 
 class Budget(Struct, frozen=True):
     """A budget that is not part of a participant or a group."""
 
     remaining_ms: int
-    reading: ClockReading | None = None
+    reading: ClockReadingDetails | None = None
 
 
 class _Countdown:
@@ -55,11 +55,11 @@ class _Countdown:
 
     __slots__ = ()
 
-    def open_budget(self, budget_ms: int) -> BudgetLike:
+    def make_initial_budget(self, budget_ms: int) -> BudgetHolder:
         """Return the initial budget for a time of `budget_ms` (0 or more)."""
         return Budget(budget_ms)
 
-    def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
+    def time_to_zero_ms(self, budget: BudgetHolder, turn_used_ms: int) -> int:
         """Return the running time from the anchor until the flag falls, ms.
 
         `turn_used_ms` is the time that the turn used before the anchor. The result is below 0 only if the session is in
@@ -67,22 +67,22 @@ class _Countdown:
         """
         return budget.remaining_ms
 
-    def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
+    def charge_elapsed(self, budget: BudgetHolder, turn_used_ms: int, elapsed_ms: int) -> BudgetHolder:
         """Return the budget after the turn has used `elapsed_ms` more.
 
         `turn_used_ms` is the time that the turn used before. The result is below 0 only under `on_timeout: overtime`.
         """
         return Budget(budget.remaining_ms - elapsed_ms, budget.reading)
 
-    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
         """Return the budget after a turn that ended before its flag fell. The turn used `turn_used_ms` in total."""
         return budget
 
-    def replenish_after_flag(self, budget: BudgetLike) -> BudgetLike:
+    def replenish_after_flag(self, budget: BudgetHolder) -> BudgetHolder:
         """Return the budget after a turn that ended at or after its zero. A turn that ends so late earns no time."""
         return budget
 
-    def add_time(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
+    def add_time(self, budget: BudgetHolder, delta_ms: int) -> BudgetHolder:
         """Return the budget with `delta_ms` added.
 
         A negative `delta_ms` lowers the budget to 0 at most. It leaves a budget below 0 unchanged.
@@ -107,7 +107,7 @@ class Fischer(_Countdown, Struct, frozen=True):
     increment_ms: int
     cap_ms: int | None = None
 
-    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
         raised_ms = budget.remaining_ms + self.increment_ms
         if self.cap_ms is not None:
             # Time above the cap comes from the initial budget or an adjustment, and is not taken away.
@@ -121,7 +121,7 @@ class Bronstein(_Countdown, Struct, frozen=True):
     name: ClassVar[str] = "bronstein"
     delay_ms: int
 
-    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
         return Budget(budget.remaining_ms + min(turn_used_ms, self.delay_ms))
 
 
@@ -135,14 +135,14 @@ class Delay(_Countdown, Struct, frozen=True):
         """Return the remaining free time of this turn, ms."""
         return max(0, self.delay_ms - turn_used_ms)
 
-    def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
+    def time_to_zero_ms(self, budget: BudgetHolder, turn_used_ms: int) -> int:
         if budget.remaining_ms < 0:
             # In overtime the zero is in the past. Free time then only delays the growth of the debt, so it moves no
             # zero.
             return budget.remaining_ms
         return self.free_time_left_ms(turn_used_ms) + budget.remaining_ms
 
-    def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
+    def charge_elapsed(self, budget: BudgetHolder, turn_used_ms: int, elapsed_ms: int) -> BudgetHolder:
         charged_ms = max(0, elapsed_ms - self.free_time_left_ms(turn_used_ms))
         return Budget(budget.remaining_ms - charged_ms)
 
@@ -157,41 +157,41 @@ class Byoyomi(_Countdown, Struct, frozen=True):
     periods: int
     period_ms: int
 
-    def open_budget(self, budget_ms: int) -> BudgetLike:
+    def make_initial_budget(self, budget_ms: int) -> BudgetHolder:
         if budget_ms == 0:
-            return Budget(self.period_ms, ClockReading(phase="overtime", periods_left=self.periods))
-        return Budget(budget_ms, ClockReading(phase="main", periods_left=self.periods))
+            return Budget(self.period_ms, ClockReadingDetails(phase="overtime", periods_left=self.periods))
+        return Budget(budget_ms, ClockReadingDetails(phase="main", periods_left=self.periods))
 
-    def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
+    def time_to_zero_ms(self, budget: BudgetHolder, turn_used_ms: int) -> int:
         phase, left = _phase_and_periods(budget)
         full_periods = left if phase == "main" else max(0, left - 1)
         return budget.remaining_ms + full_periods * self.period_ms
 
-    def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
+    def charge_elapsed(self, budget: BudgetHolder, turn_used_ms: int, elapsed_ms: int) -> BudgetHolder:
         phase, left = _phase_and_periods(budget)
         if phase == "main" and elapsed_ms < budget.remaining_ms:
             return Budget(budget.remaining_ms - elapsed_ms, budget.reading)
         rest_ms = self.time_to_zero_ms(budget, turn_used_ms) - elapsed_ms
         if rest_ms <= 0:
-            return Budget(rest_ms, ClockReading(phase="overtime", periods_left=0))
+            return Budget(rest_ms, ClockReadingDetails(phase="overtime", periods_left=0))
         # A period that has run out exactly is lost. So the number of periods is the remaining time divided by
         # `period_ms`, rounded up.
         left = min(left, -(-rest_ms // self.period_ms))
-        return Budget(rest_ms - (left - 1) * self.period_ms, ClockReading(phase="overtime", periods_left=left))
+        return Budget(rest_ms - (left - 1) * self.period_ms, ClockReadingDetails(phase="overtime", periods_left=left))
 
-    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
         phase, _ = _phase_and_periods(budget)
         return Budget(self.period_ms, budget.reading) if phase == "overtime" else budget
 
-    def add_time(self, budget: BudgetLike, delta_ms: int) -> BudgetLike:
+    def add_time(self, budget: BudgetHolder, delta_ms: int) -> BudgetHolder:
         adjusted = _Countdown.add_time(self, budget, delta_ms)
         if adjusted.remaining_ms > 0 and _phase_and_periods(budget) == ("overtime", 0):
             # If all periods are lost, the added time becomes one final period.
-            return Budget(adjusted.remaining_ms, ClockReading(phase="overtime", periods_left=1))
+            return Budget(adjusted.remaining_ms, ClockReadingDetails(phase="overtime", periods_left=1))
         return adjusted
 
 
-def _phase_and_periods(budget: BudgetLike) -> tuple[Phase, int]:
+def _phase_and_periods(budget: BudgetHolder) -> tuple[Phase, int]:
     assert budget.reading is not None
     assert budget.reading.phase is not None
     assert budget.reading.periods_left is not None
@@ -208,21 +208,21 @@ class Canadian(_Countdown, Struct, frozen=True):
     moves: int
     period_ms: int
 
-    def open_budget(self, budget_ms: int) -> BudgetLike:
+    def make_initial_budget(self, budget_ms: int) -> BudgetHolder:
         if budget_ms == 0:
             return self._open_overtime_period(self.period_ms)
-        return Budget(budget_ms, ClockReading(phase="main", moves_left=self.moves))
+        return Budget(budget_ms, ClockReadingDetails(phase="main", moves_left=self.moves))
 
-    def time_to_zero_ms(self, budget: BudgetLike, turn_used_ms: int) -> int:
+    def time_to_zero_ms(self, budget: BudgetHolder, turn_used_ms: int) -> int:
         return budget.remaining_ms + (self.period_ms if _is_main_time(budget) else 0)
 
-    def charge(self, budget: BudgetLike, turn_used_ms: int, elapsed_ms: int) -> BudgetLike:
+    def charge_elapsed(self, budget: BudgetHolder, turn_used_ms: int, elapsed_ms: int) -> BudgetHolder:
         left_ms = budget.remaining_ms - elapsed_ms
         if _is_main_time(budget) and left_ms <= 0:
             return self._open_overtime_period(self.period_ms + left_ms)
         return Budget(left_ms, budget.reading)
 
-    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
         if _is_main_time(budget):
             return budget
         assert budget.reading is not None
@@ -232,11 +232,11 @@ class Canadian(_Countdown, Struct, frozen=True):
             return self._open_overtime_period(self.period_ms)
         return Budget(budget.remaining_ms, replace(budget.reading, moves_left=left))
 
-    def _open_overtime_period(self, remaining_ms: int) -> BudgetLike:
-        return Budget(remaining_ms, ClockReading(phase="overtime", moves_left=self.moves))
+    def _open_overtime_period(self, remaining_ms: int) -> BudgetHolder:
+        return Budget(remaining_ms, ClockReadingDetails(phase="overtime", moves_left=self.moves))
 
 
-def _is_main_time(budget: BudgetLike) -> bool:
+def _is_main_time(budget: BudgetHolder) -> bool:
     return budget.reading is not None and budget.reading.phase == "main"
 
 
@@ -249,20 +249,20 @@ class PerMove(_Countdown, Struct, frozen=True):
     name: ClassVar[str] = "per_move"
     move_ms: int
 
-    def open_budget(self, budget_ms: int) -> BudgetLike:
+    def make_initial_budget(self, budget_ms: int) -> BudgetHolder:
         return Budget(self.move_ms)
 
-    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
         return Budget(self.move_ms)
 
-    def replenish_after_flag(self, budget: BudgetLike) -> BudgetLike:
+    def replenish_after_flag(self, budget: BudgetHolder) -> BudgetHolder:
         return Budget(self.move_ms)
 
 
 class Hourglass(_Countdown, Struct, frozen=True):
-    """Two participants: each millisecond that one participant uses is added to the other (`timing.charge_until`).
+    """Two participants: each millisecond that one participant uses is added to the other.
 
-    So the sum of the two budgets never changes.
+    `timing.charge_session_until` adds it. So the sum of the two budgets never changes.
     """
 
     name: ClassVar[str] = "hourglass"
@@ -285,10 +285,10 @@ class Stages(_Countdown, Struct, frozen=True):
     name: ClassVar[str] = "stages"
     stages: tuple[Stage, ...]
 
-    def open_budget(self, budget_ms: int) -> BudgetLike:
-        return Budget(budget_ms, ClockReading(stage=0, moves_left=self.stages[0].moves))
+    def make_initial_budget(self, budget_ms: int) -> BudgetHolder:
+        return Budget(budget_ms, ClockReadingDetails(stage=0, moves_left=self.stages[0].moves))
 
-    def replenish_after_turn(self, budget: BudgetLike, turn_used_ms: int) -> BudgetLike:
+    def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
         assert budget.reading is not None
         assert budget.reading.stage is not None
         number, left = budget.reading.stage, budget.reading.moves_left
@@ -301,7 +301,7 @@ class Stages(_Countdown, Struct, frozen=True):
         # The stage is complete, so its bonus `add_ms` is added once. After the last stage only the increment continues.
         following = min(number + 1, len(self.stages) - 1)
         moves = self.stages[following].moves if following > number else None
-        return Budget(raised_ms + stage.add_ms, ClockReading(stage=following, moves_left=moves))
+        return Budget(raised_ms + stage.add_ms, ClockReadingDetails(stage=following, moves_left=moves))
 
 
 ClockSystem = SuddenDeath | Fischer | Bronstein | Delay | Byoyomi | Canadian | PerMove | Hourglass | Stages

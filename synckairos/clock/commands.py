@@ -166,7 +166,7 @@ def with_actor(command: Command, actor: str) -> Command:
     return replace(command, actor=actor) if isinstance(command, Pause) else command
 
 
-class Precondition(Struct, frozen=True):
+class VersionPrecondition(Struct, frozen=True):
     """The version of the session that the caller expects.
 
     `version` comes from `expected_version`. `etags` come from `If-Match`: each ETag is a version and an epoch, and at

@@ -3,7 +3,7 @@
 from synckairos.clock.clock_systems import ClockSystem, Fischer, SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.lag_compensation import open_lag_account
-from synckairos.clock.make_transition import make_session_event, participant_position
+from synckairos.clock.make_transition import find_participant_index, make_session_event
 from synckairos.clock.model import (
     MAX_CYCLES,
     EventType,
@@ -60,7 +60,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
     state = replace(empty, participants=participants, groups=_groups(spec, empty, participants))
     created = make_session_event(EventType.SESSION_CREATED, state, now_ms)
     if spec.active_participant_id is not None:
-        state = replace(state, active_position=participant_position(state, spec.active_participant_id))
+        state = replace(state, active_position=find_participant_index(state, spec.active_participant_id))
     return Transition(created, state)
 
 
@@ -142,7 +142,7 @@ def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: 
     if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
         return participant
     system = clock_system_for(state, participant)
-    budget = system.open_budget(budget_ms)
+    budget = system.make_initial_budget(budget_ms)
     lag = None
     if state.rules.lag_compensation:
         lag = open_lag_account(system, budget_ms, counts_byoyomi=new.counts_byoyomi)
@@ -173,5 +173,5 @@ def new_group(state: Session, group_id: str, budget_ms: int) -> Group:
     """Return a group with an unused budget of `budget_ms`."""
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         return Group(group_id, budget_ms)
-    budget = state.rules.clock.open_budget(budget_ms)
+    budget = state.rules.clock.make_initial_budget(budget_ms)
     return Group(group_id, budget.remaining_ms, reading=budget.reading)

@@ -19,19 +19,19 @@ from synckairos.clock.commands import (
     Delete,
     Expire,
     Pause,
-    Precondition,
     RemoveParticipant,
     Resume,
     Start,
     Switch,
     UpdateMetadata,
+    VersionPrecondition,
 )
-from synckairos.clock.make_transition import close_session, make_session_event, with_next_version
-from synckairos.clock.merge_patch import is_same_json, merge_patch
+from synckairos.clock.make_transition import make_end_transition, make_session_event, with_next_version
+from synckairos.clock.merge_patch import is_identical_json, merge_patch
 from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
 from synckairos.clock.status_table import STATUS_TABLE
-from synckairos.clock.timing import charge_until
+from synckairos.clock.timing import charge_session_until
 from synckairos.errors import (
     InvalidTransition,
     PreconditionFailed,
@@ -58,7 +58,7 @@ REFUSED_VERBS: dict[type[Command], str] = {
 """The verb of each command in the error text of its refusal. v2 uses the same words."""
 
 
-class Decision(Struct, frozen=True):
+class CommandDecision(Struct, frozen=True):
     """The result of a command.
 
     `overdue`: transitions that were due before the command. `own`: the transition of the command, empty if it changed
@@ -77,7 +77,7 @@ class Decision(Struct, frozen=True):
     has_more_overdue: bool = False
 
     @property
-    def transitions(self) -> tuple[Transition, ...]:
+    def all_transitions(self) -> tuple[Transition, ...]:
         """Return all transitions of the decision in the order in which they take effect."""
         return (*self.overdue, *self.own, *self.follow_up)
 
@@ -86,9 +86,9 @@ def apply(
     state: Session,
     command: Command,
     now_ms: int,
-    precondition: Precondition | None = None,
+    precondition: VersionPrecondition | None = None,
     out_of_time_id: str | None = None,
-) -> Decision:
+) -> CommandDecision:
     """Decide a command at an instant.
 
     If `now_ms` is before the last transition of `state`, the instant of that transition is used, so time never runs
@@ -102,13 +102,13 @@ def apply(
     now_ms = max(now_ms, state.updated_at_ms)
     overdue, has_more = overdue_transitions(state, now_ms)
     if has_more:
-        return Decision(overdue, has_more_overdue=True)
+        return CommandDecision(overdue, has_more_overdue=True)
     reached = overdue[-1].state if overdue else state
     if isinstance(command, Switch) and reached.status is Status.EXPIRED:
         if overdue:
             out_of_time_id = overdue[-1].event.participant_id
         if _is_consumed_by_end(reached, command, precondition, out_of_time_id):
-            return Decision(overdue, expired_participant_id=out_of_time_id)
+            return CommandDecision(overdue, expired_participant_id=out_of_time_id)
     try:
         _check_allowed(reached, command, precondition)
         # A switch without `current_participant_id` was meant for the turn that has just run out, so it must not end the
@@ -118,18 +118,20 @@ def apply(
             at_timeout = state_before_first_timeout(state, overdue)
             if at_timeout is not None:
                 expired = at_timeout.active_participant
-                return Decision(overdue, expired_participant_id=None if expired is None else expired.participant_id)
+                return CommandDecision(
+                    overdue, expired_participant_id=None if expired is None else expired.participant_id
+                )
         own = _apply_command(reached, command, now_ms)
     except SyncKairosError as refusal:
-        return Decision(overdue, refusal=refusal)
+        return CommandDecision(overdue, refusal=refusal)
     if own is None:
-        return Decision(overdue)
+        return CommandDecision(overdue)
     follow_up, _ = overdue_transitions(own.state, now_ms)
-    return Decision(overdue, (own,), follow_up)
+    return CommandDecision(overdue, (own,), follow_up)
 
 
 def _is_consumed_by_end(
-    expired: Session, command: Switch, precondition: Precondition | None, out_of_time_id: str | None
+    expired: Session, command: Switch, precondition: VersionPrecondition | None, out_of_time_id: str | None
 ) -> bool:
     """Return whether a switch was meant for the turn in which the session expired.
 
@@ -141,7 +143,7 @@ def _is_consumed_by_end(
     return precondition is None or _unmet_precondition(expired, precondition) is None
 
 
-def _check_allowed(state: Session, command: Command, precondition: Precondition | None) -> None:
+def _check_allowed(state: Session, command: Command, precondition: VersionPrecondition | None) -> None:
     """Raise the refusal of the first failed check, in this order: final status, expected version, other status."""
     if isinstance(command, Expire):
         return
@@ -156,7 +158,7 @@ def _check_allowed(state: Session, command: Command, precondition: Precondition 
         raise _wrong_status(state, command)
 
 
-def _unmet_precondition(state: Session, precondition: Precondition) -> SyncKairosError | None:
+def _unmet_precondition(state: Session, precondition: VersionPrecondition) -> SyncKairosError | None:
     """Return the refusal of a command that expects another version, None if `state` has the expected version."""
     if precondition.etags and (state.version, state.epoch) not in precondition.etags:
         return PreconditionFailed(f"The session is at version {state.version} of epoch {state.epoch}")
@@ -186,9 +188,13 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
         case Resume():
             return pauses.resume(state, command, now_ms)
         case Complete():
-            return close_session(charge_until(state, now_ms), Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
+            return make_end_transition(
+                charge_session_until(state, now_ms), Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms
+            )
         case Cancel():
-            return close_session(charge_until(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms)
+            return make_end_transition(
+                charge_session_until(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms
+            )
         case Adjust():
             return adjust(state, command, now_ms)
         case AddParticipant():
@@ -205,7 +211,7 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
 
 def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> Transition | None:
     metadata = merge_patch(state.metadata, command.patch)
-    if is_same_json(metadata, state.metadata):
+    if is_identical_json(metadata, state.metadata):
         return None
     # `wire` limits the size of one patch. This check applies the same limit to the sum of all patches.
     if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
@@ -219,5 +225,7 @@ def _delete(state: Session, now_ms: int) -> Transition:
     if state.status.is_final:
         last = with_next_version(state, now_ms)
     else:
-        last = close_session(charge_until(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms).state
+        last = make_end_transition(
+            charge_session_until(state, now_ms), Status.CANCELLED, EventType.SESSION_CANCELLED, now_ms
+        ).state
     return Transition(make_session_event(EventType.SESSION_DELETED, last, now_ms), replace(last, deleted=True))

@@ -3,10 +3,10 @@
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
-from synckairos.clock.make_transition import make_event, participant_position, with_next_version
-from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition, TurnProgress
-from synckairos.clock.timing import charge_until, group_position
-from synckairos.clock.turns import begin_turn, end_turn, has_flagged, next_in_rotation, next_turn_budget_ms
+from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
+from synckairos.clock.model import CurrentTurn, EventType, Session, Status, SyncMode, Transition
+from synckairos.clock.timing import charge_session_until, find_group_index
+from synckairos.clock.turns import begin_turn, end_turn, has_flagged, next_in_rotation, next_session_budget_ms
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
 from synckairos.frozen_replace import replace
 
@@ -30,7 +30,7 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
     joined = new_participant(state, new, index, _initial_budget_ms(state, new))
     position, active = sum(p.index < index for p in state.participants), state.active_position
     groups = state.groups
-    if new.group_id is not None and group_position(state, new.group_id) is None:
+    if new.group_id is not None and find_group_index(state, new.group_id) is None:
         groups = (*groups, new_group(state, new.group_id, joined.remaining_ms))
     grown = replace(
         with_next_version(state, now_ms),
@@ -49,13 +49,15 @@ def _check_new_participant(state: Session, new: NewParticipant) -> None:
         raise ValidationFailed.at("clock", "a participant can have its own clock only in per_participant")
     if isinstance(state.rules.clock, Hourglass) or isinstance(new.clock, Hourglass):
         raise ValidationFailed.at("participant_id", "an hourglass is for exactly two participants")
-    has_budget = new.total_time_ms is not None or (new.clock or state.rules.clock).open_budget(0).remaining_ms > 0
+    has_budget = (
+        new.total_time_ms is not None or (new.clock or state.rules.clock).make_initial_budget(0).remaining_ms > 0
+    )
     if mode is SyncMode.PER_PARTICIPANT and not has_budget:
         raise ValidationFailed.at("total_time_ms", "a participant needs its own budget in per_participant")
     if mode is SyncMode.PER_GROUP:
         if new.group_id is None:
             raise ValidationFailed.at("group_id", "a participant needs a group in per_group")
-        if group_position(state, new.group_id) is None and not has_budget:
+        if find_group_index(state, new.group_id) is None and not has_budget:
             raise ValidationFailed.at(
                 "total_time_ms", "the group is new; give the budget of the group with its first participant"
             )
@@ -87,7 +89,7 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
         ParticipantNotFound: the session has no such participant.
         InvalidTransition: the mode needs the last participant, or an hourglass needs both participants.
     """
-    position = participant_position(state, participant_id)
+    position = find_participant_index(state, participant_id)
     if len(state.participants) == 1 and state.rules.sync_mode is not SyncMode.GLOBAL:
         raise InvalidTransition(f"The session is {state.status} and needs a participant; complete or cancel it instead")
     if isinstance(state.rules.clock, Hourglass):
@@ -109,15 +111,15 @@ def _without_participant(state: Session, position: int) -> Session:
 
 def _leave_during_turn(state: Session, position: int, now_ms: int) -> Transition:
     """Remove the active participant and begin the turn of the next participant."""
-    charged = charge_until(state, now_ms)
+    charged = charge_session_until(state, now_ms)
     leaver = charged.participants[position]
     if state.rules.sync_mode is SyncMode.PER_GROUP:
         # The budget stays with the group. So the clock system finishes this turn like any other turn of the group.
         charged = end_turn(charged, has_flagged(charged))
-    rest = replace(_without_participant(charged, position), turn=TurnProgress(cycles=charged.turn.cycles))
+    rest = replace(_without_participant(charged, position), turn=CurrentTurn(cycles=charged.turn.cycles))
     following = next_in_rotation(rest, position - 1)
     if following is None and rest.participants:
         following = position % len(rest.participants)
-    begun = begin_turn(rest, following, next_turn_budget_ms(rest), now_ms)
+    begun = begin_turn(rest, following, next_session_budget_ms(rest), now_ms)
     left = begun if state.anchor_ms is not None else replace(begun, anchor_ms=None)
     return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, leaver), left)

@@ -63,12 +63,12 @@ def open_lag_account(system: ClockSystem, budget_ms: int, *, counts_byoyomi: boo
     return LagAccount(INITIAL_QUOTA_TURNS * gain_ms, gain_ms)
 
 
-def trust_lag_claim(claimed_ms: int | None, measured_ms: int | None) -> int:
+def limit_lag_claim(claimed_ms: int | None, measured_ms: int | None) -> int:
     """Return the accepted part of a client's claim, ms. Without a measurement it is at most the tolerance."""
     return min(claimed_ms or 0, (measured_ms or 0) + CLAIM_TOLERANCE_MS)
 
 
-def compensate(
+def compensate_lag(
     account: LagAccount, participant_id: str, elapsed_ms: int, trusted_lag_ms: int
 ) -> tuple[LagAccount, LagReceipt]:
     """Return the account after a turn of `elapsed_ms`, and the receipt of the turn.

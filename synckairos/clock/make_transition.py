@@ -34,7 +34,7 @@ def make_session_event(event_type: EventType, state: Session, at_ms: int) -> Eve
     return Event(event_type, at_ms, used_ms=state.used_ms, remaining_ms=state.remaining_ms)
 
 
-def close_session(charged: Session, status: Status, event_type: EventType, at_ms: int) -> Transition:
+def make_end_transition(charged: Session, status: Status, event_type: EventType, at_ms: int) -> Transition:
     """Return the transition that ends the session with the final `status`.
 
     Expects a state in which elapsed time is charged. Afterwards no clock runs and no participant is active. The event
@@ -53,7 +53,7 @@ def close_session(charged: Session, status: Status, event_type: EventType, at_ms
     return Transition(make_event(event_type, ended, at_ms, charged.active_participant), ended)
 
 
-def participant_position(state: Session, participant_id: str) -> int:
+def find_participant_index(state: Session, participant_id: str) -> int:
     """Return the position of a participant in `state.participants`.
 
     Raises: ParticipantNotFound.

@@ -20,7 +20,7 @@ def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]
     return merged
 
 
-def is_same_json(a: Any, b: Any) -> bool:
+def is_identical_json(a: Any, b: Any) -> bool:
     """Return whether two JSON values are equal, including the types of numbers and booleans.
 
     Plain `==` is not enough, because Python treats `1`, `1.0` and `True` as equal.
@@ -28,7 +28,7 @@ def is_same_json(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(is_same_json(value, b[name]) for name, value in a.items())
+        return a.keys() == b.keys() and all(is_identical_json(value, b[name]) for name, value in a.items())
     if isinstance(a, list):
-        return len(a) == len(b) and all(map(is_same_json, a, b))
+        return len(a) == len(b) and all(map(is_identical_json, a, b))
     return bool(a == b)

@@ -19,7 +19,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from synckairos.clock.clock_systems import ClockReading, ClockSystem
+from synckairos.clock.clock_systems import ClockReadingDetails, ClockSystem
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 
 
@@ -111,7 +111,7 @@ class Participant(Struct, frozen=True):
     display_name: str | None = None
     group_id: str | None = None
     clock: ClockSystem | None = None
-    reading: ClockReading | None = None
+    reading: ClockReadingDetails | None = None
     lag: LagAccount | None = None
 
 
@@ -122,10 +122,10 @@ class Group(Struct, frozen=True):
     remaining_ms: int
     used_ms: int = 0
     has_expired: bool = False
-    reading: ClockReading | None = None
+    reading: ClockReadingDetails | None = None
 
 
-class PauseReason(Struct, frozen=True):
+class ActivePause(Struct, frozen=True):
     """One reason for which the session is paused. A session can be paused for several reasons at the same time.
 
     If `max_ms` is given, the reason ends by itself `max_ms` after `paused_at_ms`. `paused_by` is the actor of the pause
@@ -143,7 +143,7 @@ class PauseReason(Struct, frozen=True):
         return None if self.max_ms is None else self.paused_at_ms + self.max_ms
 
 
-class TurnProgress(Struct, frozen=True):
+class CurrentTurn(Struct, frozen=True):
     """The progress of the current turn.
 
     `used_ms` is the time of this turn before the anchor. `cycles` is the number of turns that ended in the session
@@ -202,8 +202,8 @@ class Session(Struct, frozen=True):
     active_position: int | None = None
     used_ms: int = 0
     remaining_ms: int | None = None
-    turn: TurnProgress = TurnProgress()
-    pauses: tuple[PauseReason, ...] = ()
+    turn: CurrentTurn = CurrentTurn()
+    pauses: tuple[ActivePause, ...] = ()
     pauses_taken: dict[str, int] = field(default_factory=dict)
     lag_receipt: LagReceipt | None = None
     anchor_ms: int | None = None

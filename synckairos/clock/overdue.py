@@ -3,20 +3,26 @@
 Each overdue transition takes effect at the instant at which it was due, even if it is committed much later.
 """
 
-from synckairos.clock.make_transition import close_session, make_event, with_next_version
+from synckairos.clock.make_transition import make_end_transition, make_event, with_next_version
 from synckairos.clock.model import (
     TIMEOUT_REASON,
+    ActivePause,
     EventType,
     OnTimeout,
-    PauseReason,
     Session,
     Status,
     SyncMode,
     Transition,
 )
-from synckairos.clock.pauses import add_pause, lift_pauses
-from synckairos.clock.timing import DueEvent, active_group_position, charge_until, next_due_event, replace_item
-from synckairos.clock.turns import begin_turn, end_turn, is_last_cycle, next_in_rotation, next_turn_budget_ms
+from synckairos.clock.pauses import make_pause_end_transition, make_pause_transition
+from synckairos.clock.timing import (
+    UpcomingEvent,
+    active_group_index,
+    charge_session_until,
+    next_upcoming_event,
+    replace_item,
+)
+from synckairos.clock.turns import begin_turn, end_turn, has_ended_last_cycle, next_in_rotation, next_session_budget_ms
 from synckairos.frozen_replace import replace
 
 MAX_OVERDUE = 64
@@ -40,7 +46,7 @@ def overdue_transitions(state: Session, now_ms: int) -> tuple[tuple[Transition, 
     timeout.
     """
     overdue: list[Transition] = []
-    while (due := next_due_event(state)) is not None and due.at_ms <= now_ms:
+    while (due := next_upcoming_event(state)) is not None and due.at_ms <= now_ms:
         if len(overdue) >= MAX_OVERDUE and due.kind == "timeout":
             return tuple(overdue), True
         overdue.append(_make_due_transition(state, due))
@@ -58,7 +64,7 @@ def state_before_first_timeout(before: Session, overdue: tuple[Transition, ...])
     return None
 
 
-def _make_due_transition(state: Session, due: DueEvent) -> Transition:
+def _make_due_transition(state: Session, due: UpcomingEvent) -> Transition:
     # A recovered session can have a transition that was due before its recovery. Such a transition takes effect at the
     # instant of the recovery.
     at_ms = max(due.at_ms, state.updated_at_ms)
@@ -66,16 +72,18 @@ def _make_due_transition(state: Session, due: DueEvent) -> Transition:
         case "warning":
             return _warn(state, due.warning_ms, at_ms)
         case "pause_end":
-            return lift_pauses(state, tuple(pause for pause in state.pauses if pause.lifts_at_ms == due.at_ms), at_ms)
+            return make_pause_end_transition(
+                state, tuple(pause for pause in state.pauses if pause.lifts_at_ms == due.at_ms), at_ms
+            )
         case "timeout":
-            return _time_out(charge_until(state, due.at_ms), at_ms)
+            return _time_out(charge_session_until(state, due.at_ms), at_ms)
 
 
 def _warn(state: Session, threshold_ms: int, at_ms: int) -> Transition:
     """Return the transition of a warning. The clock continues: the anchor stays and no time is charged."""
     turn = replace(state.turn, warned_ms=(*state.turn.warned_ms, threshold_ms))
     warned = replace(with_next_version(state, at_ms), turn=turn)
-    event = make_event(EventType.TIME_WARNING, charge_until(warned, at_ms), at_ms)
+    event = make_event(EventType.TIME_WARNING, charge_session_until(warned, at_ms), at_ms)
     return Transition(replace(event, remaining_ms=threshold_ms), warned)
 
 
@@ -86,9 +94,9 @@ def _time_out(charged: Session, at_ms: int) -> Transition:
         case OnTimeout.ADVANCE:
             return _advance(expired, at_ms)
         case OnTimeout.PAUSE:
-            return add_pause(expired, PauseReason(TIMEOUT_REASON, at_ms))
+            return make_pause_transition(expired, ActivePause(TIMEOUT_REASON, at_ms))
         case _:
-            return close_session(expired, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
+            return make_end_transition(expired, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
 
 
 def _mark_expired(state: Session) -> Session:
@@ -101,7 +109,7 @@ def _mark_expired(state: Session) -> Session:
         case SyncMode.PER_PARTICIPANT if state.active_position is not None:
             flagged = replace(state.participants[state.active_position], has_expired=True)
             return replace(state, participants=replace_item(state.participants, state.active_position, flagged))
-        case SyncMode.PER_GROUP if (position := active_group_position(state)) is not None:
+        case SyncMode.PER_GROUP if (position := active_group_index(state)) is not None:
             group = replace(state.groups[position], has_expired=True)
             return replace(state, groups=replace_item(state.groups, position, group))
         case _:
@@ -117,7 +125,7 @@ def _advance(expired: Session, at_ms: int) -> Transition:
     ended = end_turn(expired, flagged=True, leaves_rotation=True)
     position = next_in_rotation(ended, ended.active_position)
     event_type = ADVANCE_EVENTS.get(ended.rules.sync_mode)
-    if event_type is None or position is None or is_last_cycle(ended):
-        return close_session(ended, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
-    begun = begin_turn(ended, position, next_turn_budget_ms(ended), at_ms)
+    if event_type is None or position is None or has_ended_last_cycle(ended):
+        return make_end_transition(ended, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
+    begun = begin_turn(ended, position, next_session_budget_ms(ended), at_ms)
     return Transition(make_event(event_type, begun, at_ms, ended.active_participant), begun)

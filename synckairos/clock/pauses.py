@@ -6,8 +6,8 @@ time was added.
 
 from synckairos.clock.commands import Pause, Resume
 from synckairos.clock.make_transition import make_event
-from synckairos.clock.model import TIMEOUT_REASON, EventType, PauseReason, Session, Status, Transition
-from synckairos.clock.timing import charge_until, time_to_zero_ms
+from synckairos.clock.model import TIMEOUT_REASON, ActivePause, EventType, Session, Status, Transition
+from synckairos.clock.timing import charge_session_until, time_to_zero_ms
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace
 
@@ -26,8 +26,8 @@ def pause(state: Session, command: Pause, now_ms: int) -> Transition:
             f"Session cannot be paused: the session is already {state.status} for the reason {command.reason!r}"
         )
     counted = _take_from_pause_budget(state, command.actor)
-    reason = PauseReason(command.reason, now_ms, command.max_ms, command.actor)
-    return add_pause(charge_until(counted, now_ms), reason)
+    reason = ActivePause(command.reason, now_ms, command.max_ms, command.actor)
+    return make_pause_transition(charge_session_until(counted, now_ms), reason)
 
 
 def _take_from_pause_budget(state: Session, actor: str) -> Session:
@@ -47,7 +47,7 @@ def _take_from_pause_budget(state: Session, actor: str) -> Session:
     return replace(state, pauses_taken={**state.pauses_taken, actor: taken + 1})
 
 
-def add_pause(charged: Session, reason: PauseReason) -> Transition:
+def make_pause_transition(charged: Session, reason: ActivePause) -> Transition:
     """Return the transition that adds a pause reason. Expects a state in which elapsed time is charged."""
     at_ms = reason.paused_at_ms
     paused = replace(
@@ -73,14 +73,14 @@ def resume(state: Session, command: Resume, now_ms: int) -> Transition:
             f"Session cannot be resumed: the session is {state.status}, but not for the reason {command.reason!r}"
         )
     lifts_zero = TIMEOUT_REASON in (pause.reason for pause in lifted)
-    if is_paused_at_zero(state) and lifts_zero and not _has_time(state):
+    if is_paused_by_timeout(state) and lifts_zero and not _has_time(state):
         raise InvalidTransition(
             f"Session cannot be resumed: the session is {state.status} at zero; adjust it first, or switch"
         )
-    return lift_pauses(state, lifted, now_ms)
+    return make_pause_end_transition(state, lifted, now_ms)
 
 
-def lift_pauses(state: Session, lifted: tuple[PauseReason, ...], at_ms: int) -> Transition:
+def make_pause_end_transition(state: Session, lifted: tuple[ActivePause, ...], at_ms: int) -> Transition:
     """Return the transition that removes the pause reasons in `lifted`."""
     rest = tuple(pause for pause in state.pauses if pause not in lifted)
     resumed = replace(
@@ -94,12 +94,12 @@ def lift_pauses(state: Session, lifted: tuple[PauseReason, ...], at_ms: int) -> 
     return Transition(make_event(EventType.SESSION_RESUMED, resumed, at_ms), resumed)
 
 
-def is_paused_at_zero(state: Session) -> bool:
+def is_paused_by_timeout(state: Session) -> bool:
     """Return whether the session is paused because its clock reached zero."""
     return bool(state.pauses) and any(pause.reason == TIMEOUT_REASON for pause in state.pauses)
 
 
-def lift_pause_at_zero(state: Session, now_ms: int) -> Session:
+def lift_timeout_pause(state: Session, now_ms: int) -> Session:
     """Return the state without the pause at zero if the clock of the new turn has time. Other pause reasons stay."""
     if not _has_time(state):
         return replace(state, anchor_ms=None)

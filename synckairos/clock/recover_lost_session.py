@@ -12,11 +12,11 @@ from synckairos.clock.adjust import adjust
 from synckairos.clock.commands import Adjust
 from synckairos.clock.make_transition import make_session_event, with_next_version
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
-from synckairos.clock.timing import charge_until
+from synckairos.clock.timing import charge_session_until
 from synckairos.frozen_replace import replace
 
 
-class OutagePolicy(Struct, frozen=True):
+class OutageChargePolicy(Struct, frozen=True):
     """The policy that determines how much of an outage is charged to the running budget.
 
     `charge`: the whole outage. `freeze`: nothing since the last version before the outage. `credit`: the whole outage,
@@ -27,7 +27,7 @@ class OutagePolicy(Struct, frozen=True):
     credit_ms: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> "OutagePolicy":
+    def parse(cls, text: str) -> "OutageChargePolicy":
         """Parse `charge`, `freeze` or `credit:<ms>`.
 
         Raises: ValueError for any other text.
@@ -42,10 +42,10 @@ class OutagePolicy(Struct, frozen=True):
         raise ValueError(f"an outage policy is charge, freeze or credit:<ms>, not {text!r}")
 
 
-CHARGE = OutagePolicy()
+CHARGE = OutageChargePolicy()
 
 
-def recover(state: Session, epoch: str, now_ms: int, policy: OutagePolicy = CHARGE) -> Transition:
+def recover_session(state: Session, epoch: str, now_ms: int, policy: OutageChargePolicy = CHARGE) -> Transition:
     """Continue a session from `state`, its last version that was not lost, under a new epoch.
 
     The recovery takes effect at the instant of that version, so deadlines during the outage keep their instants. Under
@@ -55,7 +55,7 @@ def recover(state: Session, epoch: str, now_ms: int, policy: OutagePolicy = CHAR
     at_ms = state.updated_at_ms
     if policy.kind == "freeze" and state.anchor_ms is not None:
         at_ms = max(now_ms, at_ms)
-        continued = replace(with_next_version(charge_until(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
+        continued = replace(with_next_version(charge_session_until(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
     elif policy.kind == "credit" and state.anchor_ms is not None and (credit := _credit(state, policy)) is not None:
         credited = adjust(state, credit, at_ms)
         continued = with_next_version(state, at_ms) if credited is None else credited.state
@@ -65,7 +65,7 @@ def recover(state: Session, epoch: str, now_ms: int, policy: OutagePolicy = CHAR
     return Transition(make_session_event(EventType.SESSION_RECOVERED, recovered, at_ms), recovered)
 
 
-def _credit(state: Session, policy: OutagePolicy) -> Adjust | None:
+def _credit(state: Session, policy: OutageChargePolicy) -> Adjust | None:
     """Return the command that adds the credit to the running budget, None if no budget runs."""
     active = state.active_participant
     match state.rules.sync_mode:

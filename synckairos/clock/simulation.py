@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Command, Create, Expire, Precondition
+from synckairos.clock.commands import Command, Create, Expire, VersionPrecondition
 from synckairos.clock.model import EventType, Session, Transition
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
 
@@ -22,7 +22,7 @@ class TimedCommand(Struct, frozen=True):
 
     at_ms: int
     command: Command
-    precondition: Precondition | None = None
+    precondition: VersionPrecondition | None = None
 
 
 class TimelineRow(Struct, frozen=True):
@@ -63,7 +63,7 @@ class Simulation:
                 self._record_refusal(timed.at_ms, SessionNotFound(session_id))
                 continue
             decision = engine.apply(state, timed.command, timed.at_ms, timed.precondition, self.out_of_time_id)
-            for transition in decision.transitions:
+            for transition in decision.all_transitions:
                 state = self._record(transition)
             if decision.refusal is not None:
                 self._record_refusal(timed.at_ms, decision.refusal)
@@ -76,7 +76,7 @@ class Simulation:
         has_more = True
         while has_more:
             decision = engine.apply(state, Expire(), at_ms)
-            for transition in decision.transitions:
+            for transition in decision.all_transitions:
                 state = self._record(transition)
             has_more = decision.has_more_overdue
             yield state

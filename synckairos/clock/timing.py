@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from msgspec import Struct
 
 from synckairos.clock.clock_systems import ClockSystem, Hourglass, SuddenDeath
-from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode, TurnProgress
+from synckairos.clock.model import CurrentTurn, Group, OnTimeout, Participant, Session, Status, SyncMode
 from synckairos.frozen_replace import replace
 
 SUDDEN_DEATH = SuddenDeath()
@@ -24,7 +24,7 @@ def clock_system_for(state: Session, participant: Participant | None = None) -> 
     return state.rules.clock if participant is None or participant.clock is None else participant.clock
 
 
-def group_position(state: Session, group_id: str | None) -> int | None:
+def find_group_index(state: Session, group_id: str | None) -> int | None:
     """Return the position of a group in `state.groups`, None if the session has no such group."""
     if group_id is None:
         return None
@@ -33,14 +33,14 @@ def group_position(state: Session, group_id: str | None) -> int | None:
 
 def active_group(state: Session) -> Group | None:
     """Return the group of the active participant, None if there is none. Works in every mode."""
-    position = active_group_position(state)
+    position = active_group_index(state)
     return None if position is None else state.groups[position]
 
 
-def active_group_position(state: Session) -> int | None:
+def active_group_index(state: Session) -> int | None:
     """Return the position in `state.groups` of the active participant's group, None if there is none."""
     active = state.active_participant if state.groups else None
-    return None if active is None else group_position(state, active.group_id)
+    return None if active is None else find_group_index(state, active.group_id)
 
 
 def time_to_zero_ms(state: Session) -> int | None:
@@ -78,7 +78,7 @@ def deadline_at_ms(state: Session) -> int | None:
 # -- the next due event -----------------------------------------------------------------------------------------------
 
 
-class DueEvent(Struct, frozen=True):
+class UpcomingEvent(Struct, frozen=True):
     """The next change that becomes due by time without a command, and the instant at which it is due.
 
     `timeout`: the clock reaches zero. `warning`: the clock reaches the threshold `warning_ms`. `pause_end`: a pause
@@ -90,24 +90,24 @@ class DueEvent(Struct, frozen=True):
     warning_ms: int = 0
 
 
-def next_due_event(state: Session) -> DueEvent | None:
+def next_upcoming_event(state: Session) -> UpcomingEvent | None:
     """Return the next event that becomes due by time without a command, None if there is none."""
     if state.status is Status.PAUSED:
         ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
-        return DueEvent(min(ends), "pause_end") if ends else None
+        return UpcomingEvent(min(ends), "pause_end") if ends else None
     if state.anchor_ms is None or (left_ms := time_to_zero_ms(state)) is None:
         return None
     if left_ms > 0:
         for threshold_ms in state.rules.warnings_ms:
             if threshold_ms not in state.turn.warned_ms:
                 # A subtraction of time can jump over a threshold. The warning is then due at once.
-                return DueEvent(state.anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
+                return UpcomingEvent(state.anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
     if state.rules.on_timeout is OnTimeout.OVERTIME:
         return None
-    return DueEvent(state.anchor_ms + left_ms, "timeout")
+    return UpcomingEvent(state.anchor_ms + left_ms, "timeout")
 
 
-def reached_warnings_ms(state: Session) -> tuple[int, ...]:
+def reached_warning_thresholds_ms(state: Session) -> tuple[int, ...]:
     """Return the warning thresholds that the running clock has reached, in ms before zero.
 
     These are the thresholds that are not below the time to zero.
@@ -120,7 +120,7 @@ def reached_warnings_ms(state: Session) -> tuple[int, ...]:
 # -- the charge of elapsed time ---------------------------------------------------------------------------------------
 
 
-def charge_until(state: Session, at_ms: int) -> Session:
+def charge_session_until(state: Session, at_ms: int) -> Session:
     """Charge the time from the anchor to `at_ms`, and move the anchor to `at_ms`.
 
     Return `state` unchanged if no clock runs or if the anchor is not before `at_ms`.
@@ -135,7 +135,7 @@ def charge_until(state: Session, at_ms: int) -> Session:
         groups=_charge_groups(state, elapsed_ms),
         used_ms=state.used_ms + elapsed_ms,
         remaining_ms=None if state.remaining_ms is None else state.remaining_ms - elapsed_ms,
-        turn=TurnProgress(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms),
+        turn=CurrentTurn(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms),
         anchor_ms=at_ms,
     )
 
@@ -151,7 +151,7 @@ def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, 
             state.participants, state.active_position, replace(active, used_ms=used_ms, remaining_ms=share_ms)
         )
     system = clock_system_for(state, active)
-    left = system.charge(active, state.turn.used_ms, elapsed_ms)
+    left = system.charge_elapsed(active, state.turn.used_ms, elapsed_ms)
     charged = replace(active, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
     participants = replace_item(state.participants, state.active_position, charged)
     if isinstance(system, Hourglass):
@@ -162,7 +162,7 @@ def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, 
 
 
 def _charge_groups(state: Session, elapsed_ms: int) -> tuple[Group, ...]:
-    position = active_group_position(state)
+    position = active_group_index(state)
     if position is None:
         return state.groups
     group = state.groups[position]
@@ -170,7 +170,7 @@ def _charge_groups(state: Session, elapsed_ms: int) -> tuple[Group, ...]:
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         share_ms = max(0, group.remaining_ms - elapsed_ms)
         return replace_item(state.groups, position, replace(group, used_ms=used_ms, remaining_ms=share_ms))
-    left = state.rules.clock.charge(group, state.turn.used_ms, elapsed_ms)
+    left = state.rules.clock.charge_elapsed(group, state.turn.used_ms, elapsed_ms)
     charged = replace(group, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
     return replace_item(state.groups, position, charged)
 

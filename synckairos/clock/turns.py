@@ -1,11 +1,12 @@
 """Turns: start, switch, the rotation, and the end and beginning of a turn."""
 
-from synckairos.clock.clock_systems import BudgetLike, ClockSystem
+from synckairos.clock.clock_systems import BudgetHolder, ClockSystem
 from synckairos.clock.commands import Switch
-from synckairos.clock.lag_compensation import compensate, trust_lag_claim
-from synckairos.clock.make_transition import close_session, make_event, participant_position
+from synckairos.clock.lag_compensation import compensate_lag, limit_lag_claim
+from synckairos.clock.make_transition import find_participant_index, make_end_transition, make_event
 from synckairos.clock.model import (
     MAX_CYCLES,
+    CurrentTurn,
     EventType,
     OnTimeout,
     Participant,
@@ -13,15 +14,14 @@ from synckairos.clock.model import (
     Status,
     SyncMode,
     Transition,
-    TurnProgress,
 )
-from synckairos.clock.pauses import is_paused_at_zero, lift_pause_at_zero
+from synckairos.clock.pauses import is_paused_by_timeout, lift_timeout_pause
 from synckairos.clock.timing import (
-    active_group_position,
-    charge_until,
+    active_group_index,
+    charge_session_until,
     clock_system_for,
-    group_position,
-    reached_warnings_ms,
+    find_group_index,
+    reached_warning_thresholds_ms,
     replace_item,
     time_to_zero_ms,
 )
@@ -46,7 +46,7 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
         ParticipantNotFound: the session has no participant `next_participant_id`.
         ParticipantExpired: the participant `next_participant_id` has no time left.
     """
-    at_zero = is_paused_at_zero(state)
+    at_zero = is_paused_by_timeout(state)
     if state.status is Status.PAUSED and not at_zero:
         raise InvalidTransition(f"Session is not running (it is {state.status}); resume it first")
     active = state.active_participant
@@ -55,15 +55,15 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
         raise NotActiveParticipant(expected_id, None if active is None else active.participant_id)
     compensated = _compensate_lag(state, command, now_ms)
     receipt = compensated.lag_receipt
-    charged = charge_until(compensated, now_ms if receipt is None else now_ms - receipt.compensated_ms)
+    charged = charge_session_until(compensated, now_ms if receipt is None else now_ms - receipt.compensated_ms)
     flagged = has_flagged(charged)
     ended = end_turn(charged, flagged)
     position = _next_position(ended, command.next_participant_id)
-    if is_last_cycle(ended):
-        return close_session(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
+    if has_ended_last_cycle(ended):
+        return make_end_transition(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
     begun = begin_turn(ended, position, _budget_after_switch_ms(ended, flagged), now_ms)
     if at_zero:
-        begun = lift_pause_at_zero(begun, now_ms)
+        begun = lift_timeout_pause(begun, now_ms)
     return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended.active_participant), begun)
 
 
@@ -76,8 +76,8 @@ def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
     if active is None or active.lag is None:
         return state
     elapsed_ms = 0 if state.anchor_ms is None else max(0, now_ms - state.anchor_ms)
-    trusted_lag_ms = trust_lag_claim(command.lag_ms, command.measured_lag_ms)
-    lag, receipt = compensate(active.lag, active.participant_id, elapsed_ms, trusted_lag_ms)
+    trusted_lag_ms = limit_lag_claim(command.lag_ms, command.measured_lag_ms)
+    lag, receipt = compensate_lag(active.lag, active.participant_id, elapsed_ms, trusted_lag_ms)
     assert state.active_position is not None
     participants = replace_item(state.participants, state.active_position, replace(active, lag=lag))
     return replace(state, participants=participants, lag_receipt=receipt)
@@ -88,7 +88,7 @@ def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
 
     With `extend_on_switch_ms` (soft close), a switch before zero raises the budget to at least `extend_on_switch_ms`.
     """
-    left_ms, at_least_ms = next_turn_budget_ms(ended), ended.rules.extend_on_switch_ms
+    left_ms, at_least_ms = next_session_budget_ms(ended), ended.rules.extend_on_switch_ms
     if at_least_ms is None or left_ms is None or flagged or ended.rules.sync_mode is SyncMode.PER_CYCLE:
         return left_ms
     return max(left_ms, at_least_ms)
@@ -97,7 +97,7 @@ def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
 # -- the rotation -----------------------------------------------------------------------------------------------------
 
 
-def is_in_rotation(state: Session, participant: Participant) -> bool:
+def can_get_turns(state: Session, participant: Participant) -> bool:
     """Return whether this participant can still get turns.
 
     It can if its own time, or in `per_group` the time of its group, has not run out. In overtime it always can.
@@ -105,7 +105,7 @@ def is_in_rotation(state: Session, participant: Participant) -> bool:
     if state.rules.on_timeout is OnTimeout.OVERTIME:
         return True
     if state.rules.sync_mode is SyncMode.PER_GROUP:
-        position = group_position(state, participant.group_id)
+        position = find_group_index(state, participant.group_id)
         return position is None or not state.groups[position].has_expired
     return not participant.has_expired
 
@@ -120,15 +120,15 @@ def next_in_rotation(state: Session, after: int | None) -> int | None:
     first = 0 if after is None else after + 1
     for offset in range(count):
         position = (first + offset) % count
-        if is_in_rotation(state, state.participants[position]):
+        if can_get_turns(state, state.participants[position]):
             return position
     return None
 
 
 def _next_position(ended: Session, next_participant_id: str | None) -> int | None:
     if next_participant_id is not None:
-        position = participant_position(ended, next_participant_id)
-        if not is_in_rotation(ended, ended.participants[position]):
+        position = find_participant_index(ended, next_participant_id)
+        if not can_get_turns(ended, ended.participants[position]):
             raise ParticipantExpired(next_participant_id)
         return position
     following = next_in_rotation(ended, ended.active_position)
@@ -147,7 +147,7 @@ def has_flagged(charged: Session) -> bool:
 
     No other case needs a check, because overdue transitions are applied before each command.
     """
-    if is_paused_at_zero(charged):
+    if is_paused_by_timeout(charged):
         return True
     if charged.rules.on_timeout is not OnTimeout.OVERTIME:
         return False
@@ -179,16 +179,16 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
             active = replace(active, cycle_count=active.cycle_count + 1)
         participants = replace_item(participants, charged.active_position, active)
     is_group_turn = mode is SyncMode.PER_GROUP and not leaves_rotation
-    if is_group_turn and (position := active_group_position(charged)) is not None:
+    if is_group_turn and (position := active_group_index(charged)) is not None:
         group = groups[position]
         left = _finish(charged.rules.clock, group, used_ms, flagged)
         has_expired = group.has_expired and left.remaining_ms <= 0
         group = replace(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
         groups = replace_item(groups, position, group)
-    return replace(charged, participants=participants, groups=groups, turn=TurnProgress(cycles=charged.turn.cycles + 1))
+    return replace(charged, participants=participants, groups=groups, turn=CurrentTurn(cycles=charged.turn.cycles + 1))
 
 
-def _finish(system: ClockSystem, budget: BudgetLike, turn_used_ms: int, flagged: bool) -> BudgetLike:
+def _finish(system: ClockSystem, budget: BudgetHolder, turn_used_ms: int, flagged: bool) -> BudgetHolder:
     return system.replenish_after_flag(budget) if flagged else system.replenish_after_turn(budget, turn_used_ms)
 
 
@@ -205,19 +205,19 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
         remaining_ms=remaining_ms,
         anchor_ms=at_ms,
     )
-    if reached := reached_warnings_ms(begun):
+    if reached := reached_warning_thresholds_ms(begun):
         # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold.
-        return replace(begun, turn=TurnProgress(0, state.turn.cycles, reached))
+        return replace(begun, turn=CurrentTurn(0, state.turn.cycles, reached))
     return begun
 
 
-def next_turn_budget_ms(state: Session) -> int | None:
+def next_session_budget_ms(state: Session) -> int | None:
     """Return the session's own budget for the next turn, ms: the full cycle in `per_cycle`, else the remaining time."""
     is_per_cycle = state.rules.sync_mode is SyncMode.PER_CYCLE
     return state.rules.time_per_cycle_ms if is_per_cycle else state.remaining_ms
 
 
-def is_last_cycle(ended: Session) -> bool:
+def has_ended_last_cycle(ended: Session) -> bool:
     """Return whether the turn that has just ended was the last cycle of a `per_cycle` session."""
     limit = ended.rules.max_cycles or MAX_CYCLES
     return ended.rules.sync_mode is SyncMode.PER_CYCLE and ended.turn.cycles >= limit

@@ -6,7 +6,7 @@ Used by the server process and by commands that change sessions. This module ope
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.history.reader import HistoryReader
 from synckairos.service.past_versions import PastVersions
@@ -42,7 +42,7 @@ def build_session_service(
     store = SessionStore(pipe, keys, settings.history_length, outbox_limits)
     outbox = Outbox(pipe, keys, outbox_limits)
     generations = Generations(pipe, keys)
-    policy = OutagePolicy.parse(settings.outage_policy)
+    policy = OutageChargePolicy.parse(settings.outage_policy)
     restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
     sessions = Sessions(store, PastVersions(store, outbox, history), restorer, generations, wake_up)
     return SessionService(store, outbox, generations, restorer, sessions)

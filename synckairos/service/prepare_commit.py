@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from synckairos.clock.model import Session, Transition
-from synckairos.clock.timing import next_due_event
+from synckairos.clock.timing import next_upcoming_event
 from synckairos.errors import SyncKairosError
 from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.stored_session import StoredSession
@@ -121,7 +121,7 @@ def build_version(
 
 def next_due_ms(state: Session) -> int | None:
     """Return the instant of the session's next transition by time, ms since the Unix epoch. None if there is none."""
-    due = next_due_event(state)
+    due = next_upcoming_event(state)
     return None if due is None else due.at_ms
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
-from synckairos.clock.commands import Command, Create, Precondition
+from synckairos.clock.commands import Command, Create, VersionPrecondition
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import Session
 from synckairos.principal import Principal
@@ -72,7 +72,7 @@ class CommandRequest(Struct, frozen=True):
     command: Command
     verb: str
     args: dict[str, Any] | None = None
-    precondition: Precondition | None = None
+    precondition: VersionPrecondition | None = None
     command_id: str | None = None
     fingerprint: str = ""
     given: Any = None
@@ -104,7 +104,7 @@ class CommandRequest(Struct, frozen=True):
             command=body.to_command(),
             verb=verb,
             args=args or None,
-            precondition=Precondition(version, etags) if etags or version is not None else None,
+            precondition=VersionPrecondition(version, etags) if etags or version is not None else None,
             command_id=command_id,
             fingerprint=former_fingerprint(verb, session_id, given) if command_id is not None else "",
             given=given,

@@ -1,7 +1,7 @@
 """Restoring of evicted sessions from Postgres to Redis, and recovery of sessions after data loss."""
 
 from synckairos.clock.model import Session
-from synckairos.clock.recover_lost_session import OutagePolicy, recover
+from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.errors import SessionLeftInV2, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import AuditedVersion
@@ -37,7 +37,7 @@ class SessionRestorer:
         generations: Generations,
         *,
         session_ttl_s: int,
-        policy: OutagePolicy,
+        policy: OutageChargePolicy,
     ) -> None:
         """Take the stores, the seconds that a restored session stays in Redis, and the outage policy for data loss."""
         self._store = store
@@ -89,7 +89,7 @@ class SessionRestorer:
 
         If another instance recovered it first, return that session.
         """
-        transition = recover(state, epoch, await self._store.now_ms(), self._policy)
+        transition = recover_session(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state
         prepared = prepare(None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True)
         await self._store.add_idempotency_records(state.session_id, audited.records)

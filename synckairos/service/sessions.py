@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from synckairos.clock import engine
 from synckairos.clock.commands import Command, Expire, Switch, with_actor
-from synckairos.clock.engine import Decision
+from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Status
 from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.frozen_replace import replace
@@ -191,10 +191,10 @@ class Sessions:
         if before.session.status is Status.EXPIRED and isinstance(command, Switch):
             out_of_time_id = await self._past_versions.out_of_time_id(before.session)
         decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
-        if decision.refusal is not None or not (decision.transitions or decision.has_more_overdue):
+        if decision.refusal is not None or not (decision.all_transitions or decision.has_more_overdue):
             self._store.charge_press(request.meter)
         causes = _causes(decision, request)
-        versions, rendered = build_versions(decision.transitions, causes, before, stored.snapshot.tag)
+        versions, rendered = build_versions(decision.all_transitions, causes, before, stored.snapshot.tag)
         outcome = _outcome(decision, request)
         prepared = prepare(stored, versions, rendered.session, outcome=outcome, by_time=not decision.own)
         if not prepared.is_empty:
@@ -240,7 +240,7 @@ def _counter(verb: str, outcome: str) -> Callable[[], None]:
     return COMMANDS.labels(verb, outcome).inc
 
 
-def _causes(decision: Decision, request: CommandRequest) -> list[CommitCause]:
+def _causes(decision: CommandDecision, request: CommandRequest) -> list[CommitCause]:
     """Return the cause of each transition. The cause of overdue and follow-up transitions is time, not the caller."""
     causes = [
         *(CAUSED_BY_TIME for _ in decision.overdue),
@@ -259,7 +259,7 @@ def _causes(decision: Decision, request: CommandRequest) -> list[CommitCause]:
     return causes
 
 
-def _outcome(decision: Decision, request: CommandRequest) -> CommandOutcome | None:
+def _outcome(decision: CommandDecision, request: CommandRequest) -> CommandOutcome | None:
     """Return the outcome for the idempotency record.
 
     None without a command id, or if the command must be applied again.

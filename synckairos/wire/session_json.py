@@ -9,20 +9,20 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReading, ClockSystem, Delay, Hourglass
+from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReadingDetails, ClockSystem, Delay, Hourglass
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos.clock.model import (
+    ActivePause,
+    CurrentTurn,
     Group,
     OnTimeout,
     Participant,
-    PauseReason,
     Rules,
     Session,
     Status,
     SyncMode,
-    TurnProgress,
 )
-from synckairos.clock.timing import active_group, active_group_position, clock_system_for, deadline_at_ms
+from synckairos.clock.timing import active_group, active_group_index, clock_system_for, deadline_at_ms
 from synckairos.wire.clock_system_json import parse_clock_system, render_clock_system
 from synckairos.wire.instants import parse_instant_ms, render_instant
 
@@ -122,7 +122,7 @@ def _totals(state: Session) -> tuple[int, int | None]:
 
 def shown_turn_indexes(state: Session) -> tuple[int | None, int | None]:
     """Return the positions of the participant and of the group whose turn the document shows. None before the start."""
-    return (None, None) if state.status is Status.PENDING else (state.active_position, active_group_position(state))
+    return (None, None) if state.status is Status.PENDING else (state.active_position, active_group_index(state))
 
 
 def participants_json(state: Session) -> list[dict[str, Any]]:
@@ -192,7 +192,9 @@ def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
     return document
 
 
-def _reading_json(state: Session, system: ClockSystem, facts: ClockReading | None, is_turn: bool) -> dict[str, Any]:
+def _reading_json(
+    state: Session, system: ClockSystem, facts: ClockReadingDetails | None, is_turn: bool
+) -> dict[str, Any]:
     """Return the facts that a client needs to calculate a reading that is not simply remaining − elapsed."""
     reading: dict[str, Any] = {}
     if facts is not None:
@@ -214,7 +216,7 @@ def _free_until_ms(state: Session, system: Delay) -> int | None:
     return None if state.anchor_ms is None else state.anchor_ms + system.free_time_left_ms(state.turn.used_ms)
 
 
-def _pause_json(pause: PauseReason) -> dict[str, Any]:
+def _pause_json(pause: ActivePause) -> dict[str, Any]:
     return {
         "reason": pause.reason,
         "paused_at": render_instant(pause.paused_at_ms),
@@ -303,9 +305,9 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         active_position=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
         used_ms=d["time_used_ms"],
         remaining_ms=None if own else d["time_remaining_ms"],
-        turn=TurnProgress(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
+        turn=CurrentTurn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
         pauses=tuple(
-            PauseReason(p["reason"], parse_instant_ms(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
+            ActivePause(p["reason"], parse_instant_ms(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
         ),
         pauses_taken=d.get("pauses_taken", {}),
         lag_receipt=LagReceipt(**d["lag_receipt"]) if "lag_receipt" in d else None,
@@ -348,9 +350,9 @@ def _parse_group(d: dict[str, Any]) -> Group:
     )
 
 
-def _parse_reading(d: dict[str, Any]) -> ClockReading | None:
+def _parse_reading(d: dict[str, Any]) -> ClockReadingDetails | None:
     facts = {name: d[name] for name in READING_FACTS if name in d}
-    return ClockReading(**facts) if facts else None
+    return ClockReadingDetails(**facts) if facts else None
 
 
 def _parse_optional(text: str | None) -> int | None:

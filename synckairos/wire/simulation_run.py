@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from synckairos.clock.commands import Precondition
+from synckairos.clock.commands import VersionPrecondition
 from synckairos.clock.model import Session
 from synckairos.clock.simulation import Simulation, TimedCommand, TimelineRow, simulate
 from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse_body
@@ -17,7 +17,7 @@ def timed_commands(body: SimulationBody) -> list[TimedCommand]:
     commands = []
     for each in body.commands:
         args: CommandBody = each.args
-        precondition = None if args.expected_version is None else Precondition(version=args.expected_version)
+        precondition = None if args.expected_version is None else VersionPrecondition(version=args.expected_version)
         commands.append(TimedCommand(each.at_ms, args.to_command(), precondition))
     return commands
 

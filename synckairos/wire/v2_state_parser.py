@@ -14,15 +14,15 @@ from synckairos.clock.creation import MODES_WITH_OWN_BUDGETS
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import (
     MAX_CYCLES,
+    ActivePause,
+    CurrentTurn,
     Group,
     OnTimeout,
     Participant,
-    PauseReason,
     Rules,
     Session,
     Status,
     SyncMode,
-    TurnProgress,
 )
 from synckairos.frozen_replace import replace
 from synckairos.wire.field_types import metadata_fault, parse_uuid
@@ -190,8 +190,8 @@ class _StateParser:
             active_position=self._active_position(),
             used_ms=self._used_ms,
             remaining_ms=self._session_remaining_ms(rules),
-            turn=TurnProgress(cycles=self._cycles),
-            pauses=(PauseReason(_PAUSE_REASON, updated_ms, paused_by=V2_ACTOR),) if is_paused else (),
+            turn=CurrentTurn(cycles=self._cycles),
+            pauses=(ActivePause(_PAUSE_REASON, updated_ms, paused_by=V2_ACTOR),) if is_paused else (),
             anchor_ms=anchor_ms,
             started_at_ms=state.optional_instant_ms("session_started_at"),
             completed_at_ms=completed_ms,

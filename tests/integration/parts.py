@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from synckairos.clock.commands import Create, Start
-from synckairos.clock.timing import next_due_event
+from synckairos.clock.timing import next_upcoming_event
 from synckairos.config import Settings
 from synckairos.frozen_replace import replace
 from synckairos.history.cold.object_store import ColdStorage
@@ -46,7 +46,7 @@ class Parts:
         state = parse_session(await self.pipe.call("HGET", key, "state"))
         assert state.anchor_ms is not None
         past = replace(state, anchor_ms=state.anchor_ms - ms, updated_at_ms=state.updated_at_ms - ms)
-        due = next_due_event(past)
+        due = next_upcoming_event(past)
         due_ms = "" if due is None else due.at_ms
         await self.pipe.call("HSET", key, "state", render_session(past), "due", due_ms)
         await self.pipe.call("HDEL", key, "tag")  # it belongs to the bytes that were replaced

@@ -7,8 +7,8 @@ from uuid import uuid4
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant
 from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
-from synckairos.clock.recover_lost_session import recover
-from synckairos.clock.timing import next_due_event
+from synckairos.clock.recover_lost_session import recover_session
+from synckairos.clock.timing import next_upcoming_event
 from synckairos.service.restore import CAUSED_BY_RECOVERY
 from synckairos.store.commit_script import Commit, Committed, NewVersion
 from synckairos.store.sessions import SessionStore
@@ -68,12 +68,12 @@ class SessionCommitter:
         name = type(command).__name__.lower()
         fingerprint = None if command_id is None else f"print of {command_id}"
         cause = CommitCause(ACTOR, name, {"at": at_ms}, command_id, fingerprint)
-        await self._commit(life, list(decision.transitions), cause, life.snapshot)
+        await self._commit(life, list(decision.all_transitions), cause, life.snapshot)
         return life
 
     async def recover(self, life: SessionLife, epoch: str, at_ms: int) -> SessionLife:
         """Recover a session that the store lost, under a new epoch."""
-        transition = recover(life.state, epoch, at_ms)
+        transition = recover_session(life.state, epoch, at_ms)
         after = SessionLife(transition.state, life.snapshot, {})
         await self._commit(after, [transition], CAUSED_BY_RECOVERY, None)
         return after
@@ -87,7 +87,7 @@ class SessionCommitter:
             life.documents[transition.state.version] = document
             steps.append(NewVersion(render_event(transition, cause), FeedMessage.from_transition(transition, document)))
         after = transitions[-1].state
-        due = next_due_event(after)
+        due = next_upcoming_event(after)
         outcome = await self.store.commit(
             Commit(
                 session_id=after.session_id,

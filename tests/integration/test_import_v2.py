@@ -10,7 +10,7 @@ import pytest
 from synckairos.admin import from_v2
 from synckairos.admin.from_v2 import ImportsFailed, import_sessions
 from synckairos.audit.verify import open_verifier
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.store.v2_sessions import LEASE_KEY, ImportAlreadyRunning
@@ -65,7 +65,7 @@ async def post(server: RestServer, state: State, verb: str, **body: Any) -> dict
 async def verify(audit: AuditParts, state: State) -> list[tuple[str, str]]:
     """Drain, and return the findings of the audit of one session."""
     await audit.drain()
-    async with open_verifier(audit.settings.database_url, OutagePolicy()) as verifier:
+    async with open_verifier(audit.settings.database_url, OutageChargePolicy()) as verifier:
         verified = await verifier.verify_session(state["session_id"])
         assert verified is not None
         return [(finding.kind, finding.text) for finding in verified.findings]

@@ -12,7 +12,7 @@ import pytest
 from synckairos.admin.from_v2 import convert_later_rows, import_sessions
 from synckairos.audit.v2_takeover import take_over
 from synckairos.audit.verify import open_verifier
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.store.store_generation import Generations
 from tests.fixtures.v2 import product
@@ -169,7 +169,7 @@ async def test_id_of_an_unfinished_session_can_be_created_again(
 
 
 async def findings(settings: Settings) -> dict[str, list[tuple[str, bool]]]:
-    async with open_verifier(settings.database_url, OutagePolicy()) as verifier:
+    async with open_verifier(settings.database_url, OutageChargePolicy()) as verifier:
         return {
             each.session_id: [(finding.kind, finding.is_fault) for finding in each.findings]
             async for each in verifier.verify_all()

@@ -8,7 +8,7 @@ import pytest
 
 from synckairos.audit.replay_check import ReplayFinding
 from synckairos.audit.verify import VerifiedSession, open_verifier
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.service.past_versions import PastVersions
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
@@ -18,13 +18,13 @@ from tests.integration.random_player import RandomPlayer, StoreWithSetTime
 from tests.integration.rest_server import open_rest_server
 from tests.processes import Process
 
-CHARGE = OutagePolicy()
+CHARGE = OutageChargePolicy()
 
 
 class AuditedService:
     """The service with a clock that the test sets, and its audit."""
 
-    def __init__(self, audit: AuditParts, policy: OutagePolicy = CHARGE) -> None:
+    def __init__(self, audit: AuditParts, policy: OutageChargePolicy = CHARGE) -> None:
         self.audit = audit
         self.policy = policy
         self.store = StoreWithSetTime(audit.pipe, audit.keys, 32)
@@ -174,7 +174,7 @@ async def test_conflicts_and_wrong_projections_are_findings(service: AuditedServ
 
 @pytest.mark.parametrize("declared", ["charge", "freeze", "credit:2000"])
 async def test_a_recovered_session_replays_from_the_preceding_version(audit: AuditParts, declared: str) -> None:
-    service = AuditedService(audit, OutagePolicy.parse(declared))
+    service = AuditedService(audit, OutageChargePolicy.parse(declared))
     session_id = await create_short_session(service)
     await delete_all_redis_keys(audit)
     service.store.at_ms += 3_000
@@ -183,7 +183,7 @@ async def test_a_recovered_session_replays_from_the_preceding_version(audit: Aud
     verified = await service.verify(session_id)
     assert (verified.versions, verified.epochs, verified.findings) == (7, 2, ())
     # Another policy than the configured one: charge and freeze are always tried.
-    other = await AuditedService(audit, OutagePolicy.parse("credit:7")).verify(session_id)
+    other = await AuditedService(audit, OutageChargePolicy.parse("credit:7")).verify(session_id)
     assert not any(finding.is_fault for finding in other.findings)
     recovered = other.findings[0] if declared.startswith("credit") else None
     assert other.findings == (() if recovered is None else (recovered,))

@@ -6,7 +6,7 @@ import pytest
 
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Delete, UpdateMetadata
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.history.cold.reader import ArchiveDamaged
 from synckairos.jobs.ended_session import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
@@ -71,13 +71,13 @@ async def test_verification_of_a_removed_session_begins_after_its_archive(
     for at_ms in (T0 + 90_000, T0 + 91_000):
         await audit.committer.apply(life, UpdateMetadata({"at": at_ms}), at_ms)
     await audit.drain()
-    async with open_verifier(audit.settings.database_url, OutagePolicy("charge")) as verifier:
+    async with open_verifier(audit.settings.database_url, OutageChargePolicy("charge")) as verifier:
         verified = await verifier.verify_session(life.session_id)
         assert verified is not None
         assert [(each.version, each.kind) for each in verified.findings if each.kind == "taken"] == [(7, "taken")]
         assert "gap" not in {each.kind for each in verified.findings}
     await audit.database.execute("DELETE FROM sync_events WHERE version = 7")
-    async with open_verifier(audit.settings.database_url, OutagePolicy("charge")) as verifier:
+    async with open_verifier(audit.settings.database_url, OutageChargePolicy("charge")) as verifier:
         verified = await verifier.verify_session(life.session_id)
         assert verified is not None
         assert "gap" in {each.kind for each in verified.findings}

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Start
 from synckairos.clock.lag_compensation import CLAIM_TOLERANCE_MS
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.service.requests import CreateRequest
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.request_bodies import parse_body
@@ -60,7 +60,7 @@ async def switch(client: V3Client, session_id: str, command_id: str, **args: Any
 async def read_switch_arguments(audit: AuditParts, session_id: str) -> list[Any]:
     """Drain and verify the audit. Return the arguments of each switch, in order."""
     await audit.drain()
-    async with open_verifier(audit.settings.database_url, OutagePolicy()) as verifier:
+    async with open_verifier(audit.settings.database_url, OutageChargePolicy()) as verifier:
         verified = await verifier.verify_session(session_id)
         assert verified is not None
         assert verified.findings == ()

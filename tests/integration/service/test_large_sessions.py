@@ -199,7 +199,7 @@ async def test_stored_documents_equal_rendered_ones_in_random_histories(settings
                 documents += [version.message.snapshot.document for version in versions]
                 now_ms += wait_ms
                 versions, tag = [], base.tag
-                for transition in engine.apply(known.session, command, now_ms).transitions:
+                for transition in engine.apply(known.session, command, now_ms).all_transitions:
                     known = known.render_next(transition.state)
                     versions.append(build_version(transition, CommitCause("caller", "any"), known, tag))
                     tag = versions[-1].message.snapshot.tag

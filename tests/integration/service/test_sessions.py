@@ -16,10 +16,10 @@ from synckairos.clock.commands import (
     Delete,
     NewParticipant,
     Pause,
-    Precondition,
     Start,
     Switch,
     UpdateMetadata,
+    VersionPrecondition,
 )
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
@@ -172,10 +172,13 @@ async def test_creation_with_an_existing_id_is_refused_until_it_is_deleted(sessi
 
 @pytest.mark.parametrize(
     ("precondition", "error"),
-    [(Precondition(version=1), VersionConflict), (Precondition(etags=((2, "other"),)), PreconditionFailed)],
+    [
+        (VersionPrecondition(version=1), VersionConflict),
+        (VersionPrecondition(etags=((2, "other"),)), PreconditionFailed),
+    ],
 )
 async def test_stale_precondition_is_refused(
-    sessions: Sessions, precondition: Precondition, error: type[SyncKairosError]
+    sessions: Sessions, precondition: VersionPrecondition, error: type[SyncKairosError]
 ) -> None:
     session_id = await create_started(sessions)
     with pytest.raises(error) as refused:

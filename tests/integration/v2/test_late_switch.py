@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from synckairos.audit.verify import open_verifier
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.wire.instants import parse_instant_ms
 from tests.integration.audit_parts import AuditParts
@@ -200,7 +200,7 @@ async def test_audit_with_late_switches_has_no_findings(server: RestServer, audi
         headers = {"idempotency-key": key}
         assert (await server.client.post(session_url(session, "switch"), headers=headers)).status_code == 200
     await server.drain()
-    async with open_verifier(audit.settings.database_url, OutagePolicy()) as verifier:
+    async with open_verifier(audit.settings.database_url, OutageChargePolicy()) as verifier:
         verified = await verifier.verify_session(session["session_id"])
     assert verified is not None
     assert (verified.versions, verified.findings) == (4, ())

@@ -41,7 +41,7 @@ def entries(*commands: Command, **more: object) -> list[OutboxEntry]:
     )
     transitions = [creation.create(spec, SESSION, "e1", T0)]
     for at, command in enumerate(commands, start=1):
-        transitions += engine.apply(transitions[-1].state, command, T0 + 1000 * at).transitions
+        transitions += engine.apply(transitions[-1].state, command, T0 + 1000 * at).all_transitions
     cause = CommitCause("tester", "x", {"n": 1}, "id", "print")
     return [
         OutboxEntry(SESSION, "e1", each.state.version, render_event(each, cause), render_session(each.state))

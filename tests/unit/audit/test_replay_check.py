@@ -12,7 +12,7 @@ from synckairos.audit.replay_check import AuditReplay
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant
 from synckairos.clock.model import Transition
-from synckairos.clock.recover_lost_session import OutagePolicy
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.frozen_replace import replace
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
@@ -46,7 +46,7 @@ def rows(creator_counts: bool, joiner_counts: bool) -> Iterator[EventRow]:
         command = parse_audited_args(verb, args).to_command()
         if isinstance(command, AddParticipant):
             command = AddParticipant(replace(command.participant, counts_byoyomi=joiner_counts))
-        (transition,) = engine.apply(transition.state, command, T0 + 10_000 * at).transitions
+        (transition,) = engine.apply(transition.state, command, T0 + 10_000 * at).all_transitions
         yield row_of(transition, verb, args)
 
 
@@ -74,7 +74,7 @@ def test_lag_accounts_of_either_rule_replay_without_findings(
 ) -> None:
     stored = list(rows(creator_counts, joiner_counts))
     assert gains(stored[-1]) == expected
-    replay = AuditReplay(OutagePolicy())
+    replay = AuditReplay(OutageChargePolicy())
     assert [finding for row in stored for finding in replay.check_row(row)] == []
 
 
@@ -83,7 +83,7 @@ def test_lag_account_of_neither_rule_is_a_mismatch(at: int) -> None:
     stored = list(rows(False, False))
     changed = stored[at].snapshot.replace(b'"gain_ms":15', b'"gain_ms":25')
     row = stored[at]._replace(snapshot=changed, payload_hash=sha256(changed).digest())
-    replay = AuditReplay(OutagePolicy())
+    replay = AuditReplay(OutageChargePolicy())
     for earlier in stored[:at]:
         assert list(replay.check_row(earlier)) == []
     (finding,) = replay.check_row(row)

@@ -20,7 +20,7 @@ def history(tape: Bytes) -> Iterator[Session]:
     now_ms = T0
     for wait_ms, command, _ in commands(tape, 12):
         now_ms += wait_ms
-        for transition in engine.apply(state, command, now_ms).transitions:
+        for transition in engine.apply(state, command, now_ms).all_transitions:
             state = transition.state
             if state.deleted:
                 return

@@ -38,7 +38,7 @@ def test_text_is_cut_and_control_characters_are_replaced(text: str, columns: int
 
 
 def started(spec: Create) -> Session:
-    return apply(creation.create(spec, "s", "e", T0).state, Start(), T0).transitions[-1].state
+    return apply(creation.create(spec, "s", "e", T0).state, Start(), T0).all_transitions[-1].state
 
 
 def people(count: int, **more: object) -> tuple[NewParticipant, ...]:

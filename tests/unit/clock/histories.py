@@ -27,12 +27,12 @@ from synckairos.clock.commands import (
     NewGroup,
     NewParticipant,
     Pause,
-    Precondition,
     RemoveParticipant,
     Resume,
     Start,
     Switch,
     UpdateMetadata,
+    VersionPrecondition,
 )
 from synckairos.clock.model import OnTimeout, SyncMode
 
@@ -106,7 +106,7 @@ def draw_creation(tape: Bytes) -> Create:
     )
 
 
-def commands(tape: Bytes, count: int) -> Iterator[tuple[int, Command, Precondition | None]]:
+def commands(tape: Bytes, count: int) -> Iterator[tuple[int, Command, VersionPrecondition | None]]:
     """Yield `count` commands, each with the delay after the command before, in ms, and a precondition.
 
     Some delays are negative.
@@ -117,7 +117,7 @@ def commands(tape: Bytes, count: int) -> Iterator[tuple[int, Command, Preconditi
     for _ in range(count):
         gap = tape.below(256)
         wait_ms = -300 if gap == 255 else (0, 1, 499, 500, 1_000, 2_500, 4_000, 9_000)[gap % 8]
-        precondition = Precondition(version=tape.below(8)) if gap >= 248 else None
+        precondition = VersionPrecondition(version=tape.below(8)) if gap >= 248 else None
         yield wait_ms, _command(tape), precondition
 
 

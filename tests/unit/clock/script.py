@@ -23,16 +23,16 @@ from synckairos.clock.commands import (
     NewGroup,
     NewParticipant,
     Pause,
-    Precondition,
     RemoveParticipant,
     Resume,
     Start,
     Switch,
     UpdateMetadata,
+    VersionPrecondition,
 )
 from synckairos.clock.creation import create
 from synckairos.clock.model import EventType, OnTimeout, Session, SyncMode, Transition
-from synckairos.clock.timing import group_position
+from synckairos.clock.timing import find_group_index
 
 T0 = 1_750_000_000_000
 MINUTE = 60_000
@@ -77,7 +77,7 @@ class Played:
     state: Session
     lines: list[str] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
-    decision: engine.Decision = field(default_factory=engine.Decision)
+    decision: engine.CommandDecision = field(default_factory=engine.CommandDecision)
 
     @property
     def out_of_time_id(self) -> str | None:
@@ -85,12 +85,14 @@ class Played:
         ends = (each.event for each in self.transitions if each.event.type is EventType.SESSION_EXPIRED)
         return next((event.participant_id for event in ends), None)
 
-    def do(self, at_ms: int, command: Command, precondition: Precondition | None = None) -> engine.Decision:
+    def do(
+        self, at_ms: int, command: Command, precondition: VersionPrecondition | None = None
+    ) -> engine.CommandDecision:
         """Apply a command. If one decision cannot hold all overdue transitions, decide again."""
         while True:
             before = self.state
             self.decision = engine.apply(before, command, at_ms, precondition, self.out_of_time_id)
-            for transition in self.decision.transitions:
+            for transition in self.decision.all_transitions:
                 assert transition.state.version == self.state.version + 1
                 assert transition.state.updated_at_ms >= self.state.updated_at_ms
                 assert transition.state.updated_at_ms == transition.event.at_ms
@@ -137,7 +139,7 @@ class Played:
     def remaining(self, name: str) -> float:
         """Return the remaining seconds of a participant, or of a group (`/x`), at the last transition."""
         if name.startswith("/"):
-            at = group_position(self.state, name[1:])
+            at = find_group_index(self.state, name[1:])
             assert at is not None
             return self.state.groups[at].remaining_ms / 1000
         return next(p.remaining_ms for p in self.state.participants if p.participant_id == name) / 1000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.clock.clock_systems import Byoyomi, ClockReading
+from synckairos.clock.clock_systems import Byoyomi, ClockReadingDetails
 from synckairos.clock.commands import Adjust, NewParticipant
 from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, play, spec
@@ -116,5 +116,5 @@ def test_adjust_of_a_pending_session_changes_its_first_turn() -> None:
 
 def test_added_time_after_the_last_period_makes_one_more_period() -> None:
     session = play(spec("per_participant", "A B", "pause", clock=Byoyomi(2, 10_000)), "0 start; 81 time; 82 adjust+5:A")
-    assert session.state.participants[0].reading == ClockReading(phase="overtime", periods_left=1)
+    assert session.state.participants[0].reading == ClockReadingDetails(phase="overtime", periods_left=1)
     assert session.remaining("A") == 5

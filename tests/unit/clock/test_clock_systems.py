@@ -6,10 +6,10 @@ from synckairos.clock.clock_systems import (
     CLOCK_SYSTEMS,
     Bronstein,
     Budget,
-    BudgetLike,
+    BudgetHolder,
     Byoyomi,
     Canadian,
-    ClockReading,
+    ClockReadingDetails,
     ClockSystem,
     Delay,
     Fischer,
@@ -28,19 +28,19 @@ MINUTE = 60_000
 
 
 def main(ms: int, periods: int) -> Budget:
-    return Budget(ms, ClockReading(phase="main", periods_left=periods))
+    return Budget(ms, ClockReadingDetails(phase="main", periods_left=periods))
 
 
 def period(ms: int, periods: int) -> Budget:
-    return Budget(ms, ClockReading(phase="overtime", periods_left=periods))
+    return Budget(ms, ClockReadingDetails(phase="overtime", periods_left=periods))
 
 
 def stones(ms: int, left: int, phase: str = "overtime") -> Budget:
-    return Budget(ms, ClockReading(phase="main" if phase == "main" else "overtime", moves_left=left))
+    return Budget(ms, ClockReadingDetails(phase="main" if phase == "main" else "overtime", moves_left=left))
 
 
 def stage(ms: int, number: int, left: int | None) -> Budget:
-    return Budget(ms, ClockReading(stage=number, moves_left=left))
+    return Budget(ms, ClockReadingDetails(stage=number, moves_left=left))
 
 
 BYOYOMI = Byoyomi(3, 30_000)
@@ -87,8 +87,8 @@ FIDE = Stages((Stage(40, 1_800_000, 30_000), Stage(None, 0, 30_000)))
 def test_charge_subtracts_elapsed_time_by_the_rules_of_the_clock_system(
     system: ClockSystem, before: Budget, turn_used: int, elapsed: int, after: Budget
 ) -> None:
-    assert system.charge(before, turn_used, elapsed) == after
-    assert system.charge(before, turn_used, 0) in (before, after)
+    assert system.charge_elapsed(before, turn_used, elapsed) == after
+    assert system.charge_elapsed(before, turn_used, 0) in (before, after)
     # The time to zero falls by exactly the charged time.
     to_zero = system.time_to_zero_ms(before, turn_used)
     assert system.time_to_zero_ms(after, turn_used + elapsed) == to_zero - elapsed
@@ -186,7 +186,7 @@ def test_flagged_turn_earns_no_period_move_or_stage() -> None:
 def test_open_budget_begins_in_the_first_phase_of_the_clock_system(
     system: ClockSystem, budget: int, opened: Budget
 ) -> None:
-    assert system.open_budget(budget) == opened
+    assert system.make_initial_budget(budget) == opened
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def test_increment_alone_means_fischer_in_modes_with_own_budgets() -> None:
 
 
 def test_participant_can_be_used_as_a_budget() -> None:
-    budget: BudgetLike = play(spec("per_participant", "A"), "").state.participants[0]
+    budget: BudgetHolder = play(spec("per_participant", "A"), "").state.participants[0]
     assert SuddenDeath().time_to_zero_ms(budget, 0) == MINUTE
 
 

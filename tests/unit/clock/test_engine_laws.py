@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from synckairos.clock import creation, engine
 from synckairos.clock.clock_systems import Hourglass
-from synckairos.clock.commands import Adjust, Command, Expire, Precondition
+from synckairos.clock.commands import Adjust, Command, Expire, VersionPrecondition
 from synckairos.clock.model import EventType, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.status_table import STATUS_TABLE
-from synckairos.clock.timing import charge_until, deadline_at_ms, next_due_event, time_to_zero_ms
+from synckairos.clock.timing import charge_session_until, deadline_at_ms, next_upcoming_event, time_to_zero_ms
 from synckairos.wire.session_json import parse_session, render_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
@@ -53,7 +53,7 @@ class Ledger:
         elif before.status is Status.PAUSED:
             self.paused_ms += passed_ms
         gone = {p.participant_id for p in before.participants} - {p.participant_id for p in after.participants}
-        ran_on = charge_until(before, after.updated_at_ms)
+        ran_on = charge_session_until(before, after.updated_at_ms)
         self.left_ms += sum(p.used_ms for p in ran_on.participants if p.participant_id in gone)
 
 
@@ -77,7 +77,7 @@ def _check_history(tape: bytes) -> None:
         decision = _decide(state, command, now_ms, precondition)
         assert render_session(state) == document, "apply changed its argument"
         before = state
-        for transition in decision.transitions:
+        for transition in decision.all_transitions:
             _check_step(state, transition, max(now_ms, before.updated_at_ms))
             ledger.count(state, transition.state)
             state = transition.state
@@ -85,11 +85,13 @@ def _check_history(tape: bytes) -> None:
             _check_balance(state, ledger)
         _check_table(before, decision, command)
         _check_hourglass(before, state, decision, command)
-        due = next_due_event(state)
+        due = next_upcoming_event(state)
         assert due is None or due.at_ms > max(now_ms, state.updated_at_ms), "an overdue transition was left"
 
 
-def _decide(state: Session, command: Command, now_ms: int, precondition: Precondition | None) -> engine.Decision:
+def _decide(
+    state: Session, command: Command, now_ms: int, precondition: VersionPrecondition | None
+) -> engine.CommandDecision:
     """Apply a command.
 
     Check that overdue transitions are the same, even if they are found late or in several decisions.
@@ -99,11 +101,11 @@ def _decide(state: Session, command: Command, now_ms: int, precondition: Precond
     assert decision.refusal is None or not decision.own
     halfway = (state.updated_at_ms + now_ms) // 2
     first = engine.apply(state, Expire(), halfway)
-    reached = first.transitions[-1].state if first.transitions else state
+    reached = first.all_transitions[-1].state if first.all_transitions else state
     second = engine.apply(reached, Expire(), now_ms)
     assert first.overdue + second.overdue == decision.overdue
     if not decision.overdue:
-        assert engine.apply(reached, command, now_ms, precondition).transitions == decision.transitions
+        assert engine.apply(reached, command, now_ms, precondition).all_transitions == decision.all_transitions
     return decision
 
 
@@ -156,8 +158,11 @@ def _check_continuous(state: Session) -> None:
     for ahead_ms in (1, 6_500):
         if left_ms is not None and ahead_ms > left_ms and state.rules.on_timeout is not OnTimeout.OVERTIME:
             break
-        later = charge_until(state, state.anchor_ms + ahead_ms)
-        assert charge_until(charge_until(state, state.anchor_ms + ahead_ms // 3), later.anchor_ms or 0) == later
+        later = charge_session_until(state, state.anchor_ms + ahead_ms)
+        assert (
+            charge_session_until(charge_session_until(state, state.anchor_ms + ahead_ms // 3), later.anchor_ms or 0)
+            == later
+        )
         assert later.used_ms == state.used_ms + ahead_ms
         if left_ms is not None and left_ms >= ahead_ms:
             assert time_to_zero_ms(later) == left_ms - ahead_ms
@@ -168,7 +173,7 @@ def _check_balance(state: Session, ledger: Ledger) -> None:
     if state.started_at_ms is None:
         assert state.used_ms == 0
         return
-    settled = charge_until(state, state.updated_at_ms)
+    settled = charge_session_until(state, state.updated_at_ms)
     assert settled.used_ms == ledger.ran_ms
     wall_ms = (state.completed_at_ms or state.updated_at_ms) - state.started_at_ms
     assert ledger.ran_ms + ledger.paused_ms + ledger.compensated_ms == wall_ms
@@ -176,16 +181,16 @@ def _check_balance(state: Session, ledger: Ledger) -> None:
     assert charged + ledger.left_ms + ledger.unowned_ms == ledger.ran_ms
 
 
-def _check_table(before: Session, decision: engine.Decision, command: Command) -> None:
+def _check_table(before: Session, decision: engine.CommandDecision, command: Command) -> None:
     state = before
     by_time = {id(link) for link in (*decision.overdue, *decision.follow_up)}
-    for transition in decision.transitions:
+    for transition in decision.all_transitions:
         leads = STATUS_TABLE[state.status][Expire if id(transition) in by_time else type(command)]
         assert transition.state.status in leads
         state = transition.state
 
 
-def _check_hourglass(before: Session, after: Session, decision: engine.Decision, command: Command) -> None:
+def _check_hourglass(before: Session, after: Session, decision: engine.CommandDecision, command: Command) -> None:
     if isinstance(before.rules.clock, Hourglass) and not (isinstance(command, Adjust) and decision.own):
         assert sum(p.remaining_ms for p in before.participants) == sum(p.remaining_ms for p in after.participants)
 
@@ -232,7 +237,7 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
         for wait_ms, command, precondition in commands(choices, 12):
             now_ms += wait_ms
             decision = engine.apply(state, command, now_ms, precondition)
-            for transition in decision.transitions:
+            for transition in decision.all_transitions:
                 seen[transition.event.type] += 1
                 seen[f"{state.status} {transition.state.status}"] += 1
                 state = transition.state

@@ -42,7 +42,7 @@ def test_metadata_patch_merges_by_rfc_7396_and_makes_one_version(
 def test_metadata_patch_without_a_change_makes_no_version(patch: dict[str, object]) -> None:
     session = play(spec("global", metadata={"a": {"b": [1]}}), "0 start")
     decision = session.do(T0 + 1, UpdateMetadata(patch))
-    assert (decision.transitions, decision.refusal) == ((), None)
+    assert (decision.all_transitions, decision.refusal) == ((), None)
 
 
 def test_metadata_patch_does_not_change_the_clock() -> None:

@@ -25,7 +25,7 @@ from synckairos.clock.clock_systems import (
 )
 from synckairos.clock.commands import Create, Expire, NewParticipant, Pause, Resume, Start, Switch
 from synckairos.clock.model import EventType, OnTimeout, Participant, SyncMode
-from synckairos.clock.timing import charge_until
+from synckairos.clock.timing import charge_session_until
 from tests.unit.clock.script import T0, Played, open_session
 
 TICK_MS = 100
@@ -264,7 +264,7 @@ def test_readings_of_the_engine_equal_those_of_a_ticking_clock(name: str, timeou
 
 def compare(played: Played, table: Table, system: ClockSystem, at_ms: int) -> None:
     """Check the readings at an instant, the active player, and the timeouts with their instants."""
-    now = charge_until(played.state, at_ms)
+    now = charge_session_until(played.state, at_ms)
     assert [shown(player, system) for player in now.participants] == [clock.face for clock in table.clocks], (
         played.lines
     )

@@ -18,7 +18,7 @@ COMMANDS = 10_000
 def _verdict(state: Session, command: Command, at_ms: int) -> tuple[str, Session]:
     """Return the verdict on a switch, `applied`, `consumed` or the code of its refusal, and the state afterwards."""
     decision = engine.apply(state, command, at_ms)
-    after = decision.transitions[-1].state if decision.transitions else state
+    after = decision.all_transitions[-1].state if decision.all_transitions else state
     is_applied = [t.event.type for t in decision.own] == ["cycle_switched"]
     is_consumed = decision.expired_participant_id is not None
     is_refused = decision.refusal is not None
@@ -73,7 +73,7 @@ def test_second_of_two_simultaneous_switches_is_refused() -> None:
     second = engine.apply(first.own[0].state, Switch(current_participant_id="A"), state.updated_at_ms + 5)
     assert second.refusal is not None
     assert second.refusal.code == "NOT_ACTIVE_PARTICIPANT"
-    assert second.transitions == ()
+    assert second.all_transitions == ()
 
 
 def test_verdict_on_a_guarded_switch_is_the_same_if_the_timekeeper_was_first() -> None:

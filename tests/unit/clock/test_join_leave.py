@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.clock.clock_systems import Byoyomi, ClockReading, ClockSystem, Hourglass, PerMove
+from synckairos.clock.clock_systems import Byoyomi, ClockReadingDetails, ClockSystem, Hourglass, PerMove
 from synckairos.clock.commands import AddParticipant, Create, NewParticipant
 from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, play, spec
@@ -94,7 +94,7 @@ def test_participant_that_joins_without_a_budget_begins_in_overtime_of_its_clock
     session = play(spec("per_participant", clock=Byoyomi(2, 10_000)), "0 start")
     session.do(T0, AddParticipant(NewParticipant("D")))
     joined = session.state.participants[3]
-    assert (joined.remaining_ms, joined.reading) == (10_000, ClockReading(phase="overtime", periods_left=2))
+    assert (joined.remaining_ms, joined.reading) == (10_000, ClockReadingDetails(phase="overtime", periods_left=2))
     members = play(spec("per_group", GROUPS), "0 start")
     members.do(T0, AddParticipant(NewParticipant("D", group_id="x")))
     assert (members.remaining("D"), members.remaining("/x")) == (0, 60)

@@ -17,7 +17,7 @@ from synckairos.clock.clock_systems import (
     SuddenDeath,
 )
 from synckairos.clock.commands import Expire, Switch
-from synckairos.clock.lag_compensation import LagAccount, compensate, open_lag_account, trust_lag_claim
+from synckairos.clock.lag_compensation import LagAccount, compensate_lag, limit_lag_claim, open_lag_account
 from synckairos.clock.model import EventType, Status
 from tests.unit.clock.script import MINUTE, T0, Played, play, spec
 
@@ -53,13 +53,13 @@ def test_lag_gain_follows_from_the_time_control(system: ClockSystem, budget_ms: 
 def test_lag_claim_counts_up_to_the_measurement_plus_the_tolerance(
     claimed_ms: int | None, measured_ms: int | None, trusted: int
 ) -> None:
-    assert trust_lag_claim(claimed_ms, measured_ms) == trusted
+    assert limit_lag_claim(claimed_ms, measured_ms) == trusted
 
 
 def test_lag_quota_grows_each_turn_up_to_its_maximum() -> None:
     lag = LagAccount(300, 100)
     for quota_ms in (400, 500, 600, 700, 700):
-        lag, _ = compensate(lag, "A", 5_000, 0)
+        lag, _ = compensate_lag(lag, "A", 5_000, 0)
         assert lag.quota_ms == quota_ms
 
 

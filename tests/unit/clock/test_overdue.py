@@ -3,9 +3,9 @@
 import pytest
 
 from synckairos.clock import engine
-from synckairos.clock.commands import Expire, Precondition, Switch
+from synckairos.clock.commands import Expire, Switch, VersionPrecondition
 from synckairos.clock.overdue import MAX_OVERDUE
-from synckairos.clock.timing import deadline_at_ms, next_due_event
+from synckairos.clock.timing import deadline_at_ms, next_upcoming_event
 from synckairos.errors import InvalidTransition
 from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session
@@ -104,7 +104,7 @@ def test_overdue_transitions_are_the_same_however_late_they_are_found(mode: str)
     late = play(creation, "0 start; 99999 time")
     on_time = play(creation, "; ".join(["0 start", *(f"{at} time" for at in range(1, 700))]))
     to_the_point = play(creation, "0 start")
-    while (due := next_due_event(to_the_point.state)) is not None:
+    while (due := next_upcoming_event(to_the_point.state)) is not None:
         to_the_point.do(due.at_ms, Expire())
     documents = [render_session(t.state) for t in late.transitions]
     assert len(documents) == 1 + 3 * 10
@@ -199,7 +199,7 @@ def test_switch_long_after_the_end_by_time_is_consumed(mode: str, on_timeout: st
     creation = spec(mode, "A/x B/x C/y", on_timeout, **fields)
     late = play(creation, "0 start; 500 time; 900 switch")
     assert late.lines[-2:] == [end, f"900 consumed by {last}"]
-    assert (late.decision.transitions, late.decision.refusal) == ((), None)
+    assert (late.decision.all_transitions, late.decision.refusal) == ((), None)
     assert play(creation, f"0 start; 900 switch@{last}").lines[-1] == f"900 consumed by {last}"
     for name in {*"ABC"} - {last}:
         assert play(creation, f"0 start; 500 time; 900 switch@{name}").lines[-1] == "900 !INVALID_STATE_TRANSITION"
@@ -208,7 +208,11 @@ def test_switch_long_after_the_end_by_time_is_consumed(mode: str, on_timeout: st
 def test_switch_after_the_end_of_a_session_without_participants_is_consumed() -> None:
     late = play(spec("global", ""), "0 start; 500 time; 900 switch")
     assert late.lines == ["0 started", "60 expired"]
-    assert (late.decision.transitions, late.decision.refusal, late.decision.expired_participant_id) == ((), None, None)
+    assert (late.decision.all_transitions, late.decision.refusal, late.decision.expired_participant_id) == (
+        (),
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,8 +234,8 @@ def test_command_other_than_switch_after_the_end_is_refused(script: str, refusal
 def test_switch_for_another_version_after_the_end_is_refused_with_the_status() -> None:
     expired = play(spec("per_participant"), "0 start; 61 time")
     at_ms = T0 + 70_000
-    assert expired.do(at_ms, Switch(), Precondition(expired.state.version)).expired_participant_id == "A"
-    for stale in (Precondition(2), Precondition(etags=((2, "e"),))):
+    assert expired.do(at_ms, Switch(), VersionPrecondition(expired.state.version)).expired_participant_id == "A"
+    for stale in (VersionPrecondition(2), VersionPrecondition(etags=((2, "e"),))):
         refusal = expired.do(at_ms, Switch(), stale).refusal
         assert isinstance(refusal, InvalidTransition)
         assert "expired" in refusal.message
@@ -259,14 +263,14 @@ def test_consumed_switch_makes_no_own_transition() -> None:
 
 def test_next_due_event_is_none_if_no_clock_runs_to_a_limit() -> None:
     for script in ("", "0 start; 1 pause", "0 start; 1 complete", "0 start; 1 delete"):
-        assert next_due_event(play(spec("per_participant"), script).state) is None
-    assert next_due_event(play(spec("count_up", max_time_ms=None), "0 start").state) is None
-    assert next_due_event(play(spec("per_participant", on_timeout="overtime"), "0 start").state) is None
+        assert next_upcoming_event(play(spec("per_participant"), script).state) is None
+    assert next_upcoming_event(play(spec("count_up", max_time_ms=None), "0 start").state) is None
+    assert next_upcoming_event(play(spec("per_participant", on_timeout="overtime"), "0 start").state) is None
 
 
 def test_expire_before_the_deadline_changes_nothing() -> None:
     running = play(spec("per_participant"), "0 start").state
-    assert engine.apply(running, Expire(), T0 + 59_999) == engine.Decision()
+    assert engine.apply(running, Expire(), T0 + 59_999) == engine.CommandDecision()
 
 
 def test_session_recovered_after_its_deadline_ends_at_the_recovery() -> None:

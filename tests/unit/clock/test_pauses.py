@@ -3,7 +3,7 @@
 import pytest
 
 from synckairos.clock.commands import Expire, Pause, Resume
-from synckairos.clock.timing import next_due_event
+from synckairos.clock.timing import next_upcoming_event
 from tests.unit.clock.script import T0, play, spec
 
 
@@ -69,7 +69,7 @@ def test_pause_reasons_keep_their_instants() -> None:
         ("nap", 11_000, None),
     ]
     assert state.anchor_ms is None
-    due = next_due_event(state)
+    due = next_upcoming_event(state)
     assert due is not None
     assert (due.kind, due.at_ms) == ("pause_end", T0 + 15_000)
 

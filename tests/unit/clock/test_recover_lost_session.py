@@ -6,7 +6,7 @@ from synckairos.clock.commands import Create, Expire, NewGroup, NewParticipant, 
 from synckairos.clock.creation import create
 from synckairos.clock.engine import apply
 from synckairos.clock.model import EventType, Session, Status, SyncMode
-from synckairos.clock.recover_lost_session import OutagePolicy, recover
+from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.frozen_replace import replace
 
 OUTAGE_MS = 40_000
@@ -42,16 +42,16 @@ def running_budget_ms(state: Session) -> int | None:
 @pytest.mark.parametrize(
     ("policy", "left_ms"),
     [
-        (OutagePolicy("charge"), 20_000),
-        (OutagePolicy("freeze"), 60_000),
-        (OutagePolicy("credit", 15_000), 35_000),
+        (OutageChargePolicy("charge"), 20_000),
+        (OutageChargePolicy("freeze"), 60_000),
+        (OutageChargePolicy("credit", 15_000), 35_000),
     ],
     ids=lambda each: getattr(each, "kind", each),
 )
-def test_recovery_charges_the_outage_by_the_policy(spec: Create, policy: OutagePolicy, left_ms: int) -> None:
+def test_recovery_charges_the_outage_by_the_policy(spec: Create, policy: OutageChargePolicy, left_ms: int) -> None:
     known = running(spec)
     now_ms = 1_000 + OUTAGE_MS
-    transition = recover(known, "new", now_ms, policy)
+    transition = recover_session(known, "new", now_ms, policy)
     assert (transition.state.version, transition.state.epoch) == (known.version + 1, "new")
     assert transition.event.type is EventType.SESSION_RECOVERED
     left = apply(transition.state, Pause(), now_ms).own[0].state
@@ -60,7 +60,7 @@ def test_recovery_charges_the_outage_by_the_policy(spec: Create, policy: OutageP
 
 def test_deadline_during_the_outage_keeps_its_instant() -> None:
     known = running(SPECS["global"])
-    recovered = recover(known, "new", 500_000).state
+    recovered = recover_session(known, "new", 500_000).state
     (expired,) = apply(recovered, Expire(), 500_000).overdue
     assert expired.state.status is Status.EXPIRED
     assert expired.state.completed_at_ms == 61_000
@@ -68,10 +68,10 @@ def test_deadline_during_the_outage_keeps_its_instant() -> None:
 
 @pytest.mark.parametrize("kind", ["charge", "freeze", "credit"])
 def test_recovery_of_a_session_without_a_running_limit_changes_no_budget(kind: str) -> None:
-    policy = OutagePolicy(kind, 1_000)  # type: ignore[arg-type]
+    policy = OutageChargePolicy(kind, 1_000)  # type: ignore[arg-type]
     pending = create(SPECS["global"], "s", "old", 0).state
-    assert recover(pending, "new", 9_000, policy).state == replace(
-        pending, epoch="new", version=2, updated_at_ms=recover(pending, "new", 9_000, policy).event.at_ms
+    assert recover_session(pending, "new", 9_000, policy).state == replace(
+        pending, epoch="new", version=2, updated_at_ms=recover_session(pending, "new", 9_000, policy).event.at_ms
     )
     endless = running(Create(SyncMode.COUNT_UP, TWO))
-    assert recover(endless, "new", 9_000, policy).state.remaining_ms is None
+    assert recover_session(endless, "new", 9_000, policy).state.remaining_ms is None

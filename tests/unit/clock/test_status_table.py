@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from synckairos.clock import engine
-from synckairos.clock.commands import Command, Precondition, Start, Switch, UpdateMetadata
+from synckairos.clock.commands import Command, Start, Switch, UpdateMetadata, VersionPrecondition
 from synckairos.clock.model import Session, Status, SyncMode
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.errors import SessionNotFound
@@ -103,26 +103,33 @@ def _paused() -> Session:
 @pytest.mark.parametrize(
     ("state", "refused", "precondition", "code"),
     [
-        (_reach("completed", "global").state, Start(), Precondition(version=1), "INVALID_STATE_TRANSITION"),
-        (_reach("completed", "global").state, Start(), Precondition(etags=((1, "e"),)), "INVALID_STATE_TRANSITION"),
-        (_paused(), Start(), Precondition(version=1), "CONFLICT"),
-        (_paused(), Start(), Precondition(etags=((1, "e"),)), "PRECONDITION_FAILED"),
-        (_paused(), Start(), Precondition(etags=((3, "other"),)), "PRECONDITION_FAILED"),
-        (_paused(), Start(), Precondition(version=3), "INVALID_STATE_TRANSITION"),
-        (_paused(), Start(), Precondition(version=3, etags=((3, "e"),)), "INVALID_STATE_TRANSITION"),
-        (_paused(), Start(), Precondition(version=1, etags=((1, "e"),)), "PRECONDITION_FAILED"),
-        (_paused(), Start(), Precondition(etags=((1, "e"), (3, "e"))), "INVALID_STATE_TRANSITION"),
-        (_paused(), Start(), Precondition(etags=((1, "e"), (3, "f"))), "PRECONDITION_FAILED"),
-        (_reach("running", "global").state, Switch("?"), Precondition(version=1), "CONFLICT"),
-        (_reach("running", "global").state, Switch("?"), Precondition(version=2), "PARTICIPANT_NOT_FOUND"),
-        (_reach("completed", "global").state, UpdateMetadata({"a": 1}), Precondition(version=1), "CONFLICT"),
+        (_reach("completed", "global").state, Start(), VersionPrecondition(version=1), "INVALID_STATE_TRANSITION"),
+        (
+            _reach("completed", "global").state,
+            Start(),
+            VersionPrecondition(etags=((1, "e"),)),
+            "INVALID_STATE_TRANSITION",
+        ),
+        (_paused(), Start(), VersionPrecondition(version=1), "CONFLICT"),
+        (_paused(), Start(), VersionPrecondition(etags=((1, "e"),)), "PRECONDITION_FAILED"),
+        (_paused(), Start(), VersionPrecondition(etags=((3, "other"),)), "PRECONDITION_FAILED"),
+        (_paused(), Start(), VersionPrecondition(version=3), "INVALID_STATE_TRANSITION"),
+        (_paused(), Start(), VersionPrecondition(version=3, etags=((3, "e"),)), "INVALID_STATE_TRANSITION"),
+        (_paused(), Start(), VersionPrecondition(version=1, etags=((1, "e"),)), "PRECONDITION_FAILED"),
+        (_paused(), Start(), VersionPrecondition(etags=((1, "e"), (3, "e"))), "INVALID_STATE_TRANSITION"),
+        (_paused(), Start(), VersionPrecondition(etags=((1, "e"), (3, "f"))), "PRECONDITION_FAILED"),
+        (_reach("running", "global").state, Switch("?"), VersionPrecondition(version=1), "CONFLICT"),
+        (_reach("running", "global").state, Switch("?"), VersionPrecondition(version=2), "PARTICIPANT_NOT_FOUND"),
+        (_reach("completed", "global").state, UpdateMetadata({"a": 1}), VersionPrecondition(version=1), "CONFLICT"),
     ],
 )
-def test_refusals_are_checked_in_order(state: Session, refused: Command, precondition: Precondition, code: str) -> None:
+def test_refusals_are_checked_in_order(
+    state: Session, refused: Command, precondition: VersionPrecondition, code: str
+) -> None:
     decision = engine.apply(state, refused, T0 + 2_000, precondition)
     assert decision.refusal is not None
     assert decision.refusal.code == code
-    assert decision.transitions == ()
+    assert decision.all_transitions == ()
 
 
 @pytest.mark.parametrize(
@@ -145,14 +152,14 @@ def test_refusal_by_status_has_the_text_of_v2(status: str, text: str, message: s
 
 
 def test_version_conflict_names_both_versions() -> None:
-    refusal = engine.apply(_paused(), command("resume"), T0 + 2_000, Precondition(version=7)).refusal
+    refusal = engine.apply(_paused(), command("resume"), T0 + 2_000, VersionPrecondition(version=7)).refusal
     assert refusal is not None
     assert refusal.details == {"expected_version": 7, "actual_version": 3}
 
 
 def test_overdue_transition_makes_an_expected_version_stale() -> None:
     running = play(spec("per_participant", on_timeout="advance"), "0 start").state
-    decision = engine.apply(running, command("switch"), T0 + 60_000, Precondition(version=2))
+    decision = engine.apply(running, command("switch"), T0 + 60_000, VersionPrecondition(version=2))
     assert [link.event.type for link in decision.overdue] == ["participant_expired"]
     assert decision.refusal is not None
     assert decision.refusal.code == "CONFLICT"
@@ -164,7 +171,7 @@ def test_command_to_a_deleted_session_is_refused_as_not_found(text: str) -> None
     assert gone.deleted
     decision = engine.apply(gone, command(text), T0 + 2_000)
     assert isinstance(decision.refusal, SessionNotFound)
-    assert decision.transitions == ()
+    assert decision.all_transitions == ()
 
 
 @pytest.mark.parametrize(
@@ -182,7 +189,7 @@ def test_delete_makes_a_tombstone_as_the_last_version(script: str, lines: list[s
     assert session.state.deleted
     assert session.state.status.is_final
     assert session.state.used_ms == used
-    assert engine.apply(session.state, command("time"), T0 + 10**9) == engine.Decision()
+    assert engine.apply(session.state, command("time"), T0 + 10**9) == engine.CommandDecision()
 
 
 def test_instant_before_the_last_transition_counts_as_that_transition() -> None:

@@ -8,7 +8,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
-from synckairos.clock.recover_lost_session import recover
+from synckairos.clock.recover_lost_session import recover_session
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.request_bodies import parse_body, parse_command
@@ -66,7 +66,7 @@ def produced_by(state: Session, step: Step) -> Iterator[Produced]:
     at_ms, verb, args = step
     overdue = CommitCause("timekeeper", "expire")
     if verb == "recover":
-        yield Produced(recover(state, NEXT_EPOCH, T0 + at_ms), CommitCause("recovery", "recover"))
+        yield Produced(recover_session(state, NEXT_EPOCH, T0 + at_ms), CommitCause("recovery", "recover"))
         return
     if verb == "import-v2":
         yield Produced(import_session(state, NEXT_EPOCH, state.version + 1, 0), CommitCause("import-v2", "import-v2"))

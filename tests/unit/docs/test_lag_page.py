@@ -14,7 +14,7 @@ from synckairos.clock.clock_systems import (
     Stages,
     SuddenDeath,
 )
-from synckairos.clock.lag_compensation import compensate, open_lag_account, trust_lag_claim
+from synckairos.clock.lag_compensation import compensate_lag, limit_lag_claim, open_lag_account
 from synckairos.wire.response_models import LagView, ReceiptView
 from tests.unit.docs.event_runs import A
 from tests.unit.docs.pages import Row, code_words, read_page, table_after
@@ -47,6 +47,6 @@ def test_example_is_what_the_clock_computes(row: Row) -> None:
     account = open_lag_account(SuddenDeath(), 180_000)
     assert (account.quota_ms, account.gain_ms) == (2_610, 870)
     measured_ms = None if row["measured"] == "nothing" else int(row["measured"].removesuffix(" ms").replace(",", ""))
-    _, receipt = compensate(account, A, 10_000, trust_lag_claim(3_600_000, measured_ms))
+    _, receipt = compensate_lag(account, A, 10_000, limit_lag_claim(3_600_000, measured_ms))
     for name in ("trusted_lag_ms", "compensated_ms", "charged_ms", "quota_left_ms"):
         assert f"{getattr(receipt, name):,}" == row[f"`{name}`"]

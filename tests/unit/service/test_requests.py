@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from synckairos.clock.commands import Precondition
+from synckairos.clock.commands import VersionPrecondition
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, command_fingerprint
 from synckairos.wire.request_bodies import COMMAND_BODIES, parse_command
@@ -71,5 +71,5 @@ def test_the_arguments_for_the_audit_leave_out_what_was_not_given_and_the_expect
 
 def test_a_precondition_needs_an_expected_version_or_an_etag() -> None:
     assert request("start", {}).precondition is None
-    assert request("start", {"expected_version": 3}).precondition == Precondition(3)
-    assert request("start", {}, etags=((3, "e"),)).precondition == Precondition(None, ((3, "e"),))
+    assert request("start", {"expected_version": 3}).precondition == VersionPrecondition(3)
+    assert request("start", {}, etags=((3, "e"),)).precondition == VersionPrecondition(None, ((3, "e"),))

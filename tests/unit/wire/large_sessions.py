@@ -35,7 +35,7 @@ def random_large_history(tape: Bytes) -> Iterator[Transition]:
     now_ms, state = T0, transition.state
     for wait_ms, command, _ in commands(tape, 12):
         now_ms += wait_ms
-        for transition in engine.apply(state, command, now_ms).transitions:
+        for transition in engine.apply(state, command, now_ms).all_transitions:
             state = transition.state
             if state.deleted:
                 return

@@ -192,7 +192,7 @@ def test_command_after_an_import_charges_the_same_time_as_in_v2(
     decision = engine.apply(session, COMMANDS[session.status], now_ms)
     assert decision.refusal is None
     theirs = product.resume(state, now_ms) if session.status is Status.PAUSED else product.switch(state, now_ms)
-    ours = decision.transitions[-1].state
+    ours = decision.all_transitions[-1].state
     if not decision.overdue and not decision.follow_up:
         assert [p.used_ms for p in ours.participants] == [each["time_used_ms"] for each in theirs["participants"]]
         if mode is SyncMode.PER_PARTICIPANT:
