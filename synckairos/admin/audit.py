@@ -1,7 +1,4 @@
-"""The work of the commands `synckairos audit …` and `synckairos verify-audit`. Results are lines of text.
-
-Opens the stores and calls the audit.
-"""
+"""Implementation of the commands `synckairos audit …` and `synckairos verify-audit`. Results are lines of text."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -18,29 +15,32 @@ from synckairos.wire.instants import render_instant
 
 
 class AuditFaultsFound(SyncKairosError):
-    """Verification found faults, or the session does not exist. The findings were printed before."""
+    """The verification found faults, or the session does not exist. The findings were printed before."""
 
     code = "BAD_AUDIT"
 
 
 class NoSuchEntry(SyncKairosError):
-    """No entry of this id was set aside."""
+    """No entry with this id was set aside."""
 
     code = "NO_SUCH_ENTRY"
 
 
 async def list_failed_entries(settings: Settings) -> list[str]:
-    """Return two lines for each entry that was set aside, oldest failure first. The list is empty if there are none."""
+    """Return two lines for each entry that was set aside, the oldest failure first.
+
+    Return no lines if there is none.
+    """
     async with _open_failed_entries(settings) as failed_entries:
         return [line for each in await failed_entries.load_set_aside() for line in _entry_lines(each)]
 
 
 async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
-    """Retry an entry that was set aside, or all of them if `entry_id` is None; return their number.
+    """Retry one entry that was set aside, or all of them if `entry_id` is None. Return the number of retried entries.
 
     Raises:
-        NoSuchEntry: No entry of this id was set aside.
-        StoreUnavailable, StoreMismatch: Redis is not reachable, or holds the data of another installation.
+    - NoSuchEntry: No entry with this id was set aside.
+    - StoreUnavailable, StoreMismatch: Redis is unreachable, or was created with other settings.
     """
     async with _open_failed_entries(settings) as failed_entries:
         count = await failed_entries.retry_set_aside(entry_id)
@@ -50,11 +50,13 @@ async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
 
 
 async def verify_audit(settings: Settings, session_id: str | None) -> AsyncIterator[str]:
-    """Verify one session, or all of them if `session_id` is None; yield a line for each finding, and the totals.
+    """Verify one session, or all sessions if `session_id` is None.
+
+    Yield a line for each finding, and a line with the totals at the end.
 
     Raises:
-        AuditFaultsFound: There were faults (after the last line), or Postgres has no such session.
-        StoreUnavailable: Postgres is not reachable or not migrated.
+    - AuditFaultsFound: There are faults (raised after the last line), or Postgres has no rows of the session.
+    - StoreUnavailable: Postgres is unreachable or not migrated.
     """
     sessions = versions = faults = 0
     policy = OutageChargePolicy.parse(settings.outage_policy)
@@ -92,12 +94,12 @@ def _count_text(number: int, name: str) -> str:
 async def _open_failed_entries(settings: Settings) -> AsyncIterator[FailedEntries]:
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-        await check_store_settings(pipe, keys)  # another number of partitions would lead to wrong keys
+        await check_store_settings(pipe, keys)  # a wrong number of partitions would give wrong Redis keys
         yield FailedEntries(pipe, keys)
 
 
 def _entry_lines(entry: FailedEntry) -> tuple[str, str]:
-    """Describe an entry: its version, and the reason for which Postgres rejects it."""
+    """Return two lines that describe an entry: its version, and the reason why Postgres rejects it."""
     fields = {name.decode(errors="replace"): value for name, value in entry.entry.fields.items()}
     session_id, epoch, version = (
         fields.get(name, b"?").decode(errors="replace") for name in ("session_id", "epoch", "version")

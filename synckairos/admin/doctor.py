@@ -1,6 +1,6 @@
-"""Checks of everything that a process needs to start and to be safe, each with its remedy.
+"""Implementation of `synckairos doctor`: checks of all dependencies and settings of a process, each with a remedy.
 
-It changes nothing in any store, and it never prints a password.
+The checks change nothing in the stores and never print a password.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _OLDEST_POSTGRES = 14
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check and its result. `remedy` is the action for the operator if it did not pass."""
+    """Result of one check. `remedy` is what the operator must do if `passed` is False."""
 
     name: str
     passed: bool
@@ -43,13 +43,16 @@ class Check:
 
 
 def render_check(check: Check) -> str:
-    """Render one check. A remedy is on a second line."""
+    """Return the text of a check. If the check failed, its remedy is on a second line."""
     line = f"{'ok  ' if check.passed else 'BAD '} {check.name}: {check.result}"
     return line if check.passed or not check.remedy else f"{line}\n     -> {check.remedy}"
 
 
 async def run_checks() -> list[Check]:
-    """Run all checks. Checks that need an invalid setting or an unreachable store are left out."""
+    """Run the checks and return their results.
+
+    A check that needs an invalid setting or an unreachable store is omitted.
+    """
     checks = [_check_python(), *_check_wheels()]
     try:
         settings = config.load().refuse_exposure()
@@ -82,7 +85,7 @@ def _check_wheels() -> list[Check]:
         try:
             checks.append(Check(name, True, str(locate())))
         except EmbeddedStoreFailed as error:
-            # Production does not need the wheels, so this check passes without them.
+            # Production does not need these Python packages, so the check passes without them.
             result = f"missing, so `synckairos dev` needs the URL of a store: {error.message}"
             checks.append(Check(name, True, result))
     return checks
@@ -124,7 +127,7 @@ async def _check_root_path(address: str, version: str, settings: Settings) -> Ch
 
 
 async def _running_version(address: str) -> str | None:
-    """Return the version of the SyncKairos server at an address, or None if another program listens there."""
+    """Return the version of the SyncKairos server at an address. Return None if another program listens there."""
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_CONNECT_TIMEOUT_S) as client:
             body = (await client.get(f"http://{address}/v1/time")).json()
@@ -214,7 +217,10 @@ def _check_redis_version(url: str, information: Mapping[str, object]) -> Check:
 
 
 def _check_permissions(name: str, permissions: Permissions, missing: Sequence[str], user: str | None) -> Check:
-    """Check the permissions of a user. The rule is printed in any case, for operators who want a narrow user."""
+    """Check the permissions of a Redis user.
+
+    The result always contains the ACL rule, for operators who want a user with few permissions.
+    """
     rule = permissions.render_rule(user or "synckairos")
     if missing:
         return Check(name, False, f"missing: {' '.join(missing)}", rule)
@@ -222,7 +228,10 @@ def _check_permissions(name: str, permissions: Permissions, missing: Sequence[st
 
 
 async def _redis_information(client: redis.asyncio.Redis) -> Mapping[str, object]:
-    """Return the fields of INFO; none if the user may not read them. Many services forbid CONFIG, so it is not used."""
+    """Return the fields of the Redis command INFO. Return no fields if the user is not allowed to run INFO.
+
+    INFO is used instead of CONFIG, because many services forbid CONFIG.
+    """
     try:
         fields: Mapping[str, object] = await client.info()
     except ResponseError:
@@ -263,7 +272,7 @@ async def _check_postgres(settings: Settings) -> list[Check]:
 
 
 async def _check_archive(settings: Settings) -> list[Check]:
-    """Check whether archives can be stored. From a remote store it reads one object that does not exist."""
+    """Check whether archives can be stored. For a remote store, read one object that does not exist."""
     from synckairos.history.cold.object_store import ColdStorage, ObjectMissing, local_folder
 
     folder = local_folder(settings.archive_url)
@@ -284,5 +293,5 @@ async def _check_archive(settings: Settings) -> list[Check]:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of an error's text, without passwords."""
+    """Return the first line of the text of an error, with passwords removed."""
     return redact(str(error).strip().split("\n")[0]) or type(error).__name__

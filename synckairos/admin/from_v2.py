@@ -1,4 +1,7 @@
-"""The work of `synckairos migrate` on a database of SyncKairos v2, and of `synckairos import-v2`, as lines of text."""
+"""Implementation of `synckairos import-v2`, and of `synckairos migrate` for a database of SyncKairos v2.
+
+Results are lines of text.
+"""
 
 import asyncio
 import hashlib
@@ -31,17 +34,20 @@ from synckairos.store.v2_sessions import V2Change, V2Store
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
 
 PROGRESS_SESSIONS = 1_000
-"""Sessions after which a line reports the progress of a pass."""
+"""Number of sessions between two lines that report the progress of a pass."""
 
 PASS_S = 30.0
-"""Seconds between two passes over all sessions while v2 is followed. Messages of v2 can be lost."""
+"""Seconds between two passes over all sessions during `--follow`.
 
-_AT_ONCE = 32  # imports at the same time
+Passes are needed because messages of v2 can be lost.
+"""
+
+_AT_ONCE = 32  # maximum number of imports at the same time
 _PRINCIPAL = Principal(subject=IMPORT_COMMAND)
 
 
 class ImportsFailed(SyncKairosError):
-    """Sessions of v2 were not imported. The command has printed each of them."""
+    """Some sessions of v2 were not imported. The command has printed them."""
 
     code = "IMPORTS_FAILED"
 
@@ -54,12 +60,12 @@ class _NotImportable(Exception):
 
 
 async def migrate_database(settings: Settings, print_progress: Callable[[str], None]) -> list[str]:
-    """Take over a database of v2, apply the migrations and convert later rows of v2; return a line for each change.
+    """Take over a database of v2, apply the migrations, and convert later rows of v2. Return a line for each change.
 
-    `print_progress` gets a line from time to time during a takeover.
+    `print_progress` is called with a line of text from time to time during a takeover.
 
     Raises:
-        TakeoverRefused, InvalidMigrations, StoreUnavailable: see `take_over` and `migrate`.
+    - TakeoverRefused, InvalidMigrations, StoreUnavailable: See `take_over` and `migrate`.
     """
     lines: list[str] = []
     taken = await take_over(settings.database_url, lambda count: print_progress(f"{count:,} sessions of v2 converted"))
@@ -77,7 +83,12 @@ async def migrate_database(settings: Settings, print_progress: Callable[[str], N
 
 
 async def convert_later_rows(settings: Settings, *, finish: bool = False) -> list[str]:
-    """Convert rows that v2 wrote after the takeover; return a line for each change. Raises what `take_over` raises."""
+    """Convert the rows that v2 wrote after the takeover. Return a line for each change.
+
+    `finish`: whether v2 has stopped and its further rows must be refused.
+
+    Raises: The exceptions of `take_over`.
+    """
 
     async def refresh(participants: Sequence[ParticipantRow]) -> None:
         if participants:
@@ -110,14 +121,15 @@ def _named(result: TakeoverResult) -> list[str]:
 async def import_sessions(
     settings: Settings, redis_url: str, prefix: str, *, stop: asyncio.Event | None = None
 ) -> AsyncIterator[str]:
-    """Import the live sessions of v2; yield a line for each fault, for progress, and a summary at the end.
+    """Import the live sessions of v2.
 
-    With `stop`, follow v2's changes until it is set, and then go through all sessions a last time.
+    Yield a line for each fault, lines that report the progress, and a summary at the end. With `stop`, import each
+    change of v2 until the event is set. Then import all changed sessions in a final pass.
 
     Raises:
-        ImportsFailed: after the last line, if a session was not imported.
-        ImportAlreadyRunning: another import from this Redis is running.
-        StoreUnavailable, StoreMismatch: a store does not answer, or Redis is not safe to write to.
+    - ImportsFailed: A session was not imported. Raised after the last line.
+    - ImportAlreadyRunning: Another import from this Redis is running.
+    - StoreUnavailable, StoreMismatch: A store does not answer, or Redis is unsafe to write to.
     """
     async with _open(settings, redis_url, prefix) as imports, imports.v2.hold_import_lease():
         if stop is not None:
@@ -134,7 +146,7 @@ async def import_sessions(
 
 
 class _Imports:
-    """One run: what it reads from, what it imports with, and what became of each session."""
+    """One run of an import: the store of v2, the importer, and the outcome for each session."""
 
     def __init__(self, v2: V2Store, importer: SessionImporter, sessions: Sessions) -> None:
         self.v2 = v2
@@ -147,7 +159,7 @@ class _Imports:
         self._spellings: dict[str, str] = {}
 
     async def pass_over(self) -> AsyncIterator[str]:
-        """Import every session of v2, and report those that v2 no longer has."""
+        """Import all sessions of v2 that changed. Report the sessions that v2 does not have any more."""
         seen: set[str] = set()
         reported = 0
         async for page in self.v2.session_ids():
@@ -159,14 +171,14 @@ class _Imports:
                 reported = len(seen)
                 yield f"{reported:,} sessions of v2 read"
         for each in sorted(self.faults.keys() - seen):
-            del self.faults[each]  # v2 no longer has it
+            del self.faults[each]  # v2 does not have this session any more
         async for marked in self.v2.imported_ids():
             for session_id in sorted(set(marked) - seen - self._gone):
                 self._gone.add(session_id)
                 yield f"{session_id}: v2 no longer has it (deleted, or unchanged for an hour); it stays here"
 
     async def follow(self, stop: asyncio.Event) -> AsyncIterator[str]:
-        """Import every change of v2 until `stop` is set."""
+        """Import each change of v2 until `stop` is set."""
         yield "following v2; stop with Ctrl-C when all clients have moved"
         loop = asyncio.get_running_loop()
         due_s = loop.time()
@@ -188,12 +200,12 @@ class _Imports:
             yield await self._delete(change.session_id)
 
     def summary(self) -> str:
-        """Return the counts of imports by their outcome, and of the sessions that failed."""
+        """Return a line with the number of imports by outcome, and the number of failed sessions."""
         counts = [f"{self._counts[outcome]:,} {outcome}" for outcome in ImportOutcome]
         return f"{', '.join(counts)}, {len(self.faults):,} failed"
 
     async def _import_all(self, session_ids: Sequence[str]) -> AsyncIterator[str]:
-        """Import some sessions at the same time; yield a line for each new fault."""
+        """Import sessions in parallel. Yield a line for each new fault."""
         states = await self.v2.read(session_ids)
         places = asyncio.Semaphore(_AT_ONCE)
 
@@ -207,7 +219,7 @@ class _Imports:
                 yield line
 
     async def _import(self, session_id: str, state: bytes) -> str | None:
-        """Import one session; return a line if it fails for a new reason."""
+        """Import one session if its state changed. Return a line if the import fails for a new reason."""
         digest = hashlib.blake2b(state, digest_size=16).hexdigest()
         if self._states.get(session_id) == digest:
             return None
@@ -230,7 +242,10 @@ class _Imports:
         return None
 
     async def _delete(self, session_id: str) -> str:
-        """Delete an imported session that was deleted in v2, unless it was changed here since."""
+        """Delete an imported session that v2 deleted, if it was not changed in this product.
+
+        Return a line with the result.
+        """
         self._gone.add(session_id)
         stored = await self._importer.find_untouched(session_id.lower())
         if stored is None:
@@ -267,7 +282,7 @@ def _count(number: int, name: str) -> str:
 
 @asynccontextmanager
 async def _open(settings: Settings, redis_url: str, prefix: str) -> AsyncIterator[_Imports]:
-    """Open the stores of both products, and the service as a server does."""
+    """Open the stores of v2 and of this product, and the session service of this product."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         theirs = await stack.enter_async_context(RedisPipe(redis_url, settings.redis_timeout_s))

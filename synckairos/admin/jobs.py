@@ -1,6 +1,6 @@
-"""The work of the commands `synckairos jobs …`. Results are lines of text.
+"""Implementation of the commands `synckairos jobs …`. Results are lines of text.
 
-Opens Postgres and the queue. Runs no job itself: workers do.
+The module enqueues jobs; workers run them.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ COLUMNS = ("ID", "TYPE", "STATUS", "ATTEMPTS", "CREATED", "TOOK", "RESULT")
 _POLL_S = 0.2
 
 _NOT_IN_TABLE = {"checksum", "session_id", "version"}
-"""Members of results that the table has no room for. The path contains the last two."""
+"""Members of job results that the output of `jobs list` omits to save space. The path contains the id and version."""
 
 
 class NoSuchJob(SyncKairosError):
@@ -32,7 +32,7 @@ class NoSuchJob(SyncKairosError):
 
 
 class JobNotFailed(SyncKairosError):
-    """The job cannot be retried, because it has not failed."""
+    """The job cannot be retried, because its status is not `failed`."""
 
     code = "JOB_NOT_FAILED"
 
@@ -40,7 +40,10 @@ class JobNotFailed(SyncKairosError):
 async def list_jobs(
     settings: Settings, *, status: str | None, type_: str | None, limit: int, as_json: bool
 ) -> AsyncIterator[str]:
-    """Yield the lines of a table of jobs, newest first, or one line of JSON for each job."""
+    """Yield a table of jobs line by line, newest job first. `as_json` yields one line of JSON for each job instead.
+
+    `status` and `type_` are filters; None means no filter.
+    """
     async with _open_jobs(settings) as (job_table, _):
         found = await job_table.list_jobs(status=status, type_=type_, limit=limit)
     if as_json:
@@ -57,7 +60,7 @@ async def list_jobs(
 
 
 async def show_job(settings: Settings, job_id: int, *, as_json: bool) -> list[str]:
-    """Return all values of a job, one per line. Raises NoSuchJob."""
+    """Return all values of a job, one value on each line. Raises: NoSuchJob."""
     async with _open_jobs(settings) as (job_table, _):
         job = await _job(job_table, job_id)
     if as_json:
@@ -68,7 +71,7 @@ async def show_job(settings: Settings, job_id: int, *, as_json: bool) -> list[st
 
 
 async def enqueue_job(settings: Settings, type_: str, params: Mapping[str, Any]) -> int:
-    """Enqueue a job and return its id. Raises ValidationFailed if the type does not accept these parameters."""
+    """Enqueue a job and return its id. Raises: ValidationFailed if the job type does not accept `params`."""
     async with _open_jobs(settings) as (_, job_queue):
         job_id = await job_queue.enqueue(type_, params)
     assert job_id is not None
@@ -76,7 +79,7 @@ async def enqueue_job(settings: Settings, type_: str, params: Mapping[str, Any])
 
 
 async def retry_job(settings: Settings, job_id: int) -> None:
-    """Queue a failed job again with all its attempts. Raises NoSuchJob, JobNotFailed."""
+    """Queue a failed job again and reset its number of attempts. Raises: NoSuchJob, JobNotFailed."""
     async with _open_jobs(settings) as (job_table, job_queue):
         if await job_queue.retry(job_id) is None:
             job = await _job(job_table, job_id)
@@ -84,7 +87,7 @@ async def retry_job(settings: Settings, job_id: int) -> None:
 
 
 async def wait_for_end(settings: Settings, job_id: int) -> Job:
-    """Wait until a job has ended, and return it. Raises NoSuchJob."""
+    """Wait until a job has ended, and return the job. Raises: NoSuchJob."""
     async with _open_jobs(settings) as (job_table, _):
         while True:
             job = await _job(job_table, job_id)
@@ -94,7 +97,12 @@ async def wait_for_end(settings: Settings, job_id: int) -> Job:
 
 
 def parse_range_bound(text: str, name: str, *, end: bool = False) -> str:
-    """Parse an option: an instant with a time zone, or a UTC day. Return an instant: the day's begin, or its `end`."""
+    """Parse the option `name`: an instant with a time zone, or a UTC day. Return an instant.
+
+    For a day return its begin, or its end with `end`.
+
+    Raises: ValidationFailed.
+    """
     try:
         if len(text) == len("2026-01-31"):
             day = date.fromisoformat(text) + timedelta(days=end)
@@ -107,12 +115,12 @@ def parse_range_bound(text: str, name: str, *, end: bool = False) -> str:
 
 
 def render_job_json(job: Job) -> str:
-    """Render a job as a line of JSON."""
+    """Return a job as one line of JSON."""
     return orjson.dumps(job.to_dict()).decode()
 
 
 def summarize_result(job: Job) -> str:
-    """Return the result or the error of a job in a few words. `show` prints all of it."""
+    """Return a short text with the result or the error of a job. `jobs show` prints the complete values."""
     if job.error is not None:
         return " ".join(job.error.split())
     return _text({name: value for name, value in (job.result or {}).items() if name not in _NOT_IN_TABLE})
@@ -153,7 +161,7 @@ def _row(job: Job) -> Sequence[str]:
 
 
 def _flatten(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield an object's members. Members of an inner object get both names, with a dot between them."""
+    """Yield the members of an object. The name of a member of an inner object is `outer.inner`."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from ((f"{name}.{inner}", value[inner]) for inner in value)

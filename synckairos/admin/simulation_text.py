@@ -11,16 +11,16 @@ from synckairos.wire.simulation_run import run_simulation
 
 
 class InvalidSimulation(SyncKairosError):
-    """The file is not a valid simulation. The message has one line per fault."""
+    """The file does not contain a valid simulation. The message has one line for each fault."""
 
     code = ValidationFailed.code
 
 
 def timeline_lines(text: bytes, *, as_json: bool = False) -> Iterator[str]:
-    """Yield the timeline of a simulation, then the final status and the used time.
+    """Yield the timeline of a simulation as lines of text, then the final status and the used time.
 
-    Each line has the instant in seconds, the version, the event type or the refusal, and the participant. `as_json`
-    yields one JSON text instead.
+    `text` is the content of the file. Each line has the instant in seconds, the version, the event type or the refusal,
+    and the participant. `as_json` yields one JSON text instead.
 
     Raises: InvalidSimulation.
     """

@@ -1,4 +1,4 @@
-"""Work behind `synckairos webhooks`: runs registry transactions and formats the results as lines of text."""
+"""Implementation of the commands `synckairos webhooks …`. Results are lines of text."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -16,17 +16,17 @@ from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.webhooks import CreateWebhook, RotateSecret
 
 POLL_S = 0.1
-"""Seconds between two looks for the first attempt of a test message."""
+"""Seconds between two checks whether a worker has sent a test message."""
 
 
 class NotDelivered(SyncKairosError):
-    """The endpoint did not accept the test message; the message has the details."""
+    """The endpoint did not accept the test message. The text of this error has the details."""
 
     code = "NOT_DELIVERED"
 
 
 async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[str]:
-    """Create an endpoint; return lines with its id and its secret, which is not shown again.
+    """Create an endpoint. Return lines with its id and its secret, which no other command prints.
 
     Raises: ValidationFailed, TooManyWebhooks.
     """
@@ -41,7 +41,7 @@ async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[st
 
 
 async def list_endpoints(settings: Settings) -> list[str]:
-    """Return lines that describe every endpoint, oldest first."""
+    """Return lines that describe all endpoints, oldest first."""
     async with _open_registry(settings) as registry:
         found = await registry.transact(lambda transaction: transaction.list_endpoints())
     return [line for each in found for line in _endpoint_lines(each)]
@@ -55,7 +55,7 @@ async def remove_endpoint(settings: Settings, webhook_id: str) -> None:
 
 
 async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int) -> str:
-    """Return an endpoint's new secret; the old secrets also sign for `overlap_s` more seconds.
+    """Create a new secret for an endpoint and return it. For `overlap_s` seconds the old secrets also sign messages.
 
     Raises: NotFound, ValidationFailed.
     """
@@ -74,9 +74,11 @@ async def list_deliveries(settings: Settings, webhook_id: str, status: str | Non
 
 
 async def send_test(settings: Settings, webhook_id: str, timeout_s: float) -> list[str]:
-    """Enqueue a test message, wait for a worker's first attempt, and return lines that describe it.
+    """Enqueue a test message, wait for a worker's first attempt, and return lines that describe this attempt.
 
-    Raises: NotFound, WebhookDisabled; NotDelivered if the attempt fails or no worker sends it within `timeout_s`.
+    Raises:
+    - NotFound, WebhookDisabled.
+    - NotDelivered: The attempt failed, or no worker sent the message within `timeout_s` seconds.
     """
     async with _open_registry(settings) as registry:
         queued = await registry.transact(lambda transaction: transaction.enqueue_test(webhook_id))

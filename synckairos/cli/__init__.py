@@ -1,6 +1,7 @@
-"""The command line: one module for each group of commands. The work itself is done in `admin` and `process`.
+"""Command line: one module for each group of commands. Packages `admin` and `process` implement the commands.
 
-A command imports its implementation when it runs, so that `--help` is quick and `worker` needs no web server.
+A command imports its implementation when it runs. Therefore `--help` is fast, and `worker` does not import the web
+server.
 """
 
 import click
@@ -21,9 +22,9 @@ __all__ = ["main"]
 @click.group(
     cls=MainGroup,
     sections={
-        "To try it": (dev, simulate, session),
-        "To run it": (serve, worker, migrate, import_v2, doctor),
-        "To maintain it": (audit, verify_audit, jobs, webhooks),
+        "To try the product": (dev, simulate, session),
+        "To run the product": (serve, worker, migrate, import_v2, doctor),
+        "To maintain the product": (audit, verify_audit, jobs, webhooks),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

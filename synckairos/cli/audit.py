@@ -1,4 +1,4 @@
-"""Commands `synckairos audit …` and `synckairos verify-audit`: failed entries, and a check of the stored versions."""
+"""Commands `synckairos audit …` for failed entries, and `synckairos verify-audit` for the stored versions."""
 
 import re
 from uuid import UUID
@@ -8,17 +8,17 @@ import click
 from synckairos.cli.command import CommandGroup, command_settings, print_lines, run
 
 _ENTRY_ID = re.compile(r"[0-9]+-[0-9]+")
-"""The id of an entry of the outbox, as `audit failed` prints it: that of its Redis stream."""
+"""Pattern of the id of an outbox entry, which is its Redis stream id."""
 
 
 @click.group(cls=CommandGroup)
 def audit() -> None:
-    """List and retry entries that Postgres rejected."""
+    """List and retry outbox entries that Postgres rejected."""
 
 
 @audit.command("failed")
 def audit_failed() -> None:
-    """List the entries that were set aside. Exits 1 if there are any."""
+    """List the outbox entries that were set aside. Exits 1 if there is such an entry."""
     settings = command_settings()
     from synckairos.admin import audit
 
@@ -35,9 +35,9 @@ def _checked_entry(context: click.Context, parameter: click.Parameter, value: st
 
 @audit.command("retry")
 @click.argument("entry", required=False, callback=_checked_entry)
-@click.option("--all", "all_entries", is_flag=True, help="Retry all entries that were set aside.")
+@click.option("--all", "all_entries", is_flag=True, help="Retry all outbox entries that were set aside.")
 def audit_retry(entry: str | None, all_entries: bool) -> None:
-    """Retry ENTRY, or all entries with --all, at the next sweep of a worker. All attempts are available again."""
+    """Retry ENTRY, or all entries with --all, at the next sweep of a worker, with all attempts."""
     if (entry is None) is not all_entries:
         raise click.UsageError("Give either one ENTRY or --all.")
     settings = command_settings()
@@ -52,7 +52,7 @@ def audit_retry(entry: str | None, all_entries: bool) -> None:
 @click.argument("session_id", metavar="ID", type=click.UUID, required=False)
 @click.option("--all", "all_sessions", is_flag=True, help="Verify all sessions.")
 def verify_audit(session_id: UUID | None, all_sessions: bool) -> None:
-    """Replay the audit of session ID, or of all with --all, and compare the documents. Exits 1 if one has a fault.
+    """Verify the audit of session ID, or of all sessions with --all, by replay. Exits 1 if a fault is found.
 
     The command only reads, and only from Postgres. Versions that are still in the outbox are not verified.
     """

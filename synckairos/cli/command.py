@@ -1,4 +1,4 @@
-"""Shared code of all commands: their help, settings, event loop, and the text of errors."""
+"""Code shared by all commands: help, settings, event loop, and texts of errors."""
 
 import asyncio
 import signal
@@ -17,16 +17,16 @@ Result = TypeVar("Result")
 
 
 class CommandGroup(click.Group):
-    """A group whose help shows the whole first sentence of each command. Click would cut long ones."""
+    """Command group whose help shows the whole first sentence of each command. Click would truncate long sentences."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
 
 
 class MainGroup(CommandGroup):
-    """The group of all commands, listed by section.
+    """Top-level command group. Its help lists the commands by section.
 
-    Every named error is printed without a traceback, and the exit code is 1.
+    For each error of the product, the group prints the text without a traceback and exits with code 1.
     """
 
     def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Command]], **options: Any) -> None:
@@ -50,7 +50,8 @@ class MainGroup(CommandGroup):
 def process_settings(env_file: Path | None = None, **options: Any) -> Settings:
     """Load the settings of a long-running process, and configure its log and alerts.
 
-    `options` are command-line options by field name. They take precedence, except those that are None.
+    `env_file` is the path of a .env file to read; None reads only the environment. `options` are command-line options
+    by field name. An option that is not None has priority over other sources.
     """
     settings = config.load(env_file, **{name: value for name, value in options.items() if value is not None})
     log.configure(settings.log_level, dev=settings.dev)
@@ -62,7 +63,7 @@ def process_settings(env_file: Path | None = None, **options: Any) -> Settings:
 def command_settings() -> Settings:
     """Load the settings of a command that prints a result and ends.
 
-    Only errors are logged, unless a log level is set, because the command prints what its user needs.
+    If no log level is set, log only errors, because the command prints its result.
     """
     settings = config.load()
     log.configure(settings.log_level if config.is_set(settings, "log_level") else "error")
@@ -70,7 +71,7 @@ def command_settings() -> Settings:
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end in a new event loop and return its result."""
+    """Run a coroutine in a new event loop until it ends. Return its result."""
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -78,7 +79,7 @@ def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def run_until_signal(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine until it ends. SIGTERM and Ctrl-C cancel it; that is a clean end, not an error."""
+    """Run a coroutine until it ends. SIGTERM and Ctrl-C cancel the coroutine and count as a normal end."""
     task = asyncio.ensure_future(coroutine)
     is_stopped = False
 
@@ -97,7 +98,7 @@ async def run_until_signal(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 async def print_lines(lines: AsyncIterator[str]) -> None:
-    """Print lines as they come."""
+    """Print each line when it is available."""
     async for line in lines:
         click.echo(line)
 
@@ -108,7 +109,10 @@ def _write_section(formatter: click.HelpFormatter, title: str, commands: Sequenc
 
 
 def _error_text(error: SyncKairosError) -> str:
-    """Return the lines to print for an error: each fault of a request, or the setting of an unreachable store."""
+    """Return the text to print for an error.
+
+    The text lists the faults of a request, or names the setting of an unreachable store.
+    """
     match error:
         case ValidationFailed():
             return "\n".join(f"{fault['path']}: {fault['message']}" for fault in error.details)

@@ -1,4 +1,4 @@
-"""The command `synckairos import-v2`: live sessions of SyncKairos v2."""
+"""Command `synckairos import-v2`, which imports live sessions of SyncKairos v2."""
 
 import asyncio
 import signal
@@ -19,15 +19,20 @@ def _checked_url(context: click.Context, parameter: click.Parameter, value: str 
 
 @click.command("import-v2")
 @click.option(
-    "--redis", "redis_url", metavar="URL", callback=_checked_url, help="URL of v2's Redis. Its sessions stay there."
+    "--redis",
+    "redis_url",
+    metavar="URL",
+    callback=_checked_url,
+    help="URL of v2's Redis. The sessions also stay in v2's Redis.",
 )
-@click.option("--prefix", metavar="TEXT", default="session:", help="Beginning of v2's session keys (session:).")
+@click.option("--prefix", metavar="TEXT", default="session:", help="Prefix of v2's session keys in Redis (session:).")
 @click.option("--follow", is_flag=True, help="Import each change of v2, until SIGTERM or Ctrl-C.")
-@click.option("--finish", is_flag=True, help="v2 has stopped: convert its last rows, and accept no further rows.")
+@click.option("--finish", is_flag=True, help="Convert the last rows of v2, which has stopped, and refuse further rows.")
 def import_v2(redis_url: str | None, prefix: str, follow: bool, finish: bool) -> None:
     """Import live sessions of SyncKairos v2 from its Redis, while v2 runs. Exits 1 if a session cannot be imported.
 
-    A second run imports only what v2 changed since. Sessions that were changed here stay as they are.
+    A second run imports only sessions that v2 changed after the first run. Sessions that were changed in this product
+    are not imported again.
     """
     if redis_url is None and not finish:
         raise click.UsageError("Give --redis with the URL of v2's Redis, or --finish.")

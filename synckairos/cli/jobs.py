@@ -1,4 +1,4 @@
-"""Commands `synckairos jobs …`: list, run and retry background jobs."""
+"""Commands `synckairos jobs …`, which list, enqueue and retry background jobs."""
 
 from typing import Any
 from uuid import UUID
@@ -115,7 +115,7 @@ def jobs_run_retention(session_id: UUID | None, after_s: int, wait: bool) -> Non
     show_default=True,
     help="Format of the file.",
 )
-@click.option("--snapshots", is_flag=True, help="Include the session's document after each event.")
+@click.option("--snapshots", is_flag=True, help="Include the session's document in each event.")
 @_wait
 def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, wait: bool) -> None:
     """Write the events of all sessions in a time range to one object in cold storage."""
@@ -137,7 +137,10 @@ def _enqueue(type_: str, params: dict[str, Any], wait: bool) -> None:
 
 
 def _print_outcome(settings: Settings, job_id: int, wait: bool) -> None:
-    """Print the id of an enqueued job. If `wait`, print its result when it ends, and exit 1 if it failed."""
+    """Print the id of an enqueued job.
+
+    With `wait`, wait for its end, print its result, and exit with 1 if it failed.
+    """
     from synckairos.admin import jobs as admin_jobs
 
     if not wait:

@@ -1,4 +1,4 @@
-"""Commands `synckairos session …`: show a session of a running server."""
+"""Commands `synckairos session …`, which show a session of a running server."""
 
 import sys
 from uuid import UUID

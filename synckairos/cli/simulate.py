@@ -1,4 +1,4 @@
-"""Command `synckairos simulate`: run a simulated session without a store."""
+"""Command `synckairos simulate`, which runs a session in simulated time without a store."""
 
 from typing import BinaryIO
 
@@ -7,7 +7,9 @@ import click
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: the `data` of the response of POST /v1/simulate.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: the member `data` of the response to POST /v1/simulate."
+)
 def simulate(file: BinaryIO, as_json: bool) -> None:
     """Simulate a session and print its timeline. FILE has the body of POST /v1/simulate; - reads standard input."""
     from synckairos.admin import simulation_text

@@ -1,4 +1,4 @@
-"""Commands `synckairos webhooks …`: manage webhook endpoints and show their deliveries."""
+"""Commands `synckairos webhooks …`, which manage webhook endpoints and list their deliveries."""
 
 from uuid import UUID
 
@@ -16,7 +16,7 @@ def webhooks() -> None:
 @click.argument("url")
 @click.option("--event", "events", multiple=True, metavar="TYPE", help="Send only this type of event; repeatable.")
 @click.option("--description", default="", help="Description of the endpoint.")
-@click.option("--snapshots", is_flag=True, help="Include the session's document after each event.")
+@click.option("--snapshots", is_flag=True, help="Include the session's document in each message.")
 def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots: bool) -> None:
     """Create an endpoint at URL. Prints its id and its signing secret, which is not shown again."""
     settings = command_settings()
@@ -29,7 +29,7 @@ def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots:
 
 @webhooks.command("list")
 def webhooks_list() -> None:
-    """List the endpoints with their state and filters."""
+    """List all endpoints with their state and their filters."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
@@ -55,10 +55,10 @@ def webhooks_remove(webhook_id: UUID) -> None:
     type=click.IntRange(0),
     default=86_400,
     show_default=True,
-    help="Seconds for which the old secret also signs.",
+    help="Seconds for which messages are also signed with the old secret.",
 )
 def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
-    """Replace the signing secret of ID. Prints the new secret, which is not shown again."""
+    """Replace the signing secret of endpoint ID. Prints the new secret, which is not shown again."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
@@ -94,10 +94,10 @@ def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int) -> Non
     type=click.FloatRange(0, min_open=True),
     default=30.0,
     show_default=True,
-    help="Timeout in seconds.",
+    help="Seconds to wait for the attempt of a worker.",
 )
 def webhooks_test(webhook_id: UUID, timeout: float) -> None:
-    """Have a worker send a test message to ID and print the result. Exits 1 if it is not accepted."""
+    """Let a worker send a test message to endpoint ID, and print the result. Exits 1 if the message is not accepted."""
     settings = command_settings()
     from synckairos.admin import webhooks
 

@@ -14,7 +14,7 @@ def test_help_lists_every_command_with_its_whole_first_sentence() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
     for command in main.commands:
         assert f"\n  {command} " in text
-    assert "..." not in text.partition("To try it:")[2]
+    assert "..." not in text.partition("To try the product:")[2]
 
 
 def test_every_option_has_a_help_text() -> None:
