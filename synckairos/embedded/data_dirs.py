@@ -21,6 +21,9 @@ STOP_TIMEOUT_S = 3.0
 A kill loses no data that the store has confirmed as on disk.
 """
 
+SOCKET_PATH_MAX = 100
+"""Bytes: maximum length of the path of a Unix socket. The limit is 107 on Linux and 103 on macOS."""
+
 _POLL_S = 0.01
 _DIRECTORY_PREFIX = "synckairos-"
 _LOCK_FILE = "in-use"
@@ -34,13 +37,18 @@ class EmbeddedStoreFailed(SyncKairosError):
 
 
 def make_data_dir() -> Path:
-    """Create a temporary directory that both stores can use, even if they run as another user account.
-
-    Return its path.
-    """
+    """Create a temporary directory that both stores can use, and return its path."""
     path = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
-    path.chmod(0o711)
+    path.chmod(directory_mode())
     return path
+
+
+def directory_mode() -> int:
+    """Return the mode of a new data directory: only this user can enter it.
+
+    If this user is root, Postgres runs as another account, which must be able to pass through the directory.
+    """
+    return 0o711 if os.geteuid() == 0 else 0o700
 
 
 @contextmanager
@@ -77,7 +85,9 @@ def persistent_data_dir(path: Path) -> Iterator[Path]:
         EmbeddedStoreFailed: another process uses the directory.
         OSError: the directory cannot be created or opened.
     """
-    path.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.mkdir(mode=directory_mode(), parents=True)
+        path.chmod(directory_mode())
     with (path / _OWNER_FILE).open("a+") as lock:
         lock.seek(0)
         try:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import psycopg
 
 from synckairos.embedded.data_dirs import (
+    SOCKET_PATH_MAX,
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
     EmbeddedStoreFailed,
@@ -22,8 +23,6 @@ from synckairos.embedded.data_dirs import (
     wait_until,
 )
 from synckairos.embedded.guarded_child import ChildProcess
-
-_SOCKET_PATH_MAX = 100  # bytes; the maximum is 107 on Linux and 103 on macOS
 
 
 def postgres_home() -> Path:
@@ -150,7 +149,7 @@ class Postgres:
         """
         self._home = home
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        if len(str(self._socket_dir / ".s.PGSQL.5432").encode()) > _SOCKET_PATH_MAX and not self._socket_dir.exists():
+        if len(str(self._socket_dir / ".s.PGSQL.5432").encode()) > SOCKET_PATH_MAX and not self._socket_dir.exists():
             self._socket_dir = make_data_dir()
         for path in (self.cluster_dir, self._socket_dir):
             path.mkdir(exist_ok=True)

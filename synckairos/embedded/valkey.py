@@ -1,14 +1,24 @@
-"""An embedded Valkey server on loopback with an append-only file."""
+"""An embedded Valkey server on a Unix socket or on loopback with an append-only file."""
 
 import fcntl
+import shutil
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import quote
 
-from synckairos.embedded.data_dirs import START_TIMEOUT_S, STOP_TIMEOUT_S, EmbeddedStoreFailed, package_dir, wait_until
+from synckairos.embedded.data_dirs import (
+    SOCKET_PATH_MAX,
+    START_TIMEOUT_S,
+    STOP_TIMEOUT_S,
+    EmbeddedStoreFailed,
+    package_dir,
+    wait_until,
+)
 from synckairos.embedded.guarded_child import ChildProcess
 
 
@@ -26,14 +36,16 @@ def valkey_binary() -> Path:
 class Valkey:
     """One Valkey server with an append-only file in `data_dir`. After a kill it can be started again with its data.
 
-    If `port` is 0, the server selects a free port at the first start and keeps the port. `env` replaces the environment
-    of the process, None for the environment of this process.
+    With `on_socket` the server listens on a Unix socket that only this user can open, and on no port. Otherwise it
+    listens on loopback. If `port` is 0 then, it selects a free port at the first start and keeps the port. `env`
+    replaces the environment of the process, None for the environment of this process.
     """
 
     def __init__(
         self,
         data_dir: Path,
         *,
+        on_socket: bool = False,
         port: int = 0,
         appendfsync: Literal["always", "everysec", "no"] = "everysec",
         env: Mapping[str, str] | None = None,
@@ -41,6 +53,8 @@ class Valkey:
     ) -> None:
         self.data_dir = data_dir.absolute()
         self.port = port
+        self._on_socket = on_socket
+        self._socket_dir = self.data_dir
         self._env = env
         self._appendfsync = appendfsync
         self._start_timeout_s = start_timeout_s
@@ -48,7 +62,13 @@ class Valkey:
 
     @property
     def url(self) -> str:
+        if self._on_socket:
+            return f"unix://{quote(str(self._socket_path))}?db=0"
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def _socket_path(self) -> Path:
+        return self._socket_dir / "valkey.sock"
 
     @property
     def child(self) -> ChildProcess:
@@ -72,11 +92,12 @@ class Valkey:
             # Valkey inherits the lock. So the lock is held until the last process with this data ends, even if this
             # process is killed.
             wait_until(lambda: _lock(lock.fileno()), deadline_s, f"{self.data_dir} is in use by another Valkey")
-            self.port = self.port or _free_port()
+            listen = self._listen_options()
             self._child = ChildProcess(
                 [
                     valkey_binary(),
-                    *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", self.data_dir),
+                    *listen,
+                    *("--dir", self.data_dir),
                     *("--appendonly", "yes", "--appendfsync", self._appendfsync, "--save", ""),
                     *("--maxmemory-policy", "noeviction"),
                 ],
@@ -88,10 +109,22 @@ class Valkey:
         self._wait_while_running(self._has_loaded_data, deadline_s)
         return self.url
 
+    def _listen_options(self) -> tuple[str | Path, ...]:
+        if self._on_socket:
+            # The directory is open to this user only. A long path gets a directory with a short one.
+            if len(str(self._socket_path).encode()) > SOCKET_PATH_MAX and self._socket_dir == self.data_dir:
+                self._socket_dir = Path(tempfile.mkdtemp(prefix="synckairos-valkey-"))
+            return ("--port", "0", "--unixsocket", self._socket_path, "--unixsocketperm", "700")
+        self.port = self.port or _free_port()
+        return ("--bind", "127.0.0.1", "--port", str(self.port))
+
     def stop(self) -> None:
         """Stop the server cleanly. After the call its data is on disk."""
         if self._child is not None:
             self._child.stop(STOP_TIMEOUT_S)
+        if self._socket_dir != self.data_dir:
+            shutil.rmtree(self._socket_dir, ignore_errors=True)
+            self._socket_dir = self.data_dir
 
     def kill(self) -> None:
         """Kill the server with SIGKILL, like a crash."""
@@ -125,17 +158,29 @@ class Valkey:
             raise
 
     def _has_loaded_data(self) -> bool:
-        """Return whether the started process answers at the port and has loaded its data.
+        """Return whether the started process answers and has loaded its data.
 
         The process id is compared, because another server could listen on this port.
         """
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe, probe.makefile("rb") as reply:
+            with self._connect() as probe, probe.makefile("rb") as reply:
                 probe.sendall(b"INFO server persistence\r\n")
                 information = reply.read(int(reply.readline().removeprefix(b"$")))
         except (OSError, ValueError):
             return False
         return f"process_id:{self.child.pid}\r\n".encode() in information and b"\r\nloading:0\r\n" in information
+
+    def _connect(self) -> socket.socket:
+        if not self._on_socket:
+            return socket.create_connection(("127.0.0.1", self.port), timeout=1)
+        probe = socket.socket(socket.AF_UNIX)
+        try:
+            probe.settimeout(1)
+            probe.connect(str(self._socket_path))
+        except OSError:
+            probe.close()
+            raise
+        return probe
 
 
 def _free_port() -> int:

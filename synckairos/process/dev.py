@@ -61,6 +61,7 @@ async def run_dev(settings: Settings, data: Path | None) -> int:
     _refuse_taken_port(settings)
     with ExitStack() as stack:
         directory = stack.enter_context(_data_dir(data))
+        (directory / "archive").mkdir(mode=0o700, exist_ok=True)
         stores = await asyncio.to_thread(_start_stores, settings, directory, stack)
         settings = _child_settings(settings, stores, directory)
         if not stop_requested.is_set():
@@ -139,7 +140,7 @@ def _start_stores(settings: Settings, directory: Path, stack: ExitStack) -> _Sto
     Return the URLs of both stores, embedded or configured.
     """
     redis_url, database_url = settings.redis_url, settings.database_url
-    valkey = None if is_set(settings, "redis_url") else Valkey(directory / "valkey")
+    valkey = None if is_set(settings, "redis_url") else Valkey(directory / "valkey", on_socket=True)
     postgres = None if is_set(settings, "database_url") else Postgres(directory / "postgres")
     started = [store for store in (valkey, postgres) if store is not None]
     stack.callback(_run_in_parallel, [store.stop for store in started])

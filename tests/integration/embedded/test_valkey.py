@@ -1,12 +1,14 @@
 """The embedded Valkey has the intended options, keeps its data, and can be killed, suspended and started again."""
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
-from synckairos.embedded import EmbeddedStoreFailed, Valkey
+from synckairos.embedded import EmbeddedStoreFailed, Valkey, persistent_data_dir
 
 
 @pytest.fixture
@@ -19,6 +21,27 @@ def test_running_valkey_has_the_intended_options(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         for name, value in {"maxmemory-policy": "noeviction", "appendonly": "yes", "bind": "127.0.0.1"}.items():
             assert client.config_get(name) == {name: value}
+
+
+def test_valkey_on_a_socket_has_no_port_and_lets_no_other_user_in(tmp_path: Path) -> None:
+    with Valkey(tmp_path / "valkey", on_socket=True) as store, redis.Redis.from_url(store.url) as client:
+        assert client.config_get("port") == {"port": "0"}
+        assert stat.S_IMODE(store.data_dir.stat().st_mode) == 0o700
+        assert stat.S_IMODE((store.data_dir / "valkey.sock").stat().st_mode) == 0o700
+
+
+def test_valkey_on_a_socket_with_a_long_path_uses_a_short_directory(tmp_path: Path) -> None:
+    with Valkey(tmp_path / ("x" * 100), on_socket=True) as store, redis.Redis.from_url(store.url) as client:
+        assert client.ping()
+        path = Path(store.url.removeprefix("unix://").partition("?")[0])
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert not path.parent.exists()
+
+
+def test_new_data_directory_is_closed_to_other_users(tmp_path: Path) -> None:
+    with persistent_data_dir(tmp_path / "data" / "kept") as directory:
+        assert not directory.stat().st_mode & (stat.S_IRWXO & ~stat.S_IXOTH)
+        assert stat.S_IMODE(directory.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
 
 
 def test_killed_valkey_starts_again_on_the_same_port_with_its_data(own_valkey: Valkey) -> None:
