@@ -1,4 +1,4 @@
-"""A TCP proxy between client and server: delays each direction, cuts connections, and changes the server."""
+"""A TCP proxy between a client and a server. It delays each direction, cuts connections, and can change the server."""
 
 import asyncio
 import random
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 ShouldCut = Callable[[bytes], bool]
 
 NO_LISTENER = ("127.0.0.1", 1)
-"""An address without a listener."""
+"""An address on which no process listens."""
 
 
 class Proxy:
-    """ShouldCuts bytes in order.
+    """A proxy that forwards bytes in order.
 
-    `up_ms` and `down_ms` are the longest delays of each direction, ms. `jitter` is the random share of a delay, drawn
-    from `rng`; the rest is fixed. `should_cut` gets each chunk from the server. If it returns True, the proxy cuts all
-    connections before that chunk.
+    `up_ms` and `down_ms` are the maximum delays of the two directions in ms. `jitter` is the share of a delay that is
+    random, from `rng`. The remaining share is fixed. `should_cut` is called with each chunk from the server. If it
+    returns True, the proxy cuts all connections before it forwards the chunk.
     """
 
     def __init__(self, target: tuple[str, int], rng: random.Random) -> None:
@@ -26,7 +26,7 @@ class Proxy:
         self.jitter = 1.0
         self.should_cut: ShouldCut = lambda chunk: False
         self.connected_at: list[float] = []
-        """The instant of each connection, by the clock of the event loop, s."""
+        """The instants at which connections were opened, by the clock of the event loop, s."""
         self.url = ""
         self._rng = rng
         self._writers: set[asyncio.StreamWriter] = set()
@@ -41,7 +41,7 @@ class Proxy:
             writer.transport.abort()
 
     def block(self) -> None:
-        """Cut all connections and refuse new ones until `target` is set again."""
+        """Cut all connections and refuse new connections until `target` is set again."""
         self.target = NO_LISTENER
         self.cut()
 
@@ -83,13 +83,13 @@ class Proxy:
                 await writer.drain()
         except OSError:
             pass
-        # The end of one side ends the other side.
+        # If one side closes the connection, the other side is closed too.
         writer.transport.abort()
 
 
 @asynccontextmanager
 async def proxy_to(url: str, seed: int = 1) -> AsyncIterator[Proxy]:
-    """Run a proxy to the server at `ws://host:port/ws`."""
+    """Run a proxy to the server at `url`, `ws://host:port/ws`."""
     proxy = Proxy(target_of(url), random.Random(seed))
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"

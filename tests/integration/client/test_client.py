@@ -1,4 +1,4 @@
-"""The client with a real server: states, events, commands, and its end."""
+"""The client with a real server: states, events, commands, and permanent ends of the connection."""
 
 import asyncio
 from contextlib import aclosing
@@ -38,7 +38,7 @@ async def test_watch_begins_with_the_state_and_gets_each_newer_state(instance: I
         await updates.aclose()
 
 
-async def test_readings_follow_the_servers_time(instance: Instance) -> None:
+async def test_readings_are_calculated_with_the_servers_time(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
         assert session.remaining_ms(session.state.participants[0].participant_id) == 300_000
@@ -88,7 +88,7 @@ async def test_many_concurrent_commands_all_take_effect(instance: Instance) -> N
         assert session.state == await stored(instance, session_id)
 
 
-async def test_session_of_1000_participants_is_kept_by_deltas(instance: Instance, other_instance: Instance) -> None:
+async def test_session_of_1000_participants_is_updated_by_deltas(instance: Instance, other_instance: Instance) -> None:
     session_id = await instance.create(participants=1_000)
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
         await instance.command(session_id, Start())
@@ -102,7 +102,7 @@ async def test_session_of_1000_participants_is_kept_by_deltas(instance: Instance
         assert session.state == await stored(instance, session_id)
 
 
-async def test_two_watches_of_one_session_are_shared(instance: Instance) -> None:
+async def test_two_watch_blocks_for_one_session_share_the_watch(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as one:
         async with client.watch(session_id.upper()) as two:
@@ -138,7 +138,7 @@ async def test_delete_of_a_watched_session_is_acknowledged(instance: Instance) -
             assert (await session.command("delete")).version == 2
 
 
-async def test_refused_connection_beyond_the_limit_is_not_retried(settings: Settings) -> None:
+async def test_connection_that_is_refused_at_the_limit_is_not_retried(settings: Settings) -> None:
     async with serving(settings.model_copy(update={"ws_max_connections": 1})) as instance:
         session_id = await instance.create()
         async with Client(instance.ws_url) as client, client.watch(session_id), Client(instance.ws_url) as another:
@@ -176,7 +176,7 @@ async def test_call_outside_the_async_with_block_is_refused(instance: Instance) 
         await client.measure()
 
 
-async def test_presences_follow_the_connected_watchers(settings: Settings) -> None:
+async def test_presences_yield_the_connected_watchers_after_each_change(settings: Settings) -> None:
     async with serving(settings, principal=Principal()) as instance:
         session_id, ada = await instance.create(), str(uuid4())
         async with (

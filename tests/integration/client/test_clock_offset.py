@@ -1,4 +1,4 @@
-"""The client's measurement of the server's time, through a network with different delays in each direction."""
+"""The client's measurement of the server's time, through a network with a different delay in each direction."""
 
 import time
 
@@ -12,12 +12,12 @@ SAMPLES = 12
 
 
 def true_offset_ms() -> float:
-    """Return the true offset of the store's clock. The store runs on this machine, so its clock is known."""
+    """Return the true offset of the Redis clock. Redis runs on this machine, so its clock is known."""
     return (time.time() - time.monotonic()) * 1000
 
 
 @pytest.mark.parametrize(("up_ms", "down_ms"), [(300, 0), (0, 300), (300, 300), (0, 0)])
-async def test_stated_error_covers_the_true_error(instance: Instance, up_ms: int, down_ms: int) -> None:
+async def test_maximum_error_is_not_less_than_the_true_error(instance: Instance, up_ms: int, down_ms: int) -> None:
     async with proxy_to(instance.ws_url, seed=up_ms + 2 * down_ms) as proxy:
         proxy.up_ms, proxy.down_ms = up_ms, down_ms
         async with Client(proxy.url) as client:

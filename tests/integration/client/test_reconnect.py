@@ -29,7 +29,7 @@ from tests.waiting import eventually
 DEADLINE_S = 30
 
 
-async def test_command_cut_off_before_its_ack_takes_effect_once(instance: Instance) -> None:
+async def test_command_whose_connection_breaks_before_the_ack_takes_effect_once(instance: Instance) -> None:
     session_id = await instance.create()
     async with proxy_to(instance.ws_url) as proxy, Client(proxy.url) as client, client.watch(session_id) as session:
         await session.command("start")
@@ -84,10 +84,10 @@ async def test_each_of_many_commands_takes_effect_once_on_a_breaking_connection(
         assert (await session.reach(32)).version == 32
 
 
-async def test_missed_versions_come_by_deltas_without_a_lost_event(
+async def test_missed_versions_are_received_as_deltas_without_a_lost_event(
     instance: Instance, other_instance: Instance
 ) -> None:
-    """Cycles time out while the client has no connection. It reconnects to another instance."""
+    """Let cycles time out during a lost connection. Then let the client reconnect to another instance."""
     spec = Create(
         SyncMode.PER_CYCLE, (NewParticipant(str(uuid4())), NewParticipant(str(uuid4()))),
         time_per_cycle_ms=1_000, max_cycles=50, on_timeout=OnTimeout.ADVANCE,
@@ -123,7 +123,7 @@ async def test_missed_versions_come_by_deltas_without_a_lost_event(
 
 
 async def wait_for_version(instance: Instance, session_id: str, version: int) -> None:
-    """Wait until a session has a version. Each read commits overdue transitions."""
+    """Wait until a session has a version. Each read commits the overdue transitions of the session."""
 
     async def has_version() -> bool:
         return (await instance.sessions.read(session_id)).snapshot.version >= version
@@ -232,7 +232,7 @@ async def version_of(client: Client, session_id: str) -> int:
 
 @asynccontextmanager
 async def scripted(answers: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> AsyncIterator[tuple[str, list[Any]]]:
-    """Serve the answers of a script, and record the messages. PINGs are answered, but not recorded."""
+    """Serve the answers of a script, and record the messages of the client. PINGs are answered but not recorded."""
     received: list[Any] = []
 
     async def serve_socket(socket: ServerConnection) -> None:

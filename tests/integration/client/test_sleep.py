@@ -44,7 +44,7 @@ async def test_reading_after_a_sleep_waits_for_a_new_measurement(instance: Insta
         assert before_ms - 60_000 < after_ms <= before_ms
 
 
-async def test_clock_that_stands_has_a_reading_after_a_sleep(instance: Instance, machine: SleepingMachine) -> None:
+async def test_stopped_clock_has_a_reading_after_a_sleep(instance: Instance, machine: SleepingMachine) -> None:
     session_id = await instance.create()
     async with (
         Client(instance.ws_url, local_clock=machine.clock()) as client,
@@ -56,7 +56,9 @@ async def test_clock_that_stands_has_a_reading_after_a_sleep(instance: Instance,
         assert session.used_ms() == 0
 
 
-async def test_client_measures_again_without_a_reading(instance: Instance, machine: SleepingMachine) -> None:
+async def test_client_measures_the_time_after_a_sleep_even_if_no_reading_is_requested(
+    instance: Instance, machine: SleepingMachine
+) -> None:
     async with Client(instance.ws_url, local_clock=machine.clock()) as client:
         first = await client.measure()
         machine.sleep(TEN_MINUTES_S)
@@ -69,7 +71,7 @@ async def test_client_measures_again_without_a_reading(instance: Instance, machi
         assert client.is_time_known
 
 
-async def test_answer_that_arrives_after_a_sleep_is_no_sample(instance: Instance, machine: SleepingMachine) -> None:
+async def test_pong_that_arrives_after_a_sleep_is_not_a_sample(instance: Instance, machine: SleepingMachine) -> None:
     async with (
         proxy_to(instance.ws_url) as proxy,
         Client(proxy.url, local_clock=machine.clock()) as client,

@@ -1,4 +1,4 @@
-"""`synckairos session watch` as a process, with output to a terminal and to a pipe."""
+"""The command `synckairos session watch` as a process, with output to a terminal and to a pipe."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ FACE = re.compile(r"> White +(\d:\d\d\.\d)")
 
 @pytest.fixture
 def session_id(serve_process: Process) -> str:
-    """Start a session whose first clock already shows tenths of a second."""
+    """Start a session whose active clock is already in the range with tenths of a second. Return its id."""
     people = [{"participant_id": str(uuid4()), "total_time_ms": 15_000, "display_name": n} for n in ("White", "Black")]
     with httpx.Client(base_url=serve_process.base_url, trust_env=False) as rest:
         answer = rest.post("/v1/sessions", json={"sync_mode": "per_participant", "participants": people})
@@ -33,7 +33,7 @@ def session_id(serve_process: Process) -> str:
 
 
 class Terminal:
-    """A pseudo-terminal of 60 columns and 12 lines, and the text written to it."""
+    """A pseudo-terminal with 60 columns and 12 lines, and the text that was written to it."""
 
     def __init__(self, *args: str) -> None:
         self.master, slave = pty.openpty()
@@ -56,7 +56,7 @@ class Terminal:
 @contextmanager
 def terminal(*args: str) -> Iterator[Terminal]:
     shown = Terminal(*args)
-    # The alarm ends every wait of the test.
+    # The alarm signal ends a test that waits too long.
     watchdog = signal.signal(signal.SIGALRM, lambda *_: shown.process.kill())
     signal.alarm(DEADLINE_S)
     try:
@@ -69,7 +69,7 @@ def terminal(*args: str) -> Iterator[Terminal]:
         os.close(shown.master)
 
 
-def test_terminal_shows_a_clock_that_runs_between_frames(serve_process: Process, session_id: str) -> None:
+def test_terminal_shows_a_running_clock_without_new_frames(serve_process: Process, session_id: str) -> None:
     with terminal("session", "watch", session_id, "--url", serve_process.ws_url) as shown:
         shown.read_until(lambda written: len(set(FACE.findall(written))) >= 5)
         faces = FACE.findall(shown.written)

@@ -1,4 +1,4 @@
-"""Sessions with many participants: only changes are loaded and committed, and the documents have the same bytes."""
+"""Sessions with many participants: only changes are loaded and committed, and documents have the same bytes."""
 
 import asyncio
 import random
@@ -84,7 +84,7 @@ async def test_load_after_the_store_lost_its_scripts_counts_the_command_once(set
             assert [status.remaining for status in meter.statuses] == [left]
 
 
-async def test_switches_by_two_instances_make_one_history(settings: Settings) -> None:
+async def test_switches_by_two_instances_make_versions_without_a_gap(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
         session_id = await start_large_session(one)
@@ -96,8 +96,8 @@ async def test_switches_by_two_instances_make_one_history(settings: Settings) ->
         assert (await load_snapshot(two, session_id)).document == documents[-1]
 
 
-async def test_version_that_another_instance_committed_again_replaces_the_cached_one(settings: Settings) -> None:
-    """A failover lost the version of one instance. Another instance then committed another version of this number."""
+async def test_version_that_another_instance_committed_again_replaces_the_cached_version(settings: Settings) -> None:
+    """Simulate a failover that loses a version. Another instance then commits the same version number again."""
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
         session_id = await start_large_session(one)
@@ -113,8 +113,8 @@ async def test_version_that_another_instance_committed_again_replaces_the_cached
         assert last["version"] == orjson.loads(other)["version"] + 1
 
 
-async def test_history_has_no_versions_before_one_that_the_store_lost(settings: Settings) -> None:
-    """The watchers of an instance still have the lost version, until the feed of the instance has checked."""
+async def test_history_has_no_versions_before_a_version_that_the_store_lost(settings: Settings) -> None:
+    """Check the history for watchers that still have the lost version. The feed has not compared versions yet."""
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
         session_id = await start_large_session(one)
@@ -163,8 +163,8 @@ async def test_cached_document_is_not_used_for_a_session_created_again(settings:
         assert last["epoch"] == (await load_snapshot(two, session_id)).epoch
 
 
-async def test_document_without_a_tag_is_continued(settings: Settings) -> None:
-    """Restored sessions, and sessions written by an older release, have no tag."""
+async def test_session_without_a_tag_accepts_commands(settings: Settings) -> None:
+    """Check sessions without a tag: restored sessions, and sessions that an older release wrote."""
     async with open_parts(settings) as parts:
         session_id = await start_large_session(parts)
         await parts.pipe.call("HDEL", parts.store.keys.session(session_id), "tag")
@@ -184,8 +184,11 @@ async def test_history_of_a_large_session_stores_only_its_changes(settings: Sett
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_stored_documents_equal_rendered_ones_in_random_histories(settings: Settings, seed: int) -> None:
-    """Some commits have several overdue transitions, because the clock is set far ahead between commands."""
+async def test_stored_documents_equal_rendered_documents_in_random_histories(settings: Settings, seed: int) -> None:
+    """Commit random histories.
+
+    Some commits have several overdue transitions, because the clock jumps between commands.
+    """
     pick = random.Random(seed)
     async with open_parts(settings) as parts:
         for _ in range(10):
@@ -214,7 +217,7 @@ async def test_stored_documents_equal_rendered_ones_in_random_histories(settings
 async def commit(
     parts: Parts, session_id: str, base: SessionSnapshot | None, versions: list[NewVersion]
 ) -> SessionSnapshot:
-    """Commit these versions. Check that Redis has the last document, and that the outbox has all of them."""
+    """Commit the versions. Check that Redis has the last document, and that the outbox has all documents."""
     assert isinstance(await parts.store.commit(Commit(session_id, base, versions, "running")), Committed)
     found = await load_snapshot(parts, session_id)
     if versions:

@@ -1,4 +1,4 @@
-"""Restoring sessions: evicted sessions come back as they were, and lost ones under a new epoch."""
+"""Restoring of sessions: evicted sessions return unchanged, and sessions of lost data continue under a new epoch."""
 
 from uuid import uuid4
 
@@ -36,7 +36,7 @@ async def test_read_after_data_loss_recovers_at_the_next_version_under_a_new_epo
         ]
 
 
-async def test_final_session_is_restored_as_it_was_after_data_loss(own_settings: Settings) -> None:
+async def test_final_session_is_restored_unchanged_after_data_loss(own_settings: Settings) -> None:
     async with open_parts(own_settings) as parts, draining(own_settings):
         spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
         created = await parts.sessions.create(CreateRequest(CALLER, spec))
@@ -50,7 +50,7 @@ async def test_final_session_is_restored_as_it_was_after_data_loss(own_settings:
         assert (await parts.sessions.read(session_id)).snapshot.document == over.snapshot.document
 
 
-async def test_evicted_session_is_restored_as_it_was(own_settings: Settings) -> None:
+async def test_evicted_session_is_restored_unchanged(own_settings: Settings) -> None:
     async with open_parts(own_settings) as parts, draining(own_settings):
         session_id = await create_started(parts)
         before = await parts.sessions.read(session_id)

@@ -1,4 +1,4 @@
-"""The session service on real stores: commands happen once, versions have no gap, and no time is lost."""
+"""The session service with real stores: commands take effect once, versions have no gap, and no time is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -130,7 +130,7 @@ async def test_replay_after_later_commands_is_the_first_answer(sessions: Session
     assert again.snapshot.document == first.snapshot.document
 
 
-async def test_refusal_is_replayed_after_it_would_be_accepted(sessions: Sessions) -> None:
+async def test_refusal_is_replayed_even_if_the_command_would_now_be_accepted(sessions: Sessions) -> None:
     session_id = (await create(sessions)).session.session_id
     request = request_of(session_id, Switch(), command_id="early", fingerprint="f")
     with pytest.raises(InvalidTransition, match="pending"):
@@ -232,7 +232,7 @@ async def test_read_at_an_instant_uses_the_version_history(sessions: Sessions) -
         await sessions.read_at(session_id, created_ms - 1)
 
 
-async def test_versions_that_left_the_history_are_found_in_the_outbox(settings: Settings) -> None:
+async def test_versions_that_are_no_longer_in_the_history_are_found_in_the_outbox(settings: Settings) -> None:
     async with open_parts(settings.model_copy(update={"history_length": 2})) as parts:
         created = await create(parts.sessions)
         session_id, created_ms = created.session.session_id, created.session.rules.created_at_ms
@@ -251,7 +251,8 @@ async def test_versions_that_left_the_history_are_found_in_the_outbox(settings: 
         again = await parts.sessions.execute(start)
         assert (again.replayed, again.snapshot.document) == (True, started_answer.snapshot.document)
 
-        # A failed entry, or an entry behind a long backlog, is in neither place. No older version replaces it.
+        # A failed entry, or an entry behind a long backlog, is neither in the history nor in the scanned part of the
+        # outbox. No older version replaces it.
         await parts.pipe.call("DEL", parts.store.keys.outbox(parts.store.keys.partition_of(session_id)))
         with pytest.raises(StoreUnavailable, match="Postgres does not have the version"):
             await parts.sessions.read_at(session_id, created_ms)
@@ -284,7 +285,7 @@ async def test_cancelled_caller_of_a_shielded_command_does_not_stop_it(sessions:
     assert (await sessions.read(session_id)).snapshot.version == 3
 
 
-async def test_live_sessions_are_listed_newest_first_without_evicted_ones(parts: Parts) -> None:
+async def test_unfinished_sessions_are_listed_newest_first_without_evicted_sessions(parts: Parts) -> None:
     created = [await create(parts.sessions) for _ in range(6)]
     ids = [answer.session.session_id for answer in reversed(created)]
     await parts.sessions.execute(request_of(ids[2], Cancel()))

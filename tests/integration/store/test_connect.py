@@ -1,4 +1,4 @@
-"""Connections to Redis: every option of a URL works in the shared connection, in redis-py and in arq alike."""
+"""Connections to Redis: every option of a URL works in the shared connection, in redis-py and in arq."""
 
 import io
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) ->
 
 @pytest.fixture(scope="module", params=["redis", "valkey"])
 def own_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Start a store whose users the tests change."""
+    """Start a store for the tests that change its users."""
     run = running_redis if request.param == "redis" else running_valkey
     with run(tmp_path_factory.mktemp(request.param)) as server:
         yield server
@@ -51,7 +51,7 @@ async def check_all_connections(url: str) -> None:
 
 
 async def errors_of_all_connections(url: str) -> list[str]:
-    """Return the texts of the errors of each kind of connection."""
+    """Return the text of the error that each kind of connection raises."""
     errors = []
     async with RedisPipe(url, 0.3) as pipe:
         with pytest.raises(RedisConnectionError) as caught:
@@ -91,7 +91,7 @@ async def test_tls_server_of_an_unknown_authority_is_refused(tls: RedisServer) -
     assert all("CERTIFICATE_VERIFY_FAILED" in error for error in errors)
 
 
-async def test_client_without_the_certificate_that_the_server_wants_is_refused_with_the_reason(
+async def test_client_without_the_certificate_that_the_server_requires_is_refused_with_the_reason(
     tls: RedisServer, certificates: Certificates
 ) -> None:
     errors = await errors_of_all_connections(f"rediss://localhost:{tls.port}?ssl_ca_certs={certificates.authority}")
@@ -132,9 +132,7 @@ async def test_user_with_a_percent_encoded_password_is_accepted(own_store: Redis
 
 
 @pytest.mark.parametrize(("store", "queue"), [(True, True), (True, False), (False, True)])
-async def test_each_missing_permission_is_found_and_none_besides(
-    own_store: RedisServer, store: bool, queue: bool
-) -> None:
+async def test_each_missing_permission_is_found_and_no_other(own_store: RedisServer, store: bool, queue: bool) -> None:
     permissions = Permissions(Keys(), store=store, queue=queue, db=1)
     rule = permissions.render_rule("narrow").replace(">PASSWORD", ">p").split(" ")
     words = {f"+{command}": f"-{command}" for command in permissions.redis_commands}
@@ -143,7 +141,7 @@ async def test_each_missing_permission_is_found_and_none_besides(
         for word, revocation in words.items():
             if word not in rule:
                 continue
-            # The connection selects a database before the check, so a user without that permission cannot connect.
+            # The connection selects a database before the check. So a user without that permission cannot connect.
             admin.execute_command(*rule, revocation, "+select")
             async with make_redis_client(f"redis://narrow:p@127.0.0.1:{own_store.port}/0", 1) as redis:
                 missing = await permissions.find_missing_permissions(redis)
@@ -158,7 +156,7 @@ async def test_each_missing_permission_is_found_and_none_besides(
         assert admin.acl_log() == []
 
 
-async def test_check_of_permissions_changes_nothing(own_store: RedisServer) -> None:
+async def test_check_of_permissions_changes_no_key(own_store: RedisServer) -> None:
     with own_store.admin() as admin:
         admin.flushall()
         async with make_redis_client(f"redis://127.0.0.1:{own_store.port}", 1) as redis:

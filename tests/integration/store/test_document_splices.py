@@ -1,4 +1,4 @@
-"""Document splices in the commit script of Redis, by the test vectors that Python is tested by too."""
+"""Document splices in the commit script of Redis. The test vectors also test the Python implementation."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ EPOCH = "e"
 
 @dataclass
 class ScriptBench:
-    """A store with one session, whose versions are arbitrary documents."""
+    """A store with one session. The documents of its versions can be any bytes."""
 
     pipe: RedisPipe
     keys: Keys
@@ -42,7 +42,7 @@ class ScriptBench:
         return document
 
     async def history_bodies(self) -> list[bytes]:
-        """Return the bodies of the session's history, oldest version first."""
+        """Return the bodies in the version history of the session, oldest version first."""
         packed = await self.pipe.call("LRANGE", self.keys.history(self.session_id), 0, -1)
         return [PackedFeedMessage.parse(each).body for each in packed]
 
@@ -55,7 +55,9 @@ async def bench(redis_url: str, key_prefix: str) -> AsyncIterator[ScriptBench]:
 
 
 @pytest.mark.parametrize("vector", splice_vectors())
-async def test_the_script_stores_the_document_after_and_the_body_back(bench: ScriptBench, vector: SpliceVector) -> None:
+async def test_the_script_stores_the_document_after_and_the_reverse_body(
+    bench: ScriptBench, vector: SpliceVector
+) -> None:
     await bench.commit(1, vector.before)
     await bench.commit(2, vector.body)
     assert await bench.document() == vector.after

@@ -1,4 +1,4 @@
-"""The feed on a real store: it delivers versions once and in order, and recovers from any loss."""
+"""The feed with a real store: it delivers versions once and in order, and recovers from any loss."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -53,7 +53,10 @@ class RecordingListener:
 
 
 class KeysOfAnotherFeed(Keys, frozen=True):
-    """Keys with another feed channel: a version that is committed with them is a lost message."""
+    """Keys with the channel of another feed.
+
+    A version that is committed with these keys is a lost message for the feed.
+    """
 
     def feed_channel(self, session_id: str) -> str:
         return f"other:{session_id}"
@@ -61,7 +64,7 @@ class KeysOfAnotherFeed(Keys, frozen=True):
 
 @dataclass
 class WatchedSession:
-    """A feed that watches one session, and the store to commit to."""
+    """A feed that watches one session, and the store that commits its versions."""
 
     keys: Keys
     pipe: RedisPipe
@@ -116,14 +119,14 @@ async def watched(redis_url: str, key_prefix: str) -> AsyncIterator[WatchedSessi
         yield opened
 
 
-async def test_committed_versions_come_in_order_and_once(watched: WatchedSession) -> None:
+async def test_committed_versions_are_delivered_in_order_and_once(watched: WatchedSession) -> None:
     for _ in range(20):
         await watched.commit()
     await watched.listener.has(*range(1, 21))
     assert [message.snapshot.document for message in watched.listener.messages][-1] == watched.document(20)
 
 
-async def test_spliced_versions_arrive_as_whole_documents(watched: WatchedSession) -> None:
+async def test_spliced_versions_are_delivered_as_whole_documents(watched: WatchedSession) -> None:
     await watched.commit()
     for _ in range(11):
         await watched.commit(spliced=True)
@@ -176,7 +179,7 @@ async def test_watch_returns_if_the_session_is_unwatched_before_the_confirmation
     waiting = asyncio.create_task(watched.feed.watch(session_id))
     await asyncio.sleep(0)
     watched.feed.unwatch(session_id)
-    await waiting  # without `unwatch` it would raise after two seconds
+    await waiting  # without `unwatch`, the call would raise after two seconds
 
 
 async def test_gap_is_filled_from_the_history(watched: WatchedSession) -> None:
@@ -187,13 +190,13 @@ async def test_gap_is_filled_from_the_history(watched: WatchedSession) -> None:
     await watched.listener.has(1, 2, 3, 4)
 
 
-async def test_lost_last_message_is_found_by_comparison(watched: WatchedSession) -> None:
+async def test_lost_last_message_is_detected_by_comparison(watched: WatchedSession) -> None:
     await watched.commit()
     await watched.commit(is_lost=True)
     await watched.listener.has(1, 2)
 
 
-async def test_lost_first_message_is_found_by_comparison(watched: WatchedSession) -> None:
+async def test_lost_first_message_is_detected_by_comparison(watched: WatchedSession) -> None:
     await watched.commit(is_lost=True)
 
     async def is_true() -> bool:
@@ -204,7 +207,7 @@ async def test_lost_first_message_is_found_by_comparison(watched: WatchedSession
     await watched.listener.has(2)
 
 
-async def test_broken_connection_is_reopened_and_missed_versions_come(watched: WatchedSession) -> None:
+async def test_broken_connection_is_reopened_and_missed_versions_are_delivered(watched: WatchedSession) -> None:
     await watched.commit()
     await watched.pipe.call("CLIENT", "KILL", "TYPE", "pubsub")
     for _ in range(3):
@@ -214,7 +217,7 @@ async def test_broken_connection_is_reopened_and_missed_versions_come(watched: W
     await watched.listener.has(1, 2, 3, 4, 5)
 
 
-async def test_version_lost_by_the_store_is_renewed_as_going_back(watched: WatchedSession) -> None:
+async def test_version_lost_by_the_store_causes_a_resync_that_went_back(watched: WatchedSession) -> None:
     for _ in range(3):
         await watched.commit()
     await watched.listener.has(1, 2, 3)
@@ -262,7 +265,7 @@ async def test_watched_session_does_not_expire(watched: WatchedSession) -> None:
     await eventually(is_true, RECOVERS_WITHIN_S)
 
 
-async def test_server_time_is_estimated_within_its_error(watched: WatchedSession) -> None:
+async def test_estimate_of_the_server_time_is_within_its_maximum_error(watched: WatchedSession) -> None:
     async def is_true() -> bool:
         return watched.feed.server_time.error_ms < 100
 
@@ -275,7 +278,7 @@ async def test_server_time_is_estimated_within_its_error(watched: WatchedSession
 
 
 @pytest.mark.slow
-async def test_frozen_store_is_detected_and_missed_versions_come(own_valkey: Valkey, key_prefix: str) -> None:
+async def test_frozen_store_is_detected_and_missed_versions_are_delivered(own_valkey: Valkey, key_prefix: str) -> None:
     async with open_watched(own_valkey.url, key_prefix) as watched:
         await watched.commit()
         await watched.listener.has(1)

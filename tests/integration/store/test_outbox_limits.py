@@ -1,4 +1,4 @@
-"""A full outbox: commands get a 503, overdue transitions are committed, and a drain makes room."""
+"""A full outbox: commands are refused with 503, overdue transitions are committed, and a drain makes room."""
 
 from typing import Any
 
@@ -37,10 +37,10 @@ async def test_a_full_outbox_refuses_commands_but_not_overdue_transitions(settin
         for verb, below in (("POST", "/pause"), ("POST", "/cancel"), ("DELETE", "")):
             assert (await server.client.request(verb, path + below)).status_code == 503
         assert (await server.client.patch(path, json={"metadata": {"a": 1}})).status_code == 503
-        # Nothing changed. A command that the clock refuses still gets that refusal.
+        # Nothing changed. A command that the rules of the clock refuse still gets that refusal.
         assert (await server.client.get(path)).content == before
         assert (await server.client.post(f"{path}/start")).status_code == 400
-        # Overdue transitions are committed, by a read as well as by the timekeeper.
+        # Overdue transitions are committed, both by a read and by the timekeeper.
         await server.parts.rewind(second["session_id"], 3_600_000)
         await server.parts.sessions.expire(second["session_id"])
         assert (await server.client.get(f"/v1/sessions/{second['session_id']}")).json()["data"]["status"] == "expired"
@@ -64,12 +64,12 @@ async def test_a_refused_command_is_executed_after_a_drain_and_replayed_while_th
         assert answer.json()["data"]["version"] == 3
         assert "idempotency-replayed" not in answer.headers
         await server.client.post(path)
-        # An answer given before is replayed, also while the outbox is full.
+        # An answer from before is replayed, even if the outbox is full.
         assert (await server.client.post(path, headers={"Idempotency-Key": "again"})).content == answer.content
         await assert_refused(server, path)
 
 
-async def test_bytes_and_age_are_limits_too(settings: Settings) -> None:
+async def test_commands_are_refused_if_the_limit_of_bytes_or_age_is_reached(settings: Settings) -> None:
     async with open_rest_server(with_limits(settings, outbox_max_bytes=3_000)) as server:
         session = await server.create(metadata={"much": "x" * 3_000})
         answer = await assert_refused(server, f"/v1/sessions/{session['session_id']}/start")
@@ -116,7 +116,7 @@ async def test_the_bytes_in_the_outbox_are_counted_exactly(audit: AuditParts) ->
     await audit.failed_entries.record_failure(0, one.entry_id, retries=9, error="none", next_attempt_in_ms=None)
     assert (await counted())[0] == (await counted())[1] == sum_of_all - one.size_bytes
     batch = await audit.outbox.read(0, 3, 1 << 30)
-    for _ in range(2):  # the second time as after a lost reply: it subtracts nothing
+    for _ in range(2):  # the second call is a retry after a lost reply, and subtracts nothing
         size = sum(delivery.size_bytes for delivery in batch)
         await audit.outbox.remove_written(0, [delivery.entry_id for delivery in batch], [], 1000, size_bytes=size)
         counter, rest = await counted()

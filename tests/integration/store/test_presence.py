@@ -1,4 +1,4 @@
-"""Presence on a real store: which instances live, and the counts of each."""
+"""Presence with a real store: the living instances, and the counts of each instance."""
 
 from collections.abc import AsyncIterator
 
@@ -25,7 +25,7 @@ class TwoInstances:
         self.here, self.there = (PresenceStore(pipe, subscriber, self.keys) for _ in range(2))
 
     async def silence(self, store: PresenceStore) -> None:
-        """Move an instance's last heartbeat so far back that it counts as dead."""
+        """Move the last heartbeat of an instance so far back that the instance counts as dead."""
         heartbeat_ms = float(await self.pipe.call("ZSCORE", self.keys.instance_heartbeats, store.instance))
         await self.pipe.call("ZADD", self.keys.instance_heartbeats, heartbeat_ms - LONG_AGO_MS, store.instance)
 
@@ -36,13 +36,13 @@ async def two(settings: Settings) -> AsyncIterator[TwoInstances]:
         yield TwoInstances(settings, pipe)
 
 
-async def test_instance_with_a_heartbeat_lives(two: TwoInstances) -> None:
+async def test_instance_with_a_heartbeat_counts_as_living(two: TwoInstances) -> None:
     assert (await two.here.send_heartbeat(may_remove_dead=True)).is_new
     assert not (await two.here.send_heartbeat(may_remove_dead=True)).is_new
     assert (await two.there.send_heartbeat(may_remove_dead=True)).living == {two.here.instance, two.there.instance}
 
 
-async def test_silent_instance_is_removed_only_if_the_caller_may_remove(two: TwoInstances) -> None:
+async def test_silent_instance_is_removed_only_if_the_caller_requests_it(two: TwoInstances) -> None:
     await two.here.send_heartbeat(may_remove_dead=True)
     await two.there.send_heartbeat(may_remove_dead=True)
     await two.silence(two.there)

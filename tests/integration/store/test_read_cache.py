@@ -1,4 +1,4 @@
-"""The read cache of Postgres answers: it is used, invalidated by the drain, bounded, and bypassed without Redis."""
+"""The read cache of Postgres answers: it is used, emptied by the drain, bounded, and bypassed without Redis."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ DAY_MS = 86_400_000
 
 
 def reads(kind: CacheKind) -> tuple[int, int, int]:
-    """Return the numbers of hits, misses and bypassed reads of this process."""
+    """Return the numbers of hits, misses and bypassed reads that this process has counted."""
     hit, miss, bypassed = (
         REGISTRY.get_sample_value("synckairos_cache_reads_total", {"kind": kind, "outcome": outcome}) or 0
         for outcome in ("hit", "miss", "bypassed")
@@ -53,7 +53,7 @@ async def test_events_of_a_final_session_are_cached(server: RestServer) -> None:
     assert await events_of(server, session, snapshots=1) == first
     assert await events_of(server, session) != first
     assert since(before, "events") == (1, 2, 0)
-    # Versions in the outbox follow the cached events. Their drain removes the older cache entry.
+    # The result has the cached events and then the versions in the outbox. Their drain removes the older cached answer.
     await server.client.patch(path, json={"metadata": {"n": 2}})
     with_outbox = await events_of(server, session, snapshots=1)
     assert [event["version"] for event in with_outbox] == [1, 2, 3, 4]
@@ -61,7 +61,7 @@ async def test_events_of_a_final_session_are_cached(server: RestServer) -> None:
     await server.drain()
     assert await events_of(server, session, snapshots=1) == with_outbox
     assert since(before, "events") == (2, 3, 0)
-    # After the session has left Redis the cached events are still the right ones.
+    # After the eviction of the session, the cached events are still right.
     await server.parts.pipe.call("DEL", server.parts.store.keys.session(session["session_id"]))
     assert await events_of(server, session, snapshots=1) == with_outbox
     assert since(before, "events") == (3, 3, 0)
@@ -119,7 +119,7 @@ async def test_cached_answers_are_bounded_and_expire_without_use(server: RestSer
     assert len(answers) <= read_cache.MAX_ENTRIES
 
 
-async def test_answer_to_a_query_that_was_overtaken_by_a_drain_is_not_cached(server: RestServer) -> None:
+async def test_answer_to_a_query_that_ran_during_a_drain_is_not_cached(server: RestServer) -> None:
     cache, participant_id = ReadCache(server.parts.pipe, server.parts.store.keys), str(uuid4())
 
     async def overtaken() -> bytes:

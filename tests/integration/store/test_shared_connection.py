@@ -1,4 +1,4 @@
-"""The shared connection to Redis: each caller gets its own replies, and faults are raised and repaired."""
+"""The shared connection to Redis: each caller gets its own replies, and the connection recovers from failures."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ async def test_error_reply_is_raised_and_the_connection_stays_usable(pipe: Redis
     assert await pipe.call("GET", key_prefix) == b"text"
 
 
-async def test_cancelled_caller_leaves_no_reply_for_the_next_one(pipe: RedisPipe) -> None:
+async def test_reply_of_a_cancelled_caller_is_not_read_by_the_next_caller(pipe: RedisPipe) -> None:
     for number in range(20):
         cancelled = asyncio.create_task(pipe.call("ECHO", "for the cancelled caller"))
         await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def test_cancelled_caller_leaves_no_reply_for_the_next_one(pipe: RedisPipe
         assert await pipe.call("ECHO", str(number)) == str(number).encode()
 
 
-async def test_frozen_server_raises_and_is_reconnected(own_valkey: Valkey) -> None:
+async def test_call_to_a_frozen_server_raises_and_the_connection_recovers(own_valkey: Valkey) -> None:
     async with RedisPipe(own_valkey.url, timeout_s=0.3) as pipe:
         await pipe.call("PING")
         own_valkey.suspend()
@@ -62,7 +62,7 @@ async def test_frozen_server_raises_and_is_reconnected(own_valkey: Valkey) -> No
         assert await ping_until_answered(pipe) == b"PONG"
 
 
-async def test_restarted_server_is_reconnected(own_valkey: Valkey) -> None:
+async def test_connection_to_a_restarted_server_recovers(own_valkey: Valkey) -> None:
     async with RedisPipe(own_valkey.url, timeout_s=0.3) as pipe:
         await pipe.call("SET", "kept", "yes")
         own_valkey.stop()
@@ -73,7 +73,7 @@ async def test_restarted_server_is_reconnected(own_valkey: Valkey) -> None:
         assert await pipe.call("GET", "kept") == b"yes"
 
 
-async def test_missing_server_raises_not_connected(tmp_path: Path) -> None:
+async def test_call_to_a_missing_server_raises_not_connected(tmp_path: Path) -> None:
     async with RedisPipe(f"unix://{tmp_path}/missing", timeout_s=0.1) as pipe:
         with pytest.raises(RedisConnectionError, match="not connected"):
             await pipe.call("PING")
@@ -105,7 +105,7 @@ async def test_server_busy_with_a_script_raises_store_unavailable(own_valkey: Va
 
 
 async def ping_until_answered(pipe: RedisPipe) -> bytes:
-    """Send PING until the connection is back, and return the reply."""
+    """Send PING until the connection has recovered. Return the reply."""
     async with asyncio.timeout(10):
         while True:
             try:

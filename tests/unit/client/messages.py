@@ -1,4 +1,4 @@
-"""Messages of a server about one session, as they come from the socket, and the session's history behind them."""
+"""Messages of a server about one session, as a client receives them, and the versions of the session."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from tests.unit.clock.script import T0
 
 
 def history(tape: Bytes) -> Iterator[Session]:
-    """Yield the states of a random history."""
+    """Yield the states of a random history of a session."""
     state = creation.create(draw_creation(tape), "s", "e", T0).state
     yield state
     now_ms = T0

@@ -1,4 +1,4 @@
-"""The offset of the server's clock and its stated error, with simulated networks and clocks."""
+"""The offset of the server's clock and its maximum error, with simulated networks and clocks."""
 
 import math
 import random
@@ -10,13 +10,13 @@ from synckairos.client.clock_offset import MAX_DRIFT, MAX_SAMPLES, Sample, Serve
 
 
 def server_clock(chance: random.Random) -> Callable[[float], float]:
-    """Return a clock with a random offset and a random drift within the allowed limit."""
+    """Return a simulated clock with a random offset, and a random drift within the limit."""
     offset, drift = chance.uniform(-1e9, 1e9), chance.uniform(-MAX_DRIFT, MAX_DRIFT)
     return lambda at_ms: at_ms + offset + at_ms * drift
 
 
 @pytest.mark.parametrize("seed", range(200))
-def test_stated_error_covers_the_true_error_for_any_delay_and_drift(seed: int) -> None:
+def test_maximum_error_is_not_less_than_the_true_error_for_any_delay_and_drift(seed: int) -> None:
     chance = random.Random(seed)
     server, clock, now = server_clock(chance), ServerClock(), 0.0
     for _ in range(3 * MAX_SAMPLES):
@@ -29,7 +29,7 @@ def test_stated_error_covers_the_true_error_for_any_delay_and_drift(seed: int) -
         assert abs(server(now) - clock.now_ms(now)) <= clock.error_ms(now)
 
 
-def test_sample_with_the_shortest_round_trip_counts() -> None:
+def test_sample_with_the_shortest_round_trip_is_used() -> None:
     clock = ServerClock()
     clock.add_sample(Sample.from_ping(0, 1_100, 1_100, 300))
     clock.add_sample(Sample.from_ping(400, 1_405, 1_405, 410))
@@ -38,7 +38,7 @@ def test_sample_with_the_shortest_round_trip_counts() -> None:
     assert clock.error_ms(750) == pytest.approx(5.5 + 350 * MAX_DRIFT)
 
 
-def test_newer_sample_counts_after_the_drift_of_an_old_one() -> None:
+def test_newer_sample_is_used_after_an_older_sample_has_drifted() -> None:
     clock = ServerClock()
     clock.add_sample(Sample.from_ping(0, 1_005, 1_005, 10))
     clock.add_sample(Sample.from_ping(600_000, 601_020, 601_020, 600_040))
@@ -46,7 +46,7 @@ def test_newer_sample_counts_after_the_drift_of_an_old_one() -> None:
 
 
 @pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
-def test_contradicting_sample_replaces_all_others(step_ms: int) -> None:
+def test_sample_that_contradicts_the_others_replaces_them(step_ms: int) -> None:
     clock = ServerClock()
     clock.add_sample(Sample.from_ping(0, 5, 5, 10))
     clock.add_sample(Sample.from_ping(100, 150 + step_ms, 150 + step_ms, 200))

@@ -1,4 +1,4 @@
-"""Close codes and HTTP statuses: permanent errors, and ends after which the client reconnects."""
+"""Close codes and HTTP statuses: which are permanent errors, and after which the client reconnects."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from synckairos.client.errors import error_for_close, error_for_status
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1008, 1011, 1012, 4000, 4001, 4002, 4499, 4504, 4510])
-def test_temporary_close_code_is_no_error(code: int) -> None:
+def test_temporary_close_code_is_not_an_error(code: int) -> None:
     assert error_for_close(code, "") is None
 
 

@@ -1,4 +1,4 @@
-"""The client's copy of a session: it equals the session, or a patch that does not fit raises a gap."""
+"""The client's copy of a session: it is equal to the session, and a patch that does not apply raises a gap."""
 
 from itertools import pairwise
 from typing import Any
@@ -33,7 +33,7 @@ def test_patched_replica_is_equal_to_the_state(tape: bytes, step: int) -> None:
 
 @pytest.fixture
 def states() -> list[Session]:
-    """Return some versions of a session whose cycles time out."""
+    """Return several versions of a session whose cycles time out."""
     found = list(history(Bytes(bytes((1, 3, 0, 0)) + bytes(range(60)))))
     assert len(found) > 3
     return found
@@ -51,14 +51,14 @@ def test_patch_from_another_version_raises_a_gap(states: list[Session]) -> None:
     assert replica.state == states[0]
 
 
-def test_patch_to_a_known_version_is_no_update(states: list[Session]) -> None:
+def test_patch_to_a_version_that_the_copy_has_is_not_an_update(states: list[Session]) -> None:
     replica = SessionReplica()
     replica.apply_state(state_message(None, states[1]))
     assert replica.apply_delta(state_message(states[0], states[1])) is None
     assert replica.apply_delta(state_message(states[1], states[1])) is None
 
 
-def test_position_is_that_of_the_newest_state(states: list[Session]) -> None:
+def test_position_of_the_copy_is_the_position_of_the_newest_state(states: list[Session]) -> None:
     replica = SessionReplica()
     assert replica.position() == {}
     for message, tag in (
@@ -76,7 +76,7 @@ def test_position_is_that_of_the_newest_state(states: list[Session]) -> None:
     assert replica.position()["tag"] == "c"
 
 
-def test_events_come_once_and_in_order_with_the_next_state(states: list[Session]) -> None:
+def test_events_are_in_the_next_update_once_and_in_order(states: list[Session]) -> None:
     replica = SessionReplica()
     replica.apply_state(state_message(None, states[0]))
     for version in (2, 3, 2, 3):
@@ -92,7 +92,7 @@ def test_events_come_once_and_in_order_with_the_next_state(states: list[Session]
     assert len(replica.apply_state(state_message(None, states[0])).events) == 1
 
 
-def test_event_of_a_version_that_the_store_lost_and_made_again_is_a_new_event(states: list[Session]) -> None:
+def test_event_of_a_version_number_that_was_issued_again_is_a_new_event(states: list[Session]) -> None:
     replica = SessionReplica()
     replica.apply_state(state_message(None, states[0]))
     replica.add_event(event(states[2].version))
@@ -104,7 +104,7 @@ def test_event_of_a_version_that_the_store_lost_and_made_again_is_a_new_event(st
     assert [each.version for each in update.events] == [states[2].version]
 
 
-def test_state_after_a_failed_resume_has_a_gap(states: list[Session]) -> None:
+def test_update_after_a_failed_resume_has_a_gap(states: list[Session]) -> None:
     replica = SessionReplica()
     assert not replica.apply_state(state_message(None, states[0])).has_gap
     assert replica.apply_state(state_message(None, states[1]) | {"recovered": False}).has_gap

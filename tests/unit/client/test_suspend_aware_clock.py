@@ -1,4 +1,7 @@
-"""The local clock: sleep is noticed, also a short one and one within a look; other differences are not sleep."""
+"""The local clock: each sleep is detected, even a short sleep and a sleep during a check.
+
+Other differences are ignored.
+"""
 
 import time
 from collections.abc import Callable
@@ -9,7 +12,7 @@ from synckairos.client.suspend_aware_clock import MAX_BOOT_STEP_S, MAX_WALL_STEP
 
 
 class Clocks:
-    """Two clocks that a test sets, s. `between_reads` runs before each read."""
+    """Two clocks that a test sets, in seconds. `between_reads` is called before each read of a clock."""
 
     def __init__(self) -> None:
         self.monotonic = 1_000.0
@@ -50,7 +53,7 @@ def test_each_sleep_is_counted_once(clocks: Clocks, max_step_s: float) -> None:
         assert clock.now_ms() == clocks.monotonic * 1000
 
 
-def test_slow_correction_of_the_wall_clock_is_not_sleep(clocks: Clocks) -> None:
+def test_slow_correction_of_the_wall_clock_does_not_count_as_sleep(clocks: Clocks) -> None:
     clock = clocks.local_clock(MAX_WALL_STEP_S)
     for _ in range(1_000):
         clocks.pass_time(10)
@@ -65,7 +68,7 @@ def test_wall_clock_that_is_set_counts_as_one_sleep(clocks: Clocks, step_s: floa
     assert [clock.count_sleeps() for _ in range(3)] == [1, 1, 1]
 
 
-def test_interruption_between_two_reads_is_not_sleep(clocks: Clocks) -> None:
+def test_interruption_between_two_reads_does_not_count_as_sleep(clocks: Clocks) -> None:
     clocks.between_reads = lambda: clocks.pass_time(0.7)
     clock = clocks.local_clock(MAX_BOOT_STEP_S)
     assert clock.count_sleeps() == 0
@@ -89,7 +92,7 @@ def test_sleep_between_two_reads_is_counted(clocks: Clocks, read: int) -> None:
     assert clock.count_sleeps() == 1
 
 
-def test_this_machine_does_not_sleep_during_a_test() -> None:
+def test_machine_that_does_not_sleep_has_no_sleeps() -> None:
     clock = LocalClock.of_machine()
     before_ms = time.monotonic() * 1000
     assert before_ms <= clock.now_ms() <= time.monotonic() * 1000

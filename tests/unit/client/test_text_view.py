@@ -33,7 +33,7 @@ def test_clock_face_is_rounded_down(ms: int, shown: str) -> None:
     ("text", "columns", "kept"),
     [("abc", 2, "ab"), ("a\x1b[2Jb\n", 9, "a�[2Jb�"), ("日本", 3, "日"), ("e\u0301f", 1, "e\u0301")],
 )
-def test_text_is_cut_and_control_characters_are_replaced(text: str, columns: int, kept: str) -> None:
+def test_text_is_cut_to_the_columns_and_control_characters_are_replaced(text: str, columns: int, kept: str) -> None:
     assert cut_to_columns(text, columns) == kept
 
 
@@ -97,7 +97,7 @@ def test_running_clock_of_each_mode_is_drawn(spec: Create, own: list[str]) -> No
 
 
 @pytest.mark.parametrize("lines", range(1, 12))
-def test_thousand_participants_fit_the_screen_around_the_active_one(lines: int) -> None:
+def test_screen_shows_the_participants_next_to_the_active_participant_of_a_thousand(lines: int) -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(1_000), active_participant_id="p500"))
     drawn = draw(state, T0, columns=20, lines=lines)
     assert len(drawn) <= lines
@@ -108,7 +108,7 @@ def test_thousand_participants_fit_the_screen_around_the_active_one(lines: int) 
         assert any("above" in line for line in drawn)
 
 
-def test_no_time_of_a_running_clock_is_drawn_while_the_server_time_is_unknown() -> None:
+def test_time_of_a_running_clock_is_not_drawn_if_the_server_time_is_unknown() -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(2)))
     assert draw(state, None, columns=80, lines=24, footer="footer") == [
         "session s",
@@ -121,6 +121,6 @@ def test_no_time_of_a_running_clock_is_drawn_while_the_server_time_is_unknown() 
     ]
 
 
-def test_times_of_a_clock_that_stands_are_drawn_without_the_server_time() -> None:
+def test_times_of_a_stopped_clock_are_drawn_without_the_server_time() -> None:
     state = creation.create(Create(SyncMode.PER_PARTICIPANT, people(2)), "s", "e", T0).state
     assert draw(state, None, columns=80, lines=24) == draw(state, T0 + 5_000, columns=80, lines=24)

@@ -1,4 +1,4 @@
-"""The updates of a watched session: in order, with every event, even for a slow reader."""
+"""The updates of a watched session: in order and with every event, even if the reader is slow."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -49,7 +49,7 @@ async def test_slow_reader_gets_the_newest_state_and_every_event(watch: Watch) -
     assert [each.version for update in received for each in update.events] == list(range(2, last + 1))
 
 
-async def test_queued_updates_come_before_the_end(watch: Watch) -> None:
+async def test_queued_updates_are_yielded_before_the_iteration_ends(watch: Watch) -> None:
     watch.receive(sync(1))
     updates = watch.updates()
     await anext(updates)
@@ -60,7 +60,7 @@ async def test_queued_updates_come_before_the_end(watch: Watch) -> None:
         await anext(updates)
 
 
-async def test_each_reader_begins_with_the_current_state(watch: Watch) -> None:
+async def test_each_reader_begins_with_the_latest_state(watch: Watch) -> None:
     for version in (1, 2):
         watch.receive(sync(version))
         updates = watch.updates()

@@ -1,4 +1,4 @@
-"""Requests to the service: how a parsed command becomes a request, and which stored fingerprints match it."""
+"""Requests to the service: how a parsed command becomes a request, and which stored fingerprints match a request."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def request(verb: str, given: dict[str, Any], **more: Any) -> CommandRequest:
     return CommandRequest.for_command(Principal(), SESSION, verb, body, given, **({"command_id": "k"} | more))
 
 
-# What commit 72a91a8, the last of the first edition, stored for each command.
+# For each command: the fingerprint that the last commit of the first edition, 72a91a8, stored.
 FIRST_EDITION: list[tuple[str, dict[str, Any], str]] = [
     ("start", {}, "1deede8d1c7d8214daab1ada7e7ca940"),
     ("switch", {"expected_version": 3, "next_participant_id": PARTICIPANT}, "83cbc2c31032f3cb22fe1521fea9a725"),
@@ -44,7 +44,7 @@ def test_a_fingerprint_of_the_first_edition_matches_the_same_command_only(
     assert not request("pause", {"reason": "another"}).matches(stored)
 
 
-def test_the_table_of_first_edition_fingerprints_has_every_command() -> None:
+def test_the_list_of_first_edition_fingerprints_has_every_command() -> None:
     assert [verb for verb, _, _ in FIRST_EDITION] == list(COMMAND_BODIES)
 
 
@@ -64,7 +64,7 @@ def test_a_request_without_a_command_id_has_no_fingerprint() -> None:
     assert request("start", {}, command_id=None).fingerprint == ""
 
 
-def test_the_arguments_for_the_audit_leave_out_what_was_not_given_and_the_expected_version() -> None:
+def test_the_arguments_for_the_audit_omit_absent_members_and_the_expected_version() -> None:
     assert request("start", {"expected_version": 3}).args is None
     assert request("pause", {"reason": "tea", "expected_version": 3}).args == {"reason": "tea"}
 

@@ -1,4 +1,4 @@
-"""The session cache returns only the session of the given bytes, and its size is bounded."""
+"""The session cache: it returns only the session of the same bytes, and its size is bounded."""
 
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.creation import create
@@ -18,7 +18,7 @@ def snapshot_of(rendered: RenderedSession) -> SessionSnapshot:
     return SessionSnapshot("epoch", rendered.session.version, rendered.document)
 
 
-def test_equal_bytes_return_the_kept_session() -> None:
+def test_equal_bytes_return_the_cached_session() -> None:
     cache, rendered = SessionCache(), RenderedSession.render(session("a"))
     assert cache.snapshot("a") is None
     assert cache.parse("a", rendered.document).session == rendered.session

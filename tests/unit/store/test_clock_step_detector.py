@@ -1,4 +1,4 @@
-"""The detector of clock steps: it reports a step, and neither drift nor a slow reply."""
+"""The detector of clock steps: it reports each step, but neither drift nor a slow reply."""
 
 import pytest
 
@@ -14,8 +14,8 @@ def test_first_reading_is_no_step() -> None:
 @pytest.mark.parametrize(
     ("server_ms", "step_ms"),
     [
-        (HOUR_MS + 2_000, 0),  # as much time passed as here
-        (HOUR_MS + 2_900, 0),  # slewed, not stepped
+        (HOUR_MS + 2_000, 0),  # the same time has passed on both clocks
+        (HOUR_MS + 2_900, 0),  # the clock was slewed, not stepped
         (HOUR_MS + 1_100, 0),
         (HOUR_MS + 32_000, 30_000),
         (HOUR_MS - 28_000, -30_000),
@@ -31,7 +31,7 @@ def test_slow_reply_is_no_step() -> None:
     detector = ClockStepDetector()
     detector.detect_step(10.0, 10.001, HOUR_MS)
     assert detector.detect_step(10.5, 15.5, HOUR_MS + 500) == 0  # the clock was read at the beginning of the round trip
-    assert detector.detect_step(16.0, 21.0, HOUR_MS + 11_000) == 0  # the clock was read at its end
+    assert detector.detect_step(16.0, 21.0, HOUR_MS + 11_000) == 0  # the clock was read at the end of the round trip
 
 
 def test_step_is_reported_once() -> None:

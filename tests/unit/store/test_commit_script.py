@@ -1,4 +1,4 @@
-"""The script that commits: Python's tables of its keys and arguments have the names and order of its text."""
+"""The commit script: the Python lists of its KEYS and ARGV have the same names in the same order as the script."""
 
 import re
 
@@ -9,7 +9,7 @@ TEXT = LuaScript("commit").text
 
 
 def names_of(source: str) -> tuple[str, ...]:
-    """Return the script's names for the elements of `KEYS` or `ARGV`, and check that no index is missing."""
+    """Return the names that the script gives to the elements of `KEYS` or `ARGV`. Check that no index is missing."""
     found = re.findall(rf"^local (\w+) = {source}\[(\d+)\]", TEXT, re.MULTILINE)
     assert [int(index) for _, index in found] == list(range(1, len(found) + 1))
     return tuple(name for name, _ in found)
@@ -23,7 +23,7 @@ def test_the_arguments_have_the_names_and_order_of_the_script() -> None:
     assert names_of("ARGV") == CommitArguments._fields
 
 
-def test_the_arguments_of_each_version_have_the_names_order_and_place_of_the_script() -> None:
+def test_the_arguments_of_each_version_have_the_names_order_and_first_index_of_the_script() -> None:
     (places,) = re.findall(r"^local FIRST, EACH = (\d+), (\d+)$", TEXT, re.MULTILINE)
     assert tuple(map(int, places)) == (len(CommitArguments._fields) + 1, len(VersionArguments._fields))
     (names, offsets) = re.findall(r"^local (VERSION, [A-Z, ]+) = ([\d, ]+)$", TEXT, re.MULTILINE)[0]
@@ -31,6 +31,6 @@ def test_the_arguments_of_each_version_have_the_names_order_and_place_of_the_scr
     assert offsets == ", ".join(map(str, range(len(VersionArguments._fields))))
 
 
-def test_the_script_uses_no_argument_by_its_number_below_the_names() -> None:
+def test_the_script_uses_the_numbers_of_arguments_only_where_it_names_them() -> None:
     body = TEXT.partition("\nlocal FIRST, EACH")[2]
     assert not re.search(r"(KEYS|ARGV)\[\d+\]|#ARGV - \d", body)

@@ -1,4 +1,4 @@
-"""The rule of the Redis user lists exactly the commands that the code of the store contains."""
+"""The permissions of the Redis user: they are exactly the commands in the code of the store."""
 
 import ast
 import re
@@ -12,13 +12,13 @@ from synckairos.store.permissions import Permissions
 PACKAGE = Path(synckairos.store.__file__).parent
 
 EXEMPT = {
-    "permissions.py",  # the rule itself
-    "redis_errors.py",  # words of error replies
+    "permissions.py",  # the permissions themselves
+    "redis_errors.py",  # first words of error replies
     "v2_sessions.py",  # commands to v2's Redis
 }
 
 SENT_BY_LIBRARIES = {"multi", "subscribe", "unsubscribe"}
-"""MULTI by the check of the permissions, the others by redis-py's pub/sub."""
+"""Commands that libraries send: MULTI for the check of permissions, the others for redis-py's pub/sub."""
 
 CALL = r"(?:redis\.p?call|\bwrite)"
 """A call of a command in a script."""
@@ -35,7 +35,7 @@ def commands_of_scripts() -> set[str]:
 
 
 def commands_of_modules() -> set[str]:
-    """Return the commands in calls and tuples that begin with a text in capitals."""
+    """Return the commands in calls and tuples whose first item is a text in capital letters."""
     found = set()
     for path in PACKAGE.glob("*.py"):
         if path.name not in EXEMPT:

@@ -1,4 +1,4 @@
-"""Redis URLs: every part that the product understands, and the text for each fault."""
+"""Redis URLs: the value of every part, and the error text of each fault."""
 
 import ssl
 from pathlib import Path
@@ -44,7 +44,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         ),
     ],
 )
-def test_each_part_of_a_url_is_read(url: str, address: RedisAddress) -> None:
+def test_each_part_of_a_url_is_parsed(url: str, address: RedisAddress) -> None:
     assert parse_redis_url(url) == address
 
 
@@ -86,17 +86,17 @@ def test_fault_is_described_without_the_password(url: str, fault: str) -> None:
     assert caught.value.__cause__ is None
 
 
-def test_representation_of_an_address_has_no_password() -> None:
+def test_representation_of_an_address_does_not_show_the_password() -> None:
     assert "hidden" not in repr(parse_redis_url("redis://:hidden@h"))
 
 
-def test_context_verifies_the_server_by_the_given_authority_only(certificates: Certificates) -> None:
+def test_tls_context_trusts_only_the_given_authority(certificates: Certificates) -> None:
     context = TlsOptions(str(certificates.authority)).build_context()
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert [each["subject"] for each in context.get_ca_certs()] == [((("commonName", "SyncKairos test CA"),),)]
 
 
-def test_key_may_be_in_the_file_of_the_certificate(certificates: Certificates, tmp_path: Path) -> None:
+def test_key_in_the_file_of_the_certificate_is_accepted(certificates: Certificates, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(certificates.client.read_bytes() + certificates.client_key.read_bytes())
     TlsOptions(certfile=str(both)).build_context()
