@@ -116,6 +116,14 @@ def module_settings(
         yield _settings(valkey.url, url, f"t{uuid4().hex[:12]}", tmp_path_factory.mktemp("module"))
 
 
+@pytest.fixture(scope="module")
+def module_server(module_settings: Settings) -> Iterator[Process]:
+    """Start one server process that all tests of a module share."""
+    process = spawn_server(module_settings)
+    yield process
+    process.stop()
+
+
 def _settings(redis_url: str, database_url: str, key_prefix: str, folder: Path) -> Settings:
     return Settings(
         port=0,

@@ -1,7 +1,7 @@
 """The default rate limits on a real server: many boards, scrambles and auctions behind one address are not refused."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
@@ -14,16 +14,18 @@ from websockets.typing import Subprotocol
 
 from synckairos.config import Settings
 from tests.integration.rest_server import chess_body
-from tests.processes import Process
+from tests.processes import Process, spawn_server
 
 V3 = Subprotocol("synckairos.v3")
 DEADLINE_S = 20.0
 
 
-@pytest.fixture
-def server(start_server: Callable[[Settings], Process], settings: Settings) -> Process:
+@pytest.fixture(scope="module")
+def server(module_settings: Settings) -> Iterator[Process]:
     default = {name: Settings.model_fields[name].default for name in ("rate_limit_general", "rate_limit_switch")}
-    return start_server(settings.model_copy(update=default))
+    process = spawn_server(module_settings.model_copy(update=default))
+    yield process
+    process.stop()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from tests.e2e.chromium import TIMEOUT_MS, chromium
 from tests.processes import Process
 from tests.qr_decoder import decode, parse_svg
 
-FLAG_MS = 10_000
+FLAG_MS = 2_000
+"""Milliseconds that White has in the game whose time runs out."""
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +51,10 @@ def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
 
 
 @pytest.fixture
-def page(new_context: Callable[[], BrowserContext], serve_process: Process) -> Page:
+def page(new_context: Callable[[], BrowserContext], module_server: Process) -> Page:
     """Open the page without parameters. The page creates a 3+2 game, which waits for the first press."""
     page = new_context().new_page()
-    page.goto(f"{serve_process.base_url}/demo")
+    page.goto(f"{module_server.base_url}/demo")
     for side in ("white", "black"):
         expect_mood(page, side, "pending")
     return page
@@ -161,11 +162,11 @@ def test_press_changes_both_boards(page: Page) -> None:
     expect(board(page, "white").locator(".moves")).to_have_text("1 move")
 
 
-def test_each_board_has_its_own_socket(new_context: Callable[[], BrowserContext], serve_process: Process) -> None:
+def test_each_board_has_its_own_socket(new_context: Callable[[], BrowserContext], module_server: Process) -> None:
     page = new_context().new_page()
     sockets: list[str] = []
     page.on("websocket", lambda socket: sockets.append(socket.url))
-    page.goto(f"{serve_process.base_url}/demo")
+    page.goto(f"{module_server.base_url}/demo")
     expect_mood(page, "white", "pending")
     expect_mood(page, "black", "pending")
     assert len(sockets) == 2
@@ -257,6 +258,8 @@ def test_time_that_runs_out_without_a_press_ends_the_game(
     page: Page, new_context: Callable[[], BrowserContext]
 ) -> None:
     start_game(page, "0:10")
+    take = {"delta_ms": FLAG_MS - 10_000, "participant_ids": [state_of(page)["participants"][0]["participant_id"]]}
+    assert page.request.post(f"{origin(page)}/v1/sessions/{session_id(page)}/adjust", data=take).ok
     watcher = new_context().new_page()
     watcher.goto(page.url)
     expect_mood(watcher, "black", "pending")
@@ -322,10 +325,10 @@ def test_refused_press_shows_the_message_of_the_server(page: Page) -> None:
 
 
 def test_missing_and_deleted_games_are_shown_as_gone(
-    new_context: Callable[[], BrowserContext], serve_process: Process
+    new_context: Callable[[], BrowserContext], module_server: Process
 ) -> None:
     page = new_context().new_page()
-    page.goto(f"{serve_process.base_url}/demo?session=00000000-0000-4000-8000-000000000000&board=white")
+    page.goto(f"{module_server.base_url}/demo?session=00000000-0000-4000-8000-000000000000&board=white")
     expect_mood(page, "white", "gone")
     start_game(page, "5+3")
     page.request.delete(f"{origin(page)}/v1/sessions/{session_id(page)}")

@@ -89,7 +89,7 @@ def test_dev_serves_the_urls_of_its_banner_and_stops_within_ten_seconds(
 
 def test_killed_dev_leaves_no_process_and_the_next_dev_removes_its_data(start_dev: StartDev, data_dir: Path) -> None:
     own_tmp = {"TMPDIR": str(data_dir)}  # a separate directory: another dev process could remove the data
-    process, running = start_dev(env=own_tmp).wait_ready(), start_dev(env=own_tmp).wait_ready()
+    process, running = [each.wait_ready() for each in (start_dev(env=own_tmp), start_dev(env=own_tmp))]
     others = descendants(process.pid)
     process.kill()
     wait_for_end(others)
@@ -101,23 +101,18 @@ def test_killed_dev_leaves_no_process_and_the_next_dev_removes_its_data(start_de
         assert Path(banner(each)["data"]).exists()
 
 
-def test_data_directory_keeps_the_data(start_dev: StartDev, data_dir: Path) -> None:
+def test_data_directory_keeps_the_data_and_is_used_by_one_process(start_dev: StartDev, data_dir: Path) -> None:
     data = data_dir / "kept"
     process = start_dev("--data", str(data)).wait_ready()
     with redis.Redis.from_url(banner(process)["redis"]) as client:
         client.set("kept", "1")
+    late = start_dev("--data", str(data))
+    assert late.wait_end(timeout_s=10) == 1  # less than the time limit for the start of a store
+    assert late.output == f"--data: {data} is in use by process {process.pid}; stop it, or choose another directory\n"
     assert process.stop() == 0
     process = start_dev("--data", str(data)).wait_ready()
     with redis.Redis.from_url(banner(process)["redis"]) as client:
         assert client.get("kept") == b"1"
-
-
-def test_data_directory_in_use_is_refused_at_once_in_one_line(start_dev: StartDev, data_dir: Path) -> None:
-    data = data_dir / "kept"
-    process = start_dev("--data", str(data)).wait_ready()
-    late = start_dev("--data", str(data))
-    assert late.wait_end(timeout_s=10) == 1  # less than the time limit for the start of a store
-    assert late.output == f"--data: {data} is in use by process {process.pid}; stop it, or choose another directory\n"
     process.kill()
     start_dev("--data", str(data)).wait_ready()  # a killed process leaves no lock
 

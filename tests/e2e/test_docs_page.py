@@ -22,7 +22,7 @@ def browser(template_database: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, serve_process: Process) -> Iterator[Page]:
+def page(browser: Browser, module_server: Process) -> Iterator[Page]:
     """Open the page with the size of a phone. Fail if a script fails or the browser reports an error."""
     failures: list[str] = []
     context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
@@ -30,7 +30,7 @@ def page(browser: Browser, serve_process: Process) -> Iterator[Page]:
     opened = context.new_page()
     opened.on("pageerror", lambda error: failures.append(str(error)))
     opened.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
-    opened.goto(f"{serve_process.base_url}/docs")
+    opened.goto(f"{module_server.base_url}/docs")
     opened.wait_for_selector("#v3")
     yield opened
     context.close()
@@ -43,10 +43,10 @@ def read_json(server: Process, path: str) -> dict[str, Any]:
 
 
 def test_page_shows_each_operation_message_and_close_code_of_the_descriptions(
-    page: Page, serve_process: Process
+    page: Page, module_server: Process
 ) -> None:
-    rest = read_json(serve_process, "/openapi.json")["paths"]
-    sockets = read_json(serve_process, "/asyncapi.json")["channels"]
+    rest = read_json(module_server, "/openapi.json")["paths"]
+    sockets = read_json(module_server, "/asyncapi.json")["channels"]
     operations = {each["operationId"] for methods in rest.values() for each in methods.values()}
     shown = {each.get_attribute("id") or "" for each in page.locator("details.operation").all()}
     assert operations <= shown
@@ -72,7 +72,7 @@ def test_fragment_of_the_address_opens_its_message(page: Page) -> None:
     assert '"participants": [' in presence.locator("pre").inner_text()
 
 
-def test_first_steps_work_as_written(page: Page, serve_process: Process) -> None:
+def test_first_steps_work_as_written(page: Page, module_server: Process) -> None:
     texts = [each.inner_text() for each in page.locator(".steps pre").all()]
     commands = [line for text in texts for line in text.replace("\\\n", " ").split("\ncurl ")]
     statuses = []
@@ -87,7 +87,7 @@ def test_first_steps_work_as_written(page: Page, serve_process: Process) -> None
                     options[word].append(words.pop(0))
                 else:
                     url = word
-            assert url.startswith(serve_process.base_url)
+            assert url.startswith(module_server.base_url)
             headers = dict(each.split(": ") for each in options["-H"])
             answer = client.request(options["-X"][-1], url, headers=headers, content=options["-d"][-1])
             statuses.append(answer.status_code)

@@ -1,7 +1,8 @@
 """Several server processes on one store: updates, commands over REST and sockets, and a killed instance."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
@@ -15,16 +16,21 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from synckairos.config import Settings
-from tests.processes import Process
+from tests.processes import Process, spawn_server
 
 DEADLINE_S = 20.0
 
 Start = Callable[[Settings], Process]
 
 
-@pytest.fixture
-def servers(start_server: Start, settings: Settings) -> tuple[Process, Process]:
-    return start_server(settings), start_server(settings)
+@pytest.fixture(scope="module")
+def servers(module_settings: Settings) -> Iterator[list[Process]]:
+    """Start three instances on one store."""
+    with ThreadPoolExecutor(3) as threads:
+        started = list(threads.map(spawn_server, [module_settings] * 3))
+    yield started
+    for server in started:
+        server.stop()
 
 
 async def create(server: Process) -> str:
@@ -57,8 +63,8 @@ async def receive(client: ClientConnection) -> bytes:
         return await client.recv(decode=False)
 
 
-async def test_change_on_one_instance_reaches_watchers_of_another(servers: tuple[Process, Process]) -> None:
-    here, there = servers
+async def test_change_on_one_instance_reaches_watchers_of_another(servers: list[Process]) -> None:
+    here, there, _ = servers
     session_id = await create(here)
     async with connect(f"{there.ws_url}?sessionId={session_id}", proxy=None) as watcher:
         assert orjson.loads(await receive(watcher))["type"] == "CONNECTED"
@@ -78,11 +84,10 @@ async def test_change_on_one_instance_reaches_watchers_of_another(servers: tuple
 
 
 async def test_repeated_command_id_over_rest_and_sockets_changes_the_session_once(
-    servers: tuple[Process, Process], start_server: Start, settings: Settings
+    servers: list[Process],
 ) -> None:
     """The test sends the command a hundred times in parallel, to three instances."""
-    three = (*servers, start_server(settings))
-    session_id = await create(three[0])
+    session_id = await create(servers[0])
     async with httpx.AsyncClient(base_url=servers[0].base_url, trust_env=False) as rest:
         state = (await rest.get(f"/v1/sessions/{session_id}")).json()["data"]
         args = {"current_participant_id": state["active_participant_id"]}
@@ -100,8 +105,8 @@ async def test_repeated_command_id_over_rest_and_sockets_changes_the_session_onc
                 )
 
         rests, sockets = await asyncio.gather(
-            asyncio.gather(*(by_rest(server) for server, _ in zip(cycle(three), range(50), strict=False))),
-            asyncio.gather(*(by_socket(server) for server, _ in zip(cycle(three), range(50), strict=False))),
+            asyncio.gather(*(by_rest(server) for server, _ in zip(cycle(servers), range(50), strict=False))),
+            asyncio.gather(*(by_socket(server) for server, _ in zip(cycle(servers), range(50), strict=False))),
         )
         assert len(rests) == len(sockets) == 50
         assert len(set(rests)) == 1
@@ -110,8 +115,10 @@ async def test_repeated_command_id_over_rest_and_sockets_changes_the_session_onc
         assert (await rest.get(f"/v1/sessions/{session_id}")).json()["data"]["version"] == 3
 
 
-async def test_watcher_of_a_killed_instance_resumes_on_another(servers: tuple[Process, Process]) -> None:
-    doomed, other = servers
+async def test_watcher_of_a_killed_instance_resumes_on_another(
+    servers: list[Process], start_server: Start, module_settings: Settings
+) -> None:
+    doomed, other = await asyncio.to_thread(start_server, module_settings), servers[0]
     session_id = await create(doomed)
     async with v3(doomed) as client:
         known = orjson.loads(await request(client, "SUBSCRIBE", id="s", session_id=session_id))

@@ -1,5 +1,6 @@
 """PRESENCE on several real server processes, of which one is killed."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from tests.processes import Process
 async def test_presence_is_right_within_10_s_after_an_instance_was_killed(
     start_server: Callable[[Settings], Process], settings: Settings
 ) -> None:
-    doomed, *others = (start_server(settings) for _ in range(3))
+    doomed, *others = await asyncio.gather(*(asyncio.to_thread(start_server, settings) for _ in range(3)))
     session_id = await create(doomed)
     async with v3(others[0]) as one, v3(others[1]) as another:
         for client in (one, another):

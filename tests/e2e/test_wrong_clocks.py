@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import cycle, islice
 from statistics import median
 from typing import Any
@@ -35,13 +36,13 @@ TOLERANCE_MS = 5
 @pytest.fixture
 def servers(settings: Settings) -> Iterator[dict[str, Process]]:
     """Start one server with a correct clock, and one server with each wrong clock, all on one Redis."""
-    with ExitStack() as stack:
-        found = {"correct": spawn_server(settings)}
-        stack.callback(found["correct"].stop)
-        for name, env in WRONG_CLOCKS.items():
-            found[name] = spawn_server(settings, env())
-            stack.callback(found[name].stop)
-        yield found
+    environments = {"correct": {}, **{name: env() for name, env in WRONG_CLOCKS.items()}}
+    with ThreadPoolExecutor(len(environments)) as threads:
+        processes = threads.map(partial(spawn_server, settings), environments.values())
+        started = dict(zip(environments, processes, strict=True))
+    yield started
+    for server in started.values():
+        server.stop()
 
 
 async def play(parts: Parts, base_urls: list[str]) -> tuple[str, list[int]]:
