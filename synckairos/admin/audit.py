@@ -29,7 +29,7 @@ class NoSuchEntry(SyncKairosError):
 async def list_failed_entries(settings: Settings) -> list[str]:
     """Return two lines for each entry that was set aside, the oldest failure first.
 
-    Return no lines if there is none.
+    Return no lines if no entry was set aside.
     """
     async with _open_failed_entries(settings) as failed_entries:
         return [line for each in await failed_entries.load_set_aside() for line in _entry_lines(each)]
@@ -39,8 +39,8 @@ async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
     """Retry one entry that was set aside, or all of them if `entry_id` is None. Return the number of retried entries.
 
     Raises:
-    - NoSuchEntry: No entry with this id was set aside.
-    - StoreUnavailable, StoreMismatch: Redis is unreachable, or was created with other settings.
+        NoSuchEntry: No entry with this id was set aside.
+        StoreUnavailable, StoreMismatch: Redis is unreachable, or was created with other settings.
     """
     async with _open_failed_entries(settings) as failed_entries:
         count = await failed_entries.retry_set_aside(entry_id)
@@ -55,8 +55,8 @@ async def verify_audit(settings: Settings, session_id: str | None) -> AsyncItera
     Yield a line for each finding, and a line with the totals at the end.
 
     Raises:
-    - AuditFaultsFound: There are faults (raised after the last line), or Postgres has no rows of the session.
-    - StoreUnavailable: Postgres is unreachable or not migrated.
+        AuditFaultsFound: There are faults (raised after the last line), or Postgres has no rows of the session.
+        StoreUnavailable: Postgres is unreachable or not migrated.
     """
     sessions = versions = faults = 0
     policy = OutageChargePolicy.parse(settings.outage_policy)

@@ -65,7 +65,7 @@ async def migrate_database(settings: Settings, print_progress: Callable[[str], N
     `print_progress` is called with a line of text from time to time during a takeover.
 
     Raises:
-    - TakeoverRefused, InvalidMigrations, StoreUnavailable: See `take_over` and `migrate`.
+        TakeoverRefused, InvalidMigrations, StoreUnavailable: See `take_over` and `migrate`.
     """
     lines: list[str] = []
     taken = await take_over(settings.database_url, lambda count: print_progress(f"{count:,} sessions of v2 converted"))
@@ -127,9 +127,9 @@ async def import_sessions(
     change of v2 until the event is set. Then import all changed sessions in a final pass.
 
     Raises:
-    - ImportsFailed: A session was not imported. Raised after the last line.
-    - ImportAlreadyRunning: Another import from this Redis is running.
-    - StoreUnavailable, StoreMismatch: A store does not answer, or Redis is unsafe to write to.
+        ImportsFailed: A session was not imported. Raised after the last line.
+        ImportAlreadyRunning: Another import from this Redis is running.
+        StoreUnavailable, StoreMismatch: A store does not answer, or Redis is unsafe to write to.
     """
     async with _open(settings, redis_url, prefix) as imports, imports.v2.hold_import_lease():
         if stop is not None:

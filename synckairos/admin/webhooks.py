@@ -77,8 +77,8 @@ async def send_test(settings: Settings, webhook_id: str, timeout_s: float) -> li
     """Enqueue a test message, wait for a worker's first attempt, and return lines that describe this attempt.
 
     Raises:
-    - NotFound, WebhookDisabled.
-    - NotDelivered: The attempt failed, or no worker sent the message within `timeout_s` seconds.
+        NotFound, WebhookDisabled.
+        NotDelivered: The attempt failed, or no worker sent the message within `timeout_s` seconds.
     """
     async with _open_registry(settings) as registry:
         queued = await registry.transact(lambda transaction: transaction.enqueue_test(webhook_id))

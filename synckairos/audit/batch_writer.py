@@ -144,8 +144,8 @@ class BatchWriter:
         """Write a batch in one transaction, completely or not at all. Existing rows are not changed.
 
         Raises:
-        - RowsRejected: Postgres rejects the content of a row.
-        - StoreUnavailable: The outcome is unknown. The same rows can be written again.
+            RowsRejected: Postgres rejects the content of a row.
+            StoreUnavailable: The outcome is unknown. The same rows can be written again.
         """
         async with _time_limit(self._batch_timeout_s):
             try:
@@ -263,8 +263,8 @@ def _translate_errors() -> Iterator[None]:
     """Translate errors of Postgres in the block.
 
     Raises:
-    - RowsRejected: Postgres rejects the content of rows.
-    - StoreUnavailable: All other errors of Postgres.
+        RowsRejected: Postgres rejects the content of rows.
+        StoreUnavailable: All other errors of Postgres.
     """
     try:
         yield

@@ -124,7 +124,7 @@ class OutboxDrain:
         before it ends, so it also moves the entries for which this call was made.
 
         Raises:
-        - StoreUnavailable: Redis or Postgres is unreachable. No entry is lost, and the call can be repeated.
+            StoreUnavailable: Redis or Postgres is unreachable. No entry is lost, and the call can be repeated.
         """
         if partition in self._running:
             self._requested_again.add(partition)

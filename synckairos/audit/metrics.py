@@ -43,7 +43,7 @@ REGISTRY.register(_TALLY_COLLECTOR)
 
 
 def publish_backlog(backlog: OutboxBacklog) -> None:
-    """Set the values that the next `/metrics` request returns."""
+    """Set the audit metrics to the values of a measured backlog."""
     OUTBOX_ENTRIES.set(backlog.entries)
     OUTBOX_AGE_SECONDS.set(backlog.oldest_age_ms / 1000)
     OUTBOX_BYTES.set(backlog.bytes)

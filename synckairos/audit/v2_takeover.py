@@ -70,8 +70,8 @@ async def take_over(database_url: str, on_progress: Callable[[int], None] | None
     sessions.
 
     Raises:
-    - TakeoverRefused: Privileges are missing, or v2's tables stay in use.
-    - StoreUnavailable: Postgres is unreachable.
+        TakeoverRefused: Privileges are missing, or v2's tables stay in use.
+        StoreUnavailable: Postgres is unreachable.
     """
     async with _transaction(database_url) as connection:
         found = await (await connection.execute(_statement("find"))).fetchone()
@@ -155,7 +155,7 @@ class _Converter:
                 on_progress(count)
 
     async def convert_changed(self) -> TakeoverResult:
-        """Convert the sessions again that v2 has written after `convert_all`.
+        """Convert all sessions again that v2 has written after `convert_all`.
 
         Return the numbers of all sessions and rows.
         """
@@ -167,7 +167,7 @@ class _Converter:
         return TakeoverResult(sessions, events, tuple(self._unreadable))
 
     async def convert_later(self) -> _LaterRows:
-        """Convert the sessions again for which v2 wrote rows after the takeover."""
+        """Convert all sessions again for which v2 wrote rows after the takeover. Return what was converted."""
         self._written = []
         later = await self._ids("not_taken_over")
         values = {"v2_generation": V2_GENERATION, "command": IMPORT_COMMAND}

@@ -54,7 +54,7 @@ def audit_retry(entry: str | None, all_entries: bool) -> None:
 def verify_audit(session_id: UUID | None, all_sessions: bool) -> None:
     """Verify the audit of session ID, or of all sessions with --all, by replay. Exits 1 if a fault is found.
 
-    The command only reads, and only from Postgres. Versions that are still in the outbox are not verified.
+    The command reads only Postgres and changes nothing. Versions that are still in the outbox are not verified.
     """
     if (session_id is None) is not all_sessions:
         raise click.UsageError("Give either one ID or --all.")

@@ -57,7 +57,7 @@ def jobs_show(job_id: int, as_json: bool) -> None:
 @click.argument("job_id", metavar="ID", type=int)
 @_wait
 def jobs_retry(job_id: int, wait: bool) -> None:
-    """Retry the failed job ID. Exits 1 if its status is not failed."""
+    """Retry the failed job ID. Exits 1 if job ID has not failed."""
     settings = command_settings()
     from synckairos.admin import jobs as admin_jobs
 

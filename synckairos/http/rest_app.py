@@ -46,7 +46,7 @@ UNMATCHED_ROUTE = "unmatched"
 UNBUFFERED = (b"x-accel-buffering", b"no")
 """Response header of streams. nginx and other proxies that support this header forward each piece at once.
 
-Without the header they would wait until a buffer is full.
+Without this header, such proxies wait until a buffer is full.
 """
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")

@@ -26,12 +26,15 @@ LOAD_BATCH_SIZE = 100
 """Number of audited sessions whose current state is loaded from Redis at the same time."""
 
 MAX_LIVE_BATCHES = 10
-"""Maximum number of such reads for one page. A filter can exclude most of the live sessions."""
+"""Maximum number of reads of live sessions for one page, if a filter excludes most of the live sessions."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionsPage:
-    """Session documents, newest creation first, and the cursor of the next page; None on the final page."""
+    """Session documents, newest creation first, and the cursor of the next page.
+
+    The cursor is None on the final page.
+    """
 
     documents: list[bytes]
     next_cursor: str | None

@@ -12,7 +12,7 @@ from synckairos.jobs.table import DueJob, JobTable
 from synckairos.jobs.wakeups import JobWakeups
 
 KEPT_DAYS = 30
-"""Days after its end for which a job stays in the job table."""
+"""Days for which a job stays in the job table after the job's end."""
 
 
 class JobQueue:

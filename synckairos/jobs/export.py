@@ -52,7 +52,7 @@ _DEFUSED_STATE = r"replace(convert_from(snapshot, 'UTF8'), ';', '\u003b') AS sta
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """Result of an export: path of the object, number of events in it, and the written bytes."""
+    """Result of an export: path of the object, number of events in it, and its size and checksum (`written`)."""
 
     path: str
     events: int

@@ -48,7 +48,8 @@ class JobGauges:
     async def refresh(self) -> None:
         """Update the metrics. If Postgres does not answer within 0.5 s, keep the old values.
 
-        The metrics of the audit are in the same response and must not wait longer.
+        One `/metrics` response contains the metrics of jobs and of the audit. The metrics of the audit must not wait
+        longer.
         """
         try:
             async with asyncio.timeout(_TIMEOUT_S):

@@ -49,8 +49,8 @@ class SessionRows:
         archive lacks.
 
         Raises:
-        - SessionNotFinished: The session has not ended, or ended less than `after_s` seconds ago.
-        - SessionRetained: The session has pending webhook deliveries.
+            SessionNotFinished: The session has not ended, or ended less than `after_s` seconds ago.
+            SessionRetained: The session has pending webhook deliveries.
         """
         values: dict[str, Any] = {"session_id": record.session_id, "after_s": after_s, "path": record.path}
         async with self._pool.transaction() as transaction:
@@ -101,8 +101,8 @@ class Retention:
         deleted or none. A row is deleted only if the archive contains it with the same hash.
 
         Raises:
-        - SessionNotFinished, ArchiveIncomplete, ArchiveDamaged: See these classes.
-        - StoreUnavailable: The object store or Redis is unreachable.
+            SessionNotFinished, ArchiveIncomplete, ArchiveDamaged: See these classes.
+            StoreUnavailable: The object store or Redis is unreachable.
         """
         record = await self._archiver.archive(session_id)
         try:

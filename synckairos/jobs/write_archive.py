@@ -41,8 +41,8 @@ class Archiver:
         If the archive of the newest version exists, write a new archive only with `force`.
 
         Raises:
-        - SessionNotFinished: The session has not ended, or Postgres has no row of it.
-        - SessionRecreated: The session ended and was created again.
+            SessionNotFinished: The session has not ended, or Postgres has no row of it.
+            SessionRecreated: The session ended and was created again.
         """
         record, ended, count = await self._load(session_id)
         if ended is None:
@@ -82,7 +82,7 @@ class Archiver:
             return await _load_record(transaction, session_id)
 
     async def earlier_removed_records(self, record: ArchiveRecord) -> list[ArchiveRecord]:
-        """Return the archive records of earlier creations of a session, which retention removed, newest first."""
+        """Return the archive records of earlier creations of a session whose rows retention removed, newest first."""
         async with self._pool.transaction() as transaction:
             removed = await _load_records(transaction, record.session_id, removed_only=True)
         return [each for each in removed if each.created_at_ms < record.created_at_ms]

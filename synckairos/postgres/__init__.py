@@ -1,4 +1,4 @@
 """Access to Postgres: connection pools, transactions, named SQL statements and migrations.
 
-Independent of all tables.
+The package uses no table of another package.
 """

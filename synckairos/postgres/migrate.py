@@ -56,10 +56,10 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
     Several processes can call this function at the same time, because a lock lets them run one after the other.
 
     Raises:
-    - InvalidMigrations: An applied file was changed or is missing, the numbers have a gap or a duplicate, or the
-      database has tables of another product.
-    - StoreUnavailable: Postgres is unreachable.
-    - psycopg.Error: Postgres rejected a statement. All files before the file of this statement stay applied.
+        InvalidMigrations: An applied file was changed or is missing, the numbers have a gap or a duplicate, or the
+            database has tables of another product.
+        StoreUnavailable: Postgres is unreachable.
+        psycopg.Error: Postgres rejected a statement. All files before the file of this statement stay applied.
     """
     wanted = read_migrations(directory or migrations_dir())
     async with _connect(database_url) as connection:

@@ -40,9 +40,9 @@ CONNECT_TIMEOUT_S = 5
 """Seconds without an answer after which Postgres counts as unreachable."""
 
 _CANCEL_TIMEOUT_S = 0.5
-"""Seconds for the end of a cancelled query. Then the connection is closed."""
+"""Maximum seconds until a cancelled query ends. If the query does not end, the connection is closed."""
 _CLOSE_TIMEOUT_S = 1.0
-"""Seconds for the end of running queries when a pool is closed."""
+"""Maximum seconds until running queries end when a pool is closed."""
 _INTERVAL_S = 0.1  # seconds between two checks for an interruption, the default of psycopg
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 

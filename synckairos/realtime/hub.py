@@ -34,7 +34,10 @@ DRAIN_A_SECOND = 2_500
 logger = log.get_logger(__name__)
 
 ReadSession = Callable[[str], Awaitable[Answer]]
-"""Function that reads a session by its id."""
+"""Function that reads a session by its id and returns the answer with its current version.
+
+Raises: SessionNotFound, StoreUnavailable.
+"""
 
 
 class _WatchedSession:

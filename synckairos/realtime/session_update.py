@@ -21,7 +21,8 @@ EVENTS_SENT = frozenset(
 )
 """Event types for which v3 sends an EVENT message before the state.
 
-Most of these events come without a command. A slow client skips states, and would miss the events without the messages.
+Most of these events come without a command. Without the messages, a slow client that skips states would miss the
+events.
 """
 
 _serials = count()

@@ -170,7 +170,7 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Start to drain. A second call aborts all connections at once.
 
-        Event-loop signal handlers may call this method.
+        Signal handlers of the event loop are allowed to call this method.
         """
         self.force_exit = self.should_exit
         self.should_exit = True

@@ -201,8 +201,8 @@ def find_version_gaps(events: Iterable[ArchiveLine], before: Iterable[ArchiveLin
     """Yield a description of each gap in the version numbers of `events`.
 
     An epoch begins with version 1, or it continues an earlier version of another epoch. An epoch that was imported from
-    v2 can begin with any version, because v2 can have lost earlier rows. Versions in `before` also count as present;
-    these lines come from other sources than `events`.
+    v2 can begin with any version, because v2 can have lost earlier rows. Versions in `before`, which has lines of other
+    archives, also count as present.
     """
     epochs: defaultdict[str, dict[int, ArchiveLine]] = defaultdict(dict)
     for line in chain(before, events):
