@@ -1,4 +1,4 @@
-"""States of v2 as sessions: the same clock to the millisecond, and one fault with its place for what is malformed."""
+"""v2 states as sessions: the clock is the same to the millisecond, and a fault in a state has its path."""
 
 from typing import Any
 
