@@ -116,7 +116,7 @@ class Fischer(_Countdown, Struct, frozen=True):
 
 
 class Bronstein(_Countdown, Struct, frozen=True):
-    """Each finished turn gives back its used time, at most `delay_ms`. So a turn cannot increase the budget."""
+    """Each finished turn gives back the time that it used, at most `delay_ms`. So a turn cannot increase the budget."""
 
     name: ClassVar[str] = "bronstein"
     delay_ms: int

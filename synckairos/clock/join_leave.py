@@ -80,10 +80,10 @@ def _initial_budget_ms(state: Session, new: NewParticipant) -> int:
 def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
     """Remove a participant.
 
-    If this participant has the turn, the next turn begins. In `per_cycle` it has a full budget.
+    If this participant has the turn, the next turn begins. In `per_cycle` the next turn has a full budget.
 
     If no participant in the rotation is left, the next participant in index order gets the turn. The clock of this turn
-    is at zero, so it times out at once.
+    is at zero, so the turn times out at once.
 
     Raises:
         ParticipantNotFound: the session has no such participant.
@@ -101,7 +101,10 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
 
 
 def _without_participant(state: Session, position: int) -> Session:
-    """Return the state without the participant at `position`. If another participant is active, it stays active."""
+    """Return the state without the participant at `position`.
+
+    If another participant is active, that participant stays active.
+    """
     active = state.active_position
     if active is not None:
         active = None if position == active else active - (position < active)

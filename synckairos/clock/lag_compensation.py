@@ -16,7 +16,7 @@ The tolerance covers the delay inside the client and the variation of network de
 """
 
 EXPECTED_TURNS = 40
-"""Number of turns that each participant is assumed to have in a session."""
+"""Number of turns that each participant is expected to have in a session."""
 
 MIN_GAIN_MS, MAX_GAIN_MS = 150, 1_000
 """Milliseconds that each turn adds to the quota: smallest and largest value."""

@@ -31,7 +31,7 @@ def pause(state: Session, command: Pause, now_ms: int) -> Transition:
 
 
 def _take_from_pause_budget(state: Session, actor: str) -> Session:
-    """Return the state with one pause more taken by the actor, if the session has a pause budget.
+    """Return the state in which the actor has taken one more pause, if the session has a pause budget.
 
     A second reason in a paused session also counts as one pause.
 

@@ -33,7 +33,10 @@ MADE_BY_TIME = frozenset(
         EventType.SESSION_EXPIRED,
     }
 )
-"""Event types of an imported session that no caller causes. v2 has no timekeeper and does not cause them either."""
+"""Event types that no caller causes. The timekeeper of this product makes such events also in an imported session.
+
+v2 has no timekeeper.
+"""
 
 
 class ImportRefused(SyncKairosError):

@@ -25,9 +25,9 @@ logger = log.get_logger(__name__)
 
 
 class SessionRestorer:
-    """Restores sessions from Postgres to Redis. All methods except `restore_if_reachable` raise StoreUnavailable.
+    """Restores sessions from Postgres to Redis.
 
-    The reason of StoreUnavailable is that Redis or Postgres does not answer.
+    All methods except `restore_if_reachable` raise StoreUnavailable if Redis or Postgres does not answer.
     """
 
     def __init__(

@@ -93,7 +93,11 @@ class Deadlines:
         return DueClaims(sent_at_s, received_at_s, now_ms, next_due_ms, tuple(claimed), tuple(invalid))
 
     async def postpone(self, session_id: str, lease_until_ms: int, until_ms: int) -> None:
-        """Claim a session that cannot be expired not before `until_ms`, unless its deadline was written meanwhile."""
+        """Extend the lease on a claimed session to `until_ms`, because the session cannot be expired now.
+
+        `lease_until_ms` is the end of the current lease. If the deadline of the session was written in the meantime,
+        nothing changes.
+        """
         name = self._keys.deadlines(self._keys.partition_of(session_id))
         with translated_errors():
             await self._postpone_script(self._pipe, [name], [session_id, lease_until_ms, until_ms])
@@ -130,5 +134,8 @@ class Deadlines:
 
 
 def _parse_score(score: bytes) -> int:
-    """Return a score as whole ms. An infinite score, which no release writes, is as far away as a score can be."""
+    """Return the score of a sorted set as whole ms.
+
+    An infinite score, which no release writes, is limited to the largest value.
+    """
     return int(max(-_MAX_SCORE, min(_MAX_SCORE, float(score))))

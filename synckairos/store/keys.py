@@ -95,7 +95,10 @@ class Keys(Struct, frozen=True):
         return self._for_partition("deadlines", partition)
 
     def index_rebuild(self, partition: int) -> str:
-        """Return the mark that the deadlines or the live sessions held invalid data and must be built again."""
+        """Return the key of a mark. The mark means that the deadlines or the set of live sessions had invalid data.
+
+        An instance must then build both sets again.
+        """
         return f"{self.deadlines(partition)}:rebuild"
 
     def live_sessions(self, partition: int) -> str:

@@ -20,7 +20,7 @@ class LuaScript:
     def __init__(self, name: str) -> None:
         """Read the text of the script from `store/lua/<name>.lua`.
 
-        A line `-- uses <library>` in it puts the text of that file before the script.
+        For a line `-- uses <library>` in the script, the text of that library is added before the script.
         """
         text = _read(name)
         self.text = "\n".join([*map(_read, re.findall(r"^-- uses (\w+)$", text, re.MULTILINE)), text])

@@ -282,5 +282,5 @@ class Outbox:
 
 
 def _count(value: bytes | None) -> int:
-    """Return a counter. Invalid data counts as 0; the next write drops it and reports it."""
+    """Return the value of a counter. If the value is invalid, return 0; the next write drops and reports it."""
     return int(value) if value and value.isdigit() and len(value) < 20 else 0

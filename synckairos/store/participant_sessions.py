@@ -198,9 +198,9 @@ class ParticipantSessionStore:
         return lookups
 
     async def discard(self, session_ids: Sequence[str], participant_ids: Sequence[str]) -> None:
-        """Drop the summaries of sessions, and the sets and ready rows of participants, which hold invalid data.
+        """Remove summaries of sessions, and sets and ready rows of participants, because they have invalid data.
 
-        They are filled from Postgres again. One round trip.
+        A later read fills them from Postgres again. One round trip.
         """
         keys = self.keys
         names = [*map(keys.summary, session_ids), *map(keys.participant_sessions, participant_ids)]

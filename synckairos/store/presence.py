@@ -141,11 +141,17 @@ class PresenceStore:
         return [{_decode_name(name): value for name, value in fields.items() if name in living} for fields in found]
 
     def parsing(self, session_id: str) -> parsing:
-        """Return the context in which the counts of a session are parsed."""
+        """Return the context manager in which the counts of a session are parsed.
+
+        It reports invalid data with the key.
+        """
         return parsing(self._keys.presence(session_id))
 
     async def remove_field(self, session_id: str, instance: str) -> None:
-        """Remove the counts of an instance that cannot be parsed. One round trip."""
+        """Remove the field of an instance in the presence hash of a session, because it cannot be parsed.
+
+        One round trip.
+        """
         with translated_errors():
             await self._pipe.call("HDEL", self._keys.presence(session_id), instance)
 

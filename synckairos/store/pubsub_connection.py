@@ -61,8 +61,8 @@ class PubSubConnection:
     """Delivers the messages of wanted channels, and reports channels whose subscription was interrupted.
 
     A message is passed to `receive` with the name of its channel. When an interrupted channel is subscribed again,
-    `resumed` is called with its name. Both are called synchronously and in order. If `receive` raises an exception, the
-    message is dropped.
+    `resumed` is called with its name. Both functions are called synchronously and in order. If `receive` raises an
+    exception, the message is dropped.
     """
 
     def __init__(
@@ -179,7 +179,10 @@ class PubSubConnection:
                 pause_at = time.monotonic() + SLICE_S
 
     def _handle(self, wanted: _Channel, channel: str, payload: bytes) -> None:
-        """Pass a message on. A message that cannot be handled is dropped: it never ends the connection."""
+        """Pass a message to its receiver.
+
+        If the receiver raises an exception, drop the message and keep the connection.
+        """
         try:
             wanted.receive(channel, payload)
         except (*PARSE_ERRORS, InvalidStoredData) as error:

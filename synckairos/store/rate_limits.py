@@ -1,7 +1,8 @@
-"""Rate limits: token buckets in Redis, so that all instances count together.
+"""Rate limits: token buckets in Redis, so that all instances use the same buckets.
 
-A request takes one token of the general bucket of its client. A press takes one token of its session's bucket instead.
-It meets the general limit only if it is refused or changes nothing: limits stop abuse, and never a game.
+A request takes one token from the general bucket of its client. A press takes one token from the bucket of its session
+instead. A press takes a token from the general bucket only if it is refused or changes nothing. The reason is that the
+limits stop abuse, but must never stop a game.
 """
 
 from collections.abc import Sequence
@@ -21,11 +22,14 @@ from synckairos.store.shared_connection import RedisCommand, RedisPipe
 TAKE_SCRIPT = LuaScript("rate_limit_take")
 
 PRESSES = frozenset({"switch", "pause", "resume"})
-"""Commands that a participant sends while the clock runs. If they wait, a participant loses time."""
+"""Commands that participants send while the clock runs. If such a command has to wait, a participant loses time."""
 
 
 class Rate(Struct, frozen=True):
-    """A limit: `limit` requests in `period_s` seconds, and `burst` requests at once. `unit` and `setting` name it."""
+    """A rate limit: `limit` requests in `period_s` seconds, and at most `burst` requests at once.
+
+    `unit` is the name of what is counted. `setting` is the variable that sets the limit.
+    """
 
     name: str
     limit: int
@@ -34,57 +38,57 @@ class Rate(Struct, frozen=True):
     unit: str
     setting: str
     script_arguments: tuple[str, str] = ("", "")
-    """µs for one token and the size, as texts: a press must not render numbers again."""
+    """Duration in µs for one token, and size of the bucket. They are texts, so that a press renders no numbers."""
 
     @property
     def per_s(self) -> float:
-        """Return the tokens that a bucket gets in a second."""
+        """Return the number of tokens that a bucket gains per second."""
         return self.limit / self.period_s
 
     @property
     def description(self) -> str:
-        """Return the limit with its value and its setting, for errors."""
+        """Return a text for errors: the name, the value and the setting of the rate limit."""
         return f"{self.name} limit of {self.limit:,} {self.unit} ({self.setting})"
 
 
 def make_rate(name: str, limit: int, period_s: int, burst: int, unit: str, setting: str) -> Rate:
-    """Return a limit with the arguments of its script calls."""
+    """Return a rate limit, including the arguments of its script calls."""
     return Rate(name, limit, period_s, burst, unit, setting, (repr(period_s * 1_000_000 / limit), str(burst)))
 
 
 def general_rate(limit: int) -> Rate:
-    """Return the limit for all requests of one client: `limit` in a minute, as many at once."""
+    """Return the rate limit for all requests of one client: `limit` per minute, and the same number at once."""
     return make_rate("general", limit, 60, limit, "requests a minute and client", "RATE_LIMIT_GENERAL")
 
 
 def switch_rate(limit: int) -> Rate:
-    """Return the limit for the presses of one session: `limit` in a second, a third more at once.
+    """Return the rate limit for the presses of one session: `limit` per second, and a third more at once.
 
-    With the default, 40 bids can arrive together in the last moment of an auction.
+    With the default, 40 bids can arrive at the same time in the last moment of an auction.
     """
     return make_rate("switch", limit, 1, limit + limit // 3, "presses a second and session", "RATE_LIMIT_SWITCH")
 
 
 class Quota(Struct, frozen=True):
-    """A limit for one client or one session, its `owner`."""
+    """A rate limit for one client or one session. `owner` identifies the client or session."""
 
     rate: Rate
     owner: str
 
     def key(self, keys: Keys) -> str:
-        """Return the key of the bucket."""
+        """Return the key of the quota's bucket."""
         return keys.rate_limit_bucket(f"{self.rate.name}:{self.owner}")
 
     def take_command(self, keys: Keys, tokens: int) -> RedisCommand:
-        """Return the command that takes tokens; a negative number gives them back."""
+        """Return the Redis command that takes tokens from the bucket. A negative number gives tokens back."""
         return ("EVALSHA", TAKE_SCRIPT.sha, 1, self.key(keys), *self.rate.script_arguments, tokens)
 
 
 class RateLimitStatus(Struct, frozen=True):
-    """The state of a quota after a request.
+    """The status of a quota after a request.
 
-    The bucket holds `remaining` tokens of `limit`, and is full in `reset_s` seconds. `exceeded` means that it had no
-    token for the request. Then the next one comes in `wait_ms`.
+    The bucket has `remaining` tokens of `limit` tokens, and is full again after `reset_s` seconds. If `exceeded` is
+    True, the bucket had no token for the request, and has one after `wait_ms`.
     """
 
     limit: int
@@ -96,17 +100,19 @@ class RateLimitStatus(Struct, frozen=True):
 
     @classmethod
     def from_reply(cls, rate: Rate, reply: Sequence[int]) -> "RateLimitStatus":
-        """Parse the reply of the script to a request for one token."""
+        """Parse the reply of the script that took one token."""
         taken, remaining, wait_us, debt_us = reply
         wait_ms = 0 if taken else -(-wait_us // 1000)
         return cls(rate.burst, remaining, -(-debt_us // 1_000_000), not taken, wait_ms, rate)
 
     @classmethod
     def from_ttl(cls, rate: Rate, ttl_ms: int) -> "RateLimitStatus":
-        """Return the state after a request for one token, from the TTL of the bucket's key without it.
+        """Return the status after taking one token from a bucket whose key has the TTL `ttl_ms`.
 
-        The bucket is full when its key expires. A key without a TTL is not a bucket, so it counts as a full one. The
-        TTL was rounded up to 1 ms.
+        No token is taken in Redis.
+
+        The bucket is full when its key expires. A key without a TTL is not a bucket, so it counts as a full bucket.
+        Redis rounds the TTL up to 1 ms.
         """
         bucket = TokenBucket(rate.per_s, rate.burst, full_at_s=(ttl_ms - 1) / 1000)
         wait_s, taken = bucket.wait_s(1, 0.0), bucket.take(1, 0.0)
@@ -115,40 +121,45 @@ class RateLimitStatus(Struct, frozen=True):
 
 
 class RateMeter:
-    """Counts one request against its quotas and keeps their state for the answer.
+    """Counts one request against its quotas and keeps the rate-limit status for the response.
 
-    The store writes `statuses` when it counts the request. They are empty before that and for a replay, which is free.
-    `is_due` is true while the request must still be counted.
+    The store writes `statuses` when it counts the request. They are empty before that, and for a replay, which is free.
+    `is_due` is True if the request must still be counted.
     """
 
     __slots__ = ("_general", "_general_ttl_ms", "is_due", "quotas", "statuses")
 
     def __init__(self, *quotas: Quota) -> None:
-        """Take the quotas; a request without quotas is not limited."""
+        """Take the quotas of the request. Without quotas the request is not limited."""
         self.quotas = quotas
         self.statuses: tuple[RateLimitStatus, ...] = ()
         self.is_due = bool(quotas)
         self._general: Quota | None = None
-        """The general quota of a press, which is only looked at."""
+        """The general quota of a press. Its bucket is read, but no token is taken."""
         self._general_ttl_ms: int | None = None
-        """TTL of the general bucket of a press: ms until it is full. Negative: it is full."""
+        """TTL of the general bucket of a press: ms until the bucket is full. Negative if the bucket is full."""
 
     @classmethod
     def for_press(cls, general: Quota, press: Quota) -> "RateMeter":
-        """Return the meter of a press: it pays `press`, and `general` only if it is refused or changes nothing."""
+        """Return the meter of a press.
+
+        It takes a token of `press`, and a token of `general` only for a press without effect.
+
+        A press has no effect if it is refused or changes nothing.
+        """
         meter = cls(general)
         meter.count_as_press(press)
         return meter
 
     def count_as_press(self, press: Quota) -> None:
-        """Count the request as a press, see `for_press`. Its only quota so far is the general one."""
+        """Count the request as a press (`for_press`). Expects a meter whose only quota is the general quota."""
         if self.quotas:
             self._general = self.quotas[0]
             self.quotas = (press,)
             self.is_due = True
 
     def build_count_commands(self, keys: Keys) -> list[RedisCommand]:
-        """Return the Redis commands that count the request, for the replies to `record_replies`."""
+        """Return the Redis commands that count the request. `record_replies` takes their replies."""
         self.is_due = False
         commands = [quota.take_command(keys, 1) for quota in self.quotas]
         if self._general is not None:
@@ -156,7 +167,7 @@ class RateMeter:
         return commands
 
     def record_replies(self, replies: Sequence[Any]) -> None:
-        """Store the state that the replies to `build_count_commands` report."""
+        """Store the rate-limit status from the replies to `build_count_commands`."""
         if self._general is not None:
             *replies, self._general_ttl_ms = replies
         self.statuses = tuple(
@@ -164,13 +175,15 @@ class RateMeter:
         )
 
     def build_refund_commands(self, keys: Keys) -> list[RedisCommand]:
-        """Return the Redis commands that undo the count."""
+        """Return the Redis commands that give the tokens of the request back."""
         return [quota.take_command(keys, -1) for quota in self.quotas]
 
     def fail_press(self) -> Quota | None:
-        """Return the general quota that a press without an effect must pay; None if it is no press, or has paid.
+        """Return the general quota from which a press without an effect must take a token.
 
-        Raises RateLimitExceeded if the quota is used up.
+        None if the request is not a press, or if the token is already taken.
+
+        Raises: RateLimitExceeded if the general quota is used up.
         """
         quota, self._general = self._general, None
         if quota is None or self._general_ttl_ms is None:
@@ -180,7 +193,7 @@ class RateMeter:
         return quota
 
     def mark_free(self) -> None:
-        """Mark the request as free, for example because it is a replay."""
+        """Mark the request as free, so that it is not counted. An example is a replay."""
         self.statuses = ()
         self.is_due = False
         self._general = None
@@ -198,14 +211,17 @@ class RateMeter:
 
 
 class RateLimits:
-    """Counts requests that do not load a session. A load counts its request in its own round trip."""
+    """Counts requests that do not load a session.
+
+    If a request loads a session, the load counts it in the same round trip.
+    """
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
         self._keys = keys
 
     async def count(self, meter: RateMeter) -> None:
-        """Count a request against all its quotas, in one round trip.
+        """Count a request against all of its quotas, in one round trip.
 
         Raises:
             RateLimitExceeded: a quota is used up.
@@ -218,12 +234,18 @@ class RateLimits:
         meter.raise_if_exceeded()
 
     async def refund(self, meter: RateMeter) -> None:
-        """Undo the count of a request that turned out to be free, in one round trip. Raises StoreUnavailable."""
+        """Give the tokens of a free request back, in one round trip.
+
+        Raises: StoreUnavailable if Redis does not answer.
+        """
         await refund_with_pipe(self._pipe, self._keys, meter)
 
 
 async def refund_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
-    """Undo the count of a request that turned out to be free, in one round trip. Raises StoreUnavailable."""
+    """Give the tokens of a free request back, in one round trip.
+
+    Raises: StoreUnavailable if Redis does not answer.
+    """
     if meter.quotas:
         with translated_errors():
             await run_script_commands(pipe, meter.build_refund_commands(keys))
@@ -231,9 +253,9 @@ async def refund_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> Non
 
 
 async def run_script_commands(pipe: RedisPipe, commands: list[RedisCommand], *scripts: LuaScript) -> list[Any]:
-    """Send commands that call the counting script, or other `scripts`, in one round trip.
+    """Send commands that call the token script, or the scripts in `scripts`, in one round trip. Return their replies.
 
-    If the server lost a script, all scripts are loaded and all commands are sent again. So the commands must be safe to
+    If Redis lost a script, all scripts are loaded and all commands are sent again. So the commands must be safe to
     repeat.
     """
     try:

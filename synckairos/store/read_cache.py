@@ -62,8 +62,8 @@ class ReadCache:
     ) -> T:
         """Return the answer to a query about a participant or session.
 
-        If the answer is not cached, call `run_query`. `parse` reads the bytes of an answer. A cached answer that it
-        cannot read is dropped.
+        If the answer is not cached, call `run_query`. `parse` converts the bytes of an answer to the result. If `parse`
+        fails on a cached answer, the cached answer is removed.
         """
         names, token = [self._keys.read_cache(kind, id_), self._keys.session(id_)], secrets.token_hex(8)
         try:

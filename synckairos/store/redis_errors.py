@@ -23,7 +23,7 @@ The error replies to scripts depend on the server.
 
 
 _INVALID_DATA = ("WRONGTYPE", "not an integer", "not a valid float", "user_script")
-"""Words of error replies about a key's content. A script that runs into an error of its own met such content."""
+"""Words of error replies about the content of a key. A script with an error of its own also found such content."""
 
 
 class ErrorReply(ResponseError):
@@ -33,7 +33,10 @@ class ErrorReply(ResponseError):
 
 
 def is_about_invalid_data(error: BaseException) -> bool:
-    """Tell whether an error reply is about the content of a key: no retry and no other node changes the reply."""
+    """Return whether an error reply is about the content of a key.
+
+    Neither a retry nor another node changes such a reply.
+    """
     text = str(error)
     return (
         isinstance(error, ResponseError)
@@ -45,7 +48,7 @@ def is_about_invalid_data(error: BaseException) -> bool:
 class translated_errors:  # noqa: N801  is used like a function; a generator would be too slow for the hot path
     """Context manager that raises StoreUnavailable if Redis does not answer or temporarily refuses the command.
 
-    If a key holds data that a command cannot use, it reports the key and raises InvalidStoredData. Other errors pass
+    If a key has data that a command cannot use, the key is reported and InvalidStoredData is raised. Other errors pass
     unchanged.
     """
 

@@ -1,7 +1,7 @@
-"""The sets that lead to a partition's sessions, built again from the sessions after one of them held invalid data.
+"""Rebuild of the sets of a partition's sessions from the sessions, after one of the sets had invalid data.
 
-A script that finds invalid data in the deadlines or in the live sessions drops the set and leaves a mark. One instance
-then reads all sessions of the partition and puts each into both sets.
+If a script finds invalid data in the deadlines or in the set of live sessions, it removes the set and writes a mark.
+One instance then reads all sessions of the partition and adds each session to both sets.
 """
 
 from synckairos.errors import InvalidStoredData
@@ -17,7 +17,7 @@ _PAGE = 200  # keys of one step of SCAN
 
 
 class SessionIndex:
-    """Builds the sets of a partition again. All methods raise StoreUnavailable if Redis does not answer."""
+    """Rebuilds the sets of a partition. All methods raise StoreUnavailable if Redis does not answer."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
@@ -25,14 +25,14 @@ class SessionIndex:
         self._script = LuaScript("session_index")
 
     async def is_rebuild_due(self, partition: int) -> bool:
-        """Tell whether a set of the partition was dropped. One round trip."""
+        """Return whether a set of the partition was removed because of invalid data. One round trip."""
         with translated_errors():
             return bool(await self._pipe.call("EXISTS", self._keys.index_rebuild(partition)))
 
     async def rebuild(self, partition: int) -> int:
-        """Put all sessions of a partition into its sets, then remove the mark. Returns the number of sessions.
+        """Add all sessions of a partition to its sets, then remove the mark. Return the number of sessions.
 
-        A set that is dropped again meanwhile gets a new mark, so that the next check finds it.
+        If a set is removed again in the meantime, it gets a new mark, which the next check finds.
         """
         with translated_errors():
             await self._pipe.call("DEL", self._keys.index_rebuild(partition))
@@ -51,7 +51,10 @@ class SessionIndex:
             raise
 
     async def _index(self, partition: int, members: list[bytes]) -> int:
-        """Put sessions into the sets; sessions with invalid data are reported and left out."""
+        """Add sessions to the sets.
+
+        Report sessions with invalid data and leave them out. Return the number of sessions.
+        """
         ids: list[str] = []
         for member in members:
             try:

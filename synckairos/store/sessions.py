@@ -34,7 +34,7 @@ LARGE_DOCUMENT_BYTES = 8_192
 """Bytes: minimum size of a document for which Redis is asked whether the caller already has the same document."""
 
 _FIRST_BATCH_SESSIONS = 8
-"""Live sessions that are loaded before their average size is known. A document is up to 1 MiB in size."""
+"""Number of live sessions in the first batch, before their average size is known. A document has up to 1 MiB."""
 
 MAX_TIES = 500
 """Number of sessions beyond a page of unfinished sessions that are also read.
@@ -106,9 +106,13 @@ class SessionStore:
             return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
     def charge_press(self, meter: RateMeter | None) -> None:
-        """Charge a press without an effect to the general quota of its client. The command is sent without a wait.
+        """Take a token of the client's general quota for a press without an effect.
 
-        Does nothing for other requests. Raises RateLimitExceeded if the quota is used up.
+        The method does not wait for the reply.
+
+        Other requests are ignored.
+
+        Raises: RateLimitExceeded if the general quota is used up.
         """
         if meter is not None and (quota := meter.fail_press()) is not None:
             self._pipe.send_unawaited(quota.take_command(self.keys, 1))
@@ -233,9 +237,9 @@ class SessionStore:
         return found
 
     async def _load_live(self, session_ids: Sequence[str]) -> tuple[dict[str, StoredSession], list[str]]:
-        """Load sessions of the list, in one round trip. Return them by id, and the ids of evicted sessions.
+        """Load sessions of the list, in one round trip. Return the sessions by id, and the ids of evicted sessions.
 
-        Sessions with invalid data, which is reported, are in neither.
+        Sessions with invalid data are reported, and are missing in both results.
         """
         with translated_errors():
             rows = await self._pipe.call_each(
@@ -280,7 +284,7 @@ class SessionStore:
         return sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
 
     async def _drop_live_set(self, partition: int) -> None:
-        """Drop the set of live sessions, which holds data of another type; an instance builds it again."""
+        """Remove the set of live sessions, because it has data of another type. An instance rebuilds the set."""
         keys = self.keys
         with translated_errors():
             await self._pipe.call_many(
@@ -299,9 +303,9 @@ class SessionStore:
 def _split_by_size(
     keys: list[tuple[int, str]], loaded_bytes: int, loaded: int, max_bytes: int
 ) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """Return the keys of the sessions to load next, and the keys after them.
+    """Return the keys of the sessions to load next, and the keys that remain.
 
-    Expects that the next sessions have the average size of the sessions loaded before.
+    Expects that the next sessions have the same average size as the sessions that are already loaded.
     """
     count = _FIRST_BATCH_SESSIONS
     if loaded:

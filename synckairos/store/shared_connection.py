@@ -83,10 +83,10 @@ class RedisPipe:
         return replies
 
     async def call_each(self, commands: Sequence[RedisCommand]) -> list[Any]:
-        """Send several commands together and return their replies in order, also error replies about invalid data.
+        """Send several commands together and return their replies in order, including error replies about invalid data.
 
-        So one key with invalid data does not affect the others. `checked` raises such a reply. Raises the first error
-        reply of another kind.
+        So one key with invalid data does not affect other keys. `checked` raises the error of such a reply. If a reply
+        is another error, raise the first error.
         """
         replies = await self._send(commands)
         for reply in replies:
@@ -101,7 +101,10 @@ class RedisPipe:
         return await connection.send([_pack(command) for command in commands])
 
     def send_unawaited(self, command: RedisCommand) -> None:
-        """Send one command together with the next ones, and ignore its reply. Without a connection it is dropped."""
+        """Send one command together with the next commands, and ignore its reply.
+
+        Without a connection, drop the command.
+        """
         if self._connection is not None:
             self._connection.enqueue([_pack(command)])
 
@@ -164,7 +167,10 @@ class RedisPipe:
 
 
 def checked(reply: Any) -> Any:
-    """Return a reply of `call_each`; raise ValueError if it is an error reply about invalid data."""
+    """Return a reply of `call_each`.
+
+    Raises: ValueError if the reply is an error about invalid data.
+    """
     if isinstance(reply, ErrorReply):
         raise ValueError(str(reply))
     return reply
@@ -212,7 +218,10 @@ class _Connection(asyncio.Protocol):
         return await self.enqueue(commands)
 
     def enqueue(self, commands: list[bytes]) -> "asyncio.Future[list[Any]]":
-        """Write packed commands at the end of this turn of the event loop; return the future of their replies."""
+        """Queue packed commands, and return the future of their replies.
+
+        All commands of the same turn of the event loop are written together at its end.
+        """
         pending = _PendingCommands(len(commands), self._loop.create_future(), self._loop.time() + self._timeout_s)
         if not self._unwritten:
             self._loop.call_soon(self._write)

@@ -14,7 +14,7 @@ from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry.invalid_data import parsing, report_invalid_data
 
 MAX_LEASE_MS = 3_600_000
-"""Milliseconds: no release takes a longer lease on a recovery. A longer one, or one without an end, is invalid."""
+"""Milliseconds: maximum lease on a recovery in any release. A longer lease, or a lease without an end, is invalid."""
 
 _EPOCH_BYTES = 4
 _GENERATION = re.compile(rb"[0-9a-f]{12}")
@@ -84,7 +84,10 @@ def _is_generation(found: object) -> bool:
 
 
 def parse_generation(key: str, found: bytes) -> str:
-    """Parse a generation. Raises InvalidStoredData."""
+    """Parse the generation in a key.
+
+    Raises: InvalidStoredData if the key has other data.
+    """
     with parsing(key):
         if not _is_generation(found):
             raise ValueError("not a generation")

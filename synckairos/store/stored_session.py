@@ -53,7 +53,10 @@ class SessionLoadResult(Struct, frozen=True):
 
 
 def parse_session_id(member: bytes) -> str:
-    """Parse a session id in a set of sessions. Raises ValueError if it is none."""
+    """Parse a session id from a member of a set.
+
+    Raises: ValueError if the member is not a session id.
+    """
     text = member.decode()
     if not _SESSION_ID.fullmatch(text):
         raise ValueError(f"{text!r} is no session id")
@@ -63,8 +66,9 @@ def parse_session_id(member: bytes) -> str:
 def parse_stored_session(fields: Sequence[Any], held: SessionSnapshot | None = None) -> StoredSession | None:
     """Parse the fields of a session's hash, None if there is no session.
 
-    If the document is missing, it is the document of `held`, because Redis omits a document that the caller has. Raises
-    ValueError, TypeError or AttributeError for invalid fields.
+    If the document is missing, it is the document of `held`, because Redis omits a document that the caller has.
+
+    Raises: ValueError, TypeError or AttributeError if fields are invalid.
     """
     epoch, version, deleted, due, document, audited, tag = fields
     if epoch is None:
@@ -85,7 +89,7 @@ def parse_stored_session(fields: Sequence[Any], held: SessionSnapshot | None = N
 def parse_history(snapshot: SessionSnapshot | None, kept: Sequence[bytes], key: str) -> Iterator[FeedMessage]:
     """Return the versions in the version history from `snapshot` back, newest first.
 
-    Ends before a version that cannot be parsed, as if the history did not reach back so far. `key` is reported then.
+    If a version cannot be parsed, the result ends before that version, and `key` is reported.
     """
     if snapshot is None:
         return

@@ -23,7 +23,10 @@ class FischerSettings(StrictModel):
 
 
 class DelaySettings(StrictModel):
-    """Bronstein gives back the first `delay_ms` of each turn when the turn ends. Delay does not charge them."""
+    """The time `delay_ms` of each turn.
+
+    Bronstein gives back the used part of it after the turn. Delay does not charge it.
+    """
 
     delay_ms: DurationMs
 

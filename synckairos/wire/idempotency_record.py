@@ -36,7 +36,10 @@ class IdempotencyRecord:
 
     @classmethod
     def parse(cls, record: bytes) -> "IdempotencyRecord":
-        """Parse the result of `render`. Raises MsgspecError for any other text."""
+        """Parse the bytes that `render` returned.
+
+        Raises: MsgspecError for any other bytes.
+        """
         return cls(*_decode(record))
 
     def to_error(self) -> ReplayedRefusal | None:

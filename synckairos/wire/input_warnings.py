@@ -52,7 +52,7 @@ def _warnings(body: StrictModel, value: Any) -> Iterator[Fault]:
 
 
 def _under(path: Path, found: list[Fault]) -> Iterator[Fault]:
-    """Yield the warnings of a part of the body, with `path` before their paths."""
+    """Yield the warnings in `found`, which concern a part of the body, with `path` before each of their paths."""
     for each in found:
         yield fault((*path, each["path"]) if each["path"] else path, each["message"])
 

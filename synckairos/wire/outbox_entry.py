@@ -40,7 +40,8 @@ _decode_event = Decoder(_Event).decode
 class OutboxEntry(Struct, frozen=True):
     """One version in the outbox. `event` is JSON from `render_event`; `document` is the session's JSON.
 
-    An outbox entry has no `Snapshot`: only the event says whether the version is a deletion, and the tag is not stored.
+    An outbox entry has no `SessionSnapshot`: only the event says whether the version is a deletion, and the tag is not
+    stored.
     """
 
     session_id: str
@@ -50,7 +51,10 @@ class OutboxEntry(Struct, frozen=True):
     document: bytes
 
     def check(self) -> None:
-        """Check that both texts are JSON objects of this version. Raises ValueError or MsgspecError."""
+        """Check that `event` and `document` are JSON objects that belong to this version.
+
+        Raises: ValueError or MsgspecError if one of them is not.
+        """
         check_document(self.session_id, SessionSnapshot(self.epoch, self.version, self.document))
         _decode_event(self.event)
 

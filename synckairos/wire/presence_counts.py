@@ -13,7 +13,7 @@ MAX_LISTED = 1_000
 """Maximum number of participants in the list, in the order of their ids. A session has no more participants."""
 
 MAX_COUNT = 1 << 32
-"""Clients of one role that an instance can count at most; a larger number is invalid."""
+"""Maximum number of clients of one role in the counts of one instance. A larger number is invalid."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ class ResumeBody(V2CommandBody):
 
 
 class AdjustBody(CommandBody):
-    """Adds `delta_ms` to budgets: of the named participants or of one group. Without both members, of all."""
+    """Adds `delta_ms` to the budgets of the named participants, or of one group. By default, adds it to all budgets."""
 
     delta_ms: Annotated[
         int,

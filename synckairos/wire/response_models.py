@@ -19,7 +19,7 @@ EventTypeName = Annotated[str, WithJsonSchema({"type": "string", "enum": [str(ea
 
 
 class WarningView(BaseModel):
-    """One part of an accepted request that has no effect."""
+    """A part without effect in an accepted request."""
 
     path: str = Field(description="Path to the JSON member, with dots; empty for the whole body")
     message: str = Field(description="Reason why the member has no effect")
@@ -306,7 +306,7 @@ class TimeView(BaseModel):
 
 
 class Health(BaseModel):
-    """The answer of a process that runs."""
+    """The response of a running process."""
 
     status: Literal["ok"] = Field(description="Always `ok`")
 

@@ -245,7 +245,10 @@ def extract_updated_at_ms(document: bytes) -> int:
 
 
 def extract_created_at_ms(document: bytes) -> int:
-    """Return the instant of a session's creation, ms since the Unix epoch. Raises ValueError if there is none."""
+    """Return the instant of the session's creation in a document, ms since the Unix epoch.
+
+    Raises: ValueError if the document has no such instant.
+    """
     created_at = orjson.loads(document).get("created_at")
     if not isinstance(created_at, str):
         raise ValueError("the document has no instant of creation")

@@ -34,9 +34,11 @@ _decode_head = Decoder(_Head).decode
 
 
 def check_document(session_id: str, snapshot: SessionSnapshot) -> None:
-    """Check that a stored document is JSON, and the document of this session and version.
+    """Check that a stored document is JSON and belongs to the session and version of `snapshot`.
 
-    Reads the whole document, but builds no values of it. Raises ValueError or MsgspecError.
+    The check reads the whole document, but creates no Python values for its members.
+
+    Raises: ValueError or MsgspecError if the check fails.
     """
     head = _decode_head(snapshot.document)
     if (head.session_id, head.epoch, head.version) != (session_id, snapshot.epoch, snapshot.version):

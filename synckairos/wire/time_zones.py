@@ -1,7 +1,7 @@
 """Time zones by their IANA names, and the instants at which their days begin. All data is from the package `tzdata`.
 
 The operating system and Postgres have time-zone databases of other versions, which can differ. If all days in an answer
-come from one database, they do not overlap and leave no gap.
+come from one database, the days do not overlap and leave no gap.
 """
 
 from datetime import UTC, date, datetime, time, timedelta

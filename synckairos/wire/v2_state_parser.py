@@ -31,8 +31,8 @@ from synckairos.wire.instants import parse_instant_ms
 V2_GENERATION = "000000000002"
 """The generation in the epochs of sessions from v2's audit.
 
-It sorts before the generation of every store, which begins with the second of the store's creation. So the tables
-derived in Postgres prefer every other epoch.
+It sorts before the generation of every store, because those generations begin with the second of the store's creation.
+So the tables derived in Postgres prefer every other epoch.
 """
 
 IMPORT_COMMAND = "import-v2"
@@ -279,7 +279,7 @@ class _StateParser:
     def _own_group(self, participant_id: str) -> str | None:
         """Return the id of the group for a participant without a group, None if the mode needs no group.
 
-        v2 gives such a participant a budget of its own, also in `per_group`.
+        v2 gives such a participant its own budget, even in `per_group`.
         """
         return participant_id if self._mode is SyncMode.PER_GROUP else None
 

@@ -1,10 +1,11 @@
 -- Take tokens from a bucket that fills at a constant rate, or give tokens back.
 --
--- The arithmetic is that of limits/token_bucket.py. The only state is the instant at which the bucket is full again, in
--- µs of TIME. The key expires then. A key of another type or with other text counts as a full bucket.
+-- The arithmetic is the same as in limits/token_bucket.py. The only stored value is the instant at which the bucket is
+-- full again, in µs by TIME. The key expires at that instant. A key of another type or with other text counts as a full
+-- bucket.
 --
--- KEYS  1 bucket   ARGV  1 µs for one token  2 size in tokens  3 tokens to take; negative: to give back
--- Returns {1 if the tokens were taken, else 0; whole tokens left; µs until a token is there; µs until it is full}
+-- KEYS  1 bucket   ARGV  1 µs for one token  2 size in tokens  3 number of tokens to take, negative to give tokens back
+-- Returns {1 if the tokens were taken, else 0; whole tokens left; µs until one token is there; µs until it is full}
 
 local interval, size, tokens = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
@@ -13,7 +14,7 @@ local room = size * interval
 
 local debt = (tonumber(redis.pcall('GET', KEYS[1])) or 0) - now
 if not (debt > 0) then debt = 0 end
--- A clock that was set back must not close the bucket for longer than it takes to fill it.
+-- If the clock was set back, the bucket must not stay empty for longer than it takes to fill it.
 if debt > room then debt = room end
 local after = debt + tokens * interval
 local taken = after <= room and 1 or 0

@@ -1,6 +1,6 @@
--- A library: `write` runs a command on a key of derived data. If the key holds data that the command cannot use, the
--- key is dropped first, and its name is added to `dropped`. So invalid data never interrupts a script between two
--- writes, which Redis does not undo.
+-- A library: `write` executes a command on a key with derived data. If the key has data that the command cannot use,
+-- the key is removed first, and its name is added to `dropped`. So invalid data never interrupts a script between two
+-- writes. Redis would not undo the first write.
 
 local dropped = {}
 local INVALID = {'WRONGTYPE', 'not an integer', 'would overflow', 'exhausted the last'}
