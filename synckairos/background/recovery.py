@@ -67,7 +67,10 @@ class RecoveryLoop:
             self._known[partition] = generation
 
     async def _rebuild_index(self, partition: int) -> None:
-        """Build the deadlines and the list of live sessions again, after invalid data in one of them was dropped."""
+        """Rebuild the deadlines and the set of live sessions of a partition.
+
+        This is needed if one of the two sets was removed because of invalid data.
+        """
         if await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS):
             count = await self._index.rebuild(partition)
             logger.warning("deadlines and live sessions built again", partition=partition, sessions=count)

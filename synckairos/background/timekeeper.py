@@ -36,7 +36,7 @@ MAX_BATCHES = 4
 """Maximum number of concurrent batches of one partition. This process decides one batch while Redis commits another."""
 
 BROKEN_LEASE_MS = 30_000
-"""Milliseconds after which a session that could not be expired is claimed again, for example after a repair."""
+"""Milliseconds before a session that could not be expired is claimed again. It can be repaired in the meantime."""
 
 MAX_SLEEP_S = 1.0
 """Seconds: maximum time between two checks of the deadlines. A wake-up can be lost."""
@@ -158,6 +158,6 @@ class Timekeeper:
             await self._postpone(session_id, loaded.now_ms)
 
     async def _postpone(self, session_id: str, claimed_at_ms: int) -> None:
-        """Claim a session again later than its lease ends, because the next attempt would fail as well."""
+        """Delay the next claim of a session beyond the end of its lease, because the next attempt would also fail."""
         with contextlib.suppress(StoreUnavailable):
             await self._deadlines.postpone(session_id, claimed_at_ms + LEASE_MS, claimed_at_ms + BROKEN_LEASE_MS)

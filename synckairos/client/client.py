@@ -128,8 +128,8 @@ class Client:
     def now_ms(self) -> float:
         """Return the server's time, ms since the Unix epoch.
 
-        Raises: ServerTimeUnknown before the server's first answer. After this machine has slept, it is raised until the
-        next answer.
+        Raises: ServerTimeUnknown before the first measurement. After this machine has slept, the error is raised until
+        the next measurement.
         """
         local_ms = self._local_clock.now_ms()
         if not self.is_time_known:
@@ -146,7 +146,12 @@ class Client:
         return self.clock.error_ms(self._local_clock.now_ms())
 
     async def measure(self) -> Sample:
-        """Measure the server's time now. The client also measures it every 10 seconds."""
+        """Measure the server's time now, and return the sample. Without a connection, wait for one.
+
+        The client also measures the time every 10 seconds by itself.
+
+        Raises: SyncKairosError if the server ended the connection permanently.
+        """
         while True:
             await self._connected.wait()
             if self._failure is not None:
@@ -261,7 +266,7 @@ class Client:
     async def _connect_once(self) -> float | None:
         """Connect, and use the connection until it ends.
 
-        Returns the seconds until the next attempt. None means that the client connects again only for new work.
+        Returns the seconds until the next attempt. None means that the next attempt begins when there is new work.
         """
         try:
             async with connect(

@@ -1,7 +1,4 @@
-"""Commands without an answer.
-
-Each has one command id, and is sent again on each new connection until it is answered.
-"""
+"""Commands without an answer. A command is sent again with the same id on each new connection, until it is answered."""
 
 import asyncio
 from dataclasses import dataclass

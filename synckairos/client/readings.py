@@ -20,7 +20,9 @@ def session_at(state: Session, now_ms: float) -> Session:
 
 
 def remaining_ms(state: Session, now_ms: float, participant_id: str | None = None) -> int | None:
-    """Return the reading of the running clock in ms, or of a participant's own clock. None if there is no time limit.
+    """Return the reading of the running clock in ms, or of the own clock of `participant_id`.
+
+    None without a time limit.
 
     If no clock runs, return the reading of the clock that would run after a start or resume.
 

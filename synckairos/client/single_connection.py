@@ -32,7 +32,7 @@ WAKE_PONG_TIMEOUT_S = 2.0
 """Seconds without a PONG after which the server counts as silent, if this machine has just slept."""
 
 SLEEP_CHECK_INTERVAL_S = 1.0
-"""Seconds between two checks whether this machine has slept. Each reading of a clock also checks it."""
+"""Seconds between two checks whether this machine has slept. The check is also made before each reading of a clock."""
 
 MAX_MESSAGES_PER_S = 150.0
 """Maximum number of messages per second. The server allows more, but closes connections that exceed its own limit."""
@@ -42,7 +42,7 @@ MESSAGE_BURST = 300.0
 
 
 class _MachineSlept(Exception):
-    """This machine slept between a PING and its PONG, so they cannot be used as a measurement."""
+    """This machine slept between a PING and its PONG, so the two messages cannot be used as a measurement."""
 
 
 class Connection:

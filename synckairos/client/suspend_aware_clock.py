@@ -49,9 +49,9 @@ class LocalClock:
         return self._monotonic_s() * 1000
 
     def count_sleeps(self) -> int:
-        """Check whether the machine has slept after the previous check. Return the number of sleeps so far.
+        """Check whether the machine has slept after the previous check. Return the number of all sleeps until now.
 
-        Measurements and offsets from before a change of this number are no longer valid.
+        When this number changes, measurements and offsets from before are no longer valid.
         """
         least_s, most_s = self._measure_lead_s()
         before_least_s, before_most_s = self._lead_s

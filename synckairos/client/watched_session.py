@@ -69,9 +69,9 @@ class Watch:
         return self._replica.state
 
     def remaining_ms(self, participant_id: str | None = None) -> int | None:
-        """Return the reading of the running clock now in ms, or of a participant's own clock.
+        """Return the reading of the running clock now in ms, or of the own clock of `participant_id`.
 
-        None if there is no time limit.
+        None without a time limit.
 
         The client calculates the reading without a request to the server.
 

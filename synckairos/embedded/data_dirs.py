@@ -44,9 +44,9 @@ def make_data_dir() -> Path:
 
 
 def directory_mode() -> int:
-    """Return the mode of a new data directory: only this user can enter it.
+    """Return the file mode of a new data directory: only the user of this process can enter it.
 
-    If this user is root, Postgres runs as another account, which must be able to pass through the directory.
+    If that user is root, Postgres runs as another user. In that case other users can also pass through the directory.
     """
     return 0o711 if os.geteuid() == 0 else 0o700
 

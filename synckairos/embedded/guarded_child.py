@@ -1,4 +1,4 @@
-"""Child processes that never outlive this process, even if it is killed.
+"""Child processes that never outlive this process, even if this process is killed.
 
 Each child has a guard: a small shell that reads from a pipe. When this process ends, even by `kill -9`, the pipe closes
 and the guard stops the child. (Linux's parent-death signal is weaker: it depends on the thread, and a change of the
@@ -78,7 +78,9 @@ class ChildProcess:
         return self.process.poll()
 
     def stop(self, timeout_s: float = 8.0) -> int:
-        """Send the stop signal, kill the process after `timeout_s` seconds, and return its exit code.
+        """Send the stop signal and return the exit code.
+
+        If the process does not end within `timeout_s` seconds, kill it.
 
         The method can be called more than once.
         """

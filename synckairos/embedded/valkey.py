@@ -36,9 +36,9 @@ def valkey_binary() -> Path:
 class Valkey:
     """One Valkey server with an append-only file in `data_dir`. After a kill it can be started again with its data.
 
-    With `on_socket` the server listens on a Unix socket that only this user can open, and on no port. Otherwise it
-    listens on loopback. If `port` is 0 then, it selects a free port at the first start and keeps the port. `env`
-    replaces the environment of the process, None for the environment of this process.
+    If `on_socket` is True, the server listens only on a Unix socket that only the user of this process can open.
+    Otherwise the server listens on `port` of loopback. If `port` is 0, the server selects a free port at the first
+    start and keeps that port. `env` replaces the environment of the process, None for the environment of this process.
     """
 
     def __init__(

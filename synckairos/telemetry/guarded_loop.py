@@ -1,4 +1,4 @@
-"""Background loops that an unexpected error never ends: it is logged, and the loop is started again."""
+"""Background loops that continue after unexpected errors: the error is logged, and the loop is started again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ from synckairos.telemetry import log
 from synckairos.telemetry.outages import QuietPeriod
 
 LONGEST_PAUSE_S = 5.0
-"""Seconds before a loop is started again: limit of the longest delay."""
+"""Seconds: maximum delay before a loop is started again."""
 
 logger = log.get_logger(__name__)
 
@@ -16,7 +16,10 @@ logger = log.get_logger(__name__)
 async def keep_running(
     name: str, loop: Callable[[], Awaitable[None]], *, longest_pause_s: float = LONGEST_PAUSE_S
 ) -> None:
-    """Run a background loop until cancelled. Start it again with back-off when it ends."""
+    """Run a background loop until cancelled.
+
+    When the loop ends, log the error and start the loop again after a back-off.
+    """
     backoff, quiet = Backoff(longest_s=longest_pause_s), QuietPeriod()
     while True:
         began_s = asyncio.get_running_loop().time()

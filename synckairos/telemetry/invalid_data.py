@@ -1,7 +1,7 @@
 """Invalid data in a store: reported with its key, counted, and raised as one error.
 
-Other programs and faults can write anything to a key, a channel or a row. So each part that parses stored bytes does it
-inside `parsing`. Its caller drops the data or refuses one request, and no loop ends.
+Other programs and faults can write any data to a key, a channel or a row. So all code that parses stored bytes runs
+inside `parsing`. The caller of that code drops the data or refuses one request, and no loop ends.
 """
 
 import re
@@ -15,7 +15,7 @@ from synckairos.telemetry.metrics import INVALID_STORED_DATA
 from synckairos.telemetry.outages import QuietPeriod
 
 PARSE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MsgspecError)
-"""The errors that parsing of invalid bytes raises."""
+"""The errors that parsing of invalid bytes can raise."""
 
 KINDS = frozenset(
     {
@@ -24,10 +24,10 @@ KINDS = frozenset(
         *("instances", "changes", "told", "queue", "sync_events", "jobs", "webhooks", "other"),
     }
 )
-"""The values of the metric's label `kind`: the part of a key after the partition, or a table."""
+"""The values of the metric label `kind`: the part of a key after the partition, or the name of a table."""
 
 MAX_TEXT = 200
-"""Characters of a key or a cause in a log line."""
+"""Maximum number of characters of a key or a cause in a log line."""
 
 logger = log.get_logger(__name__)
 
@@ -36,7 +36,7 @@ _quiet: dict[str, QuietPeriod] = {}
 
 
 def report_invalid_data(key: str | bytes, cause: object) -> None:
-    """Count invalid data, and log it with its key: at most one line a minute for each kind of key."""
+    """Count invalid data, and log it with its key. At most one log line per minute is written for each kind of key."""
     text = key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
     kind = kind_of_key(text)
     INVALID_STORED_DATA.labels(kind).inc()
@@ -46,13 +46,13 @@ def report_invalid_data(key: str | bytes, cause: object) -> None:
 
 
 def report_dropped_keys(keys: Iterable[bytes]) -> None:
-    """Report keys that a script dropped, because their data could not be used."""
+    """Report keys that a Lua script removed, because their data could not be used."""
     for key in keys:
         report_invalid_data(key, "the data had another type or format, so the key was dropped")
 
 
 def kind_of_key(key: str) -> str:
-    """Return the kind of a key, `other` if it is unknown: `session` for `sk:{0}:session:<id>`."""
+    """Return the kind of a key, such as `session` for `sk:{0}:session:<id>`. The kind of an unknown key is `other`."""
     found = _KIND.match(key)
     kind = found[1] if found else "other"
     if kind.endswith("-queue"):
@@ -61,7 +61,7 @@ def kind_of_key(key: str) -> str:
 
 
 class parsing:  # noqa: N801  used like a function; a generator would be too slow for the hot path
-    """Report data that cannot be parsed under its key, and raise InvalidStoredData."""
+    """Context manager that reports data which cannot be parsed, with its key, and raises InvalidStoredData."""
 
     __slots__ = ("_key",)
 
