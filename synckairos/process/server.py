@@ -149,14 +149,14 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             caller_identity=callers,
             websocket_routes=[WebSocketRoute("/{path:path}", endpoint)],
             is_draining=lambda: hub.is_draining,
-            commit_signals=hub.change_event,
+            commit_signals=hub.subscribe_change_event,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
         recovery = RecoveryLoop(sessions, history, service.generations, SessionIndex(pipe, keys), keys)
         yield (
             Server(application, settings, hub, listener),
             [
-                keep_running("hub", hub.run),
+                keep_running("hub", hub.run_background_loops),
                 keep_running("timekeeper", timekeeper.run),
                 keep_running("recovery", recovery.run),
             ],

@@ -21,7 +21,7 @@ class CommandHandler:
         self._general_rate = general_rate(settings.rate_limit_general)
         self._switch_rate = switch_rate(settings.rate_limit_switch)
 
-    async def execute(
+    async def execute_command(
         self, principal: Principal, message: v3_messages.Command, round_trip_ms: int | None = None
     ) -> Answer:
         """Execute a command and return its answer. A repeated command id returns the saved answer.

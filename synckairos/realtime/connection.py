@@ -73,13 +73,13 @@ class SocketConnection:
         return bool(self._queue)
 
     @property
-    def queue_space(self) -> int:
+    def free_queue_slots(self) -> int:
         """Return the number of further frames that the queue can take."""
         return MAX_QUEUED_FRAMES - len(self._queue or ())
 
     # -- to the client ------------------------------------------------------------------------------------------------
 
-    def send(self, frame: bytes) -> None:
+    def send_or_queue(self, frame: bytes) -> None:
         """Send a frame that must not be dropped, or queue the frame if the socket is not ready.
 
         If the queue is full, close the connection instead.
@@ -94,7 +94,7 @@ class SocketConnection:
             else:
                 self._queue.append(frame)
 
-    def send_update(self, subscription: Subscription, update: SessionUpdate) -> None:
+    def send_or_conflate(self, subscription: Subscription, update: SessionUpdate) -> None:
         """Send an update, or keep the update as the newest unsent state if the socket is not ready.
 
         The kept update replaces an older unsent state of the same session.
@@ -107,7 +107,7 @@ class SocketConnection:
                 WEBSOCKET_CONFLATED.inc()
             subscription.unsent = update
 
-    def send_if_ready(self, frame: bytes) -> bool:
+    def try_send_frame(self, frame: bytes) -> bool:
         """Send a frame if the socket is ready. Return whether the frame was sent."""
         if not self.socket.ready:
             return False
@@ -130,7 +130,7 @@ class SocketConnection:
             for subscription in self.subscriptions.values():
                 if (update := subscription.unsent) is not None and socket.ready:
                     subscription.unsent = None
-                    self.send_update(subscription, update)
+                    self.send_or_conflate(subscription, update)
 
     def announce_shutdown(self, spread_s: float) -> None:
         """Do nothing. A dialect with an announcement of the shutdown overrides this method."""
@@ -150,7 +150,7 @@ class SocketConnection:
         self._unsubscribe_all()
         self.socket.close(code, reason, last_frames)
 
-    async def open(self) -> None:
+    async def handshake_completed(self) -> None:
         """Do what the dialect requires after the handshake. The endpoint calls this method one time."""
 
     # -- from the client ----------------------------------------------------------------------------------------------
@@ -167,14 +167,14 @@ class SocketConnection:
     def connection_lost(self) -> None:
         """Unsubscribe from all sessions and remove this connection from the hub, after the socket was closed."""
         self._unsubscribe_all()
-        self.hub.remove(self)
+        self.hub.remove_connection(self)
 
     def allow_message(self) -> bool:
         """Count a received message. If the client sent too many messages, close the connection and return False."""
         WEBSOCKET_MESSAGES.inc()
-        return self.allow_frame()
+        return self.allow_control_frame()
 
-    def allow_frame(self) -> bool:
+    def allow_control_frame(self) -> bool:
         """Count a received frame. If the client sent too many frames, close the connection and return False."""
         now_s = time.monotonic()
         refill = (now_s - self._allowance_at_s) * MESSAGES_A_SECOND
@@ -185,8 +185,8 @@ class SocketConnection:
 
     # -- from the hub -------------------------------------------------------------------------------------------------
 
-    def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
-        """Send an update to the client, or keep the update for later. See `Watcher.notify`."""
+    def notify_of_update(self, subscription: Subscription, update: SessionUpdate) -> None:
+        """Send an update to the client, or keep the update for later. See `Watcher.notify_of_update`."""
         raise NotImplementedError
 
     def check_liveness(self, now_s: float) -> None:

@@ -12,7 +12,7 @@ from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.hub import Hub
-from synckairos.realtime.socket_interface import SOCKET_EXTENSION, AdoptableSocket, Receive, Scope, Send, Socket
+from synckairos.realtime.socket_interface import SOCKET_EXTENSION, DirectSocket, Receive, Scope, Send, Socket
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
 from synckairos.wire.field_types import parse_uuid
@@ -99,12 +99,12 @@ class WebSocketEndpoint:
         await self._connect(scope, lambda socket: V3Connection(self._hub, socket, principal, self._commands))
 
     async def _connect(self, scope: Scope, build: Callable[[Socket], SocketConnection]) -> None:
-        """Build a connection that adopts the accepted socket. Return after `SocketConnection.open`."""
-        socket: AdoptableSocket = scope["extensions"][SOCKET_EXTENSION]
+        """Build a connection that adopts the accepted socket. Return after `SocketConnection.handshake_completed`."""
+        socket: DirectSocket = scope["extensions"][SOCKET_EXTENSION]
         connection = build(socket)
-        self._hub.add(connection)
-        socket.adopt(connection)
-        await connection.open()
+        self._hub.add_connection(connection)
+        socket.attach_receiver(connection)
+        await connection.handshake_completed()
 
 
 def _first_name(subprotocols: Iterable[str]) -> str | None:

@@ -15,7 +15,7 @@ from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.shared_read import SharedRead
-from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimings
+from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
 from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.service.requests import Answer
 from synckairos.store.feed import Feed
@@ -68,7 +68,7 @@ class Hub:
         *,
         max_connections: int,
         max_per_address: int,
-        timings: RealtimeTimings = DEFAULT_TIMINGS,
+        timings: RealtimeTimeLimits = DEFAULT_TIMINGS,
     ) -> None:
         """Create a hub without connections.
 
@@ -106,12 +106,12 @@ class Hub:
 
     # -- connections --------------------------------------------------------------------------------------------------
 
-    def add(self, connection: Watcher) -> None:
+    def add_connection(self, connection: Watcher) -> None:
         self.connections.add(connection)
         self._by_address[connection.principal.address] += 1
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
-    def remove(self, connection: Watcher) -> None:
+    def remove_connection(self, connection: Watcher) -> None:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
@@ -121,7 +121,7 @@ class Hub:
             del self._by_address[address]
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
-    def spawn(self, request: Awaitable[None]) -> None:
+    def spawn_request_task(self, request: Awaitable[None]) -> None:
         """Run a client's request as a task. The request must handle its errors; other errors are only logged."""
         task = asyncio.ensure_future(request)
         self._tasks.add(task)
@@ -137,7 +137,7 @@ class Hub:
     async def subscribe(self, subscription: Subscription) -> SessionUpdate | None:
         """Add a subscription. Return the current version of its session; None if the session does not exist.
 
-        Updates that arrive between this call and `activate` are collected in the subscription's backlog.
+        Updates that arrive between this call and `activate_subscription` are collected in the subscription's backlog.
 
         Raises: StoreUnavailable. The subscription stays added and gets the state when the store is available again.
         """
@@ -179,7 +179,11 @@ class Hub:
             return None
         self._feed.set_initial_snapshot(session_id, update.snapshot)
         latest = session.latest
-        if latest is None or not update.is_covered_by(latest) or (latest is known and update.shows_loss_of(latest)):
+        if (
+            latest is None
+            or not update.is_covered_by(latest)
+            or (latest is known and update.proves_loss_of_version(latest))
+        ):
             session.latest = update
         return session.latest
 
@@ -188,9 +192,9 @@ class Hub:
             answer = await self._read_session(session_id)
             return SessionUpdate(session_id, answer.snapshot, self.now_ms())
 
-        return await session.shared_read.join(read)
+        return await session.shared_read.read_shared(read)
 
-    async def read_history(self, current: SessionUpdate) -> Iterator[SessionUpdate]:
+    async def read_stored_history(self, current: SessionUpdate) -> Iterator[SessionUpdate]:
         """Return the version history of a session that Redis keeps, newest first, beginning with `current`.
 
         Raises: StoreUnavailable.
@@ -201,7 +205,7 @@ class Hub:
             for message in await self._feed.read_history(current.session_id, current.snapshot)
         )
 
-    def activate(self, subscription: Subscription, current: SessionUpdate | None) -> None:
+    def activate_subscription(self, subscription: Subscription, current: SessionUpdate | None) -> None:
         """Notify a watcher of the newer versions in its backlog. Later updates are then passed to the watcher directly.
 
         `current` is the version that the watcher has; None if the session does not exist.
@@ -209,10 +213,10 @@ class Hub:
         backlog, subscription.backlog = subscription.backlog or [], None
         subscription.notified = current
         for update in backlog:
-            is_news = subscription.notified is not None or not update.is_found_tombstone
+            is_news = subscription.notified is not None or not update.is_deletion_from_store
             if is_news and not update.is_covered_by(subscription.notified):
                 subscription.notified = update
-                subscription.watcher.notify(subscription, update)
+                subscription.watcher.notify_of_update(subscription, update)
                 if update.snapshot.deleted:
                     return  # the watcher has unsubscribed
 
@@ -226,7 +230,7 @@ class Hub:
                 self._unwatch_if_unused(subscription.session_id, session)
 
     @asynccontextmanager
-    async def change_event(self, session_id: str) -> AsyncIterator[asyncio.Event]:
+    async def subscribe_change_event(self, session_id: str) -> AsyncIterator[asyncio.Event]:
         """Yield an `asyncio.Event` for a long poll of a session.
 
         The hub sets the event at each new version of the session, and when this instance begins to drain.
@@ -273,7 +277,7 @@ class Hub:
 
     def on_session_missing(self, session_id: str) -> None:
         """Read a watched session that Redis does not hold any more. The read restores an evicted session."""
-        self.spawn(self._restore(session_id))
+        self.spawn_request_task(self._restore(session_id))
 
     async def _restore(self, session_id: str) -> None:
         try:
@@ -291,7 +295,7 @@ class Hub:
             subscriptions = tuple(each for each in subscriptions if each.notified and each.notified.epoch == epoch)
         else:
             session.latest = None if update.snapshot.deleted else update
-        if update.is_found_tombstone:
+        if update.is_deletion_from_store:
             subscriptions = tuple(each for each in subscriptions if each.notified or each.backlog is not None)
         for event in session.change_events:
             event.set()
@@ -302,11 +306,11 @@ class Hub:
                 subscription.backlog.append(update)
             elif notified is None or notified.version < version or notified.epoch != epoch:
                 subscription.notified = update
-                subscription.watcher.notify(subscription, update)
+                subscription.watcher.notify_of_update(subscription, update)
 
     # -- health and shutdown ------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
+    async def run_background_loops(self) -> None:
         """Run the feed, presence and the connection checks until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(keep_running("feed", lambda: self._feed.run(self)))
@@ -320,11 +324,11 @@ class Hub:
             for connection in tuple(self.connections):
                 connection.check_liveness(now_s)
 
-    async def drain(self, within_s: float) -> None:
+    async def close_all_connections(self, within_s: float) -> None:
         """Close all connections in random order, spread over at most half of `within_s` seconds.
 
         Before the first close, wait until all running requests of clients end, for at most half of `within_s` seconds.
-        A client that does not answer the close frame is disconnected after `ServerTimings.close_s` seconds.
+        A client that does not answer the close frame is disconnected after `ServerTimeLimits.close_s` seconds.
         """
         self.is_draining = True
         for session in self._sessions.values():
@@ -342,4 +346,4 @@ class Hub:
                 await asyncio.sleep(spread_s * DRAIN_BATCH / len(leaving))
             for connection in leaving[at : at + DRAIN_BATCH]:
                 connection.close_for_shutdown()
-        await self.presence.flush()
+        await self.presence.withdraw_counts()

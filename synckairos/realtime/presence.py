@@ -17,8 +17,14 @@ from typing import NamedTuple
 
 from synckairos.errors import Forbidden, InvalidStoredData, StoreUnavailable
 from synckairos.principal import Principal
-from synckairos.realtime.presence_sync_state import Reread, SyncState, SyncStep, after_change_message, after_heartbeat
-from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimings
+from synckairos.realtime.presence_sync_state import (
+    PresenceSyncState,
+    RereadScope,
+    SyncResult,
+    apply_change_message,
+    apply_heartbeat_reply,
+)
+from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
 from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.store.presence import BATCH_SIZE, DEAD_AFTER_S, FIELD_TTL_S, PresenceStore
 from synckairos.store.redis_time_estimate import ServerTime
@@ -98,7 +104,7 @@ class PresenceTracker:
     """Presence of all sessions watched on this instance."""
 
     def __init__(
-        self, store: PresenceStore, server_time: ServerTime, timings: RealtimeTimings = DEFAULT_TIMINGS
+        self, store: PresenceStore, server_time: ServerTime, timings: RealtimeTimeLimits = DEFAULT_TIMINGS
     ) -> None:
         self._store = store
         self._server_time = server_time
@@ -110,7 +116,7 @@ class PresenceTracker:
         self._to_send: dict[str, None] = {}
         self._has_work = asyncio.Event()
         self._is_registered = asyncio.Event()
-        self._sync = SyncState()
+        self._sync = PresenceSyncState()
 
     # -- watchers of this instance ------------------------------------------------------------------------------------
 
@@ -148,7 +154,7 @@ class PresenceTracker:
             session = self._sessions.get(session_id)
             if session is None or subscription not in session.owed:
                 continue
-            if session.frame and watcher.send_if_ready(session.frame):
+            if session.frame and watcher.try_send_frame(session.frame):
                 session.owed.discard(subscription)
 
     def _schedule_write(self, session_id: str) -> None:
@@ -164,7 +170,7 @@ class PresenceTracker:
             group.create_task(keep_running("presence heartbeats", self._send_heartbeats))
             group.create_task(keep_running("presence rounds", self._run_rounds))
 
-    async def flush(self) -> None:
+    async def withdraw_counts(self) -> None:
         """Run a final round at shutdown, so that the other instances stop to count the watchers of this instance.
 
         Without this round they count these watchers until the heartbeats of this instance are overdue.
@@ -251,7 +257,8 @@ class PresenceTracker:
         for session_id in tuple(self._to_send):
             session = self._sessions.get(session_id)
             if session is None or not session.frame:
-                # All watchers unsubscribed, or `flush` ran a round in the meantime. A new watcher gets its own round.
+                # All watchers unsubscribed, or `withdraw_counts` ran a round in the meantime. A new watcher gets its
+                # own round.
                 self._to_send.pop(session_id, None)
                 continue
             if session.is_changed and now_s >= session.next_frame_s:
@@ -260,7 +267,7 @@ class PresenceTracker:
                 pause_s = len(session.owed) * len(session.frame) / self._timings.presence_bytes_per_s
                 session.next_frame_s = now_s + min(self._timings.presence_longest_pause_s, pause_s)
             for subscription in tuple(session.owed):
-                if subscription in session.owed and subscription.watcher.send_if_ready(session.frame):
+                if subscription in session.owed and subscription.watcher.try_send_frame(session.frame):
                     session.owed.discard(subscription)
                     count += 1
                     if count % FRAMES_AT_ONCE == 0:
@@ -274,7 +281,7 @@ class PresenceTracker:
     # -- the other instances ------------------------------------------------------------------------------------------
 
     def _receive(self, number: int, instance: str, session_ids: list[str]) -> None:
-        self._apply(after_change_message(self._sync, number, is_own=instance == self._store.instance), session_ids)
+        self._apply(apply_change_message(self._sync, number, is_own=instance == self._store.instance), session_ids)
 
     async def _send_heartbeats(self) -> None:
         """Send heartbeats until cancelled. Schedule writes of all counts before the counts expire in the store."""
@@ -293,7 +300,7 @@ class PresenceTracker:
                 beat_s = now_s
                 INSTANCES.set(len(beat.living))
                 self._apply(
-                    after_heartbeat(
+                    apply_heartbeat_reply(
                         self._sync,
                         is_new_name=beat.is_new,
                         counter=beat.changes,
@@ -307,7 +314,7 @@ class PresenceTracker:
                 self._schedule_all_writes()
             await asyncio.sleep(self._timings.presence_beat_s)
 
-    def _apply(self, step: SyncStep, named_ids: Iterable[str] = ()) -> None:
+    def _apply(self, step: SyncResult, named_ids: Iterable[str] = ()) -> None:
         """Save the new synchronisation state and schedule the work of `step`.
 
         `named_ids` are the session ids that a change message names.
@@ -321,9 +328,9 @@ class PresenceTracker:
             self._schedule_reads(
                 each for each, session in self._sessions.items() if not step.dead.isdisjoint(session.other_instances)
             )
-        if step.reread is Reread.ALL:
+        if step.reread is RereadScope.ALL:
             self._schedule_reads(self._sessions)
-        elif step.reread is Reread.NAMED:
+        elif step.reread is RereadScope.NAMED:
             self._schedule_reads(each for each in named_ids if each in self._sessions)
 
     def _schedule_reads(self, session_ids: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
-class SyncState:
+class PresenceSyncState:
     """State of the presence store, as far as this instance has received it."""
 
     registrations: int = 0
@@ -33,7 +33,7 @@ class SyncState:
     """Whether the store may have lost counts of this instance. If so, the next heartbeat registers a new name."""
 
 
-class Reread(Enum):
+class RereadScope(Enum):
     """Which sessions' counts must be read again."""
 
     NONE = "none"
@@ -44,7 +44,7 @@ class Reread(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class SyncStep:
+class SyncResult:
     """Result of a message or heartbeat: the new synchronisation state, and the work that the instance must do.
 
     - `reread`: the sessions whose counts must be read again.
@@ -53,13 +53,13 @@ class SyncStep:
       be read again.
     """
 
-    state: SyncState
-    reread: Reread = Reread.NONE
+    state: PresenceSyncState
+    reread: RereadScope = RereadScope.NONE
     rewrites_all: bool = False
     dead: frozenset[str] = frozenset()
 
 
-def after_change_message(state: SyncState, number: int, *, is_own: bool) -> SyncStep:
+def apply_change_message(state: PresenceSyncState, number: int, *, is_own: bool) -> SyncResult:
     """Return the step that a received change message causes.
 
     `number` is the message's number. `is_own` is True if this instance published the message.
@@ -68,28 +68,28 @@ def after_change_message(state: SyncState, number: int, *, is_own: bool) -> Sync
     if state.last_message is not None and number <= state.last_message:
         suspects_loss = True  # the counter went back: the store lost writes
     elif number <= state.covered:
-        return SyncStep(replace(state, last_message=number))  # a late message, already covered by a reread of all
+        return SyncResult(replace(state, last_message=number))  # a late message, already covered by a reread of all
     after = replace(state, last_message=number, covered=number, suspects_loss=suspects_loss)
     if number != state.covered + 1:
-        return SyncStep(after, Reread.ALL)  # messages in between were lost
-    return SyncStep(after, Reread.NONE if is_own else Reread.NAMED)
+        return SyncResult(after, RereadScope.ALL)  # messages in between were lost
+    return SyncResult(after, RereadScope.NONE if is_own else RereadScope.NAMED)
 
 
-def after_heartbeat(
-    state: SyncState, *, is_new_name: bool, counter: int, living: frozenset[str], covered_before: int
-) -> SyncStep:
+def apply_heartbeat_reply(
+    state: PresenceSyncState, *, is_new_name: bool, counter: int, living: frozenset[str], covered_before: int
+) -> SyncResult:
     """Return the step that the store's reply to a heartbeat causes.
 
     - `is_new_name`: whether the heartbeat registered a new name for this instance.
     - `counter`: the store's counter of change messages.
     - `living`: names of the living instances.
-    - `covered_before`: `SyncState.covered` at the moment when the heartbeat was sent. `state.covered` can be higher,
-      because messages can arrive during the heartbeat.
+    - `covered_before`: `PresenceSyncState.covered` at the moment when the heartbeat was sent. `state.covered` can be
+      higher, because messages can arrive during the heartbeat.
     """
     went_back = counter < max(covered_before, state.counter)  # after a failover, or after a loss of all data
     misses_messages = state.covered < state.counter or went_back
-    return SyncStep(
-        SyncState(
+    return SyncResult(
+        PresenceSyncState(
             registrations=state.registrations + is_new_name,
             living=living,
             last_message=None if went_back else state.last_message,
@@ -98,7 +98,7 @@ def after_heartbeat(
             # A message that arrived during the heartbeat can have set this flag.
             suspects_loss=(went_back or state.suspects_loss) and not is_new_name,
         ),
-        reread=Reread.ALL if misses_messages else Reread.NONE,
+        reread=RereadScope.ALL if misses_messages else RereadScope.NONE,
         rewrites_all=is_new_name,
         dead=state.living - living,
     )

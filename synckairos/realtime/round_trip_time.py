@@ -34,7 +34,7 @@ class RoundTripTime:
         """Return the mean round-trip time in whole milliseconds; None before the first pong."""
         return None if self._mean_ms is None else round(self._mean_ms)
 
-    def start_ping(self, now_s: float) -> bytes:
+    def make_ping_frame(self, now_s: float) -> bytes:
         """Return a ping frame for the socket; empty bytes if an earlier ping is unanswered.
 
         `now_s` is the instant of the write in seconds, by `time.monotonic()`.

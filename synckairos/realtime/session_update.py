@@ -73,7 +73,7 @@ class SessionUpdate:
         return cls(message.session_id, message.snapshot, server_time_ms, message)
 
     @property
-    def is_found_tombstone(self) -> bool:
+    def is_deletion_from_store(self) -> bool:
         """Return whether this update is a deletion that was read from the store instead of the feed.
 
         A watcher that never had a state of the session ignores such an update. The watcher waits until the session is
@@ -81,14 +81,14 @@ class SessionUpdate:
         """
         return self.snapshot.deleted and self.message is None
 
-    def frame(self, kind: Hashable, render: Callable[["SessionUpdate"], bytes]) -> bytes:
+    def cached_frame(self, kind: Hashable, render: Callable[["SessionUpdate"], bytes]) -> bytes:
         """Return the cached frame of one kind. `render` creates the frame at the first call with this `kind`."""
         frame = self._frames.get(kind)
         if frame is None:
             frame = self._frames[kind] = render(self)
         return frame
 
-    def patch_from(self, before: "SessionUpdate") -> bytes | None:
+    def merge_patch_from(self, before: "SessionUpdate") -> bytes | None:
         """Return the merge patch from the document of `before` to the document of this update.
 
         Return None if a merge patch cannot express the change. The patch is taken from the feed message if the message
@@ -112,7 +112,7 @@ class SessionUpdate:
         """
         return other is not None and other.epoch == self.epoch and other.version >= self.version
 
-    def shows_loss_of(self, known: "SessionUpdate") -> bool:
+    def proves_loss_of_version(self, known: "SessionUpdate") -> bool:
         """Return whether this update proves that the store lost the version of `known`.
 
         This update must be read after `known` was committed. In the same epoch, a lower version is a proof. The same

@@ -20,7 +20,7 @@ class SharedRead(Generic[T]):
         self._current: asyncio.Task[T] | None = None
         self._next: asyncio.Task[T] | None = None
 
-    async def join(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def read_shared(self, read: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a read that begins at this call or later.
 
         Only the first of the calls that share a read has its `read` function called. If a call is cancelled, the read

@@ -1,6 +1,6 @@
 """Interfaces between the server's WebSocket protocol and the connections of the two dialects.
 
-The protocol implements `Socket` and `AdoptableSocket`. The connections implement `SocketEventReceiver`. A frame here is
+The protocol implements `Socket` and `DirectSocket`. The connections implement `SocketEventReceiver`. A frame here is
 a complete WebSocket frame with its header.
 """
 
@@ -13,7 +13,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 SOCKET_EXTENSION = "synckairos.socket"
-"""Name of the ASGI extension in `scope["extensions"]`. The extension's value is the `AdoptableSocket`."""
+"""Name of the ASGI extension in `scope["extensions"]`. The extension's value is the `DirectSocket`."""
 
 
 class Socket(Protocol):
@@ -52,7 +52,7 @@ class SocketEventReceiver(Protocol):
     def message_too_big_code(self) -> int:
         """Return the WebSocket close code for a message that is too large."""
 
-    def allow_frame(self) -> bool:
+    def allow_control_frame(self) -> bool:
         """Count a received ping, pong or fragment for the message rate limit. Return False to discard the frame."""
 
     def text_received(self, text: str) -> None: ...
@@ -62,8 +62,8 @@ class SocketEventReceiver(Protocol):
     def connection_lost(self) -> None: ...
 
 
-class AdoptableSocket(Socket, Protocol):
+class DirectSocket(Socket, Protocol):
     """A socket that can pass its messages to a `SocketEventReceiver` directly, without ASGI."""
 
-    def adopt(self, client: SocketEventReceiver) -> None:
+    def attach_receiver(self, client: SocketEventReceiver) -> None:
         """Pass all further messages and events of this socket to `client`, until the connection is lost."""

@@ -6,7 +6,7 @@ from synckairos.store.presence import HEARTBEAT_S
 
 
 @dataclass(frozen=True, slots=True)
-class RealtimeTimings:
+class RealtimeTimeLimits:
     """Time limits in seconds for connections and presence, and the byte rate of presence frames."""
 
     check_s: float = 2.5
@@ -34,4 +34,4 @@ class RealtimeTimings:
     """Maximum bytes per second of all presence frames of one session. Larger sessions get longer pauses."""
 
 
-DEFAULT_TIMINGS = RealtimeTimings()
+DEFAULT_TIMINGS = RealtimeTimeLimits()

@@ -30,13 +30,13 @@ class V2Connection(SocketConnection):
         super().__init__(hub, socket, principal)
         self._session_id = session_id
 
-    async def open(self) -> None:
+    async def handshake_completed(self) -> None:
         """Send CONNECTED, then the session's state.
 
         If the session does not exist, the connection stays open and sends the state when the session is created.
         """
         session_id = self._session_id
-        self.send(v2_messages.connected_frame(session_id, self.hub.now_ms()))
+        self.send_or_queue(v2_messages.connected_frame(session_id, self.hub.now_ms()))
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
         current: SessionUpdate | None = None
         try:
@@ -50,15 +50,15 @@ class V2Connection(SocketConnection):
             return
         if current is not None:
             subscription.sync_request = v2_messages.V2ClientMessage.RECONNECT
-            self.send_update(subscription, current)
-        self.hub.activate(subscription, current)
+            self.send_or_conflate(subscription, current)
+        self.hub.activate_subscription(subscription, current)
         self.hub.presence.add(subscription, presence_identity(self.principal), wants_frames=False)
 
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         if subscription.sync_request is not None:
             subscription.sync_request = None
             return v2_messages.state_sync_frame(update.session_id, self.hub.now_ms(), update.snapshot.document)
-        return update.frame("v2", _render_state_update)
+        return update.cached_frame("v2", _render_state_update)
 
     def text_received(self, text: str) -> None:
         self._handle(text)
@@ -73,13 +73,13 @@ class V2Connection(SocketConnection):
         try:
             request = v2_messages.parse_v2_message(message)
         except MalformedMessage as refusal:
-            self.send(v2_messages.error_frame(refusal))
+            self.send_or_queue(v2_messages.error_frame(refusal))
             return
         match request:
             case v2_messages.V2ClientMessage.PING:
-                self.send(v2_messages.pong_frame(self.hub.now_ms()))
+                self.send_or_queue(v2_messages.pong_frame(self.hub.now_ms()))
             case v2_messages.V2ClientMessage.RECONNECT:
-                self.hub.spawn(self._resync())
+                self.hub.spawn_request_task(self._resync())
 
     async def _resync(self) -> None:
         """Answer a RECONNECT message with STATE_SYNC, or with an error if the state cannot be read."""
@@ -89,26 +89,26 @@ class V2Connection(SocketConnection):
                 if current is None:
                     raise SessionNotFound(session_id)
             except SyncKairosError as refusal:
-                self.send(v2_messages.error_frame(refusal))
+                self.send_or_queue(v2_messages.error_frame(refusal))
                 continue
             except Exception as fault:  # the client must get an answer
                 logger.error("a client's request failed", session_id=session_id, exc_info=fault)
-                self.send(v2_messages.error_frame(InternalError()))
+                self.send_or_queue(v2_messages.error_frame(InternalError()))
                 continue
             if not self.is_lost:
                 if not current.is_covered_by(subscription.notified):
                     subscription.notified = current  # the hub then ignores late feed messages of earlier versions
                 subscription.sync_request = v2_messages.V2ClientMessage.RECONNECT
-                self.send_update(subscription, current)
+                self.send_or_conflate(subscription, current)
 
-    def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
+    def notify_of_update(self, subscription: Subscription, update: SessionUpdate) -> None:
         if update.snapshot.deleted:
-            self.send(update.frame("v2 deleted", _render_session_deleted))
+            self.send_or_queue(update.cached_frame("v2 deleted", _render_session_deleted))
             self.close(*DELETED)
         elif self.socket.ready:  # a ready socket has no unsent state, and no RECONNECT waits for its STATE_SYNC
-            self.socket.write(update.frame("v2", _render_state_update))
+            self.socket.write(update.cached_frame("v2", _render_state_update))
         else:
-            self.send_update(subscription, update)
+            self.send_or_conflate(subscription, update)
 
 
 def _render_state_update(update: SessionUpdate) -> bytes:

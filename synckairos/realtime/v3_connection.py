@@ -78,14 +78,16 @@ class V3Connection(SocketConnection):
         try:
             request = v3_messages.parse_v3_message(text)
         except SyncKairosError as refusal:
-            self.send(v3_messages.error_frame(refusal, received_ms, v3_messages.extract_message_id(text)))
+            self.send_or_queue(v3_messages.error_frame(refusal, received_ms, v3_messages.extract_message_id(text)))
             return
         size = len(text)
         if isinstance(request, v3_messages.Ping):
-            self.send(v3_messages.pong_frame(request, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms))
+            self.send_or_queue(
+                v3_messages.pong_frame(request, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms)
+            )
         elif self._inbox is None:
             self._inbox = deque(((request, size),))
-            self.hub.spawn(self._handle_inbox())
+            self.hub.spawn_request_task(self._handle_inbox())
         elif len(self._inbox) >= MAX_INBOX or sum(each for _, each in self._inbox) > MAX_INBOX_CHARACTERS - size:
             self.close(self.codes.too_many_messages, "too many messages")
         else:
@@ -94,7 +96,7 @@ class V3Connection(SocketConnection):
     def bytes_received(self, data: bytes) -> None:
         if self.allow_message():
             refusal = MalformedMessage("Messages are text frames, this one is binary")
-            self.send(v3_messages.error_frame(refusal, self.hub.now_ms()))
+            self.send_or_queue(v3_messages.error_frame(refusal, self.hub.now_ms()))
 
     async def _handle_inbox(self) -> None:
         """Handle the requests of the inbox in order, until the inbox is empty.
@@ -112,7 +114,7 @@ class V3Connection(SocketConnection):
                     logger.error("a client's request failed", session_id=request.session_id, exc_info=fault)
                     if isinstance(request, v3_messages.Subscribe):
                         self._drop_subscription(request.session_id)
-                    self.send(
+                    self.send_or_queue(
                         v3_messages.error_frame(InternalError(), self.hub.now_ms(), request.id, request.session_id)
                     )
         finally:
@@ -162,17 +164,17 @@ class V3Connection(SocketConnection):
 
     async def _execute(self, request: v3_messages.Command) -> None:
         try:
-            answer = await self._commands.execute(self.principal, request, self._round_trip_ms_for(request))
+            answer = await self._commands.execute_command(self.principal, request, self._round_trip_ms_for(request))
         except SyncKairosError as refusal:
             # Each replay of a saved refusal must be identical. The instant is therefore the one of the saved document.
             at_ms = self.hub.now_ms() if refusal.document is None else extract_updated_at_ms(refusal.document)
-            self.send(v3_messages.error_frame(refusal, at_ms, request.id, request.session_id))
+            self.send_or_queue(v3_messages.error_frame(refusal, at_ms, request.id, request.session_id))
             return
         at_ms = extract_updated_at_ms(answer.snapshot.document)
         expired = answer.expired_participant_id
         receipt = answer.lag_receipt if request.command == "switch" else None
         warnings = list(command_args_warnings(COMMAND_BODIES[request.command], request.args))
-        self.send(
+        self.send_or_queue(
             v3_messages.command_ack_frame(
                 request.id, request.session_id, *answer.snapshot.epoch_and_version, at_ms, expired, receipt, warnings
             )
@@ -188,7 +190,7 @@ class V3Connection(SocketConnection):
         """Send the client a ping that measures the round-trip time, if no such ping is unanswered."""
         if self._round_trip_time is None:
             self._round_trip_time = RoundTripTime()
-        if self.socket.ready and (ping := self._round_trip_time.start_ping(time.monotonic())):
+        if self.socket.ready and (ping := self._round_trip_time.make_ping_frame(time.monotonic())):
             self.socket.write(ping)
 
     def _round_trip_ms_for(self, request: v3_messages.Command) -> int | None:
@@ -219,7 +221,7 @@ class V3Connection(SocketConnection):
             missed = await self._read_missed(request, current)
         except SyncKairosError as refusal:
             self._drop_subscription(session_id)
-            self.send(v3_messages.error_frame(refusal, self.hub.now_ms(), request.id, session_id))
+            self.send_or_queue(v3_messages.error_frame(refusal, self.hub.now_ms(), request.id, session_id))
             if isinstance(refusal, SessionNotFound):
                 self._close_if_unused(NO_SUCH_SESSION)
             return
@@ -227,19 +229,19 @@ class V3Connection(SocketConnection):
             return
         if may_use_lag_compensation(current.snapshot.document):
             self._measure_round_trip()
-        if missed is None or _count_frames(missed) > self.queue_space:
+        if missed is None or _count_frames(missed) > self.free_queue_slots:
             subscription.sync_request = request
-            self.send_update(subscription, current)
+            self.send_or_conflate(subscription, current)
         else:
             self._send_missed(request, missed)
             subscription.sent = current
-        self.hub.activate(subscription, current)
+        self.hub.activate_subscription(subscription, current)
         self.hub.presence.add(subscription, identity, wants_frames=request.presence is not False)
 
     def _unsubscribe(self, request: v3_messages.Unsubscribe) -> None:
         self._drop_subscription(request.session_id)
         if request.id is not None:
-            self.send(v3_messages.subscription_ack_frame(request.id, request.session_id, self.hub.now_ms()))
+            self.send_or_queue(v3_messages.subscription_ack_frame(request.id, request.session_id, self.hub.now_ms()))
 
     def _drop_subscription(self, session_id: str) -> None:
         subscription = self.subscriptions.pop(session_id, None)
@@ -266,7 +268,7 @@ class V3Connection(SocketConnection):
         The list is shorter if the version history does not reach back to `version`.
         """
         kept: list[SessionUpdate] = []
-        for each in await self.hub.read_history(current):
+        for each in await self.hub.read_stored_history(current):
             if each.epoch != current.epoch or each.version < version:
                 break
             kept.insert(0, each)
@@ -284,11 +286,11 @@ class V3Connection(SocketConnection):
             frame = v3_messages.state_delta_frame(
                 *_key(update), version, version, update.server_time_ms, b"{}", **members
             )
-            self.send(frame)
+            self.send_or_queue(frame)
         for before, after in itertools.pairwise(missed):
             if after.is_event:
-                self.send(_render_event(after))
-            patch = after.patch_from(before)
+                self.send_or_queue(_render_event(after))
+            patch = after.merge_patch_from(before)
             if patch is None:
                 frame = v3_messages.state_frame(
                     "STATE_UPDATE",
@@ -302,11 +304,11 @@ class V3Connection(SocketConnection):
                 frame = v3_messages.state_delta_frame(
                     *_key(after), before.version, after.version, after.server_time_ms, patch, **members
                 )
-            self.send(frame)
+            self.send_or_queue(frame)
 
     # -- to the client ------------------------------------------------------------------------------------------------
 
-    def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
+    def notify_of_update(self, subscription: Subscription, update: SessionUpdate) -> None:
         sent, socket = subscription.sent, self.socket
         # A ready socket has no unsent state, and no SUBSCRIBE waits for its STATE_SYNC.
         if sent is not None and not update.is_event and socket.ready:
@@ -317,9 +319,9 @@ class V3Connection(SocketConnection):
                 subscription.sent = update
                 return
         if update.is_event:
-            self.send(update.frame("v3 event", _render_event))
+            self.send_or_queue(update.cached_frame("v3 event", _render_event))
         if not update.snapshot.deleted:
-            self.send_update(subscription, update)
+            self.send_or_conflate(subscription, update)
             return
         self._drop_subscription(subscription.session_id)
         self._close_if_unused(DELETED)
@@ -331,7 +333,7 @@ class V3Connection(SocketConnection):
             return _render_state_sync(request, update, self.hub.now_ms())
         # After data loss the version can go back. Clients would ignore a delta to a lower version as outdated.
         if sent is None or sent.epoch != update.epoch or sent.version >= update.version:
-            return update.frame("v3", _render_state_update)
+            return update.cached_frame("v3", _render_state_update)
         frame = update.deltas.get(sent.serial)
         if frame is None:
             frame = update.deltas[sent.serial] = _render_change(sent, update)
@@ -349,7 +351,7 @@ class V3Connection(SocketConnection):
     def announce_shutdown(self, spread_s: float) -> None:
         # Each client reconnects after a random delay. The maximum is later than the close of all connections.
         retry_after_ms = random.randint(0, 1_000 + int(spread_s * 1_000))  # noqa: S311 - jitter
-        self.send(v3_messages.goaway_frame(retry_after_ms, self.hub.now_ms()))
+        self.send_or_queue(v3_messages.goaway_frame(retry_after_ms, self.hub.now_ms()))
 
 
 def _count_frames(missed: Sequence[SessionUpdate]) -> int:
@@ -387,13 +389,13 @@ def _render_change(sent: SessionUpdate, update: SessionUpdate) -> bytes:
 
     A frame with the full state also names the version of `sent`, if versions between the two were skipped.
     """
-    patch = update.patch_from(sent)
+    patch = update.merge_patch_from(sent)
     if patch is not None:
         frame = v3_messages.state_delta_frame(*_key(update), sent.version, update.version, update.server_time_ms, patch)
         if len(frame) < len(update.snapshot.document):
             return frame
     if sent.version + 1 == update.version:
-        return update.frame("v3", _render_state_update)
+        return update.cached_frame("v3", _render_state_update)
     at_ms = update.server_time_ms
     return v3_messages.state_frame(
         "STATE_UPDATE", *_key(update), update.version, at_ms, update.snapshot.document, from_version=sent.version

@@ -26,7 +26,7 @@ class Subscription:
         self.sync_request: object | None = None
         """The client's request that the next full state must answer, as the dialect's class. None without a request."""
         self.backlog: list[SessionUpdate] | None = []
-        """Updates that arrived before `Hub.activate` was called; None after this call."""
+        """Updates that arrived before `Hub.activate_subscription` was called; None after this call."""
 
 
 class Watcher(Protocol):
@@ -36,13 +36,13 @@ class Watcher(Protocol):
     subscriptions: dict[str, Subscription]
     """Subscriptions of this connection, by session id."""
 
-    def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
+    def notify_of_update(self, subscription: Subscription, update: SessionUpdate) -> None:
         """Send an update to the client, or keep the update for later.
 
         The hub calls this only with a version that is newer than the versions it passed before.
         """
 
-    def send_if_ready(self, frame: bytes) -> bool:
+    def try_send_frame(self, frame: bytes) -> bool:
         """Send a frame if the socket is ready. Return whether the frame was sent."""
 
     def check_liveness(self, now_s: float) -> None:

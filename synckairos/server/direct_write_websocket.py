@@ -24,7 +24,7 @@ from websockets.http11 import Request
 from websockets.protocol import Protocol
 
 from synckairos.realtime.socket_interface import SOCKET_EXTENSION, Message, SocketEventReceiver
-from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimings
+from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimeLimits
 from synckairos.wire.websocket_frames import close_frame
 
 BORROWED_METHODS = (
@@ -66,12 +66,12 @@ _DISCARD = _Discard()
 
 
 class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """Protocol of one WebSocket. Implements `AdoptableSocket`.
+    """Protocol of one WebSocket. Implements `DirectSocket`.
 
-    Before `adopt` is called, the protocol works like uvicorn's class. After `adopt` it works without ASGI's queue, task
-    and scope, and the transport controls backpressure. The transport's high-water mark is then 0 bytes. asyncio
-    therefore calls `pause_writing` when the kernel does not accept a whole frame, and at most one frame is buffered in
-    this process.
+    Before `attach_receiver` is called, the protocol works like uvicorn's class. After `attach_receiver` it works
+    without ASGI's queue, task and scope, and the transport controls backpressure. The transport's high-water mark is
+    then 0 bytes. asyncio therefore calls `pause_writing` when the kernel does not accept a whole frame, and at most one
+    frame is buffered in this process.
     """
 
     write: Callable[[bytes], None]
@@ -83,7 +83,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        timings: ServerTimings = DEFAULT_TIMINGS,
+        timings: ServerTimeLimits = DEFAULT_TIMINGS,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         # uvicorn's logger would write two lines for each connection. One line has the query string, which can contain
@@ -96,9 +96,9 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._is_adopted = False
         self._abort_timer: asyncio.TimerHandle | None = None
 
-    # -- AdoptableSocket ----------------------------------------------------------------------------------------------
+    # -- DirectSocket ----------------------------------------------------------------------------------------------
 
-    def adopt(self, client: SocketEventReceiver) -> None:
+    def attach_receiver(self, client: SocketEventReceiver) -> None:
         """Pass all further messages and events of this socket to `client`, until the connection is lost.
 
         The ASGI application of this socket can then return, and the socket stays open.
@@ -209,7 +209,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
         Without this count a client could send any number of such frames, and fragments would fill the memory.
         """
-        return self._client is None or self._client.allow_frame()
+        return self._client is None or self._client.allow_control_frame()
 
     def handle_ping(self) -> None:
         if not self._allows_frame():
@@ -220,7 +220,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        if self._client is not None and self._client.allow_frame():
+        if self._client is not None and self._client.allow_control_frame():
             self._client.pong_received(bytes(event.data))
 
     def handle_close(self, event: Frame) -> None:
@@ -265,7 +265,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self._client.text_received(text)
 
     def _forward(self, message: Message) -> None:
-        """Pass an ASGI message that arrived before `adopt` to the client."""
+        """Pass an ASGI message that arrived before `attach_receiver` to the client."""
         if message["type"] != "websocket.receive" or self._client is None:
             return
         if (text := message.get("text")) is not None:

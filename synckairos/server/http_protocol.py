@@ -22,7 +22,7 @@ from synckairos.errors import (
     UpgradeRequired,
     ValidationFailed,
 )
-from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimings
+from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimeLimits
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
 MAX_HEADERS = 100
@@ -68,7 +68,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        timings: ServerTimings = DEFAULT_TIMINGS,
+        timings: ServerTimeLimits = DEFAULT_TIMINGS,
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)

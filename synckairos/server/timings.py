@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class ServerTimings:
+class ServerTimeLimits:
     """Time limits of the server in seconds."""
 
     headers_s: float = 5.0
@@ -26,4 +26,4 @@ class ServerTimings:
     """
 
 
-DEFAULT_TIMINGS = ServerTimings()
+DEFAULT_TIMINGS = ServerTimeLimits()

@@ -25,7 +25,7 @@ from synckairos.errors import PortTaken
 from synckairos.realtime.hub import Hub
 from synckairos.server.direct_write_websocket import LOGGER_NAME, BoundedWebSocketProtocol
 from synckairos.server.http_protocol import BoundedHttpProtocol
-from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimings
+from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimeLimits
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import LOOP_LAG
 
@@ -123,7 +123,7 @@ class Server(uvicorn.Server):
         hub: Hub,
         listener: socket.socket,
         *,
-        timings: ServerTimings = DEFAULT_TIMINGS,
+        timings: ServerTimeLimits = DEFAULT_TIMINGS,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -199,7 +199,7 @@ class Server(uvicorn.Server):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 balancers_notice = asyncio.sleep(min(self._timings.not_ready_s, self._drain_s / 4))
-                await asyncio.gather(self._hub.drain(self._drain_s), balancers_notice)
+                await asyncio.gather(self._hub.close_all_connections(self._drain_s), balancers_notice)
                 for server in self.servers:
                     server.close()
                 for connection in list(self.server_state.connections):

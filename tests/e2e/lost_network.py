@@ -22,8 +22,8 @@ import orjson
 from synckairos.clock.commands import UpdateMetadata
 from synckairos.config import Settings
 from synckairos.embedded import Valkey, make_data_dir
-from synckairos.realtime.timings import RealtimeTimings
-from synckairos.server.timings import ServerTimings
+from synckairos.realtime.timings import RealtimeTimeLimits
+from synckairos.server.timings import ServerTimeLimits
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS
 from tests.integration.realtime.instances import Instance, receive_until, serving, watching
 from tests.waiting import eventually
@@ -66,8 +66,8 @@ async def connect_client(instance: Instance, session_id: str) -> socket.socket:
 async def lose_network(settings: Settings, user_timeout_ms: int) -> dict[str, float]:
     async with serving(
         settings,
-        realtime_timings=RealtimeTimings(),
-        server_timings=ServerTimings(),
+        realtime_timings=RealtimeTimeLimits(),
+        server_timings=ServerTimeLimits(),
         user_timeout_ms=user_timeout_ms,
     ) as instance:
         session_id = await instance.create()

@@ -11,8 +11,8 @@ from synckairos.embedded import Valkey
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.table import JobTable
 from synckairos.jobs.wakeups import JobWakeups
-from synckairos.realtime.timings import RealtimeTimings
-from synckairos.server.timings import ServerTimings
+from synckairos.realtime.timings import RealtimeTimeLimits
+from synckairos.server.timings import ServerTimeLimits
 from synckairos.store.participant_sessions import MAX_SESSIONS
 from tests.integration.audit_parts import AuditParts, open_audit_parts
 from tests.integration.jobs.job_components import JobComponents, open_job_components
@@ -34,13 +34,13 @@ def own_settings(settings: Settings, own_valkey: Valkey) -> Settings:
 
 
 @pytest.fixture
-def realtime_timings() -> RealtimeTimings:
+def realtime_timings() -> RealtimeTimeLimits:
     """Give the timings of the hub; a test overrides them by parametrizing this name."""
     return SHORT_REALTIME
 
 
 @pytest.fixture
-def server_timings() -> ServerTimings:
+def server_timings() -> ServerTimeLimits:
     """Give the timings of the server; a test overrides them by parametrizing this name."""
     return SHORT_SERVER
 
@@ -91,7 +91,7 @@ async def client(server: RestServer) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def instance(
-    settings: Settings, realtime_timings: RealtimeTimings, server_timings: ServerTimings
+    settings: Settings, realtime_timings: RealtimeTimeLimits, server_timings: ServerTimeLimits
 ) -> AsyncIterator[Instance]:
     """Serve WebSockets in the test's own process."""
     async with serving(settings, realtime_timings=realtime_timings, server_timings=server_timings) as served:
@@ -100,7 +100,7 @@ async def instance(
 
 @pytest.fixture
 async def other_instance(
-    settings: Settings, realtime_timings: RealtimeTimings, server_timings: ServerTimings
+    settings: Settings, realtime_timings: RealtimeTimeLimits, server_timings: ServerTimeLimits
 ) -> AsyncIterator[Instance]:
     """Serve a second instance on the same stores."""
     async with serving(settings, realtime_timings=realtime_timings, server_timings=server_timings) as served:

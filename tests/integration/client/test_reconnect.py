@@ -200,7 +200,7 @@ async def test_client_of_a_draining_server_reconnects_after_goaway(settings: Set
         ):
             proxy.target = target_of(stays.ws_url)
             async with asyncio.timeout(DEADLINE_S):
-                await leaves.hub.drain(1)
+                await leaves.hub.close_all_connections(1)
                 await stays.command(session_id, Start())
                 await session.reach(2)
                 await stays.command(session_id, Switch())

@@ -21,8 +21,8 @@ from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
-from synckairos.realtime.timings import RealtimeTimings
-from synckairos.server.timings import ServerTimings
+from synckairos.realtime.timings import RealtimeTimeLimits
+from synckairos.server.timings import ServerTimeLimits
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS, Server, listen
 from synckairos.service.requests import Answer, CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
@@ -41,10 +41,10 @@ VERBS: dict[type[Command], str] = {
     UpdateMetadata: "update_metadata",
 }
 
-SHORT_REALTIME = RealtimeTimings(check_s=0.1)
+SHORT_REALTIME = RealtimeTimeLimits(check_s=0.1)
 """Time limits for connections with which an instance detects stuck clients sooner."""
 
-SHORT_SERVER = ServerTimings(not_ready_s=0.0, close_s=0.5)
+SHORT_SERVER = ServerTimeLimits(not_ready_s=0.0, close_s=0.5)
 """Time limits for shutdown. Tests have no load balancers, and clients that answer no close frame are aborted sooner."""
 
 
@@ -102,8 +102,8 @@ async def serving(
     settings: Settings,
     *,
     principal: Principal | None = CALLER,
-    realtime_timings: RealtimeTimings = SHORT_REALTIME,
-    server_timings: ServerTimings = SHORT_SERVER,
+    realtime_timings: RealtimeTimeLimits = SHORT_REALTIME,
+    server_timings: ServerTimeLimits = SHORT_SERVER,
     feed_compare_s: float = COMPARE_S,
     user_timeout_ms: int = USER_TIMEOUT_MS,
 ) -> AsyncIterator[Instance]:
@@ -134,7 +134,7 @@ async def serving(
         )
         listener = listen(settings.host, settings.port, user_timeout_ms=user_timeout_ms)
         server = Server(app, settings, hub, listener, timings=server_timings)
-        running = asyncio.create_task(hub.run())
+        running = asyncio.create_task(hub.run_background_loops())
         ready = asyncio.Event()
         done = asyncio.create_task(server.run_until_stopped(on_ready=ready.set))
         await ready.wait()

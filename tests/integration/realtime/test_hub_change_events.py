@@ -11,7 +11,7 @@ DEADLINE_S = 10
 
 async def test_change_event_is_set_by_each_version_and_by_draining(instance: Instance) -> None:
     session_id = await instance.create()
-    async with instance.hub.change_event(session_id) as changed, asyncio.timeout(DEADLINE_S):
+    async with instance.hub.subscribe_change_event(session_id) as changed, asyncio.timeout(DEADLINE_S):
         assert len(await instance.feed_channels()) == 1
         await instance.command(session_id, Start())
         await changed.wait()
@@ -23,6 +23,6 @@ async def test_change_event_is_set_by_each_version_and_by_draining(instance: Ins
 
 async def test_change_event_of_a_missing_session_is_set_when_it_is_created(instance: Instance) -> None:
     session_id = str(uuid4())
-    async with instance.hub.change_event(session_id) as changed, asyncio.timeout(DEADLINE_S):
+    async with instance.hub.subscribe_change_event(session_id) as changed, asyncio.timeout(DEADLINE_S):
         await instance.create(session_id)
         await changed.wait()

@@ -15,7 +15,7 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
-from synckairos.realtime.timings import RealtimeTimings
+from synckairos.realtime.timings import RealtimeTimeLimits
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.store.connect import make_redis_client
 from synckairos.store.keys import Keys
@@ -38,7 +38,7 @@ TIMINGS = replace(SHORT_REALTIME, presence_round_s=0.1, presence_beat_s=0.2)
 
 
 @pytest.fixture
-def realtime_timings() -> RealtimeTimings:
+def realtime_timings() -> RealtimeTimeLimits:
     return TIMINGS
 
 
@@ -273,12 +273,12 @@ class FrameWatcher:
         tracker.add(subscription, PresenceIdentity("viewer"), wants_frames=True)
         return subscription
 
-    def send_if_ready(self, frame: bytes) -> bool:
+    def try_send_frame(self, frame: bytes) -> bool:
         self.frames.append(frame)
         self.on_frame()
         return True
 
-    def notify(self, subscription: Subscription, update: SessionUpdate) -> None: ...
+    def notify_of_update(self, subscription: Subscription, update: SessionUpdate) -> None: ...
     def check_liveness(self, now_s: float) -> None: ...
     def announce_shutdown(self, spread_s: float) -> None: ...
     def close_for_shutdown(self) -> None: ...
@@ -297,15 +297,15 @@ async def test_new_watcher_of_a_session_without_watchers_gets_no_frame_before_it
         for _ in range(2):
             FrameWatcher().join(tracker, "watched")
             left.append(FrameWatcher().join(tracker, "left"))
-            await tracker.flush()
+            await tracker.withdraw_counts()
         for subscription in left:
             tracker.remove(subscription)
         newcomer, other = FrameWatcher(), FrameWatcher()
         other.on_frame = lambda: newcomer.subscriptions or newcomer.join(tracker, "left")
         other.join(tracker, "watched")
-        await tracker.flush()
+        await tracker.withdraw_counts()
         assert (len(other.frames), newcomer.frames) == (1, [])
-        await tracker.flush()
+        await tracker.withdraw_counts()
         assert [orjson.loads(extract_text_payload(each))["clients"] for each in newcomer.frames] == [1]
 
 

@@ -89,10 +89,10 @@ class LateWatcher:
         self.subscriptions: dict[str, Subscription] = {}
         self.updates: list[SessionUpdate] = []
 
-    def notify(self, subscription: Subscription, update: SessionUpdate) -> None:
+    def notify_of_update(self, subscription: Subscription, update: SessionUpdate) -> None:
         self.updates.append(update)
 
-    def send_if_ready(self, frame: bytes) -> bool:
+    def try_send_frame(self, frame: bytes) -> bool:
         return False
 
     def check_liveness(self, now_s: float) -> None: ...
@@ -119,7 +119,7 @@ async def test_deletion_whose_feed_message_was_lost_is_sent_to_a_subscribing_wat
                 await instance.command(session_id, Switch())
             await instance.command(session_id, Delete())
             assert (await client.receive())["event_type"] == "session_deleted"
-            instance.hub.activate(subscription, found if has_state else None)
+            instance.hub.activate_subscription(subscription, found if has_state else None)
             instance.hub.unsubscribe([subscription])
             assert [each.snapshot.deleted for each in watcher.updates] == [True] * has_state
 
@@ -136,7 +136,7 @@ async def test_watcher_notified_of_the_deletion_is_not_notified_of_the_new_sessi
         return len(subscription.backlog or ()) == 2
 
     await eventually(have_both_arrived)
-    instance.hub.activate(subscription, found)
+    instance.hub.activate_subscription(subscription, found)
     instance.hub.unsubscribe([subscription])
     assert [each.snapshot.deleted for each in watcher.updates] == [True]
 

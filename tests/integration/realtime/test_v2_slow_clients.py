@@ -7,7 +7,7 @@ import pytest
 
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
-from synckairos.realtime.timings import RealtimeTimings
+from synckairos.realtime.timings import RealtimeTimeLimits
 from tests.integration.realtime.instances import Instance, receive_until, serving, watching
 from tests.integration.realtime.raw_client import RawClient, raw_client
 from tests.waiting import eventually
@@ -37,7 +37,7 @@ async def test_slow_client_gets_the_newest_state_and_delays_no_other_client(inst
         assert len(versions) < 20
 
 
-@pytest.mark.parametrize("realtime_timings", [RealtimeTimings(check_s=0.05, stuck_after_s=0.2)])
+@pytest.mark.parametrize("realtime_timings", [RealtimeTimeLimits(check_s=0.05, stuck_after_s=0.2)])
 async def test_client_that_takes_no_byte_is_disconnected(instance: Instance) -> None:
     session_id = await instance.create(participants=100)
     await instance.command(session_id, Start())
@@ -48,7 +48,7 @@ async def test_client_that_takes_no_byte_is_disconnected(instance: Instance) -> 
         await instance.wait_until_unused()
 
 
-@pytest.mark.parametrize("realtime_timings", [RealtimeTimings(check_s=0.05, ping_after_s=0.1, silent_after_s=2.0)])
+@pytest.mark.parametrize("realtime_timings", [RealtimeTimeLimits(check_s=0.05, ping_after_s=0.1, silent_after_s=2.0)])
 async def test_silent_client_is_disconnected_and_a_client_that_answers_pings_stays(instance: Instance) -> None:
     session_id = str(uuid4())
     async with raw_client(instance.server.port) as silent, watching(instance, session_id) as responsive:

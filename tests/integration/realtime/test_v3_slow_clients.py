@@ -12,7 +12,7 @@ import pytest
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from synckairos.realtime.connection import MAX_QUEUED_FRAMES
-from synckairos.realtime.timings import RealtimeTimings
+from synckairos.realtime.timings import RealtimeTimeLimits
 from tests.integration.realtime.instances import Instance, serving
 from tests.integration.realtime.raw_client import RawClient, raw_client
 from tests.waiting import eventually
@@ -94,7 +94,7 @@ async def test_slow_client_with_a_full_queue_is_disconnected(instance: Instance)
         await instance.wait_until_unused()
 
 
-@pytest.mark.parametrize("realtime_timings", [RealtimeTimings(check_s=0.05, stuck_after_s=0.2)])
+@pytest.mark.parametrize("realtime_timings", [RealtimeTimeLimits(check_s=0.05, stuck_after_s=0.2)])
 async def test_client_that_takes_no_byte_is_disconnected(instance: Instance) -> None:
     session_id = await instance.create()
     async with raw_client(instance.server.port, SMALL) as slow:
@@ -120,7 +120,7 @@ async def test_slow_client_resumes_many_sessions_one_after_the_other(instance: I
         free_slots = [MAX_QUEUED_FRAMES] * 2
 
         async def has_full_queue() -> bool:
-            free_slots.append(next(each.queue_space for each in instance.connections))
+            free_slots.append(next(each.free_queue_slots for each in instance.connections))
             return free_slots[-1] == free_slots[-2] == free_slots[-3] < MAX_QUEUED_FRAMES
 
         await eventually(has_full_queue)

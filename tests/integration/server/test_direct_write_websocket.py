@@ -42,7 +42,7 @@ class Echo:
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
 
-    def allow_frame(self) -> bool:
+    def allow_control_frame(self) -> bool:
         return True
 
     def text_received(self, text: str) -> None:

@@ -7,11 +7,11 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from synckairos.server.timings import ServerTimings
+from synckairos.server.timings import ServerTimeLimits
 from tests.integration.realtime.instances import Instance
 from tests.integration.realtime.raw_client import KEY, RawClient, raw_client
 
-SHORT_BODY = ServerTimings(body_s=0.1)
+SHORT_BODY = ServerTimeLimits(body_s=0.1)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ async def test_endless_header_is_refused_with_431(instance: Instance) -> None:
         assert b" 431 " in await client.head()
 
 
-@pytest.mark.parametrize("server_timings", [ServerTimings(headers_s=0.1)])
+@pytest.mark.parametrize("server_timings", [ServerTimeLimits(headers_s=0.1)])
 @pytest.mark.parametrize("begun", [b"", b"GET /ws HTTP/1.1\r\nHost: a\r\nX-Slow: "])
 async def test_connection_without_complete_headers_is_cut(instance: Instance, begun: bytes) -> None:
     async with raw_client(instance.server.port) as client:

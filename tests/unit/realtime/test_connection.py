@@ -86,7 +86,7 @@ def test_client_that_takes_a_frame_is_not_stuck_although_as_much_is_unsent(
     connection: SocketConnection, socket: FullSocket
 ) -> None:
     for at in range(1, 200, 5):
-        connection.send(b"one more")
+        connection.send_or_queue(b"one more")
         connection.check_liveness(float(at))
         socket.ready = True
         connection.write_resumed()

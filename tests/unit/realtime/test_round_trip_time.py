@@ -6,14 +6,14 @@ from synckairos.realtime.round_trip_time import MAX_SAMPLE_MS, RoundTripTime
 def measured(*samples_ms: float) -> RoundTripTime:
     round_trip = RoundTripTime()
     for at_s, sample_ms in enumerate(samples_ms):
-        round_trip.receive_pong(round_trip.start_ping(at_s)[2:], at_s + sample_ms / 1000)
+        round_trip.receive_pong(round_trip.make_ping_frame(at_s)[2:], at_s + sample_ms / 1000)
     return round_trip
 
 
 def test_mean_is_unknown_before_the_first_pong() -> None:
     round_trip = RoundTripTime()
     assert round_trip.mean_ms is None
-    assert round_trip.start_ping(0.0)[:2] == b"\x89\x04"
+    assert round_trip.make_ping_frame(0.0)[:2] == b"\x89\x04"
     assert round_trip.mean_ms is None
 
 
@@ -34,8 +34,8 @@ def test_delayed_pong_counts_as_the_maximum_sample() -> None:
 def test_only_the_first_pong_of_the_open_ping_counts() -> None:
     round_trip = RoundTripTime()
     round_trip.receive_pong(b"", 0.5)
-    ping = round_trip.start_ping(1.0)
-    assert round_trip.start_ping(2.0) == b""
+    ping = round_trip.make_ping_frame(1.0)
+    assert round_trip.make_ping_frame(2.0) == b""
     for payload, at_s, known_ms in (
         (b"", 1.1, None),
         (b"nope", 1.2, None),
@@ -45,4 +45,4 @@ def test_only_the_first_pong_of_the_open_ping_counts() -> None:
     ):
         round_trip.receive_pong(payload, at_s)
         assert round_trip.mean_ms == known_ms
-    assert round_trip.start_ping(3.0) not in (b"", ping)
+    assert round_trip.make_ping_frame(3.0) not in (b"", ping)

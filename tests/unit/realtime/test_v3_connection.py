@@ -40,7 +40,7 @@ class IdleHub:
     def now_ms(self) -> int:
         return 0
 
-    def spawn(self, request: Coroutine[Any, Any, None]) -> None:
+    def spawn_request_task(self, request: Coroutine[Any, Any, None]) -> None:
         request.close()
 
     def unsubscribe(self, subscriptions: list[Subscription]) -> None:
