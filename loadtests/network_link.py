@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 MIN_BURST_BYTES = 256 * 1024
-"""Bytes that the kernel sends at once after a pause. The kernel sends up to 64 KiB in one piece."""
+"""Bytes that the link can send without delay after a pause. The kernel sends up to 64 KiB in one piece."""
 
 QUEUED_MS = 10_000
 """Maximum milliseconds that a packet waits before it is dropped. The limit is so high that no packet is dropped.

@@ -1,8 +1,8 @@
-"""Wake-ups through arq that tell workers to drain a partition now.
+"""Wake-ups through arq, each of which makes a worker drain one partition.
 
 A wake-up only shortens the time until the next sweep. Commands therefore do not wait for wake-ups, and a wake-up can be
-lost. Background jobs use a separate arq queue, so that a long job delays no drain. Besides this module, only
-`process.drain_and_job_loops` imports arq.
+lost. Background jobs use a separate arq queue, so that a long job delays no drain. The only other module that imports
+arq is `process.drain_and_job_loops`.
 """
 
 import asyncio

@@ -119,7 +119,7 @@ class AllowedOrigins:
             text = _normalize(origin.decode("ascii"))
             if text in self._allowed:
                 return True
-            # Do not compare the scheme. Behind a proxy that terminates TLS, the server does not know the page's scheme.
+            # Do not compare the scheme. Behind a proxy that terminates TLS, the scheme of the page is unknown here.
             scheme, _, rest = text.partition("://")
             own = _normalize(f"{scheme}://{host.decode('ascii')}").partition("://")[2] if host else ""
         except ValueError:

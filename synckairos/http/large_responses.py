@@ -1,4 +1,4 @@
-"""Rendering of large response bodies without blocking the event loop: in a thread, or in pieces while they are sent."""
+"""Rendering of large response bodies without blocking the event loop: in a thread, or in pieces during the sending."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -18,9 +18,9 @@ async def render_body(content_bytes: int, render: Callable[[], bytes]) -> bytes:
 
 
 async def stream_pieces(pieces: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the pieces, joined to blocks of at least 64 KiB, except for the last block.
+    """Yield the pieces, joined to blocks of at least 64 KiB. Only the last block can be smaller.
 
-    A piece is rendered only when the client has received most of the pieces before it.
+    A piece is rendered only after the client has received most of the earlier pieces.
     """
     block: list[bytes] = []
     size = 0

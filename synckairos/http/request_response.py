@@ -155,7 +155,7 @@ class RestRequest:
     def _parse(self, raw: bytes, model: type[Model], is_declared: bool) -> Model:
         """Parse a body and return it as an instance of `model`. Fill `body_json` and `warnings`.
 
-        `is_declared`: whether `Content-Type` says that the body is JSON. If not, a body that is not a JSON object is
+        `is_declared`: whether the body is JSON according to `Content-Type`. If not, a body that is not a JSON object is
         ignored.
 
         Raises: ValidationFailed.

@@ -113,7 +113,10 @@ class SessionList:
         return SessionsPage(documents, None if end is None else render_cursor(*end))
 
     async def _load(self, session_id: str) -> SessionLoadResult | None:
-        """Load a session; None if its stored data is invalid, so that the list leaves it out."""
+        """Load a session from Redis. Return None if its stored data is invalid.
+
+        The list omits sessions with invalid data.
+        """
         try:
             return await self._store.load(session_id)
         except InvalidStoredData:
@@ -168,7 +171,10 @@ class SessionList:
 
 
 def _checked_document(item: ListedSession) -> bytes | None:
-    """Return the document of Postgres; None if it is invalid, so that the list leaves the session out."""
+    """Return the session document of a list item from Postgres. Return None if the document is invalid.
+
+    The list omits sessions with invalid documents.
+    """
     try:
         with parsing(f"sync_events {item.session_id}"):
             check_document(item.session_id, item.snapshot)

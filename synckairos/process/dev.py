@@ -1,7 +1,8 @@
 """The `dev` process: starts embedded stores, migrates Postgres, starts a server and a worker, and stops all of them.
 
 The server and the worker are separate processes, as in production. They get all settings through environment variables.
-This module stops every process that it starts. If this process is killed, a guard process stops the others.
+This module stops every process that it starts. If this process is killed, a guard process stops the started
+processes.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Loops of a worker process that drain the outbox and run background jobs.
 
 Wake-ups through arq start most drains and jobs. A sweep starts them periodically, so that a lost wake-up causes only
-delay. arq's loop ends at the first Redis fault, so this module starts the loop again with back-off. Until then only
-the sweep starts drains and jobs. Drains and jobs have separate arq loops, so that a long job delays no drain. Besides
-this module, only `audit.arq_wakeups` imports arq.
+delay. arq's loop ends at the first Redis fault, so this module starts the loop again with back-off. Until then only the
+sweep starts drains and jobs. Drains and jobs have separate arq loops, so that a long job delays no drain. The only
+other module that imports arq is `audit.arq_wakeups`.
 """
 
 import asyncio

@@ -142,7 +142,7 @@ class SocketConnection:
     def close(self, code: int, reason: str) -> None:
         """Unsubscribe from all sessions, send the queued frames and close the connection.
 
-        Queued frames are dropped if `code` says that the client is too slow.
+        Queued frames are dropped if `code` is the code for a client that is too slow.
         """
         if not self.is_lost:
             WEBSOCKET_CLOSED.labels(code).inc()

@@ -1,7 +1,7 @@
 """Presence tracker: counts the watchers of each session on all instances, and sends PRESENCE frames to the watchers.
 
 The tracker writes, reads and sends counts in rounds. If a thousand watchers arrive in one round, each watcher gets one
-frame instead of a thousand. Session states are sent at once and never wait for a round. A slow client gets only the
+frame instead of a thousand. Session states are sent immediately and never wait for a round. A slow client gets only the
 newest PRESENCE frame, when its socket is ready. If Redis is unavailable, no frame is sent. The next successful round
 sends the newest counts.
 """
@@ -239,7 +239,10 @@ class PresenceTracker:
             self._to_send[session_id] = None
 
     async def _parse_counts(self, session_id: str, by_instance: dict[str, bytes]) -> dict[str, PresenceCounts]:
-        """Parse the counts of other instances. Counts that cannot be parsed are removed and count for nothing."""
+        """Return the parsed counts of other instances, by instance name.
+
+        Counts that cannot be parsed are removed from Redis and do not count.
+        """
         counts: dict[str, PresenceCounts] = {}
         for instance, text in by_instance.items():
             try:

@@ -163,7 +163,7 @@ def _client_options(url: str) -> "ClientConfig":
 
 
 def _lacks_bucket(fault: FileNotFoundError) -> bool:
-    """Return whether the error says that the whole bucket is missing, so that the operator must correct a setting."""
+    """Return whether the error means that the whole bucket is missing, so that the operator must act."""
     return (found := _ERROR_CODE.search(str(fault))) is not None and found[1] in _NO_BUCKET_CODES
 
 
