@@ -45,7 +45,9 @@ async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
     async with _open_failed_entries(settings) as failed_entries:
         count = await failed_entries.retry_set_aside(entry_id)
     if entry_id is not None and not count:
-        raise NoSuchEntry(f"No entry {entry_id} was set aside: `synckairos audit failed` lists those that were")
+        raise NoSuchEntry(
+            f"No entry {entry_id} was set aside: `synckairos audit failed` lists the entries that were set aside"
+        )
     return count
 
 

@@ -91,7 +91,9 @@ async def send_test(settings: Settings, webhook_id: str, timeout_s: float) -> li
                         lambda transaction: transaction.read_delivery(webhook_id, queued.delivery_id)
                     )
         except TimeoutError:
-            raise NotDelivered(f"No worker sent it within {timeout_s:g} s: is `synckairos worker` running?") from None
+            raise NotDelivered(
+                f"No worker sent the message within {timeout_s:g} s: is `synckairos worker` running?"
+            ) from None
     lines = list(_delivery_lines(delivery))
     if delivery.status != "delivered":
         raise NotDelivered("\n".join(lines))

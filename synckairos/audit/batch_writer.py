@@ -174,7 +174,7 @@ class BatchWriter:
     async def _begin_next(self, end: bytes) -> None:
         """End the transaction with the statement `end`, and begin the next transaction with the same lock."""
         if await self.transaction.begin_next(end, _statement("try_lock"), self._lock) != [(True,)]:
-            raise StoreUnavailable("Another drain took the partition over")
+            raise StoreUnavailable("Another drain has locked the partition")
 
 
 async def _copy_events(transaction: Transaction, rows: EntryRows) -> BatchResult:

@@ -176,7 +176,7 @@ class RestRequest:
     async def _read_bytes(self) -> bytes:
         length = self.headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            raise PayloadTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes")
+            raise PayloadTooLarge(f"A request body can have at most {MAX_BODY_BYTES} bytes")
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -186,7 +186,7 @@ class RestRequest:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > MAX_BODY_BYTES:
-                raise PayloadTooLarge(f"A body has at most {MAX_BODY_BYTES} bytes")
+                raise PayloadTooLarge(f"A request body can have at most {MAX_BODY_BYTES} bytes")
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -121,7 +121,7 @@ class SystemRoutes:
 
     async def require_upgrade(self, request: RestRequest) -> RestResponse:
         """Refuse an HTTP request to `/ws` without a WebSocket upgrade (RFC 9110, section 7.8)."""
-        detail = "This is the path of the WebSocket. A proxy in between must pass Upgrade and Connection on"
+        detail = "This path accepts only WebSocket upgrades. A proxy must forward the headers Upgrade and Connection"
         return render_problem(UpgradeRequired(detail), [(b"upgrade", b"websocket"), (b"connection", b"upgrade")])
 
     async def health(self, request: RestRequest) -> RestResponse:

@@ -171,7 +171,7 @@ class WebhookRoutes:
         """
         await self._rate_limits.count(request.meter)
         if request.principal.role != "admin":
-            raise Forbidden("Only administrators manage webhooks")
+            raise Forbidden("Webhooks require the role admin")
 
     async def _run_once(
         self, request: RestRequest, change: Callable[[WebhookTransaction], Awaitable[dict[str, Any]]], status: int = 200

@@ -60,9 +60,11 @@ class SessionRows:
             if session is None and record.removed:
                 return True
             if session is None or not session[2]:
-                raise SessionNotFinished(f"Session {record.session_id} ended later, or has not ended")
+                raise SessionNotFinished(
+                    f"Session {record.session_id} has not ended, or ended less than {after_s:g} s ago"
+                )
             if session[3]:
-                raise SessionRetained("webhook deliveries of it are still pending")
+                raise SessionRetained("the session has pending webhook deliveries")
             if (session[0], session[1]) == (record.epoch, record.version):
                 events = await _delete_returning(transaction, "delete_events", values)
                 conflicts = await _delete_returning(transaction, "delete_conflicts", values)
@@ -123,18 +125,18 @@ class Retention:
         record = await self._archiver.archive(record.session_id, force=True)
         await self._check_no_later_versions(record)
         if not await self._verify_and_delete(record, after_s):
-            raise SessionRetained("it changed meanwhile")
+            raise SessionRetained("the session changed during the job")
 
     async def _check_no_later_versions(self, record: ArchiveRecord) -> None:
         """Raise SessionRetained if Redis has versions of the session that the archive lacks."""
         stored = (await self._store.load(record.session_id)).stored
         archived = (record.epoch, record.version, record.version)
         if stored is not None and (stored.snapshot.epoch, stored.snapshot.version, stored.audited_version) != archived:
-            raise SessionRetained("Redis has another version of it")
+            raise SessionRetained("Redis has another version of the session")
         # An evicted session is complete in Postgres, and so is a session whose newest version is audited.
         # Failed entries can belong to an earlier creation of the session.
         if await self._outbox.session_has_failed_entries(record.session_id):
-            raise SessionRetained("it has failed entries (see `synckairos audit failed`)")
+            raise SessionRetained("the session has failed entries (see `synckairos audit failed`)")
 
     async def _verify_and_delete(self, record: ArchiveRecord, after_s: float) -> bool:
         """Read the archive, verify that it is complete, and delete the session's rows.

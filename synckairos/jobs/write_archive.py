@@ -50,7 +50,7 @@ class Archiver:
                 return record
             if record is not None:
                 raise SessionRecreated(f"Session {session_id} has not ended: it was created again")
-            raise SessionNotFinished(f"Session {session_id} has not ended, or Postgres has no row of it (yet)")
+            raise SessionNotFinished(f"Session {session_id} has not ended, or Postgres has no row of the session yet")
         same_life = record if record is not None and record.created_at_ms == _ms(ended.created_at) else None
         removed = same_life if same_life is not None and same_life.removed else None
         if same_life is not None and removed is None and same_life.path is not None:

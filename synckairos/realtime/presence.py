@@ -55,7 +55,7 @@ def presence_identity(principal: Principal, declared_id: str | None = None) -> P
     if principal.subject is None:
         return PresenceIdentity("viewer") if declared_id is None else PresenceIdentity("participant", declared_id)
     if declared_id not in (None, principal.subject):
-        raise Forbidden(f"You are {principal.subject}, not participant {declared_id}; leave participant_id out")
+        raise Forbidden(f"You are {principal.subject}, not participant {declared_id}. Omit participant_id")
     return PresenceIdentity(principal.role, principal.subject if principal.role == "participant" else None)
 
 

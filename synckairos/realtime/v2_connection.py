@@ -12,7 +12,7 @@ from synckairos.telemetry import log
 from synckairos.wire import v2_messages
 
 NO_PARAMETER = (1008, "Missing sessionId parameter")
-NO_DIALECT = (1008, "Unknown subprotocol, synckairos.v3 is known; v2 wants a sessionId parameter")
+NO_DIALECT = (1008, "Unknown subprotocol. Use synckairos.v3, or add a sessionId parameter for v2")
 NO_UUID = (1008, "Invalid sessionId format")
 DELETED = (1000, "Session deleted")
 

@@ -95,7 +95,7 @@ class V3Connection(SocketConnection):
 
     def bytes_received(self, data: bytes) -> None:
         if self.allow_message():
-            refusal = MalformedMessage("Messages are text frames, this one is binary")
+            refusal = MalformedMessage("Send messages as text frames. This message is binary")
             self.send_or_queue(v3_messages.error_frame(refusal, self.hub.now_ms()))
 
     async def _handle_inbox(self) -> None:

@@ -160,7 +160,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         line = _REQUEST_LINE.match(self._latest_data)
         if line is None or line[1] in _METHODS.split(b", "):
-            self._refuse(ValidationFailed.at("", "this is not HTTP/1.1 according to RFC 9112"))
+            self._refuse(ValidationFailed.at("", "the request is not HTTP/1.1 according to RFC 9112"))
         else:
             name = line[1].decode()[:64]
             refusal = MethodNotAllowed(f"{name} is not supported; the methods are {_METHODS.decode()}")

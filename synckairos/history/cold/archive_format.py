@@ -182,7 +182,7 @@ def _decompressed_lines(content: bytes) -> Iterator[bytes]:
         piece = decompressor.decompress(content, _PIECE_BYTES)
         content = decompressor.unconsumed_tail
         if not piece and not content and not decompressor.eof:
-            raise ArchiveBytesDamaged("the object is cut off")
+            raise ArchiveBytesDamaged("the object is incomplete")
         *whole, partial = (partial + piece).split(b"\n")
         yield from whole
 

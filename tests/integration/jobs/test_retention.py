@@ -120,7 +120,7 @@ async def test_a_session_with_pending_webhook_deliveries_is_retained(audit: Audi
     assert not await jobs.retention.remove(life.session_id, 0)
     (record,) = await audit.history.archive_records(life.session_id)
     assert record.archived_at_ms == before.archived_at_ms
-    assert record.error == "Stays: webhook deliveries of it are still pending"
+    assert record.error == "Stays: the session has pending webhook deliveries"
     await audit.database.execute("UPDATE webhook_deliveries SET status = 'delivered'")
     assert await jobs.retention.remove(life.session_id, 0)
 
