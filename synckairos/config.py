@@ -400,9 +400,9 @@ def is_set(settings: Settings, field: str) -> bool:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return the variables in `environ` that start with `SYNCKAIROS_` but are no settings, sorted.
+    """Return the variables in `environ` that start with `SYNCKAIROS_` but are not settings, sorted.
 
-    Most of such names are misspelled.
+    Such variables are most likely misspelled.
     """
     known = {name for field in Settings.model_fields for name in variables(field)}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)

@@ -335,7 +335,7 @@ class InvalidStoredData(StoreUnavailable):
 
 
 class BacklogFull(StoreUnavailable):
-    """The outbox is full, so only overdue transitions are committed. `bound` is the limit: entries, bytes or age.
+    """The outbox is full, so only overdue transitions are committed. `bound` names the limit: entries, bytes or age.
 
     The command was not decided, and no idempotency record was saved. The same command can succeed after a drain of the
     outbox.

@@ -37,8 +37,8 @@ MAX_RECEIVED_BYTES = 64 << 20
 OPEN_TIMEOUT_S = 10.0
 """Seconds: maximum duration of connecting and of the handshake together.
 
-If many clients reconnect to a server at the same time, most of this time can pass. If a port never answers, all of it
-passes.
+If many clients reconnect at the same time, a server can need most of this time. An attempt to connect to a port that
+never answers lasts this long.
 """
 
 MAX_PENDING_COMMANDS = 256
@@ -159,7 +159,7 @@ class Client:
             if self._connection is not None:
                 with suppress(ConnectionClosed, OSError):
                     return await self._connection.ping()
-            # The connection has ended, but its reader has not noticed yet.
+            # The connection has ended, but its reader has not detected the end yet.
             await asyncio.sleep(0)
 
     # -- watches and commands -----------------------------------------------------------------------------------------

@@ -38,7 +38,10 @@ MAX_MESSAGES_PER_S = 150.0
 """Maximum number of messages per second. The server allows more, but closes connections that exceed its own limit."""
 
 MESSAGE_BURST = 300.0
-"""Maximum number of messages that can be sent at once. The server's limit is higher, see `MAX_MESSAGES_PER_S`."""
+"""Maximum number of messages that can be sent without a delay.
+
+The server's limit is higher, see `MAX_MESSAGES_PER_S`.
+"""
 
 
 class _MachineSlept(Exception):

@@ -111,9 +111,9 @@ def _add_time(owner: Owner, system: ClockSystem, delta_ms: int) -> Owner:
 
 
 def _rearm_warnings(state: Session) -> Session:
-    """Return the state in which no warning below the time to zero counts as sent.
+    """Return the state in which the warnings below the time to zero count as not sent in this turn.
 
-    The clock will reach the thresholds of these warnings again in this turn.
+    The clock will reach the thresholds of these warnings again.
     """
     left_ms = time_to_zero_ms(state)
     if left_ms is None:

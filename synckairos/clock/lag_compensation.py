@@ -19,13 +19,13 @@ EXPECTED_TURNS = 40
 """Number of turns that each participant is expected to have in a session."""
 
 MIN_GAIN_MS, MAX_GAIN_MS = 150, 1_000
-"""Milliseconds that each turn adds to the quota: smallest and largest value."""
+"""Milliseconds that each turn adds to the quota: minimum and maximum."""
 
 GAIN_MS_PER_S = 4
 """Milliseconds that the quota gains per turn, for each second of the expected total time of a participant."""
 
 INITIAL_QUOTA_TURNS, MAX_QUOTA_TURNS = 3, 7
-"""Turns whose gain the quota holds at the start, and at most."""
+"""Initial quota and maximum quota, each as a multiple of the gain per turn."""
 
 
 class LagAccount(Struct, frozen=True):

@@ -70,7 +70,7 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
 def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
     """Return the state with the lag receipt of the ending turn, if the active participant has a lag account.
 
-    The receipt holds the compensated time. The turn ends by that time before `now_ms`.
+    The receipt has the compensated time. The turn ends by that time before `now_ms`.
     """
     active = state.active_participant
     if active is None or active.lag is None:

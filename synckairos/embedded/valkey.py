@@ -111,7 +111,8 @@ class Valkey:
 
     def _listen_options(self) -> tuple[str | Path, ...]:
         if self._on_socket:
-            # The directory is open to this user only. A long path gets a directory with a short one.
+            # Only the user of this process can enter the directory of the socket. If the path is too long, use a
+            # directory with a shorter path.
             if len(str(self._socket_path).encode()) > SOCKET_PATH_MAX and self._socket_dir == self.data_dir:
                 self._socket_dir = Path(tempfile.mkdtemp(prefix="synckairos-valkey-"))
             return ("--port", "0", "--unixsocket", self._socket_path, "--unixsocketperm", "700")

@@ -97,7 +97,7 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
         partitions = int(stored)
     except ValueError:
         raise StoreMismatch(
-            f"The field `partitions` of the key {keys.fixed_settings} holds no number: set it to the number of "
+            f"The field `partitions` of the key {keys.fixed_settings} is not a number; set the field to the number of "
             "partitions that this store was created with"
         ) from None
     if partitions != keys.partitions:

@@ -146,7 +146,7 @@ class FailedEntries:
                 report_invalid_data(self._keys.failed_entry(partition, entry_id), error)
                 damaged.append(entry_id)
         if damaged:
-            # Nothing is left of these entries. Their keys stay, for the operator.
+            # The data of these failed entries cannot be read. Their hashes stay, so that the operator can inspect them.
             with translated_errors():
                 await self._pipe.call("ZREM", self._keys.failed_entries(partition), *damaged)
         return entries

@@ -291,7 +291,7 @@ class Feed:
     ) -> None:
         """Deliver the versions in the history that follow the watchers' version.
 
-        If the history does not reach back to that version, resync the session.
+        If the history does not reach back to that version, call `on_feed_resync` of the listener.
         """
         at = watched.at
         if newest is None:

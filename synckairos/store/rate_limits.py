@@ -26,7 +26,7 @@ PRESSES = frozenset({"switch", "pause", "resume"})
 
 
 class Rate(Struct, frozen=True):
-    """A rate limit: `limit` requests in `period_s` seconds, and at most `burst` requests at once.
+    """A rate limit: `limit` requests in `period_s` seconds, and at most `burst` requests at the same time.
 
     `unit` is the name of what is counted. `setting` is the variable that sets the limit.
     """
@@ -62,7 +62,7 @@ def general_rate(limit: int) -> Rate:
 
 
 def switch_rate(limit: int) -> Rate:
-    """Return the rate limit for the presses of one session: `limit` per second, and a third more at once.
+    """Return the rate limit for the presses of one session: `limit` per second, and a third more at the same time.
 
     With the default, 40 bids can arrive at the same time in the last moment of an auction.
     """

@@ -13,7 +13,7 @@ TEMPORARY_ERRORS = (
     *("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "TRYAGAIN"),
     "BUSY ",  # a script runs too long; BUSYKEY and BUSYGROUP are faults of the caller
 )
-"""First words of error replies if the server, or another node, will accept the command later."""
+"""First words of temporary error replies. The server, or another node, will accept the command later."""
 
 _NO_PERMISSION = ("NOPERM", "NOAUTH", "ERR The user executing the script can't", "ERR ACL failure in script")
 """First words of error replies to a user that lacks a permission.
@@ -23,7 +23,7 @@ The error replies to scripts depend on the server.
 
 
 _INVALID_DATA = ("WRONGTYPE", "not an integer", "not a valid float", "user_script")
-"""Words of error replies about the content of a key. A script with an error of its own also found such content."""
+"""Words of error replies about the content of a key. A Lua script that fails has also found such content."""
 
 
 class ErrorReply(ResponseError):

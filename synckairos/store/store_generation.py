@@ -55,7 +55,8 @@ class Generations:
             found, (seconds, _) = await self._pipe.call_each([("GET", key), ("TIME",)])
             new = new_generation(int(seconds))
             if found is not None and not _is_generation(found):
-                # Sessions of the generation before count as data loss then, and continue under a new epoch.
+                # Under the new generation, sessions of the previous generation count as lost data. They are recovered
+                # under a new epoch.
                 report_invalid_data(key, "not a generation, so a new one begins")
                 await self._pipe.call("SET", key, new)
                 return new

@@ -75,7 +75,7 @@ def metadata_fault(metadata: dict[str, Any]) -> str | None:
     try:
         size = len(orjson.dumps(metadata))
     except orjson.JSONEncodeError:
-        return "holds a number that cannot be stored"
+        return "contains a number that cannot be stored"
     if size > MAX_METADATA_BYTES:
         return f"should be at most {MAX_METADATA_BYTES} bytes of JSON, is {size}"
     return None

@@ -66,7 +66,7 @@ def _not_reserved(reason: str) -> str:
 
 def _each_once(values: list[str]) -> list[str]:
     if len(set(values)) < len(values):
-        raise PydanticCustomError("twice", "should name each participant once")
+        raise PydanticCustomError("twice", "should name each participant only once")
     return values
 
 

@@ -114,9 +114,9 @@ class _Members:
         return None if self._values.get(name) is None else self.integer(name)
 
     def used_ms(self, name: str) -> int:
-        """Return a sum of elapsed times in ms, 0 if the sum is below 0.
+        """Return the used time in the member `name` in ms, 0 if the value is below 0.
 
-        v2's instances measure elapsed time by their own clocks, so the sum can be below 0.
+        v2's instances measure elapsed time by their own clocks, so their sum can be below 0.
         """
         return max(0, self.integer(name, -_MAX_INTEGER))
 

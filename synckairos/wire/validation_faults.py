@@ -113,7 +113,7 @@ def _count(number: int, kind: str) -> str:
 
 
 def json_value_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
-    """Yield the faults that no JSON value can have at any depth: NUL characters, inexact numbers, too deep nesting."""
+    """Yield the faults that no level of a JSON value can have: NUL characters, inexact numbers, too deep nesting."""
     # This code runs for every value of every body, so a valid value must cost only one or two comparisons.
     for name, item in value.items() if type(value) is dict else enumerate(value) if type(value) is list else ():
         if type(name) is str and "\0" in name:
