@@ -308,18 +308,25 @@ class StoreUnavailable(SyncKairosError):
     """Redis does not answer, or Postgres for a request that needs it. The outcome of a command is unknown.
 
     Retry the command with the same Idempotency-Key. `setting` is the variable with the URL of the store, None if the
-    store was reached.
+    store was reached. `remedy` is the action for an operator if it was not.
     """
 
     code = "STORE_UNAVAILABLE"
     status = 503
     retry_after_s = 1
+    remedy = "start the store, or correct the setting (`synckairos doctor` checks both)"
 
     def __init__(
         self, message: str = "The store is not reachable; try again shortly", *, setting: str | None = None
     ) -> None:
         super().__init__(message)
         self.setting = setting
+
+
+class StoreRefused(StoreUnavailable):
+    """The store answers, but its user lacks a privilege, or it accepts no writes. The message is the store's."""
+
+    remedy = "connect as a user with this privilege to a database that accepts writes"
 
 
 class InvalidStoredData(StoreUnavailable):

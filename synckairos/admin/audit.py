@@ -3,6 +3,9 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import orjson
+
+from synckairos.admin.progress import NO_PROGRESS, Progress
 from synckairos.audit.verify import AuditVerifier, VerifiedSession, open_verifier
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
@@ -26,13 +29,14 @@ class NoSuchEntry(SyncKairosError):
     code = "NO_SUCH_ENTRY"
 
 
-async def list_failed_entries(settings: Settings) -> list[str]:
-    """Return two lines for each entry that was set aside, the oldest failure first.
+async def list_failed_entries(settings: Settings, *, as_json: bool = False) -> list[str]:
+    """Return two lines for each entry that was set aside, the oldest failure first. `as_json` gives one line of JSON.
 
     Return no lines if no entry was set aside.
     """
     async with _open_failed_entries(settings) as failed_entries:
-        return [line for each in await failed_entries.load_set_aside() for line in _entry_lines(each)]
+        entries = await failed_entries.load_set_aside()
+    return [line for each in entries for line in ((_entry_json(each),) if as_json else _entry_lines(each))]
 
 
 async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
@@ -51,7 +55,9 @@ async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
     return count
 
 
-async def verify_audit(settings: Settings, session_id: str | None) -> AsyncIterator[str]:
+async def verify_audit(
+    settings: Settings, session_id: str | None, progress: Progress = NO_PROGRESS
+) -> AsyncIterator[str]:
     """Verify one session, or all sessions if `session_id` is None.
 
     Yield a line for each finding, and a line with the totals at the end.
@@ -67,6 +73,7 @@ async def verify_audit(settings: Settings, session_id: str | None) -> AsyncItera
             sessions += 1
             versions += verified.versions
             faults += sum(finding.is_fault for finding in verified.findings)
+            progress.report("verifying sessions", sessions, verifier.total)
             for line in _finding_lines(verified):
                 yield line
     yield ", ".join(_count_text(*each) for each in ((sessions, "session"), (versions, "version"), (faults, "fault")))
@@ -100,12 +107,28 @@ async def _open_failed_entries(settings: Settings) -> AsyncIterator[FailedEntrie
         yield FailedEntries(pipe, keys)
 
 
+def _entry_json(entry: FailedEntry) -> str:
+    session_id, epoch, version = (_field(entry, name) for name in ("session_id", "epoch", "version"))
+    values = {
+        "entry_id": entry.entry.entry_id,
+        "session_id": session_id,
+        "epoch": epoch,
+        "version": int(version) if version is not None and version.isdigit() else None,
+        "attempts": entry.retries + 1,
+        "first_failed_at": render_instant(entry.first_failed_at_ms),
+        "error": entry.error,
+    }
+    return orjson.dumps(values).decode()
+
+
+def _field(entry: FailedEntry, name: str) -> str | None:
+    value = entry.entry.fields.get(name.encode())
+    return None if value is None else value.decode(errors="replace")
+
+
 def _entry_lines(entry: FailedEntry) -> tuple[str, str]:
     """Return two lines that describe an entry: its version, and the reason why Postgres rejects it."""
-    fields = {name.decode(errors="replace"): value for name, value in entry.entry.fields.items()}
-    session_id, epoch, version = (
-        fields.get(name, b"?").decode(errors="replace") for name in ("session_id", "epoch", "version")
-    )
+    session_id, epoch, version = (_field(entry, name) or "?" for name in ("session_id", "epoch", "version"))
     since = render_instant(entry.first_failed_at_ms)
     often = f"{entry.retries + 1} times" if entry.retries else "once"
     return (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import httpx
+import orjson
 import psycopg
 import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
@@ -46,6 +47,13 @@ def render_check(check: Check) -> str:
     """Return the text of a check. If the check failed, its remedy is on a second line."""
     line = f"{'ok  ' if check.passed else 'BAD '} {check.name}: {check.result}"
     return line if check.passed or not check.remedy else f"{line}\n     -> {check.remedy}"
+
+
+def render_check_json(check: Check) -> str:
+    """Render one check as a line of JSON. `remedy` is null if the check passed."""
+    remedy = None if check.passed else check.remedy or None
+    values = {"name": check.name, "passed": check.passed, "result": check.result, "remedy": remedy}
+    return orjson.dumps(values).decode()
 
 
 async def run_checks() -> list[Check]:

@@ -6,22 +6,23 @@ Results are lines of text.
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import orjson
 
+from synckairos.admin.progress import NO_PROGRESS, Progress
 from synckairos.audit.arq_wakeups import DrainWakeups
 from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_takeover import TakeoverResult, take_over, take_over_later_rows
 from synckairos.clock.commands import Delete, VersionPrecondition
 from synckairos.config import Settings
-from synckairos.errors import SessionNotFound, SyncKairosError
+from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
-from synckairos.postgres.migrate import migrate
+from synckairos.postgres.migrate import migrate, pending_migrations
 from synckairos.principal import Principal
 from synckairos.service.assembly import build_session_service
 from synckairos.service.imports import ImportOutcome, ImportRequest, SessionImporter
@@ -32,9 +33,6 @@ from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.v2_sessions import V2Change, V2Store
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
-
-PROGRESS_SESSIONS = 1_000
-"""Number of sessions between two lines that report the progress of a pass."""
 
 PASS_S = 30.0
 """Seconds between two passes over all sessions during `--follow`.
@@ -59,16 +57,14 @@ class _NotImportable(Exception):
 # -- the database -----------------------------------------------------------------------------------------------------
 
 
-async def migrate_database(settings: Settings, print_progress: Callable[[str], None]) -> list[str]:
+async def migrate_database(settings: Settings, progress: Progress = NO_PROGRESS) -> list[str]:
     """Take over a database of v2, apply the migrations, and convert later rows of v2. Return a line for each change.
-
-    `print_progress` is called with a line of text from time to time during a takeover.
 
     Raises:
         TakeoverRefused, InvalidMigrations, StoreUnavailable: See `take_over` and `migrate`.
     """
     lines: list[str] = []
-    taken = await take_over(settings.database_url, lambda count: print_progress(f"{count:,} sessions of v2 converted"))
+    taken = await take_over(settings.database_url, lambda count: progress.report("converting sessions of v2", count))
     if taken is not None:
         lines += [
             f"took over v2's database: {_count(taken.sessions, 'session')}, {_count(taken.events, 'event')}",
@@ -76,8 +72,12 @@ async def migrate_database(settings: Settings, print_progress: Callable[[str], N
             "do not run v2's own migrations on this database any more: they drop tables of this product",
             *_named(taken),
         ]
-    lines += [f"applied {name}" for name in await migrate(settings.database_url)]
+    applied = await migrate(
+        settings.database_url, on_file=lambda name, count, total: progress.report(f"applying {name}", count, total)
+    )
+    lines += [f"applied {name}" for name in applied]
     if taken is None:
+        progress.report("converting later rows of v2")
         lines += await convert_later_rows(settings)
     return lines
 
@@ -85,10 +85,12 @@ async def migrate_database(settings: Settings, print_progress: Callable[[str], N
 async def convert_later_rows(settings: Settings, *, finish: bool = False) -> list[str]:
     """Convert the rows that v2 wrote after the takeover. Return a line for each change.
 
-    `finish`: whether v2 has stopped and its further rows must be refused.
+    `finish`: whether v2 has stopped and its further rows must be refused. The database must be migrated then.
 
     Raises: The exceptions of `take_over`.
     """
+    if finish:
+        await _check_migrated(settings)
 
     async def refresh(participants: Sequence[ParticipantRow]) -> None:
         if participants:
@@ -105,6 +107,12 @@ async def convert_later_rows(settings: Settings, *, finish: bool = False) -> lis
     return lines + _named(later)
 
 
+async def _check_migrated(settings: Settings) -> None:
+    """Refuse a database whose schema is not current: it could not keep the imported sessions."""
+    if await pending_migrations(settings.database_url):
+        raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`")
+
+
 def _named(result: TakeoverResult) -> list[str]:
     return [
         *(f"{each}: v2's rows have no readable state; they stay in synckairos_v2 alone" for each in result.unreadable),
@@ -119,7 +127,12 @@ def _named(result: TakeoverResult) -> list[str]:
 
 
 async def import_sessions(
-    settings: Settings, redis_url: str, prefix: str, *, stop: asyncio.Event | None = None
+    settings: Settings,
+    redis_url: str,
+    prefix: str,
+    *,
+    stop: asyncio.Event | None = None,
+    progress: Progress = NO_PROGRESS,
 ) -> AsyncIterator[str]:
     """Import the live sessions of v2.
 
@@ -129,9 +142,11 @@ async def import_sessions(
     Raises:
         ImportsFailed: A session was not imported. Raised after the last line.
         ImportAlreadyRunning: Another import from this Redis is running.
-        StoreUnavailable, StoreMismatch: A store does not answer, or Redis is unsafe to write to.
+        StoreUnavailable, StoreMismatch: A store does not answer, Redis is unsafe to write to, or the database is not
+            migrated.
     """
-    async with _open(settings, redis_url, prefix) as imports, imports.v2.hold_import_lease():
+    await _check_migrated(settings)
+    async with _open(settings, redis_url, prefix, progress) as imports, imports.v2.hold_import_lease():
         if stop is not None:
             async for line in imports.follow(stop):
                 yield line
@@ -148,11 +163,12 @@ async def import_sessions(
 class _Imports:
     """One run of an import: the store of v2, the importer, and the outcome for each session."""
 
-    def __init__(self, v2: V2Store, importer: SessionImporter, sessions: Sessions) -> None:
+    def __init__(self, v2: V2Store, importer: SessionImporter, sessions: Sessions, progress: Progress) -> None:
         self.v2 = v2
         self.faults: dict[str, str] = {}
         self._importer = importer
         self._sessions = sessions
+        self._progress = progress
         self._counts: Counter[ImportOutcome] = Counter()
         self._states: dict[str, str] = {}
         self._gone: set[str] = set()
@@ -161,15 +177,12 @@ class _Imports:
     async def pass_over(self) -> AsyncIterator[str]:
         """Import all sessions of v2 that changed. Report the sessions that v2 does not have any more."""
         seen: set[str] = set()
-        reported = 0
         async for page in self.v2.session_ids():
             ids = [each for each in dict.fromkeys(page) if each not in seen]
             seen.update(ids)
             async for line in self._import_all(ids):
                 yield line
-            if len(seen) - reported >= PROGRESS_SESSIONS:
-                reported = len(seen)
-                yield f"{reported:,} sessions of v2 read"
+            self._progress.report("reading sessions of v2", len(seen))
         for each in sorted(self.faults.keys() - seen):
             del self.faults[each]  # v2 does not have this session any more
         async for marked in self.v2.imported_ids():
@@ -178,8 +191,8 @@ class _Imports:
                 yield f"{session_id}: v2 no longer has it (deleted, or unchanged for an hour); it stays here"
 
     async def follow(self, stop: asyncio.Event) -> AsyncIterator[str]:
-        """Import each change of v2 until `stop` is set."""
-        yield "following v2; stop with Ctrl-C when all clients have moved"
+        """Import every change of v2 until `stop` is set."""
+        self._progress.announce("following v2; stop with Ctrl-C when all clients have moved")
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         async for change in self.v2.listen_for_changes(stop):
@@ -187,6 +200,7 @@ class _Imports:
                 async for line in self.pass_over():
                     yield line
                 due_s = loop.time() + PASS_S
+                self._progress.report(f"following v2 ({self.summary()})")
             async for line in self._take_change(change):
                 yield line
 
@@ -281,7 +295,7 @@ def _count(number: int, name: str) -> str:
 
 
 @asynccontextmanager
-async def _open(settings: Settings, redis_url: str, prefix: str) -> AsyncIterator[_Imports]:
+async def _open(settings: Settings, redis_url: str, prefix: str, progress: Progress) -> AsyncIterator[_Imports]:
     """Open the stores of v2 and of this product, and the session service of this product."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
@@ -297,4 +311,4 @@ async def _open(settings: Settings, redis_url: str, prefix: str) -> AsyncIterato
         stack.push_async_callback(service.sessions.drain)
         importer = SessionImporter(service.store, service.restorer, service.generations, wakeups.wake_up)
         v2 = V2Store(theirs, redis_url, settings.redis_timeout_s, prefix)
-        yield _Imports(v2, importer, service.sessions)
+        yield _Imports(v2, importer, service.sessions, progress)

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from synckairos.admin.progress import NO_PROGRESS, Progress
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.jobs.enqueue import JobQueue
@@ -51,7 +52,6 @@ async def list_jobs(
             yield render_job_json(job)
         return
     if not found:
-        yield "no jobs"
         return
     rows = [COLUMNS, *(_row(job) for job in found)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS) - 1)]
@@ -86,13 +86,14 @@ async def retry_job(settings: Settings, job_id: int) -> None:
             raise JobNotFailed(f"Job {job_id} is {job.status}: only a failed job can be retried")
 
 
-async def wait_for_end(settings: Settings, job_id: int) -> Job:
+async def wait_for_end(settings: Settings, job_id: int, progress: Progress = NO_PROGRESS) -> Job:
     """Wait until a job has ended, and return the job. Raises: NoSuchJob."""
     async with _open_jobs(settings) as (job_table, _):
         while True:
             job = await _job(job_table, job_id)
             if job.status in ("done", "failed"):
                 return job
+            progress.report(f"job {job_id} is {job.status}")
             await asyncio.sleep(_POLL_S)
 
 

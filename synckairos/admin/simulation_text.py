@@ -1,13 +1,16 @@
 """Text output of `synckairos simulate`. `wire/simulation_run.py` runs the simulation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.wire.json_decode import decode_json
-from synckairos.wire.simulation_run import run_simulation
+from synckairos.wire.simulation_run import run_simulation, simulation_warnings
+
+REFUSED = "refused"
+"""The word that marks the line of a refused command."""
 
 
 class InvalidSimulation(SyncKairosError):
@@ -16,21 +19,25 @@ class InvalidSimulation(SyncKairosError):
     code = ValidationFailed.code
 
 
-def timeline_lines(text: bytes, *, as_json: bool = False) -> Iterator[str]:
+def timeline_lines(text: bytes, warn: Callable[[str], None], *, as_json: bool = False) -> Iterator[str]:
     """Yield the timeline of a simulation as lines of text, then the final status and the used time.
 
-    `text` is the content of the file. Each line has the instant in seconds, the version, the event type or the refusal,
-    and the participant. `as_json` yields one JSON text instead.
+    `text` is the content of the file. Each line has the instant in seconds, the version, the event type and the
+    participant, or the refusal with its reason. `as_json` yields one JSON text instead. `warn` is called with a line
+    for each member of the file that has no effect.
 
     Raises: InvalidSimulation.
     """
     try:
         simulation = decode_json(text)
         result = run_simulation(simulation)
+        warnings = simulation_warnings(simulation)
     except ValidationFailed as error:
         raise InvalidSimulation(
             "\n".join(f"{fault['path'] or 'file'}: {fault['message']}" for fault in error.details)
         ) from None
+    for each in warnings:
+        warn(f"warning: {each['path']}: {each['message']}")
     if as_json:
         yield orjson.dumps(result, option=orjson.OPT_INDENT_2).decode()
         return
@@ -53,7 +60,7 @@ def _display_names(simulation: Any) -> dict[str, str]:
 def _render_row(row: dict[str, Any], names: dict[str, str]) -> str:
     seconds = f"{row['at_ms'] / 1000:>12.3f}"
     if "refused" in row:
-        return f"{seconds}    -  refused: {row['refused']}"
+        return f"{seconds}    -  {REFUSED}: {row['refused']}: {row['message']}"
     participant_id = row.get("participant_id", "")
     name = names.get(participant_id, participant_id)
     return f"{seconds} {row['version']:>4}  {row['event_type']:<20} {name}".rstrip()

@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
+
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.history.reader import open_history_pool
 from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
 from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
+from synckairos.webhooks.records_json import delivery_json, endpoint_json
 from synckairos.webhooks.registry import WebhookRegistry
 from synckairos.wire.instants import render_instant
 from synckairos.wire.request_bodies import parse_body
@@ -40,10 +43,12 @@ async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[st
     return [f"{endpoint.endpoint_id}  {endpoint.url}", f"    secret {secret}"]
 
 
-async def list_endpoints(settings: Settings) -> list[str]:
-    """Return lines that describe all endpoints, oldest first."""
+async def list_endpoints(settings: Settings, *, as_json: bool = False) -> list[str]:
+    """Return lines that describe all endpoints, oldest first, or one line of JSON for each."""
     async with _open_registry(settings) as registry:
         found = await registry.transact(lambda transaction: transaction.list_endpoints())
+    if as_json:
+        return [orjson.dumps(endpoint_json(each)).decode() for each in found]
     return [line for each in found for line in _endpoint_lines(each)]
 
 
@@ -64,12 +69,19 @@ async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int) -> 
         return await registry.transact(lambda transaction: transaction.rotate_secret(webhook_id, body.overlap_s))
 
 
-async def list_deliveries(settings: Settings, webhook_id: str, status: str | None, limit: int) -> list[str]:
-    """Return lines that describe an endpoint's deliveries, newest first, with their attempts. Raises: NotFound."""
+async def list_deliveries(
+    settings: Settings, webhook_id: str, status: str | None, limit: int, *, as_json: bool = False
+) -> list[str]:
+    """Return lines that describe an endpoint's deliveries, newest first, with their attempts. Raises: NotFound.
+
+    `as_json` gives one line of JSON for each delivery.
+    """
     async with _open_registry(settings) as registry:
         page = await registry.transact(
             lambda transaction: transaction.list_deliveries(webhook_id, status=status, limit=limit)
         )
+    if as_json:
+        return [orjson.dumps(delivery_json(each)).decode() for each in page.items]
     return [line for each in page.items for line in _delivery_lines(each)]
 
 

@@ -6,7 +6,7 @@ its own tables, and `take_over_later_rows` converts them. Converted rows have an
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from synckairos.errors import SyncKairosError
 from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, apply_migration, create_migrations_table, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_unreachable
+from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_refused, translate_unreachable
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2_GENERATION
 
 V2_SCHEMA = "synckairos_v2"
@@ -280,16 +280,21 @@ async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
 
     If several processes do this at the same time, they wait for each other.
     """
+    with translate_unreachable(), translate_refused(), _refused_takeover():
+        async with await AsyncConnection.connect(
+            database_url,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            application_name="synckairos takeover",
+            prepare_threshold=None,
+        ) as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
+            yield connection
+
+
+@contextmanager
+def _refused_takeover() -> Iterator[None]:
     try:
-        with translate_unreachable():
-            async with await AsyncConnection.connect(
-                database_url,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                application_name="synckairos takeover",
-                prepare_threshold=None,
-            ) as connection:
-                await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
-                yield connection
+        yield
     except InsufficientPrivilege as refusal:
         raise TakeoverRefused(
             f"v2's database cannot be taken over: {refusal.diag.message_primary}. Connect as the owner of v2's tables,"

@@ -52,6 +52,8 @@ class AuditVerifier:
     def __init__(self, pool: PostgresPool, policy: OutageChargePolicy) -> None:
         self._pool = pool
         self._policy = policy
+        self.total: int | None = None
+        """Number of sessions, as `verify_all` found it at its begin."""
 
     async def verify_session(self, session_id: str) -> VerifiedSession | None:
         """Verify one session. Return None if Postgres has no row of the session.
@@ -83,6 +85,7 @@ class AuditVerifier:
     async def verify_all(self) -> AsyncIterator[VerifiedSession]:
         """Yield the result of each session in the order of session ids."""
         after = _NIL
+        self.total = (await self._pool.fetch(_statement("count_sessions"), {}))[0][0]
         while True:
             page = await self._pool.fetch(_statement("session_ids"), {"after": after, "limit": _IDS_PER_PAGE})
             for (session_id,) in page:

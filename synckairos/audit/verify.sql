@@ -11,6 +11,9 @@ FROM (
 ORDER BY session_id
 LIMIT %(limit)s;
 
+-- name: count_sessions
+SELECT count(DISTINCT session_id) FROM sync_sessions;
+
 -- name: rows
 -- The audit rows of a session. The columns are in the order of `EventRow`. `event` is empty, because Postgres has it only
 -- for disputed versions.

@@ -8,9 +8,9 @@ import click
 
 from synckairos import __version__
 from synckairos.cli.audit import audit, verify_audit
-from synckairos.cli.command import MainGroup
 from synckairos.cli.import_v2 import import_v2
 from synckairos.cli.jobs import jobs
+from synckairos.cli.main_group import MainGroup
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
 from synckairos.cli.session import session
 from synckairos.cli.simulate import simulate

@@ -5,7 +5,8 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, command_settings, print_lines, run
+from synckairos.cli.command import CommandGroup, command_settings, print_shown, run_shown
+from synckairos.cli.exit_codes import ExitCode
 
 _ENTRY_ID = re.compile(r"[0-9]+-[0-9]+")
 """Pattern of the id of an outbox entry, which is its Redis stream id."""
@@ -17,14 +18,18 @@ def audit() -> None:
 
 
 @audit.command("failed")
-def audit_failed() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per entry.")
+def audit_failed(as_json: bool) -> None:
     """List the outbox entries that were set aside. Exits 1 if there is such an entry."""
     settings = command_settings()
     from synckairos.admin import audit
 
-    lines = run(audit.list_failed_entries(settings))
-    click.echo("\n".join(lines) or "no entries were set aside")
-    raise SystemExit(1 if lines else 0)
+    lines = run_shown("reading the entries", audit.list_failed_entries(settings, as_json=as_json))
+    if not lines:
+        click.echo("no entries were set aside", err=True)
+        return
+    click.echo("\n".join(lines))
+    raise SystemExit(ExitCode.NEGATIVE)
 
 
 def _checked_entry(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -43,9 +48,11 @@ def audit_retry(entry: str | None, all_entries: bool) -> None:
     settings = command_settings()
     from synckairos.admin import audit
 
-    count = run(audit.retry_failed_entries(settings, entry))
-    noun = "entry" if count == 1 else "entries"
-    click.echo(f"{count} {noun} will be retried" if count else "no entries were set aside")
+    count = run_shown("marking the entries", audit.retry_failed_entries(settings, entry))
+    if not count:
+        click.echo("no entries were set aside", err=True)
+        return
+    click.echo(f"{count} {'entry' if count == 1 else 'entries'} will be retried")
 
 
 @click.command("verify-audit")
@@ -61,4 +68,5 @@ def verify_audit(session_id: UUID | None, all_sessions: bool) -> None:
     settings = command_settings()
     from synckairos.admin import audit
 
-    run(print_lines(audit.verify_audit(settings, None if session_id is None else str(session_id))))
+    only = None if session_id is None else str(session_id)
+    print_shown("verifying", lambda display: audit.verify_audit(settings, only, display))

@@ -1,16 +1,18 @@
-"""Code shared by all commands: help, settings, event loop, and texts of errors."""
+"""Code shared by all commands: help, settings and event loop."""
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from synckairos import config
+from synckairos.cli.exit_codes import ExitCode
+from synckairos.cli.progress import ProgressDisplay, progress
 from synckairos.config import Settings
-from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFailed
 from synckairos.telemetry import alerts, log
 
 Result = TypeVar("Result")
@@ -20,31 +22,7 @@ class CommandGroup(click.Group):
     """Command group whose help shows the whole first sentence of each command. Click would truncate long sentences."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _write_section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
-
-
-class MainGroup(CommandGroup):
-    """Top-level command group. Its help lists the commands by section.
-
-    For each error of the product, the group prints the text without a traceback and exits with code 1.
-    """
-
-    def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Command]], **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._sections = sections
-        for command in (each for section in sections.values() for each in section):
-            self.add_command(command)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, commands in self._sections.items():
-            _write_section(formatter, title, commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SyncKairosError as error:
-            click.echo(_error_text(error), err=True)
-            raise SystemExit(1) from None
+        write_section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
 
 
 def process_settings(env_file: Path | None = None, **options: Any) -> Settings:
@@ -71,11 +49,37 @@ def command_settings() -> Settings:
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in a new event loop until it ends. Return its result."""
+    """Run a coroutine in a new event loop until it ends. Return its result. SIGTERM cancels it and exits."""
     import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(coroutine)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_exit_on_sigterm(coroutine))
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # the loop resets it to the default
+
+
+async def _exit_on_sigterm(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine that may set its own handler of SIGTERM. Without one, SIGTERM cancels it and exits."""
+    task = asyncio.current_task()
+    is_terminated = False
+
+    def terminate() -> None:
+        nonlocal is_terminated
+        is_terminated = True
+        if task is not None:
+            task.cancel()
+
+    if threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await coroutine
+    except asyncio.CancelledError:
+        if is_terminated:
+            raise SystemExit(ExitCode.TERMINATED) from None
+        raise
 
 
 async def run_until_signal(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -97,28 +101,36 @@ async def run_until_signal(coroutine: Coroutine[Any, Any, None]) -> None:
             raise
 
 
-async def print_lines(lines: AsyncIterator[str]) -> None:
+async def print_lines(lines: AsyncIterator[str], echo: Callable[[str], None] = click.echo) -> None:
     """Print each line when it is available."""
     async for line in lines:
-        click.echo(line)
+        echo(line)
 
 
-def _write_section(formatter: click.HelpFormatter, title: str, commands: Sequence[click.Command]) -> None:
+def run_shown(activity: str, coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end, and show `activity` as its progress if it lasts."""
+    with progress(activity):
+        return run(coroutine)
+
+
+def print_shown(activity: str, lines: Callable[[ProgressDisplay], AsyncIterator[str]], empty: str = "") -> None:
+    """Print lines as they come, and show the progress that their source reports.
+
+    `empty` is a message for stderr if there are no lines.
+    """
+    count = 0
+    with progress(activity) as display:
+
+        def echo(line: str) -> None:
+            nonlocal count
+            count += 1
+            display.echo(line)
+
+        run(print_lines(lines(display), echo))
+    if empty and not count:
+        click.echo(empty, err=True)
+
+
+def write_section(formatter: click.HelpFormatter, title: str, commands: Sequence[click.Command]) -> None:
     with formatter.section(title):
         formatter.write_dl([(each.name or "", each.get_short_help_str(limit=200)) for each in commands])
-
-
-def _error_text(error: SyncKairosError) -> str:
-    """Return the text to print for an error.
-
-    The text lists the faults of a request, or names the setting of an unreachable store.
-    """
-    match error:
-        case ValidationFailed():
-            return "\n".join(f"{fault['path']}: {fault['message']}" for fault in error.details)
-        case StoreUnavailable(setting=str(setting)):
-            cause = error.__cause__ or error
-            reason = config.redact((str(cause).strip() or type(cause).__name__).splitlines()[0])
-            return f"{setting}: {reason}; start the store, or correct the setting (`synckairos doctor` checks both)"
-        case _:
-            return error.message

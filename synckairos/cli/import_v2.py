@@ -5,7 +5,8 @@ import signal
 
 import click
 
-from synckairos.cli.command import command_settings, print_lines, run
+from synckairos.cli.command import command_settings, print_lines, run, run_shown
+from synckairos.cli.progress import ProgressDisplay, progress
 from synckairos.config import Settings
 from synckairos.urls.redis_url import check_redis_url
 
@@ -42,14 +43,16 @@ def import_v2(redis_url: str | None, prefix: str, follow: bool, finish: bool) ->
         raise click.UsageError("--prefix must not be empty.")
     settings = command_settings()
     if redis_url is not None:
-        run(_import(settings, redis_url, prefix, follow=follow))
+        with progress("reading sessions of v2") as display:
+            run(_import(settings, redis_url, prefix, display, follow=follow))
     if finish:
         from synckairos.admin.from_v2 import convert_later_rows
 
-        click.echo("\n".join(run(convert_later_rows(settings, finish=True))) or "nothing to finish")
+        lines = run_shown("converting later rows of v2", convert_later_rows(settings, finish=True))
+        click.echo("\n".join(lines) if lines else "nothing to finish", err=not lines)
 
 
-async def _import(settings: Settings, redis_url: str, prefix: str, *, follow: bool) -> None:
+async def _import(settings: Settings, redis_url: str, prefix: str, display: ProgressDisplay, *, follow: bool) -> None:
     from synckairos.admin.from_v2 import import_sessions
 
     stop = None
@@ -57,4 +60,4 @@ async def _import(settings: Settings, redis_url: str, prefix: str, *, follow: bo
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await print_lines(import_sessions(settings, redis_url, prefix, stop=stop))
+    await print_lines(import_sessions(settings, redis_url, prefix, stop=stop, progress=display), display.echo)

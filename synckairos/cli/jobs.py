@@ -5,7 +5,9 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, command_settings, print_lines, run
+from synckairos.cli.command import CommandGroup, command_settings, print_shown, run, run_shown
+from synckairos.cli.exit_codes import ExitCode
+from synckairos.cli.progress import progress
 from synckairos.config import Settings
 
 
@@ -39,29 +41,33 @@ def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) 
     settings = command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    run(print_lines(admin_jobs.list_jobs(settings, status=status, type_=type_, limit=limit, as_json=as_json)))
+    print_shown(
+        "reading the jobs",
+        lambda _: admin_jobs.list_jobs(settings, status=status, type_=type_, limit=limit, as_json=as_json),
+        empty="no jobs",
+    )
 
 
 @jobs.command("show")
-@click.argument("job_id", metavar="ID", type=int)
+@click.argument("job_id", metavar="ID", type=click.IntRange(1))
 @_as_json
 def jobs_show(job_id: int, as_json: bool) -> None:
     """Show all fields of job ID. Exits 1 if there is no such job."""
     settings = command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    click.echo("\n".join(run(admin_jobs.show_job(settings, job_id, as_json=as_json))))
+    click.echo("\n".join(run_shown("reading the job", admin_jobs.show_job(settings, job_id, as_json=as_json))))
 
 
 @jobs.command("retry")
-@click.argument("job_id", metavar="ID", type=int)
+@click.argument("job_id", metavar="ID", type=click.IntRange(1))
 @_wait
 def jobs_retry(job_id: int, wait: bool) -> None:
     """Retry the failed job ID. Exits 1 if job ID has not failed."""
     settings = command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    run(admin_jobs.retry_job(settings, job_id))
+    run_shown("queueing the job", admin_jobs.retry_job(settings, job_id))
     _print_outcome(settings, job_id, wait)
 
 
@@ -133,7 +139,7 @@ def _enqueue(type_: str, params: dict[str, Any], wait: bool) -> None:
     settings = command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    _print_outcome(settings, run(admin_jobs.enqueue_job(settings, type_, params)), wait)
+    _print_outcome(settings, run_shown("queueing the job", admin_jobs.enqueue_job(settings, type_, params)), wait)
 
 
 def _print_outcome(settings: Settings, job_id: int, wait: bool) -> None:
@@ -146,6 +152,8 @@ def _print_outcome(settings: Settings, job_id: int, wait: bool) -> None:
     if not wait:
         click.echo(f"job {job_id} is queued")
         return
-    job = run(admin_jobs.wait_for_end(settings, job_id))
+    with progress(f"job {job_id} is queued") as display:
+        job = run(admin_jobs.wait_for_end(settings, job_id, display))
     click.echo(f"job {job_id} {'is done' if job.status == 'done' else 'failed'}: {admin_jobs.summarize_result(job)}")
-    raise SystemExit(0 if job.status == "done" else 1)
+    if job.status != "done":
+        raise SystemExit(ExitCode.NEGATIVE)

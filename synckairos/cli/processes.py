@@ -5,7 +5,9 @@ from pathlib import Path
 
 import click
 
-from synckairos.cli.command import command_settings, process_settings, run, run_until_signal
+from synckairos.cli.command import command_settings, process_settings, run, run_shown, run_until_signal
+from synckairos.cli.exit_codes import ExitCode
+from synckairos.cli.progress import progress
 from synckairos.process.ready_line import render_ready
 
 _host = click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
@@ -23,7 +25,7 @@ _insecure = click.option(
 @click.option(
     "--data",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Directory that keeps the data of the stores. If omitted, the data is removed at the end.",
 )
 @_insecure
@@ -34,7 +36,8 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -
     ).refuse_exposure()
     from synckairos.process import dev as dev_process
 
-    raise SystemExit(asyncio.run(dev_process.run_dev(settings, data)))
+    with progress("starting the stores") as display:
+        raise SystemExit(asyncio.run(dev_process.run_dev(settings, data, display.report, display.close)))
 
 
 @click.command()
@@ -64,18 +67,23 @@ def migrate() -> None:
     settings = command_settings()
     from synckairos.admin.from_v2 import migrate_database
 
-    click.echo("\n".join(run(migrate_database(settings, click.echo))) or "no migrations to apply")
+    with progress("waiting for Postgres") as display:
+        lines = run(migrate_database(settings, display))
+    click.echo("\n".join(lines) if lines else "no migrations to apply", err=not lines)
 
 
 @click.command()
-def doctor() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per check.")
+def doctor(as_json: bool) -> None:
     """Check every dependency and setting, and print a remedy for each fault. Exits 1 if a check fails."""
     from synckairos.admin import doctor as admin_doctor
 
-    checks = run(admin_doctor.run_checks())
+    checks = run_shown("checking the settings and the stores", admin_doctor.run_checks())
     for check in checks:
-        click.echo(admin_doctor.render_check(check))
-    raise SystemExit(0 if all(check.passed for check in checks) else 1)
+        text = admin_doctor.render_check_json(check) if as_json else admin_doctor.render_check(check)
+        click.echo(text if check.passed or as_json else click.style(text, fg="red"))
+    if not all(check.passed for check in checks):
+        raise SystemExit(ExitCode.NEGATIVE)
 
 
 def _print_ready_line(url: str) -> None:

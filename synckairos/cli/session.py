@@ -5,7 +5,9 @@ from uuid import UUID
 
 import click
 
+from synckairos import config
 from synckairos.cli.command import CommandGroup, run, run_until_signal
+from synckairos.cli.progress import progress
 
 
 @click.group(cls=CommandGroup)
@@ -15,14 +17,25 @@ def session() -> None:
 
 @session.command("watch")
 @click.argument("session_id", metavar="ID", type=click.UUID)
-@click.option("--url", default="ws://127.0.0.1:3000/ws", show_default=True, help="URL of the server.")
-def session_watch(session_id: UUID, url: str) -> None:
+@click.option(
+    "--url", help="URL of the server. Default: http://127.0.0.1:3000, or the port and host of the SYNCKAIROS variables."
+)
+def session_watch(session_id: UUID, url: str | None) -> None:
     """Show the running clocks of session ID until it ends or Ctrl-C is pressed."""
     from synckairos.client import terminal_watch
     from synckairos.client.server_url import socket_url
 
     try:
-        url = socket_url(url)
+        url = socket_url(_configured_url() if url is None else url)
     except ValueError as fault:
         raise click.BadParameter(str(fault), param_hint="--url") from None
-    run(run_until_signal(terminal_watch.show(url, str(session_id), sys.stdout)))
+    with progress(f"connecting to {url}") as display:
+        watching = terminal_watch.show(url, str(session_id), sys.stdout, on_first_state=display.close)
+        run(run_until_signal(watching))
+
+
+def _configured_url() -> str:
+    """Return the URL of a server on this machine with the address of the settings."""
+    settings = config.load()
+    host = "127.0.0.1" if settings.exposed else settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port or 3000}"

@@ -4,6 +4,8 @@ from typing import BinaryIO
 
 import click
 
+from synckairos.cli.progress import progress
+
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
@@ -14,5 +16,7 @@ def simulate(file: BinaryIO, as_json: bool) -> None:
     """Simulate a session and print its timeline. FILE has the body of POST /v1/simulate; - reads standard input."""
     from synckairos.admin import simulation_text
 
-    for line in simulation_text.timeline_lines(file.read(), as_json=as_json):
-        click.echo(line)
+    with progress("simulating") as display:
+        for line in simulation_text.timeline_lines(file.read(), display.announce, as_json=as_json):
+            is_refused = f"  {simulation_text.REFUSED}: " in line and not as_json
+            display.echo(click.style(line, fg="yellow") if is_refused else line)

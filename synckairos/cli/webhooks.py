@@ -4,7 +4,9 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, command_settings, run
+from synckairos.cli.command import CommandGroup, command_settings, run_shown
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per item.")
 
 
 @click.group(cls=CommandGroup)
@@ -24,16 +26,18 @@ def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots:
 
     fields = {"url": url, "description": description, "snapshots": snapshots}
     fields |= {"event_types": list(events)} if events else {}
-    click.echo("\n".join(run(webhooks.add_endpoint(settings, fields))))
+    click.echo("\n".join(run_shown("creating the endpoint", webhooks.add_endpoint(settings, fields))))
 
 
 @webhooks.command("list")
-def webhooks_list() -> None:
+@_as_json
+def webhooks_list(as_json: bool) -> None:
     """List all endpoints with their state and their filters."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(webhooks.list_endpoints(settings))) or "no endpoints")
+    lines = run_shown("reading the endpoints", webhooks.list_endpoints(settings, as_json=as_json))
+    click.echo("\n".join(lines) if lines else "no endpoints", err=not lines)
 
 
 @webhooks.command("remove")
@@ -43,7 +47,7 @@ def webhooks_remove(webhook_id: UUID) -> None:
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    run(webhooks.remove_endpoint(settings, str(webhook_id)))
+    run_shown("removing the endpoint", webhooks.remove_endpoint(settings, str(webhook_id)))
     click.echo(f"{webhook_id} is removed")
 
 
@@ -62,7 +66,7 @@ def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    click.echo(run(webhooks.rotate_secret(settings, str(webhook_id), overlap)))
+    click.echo(run_shown("replacing the secret", webhooks.rotate_secret(settings, str(webhook_id), overlap)))
 
 
 @webhooks.command("deliveries")
@@ -78,12 +82,15 @@ def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
     show_default=True,
     help="Maximum number of deliveries.",
 )
-def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int) -> None:
+@_as_json
+def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int, as_json: bool) -> None:
     """List deliveries to endpoint ID, newest first, with the result of each attempt."""
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(webhooks.list_deliveries(settings, str(webhook_id), status, limit))) or "no deliveries")
+    found = webhooks.list_deliveries(settings, str(webhook_id), status, limit, as_json=as_json)
+    lines = run_shown("reading the deliveries", found)
+    click.echo("\n".join(lines) if lines else "no deliveries", err=not lines)
 
 
 @webhooks.command("test")
@@ -101,4 +108,5 @@ def webhooks_test(webhook_id: UUID, timeout: float) -> None:
     settings = command_settings()
     from synckairos.admin import webhooks
 
-    click.echo("\n".join(run(webhooks.send_test(settings, str(webhook_id), timeout))))
+    sent = webhooks.send_test(settings, str(webhook_id), timeout)
+    click.echo("\n".join(run_shown("waiting for a worker to send the test message", sent)))

@@ -1,4 +1,4 @@
-"""Conversion of the HTTP or WebSocket URL of a server to the URL of its WebSocket."""
+"""Conversion between the HTTP URL of a server and the URL of its WebSocket."""
 
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,9 +12,20 @@ def socket_url(url: str) -> str:
 
     Raises: ValueError if `url` is not the URL of a server.
     """
-    parts = urlsplit(url)
-    scheme = _SCHEMES.get(parts.scheme)
-    if scheme is None or not parts.hostname:
-        raise ValueError(f"{url} is not the URL of a server; an example is ws://127.0.0.1:3000/ws")
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in _SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # malformed IPv6 address, or a port that is no number or is out of range
+        is_valid = False
+    if not is_valid:
+        raise ValueError(f"{url} is not the URL of a server; an example is http://127.0.0.1:3000")
     path = parts.path.rstrip("/")
-    return urlunsplit((scheme, parts.netloc, path if path.endswith("/ws") else f"{path}/ws", parts.query, ""))
+    path = path if path.endswith("/ws") else f"{path}/ws"
+    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
+
+
+def server_url(url: str) -> str:
+    """Return the HTTP URL of the server of a WebSocket, such as `http://host:3000` for `ws://host:3000/ws`."""
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, parts.path.removesuffix("/ws"), "", ""))

@@ -2,14 +2,16 @@
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TextIO
 
 from synckairos.client.client import Client
-from synckairos.client.errors import ServerTimeUnknown
+from synckairos.client.errors import ServerTimeUnknown, SessionDeleted
+from synckairos.client.server_url import server_url
 from synckairos.client.text_view import draw
 from synckairos.client.watched_session import Watch
-from synckairos.errors import SyncKairosError
+from synckairos.errors import SessionNotFound, SyncKairosError
 
 FIRST_STATE_TIMEOUT_S = 10.0
 """Seconds: maximum wait for the first state."""
@@ -31,16 +33,34 @@ class ServerUnreachable(SyncKairosError):
         super().__init__(f"No answer from {url}: {trouble or 'it accepts the connection but sends no state'}")
 
 
-async def show(url: str, session_id: str, out: TextIO) -> None:
-    """Show the clocks of a session until the session ends.
+async def show(url: str, session_id: str, out: TextIO, on_first_state: Callable[[], None] = lambda: None) -> None:
+    """Show the clocks of a session until the session ends. Errors name the server.
 
     On a terminal the view is redrawn in the same lines. Otherwise the view is written once for each update.
+    `on_first_state` is called before the first output.
 
     Raises:
         ServerUnreachable: no state arrived within 10 seconds.
         SessionNotFound, SessionDeleted: there is no such session, or it was deleted.
         SyncKairosError: the server ended the connection permanently, see `Client`.
     """
+    server = server_url(url)
+    try:
+        await _show(url, session_id, out, on_first_state)
+    except SessionDeleted as error:
+        error.message = f"Session {session_id} was deleted at {server}"
+        raise
+    except SessionNotFound as error:
+        error.message = f"No session {session_id} at {server}"
+        raise
+    except ServerUnreachable:
+        raise
+    except SyncKairosError as error:
+        error.message = f"{server}: {error.message}"
+        raise
+
+
+async def _show(url: str, session_id: str, out: TextIO, on_first_state: Callable[[], None]) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client(url))
         try:
@@ -48,6 +68,7 @@ async def show(url: str, session_id: str, out: TextIO) -> None:
                 session = await stack.enter_async_context(client.watch(session_id))
         except TimeoutError:
             raise ServerUnreachable(client.url, client.trouble) from None
+        on_first_state()
         if out.isatty():
             await _show_live(client, session, out)
         else:

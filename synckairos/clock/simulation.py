@@ -26,13 +26,14 @@ class TimedCommand(Struct, frozen=True):
 
 
 class TimelineRow(Struct, frozen=True):
-    """One row of a timeline: an event, or the code of a refused command, with its instant."""
+    """One row of a timeline: an event, or the code and the text of a refused command, with its instant."""
 
     at_ms: int
     event_type: EventType | None = None
     version: int | None = None
     participant_id: str | None = None
     refusal_code: str | None = None
+    refusal_message: str = ""
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class Simulation:
         return transition.state
 
     def _record_refusal(self, at_ms: int, refusal: SyncKairosError) -> None:
-        self._add_row(TimelineRow(at_ms, refusal_code=refusal.code))
+        self._add_row(TimelineRow(at_ms, refusal_code=refusal.code, refusal_message=refusal.message))
 
     def _add_row(self, row: TimelineRow) -> None:
         if len(self.rows) >= MAX_ROWS:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import StoreRefused, StoreUnavailable
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import BoundedQueries, PostgresPool
 from synckairos.postgres.transaction import Row
@@ -41,6 +42,8 @@ class HistoryQueries:
         except psycopg.OperationalError as fault:
             self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
             raise StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL") from fault
+        except InsufficientPrivilege as fault:
+            raise StoreRefused("Postgres does not permit this", setting="DATABASE_URL") from fault
         except psycopg.ProgrammingError as fault:
             if (fault.sqlstate or "").startswith("42"):
                 raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

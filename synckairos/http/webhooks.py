@@ -10,10 +10,9 @@ from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.store.rate_limits import RateLimits
 from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
-from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
+from synckairos.webhooks.records_json import delivery_json, endpoint_json
 from synckairos.webhooks.registry import WebhookRegistry, WebhookTransaction
 from synckairos.wire import webhooks as wire
-from synckairos.wire.instants import render_instant
 
 COLLECTION_PATH = "/v1/webhooks"
 ENDPOINT_PATH = "/v1/webhooks/{webhook_id}"
@@ -194,52 +193,6 @@ class WebhookRoutes:
             return RestResponse(body, status)
         await self._rate_limits.refund(request.meter)
         return RestResponse(body, status, headers=[(b"idempotency-replayed", b"true")])
-
-
-def endpoint_json(endpoint: WebhookEndpoint) -> dict[str, Any]:
-    """Return the JSON object of a webhook endpoint in REST answers."""
-    return {
-        "webhook_id": endpoint.endpoint_id,
-        "url": endpoint.url,
-        "description": endpoint.description,
-        "event_types": endpoint.event_types,
-        "metadata": endpoint.metadata,
-        "snapshots": endpoint.snapshots,
-        "enabled": endpoint.enabled,
-        "disabled_reason": endpoint.disabled_reason,
-        "failing_since": _instant(endpoint.failing_since_ms),
-        "created_at": _instant(endpoint.created_at_ms),
-        "updated_at": _instant(endpoint.updated_at_ms),
-    }
-
-
-def delivery_json(delivery: WebhookDelivery) -> dict[str, Any]:
-    """Return the JSON object of a delivery with its attempts in REST answers."""
-    return {
-        "delivery_id": delivery.delivery_id,
-        "session_id": delivery.session_id,
-        "epoch": delivery.epoch,
-        "version": delivery.version,
-        "event_type": delivery.event_type,
-        "status": delivery.status,
-        "created_at": _instant(delivery.created_at_ms),
-        "next_try_at": _instant(delivery.due_at_ms),
-        "attempts": [
-            {
-                "attempt": each.attempt,
-                "at": _instant(each.at_ms),
-                "duration_ms": each.duration_ms,
-                "status_code": each.status_code,
-                "error": each.error,
-                "next_try_at": _instant(each.next_attempt_at_ms),
-            }
-            for each in delivery.attempts
-        ],
-    }
-
-
-def _instant(at_ms: int | None) -> str | None:
-    return None if at_ms is None else render_instant(at_ms)
 
 
 def _data_response(value: dict[str, Any]) -> RestResponse:

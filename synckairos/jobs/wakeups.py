@@ -20,18 +20,24 @@ class JobWakeups:
     ) -> None:
         self._queue = make_arq_client(queue_redis_url, key_prefix, timeout_s, "job")
         self._outage = outage or queue_outage()
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Disconnect from the queue's Redis."""
+        """Send the wake-ups whose callers were cancelled, for a second at most, and disconnect."""
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=1.0)
         await self._queue.aclose(close_connection_pool=True)
 
     async def wake_up(self, due: DueJob) -> None:
         """Send a wake-up for a job to one worker. A second wake-up with the same id has no effect."""
+        task = asyncio.create_task(self._send(due))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+        await asyncio.shield(task)  # a cancelled enqueue would leak its connection
+
+    async def _send(self, due: DueJob) -> None:
         try:
-            # The shield is needed because a cancelled enqueue would leak its connection.
-            await asyncio.shield(
-                self._queue.enqueue_job(RUN_JOB, due.job_id, _job_id=due.wakeup_id, _expires=WAKEUP_EXPIRES_S)
-            )
+            await self._queue.enqueue_job(RUN_JOB, due.job_id, _job_id=due.wakeup_id, _expires=WAKEUP_EXPIRES_S)
         except (RedisError, OSError) as fault:
             self._outage.began("job wake-ups", fault)
         else:

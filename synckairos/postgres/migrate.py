@@ -5,7 +5,7 @@ The runner refuses a database in which an applied file was changed.
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from psycopg.errors import DuplicateObject, DuplicateTable
 
 from synckairos.errors import SyncKairosError
 from synckairos.postgres.migrations_dir import migrations_dir
-from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_unreachable
+from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_refused, translate_unreachable
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 MIGRATION_LOCK_KEY = 0x53594E43
@@ -50,15 +50,18 @@ class Migration:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-async def migrate(database_url: str, directory: Path | None = None) -> list[str]:
+async def migrate(
+    database_url: str, directory: Path | None = None, on_file: Callable[[str, int, int], None] | None = None
+) -> list[str]:
     """Apply the migration files that are not applied yet, each in one transaction. Return their names in order.
 
     Several processes can call this function at the same time, because a lock lets them run one after the other.
+    Before each file `on_file` is called with its name, the number of files that were applied, and their total number.
 
     Raises:
         InvalidMigrations: An applied file was changed or is missing, the numbers have a gap or a duplicate, or the
             database has tables of another product.
-        StoreUnavailable: Postgres is unreachable.
+        StoreUnavailable: Postgres is unreachable or read-only, or its user lacks a privilege.
         psycopg.Error: Postgres rejected a statement. All files before the file of this statement stay applied.
     """
     wanted = read_migrations(directory or migrations_dir())
@@ -67,7 +70,9 @@ async def migrate(database_url: str, directory: Path | None = None) -> list[str]
         await connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK_KEY])
         await create_migrations_table(connection)
         missing = _missing(wanted, await _applied(connection))
-        for migration in missing:
+        for count, migration in enumerate(missing):
+            if on_file is not None:
+                on_file(migration.name, count, len(missing))
             try:
                 async with connection.transaction():
                     await apply_migration(connection, migration)
@@ -128,9 +133,9 @@ def read_migrations(directory: Path) -> list[Migration]:
 async def _connect(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
     """Open a connection in autocommit mode for the block.
 
-    Raises: StoreUnavailable if Postgres is unreachable at the begin or later in the block.
+    Raises: StoreUnavailable if Postgres is unreachable or refuses, at the begin or later in the block.
     """
-    with translate_unreachable():
+    with translate_unreachable(), translate_refused():
         async with await psycopg.AsyncConnection.connect(
             database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
         ) as connection:

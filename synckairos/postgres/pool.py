@@ -12,6 +12,7 @@ from psycopg import AsyncConnection, OperationalError, waiting
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import (
+    InsufficientPrivilege,
     QueryCanceled,
     ReadOnlySqlTransaction,
     UndefinedColumn,
@@ -21,7 +22,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL
 from psycopg_pool import AsyncConnectionPool
 
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import StoreRefused, StoreUnavailable
 from synckairos.postgres.transaction import (
     HostKind,
     Isolation,
@@ -238,12 +239,21 @@ def translate_unreachable() -> Iterator[None]:
 
 
 @contextmanager
-def translate_postgres_errors() -> Iterator[None]:
-    """Raise StoreUnavailable if Postgres is unreachable, read-only or not migrated. Other exceptions stay unchanged."""
+def translate_refused() -> Iterator[None]:
+    """Raise StoreRefused if Postgres is read-only, or its user lacks a privilege. Other errors pass."""
     try:
-        with translate_unreachable():
-            yield
+        yield
     except ReadOnlySqlTransaction as fault:
-        raise StoreUnavailable(f"Postgres cannot write now: {fault}", setting="DATABASE_URL") from fault
+        raise StoreRefused(f"Postgres cannot write now: {fault}", setting="DATABASE_URL") from fault
+    except InsufficientPrivilege as fault:
+        raise StoreRefused(f"Postgres does not permit this: {fault}", setting="DATABASE_URL") from fault
+
+
+@contextmanager
+def translate_postgres_errors() -> Iterator[None]:
+    """Raise StoreUnavailable if Postgres fails, refuses or is not migrated. Other errors pass unchanged."""
+    try:
+        with translate_unreachable(), translate_refused():
+            yield
     except (UndefinedTable, UndefinedColumn) as fault:
         raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

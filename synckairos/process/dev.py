@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -48,11 +49,14 @@ class _Stores:
     embedded: dict[str, ChildProcess]
 
 
-async def run_dev(settings: Settings, data: Path | None) -> int:
+async def run_dev(
+    settings: Settings, data: Path | None, report: Callable[[str], None], on_spawn: Callable[[], None]
+) -> int:
     """Run stores, server and worker until Ctrl-C or SIGTERM, or until one of the processes ends.
 
     `data` is the directory for the data of the embedded stores. None uses a temporary directory, which is removed at
-    the end. Return the exit code: 0 after Ctrl-C or SIGTERM, 1 if a process ended unexpectedly.
+    the end. `report` gets the current activity. `on_spawn` is called before the server and the worker start to print.
+    Return the exit code: 0 after Ctrl-C or SIGTERM, 1 if a process ended unexpectedly.
 
     Raises: PortTaken, BadSettings, EmbeddedStoreFailed. All started processes are stopped before the exception leaves.
     """
@@ -68,7 +72,9 @@ async def run_dev(settings: Settings, data: Path | None) -> int:
         if not stop_requested.is_set():
             from synckairos.postgres.migrate import migrate
 
+            report("updating the schema of the database")
             await migrate(settings.database_url)
+        on_spawn()
         if stop_requested.is_set():
             return 0
         processes = {name: _spawn(name, settings) for name in ("serve", "worker")}
@@ -194,15 +200,19 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
     }
     table = "\n".join(f"  {name:<9} {value}" for name, value in rows.items())
     banner = f"\nSyncKairos {__version__} is ready. Ctrl-C stops all processes.\n\n{table}\n"
+    is_other_loopback = is_set(settings, "host") and not settings.exposed
     exported = {
+        variables("host")[0]: settings.host if is_other_loopback else None,
+        variables("port")[0]: str(urlsplit(urls["http"]).port),
         "REDIS_URL": settings.redis_url if "Valkey" in stores.embedded else None,
         "DATABASE_URL": settings.database_url if "Postgres" in stores.embedded else None,
         variables("archive_url")[0]: settings.archive_url if stores.embedded else None,
     }
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in exported.items() if value is not None)
-    if not exports:
-        return banner
-    return f"{banner}\nCommands such as `synckairos jobs list` need these variables:\n\n  export {exports}\n"
+    return (
+        f"{banner}\nCommands such as `synckairos session watch` and `synckairos jobs list` need these variables:\n\n"
+        f"  export {exports}\n"
+    )
 
 
 async def _wait_for_first_end(stop_requested: asyncio.Event, children: dict[str, ChildProcess]) -> str | None:

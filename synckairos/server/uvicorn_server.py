@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from synckairos.config import Settings
+from synckairos.config import BadSettings, Settings, variables
 from synckairos.errors import PortTaken
 from synckairos.realtime.hub import Hub
 from synckairos.server.direct_write_websocket import LOGGER_NAME, BoundedWebSocketProtocol
@@ -73,11 +73,13 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> socket.socket:
     """Open and return the listening socket. Port 0 selects a free port. `user_timeout_ms` is in milliseconds.
 
-    Raises: PortTaken if another process listens on the port.
+    Raises: PortTaken if another process listens on the port, BadSettings if the address cannot be used.
     """
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise BadSettings(f"{variables('host')[0]}: {host} is not an address: {error}") from None
+    family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -91,7 +93,8 @@ def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> s
         listener.close()
         if error.errno == EADDRINUSE:
             raise PortTaken(port) from None
-        raise
+        reason = error.strerror or error
+        raise BadSettings(f"{variables('host')[0]}: cannot listen on {host} port {port}: {reason}") from None
     listener.setblocking(False)
     return listener
 

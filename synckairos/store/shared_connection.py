@@ -276,13 +276,16 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            pending = self._pending[0]
-            pending.replies.append(reply)
-            if len(pending.replies) == pending.expected:
-                self._pending.popleft()
-                if not pending.done.done():
-                    pending.done.set_result(pending.replies)
+        try:
+            while (reply := self._reader.gets()) is not False:
+                pending = self._pending[0]
+                pending.replies.append(reply)
+                if len(pending.replies) == pending.expected:
+                    self._pending.popleft()
+                    if not pending.done.done():
+                        pending.done.set_result(pending.replies)
+        except (hiredis.ProtocolError, IndexError):  # IndexError: a reply to no command
+            self.close(RedisConnectionError("the server does not speak the protocol of Redis"))
 
 
 class _PendingCommands:

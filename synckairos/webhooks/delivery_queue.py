@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 
-from synckairos.errors import InvalidStoredData, StoreUnavailable
+from synckairos.errors import InvalidStoredData, StoreRefused, StoreUnavailable
 from synckairos.history.records import TrailEvent
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
@@ -123,6 +124,8 @@ def translate_errors() -> Iterator[None]:
     """Convert each Postgres error in the block to StoreUnavailable. Its text contains no details of the database."""
     try:
         yield
+    except InsufficientPrivilege as fault:
+        raise StoreRefused("Postgres does not permit this", setting="DATABASE_URL") from fault
     except psycopg.Error as fault:
         if (fault.sqlstate or "").startswith("42"):
             raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

@@ -94,6 +94,6 @@ FIELD_DESCRIPTIONS = {
     "timeline": "All events and refused commands, in the order of their instants",
     "refused": "Code of the refusal. A row of a refused command has no event",
     "code": "Stable error code for programs",
-    "message": "Description of the error for people; its text can change",
+    "message": "Description of the error or refusal for people; its text can change",
     "type": "Type of the message",
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.errors import RateLimitExceeded, SyncKairosError
+from synckairos.errors import RateLimitExceeded, SyncKairosError, ValidationFailed
 
 MEDIA_TYPE = b"application/problem+json"
 
@@ -26,10 +26,18 @@ def problem_json(error: SyncKairosError, stack: str | None = None) -> bytes:
         "type": "about:blank",
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
-        "detail": error.message,
+        "detail": _detail(error),
         "error": body,
     }
     return orjson.dumps(problem)
+
+
+def _detail(error: SyncKairosError) -> str:
+    """Return the first fault of an invalid request with its path, the message of any other error."""
+    if error.code != ValidationFailed.code or not error.details:
+        return error.message
+    first = error.details[0]
+    return f"{first['path']}: {first['message']}" if first["path"] else str(first["message"])
 
 
 def error_details(error: SyncKairosError) -> Any:

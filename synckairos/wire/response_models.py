@@ -276,13 +276,14 @@ class TimeBuckets(BaseModel):
 
 
 class TimelineRow(BaseModel):
-    """One event of the simulation, or one refused command with the code of the refusal."""
+    """One event of the simulation, or one refused command with the code of the refusal and the reason."""
 
     at_ms: Ms
     event_type: EventTypeName = ""
     version: int = 0
     participant_id: Id = ""
     refused: str = ""
+    message: str = ""
 
 
 class Timeline(BaseModel):

@@ -5,8 +5,10 @@ from typing import Any
 from synckairos.clock.commands import VersionPrecondition
 from synckairos.clock.model import Session
 from synckairos.clock.simulation import Simulation, TimedCommand, TimelineRow, simulate
+from synckairos.wire.input_warnings import request_warnings
 from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse_body
 from synckairos.wire.session_json import session_json
+from synckairos.wire.validation_faults import Fault
 
 NIL_SESSION_ID = "00000000-0000-0000-0000-000000000000"
 """The nil UUID: the session id of a simulation whose request has no session id."""
@@ -30,7 +32,7 @@ def timeline_json(simulation: Simulation) -> dict[str, Any]:
 
 def _row_json(row: TimelineRow) -> dict[str, Any]:
     if row.refusal_code is not None:
-        return {"at_ms": row.at_ms, "refused": row.refusal_code}
+        return {"at_ms": row.at_ms, "refused": row.refusal_code, "message": row.refusal_message}
     document: dict[str, Any] = {"at_ms": row.at_ms, "event_type": row.event_type, "version": row.version}
     if row.participant_id is not None:
         document["participant_id"] = row.participant_id
@@ -45,3 +47,8 @@ def run_simulation(value: Any) -> dict[str, Any]:
     body = parse_body(SimulationBody, value)
     session_id = body.session.session_id or NIL_SESSION_ID
     return timeline_json(simulate(body.session.to_create(), timed_commands(body), body.until_ms, session_id))
+
+
+def simulation_warnings(value: Any) -> list[Fault]:
+    """Return the warnings of a valid simulation: the members of the request that have no effect."""
+    return request_warnings(parse_body(SimulationBody, value), value)

@@ -14,7 +14,10 @@ from urllib.request import urlopen
 import pytest
 import redis
 
+from synckairos.cli.exit_codes import ExitCode
 from tests.processes import Process, is_running
+
+NIL = "00000000-0000-4000-8000-000000000000"
 
 StartDev = Callable[..., Process]
 
@@ -76,6 +79,9 @@ def test_dev_serves_the_urls_of_its_banner_and_stops_within_ten_seconds(
     assert Path(addresses["data"]).is_dir()
     exported = dict(each.partition("=")[::2] for each in shlex.split(addresses["export"]))
     assert (exported["REDIS_URL"], exported["DATABASE_URL"]) == (addresses["redis"], addresses["postgres"])
+    assert addresses["http"].endswith(f":{exported['SYNCKAIROS_PORT']}")
+    watching = Process("session", "watch", NIL, env=exported)
+    assert (watching.wait_end(), watching.output) == (1, f"No session {NIL} at {addresses['http']}\n")
     others = descendants(process.pid)
     assert len(others) > 4
 
@@ -107,7 +113,7 @@ def test_data_directory_keeps_the_data_and_is_used_by_one_process(start_dev: Sta
     with redis.Redis.from_url(banner(process)["redis"]) as client:
         client.set("kept", "1")
     late = start_dev("--data", str(data))
-    assert late.wait_end(timeout_s=10) == 1  # less than the time limit for the start of a store
+    assert late.wait_end(timeout_s=10) == ExitCode.SETTINGS  # less than the time limit for the start of a store
     assert late.output == f"--data: {data} is in use by process {process.pid}; stop it, or choose another directory\n"
     assert process.stop() == 0
     process = start_dev("--data", str(data)).wait_ready()
@@ -132,7 +138,7 @@ def test_stores_that_are_set_are_used_and_none_is_started(
 def test_data_directory_that_cannot_be_created_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     process = Process("dev", "--port", "0", "--data", str(tmp_path / "file" / "data"), cwd=tmp_path)
-    assert process.wait_end() == 1
+    assert process.wait_end() == ExitCode.SETTINGS
     assert process.output == f"--data: cannot use {tmp_path / 'file' / 'data'}: Not a directory\n"
 
 
@@ -140,7 +146,7 @@ def test_taken_port_is_refused_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = Process("dev", "--port", str(port), cwd=tmp_path)
-        assert process.wait_end() == 1
+        assert process.wait_end() == ExitCode.SETTINGS
     assert process.output.splitlines() == [
         f"Port {port} is taken; choose another with --port, or --port 0 for a free one"
     ]

@@ -4,6 +4,7 @@ import signal
 import socket
 from urllib.request import urlopen
 
+from synckairos.cli.exit_codes import ExitCode
 from synckairos.config import Settings
 from tests.processes import Process, spawn_server
 
@@ -27,7 +28,7 @@ def test_taken_port_is_refused_without_a_traceback(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = Process("serve", "--port", str(port), env=settings.environ())
-        assert process.wait_end() == 1
+        assert process.wait_end() == ExitCode.SETTINGS
     assert f"Port {port} is taken" in process.output
     assert "Traceback" not in process.output
 

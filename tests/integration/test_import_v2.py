@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from synckairos.admin import from_v2
 from synckairos.admin.from_v2 import ImportsFailed, import_sessions
+from synckairos.admin.progress import NoProgress
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
@@ -347,14 +347,28 @@ async def test_redis_of_v2_that_is_down_is_named(settings: Settings, unused_tcp_
     assert refusal.value.setting == "--redis"
 
 
-async def test_many_sessions_report_progress(server: RestServer, v2: V2Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(from_v2, "PROGRESS_SESSIONS", 100)
+class ShownProgress(NoProgress):
+    """Keeps what an import reports and announces."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[str, int | None]] = []
+        self.announcements: list[str] = []
+
+    def report(self, activity: str, done: int | None = None, total: int | None = None) -> None:
+        self.reports.append((activity, done))
+
+    def announce(self, line: str) -> None:
+        self.announcements.append(line)
+
+
+async def test_many_sessions_report_progress(server: RestServer, v2: V2Redis) -> None:
     states = [running() for _ in range(500)]
     await asyncio.gather(*(v2.save(state) for state in states))
-    *progress, summary = await import_all(server, v2)
-    assert summary == "500 imported, 0 updated, 0 unchanged, 0 failed"
-    assert progress
-    assert all(line.endswith("sessions of v2 read") for line in progress)
+    shown = ShownProgress()
+    source = import_sessions(server.settings, server.settings.redis_url, v2.prefix, progress=shown)
+    assert [line async for line in source] == ["500 imported, 0 updated, 0 unchanged, 0 failed"]
+    assert len(shown.reports) > 1
+    assert shown.reports[-1] == ("reading sessions of v2", 500)
 
 
 # -- following v2 -----------------------------------------------------------------------------------------------------
@@ -365,13 +379,18 @@ class Follower:
 
     def __init__(self, server: RestServer, v2: V2Redis) -> None:
         self.lines: list[str] = []
+        self._shown = ShownProgress()
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self._run(server, v2))
 
     async def _run(self, server: RestServer, v2: V2Redis) -> None:
         settings = server.settings
-        async for line in import_sessions(settings, settings.redis_url, v2.prefix, stop=self._stop):
+        source = import_sessions(settings, settings.redis_url, v2.prefix, stop=self._stop, progress=self._shown)
+        async for line in source:
             self.lines.append(line)
+
+    async def is_following(self) -> bool:
+        return bool(self._shown.announcements)
 
     async def end(self) -> list[str]:
         self._stop.set()
@@ -399,7 +418,7 @@ async def test_follower_takes_each_change(server: RestServer, v2: V2Redis, audit
     await v2.delete(second["session_id"])
     await eventually(lambda: has_gone(server, second))
     lines = await follower.end()
-    assert lines[1:] == [
+    assert lines == [
         f"{second['session_id']}: v2 deleted it; it is deleted here too",
         "2 imported, 2 updated, 0 unchanged, 0 failed",
     ]
@@ -413,11 +432,7 @@ async def has_gone(server: RestServer, state: State) -> bool:
 
 async def test_follower_takes_what_messages_did_not_say(server: RestServer, v2: V2Redis) -> None:
     follower = Follower(server, v2)
-
-    async def is_following() -> bool:
-        return bool(follower.lines)
-
-    await eventually(is_following)
+    await eventually(follower.is_following)
     state = running()
     await v2.put(state["session_id"], product.render(state))  # without a message
     await v2.pipe.call("PUBLISH", "session-updates", "no JSON")

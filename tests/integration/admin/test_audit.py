@@ -2,6 +2,7 @@
 
 import asyncio
 
+from synckairos.cli.exit_codes import ExitCode
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
 from tests.integration.audit_parts import AuditParts
@@ -71,5 +72,5 @@ async def test_retry_without_an_entry_or_with_both_is_a_usage_error(settings: Se
 async def test_an_unreachable_redis_is_one_line_of_output(settings: Settings) -> None:
     unreachable = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0", "redis_timeout_s": 0.2})
     code, lines = await run_command(unreachable, "audit", "failed")
-    assert (code, len(lines)) == (1, 1)
+    assert (code, len(lines)) == (ExitCode.UNAVAILABLE, 1)
     assert lines[0].startswith("REDIS_URL: ")

@@ -5,6 +5,7 @@ import asyncio
 import orjson
 from prometheus_client import generate_latest
 
+from synckairos.cli.exit_codes import ExitCode
 from synckairos.config import Settings
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobClaim, JobTable
@@ -44,16 +45,20 @@ async def test_an_id_of_a_wrong_form_is_a_usage_error(settings: Settings) -> Non
         assert (code, lines[-1]) == (2, "Error: Invalid value for '[ID]': 'no-uuid' is not a valid UUID.")
 
 
-async def test_an_impossible_command_prints_one_line_and_exits_1(settings: Settings) -> None:
-    for args, expected in (
-        (("show", "7"), "no job 7"),
-        (("retry", "7"), "no job 7"),
-        (("run", "retention", "--after", "9" * 12), "after_s: should be"),
-        (("run", "export", "--from", "yesterday", "--to", "2026-01-31"), "--from: should be an instant"),
-        (("run", "export", "--from", "2026-01-31", "--to", "2026-01-30"), "to: should be later than from"),
+async def test_an_impossible_command_prints_one_line_and_exits_with_the_code_of_its_fault(settings: Settings) -> None:
+    for args, wanted, expected in (
+        (("show", "7"), ExitCode.NEGATIVE, "no job 7"),
+        (("retry", "7"), ExitCode.NEGATIVE, "no job 7"),
+        (("run", "retention", "--after", "9" * 12), ExitCode.USAGE, "after_s: should be"),
+        (
+            ("run", "export", "--from", "yesterday", "--to", "2026-01-31"),
+            ExitCode.USAGE,
+            "--from: should be an instant",
+        ),
+        (("run", "export", "--from", "2026-01-31", "--to", "2026-01-30"), ExitCode.USAGE, "to: should be later"),
     ):
         code, lines = await run_command(settings, "jobs", *args)
-        assert (code, len(lines)) == (1, 1), lines
+        assert (code, len(lines)) == (wanted, 1), lines
         assert expected in lines[0]
 
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from synckairos.cli.exit_codes import ExitCode
 from tests.processes import Process
 
 DEADLINE_S = 30
@@ -116,15 +117,18 @@ async def test_output_to_a_pipe_has_one_view_for_each_update(serve_process: Proc
 
 
 def test_error_is_printed_as_one_line(serve_process: Process) -> None:
-    def run_watch(*args: str) -> tuple[int, str]:
-        process = Process("session", "watch", *args)
+    def run_watch(*args: str, **env: str) -> tuple[int, str]:
+        process = Process("session", "watch", *args, env=env)
         return process.wait_end(), process.output
 
     missing = str(uuid4())
-    assert run_watch(missing, "--url", serve_process.ws_url) == (1, f"Session {missing} not found\n")
+    not_found = f"No session {missing} at {serve_process.base_url}\n"
+    assert run_watch(missing, "--url", serve_process.ws_url) == (ExitCode.NEGATIVE, not_found)
+    port = serve_process.base_url.rpartition(":")[2]
+    assert run_watch(missing, SYNCKAIROS_PORT=port) == (ExitCode.NEGATIVE, not_found)
     code, output = run_watch("nonsense")
     assert code == 2
     assert "nonsense" in output
     code, output = run_watch(missing, "--url", "ftp://nowhere")
     assert code == 2
-    assert "ws://" in output
+    assert "http://" in output

@@ -38,6 +38,8 @@ async def test_all_faults_of_a_body_are_returned_together(client: httpx.AsyncCli
     assert problem_of(answer) == (400, "VALIDATION_ERROR")
     error = answer.json()["error"]
     assert error["message"] == "Request validation failed"
+    first = error["details"][0]
+    assert answer.json()["detail"] == f"{first['path']}: {first['message']}"
     assert {fault["path"] for fault in error["details"]} == {
         "session_id",
         "total_time_ms",

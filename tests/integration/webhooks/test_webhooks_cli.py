@@ -66,11 +66,11 @@ async def test_webhooks_test_without_a_worker_fails_after_its_timeout(settings: 
     assert "synckairos worker" in await run_cli(settings, "test", webhook_id, "--timeout", "0.2", code=1)
 
 
-async def test_webhooks_commands_with_invalid_values_exit_1(settings: Settings) -> None:
-    assert await run_cli(settings, "add", "ftp://example.org", code=1) == "url: should begin with https://\n"
+async def test_webhooks_commands_with_invalid_values_are_usage_errors(settings: Settings) -> None:
+    assert await run_cli(settings, "add", "ftp://example.org", code=2) == "url: should begin with https://\n"
     assert "event_types.0: should be one of session_created" in await run_cli(
-        settings, "add", "https://example.org", "--event", "nothing", code=1
+        settings, "add", "https://example.org", "--event", "nothing", code=2
     )
-    assert (await run_cli(settings, "rotate", MISSING_ID, "--overlap", "9" * 12, code=1)).startswith(
+    assert (await run_cli(settings, "rotate", MISSING_ID, "--overlap", "9" * 12, code=2)).startswith(
         "overlap_s: should be "
     )

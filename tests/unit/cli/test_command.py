@@ -1,4 +1,4 @@
-"""Help of all commands, and errors: one clear line each, exit code 1, no traceback, no password."""
+"""Help of all commands, and errors: one clear line each, no traceback, no password."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from synckairos import __version__
 from synckairos.cli import main
+from synckairos.cli.exit_codes import ExitCode
 
 
 def test_help_lists_every_command_with_its_whole_first_sentence() -> None:
@@ -15,6 +16,11 @@ def test_help_lists_every_command_with_its_whole_first_sentence() -> None:
     for command in main.commands:
         assert f"\n  {command} " in text
     assert "..." not in text.partition("To try the product:")[2]
+
+
+def test_help_ends_with_the_table_of_exit_codes() -> None:
+    table = CliRunner().invoke(main, ["--help"]).output.partition("Exit codes:\n")[2]
+    assert [line.split()[0] for line in table.splitlines() if line[2:3].isdigit()] == [str(int(c)) for c in ExitCode]
 
 
 def test_every_option_has_a_help_text() -> None:
@@ -35,7 +41,7 @@ def test_version_option_prints_the_version() -> None:
 def test_invalid_setting_is_reported_in_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_POOL_MAX", "many")
     result = CliRunner().invoke(main, [command])
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.SETTINGS
     assert result.output.startswith("DATABASE_POOL_MAX: ")
     assert len(result.output.splitlines()) == 1
 
@@ -50,7 +56,7 @@ def test_invalid_setting_is_reported_in_one_line(command: str, monkeypatch: pyte
 )
 def test_argument_that_is_no_id_is_an_error_of_usage(command: str) -> None:
     result = CliRunner().invoke(main, command.split())
-    assert result.exit_code == 2
+    assert result.exit_code == ExitCode.USAGE
     assert command.rpartition(" ")[2] in result.output
     assert "Usage: main" in result.output
 
@@ -58,7 +64,7 @@ def test_argument_that_is_no_id_is_an_error_of_usage(command: str) -> None:
 @pytest.mark.parametrize("command", ["dev", "serve"])
 def test_non_loopback_address_without_insecure_is_refused(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--host", "0.0.0.0"])
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.SETTINGS
     assert "--insecure" in result.output
     assert len(result.output.splitlines()) == 1
 
@@ -76,7 +82,7 @@ def test_unreachable_store_is_reported_by_its_setting_and_a_remedy(
     name, _, value = variable.partition("=")
     monkeypatch.setenv(name, value)
     result = CliRunner().invoke(main, command)
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.UNAVAILABLE
     line = result.output.splitlines()[-1]
     assert line.startswith(f"{name}: ")
     assert len(result.output.splitlines()) == 1, "warnings of a connection pool must not be shown"
@@ -90,7 +96,7 @@ def test_database_without_its_schema_is_reported_with_the_command_to_run(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", bare_database_url)
     result = CliRunner().invoke(main, command.split())
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.UNAVAILABLE
     assert result.output.splitlines()[-1] == "The database isn't up to date: run `synckairos migrate`"
 
 
@@ -107,7 +113,7 @@ def test_refused_connection_to_postgres_is_reported_in_one_line(command: str, mo
     """The line has the reason of the first attempt. A connection pool would only report that it waited."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hidden@127.0.0.1:1/d")
     result = CliRunner().invoke(main, command.split())
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.UNAVAILABLE
     (line,) = result.output.splitlines()
     assert line.startswith("DATABASE_URL: ")
     assert "Connection refused" in line
@@ -120,9 +126,9 @@ def test_refused_connection_to_redis_is_reported_in_one_line(command: str, monke
     monkeypatch.setenv("REDIS_URL", "redis://:hidden@127.0.0.1:1")
     monkeypatch.setenv("SYNCKAIROS_REDIS_TIMEOUT_S", "0.2")
     result = CliRunner().invoke(main, command.split())
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.UNAVAILABLE
     line = result.output.splitlines()[-1]
     assert line.startswith("REDIS_URL: not connected to Redis: ")
-    assert "refused" in line
+    assert "refused (redis://:***@127.0.0.1:1)" in line
     assert "start the store, or correct the setting" in line
     assert "hidden" not in result.output

@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from synckairos.cli import main
+from synckairos.cli.exit_codes import ExitCode
 from tests.unit.docs.test_guide_examples import EXAMPLES, TIMELINES
 
 
@@ -27,7 +28,7 @@ def test_simulate_with_json_prints_the_whole_result() -> None:
 )
 def test_simulate_of_an_invalid_file_prints_its_faults(text: str, fault: str) -> None:
     result = CliRunner().invoke(main, ["simulate", "-"], input=text)
-    assert result.exit_code == 1
+    assert result.exit_code == ExitCode.USAGE
     assert fault in result.stderr
     assert "Traceback" not in result.output
 
@@ -35,3 +36,24 @@ def test_simulate_of_an_invalid_file_prints_its_faults(text: str, fault: str) ->
 def test_simulate_prints_the_name_of_a_participant_that_has_left() -> None:
     text = CliRunner().invoke(main, ["simulate", str(EXAMPLES / "poker-turns.json")]).output
     assert "      60.000    6  participant_removed  Seat 2\n" in text
+
+
+def test_simulate_prints_why_a_command_is_refused_and_which_members_have_no_effect() -> None:
+    a, b = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
+    session = {
+        "sync_mode": "per_participant",
+        "participants": [{"participant_id": each, "total_time_ms": 60_000} for each in (a, b)],
+    }
+    commands = [
+        {"at_ms": 0, "command": "start", "args": {"reason": "go"}},
+        {"at_ms": 1_000, "command": "switch", "args": {"current_participant_id": b}},
+        {"at_ms": 2_000, "command": "resume"},
+    ]
+    text = orjson.dumps({"session": session, "commands": commands, "until_ms": 3_000})
+    result = CliRunner().invoke(main, ["simulate", "-"], input=text)
+    assert result.exit_code == ExitCode.OK
+    assert [line.strip() for line in result.stdout.splitlines() if "refused" in line] == [
+        f"1.000    -  refused: NOT_ACTIVE_PARTICIPANT: Participant {b} is not active",
+        "2.000    -  refused: INVALID_STATE_TRANSITION: Session cannot be resumed: the session is running",
+    ]
+    assert result.stderr == "warning: commands.0.args.reason: unknown member; it has no effect\n"

@@ -24,7 +24,9 @@ def test_http_and_websocket_urls_lead_to_the_socket(given: str, meant: str) -> N
     assert socket_url(given) == meant
 
 
-@pytest.mark.parametrize("given", ["", "h:1", "ftp://h", "ws://", "127.0.0.1:3000"])
+@pytest.mark.parametrize(
+    "given", ["", "h:1", "ftp://h", "ws://", "127.0.0.1:3000", "http://h:99999", "http://[::1", "http://h:x"]
+)
 def test_invalid_url_raises_with_an_example(given: str) -> None:
-    with pytest.raises(ValueError, match="ws://"):
+    with pytest.raises(ValueError, match="http://"):
         socket_url(given)

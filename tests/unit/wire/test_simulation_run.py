@@ -32,6 +32,11 @@ def test_a_timeline_has_commands_refusals_and_deadlines_in_order() -> None:
         {"at_ms": 6_500, "command": "switch", "args": {"expected_version": 1}},
     ]
     found = run_simulation(body(commands=commands))
+    reasons = [row.pop("message") for row in found["timeline"] if "refused" in row]
+    assert reasons == [
+        "Session cannot be resumed: the session is running",
+        "The session is at version 4, not 1; read its state and decide again",
+    ]
     assert found["timeline"] == [
         {"at_ms": 0, "event_type": "session_created", "version": 1},
         {"at_ms": 0, "event_type": "session_started", "version": 2, "participant_id": A},

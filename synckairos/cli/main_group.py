@@ -1,0 +1,171 @@
+"""The group of all commands: sections of the help, the text of errors, and the exit code of each end."""
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import click
+
+from synckairos import config
+from synckairos.cli.command import CommandGroup, write_section
+from synckairos.cli.exit_codes import ExitCode, exit_code_of, render_table
+from synckairos.cli.progress import uses_colour
+from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFailed
+
+
+class _OutputClosed(Exception):
+    """The reader of stdout closed it."""
+
+
+class MainGroup(CommandGroup):
+    """The group of all commands, listed by section.
+
+    Every error that can be foreseen is printed without a traceback, and sets the exit code of `exit_codes.py`.
+    """
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Command]], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sections = sections
+        for command in (each for section in sections.values() for each in section):
+            self.add_command(command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, commands in self._sections.items():
+            write_section(formatter, title, commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of exit codes."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl(render_table())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Colours are off if the environment does not permit them."""
+        if not uses_colour():
+            ctx.color = False
+        try:
+            result = super().invoke(ctx)
+            _flush()
+        except BrokenPipeError:  # click would exit with 1
+            raise _OutputClosed from None
+        return result
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command of the command line, and exit with its code."""
+        run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        _prepare_streams()
+        with _exit_on_sigterm():
+            code = _end(run)
+        raise SystemExit(code)
+
+
+def _end(run: Callable[[], Any]) -> int:
+    """Run a command, print its error, and return its exit code."""
+    try:
+        try:
+            result = run()
+        except SystemExit as end:
+            result = end.code
+        _flush()
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except SyncKairosError as error:
+        _print_error(_error_text(error))
+        return exit_code_of(error)
+    except (_OutputClosed, BrokenPipeError):
+        _discard_output()
+        return ExitCode.OUTPUT_CLOSED
+    except OSError as error:
+        _discard_output()
+        _print_error(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
+        return ExitCode.SYSTEM
+    except Exception:  # noqa: BLE001  the end of the program: the traceback is printed
+        _print_error(f"{traceback.format_exc()}\nThis is an error of SyncKairos. Please report it with these lines.")
+        return ExitCode.BUG
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+@contextlib.contextmanager
+def _exit_on_sigterm() -> Iterator[None]:
+    """Exit in order at SIGTERM, so that a terminal is restored. Long-running processes have their own handlers."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(ExitCode.TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _error_text(error: SyncKairosError) -> str:
+    """Return the lines to print for an error: each fault of a request, or the setting of an unreachable store."""
+    match error:
+        case ValidationFailed():
+            return "\n".join(f"{fault['path']}: {fault['message']}" for fault in error.details)
+        case StoreUnavailable(setting=str(setting)):
+            cause = error.__cause__ or error
+            reason = config.redact((str(cause).strip() or type(cause).__name__).splitlines()[0])
+            return f"{setting}: {reason}{_address(setting)}; {error.remedy}"
+        case _:
+            return error.message
+
+
+def _address(setting: str) -> str:
+    """Return the address of Redis for an error. The texts of Postgres name theirs."""
+    if setting != "REDIS_URL":
+        return ""
+    with contextlib.suppress(config.BadSettings):
+        return f" ({config.redact(config.load().redis_url)})"
+    return ""
+
+
+def _print_error(text: str) -> None:
+    with contextlib.suppress(OSError):
+        click.echo(click.style(text, fg="red"), err=True, color=None if uses_colour() else False)
+
+
+def _prepare_streams() -> None:
+    """Open the standard streams that are closed, and print characters that the locale lacks as escapes."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number; libuv aborts if it gets one of these itself
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _discard_output() -> None:
+    """Send the rest of stdout nowhere, so that the end of the program does not try to write it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,153 @@
+"""Shows the progress of a command on stderr. Results are printed on stdout and stay machine-readable.
+
+A terminal gets one live line with the activity, the count and the elapsed time. It is removed at the end. Any other
+stderr, and a terminal with TERM=dumb, gets plain lines. A command that ends quickly shows nothing.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+LIVE_AFTER_S = 0.4
+"""Seconds after which a terminal shows the live line."""
+
+PLAIN_AFTER_S = 2.0
+"""Seconds after which the first plain line is printed."""
+
+PLAIN_EVERY_S = 10.0
+"""Seconds between two plain lines."""
+
+
+def uses_colour() -> bool:
+    """Return whether the environment permits colours: NO_COLOR is not set, and the terminal is not dumb."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def is_live(stream: object) -> bool:
+    """Return whether a stream is a terminal that can redraw a line."""
+    isatty = getattr(stream, "isatty", None)
+    return isatty is not None and isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+class ProgressDisplay:
+    """Shows one activity. All methods may be called from any thread. After `close` only `echo` and `announce` print."""
+
+    def __init__(
+        self, activity: str, *, plain_after_s: float = PLAIN_AFTER_S, plain_every_s: float = PLAIN_EVERY_S
+    ) -> None:
+        self._activity = activity
+        self._done: int | None = None
+        self._total: int | None = None
+        self._began_s = monotonic()
+        self._live: RichProgress | None = None
+        self._is_live = is_live(sys.stderr)
+        self._shares_terminal = self._is_live and is_live(sys.stdout)
+        self._first_s = LIVE_AFTER_S if self._is_live else plain_after_s
+        self._every_s = plain_every_s
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+        self._thread.start()
+
+    def report(self, activity: str, done: int | None = None, total: int | None = None) -> None:
+        """Set the activity, the number of items that are done and their total number, if known."""
+        with self._lock:
+            self._activity, self._done, self._total = activity, done, total
+            if self._live is not None:
+                self._update(self._live)
+
+    def announce(self, line: str) -> None:
+        """Print a message on stderr."""
+        self._print(line, err=True)
+
+    def echo(self, line: str) -> None:
+        """Print a line of the result on stdout."""
+        self._print(line, err=False)
+
+    def close(self) -> None:
+        """Remove the live line, and show no more progress."""
+        self._ended.set()
+        self._thread.join()
+        with self._lock:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+
+    def _print(self, line: str, *, err: bool) -> None:
+        with self._lock:
+            live = self._live if err or self._shares_terminal else None
+            if live is not None:
+                live.stop()
+            click.echo(line, err=err)
+            if live is not None:
+                live.start()
+
+    def _show(self) -> None:
+        """Start the live line, or print plain lines, until the display is closed."""
+        if self._ended.wait(self._first_s):
+            return
+        if self._is_live:
+            live = _open_live()
+            with self._lock:
+                if not self._ended.is_set():
+                    self._live = live
+                    self._update(live)
+                    live.start()
+            return
+        while True:
+            click.echo(self._plain_line(), err=True)
+            if self._ended.wait(self._every_s):
+                return
+
+    def _plain_line(self) -> str:
+        with self._lock:
+            line = f"{self._activity}{self._count_text()}"
+        return f"{line} ({monotonic() - self._began_s:.0f} s)"
+
+    def _count_text(self) -> str:
+        if self._done is None:
+            return ""
+        return f": {self._done:,}" if self._total is None else f": {self._done:,} of {self._total:,}"
+
+    def _update(self, live: "RichProgress") -> None:
+        (task,) = live.task_ids
+        live.update(
+            task, description=f"{self._activity}{self._count_text()}", completed=self._done or 0, total=self._total
+        )
+
+
+@contextmanager
+def progress(activity: str) -> Iterator[ProgressDisplay]:
+    """Show the progress of a block."""
+    display = ProgressDisplay(activity)
+    try:
+        yield display
+    finally:
+        display.close()
+
+
+def _open_live() -> "RichProgress":
+    """Return a progress line of rich with one task. It is imported here, because only a terminal needs it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, color_system="auto" if uses_colour() else None, highlight=False)
+    live = Progress(
+        SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+    live.add_task("")
+    return live
