@@ -32,7 +32,7 @@ from synckairos.embedded import Postgres
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
-from synckairos.service.prepare_commit import build_version, live_since_ms, next_due_ms
+from synckairos.service.prepare_commit import build_version, created_at_if_live_ms, next_transition_at_ms
 from synckairos.store.commit_script import Commit, Committed
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
@@ -67,8 +67,8 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
             transition = engine.apply(transition.state, command, now_ms + version * 1000).own[0]
         after, verb = transition.state, ("create", "start")[version - 1] if version < 3 else "switch"
         new_version = build_version(transition, CommitCause("anonymous", verb))
-        due_ms = next_due_ms(after)
-        commit = Commit(after.session_id, base, [new_version], after.status, due_ms, live_since_ms(after))
+        due_ms = next_transition_at_ms(after)
+        commit = Commit(after.session_id, base, [new_version], after.status, due_ms, created_at_if_live_ms(after))
         assert isinstance(await store.commit(commit), Committed)
         base = SessionSnapshot(after.epoch, after.version, new_version.message.snapshot.document)
 

@@ -25,7 +25,7 @@ from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.migrate import migrate, pending_migrations
 from synckairos.principal import Principal
 from synckairos.service.assembly import build_session_service
-from synckairos.service.imports import ImportOutcome, ImportRequest, SessionImporter
+from synckairos.service.imports import ImportEffect, ImportRequest, SessionImporter
 from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import check_store_settings
@@ -169,7 +169,7 @@ class _Imports:
         self._importer = importer
         self._sessions = sessions
         self._progress = progress
-        self._counts: Counter[ImportOutcome] = Counter()
+        self._counts: Counter[ImportEffect] = Counter()
         self._states: dict[str, str] = {}
         self._gone: set[str] = set()
         self._spellings: dict[str, str] = {}
@@ -215,7 +215,7 @@ class _Imports:
 
     def summary(self) -> str:
         """Return a line with the number of imports by outcome, and the number of failed sessions."""
-        counts = [f"{self._counts[outcome]:,} {outcome}" for outcome in ImportOutcome]
+        counts = [f"{self._counts[outcome]:,} {outcome}" for outcome in ImportEffect]
         return f"{', '.join(counts)}, {len(self.faults):,} failed"
 
     async def _import_all(self, session_ids: Sequence[str]) -> AsyncIterator[str]:
@@ -242,7 +242,7 @@ class _Imports:
             if spelling != session_id:
                 raise _NotImportable(f"session_id: v2 also has {spelling}, which differs only in case")
             request = _parse(session_id, state, digest)
-            result = await self._importer.take(request)
+            result = await self._importer.import_session(request)
             await self.v2.mark_imported(session_id, _render_mark(request, result.epoch, result.version))
         except (_NotImportable, SyncKairosError) as fault:
             reason = str(fault)
@@ -261,7 +261,7 @@ class _Imports:
         Return a line with the result.
         """
         self._gone.add(session_id)
-        stored = await self._importer.find_untouched(session_id.lower())
+        stored = await self._importer.find_unchanged_import(session_id.lower())
         if stored is None:
             return f"{session_id}: v2 deleted it; it stays here, because it was not imported or was changed here"
         snapshot = stored.snapshot
@@ -308,7 +308,7 @@ async def _open(settings: Settings, redis_url: str, prefix: str, progress: Progr
         wakeups.start()
         stack.push_async_callback(wakeups.close)
         service = build_session_service(settings, pipe, keys, history, wakeups.wake_up)
-        stack.push_async_callback(service.sessions.drain)
+        stack.push_async_callback(service.sessions.wait_for_shielded_commands)
         importer = SessionImporter(service.store, service.restorer, service.generations, wakeups.wake_up)
         v2 = V2Store(theirs, redis_url, settings.redis_timeout_s, prefix)
         yield _Imports(v2, importer, service.sessions, progress)

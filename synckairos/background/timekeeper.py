@@ -97,7 +97,9 @@ class Timekeeper:
         for session_id in claim.invalid:
             await self._postpone(session_id, claim.now_ms)
         try:
-            done = await self._sessions.expire_batch([(session_id, loaded) for session_id, _, loaded in claim.due])
+            done = await self._sessions.commit_overdue_batch(
+                [(session_id, loaded) for session_id, _, loaded in claim.due]
+            )
         except InvalidStoredData:
             done = [False] * len(claim.due)
         except StoreUnavailable:

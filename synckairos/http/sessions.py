@@ -12,7 +12,7 @@ from synckairos.errors import PreconditionFailed, SessionNotFound
 from synckairos.http.etag import is_not_modified, parse_if_match, render_etag
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data
-from synckairos.service.requests import Answer, CommandRequest, CreateRequest
+from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import PRESSES, Quota, switch_rate
 from synckairos.wire import response_models
@@ -125,7 +125,7 @@ class SessionRoutes:
         if query.at is None:
             answer = await self._sessions.read(session_id, request.meter)
         else:
-            answer = await self._sessions.read_at(session_id, query.at, request.meter)
+            answer = await self._sessions.read_at_instant(session_id, query.at, request.meter)
         response, snapshot = _session_response(answer, request.warnings), answer.snapshot
         tags = parse_if_match(request.header(b"if-match"))
         if tags and (snapshot.version, snapshot.epoch) not in tags:
@@ -177,7 +177,7 @@ class SessionRoutes:
 
     # -- shared helpers -----------------------------------------------------------------------------------------------
 
-    async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> Answer:
+    async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> SessionResult:
         command_id = request.command_id() if request.scope["method"] in ("POST", "PATCH") else None
         etags = tuple(parse_if_match(request.header(b"if-match")))
         if verb in PRESSES:
@@ -197,7 +197,7 @@ class SessionRoutes:
         )
 
 
-def _session_response(answer: Answer, warnings: list[Fault], document: bytes | None = None) -> RestResponse:
+def _session_response(answer: SessionResult, warnings: list[Fault], document: bytes | None = None) -> RestResponse:
     """Build the response to a request about one session, with headers such as `ETag` and `Idempotency-Replayed`.
 
     The body contains the session's document, or `document` if it is given.
@@ -211,7 +211,7 @@ def _session_response(answer: Answer, warnings: list[Fault], document: bytes | N
     return RestResponse(render_data(snapshot.document if document is None else document, warnings), headers=headers)
 
 
-def render_switch(answer: Answer) -> bytes:
+def render_switch(answer: SessionResult) -> bytes:
     """Return the JSON of the answer to a switch. The participants' JSON is copied from the session's document."""
     session = answer.session
     active = session.active_participant

@@ -111,7 +111,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
         service = build_session_service(settings, pipe, keys, history, wakeups.wake_up)
         sessions, outbox = service.sessions, service.outbox
-        stack.push_async_callback(sessions.drain)
+        stack.push_async_callback(sessions.wait_for_shielded_commands)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)

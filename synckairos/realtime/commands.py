@@ -2,7 +2,7 @@
 
 from synckairos.config import Settings
 from synckairos.principal import Principal
-from synckairos.service.requests import Answer, CommandRequest
+from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import PRESSES, Quota, RateMeter, general_rate, switch_rate
 from synckairos.wire import v3_messages
@@ -23,7 +23,7 @@ class CommandHandler:
 
     async def execute_command(
         self, principal: Principal, message: v3_messages.Command, round_trip_ms: int | None = None
-    ) -> Answer:
+    ) -> SessionResult:
         """Execute a command and return its answer. A repeated command id returns the saved answer.
 
         `round_trip_ms` is the measured round-trip time of the client in milliseconds; None if it is not measured.

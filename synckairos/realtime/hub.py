@@ -17,7 +17,7 @@ from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.shared_read import SharedRead
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
 from synckairos.realtime.watcher_interface import Subscription, Watcher
-from synckairos.service.requests import Answer
+from synckairos.service.requests import SessionResult
 from synckairos.store.feed import Feed
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
@@ -33,7 +33,7 @@ DRAIN_A_SECOND = 2_500
 
 logger = log.get_logger(__name__)
 
-ReadSession = Callable[[str], Awaitable[Answer]]
+ReadSession = Callable[[str], Awaitable[SessionResult]]
 """Function that reads a session by its id and returns the answer with its current version.
 
 Raises: SessionNotFound, StoreUnavailable.

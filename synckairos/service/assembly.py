@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.history.reader import HistoryReader
-from synckairos.service.past_versions import PastVersions
+from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.keys import Keys
@@ -44,5 +44,5 @@ def build_session_service(
     generations = Generations(pipe, keys)
     policy = OutageChargePolicy.parse(settings.outage_policy)
     restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-    sessions = Sessions(store, PastVersions(store, outbox, history), restorer, generations, wake_up)
+    sessions = Sessions(store, PastVersionReader(store, outbox, history), restorer, generations, wake_up)
     return SessionService(store, outbox, generations, restorer, sessions)

@@ -7,9 +7,9 @@ from uuid6 import uuid7
 
 from synckairos.clock import creation
 from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable
-from synckairos.service.past_versions import PastVersions
-from synckairos.service.prepare_commit import MAX_ATTEMPTS, CommandOutcome, build_version, prepare
-from synckairos.service.requests import Answer, CreateRequest
+from synckairos.service.past_versions import PastVersionReader
+from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit
+from synckairos.service.requests import CreateRequest, SessionResult
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.commit_script import AlreadyDecided, Commit, CommitConflict, Committed
@@ -31,7 +31,7 @@ class SessionCreator:
     def __init__(
         self,
         store: SessionStore,
-        past_versions: PastVersions,
+        past_versions: PastVersionReader,
         restorer: SessionRestorer,
         generations: Generations,
         cache: SessionCache,
@@ -44,7 +44,7 @@ class SessionCreator:
         self._cache = cache
         self._on_commit = on_commit
 
-    async def create(self, request: CreateRequest) -> Answer:
+    async def create(self, request: CreateRequest) -> SessionResult:
         """Create a session, or replay the answer if the Idempotency-Key was used before.
 
         Raises: SessionExists, and the errors of `Sessions.execute`.
@@ -55,7 +55,9 @@ class SessionCreator:
             session_id, is_repeated = await self._reserve(request, request.command_id, session_id)
         loaded = await self._store.load(session_id, request.command_id, request.meter)
         if loaded.record is not None:
-            return await self._past_versions.replay(session_id, request, loaded.record, loaded.snapshot, loaded.now_ms)
+            return await self._past_versions.replay_answer(
+                session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
+            )
         return await self._create(request, session_id, is_repeated, loaded.stored, loaded.now_ms)
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
@@ -74,7 +76,7 @@ class SessionCreator:
 
     async def _create(
         self, request: CreateRequest, session_id: str, is_repeated: bool, stored: StoredSession | None, now_ms: int
-    ) -> Answer:
+    ) -> SessionResult:
         """Commit a new session.
 
         If the Idempotency-Key is repeated, the session can exist already; then replay the answer.
@@ -83,7 +85,7 @@ class SessionCreator:
             if stored is None and is_repeated:
                 stored = await self._restorer.restore_unless_deleted(session_id)
             elif stored is None and session_id == request.session_id:
-                stored = await self._restorer.restore_if_reachable(session_id)
+                stored = await self._restorer.restore_if_postgres_answers(session_id)
             if stored is not None and not stored.snapshot.deleted:
                 return await self._refuse(request, session_id, stored, now_ms)
             if stored is not None:
@@ -94,19 +96,21 @@ class SessionCreator:
             created = creation.create(request.spec, session_id, make_session_epoch(generation), now_ms)
             rendered = RenderedSession.render(created.state)
             version = build_version(created, request.cause, rendered)
-            prepared = prepare(stored, [version], created.state, outcome=_outcome(request))
+            prepared = prepare_commit(stored, [version], created.state, outcome=_outcome(request))
             match await self._store.commit(prepared.commit):
                 case Committed():
                     self._on_commit(self._store.keys.partition_of(session_id))
                     self._cache.put(session_id, prepared.stored.snapshot, rendered)
-                    return Answer.from_stored(prepared.stored, now_ms, parsed=created.state)
+                    return SessionResult.from_stored_session(prepared.stored, now_ms, parsed=created.state)
                 case AlreadyDecided(record):
-                    return await self._past_versions.replay(session_id, request, record, None, now_ms)
+                    return await self._past_versions.replay_answer(session_id, request, record, None, now_ms)
                 case CommitConflict(now_ms, stored):
                     COMMIT_CONFLICTS.inc()
         raise StoreUnavailable("Too many requests create this session at the same time; try again")
 
-    async def _refuse(self, request: CreateRequest, session_id: str, stored: StoredSession, now_ms: int) -> Answer:
+    async def _refuse(
+        self, request: CreateRequest, session_id: str, stored: StoredSession, now_ms: int
+    ) -> SessionResult:
         """Store the refusal for the Idempotency-Key and raise SessionExists.
 
         If another request has stored a decision for the key in the meantime, replay that decision.
@@ -119,9 +123,9 @@ class SessionCreator:
                 Commit(session_id, stored.snapshot, command_id=outcome.command_id, record=record)
             )
             if isinstance(result, AlreadyDecided):
-                return await self._past_versions.replay(session_id, request, result.record, None, now_ms)
+                return await self._past_versions.replay_answer(session_id, request, result.record, None, now_ms)
         raise refusal
 
 
-def _outcome(request: CreateRequest, refusal: SessionExists | None = None) -> CommandOutcome | None:
-    return None if request.command_id is None else CommandOutcome(request.command_id, request.fingerprint, refusal)
+def _outcome(request: CreateRequest, refusal: SessionExists | None = None) -> RecordedOutcome | None:
+    return None if request.command_id is None else RecordedOutcome(request.command_id, request.fingerprint, refusal)

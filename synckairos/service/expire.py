@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire
 from synckairos.principal import TIMEKEEPER
-from synckairos.service.prepare_commit import PreparedCommit, build_versions, prepare
+from synckairos.service.prepare_commit import PreparedCommit, build_versions, prepare_commit
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.commit_script import Committed
 from synckairos.store.sessions import SessionStore
@@ -27,15 +27,15 @@ CAUSED_BY_TIME = CommitCause(TIMEKEEPER.actor, "expire")
 logger = log.get_logger(__name__)
 
 
-class BatchExpirer:
-    """Commits overdue transitions in batches. Sessions for which this is not possible need `Sessions.expire`."""
+class OverdueBatchCommitter:
+    """Commits overdue transitions in batches. If that is impossible for a session, use `Sessions.commit_overdue`."""
 
     def __init__(self, store: SessionStore, cache: SessionCache, on_commit: Callable[[int], None]) -> None:
         self._store = store
         self._cache = cache
         self._on_commit = on_commit
 
-    async def expire(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
+    async def commit_overdue(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
         """Commit the overdue transitions of loaded sessions in one round trip.
 
         Return for each session whether it succeeded.
@@ -51,7 +51,7 @@ class BatchExpirer:
         for session_id, loaded in due:
             try:
                 expiry = self._decide(session_id, loaded)
-            except Exception as error:  # noqa: BLE001 - other sessions must not be affected; `Sessions.expire` logs the error
+            except Exception as error:  # noqa: BLE001 - other sessions must not be affected; `Sessions.commit_overdue` logs the error
                 logger.debug("session not expired in the batch", session_id=session_id, cause=repr(error))
                 continue
             if expiry is not None:
@@ -83,4 +83,4 @@ class BatchExpirer:
             return None
         causes = (CAUSED_BY_TIME for _ in decision.overdue)
         versions, rendered = build_versions(decision.overdue, causes, before, stored.snapshot.tag)
-        return prepare(stored, versions, rendered.session, by_time=True), rendered
+        return prepare_commit(stored, versions, rendered.session, by_time=True), rendered

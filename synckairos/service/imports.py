@@ -13,7 +13,7 @@ from typing import Any
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import EventType, Session, Transition
 from synckairos.errors import SessionLeftInV2, StoreUnavailable, SyncKairosError
-from synckairos.service.prepare_commit import MAX_ATTEMPTS, CommandOutcome, build_version, prepare
+from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit
 from synckairos.service.restore import SessionRestorer
 from synckairos.store.commit_script import AlreadyDecided, CommitConflict, Committed
 from synckairos.store.sessions import SessionStore
@@ -45,7 +45,7 @@ class ImportRefused(SyncKairosError):
     code = "IMPORT_REFUSED"
 
 
-class ImportOutcome(StrEnum):
+class ImportEffect(StrEnum):
     """The effect of an import: a new session, a new version of an imported session, or no change."""
 
     IMPORTED = "imported"
@@ -70,7 +70,7 @@ class ImportRequest:
 class ImportResult:
     """The effect of an import, and the version in this product that has the v2 state."""
 
-    outcome: ImportOutcome
+    outcome: ImportEffect
     epoch: str
     version: int
 
@@ -90,7 +90,7 @@ class SessionImporter:
         self._generations = generations
         self._on_commit = on_commit
 
-    async def take(self, request: ImportRequest) -> ImportResult:
+    async def import_session(self, request: ImportRequest) -> ImportResult:
         """Import one v2 state. If the same state is imported again, nothing changes.
 
         The import takes two round trips to Redis, and one to Postgres if Redis does not have the session.
@@ -118,8 +118,8 @@ class SessionImporter:
                 IMPORT_COMMAND, IMPORT_COMMAND, {"v2": request.values}, request.command_id, request.digest
             )
             versions = [build_version(transition, cause)]
-            decided = CommandOutcome(request.command_id, request.digest)
-            match await self._store.commit(prepare(stored, versions, transition.state, outcome=decided).commit):
+            decided = RecordedOutcome(request.command_id, request.digest)
+            match await self._store.commit(prepare_commit(stored, versions, transition.state, outcome=decided).commit):
                 case Committed():
                     self._on_commit(self._store.keys.partition_of(session_id))
                     return ImportResult(outcome, *position)
@@ -129,7 +129,7 @@ class SessionImporter:
                     pass
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
-    async def find_untouched(self, session_id: str) -> StoredSession | None:
+    async def find_unchanged_import(self, session_id: str) -> StoredSession | None:
         """Return an imported session that no caller has changed since its import, None if Redis has no such session."""
         stored = (await self._store.load(session_id)).stored
         if stored is None or stored.snapshot.deleted or not await self._is_untouched(session_id, stored):
@@ -139,30 +139,30 @@ class SessionImporter:
     async def _restore(self, session_id: str) -> bool:
         """Restore a session that Redis evicted. Return whether there is such a session."""
         try:
-            return await self._restorer.restore(session_id) is not None
+            return await self._restorer.restore_or_recover(session_id) is not None
         except SessionLeftInV2:
             return False
 
     async def _decide(
         self, request: ImportRequest, stored: StoredSession | None
-    ) -> tuple[Transition | None, ImportOutcome]:
+    ) -> tuple[Transition | None, ImportEffect]:
         """Return the transition to commit on top of `stored` and the effect.
 
         The transition is None if nothing changes.
         """
         state = request.state
         if stored is None:
-            return await self._begin(state, 0), ImportOutcome.IMPORTED
+            return await self._begin(state, 0), ImportEffect.IMPORTED
         snapshot = stored.snapshot
         before = parse_session(snapshot.document, snapshot.deleted)
         is_created_later = state.rules.created_at_ms > before.updated_at_ms
         if is_v2_epoch(snapshot.epoch):
             # An ended session from v2's audit. v2's Redis has it for one more hour, unless v2 created it again.
             if state.status.is_final and not is_created_later:
-                return None, ImportOutcome.UNCHANGED
-            return await self._begin(state, before.updated_at_ms), ImportOutcome.IMPORTED
+                return None, ImportEffect.UNCHANGED
+            return await self._begin(state, before.updated_at_ms), ImportEffect.IMPORTED
         if snapshot.deleted and is_created_later:
-            return await self._begin(state, before.updated_at_ms), ImportOutcome.IMPORTED
+            return await self._begin(state, before.updated_at_ms), ImportEffect.IMPORTED
         if snapshot.deleted:
             raise ImportRefused("it was deleted here, and v2 still has it")
         if not await self._is_untouched(state.session_id, stored):
@@ -170,7 +170,7 @@ class SessionImporter:
                 f"it was created or changed here (version {snapshot.version}), and v2 has another state"
             )
         next_version = import_session(state, snapshot.epoch, snapshot.version + 1, before.updated_at_ms)
-        return next_version, ImportOutcome.UPDATED
+        return next_version, ImportEffect.UPDATED
 
     async def _begin(self, state: Session, not_before_ms: int) -> Transition:
         """Return the transition that begins a new epoch.
@@ -195,4 +195,4 @@ class SessionImporter:
 def _unchanged(record: bytes) -> ImportResult:
     """Return the result of an import from the idempotency record of the same import."""
     decided = IdempotencyRecord.parse(record)
-    return ImportResult(ImportOutcome.UNCHANGED, decided.epoch, decided.version)
+    return ImportResult(ImportEffect.UNCHANGED, decided.epoch, decided.version)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from synckairos.clock.model import EventType, Session
 from synckairos.errors import IdempotencyKeyReused, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
-from synckairos.service.requests import Answer, CommandRequest, CreateRequest
+from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry.invalid_data import parsing
@@ -20,7 +20,7 @@ from synckairos.wire.session_json import parse_session
 from synckairos.wire.snapshot import SessionSnapshot
 
 
-class PastVersions:
+class PastVersionReader:
     """Reader of past versions.
 
     All methods raise StoreUnavailable if Redis or Postgres is needed and does not answer.
@@ -31,14 +31,14 @@ class PastVersions:
         self._outbox = outbox
         self._history = history
 
-    async def replay(
+    async def replay_answer(
         self,
         session_id: str,
         request: CommandRequest | CreateRequest,
         record: bytes,
         current: SessionSnapshot | None,
         now_ms: int,
-    ) -> Answer:
+    ) -> SessionResult:
         """Return the answer of an idempotency record, rendered from the snapshot of the version in the record.
 
         `current` is the stored snapshot of the session, None if the caller does not have it.
@@ -49,16 +49,16 @@ class PastVersions:
         """
         with parsing(self._store.keys.idempotency_records(session_id)):
             decision = IdempotencyRecord.parse(record)
-        if not request.matches(decision.fingerprint):
+        if not request.matches_fingerprint(decision.fingerprint):
             raise IdempotencyKeyReused
         snapshot = await self._find(session_id, (decision.epoch, decision.version), current)
         refusal = decision.to_error()
         if refusal is not None:
             refusal.document = snapshot.document
             raise refusal
-        return Answer(snapshot, now_ms, expired_participant_id=decision.expired_participant_id, replayed=True)
+        return SessionResult(snapshot, now_ms, expired_participant_id=decision.expired_participant_id, replayed=True)
 
-    async def answer_at(self, session_id: str, at_ms: int) -> Answer:
+    async def read_at_instant(self, session_id: str, at_ms: int) -> SessionResult:
         """Return the session as it was at an instant before its last transition.
 
         Raises: SessionNotFound if the session did not exist at that instant.
@@ -76,7 +76,7 @@ class PastVersions:
             oldest = message
         return await self._audited_at(session_id, at_ms, oldest)
 
-    async def out_of_time_id(self, expired: Session) -> str | None:
+    async def find_expired_participant_id(self, expired: Session) -> str | None:
         """Return the id of the participant that had the turn when a session expired, None if no participant had it.
 
         The event of the expiry contains the id. If the version history no longer has that event, the version before the
@@ -87,12 +87,12 @@ class PastVersions:
                 return message.participant_id
         assert expired.completed_at_ms is not None
         with suppress(SessionNotFound):
-            before = await self.answer_at(expired.session_id, expired.completed_at_ms - 1)
+            before = await self.read_at_instant(expired.session_id, expired.completed_at_ms - 1)
             active = before.session.active_participant
             return None if active is None else active.participant_id
         return None
 
-    async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> Answer:
+    async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> SessionResult:
         """Return the session as it was at an instant, from Postgres.
 
         `oldest` is the oldest version found after that instant, None if there is none.
@@ -104,7 +104,7 @@ class PastVersions:
             await self._check_audited_before(oldest, at_ms)
         if audited is None or audited.snapshot.deleted:
             raise SessionNotFound(session_id)
-        return Answer(audited.snapshot, at_ms)
+        return SessionResult(audited.snapshot, at_ms)
 
     async def _check_audited_before(self, oldest: FeedMessage, at_ms: int) -> None:
         """Raise StoreUnavailable if the outbox still has versions between instant `at_ms` and version `oldest`."""
@@ -147,11 +147,11 @@ class PastVersions:
         return (entry.to_feed_message() for entry in reversed(await self._outbox.session_entries(session_id)))
 
 
-def _answer(message: FeedMessage, at_ms: int) -> Answer:
+def _answer(message: FeedMessage, at_ms: int) -> SessionResult:
     """Return a version as the answer to a read at an instant.
 
     Raises: SessionNotFound if the version is a deletion.
     """
     if message.snapshot.deleted:
         raise SessionNotFound(message.session_id)
-    return Answer(message.snapshot, at_ms)
+    return SessionResult(message.snapshot, at_ms)

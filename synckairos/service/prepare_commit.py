@@ -28,7 +28,7 @@ Each attempt lost a race, which means that another command succeeded.
 TAG_BYTES = 8
 
 
-class CommandOutcome(Struct, frozen=True):
+class RecordedOutcome(Struct, frozen=True):
     """The outcome of a command with a command id, for the idempotency record. `refusal` is None if it was accepted."""
 
     command_id: str
@@ -50,17 +50,17 @@ class PreparedCommit(Struct, frozen=True):
     stored: StoredSession
 
     @property
-    def is_empty(self) -> bool:
+    def has_nothing_to_write(self) -> bool:
         """Return whether the commit has nothing to write."""
         return not self.commit.versions and not self.commit.record
 
 
-def prepare(
+def prepare_commit(
     base: StoredSession | None,
     versions: Sequence[NewVersion],
     after: Session,
     *,
-    outcome: CommandOutcome | None = None,
+    outcome: RecordedOutcome | None = None,
     by_time: bool = False,
 ) -> PreparedCommit:
     """Prepare the commit of new versions that lead from `base` to the state `after`.
@@ -68,7 +68,7 @@ def prepare(
     If `base` is None, Redis has no such session, and there must be a new version. `outcome` is stored as an idempotency
     record. `by_time` is True if the commit has only overdue transitions.
     """
-    due_ms = next_due_ms(after)
+    due_ms = next_transition_at_ms(after)
     if versions:
         snapshot = versions[-1].message.snapshot
         is_same_epoch = base is not None and base.snapshot.epoch == snapshot.epoch
@@ -82,7 +82,7 @@ def prepare(
         versions=versions,
         status=after.status,
         due_ms=due_ms,
-        live_since_ms=live_since_ms(after),
+        live_since_ms=created_at_if_live_ms(after),
         command_id=None if outcome is None else outcome.command_id,
         record=b"" if outcome is None else outcome.render_record(stored.snapshot),
         by_time=by_time,
@@ -119,12 +119,12 @@ def build_version(
     return NewVersion(render_event(transition, cause), message)
 
 
-def next_due_ms(state: Session) -> int | None:
+def next_transition_at_ms(state: Session) -> int | None:
     """Return the instant of the session's next transition by time, ms since the Unix epoch. None if there is none."""
     due = next_upcoming_event(state)
     return None if due is None else due.at_ms
 
 
-def live_since_ms(state: Session) -> int | None:
+def created_at_if_live_ms(state: Session) -> int | None:
     """Return the creation instant of the session, ms since the Unix epoch. None if the session is final or deleted."""
     return None if state.deleted or state.status.is_final else state.rules.created_at_ms

@@ -23,19 +23,19 @@ FORMER_ROUTES = {
     "update_metadata": ("PATCH", ""),
     "delete": ("DELETE", ""),
 }
-"""HTTP method and end of the path that `former_fingerprint` uses for a verb. The default is `POST /<verb>`."""
+"""HTTP method and end of the path that `first_edition_fingerprint` uses for a verb. The default is `POST /<verb>`."""
 
 
 def command_fingerprint(verb: str, session_id: str, given: Any) -> str:
     """Return the digest of a command: its verb, its session id, and the arguments `given` by the caller as JSON values.
 
     This is the form of the next release. This release accepts this form but does not write it yet. Instances of the
-    previous release can use the same store during an upgrade, and they accept only `former_fingerprint`.
+    previous release can use the same store during an upgrade, and they accept only `first_edition_fingerprint`.
     """
     return _digest(f"{verb} {session_id}", given)
 
 
-def former_fingerprint(verb: str, session_id: str, given: Any) -> str:
+def first_edition_fingerprint(verb: str, session_id: str, given: Any) -> str:
     """Return the digest of a command in the form of the first edition.
 
     The digest includes the method and path of the command's REST route. This form is written, so that instances of the
@@ -106,7 +106,7 @@ class CommandRequest(Struct, frozen=True):
             args=args or None,
             precondition=VersionPrecondition(version, etags) if etags or version is not None else None,
             command_id=command_id,
-            fingerprint=former_fingerprint(verb, session_id, given) if command_id is not None else "",
+            fingerprint=first_edition_fingerprint(verb, session_id, given) if command_id is not None else "",
             given=given,
             meter=meter,
         )
@@ -116,7 +116,7 @@ class CommandRequest(Struct, frozen=True):
         """Return the cause of the command's own transition, for the audit."""
         return CommitCause(self.principal.actor, self.verb, self.args)
 
-    def matches(self, fingerprint: str) -> bool:
+    def matches_fingerprint(self, fingerprint: str) -> bool:
         """Return whether a stored fingerprint belongs to this request, in the written form or in the next form."""
         return fingerprint == self.fingerprint or fingerprint == command_fingerprint(
             self.verb, self.session_id, self.given
@@ -140,12 +140,12 @@ class CreateRequest(Struct, frozen=True):
         fingerprint = self.fingerprint if self.command_id is not None else None
         return CommitCause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
 
-    def matches(self, fingerprint: str) -> bool:
+    def matches_fingerprint(self, fingerprint: str) -> bool:
         """Return whether a stored fingerprint is the fingerprint of this request."""
         return fingerprint == self.fingerprint
 
 
-class Answer(Struct, frozen=True):
+class SessionResult(Struct, frozen=True):
     """The session after a command or at a read, and the time of Redis (`now_ms`) at the decision.
 
     `audited_version` is the newest version that Postgres is sure to have. `expired_participant_id` is the participant
@@ -161,13 +161,13 @@ class Answer(Struct, frozen=True):
     parsed: Session | None = None
 
     @classmethod
-    def from_stored(
+    def from_stored_session(
         cls,
         stored: StoredSession,
         now_ms: int,
         parsed: Session | None = None,
         expired_participant_id: str | None = None,
-    ) -> "Answer":
+    ) -> "SessionResult":
         """Build the answer from a stored session."""
         return cls(
             stored.snapshot,

@@ -5,7 +5,12 @@ from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_se
 from synckairos.errors import SessionLeftInV2, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import AuditedVersion
-from synckairos.service.prepare_commit import build_version, live_since_ms, next_due_ms, prepare
+from synckairos.service.prepare_commit import (
+    build_version,
+    created_at_if_live_ms,
+    next_transition_at_ms,
+    prepare_commit,
+)
 from synckairos.store.commit_script import CommitConflict
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.sessions import SessionStore, SessionToRestore
@@ -27,7 +32,7 @@ logger = log.get_logger(__name__)
 class SessionRestorer:
     """Restores sessions from Postgres to Redis.
 
-    All methods except `restore_if_reachable` raise StoreUnavailable if Redis or Postgres does not answer.
+    All methods except `restore_if_postgres_answers` raise StoreUnavailable if Redis or Postgres does not answer.
     """
 
     def __init__(
@@ -46,7 +51,7 @@ class SessionRestorer:
         self._session_ttl_ms = session_ttl_s * 1000
         self._policy = policy
 
-    async def restore(self, session_id: str) -> StoredSession | None:
+    async def restore_or_recover(self, session_id: str) -> StoredSession | None:
         """Restore or recover a session that Redis does not have. Return None if the session never existed.
 
         An evicted session is restored unchanged, with the same epoch and version. After data loss, an unfinished
@@ -72,13 +77,13 @@ class SessionRestorer:
         return await self._recover(audited, state, make_session_epoch(generation))
 
     async def _restore_evicted(self, audited: AuditedVersion, state: Session) -> StoredSession | None:
-        due_ms = next_due_ms(state)
+        due_ms = next_transition_at_ms(state)
         now_ms = await self._store.now_ms()
         min_stay_ms = 0 if due_ms is None else due_ms + MIN_STAY_AFTER_DEADLINE_MS - now_ms
         evicted = SessionToRestore(
             stored=StoredSession(audited.snapshot, due_ms),
             status=state.status,
-            live_since_ms=live_since_ms(state),
+            live_since_ms=created_at_if_live_ms(state),
             ttl_ms=max(self._session_ttl_ms, min_stay_ms),
         )
         RESTORED_SESSIONS.inc()
@@ -91,7 +96,7 @@ class SessionRestorer:
         """
         transition = recover_session(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state
-        prepared = prepare(None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True)
+        prepared = prepare_commit(None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True)
         await self._store.add_idempotency_records(state.session_id, audited.records)
         outcome = await self._store.commit(prepared.commit)
         if isinstance(outcome, CommitConflict):
@@ -103,12 +108,12 @@ class SessionRestorer:
     async def restore_unless_deleted(self, session_id: str) -> StoredSession | None:
         """Restore or recover a session. Return None if it never existed, was deleted, or is unfinished in v2."""
         try:
-            stored = await self.restore(session_id)
+            stored = await self.restore_or_recover(session_id)
         except SessionLeftInV2:
             return None
         return None if stored is None or stored.snapshot.deleted else stored
 
-    async def restore_if_reachable(self, session_id: str) -> StoredSession | None:
+    async def restore_if_postgres_answers(self, session_id: str) -> StoredSession | None:
         """Restore or recover the session that has the id of a new session.
 
         Return None if there is no such session or Postgres does not answer. If Postgres does not answer, the id counts

@@ -20,12 +20,12 @@ class SessionCache:
         self._bytes = 0
         self._entries: dict[str, tuple[SessionSnapshot, RenderedSession]] = {}
 
-    def snapshot(self, session_id: str) -> SessionSnapshot | None:
+    def find_snapshot(self, session_id: str) -> SessionSnapshot | None:
         """Return the cached snapshot of a session, None if the session is not in the cache."""
         entry = self._entries.get(session_id)
         return None if entry is None else entry[0]
 
-    def parse(self, session_id: str, document: bytes) -> RenderedSession:
+    def parse_cached(self, session_id: str, document: bytes) -> RenderedSession:
         """Return the parsed session of a document.
 
         If the cache has the same document, the document is not parsed again.
@@ -38,7 +38,7 @@ class SessionCache:
     def parse_stored(self, session_id: str, snapshot: SessionSnapshot, key: str) -> RenderedSession:
         """Return the session of a stored snapshot. Raises InvalidStoredData if the document is not that session's."""
         with parsing(key):
-            parsed = self.parse(session_id, snapshot.document)
+            parsed = self.parse_cached(session_id, snapshot.document)
             session = parsed.session
             if (session.session_id, session.epoch, session.version) != (session_id, *snapshot.epoch_and_version):
                 raise ValueError("the document is of another session or version")

@@ -19,10 +19,16 @@ from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.frozen_replace import replace
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.create import SessionCreator
-from synckairos.service.expire import CAUSED_BY_TIME, BatchExpirer
-from synckairos.service.past_versions import PastVersions
-from synckairos.service.prepare_commit import MAX_ATTEMPTS, CommandOutcome, PreparedCommit, build_versions, prepare
-from synckairos.service.requests import Answer, CommandRequest, CreateRequest
+from synckairos.service.expire import CAUSED_BY_TIME, OverdueBatchCommitter
+from synckairos.service.past_versions import PastVersionReader
+from synckairos.service.prepare_commit import (
+    MAX_ATTEMPTS,
+    PreparedCommit,
+    RecordedOutcome,
+    build_versions,
+    prepare_commit,
+)
+from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.commit_script import AlreadyDecided, CommitConflict
@@ -37,7 +43,7 @@ from synckairos.wire.outbox_entry import CommitCause
 T = TypeVar("T")
 
 
-class Retry(NamedTuple):
+class UnfinishedAttempt(NamedTuple):
     """The result of an attempt that did not finish the command. The next attempt starts from `stored`.
 
     `stored` is None if Redis does not have the session.
@@ -57,7 +63,7 @@ class Sessions:
     def __init__(
         self,
         store: SessionStore,
-        past_versions: PastVersions,
+        past_versions: PastVersionReader,
         restorer: SessionRestorer,
         generations: Generations,
         on_commit: Callable[[int], None],
@@ -72,7 +78,7 @@ class Sessions:
         self._on_commit = on_commit
         self._cache = SessionCache()
         self._creator = SessionCreator(store, past_versions, restorer, generations, self._cache, on_commit)
-        self._expirer = BatchExpirer(store, self._cache, on_commit)
+        self._expirer = OverdueBatchCommitter(store, self._cache, on_commit)
         self._running: set[asyncio.Task[Any]] = set()
 
     # -- reads --------------------------------------------------------------------------------------------------------
@@ -81,23 +87,23 @@ class Sessions:
         """Return the time of Redis in ms since the Unix epoch."""
         return await self._store.now_ms()
 
-    async def read(self, session_id: str, meter: RateMeter | None = None) -> Answer:
+    async def read(self, session_id: str, meter: RateMeter | None = None) -> SessionResult:
         """Return the latest state of a session, after the overdue transitions are committed.
 
         So no clock is shown past its zero. If no transition is overdue, the read takes one round trip.
 
         Raises: SessionNotFound, RateLimitExceeded, StoreUnavailable.
         """
-        loaded = await self._store.load(session_id, meter=meter, held=self._cache.snapshot(session_id))
-        stored = loaded.stored or await self._restorer.restore(session_id)
+        loaded = await self._store.load(session_id, meter=meter, held=self._cache.find_snapshot(session_id))
+        stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
         if stored is None or stored.snapshot.deleted:
             raise SessionNotFound(session_id)
         self._cache.check(session_id, stored.snapshot, self._store.keys.session(session_id))
         if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
-            return await self.expire(session_id)
-        return Answer.from_stored(stored, loaded.now_ms)
+            return await self.commit_overdue(session_id)
+        return SessionResult.from_stored_session(stored, loaded.now_ms)
 
-    async def read_at(self, session_id: str, at_ms: int, meter: RateMeter | None = None) -> Answer:
+    async def read_at_instant(self, session_id: str, at_ms: int, meter: RateMeter | None = None) -> SessionResult:
         """Return a session as it was at the instant `at_ms`. For an instant in the future, return the latest state.
 
         Raises: SessionNotFound if the instant is before the creation or after the deletion, and the errors of `read`.
@@ -106,11 +112,11 @@ class Sessions:
             current = await self.read(session_id, meter)
             if current.session.updated_at_ms <= at_ms:
                 return current
-        return await self._past_versions.answer_at(session_id, at_ms)
+        return await self._past_versions.read_at_instant(session_id, at_ms)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
-    async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None = None) -> Answer:
+    async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None = None) -> SessionResult:
         """Execute a command, exactly once for one command id.
 
         The execution takes two round trips, and one more for each conflict with another commit. If the caller passes
@@ -121,32 +127,32 @@ class Sessions:
         """
         return await _measure(request.verb, self._execute(request, loaded))
 
-    async def execute_shielded(self, request: CommandRequest) -> Answer:
+    async def execute_shielded(self, request: CommandRequest) -> SessionResult:
         """Execute a command like `execute`, but in a separate task.
 
         If the caller is cancelled, the command continues.
         """
         return await self._shield(self.execute(request))
 
-    async def create(self, request: CreateRequest) -> Answer:
+    async def create(self, request: CreateRequest) -> SessionResult:
         """Create a session. If the caller is cancelled, the creation continues.
 
         Raises: SessionExists, and the errors of `execute`.
         """
         return await self._shield(_measure("create", self._creator.create(request)))
 
-    async def expire(self, session_id: str) -> Answer:
+    async def commit_overdue(self, session_id: str) -> SessionResult:
         """Commit a session's overdue transitions, each with its own deadline as its instant.
 
         If the caller is cancelled, the commit continues.
         """
         return await self.execute_shielded(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"))
 
-    async def expire_batch(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
-        """Commit the overdue transitions of many sessions in one round trip (`BatchExpirer.expire`)."""
-        return await self._expirer.expire(due)
+    async def commit_overdue_batch(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
+        """Commit the overdue transitions of many sessions in one round trip (`OverdueBatchCommitter.expire`)."""
+        return await self._expirer.commit_overdue(due)
 
-    async def drain(self) -> None:
+    async def wait_for_shielded_commands(self) -> None:
         """Wait until all shielded commands have ended."""
         while self._running:
             await asyncio.wait(self._running)
@@ -158,29 +164,31 @@ class Sessions:
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def _execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> Answer:
+    async def _execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> SessionResult:
         session_id = request.session_id
         if loaded is None:
-            held = self._cache.snapshot(session_id)
+            held = self._cache.find_snapshot(session_id)
             loaded = await self._store.load(session_id, request.command_id, request.meter, held)
         if loaded.record is not None:
-            return await self._past_versions.replay(session_id, request, loaded.record, loaded.snapshot, loaded.now_ms)
+            return await self._past_versions.replay_answer(
+                session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
+            )
         command = with_actor(request.command, request.principal.actor)
         stored, now_ms = loaded.stored, loaded.now_ms
         for _ in range(MAX_ATTEMPTS):
-            stored = stored or await self._restorer.restore(session_id)
+            stored = stored or await self._restorer.restore_or_recover(session_id)
             if stored is None or stored.snapshot.deleted:
                 self._store.charge_press(request.meter)
                 raise SessionNotFound(session_id)
             result = await self._attempt(request, command, stored, now_ms)
-            if isinstance(result, Answer):
+            if isinstance(result, SessionResult):
                 return result
             stored, now_ms = result
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
     async def _attempt(
         self, request: CommandRequest, command: Command, stored: StoredSession, now_ms: int
-    ) -> Answer | Retry:
+    ) -> SessionResult | UnfinishedAttempt:
         """Apply a command to a stored session and commit the result.
 
         Returns Retry if another commit came first or more transitions are overdue. Raises the refusal of the command.
@@ -189,28 +197,30 @@ class Sessions:
         before = self._cache.parse_stored(request.session_id, stored.snapshot, key)
         out_of_time_id = None
         if before.session.status is Status.EXPIRED and isinstance(command, Switch):
-            out_of_time_id = await self._past_versions.out_of_time_id(before.session)
+            out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)
         decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
         if decision.refusal is not None or not (decision.all_transitions or decision.has_more_overdue):
             self._store.charge_press(request.meter)
         causes = _causes(decision, request)
         versions, rendered = build_versions(decision.all_transitions, causes, before, stored.snapshot.tag)
         outcome = _outcome(decision, request)
-        prepared = prepare(stored, versions, rendered.session, outcome=outcome, by_time=not decision.own)
-        if not prepared.is_empty:
+        prepared = prepare_commit(stored, versions, rendered.session, outcome=outcome, by_time=not decision.own)
+        if not prepared.has_nothing_to_write:
             result = await self._store.commit(prepared.commit)
             if isinstance(result, AlreadyDecided):
-                return await self._past_versions.replay(request.session_id, request, result.record, None, now_ms)
+                return await self._past_versions.replay_answer(request.session_id, request, result.record, None, now_ms)
             if isinstance(result, CommitConflict):
                 COMMIT_CONFLICTS.inc()
-                return Retry(result.stored, result.now_ms)
+                return UnfinishedAttempt(result.stored, result.now_ms)
             self._finish_commit(request.session_id, prepared, rendered)
         if decision.has_more_overdue:
-            return Retry(prepared.stored, now_ms)
+            return UnfinishedAttempt(prepared.stored, now_ms)
         if decision.refusal is not None:
             decision.refusal.document = prepared.stored.snapshot.document
             raise decision.refusal
-        return Answer.from_stored(prepared.stored, now_ms, rendered.session, decision.expired_participant_id)
+        return SessionResult.from_stored_session(
+            prepared.stored, now_ms, rendered.session, decision.expired_participant_id
+        )
 
     def _finish_commit(self, session_id: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
         if prepared.commit.versions:
@@ -218,7 +228,7 @@ class Sessions:
         self._cache.put(session_id, prepared.stored.snapshot, rendered)
 
 
-async def _measure(verb: str, work: Coroutine[Any, Any, Answer]) -> Answer:
+async def _measure(verb: str, work: Coroutine[Any, Any, SessionResult]) -> SessionResult:
     """Await the answer of a command. Count the outcome and observe the duration in the metrics."""
     began_s = time.perf_counter()
     outcome = "failed"
@@ -259,11 +269,11 @@ def _causes(decision: CommandDecision, request: CommandRequest) -> list[CommitCa
     return causes
 
 
-def _outcome(decision: CommandDecision, request: CommandRequest) -> CommandOutcome | None:
+def _outcome(decision: CommandDecision, request: CommandRequest) -> RecordedOutcome | None:
     """Return the outcome for the idempotency record.
 
     None without a command id, or if the command must be applied again.
     """
     if request.command_id is None or decision.has_more_overdue:
         return None
-    return CommandOutcome(request.command_id, request.fingerprint, decision.refusal, decision.expired_participant_id)
+    return RecordedOutcome(request.command_id, request.fingerprint, decision.refusal, decision.expired_participant_id)

@@ -9,7 +9,7 @@ import pytest
 from synckairos.audit.replay_check import ReplayFinding
 from synckairos.audit.verify import VerifiedSession, open_verifier
 from synckairos.clock.recover_lost_session import OutageChargePolicy
-from synckairos.service.past_versions import PastVersions
+from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.store_generation import Generations
@@ -31,7 +31,11 @@ class AuditedService:
         generations = Generations(audit.pipe, audit.keys)
         restorer = SessionRestorer(self.store, audit.history, generations, session_ttl_s=3600, policy=policy)
         self.sessions = Sessions(
-            self.store, PastVersions(self.store, audit.outbox, audit.history), restorer, generations, lambda _: None
+            self.store,
+            PastVersionReader(self.store, audit.outbox, audit.history),
+            restorer,
+            generations,
+            lambda _: None,
         )
 
     async def play(self, seed: int, commands: int = 60) -> RandomPlayer:

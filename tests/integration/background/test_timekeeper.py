@@ -94,14 +94,14 @@ async def test_batch_expires_each_session_independently_of_the_others(settings: 
             await parts.rewind(session_id, 3_600_000)
         await parts.pipe.call("HSET", keys.session(broken), "state", "{}")
         due = [(session_id, await store.load(session_id)) for session_id in (expired, broken, absent, early, due_one)]
-        await parts.sessions.expire(expired)
+        await parts.sessions.commit_overdue(expired)
         due[2] = (absent, replace(due[2][1], stored=None))
-        assert await parts.sessions.expire_batch(due) == [False, False, False, False, True]
+        assert await parts.sessions.commit_overdue_batch(due) == [False, False, False, False, True]
         over = await load_document(parts, due_one)
         assert (over["status"], over["session_completed_at"]) == (Status.EXPIRED, over["deadline_at"])
         assert [message.snapshot.version for message in await store.read_history(expired)] == [3, 2, 1]
         assert (await load_document(parts, early))["status"] == Status.RUNNING
-        assert await parts.sessions.expire_batch([]) == []
+        assert await parts.sessions.commit_overdue_batch([]) == []
 
 
 async def test_broken_session_and_lost_scripts_do_not_stop_the_timekeeper(settings: Settings) -> None:

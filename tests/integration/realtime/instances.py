@@ -24,7 +24,7 @@ from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.timings import RealtimeTimeLimits
 from synckairos.server.timings import ServerTimeLimits
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS, Server, listen
-from synckairos.service.requests import Answer, CommandRequest, CreateRequest
+from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import make_redis_client
 from synckairos.store.feed import COMPARE_S, Feed
@@ -79,7 +79,7 @@ class Instance:
         await self.sessions.create(CreateRequest(CALLER, spec, session_id))
         return session_id
 
-    async def command(self, session_id: str, command: Command) -> Answer:
+    async def command(self, session_id: str, command: Command) -> SessionResult:
         return await self.sessions.execute(CommandRequest(CALLER, session_id, command, VERBS[type(command)]))
 
     async def feed_channels(self) -> list[bytes]:

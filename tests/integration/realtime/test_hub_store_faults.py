@@ -22,7 +22,7 @@ from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
 from synckairos.realtime.connection import SocketConnection
-from synckairos.service.requests import Answer, CommandRequest
+from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.session_json import render_session
 from tests.integration.client.proxy import proxy_to, target_of
@@ -83,7 +83,7 @@ class Cluster:
         for number in range(count):
             await self.instances[number % INSTANCES].command(self.session_id, Switch())
 
-    async def stored(self) -> Answer:
+    async def stored(self) -> SessionResult:
         return await self.instances[0].sessions.read(self.session_id)
 
     async def is_consistent(self) -> bool:

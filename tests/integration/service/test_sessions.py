@@ -37,7 +37,7 @@ from synckairos.errors import (
 )
 from synckairos.frozen_replace import replace
 from synckairos.principal import Principal
-from synckairos.service.requests import Answer, CommandRequest, CreateRequest
+from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import Quota, RateMeter, general_rate
 from synckairos.store.sessions import SessionStore
@@ -68,7 +68,7 @@ def chess(budget_ms: int = 60_000, **rules: Any) -> Create:
     return replace(Create(SyncMode.PER_PARTICIPANT, two), **rules)
 
 
-async def create(sessions: Sessions, spec: Create | None = None) -> Answer:
+async def create(sessions: Sessions, spec: Create | None = None) -> SessionResult:
     return await sessions.create(CreateRequest(CALLER, spec or chess()))
 
 
@@ -225,11 +225,13 @@ async def test_read_at_an_instant_uses_the_version_history(sessions: Sessions) -
     created_ms = created.session.rules.created_at_ms
     started_answer = await sessions.execute(request_of(session_id, Start()))
     ended = await sessions.execute(request_of(session_id, Cancel()))
-    assert (await sessions.read_at(session_id, ended.now_ms + 10**9)).snapshot.document == ended.snapshot.document
-    at_start = await sessions.read_at(session_id, started_answer.session.updated_at_ms)
+    assert (
+        await sessions.read_at_instant(session_id, ended.now_ms + 10**9)
+    ).snapshot.document == ended.snapshot.document
+    at_start = await sessions.read_at_instant(session_id, started_answer.session.updated_at_ms)
     assert at_start.session.updated_at_ms <= started_answer.session.updated_at_ms
     with pytest.raises(SessionNotFound):
-        await sessions.read_at(session_id, created_ms - 1)
+        await sessions.read_at_instant(session_id, created_ms - 1)
 
 
 async def test_versions_that_are_no_longer_in_the_history_are_found_in_the_outbox(settings: Settings) -> None:
@@ -245,9 +247,11 @@ async def test_versions_that_are_no_longer_in_the_history_are_found_in_the_outbo
         started_answer = await parts.sessions.execute(start)
         for at in range(3):
             await parts.sessions.execute(request_of(session_id, UpdateMetadata({"at": at})))
-        assert (await parts.sessions.read_at(session_id, created_ms)).snapshot.document == created.snapshot.document
+        assert (
+            await parts.sessions.read_at_instant(session_id, created_ms)
+        ).snapshot.document == created.snapshot.document
         with pytest.raises(SessionNotFound):
-            await parts.sessions.read_at(session_id, created_ms - 1)
+            await parts.sessions.read_at_instant(session_id, created_ms - 1)
         again = await parts.sessions.execute(start)
         assert (again.replayed, again.snapshot.document) == (True, started_answer.snapshot.document)
 
@@ -255,7 +259,7 @@ async def test_versions_that_are_no_longer_in_the_history_are_found_in_the_outbo
         # outbox. No older version replaces it.
         await parts.pipe.call("DEL", parts.store.keys.outbox(parts.store.keys.partition_of(session_id)))
         with pytest.raises(StoreUnavailable, match="Postgres does not have the version"):
-            await parts.sessions.read_at(session_id, created_ms)
+            await parts.sessions.read_at_instant(session_id, created_ms)
         with pytest.raises(StoreUnavailable, match="Postgres does not have the version"):
             await parts.sessions.execute(start)
 
@@ -281,7 +285,7 @@ async def test_cancelled_caller_of_a_shielded_command_does_not_stop_it(sessions:
     command = asyncio.create_task(sessions.execute_shielded(request_of(session_id, Switch())))
     await asyncio.sleep(0)
     command.cancel()
-    await sessions.drain()
+    await sessions.wait_for_shielded_commands()
     assert (await sessions.read(session_id)).snapshot.version == 3
 
 

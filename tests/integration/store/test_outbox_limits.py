@@ -42,7 +42,7 @@ async def test_a_full_outbox_refuses_commands_but_not_overdue_transitions(settin
         assert (await server.client.post(f"{path}/start")).status_code == 400
         # Overdue transitions are committed, both by a read and by the timekeeper.
         await server.parts.rewind(second["session_id"], 3_600_000)
-        await server.parts.sessions.expire(second["session_id"])
+        await server.parts.sessions.commit_overdue(second["session_id"])
         assert (await server.client.get(f"/v1/sessions/{second['session_id']}")).json()["data"]["status"] == "expired"
         await server.parts.rewind(first["session_id"], 3_600_000)
         assert (await server.client.get(path)).json()["data"]["status"] == "expired"

@@ -63,7 +63,7 @@ async def test_switch_names_the_participant_of_the_last_turn(
     session, last, other = await create_second_turn(server, mode)
     await server.parts.rewind(session["session_id"], 3_600 * SECOND)
     if is_found_by_the_timekeeper:
-        await server.parts.sessions.expire(session["session_id"])
+        await server.parts.sessions.commit_overdue(session["session_id"])
     url = session_url(session, "switch")
     for body in (
         {},

@@ -214,7 +214,7 @@ async def test_switch_after_the_time_ran_out_names_the_participant(
     await v2.command(session, "start")
     await server.parts.rewind(session["session_id"], 1_200)
     if is_found_by_the_timekeeper:
-        await server.parts.sessions.expire(session["session_id"])
+        await server.parts.sessions.commit_overdue(session["session_id"])
     first = ids(session)[0]
     for _ in range(2):
         switched = await v2.command(session, "switch")

@@ -39,9 +39,9 @@ def test_a_fingerprint_of_the_first_edition_matches_the_same_command_only(
     verb: str, given: dict[str, Any], stored: str
 ) -> None:
     assert request(verb, given).fingerprint == stored, "an instance of the previous release could not replay it"
-    assert request(verb, given).matches(stored)
-    assert not request(verb, given | {"expected_version": 9}).matches(stored)
-    assert not request("pause", {"reason": "another"}).matches(stored)
+    assert request(verb, given).matches_fingerprint(stored)
+    assert not request(verb, given | {"expected_version": 9}).matches_fingerprint(stored)
+    assert not request("pause", {"reason": "another"}).matches_fingerprint(stored)
 
 
 def test_the_list_of_first_edition_fingerprints_has_every_command() -> None:
@@ -56,8 +56,8 @@ def test_a_fingerprint_depends_on_verb_session_and_arguments_but_not_on_their_or
         command_fingerprint("switch", PARTICIPANT, given),
         command_fingerprint("switch", SESSION, given | {"expected_version": 4}),
     ]
-    assert request("switch", given).matches(same), "the form of the next release is accepted already"
-    assert not any(map(request("switch", given).matches, others))
+    assert request("switch", given).matches_fingerprint(same), "the form of the next release is accepted already"
+    assert not any(map(request("switch", given).matches_fingerprint, others))
 
 
 def test_a_request_without_a_command_id_has_no_fingerprint() -> None:

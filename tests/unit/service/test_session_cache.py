@@ -20,17 +20,17 @@ def snapshot_of(rendered: RenderedSession) -> SessionSnapshot:
 
 def test_equal_bytes_return_the_cached_session() -> None:
     cache, rendered = SessionCache(), RenderedSession.render(session("a"))
-    assert cache.snapshot("a") is None
-    assert cache.parse("a", rendered.document).session == rendered.session
+    assert cache.find_snapshot("a") is None
+    assert cache.parse_cached("a", rendered.document).session == rendered.session
     cache.put("a", snapshot_of(rendered), rendered)
-    assert cache.parse("a", bytes(bytearray(rendered.document))) is rendered
-    assert cache.snapshot("a") == snapshot_of(rendered)
+    assert cache.parse_cached("a", bytes(bytearray(rendered.document))) is rendered
+    assert cache.find_snapshot("a") == snapshot_of(rendered)
 
 
 def test_other_bytes_are_parsed_again() -> None:
     cache, rendered, other = SessionCache(), RenderedSession.render(session("a")), session("a", "another name")
     cache.put("a", snapshot_of(rendered), rendered)
-    assert cache.parse("a", render_session(other)).session == other
+    assert cache.parse_cached("a", render_session(other)).session == other
 
 
 def test_least_recently_used_session_is_removed_first() -> None:
@@ -38,7 +38,7 @@ def test_least_recently_used_session_is_removed_first() -> None:
     cache = SessionCache(max_bytes=2 * len(known["a"].document))
     for name in ("a", "b", "a", "c"):
         cache.put(name, snapshot_of(known[name]), known[name])
-    assert cache.parse("a", known["a"].document) is known["a"]
-    assert cache.snapshot("b") is None
-    assert cache.parse("b", known["b"].document) is not known["b"]
-    assert cache.parse("c", known["c"].document) is known["c"]
+    assert cache.parse_cached("a", known["a"].document) is known["a"]
+    assert cache.find_snapshot("b") is None
+    assert cache.parse_cached("b", known["b"].document) is not known["b"]
+    assert cache.parse_cached("c", known["c"].document) is known["c"]
