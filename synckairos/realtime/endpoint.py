@@ -1,6 +1,6 @@
 """ASGI application for `/ws`: accepts or refuses the WebSocket handshake and selects the dialect (v2 or v3).
 
-The application handles only the handshake. Then a connection adopts the server's socket, and ASGI is not used.
+The application handles only the handshake. Then a connection receives from the server's socket directly, without ASGI.
 """
 
 import re
@@ -99,7 +99,7 @@ class WebSocketEndpoint:
         await self._connect(scope, lambda socket: V3Connection(self._hub, socket, principal, self._commands))
 
     async def _connect(self, scope: Scope, build: Callable[[Socket], SocketConnection]) -> None:
-        """Build a connection that adopts the accepted socket. Return after `SocketConnection.handshake_completed`."""
+        """Build a connection for the accepted socket and attach it. Return after `handshake_completed`."""
         socket: DirectSocket = scope["extensions"][SOCKET_EXTENSION]
         connection = build(socket)
         self._hub.add_connection(connection)

@@ -55,7 +55,7 @@ LOGGER_NAME = "synckairos.websocket"
 
 
 class _Discard:
-    """Replacement for the ASGI queue and event of an adopted socket. Ignores everything that uvicorn writes to them."""
+    """Replacement for the ASGI queue and event of a socket with a receiver. Ignores everything that uvicorn writes."""
 
     def put_nowait(self, message: object) -> None: ...
     def set(self) -> None: ...
@@ -93,7 +93,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self.last_received_s = time.monotonic()
         self._close_s = timings.close_s
         self._client: SocketEventReceiver | None = None
-        self._is_adopted = False
+        self._has_receiver = False
         self._abort_timer: asyncio.TimerHandle | None = None
 
     # -- DirectSocket ----------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         The ASGI application of this socket can then return, and the socket stays open.
         """
         self._client = client
-        self._is_adopted = True
+        self._has_receiver = True
         self.transport.set_write_buffer_limits(high=0)
         self.write = self.transport.write
         self.ready = not self.close_sent and not self.transport.is_closing()
@@ -113,7 +113,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         while not self.queue.empty():
             self._forward(cast(Message, self.queue.get_nowait()))
-        # An adopted socket does not use these attributes. Together they take a third of an idle connection's memory.
+        # A socket with a receiver does not use these attributes. Together they take a third of the memory of an idle
+        # connection.
         self.queue = self.writable = cast(Any, _DISCARD)
         del self.request, self.response
         if self.transport.is_closing():
@@ -181,7 +182,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._disconnect_client()
 
     def shutdown(self) -> None:
-        if self._is_adopted:
+        if self._has_receiver:
             self.close(1012, "")
         else:
             super().shutdown()
@@ -247,7 +248,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self.close_timer = self._abort_timer
 
     def send_receive_event_to_app(self) -> None:
-        if not self._is_adopted:
+        if not self._has_receiver:
             super().send_receive_event_to_app()
             return
         data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
@@ -284,7 +285,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.logger.exception("a socket's application failed")
             self.send_500_response()
         else:
-            if self._is_adopted:
+            if self._has_receiver:
                 del self.scope
                 return
             if not self.handshake_complete:

@@ -57,11 +57,11 @@ class Echo:
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Accept a socket and adopt it, as the endpoint does."""
+    """Accept a socket and attach an echo client to it, as the endpoint attaches a connection."""
     await receive()
     await send({"type": "websocket.accept"})
     socket = scope["extensions"][SOCKET_EXTENSION]
-    socket.adopt(Echo(socket))
+    socket.attach_receiver(Echo(socket))
 
 
 async def run(port: int, *cases: str) -> tuple[set[str], dict[str, Any]]:
