@@ -57,7 +57,7 @@ def make_rate(name: str, limit: int, period_s: int, burst: int, unit: str, setti
 
 
 def general_rate(limit: int) -> Rate:
-    """Return the rate limit for all requests of one client: `limit` per minute, and the same number at once."""
+    """Return the rate limit for all requests of one client: `limit` per minute, and at most `limit` at one time."""
     return make_rate("general", limit, 60, limit, "requests a minute and client", "RATE_LIMIT_GENERAL")
 
 

@@ -1,4 +1,4 @@
-"""Delays between attempts: full jitter up to a limit that doubles, and schedules of retries."""
+"""Delays between attempts: full jitter up to a maximum that doubles, and schedules of retries."""
 
 import random
 
@@ -8,7 +8,7 @@ from synckairos.backoff import Backoff, RetrySchedule
 
 
 class Maximum(random.Random):
-    """A source of random numbers that always draws the upper end."""
+    """A source of random numbers that always returns the maximum."""
 
     def random(self) -> float:
         return 1.0

@@ -1,4 +1,4 @@
-"""The store's clock is set while sessions run: no time becomes negative, nothing happens twice, it is reported."""
+"""The Redis clock is set while sessions run: no time becomes negative, no expiry happens twice, steps are reported."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +30,7 @@ def clock(tmp_path: Path) -> SettableClock:
 
 @pytest.fixture
 def redis_url(tmp_path: Path, clock: SettableClock) -> Iterator[str]:
-    """Start a Valkey for one test, whose clock can be set."""
+    """Start a Valkey server for one test, with a clock that the test can set."""
     with Valkey(tmp_path / "valkey", env=clock.env) as store:
         yield store.url
 
@@ -42,7 +42,7 @@ async def parts(settings: Settings) -> AsyncIterator[Parts]:
 
 
 async def set_clock(clock: SettableClock, offset_s: int) -> None:
-    """Set the store's clock and wait until the timekeeper has counted the step."""
+    """Set the Redis clock, and wait until the timekeeper has counted the step."""
     before = counted_steps()
     clock.set(offset_s)
 
@@ -65,7 +65,7 @@ async def list_events(parts: Parts, session_id: str) -> list[dict[str, object]]:
     return [each.event for each in await committed_events(parts) if each.session_id == session_id]
 
 
-async def test_clock_set_back_takes_and_gives_no_time(parts: Parts, clock: SettableClock) -> None:
+async def test_time_is_neither_lost_nor_gained_if_the_clock_is_set_back(parts: Parts, clock: SettableClock) -> None:
     two = tuple(NewParticipant(str(uuid4()), total_time_ms=60_000) for _ in range(2))
     session_id = await create_started(parts, Create(SyncMode.PER_PARTICIPANT, two))
     before, steps_before = (await parts.sessions.read(session_id)).session, counted_steps()
@@ -77,7 +77,7 @@ async def test_clock_set_back_takes_and_gives_no_time(parts: Parts, clock: Setta
         assert session.updated_at_ms >= before.updated_at_ms
         assert session.anchor_ms == session.updated_at_ms
         assert all(p.used_ms >= 0 and p.used_ms + p.remaining_ms == 60_000 for p in session.participants)
-    assert session.used_ms <= 1_000  # the time before the step; the clock has not caught up since
+    assert session.used_ms <= 1_000  # only the time before the step; the clock has not reached the anchor again
     assert counted_steps() == {"back": steps_before["back"] + 1, "forward": steps_before["forward"]}
 
 
@@ -108,7 +108,7 @@ async def test_expiries_do_not_happen_again_after_clock_steps(parts: Parts, cloc
     assert [after - before for before, after in pairwise(instants)] == [1_000] * 20
 
 
-async def test_clock_set_forward_expires_what_is_due_then_and_is_logged(
+async def test_clock_set_forward_expires_due_sessions_and_is_logged(
     parts: Parts, clock: SettableClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     session_id = await create_started(parts, Create(SyncMode.GLOBAL, total_time_ms=3_600_000))

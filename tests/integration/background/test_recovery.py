@@ -1,4 +1,4 @@
-"""The recovery loop: after data loss it recovers all open sessions without a request."""
+"""The recovery loop: after data loss it recovers all unfinished sessions without a request."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def recovering(parts: Parts) -> AsyncIterator[None]:
             await task
 
 
-async def test_thousand_open_sessions_are_recovered_without_a_request(own_settings: Settings) -> None:
+async def test_thousand_unfinished_sessions_are_recovered_without_a_request(own_settings: Settings) -> None:
     async with open_parts(own_settings) as parts, draining(own_settings):
         session_ids = [await create_started(parts) for _ in range(1_000)]
         await wait_until_drained(parts)

@@ -1,4 +1,4 @@
-"""The timekeeper: sessions expire at their deadlines, once, without any request."""
+"""The timekeeper: sessions expire at their deadlines, only once, and without a request."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -84,7 +84,7 @@ async def test_overdue_cycles_are_committed_once_by_three_timekeepers(settings: 
             assert [after - before for before, after in pairwise(instants[2:])] == [1_000] * 9
 
 
-async def test_batch_expires_each_session_independently_of_the_others(settings: Settings) -> None:
+async def test_batch_expires_each_session_independently_of_other_sessions(settings: Settings) -> None:
     async with open_parts(settings) as parts:
         keys, store = parts.store.keys, parts.store
         due_one, expired, broken, absent, early = [
@@ -117,7 +117,7 @@ async def test_broken_session_and_lost_scripts_do_not_stop_the_timekeeper(settin
         await eventually(others_are_over)
 
 
-async def test_failing_commit_of_one_session_does_not_stop_the_others(settings: Settings) -> None:
+async def test_failing_commit_of_one_session_does_not_stop_other_sessions(settings: Settings) -> None:
     async with keeping_time(settings) as parts:
         spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
         one, broken, other = await asyncio.gather(*(create_started(parts, spec) for _ in range(3)))

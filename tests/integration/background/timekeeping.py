@@ -43,7 +43,10 @@ async def create_started(parts: Parts, spec: Create) -> str:
 
 
 async def load_document(parts: Parts, session_id: str) -> dict[str, object]:
-    """Return the document in Redis. A read by the service would commit overdue transitions itself."""
+    """Return the document in Redis.
+
+    It is not read with the service, because a read would commit overdue transitions.
+    """
     document: dict[str, object] = orjson.loads(
         await parts.pipe.call("HGET", parts.store.keys.session(session_id), "state")
     )

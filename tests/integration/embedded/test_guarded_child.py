@@ -9,7 +9,7 @@ import pytest
 from synckairos.embedded.guarded_child import ChildProcess
 from tests.processes import is_running
 
-# Prints the pid of its child. The test then kills it.
+# The program prints the process id of its child. Then the test kills the program.
 PARENT = """
 import subprocess, sys
 from synckairos.embedded.guarded_child import ChildProcess

@@ -1,4 +1,4 @@
-"""The embedded Postgres keeps its data, uses UTC, and runs as another account if its parent process is root."""
+"""The embedded Postgres keeps its data, uses UTC, and runs as another user if this process runs as root."""
 
 import os
 from collections.abc import Iterator

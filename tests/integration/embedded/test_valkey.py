@@ -23,7 +23,7 @@ def test_running_valkey_has_the_intended_options(redis_url: str) -> None:
             assert client.config_get(name) == {name: value}
 
 
-def test_valkey_on_a_socket_has_no_port_and_lets_no_other_user_in(tmp_path: Path) -> None:
+def test_valkey_on_a_socket_has_no_port_and_only_its_user_can_connect(tmp_path: Path) -> None:
     with Valkey(tmp_path / "valkey", on_socket=True) as store, redis.Redis.from_url(store.url) as client:
         assert client.config_get("port") == {"port": "0"}
         assert stat.S_IMODE(store.data_dir.stat().st_mode) == 0o700

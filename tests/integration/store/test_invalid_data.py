@@ -1,4 +1,4 @@
-"""The store with invalid data in its keys: scripts drop derived data, and sessions with invalid data do not spin."""
+"""The store with invalid data in its keys: scripts remove derived data, and such sessions are postponed."""
 
 import asyncio
 from collections.abc import AsyncIterator

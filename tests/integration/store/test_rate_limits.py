@@ -1,4 +1,7 @@
-"""Token buckets in Redis: the script has the arithmetic of `TokenBucket`, and keys of the first edition do no harm."""
+"""Token buckets in Redis: the script and `TokenBucket` have the same arithmetic.
+
+Keys of the first edition are ignored.
+"""
 
 import random
 from collections.abc import AsyncIterator
@@ -12,7 +15,7 @@ from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, general_r
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 
 SLOW = make_rate("slow", 1, 1_000_000, 8, "requests", "NONE")
-"""A bucket that gets no token during a test."""
+"""A rate limit so slow that its bucket gains no token during a test."""
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def keys(key_prefix: str) -> Keys:
 
 
 async def take(pipe: RedisPipe, keys: Keys, quota: Quota, tokens: int) -> list[int]:
-    """Take tokens; return the reply of the script."""
+    """Take tokens from a bucket. Return the reply of the script."""
     (reply,) = await run_script_commands(pipe, [quota.take_command(keys, tokens)])
     assert isinstance(reply, list)
     return reply
@@ -44,7 +47,7 @@ async def test_script_and_python_have_the_same_arithmetic(pipe: RedisPipe, keys:
             taken = bucket.take(tokens, 0.0)
         reply = await take(pipe, keys, quota, tokens)
         left, wait_s = round(bucket.left(0.0)), bucket.wait_s(1, 0.0)
-        # The real bucket has got a small part of a token since the first request.
+        # The bucket in Redis has gained a small part of a token after the first request.
         assert (reply[0], reply[1]) == (int(taken), left), tokens
         assert 0 <= wait_s - reply[2] / 1e6 < 60
         assert 0 <= (SLOW.burst - left) * SLOW.period_s - reply[3] / 1e6 < 60
@@ -56,7 +59,7 @@ async def test_bucket_fills_with_the_time_of_redis_and_its_key_expires_when_it_i
     quota = Quota(general_rate(60), "one")
     key = keys.rate_limit_bucket("general:one")
     now_us = 1000 * parse_time_ms(await pipe.call("TIME"))
-    await pipe.call("SET", key, now_us + 20_500_000)  # as after 20.5 tokens were taken at this instant
+    await pipe.call("SET", key, now_us + 20_500_000)  # the same state as after 20.5 tokens were taken at this instant
     taken, remaining, wait_us, debt_us = await take(pipe, keys, quota, 1)
     assert (taken, remaining, wait_us) == (1, 38, 0)
     assert 21_000_000 < debt_us <= 21_500_000
@@ -66,7 +69,7 @@ async def test_bucket_fills_with_the_time_of_redis_and_its_key_expires_when_it_i
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "-5", "nan", "1e400"])
-async def test_bucket_with_other_text_is_no_failure(pipe: RedisPipe, keys: Keys, value: str) -> None:
+async def test_bucket_with_other_text_does_not_fail_the_request(pipe: RedisPipe, keys: Keys, value: str) -> None:
     quota = Quota(SLOW, "one")
     await pipe.call("SET", keys.rate_limit_bucket("slow:one"), value)
     assert (await take(pipe, keys, quota, 1))[0] in (0, 1)
@@ -79,7 +82,7 @@ async def test_bucket_of_another_type_counts_as_full_and_is_replaced(pipe: Redis
     assert (await take(pipe, keys, quota, 1))[:2] == [1, 6]
 
 
-async def test_counters_of_the_first_edition_are_left_alone(pipe: RedisPipe, keys: Keys) -> None:
+async def test_counters_of_the_first_edition_stay_unchanged(pipe: RedisPipe, keys: Keys) -> None:
     window = f"{keys.prefix}:{{0}}:limit:general:192.0.2.1"
     await pipe.call("SET", window, 100, "PX", 60_000)
     meter = RateMeter(Quota(general_rate(2), "192.0.2.1"))

@@ -7,7 +7,7 @@ from synckairos.store.clock_step_detector import ClockStepDetector
 HOUR_MS = 3_600_000
 
 
-def test_first_reading_is_no_step() -> None:
+def test_first_reading_is_not_a_step() -> None:
     assert ClockStepDetector().detect_step(5.0, 5.1, HOUR_MS) == 0
 
 
@@ -27,7 +27,7 @@ def test_jump_beyond_drift_and_round_trips_is_a_step(server_ms: int, step_ms: in
     assert detector.detect_step(12.0, 12.010, server_ms) == step_ms
 
 
-def test_slow_reply_is_no_step() -> None:
+def test_slow_reply_is_not_a_step() -> None:
     detector = ClockStepDetector()
     detector.detect_step(10.0, 10.001, HOUR_MS)
     assert detector.detect_step(10.5, 15.5, HOUR_MS + 500) == 0  # the clock was read at the beginning of the round trip

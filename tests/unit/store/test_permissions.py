@@ -27,7 +27,7 @@ ALWAYS_ALLOWED = {"auth"}
 
 
 def commands_of_scripts() -> set[str]:
-    # The library calls commands that the other scripts name.
+    # The library executes commands whose names are in the scripts that use it.
     scripts = [path.read_text() for path in PACKAGE.glob("lua/*.lua") if path.stem != "write_or_drop"]
     assert len(scripts) > 10
     assert not any(re.search(rf"{CALL}\(\s*[^'\s]", script) for script in scripts), "a command is no literal"

@@ -1,4 +1,4 @@
-"""The default rate limits: games, classrooms and backends never meet them, and a scraper does."""
+"""The default rate limits: they never refuse games, classrooms and backends, but they refuse a scraper."""
 
 from collections.abc import Iterable
 
@@ -15,13 +15,13 @@ GENERAL, SWITCH = general_rate(DEFAULTS.rate_limit_general), switch_rate(DEFAULT
 
 
 def refused(rate: Rate, instants_s: Iterable[float]) -> int:
-    """Return how many of these requests a full bucket refuses."""
+    """Return the number of requests that a bucket refuses, if the bucket is full at first."""
     bucket = TokenBucket(rate.per_s, rate.burst)
     return sum(not bucket.take(1, at_s) for at_s in sorted(instants_s))
 
 
 def every(interval_s: float, seconds: float, start_s: float = 0.0) -> list[float]:
-    """Return instants in a regular interval."""
+    """Return instants with a regular interval, in seconds."""
     return [start_s + at * interval_s for at in range(int(seconds / interval_s))]
 
 
@@ -42,7 +42,7 @@ def test_forty_bids_in_the_last_second_of_an_auction_are_never_refused() -> None
     assert refused(SWITCH, [*every(5, 60), *[61.0] * 40]) == 0
 
 
-def test_presses_of_a_machine_get_the_rate_and_no_more() -> None:
+def test_presses_of_a_machine_are_accepted_only_at_the_rate() -> None:
     presses = every(0.001, 10)
     assert len(presses) - refused(SWITCH, presses) == pytest.approx(SWITCH.burst + 10 * SWITCH.limit, abs=2)
 
@@ -62,7 +62,7 @@ def test_backend_that_creates_and_reads_300_boards_is_never_refused() -> None:
     assert refused(GENERAL, round_begins + reads) == 0
 
 
-def test_scraper_is_refused_and_then_gets_the_rate() -> None:
+def test_requests_of_a_scraper_are_accepted_only_at_the_rate_after_the_first_burst() -> None:
     reads = every(0.0025, 300)
     answered = len(reads) - refused(GENERAL, reads)
     assert answered == pytest.approx(GENERAL.burst + 300 * GENERAL.per_s, abs=2)
@@ -80,7 +80,7 @@ def press() -> RateMeter:
     return meter
 
 
-def test_accepted_press_does_not_meet_the_general_limit() -> None:
+def test_accepted_press_takes_no_token_of_the_general_quota() -> None:
     meter = press()
     meter.record_replies([[1, 39, 0, 33_334], 60_000])
     meter.raise_if_exceeded()
@@ -88,7 +88,7 @@ def test_accepted_press_does_not_meet_the_general_limit() -> None:
 
 
 @pytest.mark.parametrize(("ttl_ms", "remaining"), [(-2, 5_999), (-1, 5_999), (10_000, 4_999), (59_990, 0)])
-def test_press_without_an_effect_pays_the_general_quota_once(ttl_ms: int, remaining: int) -> None:
+def test_press_without_an_effect_takes_one_token_of_the_general_quota(ttl_ms: int, remaining: int) -> None:
     meter = press()
     meter.record_replies([[1, 39, 0, 33_334], ttl_ms])
     assert meter.fail_press() == Quota(GENERAL, "192.0.2.1")
@@ -110,7 +110,7 @@ def test_press_without_an_effect_is_refused_if_the_general_quota_is_used_up() ->
     assert (general.exceeded, general.remaining, general.reset_s) == (True, 0, 60)
 
 
-def test_press_over_the_limit_of_its_session_names_that_limit() -> None:
+def test_refusal_of_a_press_over_the_limit_of_its_session_names_that_limit() -> None:
     meter = press()
     meter.record_replies([[0, 0, 33_333, 1_333_332], -2])
     with pytest.raises(RateLimitExceeded, match=r"switch limit of 30 presses a second and session \(RATE_LIMIT_SWITCH"):

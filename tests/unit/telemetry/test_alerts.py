@@ -20,7 +20,7 @@ Received = Queue[tuple[str, bytes]]
 
 @contextmanager
 def receiver() -> Iterator[tuple[str, Received]]:
-    """Run a server that accepts every POST; yield its address and a queue of (path, body)."""
+    """Run a server that accepts every POST. Yield its address and a queue of (path, body)."""
     received: Received = Queue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -85,7 +85,7 @@ def test_repeated_alert_within_quiet_time_is_sent_once() -> None:
     assert sent.empty()
 
 
-def test_next_alert_carries_the_number_of_suppressed_ones() -> None:
+def test_next_alert_has_the_number_of_suppressed_alerts() -> None:
     sent: Queue[Any] = Queue()
     sender = Alerts({"receiver": sent.put}, quiet_s=0.05)
     for number in range(5):

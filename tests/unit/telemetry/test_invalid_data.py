@@ -1,4 +1,4 @@
-"""Invalid data is reported by the kind of its key, at most once a minute, and raised as one error."""
+"""Invalid data is reported by the kind of its key, at most once per minute, and raised as one error."""
 
 import pytest
 

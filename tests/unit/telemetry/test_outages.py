@@ -1,4 +1,4 @@
-"""Lines about the outage of a store: one at its start, at most one a minute, one at its end."""
+"""Log lines about the outage of a store: one at the start, at most one per minute, one at the end."""
 
 import io
 from collections.abc import Iterator
