@@ -134,7 +134,7 @@ async def measure(
 
 async def run(clients: int, commands_per_s: float) -> dict[str, Any]:
     servers: list[Process] = []
-    with valkey_only(rate_limit_general=1_000_000, rate_limit_switch=1_000_000) as settings:
+    with valkey_only(rate_limit_general=1_000_000, rate_limit_switch=1_000_000, client_work_factor=1_000) as settings:
         try:
             servers += await asyncio.gather(*(asyncio.to_thread(spawn_server, settings) for _ in range(INSTANCES)))
             async with open_parts(settings) as parts:

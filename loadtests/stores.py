@@ -45,6 +45,7 @@ async def valkey_and_postgres(*, durable: bool = True) -> AsyncIterator[tuple[Se
                     database_url=postgres.url,
                     rate_limit_general=limit,
                     rate_limit_switch=limit,
+                    client_work_factor=limit,
                     log_level="warning",
                     redis_timeout_s=30,
                 ),

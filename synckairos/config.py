@@ -232,6 +232,9 @@ class Settings(BaseSettings):
     rate_limit_switch: int = Field(
         30, ge=1, description="Maximum number of presses (switch, pause, resume) per second in one session."
     )
+    client_work_factor: float = Field(
+        1, gt=0, le=1e9, description="Factor that multiplies the limits of the work that one client may cause."
+    )
     partitions: int = Field(
         1,
         ge=1,

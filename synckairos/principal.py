@@ -33,6 +33,14 @@ class Principal(Struct, frozen=True):
         """Return the name of the actor that the audit records."""
         return self.subject or "anonymous"
 
+    @property
+    def client(self) -> str:
+        """Return the client that limits count: the subject if it is known, else the address."""
+        if self.subject is None:
+            return self.address
+        tenant = self.tenant or ""
+        return f"{len(tenant)}:{tenant}:{self.subject}"
+
     def scope_command_id(self, command_id: str) -> str:
         """Return the command id prefixed with this principal. Another principal can use the same command id."""
         return f"{self.tenant or ''}:{self.subject or ''}:{command_id}"

@@ -132,6 +132,7 @@ def _settings(redis_url: str, database_url: str, key_prefix: str, folder: Path) 
         key_prefix=key_prefix,
         rate_limit_general=1_000_000,
         rate_limit_switch=1_000_000,
+        client_work_factor=1_000,
         drain_timeout_s=1,
         archive_url=str(folder / "archive"),
     )

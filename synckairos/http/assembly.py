@@ -26,6 +26,7 @@ from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
 from synckairos.http.webhooks import WebhookRoutes
+from synckairos.limits.client_work import ClientWork
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
@@ -48,6 +49,7 @@ class RestDependencies:
     time_report: TimeReport
     webhooks: WebhookRegistry
     rate_limits: RateLimits
+    work: ClientWork
     settings: Settings
 
 
@@ -105,6 +107,7 @@ def build_application(
         rate_limits,
         origins,
         caller_identity or CallerIdentity(settings.trusted_proxies),
+        dependencies.work,
         settings,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
         fallback_prefixes=[DEMO_PATH] if static else [],

@@ -9,12 +9,14 @@ from starlette.types import Receive, Scope
 
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
 from synckairos.http.sub_path import public_path
+from synckairos.limits.client_work import ClientWork
+from synckairos.limits.work import BYTES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
 from synckairos.store.rate_limits import RateLimits, RateMeter
 from synckairos.wire.field_types import StrictModel, parse_uuid
 from synckairos.wire.input_warnings import request_warnings
-from synckairos.wire.json_decode import decode_json
+from synckairos.wire.json_decode import decode_json, most_values
 from synckairos.wire.query_parameters import parse_query
 from synckairos.wire.request_bodies import V2CommandBody, parse_body
 from synckairos.wire.validation_faults import Fault, fault
@@ -22,7 +24,7 @@ from synckairos.wire.validation_faults import Fault, fault
 MAX_BODY_BYTES = 1 << 20
 """Maximum bytes of a request body."""
 
-LARGE_BODY_BYTES = 1 << 16
+LARGE_BODY_BYTES = 1 << 13
 """Maximum bytes of a body that is parsed before its request counts against the rate limits.
 
 A larger body takes milliseconds to parse, so its request is counted first.
@@ -60,7 +62,7 @@ class RestRequest:
     """A request to a route. Its `meter` counts the request and has the rate-limit status for the response."""
 
     __slots__ = (
-        *("_rate_limits", "_receive"),
+        *("_rate_limits", "_receive", "_work"),
         *("body_json", "headers", "meter", "path_parameters", "principal", "route", "scope", "warnings"),
     )
 
@@ -74,6 +76,7 @@ class RestRequest:
         principal: Principal,
         meter: RateMeter,
         rate_limits: RateLimits,
+        work: ClientWork,
     ) -> None:
         """Create a request.
 
@@ -90,6 +93,7 @@ class RestRequest:
         self.meter = meter
         self._receive = receive
         self._rate_limits = rate_limits
+        self._work = work
         self.body_json: Any = None
         """The parsed JSON body. None before `read_body`."""
         self.warnings: list[Fault] = []
@@ -138,19 +142,30 @@ class RestRequest:
         Raises:
             PayloadTooLarge, UnsupportedMediaType, ValidationFailed: The body is refused.
             ClientDisconnected: The body is incomplete.
-            RateLimitExceeded, StoreUnavailable: The request has a large body and was counted before parsing.
+            RateLimitExceeded: The work of the client exceeds a limit, or a large body was counted before parsing.
+            StoreUnavailable: A large body could not be counted.
         """
         raw = await self._read_bytes()
+        values = self._charge(raw)
         accepts_others = issubclass(model, V2CommandBody)
         is_declared = not raw or self._is_declared_as(media_types or ("application/json",), accepts_others)
         if len(raw) <= LARGE_BODY_BYTES:
             return self._parse(raw, model, is_declared)
         await self._rate_limits.count(self.meter)
-        parsed = self._parse(raw, model, is_declared)
+        parsed = await self._work.parse_queue.run(values, lambda: self._parse(raw, model, is_declared))
         # Undo the count. The handler counts the request with all its quotas, or does not count a replay.
         await self._rate_limits.refund(self.meter)
         self.meter.mark_uncounted()
         return parsed
+
+    def _charge(self, raw: bytes) -> int:
+        """Charge the work of a body to its client. Return an upper bound of the number of its values."""
+        if len(raw) <= FREE_BYTES:
+            return 0
+        values = most_values(raw)
+        self._work.charge(self.principal.client, BYTES, len(raw))
+        self._work.charge(self.principal.client, VALUES, values)
+        return values
 
     def _parse(self, raw: bytes, model: type[Model], is_declared: bool) -> Model:
         """Parse a body and return it as an instance of `model`. Fill `body_json` and `warnings`.

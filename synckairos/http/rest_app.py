@@ -32,6 +32,7 @@ from synckairos.http.problem_responses import rate_limit_headers, render_interna
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import public_path
+from synckairos.limits.client_work import ClientWork
 from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, general_rate
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
@@ -73,6 +74,7 @@ class RestApp:
         rate_limits: RateLimits,
         origins: AllowedOrigins,
         caller_identity: CallerIdentity,
+        work: ClientWork,
         settings: Settings,
         fallback: ASGIApp,
         fallback_prefixes: Sequence[str],
@@ -83,6 +85,7 @@ class RestApp:
         """
         self._operations = operations
         self._rate_limits = rate_limits
+        self._work = work
         self._origins = origins
         self._caller_identity = caller_identity
         self._general_rate = general_rate(settings.rate_limit_general)
@@ -148,8 +151,10 @@ class RestApp:
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
         principal = self._caller_identity.principal_for(scope)
-        meter = RateMeter(Quota(self._general_rate, principal.address)) if is_limited else RateMeter()
-        request = RestRequest(scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits)
+        meter = RateMeter(Quota(self._general_rate, principal.client)) if is_limited else RateMeter()
+        request = RestRequest(
+            scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits, self._work
+        )
         if not self._origins.trusts_host(headers.get(b"host")):
             outcome = Forbidden(_FOREIGN_HOST)
         elif method not in SAFE_METHODS and not self._origins.admits(scope):

@@ -29,6 +29,7 @@ from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerIdentity
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
+from synckairos.limits.client_work import ClientWork
 from synckairos.process.gc_tuning import tune_gc
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
@@ -116,10 +117,12 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
+        work = ClientWork(settings.client_work_factor)
         hub = Hub(
             feed,
             sessions.read,
             presence,
+            work,
             max_connections=raise_open_file_limit(settings.ws_max_connections),
             max_per_address=settings.ws_max_connections_per_address,
         )
@@ -143,6 +146,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 time_report=TimeReport(history, outbox),
                 webhooks=webhooks,
                 rate_limits=RateLimits(pipe, keys),
+                work=work,
                 settings=settings,
             ),
             origins=origins,

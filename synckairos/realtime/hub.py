@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 
 from synckairos.errors import SessionNotFound, StoreUnavailable
+from synckairos.limits.client_work import ClientWork
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.shared_read import SharedRead
@@ -65,6 +66,7 @@ class Hub:
         feed: Feed,
         read_session: ReadSession,
         presence: PresenceTracker,
+        work: ClientWork,
         *,
         max_connections: int,
         max_per_address: int,
@@ -75,11 +77,13 @@ class Hub:
         - `feed`: the source of updates.
         - `read_session`: reads a session for a new watcher.
         - `presence`: counts the watchers.
+        - `work`: the budgets of the clients.
         - `max_connections`: maximum number of connections of this instance.
         - `max_per_address`: maximum number of connections from one IP address.
         """
         self.server_time = feed.server_time
         self.presence = presence
+        self.work = work
         self.timings = timings
         self.connections: set[Watcher] = set()
         self.is_draining = False

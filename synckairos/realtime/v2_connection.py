@@ -1,6 +1,7 @@
 """Connection of the v2 dialect: one session for each socket, full states, and only the messages of v2."""
 
 from synckairos.errors import InternalError, MalformedMessage, SessionNotFound, SyncKairosError
+from synckairos.limits.work import FREE_BYTES
 from synckairos.principal import Principal
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub
@@ -69,6 +70,9 @@ class V2Connection(SocketConnection):
 
     def _handle(self, message: str | bytes) -> None:
         if not self.allow_message():
+            return
+        if len(message) > FREE_BYTES:
+            self.send_or_queue(v2_messages.error_frame(MalformedMessage(f"A message has at most {FREE_BYTES:,} bytes")))
             return
         try:
             request = v2_messages.parse_v2_message(message)

@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from synckairos.clock.model import EventType
-from synckairos.errors import InternalError, MalformedMessage, SessionNotFound, SyncKairosError, TooManySubscriptions
+from synckairos.errors import (
+    InternalError,
+    MalformedMessage,
+    PayloadTooLarge,
+    RateLimitExceeded,
+    SessionNotFound,
+    SyncKairosError,
+    TooManySubscriptions,
+)
+from synckairos.limits.client_work import WorkBudget
+from synckairos.limits.work import BYTES, CONNECTION_BYTES, CONNECTION_VALUES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
@@ -23,6 +33,7 @@ from synckairos.telemetry import log
 from synckairos.wire import v3_messages
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.input_warnings import command_args_warnings
+from synckairos.wire.json_decode import most_values
 from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import extract_updated_at_ms, may_use_lag_compensation
 
@@ -35,10 +46,10 @@ MAX_SUBSCRIPTIONS = 32
 MAX_INBOX = 512
 """Maximum number of requests in the inbox of one connection. The inbox holds requests that are not started."""
 
-MAX_INBOX_CHARACTERS = 8 << 20
-"""Maximum characters of all requests in one inbox: 256 times the largest metadata.
+MAX_INBOX_CHARACTERS = 1 << 20
+"""Maximum characters of all requests in one inbox: 32 times the largest metadata.
 
-The parsed requests take up to 20 times this size in memory.
+The inbox holds large requests as text, because their values take up to 20 times this size in memory.
 """
 
 NO_SUCH_SESSION = (4504, "no such session")
@@ -51,14 +62,16 @@ logger = log.get_logger(__name__)
 class V3Connection(SocketConnection):
     """Connection of a v3 client. Answers PING at once and handles all other requests in the order of arrival."""
 
-    __slots__ = ("_close_when_idle", "_commands", "_inbox", "_queue_empty", "_round_trip_time")
+    __slots__ = ("_budget", "_close_when_idle", "_commands", "_inbox", "_queue_empty", "_round_trip_time")
 
     codes = DialectCloseCodes(going_away=4000, too_slow=4001, silent=4002, too_many_messages=1008, too_big=4513)
 
     def __init__(self, hub: Hub, socket: Socket, principal: Principal, commands: CommandHandler) -> None:
         super().__init__(hub, socket, principal)
         self._commands = commands
-        self._inbox: deque[tuple[InboxRequest, int]] | None = None
+        self._budget: WorkBudget | None = None
+        """The budget of this connection. None before the first large message."""
+        self._inbox: deque[tuple[InboxRequest | str, int]] | None = None
         """Requests that are not started, each with its number of characters. None if no task handles requests."""
         self._close_when_idle: tuple[int, str] | None = None
         """Close code and reason for the moment when the inbox is empty.
@@ -75,17 +88,46 @@ class V3Connection(SocketConnection):
         received_ms = self.hub.now_ms()
         if not self.allow_message():
             return
+        if len(text) > FREE_BYTES:
+            self._receive_large(text, received_ms)
+            return
         try:
             request = v3_messages.parse_v3_message(text)
         except SyncKairosError as refusal:
             self.send_or_queue(v3_messages.error_frame(refusal, received_ms, v3_messages.extract_message_id(text)))
             return
-        size = len(text)
         if isinstance(request, v3_messages.Ping):
             self.send_or_queue(
                 v3_messages.pong_frame(request, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms)
             )
-        elif self._inbox is None:
+        else:
+            self._enqueue(request, len(text))
+
+    def _receive_large(self, text: str, received_ms: int) -> None:
+        """Charge a large message, and put it into the inbox unparsed. Only a COMMAND may be large."""
+        if not v3_messages.may_be_command(text):
+            refusal = PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
+            self.send_or_queue(v3_messages.error_frame(refusal, received_ms))
+            return
+        values, now_s = most_values(text), time.monotonic()
+        if self._budget is None:
+            self._budget = WorkBudget()
+        try:
+            self._budget.charge(CONNECTION_BYTES, len(text), now_s)
+            self._budget.charge(CONNECTION_VALUES, values, now_s)
+        except RateLimitExceeded:
+            self.close(self.codes.too_many_messages, "too many bytes or values")
+            return
+        try:
+            self.hub.work.charge(self.principal.client, BYTES, len(text))
+            self.hub.work.charge(self.principal.client, VALUES, values)
+        except RateLimitExceeded as refusal:
+            self.send_or_queue(v3_messages.error_frame(refusal, received_ms, v3_messages.extract_message_id(text)))
+            return
+        self._enqueue(text, len(text))
+
+    def _enqueue(self, request: InboxRequest | str, size: int) -> None:
+        if self._inbox is None:
             self._inbox = deque(((request, size),))
             self.hub.spawn_request_task(self._handle_inbox())
         elif len(self._inbox) >= MAX_INBOX or sum(each for _, each in self._inbox) > MAX_INBOX_CHARACTERS - size:
@@ -107,7 +149,10 @@ class V3Connection(SocketConnection):
         assert inbox is not None
         try:
             while inbox and not self.is_lost:
-                request, _ = inbox.popleft()
+                next_request, _ = inbox.popleft()
+                request = await self._parse_large(next_request) if isinstance(next_request, str) else next_request
+                if request is None:
+                    continue
                 try:
                     await self._handle(request)
                 except Exception as fault:  # the client must get an answer to this request and to later requests
@@ -122,6 +167,19 @@ class V3Connection(SocketConnection):
             close_with, self._close_when_idle = self._close_when_idle, None
             if close_with is not None:
                 self._close_if_unused(close_with)
+
+    async def _parse_large(self, text: str) -> v3_messages.Command | None:
+        """Return the COMMAND in a large message; send an ERROR and return None if it is none."""
+        try:
+            request = await self.hub.work.parse_queue.run(most_values(text), lambda: v3_messages.parse_v3_message(text))
+            if isinstance(request, v3_messages.Command):
+                return request
+            raise PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
+        except SyncKairosError as refusal:
+            self.send_or_queue(
+                v3_messages.error_frame(refusal, self.hub.now_ms(), v3_messages.extract_message_id(text))
+            )
+            return None
 
     async def _handle(self, request: InboxRequest) -> None:
         match request:

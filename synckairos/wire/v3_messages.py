@@ -5,6 +5,7 @@ States contain the stored bytes of the document. Answers to commands depend only
 same bytes.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -107,6 +108,14 @@ CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
     "COMMAND": Command,
     "PING": Ping,
 }
+
+
+_COMMAND_TYPE = re.compile(r'"type"\s*:\s*"COMMAND"')
+
+
+def may_be_command(text: str) -> bool:
+    """Return whether a message may be a COMMAND, without parsing it."""
+    return _COMMAND_TYPE.search(text) is not None
 
 
 def parse_v3_message(text: str) -> ClientMessage:

@@ -15,6 +15,7 @@ from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerIdentity
+from synckairos.limits.client_work import ClientWork
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
@@ -120,6 +121,7 @@ async def serving(
             feed,
             parts.sessions.read,
             PresenceTracker(presence_store, feed.server_time, realtime_timings),
+            ClientWork(settings.client_work_factor),
             max_connections=settings.ws_max_connections,
             max_per_address=settings.ws_max_connections_per_address,
             timings=realtime_timings,

@@ -12,6 +12,7 @@ from synckairos.history import page_size, reader
 from synckairos.http import request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.jobs import enqueue, table
+from synckairos.limits import parse_queue, work
 from synckairos.realtime import connection, v3_connection
 from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
@@ -108,6 +109,8 @@ IN_CODE = {
     "presses at once": text(rate_limits.switch_rate(DEFAULTS.rate_limit_switch).burst),
     "socket messages": text(connection.MESSAGES_A_SECOND),
     "socket messages at once": text(connection.MESSAGES_AT_ONCE),
+    # work of one client
+    **{f"{each.name}, {each.of}": text(each.per_s) for each in work.WORK_LIMITS},
     # a session
     "participants": between(1, join_leave.MAX_PARTICIPANTS),
     "groups": bounds(CreateSession, "groups"),
@@ -164,6 +167,7 @@ IN_CODE = {
     "connections of an instance": setting("ws_max_connections"),
     "connections of one address": setting("ws_max_connections_per_address"),
     "message from a client": text(uvicorn_server.MAX_FRAME_BYTES),
+    "message that is not a `COMMAND`": text(work.FREE_BYTES),
     "subscriptions of a v3 connection": text(v3_connection.MAX_SUBSCRIPTIONS),
     "requests of a v3 connection that wait": text(v3_connection.MAX_INBOX),
     "text of these requests": text(v3_connection.MAX_INBOX_CHARACTERS),
@@ -202,6 +206,13 @@ IN_CODE = {
     "age of finished jobs": text(enqueue.KEPT_DAYS),
 }
 """Each row's value, from the constant, the model or the setting that makes it so."""
+
+
+def test_page_has_the_table_of_all_limits_of_work() -> None:
+    page = read_page("limits.md")
+    assert f"\n\n{work.render_table()}\n\n" in page
+    assert f"up to {text(work.FREE_BYTES)} bytes are not counted" in page
+    assert f"more than {text(parse_queue.THREAD_VALUES)} values, it is parsed in a thread" in page.replace("\n", " ")
 
 
 def test_page_has_a_row_for_each_known_limit_and_no_other() -> None:

@@ -7,6 +7,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
+from synckairos.limits.client_work import ClientWork
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.hub import Hub
@@ -36,6 +37,9 @@ class Socket:
 
 class IdleHub:
     """A hub that never handles a request."""
+
+    def __init__(self) -> None:
+        self.work = ClientWork()
 
     def now_ms(self) -> int:
         return 0

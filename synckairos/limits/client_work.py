@@ -1,0 +1,61 @@
+"""The work that clients cause on this instance, over REST and sockets together: budgets and the parse queue."""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from synckairos.errors import RateLimitExceeded
+from synckairos.limits.parse_queue import ParseQueue
+from synckairos.limits.token_bucket import TokenBucket
+from synckairos.limits.work import SETTING, WorkLimit
+
+MAX_CLIENTS = 20_000
+"""Clients with a budget, at most. Beyond that, the client that was idle for the longest time gets a new budget."""
+
+
+class WorkBudget:
+    """The budget of one client or connection: a token bucket for each limit that it has met."""
+
+    __slots__ = ("_buckets", "_factor")
+
+    def __init__(self, factor: float = 1) -> None:
+        """Take the factor that multiplies all limits."""
+        self._buckets: dict[str, TokenBucket] = {}
+        self._factor = factor
+
+    def charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
+        """Charge an amount of work. Raises RateLimitExceeded, and then charges nothing."""
+        bucket = self._buckets.get(limit.name)
+        if bucket is None:
+            bucket = self._buckets[limit.name] = TokenBucket(limit.per_s * self._factor, limit.burst * self._factor)
+        if not bucket.take(amount, now_s):
+            wait_s = bucket.wait_s(min(amount, bucket.size), now_s)
+            raise RateLimitExceeded(limit.description, SETTING, math.ceil(wait_s * 1000))
+
+
+class ClientWork:
+    """The budgets of all clients of this instance, and the queue in which their large inputs are parsed."""
+
+    def __init__(self, factor: float = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the factor that multiplies all limits, and the monotonic clock."""
+        self.parse_queue = ParseQueue()
+        self._factor = factor
+        self._clock = clock
+        self._budgets: OrderedDict[str, WorkBudget] = OrderedDict()
+
+    def charge(self, client: str, limit: WorkLimit, amount: float = 1) -> None:
+        """Charge an amount of work to a client. Raises RateLimitExceeded, and then charges nothing."""
+        budget = self._budgets.get(client)
+        if budget is None:
+            budget = self._budgets[client] = WorkBudget(self._factor)
+            if len(self._budgets) > MAX_CLIENTS:
+                self._budgets.popitem(last=False)
+        else:
+            self._budgets.move_to_end(client)
+        budget.charge(limit, amount, self._clock())
+
+    @property
+    def clients(self) -> int:
+        """Return the number of clients with a budget."""
+        return len(self._budgets)

@@ -1,0 +1,54 @@
+"""The units of work that clients cause, and the limit of each. The page of limits shows this list.
+
+Redis counts requests and presses for all instances together. Each instance counts the units here in its own memory,
+because they must be counted before a request is read or parsed, and without a round trip.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+SETTING = "SYNCKAIROS_CLIENT_WORK_FACTOR"
+"""The setting that multiplies all limits of clients."""
+
+
+class WorkLimit(Struct, frozen=True):
+    """The limit of one unit of work: a client or a connection may cause `per_s` in a second, and `burst` at once.
+
+    `name` and `of` describe the unit, and `answer` the reaction if the limit is exceeded.
+    """
+
+    name: str
+    of: Literal["client", "connection"]
+    per_s: int
+    burst: int
+    answer: str
+
+    @property
+    def description(self) -> str:
+        """Return the limit with its value and its setting, for errors."""
+        return f"limit of {self.per_s:,} {self.name} a second and {self.of}, {self.burst:,} at once ({SETTING})"
+
+
+REFUSED = "429 `RATE_LIMIT_EXCEEDED`"
+CLOSED = "closed with 1008"
+
+FREE_BYTES = 1_024
+"""Bytes of a body or message that is not counted. The limits of requests and of socket messages bound small ones."""
+
+BYTES = WorkLimit("bytes in bodies and messages", "client", 2_000_000, 32_000_000, REFUSED)
+VALUES = WorkLimit("JSON values in bodies and messages", "client", 100_000, 300_000, REFUSED)
+CONNECTION_BYTES = WorkLimit("bytes in messages", "connection", 500_000, 2_000_000, CLOSED)
+CONNECTION_VALUES = WorkLimit("JSON values in messages", "connection", 30_000, 100_000, CLOSED)
+
+WORK_LIMITS = (BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES)
+"""All limits, in the order of the page."""
+
+
+def render_table() -> str:
+    """Return the table of all limits in Markdown."""
+    lines = ["| limit | value | at once | unit | if exceeded | setting |", "|---|---|---|---|---|---|"]
+    for each in WORK_LIMITS:
+        name = f"{each.name}, {each.of}"
+        lines.append(f"| {name} | {each.per_s:,} | {each.burst:,} | a second and {each.of} | {each.answer} | |")
+    return "\n".join(lines)

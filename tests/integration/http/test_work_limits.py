@@ -1,0 +1,142 @@
+"""Each limit of work: a client that exceeds it gets the answer that the list names, and other clients are served."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from synckairos.config import Settings
+from synckairos.limits.work import (
+    BYTES,
+    CLOSED,
+    CONNECTION_BYTES,
+    CONNECTION_VALUES,
+    FREE_BYTES,
+    REFUSED,
+    VALUES,
+    WORK_LIMITS,
+    WorkLimit,
+)
+from tests.integration.realtime.instances import Instance, serving
+from tests.integration.realtime.v3_client import v3_client
+from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+
+FACTOR = 0.001
+"""Client limits of the tests: small, so that one or two requests exceed them."""
+
+JSON = {"content-type": "application/json"}
+
+
+def command(size: int = 0, values: int = 0) -> dict[str, Any]:
+    """Return a COMMAND with metadata of about this many bytes or values, for a session that does not exist."""
+    metadata = {"text": "x" * size, "list": [0] * values}
+    members = {"session_id": str(uuid4()), "command": "update_metadata", "args": {"metadata": metadata}}
+    return {"type": "COMMAND", "id": str(uuid4()), **members}
+
+
+async def refused_code_by_rest(server: RestServer, body: bytes) -> str:
+    """Send a body until it is refused with 429; return the code and check the message."""
+    while (answer := await server.client.post("/v1/simulate", content=body, headers=JSON)).status_code == 400:
+        pass
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "(SYNCKAIROS_CLIENT_WORK_FACTOR)" in answer.json()["detail"]
+    return f"{answer.status_code} `{answer.json()['error']['code']}`"
+
+
+async def exceed_bytes(server: RestServer, instance: Instance) -> str:
+    return await refused_code_by_rest(server, b'{"text":"%b"}' % (b"x" * int(BYTES.burst * FACTOR * 0.6)))
+
+
+async def exceed_values(server: RestServer, instance: Instance) -> str:
+    return await refused_code_by_rest(server, b'{"list":[%b]}' % b",".join([b"1000000"] * int(VALUES.burst * FACTOR)))
+
+
+async def close_code(instance: Instance, message: dict[str, Any], times: int) -> str:
+    """Send a message several times; return how the connection was closed at the last one."""
+    async with v3_client(instance) as client:
+        for _ in range(times):
+            await client.socket.send(orjson.dumps(message).decode())
+        with suppress(ConnectionClosed):
+            while True:
+                await client.receive()
+        return f"closed with {client.socket.close_code}"
+
+
+async def exceed_connection_bytes(server: RestServer, instance: Instance) -> str:
+    message = command(size=60_000)
+    return await close_code(instance, message, CONNECTION_BYTES.burst // 60_000 + 1)
+
+
+async def exceed_connection_values(server: RestServer, instance: Instance) -> str:
+    return await close_code(instance, command(values=25_000), CONNECTION_VALUES.burst // 25_000 + 1)
+
+
+EXCEED: dict[WorkLimit, Callable[[RestServer, Instance], Awaitable[str]]] = {
+    BYTES: exceed_bytes,
+    VALUES: exceed_values,
+    CONNECTION_BYTES: exceed_connection_bytes,
+    CONNECTION_VALUES: exceed_connection_values,
+}
+
+
+def test_each_limit_is_tested() -> None:
+    assert tuple(EXCEED) == WORK_LIMITS
+    assert {each.answer for each in WORK_LIMITS} == {REFUSED, CLOSED}
+
+
+@pytest.mark.parametrize("limit", WORK_LIMITS, ids=lambda limit: limit.name)
+async def test_work_above_a_limit_gets_the_answer_of_the_list(settings: Settings, limit: WorkLimit) -> None:
+    factor = FACTOR if limit.of == "client" else 1_000
+    limited = settings.model_copy(update={"client_work_factor": factor})
+    async with open_rest_server(limited) as server, serving(limited) as instance:
+        assert await EXCEED[limit](server, instance) == limit.answer
+        small = await server.client.post("/v1/sessions", json=chess_body())
+        assert small.status_code == 201, "a small request is not work of this kind"
+        async with v3_client(instance) as other:
+            assert (await other.request("PING", t0=1))["type"] == "PONG"
+
+
+async def test_sockets_and_rest_of_a_client_share_a_budget_and_the_refusal_names_its_message(
+    settings: Settings,
+) -> None:
+    limited = settings.model_copy(update={"client_work_factor": FACTOR})
+    async with serving(limited) as instance, v3_client(instance) as first, v3_client(instance) as second:
+        half = command(size=int(BYTES.burst * FACTOR * 0.6))
+        assert (await first.request(**{"kind": half.pop("type"), **half}))["code"] == "SESSION_NOT_FOUND"
+        refused = await second.request("COMMAND", **half)
+        assert (refused["type"], refused["code"]) == ("ERROR", "RATE_LIMIT_EXCEEDED")
+        assert (refused["reply_to"], refused["details"]["setting"]) == (half["id"], "SYNCKAIROS_CLIENT_WORK_FACTOR")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "PING", "t0": 1, "filling": "x" * FREE_BYTES},
+        {"type": "SUBSCRIBE", "session_id": str(uuid4()), "id": "COMMAND", "filling": "x" * FREE_BYTES},
+        {"type": "PING", "args": {"type": "COMMAND"}, "t0": 1, "filling": "x" * FREE_BYTES},
+    ],
+    ids=["ping", "subscribe", "ping that contains a command"],
+)
+async def test_large_message_that_is_no_command_is_refused(settings: Settings, message: dict[str, Any]) -> None:
+    async with serving(settings) as instance, v3_client(instance) as client:
+        await client.socket.send(orjson.dumps(message).decode())
+        refused = await client.receive()
+        assert refused["type"] == "ERROR"
+        assert refused["code"] in ("PAYLOAD_TOO_LARGE", "VALIDATION_ERROR")
+
+
+async def test_large_commands_are_executed_in_order_with_small_ones(settings: Settings) -> None:
+    async with serving(settings) as instance, v3_client(instance) as client:
+        session_id = await instance.create()
+        large = {"metadata": {"list": [0] * 10_000}}
+        await client.send("COMMAND", id="1", session_id=session_id, command="update_metadata", args=large)
+        await client.send("COMMAND", id="2", session_id=session_id, command="start")
+        answers = [await client.receive() for _ in range(2)]
+        assert [(each["type"], each["reply_to"], each["version"]) for each in answers] == [
+            ("ACK", "1", 2),
+            ("ACK", "2", 3),
+        ]

@@ -1,0 +1,73 @@
+"""Budgets of clients, and the queue in which large inputs are parsed."""
+
+import asyncio
+import threading
+
+import pytest
+
+from synckairos.errors import RateLimitExceeded
+from synckairos.limits import client_work
+from synckairos.limits.client_work import ClientWork
+from synckairos.limits.parse_queue import THREAD_VALUES, ParseQueue
+from synckairos.limits.work import BYTES, VALUES
+
+
+def test_client_may_cause_the_burst_at_once_and_is_then_refused_with_the_wait() -> None:
+    work = ClientWork(clock=lambda: 7.0)
+    work.charge("a", BYTES, BYTES.burst)
+    with pytest.raises(RateLimitExceeded) as refusal:
+        work.charge("a", BYTES, 1_000)
+    assert refusal.value.message == (
+        "Too many requests for the limit of 2,000,000 bytes in bodies and messages a second and client, "
+        "32,000,000 at once (SYNCKAIROS_CLIENT_WORK_FACTOR); try again in 1 s"
+    )
+    assert refusal.value.details == {"setting": "SYNCKAIROS_CLIENT_WORK_FACTOR", "retry_after_ms": 1}
+    work.charge("a", VALUES, 1)
+    work.charge("b", BYTES, BYTES.burst)
+
+
+def test_factor_multiplies_rate_and_burst() -> None:
+    instants = iter((0.0, 0.0, 1.0))
+    work = ClientWork(0.5, clock=lambda: next(instants))
+    work.charge("a", BYTES, BYTES.burst / 2)
+    with pytest.raises(RateLimitExceeded):
+        work.charge("a", BYTES, 1)
+    work.charge("a", BYTES, BYTES.per_s / 2)
+
+
+def test_number_of_budgets_is_bounded_and_the_client_that_was_idle_longest_leaves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_work, "MAX_CLIENTS", 3)
+    work = ClientWork(clock=lambda: 0.0)
+    for client in ("a", "b", "c"):
+        work.charge(client, VALUES, VALUES.burst)
+    with pytest.raises(RateLimitExceeded):
+        work.charge("a", VALUES, 1)
+    work.charge("d", VALUES, 1)
+    assert work.clients == 3
+    with pytest.raises(RateLimitExceeded):
+        work.charge("a", VALUES, 1)
+    work.charge("b", VALUES, 1)
+
+
+async def test_one_input_is_parsed_in_a_turn_of_the_event_loop() -> None:
+    queue, turn, parsed_in = ParseQueue(), 0, list[int]()
+    inputs = [asyncio.create_task(queue.run(10, lambda: parsed_in.append(turn))) for _ in range(5)]
+    while not all(each.done() for each in inputs):
+        await asyncio.sleep(0)
+        turn += 1
+    assert len(set(parsed_in)) == 5
+
+
+async def test_input_with_many_values_is_parsed_in_a_thread_and_its_refusal_is_raised() -> None:
+    queue = ParseQueue()
+    assert await queue.run(THREAD_VALUES, threading.get_ident) == threading.get_ident()
+    assert await queue.run(THREAD_VALUES + 1, threading.get_ident) != threading.get_ident()
+
+    def refuse() -> None:
+        raise ValueError("malformed")
+
+    with pytest.raises(ValueError, match="malformed"):
+        await queue.run(THREAD_VALUES + 1, refuse)
+    assert await queue.run(1, lambda: "next") == "next"
