@@ -1,11 +1,11 @@
-"""Load test of attacks: 100 clients that switch once a second, with and without an attacker who keeps to the limits.
+"""Load test of attacks: 100 clients switch once a second, with and without an attacker who keeps to the limits.
 
-Each attack of `loadtests.attacks` runs in a process of its own. Phases without and with the attack alternate in one
-run. The figures of an attack are the latencies of the clients' switches in both kinds of phases, the ratio of their
-99th percentiles, the number of refused switches, the largest delay of the server's event loop (upper bound of the
-metric's bucket), the memory that the server gained, and the answers that the attacker got. Half of the clients switch
-by REST, half by WebSocket. The limits have their default values. With `--backlog`, the worker is stopped and the outbox
-holds documents of this many MB.
+Each attack of `loadtests.attacks` runs in a separate process. Phases without and with the attack alternate in one run.
+The figures of an attack are the latencies of the clients' switches in both kinds of phases, the ratio of their 99th
+percentiles, the number of refused switches, the largest delay of the server's event loop (upper bound of the metric's
+bucket), the memory that the server gained, and the answers to the attacker. Half of the clients switch by REST, half by
+WebSocket. The rate limits have their default values. With `--backlog`, the worker is stopped, and the outbox contains
+documents of this many MB.
 """
 
 import argparse
@@ -76,7 +76,7 @@ class SocketPlayer:
 
 
 class Presses:
-    """Switches of all clients in one kind of phase: the latencies of the accepted ones, and the number of refusals."""
+    """Switches of all clients in one kind of phase: latencies of accepted switches, and number of refused switches."""
 
     def __init__(self) -> None:
         self.latencies_ms: list[float] = []
@@ -105,7 +105,7 @@ async def measure(players: list[RestPlayer | SocketPlayer], seconds: float, pres
 
 @asynccontextmanager
 async def attack(name: str, server: Process, session_id: str, answers: dict[str, int]) -> AsyncIterator[None]:
-    """Attack the server during the block. `answers` gets the number of answers by status."""
+    """Attack the server during the block. Fill `answers` with the number of answers to the attacker by status."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "loadtests.attacks", name, server.base_url, server.ws_url, session_id),
         stdin=PIPE,
@@ -126,7 +126,7 @@ async def attack(name: str, server: Process, session_id: str, answers: dict[str,
 
 
 async def loop_lag_buckets(server: Process) -> dict[float, float]:
-    """Return the number of delays of the event loop up to each bound in seconds."""
+    """Return the numbers of event loop delays up to each bound, by the bound in seconds."""
     async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as client:
         text = (await client.get("/metrics", timeout=60)).text
     found = re.findall(r'synckairos_event_loop_lag_seconds_bucket\{le="([^"]+)"\} (\S+)', text)
@@ -134,7 +134,7 @@ async def loop_lag_buckets(server: Process) -> dict[float, float]:
 
 
 def worst_lag_s(before: dict[float, float], after: dict[float, float]) -> float:
-    """Return the smallest bound that no delay between two readings of the metric exceeded."""
+    """Return the smallest bound, in seconds, that no event loop delay between two readings of the metric exceeded."""
     gained = {bound: after[bound] - before.get(bound, 0) for bound in sorted(after)}
     total = max(gained.values())
     return next(bound for bound, count in gained.items() if count == total)
@@ -146,7 +146,7 @@ def resident_mb(pid: int) -> float:
 
 
 def large_session() -> dict[str, Any]:
-    """Return the body of a creation with a document near the maximum size."""
+    """Return the body of a request that creates a session whose document has nearly the maximum size."""
     participants = [
         {
             "participant_id": str(uuid4()),
@@ -164,7 +164,10 @@ def large_session() -> dict[str, Any]:
 
 
 async def create_sessions(server: Process) -> tuple[list[str], str]:
-    """Create a small running session for each client, and large sessions. Return the ids and a large session's id."""
+    """Create a small running session for each client, and large sessions.
+
+    Return the ids of the small sessions and the id of one large session.
+    """
     small = {
         "sync_mode": "per_participant",
         "participants": [
@@ -192,7 +195,7 @@ async def create_sessions(server: Process) -> tuple[list[str], str]:
 
 
 async def fill_outbox(server: Process, session_id: str, size_mb: int) -> None:
-    """Switch a large session until the outbox holds about this many MB."""
+    """Switch a large session until the outbox contains about `size_mb` MB."""
     connection = await HttpConnection.open(server.base_url)
     for _ in range(size_mb * 10 // 7):
         status, answer = await connection.post(f"/v1/sessions/{session_id}/switch")
@@ -202,7 +205,7 @@ async def fill_outbox(server: Process, session_id: str, size_mb: int) -> None:
 
 @asynccontextmanager
 async def open_players(server: Process, session_ids: list[str]) -> AsyncIterator[list[RestPlayer | SocketPlayer]]:
-    """Connect one client for each session, each from an address of its own."""
+    """Connect one client for each session. Each client has a separate address."""
     address = urlsplit(server.base_url)
     async with AsyncExitStack() as stack:
         players: list[RestPlayer | SocketPlayer] = []
@@ -228,7 +231,7 @@ async def open_players(server: Process, session_ids: list[str]) -> AsyncIterator
 async def measure_attack(
     name: str, server: Process, players: list[RestPlayer | SocketPlayer], large_id: str, seconds: float
 ) -> dict[str, Any]:
-    """Alternate phases without and with the attack. Return its figures."""
+    """Alternate phases without and with the attack. Return the figures of the attack."""
     alone, attacked = Presses(), Presses()
     answers: dict[str, int] = {}
     lag_s = 0.0

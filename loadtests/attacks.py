@@ -1,7 +1,7 @@
-"""Attacks within the documented limits, for the load test `abuse`. Runs one attack in a process of its own.
+"""Attacks within the documented limits, for the load test `abuse`. The process runs one attack.
 
 `python -m loadtests.attacks NAME HTTP_URL WS_URL SESSION_ID` prints `ready` and attacks until the end of its standard
-input. Then it prints the number of answers by status. All requests come from one address, `ATTACKER`.
+input. Then it prints the number of answers by status. All requests come from the address `ATTACKER`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ PATCHES = 9_000
 
 
 class Target:
-    """The attacked server, and the answers that it gave, counted by status or close code."""
+    """The attacked server, with the number of its answers by status or close code."""
 
     def __init__(self, http_url: str, ws_url: str, session_id: str) -> None:
         address = urlsplit(http_url)
@@ -41,7 +41,7 @@ class Target:
         self._port = address.port or 80
 
     async def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
-        """Send requests on one connection for ever, each one after the answer to the one before."""
+        """Send equal requests on one connection until cancelled. Wait for each answer before the next request."""
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         head = "\r\n".join(
             (
@@ -144,7 +144,7 @@ async def send_large_bodies(target: Target) -> None:
 
 
 async def replay_commands(target: Target) -> None:
-    """Send the same command with the same key again and again on four connections."""
+    """Send the same command with the same key repeatedly on four connections."""
     path = f"/v1/sessions/{target.session_id}/pause"
     await asyncio.gather(
         *(target.request("POST", path, b"{}", idempotency_key="one-key") for _ in range(4)),
@@ -178,7 +178,7 @@ async def scan_outbox(target: Target) -> None:
 
 
 async def open_live_tails(target: Target) -> None:
-    """Open 98 live tails of a session and keep them."""
+    """Open 98 live tails of a session and keep them open."""
     await asyncio.gather(*(target.open_tail() for _ in range(TAILS)))
     await asyncio.Event().wait()
 
@@ -210,7 +210,7 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     "tails": open_live_tails,
     "subscribes": subscribe_to_unknown_sessions,
 }
-"""The attacks by name."""
+"""The attack functions by name."""
 
 
 async def run(name: str, target: Target) -> None:

@@ -1,1 +1,1 @@
-"""Operator commands: the work behind the command-line interface, as lines of text."""
+"""Implementation of the operator commands of the command line. Most results are lines of text."""

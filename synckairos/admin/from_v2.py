@@ -108,7 +108,10 @@ async def convert_later_rows(settings: Settings, *, finish: bool = False) -> lis
 
 
 async def _check_migrated(settings: Settings) -> None:
-    """Refuse a database whose schema is not current: it could not keep the imported sessions."""
+    """Raise an error if the schema of the database is not current.
+
+    Postgres could not store the versions of imported sessions.
+    """
     if await pending_migrations(settings.database_url):
         raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`")
 
@@ -191,7 +194,7 @@ class _Imports:
                 yield f"{session_id}: v2 no longer has it (deleted, or unchanged for an hour); it stays here"
 
     async def follow(self, stop: asyncio.Event) -> AsyncIterator[str]:
-        """Import every change of v2 until `stop` is set."""
+        """Import each change of v2 until `stop` is set."""
         self._progress.announce("following v2; stop with Ctrl-C when all clients have moved")
         loop = asyncio.get_running_loop()
         due_s = loop.time()

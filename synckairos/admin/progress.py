@@ -1,20 +1,20 @@
-"""How the work of a command reports its progress. The command line decides how to show it."""
+"""Interface through which the implementation of a command reports its progress. The command line shows the progress."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the progress of a command. No call waits, and calls may be as frequent as the work needs."""
+    """Receiver of the progress of a command. The methods never wait, so they can be called often."""
 
     def report(self, activity: str, done: int | None = None, total: int | None = None) -> None:
-        """Name the current activity, with the number of items that are done and their total number, if known."""
+        """Report the current activity, the number of finished items, and the total number of items if it is known."""
 
     def announce(self, line: str) -> None:
-        """Show a message to the operator at once. It is not a part of the result."""
+        """Show a message to the operator immediately. The message is not a part of the command's result."""
 
 
 class NoProgress:
-    """Shows nothing."""
+    """Receiver that ignores the progress."""
 
     def report(self, activity: str, done: int | None = None, total: int | None = None) -> None:
         pass

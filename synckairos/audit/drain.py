@@ -1,8 +1,8 @@
-"""The drain: moves outbox entries to Postgres, in one transaction per batch, and then sets the session's TTL in Redis.
+"""Drain: moves outbox entries to Postgres in batches, and then sets the TTL of their sessions in Redis.
 
-An entry leaves the stream only after COMMIT. So a drain may die at any point: the next drain does the work again and
-finds it done. An entry that Postgres rejects is moved out of the stream, retried on a schedule, and then set aside. It
-never delays the other entries.
+Each batch is one transaction. An entry leaves the stream only after COMMIT. If a drain dies, the next drain repeats the
+batch, and Postgres ignores the rows that it already has. An entry that Postgres rejects is moved out of the stream,
+retried on a schedule, and then set aside. It never delays other entries.
 """
 
 import asyncio

@@ -121,7 +121,10 @@ def _exit_on_sigterm() -> Iterator[None]:
 
 
 def _error_text(error: SyncKairosError) -> str:
-    """Return the lines to print for an error: each fault of a request, or the setting of an unreachable store."""
+    """Return the text to print for an error.
+
+    The text lists the faults of a request, or names the setting of an unreachable store.
+    """
     match error:
         case ValidationFailed():
             return "\n".join(f"{fault['path']}: {fault['message']}" for fault in error.details)

@@ -1,7 +1,8 @@
-"""Shows the progress of a command on stderr. Results are printed on stdout and stay machine-readable.
+"""Display of the progress of a command on stderr. Results go to stdout and stay machine-readable.
 
-A terminal gets one live line with the activity, the count and the elapsed time. It is removed at the end. Any other
-stderr, and a terminal with TERM=dumb, gets plain lines. A command that ends quickly shows nothing.
+A terminal gets one line that is redrawn, with the activity, the count and the elapsed time. The line is removed at the
+end. If stderr is not a terminal, or TERM is `dumb`, plain lines are printed instead. A command that ends quickly shows
+no progress.
 """
 
 import os
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 LIVE_AFTER_S = 0.4
-"""Seconds after which a terminal shows the live line."""
+"""Seconds from the start of a command until a terminal shows the redrawn line."""
 
 PLAIN_AFTER_S = 2.0
-"""Seconds after which the first plain line is printed."""
+"""Seconds from the start of a command until the first plain line is printed."""
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two plain lines."""
 
 
 def uses_colour() -> bool:
-    """Return whether the environment permits colours: NO_COLOR is not set, and the terminal is not dumb."""
+    """Return whether colours are allowed: NO_COLOR is not set, and TERM is not `dumb`."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -39,7 +40,7 @@ def is_live(stream: object) -> bool:
 
 
 class ProgressDisplay:
-    """Shows one activity. All methods may be called from any thread. After `close` only `echo` and `announce` print."""
+    """Display of one activity. Any thread can call the methods. After `close`, only `echo` and `announce` print."""
 
     def __init__(
         self, activity: str, *, plain_after_s: float = PLAIN_AFTER_S, plain_every_s: float = PLAIN_EVERY_S
@@ -66,15 +67,15 @@ class ProgressDisplay:
                 self._update(self._live)
 
     def announce(self, line: str) -> None:
-        """Print a message on stderr."""
+        """Print a message for the operator on stderr."""
         self._print(line, err=True)
 
     def echo(self, line: str) -> None:
-        """Print a line of the result on stdout."""
+        """Print one line of the command's result on stdout."""
         self._print(line, err=False)
 
     def close(self) -> None:
-        """Remove the live line, and show no more progress."""
+        """Remove the redrawn line, and show no further progress."""
         self._ended.set()
         self._thread.join()
         with self._lock:
@@ -92,7 +93,7 @@ class ProgressDisplay:
                 live.start()
 
     def _show(self) -> None:
-        """Start the live line, or print plain lines, until the display is closed."""
+        """Start the redrawn line, or print plain lines, until the display is closed."""
         if self._ended.wait(self._first_s):
             return
         if self._is_live:
@@ -127,7 +128,7 @@ class ProgressDisplay:
 
 @contextmanager
 def progress(activity: str) -> Iterator[ProgressDisplay]:
-    """Show the progress of a block."""
+    """Show the progress of `activity` until the end of the block."""
     display = ProgressDisplay(activity)
     try:
         yield display

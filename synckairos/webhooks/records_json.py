@@ -7,7 +7,7 @@ from synckairos.wire.instants import render_instant
 
 
 def endpoint_json(endpoint: WebhookEndpoint) -> dict[str, Any]:
-    """Return an endpoint as JSON values."""
+    """Return the JSON object of a webhook endpoint, for REST answers and the command line."""
     return {
         "webhook_id": endpoint.endpoint_id,
         "url": endpoint.url,
@@ -24,7 +24,7 @@ def endpoint_json(endpoint: WebhookEndpoint) -> dict[str, Any]:
 
 
 def delivery_json(delivery: WebhookDelivery) -> dict[str, Any]:
-    """Return a delivery and its attempts as JSON values."""
+    """Return the JSON object of a delivery with its attempts, for REST answers and the command line."""
     return {
         "delivery_id": delivery.delivery_id,
         "session_id": delivery.session_id,

@@ -1,10 +1,11 @@
-"""A client that no longer acknowledges TCP segments, in a new network namespace.
+"""A client that stops to acknowledge TCP segments, in a new network namespace.
 
-    unshare --net python -m tests.e2e.lost_network [MS]
+Start: unshare --net python -m tests.e2e.lost_network [MS]
 
-All processes use the loopback of this namespace: a Valkey, a server, a watcher, and the client at a separate address
-that is blocked from sending. Prints one line of JSON: the seconds until the server dropped the client, and the number
-of updates that the watcher got in this time. MS is the TCP user timeout of the server in milliseconds.
+All processes use the loopback of this namespace: a Valkey, a server, a watcher, and a client at a separate address. The
+client's packets are then blocked. The script prints one line of JSON: the seconds until the server disconnected the
+client, and the number of updates that the watcher received in this time. MS is the TCP user timeout of the server in
+milliseconds.
 """
 
 import asyncio

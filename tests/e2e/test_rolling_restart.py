@@ -1,4 +1,4 @@
-"""A rolling restart of three servers under load: each acknowledged command is applied once, and watchers get it."""
+"""A rolling restart of three servers under load: each acknowledged command is executed once, and watchers get it."""
 
 import asyncio
 import signal

@@ -1,9 +1,9 @@
-"""The Autobahn cases, run by `kosoku` against the server's socket and protocol class, with an echo client.
+"""The Autobahn cases, run by `kosoku` against the server's WebSocket protocol class, with an echo client.
 
-All families of RFC 6455 are run (1–7, 9, 10; 8 is empty), 301 cases. Families 12 and 13 test compression, which is not
-supported: one test checks that its offer is ignored. The 40 cases of family 9 with messages over 64 KiB are run twice:
-with the product's limit each is closed with 1009, with a higher limit each passes. Cases that fail in the parser of
-`websockets` are listed, and a test shows that they fail there.
+The test runs all families of RFC 6455 (1–7, 9 and 10; family 8 is empty), which are 301 cases. Families 12 and 13 test
+compression, which is not supported; one test checks that an offer of compression is ignored. The 40 cases of family 9
+with messages over 64 KiB run twice. With the product's limit each case is closed with 1009, and with a higher limit
+each case passes. The cases that fail in the parser of `websockets` are listed, and a test shows that they fail there.
 """
 
 from typing import Any
