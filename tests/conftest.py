@@ -92,7 +92,8 @@ def copied_database(postgres: Postgres, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
-        yield postgres.database_url(name)
+    yield postgres.database_url(name)
+    with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 

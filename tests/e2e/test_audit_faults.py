@@ -19,6 +19,7 @@ from synckairos.postgres.migrate import migrate
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.shared_connection import RedisPipe
+from tests.conftest import copied_database
 from tests.e2e.load import Load, audited_documents, has_all_acknowledged, run_load, version_counts
 from tests.processes import Process
 from tests.standby import Standby
@@ -37,9 +38,21 @@ def own_postgres(data_dir: Path) -> Iterator[Postgres]:
         yield store
 
 
+@pytest.fixture(scope="module")
+def fragile_postgres(data_dir: Path) -> Iterator[Postgres]:
+    """Start a migrated Postgres that tests stop and start again."""
+    with Postgres(data_dir / f"faults-{uuid4().hex[:8]}") as store:
+        asyncio.run(migrate(store.url))
+        yield store
+
+
 @pytest.fixture
-def own_settings(settings: Settings, own_postgres: Postgres) -> Settings:
-    return settings.model_copy(update={"database_url": own_postgres.url})
+def fragile_settings(settings: Settings, fragile_postgres: Postgres) -> Iterator[Settings]:
+    """Return settings with a new database of `fragile_postgres`."""
+    if fragile_postgres.child.returncode is not None:  # an earlier test failed
+        fragile_postgres.start()
+    with copied_database(fragile_postgres, "synckairos") as url:
+        yield settings.model_copy(update={"database_url": url})
 
 
 @pytest.fixture
@@ -99,16 +112,16 @@ async def wait_for_new_rows(database_url: str) -> None:
 
 
 async def test_restarts_of_postgres_under_load_lose_nothing(
-    own_postgres: Postgres, own_settings: Settings, start_server: StartServer, start_worker: StartServer
+    fragile_postgres: Postgres, fragile_settings: Settings, start_server: StartServer, start_worker: StartServer
 ) -> None:
-    start_worker(own_settings)
-    async with complete_audit_of_load(own_settings, start_server) as load:
-        for end in (own_postgres.stop, own_postgres.kill, own_postgres.kill):
-            await wait_for_new_rows(own_settings.database_url)
+    start_worker(fragile_settings)
+    async with complete_audit_of_load(fragile_settings, start_server) as load:
+        for end in (fragile_postgres.stop, fragile_postgres.kill, fragile_postgres.kill):
+            await wait_for_new_rows(fragile_settings.database_url)
             await asyncio.to_thread(end)
             await load.wait_for_changes(300)
-            await asyncio.to_thread(own_postgres.start)
-        await wait_for_new_rows(own_settings.database_url)
+            await asyncio.to_thread(fragile_postgres.start)
+        await wait_for_new_rows(fragile_settings.database_url)
 
 
 async def test_killed_workers_under_load_lose_nothing(
@@ -145,13 +158,13 @@ async def test_suspended_worker_that_resumes_after_another_took_over_writes_noth
 
 
 async def test_read_only_postgres_under_load_loses_nothing(
-    own_postgres: Postgres, own_settings: Settings, start_server: StartServer, start_worker: StartServer
+    fragile_settings: Settings, start_server: StartServer, start_worker: StartServer
 ) -> None:
-    worker = start_worker(own_settings)
-    async with complete_audit_of_load(own_settings, start_server) as load:
-        await wait_for_new_rows(own_settings.database_url)
+    worker = start_worker(fragile_settings)
+    async with complete_audit_of_load(fragile_settings, start_server) as load:
+        await wait_for_new_rows(fragile_settings.database_url)
         async with await psycopg.AsyncConnection.connect(
-            own_postgres.url, autocommit=True, options="-c default_transaction_read_only=off"
+            fragile_settings.database_url, autocommit=True, options="-c default_transaction_read_only=off"
         ) as database:
             await database.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             await database.execute("SELECT pg_reload_conf()")
@@ -159,20 +172,20 @@ async def test_read_only_postgres_under_load_loses_nothing(
             await load.wait_for_changes(300)
             await database.execute("ALTER SYSTEM RESET default_transaction_read_only")
             await database.execute("SELECT pg_reload_conf()")
-        await wait_for_new_rows(own_settings.database_url)
+        await wait_for_new_rows(fragile_settings.database_url)
 
 
 async def test_worker_stops_in_time_while_postgres_is_suspended(
-    own_postgres: Postgres, own_settings: Settings, start_server: StartServer, start_worker: StartServer
+    fragile_postgres: Postgres, fragile_settings: Settings, start_server: StartServer, start_worker: StartServer
 ) -> None:
-    worker = start_worker(own_settings)
-    async with complete_audit_of_load(own_settings, start_server) as load:
-        await wait_for_new_rows(own_settings.database_url)
-        with suspended_postgres(own_postgres):
+    worker = start_worker(fragile_settings)
+    async with complete_audit_of_load(fragile_settings, start_server) as load:
+        await wait_for_new_rows(fragile_settings.database_url)
+        with suspended_postgres(fragile_postgres):
             await load.wait_for_changes(300)
             worker.send(signal.SIGTERM)
             assert await asyncio.to_thread(worker.wait_end, 10) == 0
-        start_worker(own_settings)
+        start_worker(fragile_settings)
 
 
 @contextmanager
