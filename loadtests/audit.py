@@ -114,7 +114,7 @@ async def measure_drain(entries: int) -> dict[str, Any]:
                 FailedEntries(pipe, keys),
                 audit_writer,
                 session_ttl_s=settings.session_ttl_s,
-                after_commit=SummaryRefresh(pipe, keys).refresh_committed,
+                after_commit=SummaryRefresh(pipe, keys).apply_audited_rows,
             )
             for _ in range(ROUNDS):
                 now_ms = await store.now_ms()
@@ -221,12 +221,12 @@ def reads(history: HistoryReader, sessions: int) -> dict[str, Callable[[], Await
 
     month_ms = 30 * 86_400_000
     return {
-        "latest": lambda: history.latest_version(session_id()),
-        "state_at": lambda: history.version_at(session_id(), instant()),
+        "latest": lambda: history.read_latest_version(session_id()),
+        "state_at": lambda: history.read_version_at_instant(session_id(), instant()),
         "events": lambda: history.events(session_id()),
         "sessions": lambda: history.sessions(),
         "participant_sessions": lambda: history.participant_sessions(participant_id(), since_ms=first_ms),
-        "participant_time": lambda: history.participant_time_slices(
+        "participant_time": lambda: history.sum_participant_time(
             participant_id(), from_ms=first_ms, to_ms=first_ms + month_ms, now_ms=first_ms + month_ms
         ),
     }

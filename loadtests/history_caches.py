@@ -64,7 +64,7 @@ def serve(variant: str) -> None:
         patch(ParticipantSessionStore, "fill_summaries", do_nothing)
     if variant == "read cache alone":
         patch(ParticipantSessionCache, "page", do_nothing)
-        patch(ParticipantSessionCache, "fill", do_nothing)
+        patch(ParticipantSessionCache, "fill_from_postgres", do_nothing)
     if variant == "no read cache":
         patch(ReadCache, "read_through", run_always)
     run_command(["serve", "--port", "0"])

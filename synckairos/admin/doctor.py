@@ -281,9 +281,9 @@ async def _check_postgres(settings: Settings) -> list[Check]:
 
 async def _check_archive(settings: Settings) -> list[Check]:
     """Check whether archives can be stored. For a remote store, read one object that does not exist."""
-    from synckairos.history.cold.object_store import ColdStorage, ObjectMissing, local_folder
+    from synckairos.history.cold.object_store import ColdStorage, ObjectMissing, parse_local_folder
 
-    folder = local_folder(settings.archive_url)
+    folder = parse_local_folder(settings.archive_url)
     remedy = f"set {PREFIX}ARCHIVE_URL to a folder that workers may write and servers read, or to s3://bucket/prefix"
     if folder is not None:
         nearest = next(each for each in (folder, *folder.parents) if each.exists())

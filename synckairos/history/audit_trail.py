@@ -49,10 +49,12 @@ class AuditTrail:
         known = {(event.epoch, event.version) for event in page.items}
         after = parse_cursor(cursor, int, int, str) if cursor else (-1, 0, "")
         later = [
-            build_trail_event(entry, snapshots) for entry in in_outbox if (entry.epoch, entry.version) not in known
+            trail_event_from_entry(entry, snapshots) for entry in in_outbox if (entry.epoch, entry.version) not in known
         ]
-        fresh = sorted((event for event in later if event.key > after), key=lambda event: event.key)
-        return build_trail_page(sorted([*page.items, *fresh], key=lambda event: event.key), min(limit, MAX_PAGE_ITEMS))
+        fresh = sorted((event for event in later if event.sort_key > after), key=lambda event: event.sort_key)
+        return build_trail_page(
+            sorted([*page.items, *fresh], key=lambda event: event.sort_key), min(limit, MAX_PAGE_ITEMS)
+        )
 
     async def _page_from_postgres(
         self, session_id: str, cursor: str | None, limit: int, snapshots: bool
@@ -83,7 +85,7 @@ def _from_list(*values: Any) -> TrailEvent:
     return TrailEvent(**dict(zip(_NAMES, values[:-1], strict=True)))
 
 
-def build_trail_event(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
+def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
     """Build the audit trail event of an outbox entry. `snapshots`: whether the event has the document."""
     fields: dict[str, Any] = orjson.loads(entry.event)
     return TrailEvent(

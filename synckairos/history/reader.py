@@ -27,8 +27,8 @@ from synckairos.history.records import (
     ListedSession,
     Page,
     ParticipantSession,
-    TimeSlice,
     TrailEvent,
+    UsedTimeBucket,
     UsedTimeInOutbox,
 )
 from synckairos.history.time_buckets import build_time_buckets
@@ -87,7 +87,7 @@ class HistoryReader:
 
     # -- one session --------------------------------------------------------------------------------------------------
 
-    async def latest_version(self, session_id: str) -> AuditedVersion | None:
+    async def read_latest_version(self, session_id: str) -> AuditedVersion | None:
         """Return the newest version of a session, with the idempotency records of its newest 100 commands.
 
         Return None if the session never existed. Return the tombstone if the session was deleted. Uses one round trip
@@ -98,7 +98,7 @@ class HistoryReader:
             return None
         epoch, version, document, deleted, _, commands = rows[0]
         if document is None:
-            return await self._read_cold(session_id, self.cold_reader.latest_version)
+            return await self._read_cold(session_id, self.cold_reader.read_latest_version)
         records = {
             command_id: IdempotencyRecord(fingerprint, decided_in, decided, expired).render()
             for command_id, fingerprint, decided_in, decided, expired in reversed(commands or ())
@@ -106,7 +106,7 @@ class HistoryReader:
         snapshot = SessionSnapshot(epoch, version, document, deleted=deleted)
         return AuditedVersion(session_id, snapshot, records)
 
-    async def version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
+    async def read_version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
         """Return the document of one version; None if neither Postgres nor cold storage has this version."""
         values = {"session_id": _uuid(session_id), "epoch": epoch, "version": version}
         rows = await self._queries.run("version_document", values)
@@ -114,17 +114,19 @@ class HistoryReader:
             document: bytes = rows[0][0]
             return document
         return await self._read_cold(
-            session_id, lambda records: self.cold_reader.version_document(records, epoch, version)
+            session_id, lambda records: self.cold_reader.read_version_document(records, epoch, version)
         )
 
-    async def version_at(self, session_id: str, at_ms: int) -> AuditedVersion | None:
+    async def read_version_at_instant(self, session_id: str, at_ms: int) -> AuditedVersion | None:
         """Return the version of a session that was in effect at the instant `at_ms`.
 
         Return None if the instant is before the first version. The version can be a tombstone.
         """
         rows = await self._queries.run("version_at", {"session_id": _uuid(session_id), "at": _to_instant(at_ms)})
         if not rows:
-            return await self._read_cold(session_id, lambda records: self.cold_reader.version_at(records, at_ms))
+            return await self._read_cold(
+                session_id, lambda records: self.cold_reader.read_version_at_instant(records, at_ms)
+            )
         epoch, version, document, deleted, _ = rows[0]
         snapshot = SessionSnapshot(epoch, version, document, deleted=deleted)
         return AuditedVersion(session_id, snapshot)
@@ -157,7 +159,7 @@ class HistoryReader:
             for row in rows
         ]
         # Events after this one are not read if the documents of the page fill it.
-        end = found[-1].key if rows and rows[0][10] > len(rows) else None
+        end = found[-1].sort_key if rows and rows[0][10] > len(rows) else None
         after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
         cold = await self._read_cold(
             session_id, lambda records: self.cold_reader.events(records, after, limit + 1, snapshots)
@@ -165,7 +167,9 @@ class HistoryReader:
         if cold:
             known = {(event.epoch, event.version) for event in found}
             found += [event for event in cold if (event.epoch, event.version) not in known]
-            found = sorted((event for event in found if end is None or event.key <= end), key=lambda event: event.key)
+            found = sorted(
+                (event for event in found if end is None or event.sort_key <= end), key=lambda event: event.sort_key
+            )
         return build_trail_page(found, limit, has_more=end is not None)
 
     async def _read_cold(self, session_id: str, read: Callable[[Sequence[ArchiveRecord]], Awaitable[T]]) -> T | None:
@@ -196,7 +200,7 @@ class HistoryReader:
         )
         return [parse_archive_record(row) for row in rows]
 
-    async def paused_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
+    async def sum_paused_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
         """Return the total pause of a session between two instants, in milliseconds, from the rows in Postgres."""
         values = {"session_id": _uuid(session_id), "since": _to_instant(since_ms), "until": _to_instant(until_ms)}
         paused_ms: int = (await self._queries.run("paused_time", values))[0][0]
@@ -273,7 +277,7 @@ class HistoryReader:
             },
         )
         found = tuple(_parse_participant_session(row) for row in rows[:limit])
-        return Page(found, render_cursor(*found[-1].key) if len(rows) > limit else None)
+        return Page(found, render_cursor(*found[-1].sort_key) if len(rows) > limit else None)
 
     async def participant_sessions_by_id(
         self, participant_id: str, session_ids: Sequence[str]
@@ -291,7 +295,7 @@ class HistoryReader:
         )
         return {row[0]: _parse_participant_session(row) for row in rows}
 
-    async def participant_session_starts(
+    async def list_participant_session_starts(
         self, participant_id: str, *, since_ms: int, limit: int
     ) -> list[tuple[int, str]]:
         """Return `began_at_ms` and id of a participant's sessions that began at `since_ms` or later, newest first.
@@ -304,7 +308,7 @@ class HistoryReader:
             for session_id, began_at in await self._queries.run("participant_session_starts", values)
         ]
 
-    async def known_session_starts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
+    async def find_participant_session_starts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return `began_at_ms` by session id, for the given sessions that Postgres lists for the participant."""
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
         return {
@@ -316,7 +320,7 @@ class HistoryReader:
         """Return the present instant in milliseconds by the clock of Postgres, for reads without Redis."""
         return datetime_to_ms((await self._queries.run("current_time", {}))[0][0])
 
-    async def participant_time_slices(
+    async def sum_participant_time(
         self,
         participant_id: str,
         *,
@@ -327,7 +331,7 @@ class HistoryReader:
         bucket: Bucket = "day",
         metadata_key: str | None = None,
         in_outbox: Sequence[UsedTimeInOutbox] = (),
-    ) -> list[TimeSlice]:
+    ) -> list[UsedTimeBucket]:
         """Return the time that a participant used from `from_ms` (included) to `to_ms` (excluded), by bucket.
 
         - `now_ms`: the instant until which a running turn counts.
@@ -371,7 +375,7 @@ class HistoryReader:
             },
             timeout_s=_REPORT_TIMEOUT_S,
         )
-        return [TimeSlice(session_id or buckets.names[at - 1], *values) for at, session_id, *values in rows]
+        return [UsedTimeBucket(session_id or buckets.names[at - 1], *values) for at, session_id, *values in rows]
 
     async def _first_time_ms(self, participant_id: str, until_ms: int, in_outbox: Sequence[UsedTimeInOutbox]) -> int:
         """Return an instant, in milliseconds, before which the participant used no time.
@@ -397,7 +401,7 @@ def build_trail_page(events: Sequence[TrailEvent], limit: int, *, has_more: bool
     """
     items = tuple(cut_to_page(events, limit, lambda event: len(event.document or b"")))
     has_more = has_more or len(items) < len(events)
-    return Page(items, render_cursor(*items[-1].key) if has_more else None)
+    return Page(items, render_cursor(*items[-1].sort_key) if has_more else None)
 
 
 def _parse_participant_session(row: Row) -> ParticipantSession:

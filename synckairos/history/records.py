@@ -21,7 +21,7 @@ class Page(Struct, Generic[T], frozen=True):
 class AuditedVersion(Struct, frozen=True):
     """One version of a session from the audit.
 
-    `records` are rendered idempotency records by command id. Only `HistoryReader.latest_version` fills `records`.
+    `records` are rendered idempotency records by command id. Only `HistoryReader.read_latest_version` fills `records`.
     """
 
     session_id: str
@@ -79,7 +79,7 @@ class TrailEvent(Struct, frozen=True):
     document: bytes | None = None
 
     @property
-    def key(self) -> tuple[int, int, str]:
+    def sort_key(self) -> tuple[int, int, str]:
         """Return the position of this version in the audit trail: instant in milliseconds, version, epoch."""
         return (self.occurred_at_ms, self.version, self.epoch)
 
@@ -111,12 +111,12 @@ class ParticipantSession(Struct, frozen=True):
     began_at_ms: int
 
     @property
-    def key(self) -> tuple[int, str]:
+    def sort_key(self) -> tuple[int, str]:
         """Return the position of this session in the list: `began_at_ms` and session id. Lists are newest first."""
         return self.began_at_ms, self.session_id
 
 
-class TimeSlice(Struct, frozen=True):
+class UsedTimeBucket(Struct, frozen=True):
     """Row of a time report: the time that a participant used in one bucket, and the number of sessions.
 
     `bucket` is a session id, a local day (`2026-01-31`) or an ISO week (`2026-W05`). `key` is the value of the metadata

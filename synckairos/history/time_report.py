@@ -8,13 +8,13 @@ import orjson
 from synckairos.audit.entry_rows import NUL_ESCAPE, replace_nul
 from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
-from synckairos.history.records import Bucket, TimeSlice, UsedTimeInOutbox
+from synckairos.history.records import Bucket, UsedTimeBucket, UsedTimeInOutbox
 from synckairos.store.outbox import Outbox
 from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.outbox_entry import OutboxEntry
 
 
-class TimeReport:
+class TimeReporter:
     """Reader of time reports, for `GET /v1/participants/{id}/time`."""
 
     def __init__(self, history: HistoryReader, outbox: Outbox) -> None:
@@ -31,10 +31,10 @@ class TimeReport:
         tz: str,
         bucket: Bucket,
         metadata_key: str | None,
-    ) -> tuple[list[TimeSlice], bool]:
+    ) -> tuple[list[UsedTimeBucket], bool]:
         """Return the time slices of a participant, and whether Redis is unreachable.
 
-        See `HistoryReader.participant_time_slices` for the parameters. If Redis is unreachable, the time in versions
+        See `HistoryReader.sum_participant_time` for the parameters. If Redis is unreachable, the time in versions
         that are in the outbox is missing.
         """
         is_redis_unreachable = False
@@ -44,7 +44,7 @@ class TimeReport:
             in_outbox = await self._times_in_outbox(participant_id, now_ms)
         except StoreUnavailable:
             in_outbox, is_redis_unreachable = [], True
-        slices = await self._history.participant_time_slices(
+        slices = await self._history.sum_participant_time(
             participant_id,
             from_ms=from_ms,
             to_ms=to_ms,
@@ -59,10 +59,10 @@ class TimeReport:
     async def _times_in_outbox(self, participant_id: str, now_ms: int) -> list[UsedTimeInOutbox]:
         session_ids = await self._outbox.participant_session_ids(participant_id)
         found = await asyncio.gather(*(self._outbox.session_entries(each) for each in session_ids))
-        return [time_in_outbox(entries, participant_id, now_ms) for entries in found if entries]
+        return [used_time_in_outbox(entries, participant_id, now_ms) for entries in found if entries]
 
 
-def time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> UsedTimeInOutbox:
+def used_time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> UsedTimeInOutbox:
     """Return the time that a participant used in the outbox entries of one session.
 
     A running turn counts until `now_ms`, or until its deadline if the deadline is earlier.

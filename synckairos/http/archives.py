@@ -131,7 +131,7 @@ def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, 
         "epoch": record.epoch,
         "archived_at": render_instant(record.archived_at_ms),
         "event_count": record.events,
-        "session": orjson.Fragment(archive.newest.document),
+        "session": orjson.Fragment(archive.newest_line.document),
     }
     if scope == "all":
         members |= {"path": record.path, "size_bytes": record.size_bytes, "checksum": record.checksum.hex()}
@@ -159,4 +159,4 @@ def _render_ndjson(record: ArchiveRecord, archive: Archive, scope: ReadableScope
             for line in archive.events:
                 yield orjson.dumps(event_json(line.to_trail_event(snapshots))) + b"\n"
         case _:
-            yield archive.newest.document + b"\n"
+            yield archive.newest_line.document + b"\n"

@@ -10,7 +10,7 @@ from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.reader import HistoryReader
-from synckairos.history.time_report import TimeReport
+from synckairos.history.time_report import TimeReporter
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerIdentity
@@ -46,7 +46,7 @@ class RestDependencies:
     history: HistoryReader
     audit_trail: AuditTrail
     participant_sessions: ParticipantSessions
-    time_report: TimeReport
+    time_report: TimeReporter
     webhooks: WebhookRegistry
     rate_limits: RateLimits
     work: ClientWork

@@ -15,7 +15,7 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.participant_sessions.pages import ParticipantSessionPage, ParticipantSessions
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Page, TrailEvent
-from synckairos.history.time_report import TimeReport
+from synckairos.history.time_report import TimeReporter
 from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.large_responses import render_body
 from synckairos.http.live_tail import LiveTail
@@ -55,7 +55,7 @@ class HistoryRoutes:
         audit_trail: AuditTrail,
         live_tail: LiveTail,
         participant_sessions: ParticipantSessions,
-        time_report: TimeReport,
+        time_report: TimeReporter,
         rate_limits: RateLimits,
     ) -> None:
         self._sessions = sessions
@@ -134,7 +134,7 @@ class HistoryRoutes:
         # little more than a read of one session.
         _, lookup = await asyncio.gather(
             self._count_if_possible(request),
-            self._participant_sessions.look_up(participant_id, cursor=query.cursor, limit=query.limit),
+            self._participant_sessions.read_page_from_redis(participant_id, cursor=query.cursor, limit=query.limit),
         )
         listed = await self._participant_sessions.page(
             participant_id, lookup, days=query.days, cursor=query.cursor, limit=query.limit

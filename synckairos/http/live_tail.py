@@ -60,7 +60,7 @@ class LiveTail:
         async with self._commit_signals(session_id) as signal:
             while True:
                 for event in events:
-                    cursor = render_cursor(*event.key)
+                    cursor = render_cursor(*event.sort_key)
                     yield _render(event, cursor)
                     sent_at = loop.time()
                     if event.event_type == EventType.SESSION_DELETED and event is events[-1]:

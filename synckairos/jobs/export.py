@@ -91,7 +91,7 @@ class Exporter:
                 yield await asyncio.to_thread(compressor.compress, piece)
             yield await asyncio.to_thread(compressor.flush)
 
-        written = await self._cold_storage.write(path, pieces())
+        written = await self._cold_storage.write_stream(path, pieces())
         return ExportResult(path, count, written)
 
     async def _pieces(

@@ -144,7 +144,7 @@ class Retention:
         Return whether they are deleted.
         """
         archive = await self._cold_reader.read_archive(record, lean=True)
-        if len(archive.events) != record.events or archive.newest.version != (record.epoch, record.version):
+        if len(archive.events) != record.events or archive.newest_line.version != (record.epoch, record.version):
             raise ArchiveDamaged(f"The archive of session {record.session_id} does not match its record")
         missing = await self._find_missing_version(record, archive)
         if missing is not None:
@@ -154,7 +154,7 @@ class Retention:
         if not await self._rows.delete(record, archive, after_s):
             return False
         # Do this also if another worker deleted the rows before. That worker may have died before this line.
-        await self._summary_refresh.remove_session(record.session_id, _participant_ids(archive))
+        await self._summary_refresh.remove_from_caches(record.session_id, _participant_ids(archive))
         return True
 
     async def _find_missing_version(self, record: ArchiveRecord, archive: Archive) -> str | None:
@@ -179,9 +179,9 @@ async def _delete_returning(transaction: Transaction, name: str, values: dict[st
 def _participant_ids(archive: Archive) -> set[str]:
     """Return the ids of all participants: those at the end, and removed participants that events name."""
     ids = {line.row.get("participant_id") for line in archive.events}
-    ids |= {each["participant_id"] for each in orjson.loads(archive.newest.document)["participants"]}
+    ids |= {each["participant_id"] for each in orjson.loads(archive.newest_line.document)["participants"]}
     return {each for each in ids if each is not None}
 
 
 def _hashes(lines: tuple[ArchiveLine, ...]) -> set[tuple[str, int, bytes]]:
-    return {(*line.version, line.payload_hash) for line in lines}
+    return {(*line.version, line.stored_payload_hash) for line in lines}

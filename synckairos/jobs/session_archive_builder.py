@@ -67,7 +67,7 @@ class SessionArchiveBuilder:
             # their number.
             known = {line.version for line in earlier.events}
             new_rows = [row async for row in _rows(transaction, ended.session_id) if _version(row) not in known]
-            known_conflicts = {(*line.version, line.payload_hash) for line in earlier.conflicts}
+            known_conflicts = {(*line.version, line.stored_payload_hash) for line in earlier.conflicts}
             conflicts = [row for row in conflicts if (*_version(row), row["payload_hash"]) not in known_conflicts]
             events = len(known) + len(new_rows)
             first_at = datetime.fromisoformat(earlier.events[0].row["occurred_at"])
@@ -94,7 +94,7 @@ class SessionArchiveBuilder:
             async for batch in _batches(transaction, ended.session_id):
                 await asyncio.to_thread(_add_rows, writer, "event", batch)
         await asyncio.to_thread(_add_rows, writer, "conflict", conflicts)
-        content = await asyncio.to_thread(writer.finish)
+        content = await asyncio.to_thread(writer.finish_to_bytes)
         return BuiltArchive(ended, content, events, first_at, last_at)
 
 

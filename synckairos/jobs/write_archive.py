@@ -97,7 +97,7 @@ class Archiver:
         earlier = None if removed is None else await self._cold_reader.read_archive(removed)
         built = await self._builder.build(ended, earlier)
         ended, path = built.ended, built.ended.object_path(built.content)
-        written = await self._cold_storage.put(path, built.content)
+        written = await self._cold_storage.write_bytes(path, built.content)
         is_saved = await self._run(
             "save_archive",
             session_id=ended.session_id,

@@ -107,7 +107,7 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
                 writer,
                 session_ttl_s=settings.session_ttl_s,
                 max_concurrent=_MAX_DRAINS,
-                after_commit=SummaryRefresh(pipe, keys).refresh_committed,
+                after_commit=SummaryRefresh(pipe, keys).apply_audited_rows,
             )
             drains = _Drains(drain, writer, pipe.outage)
             max_messages = _MAX_DRAINS + 2 * settings.partitions

@@ -23,7 +23,7 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
 from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.reader import HistoryReader, open_history_pool
-from synckairos.history.time_report import TimeReport
+from synckairos.history.time_report import TimeReporter
 from synckairos.http import assembly as http
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerIdentity
@@ -143,7 +143,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 participant_sessions=ParticipantSessions(
                     history, outbox, ParticipantSessionCache(ParticipantSessionStore(pipe, keys), history), read_cache
                 ),
-                time_report=TimeReport(history, outbox),
+                time_report=TimeReporter(history, outbox),
                 webhooks=webhooks,
                 rate_limits=RateLimits(pipe, keys),
                 work=work,

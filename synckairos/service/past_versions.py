@@ -99,7 +99,7 @@ class PastVersionReader:
 
         Raises: StoreUnavailable if versions between that instant and `oldest` can be missing from Postgres.
         """
-        audited = await self._history.version_at(session_id, at_ms)
+        audited = await self._history.read_version_at_instant(session_id, at_ms)
         if oldest is not None:
             await self._check_audited_before(oldest, at_ms)
         if audited is None or audited.snapshot.deleted:
@@ -113,7 +113,7 @@ class PastVersionReader:
         snapshot = oldest.snapshot
         if at_ms < parse_session(snapshot.document).rules.created_at_ms:
             return
-        if await self._history.version_document(oldest.session_id, snapshot.epoch, snapshot.version - 1) is None:
+        if await self._history.read_version_document(oldest.session_id, snapshot.epoch, snapshot.version - 1) is None:
             raise StoreUnavailable("Postgres does not have the version of that instant yet; try again shortly")
 
     async def _find(
@@ -133,7 +133,7 @@ class PastVersionReader:
         return await self._audited(session_id, position)
 
     async def _audited(self, session_id: str, position: tuple[str, int]) -> SessionSnapshot:
-        document = await self._history.version_document(session_id, *position)
+        document = await self._history.read_version_document(session_id, *position)
         if document is None:
             raise StoreUnavailable("Postgres does not have the version of this answer yet; try again shortly")
         return SessionSnapshot(*position, document)

@@ -61,7 +61,7 @@ class SessionRestorer:
         Raises:
             SessionLeftInV2: the session is unfinished in v2 and was not imported. v2 decides about its clock.
         """
-        audited = await self._history.latest_version(session_id)
+        audited = await self._history.read_latest_version(session_id)
         if audited is None:
             return None
         snapshot = audited.snapshot

@@ -45,7 +45,7 @@ class AuditParts:
             session_ttl_s=self.settings.session_ttl_s,
             retry_delays_s=retry_delays_s,
             batch_entries=batch_entries,
-            after_commit=SummaryRefresh(self.pipe, self.keys).refresh_committed,
+            after_commit=SummaryRefresh(self.pipe, self.keys).apply_audited_rows,
         )
 
     async def drain(self, **options: Any) -> int:

@@ -16,7 +16,7 @@ from synckairos.history.cold.reader import COLD_TIMEOUT_S
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
 from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
-from synckairos.history.time_report import TimeReport
+from synckairos.history.time_report import TimeReporter
 from synckairos.http import assembly
 from synckairos.limits.client_work import ClientWork
 from synckairos.store.failed_entries import FailedEntries
@@ -66,7 +66,7 @@ class RestServer:
                 failed_entries,
                 audit_writer,
                 session_ttl_s=self.settings.session_ttl_s,
-                after_commit=SummaryRefresh(self.parts.pipe, self.parts.store.keys, self.summaries).refresh_committed,
+                after_commit=SummaryRefresh(self.parts.pipe, self.parts.store.keys, self.summaries).apply_audited_rows,
             )
             for partition in range(self.settings.partitions):
                 await drain.drain_partition(partition)
@@ -134,7 +134,7 @@ async def open_rest_server(
                 participant_sessions=ParticipantSessions(
                     history, outbox, ParticipantSessionCache(summaries, history), read_cache
                 ),
-                time_report=TimeReport(history, outbox),
+                time_report=TimeReporter(history, outbox),
                 webhooks=WebhookRegistry(parts.pool, max_endpoints=max_webhooks),
                 rate_limits=RateLimits(parts.pipe, keys),
                 work=ClientWork(settings.client_work_factor),

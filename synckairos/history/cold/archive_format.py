@@ -52,7 +52,7 @@ class ArchiveLine:
         return self.row["epoch"], self.row["version"]
 
     @property
-    def key(self) -> tuple[int, int, str]:
+    def sort_key(self) -> tuple[int, int, str]:
         """Return the position of this version in the audit trail: instant in milliseconds, version, epoch."""
         return self.occurred_at_ms, self.row["version"], self.row["epoch"]
 
@@ -61,7 +61,7 @@ class ArchiveLine:
         return (datetime.fromisoformat(self.row["occurred_at"]) - _EPOCH) // _MS
 
     @property
-    def payload_hash(self) -> bytes:
+    def stored_payload_hash(self) -> bytes:
         return bytes.fromhex(self.row["payload_hash"])
 
     def to_trail_event(self, snapshots: bool) -> TrailEvent:
@@ -95,7 +95,7 @@ class Archive:
     raw: bytes
 
     @property
-    def newest(self) -> ArchiveLine:
+    def newest_line(self) -> ArchiveLine:
         """Return the line of the newest version, which the head names."""
         last = (self.head["epoch"], self.head["version"])
         return next(line for line in reversed(self.events) if line.version == last)
@@ -113,7 +113,7 @@ class ArchiveWriter:
         """Append lines to the object. `lines` are results of `render_archive_line`."""
         self._pieces.append(self._compressor.compress(b"".join(line + b"\n" for line in lines)))
 
-    def finish(self) -> bytes:
+    def finish_to_bytes(self) -> bytes:
         """Finish the compression and return the bytes of the object."""
         self._pieces.append(self._compressor.flush())
         return b"".join(self._pieces)
@@ -192,7 +192,7 @@ def _parse_line(raw: bytes, keeps_document: Callable[[tuple[str, int]], bool]) -
     document = raw[-1 - row["state_bytes"] : -1]
     del row["state"]
     line = ArchiveLine(row, document, raw)
-    if sha256(document).digest() != line.payload_hash:
+    if sha256(document).digest() != line.stored_payload_hash:
         raise ArchiveBytesDamaged(f"version {line.row['version']} of epoch {line.row['epoch']} does not match its hash")
     return line if keeps_document(line.version) else ArchiveLine(row, b"", b"")
 

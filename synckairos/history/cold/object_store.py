@@ -1,6 +1,7 @@
 """Object store for cold storage: bytes by path in a local folder, in S3 or in a compatible service.
 
-Retention deletes rows after it wrote an archive. Therefore the bytes are on disk when `put` or `write` returns.
+Retention deletes rows after it wrote an archive. Therefore the bytes are on disk when `write_bytes` or `write_stream`
+returns.
 """
 
 import asyncio
@@ -73,10 +74,10 @@ class ColdStorage:
         `AWS_ACCESS_KEY_ID`. `AWS_ALLOW_HTTP` allows an endpoint without TLS.
         """
         self._url = url
-        self._folder = local_folder(url)
+        self._folder = parse_local_folder(url)
         self._opened: ObjectStore | None = None
 
-    async def put(self, path: str, content: bytes) -> WrittenObject:
+    async def write_bytes(self, path: str, content: bytes) -> WrittenObject:
         """Write an object atomically. A concurrent reader gets the whole old object or the whole new object."""
         import obstore
 
@@ -85,7 +86,7 @@ class ColdStorage:
             await self._sync(path)
         return WrittenObject(len(content), hashlib.sha256(content).digest())
 
-    async def write(self, path: str, pieces: AsyncIterable[bytes]) -> WrittenObject:
+    async def write_stream(self, path: str, pieces: AsyncIterable[bytes]) -> WrittenObject:
         """Write an object from pieces, with a few megabytes in memory. If the write fails, no object is created."""
         import obstore
 
@@ -147,7 +148,7 @@ class ColdStorage:
             raise StoreUnavailable(f"The object store cannot read or write {path}: {_describe(fault)}") from fault
 
 
-def local_folder(url: str) -> Path | None:
+def parse_local_folder(url: str) -> Path | None:
     """Return the local folder that the URL or path names; None if `url` names a remote store."""
     parts = urlsplit(url)
     if parts.scheme in REMOTE_SCHEMES:

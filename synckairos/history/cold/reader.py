@@ -51,14 +51,14 @@ class ColdReader:
             reason = "the object is missing" if isinstance(fault, ObjectMissing) else fault
             raise ArchiveDamaged(f"The archive of session {record.session_id} cannot be read: {reason}") from fault
 
-    async def latest_version(self, records: Sequence[ArchiveRecord]) -> AuditedVersion:
+    async def read_latest_version(self, records: Sequence[ArchiveRecord]) -> AuditedVersion:
         """Return a session's newest version with the idempotency records of its newest 100 commands.
 
         Reads the first of `records`, which must be the newest archive.
         """
         record = records[0]
         archive = await self.read_archive(record, lean=True)
-        newest = archive.newest
+        newest = archive.newest_line
         deleted = bool(archive.head["deleted"])
         idempotency_records = _render_records(
             line for line in archive.events if line.occurred_at_ms >= record.created_at_ms
@@ -66,7 +66,7 @@ class ColdReader:
         snapshot = SessionSnapshot(*newest.version, newest.document, deleted=deleted)
         return AuditedVersion(record.session_id, snapshot, idempotency_records)
 
-    async def version_document(self, records: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
+    async def read_version_document(self, records: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
         """Return the document of one version; None if no archive of `records` has this version."""
         for each in records:
             for line in (await self.read_archive(each)).events:
@@ -74,7 +74,7 @@ class ColdReader:
                     return line.document
         return None
 
-    async def version_at(self, records: Iterable[ArchiveRecord], at_ms: int) -> AuditedVersion | None:
+    async def read_version_at_instant(self, records: Iterable[ArchiveRecord], at_ms: int) -> AuditedVersion | None:
         """Return the version that was in effect at the instant `at_ms`; None if the instant is before all versions.
 
         `records` must be ordered from the newest to the oldest archive.
@@ -97,8 +97,10 @@ class ColdReader:
         archives = [await self.read_archive(each, lean=not snapshots) for each in records]
         # If a session was deleted and created again, two archives can contain the same version: it was in the outbox
         # when the first archive was written.
-        lines = {line.version: line for archive in archives for line in archive.events if line.key > after}
-        return [line.to_trail_event(snapshots) for line in sorted(lines.values(), key=lambda line: line.key)[:limit]]
+        lines = {line.version: line for archive in archives for line in archive.events if line.sort_key > after}
+        return [
+            line.to_trail_event(snapshots) for line in sorted(lines.values(), key=lambda line: line.sort_key)[:limit]
+        ]
 
 
 def _verified(content: bytes, checksum: bytes, lean: bool) -> Archive:

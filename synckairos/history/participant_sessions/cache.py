@@ -10,7 +10,7 @@ from synckairos.history.participant_sessions.summary import (
     build_participant_session,
     build_summary,
     is_deleted,
-    render_part,
+    render_participant_part,
 )
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
@@ -25,7 +25,7 @@ from synckairos.store.participant_sessions import (
 from synckairos.wire.snapshot import SessionSnapshot
 
 
-class CachedSession(Struct, frozen=True):
+class ListedSessionData(Struct, frozen=True):
     """Cached data of one session in a participant's list.
 
     - `row`: the complete JSON of the item, if no clock or pause of the session runs. The other fields are then None.
@@ -48,7 +48,7 @@ class ParticipantSessionCache:
         self._store = store
         self._history = history
 
-    async def now_ms(self) -> int:
+    async def redis_now_ms(self) -> int:
         """Return the Redis time in milliseconds, with one round trip."""
         return await self._store.now_ms()
 
@@ -63,14 +63,14 @@ class ParticipantSessionCache:
         """Drop the cached data of a participant and of sessions, because some of it is invalid. One round trip."""
         await self._store.discard(session_ids, [participant_id])
 
-    async def load_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
+    async def load_cached_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return `began_at_ms` by session id, for the given sessions that are in the participant's set.
 
         Uses one round trip.
         """
         return await self._store.load_cached_start_times(participant_id, session_ids)
 
-    async def fill(self, participant_id: str, now_ms: int) -> None:
+    async def fill_from_postgres(self, participant_id: str, now_ms: int) -> None:
         """Fill the set and the summaries of a participant from Postgres. Do nothing if another reader fills them now.
 
         Queries Postgres for at most a thousand sessions. The set then stays in Redis until it is unused for 30 days.
@@ -79,20 +79,20 @@ class ParticipantSessionCache:
         if not await self._store.acquire_list_lease(participant_id, token):
             return
         since_ms, limit = now_ms - SPAN_MS, self._store.max_sessions
-        keys = await self._history.participant_session_starts(participant_id, since_ms=since_ms, limit=limit + 1)
+        keys = await self._history.list_participant_session_starts(participant_id, since_ms=since_ms, limit=limit + 1)
         if len(keys) > limit:
             since_ms = keys[-1][0] + 1
             keys = [key for key in keys if key[0] >= since_ms]
         if await self._store.fill_list(participant_id, token, since_ms, keys):
-            await self.load_sessions(participant_id, keys, {})
+            await self.load_listed_sessions(participant_id, keys, {})
 
-    async def load_sessions(
+    async def load_listed_sessions(
         self,
         participant_id: str,
         keys: Sequence[ListKey],
         lookups: Mapping[str, ReadyRow | ListRowParts],
         live_ids: Sequence[str] = (),
-    ) -> dict[str, CachedSession]:
+    ) -> dict[str, ListedSessionData]:
         """Return cached data by session id.
 
         - `keys`: list positions of sessions for which all data are returned.
@@ -105,12 +105,12 @@ class ParticipantSessionCache:
         unknown = [session_id for _, session_id in keys if session_id not in lookups]
         if unknown or live_ids:
             lookups = {**lookups, **await self._store.load_list_rows(participant_id, [*unknown, *live_ids])}
-        sessions = {session_id: CachedSession(live=_live(lookups[session_id])) for session_id in live_ids}
+        sessions = {session_id: ListedSessionData(live=_live(lookups[session_id])) for session_id in live_ids}
         missing: list[str] = []
         for began_ms, session_id in keys:
             lookup = lookups[session_id]
             if isinstance(lookup, bytes):
-                sessions[session_id] = CachedSession(lookup)
+                sessions[session_id] = ListedSessionData(lookup)
             elif lookup.part is None and (lookup.summary is None or not is_deleted(lookup.summary)):
                 missing.append(session_id)
             else:
@@ -119,7 +119,7 @@ class ParticipantSessionCache:
             found = await self._fill_summaries(participant_id, missing)
             for session_id in missing:
                 live = _live(lookups[session_id])
-                sessions[session_id] = CachedSession(session=found.get(session_id), live=live)
+                sessions[session_id] = ListedSessionData(session=found.get(session_id), live=live)
         return sessions
 
     async def _fill_summaries(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, ParticipantSession]:
@@ -137,7 +137,7 @@ class ParticipantSessionCache:
             token,
             participant_id,
             {
-                session_id: (build_summary(session), render_part(session.time_used_ms, session.cycle_count))
+                session_id: (build_summary(session), render_participant_part(session.time_used_ms, session.cycle_count))
                 for session_id, session in found.items()
             },
         )
@@ -148,8 +148,8 @@ def _live(lookup: ReadyRow | ListRowParts) -> SessionSnapshot | None:
     return None if isinstance(lookup, bytes) else lookup.live
 
 
-def _from_lookup(lookup: ListRowParts, session_id: str, began_ms: int) -> CachedSession:
+def _from_lookup(lookup: ListRowParts, session_id: str, began_ms: int) -> ListedSessionData:
     if lookup.summary is None or lookup.part is None or is_deleted(lookup.summary):
-        return CachedSession(live=lookup.live)
+        return ListedSessionData(live=lookup.live)
     session = build_participant_session(lookup.summary, lookup.part, session_id, began_ms)
-    return CachedSession(session=session, live=lookup.live)
+    return ListedSessionData(session=session, live=lookup.live)

@@ -7,7 +7,7 @@ import orjson
 
 from synckairos.errors import StoreUnavailable
 from synckairos.frozen_replace import replace
-from synckairos.history.participant_sessions.cache import CachedSession
+from synckairos.history.participant_sessions.cache import ListedSessionData
 from synckairos.history.participant_sessions.page_merge import ListItem
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
@@ -20,7 +20,7 @@ from synckairos.wire.snapshot import SessionSnapshot
 from synckairos.wire.v2_state_parser import is_v2_epoch
 
 
-class CurrentItemBuilder:
+class ListItemBuilder:
     """Builder of items of a participant's list with the values of the present instant.
 
     Methods raise StoreUnavailable if a store that they need is unreachable.
@@ -30,7 +30,9 @@ class CurrentItemBuilder:
         self._history = history
         self._outbox = outbox
 
-    async def item(self, key: ListKey, cached: CachedSession, participant_id: str, now_ms: int) -> ListItem | None:
+    async def build_item(
+        self, key: ListKey, cached: ListedSessionData, participant_id: str, now_ms: int
+    ) -> ListItem | None:
         """Build the item of a session that Redis or Postgres listed at the position `key`.
 
         Return None if the session was deleted. `now_ms` is the present instant in milliseconds.
@@ -41,7 +43,7 @@ class CurrentItemBuilder:
         if session is None:
             # Postgres does not list this session for the participant. The session may have been deleted and created
             # again.
-            return await self.unaudited_item(key[1], live, key[0], participant_id, now_ms)
+            return await self.build_unaudited_item(key[1], live, key[0], participant_id, now_ms)
         if live is None:
             return _render_item(_as_of(session, None, now_ms), synced=True)
         if live.epoch == session.epoch and live.version <= session.version:
@@ -51,7 +53,7 @@ class CurrentItemBuilder:
             return None
         return await self._item_of_later_version(session, live, participant_id, now_ms)
 
-    async def unaudited_item(
+    async def build_unaudited_item(
         self, session_id: str, live: SessionSnapshot | None, began_ms: int | None, participant_id: str, now_ms: int
     ) -> ListItem | None:
         """Build the item of a session that Postgres does not list for the participant.
@@ -71,7 +73,9 @@ class CurrentItemBuilder:
         paused_ms, first_ms = _pauses(entries)
         if first_ms is not None and entries[0].version > 1:
             # The list also counts pauses from the time before the participant joined.
-            paused_ms += await self._history.paused_ms(session_id, parse_instant_ms(document["created_at"]), first_ms)
+            paused_ms += await self._history.sum_paused_ms(
+                session_id, parse_instant_ms(document["created_at"]), first_ms
+            )
         current = _as_of(replace(session, paused_ms=paused_ms), document, now_ms, participant_id)
         return _render_item(current, synced=False)
 
@@ -125,7 +129,7 @@ def _render_item(session: ParticipantSession, *, synced: bool) -> ListItem:
         metadata=session.metadata,
         synced=synced,
     )
-    return ListItem(session.key, render_row(pieces, b"%d" % session.time_used_ms, b"%d" % session.cycle_count))
+    return ListItem(session.sort_key, render_row(pieces, b"%d" % session.time_used_ms, b"%d" % session.cycle_count))
 
 
 def _find_participant(document: dict[str, Any], participant_id: str) -> dict[str, Any] | None:

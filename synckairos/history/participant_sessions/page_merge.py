@@ -41,14 +41,14 @@ class PageRange(Struct, frozen=True):
         )
 
 
-class OlderQuery(Struct, frozen=True):
+class OlderSessionsQuery(Struct, frozen=True):
     """Query of Postgres for at most `limit` sessions that are older than the position `before`."""
 
     before: ListKey
     limit: int
 
 
-class RecentKeys(Struct, frozen=True):
+class CachedPagePart(Struct, frozen=True):
     """List positions of a page from Redis.
 
     `has_more`: whether Redis lists further sessions after this page. `older`: the query of Postgres that fills the page
@@ -57,10 +57,10 @@ class RecentKeys(Struct, frozen=True):
 
     keys: tuple[ListKey, ...]
     has_more: bool
-    older: OlderQuery | None
+    older: OlderSessionsQuery | None
 
 
-def select_recent(recent: CachedPage, since_ms: int, before: ListKey | None, limit: int) -> RecentKeys:
+def select_cached_part(recent: CachedPage, since_ms: int, before: ListKey | None, limit: int) -> CachedPagePart:
     """Select the sessions of a cached page that began at `since_ms` or later, and plan the query for older sessions.
 
     `before` is the position at which the page before ended; None for the first page.
@@ -68,10 +68,10 @@ def select_recent(recent: CachedPage, since_ms: int, before: ListKey | None, lim
     keys = tuple(key for key in recent.keys if key[0] >= since_ms)
     has_more = recent.has_more and len(keys) == len(recent.keys)
     if has_more or since_ms >= recent.complete_since_ms:
-        return RecentKeys(keys, has_more, None)
+        return CachedPagePart(keys, has_more, None)
     first_unlisted = (recent.complete_since_ms, _LOWEST_ID)
     start = first_unlisted if before is None else min(before, first_unlisted)
-    return RecentKeys(keys, has_more, OlderQuery(start, max(1, limit - len(keys))))
+    return CachedPagePart(keys, has_more, OlderSessionsQuery(start, max(1, limit - len(keys))))
 
 
 def merge_page(

@@ -18,13 +18,13 @@ from synckairos.frozen_replace import replace
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_ITEMS
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
-from synckairos.history.participant_sessions.current_items import CurrentItemBuilder, build_item_from_postgres
+from synckairos.history.participant_sessions.current_items import ListItemBuilder, build_item_from_postgres
 from synckairos.history.participant_sessions.page_merge import (
     ListItem,
-    OlderQuery,
+    OlderSessionsQuery,
     PageRange,
     merge_page,
-    select_recent,
+    select_cached_part,
 )
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Page, ParticipantSession
@@ -54,7 +54,7 @@ class ParticipantSessionPage:
 
 
 @dataclass(frozen=True, slots=True)
-class PageLookup:
+class RedisPageData:
     """Result of a look-up in Redis for one page.
 
     `in_outbox` has the ids of the participant's sessions with versions in the outbox. `recent` is the cached page; None
@@ -93,9 +93,11 @@ class ParticipantSessions:
         self._outbox = outbox
         self._cache = cache
         self._read_cache = read_cache
-        self._live_items = CurrentItemBuilder(history, outbox)
+        self._live_items = ListItemBuilder(history, outbox)
 
-    async def look_up(self, participant_id: str, *, cursor: str | None, limit: int) -> PageLookup | None:
+    async def read_page_from_redis(
+        self, participant_id: str, *, cursor: str | None, limit: int
+    ) -> RedisPageData | None:
         """Read the cached page and the outbox from Redis in one round trip. Return None if Redis is unreachable.
 
         Raises: ValidationFailed if the cursor is invalid.
@@ -113,17 +115,23 @@ class ParticipantSessions:
             return None
         except StoreUnavailable:
             return None
-        return PageLookup(in_outbox, recent)
+        return RedisPageData(in_outbox, recent)
 
     async def page(
-        self, participant_id: str, lookup: PageLookup | None, *, days: int, cursor: str | None = None, limit: int = 50
+        self,
+        participant_id: str,
+        lookup: RedisPageData | None,
+        *,
+        days: int,
+        cursor: str | None = None,
+        limit: int = 50,
     ) -> ParticipantSessionPage:
         """Return a page of a participant's sessions that began in the last `days` days, newest first.
 
-        `lookup` is the result of `look_up` for the same page. `limit` is 1 to 200. Only the final page can be empty.
-        A session whose versions are all in the outbox is missing only if its partition of the outbox has more than
-        5,000 entries. If the page is cached and the outbox has no versions of its sessions, no further round trip is
-        needed.
+        `lookup` is the result of `read_page_from_redis` for the same page. `limit` is 1 to 200. Only the final page can
+        be empty. A session whose versions are all in the outbox is missing only if its partition of the outbox has more
+        than 5,000 entries. If the page is cached and the outbox has no versions of its sessions, no further round trip
+        is needed.
 
         Raises:
             ValidationFailed: The cursor is invalid.
@@ -146,31 +154,33 @@ class ParticipantSessions:
                 return page
             # All sessions of this page were deleted in the meantime. Continue with the next page.
             cursor = page.page.next_cursor
-            lookup = await self.look_up(participant_id, cursor=cursor, limit=limit)
+            lookup = await self.read_page_from_redis(participant_id, cursor=cursor, limit=limit)
             if lookup is None:
                 raise StoreUnavailable
 
-    async def _fill_cache(self, participant_id: str, lookup: PageLookup, cursor: str | None, limit: int) -> PageLookup:
+    async def _fill_cache(
+        self, participant_id: str, lookup: RedisPageData, cursor: str | None, limit: int
+    ) -> RedisPageData:
         """Fill the cache of a participant and read the cached page again.
 
         If another reader fills the cache now, return an empty cached page. Postgres then provides all sessions.
         """
-        now_ms = await self._cache.now_ms()
-        await self._cache.fill(participant_id, now_ms)
+        now_ms = await self._cache.redis_now_ms()
+        await self._cache.fill_from_postgres(participant_id, now_ms)
         recent = await self._cache.page(participant_id, parse_list_cursor(cursor), limit)
-        return PageLookup(lookup.in_outbox, recent or CachedPage(now_ms, (), False, _NEVER_MS, {}))
+        return RedisPageData(lookup.in_outbox, recent or CachedPage(now_ms, (), False, _NEVER_MS, {}))
 
     async def _build_page(
-        self, participant_id: str, lookup: PageLookup, days: int, cursor: str | None, limit: int
+        self, participant_id: str, lookup: RedisPageData, days: int, cursor: str | None, limit: int
     ) -> ParticipantSessionPage:
         recent, before = lookup.recent, parse_list_cursor(cursor)
         assert recent is not None
         since_ms = recent.now_ms - days * DAY_MS
-        selected = select_recent(recent, since_ms, before, limit)
+        selected = select_cached_part(recent, since_ms, before, limit)
         older, is_postgres_reachable = await self._load_older(
             participant_id, since_ms, selected.older, is_required=not selected.keys
         )
-        listed = [*selected.keys, *(session.key for session in older.items)]
+        listed = [*selected.keys, *(session.sort_key for session in older.items)]
         has_more = selected.has_more or older.next_cursor is not None or not is_postgres_reachable
         page_range = PageRange(since_ms, before, listed[-1] if has_more else None)
         ready = [ListItem(key, row) for key in selected.keys if isinstance(row := recent.lookups.get(key[1]), bytes)]
@@ -200,7 +210,7 @@ class ParticipantSessions:
             return []
         recent = sources.recent
         live_ids = [*(session.session_id for session in older), *in_outbox]
-        cached = await self._cache.load_sessions(participant_id, unready, recent.lookups, live_ids)
+        cached = await self._cache.load_listed_sessions(participant_id, unready, recent.lookups, live_ids)
         if in_outbox:
             begins = await self._load_begins(participant_id, sources)
             # A session in the outbox can also have a list position. If the position is in the range of this page, but
@@ -209,29 +219,33 @@ class ParticipantSessions:
                 key for each in in_outbox if each in begins and sources.page_range.contains(key := (begins[each], each))
             ]
             if drained:
-                cached |= await self._cache.load_sessions(participant_id, drained, {})
+                cached |= await self._cache.load_listed_sessions(participant_id, drained, {})
                 unready = [*unready, *drained]
             in_outbox = [each for each in in_outbox if each not in begins]
         now_ms, build = recent.now_ms, self._live_items
-        items = [build.item(key, cached[key[1]], participant_id, now_ms) for key in unready]
+        items = [build.build_item(key, cached[key[1]], participant_id, now_ms) for key in unready]
         items += [
-            build.item(session.key, replace(cached[session.session_id], session=session), participant_id, now_ms)
+            build.build_item(
+                session.sort_key, replace(cached[session.session_id], session=session), participant_id, now_ms
+            )
             for session in older
         ]
-        items += [build.unaudited_item(each, cached[each].live, None, participant_id, now_ms) for each in in_outbox]
+        items += [
+            build.build_unaudited_item(each, cached[each].live, None, participant_id, now_ms) for each in in_outbox
+        ]
         built = await asyncio.gather(*items) if len(items) > 1 else [await each for each in items]
         return [each for each in built if each is not None]
 
     async def _load_begins(self, participant_id: str, sources: _Sources) -> dict[str, int]:
         """Return `began_at_ms` by session id, for sessions in the outbox that Redis or Postgres also lists."""
-        begins = await self._cache.load_start_times(participant_id, sources.in_outbox)
+        begins = await self._cache.load_cached_start_times(participant_id, sources.in_outbox)
         if sources.page_range.since_ms < sources.recent.complete_since_ms and sources.is_postgres_reachable:
             unknown = [each for each in sources.in_outbox if each not in begins]
-            begins |= await self._history.known_session_starts(participant_id, unknown)
+            begins |= await self._history.find_participant_session_starts(participant_id, unknown)
         return begins
 
     async def _load_older(
-        self, participant_id: str, since_ms: int, query: OlderQuery | None, *, is_required: bool
+        self, participant_id: str, since_ms: int, query: OlderSessionsQuery | None, *, is_required: bool
     ) -> tuple[Page[ParticipantSession], bool]:
         """Return a page of older sessions, and whether Postgres is reachable. `query` None returns an empty page.
 
@@ -246,7 +260,9 @@ class ParticipantSessions:
                 raise
             return Page(()), False
 
-    async def _read_older(self, participant_id: str, since_ms: int, query: OlderQuery) -> Page[ParticipantSession]:
+    async def _read_older(
+        self, participant_id: str, since_ms: int, query: OlderSessionsQuery
+    ) -> Page[ParticipantSession]:
         """Return a page of older sessions from the read cache, or from Postgres if the read cache does not have it."""
         hour_ms = since_ms - since_ms % _HOUR_MS  # rounded down to an hour, so that requests share the cached answer
         cursor = render_cursor(*query.before)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
 from synckairos.errors import InvalidStoredData
-from synckairos.history.participant_sessions.summary import advance_summary, is_deleted, render_parts
+from synckairos.history.participant_sessions.summary import is_deleted, render_parts, summary_after_batch
 from synckairos.store.keys import Keys
 from synckairos.store.participant_sessions import ParticipantSessionStore, SessionSummary
 from synckairos.store.read_cache import ReadCache
@@ -30,7 +30,7 @@ class SummaryRefresh:
         self._store = store or ParticipantSessionStore(pipe, keys)
         self._read_cache = ReadCache(pipe, keys)
 
-    async def refresh_committed(self, rows: EntryRows) -> None:
+    async def apply_audited_rows(self, rows: EntryRows) -> None:
         """Apply rows that the drain committed to Postgres. A repeated call with the same rows changes nothing.
 
         Uses one round trip to each partition, or two if Redis has a summary or a set for the rows.
@@ -97,7 +97,7 @@ class SummaryRefresh:
             ),
         )
 
-    async def remove_session(self, session_id: str, participant_ids: Iterable[str]) -> None:
+    async def remove_from_caches(self, session_id: str, participant_ids: Iterable[str]) -> None:
         """Remove a session from the caches and from its participants' sets, after Postgres removed the session."""
         ids = list(participant_ids)
         await asyncio.gather(
@@ -118,7 +118,7 @@ class SummaryRefresh:
         if not participants and session_id not in summaries:
             return
         before = summaries.get(session_id)
-        after = advance_summary(before, session, events)
+        after = summary_after_batch(before, session, events)
         if after is not before or after is None:
             await self._store.replace_summary(session_id, before, after, render_parts(participants))
         is_gone = after is not None and is_deleted(after)

@@ -53,7 +53,7 @@ def _render_summary(session_id: str, position: bytes, facts: list[Any], metadata
     return SessionSummary(position, orjson.dumps(facts), metadata, b"\n".join(pieces))
 
 
-def render_part(time_used_ms: int, cycle_count: int) -> bytes:
+def render_participant_part(time_used_ms: int, cycle_count: int) -> bytes:
     """Return a participant's part of a summary as bytes."""
     return b"%d %d" % (time_used_ms, cycle_count)
 
@@ -90,7 +90,7 @@ def build_participant_session(
     )
 
 
-def advance_summary(
+def summary_after_batch(
     before: SessionSummary | None, session: SessionRow, events: Iterable[EventRow]
 ) -> SessionSummary | None:
     """Return the summary of a session after the drain committed `events`.
@@ -140,7 +140,7 @@ def advance_summary(
 def render_parts(participants: Sequence[ParticipantRow]) -> dict[str, bytes]:
     """Return the parts of all participants that are in the session now, as bytes by participant id."""
     return {
-        str(each.participant_id): render_part(each.time_used_ms, each.cycle_count)
+        str(each.participant_id): render_participant_part(each.time_used_ms, each.cycle_count)
         for each in participants
         if each.cycle_count is not None
     }

@@ -203,7 +203,7 @@ async def test_late_versions_of_a_lost_epoch_do_not_change_projections(audit: Au
     assert before[0][0][:2] == (again.state.epoch, 4)
     await add_entries(audit, late)
     assert [await audit.rows(query) for query in (projections, people)] == before
-    archived = await audit.history.latest_version(life.session_id)
+    archived = await audit.history.read_latest_version(life.session_id)
     assert archived is not None
     assert archived.snapshot.document == again.documents[4]
     # A late version does not undo a deletion.
@@ -278,7 +278,7 @@ async def test_a_document_with_u0000_is_written(audit: AuditParts) -> None:
     assert await audit.drain() == 3
     ((metadata,),) = await audit.rows("SELECT metadata FROM sync_sessions")
     assert metadata == {"nul\ufffd": ["a\ufffdb", {"deep": "\\u0000"}]}
-    assert await audit.history.version_document(life.session_id, life.state.epoch, 3) == life.documents[3]
+    assert await audit.history.read_version_document(life.session_id, life.state.epoch, 3) == life.documents[3]
 
 
 async def add_rejected_entry(audit: AuditParts, life: SessionLife, version: int) -> None:

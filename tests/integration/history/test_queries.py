@@ -18,8 +18,8 @@ from tests.waiting import eventually
 SESSION = "01890000-0000-7000-8000-000000000000"
 
 CALLS: list[Callable[[HistoryReader], Awaitable[object]]] = [
-    lambda history: history.latest_version(SESSION),
-    lambda history: history.version_at(SESSION, 0),
+    lambda history: history.read_latest_version(SESSION),
+    lambda history: history.read_version_at_instant(SESSION, 0),
     lambda history: history.events(SESSION),
     lambda history: history.sessions(),
     lambda history: history.participant_sessions(SESSION, since_ms=0),
@@ -41,7 +41,7 @@ async def test_reads_fail_within_two_seconds_and_then_at_once(silent_url: str, u
         # The limit is two seconds. The rest is for a machine that is busy with other work.
         async with asyncio.timeout(4):
             with pytest.raises(StoreUnavailable):
-                await history.latest_version(SESSION)
+                await history.read_latest_version(SESSION)
         # After a failure the next reads fail without waiting again.
         async with asyncio.timeout(2):
             for call in CALLS:
@@ -53,7 +53,7 @@ async def test_reads_fail_within_two_seconds_and_then_at_once(silent_url: str, u
 async def test_a_database_that_is_not_migrated_is_named(postgres: Postgres) -> None:
     async with open_history_pool(Settings(database_url=postgres.database_url("template1"))) as pool:
         with pytest.raises(StoreUnavailable, match="migrate"):
-            await HistoryReader(pool, ColdStorage("nowhere")).latest_version(SESSION)
+            await HistoryReader(pool, ColdStorage("nowhere")).read_latest_version(SESSION)
 
 
 @pytest.mark.slow
@@ -62,7 +62,7 @@ async def test_reads_work_again_after_postgres_restarted(data_dir: Path) -> None
         await migrate(own.url)
         async with open_history_pool(Settings(database_url=own.url)) as pool:
             history = HistoryReader(pool, ColdStorage("nowhere"))
-            assert await history.latest_version(SESSION) is None
+            assert await history.read_latest_version(SESSION) is None
             own.kill()
 
             async def is_unreachable() -> bool:
@@ -71,4 +71,4 @@ async def test_reads_work_again_after_postgres_restarted(data_dir: Path) -> None
             await eventually(is_unreachable)  # its child processes live a moment longer
             own.start()
             await eventually(history.is_reachable)
-            assert await history.latest_version(SESSION) is None
+            assert await history.read_latest_version(SESSION) is None

@@ -8,7 +8,7 @@ import pytest
 from synckairos.clock.commands import Complete, Delete, Pause, RemoveParticipant, Resume, Start, Switch
 from synckairos.errors import ValidationFailed
 from synckairos.history.audit_trail import AuditTrail
-from synckairos.history.records import TimeSlice, TrailEvent
+from synckairos.history.records import TrailEvent, UsedTimeBucket
 from synckairos.store.read_cache import ReadCache
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from tests.integration.audit_parts import AuditParts
@@ -38,9 +38,9 @@ async def test_latest_version_has_the_document_and_the_idempotency_records(audit
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Start(), T0 + 1, command_id="first")
     await audit.committer.apply(life, Switch(), T0 + 2, command_id="second")
-    assert await audit.history.latest_version(life.session_id) is None
+    assert await audit.history.read_latest_version(life.session_id) is None
     await audit.drain()
-    archived = await audit.history.latest_version(life.session_id)
+    archived = await audit.history.read_latest_version(life.session_id)
     assert archived is not None
     assert (archived.snapshot.epoch, archived.snapshot.version, archived.snapshot.deleted) == (
         life.state.epoch,
@@ -58,12 +58,12 @@ async def test_latest_version_of_a_deleted_and_of_a_recreated_session(audit: Aud
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Delete(), T0 + 5, command_id="gone")
     await audit.drain()
-    archived = await audit.history.latest_version(life.session_id)
+    archived = await audit.history.read_latest_version(life.session_id)
     assert archived is not None
     assert (archived.snapshot.version, archived.snapshot.deleted) == (2, True)
     again = await audit.committer.create(chess(), T0 + 9, life.session_id, life.snapshot)
     await audit.drain()
-    archived = await audit.history.latest_version(life.session_id)
+    archived = await audit.history.read_latest_version(life.session_id)
     assert archived is not None
     assert (archived.snapshot.epoch, archived.snapshot.version, archived.snapshot.deleted, archived.records) == (
         again.state.epoch,
@@ -75,9 +75,9 @@ async def test_latest_version_of_a_deleted_and_of_a_recreated_session(audit: Aud
 
 @pytest.mark.parametrize("session_id", [str(uuid4()), "no uuid", ""])
 async def test_reads_of_an_unknown_session_return_nothing(audit: AuditParts, session_id: str) -> None:
-    assert await audit.history.latest_version(session_id) is None
-    assert await audit.history.version_document(session_id, "e", 1) is None
-    assert await audit.history.version_at(session_id, T0) is None
+    assert await audit.history.read_latest_version(session_id) is None
+    assert await audit.history.read_version_document(session_id, "e", 1) is None
+    assert await audit.history.read_version_at_instant(session_id, T0) is None
     assert (await audit.history.events(session_id)).items == ()
 
 
@@ -86,7 +86,7 @@ async def test_version_at_returns_the_version_in_effect_at_the_instant(audit: Au
     await audit.drain()
 
     async def version_at(at_ms: int) -> int | None:
-        archived = await audit.history.version_at(life.session_id, at_ms)
+        archived = await audit.history.read_version_at_instant(life.session_id, at_ms)
         return None if archived is None else archived.snapshot.version
 
     assert [await version_at(T0 + ms) for ms in (-1, 0, 1, 60_000, 60_001, DAY_MS)] == [None, 1, 2, 2, 3, 7]
@@ -184,7 +184,7 @@ async def test_a_removed_participant_keeps_the_session_and_its_time(audit: Audit
     await audit.drain()
     (item,) = (await audit.history.participant_sessions(ALICE, since_ms=0)).items
     assert item.time_used_ms == 7000
-    (slot,) = await audit.history.participant_time_slices(ALICE, from_ms=0, to_ms=T0 + DAY_MS, now_ms=T0 + DAY_MS)
+    (slot,) = await audit.history.sum_participant_time(ALICE, from_ms=0, to_ms=T0 + DAY_MS, now_ms=T0 + DAY_MS)
     assert slot.time_used_ms == 7000
     assert await audit.rows("SELECT left_at IS NOT NULL FROM sync_participants ORDER BY participant_id") == [
         (True,),
@@ -199,20 +199,20 @@ async def test_time_by_session_day_and_week(audit: AuditParts) -> None:
     span: dict[str, Any] = {"from_ms": T0 - DAY_MS, "to_ms": T0 + 30 * DAY_MS, "now_ms": T0 + 30 * DAY_MS}
     four_minutes = 4 * 60_000
 
-    by_session = await audit.history.participant_time_slices(BOB, **span, bucket="session")
+    by_session = await audit.history.sum_participant_time(BOB, **span, bucket="session")
     assert sorted(by_session, key=lambda each: each.bucket) == sorted(
-        (TimeSlice(life.session_id, four_minutes, 1) for life in (first, second)), key=lambda each: each.bucket
+        (UsedTimeBucket(life.session_id, four_minutes, 1) for life in (first, second)), key=lambda each: each.bucket
     )
-    assert await audit.history.participant_time_slices(BOB, **span) == [
-        TimeSlice("2023-11-14", four_minutes, 1),
-        TimeSlice("2023-11-21", four_minutes, 1),
+    assert await audit.history.sum_participant_time(BOB, **span) == [
+        UsedTimeBucket("2023-11-14", four_minutes, 1),
+        UsedTimeBucket("2023-11-21", four_minutes, 1),
     ]
-    assert await audit.history.participant_time_slices(BOB, **span, bucket="week", metadata_key="project") == [
-        TimeSlice("2023-W46", four_minutes, 1, "x"),
-        TimeSlice("2023-W47", four_minutes, 1, "y"),
+    assert await audit.history.sum_participant_time(BOB, **span, bucket="week", metadata_key="project") == [
+        UsedTimeBucket("2023-W46", four_minutes, 1, "x"),
+        UsedTimeBucket("2023-W47", four_minutes, 1, "y"),
     ]
-    assert await audit.history.participant_time_slices(BOB, **(span | {"to_ms": T0 + DAY_MS}), metadata_key="none") == [
-        TimeSlice("2023-11-14", four_minutes, 1, None)
+    assert await audit.history.sum_participant_time(BOB, **(span | {"to_ms": T0 + DAY_MS}), metadata_key="none") == [
+        UsedTimeBucket("2023-11-14", four_minutes, 1, None)
     ]
 
 
@@ -225,23 +225,23 @@ async def test_time_is_split_at_local_midnight_and_cut_to_the_range(audit: Audit
     await audit.drain()
     span: dict[str, Any] = {"from_ms": begin - DAY_MS, "to_ms": begin + 3 * DAY_MS, "now_ms": begin + 25 * HOUR_MS}
 
-    berlin = await audit.history.participant_time_slices(ALICE, **span, tz="Europe/Berlin")
+    berlin = await audit.history.sum_participant_time(ALICE, **span, tz="Europe/Berlin")
     assert [(each.bucket, each.time_used_ms) for each in berlin] == [
         ("2023-11-14", 10_000),
         ("2023-11-15", DAY_MS),
         ("2023-11-16", HOUR_MS - 10_000),
     ]
-    cut = await audit.history.participant_time_slices(
+    cut = await audit.history.sum_participant_time(
         ALICE, from_ms=begin + HOUR_MS, to_ms=begin + 2 * HOUR_MS, now_ms=begin + 25 * HOUR_MS, bucket="week"
     )
-    assert cut == [TimeSlice("2023-W46", HOUR_MS, 1)]
+    assert cut == [UsedTimeBucket("2023-W46", HOUR_MS, 1)]
 
 
 async def test_a_running_turn_counts_up_to_now(audit: AuditParts) -> None:
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Start(), T0)
     await audit.drain()
-    (slot,) = await audit.history.participant_time_slices(ALICE, from_ms=T0, to_ms=T0 + DAY_MS, now_ms=T0 + 90_000)
+    (slot,) = await audit.history.sum_participant_time(ALICE, from_ms=T0, to_ms=T0 + DAY_MS, now_ms=T0 + 90_000)
     assert slot.time_used_ms == 90_000
 
 
@@ -252,7 +252,7 @@ async def test_a_day_of_23_hours_has_23_hours(audit: AuditParts) -> None:
     await audit.committer.apply(life, Start(), begin)
     await audit.committer.apply(life, Switch(), begin + 30 * HOUR_MS)
     await audit.drain()
-    found = await audit.history.participant_time_slices(
+    found = await audit.history.sum_participant_time(
         ALICE, from_ms=begin, to_ms=begin + 2 * DAY_MS, now_ms=begin + 2 * DAY_MS, tz="Europe/Berlin"
     )
     assert [(each.bucket, each.time_used_ms // HOUR_MS) for each in found] == [("2024-03-31", 23), ("2024-04-01", 7)]
@@ -261,7 +261,7 @@ async def test_a_day_of_23_hours_has_23_hours(audit: AuditParts) -> None:
 @pytest.mark.parametrize("tz", ["Mars/Olympus", "", "UTC; DROP", "foo+3", "Europe/Berlin\n"])
 async def test_an_unknown_time_zone_is_refused(audit: AuditParts, tz: str) -> None:
     with pytest.raises(ValidationFailed):
-        await audit.history.participant_time_slices(ALICE, from_ms=0, to_ms=T0, now_ms=T0, tz=tz)
+        await audit.history.sum_participant_time(ALICE, from_ms=0, to_ms=T0, now_ms=T0, tz=tz)
 
 
 @pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "ä", "WzEsIm5vdXVpZCJd"])

@@ -20,8 +20,8 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.model import SyncMode
 from synckairos.history.reader import HistoryReader
-from synckairos.history.records import TimeSlice
-from synckairos.history.time_report import TimeReport
+from synckairos.history.records import UsedTimeBucket
+from synckairos.history.time_report import TimeReporter
 from synckairos.http.time_ranges import parse_time_range
 from synckairos.wire.query_parameters import ParticipantTimeQuery, parse_query
 from tests.integration.participant_rows import list_rows, new_participants
@@ -36,8 +36,8 @@ NOW_MS = T0 + 10 * DAY_MS
 WHOLE: dict[str, Any] = {"from_ms": 0, "to_ms": NOW_MS, "now_ms": NOW_MS, "metadata_key": None}
 
 
-async def slices(server: RestServer, participant_id: str, **more: Any) -> list[TimeSlice]:
-    hours = TimeReport(server.parts.history, server.outbox)
+async def slices(server: RestServer, participant_id: str, **more: Any) -> list[UsedTimeBucket]:
+    hours = TimeReporter(server.parts.history, server.outbox)
     found, is_away = await hours.time_slices(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
     assert not is_away
     return found
@@ -64,9 +64,9 @@ async def test_report_does_not_depend_on_what_has_been_drained(server: RestServe
     if drained_after == len(steps):
         await server.drain()
     for person, minutes in ((ALICE, 3), (BOB, 12)):
-        assert await slices(server, person) == [TimeSlice(life.session_id, minutes * MINUTE_MS, 1)]
+        assert await slices(server, person) == [UsedTimeBucket(life.session_id, minutes * MINUTE_MS, 1)]
         assert await slices(server, person, bucket="day", metadata_key="project") == [
-            TimeSlice("2023-11-14", minutes * MINUTE_MS, 1, "new")
+            UsedTimeBucket("2023-11-14", minutes * MINUTE_MS, 1, "new")
         ]
     # The range of the request also cuts turns in the outbox.
     cut = {"from_ms": T0 + 9 * MINUTE_MS, "to_ms": T0 + 14 * MINUTE_MS}
@@ -107,13 +107,13 @@ async def test_version_that_is_drained_during_the_read_counts_once(
     await server.drain()
     await committer.apply(life, Switch(), T0 + MINUTE_MS)
     await committer.apply(life, Switch(), T0 + 3 * MINUTE_MS)
-    ask = HistoryReader.participant_time_slices
+    ask = HistoryReader.sum_participant_time
 
-    async def drained_first(history: HistoryReader, *args: Any, **more: Any) -> list[TimeSlice]:
+    async def drained_first(history: HistoryReader, *args: Any, **more: Any) -> list[UsedTimeBucket]:
         await server.drain()
         return await ask(history, *args, **more)
 
-    monkeypatch.setattr(HistoryReader, "participant_time_slices", drained_first)
+    monkeypatch.setattr(HistoryReader, "sum_participant_time", drained_first)
     now_ms = T0 + 4 * MINUTE_MS
     assert [each.time_used_ms for each in await slices(server, ALICE, now_ms=now_ms)] == [2 * MINUTE_MS]
     assert [each.time_used_ms for each in await slices(server, BOB, now_ms=now_ms)] == [2 * MINUTE_MS]
@@ -194,7 +194,7 @@ async def test_report_since_the_year_1_finds_the_first_session(server: RestServe
     assert await slices(server, BOB, **whole) == []
     if is_drained:
         await server.drain()
-    assert await slices(server, ALICE, **whole, now_ms=T0 + HOUR_MS) == [TimeSlice("2023-W46", HOUR_MS, 1)]
+    assert await slices(server, ALICE, **whole, now_ms=T0 + HOUR_MS) == [UsedTimeBucket("2023-W46", HOUR_MS, 1)]
     assert await slices(server, ALICE, **whole | {"to_ms": T0 - DAY_MS}) == []
     first_day = whole | {"bucket": "day", "to_ms": -(2**45) + DAY_MS}
     assert await slices(server, ALICE, **first_day) == []

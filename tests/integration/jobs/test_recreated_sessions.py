@@ -54,15 +54,15 @@ async def assert_history_is_complete(audit: AuditParts, *lives: SessionLife) -> 
         events = await read_trail(audit, session_id, limit)
         assert [(event.epoch, event.version, event.document) for event in events] == expected
     for event in events:
-        past = await audit.history.version_at(session_id, event.occurred_at_ms)
+        past = await audit.history.read_version_at_instant(session_id, event.occurred_at_ms)
         assert past is not None
         assert (past.snapshot.epoch, past.snapshot.version, past.snapshot.document) == (
             event.epoch,
             event.version,
             event.document,
         )
-        assert await audit.history.version_document(session_id, event.epoch, event.version) == event.document
-    latest = await audit.history.latest_version(session_id)
+        assert await audit.history.read_version_document(session_id, event.epoch, event.version) == event.document
+    latest = await audit.history.read_latest_version(session_id)
     assert latest is not None
     assert (latest.snapshot.epoch, latest.snapshot.version, latest.snapshot.deleted) == (
         last.state.epoch,
@@ -87,7 +87,7 @@ async def test_a_late_version_of_the_earlier_life_is_removed_with_the_next_life(
     newest, oldest = await audit.history.archive_records(first.session_id)
     assert (newest.removed, newest.error, newest.events) == (True, None, len(second.documents) + 1)
     assert (oldest.removed, oldest.version) == (True, first.state.version - 1)
-    assert (await audit.history.cold_reader.latest_version([newest])).snapshot.document == second.documents[
+    assert (await audit.history.cold_reader.read_latest_version([newest])).snapshot.document == second.documents[
         second.state.version
     ]
 

@@ -26,11 +26,11 @@ from tests.integration.session_committer import chess
 
 async def test_a_removed_session_is_read_from_its_archive(audit: AuditParts, jobs: JobComponents) -> None:
     life = await finish_and_drain(audit, 5)
-    latest_before = await audit.history.latest_version(life.session_id)
+    latest_before = await audit.history.read_latest_version(life.session_id)
     trail_before = await read_trail(audit, life.session_id)
     assert await jobs.retention.remove(life.session_id, 0)
     assert await count_rows(audit) == [0, 0, 0, 0]
-    latest = await audit.history.latest_version(life.session_id)
+    latest = await audit.history.read_latest_version(life.session_id)
     assert latest is not None
     assert latest_before is not None
     assert latest.snapshot == latest_before.snapshot
@@ -38,12 +38,12 @@ async def test_a_removed_session_is_read_from_its_archive(audit: AuditParts, job
     assert latest.records
     assert await read_trail(audit, life.session_id) == trail_before
     assert await read_trail(audit, life.session_id, limit=2) == trail_before
-    past = await audit.history.version_at(life.session_id, T0 + 2500)
+    past = await audit.history.read_version_at_instant(life.session_id, T0 + 2500)
     assert past is not None
     assert past.snapshot.document == life.documents[3]
-    assert await audit.history.version_at(life.session_id, T0 - 1) is None
-    assert await audit.history.version_document(life.session_id, life.state.epoch, 2) == life.documents[2]
-    assert await audit.history.version_document(life.session_id, life.state.epoch, 99) is None
+    assert await audit.history.read_version_at_instant(life.session_id, T0 - 1) is None
+    assert await audit.history.read_version_document(life.session_id, life.state.epoch, 2) == life.documents[2]
+    assert await audit.history.read_version_document(life.session_id, life.state.epoch, 99) is None
 
 
 async def test_a_change_after_the_removal_is_added_to_the_archive(audit: AuditParts, jobs: JobComponents) -> None:
@@ -88,12 +88,12 @@ async def test_a_removed_tombstone_stays_in_the_trail_of_the_next_life(audit: Au
     await audit.committer.apply(first, Delete(), T0 + 60_000)
     await audit.drain()
     assert await jobs.retention.remove(first.session_id, 0)
-    latest = await audit.history.latest_version(first.session_id)
+    latest = await audit.history.read_latest_version(first.session_id)
     assert latest is not None
     assert latest.snapshot.deleted
     second = await audit.committer.create(chess(), T0 + 70_000, first.session_id, first.snapshot)
     await audit.drain()
-    latest = await audit.history.latest_version(first.session_id)
+    latest = await audit.history.read_latest_version(first.session_id)
     assert latest is not None
     assert (latest.snapshot.version, latest.snapshot.deleted) == (1, False)
     epochs = [event.epoch for event in await read_trail(audit, second.session_id)]

@@ -36,14 +36,14 @@ async def test_an_archive_has_every_row_byte_for_byte(audit: AuditParts, jobs: J
     assert {line.version: line.document for line in archive.events} == {
         (life.state.epoch, version): document for version, document in life.documents.items()
     }
-    assert archive.newest.document == life.documents[703]
+    assert archive.newest_line.document == life.documents[703]
     names = "version, event_type, status::text, actor, command, command_id, fingerprint, args::text, payload_hash"
     rows = await audit.rows(f"SELECT {names} FROM sync_events ORDER BY version")
     for row, line in zip(rows, archive.events, strict=True):
         get = line.row.get
         values = [get(name) for name in ("version", "event_type", "status", "actor", "command", "command_id")]
         args = orjson.dumps(get("args")).decode() if "args" in line.row else None
-        assert [*values, get("fingerprint"), args, line.payload_hash] == [*row]
+        assert [*values, get("fingerprint"), args, line.stored_payload_hash] == [*row]
     # Other programs can read it: plain gzip of plain lines. A second archive has the same bytes.
     head, *lines = gzip.decompress(content).splitlines()
     assert (orjson.loads(head)["format"], len(lines)) == ("synckairos-archive/1", 703)
@@ -73,7 +73,7 @@ async def test_a_session_changed_after_its_archive_is_archived_again(audit: Audi
     assert not await jobs.job_table.has_sessions_to_do("archive", 0)
     assert (second.version, second.events) == (first.version + 1, first.events + 1)
     assert not object_path(audit, first).exists()
-    latest = await audit.history.cold_reader.latest_version([second])
+    latest = await audit.history.cold_reader.read_latest_version([second])
     assert latest.snapshot.document == life.documents[second.version]
 
 
@@ -91,7 +91,7 @@ async def test_the_slower_of_two_workers_does_not_replace_the_archive_of_the_fas
 ) -> None:
     life = await finish_and_drain(audit)
     await jobs.archiver.archive(life.session_id)
-    put = jobs.cold_storage.put
+    put = jobs.cold_storage.write_bytes
 
     async def put_slowly(path: str, content: bytes) -> Any:
         monkeypatch.undo()
@@ -100,7 +100,7 @@ async def test_the_slower_of_two_workers_does_not_replace_the_archive_of_the_fas
         await jobs.archiver.archive(life.session_id, force=True)
         return written
 
-    monkeypatch.setattr(jobs.cold_storage, "put", put_slowly)
+    monkeypatch.setattr(jobs.cold_storage, "write_bytes", put_slowly)
     record = await jobs.archiver.archive(life.session_id, force=True)
     assert len((await audit.history.cold_reader.read_archive(record)).conflicts) == 1
 
@@ -121,7 +121,7 @@ async def test_an_archive_in_other_compressed_bytes_does_not_replace_an_equal_on
     monkeypatch.setattr(jobs.builder, "build", build_slowly)
     record = await jobs.archiver.archive(life.session_id)
     archive = await audit.history.cold_reader.read_archive(record)
-    assert archive.newest.document == life.documents[life.state.version]
+    assert archive.newest_line.document == life.documents[life.state.version]
 
 
 async def test_a_session_removed_while_it_is_archived_keeps_a_complete_archive(

@@ -98,7 +98,7 @@ async def test_another_worker_runs_the_job_of_a_killed_one(
     assert job.worker is not None
     assert not job.worker.endswith(f":{first.pid}")
     (record,) = await audit.history.archive_records(life.session_id)
-    latest = await audit.history.cold_reader.latest_version([record])
+    latest = await audit.history.cold_reader.read_latest_version([record])
     assert latest.snapshot.document == life.documents[life.state.version]
 
 

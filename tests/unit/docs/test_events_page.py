@@ -9,7 +9,7 @@ import pytest
 
 from synckairos.audit.entry_rows import EventRow
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
-from synckairos.history.audit_trail import build_trail_event
+from synckairos.history.audit_trail import trail_event_from_entry
 from synckairos.realtime.session_update import EVENTS_SENT, SessionUpdate
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
 from synckairos.wire.feed_message import FeedMessage
@@ -112,7 +112,7 @@ def example_runs() -> dict[str, list[Produced]]:
 
 def trail_event(produced: Produced, *, snapshots: bool = False) -> Json:
     """Return a transition as `GET /v1/sessions/{id}/events` shows it."""
-    event: Json = orjson.loads(orjson.dumps(event_json(build_trail_event(outbox_entry(produced), snapshots))))
+    event: Json = orjson.loads(orjson.dumps(event_json(trail_event_from_entry(outbox_entry(produced), snapshots))))
     return event
 
 
@@ -173,7 +173,7 @@ def test_members_of_the_audit_row_are_its_columns() -> None:
 @pytest.mark.parametrize("name", example_runs())
 def test_members_of_each_form_are_those_that_the_page_lists(name: str) -> None:
     for produced in example_runs()[name]:
-        shown = build_trail_event(outbox_entry(produced), snapshots=True)
+        shown = trail_event_from_entry(outbox_entry(produced), snapshots=True)
         assert set(event_json(shown)) <= set(members("trail"))
         webhook = orjson.loads(render_message(outbox_entry(produced).session_id, shown))
         assert set(webhook) == {"type", "timestamp", "data"}
@@ -192,7 +192,7 @@ def test_the_forms_of_one_event_are_real() -> None:
     assert table == render_csv(EVENT_COLUMNS, [trail_event(produced)]).decode().replace("\r\n", "\n")
     session_id = produced.transition.state.session_id
     assert webhook == orjson.loads(
-        render_message(session_id, build_trail_event(outbox_entry(produced), snapshots=False))
+        render_message(session_id, trail_event_from_entry(outbox_entry(produced), snapshots=False))
     )
     message = FeedMessage.from_transition(produced.transition, b"{}")
     assert frame == orjson.loads(extract_text_payload(event_frame(message, frame["server_time_ms"])))

@@ -129,13 +129,13 @@ async def test_a_session_is_archived_replaced_removed_and_exported(store: Object
 
 async def test_a_large_object_is_written_in_parts_and_can_be_replaced(store: ObjectStore, parts: BucketParts) -> None:
     whole = b"".join([piece async for piece in mib_pieces(20)])
-    written = await parts.cold_storage.write("large", mib_pieces(20))
+    written = await parts.cold_storage.write_stream("large", mib_pieces(20))
     assert written.size_bytes == len(whole)
     assert await parts.cold_storage.get("large") == whole
     assert await store.parts(parts.bucket, "kept/large") == 3
-    assert (await parts.cold_storage.put("large", whole[::-1])).size_bytes == len(whole)
+    assert (await parts.cold_storage.write_bytes("large", whole[::-1])).size_bytes == len(whole)
     assert await parts.cold_storage.get("large") == whole[::-1]
-    await parts.cold_storage.put("large", b"small")
+    await parts.cold_storage.write_bytes("large", b"small")
     assert await parts.cold_storage.get("large") == b"small"
     for _ in range(2):
         await parts.cold_storage.delete("large")
@@ -152,7 +152,7 @@ async def test_an_unfinished_write_leaves_no_object(store: ObjectStore, parts: B
 
     before_bytes = store.size_bytes()
     with pytest.raises(LookupError):
-        await parts.cold_storage.write("large", interrupted_pieces())
+        await parts.cold_storage.write_stream("large", interrupted_pieces())
     assert await store.paths(parts.bucket) == []
     assert store.size_bytes() < before_bytes + MIB
 
@@ -178,8 +178,8 @@ async def test_a_refusal_of_the_store_is_store_unavailable_with_its_code(
     changed = os.environ.get("SYNCKAIROS_ARCHIVE_URL", "")
     cold_storage = ColdStorage(changed)
     operations: list[Callable[[], Awaitable[object]]] = [
-        lambda: cold_storage.put("some", b"thing"),
-        lambda: cold_storage.write("some", mib_pieces(9)),
+        lambda: cold_storage.write_bytes("some", b"thing"),
+        lambda: cold_storage.write_stream("some", mib_pieces(9)),
         lambda: cold_storage.get("some"),
         lambda: cold_storage.delete("some"),
     ]
@@ -207,7 +207,7 @@ async def test_an_outage_fails_every_operation_until_the_store_is_back(store: Ob
 
     try:
         with pytest.raises(StoreUnavailable):
-            await parts.cold_storage.write("large", pieces_with_outage())
+            await parts.cold_storage.write_stream("large", pieces_with_outage())
         answer = await parts.get_archive(archived)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
         for session_id in (archived, other):
@@ -218,7 +218,7 @@ async def test_an_outage_fails_every_operation_until_the_store_is_back(store: Ob
     finally:
         store.start()
     assert not any(path.endswith("large") for path in await store.paths(parts.bucket))
-    assert (await parts.cold_storage.write("large", mib_pieces(9))).size_bytes == 9 * MIB
+    assert (await parts.cold_storage.write_stream("large", mib_pieces(9))).size_bytes == 9 * MIB
     for session_id in (archived, other):
         assert (await parts.server.client.get(f"/v1/sessions/{session_id}/events")).json()["data"]
         assert await parts.retention.remove(session_id, 0)

@@ -31,7 +31,7 @@ async def test_a_damaged_or_missing_archive_raises_archive_damaged(audit: AuditP
     # Lines that are valid but have another actor: only the checksum of the object shows it.
     actor = f'"actor":"{ACTOR}"'.encode()
     changed = gzip.decompress(content).replace(actor, actor.upper().replace(b"ACTOR", b"actor"), 1)
-    assert parse_archive(gzip.compress(changed)).newest.document == life.documents[life.state.version]
+    assert parse_archive(gzip.compress(changed)).newest_line.document == life.documents[life.state.version]
     path.write_bytes(gzip.compress(changed))
     rows_before = await count_rows(audit)
     with pytest.raises(ArchiveDamaged, match="checksum"):
@@ -50,17 +50,17 @@ async def test_a_read_during_the_replacement_of_an_archive_uses_the_newer_one(
     assert await jobs.retention.remove(life.session_id, 0)
 
     async def read_version_at() -> bytes | None:
-        past = await audit.history.version_at(life.session_id, T0)
+        past = await audit.history.read_version_at_instant(life.session_id, T0)
         return None if past is None else past.snapshot.document
 
     async def read_document() -> bytes | None:
-        return await audit.history.version_document(life.session_id, epoch, 1)
+        return await audit.history.read_version_document(life.session_id, epoch, 1)
 
     async def read_first_event() -> bytes | None:
         return (await audit.history.events(life.session_id, limit=1, snapshots=True)).items[0].document
 
     async def read_latest() -> bytes | None:
-        latest = await audit.history.latest_version(life.session_id)
+        latest = await audit.history.read_latest_version(life.session_id)
         return None if latest is None else latest.snapshot.document
 
     for read in (read_version_at, read_document, read_first_event):

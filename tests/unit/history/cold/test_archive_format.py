@@ -25,7 +25,7 @@ def render_bundle(documents: list[bytes]) -> bytes:
     ]
     writer = ArchiveWriter({"epoch": "e", "version": len(rows), "events": len(rows), "conflicts": 0})
     writer.add(render_archive_line("event", row, document) for row, document in zip(rows, documents, strict=True))
-    return writer.finish()
+    return writer.finish_to_bytes()
 
 
 def test_a_lean_bundle_has_all_rows_and_only_the_newest_document() -> None:
@@ -34,7 +34,7 @@ def test_a_lean_bundle_has_all_rows_and_only_the_newest_document() -> None:
     assert [line.document for line in lean.events] == [b"", b"", DOCUMENTS[2]]
     assert [line.document for line in whole.events] == DOCUMENTS
     assert [line.row for line in lean.events] == [line.row for line in whole.events]
-    assert (lean.raw, lean.newest.document) == (b"", DOCUMENTS[2])
+    assert (lean.raw, lean.newest_line.document) == (b"", DOCUMENTS[2])
 
 
 @pytest.mark.parametrize("lean", [True, False])

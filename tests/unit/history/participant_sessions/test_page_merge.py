@@ -3,12 +3,12 @@
 import pytest
 
 from synckairos.history.participant_sessions.page_merge import (
+    CachedPagePart,
     ListItem,
-    OlderQuery,
+    OlderSessionsQuery,
     PageRange,
-    RecentKeys,
     merge_page,
-    select_recent,
+    select_cached_part,
 )
 from synckairos.store.participant_sessions import CachedPage, ListKey
 
@@ -28,33 +28,43 @@ def item(key: ListKey) -> ListItem:
     ("recent", "since_ms", "before", "selected"),
     [
         # Redis lists all of the range.
-        (cached(A, B), 0, None, RecentKeys((A, B), False, None)),
-        (cached(), 0, None, RecentKeys((), False, None)),
+        (cached(A, B), 0, None, CachedPagePart((A, B), False, None)),
+        (cached(), 0, None, CachedPagePart((), False, None)),
         # Redis lists more than the page. Postgres is not needed, even if the set is not complete.
-        (cached(A, B, has_more=True, complete_since_ms=250), 0, None, RecentKeys((A, B), True, None)),
+        (cached(A, B, has_more=True, complete_since_ms=250), 0, None, CachedPagePart((A, B), True, None)),
         # Sessions before the range are not on the page, and then nothing more of Redis is.
-        (cached(A, B, C), 400, None, RecentKeys((A, B), False, None)),
-        (cached(A, B, C, has_more=True), 400, None, RecentKeys((A, B), False, None)),
+        (cached(A, B, C), 400, None, CachedPagePart((A, B), False, None)),
+        (cached(A, B, C, has_more=True), 400, None, CachedPagePart((A, B), False, None)),
         # The set is not complete for the range: older sessions come from Postgres, from the set's end on.
-        (cached(A, B, complete_since_ms=350), 0, None, RecentKeys((A, B), False, OlderQuery((350, LOWEST), 3))),
-        (cached(A, complete_since_ms=350), 349, None, RecentKeys((A,), False, OlderQuery((350, LOWEST), 4))),
-        (cached(A, complete_since_ms=350), 350, None, RecentKeys((A,), False, None)),
+        (
+            cached(A, B, complete_since_ms=350),
+            0,
+            None,
+            CachedPagePart((A, B), False, OlderSessionsQuery((350, LOWEST), 3)),
+        ),
+        (
+            cached(A, complete_since_ms=350),
+            349,
+            None,
+            CachedPagePart((A,), False, OlderSessionsQuery((350, LOWEST), 4)),
+        ),
+        (cached(A, complete_since_ms=350), 350, None, CachedPagePart((A,), False, None)),
         # A later page begins at its cursor, wherever that is.
-        (cached(B, complete_since_ms=350), 0, A, RecentKeys((B,), False, OlderQuery((350, LOWEST), 4))),
-        (cached(complete_since_ms=350), 0, C, RecentKeys((), False, OlderQuery(C, 5))),
+        (cached(B, complete_since_ms=350), 0, A, CachedPagePart((B,), False, OlderSessionsQuery((350, LOWEST), 4))),
+        (cached(complete_since_ms=350), 0, C, CachedPagePart((), False, OlderSessionsQuery(C, 5))),
         # A full page of Redis still needs one older session, to know whether there is a next page.
         (
             cached(A, B, C, D, E, complete_since_ms=50),
             0,
             None,
-            RecentKeys((A, B, C, D, E), False, OlderQuery((50, LOWEST), 1)),
+            CachedPagePart((A, B, C, D, E), False, OlderSessionsQuery((50, LOWEST), 1)),
         ),
     ],
 )
 def test_recent_sessions_and_the_query_for_older_ones(
-    recent: CachedPage, since_ms: int, before: ListKey | None, selected: RecentKeys
+    recent: CachedPage, since_ms: int, before: ListKey | None, selected: CachedPagePart
 ) -> None:
-    assert select_recent(recent, since_ms, before, 5) == selected
+    assert select_cached_part(recent, since_ms, before, 5) == selected
 
 
 @pytest.mark.parametrize(
@@ -123,7 +133,7 @@ def test_pages_of_any_limit_list_sessions_of_both_sources_once() -> None:
         while True:
             newest = [key for key in stored[:3] if before is None or key < before]
             recent = cached(*newest[:limit], has_more=len(newest) > limit, complete_since_ms=300)
-            selected = select_recent(recent, 0, before, limit)
+            selected = select_cached_part(recent, 0, before, limit)
             older: list[ListKey] = []
             has_more = selected.has_more
             if selected.older is not None:
