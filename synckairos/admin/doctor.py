@@ -50,7 +50,7 @@ def render_check(check: Check) -> str:
 
 
 def render_check_json(check: Check) -> str:
-    """Render one check as a line of JSON. `remedy` is null if the check passed."""
+    """Return one check as a line of JSON. `remedy` is null if the check passed."""
     remedy = None if check.passed else check.remedy or None
     values = {"name": check.name, "passed": check.passed, "result": check.result, "remedy": remedy}
     return orjson.dumps(values).decode()
@@ -126,7 +126,10 @@ async def _check_port(settings: Settings) -> Check:
 
 
 async def _check_root_path(address: str, version: str, settings: Settings) -> Check:
-    """Check that the running server has the same sub-path: it answers every path without it, and those with it."""
+    """Check that the running server uses the sub-path of the settings.
+
+    A server with a sub-path answers each path with and without the sub-path.
+    """
     result = f"SyncKairos {version} listens on {address}"
     if settings.root_path and await _running_version(f"{address}{settings.root_path}") is None:
         remedy = f"restart it with {PREFIX}ROOT_PATH={settings.root_path}"

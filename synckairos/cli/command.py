@@ -49,7 +49,10 @@ def command_settings() -> Settings:
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in a new event loop until it ends. Return its result. SIGTERM cancels it and exits."""
+    """Run a coroutine in a new event loop and return its result.
+
+    SIGTERM cancels the coroutine and ends the process with `ExitCode.TERMINATED`.
+    """
     import uvloop
 
     before = signal.getsignal(signal.SIGTERM)
@@ -58,11 +61,15 @@ def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
             return runner.run(_exit_on_sigterm(coroutine))
     finally:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # the loop resets it to the default
+            signal.signal(signal.SIGTERM, before)  # the event loop has reset the handler to the default
 
 
 async def _exit_on_sigterm(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine that may set its own handler of SIGTERM. Without one, SIGTERM cancels it and exits."""
+    """Run a coroutine and return its result.
+
+    SIGTERM cancels the coroutine and ends the process. A coroutine that sets a handler for SIGTERM replaces this
+    behaviour.
+    """
     task = asyncio.current_task()
     is_terminated = False
 
@@ -108,15 +115,15 @@ async def print_lines(lines: AsyncIterator[str], echo: Callable[[str], None] = c
 
 
 def run_shown(activity: str, coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine to its end, and show `activity` as its progress if it lasts."""
+    """Run a coroutine and return its result. Show `activity` as progress if the coroutine takes some time."""
     with progress(activity):
         return run(coroutine)
 
 
 def print_shown(activity: str, lines: Callable[[ProgressDisplay], AsyncIterator[str]], empty: str = "") -> None:
-    """Print lines as they come, and show the progress that their source reports.
+    """Print each line when it is available, and show the progress that the source of the lines reports.
 
-    `empty` is a message for stderr if there are no lines.
+    `empty` is a message for stderr that is printed if there are no lines.
     """
     count = 0
     with progress(activity) as display:

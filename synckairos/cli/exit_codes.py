@@ -1,4 +1,4 @@
-"""The exit codes of all commands: the only table. `docs/reference/commands.md` has a copy that a test keeps equal."""
+"""Exit codes of all commands. A test compares `docs/reference/commands.md` with the table in this module."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ from synckairos.errors import SyncKairosError
 
 
 class ExitCode(IntEnum):
-    """The exit codes. The same fault gives the same code in every command."""
+    """Exit code of a command. All commands use the same code for the same kind of fault."""
 
     OK = 0
     NEGATIVE = 1
@@ -32,7 +32,7 @@ MEANINGS = {
     ExitCode.OUTPUT_CLOSED: "The reader of the output closed it, as `| head` does.",
     ExitCode.TERMINATED: "SIGTERM ended a command before its end.",
 }
-"""The meaning of each exit code, for the help of `synckairos` and the documentation."""
+"""Meanings of the exit codes, for the help of `synckairos` and for the documentation."""
 
 _BY_CODE = {
     "VALIDATION_ERROR": ExitCode.USAGE,
@@ -51,14 +51,14 @@ _BY_CODE = {
     "UNAUTHORIZED": ExitCode.UNAVAILABLE,
     "FORBIDDEN": ExitCode.UNAVAILABLE,
 }
-"""The exit code of a named error, by the code of the error. All others are a negative result."""
+"""Exit codes by error code. Errors that are not listed have the exit code `NEGATIVE`."""
 
 
 def exit_code_of(error: SyncKairosError) -> ExitCode:
-    """Return the exit code of a named error."""
+    """Return the exit code for an error of the product."""
     return _BY_CODE.get(error.code, ExitCode.NEGATIVE)
 
 
 def render_table() -> list[tuple[str, str]]:
-    """Return the rows of the table: the exit code as text, and its meaning."""
+    """Return pairs of an exit code as text and its meaning."""
     return [(str(int(code)), MEANINGS[code]) for code in ExitCode]

@@ -1,4 +1,4 @@
-"""The group of all commands: sections of the help, the text of errors, and the exit code of each end."""
+"""Top-level command group: sections of the help, texts of errors, and exit codes."""
 
 import contextlib
 import functools
@@ -21,13 +21,13 @@ from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFaile
 
 
 class _OutputClosed(Exception):
-    """The reader of stdout closed it."""
+    """The reader of stdout has closed stdout."""
 
 
 class MainGroup(CommandGroup):
-    """The group of all commands, listed by section.
+    """Top-level command group. Its help lists the commands by section.
 
-    Every error that can be foreseen is printed without a traceback, and sets the exit code of `exit_codes.py`.
+    An expected error is printed without a traceback, and the process ends with an exit code of `exit_codes.py`.
     """
 
     def __init__(self, *args: Any, sections: Mapping[str, Sequence[click.Command]], **options: Any) -> None:
@@ -41,18 +41,18 @@ class MainGroup(CommandGroup):
             write_section(formatter, title, commands)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of exit codes."""
+        """Write the table of exit codes at the end of the help."""
         with formatter.section("Exit codes"):
             formatter.write_dl(render_table())
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Colours are off if the environment does not permit them."""
+        """Run the command. Disable colours if the environment does not allow colours."""
         if not uses_colour():
             ctx.color = False
         try:
             result = super().invoke(ctx)
             _flush()
-        except BrokenPipeError:  # click would exit with 1
+        except BrokenPipeError:  # click would end the process with exit code 1
             raise _OutputClosed from None
         return result
 
@@ -64,7 +64,7 @@ class MainGroup(CommandGroup):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command of the command line, and exit with its code."""
+        """Run the command that the arguments name. End the process with the exit code of the command."""
         run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
@@ -75,7 +75,7 @@ class MainGroup(CommandGroup):
 
 
 def _end(run: Callable[[], Any]) -> int:
-    """Run a command, print its error, and return its exit code."""
+    """Call `run`, print its error if it fails, and return the exit code."""
     try:
         try:
             result = run()
@@ -105,7 +105,10 @@ def _end(run: Callable[[], Any]) -> int:
 
 @contextlib.contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """Exit in order at SIGTERM, so that a terminal is restored. Long-running processes have their own handlers."""
+    """Raise SystemExit at SIGTERM inside the block, so that the terminal is restored.
+
+    Long-running processes replace this handler by a different handler.
+    """
 
     def terminate(number: int, frame: FrameType | None) -> None:
         raise SystemExit(ExitCode.TERMINATED)
@@ -137,7 +140,10 @@ def _error_text(error: SyncKairosError) -> str:
 
 
 def _address(setting: str) -> str:
-    """Return the address of Redis for an error. The texts of Postgres name theirs."""
+    """Return the text with the address of Redis for an error about Redis. Return an empty text for other errors.
+
+    Errors of Postgres already contain the address of Postgres.
+    """
     if setting != "REDIS_URL":
         return ""
     with contextlib.suppress(config.BadSettings):
@@ -151,12 +157,12 @@ def _print_error(text: str) -> None:
 
 
 def _prepare_streams() -> None:
-    """Open the standard streams that are closed, and print characters that the locale lacks as escapes."""
+    """Open standard streams that are closed, and make stdout and stderr escape characters that the locale lacks."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number; libuv aborts if it gets one of these itself
+            os.open(os.devnull, os.O_RDWR)  # uses the lowest free number; libuv must not get a number below 3
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -169,6 +175,6 @@ def _flush() -> None:
 
 
 def _discard_output() -> None:
-    """Send the rest of stdout nowhere, so that the end of the program does not try to write it."""
+    """Redirect stdout to the null device. Otherwise Python would write unsent output at its end, and fail."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -137,7 +137,10 @@ def progress(activity: str) -> Iterator[ProgressDisplay]:
 
 
 def _open_live() -> "RichProgress":
-    """Return a progress line of rich with one task. It is imported here, because only a terminal needs it."""
+    """Return a progress display of the library rich with one task.
+
+    rich is imported in this function, because only terminals need it.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
