@@ -133,8 +133,6 @@ def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, 
         "event_count": record.events,
         "session": orjson.Fragment(archive.newest_line.document),
     }
-    if scope == "all":
-        members |= {"path": record.path, "size_bytes": record.size_bytes, "checksum": record.checksum.hex()}
     yield b'{"data":' + orjson.dumps(members).removesuffix(b"}")
     if scope != "state":
         yield b',"events":['
@@ -143,6 +141,9 @@ def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, 
             yield separator + orjson.dumps(event_json(line.to_trail_event(snapshots)))
             separator = b","
         yield b"]"
+    if scope == "all":
+        storage = {"path": record.path, "size_bytes": record.size_bytes, "checksum": record.checksum.hex()}
+        yield b"," + orjson.dumps(storage)[1:-1]
     yield b"}}"
 
 
