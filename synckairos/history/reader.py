@@ -158,7 +158,7 @@ class HistoryReader:
             TrailEvent(row[0], row[1], row[2], datetime_to_ms(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
             for row in rows
         ]
-        # Events after this one are not read if the documents of the page fill it.
+        # If the query stopped because of MAX_PAGE_BYTES, the page ends at this event and omits later archived events.
         end = found[-1].sort_key if rows and rows[0][10] > len(rows) else None
         after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
         cold = await self._read_cold(

@@ -28,7 +28,7 @@ from synckairos.wire.query_parameters import ArchiveQuery
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
-_EVENT_BYTES = 300  # approximate size of a rendered event without its document
+_EVENT_BYTES = 300  # approximate bytes of a rendered event without its document
 _RAW_PIECE_BYTES = 64 << 10
 
 ReadableScope = Literal["all", "events", "state"]

@@ -40,7 +40,7 @@ PARTICIPANT_SESSION_COLUMNS = (
 _TYPES = {JSON: b"application/json", CSV: b"text/csv; charset=utf-8", NDJSON: b"application/x-ndjson"}
 """The `Content-Type` of each format that is not a stream."""
 
-_TIME_REPORT_ROW_BYTES = 100  # approximate size of a row
+_TIME_REPORT_ROW_BYTES = 100  # approximate bytes of a row
 TIME_REPORT_COLUMNS = ("bucket", "key", "time_used_ms", "session_count")
 
 
