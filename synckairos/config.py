@@ -249,12 +249,13 @@ class Settings(BaseSettings):
     )
     allowed_origins: Origins = Field(
         [],
-        description="Origins of web pages that may connect, separated by commas. Empty: only the origin of the server.",
+        description="Origins of web pages that are allowed to connect, separated by commas. "
+        "Empty: only the origin of the server.",
     )
     root_path: RootPath = Field(
         "",
         description="Sub-path under which a proxy serves this server, such as /clock. "
-        "The proxy may pass it on or remove it.",
+        "The proxy can pass the sub-path on or remove it.",
     )
     trusted_proxies: Networks = Field(
         [],
@@ -286,7 +287,7 @@ class Settings(BaseSettings):
     )
     archive_url: ArchiveUrl = Field(
         "archive",
-        description="Where archives and exports are stored: a folder, or s3://bucket/prefix with AWS_* variables.",
+        description="Place to store archives and exports: a folder, or s3://bucket/prefix with AWS_* variables.",
     )
     archive_after_s: int = Field(
         0,
@@ -294,8 +295,10 @@ class Settings(BaseSettings):
         le=LONGEST_S,
         description="Seconds after a session's end until it is archived automatically. 0: only on request.",
     )
-    archive_role: Role = Field("viewer", description="Lowest role that may read archives.")
-    archive_events_role: Role = Field("participant", description="Lowest role that may read the events in archives.")
+    archive_role: Role = Field("viewer", description="Lowest role that is allowed to read archives.")
+    archive_events_role: Role = Field(
+        "participant", description="Lowest role that is allowed to read the events in archives."
+    )
     retention_s: int = Field(
         0,
         ge=0,
@@ -335,7 +338,7 @@ class Settings(BaseSettings):
     )
     webhook_allowed_networks: Networks = Field(
         [],
-        description="Private networks that webhooks may be sent to, separated by commas.",
+        description="Private networks to which webhooks are allowed, separated by commas.",
     )
     webhook_allow_http: bool = Field(False, description="Allow webhook URLs with http:// in addition to https://.")
     ws_max_connections: int = Field(20_000, ge=1, description="Maximum number of open sockets of one process.")

@@ -15,7 +15,7 @@ from synckairos.errors import SyncKairosError
 MAX_QUEUED_UPDATES = 64
 """Maximum number of updates that wait for one reader.
 
-A further update replaces the last one, with the events of both.
+A further update replaces the newest waiting update, and has the events of both.
 """
 
 SendCommand = Callable[..., Awaitable[Ack]]

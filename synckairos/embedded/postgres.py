@@ -145,7 +145,7 @@ class Postgres:
     def _prepare_directories(self, home: Path) -> None:
         """Create the directories and set `_home`.
 
-        If this process runs as root, make all of them usable for Postgres' user.
+        If this process runs as root, make the directories usable for the user of Postgres.
         """
         self._home = home
         self.data_dir.mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,7 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
             )
         elif policy != "noeviction":
             raise StoreMismatch(
-                f"Redis runs with maxmemory-policy {policy}, which loses sessions under pressure: set it to noeviction"
+                f"Redis runs with maxmemory-policy {policy}, which loses sessions in full memory; set it to noeviction"
             )
         await pipe.call("HSETNX", keys.fixed_settings, "partitions", keys.partitions)
         stored = await pipe.call("HGET", keys.fixed_settings, "partitions")

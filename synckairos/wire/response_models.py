@@ -110,7 +110,9 @@ class PauseView(BaseModel):
     paused_at: Instant
     max_ms: Ms | None
     lifts_at: Instant | None
-    paused_by: str | None = Field(description="Identity that paused the session; null if the clock paused it")
+    paused_by: str | None = Field(
+        description="Actor that paused the session; null if the clock paused the session at zero"
+    )
 
 
 class TurnView(BaseModel):
@@ -252,7 +254,7 @@ class ParticipationView(BaseModel):
     paused_ms: Ms
     cycle_count: int
     metadata: dict[str, Any]
-    synced: bool = Field(description="Whether the newest version is in Postgres")
+    synced: bool = Field(description="Whether Postgres has the newest version of the session")
 
 
 class ParticipationPage(BaseModel):
@@ -341,7 +343,7 @@ class Problem(BaseModel):
     """Problem details (RFC 9457), with the JSON member `error` of v2."""
 
     type: str = Field(description="Always `about:blank`")
-    title: str = Field(description="Phrase of the HTTP status")
+    title: str = Field(description="Reason phrase of the HTTP status")
     status: int
     detail: str = Field(description="Description of the error for people; its text can change")
     error: ErrorView
