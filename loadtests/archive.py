@@ -23,7 +23,7 @@ import psycopg
 from loadtests.http_client import HttpConnection
 from loadtests.report import percentile, run_measurements
 from loadtests.stores import valkey_and_postgres
-from synckairos.audit.batch_writer import AuditWriter
+from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.embedded import make_data_dir
@@ -53,7 +53,7 @@ async def open_cold_storage() -> AsyncIterator[tuple[Settings, JobHandlers, Sess
         async with valkey_and_postgres() as (found, _):
             settings = found.model_copy(update={"archive_url": str(folder)})
             keys = Keys(settings.key_prefix, settings.partitions)
-            audit_writer = AuditWriter(settings.database_url, settings.key_prefix)
+            audit_writer = AuditDatabase(settings.database_url, settings.key_prefix)
             await audit_writer.open()
             async with (
                 RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe,

@@ -22,7 +22,7 @@ from loadtests.http_client import HttpConnection
 from loadtests.report import percentile, run_measurements
 from loadtests.sessions import DAY_MS, start_session_by_rest
 from loadtests.stores import server_and_worker, valkey_and_postgres
-from synckairos.audit.batch_writer import AuditWriter
+from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import BATCH_ENTRIES, OutboxDrain
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
@@ -103,7 +103,7 @@ async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
 async def measure_drain(entries: int) -> dict[str, Any]:
     async with valkey_and_postgres() as (settings, postgres):
         keys = Keys(settings.key_prefix, settings.partitions)
-        audit_writer = AuditWriter(settings.database_url, settings.key_prefix)
+        audit_writer = AuditDatabase(settings.database_url, settings.key_prefix)
         await audit_writer.open()
         rates: list[float] = []
         bare_rates: list[float] = []

@@ -69,10 +69,12 @@ async def verify_audit(
     sessions = versions = faults = 0
     policy = OutageChargePolicy.parse(settings.outage_policy)
     async with open_verifier(settings.database_url, policy) as verifier:
-        async for verified in verifier.verify_all() if session_id is None else _verify_one(verifier, session_id):
+        async for verified in (
+            verifier.verify_each_session() if session_id is None else _verify_one(verifier, session_id)
+        ):
             sessions += 1
             versions += verified.versions
-            faults += sum(finding.is_fault for finding in verified.findings)
+            faults += sum(finding.contradicts_audit for finding in verified.findings)
             progress.report("verifying sessions", sessions, verifier.total)
             for line in _finding_lines(verified):
                 yield line

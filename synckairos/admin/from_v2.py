@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 
 from synckairos.admin.progress import NO_PROGRESS, Progress
-from synckairos.audit.arq_wakeups import DrainWakeups
+from synckairos.audit.arq_wakeups import DrainWakeupSender
 from synckairos.audit.entry_rows import ParticipantRow
-from synckairos.audit.v2_takeover import TakeoverResult, take_over, take_over_later_rows
+from synckairos.audit.v2_takeover import TakeoverResult, convert_new_v2_rows, take_over_v2_database
 from synckairos.clock.commands import Delete, VersionPrecondition
 from synckairos.config import Settings
 from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
@@ -57,14 +57,16 @@ class _NotImportable(Exception):
 # -- the database -----------------------------------------------------------------------------------------------------
 
 
-async def migrate_database(settings: Settings, progress: Progress = NO_PROGRESS) -> list[str]:
+async def take_over_and_migrate(settings: Settings, progress: Progress = NO_PROGRESS) -> list[str]:
     """Take over a database of v2, apply the migrations, and convert later rows of v2. Return a line for each change.
 
     Raises:
-        TakeoverRefused, InvalidMigrations, StoreUnavailable: See `take_over` and `migrate`.
+        V2TakeoverRefused, InvalidMigrations, StoreUnavailable: See `take_over_v2_database` and `migrate`.
     """
     lines: list[str] = []
-    taken = await take_over(settings.database_url, lambda count: progress.report("converting sessions of v2", count))
+    taken = await take_over_v2_database(
+        settings.database_url, lambda count: progress.report("converting sessions of v2", count)
+    )
     if taken is not None:
         lines += [
             f"took over v2's database: {_count(taken.sessions, 'session')}, {_count(taken.events, 'event')}",
@@ -78,16 +80,16 @@ async def migrate_database(settings: Settings, progress: Progress = NO_PROGRESS)
     lines += [f"applied {name}" for name in applied]
     if taken is None:
         progress.report("converting later rows of v2")
-        lines += await convert_later_rows(settings)
+        lines += await convert_rows_since_takeover(settings)
     return lines
 
 
-async def convert_later_rows(settings: Settings, *, finish: bool = False) -> list[str]:
+async def convert_rows_since_takeover(settings: Settings, *, finish: bool = False) -> list[str]:
     """Convert the rows that v2 wrote after the takeover. Return a line for each change.
 
     `finish`: whether v2 has stopped and its further rows must be refused. The database must be migrated then.
 
-    Raises: The exceptions of `take_over`.
+    Raises: The exceptions of `take_over_v2_database`.
     """
     if finish:
         await _check_migrated(settings)
@@ -98,7 +100,7 @@ async def convert_later_rows(settings: Settings, *, finish: bool = False) -> lis
                 keys = Keys(settings.key_prefix, settings.partitions)
                 await SummaryRefresh(pipe, keys).refresh_imported(participants)
 
-    later = await take_over_later_rows(settings.database_url, refresh, last=finish)
+    later = await convert_new_v2_rows(settings.database_url, refresh, last=finish)
     if later is None:
         return []
     lines = [f"converted {_count(later.events, 'later event')} of v2"] if later.events else []
@@ -156,7 +158,7 @@ async def import_sessions(
         async for line in imports.pass_over():
             yield line
         yield imports.summary()
-        for line in await convert_later_rows(settings):
+        for line in await convert_rows_since_takeover(settings):
             yield line
         failed = len(imports.faults)
     if failed:
@@ -307,11 +309,11 @@ async def _open(settings: Settings, redis_url: str, prefix: str, progress: Progr
         await check_store_settings(pipe, keys)
         pool = await stack.enter_async_context(open_history_pool(settings))
         history = HistoryReader(pool, ColdStorage(settings.archive_url))
-        wakeups = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
-        wakeups.start()
+        wakeups = DrainWakeupSender(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
+        wakeups.start_sending()
         stack.push_async_callback(wakeups.close)
-        service = build_session_service(settings, pipe, keys, history, wakeups.wake_up)
+        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain)
         stack.push_async_callback(service.sessions.wait_for_shielded_commands)
-        importer = SessionImporter(service.store, service.restorer, service.generations, wakeups.wake_up)
+        importer = SessionImporter(service.store, service.restorer, service.generations, wakeups.request_drain)
         v2 = V2Store(theirs, redis_url, settings.redis_timeout_s, prefix)
         yield _Imports(v2, importer, service.sessions, progress)

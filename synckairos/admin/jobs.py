@@ -86,7 +86,7 @@ async def retry_job(settings: Settings, job_id: int) -> None:
             raise JobNotFailed(f"Job {job_id} is {job.status}: only a failed job can be retried")
 
 
-async def wait_for_end(settings: Settings, job_id: int, progress: Progress = NO_PROGRESS) -> Job:
+async def wait_for_job_end(settings: Settings, job_id: int, progress: Progress = NO_PROGRESS) -> Job:
     """Wait until a job has ended, and return the job. Raises: NoSuchJob."""
     async with _open_jobs(settings) as (job_table, _):
         while True:
@@ -97,7 +97,7 @@ async def wait_for_end(settings: Settings, job_id: int, progress: Progress = NO_
             await asyncio.sleep(_POLL_S)
 
 
-def parse_range_bound(text: str, name: str, *, end: bool = False) -> str:
+def parse_day_or_instant(text: str, name: str, *, end: bool = False) -> str:
     """Parse the option `name`: an instant with a time zone, or a UTC day. Return an instant.
 
     For a day return its begin, or its end with `end`.
@@ -120,7 +120,7 @@ def render_job_json(job: Job) -> str:
     return orjson.dumps(job.to_dict()).decode()
 
 
-def summarize_result(job: Job) -> str:
+def summarize_job_result(job: Job) -> str:
     """Return a short text with the result or the error of a job. `jobs show` prints the complete values."""
     if job.error is not None:
         return " ".join(job.error.split())
@@ -149,7 +149,7 @@ async def _open_jobs(settings: Settings) -> AsyncIterator[tuple[JobTable, JobQue
 
 def _row(job: Job) -> Sequence[str]:
     duration = "" if job.duration_ms is None else f"{job.duration_ms / 1000:.1f} s"
-    result = summarize_result(job) or _text(job.params)
+    result = summarize_job_result(job) or _text(job.params)
     return (
         str(job.job_id),
         job.type,

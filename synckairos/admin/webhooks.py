@@ -22,7 +22,7 @@ POLL_S = 0.1
 """Seconds between two checks whether a worker has sent a test message."""
 
 
-class NotDelivered(SyncKairosError):
+class WebhookTestFailed(SyncKairosError):
     """The endpoint did not accept the test message. The text of this error has the details."""
 
     code = "NOT_DELIVERED"
@@ -90,7 +90,7 @@ async def send_test(settings: Settings, webhook_id: str, timeout_s: float) -> li
 
     Raises:
         NotFound, WebhookDisabled.
-        NotDelivered: The attempt failed, or no worker sent the message within `timeout_s` seconds.
+        WebhookTestFailed: The attempt failed, or no worker sent the message within `timeout_s` seconds.
     """
     async with _open_registry(settings) as registry:
         queued = await registry.transact(lambda transaction: transaction.enqueue_test(webhook_id))
@@ -103,12 +103,12 @@ async def send_test(settings: Settings, webhook_id: str, timeout_s: float) -> li
                         lambda transaction: transaction.read_delivery(webhook_id, queued.delivery_id)
                     )
         except TimeoutError:
-            raise NotDelivered(
+            raise WebhookTestFailed(
                 f"No worker sent the message within {timeout_s:g} s: is `synckairos worker` running?"
             ) from None
     lines = list(_delivery_lines(delivery))
     if delivery.status != "delivered":
-        raise NotDelivered("\n".join(lines))
+        raise WebhookTestFailed("\n".join(lines))
     return lines
 
 

@@ -28,7 +28,7 @@ _PAUSE_AFTER_FAULT_S = 1.0
 _NO_TTL = -1  # reply of PTTL for a key that never expires
 
 
-def queue_outage() -> StoreOutage:
+def make_queue_outage() -> StoreOutage:
     """Return the outage log for the queue's Redis. Without this Redis, sweeps of the workers still start all work."""
     return StoreOutage(
         "queue redis", "QUEUE_REDIS_URL", "drains and jobs start up to two seconds later; nothing else waits"
@@ -43,13 +43,13 @@ def make_arq_client(url: str, key_prefix: str, timeout_s: float, name: str = "dr
     pool: ConnectionPool = ConnectionPool(**connection_options(url, timeout_s))
     return ArqRedis(
         pool_or_conn=pool,
-        job_serializer=serialize_job,
+        job_serializer=serialize_arq_job,
         job_deserializer=orjson.loads,
         default_queue_name=arq_queue_name(key_prefix, name),
     )
 
 
-def serialize_job(value: dict[str, Any]) -> bytes:
+def serialize_arq_job(value: dict[str, Any]) -> bytes:
     """Return an arq job or its result as JSON. An exception becomes its text."""
     return orjson.dumps(value, default=repr)
 
@@ -59,7 +59,7 @@ def arq_queue_name(key_prefix: str, name: str = "drain") -> str:
     return f"{key_prefix}:{name}-queue"
 
 
-def wakeup_key(queue: ArqRedis, partition: int) -> str:
+def drain_wakeup_key(queue: ArqRedis, partition: int) -> str:
     """Return the Redis key that marks a queued wake-up for a partition.
 
     The key exists from the moment when the wake-up is queued until its drain begins.
@@ -67,7 +67,7 @@ def wakeup_key(queue: ArqRedis, partition: int) -> str:
     return f"{queue.default_queue_name}:kicked:{partition}"
 
 
-class DrainWakeups:
+class DrainWakeupSender:
     """Sender of the wake-ups of one process.
 
     Requests of this process for one partition are combined. A key in the queue's Redis combines the wake-ups of all
@@ -78,12 +78,12 @@ class DrainWakeups:
         self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0, outage: StoreOutage | None = None
     ) -> None:
         self._queue = make_arq_client(queue_redis_url, key_prefix, timeout_s)
-        self._outage = outage or queue_outage()
+        self._outage = outage or make_queue_outage()
         self._requested: set[int] = set()
         self._has_requests = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start_sending(self) -> None:
         """Start the task that sends wake-ups."""
         self._task = asyncio.create_task(self._send_all(), name="drain wake-ups")
 
@@ -99,7 +99,7 @@ class DrainWakeups:
             await asyncio.gather(task, return_exceptions=True)
         await self._queue.aclose(close_connection_pool=True)
 
-    def wake_up(self, partition: int) -> None:
+    def request_drain(self, partition: int) -> None:
         """Request a wake-up for a partition. Return at once and never raise."""
         self._requested.add(partition)
         self._has_requests.set()
@@ -112,7 +112,7 @@ class DrainWakeups:
             pause_s = _COALESCE_S
             try:
                 for partition in sorted(requested):
-                    await send_drain_wakeup(self._queue, partition)
+                    await enqueue_drain_wakeup(self._queue, partition)
             except (RedisError, OSError) as fault:
                 # Do not retry. A sweep drains these partitions before the queue is reachable again.
                 self._outage.began("drain wake-ups", fault)
@@ -124,13 +124,13 @@ class DrainWakeups:
             await asyncio.sleep(pause_s)
 
 
-async def send_drain_wakeup(queue: ArqRedis, partition: int) -> None:
+async def enqueue_drain_wakeup(queue: ArqRedis, partition: int) -> None:
     """Queue a wake-up for a partition, if no wake-up for this partition is queued.
 
     Uses three round trips, or one if a wake-up is queued. The worker deletes the key when the drain begins. A wake-up
     that is sent during a drain is therefore queued. It is needed for entries that arrive after the drain's last read.
     """
-    key = wakeup_key(queue, partition)
+    key = drain_wakeup_key(queue, partition)
     if await queue.set(key, b"1", nx=True, px=int(_SUPPRESS_S * 1000)):
         await queue.enqueue_job(DRAIN_JOB, partition, _expires=WAKEUP_EXPIRES_S)
     elif await queue.pttl(key) == _NO_TTL:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import AsyncCursor
 from psycopg.sql import SQL
 
-from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
+from synckairos.audit.entry_rows import BatchRows, EventRow, ParticipantRow, SessionRow
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
@@ -64,7 +64,7 @@ class BatchResult:
     disputed: tuple[tuple[str, str, int], ...] = ()
 
 
-class AuditWriter:
+class AuditDatabase:
     """Writer to the audit tables. Methods raise StoreUnavailable if Postgres is unreachable or cannot write now."""
 
     def __init__(
@@ -106,7 +106,7 @@ class AuditWriter:
             await self.pool.fetch(b"SELECT")
 
     @asynccontextmanager
-    async def lock_partition(self, partition: int) -> AsyncIterator["BatchWriter | None"]:
+    async def acquire_partition_writer(self, partition: int) -> AsyncIterator["BatchWriter | None"]:
         """Lock a partition inside the block and yield the partition's writer. Yield None if another drain has the lock.
 
         The lock ends with its transaction, and therefore with its connection. If the transaction of another drain takes
@@ -129,7 +129,7 @@ class AuditWriter:
 
 
 class BatchWriter:
-    """Writer of the batches of one locked partition, inside `AuditWriter.lock_partition`.
+    """Writer of the batches of one locked partition, inside `AuditDatabase.acquire_partition_writer`.
 
     `transaction` holds the lock. A lock of a transaction ends at COMMIT. Therefore one round trip contains COMMIT, the
     BEGIN of the next transaction, and the next lock. No other drain can lock the partition between two batches.
@@ -140,7 +140,7 @@ class BatchWriter:
         self._lock = lock
         self._batch_timeout_s = batch_timeout_s
 
-    async def write(self, rows: EntryRows) -> BatchResult:
+    async def write(self, rows: BatchRows) -> BatchResult:
         """Write a batch in one transaction, completely or not at all. Existing rows are not changed.
 
         Raises:
@@ -151,14 +151,14 @@ class BatchWriter:
             try:
                 return await self._write(rows, _copy_events)
             except psycopg.errors.UniqueViolation:
-                return await self.merge(rows)
+                return await self.write_missing_versions(rows)
 
-    async def merge(self, rows: EntryRows) -> BatchResult:
+    async def write_missing_versions(self, rows: BatchRows) -> BatchResult:
         """Write a batch of which Postgres already has some versions. `write` calls this method if it is necessary."""
         return await self._write(rows, _merge_events)
 
     async def _write(
-        self, rows: EntryRows, write_events: Callable[[Transaction, EntryRows], Awaitable[BatchResult]]
+        self, rows: BatchRows, write_events: Callable[[Transaction, BatchRows], Awaitable[BatchResult]]
     ) -> BatchResult:
         # The current transaction is empty or failed. Begin a new transaction now, because its begin becomes
         # `recorded_at`.
@@ -177,7 +177,7 @@ class BatchWriter:
             raise StoreUnavailable("Another drain has locked the partition")
 
 
-async def _copy_events(transaction: Transaction, rows: EntryRows) -> BatchResult:
+async def _copy_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
     """Write the event rows with COPY, at two thirds of the cost of INSERT.
 
     Fails if Postgres has one of the versions.
@@ -191,7 +191,7 @@ async def _copy_events(transaction: Transaction, rows: EntryRows) -> BatchResult
     return BatchResult(len(rows.events), 0)
 
 
-async def _merge_events(transaction: Transaction, rows: EntryRows) -> BatchResult:
+async def _merge_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
     """Insert the event rows that Postgres does not have.
 
     Postgres has some of the versions if the batch was written before, or if Redis issued a version number twice.
@@ -205,7 +205,7 @@ async def _merge_events(transaction: Transaction, rows: EntryRows) -> BatchResul
     return BatchResult(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
 
 
-async def _queue_webhooks(transaction: Transaction, rows: EntryRows) -> None:
+async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:
     """Queue the webhook deliveries of a batch, each at most once. Uses one query if there are no webhook endpoints.
 
     The dispatcher in `synckairos.webhooks` sends the deliveries, so the drain never waits for a receiver.

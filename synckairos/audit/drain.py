@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter, RowsRejected
-from synckairos.audit.entry_rows import EntryRows, ParsedEntry, build_rows, parse_entry
+from synckairos.audit.batch_writer import AuditDatabase, BatchResult, BatchWriter, RowsRejected
+from synckairos.audit.entry_rows import BatchRows, ParsedEntry, build_batch_rows, parse_entry
 from synckairos.backoff import RetrySchedule
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox, StreamEntry, WrittenVersion
@@ -90,14 +90,14 @@ class OutboxDrain:
         self,
         outbox: Outbox,
         failed_entries: FailedEntries,
-        writer: AuditWriter,
+        writer: AuditDatabase,
         *,
         session_ttl_s: int,
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
         batch_entries: int = BATCH_ENTRIES,
         batch_bytes: int = BATCH_BYTES,
         max_concurrent: int = 4,
-        after_commit: Callable[[EntryRows], Awaitable[None]] | None = None,
+        after_commit: Callable[[BatchRows], Awaitable[None]] | None = None,
     ) -> None:
         """Create a drain.
 
@@ -144,7 +144,7 @@ class OutboxDrain:
             # partitions.
             async with (
                 self._slots,
-                self._writer.lock_partition(partition) as writer,
+                self._writer.acquire_partition_writer(partition) as writer,
                 _BackgroundTask() as settling,
             ):
                 if writer is None:
@@ -212,7 +212,7 @@ class OutboxDrain:
             return 0
         began = time.monotonic()
         try:
-            rows = build_rows(each for _, each in parsed)
+            rows = build_batch_rows(each for _, each in parsed)
             result = await lock.writer.write(rows)
         except (RowsRejected, ValueError) as fault:
             if len(parsed) == 1:
@@ -230,7 +230,7 @@ class OutboxDrain:
         self,
         partition: int,
         parsed: Sequence[tuple[StreamEntry, ParsedEntry]],
-        rows: EntryRows,
+        rows: BatchRows,
         result: BatchResult,
         busy_us: int = 0,
     ) -> None:
@@ -267,7 +267,7 @@ class OutboxDrain:
             delivery = failed.entry
             try:
                 parsed = parse_entry(delivery.parse())
-                rows = build_rows([parsed])
+                rows = build_batch_rows([parsed])
                 result = await lock.writer.write(rows)
             except (RowsRejected, ValueError) as fault:
                 await self._record_failure(partition, delivery, failed.retries + 1, str(fault))

@@ -99,7 +99,7 @@ class ParsedEntry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class EntryRows:
+class BatchRows:
     """The rows that one transaction writes."""
 
     events: list[EventRow]
@@ -152,7 +152,7 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
     return ParsedEntry(row, entry.session_id)
 
 
-def build_rows(parsed: Iterable[ParsedEntry]) -> EntryRows:
+def build_batch_rows(parsed: Iterable[ParsedEntry]) -> BatchRows:
     """Build the rows of one transaction from parsed entries in the order of their commits.
 
     Each entry becomes an event row. The newest version of each session gives the session row and the participant rows.
@@ -185,7 +185,7 @@ def build_rows(parsed: Iterable[ParsedEntry]) -> EntryRows:
                 participants[key] = _removed_participant(by_id[row.session_id], key[1], row)
     except (KeyError, TypeError, AttributeError) as fault:
         raise ValueError(f"not a session document: {type(fault).__name__}: {fault}") from fault
-    return EntryRows(events, sessions, list(participants.values()))
+    return BatchRows(events, sessions, list(participants.values()))
 
 
 def _session(session_id: UUID, row: EventRow, document: dict[str, Any]) -> SessionRow:

@@ -13,7 +13,7 @@ FULLNESS_THRESHOLDS = (0.5, 0.8, 1.0)
 logger = log.get_logger(__name__)
 
 
-class LagAlerts:
+class BacklogAlerts:
     """Logger for the backlog of the outbox. Keeps the highest threshold that was logged."""
 
     def __init__(self) -> None:
@@ -21,9 +21,9 @@ class LagAlerts:
         self._fullness_thresholds_passed = 0
         self._set_aside = 0
 
-    def observe(self, backlog: OutboxBacklog) -> None:
+    def report_backlog(self, backlog: OutboxBacklog) -> None:
         """Publish a measured backlog as metrics. Log if the backlog passed a threshold, or if a lag ended."""
-        metrics.publish_backlog(backlog)
+        metrics.set_backlog_gauges(backlog)
         age_s = backlog.oldest_age_ms / 1000
         passed = sum(age_s >= threshold for threshold in LAG_THRESHOLDS_S)
         if passed > self._lag_thresholds_passed:

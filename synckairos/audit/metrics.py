@@ -42,7 +42,7 @@ _TALLY_COLLECTOR = _TallyCollector()
 REGISTRY.register(_TALLY_COLLECTOR)
 
 
-def publish_backlog(backlog: OutboxBacklog) -> None:
+def set_backlog_gauges(backlog: OutboxBacklog) -> None:
     """Set the audit metrics to the values of a measured backlog."""
     OUTBOX_ENTRIES.set(backlog.entries)
     OUTBOX_AGE_SECONDS.set(backlog.oldest_age_ms / 1000)

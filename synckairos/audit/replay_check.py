@@ -56,7 +56,7 @@ class ReplayFinding:
     text: str
 
     @property
-    def is_fault(self) -> bool:
+    def contradicts_audit(self) -> bool:
         return self.kind not in _NO_FAULTS
 
 
@@ -64,8 +64,8 @@ class _Unplayable(Exception):
     """The engine cannot replay a row, because the command is invalid or the engine refuses it."""
 
 
-class AuditReplay:
-    """Replay of one session. Call `check_row` for each row, in the order of epoch and version."""
+class AuditReplayCheck:
+    """Replay of one session. Call `replay_row` for each row, in the order of epoch and version."""
 
     def __init__(self, policy: OutageChargePolicy, archived: Mapping[str, int] | None = None) -> None:
         """Create a replay.
@@ -79,7 +79,7 @@ class AuditReplay:
         self._epoch: str | None = None
         self._version = 0
 
-    def check_row(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[ReplayFinding]:
+    def replay_row(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[ReplayFinding]:
         """Replay one row and yield its findings.
 
         `bases` are the documents from which the session can have been recovered: the previous version in each other

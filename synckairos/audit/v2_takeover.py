@@ -1,7 +1,7 @@
 """Takeover of a database of SyncKairos v2: converts v2's sessions and events to rows of this audit, in one transaction.
 
 v2's tables move to the schema `synckairos_v2` and keep all rows. v2 can continue to write: a trigger writes its rows to
-its own tables, and `take_over_later_rows` converts them. Converted rows have an epoch of v2
+its own tables, and `convert_new_v2_rows` converts them. Converted rows have an epoch of v2
 (`wire/v2_state_parser.py`), the command `import-v2` and no arguments.
 """
 
@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from synckairos.audit.entry_rows import EventRow, ParsedEntry, ParticipantRow, build_rows
+from synckairos.audit.entry_rows import EventRow, ParsedEntry, ParticipantRow, build_batch_rows
 from synckairos.audit.v2_rows import V2Event, V2Participant, V2Session, convert_session
 from synckairos.errors import SyncKairosError
 from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, apply_migration, create_migrations_table, read_migrations
@@ -40,7 +40,7 @@ _EVENT_TYPES = (
 )
 
 
-class TakeoverRefused(SyncKairosError):
+class V2TakeoverRefused(SyncKairosError):
     """The database of v2 cannot be taken over. Nothing was changed."""
 
     code = "TAKEOVER_REFUSED"
@@ -62,7 +62,9 @@ class TakeoverResult:
     left_out: tuple[str, ...] = ()
 
 
-async def take_over(database_url: str, on_progress: Callable[[int], None] | None = None) -> TakeoverResult | None:
+async def take_over_v2_database(
+    database_url: str, on_progress: Callable[[int], None] | None = None
+) -> TakeoverResult | None:
     """Take over a database of v2 in one transaction. Return None if the database does not belong to v2.
 
     v2's tables are locked only at the end. The transaction then converts the rows that v2 wrote in the meantime, and
@@ -70,7 +72,7 @@ async def take_over(database_url: str, on_progress: Callable[[int], None] | None
     sessions.
 
     Raises:
-        TakeoverRefused: Privileges are missing, or v2's tables stay in use.
+        V2TakeoverRefused: Privileges are missing, or v2's tables stay in use.
         StoreUnavailable: Postgres is unreachable.
     """
     async with _transaction(database_url) as connection:
@@ -79,7 +81,7 @@ async def take_over(database_url: str, on_progress: Callable[[int], None] | None
             return None
         place, target = found
         if place != target:
-            raise TakeoverRefused(
+            raise V2TakeoverRefused(
                 f"v2's tables are in the schema {place}, but new tables would be created in {target}. Connect with a"
                 f" role whose search_path begins with {place}"
             )
@@ -96,7 +98,7 @@ async def take_over(database_url: str, on_progress: Callable[[int], None] | None
         return result
 
 
-async def take_over_later_rows(
+async def convert_new_v2_rows(
     database_url: str, refresh: Callable[[Sequence[ParticipantRow]], Awaitable[None]], *, last: bool = False
 ) -> TakeoverResult | None:
     """Convert the rows that v2 wrote after the takeover. Return None if the database never belonged to v2.
@@ -105,7 +107,7 @@ async def take_over_later_rows(
     sessions. If `refresh` fails, the next run converts the rows again. `last`: whether v2 has stopped. If so, the
     trigger and v2's columns are removed from the tables of this product.
 
-    Raises: The exceptions of `take_over` and of `refresh`.
+    Raises: The exceptions of `take_over_v2_database` and of `refresh`.
     """
     async with _transaction(database_url) as connection:
         found = await (await connection.execute(_statement("is_taken_over"))).fetchone()
@@ -146,7 +148,7 @@ class _Converter:
         self._written: list[ParticipantRow] | None = None
 
     async def convert_all(self, on_progress: Callable[[int], None] | None) -> None:
-        """Convert all sessions, page by page. See `take_over` for `on_progress`."""
+        """Convert all sessions, page by page. See `take_over_v2_database` for `on_progress`."""
         after, count = _NIL, 0
         while page := await self._ids("ids", after=after, limit=_PAGE):
             await self._convert(page)
@@ -237,7 +239,7 @@ class _Converter:
         return found
 
     async def _write(self, entries: Sequence[ParsedEntry]) -> None:
-        rows = build_rows(entries)
+        rows = build_batch_rows(entries)
         if self._written is not None:
             self._written += rows.participants
         async with self._connection.cursor() as cursor:
@@ -296,7 +298,7 @@ def _refused_takeover() -> Iterator[None]:
     try:
         yield
     except InsufficientPrivilege as refusal:
-        raise TakeoverRefused(
+        raise V2TakeoverRefused(
             f"v2's database cannot be taken over: {refusal.diag.message_primary}. Connect as the owner of v2's tables,"
             " and grant that role CREATE on the database (GRANT CREATE ON DATABASE ... TO ...)"
         ) from refusal
@@ -307,7 +309,7 @@ async def _lock(connection: AsyncConnection, place: str) -> None:
 
     Statements of v2 wait during an attempt to lock. An attempt therefore lasts at most a second.
 
-    Raises: TakeoverRefused if all attempts fail.
+    Raises: V2TakeoverRefused if all attempts fail.
     """
     await connection.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(_LOCK_TIMEOUT_MS)))
     for _ in range(_LOCK_ATTEMPTS):
@@ -318,6 +320,6 @@ async def _lock(connection: AsyncConnection, place: str) -> None:
             continue
         await connection.execute("SET LOCAL lock_timeout = 0")
         return
-    raise TakeoverRefused(
+    raise V2TakeoverRefused(
         "v2's tables are in use by a long transaction, such as a report or a backup: try again when it has ended"
     )

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from synckairos.audit.entry_rows import EventRow
-from synckairos.audit.replay_check import AuditReplay, ReplayFinding
+from synckairos.audit.replay_check import AuditReplayCheck, ReplayFinding
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
@@ -53,7 +53,7 @@ class AuditVerifier:
         self._pool = pool
         self._policy = policy
         self.total: int | None = None
-        """Number of sessions, as `verify_all` found it at its begin."""
+        """Number of sessions, as `verify_each_session` found it at its begin."""
 
     async def verify_session(self, session_id: str) -> VerifiedSession | None:
         """Verify one session. Return None if Postgres has no row of the session.
@@ -67,14 +67,14 @@ class AuditVerifier:
         # look like a gap.
         async with self._pool.transaction(isolation="REPEATABLE READ", read_only=True) as transaction:
             archived = await _fetch(transaction, "removed_versions", session_id=session_id)
-            replay = AuditReplay(self._policy, {row[0]: row[1] for row in archived})
+            replay = AuditReplayCheck(self._policy, {row[0]: row[1] for row in archived})
             statement = _statement("rows")
             async with transaction.stream("rows", statement, {"session_id": session_id}, binary=True) as cursor:
                 cursor.itersize = _ROWS_PER_FETCH
                 async for values in cursor:
                     row = EventRow(*values)
                     bases = await _recovery_bases(transaction, row) if row.command == "recover" else ()
-                    findings += replay.check_row(row, bases)
+                    findings += replay.replay_row(row, bases)
                     newest[row.epoch] = row
                     versions += 1
             findings += [finding async for finding in _check_other_tables(transaction, session_id, newest)]
@@ -82,7 +82,7 @@ class AuditVerifier:
             return None
         return VerifiedSession(session_id, versions, len(newest), tuple(findings))
 
-    async def verify_all(self) -> AsyncIterator[VerifiedSession]:
+    async def verify_each_session(self) -> AsyncIterator[VerifiedSession]:
         """Yield the result of each session in the order of session ids."""
         after = _NIL
         self.total = (await self._pool.fetch(_statement("count_sessions"), {}))[0][0]

@@ -46,9 +46,9 @@ def import_v2(redis_url: str | None, prefix: str, follow: bool, finish: bool) ->
         with progress("reading sessions of v2") as display:
             run(_import(settings, redis_url, prefix, display, follow=follow))
     if finish:
-        from synckairos.admin.from_v2 import convert_later_rows
+        from synckairos.admin.from_v2 import convert_rows_since_takeover
 
-        lines = run_shown("converting later rows of v2", convert_later_rows(settings, finish=True))
+        lines = run_shown("converting later rows of v2", convert_rows_since_takeover(settings, finish=True))
         click.echo("\n".join(lines) if lines else "nothing to finish", err=not lines)
 
 

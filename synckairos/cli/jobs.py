@@ -125,9 +125,9 @@ def jobs_run_retention(session_id: UUID | None, after_s: int, wait: bool) -> Non
 @_wait
 def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, wait: bool) -> None:
     """Write the events of all sessions in a time range to one object in cold storage."""
-    from synckairos.admin.jobs import parse_range_bound
+    from synckairos.admin.jobs import parse_day_or_instant
 
-    time_range = {"from": parse_range_bound(from_, "--from"), "to": parse_range_bound(to, "--to", end=True)}
+    time_range = {"from": parse_day_or_instant(from_, "--from"), "to": parse_day_or_instant(to, "--to", end=True)}
     _enqueue("export", {**time_range, "format": format_, "snapshots": snapshots}, wait)
 
 
@@ -153,7 +153,9 @@ def _print_outcome(settings: Settings, job_id: int, wait: bool) -> None:
         click.echo(f"job {job_id} is queued")
         return
     with progress(f"job {job_id} is queued") as display:
-        job = run(admin_jobs.wait_for_end(settings, job_id, display))
-    click.echo(f"job {job_id} {'is done' if job.status == 'done' else 'failed'}: {admin_jobs.summarize_result(job)}")
+        job = run(admin_jobs.wait_for_job_end(settings, job_id, display))
+    click.echo(
+        f"job {job_id} {'is done' if job.status == 'done' else 'failed'}: {admin_jobs.summarize_job_result(job)}"
+    )
     if job.status != "done":
         raise SystemExit(ExitCode.NEGATIVE)

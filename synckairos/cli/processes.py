@@ -65,10 +65,10 @@ def worker() -> None:
 def migrate() -> None:
     """Update the schema of the database and print the applied migrations. Takes over a database of SyncKairos v2."""
     settings = command_settings()
-    from synckairos.admin.from_v2 import migrate_database
+    from synckairos.admin.from_v2 import take_over_and_migrate
 
     with progress("waiting for Postgres") as display:
-        lines = run(migrate_database(settings, display))
+        lines = run(take_over_and_migrate(settings, display))
     click.echo("\n".join(lines) if lines else "no migrations to apply", err=not lines)
 
 

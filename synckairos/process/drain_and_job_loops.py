@@ -21,14 +21,14 @@ from redis.exceptions import RedisError
 from synckairos.audit.arq_wakeups import (
     DRAIN_JOB,
     arq_queue_name,
+    drain_wakeup_key,
     make_arq_client,
-    queue_outage,
-    serialize_job,
-    wakeup_key,
+    make_queue_outage,
+    serialize_arq_job,
 )
-from synckairos.audit.batch_writer import AuditWriter
+from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import OutboxDrain
-from synckairos.audit.lag_alerts import LagAlerts
+from synckairos.audit.lag_alerts import BacklogAlerts
 from synckairos.backoff import Backoff
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
@@ -92,12 +92,12 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # at INFO arq writes two lines for each message
     keys = Keys(settings.key_prefix, settings.partitions)
     # Each drain can hold one connection. The additional connection checks whether Postgres is reachable.
-    writer = AuditWriter(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 1)
+    writer = AuditDatabase(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 1)
     await writer.open()
     try:
         pipe = RedisPipe(settings.redis_url, settings.redis_timeout_s)
         pipe.outage = StoreOutage("redis", "REDIS_URL", _EFFECT)
-        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else queue_outage()
+        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_queue_outage()
         async with pipe:
             await _wait_for_store(pipe, keys, sweep_s)
             outbox = Outbox(pipe, keys, OutboxLimits.from_settings(settings))
@@ -141,7 +141,7 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
 class _Drains:
     """Runner of drains that logs an outage of a store one time at its begin and one time at its end."""
 
-    def __init__(self, drain: OutboxDrain, writer: AuditWriter, redis_outage: StoreOutage) -> None:
+    def __init__(self, drain: OutboxDrain, writer: AuditDatabase, redis_outage: StoreOutage) -> None:
         self._drain = drain
         self._writer = writer
         self._redis_outage = redis_outage
@@ -186,11 +186,11 @@ class _Drains:
 
 async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
     """Measure the outbox and start a drain of every partition, every `sweep_s` seconds until cancelled."""
-    lag_alerts = LagAlerts()
+    lag_alerts = BacklogAlerts()
     async with asyncio.TaskGroup() as group:
         while True:
             with suppress(StoreUnavailable):
-                lag_alerts.observe(await outbox.measure_backlog())
+                lag_alerts.report_backlog(await outbox.measure_backlog())
             if await drains.is_postgres_reachable():
                 # Do not wait for the drains. A partition that is never empty must not delay the other partitions.
                 for partition in range(outbox.keys.partitions):
@@ -247,7 +247,7 @@ def _job_function(runner: JobRunner) -> Function:
 
 def _drain_function(drains: _Drains) -> Function:
     async def drain_partition(ctx: dict[str, Any], partition: int) -> None:
-        await ctx["redis"].delete(wakeup_key(ctx["redis"], partition))
+        await ctx["redis"].delete(drain_wakeup_key(ctx["redis"], partition))
         await drains.drain_partition(partition)
 
     return func(drain_partition, name=DRAIN_JOB)
@@ -276,7 +276,7 @@ async def _run_arq_loop(
             [function],
             redis_pool=client,
             queue_name=arq_queue_name(settings.key_prefix, queue),
-            job_serializer=serialize_job,
+            job_serializer=serialize_arq_job,
             job_deserializer=orjson.loads,
             handle_signals=False,
             max_jobs=max_jobs,

@@ -13,8 +13,8 @@ from typing import Any
 
 from starlette.routing import WebSocketRoute
 
-from synckairos.audit.arq_wakeups import DrainWakeups, queue_outage
-from synckairos.audit.lag_alerts import LagAlerts
+from synckairos.audit.arq_wakeups import DrainWakeupSender, make_queue_outage
+from synckairos.audit.lag_alerts import BacklogAlerts
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
 from synckairos.config import Settings
@@ -101,16 +101,16 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         # Set the outage log after the first connection. If the first connection fails, the process ends with an error
         # and needs no message about an outage.
         pipe.outage = StoreOutage("redis", "REDIS_URL", _REDIS_EFFECT)
-        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else queue_outage()
+        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_queue_outage()
         redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
         pool = await stack.enter_async_context(open_history_pool(settings))
         history, webhooks = HistoryReader(pool, ColdStorage(settings.archive_url)), WebhookRegistry(pool)
-        wakeups = DrainWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
-        wakeups.start()
+        wakeups = DrainWakeupSender(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
+        wakeups.start_sending()
         stack.push_async_callback(wakeups.close)
 
-        service = build_session_service(settings, pipe, keys, history, wakeups.wake_up)
+        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain)
         sessions, outbox = service.sessions, service.outbox
         stack.push_async_callback(sessions.wait_for_shielded_commands)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
@@ -129,10 +129,10 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         origins, callers = AllowedOrigins.from_settings(settings), CallerIdentity(settings.trusted_proxies)
         commands = CommandHandler(sessions, settings)
         endpoint = WebSocketEndpoint(hub, commands, allows_origin=origins.admits, principal_for=callers.principal_for)
-        read_cache, lag_alerts = ReadCache(pipe, keys), LagAlerts()
+        read_cache, lag_alerts = ReadCache(pipe, keys), BacklogAlerts()
 
         async def refresh_backlog() -> None:
-            lag_alerts.observe(await outbox.measure_backlog())
+            lag_alerts.report_backlog(await outbox.measure_backlog())
 
         application = http.build_application(
             http.RestDependencies(

@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from synckairos.admin import doctor
-from synckairos.admin.jobs import enqueue_job, wait_for_end
+from synckairos.admin.jobs import enqueue_job, wait_for_job_end
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.store.keys import Keys
@@ -212,7 +212,7 @@ async def test_user_with_exactly_the_printed_rule_is_refused_nothing(
         await talk.wait_for_audit()
         job_id = await enqueue_job(deployment.settings, "archive", {"session_id": talk.session_id})
         async with asyncio.timeout(DEADLINE_S):
-            await wait_for_end(deployment.settings, job_id)
+            await wait_for_job_end(deployment.settings, job_id)
         checks = await doctor.run_checks()
         assert [check for check in checks if not check.passed and check.name != "port"] == []
         (shown,) = (check.result for check in checks if check.name == "redis permissions")
@@ -247,7 +247,7 @@ async def test_conversation_survives_a_restart_of_redis(deployment: Deployment) 
         await talk.wait_for_audit()
         job_id = await enqueue_job(deployment.settings, "archive", {"session_id": talk.session_id})
         async with asyncio.timeout(DEADLINE_S):
-            job = await wait_for_end(deployment.settings, job_id)
+            job = await wait_for_job_end(deployment.settings, job_id)
         assert job.status == "done", job.error
     for process in (deployment.server, deployment.worker):
         assert "Traceback" not in process.output

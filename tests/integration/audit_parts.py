@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from synckairos.audit.batch_writer import AuditWriter
+from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.history.cold.object_store import ColdStorage
@@ -31,7 +31,7 @@ class AuditParts:
     committer: SessionCommitter
     outbox: Outbox
     failed_entries: FailedEntries
-    writer: AuditWriter
+    writer: AuditDatabase
     cold_storage: ColdStorage
     history: HistoryReader
     database: psycopg.AsyncConnection
@@ -60,7 +60,7 @@ class AuditParts:
 @asynccontextmanager
 async def open_audit_parts(settings: Settings) -> AsyncIterator[AuditParts]:
     keys = Keys(settings.key_prefix, settings.partitions)
-    writer = AuditWriter(settings.database_url, settings.key_prefix)
+    writer = AuditDatabase(settings.database_url, settings.key_prefix)
     await writer.open()
     database = await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True)
     cold_storage = ColdStorage(settings.archive_url)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 
-from synckairos.audit.batch_writer import AuditWriter
+from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
@@ -57,7 +57,7 @@ class RestServer:
 
     async def drain(self) -> None:
         """Drain the outbox to Postgres, as a worker does."""
-        audit_writer = AuditWriter(self.settings.database_url, self.settings.key_prefix)
+        audit_writer = AuditDatabase(self.settings.database_url, self.settings.key_prefix)
         await audit_writer.open()
         try:
             failed_entries = FailedEntries(self.parts.pipe, self.parts.store.keys)

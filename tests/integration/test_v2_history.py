@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from synckairos.admin.from_v2 import convert_later_rows, import_sessions
-from synckairos.audit.v2_takeover import take_over
+from synckairos.admin.from_v2 import convert_rows_since_takeover, import_sessions
+from synckairos.audit.v2_takeover import take_over_v2_database
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
@@ -48,7 +48,7 @@ async def old(settings: Settings, bare_database_url: str, states: dict[str, list
         for state in (state for played in states.values() for state in played):
             event_type = "session_created" if state["version"] == 1 else "session_updated"
             product.record(v2, state, event_type, product.milliseconds(state["updated_at"]))
-    await take_over(bare_database_url)
+    await take_over_v2_database(bare_database_url)
     async with open_rest_server(settings.model_copy(update={"database_url": bare_database_url})) as server:
         yield server
 
@@ -171,8 +171,8 @@ async def test_id_of_an_unfinished_session_can_be_created_again(
 async def findings(settings: Settings) -> dict[str, list[tuple[str, bool]]]:
     async with open_verifier(settings.database_url, OutageChargePolicy()) as verifier:
         return {
-            each.session_id: [(finding.kind, finding.is_fault) for finding in each.findings]
-            async for each in verifier.verify_all()
+            each.session_id: [(finding.kind, finding.contradicts_audit) for finding in each.findings]
+            async for each in verifier.verify_each_session()
         }
 
 
@@ -230,7 +230,7 @@ async def test_later_rows_of_v2_appear_in_lists_that_redis_keeps(old: RestServer
         for states in ([first[0]], [first[1], *second]):
             for state in states:
                 product.record(v2, state, "session_updated", product.milliseconds(state["updated_at"]))
-            await convert_later_rows(old.settings)
+            await convert_rows_since_takeover(old.settings)
             listed = [(each["session_id"], each["status"]) for each in (await get(path))["data"]]
             assert (first[0]["session_id"], states[0]["status"]) in listed
             assert (await get(path_of(first) + "/events"))["data"][-1]["version"] == states[0]["version"]
@@ -256,7 +256,7 @@ async def test_time_is_counted_once_across_the_move(old: RestServer, get: Callab
     switched_ms = product.milliseconds(answer.json()["data"]["cycle_started_at"])
     await old.client.post(f"{path_of(played)}/pause")
     await old.drain()
-    await convert_later_rows(settings)
+    await convert_rows_since_takeover(settings)
     state = (await get(path_of(played)))["data"]
     for at, each in enumerate(state["participants"]):
         report = (await get(f"/v1/participants/{participant(played, at)}/time?bucket=session"))["data"]

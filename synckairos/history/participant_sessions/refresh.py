@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from synckairos.audit.entry_rows import EntryRows, EventRow, ParticipantRow, SessionRow
+from synckairos.audit.entry_rows import BatchRows, EventRow, ParticipantRow, SessionRow
 from synckairos.errors import InvalidStoredData
 from synckairos.history.participant_sessions.summary import is_deleted, render_parts, summary_after_batch
 from synckairos.store.keys import Keys
@@ -30,7 +30,7 @@ class SummaryRefresh:
         self._store = store or ParticipantSessionStore(pipe, keys)
         self._read_cache = ReadCache(pipe, keys)
 
-    async def apply_audited_rows(self, rows: EntryRows) -> None:
+    async def apply_audited_rows(self, rows: BatchRows) -> None:
         """Apply rows that the drain committed to Postgres. A repeated call with the same rows changes nothing.
 
         Uses one round trip to each partition, or two if Redis has a summary or a set for the rows.
@@ -48,7 +48,7 @@ class SummaryRefresh:
 
     async def _refresh(
         self,
-        rows: EntryRows,
+        rows: BatchRows,
         sessions: dict[str, SessionRow],
         participants: defaultdict[UUID, list[ParticipantRow]],
         participant_ids: list[str],

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.audit.batch_writer import AuditWriter, BatchResult, BatchWriter
-from synckairos.audit.entry_rows import EntryRows, build_rows, parse_entry
+from synckairos.audit.batch_writer import AuditDatabase, BatchResult, BatchWriter
+from synckairos.audit.entry_rows import BatchRows, build_batch_rows, parse_entry
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import migrate
@@ -23,16 +23,16 @@ from tests.waiting import eventually
 T0 = 1_700_000_000_123
 
 
-async def rows_of_new_session(audit: AuditParts) -> EntryRows:
+async def rows_of_new_session(audit: AuditParts) -> BatchRows:
     """Create a session and return the rows of its creation, which Postgres does not have."""
     life = await audit.committer.create(chess(), T0)
     waiting = [delivery.parse() for delivery in await audit.outbox.read(0, 10, 1 << 20)]
-    return build_rows([parse_entry(entry) for entry in waiting if entry.session_id == life.session_id])
+    return build_batch_rows([parse_entry(entry) for entry in waiting if entry.session_id == life.session_id])
 
 
 @asynccontextmanager
-async def open_writer(database_url: str, scope: str, statement_timeout_s: float) -> AsyncIterator[AuditWriter]:
-    audit_writer = AuditWriter(database_url, scope, statement_timeout_s=statement_timeout_s)
+async def open_writer(database_url: str, scope: str, statement_timeout_s: float) -> AsyncIterator[AuditDatabase]:
+    audit_writer = AuditDatabase(database_url, scope, statement_timeout_s=statement_timeout_s)
     await audit_writer.open()
     try:
         yield audit_writer
@@ -41,8 +41,8 @@ async def open_writer(database_url: str, scope: str, statement_timeout_s: float)
 
 
 @asynccontextmanager
-async def locked(audit_writer: AuditWriter, partition: int = 0) -> AsyncIterator[BatchWriter]:
-    async with audit_writer.lock_partition(partition) as writer:
+async def locked(audit_writer: AuditDatabase, partition: int = 0) -> AsyncIterator[BatchWriter]:
+    async with audit_writer.acquire_partition_writer(partition) as writer:
         assert writer is not None
         yield writer
 
@@ -50,17 +50,17 @@ async def locked(audit_writer: AuditWriter, partition: int = 0) -> AsyncIterator
 async def test_a_writer_frozen_during_copy_loses_the_partition(audit: AuditParts) -> None:
     rows = await rows_of_new_session(audit)
 
-    async def freeze_and_be_replaced(impatient: AuditWriter) -> None:
+    async def freeze_and_be_replaced(impatient: AuditDatabase) -> None:
         async def is_replaced() -> bool:
             with suppress(StoreUnavailable):
-                async with impatient.lock_partition(0) as writer:
+                async with impatient.acquire_partition_writer(0) as writer:
                     return writer is not None and (await writer.write(rows)).new == 1
             return False
 
         async with (
             locked(audit.writer) as frozen,
             frozen.transaction.copy(b"COPY sync_events FROM STDIN"),
-            audit.writer.lock_partition(0) as patient,
+            audit.writer.acquire_partition_writer(0) as patient,
         ):
             assert patient is None
             await eventually(is_replaced)
@@ -73,7 +73,7 @@ async def test_a_writer_frozen_during_copy_loses_the_partition(audit: AuditParts
 async def test_a_write_to_a_frozen_postgres_fails_in_time(audit: AuditParts) -> None:
     rows = await rows_of_new_session(audit)
 
-    async def record_frozen(audit_writer: AuditWriter, frozen: list[int]) -> None:
+    async def record_frozen(audit_writer: AuditDatabase, frozen: list[int]) -> None:
         async with locked(audit_writer) as writer:
             ((pid,),) = await writer.transaction.fetch(b"SELECT pg_backend_pid()")
             frozen.append(pid)
@@ -89,7 +89,7 @@ async def test_a_write_to_a_frozen_postgres_fails_in_time(audit: AuditParts) -> 
             os.kill(frozen[0], signal.SIGCONT)
 
         async def is_well() -> bool:
-            async with audit_writer.lock_partition(0) as writer:
+            async with audit_writer.acquire_partition_writer(0) as writer:
                 return writer is not None and await writer.write(rows) in (BatchResult(1, 0), BatchResult(0, 1))
 
         await eventually(is_well)
@@ -110,11 +110,11 @@ async def test_a_write_does_not_return_before_the_standby_has_it(audit: AuditPar
                 for _ in range(
                     3
                 ):  # the first ones also make the server prune dead rows, which later ones must not wait for
-                    assert await other.merge(known) == BatchResult(0, 1)
+                    assert await other.write_missing_versions(known) == BatchResult(0, 1)
                 await standby.suspend_receiver()
                 # Another drain may have failed like this one, and its rows may be known here but not on the standby.
                 with pytest.raises(StoreUnavailable, match="did not answer"):
                     await writer.write(new)
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(other.merge(known), 1)
+                    await asyncio.wait_for(other.write_missing_versions(known), 1)
                 await standby.resume_receiver()

@@ -31,7 +31,7 @@ async def test_the_queries_about_the_audit_find_no_fault_in_a_sound_audit(draine
     lag, holders, *faults = queries("Queries about the audit")
     assert len(await drained.rows(lag)) == 1
     assert await drained.rows(holders) == []
-    async with drained.writer.lock_partition(3):
+    async with drained.writer.acquire_partition_writer(3):
         ((partition, *_),) = await drained.rows(holders)
     assert partition == 3
     assert len(faults) == 4

@@ -413,7 +413,7 @@ async def test_a_drain_without_its_tables_fails_and_keeps_the_entries(audit: Aud
 
 async def test_a_drain_on_a_read_only_connection_fails_and_the_next_one_reconnects(audit: AuditParts) -> None:
     await play(audit)
-    async with audit.writer.lock_partition(0):
+    async with audit.writer.acquire_partition_writer(0):
         pass
     # A demoted primary makes its open connections read-only.
     await audit.writer.pool.fetch(b"SET default_transaction_read_only = on")
@@ -431,7 +431,7 @@ async def test_the_drain_commits_synchronously_whatever_the_default_of_the_datab
 ) -> None:
     name = audit.database.info.dbname
     await audit.database.execute(f"ALTER DATABASE {name} SET synchronous_commit = {default}".encode())
-    async with audit.writer.lock_partition(0) as writer:
+    async with audit.writer.acquire_partition_writer(0) as writer:
         assert writer is not None
         found = await writer.transaction.fetch(b"SHOW synchronous_commit")
     assert found == [(drains_by,)]

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from synckairos.audit.entry_rows import ParticipantRow
-from synckairos.audit.v2_takeover import TakeoverRefused, TakeoverResult, take_over, take_over_later_rows
+from synckairos.audit.v2_takeover import TakeoverResult, V2TakeoverRefused, convert_new_v2_rows, take_over_v2_database
 from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import InvalidMigrations, migrate
 from synckairos.wire.v2_state_parser import is_v2_epoch
@@ -63,14 +63,14 @@ async def later_rows(url: str, *, last: bool = False) -> TakeoverResult | None:
     async def refresh(participants: Sequence[ParticipantRow]) -> None:
         pass
 
-    return await take_over_later_rows(url, refresh, last=last)
+    return await convert_new_v2_rows(url, refresh, last=last)
 
 
 async def test_sessions_and_events_become_rows(v2_url: str) -> None:
     states = history()
     with v2_process(v2_url) as v2:
         record(v2, states)
-    assert await take_over(v2_url) == TakeoverResult(sessions=1, events=6)
+    assert await take_over_v2_database(v2_url) == TakeoverResult(sessions=1, events=6)
     a, b = (UUID(each["participant_id"]) for each in states[0]["participants"])
     found = rows(
         v2_url,
@@ -98,9 +98,9 @@ async def test_sessions_and_events_become_rows(v2_url: str) -> None:
 async def test_second_run_does_nothing(v2_url: str) -> None:
     with v2_process(v2_url) as v2:
         record(v2, history())
-    await take_over(v2_url)
+    await take_over_v2_database(v2_url)
     before = rows(v2_url, "SELECT *, xmin::text FROM sync_events ORDER BY version")
-    assert await take_over(v2_url) is None
+    assert await take_over_v2_database(v2_url) is None
     assert await migrate(v2_url) == []
     assert await later_rows(v2_url) == TakeoverResult(0, 0)
     assert rows(v2_url, "SELECT *, xmin::text FROM sync_events ORDER BY version") == before
@@ -115,7 +115,7 @@ async def test_every_row_of_v2_stays(v2_url: str) -> None:
             [uuid4(), uuid4()],
         )
         before = {name: v2.execute(f"SELECT * FROM {name}".encode()).fetchall() for name in tables}
-    await take_over(v2_url)
+    await take_over_v2_database(v2_url)
     for name in tables:
         after = rows(v2_url, f"SELECT * FROM synckairos_v2.{name}")
         assert [row[: len(before[name][0])] for row in after] == before[name]
@@ -125,7 +125,7 @@ async def test_every_row_of_v2_stays(v2_url: str) -> None:
 
 async def test_other_databases_are_left_alone(bare_database_url: str, database_url: str) -> None:
     for url in (bare_database_url, database_url):
-        assert await take_over(url) is None
+        assert await take_over_v2_database(url) is None
         assert await later_rows(url) is None
     assert rows(bare_database_url, "SELECT count(*) FROM pg_class WHERE relname = 'sync_sessions'") == [(0,)]
 
@@ -133,7 +133,7 @@ async def test_other_databases_are_left_alone(bare_database_url: str, database_u
 async def test_two_processes_take_over_once(v2_url: str) -> None:
     with v2_process(v2_url) as v2:
         record(v2, history())
-    results = await asyncio.gather(take_over(v2_url), take_over(v2_url))
+    results = await asyncio.gather(take_over_v2_database(v2_url), take_over_v2_database(v2_url))
     assert sorted(each is None for each in results) == [False, True]
 
 
@@ -149,7 +149,7 @@ async def test_v2_writes_on_and_its_rows_are_taken_later(v2_url: str) -> None:
     states = history()
     with v2_process(v2_url) as v2:
         record(v2, states[:3])
-        await take_over(v2_url)
+        await take_over_v2_database(v2_url)
         record(v2, states[3:])  # v2's own statements, on the connection that v2 had before
         new = history()
         record(v2, new)
@@ -171,18 +171,18 @@ async def test_rows_whose_caches_could_not_be_refreshed_are_converted_again(v2_u
     async def refuse(participants: Sequence[ParticipantRow]) -> None:
         raise StoreUnavailable(f"{len(participants)} participants")
 
-    await take_over(v2_url)
+    await take_over_v2_database(v2_url)
     with v2_process(v2_url) as v2:
         record(v2, history())
     with pytest.raises(StoreUnavailable, match="2 participants"):
-        await take_over_later_rows(v2_url, refuse)
+        await convert_new_v2_rows(v2_url, refuse)
     assert rows(v2_url, "SELECT count(*) FROM sync_events") == [(6,)]
     assert await later_rows(v2_url) == TakeoverResult(sessions=1, events=6)
     assert rows(v2_url, "SELECT count(*) FROM sync_events") == [(6,)]
 
 
 async def test_defaults_of_v2_hold_for_columns_that_it_does_not_name(v2_url: str) -> None:
-    await take_over(v2_url)
+    await take_over_v2_database(v2_url)
     session_id = uuid4()
     with v2_process(v2_url) as v2:
         v2.execute("INSERT INTO sync_events (session_id, event_type) VALUES (%s, 'session_updated')", [session_id])
@@ -203,7 +203,7 @@ async def test_a_role_of_v2_that_owns_nothing_writes_on(v2_url: str) -> None:
         owner.execute(f"CREATE ROLE {role}".encode())
         owner.execute(f"GRANT SELECT, INSERT, UPDATE ON sync_sessions, sync_events TO {role}".encode())
         try:
-            await take_over(v2_url)
+            await take_over_v2_database(v2_url)
             with v2_process(v2_url) as v2:
                 v2.execute(f"SET ROLE {role}".encode())
                 record(v2, states)
@@ -227,7 +227,7 @@ async def test_rows_written_during_the_takeover_are_not_lost(v2_url: str, monkey
         writer = asyncio.create_task(write_on())
         monkeypatch.setattr("synckairos.audit.v2_takeover.PROGRESS_SESSIONS", 100)
         reported: list[int] = []
-        taken = await take_over(v2_url, reported.append)
+        taken = await take_over_v2_database(v2_url, reported.append)
         assert reported[:3] == [100, 200, 300]
         is_over.set()
         await writer
@@ -247,7 +247,7 @@ def _write(v2: psycopg.Connection[Any]) -> str:
 
 
 async def test_the_last_run_removes_the_bridge(v2_url: str, database_url: str) -> None:
-    await take_over(v2_url)
+    await take_over_v2_database(v2_url)
     with v2_process(v2_url) as v2:
         record(v2, history())
     assert await later_rows(v2_url, last=True) == TakeoverResult(sessions=1, events=6)
@@ -273,10 +273,10 @@ async def test_failure_leaves_the_database_of_v2_as_it_was(v2_url: str) -> None:
         record(v2, history())
         v2.execute("CREATE SCHEMA synckairos_new")  # something that the takeover does not expect
         with pytest.raises(psycopg.errors.DuplicateSchema):
-            await take_over(v2_url)
+            await take_over_v2_database(v2_url)
         assert v2.execute("SELECT count(*) FROM sync_events WHERE state_snapshot IS NOT NULL").fetchone() == (6,)
         v2.execute("DROP SCHEMA synckairos_new")
-    assert await take_over(v2_url) == TakeoverResult(sessions=1, events=6)
+    assert await take_over_v2_database(v2_url) == TakeoverResult(sessions=1, events=6)
 
 
 async def test_a_role_without_privileges_is_told_what_to_grant(v2_url: str) -> None:
@@ -284,8 +284,8 @@ async def test_a_role_without_privileges_is_told_what_to_grant(v2_url: str) -> N
     with psycopg.connect(v2_url, autocommit=True) as owner:
         owner.execute(f"CREATE ROLE {role} LOGIN".encode())
         try:
-            with pytest.raises(TakeoverRefused, match="GRANT CREATE ON DATABASE"):
-                await take_over(v2_url.replace("postgres@", f"{role}@"))
+            with pytest.raises(V2TakeoverRefused, match="GRANT CREATE ON DATABASE"):
+                await take_over_v2_database(v2_url.replace("postgres@", f"{role}@"))
         finally:
             owner.execute(f"DROP ROLE {role}".encode())
 
@@ -295,9 +295,9 @@ async def test_a_long_transaction_on_the_tables_of_v2_refuses(v2_url: str, monke
     monkeypatch.setattr("synckairos.audit.v2_takeover._LOCK_TIMEOUT_MS", 50)
     with psycopg.connect(v2_url) as report:
         report.execute("SELECT count(*) FROM sync_events")
-        with pytest.raises(TakeoverRefused, match="long transaction"):
-            await take_over(v2_url)
-    assert await take_over(v2_url) == TakeoverResult(0, 0)
+        with pytest.raises(V2TakeoverRefused, match="long transaction"):
+            await take_over_v2_database(v2_url)
+    assert await take_over_v2_database(v2_url) == TakeoverResult(0, 0)
 
 
 async def test_rows_that_cannot_be_read_are_named(v2_url: str) -> None:
@@ -306,14 +306,14 @@ async def test_rows_that_cannot_be_read_are_named(v2_url: str) -> None:
     with v2_process(v2_url) as v2:
         v2.execute("INSERT INTO sync_events (session_id, event_type) VALUES (%s, 'session_updated')", [orphan])
         record(v2, states)
-    assert await take_over(v2_url) == TakeoverResult(sessions=1, events=6, unreadable=(orphan,))
+    assert await take_over_v2_database(v2_url) == TakeoverResult(sessions=1, events=6, unreadable=(orphan,))
 
 
 async def test_sessions_that_were_changed_here_keep_their_rows(v2_url: str) -> None:
     states = history()
     with v2_process(v2_url) as v2:
         record(v2, states)
-        await take_over(v2_url)
+        await take_over_v2_database(v2_url)
         with psycopg.connect(v2_url) as ours:
             ours.execute(
                 "INSERT INTO sync_events (session_id, epoch, version, occurred_at, event_type, status, command,"
@@ -343,19 +343,19 @@ async def test_rollback_of_the_page_gives_v2_its_tables_back(v2_url: str) -> Non
     with v2_process(v2_url) as v2:
         before = rows(v2_url, STRUCTURE)
         record(v2, states[:3])
-        await take_over(v2_url)
+        await take_over_v2_database(v2_url)
         record(v2, states[3:])
         v2.execute(statements.encode())
         assert rows(v2_url, STRUCTURE) == before
         record(v2, history())
     assert rows(v2_url, "SELECT count(*) FROM sync_events") == [(12,)]
-    assert await take_over(v2_url) == TakeoverResult(sessions=2, events=12)
+    assert await take_over_v2_database(v2_url) == TakeoverResult(sessions=2, events=12)
 
 
 async def test_views_of_the_operator_go_on_reading_the_rows_of_v2(v2_url: str) -> None:
     with v2_process(v2_url) as v2:
         v2.execute("CREATE VIEW report AS SELECT final_status, count(*) FROM sync_sessions GROUP BY 1")
         record(v2, history())
-        await take_over(v2_url)
+        await take_over_v2_database(v2_url)
         record(v2, history())
         assert v2.execute("SELECT * FROM report").fetchall() == [("completed", 2)]

@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from synckairos.audit.batch_writer import AuditWriter
+from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.history import reader
@@ -108,7 +108,7 @@ async def test_every_pool_connects_to_the_primary_if_the_url_lists_a_standby_fir
             pools = [
                 reader.open_history_pool(Settings(database_url=url)),
                 table.open_job_pool(url),
-                AuditWriter(url, "t").pool,
+                AuditDatabase(url, "t").pool,
             ]
             for pool in pools:
                 await pool.open()

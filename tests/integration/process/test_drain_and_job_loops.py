@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from synckairos.audit.arq_wakeups import DrainWakeups
-from synckairos.audit.entry_rows import build_rows, parse_entry
+from synckairos.audit.arq_wakeups import DrainWakeupSender
+from synckairos.audit.entry_rows import build_batch_rows, parse_entry
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey
@@ -51,11 +51,11 @@ async def assert_exactly_once(audit: AuditParts, lives: list[SessionLife]) -> No
 async def test_a_worker_drains_at_its_start_and_after_wake_ups(audit: AuditParts, process: Process) -> None:
     lives = [await play(audit, 3)]
     await eventually(lambda: audit.outbox.is_empty(0))
-    wakeups = DrainWakeups(audit.settings.queue_redis_url, audit.settings.key_prefix)
-    wakeups.start()
+    wakeups = DrainWakeupSender(audit.settings.queue_redis_url, audit.settings.key_prefix)
+    wakeups.start_sending()
     for _ in range(3):
         lives.append(await play(audit, 3))
-        wakeups.wake_up(0)
+        wakeups.request_drain(0)
         await eventually(lambda: audit.outbox.is_empty(0))
     await wakeups.close()
     await assert_exactly_once(audit, lives)
@@ -90,9 +90,9 @@ async def test_workers_killed_repeatedly_write_every_version_once(audit: AuditPa
 async def test_a_worker_settles_a_batch_that_was_committed_before(audit: AuditParts) -> None:
     life = await play(audit, 5)
     batch = await audit.outbox.read(0, 100, 1 << 20)
-    async with audit.writer.lock_partition(0) as writer:
+    async with audit.writer.acquire_partition_writer(0) as writer:
         assert writer is not None
-        await writer.write(build_rows([parse_entry(delivery.parse()) for delivery in batch]))
+        await writer.write(build_batch_rows([parse_entry(delivery.parse()) for delivery in batch]))
     assert not await audit.outbox.is_empty(0)
     process = Process("worker", env=audit.settings.environ())
     try:
@@ -140,18 +140,18 @@ async def test_a_worker_takes_wake_ups_again_after_its_queue_restarted(audit: Au
         settings = audit.settings.model_copy(update={"queue_redis_url": own.url})
         # The interval of sweeps is so long that only wake-ups can start a drain.
         task = asyncio.create_task(drain_and_job_loops.run_arq_worker(settings, sweep_s=1000))
-        wakeups = DrainWakeups(own.url, settings.key_prefix, 1.0)
-        wakeups.start()
+        wakeups = DrainWakeupSender(own.url, settings.key_prefix, 1.0)
+        wakeups.start_sending()
 
         async def drained() -> bool:
-            wakeups.wake_up(0)
+            wakeups.request_drain(0)
             return await audit.outbox.is_empty(0)
 
         lives = [await play(audit, 3)]
         await eventually(drained)
         own.kill()
         lives.append(await play(audit, 3))
-        wakeups.wake_up(0)
+        wakeups.request_drain(0)
         own.start()
         await eventually(drained, 30)
         await wakeups.close()

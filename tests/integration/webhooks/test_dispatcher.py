@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import orjson
 
-from synckairos.audit.entry_rows import build_rows, parse_entry
+from synckairos.audit.entry_rows import build_batch_rows, parse_entry
 from synckairos.clock.commands import Complete
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.store.read_cache import ReadCache
@@ -45,9 +45,9 @@ async def test_event_drained_twice_is_delivered_once(webhooks: Webhooks, receive
     audit = webhooks.audit
     await audit.committer.create(chess(), T0)
     batch = await audit.outbox.read(0, 100, 1 << 20)
-    async with audit.writer.lock_partition(0) as writer:
+    async with audit.writer.acquire_partition_writer(0) as writer:
         assert writer is not None
-        await writer.write(build_rows([parse_entry(delivery.parse()) for delivery in batch]))
+        await writer.write(build_batch_rows([parse_entry(delivery.parse()) for delivery in batch]))
     async with webhooks.dispatching():
         await eventually(lambda: webhooks.all_delivered(endpoint))
         # As after a crash between COMMIT and the removal from the stream: the same batch is drained again.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.audit.entry_rows import ParsedEntry, build_rows, parse_entry
+from synckairos.audit.entry_rows import ParsedEntry, build_batch_rows, parse_entry
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import (
     Command,
@@ -88,7 +88,7 @@ def test_an_event_row_names_the_participant_whose_time_runs(
 def test_projections_come_from_the_newest_version_in_any_order_of_entries() -> None:
     history = parse_entries(Start(), Switch(), Complete())
     for order in (history, history[::-1]):
-        rows = build_rows(order)
+        rows = build_batch_rows(order)
         (session,) = rows.sessions
         assert (session.version, session.status, session.deleted_at) == (4, "completed", None)
         assert session.started_at is not None
@@ -102,12 +102,12 @@ def test_projections_come_from_the_newest_version_in_any_order_of_entries() -> N
 
 
 def test_the_session_row_of_a_tombstone_has_deleted_at() -> None:
-    (session,) = build_rows(parse_entries(Delete())).sessions
+    (session,) = build_batch_rows(parse_entries(Delete())).sessions
     assert session.deleted_at is not None
 
 
 def test_a_removed_participant_keeps_a_participant_row() -> None:
-    rows = build_rows(parse_entries(Start(), Switch(), RemoveParticipant(ALICE), Switch()))
+    rows = build_batch_rows(parse_entries(Start(), Switch(), RemoveParticipant(ALICE), Switch()))
     left = next(part for part in rows.participants if part.participant_id == UUID(ALICE))
     assert (left.time_used_ms, left.participant_index, left.cycle_count) == (1000, None, None)
     assert left.left_at is not None
@@ -118,7 +118,7 @@ def test_u0000_is_replaced_in_columns_and_kept_in_the_snapshot() -> None:
     (entry,) = entries(metadata={"a\0": "\0"})
     one = parse_entry(replace(entry, event=orjson.dumps(orjson.loads(entry.event) | {"command_id": "x\0y"})))
     assert one.event.command_id == "x\ufffdy"
-    assert orjson.loads(build_rows([one]).sessions[0].metadata) == {"a\ufffd": "\ufffd"}
+    assert orjson.loads(build_batch_rows([one]).sessions[0].metadata) == {"a\ufffd": "\ufffd"}
     assert orjson.loads(one.event.snapshot)["metadata"] == {"a\0": "\0"}
 
 
@@ -158,4 +158,4 @@ def test_a_document_without_participants_is_a_value_error() -> None:
     del document["participants"]
     one = parse_entry(replace(entry, document=orjson.dumps(document)))
     with pytest.raises(ValueError, match="participants"):
-        build_rows([one])
+        build_batch_rows([one])

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from synckairos.audit.entry_rows import EventRow, parse_entry
-from synckairos.audit.replay_check import AuditReplay
+from synckairos.audit.replay_check import AuditReplayCheck
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant
 from synckairos.clock.model import Transition
@@ -74,8 +74,8 @@ def test_lag_accounts_of_either_rule_replay_without_findings(
 ) -> None:
     stored = list(rows(creator_counts, joiner_counts))
     assert gains(stored[-1]) == expected
-    replay = AuditReplay(OutageChargePolicy())
-    assert [finding for row in stored for finding in replay.check_row(row)] == []
+    replay = AuditReplayCheck(OutageChargePolicy())
+    assert [finding for row in stored for finding in replay.replay_row(row)] == []
 
 
 @pytest.mark.parametrize("at", [0, 3])
@@ -83,9 +83,9 @@ def test_lag_account_of_neither_rule_is_a_mismatch(at: int) -> None:
     stored = list(rows(False, False))
     changed = stored[at].snapshot.replace(b'"gain_ms":15', b'"gain_ms":25')
     row = stored[at]._replace(snapshot=changed, payload_hash=sha256(changed).digest())
-    replay = AuditReplay(OutageChargePolicy())
+    replay = AuditReplayCheck(OutageChargePolicy())
     for earlier in stored[:at]:
-        assert list(replay.check_row(earlier)) == []
-    (finding,) = replay.check_row(row)
+        assert list(replay.replay_row(earlier)) == []
+    (finding,) = replay.replay_row(row)
     assert finding.kind == "mismatch"
     assert "snapshot.participants" in finding.text

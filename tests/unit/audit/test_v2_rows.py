@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.audit.entry_rows import EventRow, build_rows
+from synckairos.audit.entry_rows import EventRow, build_batch_rows
 from synckairos.audit.v2_rows import V2Event, V2Participant, V2Session, convert_session
 from synckairos.wire.instants import datetime_to_ms, ms_to_datetime
 from synckairos.wire.session_json import parse_session
@@ -111,7 +111,9 @@ def test_session_that_was_created_again_has_an_epoch_for_each_creation() -> None
         (epoch_of_v2_session(T0 + 60_000), 2),
     ]
     assert found[2].running_participant_id is not None  # until the second creation
-    assert build_rows(convert_session(SESSION, None, list(map(event, [*first, *second])))).sessions[0].version == 2
+    assert (
+        build_batch_rows(convert_session(SESSION, None, list(map(event, [*first, *second])))).sessions[0].version == 2
+    )
 
 
 def test_nothing_runs_on_in_a_session_that_was_left_in_v2() -> None:
