@@ -3,21 +3,24 @@
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
+RELEASE_VENV   := build/release
+RELEASE_PYTHON := $(RELEASE_VENV)/bin/python
+UPGRADE := --upgrade
 CHECKED = synckairos tests $(wildcard loadtests)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test tools check fmt env lock
+.PHONY: help install run test tools check fmt env lock sbom
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
 install: $(STAMP) ## create or update the Python environment in .venv
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements/development.lock pyproject.toml
 	@base=$$(command -v python3.11 || command -v python3) || { echo "Python 3.11 or newer is needed"; exit 1; }; \
 	"$$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $$base is older"; exit 1; }; \
 	test -x $(PYTHON) || "$$base" -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.lock
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -46,7 +49,29 @@ env: install ## render .env.example and docs/reference/settings.md from the sett
 	$(PYTHON) -c "from synckairos.config import render_settings_page; print(render_settings_page(), end='')" \
 		> docs/reference/settings.md
 
-lock: install ## update requirements.lock from pyproject.toml
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check uv
-	$(PYTHON) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade \
-		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet -o requirements.lock
+# Each lock file has the SHA-256 of all files of a release, so that no other file can be installed. The versions in
+# image.lock are those in development.lock.
+COMPILE = $(RELEASE_PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --no-header --quiet
+
+lock: ## update the lock files in requirements/ from pyproject.toml; `make lock UPGRADE=` keeps locked versions
+	test -x $(RELEASE_PYTHON) || $$(command -v python3.11 || command -v python3) -m venv $(RELEASE_VENV)
+	$(RELEASE_PYTHON) -m pip install --quiet --disable-pip-version-check uv
+	$(COMPILE) $(UPGRADE) pyproject.toml --all-extras -o requirements/development.lock
+	sed -E -n 's/^([^ ]+==[^ ]+).*/\1/p' requirements/development.lock > $(RELEASE_VENV)/versions.txt
+	$(COMPILE) --constraint $(RELEASE_VENV)/versions.txt pyproject.toml -o requirements/image.lock
+	$(COMPILE) --constraint $(RELEASE_VENV)/versions.txt requirements/build.in -o requirements/build.lock
+	$(COMPILE) $(UPGRADE) requirements/release.in -o requirements/release.lock
+
+sbom: ## write dist/sbom.cdx.json (CycloneDX) and docs/operate/licences.md from the packages of the image
+	rm -rf $(RELEASE_VENV) build/image && mkdir -p dist
+	$$(command -v python3.11 || command -v python3) -m venv $(RELEASE_VENV)
+	$$(command -v python3.11 || command -v python3) -m venv build/image
+	$(RELEASE_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/release.lock
+	$(RELEASE_PYTHON) -m pip --python build/image/bin/python install --quiet --disable-pip-version-check \
+		--require-hashes -r requirements/image.lock
+	$(RELEASE_PYTHON) -m pip --python build/image/bin/python uninstall --quiet --yes pip setuptools
+	$(RELEASE_PYTHON) -m cyclonedx_py environment build/image/bin/python --pyproject pyproject.toml \
+		--output-reproducible -o dist/sbom.cdx.json
+	{ cat requirements/licences.head.md; $(RELEASE_VENV)/bin/pip-licenses --python=build/image/bin/python \
+		--format=markdown --with-urls --order=name; } > docs/operate/licences.md
