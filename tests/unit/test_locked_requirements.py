@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted(path.name for path in (ROOT / "requirements").glob("*.lock"))
 MARKERS_OF_LINUX = {"sys_platform": "linux", "platform_system": "Linux", "extra": ""}
 
 
-def read_lock(name: str) -> dict[str, tuple[Requirement, list[str]]]:
+def read_lock(name: str) -> dict[NormalizedName, tuple[Requirement, list[str]]]:
     """Return each requirement of a lock file with its hashes, by the name of the package."""
-    found: dict[str, tuple[Requirement, list[str]]] = {}
+    found: dict[NormalizedName, tuple[Requirement, list[str]]] = {}
     for entry in (ROOT / "requirements" / name).read_text().replace(" \\\n", " ").splitlines():
         text, *hashes = re.split(r" +--hash=", entry)
         requirement = Requirement(text)
@@ -23,11 +23,11 @@ def read_lock(name: str) -> dict[str, tuple[Requirement, list[str]]]:
     return found
 
 
-def dependencies(*extras: str) -> set[str]:
+def dependencies(*extras: str) -> set[NormalizedName]:
     """Return the names of the packages that pyproject.toml requires, with those of some extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     texts = [*project["dependencies"], *(each for extra in extras for each in project["optional-dependencies"][extra])]
-    return {canonicalize_name(Requirement(text).name) for text in texts} - {"synckairos"}
+    return {canonicalize_name(Requirement(text).name) for text in texts} - {canonicalize_name("synckairos")}
 
 
 def test_lock_files_are_those_of_the_four_environments() -> None:
