@@ -32,9 +32,9 @@ class AuditTrail:
 
         `cursor` is the `next_cursor` of the page before; None for the first page. `limit` is 1 to 200 events.
         `snapshots`: whether the events have documents. A page with documents ends at about 4 MiB of documents. The
-        pages together contain each committed version one time, if no partition of the outbox has more than 5,000
-        entries. A page without `next_cursor` is the final page at this moment. If the first page is empty, there is no
-        session with this id.
+        pages together contain each committed version one time, if the outbox has at most 5,000 versions of the session
+        with 32 MiB together. A page without `next_cursor` is the final page at this moment. If the first page is empty,
+        there is no session with this id.
 
         Raises:
             ValidationFailed: The cursor is invalid, or the limit is out of range.

@@ -187,10 +187,13 @@ class _Drains:
 async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
     """Measure the outbox and start a drain of every partition, every `sweep_s` seconds until cancelled."""
     lag_alerts = BacklogAlerts()
+    pruned = [""] * outbox.keys.partitions
     async with asyncio.TaskGroup() as group:
         while True:
             with suppress(StoreUnavailable):
                 lag_alerts.report_backlog(await outbox.measure_backlog())
+                for partition, after in enumerate(pruned):
+                    pruned[partition] = await outbox.prune_participants(partition, after)
             if await drains.is_postgres_reachable():
                 # Do not wait for the drains. A partition that is never empty must not delay the other partitions.
                 for partition in range(outbox.keys.partitions):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from synckairos.clock.model import EventType
 from synckairos.errors import BacklogFull
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
@@ -22,6 +23,14 @@ MAX_HISTORY_BYTES = 1 << 20
 
 The history then has fewer versions than `history_length`, but at least two.
 """
+
+
+_CHANGES_PARTICIPANTS = frozenset(
+    {
+        *(EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED),
+        *(EventType.PARTICIPANT_ADDED, EventType.PARTICIPANT_REMOVED),
+    }
+)
 
 
 class NewVersion(Struct, frozen=True):
@@ -84,6 +93,8 @@ class CommitKeys(NamedTuple):
     outbox_key: str
     live_key: str
     outbox_bytes_key: str
+    indexed_entries_key: str
+    outbox_participants_key: str
 
 
 class CommitArguments(NamedTuple):
@@ -110,6 +121,7 @@ class CommitArguments(NamedTuple):
     max_entries: int | str
     max_bytes: int | str
     max_age_ms: int | str
+    changes_participants: int
 
 
 class VersionArguments(NamedTuple):
@@ -172,6 +184,8 @@ class CommitScript:
             outbox_key=keys.outbox(partition),
             live_key=keys.live_sessions(partition),
             outbox_bytes_key=keys.outbox_bytes(partition),
+            indexed_entries_key=keys.indexed_entries(partition),
+            outbox_participants_key=keys.outbox_participants(partition),
         )
         last = commit.versions[-1].message.snapshot if commit.versions else None
         max_entries, max_bytes, max_age_ms = _NO_LIMITS if commit.by_time else self._limits
@@ -195,6 +209,7 @@ class CommitScript:
                 max_entries=max_entries,
                 max_bytes=max_bytes,
                 max_age_ms=max_age_ms,
+                changes_participants=int(_changes_participants(commit)),
             )
         ]
         for new in commit.versions:
@@ -215,3 +230,7 @@ class CommitScript:
 
 
 _NO_LIMITS = UNLIMITED.script_arguments()
+
+
+def _changes_participants(commit: Commit) -> bool:
+    return any(new.message.event_type in _CHANGES_PARTICIPANTS for new in commit.versions)

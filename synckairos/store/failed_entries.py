@@ -53,6 +53,7 @@ class FailedEntries:
             self._keys.drain_tally(partition),
             self._keys.outbox_bytes(partition),
             self._keys.failed_entry_versions(partition),
+            self._keys.indexed_entries(partition),
         ]
         args: list[Any] = [entry_id, "" if next_attempt_in_ms is None else next_attempt_in_ms, retries, error]
         with translated_errors():

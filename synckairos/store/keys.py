@@ -127,6 +127,20 @@ class Keys(Struct, frozen=True):
         """
         return f"{self.outbox(partition)}:bytes"
 
+    def indexed_entries(self, partition: int) -> str:
+        """Return the key of the sorted set of the outbox entries that this release wrote, by the ms of their ids.
+
+        It has fewer members than the outbox has entries only if an earlier release wrote entries.
+        """
+        return f"{self.outbox(partition)}:indexed"
+
+    def outbox_participants(self, partition: int) -> str:
+        """Return the key of the sorted set, by name, of the participants of sessions.
+
+        The members are `<participant id> <session id>`, for all sessions that run or have versions in the outbox.
+        """
+        return f"{self.outbox(partition)}:participants"
+
     def failed_entry_versions(self, partition: int) -> str:
         """Return the key of the sorted set of gaps: the versions of failed entries.
 

@@ -23,7 +23,11 @@ MIN_STAY_AFTER_DEADLINE_MS = 3_600_000
 
 _FIRST_PAGE = 16  # entries can be large, so the sizes of the first entries determine the size of the next page
 _MAX_PAGE = 200
-_MAX_SCANNED_ENTRIES = 5_000
+_MAX_ENTRIES = 5_000
+_MAX_BYTES = 32 << 20  # of the entries of one session
+_MAX_SCANNED_BYTES = 8 << 20  # Redis handles no other command during a scan
+_MAX_SESSIONS = 1_000
+_PRUNED_AT_ONCE = 200
 
 SETTLED_PER_CALL = 1_000
 """Number of sessions in one call of the settle script. The number is bounded so that other callers do not wait long."""
@@ -51,8 +55,8 @@ class StreamEntry(Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """Return the total number of bytes of all field values."""
-        return sum(map(len, self.fields.values()))
+        """Return the total number of bytes of the field values that the count of the outbox includes."""
+        return sum(map(len, self.fields.values())) - len(self.fields.get(b"previous", b""))
 
 
 class WrittenVersion(Struct, frozen=True):
@@ -111,6 +115,7 @@ class Outbox:
         self._settle_script = LuaScript("outbox_finish_batch")
         self._session_script = LuaScript("outbox_entries_of_session")
         self._participant_script = LuaScript("outbox_sessions_of_participant")
+        self._prune_script = LuaScript("outbox_participants_prune")
 
     async def read(
         self, partition: int, max_entries: int, max_bytes: int, after: str | None = None
@@ -169,6 +174,8 @@ class Outbox:
             keys.drain_tally(partition),
             keys.outbox_bytes(partition),
             keys.failed_entry_versions(partition),
+            keys.indexed_entries(partition),
+            keys.outbox_participants(partition),
         ]
         settled = list(newest)
         entries: Sequence[str] = ()
@@ -199,12 +206,14 @@ class Outbox:
     async def session_entries(self, session_id: str) -> list[OutboxEntry]:
         """Return the versions of a session in the outbox, oldest first. One round trip.
 
-        Only the newest 5,000 entries of the partition are scanned. So versions in older entries are missing from the
-        result.
+        The result has at most the newest 5,000 entries of the session, or the newest with 32 MiB. If an earlier release
+        wrote one of them, only the newest entries of the partition with 8 MiB together are searched.
         """
-        names = [self.keys.outbox(self.keys.partition_of(session_id)), self.keys.session(session_id)]
+        keys, partition = self.keys, self.keys.partition_of(session_id)
+        names = [keys.outbox(partition), keys.session(session_id)]
+        args: list[Any] = [session_id, keys.failed_entry(partition, ""), _MAX_ENTRIES, _MAX_BYTES, _MAX_SCANNED_BYTES]
         with translated_errors():
-            reply: list[bytes] = await self._session_script(self._pipe, names, [session_id, _MAX_SCANNED_ENTRIES])
+            reply: list[bytes] = await self._session_script(self._pipe, names, args)
         found: list[OutboxEntry] = []
         for at in range(len(reply) - 4, -1, -4):
             epoch, version, event, document = reply[at : at + 4]
@@ -227,24 +236,40 @@ class Outbox:
         """Return the ids of the sessions that have a version in the outbox with this participant, in no order.
 
         The commands for all partitions are sent together, before any command that the caller sends after this call.
-        Only the newest 5,000 entries of each partition are scanned, as in `session_entries`.
+        The result has at most 1,000 sessions of each partition. If an earlier release wrote entries, the newest entries
+        of each partition with 8 MiB together are searched as well.
         """
+        keys = self.keys
         # The script is sent as text instead of by its hash. If the hash were missing, the second attempt would run
         # after later commands of the caller.
         commands: list[RedisCommand] = [
             (
                 "EVAL",
                 self._participant_script.text,
-                1,
-                self.keys.outbox(partition),
+                3,
+                keys.outbox(partition),
+                keys.outbox_participants(partition),
+                keys.indexed_entries(partition),
                 participant_id,
-                _MAX_SCANNED_ENTRIES,
+                keys.session_prefix(partition),
+                *(_MAX_SESSIONS, _MAX_ENTRIES, _MAX_SCANNED_BYTES),
             )
-            for partition in range(self.keys.partitions)
+            for partition in range(keys.partitions)
         ]
         with translated_errors():
             found: list[list[bytes]] = await self._pipe.call_many(commands)
         return [session_id.decode(errors="replace") for ids in found for session_id in ids]
+
+    async def prune_participants(self, partition: int, after: str) -> str:
+        """Remove members of the index of participants that no reader needs, among the next 200 after `after`.
+
+        Returns the member to continue after, "" at the end. One round trip.
+        """
+        names = [self.keys.outbox_participants(partition)]
+        args: list[Any] = [after, self.keys.session_prefix(partition), _PRUNED_AT_ONCE]
+        with translated_errors():
+            last: bytes = await self._prune_script(self._pipe, names, args)
+        return last.decode(errors="replace")
 
     async def measure_backlog(self) -> OutboxBacklog:
         """Return the content of the outboxes of all partitions together, in one round trip."""

@@ -150,6 +150,7 @@ class SessionStore:
             keys.idempotency_records(session_id),
             keys.deadlines(partition),
             keys.live_sessions(partition),
+            keys.outbox_participants(partition),
         ]
         args: list[Any] = [
             session_id,

@@ -129,9 +129,9 @@ class ParticipantSessions:
         """Return a page of a participant's sessions that began in the last `days` days, newest first.
 
         `lookup` is the result of `read_page_from_redis` for the same page. `limit` is 1 to 200. Only the final page can
-        be empty. A session whose versions are all in the outbox is missing only if its partition of the outbox has more
-        than 5,000 entries. If the page is cached and the outbox has no versions of its sessions, no further round trip
-        is needed.
+        be empty. A session whose versions are all in the outbox is missing only if the participant has more than 1,000
+        such sessions in a partition. If the page is cached and the outbox has no versions of its sessions, no further
+        round trip is needed.
 
         Raises:
             ValidationFailed: The cursor is invalid.

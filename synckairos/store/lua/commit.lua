@@ -6,6 +6,7 @@
 -- any other key is dropped: it is derived data, or no release can read it.
 --
 -- uses write_or_drop
+-- uses participants_of_document
 --
 -- The tables in `store/commit_script.py` have the same names in the same order.
 --
@@ -21,6 +22,8 @@ local deadlines_key = KEYS[4]
 local outbox_key = KEYS[5]
 local live_key = KEYS[6]
 local outbox_bytes_key = KEYS[7]
+local indexed_entries_key = KEYS[8]
+local outbox_participants_key = KEYS[9]
 
 local session_id = ARGV[1]
 local base_epoch = ARGV[2] -- the epoch that must be stored, '' if no session may be stored
@@ -40,10 +43,11 @@ local live_since_ms = ARGV[15] -- '' if the session is final
 local max_entries = ARGV[16] -- limits of the outbox: '' for the limit of entries disables all three limits
 local max_bytes = ARGV[17]
 local max_age_ms = ARGV[18] -- '' for no limit
+local changes_participants = ARGV[19] -- 0 or 1
 
 -- Then five arguments for each new version. The header and the body together are a feed message. The body is the
 -- document, or splices that lead to it from the document before (`wire/document_splices.py`).
-local FIRST, EACH = 19, 5
+local FIRST, EACH = 20, 5
 local VERSION, TAG, EVENT, HEADER, BODY = 0, 1, 2, 3, 4
 
 local FINAL = {expired = true, completed = true, cancelled = true}
@@ -77,7 +81,7 @@ if command_id ~= '' then
   if found then return {'replay', found} end
 end
 
-local stored = redis.call('HMGET', session_key, 'epoch', 'version', 'tag')
+local stored = redis.call('HMGET', session_key, 'epoch', 'version', 'tag', 'entry', 'indexed', 'audited')
 local is_conflict = (stored[1] or '') ~= base_epoch
   or (stored[1] and (stored[2] ~= base_version or (base_tag ~= '' and stored[3] ~= base_tag)))
 if is_conflict then
@@ -114,12 +118,30 @@ if has_versions then
     redis.call('SET', outbox_bytes_key, bytes) -- the count was wrong: an empty outbox has no bytes
   end
   if stored[1] and stored[1] ~= epoch then redis.call('HDEL', session_key, 'audited') end
-  redis.call('HSET', session_key, 'schema', schema, 'epoch', epoch, 'version', ARGV[last + VERSION],
-    'tag', ARGV[last + TAG], 'status', status, 'deleted', deleted, 'due', due_ms, 'state', document)
+  -- Each entry names the entry before it, so that the entries of a session are found without a scan. The name is '?'
+  -- if an earlier release wrote the version before.
+  local entry, entry_version = string.match(stored[4] or '', '^(%S+) (%d+)$')
+  if entry_version ~= (stored[2] or nil) then entry = stored[2] ~= stored[6] and '?' or '' end
+  entry = entry or ''
   for at = FIRST, #ARGV, EACH do
     write('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
-    write('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
-      'event', ARGV[at + EVENT], 'state', documents[at])
+    entry = write('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
+      'event', ARGV[at + EVENT], 'state', documents[at], 'previous', entry)
+    write('ZADD', indexed_entries_key, string.match(entry, '^%d+'), entry)
+  end
+  redis.call('HSET', session_key, 'schema', schema, 'epoch', epoch, 'version', ARGV[last + VERSION],
+    'tag', ARGV[last + TAG], 'status', status, 'deleted', deleted, 'due', due_ms, 'state', document,
+    'entry', entry .. ' ' .. ARGV[last + VERSION])
+  if not stored[5] or changes_participants == '1' then
+    -- Of a removed participant, only the event has the id.
+    local texts = {document}
+    for at = FIRST, #ARGV, EACH do texts[#texts + 1] = ARGV[at + EVENT] end
+    for _, text in ipairs(texts) do
+      for _, members in slices_of_participants(text, session_id) do
+        write('ZADD', outbox_participants_key, unpack(members))
+      end
+    end
+    redis.call('HSET', session_key, 'indexed', '1')
   end
   write('LTRIM', history_key, '-' .. history_length, '-1')
   if redis.call('PERSIST', session_key) == 1 then
@@ -156,6 +178,8 @@ for at = FIRST, #ARGV, EACH do
 end
 if is_earliest then redis.call('PUBLISH', wake_up_channel, due_ms) end
 for _, key in ipairs(dropped) do
-  if key == deadlines_key or key == live_key then redis.call('SET', deadlines_key .. ':rebuild', '1') end
+  if key == deadlines_key or key == live_key or key == outbox_participants_key then
+    redis.call('SET', deadlines_key .. ':rebuild', '1')
+  end
 end
 return {'ok', unpack(dropped)}

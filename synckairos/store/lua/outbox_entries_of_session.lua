@@ -1,24 +1,57 @@
--- Find the entries of a session in the outbox, newest first. Only the newest entries of the stream are scanned.
+-- Find the entries of a session in the outbox, newest first.
 --
--- KEYS  1 outbox  2 session   ARGV  1 session id  2 maximum number of entries to scan
+-- Each entry names the entry before it. If an earlier release wrote one of them, the newest entries are scanned.
+--
+-- KEYS  1 outbox  2 session
+-- ARGV  1 session id  2 key of a failed entry up to the entry id  3 maximum number of entries
+--       4 maximum number of bytes  5 maximum number of bytes of a scan
 -- Returns {epoch, version, event, document, …}
 
-local known = redis.call('HMGET', KEYS[2], 'version', 'audited', 'epoch')
-if known[1] and known[1] == known[2] then return {} end
+local known = redis.call('HMGET', KEYS[2], 'version', 'audited', 'entry')
+if not known[1] or known[1] == known[2] then return {} end
 
-local found, scanned, from = {}, 0, '+'
-local limit = tonumber(ARGV[2])
-while scanned < limit do
-  local entries = redis.call('XREVRANGE', KEYS[1], from, '-', 'COUNT', math.min(64, limit - scanned))
-  if #entries == 0 then break end
-  for _, entry in ipairs(entries) do
-    local fields = {}
-    for at = 1, #entry[2], 2 do fields[entry[2][at]] = entry[2][at + 1] end
-    if fields.session_id == ARGV[1] and fields.epoch and fields.version and fields.event and fields.state then
-      for _, name in ipairs({'epoch', 'version', 'event', 'state'}) do found[#found + 1] = fields[name] end
-    end
+local found, bytes, count = {}, 0, 0
+local limit = tonumber(ARGV[3])
+
+local function read(entry)
+  local fields = {}
+  for at = 1, #entry[2], 2 do
+    fields[entry[2][at]] = entry[2][at + 1]
+    bytes = bytes + #entry[2][at + 1]
   end
-  scanned = scanned + #entries
+  count = count + 1
+  if fields.session_id == ARGV[1] and fields.epoch and fields.version and fields.event and fields.state then
+    for _, name in ipairs({'epoch', 'version', 'event', 'state'}) do found[#found + 1] = fields[name] end
+  end
+  return fields
+end
+
+-- Follow the entries. Returns whether all of them are found.
+local function follow(id)
+  while id ~= '' and id ~= '?' and count < limit and bytes < tonumber(ARGV[4]) do
+    local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+    local previous
+    if entry then
+      previous = read(entry).previous
+      if not previous then return false end
+    else
+      -- A failed entry is not in the stream. Any other missing entry is in Postgres, and so are the entries before it.
+      previous = redis.call('HGET', ARGV[2] .. id, 'previous') or ''
+    end
+    id = previous
+  end
+  return id ~= '?'
+end
+
+local id, version = string.match(known[3] or '', '^(%S+) (%d+)$')
+if version == known[1] and follow(id) then return found end
+
+found, bytes, count = {}, 0, 0
+local from = '+'
+while count < limit and bytes < tonumber(ARGV[5]) do
+  local entries = redis.call('XREVRANGE', KEYS[1], from, '-', 'COUNT', math.min(16, limit - count))
+  if #entries == 0 then break end
+  for _, entry in ipairs(entries) do read(entry) end
   from = '(' .. entries[#entries][1]
 end
 return found

@@ -3,7 +3,7 @@
 -- uses write_or_drop
 --
 -- KEYS  1 outbox  2 failed entries (sorted set: entry id by the instant of its next attempt, +inf if set aside)
---       3 the hash of the failed entry  4 tally  5 bytes in the outbox  6 gaps
+--       3 the hash of the failed entry  4 tally  5 bytes in the outbox  6 gaps  7 indexed entries
 -- ARGV  1 entry id  2 ms until the next attempt ('' sets the entry aside)  3 retries so far  4 error
 -- Returns {dropped key, …}
 
@@ -19,9 +19,10 @@ if found then
   for at = 1, #found[2], 2 do write('HSET', KEYS[3], found[2][at], found[2][at + 1]) end
   redis.call('HSET', KEYS[3], ':first_failed_at_ms', string.format('%.0f', now))
   write('XDEL', KEYS[1], ARGV[1])
+  write('ZREM', KEYS[7], ARGV[1])
   local bytes, fields = 0, {}
   for at = 2, #found[2], 2 do
-    bytes = bytes + #found[2][at]
+    if found[2][at - 1] ~= 'previous' then bytes = bytes + #found[2][at] end
     fields[found[2][at - 1]] = found[2][at]
   end
   if fields.session_id and fields.epoch and fields.version then

@@ -3,9 +3,10 @@
 -- Invalid data in a session's hash leaves that session as it is: Postgres has its versions.
 --
 -- uses write_or_drop
+-- uses participants_of_document
 --
--- KEYS  1 outbox  2 tally  3 bytes in the outbox  4 gaps
---       5… three for each session: session, version history, idempotency records
+-- KEYS  1 outbox  2 tally  3 bytes in the outbox  4 gaps  5 indexed entries  6 participants
+--       7… three for each session: session, version history, idempotency records
 -- ARGV  1 TTL in ms  2 ms that a session stays after its deadline  3 number of rows new to Postgres
 --       4 number of conflicts  5 duration in µs  6 number of entries  7 bytes in the entries
 --       8… the ids of the entries, then two for each session: epoch, newest version in Postgres
@@ -18,10 +19,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local count = tonumber(ARGV[6])
 local has_gaps = redis.call('EXISTS', KEYS[4]) == 1
 
+local function session_id_of(key) return string.match(key, '[^:]+$') end
+
 -- Return whether failed entries leave gaps in a session, and the version of the first gap in this epoch.
 local function find_gaps(session, epoch)
   if not has_gaps then return false end
-  local id = string.match(session, '[^:]+$')
+  local id = session_id_of(session)
   local found, first = write('ZRANGE', KEYS[4], '[' .. id .. ' ', '(' .. id .. '!', 'BYLEX'), nil
   for _, gap in ipairs(found) do
     local gap_epoch, version = string.match(gap, ' (%S+) (%d+)$')
@@ -31,10 +34,10 @@ local function find_gaps(session, epoch)
 end
 
 local at = 8 + count
-for key = 5, #KEYS, 3 do
+for key = 7, #KEYS, 3 do
   local epoch, newest = ARGV[at], tonumber(ARGV[at + 1])
   at = at + 2
-  local found = redis.pcall('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited', 'status', 'beyond')
+  local found = redis.pcall('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited', 'status', 'beyond', 'indexed')
   -- If Redis has another epoch, the session was created again or recovered. Then the versions of the batch do not
   -- belong to the stored session.
   if found[1] == epoch then
@@ -59,6 +62,15 @@ for key = 5, #KEYS, 3 do
       if due then ttl = math.max(ttl, due + tonumber(ARGV[2]) - now) end
       redis.call('PEXPIRE', KEYS[key], string.format('%.0f', ttl))
       redis.call('PEXPIRE', KEYS[key + 1], string.format('%.0f', ttl))
+      if found[7] and found[5] ~= 'running' then
+        -- Postgres has this session, and only a commit changes it, which puts its participants into the index again.
+        local document = redis.call('HGET', KEYS[key], 'state') or ''
+        for _, members in slices_of_participants(document, session_id_of(KEYS[key])) do
+          for position = 2, #members, 2 do members[position / 2] = members[position] end
+          write('ZREM', KEYS[6], unpack(members, 1, #members / 2))
+        end
+        redis.call('HDEL', KEYS[key], 'indexed')
+      end
       if FINAL[found[5]] then
         -- Idempotency records stay as long as the session can change.
         redis.call('PEXPIRE', KEYS[key + 2], string.format('%.0f', ttl))
@@ -70,10 +82,12 @@ end
 if count == 0 then return {0, unpack(dropped)} end
 local removed = 0
 for first = 8, 7 + count, 1000 do
-  removed = removed + write('XDEL', KEYS[1], unpack(ARGV, first, math.min(first + 999, 7 + count)))
+  local until_last = math.min(first + 999, 7 + count)
+  removed = removed + write('XDEL', KEYS[1], unpack(ARGV, first, until_last))
+  write('ZREM', KEYS[5], unpack(ARGV, first, until_last))
 end
 if write('XLEN', KEYS[1]) == 0 then
-  redis.call('DEL', KEYS[3])
+  redis.call('DEL', KEYS[3], KEYS[5])
 elseif removed > 0 then
   -- If another drain has removed some of the entries before, their share of the bytes is an estimate. The estimate is
   -- corrected when the outbox is empty.

@@ -1,7 +1,10 @@
 -- Restore an evicted session unchanged, unless Redis has the session. In that case another instance restored it or
 -- created it again.
 --
--- KEYS  1 session  2 idempotency records  3 deadlines  4 unfinished sessions
+-- uses write_or_drop
+-- uses participants_of_document
+--
+-- KEYS  1 session  2 idempotency records  3 deadlines  4 unfinished sessions  5 participants
 -- ARGV  1 session id  2 schema  3 epoch  4 version  5 status  6 deleted (0/1)  7 due ms ('' if none)  8 document
 --       9 creation instant in ms ('' if final)  10 TTL in ms
 --       11… two for each idempotency record: command id, idempotency record
@@ -15,6 +18,10 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   if ARGV[9] == '' then redis.call('PEXPIRE', KEYS[2], ARGV[10]) end
   if ARGV[7] ~= '' then redis.call('ZADD', KEYS[3], ARGV[7], ARGV[1]) end
   if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[1]) end
+  if ARGV[5] == 'running' then
+    for _, members in slices_of_participants(ARGV[8], ARGV[1]) do write('ZADD', KEYS[5], unpack(members)) end
+    redis.call('HSET', KEYS[1], 'indexed', '1')
+  end
 end
 local time = redis.call('TIME')
 local found = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'deleted', 'due', 'state', 'audited', 'tag')

@@ -335,7 +335,7 @@ async def test_an_entry_retried_after_the_repair_is_written(audit: AuditParts) -
     backlog = await audit.outbox.measure_backlog()
     assert (backlog.set_aside, backlog.retrying, backlog.tally.drained) == (0, 0, 6)
     keys = await audit.pipe.call("KEYS", f"{audit.keys.outbox(0)}*")
-    assert set(keys) <= {audit.keys.outbox(0).encode() + suffix for suffix in (b"", b":tally")}
+    assert set(keys) <= {audit.keys.outbox(0).encode() + suffix for suffix in (b"", b":tally", b":participants")}
 
 
 async def test_a_session_with_a_failed_entry_gets_no_ttl_until_all_its_versions_are_audited(audit: AuditParts) -> None:
