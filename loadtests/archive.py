@@ -30,7 +30,7 @@ from synckairos.embedded import make_data_dir
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.jobs.handlers import JobHandlers
-from synckairos.jobs.table import JobClaim, JobTable, open_job_pool
+from synckairos.jobs.table import ClaimedJob, JobTable, open_job_pool
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
@@ -89,11 +89,11 @@ async def measure_archive(sessions: int) -> dict[str, Any]:
                 await bare_archive(connection, Path(settings.archive_url, f"{session_id}.bare"), session_id)
             bare = sessions / (time.perf_counter() - began)
         began = time.perf_counter()
-        result = await handlers.run(JobClaim(1, "archive", {"after_s": 0}, 1, "load test"))
+        result = await handlers.run(ClaimedJob(1, "archive", {"after_s": 0}, 1, "load test"))
         rate = sessions / (time.perf_counter() - began)
         assert result == {"done": sessions, "left": 0, "failed": 0}
         began = time.perf_counter()
-        result = await handlers.run(JobClaim(2, "retention", {"after_s": 0}, 1, "load test"))
+        result = await handlers.run(ClaimedJob(2, "retention", {"after_s": 0}, 1, "load test"))
         retained = sessions / (time.perf_counter() - began)
         assert result == {"done": sessions, "left": 0, "failed": 0}
         with psycopg.connect(settings.database_url) as database:
@@ -123,7 +123,7 @@ async def bare_archive(connection: psycopg.AsyncConnection, place: Path, session
 async def measure_read(sessions: int, reads: int) -> dict[str, Any]:
     async with open_cold_storage() as (settings, handlers, store, drain):
         ids = await play(store, drain, sessions)
-        await handlers.run(JobClaim(1, "archive", {"after_s": 0}, 1, "load test"))
+        await handlers.run(ClaimedJob(1, "archive", {"after_s": 0}, 1, "load test"))
         server = spawn_server(settings)
         try:
             connection = await HttpConnection.open(server.base_url)
@@ -156,7 +156,7 @@ async def measure_export(sessions: int) -> dict[str, Any]:
         for format_ in ("ndjson", "csv"):
             began = time.perf_counter()
             params = {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "format": format_}
-            result = await handlers.run(JobClaim(1, "export", params, 1, "load test"))
+            result = await handlers.run(ClaimedJob(1, "export", params, 1, "load test"))
             assert result["events"] == sessions * 100
             figures[f"{format_}_per_s"] = round(sessions * 100 / (time.perf_counter() - began))
         monitoring.cancel()

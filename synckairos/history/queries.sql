@@ -252,7 +252,7 @@ ORDER BY 1, 2, 5
 LIMIT %(limit)s;
 
 -- name: first_session_created
--- The creation of the participant's first session. All stretches of `sum_participant_time` begin after this instant.
+-- The creation of the participant's first session. All stretches of `participant_time_slices` begin after this instant.
 SELECT min(s.created_at)
 FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at

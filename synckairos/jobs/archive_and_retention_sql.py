@@ -3,6 +3,6 @@
 from synckairos.postgres.named_sql import load_statements
 
 
-def archive_statement(name: str) -> bytes:
+def load_statement(name: str) -> bytes:
     """Return the statement `name` of `archive_and_retention.sql`."""
     return load_statements("archive_and_retention.sql", "synckairos.jobs")[name]

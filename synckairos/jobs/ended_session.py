@@ -5,7 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from synckairos.errors import SyncKairosError
-from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.postgres.transaction import Transaction
 
 
@@ -44,5 +44,5 @@ class EndedSession:
 
 async def load_ended_session(transaction: Transaction, session_id: str) -> EndedSession | None:
     """Return an ended session. Return None if Postgres has no row of it, or if it has not ended."""
-    rows = await transaction.fetch(archive_statement("ended_session"), {"session_id": session_id})
+    rows = await transaction.fetch(load_statement("ended_session"), {"session_id": session_id})
     return EndedSession(*rows[0]) if rows and rows[0][6] is not None else None

@@ -35,27 +35,27 @@ class JobQueue:
         Raises: ValidationFailed if the job type does not accept `params`.
         """
         parse_job_params(type_, params)
-        due = await self._job_table.add(type_, params, once)
+        due = await self._job_table.add_unless_queued(type_, params, once)
         if due is None:
             return None
-        await self._wakeups.wake_up(due)
+        await self._wakeups.wake_worker(due)
         return due.job_id
 
     async def retry(self, job_id: int) -> DueJob | None:
         """Enqueue a failed job again and return it. Return None if there is no failed job with this id."""
         due = await self._job_table.retry(job_id)
         if due is not None:
-            await self._wakeups.wake_up(due)
+            await self._wakeups.wake_worker(due)
         return due
 
-    async def enqueue_scheduled(self, archive_after_s: int, retention_s: int) -> None:
+    async def enqueue_periodic_jobs(self, archive_after_s: int, retention_s: int) -> None:
         """Enqueue the scheduled jobs that have sessions to work on. Delete jobs that ended more than `KEPT_DAYS` ago.
 
         `archive_after_s` and `retention_s` are the seconds from the end of a session to its archive and to its removal.
         0 disables this kind of job.
         """
-        await self._job_table.delete_ended(KEPT_DAYS)
+        await self._job_table.delete_ended_jobs(KEPT_DAYS)
         for type_, after_s in (("archive", archive_after_s), ("retention", retention_s)):
-            if after_s and await self._job_table.has_sessions_to_do(type_, after_s):
+            if after_s and await self._job_table.has_sessions_for_job(type_, after_s):
                 # The text is stored and compared with jobs that other releases enqueue, so it must not change.
                 await self.enqueue(type_, {"after_s": after_s}, once=f"{type_} by itself")

@@ -18,7 +18,7 @@ from synckairos.history.cold.archive_format import Archive
 from synckairos.history.cold.object_store import ColdStorage, WrittenObject
 from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
-from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
 from synckairos.wire.event_json import EVENT_COLUMNS, event_json
@@ -104,7 +104,7 @@ class Exporter:
             self._pool.transaction(isolation="REPEATABLE READ") as transaction,
             # The list of archives can be long, so Postgres keeps it, as of the same instant. The transaction stays
             # open until all archives are read, because behind a pooler a cursor ends with its transaction.
-            transaction.stream("removed", archive_statement("archives_in_range"), values) as removed,
+            transaction.stream("removed", load_statement("archives_in_range"), values) as removed,
         ):
             removed.itersize = _RECORDS_PER_FETCH
             async for piece in _copied(transaction, from_at, to_at, form, snapshots):
@@ -146,7 +146,7 @@ def _statement(form: ExportFormat, snapshots: bool, from_at: datetime, to_at: da
         line, outer = _CSV_LINE, _CSV
     else:
         line, outer = (_JSON_LINE_WITH_STATE if snapshots else _JSON_LINE), _NDJSON
-    rows = archive_statement("events_in_range").decode()
+    rows = load_statement("events_in_range").decode()
     for name, value in (("from", from_at), ("to", to_at)):
         rows = rows.replace(f"%({name})s", sql.Literal(value).as_string())
     texts = ", ".join(name for name in _columns(snapshots) if name not in _NUMBERS)

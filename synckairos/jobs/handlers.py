@@ -9,13 +9,13 @@ import psycopg
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
-from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.jobs.ended_session import SessionNotFinished, SessionRecreated
 from synckairos.jobs.export import Exporter
-from synckairos.jobs.kinds import ExportParams, SessionsParams, parse_job_params
-from synckairos.jobs.retention import Retention, SessionRows
+from synckairos.jobs.kinds import ExportParams, SessionSelectionParams, parse_job_params
+from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.runner import PermanentJobFailure
-from synckairos.jobs.table import JobClaim, JobTable
+from synckairos.jobs.table import ClaimedJob, JobTable
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.store.outbox import Outbox
@@ -47,9 +47,11 @@ class JobHandlers:
         self._job_table = job_table
         self._archiver = Archiver(pool, cold_storage)
         self._exporter = Exporter(pool, cold_storage)
-        self._retention = Retention(cold_storage, self._archiver, SessionRows(pool), store, outbox, summary_refresh)
+        self._retention = Retention(
+            cold_storage, self._archiver, SessionRowDeleter(pool), store, outbox, summary_refresh
+        )
 
-    async def run(self, claim: JobClaim) -> JobResult:
+    async def run(self, claim: ClaimedJob) -> JobResult:
         """Run one attempt at a job and return the job's result.
 
         Raises: PermanentJobFailure if a retry cannot complete the job.
@@ -60,15 +62,15 @@ class JobHandlers:
             raise PermanentJobFailure(f"{fault.message}: {fault.details}") from fault
         with translate_postgres_errors():
             match claim.type, params:
-                case "archive", SessionsParams():
+                case "archive", SessionSelectionParams():
                     return await self._archive(params)
-                case "retention", SessionsParams():
+                case "retention", SessionSelectionParams():
                     return await self._retain(params)
                 case "export", ExportParams():
                     return await self._export(claim.job_id, params)
         raise PermanentJobFailure(f"There is no handler for jobs of type {claim.type!r}")
 
-    async def _archive(self, params: SessionsParams) -> JobResult:
+    async def _archive(self, params: SessionSelectionParams) -> JobResult:
         if params.session_id is None:
             return await self._run_for_each("archive", "sessions_to_archive", params.after_s, self._archiver.archive)
         try:
@@ -86,14 +88,17 @@ class JobHandlers:
             "checksum": record.checksum.hex(),
         }
 
-    async def _retain(self, params: SessionsParams) -> JobResult:
+    async def _retain(self, params: SessionSelectionParams) -> JobResult:
         after_s = params.after_s
         if params.session_id is None:
             return await self._run_for_each(
-                "retention", "sessions_to_remove", after_s, lambda each: self._retention.remove(each, after_s)
+                "retention",
+                "sessions_to_remove",
+                after_s,
+                lambda each: self._retention.archive_and_delete(each, after_s),
             )
         try:
-            removed = await self._retention.remove(params.session_id, after_s)
+            removed = await self._retention.archive_and_delete(params.session_id, after_s)
         except SessionNotFinished as fault:
             # The session may have been created again after the job was queued. Then the job has no work to do.
             return {"session_id": params.session_id, "removed": False, "left": fault.message}
@@ -134,7 +139,7 @@ class JobHandlers:
                 except Exception as fault:  # noqa: BLE001 - the session's own job reports it
                     logger.warning("session gets its own job", type=type_, session_id=session_id, error=str(fault))
                     params = {"session_id": session_id, "after_s": after_s}
-                    await self._job_table.add(type_, params, once=f"{type_} {session_id}")
+                    await self._job_table.add_unless_queued(type_, params, once=f"{type_} {session_id}")
                     outcome = "failed"
                 counts[outcome] += 1
 
@@ -153,7 +158,7 @@ class JobHandlers:
         position: dict[str, Any] = {"ended_at": "-infinity", "session_id": _NIL}
         while True:
             values = {**position, "after_s": after_s, "limit": _SESSIONS_PER_PAGE}
-            rows = await self._pool.fetch(archive_statement(query), values)
+            rows = await self._pool.fetch(load_statement(query), values)
             if not rows:
                 return
             position = {"session_id": rows[-1][0], "ended_at": rows[-1][1]}

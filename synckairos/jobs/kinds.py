@@ -30,7 +30,7 @@ InstantText = Annotated[str, AfterValidator(_check_instant)]
 SecondsSinceEnd = Annotated[int, Field(ge=0, le=LONGEST_S)]
 
 
-class SessionsParams(StrictModel):
+class SessionSelectionParams(StrictModel):
     """Parameters of archive and retention jobs.
 
     The job works on one session. If `session_id` is None, it works on all sessions that ended at least `after_s`
@@ -62,14 +62,14 @@ class ExportParams(StrictModel):
         return datetime.fromisoformat(self.from_), datetime.fromisoformat(self.to)
 
 
-def parse_job_params(type_: str, params: Mapping[str, Any]) -> SessionsParams | ExportParams:
+def parse_job_params(type_: str, params: Mapping[str, Any]) -> SessionSelectionParams | ExportParams:
     """Parse the parameters of a job of type `type_`.
 
     Raises: ValidationFailed if the type is unknown or a parameter is invalid.
     """
     match type_:
         case "archive" | "retention":
-            return parse_body(SessionsParams, dict(params))
+            return parse_body(SessionSelectionParams, dict(params))
         case "export":
             return parse_body(ExportParams, dict(params))
         case _:

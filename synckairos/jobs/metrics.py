@@ -53,7 +53,7 @@ class JobGauges:
         """
         try:
             async with asyncio.timeout(_TIMEOUT_S):
-                depths, tallies = await self._job_table.queue_depths(), await self._job_table.attempt_tally()
+                depths, tallies = await self._job_table.queue_depths(), await self._job_table.count_attempts()
         except (StoreUnavailable, TimeoutError):
             return
         JOBS.clear()

@@ -13,7 +13,7 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.records import ArchiveRecord
-from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.jobs.ended_session import SessionNotFinished
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
@@ -36,7 +36,7 @@ class SessionRetained(SyncKairosError):
     stored_as = "Stays"  # compared by `archive_and_retention.sql`
 
 
-class SessionRows:
+class SessionRowDeleter:
     """Deletion of the rows of archived sessions. Methods raise the errors of psycopg."""
 
     def __init__(self, pool: PostgresPool) -> None:
@@ -54,9 +54,9 @@ class SessionRows:
         """
         values: dict[str, Any] = {"session_id": record.session_id, "after_s": after_s, "path": record.path}
         async with self._pool.transaction() as transaction:
-            if not await transaction.fetch(archive_statement("lock_archive"), values):
+            if not await transaction.fetch(load_statement("lock_archive"), values):
                 return False  # another archive has replaced the verified archive
-            session = next(iter(await transaction.fetch(archive_statement("lock_session"), values)), None)
+            session = next(iter(await transaction.fetch(load_statement("lock_session"), values)), None)
             if session is None and record.removed:
                 return True
             if session is None or not session[2]:
@@ -70,7 +70,7 @@ class SessionRows:
                 conflicts = await _delete_returning(transaction, "delete_conflicts", values)
                 if events <= _hashes(archive.events) and conflicts <= _hashes(archive.conflicts):
                     created_at = archive.head["created_at"]
-                    await transaction.execute(archive_statement("delete_session"), {**values, "created_at": created_at})
+                    await transaction.execute(load_statement("delete_session"), {**values, "created_at": created_at})
                     return True
             transaction.is_rolled_back = True
         return False
@@ -83,7 +83,7 @@ class Retention:
         self,
         cold_storage: ColdStorage,
         archiver: Archiver,
-        rows: SessionRows,
+        rows: SessionRowDeleter,
         store: SessionStore,
         outbox: Outbox,
         summary_refresh: SummaryRefresh,
@@ -95,7 +95,7 @@ class Retention:
         self._outbox = outbox
         self._summary_refresh = summary_refresh
 
-    async def remove(self, session_id: str, after_s: float) -> bool:
+    async def archive_and_delete(self, session_id: str, after_s: float) -> bool:
         """Archive a session that ended at least `after_s` seconds ago, verify the archive, and delete the rows.
 
         Return whether the rows are deleted. They stay for now if Redis has another version of the session, if the
@@ -110,10 +110,10 @@ class Retention:
         try:
             await self._remove(record, after_s)
         except SessionRetained as reason:
-            await self._archiver.record_failure(session_id, reason)
+            await self._archiver.save_failure_reason(session_id, reason)
             return False
         except (ArchiveIncomplete, ArchiveDamaged) as fault:
-            await self._archiver.record_failure(session_id, fault)
+            await self._archiver.save_failure_reason(session_id, fault)
             raise
         return True
 
@@ -166,13 +166,13 @@ class Retention:
         """
         if next(find_version_gaps(archive.events), None) is None:
             return None
-        records = await self._archiver.earlier_removed_records(record)
+        records = await self._archiver.load_earlier_removed_records(record)
         earlier = [await self._cold_reader.read_archive(each, lean=True) for each in records]
         return next(find_version_gaps(archive.events, (line for each in earlier for line in each.events)), None)
 
 
 async def _delete_returning(transaction: Transaction, name: str, values: dict[str, Any]) -> set[tuple[str, int, bytes]]:
-    rows = await transaction.fetch(archive_statement(name), values)
+    rows = await transaction.fetch(load_statement(name), values)
     return {(epoch, version, bytes(payload_hash)) for epoch, version, payload_hash in rows}
 
 

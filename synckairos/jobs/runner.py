@@ -10,7 +10,7 @@ from typing import Any
 
 from synckairos.backoff import RetrySchedule
 from synckairos.errors import StoreUnavailable, SyncKairosError
-from synckairos.jobs.table import DueJob, JobClaim, JobTable
+from synckairos.jobs.table import ClaimedJob, DueJob, JobTable
 from synckairos.telemetry import alerts, log
 
 RETRY_DELAYS_S = (5.0, 25.0)
@@ -23,7 +23,7 @@ _WAKEUPS_PER_SWEEP = 100
 
 logger = log.get_logger(__name__)
 
-JobHandler = Callable[[JobClaim], Awaitable[Mapping[str, Any]]]
+JobHandler = Callable[[ClaimedJob], Awaitable[Mapping[str, Any]]]
 """Function that runs one attempt at a job and returns the job's result as JSON values."""
 
 
@@ -67,16 +67,16 @@ class JobRunner:
             # If the attempt has begun, its lease expires and another worker runs the job.
             logger.warning("job interrupted", job_id=job_id, error=fault.message)
 
-    async def sweep(self, wake_up: Callable[[DueJob], Awaitable[None]]) -> None:
+    async def reclaim_and_wake_due(self, wake_up: Callable[[DueJob], Awaitable[None]]) -> None:
         """Queue the jobs of dead workers again. Then call `wake_up` for jobs that are due."""
-        for each in await self._job_table.reclaim_abandoned():
+        for each in await self._job_table.end_abandoned_attempts():
             logger.warning("job left by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
             if each.status == "failed":
                 _raise_alert(each.job_id, each.type, each.error)
         for due in await self._job_table.due_jobs(_WAKEUPS_PER_SWEEP):
             await wake_up(due)
 
-    async def _attempt(self, claim: JobClaim) -> None:
+    async def _attempt(self, claim: ClaimedJob) -> None:
         fields = {"job_id": claim.job_id, "type": claim.type, "attempt": claim.attempts}
         logger.info("job started", **fields)
         work = asyncio.ensure_future(self._handler(claim))
@@ -96,7 +96,7 @@ class JobRunner:
         await self._job_table.complete(claim, result)
         logger.info("job done", **fields, result=dict(result))
 
-    async def _renew_until_done(self, claim: JobClaim, work: "asyncio.Future[Mapping[str, Any]]") -> bool:
+    async def _renew_until_done(self, claim: ClaimedJob, work: "asyncio.Future[Mapping[str, Any]]") -> bool:
         """Renew the lease until `work` ends, and return True.
 
         If another worker took the job, cancel `work` and return False.
@@ -113,11 +113,11 @@ class JobRunner:
                 await _cancel(work)
                 return False
 
-    async def _record_failure(self, claim: JobClaim, fault: Exception) -> None:
+    async def _record_failure(self, claim: ClaimedJob, fault: Exception) -> None:
         error = fault.message if isinstance(fault, SyncKairosError) else f"{type(fault).__name__}: {fault}"
         retry_in_s = self._retries.delay_s(claim.attempts - 1) or 0.0
         for_good = isinstance(fault, PermanentJobFailure)
-        status = await self._job_table.fail(claim, error, retry_in_s, for_good=for_good)
+        status = await self._job_table.save_failed_attempt(claim, error, retry_in_s, for_good=for_good)
         if status == "failed":
             _raise_alert(claim.job_id, claim.type, error)
         else:

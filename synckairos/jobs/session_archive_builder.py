@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from synckairos.history.cold.archive_format import Archive, ArchiveWriter, render_archive_line
-from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.jobs.ended_session import EndedSession, SessionRecreated, load_ended_session
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
@@ -59,7 +59,7 @@ class SessionArchiveBuilder:
     async def _build_from_rows(
         self, transaction: Transaction, ended: EndedSession, earlier: Archive | None
     ) -> BuiltArchive:
-        events, first_at, last_at = await load_event_extent(transaction, ended.session_id)
+        events, first_at, last_at = await load_event_count_and_span(transaction, ended.session_id)
         conflicts = await _load_conflicts(transaction, ended.session_id)
         new_rows: list[dict[str, Any]] = []
         if earlier is not None:
@@ -98,16 +98,18 @@ class SessionArchiveBuilder:
         return BuiltArchive(ended, content, events, first_at, last_at)
 
 
-async def load_event_extent(transaction: Transaction, session_id: str) -> tuple[int, datetime | None, datetime | None]:
+async def load_event_count_and_span(
+    transaction: Transaction, session_id: str
+) -> tuple[int, datetime | None, datetime | None]:
     """Return the number of a session's rows, and the instants of the first row and the last row."""
-    (row,) = await transaction.fetch(archive_statement("event_extent"), {"session_id": session_id})
+    (row,) = await transaction.fetch(load_statement("event_extent"), {"session_id": session_id})
     count, first_at, last_at = row
     return count, first_at, last_at
 
 
 async def _load_conflicts(transaction: Transaction, session_id: str) -> list[dict[str, Any]]:
     cursor = await transaction.execute(
-        archive_statement("conflict_rows"), {"session_id": session_id}, binary=True, row_factory=dict_row
+        load_statement("conflict_rows"), {"session_id": session_id}, binary=True, row_factory=dict_row
     )
     return await cursor.fetchall()
 
@@ -124,7 +126,7 @@ async def _rows(transaction: Transaction, session_id: str) -> AsyncIterator[dict
 
 async def _batches(transaction: Transaction, session_id: str) -> AsyncIterator[list[dict[str, Any]]]:
     """Yield a session's event rows in batches of about 4 MiB."""
-    statement, values = archive_statement("event_rows"), {"session_id": session_id}
+    statement, values = load_statement("event_rows"), {"session_id": session_id}
     async with transaction.stream("events", statement, values, binary=True, row_factory=dict_row) as cursor:
         count = _FIRST_ROWS
         while batch := await cursor.fetchmany(count):

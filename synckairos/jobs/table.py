@@ -11,7 +11,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.postgres.transaction import Row
@@ -29,7 +29,7 @@ Two jobs work on four sessions each. The other connections are for the job table
 
 
 @dataclass(frozen=True, slots=True)
-class JobClaim:
+class ClaimedJob:
     """A claim on a job: the right to run it as long as its lease is renewed.
 
     `attempts` is the number of attempts, including this attempt. `worker` is the name of the claiming worker.
@@ -54,7 +54,7 @@ class DueJob:
     overdue_s: float = 0
 
     @property
-    def wakeup_id(self) -> str:
+    def arq_wakeup_id(self) -> str:
         """Return the arq message id of a wake-up for this job.
 
         The id changes each time the job is queued again, and each minute. A worker that is killed leaves keys in arq's
@@ -132,28 +132,30 @@ class JobTable:
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
-    async def add(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> DueJob | None:
+    async def add_unless_queued(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> DueJob | None:
         """Add a queued job and return it. Return None if a queued or running job has the same `once`."""
         rows = await self._run("add", type=type_, params=Jsonb(params), once=once)
         return DueJob(*rows[0]) if rows else None
 
-    async def claim(self, job_id: int, worker: str, lease_s: float) -> JobClaim | None:
+    async def claim(self, job_id: int, worker: str, lease_s: float) -> ClaimedJob | None:
         """Begin an attempt at a job, with a lease of `lease_s` seconds.
 
         Return None if the job is not due, or if a worker runs it.
         """
         rows = await self._run("claim", job_id=job_id, worker=worker, lease_s=lease_s)
-        return JobClaim(*rows[0]) if rows else None
+        return ClaimedJob(*rows[0]) if rows else None
 
-    async def renew_lease(self, claim: JobClaim, lease_s: float) -> bool:
+    async def renew_lease(self, claim: ClaimedJob, lease_s: float) -> bool:
         """Renew the lease of a claim for `lease_s` seconds. Return False if the claim was lost."""
         return bool(await self._run_for_claim("renew_lease", claim, lease_s=lease_s))
 
-    async def complete(self, claim: JobClaim, result: Mapping[str, Any]) -> bool:
+    async def complete(self, claim: ClaimedJob, result: Mapping[str, Any]) -> bool:
         """Save the result of a job and mark the job as done. Return False if the claim was lost."""
         return bool(await self._run_for_claim("complete", claim, result=Jsonb(result)))
 
-    async def fail(self, claim: JobClaim, error: str, retry_in_s: float, *, for_good: bool = False) -> JobStatus | None:
+    async def save_failed_attempt(
+        self, claim: ClaimedJob, error: str, retry_in_s: float, *, for_good: bool = False
+    ) -> JobStatus | None:
         """Save a failed attempt. Return the job's new status; None if the claim was lost.
 
         The job is queued again after `retry_in_s` seconds. If no further attempt is allowed, or with `for_good`, the
@@ -164,11 +166,11 @@ class JobTable:
         status: JobStatus | None = rows[0][0] if rows else None
         return status
 
-    async def release(self, claim: JobClaim) -> bool:
+    async def release(self, claim: ClaimedJob) -> bool:
         """Queue a claimed job again, without counting the attempt. Return False if the claim was lost."""
         return bool(await self._run_for_claim("release", claim))
 
-    async def reclaim_abandoned(self) -> list[AbandonedJob]:
+    async def end_abandoned_attempts(self) -> list[AbandonedJob]:
         """End the attempts whose leases expired because their workers died. Return these jobs."""
         return [AbandonedJob(*row) for row in await self._run("reclaim_abandoned", max_attempts=MAX_ATTEMPTS)]
 
@@ -184,7 +186,7 @@ class JobTable:
         rows = await self._run("retry", job_id=job_id)
         return DueJob(job_id, rows[0][0]) if rows else None
 
-    async def has_sessions_to_do(self, type_: str, after_s: float) -> bool:
+    async def has_sessions_for_job(self, type_: str, after_s: float) -> bool:
         """Return whether there is a session for a scheduled archive or retention job.
 
         Such a session ended at least `after_s` seconds ago.
@@ -192,9 +194,9 @@ class JobTable:
         query = {"archive": "sessions_to_archive", "retention": "sessions_to_remove"}[type_]
         values = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
         with translate_postgres_errors():
-            return bool(await self._pool.fetch(archive_statement(query), values))
+            return bool(await self._pool.fetch(load_statement(query), values))
 
-    async def delete_ended(self, days: int) -> None:
+    async def delete_ended_jobs(self, days: int) -> None:
         """Delete the jobs that ended at least `days` days ago."""
         await self._run("delete_ended", days=days)
 
@@ -211,11 +213,11 @@ class JobTable:
         """Return the numbers of jobs by type and status."""
         return [QueueDepth(*row) for row in await self._run("queue_depths")]
 
-    async def attempt_tally(self) -> list[JobTally]:
+    async def count_attempts(self) -> list[JobTally]:
         """Return the numbers of attempts by job type and outcome."""
         return [JobTally(*row) for row in await self._run("attempt_tally")]
 
-    async def _run_for_claim(self, name: str, claim: JobClaim, **values: Any) -> list[Row]:
+    async def _run_for_claim(self, name: str, claim: ClaimedJob, **values: Any) -> list[Row]:
         claim_values = {"job_id": claim.job_id, "worker": claim.worker, "attempts": claim.attempts}
         return await self._run(name, **claim_values, **values)
 

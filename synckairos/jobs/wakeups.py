@@ -28,7 +28,7 @@ class JobWakeups:
             await asyncio.wait(self._sending, timeout=1.0)
         await self._queue.aclose(close_connection_pool=True)
 
-    async def wake_up(self, due: DueJob) -> None:
+    async def wake_worker(self, due: DueJob) -> None:
         """Send a wake-up for a job to one worker. A second wake-up with the same id has no effect."""
         task = asyncio.create_task(self._send(due))
         self._sending.add(task)
@@ -37,7 +37,7 @@ class JobWakeups:
 
     async def _send(self, due: DueJob) -> None:
         try:
-            await self._queue.enqueue_job(RUN_JOB, due.job_id, _job_id=due.wakeup_id, _expires=WAKEUP_EXPIRES_S)
+            await self._queue.enqueue_job(RUN_JOB, due.job_id, _job_id=due.arq_wakeup_id, _expires=WAKEUP_EXPIRES_S)
         except (RedisError, OSError) as fault:
             self._outage.began("job wake-ups", fault)
         else:

@@ -13,9 +13,9 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
 from synckairos.history.records import ArchiveRecord
-from synckairos.jobs.archive_and_retention_sql import archive_statement
+from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.jobs.ended_session import EndedSession, SessionNotFinished, SessionRecreated, load_ended_session
-from synckairos.jobs.session_archive_builder import SessionArchiveBuilder, load_event_extent
+from synckairos.jobs.session_archive_builder import SessionArchiveBuilder, load_event_count_and_span
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Row, Transaction
@@ -63,10 +63,10 @@ class Archiver:
         try:
             return await self._write(ended, removed, None if same_life is None else same_life.path)
         except Exception as fault:
-            await self.record_failure(session_id, fault)
+            await self.save_failure_reason(session_id, fault)
             raise
 
-    async def record_failure(self, session_id: str, fault: Exception) -> None:
+    async def save_failure_reason(self, session_id: str, fault: Exception) -> None:
         """Save the reason of a failure in the archive record. Scheduled jobs then skip the session for an hour.
 
         The saved text begins with the attribute `stored_as` of `fault`, or with its class name. Statements in
@@ -76,12 +76,12 @@ class Archiver:
         with suppress(psycopg.Error):
             await self._run("record_failure", session_id=session_id, error=f"{name}: {fault}")
 
-    async def archive_record(self, session_id: str) -> ArchiveRecord | None:
+    async def load_archive_record(self, session_id: str) -> ArchiveRecord | None:
         """Return the newest archive record of a session; None if the session has no archive record."""
         async with self._pool.transaction() as transaction:
             return await _load_record(transaction, session_id)
 
-    async def earlier_removed_records(self, record: ArchiveRecord) -> list[ArchiveRecord]:
+    async def load_earlier_removed_records(self, record: ArchiveRecord) -> list[ArchiveRecord]:
         """Return the archive records of earlier creations of a session whose rows retention removed, newest first."""
         async with self._pool.transaction() as transaction:
             removed = await _load_records(transaction, record.session_id, removed_only=True)
@@ -118,19 +118,19 @@ class Archiver:
         )
         if is_saved and old_path is not None and old_path != path:
             await self._cold_storage.delete(old_path)
-        newest = await self.archive_record(ended.session_id)
+        newest = await self.load_archive_record(ended.session_id)
         assert newest is not None
         return newest
 
     async def _load(self, session_id: str) -> tuple[ArchiveRecord | None, EndedSession | None, int]:
         """Return a session's newest archive record, the session if it ended, and the number of its event rows."""
         async with self._pool.transaction() as transaction:
-            count, _, _ = await load_event_extent(transaction, session_id)
+            count, _, _ = await load_event_count_and_span(transaction, session_id)
             record = await _load_record(transaction, session_id)
             return record, await load_ended_session(transaction, session_id), count
 
     async def _run(self, name: str, **values: Any) -> list[Row]:
-        return await self._pool.fetch(archive_statement(name), values)
+        return await self._pool.fetch(load_statement(name), values)
 
 
 async def _load_record(transaction: Transaction, session_id: str) -> ArchiveRecord | None:

@@ -234,9 +234,9 @@ async def _sweep_jobs(
     next_schedule_s = 0.0
     while True:
         with suppress(StoreUnavailable):  # the drain logs the outage
-            await runner.sweep(wakeups.wake_up)
+            await runner.reclaim_and_wake_due(wakeups.wake_worker)
             if (now_s := asyncio.get_running_loop().time()) >= next_schedule_s:
-                await job_queue.enqueue_scheduled(settings.archive_after_s, settings.retention_s)
+                await job_queue.enqueue_periodic_jobs(settings.archive_after_s, settings.retention_s)
                 next_schedule_s = now_s + SCHEDULE_INTERVAL_S
         await asyncio.sleep(sweep_s)
 

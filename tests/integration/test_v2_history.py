@@ -211,7 +211,7 @@ async def test_session_is_archived_and_leaves_postgres(
 ) -> None:
     session_id = states["ended"][0]["session_id"]
     async with open_audit_parts(old.settings) as audit, open_job_components(audit) as components:
-        assert await components.retention.remove(session_id, after_s=0)
+        assert await components.retention.archive_and_delete(session_id, after_s=0)
         assert await audit.rows("SELECT count(*) FROM sync_events WHERE session_id = %s", session_id) == [(0,)]
     events = (await get(path_of(states["ended"]) + "/events"))["data"]
     assert [each["version"] for each in events] == [1, 2, 3, 4, 5, 6]

@@ -8,7 +8,7 @@ from prometheus_client import generate_latest
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.config import Settings
 from synckairos.jobs.metrics import JobGauges
-from synckairos.jobs.table import JobClaim, JobTable
+from synckairos.jobs.table import ClaimedJob, JobTable
 from tests.integration.admin.test_audit import run_command
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import finish_session
@@ -87,15 +87,15 @@ async def test_wait_prints_the_result_and_exits_1_if_the_job_failed(audit: Audit
 
 async def test_jobs_and_attempts_are_in_the_metrics(job_table: JobTable) -> None:
     for _ in range(3):
-        assert await job_table.add("archive", {}) is not None
+        assert await job_table.add_unless_queued("archive", {}) is not None
     first = await job_table.claim(1, "worker-1", 30)
-    assert isinstance(first, JobClaim)
+    assert isinstance(first, ClaimedJob)
     assert await job_table.complete(first, {})
     assert await job_table.claim(2, "worker-2", 0) is not None
-    await job_table.reclaim_abandoned()
+    await job_table.end_abandoned_attempts()
     second = await job_table.claim(2, "worker-1", 30)
     assert second is not None
-    assert await job_table.fail(second, "why", 0, for_good=True) == "failed"
+    assert await job_table.save_failed_attempt(second, "why", 0, for_good=True) == "failed"
     await JobGauges(job_table).refresh()
     text = generate_latest().decode()
     for line in (

@@ -13,7 +13,7 @@ from starlette.types import Scope
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.http.client_address import CallerIdentity
-from synckairos.jobs.retention import Retention, SessionRows
+from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.table import open_job_pool
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
@@ -47,7 +47,7 @@ async def worker(server: RestServer) -> AsyncIterator[Worker]:
     async with open_job_pool(server.settings.database_url) as pool:
         archiver = Archiver(pool, objects)
         upkeep = SummaryRefresh(server.parts.pipe, server.parts.store.keys)
-        rows = SessionRows(pool)
+        rows = SessionRowDeleter(pool)
         yield Worker(pool, archiver, Retention(objects, archiver, rows, server.parts.store, server.outbox, upkeep))
 
 
@@ -198,7 +198,7 @@ async def test_lists_do_not_show_a_session_that_retention_removed(server: RestSe
         listed = [row["session_id"] for row in (await server.client.get(url)).json()["data"]]
         assert gone["session_id"] in listed
     assert await pipe.call("HEXISTS", keys.ready_rows(person), gone["session_id"])
-    assert await worker.retention.remove(gone["session_id"], 0)
+    assert await worker.retention.archive_and_delete(gone["session_id"], 0)
     listed.remove(gone["session_id"])
     assert [row["session_id"] for row in (await server.client.get(url)).json()["data"]] == listed
     assert await pipe.call("EXISTS", keys.summary(gone["session_id"])) == 0
@@ -215,7 +215,7 @@ async def test_session_that_left_redis_and_postgres_is_read_and_restored_from_it
     url = f"/v1/sessions/{session_id}"
     tag = (await server.client.get(url)).headers["etag"]
     events = (await server.client.get(f"{url}/events?snapshots=1")).json()
-    assert await worker.retention.remove(session_id, 0)
+    assert await worker.retention.archive_and_delete(session_id, 0)
     keys = server.parts.store.keys
     await server.parts.pipe.call(
         "DEL", keys.session(session_id), keys.history(session_id), keys.idempotency_records(session_id)

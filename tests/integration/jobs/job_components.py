@@ -11,7 +11,7 @@ from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.records import ArchiveRecord, TrailEvent
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.handlers import JobHandlers
-from synckairos.jobs.retention import Retention, SessionRows
+from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.session_archive_builder import SessionArchiveBuilder
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.jobs.write_archive import Archiver
@@ -34,7 +34,7 @@ class JobComponents:
     cold_storage: ColdStorage
     builder: SessionArchiveBuilder
     archiver: Archiver
-    rows: SessionRows
+    rows: SessionRowDeleter
     retention: Retention
     exporter: Exporter
     job_table: JobTable
@@ -47,7 +47,7 @@ async def open_job_components(audit: AuditParts, archive_url: str | None = None)
     store = SessionStore(audit.pipe, audit.keys, audit.settings.history_length)
     refresh = SummaryRefresh(audit.pipe, audit.keys)
     async with open_job_pool(audit.settings.database_url) as pool:
-        builder, rows, job_table = SessionArchiveBuilder(pool), SessionRows(pool), JobTable(pool)
+        builder, rows, job_table = SessionArchiveBuilder(pool), SessionRowDeleter(pool), JobTable(pool)
         archiver = Archiver(pool, cold_storage, builder)
         yield JobComponents(
             pool=pool,

@@ -14,10 +14,10 @@ from tests.integration.jobs.job_components import finish_and_drain
 async def test_a_scheduled_job_is_enqueued_once_and_only_if_it_has_work(
     audit: AuditParts, job_table: JobTable, job_queue: JobQueue
 ) -> None:
-    await job_queue.enqueue_scheduled(1, 1)
+    await job_queue.enqueue_periodic_jobs(1, 1)
     assert await job_table.list_jobs() == []
     await finish_and_drain(audit)
-    await asyncio.gather(*(job_queue.enqueue_scheduled(1, 0) for _ in range(5)))
+    await asyncio.gather(*(job_queue.enqueue_periodic_jobs(1, 0) for _ in range(5)))
     (job,) = await job_table.list_jobs()
     assert (job.type, job.params) == ("archive", {"after_s": 1})
 

@@ -62,7 +62,7 @@ async def test_an_export_has_the_same_lines_before_and_after_retention(audit: Au
     formats: tuple[ExportFormat, ...] = ("ndjson", "csv")
     lines = {form: await export_lines(audit, jobs, form, True) for form in formats}
     for life in lives[:2]:
-        assert await jobs.retention.remove(life.session_id, 0)
+        assert await jobs.retention.archive_and_delete(life.session_id, 0)
     for form in formats:
         assert sorted(await export_lines(audit, jobs, form, True)) == sorted(lines[form])
 
@@ -76,5 +76,5 @@ async def test_an_export_excludes_the_end_of_its_range(audit: AuditParts, jobs: 
         return [orjson.loads(line)["version"] for line in lines]
 
     assert await exported_versions() == [2, 3, 4]
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await exported_versions() == [2, 3, 4]

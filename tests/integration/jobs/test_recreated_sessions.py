@@ -8,7 +8,7 @@ from synckairos.clock.commands import Complete, Delete, Start, Switch
 from synckairos.jobs.ended_session import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
 from synckairos.jobs.runner import PermanentJobFailure
-from synckairos.jobs.table import JobClaim
+from synckairos.jobs.table import ClaimedJob
 from synckairos.wire.instants import ms_to_datetime
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import T0, JobComponents, finish_session, read_trail
@@ -21,7 +21,7 @@ async def finish_and_remove(audit: AuditParts, jobs: JobComponents) -> SessionLi
     """Commit a whole session, drain it, and remove it from Postgres."""
     life = await finish_session(audit.committer)
     await audit.drain()
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
     return life
 
 
@@ -79,7 +79,7 @@ async def test_a_late_version_of_the_earlier_life_is_removed_with_the_next_life(
     first = await delete_session(audit, await finish_and_remove(audit, jobs))
     second = await recreate(audit, first)
     await audit.drain()
-    everything = JobClaim(1, "retention", {"after_s": 0}, 1, "worker-1")
+    everything = ClaimedJob(1, "retention", {"after_s": 0}, 1, "worker-1")
     assert await jobs.handlers.run(everything) == {"done": 1, "left": 0, "failed": 0}
     assert await count_rows_left(audit) == 0
     assert await jobs.job_table.list_jobs() == []
@@ -98,7 +98,7 @@ async def test_the_archives_of_all_earlier_lives_complete_the_newest(audit: Audi
         await audit.committer.apply(lives[-1], Delete(), T0 + number * 100_000 - 10_000)
         lives.append(await recreate(audit, lives[-1], at_ms=T0 + number * 100_000))
         await audit.drain()
-        assert await jobs.retention.remove(lives[-1].session_id, 0)
+        assert await jobs.retention.archive_and_delete(lives[-1].session_id, 0)
     assert await count_rows_left(audit) == 0
     await assert_history_is_complete(audit, *lives)
 
@@ -117,7 +117,7 @@ async def test_a_version_that_no_earlier_archive_has_is_missing(
     with pytest.raises(
         ArchiveIncomplete, match=f"the version before version {missing + 1} of epoch {first.state.epoch}"
     ):
-        await jobs.retention.remove(first.session_id, 0)
+        await jobs.retention.archive_and_delete(first.session_id, 0)
     assert await audit.rows("SELECT count(*) FROM sync_events") == [(7 - missing + len(second.documents),)]
 
 
@@ -128,12 +128,12 @@ async def test_a_session_with_a_failed_entry_of_its_earlier_life_is_retained(
     second = await recreate(audit, first)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (NOT deleted)")
     assert await audit.drain(retry_delays_s=()) == len(second.documents)
-    assert not await jobs.retention.remove(first.session_id, 0)
+    assert not await jobs.retention.archive_and_delete(first.session_id, 0)
     # If it arrived after the removal, it would be the newest version in Postgres.
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
     assert await audit.failed_entries.retry_set_aside() == 1
     assert await audit.drain() == 1
-    assert await jobs.retention.remove(first.session_id, 0)
+    assert await jobs.retention.archive_and_delete(first.session_id, 0)
     assert await count_rows_left(audit) == 0
     await assert_history_is_complete(audit, first, second)
 
@@ -142,10 +142,10 @@ async def test_a_job_for_a_recreated_session_ends_without_an_alert(audit: AuditP
     first = await finish_session(audit.committer)
     second = await recreate(audit, await delete_session(audit, first), finish=False)
     await audit.drain()
-    claim = JobClaim(1, "retention", {"session_id": first.session_id, "after_s": 0}, 1, "worker-1")
+    claim = ClaimedJob(1, "retention", {"session_id": first.session_id, "after_s": 0}, 1, "worker-1")
     result = await jobs.handlers.run(claim)
     assert (result["removed"], "has not ended" in result["left"]) == (False, True)
-    archive = JobClaim(2, "archive", {"session_id": first.session_id, "after_s": 0}, 1, "worker-1")
+    archive = ClaimedJob(2, "archive", {"session_id": first.session_id, "after_s": 0}, 1, "worker-1")
     with pytest.raises(PermanentJobFailure, match="has not ended"):  # no record says that it ever ended
         await jobs.handlers.run(archive)
     await audit.database.execute(

@@ -28,7 +28,7 @@ async def test_a_removed_session_is_read_from_its_archive(audit: AuditParts, job
     life = await finish_and_drain(audit, 5)
     latest_before = await audit.history.read_latest_version(life.session_id)
     trail_before = await read_trail(audit, life.session_id)
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await count_rows(audit) == [0, 0, 0, 0]
     latest = await audit.history.read_latest_version(life.session_id)
     assert latest is not None
@@ -49,13 +49,13 @@ async def test_a_removed_session_is_read_from_its_archive(audit: AuditParts, job
 async def test_a_change_after_the_removal_is_added_to_the_archive(audit: AuditParts, jobs: JobComponents) -> None:
     life = await finish_and_drain(audit)
     before = await read_trail(audit, life.session_id)
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
     await audit.committer.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
     await audit.drain()
     after = await read_trail(audit, life.session_id)
     assert after[:-1] == before
     assert after[-1].event_type == "metadata_updated"
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await count_rows(audit) == [0, 0, 0, 0]
     assert await read_trail(audit, life.session_id) == after
     assert await read_trail(audit, life.session_id, limit=1) == after
@@ -67,7 +67,7 @@ async def test_verification_of_a_removed_session_begins_after_its_archive(
     audit: AuditParts, jobs: JobComponents
 ) -> None:
     life = await finish_and_drain(audit)
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
     for at_ms in (T0 + 90_000, T0 + 91_000):
         await audit.committer.apply(life, UpdateMetadata({"at": at_ms}), at_ms)
     await audit.drain()
@@ -87,7 +87,7 @@ async def test_a_removed_tombstone_stays_in_the_trail_of_the_next_life(audit: Au
     first = await finish_session(audit.committer)
     await audit.committer.apply(first, Delete(), T0 + 60_000)
     await audit.drain()
-    assert await jobs.retention.remove(first.session_id, 0)
+    assert await jobs.retention.archive_and_delete(first.session_id, 0)
     latest = await audit.history.read_latest_version(first.session_id)
     assert latest is not None
     assert latest.snapshot.deleted
@@ -104,10 +104,10 @@ async def test_a_session_with_a_version_in_the_outbox_is_retained(audit: AuditPa
     life = await finish_and_drain(audit)
     before = await count_rows(audit)
     await audit.committer.apply(life, UpdateMetadata({"note": "in the outbox"}), T0 + 90_000)
-    assert not await jobs.retention.remove(life.session_id, 0)
+    assert not await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await count_rows(audit) == before
     await audit.drain()
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
 
 
 async def test_a_session_with_pending_webhook_deliveries_is_retained(audit: AuditParts, jobs: JobComponents) -> None:
@@ -117,18 +117,18 @@ async def test_a_session_with_pending_webhook_deliveries_is_retained(audit: Audi
         " SELECT gen_random_uuid(), gen_random_uuid(), session_id, 'session_completed' FROM sync_sessions"
     )
     before = await jobs.archiver.archive(life.session_id)
-    assert not await jobs.retention.remove(life.session_id, 0)
+    assert not await jobs.retention.archive_and_delete(life.session_id, 0)
     (record,) = await audit.history.archive_records(life.session_id)
     assert record.archived_at_ms == before.archived_at_ms
     assert record.error == "Stays: the session has pending webhook deliveries"
     await audit.database.execute("UPDATE webhook_deliveries SET status = 'delivered'")
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
 
 
 async def test_a_session_that_ended_later_is_not_removed(audit: AuditParts, jobs: JobComponents) -> None:
     life = await finish_and_drain(audit)
     with pytest.raises(SessionNotFinished):
-        await jobs.retention.remove(life.session_id, 100 * 365 * 86_400)
+        await jobs.retention.archive_and_delete(life.session_id, 100 * 365 * 86_400)
     assert (await count_rows(audit))[0] == 1
 
 
@@ -140,13 +140,13 @@ async def test_nothing_is_deleted_if_the_archive_or_a_row_is_damaged(audit: Audi
     content = path.read_bytes()
     path.write_bytes(content[:99] + bytes([content[99] ^ 1]) + content[100:])
     with pytest.raises(ArchiveDamaged):
-        await jobs.retention.remove(life.session_id, 0)
+        await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await count_rows(audit) == before
     path.write_bytes(content)
     # A row that differs from the archive. The number of rows and their versions are the same.
     await audit.database.execute("UPDATE sync_events SET payload_hash = 'another' WHERE version = 2")
     with pytest.raises(ValueError, match="version 2"):
-        await jobs.retention.remove(life.session_id, 0)
+        await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await count_rows(audit) == before
     assert path.read_bytes() == content
 
@@ -156,7 +156,7 @@ async def test_nothing_is_deleted_if_versions_are_missing(audit: AuditParts, job
     await audit.database.execute("DELETE FROM sync_events WHERE version = 3")
     before = await count_rows(audit)
     with pytest.raises(ArchiveIncomplete, match="version 3"):
-        await jobs.retention.remove(life.session_id, 0)
+        await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await count_rows(audit) == before
 
 
@@ -166,7 +166,7 @@ async def test_conflicts_are_removed_with_their_session_and_stay_in_the_archive(
     life = await finish_and_drain(audit)
     await insert_conflict(audit)
     for _ in range(2):
-        assert await jobs.retention.remove(life.session_id, 0)
+        assert await jobs.retention.archive_and_delete(life.session_id, 0)
         assert await count_rows(audit) == [0, 0, 0, 0]
         (record,) = await audit.history.archive_records(life.session_id)
         (conflict,) = (await audit.history.cold_reader.read_archive(record)).conflicts
@@ -188,5 +188,5 @@ async def test_rows_are_deleted_only_if_the_verified_archive_is_the_recorded_one
         return await delete(*args)
 
     monkeypatch.setattr(jobs.rows, "delete", replace_before_delete)
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
     assert [event.document for event in await read_trail(audit, life.session_id)] == list(life.documents.values())

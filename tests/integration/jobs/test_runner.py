@@ -8,7 +8,7 @@ import pytest
 
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.runner import JobHandler, JobRunner, PermanentJobFailure
-from synckairos.jobs.table import Job, JobClaim, JobTable
+from synckairos.jobs.table import ClaimedJob, Job, JobTable
 
 
 async def run_attempt(job_table: JobTable, handler: JobHandler, job_id: int | None) -> Job:
@@ -21,15 +21,15 @@ async def run_attempt(job_table: JobTable, handler: JobHandler, job_id: int | No
     return job
 
 
-async def failing(claim: JobClaim) -> Mapping[str, Any]:
+async def failing(claim: ClaimedJob) -> Mapping[str, Any]:
     raise LookupError(f"attempt {claim.attempts}")
 
 
-async def succeeding(claim: JobClaim) -> Mapping[str, Any]:
+async def succeeding(claim: ClaimedJob) -> Mapping[str, Any]:
     return {"attempt": claim.attempts}
 
 
-async def failing_permanently(claim: JobClaim) -> Mapping[str, Any]:
+async def failing_permanently(claim: ClaimedJob) -> Mapping[str, Any]:
     raise PermanentJobFailure("no retry helps")
 
 
@@ -79,7 +79,7 @@ async def test_a_job_fails_when_its_third_worker_dies(job_table: JobTable, job_q
     assert job_id is not None
     for attempt in (1, 2, 3):
         assert await job_table.claim(job_id, "worker-9", 0) is not None
-        (abandoned,) = await job_table.reclaim_abandoned()
+        (abandoned,) = await job_table.end_abandoned_attempts()
         assert (abandoned.attempts, abandoned.status) == (attempt, "failed" if attempt == 3 else "queued")
     job = await job_table.get(job_id)
     assert job is not None
@@ -91,7 +91,7 @@ async def test_work_is_cancelled_when_its_claim_is_lost(job_table: JobTable, job
     assert job_id is not None
     started, cancelled = asyncio.Event(), asyncio.Event()
 
-    async def endless(claim: JobClaim) -> Mapping[str, Any]:
+    async def endless(claim: ClaimedJob) -> Mapping[str, Any]:
         started.set()
         try:
             await asyncio.Event().wait()
@@ -102,7 +102,7 @@ async def test_work_is_cancelled_when_its_claim_is_lost(job_table: JobTable, job
     running = asyncio.create_task(JobRunner(job_table, endless, "first", lease_s=0.03).run_job(job_id))
     await started.wait()
     # Another worker ends the attempt of the first one and claims the job.
-    await job_table.fail(JobClaim(job_id, "archive", {}, 1, "first"), "taken over", 0)
+    await job_table.save_failed_attempt(ClaimedJob(job_id, "archive", {}, 1, "first"), "taken over", 0)
     assert await job_table.claim(job_id, "second", 30) is not None
     await asyncio.wait_for(running, 10)
     assert cancelled.is_set()

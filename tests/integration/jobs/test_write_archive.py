@@ -65,12 +65,12 @@ async def test_a_session_changed_after_its_archive_is_archived_again(audit: Audi
     life = await finish_and_drain(audit)
     first = await jobs.archiver.archive(life.session_id)
     assert await jobs.archiver.archive(life.session_id) == first
-    assert not await jobs.job_table.has_sessions_to_do("archive", 0)
+    assert not await jobs.job_table.has_sessions_for_job("archive", 0)
     await audit.committer.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
     await audit.drain()
-    assert await jobs.job_table.has_sessions_to_do("archive", 0)
+    assert await jobs.job_table.has_sessions_for_job("archive", 0)
     second = await jobs.archiver.archive(life.session_id)
-    assert not await jobs.job_table.has_sessions_to_do("archive", 0)
+    assert not await jobs.job_table.has_sessions_for_job("archive", 0)
     assert (second.version, second.events) == (first.version + 1, first.events + 1)
     assert not object_path(audit, first).exists()
     latest = await audit.history.cold_reader.read_latest_version([second])
@@ -83,7 +83,7 @@ async def test_an_archive_without_its_mark_gets_the_mark(audit: AuditParts, jobs
     record = await jobs.archiver.archive(life.session_id)
     await audit.database.execute("UPDATE sync_sessions SET archived = false")
     assert await jobs.archiver.archive(life.session_id) == record
-    assert not await jobs.job_table.has_sessions_to_do("archive", 0)
+    assert not await jobs.job_table.has_sessions_for_job("archive", 0)
 
 
 async def test_the_slower_of_two_workers_does_not_replace_the_archive_of_the_faster(
@@ -133,7 +133,7 @@ async def test_a_session_removed_while_it_is_archived_keeps_a_complete_archive(
 
     async def remove_before_build(*args: Any) -> Any:
         monkeypatch.undo()
-        assert await jobs.retention.remove(life.session_id, 0)
+        assert await jobs.retention.archive_and_delete(life.session_id, 0)
         await audit.committer.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
         await audit.drain()
         return await build(*args)
@@ -142,7 +142,7 @@ async def test_a_session_removed_while_it_is_archived_keeps_a_complete_archive(
     await jobs.archiver.archive(life.session_id, force=True)
     documents = list(life.documents.values())
     assert [event.document for event in await read_trail(audit, life.session_id)] == documents
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
     assert [event.document for event in await read_trail(audit, life.session_id)] == documents
 
 
@@ -153,7 +153,7 @@ async def test_an_archive_that_cannot_be_written_is_recorded_as_failed(audit: Au
     broken.write_text("a file instead of a folder")
     async with open_job_components(audit, str(broken)) as jobs:
         with pytest.raises(StoreUnavailable, match="object store"):
-            await jobs.retention.remove(life.session_id, 0)
+            await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await count_rows(audit) == before
     (record,) = await audit.history.archive_records(life.session_id)
     assert (record.status, record.path) == ("failed", None)

@@ -18,7 +18,7 @@ from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.jobs.export import Exporter
-from synckairos.jobs.retention import Retention, SessionRows
+from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.table import open_job_pool
 from synckairos.jobs.write_archive import Archiver
 from tests.integration.rest_server import RestServer, open_rest_server
@@ -83,7 +83,9 @@ async def parts(remote: Settings, bucket: str) -> AsyncIterator[BucketParts]:
     async with open_rest_server(remote) as server, open_job_pool(remote.database_url) as pool:
         archiver, server_parts = Archiver(pool, cold_storage), server.parts
         refresh = SummaryRefresh(server_parts.pipe, server_parts.store.keys)
-        retention = Retention(cold_storage, archiver, SessionRows(pool), server_parts.store, server.outbox, refresh)
+        retention = Retention(
+            cold_storage, archiver, SessionRowDeleter(pool), server_parts.store, server.outbox, refresh
+        )
         yield BucketParts(server, bucket, cold_storage, archiver, retention, Exporter(pool, cold_storage))
 
 
@@ -115,7 +117,7 @@ async def test_a_session_is_archived_replaced_removed_and_exported(store: Object
         assert await store.paths(parts.bucket) == [f"kept/{second.path}"]
     # After the removal the object is the only copy, and all answers stay the same.
     state = (await client.get(url)).json()
-    assert await parts.retention.remove(session_id, 0)
+    assert await parts.retention.archive_and_delete(session_id, 0)
     keys = parts.server.parts.store.keys
     await parts.server.parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id))
     assert (await client.get(url)).json() == state
@@ -212,7 +214,7 @@ async def test_an_outage_fails_every_operation_until_the_store_is_back(store: Ob
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
         for session_id in (archived, other):
             with pytest.raises(StoreUnavailable):
-                await parts.retention.remove(session_id, 0)
+                await parts.retention.archive_and_delete(session_id, 0)
         answer = await parts.get_archive(other)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_ARCHIVED")
     finally:
@@ -221,7 +223,7 @@ async def test_an_outage_fails_every_operation_until_the_store_is_back(store: Ob
     assert (await parts.cold_storage.write_stream("large", mib_pieces(9))).size_bytes == 9 * MIB
     for session_id in (archived, other):
         assert (await parts.server.client.get(f"/v1/sessions/{session_id}/events")).json()["data"]
-        assert await parts.retention.remove(session_id, 0)
+        assert await parts.retention.archive_and_delete(session_id, 0)
         assert (await parts.get_archive(session_id)).status_code == 200
 
 

@@ -35,7 +35,7 @@ async def test_a_damaged_or_missing_archive_raises_archive_damaged(audit: AuditP
     path.write_bytes(gzip.compress(changed))
     rows_before = await count_rows(audit)
     with pytest.raises(ArchiveDamaged, match="checksum"):
-        await jobs.retention.remove(life.session_id, 0)
+        await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await count_rows(audit) == rows_before
     path.unlink()
     with pytest.raises(ArchiveDamaged, match="missing"):
@@ -47,7 +47,7 @@ async def test_a_read_during_the_replacement_of_an_archive_uses_the_newer_one(
 ) -> None:
     life = await finish_and_drain(audit)
     epoch, cold_storage = life.state.epoch, audit.cold_storage
-    assert await jobs.retention.remove(life.session_id, 0)
+    assert await jobs.retention.archive_and_delete(life.session_id, 0)
 
     async def read_version_at() -> bytes | None:
         past = await audit.history.read_version_at_instant(life.session_id, T0)
@@ -71,7 +71,7 @@ async def test_a_read_during_the_replacement_of_an_archive_uses_the_newer_one(
 
             async def replace_before_get(path: str, patch: pytest.MonkeyPatch = patch, get: Any = get) -> bytes:
                 patch.undo()
-                assert await jobs.retention.remove(life.session_id, 0)
+                assert await jobs.retention.archive_and_delete(life.session_id, 0)
                 content: bytes = await get(path)
                 return content
 
