@@ -1,4 +1,4 @@
-"""Parts of the audit and of history, opened on the stores of one test."""
+"""Components of the audit and of history, opened on the stores of one test."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ from tests.integration.session_committer import SessionCommitter
 
 @dataclass(frozen=True, slots=True)
 class AuditParts:
-    """Parts between a commit and a page of history, and a connection for queries that bypass all of them."""
+    """The components between a commit and a page of history, and a connection for queries that bypass them."""
 
     settings: Settings
     keys: Keys
@@ -37,7 +37,7 @@ class AuditParts:
     database: psycopg.AsyncConnection
 
     def new_drain(self, *, retry_delays_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> OutboxDrain:
-        """Return a drain that retries failed entries at once, unless `retry_delays_s` says otherwise."""
+        """Return a drain that retries failed entries without delay. `retry_delays_s` sets other delays."""
         return OutboxDrain(
             self.outbox,
             self.failed_entries,
@@ -49,7 +49,10 @@ class AuditParts:
         )
 
     async def drain(self, **options: Any) -> int:
-        """Drain partition 0 with a new drain; `options` are those of `new_drain`. Return the number of new versions."""
+        """Drain partition 0 with a new drain. Return the number of new versions.
+
+        `options` are the options of `new_drain`.
+        """
         return await self.new_drain(**options).drain_partition(0)
 
     async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Fixtures of the integration tests: timings of servers in the process of the test, the audit, and REST."""
+"""Fixtures of the integration tests: time limits of servers in the process of the test, the audit, and REST."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,26 +22,26 @@ from tests.integration.rest_server import RestServer, open_rest_server
 
 @pytest.fixture
 def own_valkey(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Iterator[Valkey]:
-    """Start a Valkey for one test, which may stop, freeze or flush it."""
+    """Start a Valkey for one test, which the test is allowed to stop, freeze or flush."""
     with Valkey(data_dir / tmp_path_factory.mktemp("valkey").name) as store:
         yield store
 
 
 @pytest.fixture
 def own_settings(settings: Settings, own_valkey: Valkey) -> Settings:
-    """Give settings with a Valkey that the test may flush."""
+    """Return settings with a Valkey that the test is allowed to flush."""
     return settings.model_copy(update={"redis_url": own_valkey.url, "queue_redis_url": own_valkey.url})
 
 
 @pytest.fixture
 def realtime_timings() -> RealtimeTimeLimits:
-    """Give the timings of the hub; a test overrides them by parametrizing this name."""
+    """Return the time limits of the hub. A test overrides them by a parameter with this name."""
     return SHORT_REALTIME
 
 
 @pytest.fixture
 def server_timings() -> ServerTimeLimits:
-    """Give the timings of the server; a test overrides them by parametrizing this name."""
+    """Return the time limits of the server. A test overrides them by a parameter with this name."""
     return SHORT_SERVER
 
 
@@ -73,7 +73,10 @@ async def job_queue(audit: AuditParts, job_table: JobTable) -> AsyncIterator[Job
 
 @pytest.fixture
 def max_listed() -> int:
-    """Give the maximum number of sessions in the Redis list of one participant; a test parametrizes this name."""
+    """Return the maximum number of sessions in the Redis list of one participant.
+
+    A test overrides it by a parameter.
+    """
     return MAX_SESSIONS
 
 
@@ -93,7 +96,7 @@ async def client(server: RestServer) -> httpx.AsyncClient:
 async def instance(
     settings: Settings, realtime_timings: RealtimeTimeLimits, server_timings: ServerTimeLimits
 ) -> AsyncIterator[Instance]:
-    """Serve WebSockets in the test's own process."""
+    """Serve WebSockets in the process of the test."""
     async with serving(settings, realtime_timings=realtime_timings, server_timings=server_timings) as served:
         yield served
 

@@ -1,4 +1,4 @@
-"""The service layer of an instance, without its server, opened on the stores of a test."""
+"""The service layer of an instance without its server, opened on the stores of a test."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ from synckairos.wire.session_json import parse_session, render_session
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of the service layer, from the connection to Redis up to `Sessions`."""
+    """The components of the service layer, from the connection to Redis to `Sessions`."""
 
     pipe: RedisPipe
     store: SessionStore
@@ -35,7 +35,7 @@ class Parts:
     sessions: Sessions
 
     async def start_session(self, spec: Create) -> str:
-        """Create a session and start it, as a caller without authentication. Returns its id."""
+        """Create a session and start it, as a caller without authentication. Return the session id."""
         session_id = (await self.sessions.create(CreateRequest(Principal(), spec))).session.session_id
         await self.sessions.execute(CommandRequest(Principal(), session_id, Start(), "start"))
         return session_id
@@ -57,7 +57,7 @@ class Parts:
 
 @asynccontextmanager
 async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT_S) -> AsyncIterator[Parts]:
-    """Open the service layer as `process/server.py` does. No worker is woken up after a commit."""
+    """Open the service layer as `process/server.py` does. A commit sends no wake-up."""
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe, open_history_pool(settings) as pool:
         await check_store_settings(pipe, keys)

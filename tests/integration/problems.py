@@ -1,4 +1,4 @@
-"""The check of problem responses, for tests of REST."""
+"""Check of problem responses, for tests of REST."""
 
 import httpx
 
@@ -6,7 +6,7 @@ from synckairos.wire.response_models import Problem
 
 
 def problem_of(answer: httpx.Response) -> tuple[int, str]:
-    """Return the status and the code of a problem response, after a check of its form."""
+    """Check the form of a problem response. Return its status and its code."""
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     problem = Problem.model_validate_json(answer.content)
     assert "stack" not in answer.json()["error"]

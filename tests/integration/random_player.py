@@ -50,7 +50,7 @@ class StoreWithSetTime(SessionStore):
 
 
 class RandomPlayer:
-    """Plays one session. The seed decides its commands."""
+    """Player of one session. The seed decides its commands."""
 
     def __init__(self, sessions: Sessions, store: StoreWithSetTime, seed: int) -> None:
         self._sessions = sessions
@@ -83,7 +83,7 @@ class RandomPlayer:
         await self._sessions.create(CreateRequest(Principal(), model.to_create(), self.session_id, args))
 
     async def send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
-        """Send a command, and note its verb or the code of its refusal in `outcomes`."""
+        """Send a command. Append its verb, or the code of its refusal, to `outcomes`."""
         body = parse_audited_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = CommandRequest(

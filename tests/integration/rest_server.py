@@ -1,4 +1,4 @@
-"""The REST application on real stores, called through ASGI: without a port or a process, but otherwise complete."""
+"""The REST application on real stores, complete except for a port and a process. Tests call it through ASGI."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ HOST = "http://127.0.0.1:3000"
 
 @dataclass(frozen=True, slots=True)
 class RestServer:
-    """A REST application in the test's process: `client` calls it, `parts` are its service layer."""
+    """A REST application in the process of the test. `client` calls it, and `parts` is its service layer."""
 
     client: httpx.AsyncClient
     parts: Parts
@@ -42,7 +42,7 @@ class RestServer:
     summaries: ParticipantSessionStore
 
     async def create(self, **fields: Any) -> dict[str, Any]:
-        """Create a session (by default two players with ten minutes each) and return it."""
+        """Create a session and return it. By default it has two participants with ten minutes each."""
         answer = await self.client.post("/v1/sessions", json=chess_body(**fields))
         assert answer.status_code == 201, answer.text
         found: dict[str, Any] = answer.json()["data"]
@@ -75,7 +75,7 @@ class RestServer:
 
 
 def chess_body(**fields: Any) -> dict[str, Any]:
-    """Return the body of a creation with two participants of ten minutes each. A field that is None is left out."""
+    """Return the body of a creation with two participants of ten minutes each. Fields that are None are omitted."""
     body: dict[str, Any] = {
         "session_id": str(uuid4()),
         "sync_mode": "per_participant",

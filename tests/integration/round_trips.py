@@ -1,4 +1,4 @@
-"""Counts the round trips to Redis that requests on one session take."""
+"""Counter of the round trips to Redis for requests about one session."""
 
 from collections.abc import Iterable
 from typing import Any

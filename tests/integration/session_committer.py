@@ -22,7 +22,7 @@ BOB = "bbbbbbbb-0000-4000-8000-000000000002"
 HOUR_MS = 3_600_000
 
 ACTOR = "tester"
-"""Actor of all versions but recovered ones."""
+"""Actor of all versions that were not created by a recovery."""
 
 
 def chess(budget_ms: int = HOUR_MS, **more: Any) -> Create:
@@ -53,7 +53,7 @@ class SessionCommitter:
     async def create(
         self, spec: Create, at_ms: int, session_id: str | None = None, base: SessionSnapshot | None = None
     ) -> SessionLife:
-        """Create a session; `base` is the tombstone that it replaces."""
+        """Create a session. `base` is the tombstone that the session replaces."""
         created = creation.create(spec, session_id or str(uuid4()), uuid4().hex[:16], at_ms)
         life = SessionLife(created.state, base or SessionSnapshot("", 0, b""), {})
         await self._commit(life, [created], CommitCause(ACTOR, "create"), base)
@@ -62,7 +62,7 @@ class SessionCommitter:
     async def apply(
         self, life: SessionLife, command: Command, at_ms: int, command_id: str | None = None
     ) -> SessionLife:
-        """Apply a command that is not refused, with all overdue transitions. Changes `life` and returns it."""
+        """Commit an accepted command with all overdue transitions. Change `life` and return it."""
         decision = engine.apply(life.state, command, at_ms)
         assert decision.refusal is None, decision.refusal
         name = type(command).__name__.lower()

@@ -1,4 +1,4 @@
-"""Live sessions of v2 are imported while v2 runs: the same clock, once for each state, and nothing half done."""
+"""Import of live sessions of v2 while v2 runs: the clock continues, and each state is imported once and completely."""
 
 import asyncio
 import time
@@ -38,7 +38,7 @@ async def no_lease(server: RestServer) -> AsyncIterator[None]:
 
 
 async def import_all(server: RestServer, v2: V2Redis, settings: Settings | None = None) -> list[str]:
-    """Import and return the lines; a run that fails has the message of its error as the last line."""
+    """Run an import and return its lines. If the run fails, the last line is the message of the error."""
     lines: list[str] = []
     try:
         async for line in import_sessions(settings or server.settings, server.settings.redis_url, v2.prefix):
@@ -63,7 +63,7 @@ async def post(server: RestServer, state: State, verb: str, **body: Any) -> dict
 
 
 async def verify(audit: AuditParts, state: State) -> list[tuple[str, str]]:
-    """Drain, and return the findings of the audit of one session."""
+    """Drain the outbox. Return the findings of the verification of one session."""
     await audit.drain()
     async with open_verifier(audit.settings.database_url, OutageChargePolicy()) as verifier:
         verified = await verifier.verify_session(state["session_id"])
@@ -72,7 +72,7 @@ async def verify(audit: AuditParts, state: State) -> list[tuple[str, str]]:
 
 
 def running(ago_ms: int = 5_000, **members: Any) -> State:
-    """Return a session of v2 in its second turn, which began `ago_ms` before now."""
+    """Return a session of v2 in its second turn, which began `ago_ms` milliseconds before now."""
     at_ms = now_ms() - ago_ms
     state = product.start(product.create(at_ms - 3_000, **members), at_ms - 2_000)
     return product.switch(state, at_ms)
@@ -348,7 +348,7 @@ async def test_redis_of_v2_that_is_down_is_named(settings: Settings, unused_tcp_
 
 
 class ShownProgress(NoProgress):
-    """Keeps what an import reports and announces."""
+    """Receiver that keeps the reported activities and the announcements of an import."""
 
     def __init__(self) -> None:
         self.reports: list[tuple[str, int | None]] = []

@@ -1,4 +1,4 @@
-"""What callers see of a database that was taken over from v2: lists, events, time reports, states and archives."""
+"""Answers about a database that was taken over from v2: lists, events, time reports, states and archives."""
 
 import csv
 import io

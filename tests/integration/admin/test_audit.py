@@ -13,14 +13,14 @@ T0 = 1_700_000_000_123
 
 
 async def run_command(settings: Settings, *args: str) -> tuple[int, list[str]]:
-    """Run a command; return its exit code and the lines of its output."""
+    """Run a command. Return its exit code and the lines of its output."""
     process = Process(*args, env=settings.environ())
     code = await asyncio.to_thread(process.wait_end)
     return code, process.output.splitlines()
 
 
 async def create_failed_entry(audit: AuditParts) -> SessionLife:
-    """Create a session of which Postgres rejects version 2, and set that entry aside."""
+    """Create a session whose version 2 is rejected by Postgres, and set the entry of this version aside."""
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Start(), T0 + 1000)
     await audit.committer.apply(life, Switch(), T0 + 2000)

@@ -18,7 +18,7 @@ from tests.processes import Process
 
 @pytest.fixture
 def healthy(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Set the environment of this process to settings that are valid and name running stores."""
+    """Set the environment of this process to valid settings for running stores."""
     for name, value in settings.environ().items():
         monkeypatch.setenv(name, value)
     return settings
@@ -36,7 +36,7 @@ def unsafe_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Va
 
 
 async def failed_checks() -> dict[str, doctor.Check]:
-    """Run all checks. Returns those that did not pass, by name; each of them must have a remedy."""
+    """Run all checks. Return the failed checks by name. Each of them must have a remedy."""
     found = {check.name: check for check in await doctor.run_checks() if not check.passed}
     assert all(check.remedy for check in found.values())
     return found

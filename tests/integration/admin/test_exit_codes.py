@@ -1,4 +1,4 @@
-"""Each exit code of the table, driven by a real process; and the same code for the same fault in every command."""
+"""Exit codes: a real process for each code of the table, and the same code for the same fault in all commands."""
 
 import os
 import signal
@@ -129,7 +129,7 @@ def test_unreachable_redis_has_one_code_in_every_command(
 
 
 def unavailable_lines(commands: Sequence[str]) -> list[str]:
-    """Run commands of which each exits as one without its store; return the line that each of them prints."""
+    """Run commands without their stores. Return the line that each command prints."""
     lines = []
     for command in commands:
         result = CliRunner().invoke(main, command.split())
@@ -141,7 +141,10 @@ def unavailable_lines(commands: Sequence[str]) -> list[str]:
 
 @contextmanager
 def role_without_privileges(database_url: str) -> Iterator[str]:
-    """Create a role that may only connect, and drop it at the end. Yields the URL of the database with this role."""
+    """Create a role that is only allowed to connect, and drop it at the end.
+
+    Yield the URL of the database with this role.
+    """
     with psycopg.connect(database_url, autocommit=True) as database:
         database.execute("CREATE ROLE weak LOGIN")
         try:

@@ -1,4 +1,4 @@
-"""Wake-ups over arq: coalesced, sent in the background, and dropped without the queue."""
+"""Wake-ups through arq: combined for each partition, sent in the background, and dropped without the queue's Redis."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Batch writes while Postgres or another worker is stuck: they end in time, and never report a commit too early."""
+"""Batch writes when Postgres or another worker is stuck: they end in time, and never report a commit too early."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The queries of docs/operate/database.md: they run, and they find a fault only if there is one."""
+"""The queries of docs/operate/database.md: they run, and they find a fault only if there is a fault."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The drain on real stores: it writes every version once after any interruption, and no entry delays another."""
+"""The drain on real stores: each version is written once after any interruption, and no entry delays other entries."""
 
 import asyncio
 import hashlib
@@ -174,7 +174,10 @@ async def test_a_late_version_does_not_move_a_projection_back(audit: AuditParts)
 
 
 async def take_entries(audit: AuditParts, first: int) -> list[list[bytes]]:
-    """Remove all entries but the `first` oldest from the outbox and return them, as if a stuck worker held them."""
+    """Remove all entries except the `first` oldest entries from the outbox, as if a stuck worker had read them.
+
+    Return them.
+    """
     entries = (await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+"))[first:]
     await audit.pipe.call("XDEL", audit.keys.outbox(0), *(entry_id for entry_id, _ in entries))
     return [fields for _, fields in entries]
@@ -282,7 +285,7 @@ async def test_a_document_with_u0000_is_written(audit: AuditParts) -> None:
 
 
 async def add_rejected_entry(audit: AuditParts, life: SessionLife, version: int) -> None:
-    """Add an entry to the outbox that is valid but that Postgres rejects."""
+    """Add a valid entry to the outbox that Postgres rejects."""
     event = orjson.dumps({"event_type": "x", "occurred_at_ms": T0, "time_used_ms": 2**63})
     fields = ("session_id", life.session_id, "epoch", "rejected", "version", version)
     await audit.pipe.call("XADD", audit.keys.outbox(0), "*", *fields, "event", event, "state", life.documents[version])
@@ -367,7 +370,10 @@ async def test_a_session_with_a_failed_entry_gets_no_ttl_until_all_its_versions_
 
 
 async def test_a_session_with_a_conflict_in_its_newest_version_gets_no_ttl(audit: AuditParts) -> None:
-    """A failover lost version 3 and Redis issued it again. An evicted session would be restored with the wrong one."""
+    """A failover lost version 3, and Redis issued the number again.
+
+    The session must stay in Redis: after an eviction, the wrong version 3 would be restored.
+    """
     life = await play(audit, moves=0)
     before = replace(life, documents=dict(life.documents))
     await audit.committer.apply(life, Switch(), T0 + 2000)
@@ -375,7 +381,7 @@ async def test_a_session_with_a_conflict_in_its_newest_version_gets_no_ttl(audit
     session = audit.keys.session(life.session_id)
     await audit.pipe.call("HSET", session, "version", 2, "state", before.documents[2], "audited", 2)
     await audit.committer.apply(before, UpdateMetadata({"a": 1}), T0 + 3000)
-    for _ in range(2):  # the second time as if the drain had died before it settled: the conflict is stored
+    for _ in range(2):  # the second run simulates a drain that died before it settled the batch
         entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
         await audit.drain()
         assert await audit.pipe.call("HGET", session, "audited") == b"2"

@@ -1,4 +1,4 @@
-"""The takeover of a database of v2: all rows are kept and listed, v2 goes on writing, and a second run does nothing."""
+"""Takeover of a database of v2: all rows are kept and listed, v2 can still write, and a second run changes nothing."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ T0 = 1_750_000_000_000
 
 @pytest.fixture
 def v2_url(bare_database_url: str) -> str:
-    """Return a database with v2's tables and nothing else."""
+    """Return the URL of a database that has only v2's tables."""
     with psycopg.connect(bare_database_url) as connection:
         connection.execute(product.SCHEMA)
     return bare_database_url
@@ -30,13 +30,13 @@ def v2_url(bare_database_url: str) -> str:
 
 @contextmanager
 def v2_process(url: str) -> Iterator[psycopg.Connection[Any]]:
-    """Return a connection as v2 has it."""
+    """Return a connection with the settings that v2 uses."""
     with psycopg.connect(url, autocommit=True, prepare_threshold=None) as connection:
         yield connection
 
 
 def history(**members: Any) -> list[product.State]:
-    """Return the states of a session that was played to its end."""
+    """Return the successive states of a session of v2 from its creation to its end."""
     states = [product.create(T0, **members)]
     states.append(product.start(states[-1], T0 + 1_000))
     states.append(product.switch(states[-1], T0 + 3_500))
@@ -58,7 +58,7 @@ def rows(url: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 async def later_rows(url: str, *, last: bool = False) -> TakeoverResult | None:
-    """Convert later rows of v2, without caches."""
+    """Convert later rows of v2 without a refresh of caches."""
 
     async def refresh(participants: Sequence[ParticipantRow]) -> None:
         pass

@@ -22,7 +22,7 @@ CHARGE = OutageChargePolicy()
 
 
 class AuditedService:
-    """The service with a clock that the test sets, and its audit."""
+    """The session service, with a clock that the test sets, and the audit of its sessions."""
 
     def __init__(self, audit: AuditParts, policy: OutageChargePolicy = CHARGE) -> None:
         self.audit = audit

@@ -1,4 +1,4 @@
-"""Queries of an unreachable or silent Postgres: they fail in time, and work again when it is back."""
+"""Queries of an unreachable or silent Postgres: they fail in time, and succeed when Postgres is reachable again."""
 
 import asyncio
 import socket
@@ -28,7 +28,7 @@ CALLS: list[Callable[[HistoryReader], Awaitable[object]]] = [
 
 @pytest.fixture
 def silent_url() -> Iterator[str]:
-    """Give the URL of a port that accepts connections and never answers."""
+    """Yield the URL of a port that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         yield f"postgresql://user@127.0.0.1:{listener.getsockname()[1]}/none"
 
@@ -38,11 +38,11 @@ async def test_reads_fail_within_two_seconds_and_then_at_once(silent_url: str, u
     settings = Settings(database_url=url or silent_url)
     async with open_history_pool(settings) as pool:
         history = HistoryReader(pool, ColdStorage("nowhere"))
-        # The limit is two seconds. The rest is for a machine that is busy with other work.
+        # The time limit is two seconds. The additional time is for a busy machine.
         async with asyncio.timeout(4):
             with pytest.raises(StoreUnavailable):
                 await history.read_latest_version(SESSION)
-        # After a failure the next reads fail without waiting again.
+        # After a failure, the next reads fail without a wait.
         async with asyncio.timeout(2):
             for call in CALLS:
                 with pytest.raises(StoreUnavailable):
@@ -68,7 +68,7 @@ async def test_reads_work_again_after_postgres_restarted(data_dir: Path) -> None
             async def is_unreachable() -> bool:
                 return not await history.is_reachable()
 
-            await eventually(is_unreachable)  # its child processes live a moment longer
+            await eventually(is_unreachable)  # its child processes end a little later
             own.start()
             await eventually(history.is_reachable)
             assert await history.read_latest_version(SESSION) is None

@@ -1,4 +1,4 @@
-"""Plans of all queries of history in a large database: each query finds its rows by an index."""
+"""Plans of all history queries in a large database: each query finds its rows with an index."""
 
 import hashlib
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
-    """Yield the kind of each table scan, its table, and the number of rows that it read."""
+    """Yield each table scan of a plan: its kind, its table, and the number of rows that it read."""
     if "Relation Name" in plan:
         looked_at = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
         yield plan["Node Type"], plan["Relation Name"], looked_at * plan["Actual Loops"]

@@ -19,7 +19,10 @@ DAY_MS = 24 * HOUR_MS
 
 
 async def play_session(committer: SessionCommitter, at_ms: int = T0, **more: Any) -> SessionLife:
-    """Commit a session: Alice one minute, Bob two, a pause of five, Bob two more, Alice the last one."""
+    """Commit a session.
+
+    The turns: Alice one minute, Bob two minutes, a pause of five minutes, Bob two minutes, Alice one minute.
+    """
     life = await committer.create(chess(**more), at_ms)
     minute = at_ms + 1
     for minutes, command in (

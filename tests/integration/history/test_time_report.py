@@ -1,4 +1,4 @@
-"""Time reports: versions in the outbox count once, running sessions count up to now, days and weeks are local ones."""
+"""Time reports: versions in the outbox count once, running sessions count until now, and days and weeks are local."""
 
 from typing import Any
 from uuid import uuid4
@@ -68,7 +68,7 @@ async def test_report_does_not_depend_on_what_has_been_drained(server: RestServe
         assert await slices(server, person, bucket="day", metadata_key="project") == [
             UsedTimeBucket("2023-11-14", minutes * MINUTE_MS, 1, "new")
         ]
-    # The range of the request also cuts turns in the outbox.
+    # The range of the request also limits turns in the outbox.
     cut = {"from_ms": T0 + 9 * MINUTE_MS, "to_ms": T0 + 14 * MINUTE_MS}
     assert [each.time_used_ms for each in await slices(server, BOB, **cut)] == [3 * MINUTE_MS]
     assert await slices(server, BOB, from_ms=T0 + 3 * MINUTE_MS, to_ms=T0 + 8 * MINUTE_MS) == []

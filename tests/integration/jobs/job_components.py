@@ -1,4 +1,4 @@
-"""Components of background jobs on the stores of one test, and ended sessions for them to work on."""
+"""Components of background jobs on the stores of one test, and ended sessions as their work."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ from tests.integration.audit_parts import AuditParts
 from tests.integration.session_committer import SessionCommitter, SessionLife, chess
 
 T0 = 1_700_000_000_000
-"""Instant (ms) at which sessions of these tests are created."""
+"""Instant of the creation of all sessions in these tests, in milliseconds since the Unix epoch."""
 
 TABLES = ("sync_sessions", "sync_participants", "sync_events", "sync_conflicts")
 
@@ -63,7 +63,7 @@ async def open_job_components(audit: AuditParts, archive_url: str | None = None)
 
 
 async def finish_session(committer: SessionCommitter, moves: int = 3, at_ms: int = T0) -> SessionLife:
-    """Commit a whole session: created, started, switched `moves` times, completed, with a second between them."""
+    """Commit a whole session: created, started, switched `moves` times and completed, one second apart."""
     life = await committer.create(chess(), at_ms)
     await committer.apply(life, Start(), at_ms + 1000, "first")
     for move in range(moves):
@@ -79,12 +79,12 @@ async def finish_and_drain(audit: AuditParts, moves: int = 3) -> SessionLife:
 
 
 async def count_rows(audit: AuditParts) -> list[int]:
-    """Return the number of rows in each of TABLES."""
+    """Return the number of rows in each table of TABLES."""
     return [(await audit.rows(f"SELECT count(*) FROM {table}"))[0][0] for table in TABLES]
 
 
 async def read_trail(audit: AuditParts, session_id: str, limit: int = 200) -> list[TrailEvent]:
-    """Return the whole trail of a session with its documents, read in pages of `limit` events."""
+    """Return the whole audit trail of a session with its documents. Read it in pages of `limit` events."""
     events: list[TrailEvent] = []
     cursor: str | None = None
     while True:
@@ -96,7 +96,7 @@ async def read_trail(audit: AuditParts, session_id: str, limit: int = 200) -> li
 
 
 async def insert_conflict(audit: AuditParts) -> None:
-    """Insert a conflict of version 2 of every session."""
+    """Insert a conflict of version 2 for each session."""
     await audit.database.execute(
         "INSERT INTO sync_conflicts SELECT session_id, epoch, version, sha256('{}'), '{\"a\": 1}', '{}'"
         " FROM sync_events WHERE version = 2"

@@ -1,4 +1,4 @@
-"""Enqueueing: scheduled jobs are enqueued once, and invalid parameters are refused."""
+"""Queue of jobs: a scheduled job is enqueued once, and invalid parameters are refused."""
 
 import asyncio
 

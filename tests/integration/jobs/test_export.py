@@ -1,4 +1,4 @@
-"""Export jobs: every event of a time range is in the object, from Postgres and from cold storage alike."""
+"""Export jobs: the object has all events of the time range, from Postgres and from cold storage."""
 
 import gzip
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import T0, JobComponents, finish_session
 
 FORMULAS = {2: "=1+1", 3: "ä;\u00a0＝1+1", 4: "\u3000@x", 5: "a\t'-1"}
-"""Actors that a spreadsheet would execute, by version."""
+"""Actors that a spreadsheet would execute as formulas, by version."""
 
 
 async def export_lines(
@@ -25,7 +25,7 @@ async def export_lines(
     from_ms: int = 0,
     to_ms: int = T0 + 10**9,
 ) -> list[bytes]:
-    """Export a range of instants, check size and number of events, and return the lines."""
+    """Export a range of instants, check the size and the number of events of the object, and return its lines."""
     exported = await jobs.exporter.export("7", _instant(from_ms), _instant(to_ms), form, snapshots=snapshots)
     content = (Path(audit.settings.archive_url) / exported.path).read_bytes()
     assert len(content) == exported.written.size_bytes

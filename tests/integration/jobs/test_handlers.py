@@ -1,4 +1,4 @@
-"""Handlers of jobs over many sessions: a failing session gets its own job, and the others are done."""
+"""Jobs for many sessions: a session that fails gets a separate job, and the other sessions are done."""
 
 from pathlib import Path
 

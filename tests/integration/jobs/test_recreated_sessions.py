@@ -1,4 +1,4 @@
-"""Sessions created again under their id while their earlier life is in cold storage or in the outbox."""
+"""Sessions that are created again when their earlier versions are in cold storage or in the outbox."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ async def finish_and_remove(audit: AuditParts, jobs: JobComponents) -> SessionLi
 
 
 async def delete_session(audit: AuditParts, life: SessionLife) -> SessionLife:
-    """Delete the session. Its tombstone is in the outbox while retention has removed the other rows."""
+    """Delete the session. Its tombstone is in the outbox, and retention has removed its other rows."""
     return await audit.committer.apply(life, Delete(), RECREATED_AT - 10_000)
 
 
@@ -47,7 +47,7 @@ async def count_rows_left(audit: AuditParts) -> int:
 
 
 async def assert_history_is_complete(audit: AuditParts, *lives: SessionLife) -> None:
-    """Compare trail, latest version, each instant and each document with everything that was committed."""
+    """Compare the audit trail, the newest version, each instant and each document with the committed versions."""
     session_id, last = lives[-1].session_id, lives[-1]
     expected = [(life.state.epoch, version, life.documents[version]) for life in lives for version in life.documents]
     for limit in (200, 3):
@@ -163,7 +163,7 @@ async def test_a_job_for_a_recreated_session_ends_without_an_alert(audit: AuditP
 async def test_a_session_recreated_while_it_is_archived_is_not_archived(
     audit: AuditParts, jobs: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a session is created again before its rows are read, the archive job fails and the next one archives it."""
+    """The session is created again before its rows are read. This job fails, and the next job archives the session."""
     first = await finish_session(audit.committer)
     await audit.drain()
     build = jobs.builder.build

@@ -1,4 +1,4 @@
-"""Retention jobs: rows are deleted only if a complete and verified archive has them, and history stays readable."""
+"""Retention jobs: rows are deleted only if a complete and verified archive has them, and history can still be read."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The runner: attempts and retries, permanent failures, dead workers and lost claims."""
+"""Job runner: attempts and retries, permanent failures, dead workers and lost claims."""
 
 import asyncio
 from collections.abc import Mapping

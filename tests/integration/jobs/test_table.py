@@ -1,4 +1,4 @@
-"""The job table without Postgres."""
+"""The job table if Postgres is unavailable."""
 
 import pytest
 

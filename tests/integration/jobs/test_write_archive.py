@@ -78,7 +78,7 @@ async def test_a_session_changed_after_its_archive_is_archived_again(audit: Audi
 
 
 async def test_an_archive_without_its_mark_gets_the_mark(audit: AuditParts, jobs: JobComponents) -> None:
-    """A worker of an older version of this product saves archives without the mark."""
+    """A worker of an older release saves archives without the mark `archived`."""
     life = await finish_and_drain(audit)
     record = await jobs.archiver.archive(life.session_id)
     await audit.database.execute("UPDATE sync_sessions SET archived = false")
@@ -108,7 +108,7 @@ async def test_the_slower_of_two_workers_does_not_replace_the_archive_of_the_fas
 async def test_an_archive_in_other_compressed_bytes_does_not_replace_an_equal_one(
     audit: AuditParts, jobs: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another worker's library may compress the same lines to different bytes."""
+    """The compression library of another worker can compress the same lines to different bytes."""
     life = await finish_and_drain(audit)
     build = jobs.builder.build
 

@@ -1,4 +1,4 @@
-"""Large numbers of plausible rows for the audit's tables, inserted without the drain."""
+"""Large numbers of realistic rows for the audit tables, inserted without the drain."""
 
 import psycopg
 
@@ -39,7 +39,7 @@ FROM generate_series(1, %(deliveries)s) AS n;
 
 
 def insert_sessions(database_url: str, sessions: int, size: int = 4) -> None:
-    """Insert sessions of 100 events each, one per minute, among a thousand participants.
+    """Insert sessions of 100 events each, one event in each minute, among a thousand participants.
 
     `size` is the size of each snapshot in units of 32 bytes.
     """
@@ -50,7 +50,7 @@ def insert_sessions(database_url: str, sessions: int, size: int = 4) -> None:
 
 
 def insert_deliveries(database_url: str, deliveries: int) -> None:
-    """Insert deliveries of three endpoints. One delivery in a hundred, one per session, is pending."""
+    """Insert deliveries to three endpoints. One delivery in a hundred is pending, at most one for each session."""
     with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
         cursor.execute(INSERT_DELIVERIES, {"deliveries": deliveries})
         cursor.execute("VACUUM ANALYZE webhook_deliveries")

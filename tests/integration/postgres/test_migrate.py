@@ -87,7 +87,7 @@ def test_file_names_with_gaps_duplicates_or_a_wrong_form_are_rejected(tmp_path: 
 async def test_a_filled_database_of_an_older_version_keeps_its_rows(
     empty_database: str, tmp_path: Path, settings: Settings
 ) -> None:
-    """Migrate a database that holds rows of an older version, and check rows, marks and query plan."""
+    """Migrate a database with rows of an older release, and check its rows, marks and query plan."""
     for migration in read_migrations(migrations_dir())[:5]:
         (tmp_path / migration.name).write_text(migration.text)
     await migrate(empty_database, tmp_path)

@@ -1,4 +1,4 @@
-"""Connection pools to Postgres: the chosen host, and the time until a cancelled query ends."""
+"""Connection pools for Postgres: the selected host, and the time until a cancelled query ends."""
 
 import asyncio
 import os
@@ -59,7 +59,7 @@ async def backend_pid(pool: PostgresPool) -> int:
 
 
 def in_two_statements(pool: PostgresPool) -> Callable[[bytes], Coroutine[Any, Any, object]]:
-    """Return a function that runs a statement as the second one of a transaction."""
+    """Return a function that runs a statement as the second statement of a transaction."""
 
     async def run(statement: bytes) -> object:
         async with pool.transaction() as transaction:

@@ -30,7 +30,7 @@ NO_DELAYS_S = (0.0,) * 9
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """The webhook registry, and the audit that creates the deliveries."""
+    """The webhook registry, and the audit, whose drain creates the deliveries."""
 
     audit: AuditParts
     registry: WebhookRegistry
@@ -58,7 +58,7 @@ class Webhooks:
         return all(each.status == "delivered" for each in await self.deliveries(endpoint))
 
     async def play(self, moves: int = 0, **more: Any) -> SessionLife:
-        """Create a session, start it, make the moves, and drain its events to Postgres."""
+        """Create a session, start it, switch it `moves` times, and drain its events to Postgres."""
         life = await self.audit.committer.create(chess(**more), T0)
         await self.audit.committer.apply(life, Start(), T0 + 1)
         for move in range(moves):
@@ -110,7 +110,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def wait_for_requests(receiver: Receiver, count: int) -> None:
-    """Wait until a receiver has got that many requests."""
+    """Wait until a receiver has received `count` requests."""
 
     async def has_enough() -> bool:
         return len(receiver.received) >= count

@@ -1,4 +1,4 @@
-"""A webhook receiver for tests: an HTTP server that keeps requests and sends configurable answers."""
+"""Webhook receiver for tests: an HTTP server that keeps the requests and sends configurable answers."""
 
 import asyncio
 import ssl
@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One received request."""
+    """One request that the receiver got."""
 
     method: str
     path: str
@@ -30,13 +30,16 @@ class Received:
         return found
 
     def verify(self, secret: str) -> dict[str, Any]:
-        """Verify the signature with the Standard Webhooks library and return the message. Raises its errors."""
+        """Verify the signature with the Standard Webhooks library and return the message.
+
+        Raises: The exceptions of the library.
+        """
         found: dict[str, Any] = Webhook(secret).verify(self.body, self.headers)
         return found
 
 
 Answer = Callable[[Received], Awaitable[bytes]]
-"""Returns the bytes of the complete answer."""
+"""Function that returns the bytes of the complete HTTP answer to a request."""
 
 
 def answer(status: int, *headers: str, body: bytes = b"") -> bytes:
@@ -50,7 +53,7 @@ async def accept(received: Received) -> bytes:
 
 @dataclass(slots=True)
 class Receiver:
-    """Listens on a free port of loopback; `answer_with` may be replaced at any time."""
+    """Receiver on a free port of loopback. A test can replace `answer_with` at any time."""
 
     answer_with: Answer = accept
     tls: ssl.SSLContext | None = None

@@ -1,4 +1,4 @@
-"""Delivery of committed events to receivers: at least once, signed, retried, and without delay of other endpoints."""
+"""Delivery of committed events: at least once, signed, retried, and without delays by other endpoints."""
 
 import asyncio
 from itertools import pairwise
@@ -50,7 +50,7 @@ async def test_event_drained_twice_is_delivered_once(webhooks: Webhooks, receive
         await writer.write(build_batch_rows([parse_entry(delivery.parse()) for delivery in batch]))
     async with webhooks.dispatching():
         await eventually(lambda: webhooks.all_delivered(endpoint))
-        # As after a crash between COMMIT and the removal from the stream: the same batch is drained again.
+        # Simulates a crash between COMMIT and the removal from the stream: the same batch is drained again.
         await audit.drain()
         assert await audit.outbox.is_empty(0)
         (delivery,) = await webhooks.deliveries(endpoint)
@@ -231,7 +231,7 @@ async def test_slow_endpoint_does_not_delay_other_endpoints(webhooks: Webhooks, 
                 await webhooks.play()
             await wait_for_requests(receiver, 24)
             await wait_for_requests(slow, 8)
-            # The maximum for one endpoint is being sent, one message for a session; the other deliveries stay queued.
+            # The endpoint gets its maximum number of messages, one for each session. All other deliveries stay queued.
             assert len(slow.received) == 8
             assert len({each.message["data"]["session_id"] for each in slow.received}) == 8
             released.set()

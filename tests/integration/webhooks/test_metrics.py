@@ -1,4 +1,4 @@
-"""Webhook metrics: they equal the tables, and keep their values while Postgres is unavailable."""
+"""Webhook metrics: they match the tables, and keep their values if Postgres is unavailable."""
 
 from prometheus_client import REGISTRY
 

@@ -1,4 +1,4 @@
-"""The sender on real sockets: the library verifies its signatures, and it never connects to a refused address."""
+"""The webhook sender on real sockets: its signatures are valid, and it never connects to a refused address."""
 
 import asyncio
 import ssl
@@ -22,7 +22,7 @@ METADATA = ip_address("169.254.169.254")
 
 
 class Resolver:
-    """A resolver that returns its answers in order, the last one repeatedly, and counts the queries."""
+    """A resolver that returns its answers in order and then repeats the last answer. Counts the queries."""
 
     def __init__(self, *answers: Sequence[str]) -> None:
         self.answers = answers
@@ -142,7 +142,7 @@ async def test_other_spellings_of_loopback_are_not_connected_to(receiver: Receiv
 
 
 async def test_connection_uses_the_address_that_was_checked(receiver: Receiver) -> None:
-    """DNS rebinding: the first answer is allowed, all later answers are not. There is no second query."""
+    """DNS rebinding: the first answer is allowed, and all later answers are refused. The sender must query one time."""
     resolver = Resolver(["127.0.0.1"], ["169.254.169.254"])
     async with WebhookSender(LOOPBACK, resolve=resolver) as sender:
         url = f"http://rebinding.example.org:{receiver.port}/"

@@ -48,7 +48,7 @@ async def test_delivery_of_a_killed_worker_is_sent_by_the_next_worker(
     await wait_for_requests(receiver, 1)
     first.kill()
     receiver.answer_with = accept
-    # The lease would end after a minute; end it now.
+    # End the lease now. It would end after a minute.
     rows = "UPDATE webhook_deliveries SET leased_until = now() WHERE leased_until IS NOT NULL RETURNING 1"
     assert len(await webhooks.audit.rows(rows)) == 1
     second = start_worker()

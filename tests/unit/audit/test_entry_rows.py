@@ -1,4 +1,4 @@
-"""Rows of outbox entries: their columns, and every kind of invalid entry."""
+"""Conversion of outbox entries to rows: the columns, and every kind of invalid entry."""
 
 import hashlib
 from uuid import UUID
@@ -33,7 +33,7 @@ BOB = "bbbbbbbb-0000-4000-8000-000000000002"
 
 
 def entries(*commands: Command, **more: object) -> list[OutboxEntry]:
-    """Return the outbox entries of one session with one command per second."""
+    """Return the outbox entries of one session with one command in each second."""
     spec = Create(
         SyncMode.PER_PARTICIPANT,
         tuple(NewParticipant(each, total_time_ms=600_000) for each in (ALICE, BOB)),

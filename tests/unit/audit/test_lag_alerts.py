@@ -1,4 +1,4 @@
-"""Log messages and metrics of the backlog: one message per threshold, and one at the end."""
+"""Log lines and metrics of the backlog: one line at each threshold, and one line at the end."""
 
 from typing import Any
 

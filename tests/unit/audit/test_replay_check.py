@@ -37,7 +37,10 @@ COMMANDS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def rows(creator_counts: bool, joiner_counts: bool) -> Iterator[EventRow]:
-    """Yield the rows of a session that two versions of the server, each with its lag rule, created and changed."""
+    """Yield the rows of a session.
+
+    One server version created the session and another changed it, with different lag rules.
+    """
     spec = parse_body(CreateSession, BODY).to_create()
     people = tuple(replace(each, counts_byoyomi=creator_counts) for each in spec.participants)
     transition = creation.create(replace(spec, participants=people), SESSION, "e1", T0)

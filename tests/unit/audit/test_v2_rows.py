@@ -1,4 +1,4 @@
-"""Rows of v2's audit as rows of this audit: order, epochs, versions and events from what v2 recorded."""
+"""Conversion of rows of v2's audit to rows of this audit: order, epochs, versions and events."""
 
 import json
 from datetime import timedelta
@@ -21,7 +21,7 @@ A = "0198c0de-0000-7000-8000-00000000000a"
 
 
 def states(now_ms: int = T0) -> list[product.State]:
-    """Return the states of a session that was played to its end."""
+    """Return the successive states of a session of v2 from its creation to its end."""
     found = [product.create(now_ms, session_id=SESSION)]
     for at, step in enumerate(("start", "switch", "pause", "resume", "switch", "complete"), start=1):
         found.append(getattr(product, step)(found[-1], now_ms + at * 1_000))
@@ -75,7 +75,7 @@ def test_running_time_is_the_time_between_events() -> None:
     ]
     a, b = (each["participant_id"] for each in states()[0]["participants"])
     assert len({a, b}) == 2
-    # The pause has the instant at which v2 saved it, 1 ms later; v2 does not charge the last turn, 1 s.
+    # The pause has the instant at which v2 saved it, 1 ms later. v2 does not charge the last turn of 1 s.
     assert [ms for _, ms in stretches] == [1_000, 1_001, 1_000, 1_000]
 
 

@@ -1,4 +1,4 @@
-"""Help of all commands, and errors: one clear line each, no traceback, no password."""
+"""Help of all commands, and errors: each error is one clear line without a traceback and without a password."""
 
 from collections.abc import Iterator
 
@@ -110,7 +110,7 @@ ID = "00000000-0000-4000-8000-000000000000"
      "webhooks add https://example.com/hook", f"webhooks test {ID}"],
 )  # fmt: skip
 def test_refused_connection_to_postgres_is_reported_in_one_line(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line has the reason of the first attempt. A connection pool would only report that it waited."""
+    """The line must have the reason of the first attempt. A connection pool would only report that it waited."""
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:hidden@127.0.0.1:1/d")
     result = CliRunner().invoke(main, command.split())
     assert result.exit_code == ExitCode.UNAVAILABLE

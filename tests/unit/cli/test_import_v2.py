@@ -1,4 +1,4 @@
-"""The options of `import-v2`: which combinations are refused, before any store is opened."""
+"""Options of `import-v2`: invalid combinations are refused before a store is opened."""
 
 import pytest
 from click.testing import CliRunner

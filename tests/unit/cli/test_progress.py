@@ -1,4 +1,4 @@
-"""Progress of commands: plain lines off a terminal, a live line on a terminal, and colours only if permitted."""
+"""Progress of commands: plain lines without a terminal, a redrawn line on a terminal, and colours only if allowed."""
 
 import os
 import pty
@@ -60,7 +60,7 @@ def test_quick_command_prints_only_its_result(capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture
 def watchdog() -> Iterator[None]:
-    """End a read that never returns."""
+    """End a read that would never return."""
 
     def give_up(number: int, frame: object) -> None:
         raise AssertionError("no progress within 30 s")
@@ -73,7 +73,7 @@ def watchdog() -> Iterator[None]:
 
 
 def run_on_a_terminal(wanted: bytes, **environment: str) -> str:
-    """Run `LIVE` on a terminal until it has shown `wanted`; return all that it wrote to the terminal."""
+    """Run `LIVE` on a terminal until it has shown `wanted`. Return the whole output on the terminal."""
     master, slave = pty.openpty()
     unset = ("NO_COLOR", "TERM", "COLORTERM", "FORCE_COLOR")
     env = {name: value for name, value in os.environ.items() if name not in unset}

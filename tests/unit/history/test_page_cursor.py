@@ -1,4 +1,4 @@
-"""Page cursors: a rendered key parses to itself, and every other text is refused."""
+"""Page cursors: a rendered cursor is parsed to its list position, and every other text is refused."""
 
 import pytest
 from hypothesis import given

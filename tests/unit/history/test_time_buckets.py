@@ -16,7 +16,7 @@ def buckets(bucket: Bucket, begin: str, hours: float, zone: str) -> TimeBuckets:
 
 
 def lengths(found: TimeBuckets) -> dict[str, float]:
-    """Return the hours of each bucket."""
+    """Return the duration of each bucket in hours."""
     spans = zip(found.bounds_ms, found.bounds_ms[1:], strict=False)
     return {name: (end - begin) / HOUR_MS for name, (begin, end) in zip(found.names, spans, strict=True)}
 
@@ -29,9 +29,9 @@ def lengths(found: TimeBuckets) -> dict[str, float]:
         ("day", "2026-11-20T12:00:00Z", 12.001, "UTC", {"2026-11-20": 24, "2026-11-21": 24}),
         ("day", "2024-10-26T23:00:00Z", 48, "Europe/Berlin", {"2024-10-27": 25, "2024-10-28": 24}),
         ("day", "2024-03-30T23:00:00Z", 24, "Europe/Berlin", {"2024-03-31": 23, "2024-04-01": 24}),
-        # In the second 23:30 the calendar shows the 6th, but the 7th has begun.
+        # At the second 23:30 the local date is the 6th, but the 7th has begun before.
         ("day", "2010-11-07T03:00:00Z", 1, "America/St_Johns", {"2010-11-07": 25}),
-        # Samoa has no 30th.
+        # In Samoa the 30th does not exist.
         ("day", "2011-12-29T12:00:00Z", 24, "Pacific/Apia", {"2011-12-29": 24, "2011-12-31": 24}),
         ("week", "2024-12-29T23:00:00Z", 2, "UTC", {"2024-W52": 168, "2025-W01": 168}),
         ("week", "2021-01-03T23:00:00Z", 2, "UTC", {"2020-W53": 168, "2021-W01": 168}),

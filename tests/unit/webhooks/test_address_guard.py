@@ -1,4 +1,4 @@
-"""Address guard: only the public internet is allowed, however an address is written or embedded in another."""
+"""Address guard: only the public internet is allowed, in each notation of an address and inside other addresses."""
 
 from ipaddress import ip_address, ip_network
 
