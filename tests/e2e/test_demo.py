@@ -223,6 +223,7 @@ def test_other_browsers_that_open_the_links_show_the_same_game(
 ) -> None:
     phone, wall = new_context().new_page(), new_context().new_page()
     page.get_by_role("button", name="Join").click()
+    expect(page.locator("#join-warning")).to_contain_text("works only on this machine")
     link = page.locator("#link").get_attribute("href") or ""
     expect_qr_code(page.locator("#qr"), link)
     phone.goto(link)
@@ -235,6 +236,7 @@ def test_other_browsers_that_open_the_links_show_the_same_game(
     for side in ("white", "black"):
         seat = wall.locator(f'.board[data-side="{side}"] .seat')
         expect_qr_code(seat, f"{origin(page)}/demo?session={session_id(page)}&board={side}")
+        expect(board(wall, side).locator(".hint")).to_contain_text("works only on this machine")
 
     press(page, "white")
     expect(board(phone, "black").locator(".hint")).to_have_text("Waiting for White")
@@ -270,6 +272,10 @@ def test_time_that_runs_out_without_a_press_ends_the_game(
         expect_mood(each, "black", "won")
         expect(board(each, "white").locator(".digits")).to_have_text("0:00.0")
         expect(each.locator("[aria-live]")).to_have_text("White’s time is up.")
+        fallen = board(each, "white").locator(".flag")
+        expect(fallen).to_have_css("translate", "18px 62px")
+        expect(fallen).to_have_css("rotate", "90deg")
+        expect(board(each, "black").locator(".flag")).to_have_css("translate", "none")
     state = state_of(page)
     assert state["status"] == "expired"
     assert state["session_completed_at"] == add_ms(state["session_started_at"], FLAG_MS)
@@ -300,6 +306,42 @@ def test_page_reconnects_after_a_restart_of_the_server(
         expect_active(page, "black")
     finally:
         again.stop()
+
+
+def test_white_has_a_white_pawn_and_black_a_black_pawn(page: Page) -> None:
+    fill = "each => getComputedStyle(each).fill"
+    assert board(page, "white").locator(".pawn").evaluate(fill) == "rgb(255, 254, 248)"
+    assert board(page, "black").locator(".pawn").evaluate(fill) == "rgb(13, 19, 16)"
+
+
+def test_page_that_is_loaded_again_shows_the_same_game_until_it_ends(page: Page) -> None:
+    first, url = session_id(page), page.url.partition("?")[0]
+    page.goto(url)
+    expect_mood(page, "white", "pending")
+    assert session_id(page) == first
+    assert page.request.post(f"{origin(page)}/v1/sessions/{first}/cancel").ok
+    page.goto(url)
+    expect_mood(page, "white", "pending")
+    assert session_id(page) != first
+
+
+def test_refused_creation_shows_the_reason_and_a_button_that_works_after_the_wait(
+    new_context: Callable[[], BrowserContext], module_server: Process
+) -> None:
+    page = new_context().new_page()
+
+    def refuse(route: Route) -> None:
+        detail = "Too many requests for the general limit; try again in 1 s"
+        problem = {"status": 429, "detail": detail, "error": {"code": "RATE_LIMIT_EXCEEDED", "message": detail}}
+        route.fulfill(status=429, headers={"Retry-After": "1"}, json=problem)
+
+    page.route("**/v1/sessions", refuse, times=1)
+    page.goto(f"{module_server.base_url}/demo")
+    expect(page.locator("#refused-reason")).to_have_text("Too many requests for the general limit")
+    expect(page.locator("#note")).to_be_hidden()
+    page.get_by_role("button", name="Try again", exact=True).click()
+    expect_mood(page, "white", "pending")
+    expect(page.locator("#refused")).to_be_hidden()
 
 
 def test_refused_press_shows_the_message_of_the_server(page: Page) -> None:

@@ -1,9 +1,11 @@
 // One board: shows the clock of one side (white or black) of a session, and reports presses of this side's button.
 
+import { isOnlyThisMachine } from "./join.js";
 import { LOW_MS, eventBetween, formatReading, hasExpired, isFinal, readingMs } from "./reading.js";
 import { Tape } from "./tape.js";
 
 const LIFT_MS = 10_000; // Milliseconds before zero at which the hand of the dial begins to lift the flag.
+const FALLEN_DEGREES = 90; // Rotation of the fallen flag, which lies on the bottom of the dial (see board.css).
 const SIDES = ["white", "black"];
 
 export class Board {
@@ -97,7 +99,7 @@ export class Board {
       case "waiting": return "Connecting";
       case "gone": return "This game does not exist any more";
       case "lost": return "Connection lost";
-      case "pending": return this.isWall ? `Scan to play ${this.name.textContent}` : "Press to start";
+      case "pending": return this.isWall ? this.scanText() : "Press to start";
       case "running":
         if (!this.isActive) return this.isWall ? "" : `Waiting for ${opponent}`;
         return this.isWall ? "To move" : "Press when you have moved";
@@ -106,6 +108,11 @@ export class Board {
       case "won": return "Wins on time";
       default: return this.link.state.status === "cancelled" ? "Cancelled" : "Finished";
     }
+  }
+
+  scanText() {
+    const text = `Scan to play ${this.name.textContent}`;
+    return isOnlyThisMachine() ? `${text}. The code works only on this machine` : text;
   }
 
   /** Paint the readings at one instant. Elements that show the same as before are not changed. */
@@ -130,8 +137,8 @@ export class Board {
     const isLong = String(shown.digits.length > 5);
     if (this.digits.dataset.long !== isLong) this.digits.dataset.long = isLong;
     rotate(this.hand, -((ms % 60_000) / 60_000) * 360);
-    const lift = this.mood === "flagged" ? 0 : Math.max(0, 1 - ms / LIFT_MS);
-    rotate(this.flag, -lift * 82);
+    const lift = Math.max(0, 1 - ms / LIFT_MS);
+    rotate(this.flag, this.mood === "flagged" ? FALLEN_DEGREES : -lift * 82);
   }
 
   /** Show the seconds to the next attempt while the connection is lost. */

@@ -8,6 +8,11 @@ export function seatUrl(sessionId, seat) {
   return url.href;
 }
 
+/** Return whether only this machine can open the links of the page, because its address is a loopback address. */
+export function isOnlyThisMachine() {
+  return location.hostname === "localhost" || location.hostname === "[::1]" || location.hostname.startsWith("127.");
+}
+
 /** Show the QR code of a link, which the server draws, in an image. Hide the image if the code cannot be loaded. */
 export function showQrCode(image, link) {
   image.onload = () => (image.hidden = false);
@@ -21,6 +26,7 @@ export function setUpJoinDialog(currentSessionId) {
   const link = document.getElementById("link");
   const copy = document.getElementById("copy");
   const seats = document.getElementById("seats");
+  document.getElementById("join-warning").hidden = !isOnlyThisMachine();
   const update = () => {
     const url = seatUrl(currentSessionId(), seats.querySelector(":checked").value);
     link.href = url;

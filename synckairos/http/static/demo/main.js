@@ -4,16 +4,19 @@ import { Board } from "./board.js";
 import { seatUrl, setUpJoinDialog, showQrCode } from "./join.js";
 import { Link } from "./link.js";
 import { elapsedMs, hasExpired, isFinal, readingMs } from "./reading.js";
-import { PRESETS, Refusal, createGame, mergeMetadata, sendCommand } from "./rest.js";
+import { PRESETS, Refusal, createGame, mergeMetadata, readGame, sendCommand } from "./rest.js";
 import { ServerTime, keepSynchronized } from "./servertime.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const VIEWS = { both: ["white", "black"], white: ["white"], black: ["black"], wall: ["white", "black"] };
 
+const STORAGE_KEY = "synckairos-demo-session";
+
 const $ = (id) => document.getElementById(id);
 const time = new ServerTime();
 const parameters = new URLSearchParams(location.search);
 const view = parameters.get("board") in VIEWS ? parameters.get("board") : "both";
+let startTimer = 0;
 const game = { sessionId: null, links: [], boards: [] };
 
 /** Return the newest state that any link has, or null. */
@@ -26,6 +29,8 @@ function openGame(sessionId) {
   game.links.forEach((link) => link.close());
   game.boards.forEach((board) => board.element.remove());
   game.sessionId = sessionId;
+  if (UUID.test(sessionId)) remember(sessionId);
+  showStartRefusal(null);
   const shared = view === "wall" ? new Link(sessionId) : null;
   game.links = shared ? [shared] : [];
   game.boards = VIEWS[view].map((side) => {
@@ -140,6 +145,10 @@ const announce = (text) => ($("announcement").textContent = text);
 
 $("note").lastElementChild.onclick = hideNote;
 $("pause").onclick = pauseOrResume;
+$("again").onclick = () => {
+  $("again").disabled = true;
+  openFirstGame();
+};
 $("new").onclick = () => {
   $("new-dialog").returnValue = "";
   $("new-dialog").showModal();
@@ -228,4 +237,53 @@ keepSynchronized(time);
 requestAnimationFrame(paint);
 const sessionId = parameters.get("session")?.toLowerCase();
 if (sessionId) openGame(sessionId);
-else showRefusalOf(async () => openGame((await createGame("3+2")).session_id));
+else openFirstGame();
+
+/** Open the game that this tab showed last. Create a game if there is none, or if that game has ended. */
+async function openFirstGame() {
+  try {
+    const last = remembered();
+    const state = last && (await readGame(last));
+    const found = state && !isFinal(state) ? state : await createGame("3+2");
+    openGame(found.session_id);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    showStartRefusal(error);
+  }
+}
+
+/** Show why there is no game, with a button that works after the wait that the server asks for. Null hides it. */
+function showStartRefusal(refusal) {
+  clearInterval(startTimer);
+  $("refused").hidden = refusal === null;
+  if (refusal === null) return;
+  const reason = refusal.message.replace(/[;.]? try again in \d+ s\.?$/i, ""); // The button shows the wait.
+  $("refused-reason").textContent = reason;
+  announce(reason);
+  const endMs = performance.now() + refusal.waitS * 1000;
+  const update = () => {
+    const seconds = Math.ceil((endMs - performance.now()) / 1000);
+    $("again").disabled = seconds > 0;
+    $("again").textContent = seconds > 0 ? `Try again in ${seconds} s` : "Try again";
+    if (seconds <= 0) clearInterval(startTimer);
+  };
+  update();
+  if (refusal.waitS) startTimer = setInterval(update, 250);
+}
+
+/** Keep the id of the game for the next load of the page in this tab. Some browsers refuse the storage. */
+function remember(sessionId) {
+  try {
+    sessionStorage.setItem(STORAGE_KEY, sessionId);
+  } catch {
+    // The next load creates a game.
+  }
+}
+
+function remembered() {
+  try {
+    return sessionStorage.getItem(STORAGE_KEY);
+  } catch {
+    return null;
+  }
+}

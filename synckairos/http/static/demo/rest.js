@@ -12,12 +12,13 @@ export const PRESETS = {
   "0:10": { budgetMs: 10_000, incrementMs: 0 },
 };
 
-/** A request that the server refused or did not answer. `status` is 0 and `code` is UNREACHABLE without an answer. */
+/** A request that the server refused or did not answer. `status` is 0 and `code` is UNREACHABLE without an answer. `waitS` is the number of seconds to wait. */
 export class Refusal extends Error {
-  constructor(status, code, detail) {
+  constructor(status, code, detail, waitS = 0) {
     super(detail);
     this.status = status;
     this.code = code;
+    this.waitS = waitS;
   }
 }
 
@@ -29,6 +30,16 @@ export function uuid() {
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
+/** Return the state of a session, or null if there is no such session. */
+export async function readGame(sessionId) {
+  try {
+    return await send("GET", `v1/sessions/${sessionId}`);
+  } catch (error) {
+    if (error instanceof Refusal && error.status === 404) return null;
+    throw error;
+  }
 }
 
 /** Create a chess session with one of `PRESETS` and return the state of the session. */
@@ -52,7 +63,7 @@ export const mergeMetadata = (sessionId, metadata) => send("PATCH", `v1/sessions
 async function send(method, path, body) {
   const headers = { "Content-Type": "application/json" };
   if (method === "POST") headers["Idempotency-Key"] = uuid();
-  const request = { method, headers, body: JSON.stringify(body) };
+  const request = { method, headers, body: body && JSON.stringify(body) };
   for (let attempt = 1; ; attempt += 1) {
     const response = await fetch(new URL(path, SERVER), request).catch(() => null);
     if (response?.ok) return (await response.json()).data;
@@ -67,9 +78,10 @@ async function readRefusal(response) {
     return new Refusal(0, "UNREACHABLE", detail);
   }
   const problem = await response.json().catch(() => ({}));
-  const waitS = response.headers.get("Retry-After");
-  const detail = problem.detail ?? `The server answered with status ${response.status}.`;
-  return new Refusal(response.status, problem.error?.code ?? "", waitS ? `${detail} Try again in ${waitS} s.` : detail);
+  const waitS = Number(response.headers.get("Retry-After")) || 0;
+  let detail = problem.detail ?? `The server answered with status ${response.status}.`;
+  if (waitS && !/try again/i.test(detail)) detail = `${detail} Try again in ${waitS} s.`;
+  return new Refusal(response.status, problem.error?.code ?? "", detail, waitS);
 }
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
