@@ -17,6 +17,9 @@ from synckairos.telemetry import alerts, log
 
 Result = TypeVar("Result")
 
+CANCEL_AGAIN_S = 2.0
+"""Seconds after which a command that was cancelled by a signal, and still runs, is cancelled again."""
+
 
 class CommandGroup(click.Group):
     """Command group whose help shows the whole first sentence of each command. Click would truncate long sentences."""
@@ -49,44 +52,57 @@ def command_settings() -> Settings:
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in a new event loop and return its result.
+    """Run a coroutine in a new event loop until it ends. Return its result.
 
-    SIGTERM cancels the coroutine and ends the process with `ExitCode.TERMINATED`.
+    Raises: KeyboardInterrupt at Ctrl-C, SystemExit at SIGTERM. A coroutine with its own signal handlers replaces both.
     """
     import uvloop
 
+    is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
+    received: list[signal.Signals] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_exit_on_sigterm(coroutine))
+            result = runner.run(_cancel_at_signals(coroutine, received) if is_main else coroutine)
+        if not received:
+            return result
+    except asyncio.CancelledError:
+        if not received:
+            raise
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # the event loop has reset the handler to the default
+        if is_main:
+            signal.signal(signal.SIGTERM, before)  # the loop resets it to the default
+    raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(ExitCode.TERMINATED)
 
 
-async def _exit_on_sigterm(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine and return its result.
+async def _cancel_at_signals(coroutine: Coroutine[Any, Any, Result], received: list[signal.Signals]) -> Result:
+    """Run a coroutine, and cancel it at Ctrl-C and SIGTERM. `received` gets the signals.
 
-    SIGTERM cancels the coroutine and ends the process. A coroutine that sets a handler for SIGTERM replaces this
-    behaviour.
+    redis-py can swallow a cancellation (see `store/redis_errors.py`), so the cancellation is repeated until the end.
     """
     task = asyncio.current_task()
-    is_terminated = False
+    assert task is not None
+    loop = asyncio.get_running_loop()
 
-    def terminate() -> None:
-        nonlocal is_terminated
-        is_terminated = True
-        if task is not None:
-            task.cancel()
+    repetitions: list[asyncio.TimerHandle] = []
 
-    if threading.current_thread() is threading.main_thread():
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    def cancel() -> None:
+        task.cancel()
+        repetitions[:] = [loop.call_later(CANCEL_AGAIN_S, cancel)]
+
+    def stop(number: signal.Signals) -> None:
+        received.append(number)
+        for each in repetitions:
+            each.cancel()
+        cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
     try:
         return await coroutine
-    except asyncio.CancelledError:
-        if is_terminated:
-            raise SystemExit(ExitCode.TERMINATED) from None
-        raise
+    finally:
+        for each in repetitions:
+            each.cancel()
 
 
 async def run_until_signal(coroutine: Coroutine[Any, Any, None]) -> None:

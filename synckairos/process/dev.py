@@ -204,6 +204,7 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
     exported = {
         variables("host")[0]: settings.host if is_other_loopback else None,
         variables("port")[0]: str(urlsplit(urls["http"]).port),
+        variables("root_path")[0]: settings.root_path or None,
         "REDIS_URL": settings.redis_url if "Valkey" in stores.embedded else None,
         "DATABASE_URL": settings.database_url if "Postgres" in stores.embedded else None,
         variables("archive_url")[0]: settings.archive_url if stores.embedded else None,

@@ -79,7 +79,7 @@ def test_dev_serves_the_urls_of_its_banner_and_stops_within_ten_seconds(
     assert Path(addresses["data"]).is_dir()
     exported = dict(each.partition("=")[::2] for each in shlex.split(addresses["export"]))
     assert (exported["REDIS_URL"], exported["DATABASE_URL"]) == (addresses["redis"], addresses["postgres"])
-    assert addresses["http"].endswith(f":{exported['SYNCKAIROS_PORT']}")
+    assert urlsplit(addresses["http"]).port == int(exported["SYNCKAIROS_PORT"])
     watching = Process("session", "watch", NIL, env=exported)
     assert (watching.wait_end(), watching.output) == (1, f"No session {NIL} at {addresses['http']}\n")
     others = descendants(process.pid)
@@ -163,6 +163,6 @@ def test_process_that_ends_stops_all_others(start_dev: StartDev) -> None:
 def test_dot_env_file_is_read(start_dev: StartDev, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("SYNCKAIROS_PARTITIONS=none\n")
     process = start_dev()
-    assert process.wait_end() == 1
+    assert process.wait_end() == ExitCode.SETTINGS
     assert process.output.startswith("SYNCKAIROS_PARTITIONS: ")
     assert len(process.output.splitlines()) == 1

@@ -76,10 +76,13 @@ def test_unexpected_error_exits_with_the_code_of_a_bug(monkeypatch: pytest.Monke
 def test_signal_ends_a_waiting_command_with_its_code(settings: Settings, number: signal.Signals, code: int) -> None:
     with psycopg.connect(settings.database_url, autocommit=True) as database:
         process = Process("jobs", "run", "archive", "--wait", env=settings.environ())
-        while not database.execute("SELECT 1 FROM background_jobs").fetchone():
-            assert process.child.returncode is None, process.output
-        os.kill(process.pid, number)
-        assert process.wait_end() == code
+        try:
+            while not database.execute("SELECT 1 FROM background_jobs").fetchone():
+                assert process.child.returncode is None, process.output
+            os.kill(process.pid, number)
+            assert process.wait_end() == code
+        finally:
+            process.kill()
     assert "Traceback" not in process.output, process.output
 
 
