@@ -220,9 +220,7 @@ class Settings(BaseSettings):
         1, ge=0, description="Number of Postgres connections that each pool always keeps open."
     )
     database_pool_max: int = Field(10, ge=1, description="Maximum number of Postgres connections in each pool.")
-    jwt_secret: SecretStr | None = Field(
-        None, description="Secret that signs bearer tokens. Unused if SYNCKAIROS_AUTH is none."
-    )
+    jwt_secret: SecretStr | None = Field(None, description="Reserved for bearer tokens. It has no effect yet.")
     log_level: LogLevel = Field(
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
     )
@@ -242,7 +240,7 @@ class Settings(BaseSettings):
         description="Number of partitions of the store. Never change the number of a store that has data.",
     )
     auth: Auth = Field(
-        "none", description="Authentication mode. `none`: every caller that can connect has full access."
+        "none", description="Authentication mode. Only `none` exists: every caller that can connect has full access."
     )
     insecure: bool = Field(
         False, description="Allow an address that other machines can reach although SYNCKAIROS_AUTH is none."
@@ -295,9 +293,13 @@ class Settings(BaseSettings):
         le=LONGEST_S,
         description="Seconds after a session's end until it is archived automatically. 0: only on request.",
     )
-    archive_role: Role = Field("viewer", description="Lowest role that is allowed to read archives.")
+    archive_role: Role = Field(
+        "viewer",
+        description="Lowest role that may read archives. Without authentication every caller has the highest role.",
+    )
     archive_events_role: Role = Field(
-        "participant", description="Lowest role that is allowed to read the events in archives."
+        "participant",
+        description="Lowest role that may read the events in archives. It has no effect without authentication.",
     )
     retention_s: int = Field(
         0,
