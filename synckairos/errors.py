@@ -308,7 +308,7 @@ class StoreUnavailable(SyncKairosError):
     """Redis does not answer, or Postgres for a request that needs it. The outcome of a command is unknown.
 
     Retry the command with the same Idempotency-Key. `setting` is the variable with the URL of the store, None if the
-    store was reached. `remedy` is the action for an operator if it was not.
+    store was reached. `remedy` is the action for an operator if the store was not reached.
     """
 
     code = "STORE_UNAVAILABLE"
@@ -324,15 +324,18 @@ class StoreUnavailable(SyncKairosError):
 
 
 class StoreRefused(StoreUnavailable):
-    """The store answers, but its user lacks a privilege, or it accepts no writes. The message is the store's."""
+    """The store answers but refuses the operation: the user lacks a privilege, or the database accepts no writes.
+
+    The message of the error is the message of the store.
+    """
 
     remedy = "connect as a user with this privilege to a database that accepts writes"
 
 
 class InvalidStoredData(StoreUnavailable):
-    """The stored data that a request needs cannot be used. Other requests are not affected, and the log names the key.
+    """The stored data that a request needs is invalid. Other requests are not affected, and the log names the key.
 
-    A retry does not help until the operator has repaired or removed the data.
+    A retry succeeds only after the operator has repaired or removed the data.
     """
 
     retry_after_s = 30

@@ -35,7 +35,7 @@ class Principal(Struct, frozen=True):
 
     @property
     def client(self) -> str:
-        """Return the client that limits count: the subject if it is known, else the address."""
+        """Return the client that is counted by limits: the subject if it is known, else the IP address."""
         if self.subject is None:
             return self.address
         tenant = self.tenant or ""

@@ -34,7 +34,7 @@ class ServerUnreachable(SyncKairosError):
 
 
 async def show(url: str, session_id: str, out: TextIO, on_first_state: Callable[[], None] = lambda: None) -> None:
-    """Show the clocks of a session until the session ends. Errors name the server.
+    """Show the clocks of a session until the session ends. The errors below name the server.
 
     On a terminal the view is redrawn in the same lines. Otherwise the view is written once for each update.
     `on_first_state` is called before the first output.

@@ -51,7 +51,7 @@ class OverdueBatchCommitter:
         for session_id, loaded in due:
             try:
                 expiry = self._decide(session_id, loaded)
-            except Exception as error:  # noqa: BLE001 - other sessions must not be affected; `Sessions.commit_overdue` logs the error
+            except Exception as error:  # noqa: BLE001 - other sessions continue; `Sessions.commit_overdue` logs the error
                 logger.debug("session not expired in the batch", session_id=session_id, cause=repr(error))
                 continue
             if expiry is not None:

@@ -149,7 +149,10 @@ class Sessions:
         return await self.execute_shielded(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"))
 
     async def commit_overdue_batch(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
-        """Commit the overdue transitions of many sessions in one round trip (`OverdueBatchCommitter.expire`)."""
+        """Commit the overdue transitions of many sessions in one round trip.
+
+        See `OverdueBatchCommitter.commit_overdue` for the result.
+        """
         return await self._expirer.commit_overdue(due)
 
     async def wait_for_shielded_commands(self) -> None:
@@ -191,7 +194,9 @@ class Sessions:
     ) -> SessionResult | UnfinishedAttempt:
         """Apply a command to a stored session and commit the result.
 
-        Returns Retry if another commit came first or more transitions are overdue. Raises the refusal of the command.
+        Returns UnfinishedAttempt if another commit came first or more transitions are overdue.
+
+        Raises: the refusal of the command.
         """
         key = self._store.keys.session(request.session_id)
         before = self._cache.parse_stored(request.session_id, stored.snapshot, key)

@@ -25,7 +25,7 @@ from synckairos.wire.validation_faults import (
 
 
 def most_values(text: str | bytes) -> int:
-    """Return an upper bound of the number of values in a JSON text, without parsing it."""
+    """Return an upper bound of the number of values in a JSON text. The text is not parsed."""
     if isinstance(text, str):
         return 1 + text.count(",") + text.count("[") + text.count("{")
     return 1 + text.count(b",") + text.count(b"[") + text.count(b"{")

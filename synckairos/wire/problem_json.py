@@ -33,7 +33,10 @@ def problem_json(error: SyncKairosError, stack: str | None = None) -> bytes:
 
 
 def _detail(error: SyncKairosError) -> str:
-    """Return the first fault of an invalid request with its path, the message of any other error."""
+    """Return the text that describes an error.
+
+    For an invalid request this is the first fault with its path, for any other error the message.
+    """
     if error.code != ValidationFailed.code or not error.details:
         return error.message
     first = error.details[0]

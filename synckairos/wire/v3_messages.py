@@ -114,7 +114,7 @@ _COMMAND_TYPE = re.compile(r'"type"\s*:\s*"COMMAND"')
 
 
 def may_be_command(text: str) -> bool:
-    """Return whether a message may be a COMMAND, without parsing it."""
+    """Return whether a message is possibly a COMMAND, without parsing it. False is always correct."""
     return _COMMAND_TYPE.search(text) is not None
 
 
