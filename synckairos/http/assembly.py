@@ -80,7 +80,12 @@ def build_application(
         ACTIVE_SESSIONS.set(await store.count_live())
 
     system = SystemRoutes(
-        sessions, history.is_reachable, is_draining, (count_live_sessions, *refresh_gauges), root_path
+        sessions,
+        history.is_reachable,
+        is_draining,
+        (count_live_sessions, *refresh_gauges),
+        dependencies.work,
+        root_path,
     )
     operations: list[Operation] = [
         *SessionRoutes(sessions, settings.rate_limit_switch).operations(),
@@ -93,10 +98,11 @@ def build_application(
             dependencies.participant_sessions,
             dependencies.time_report,
             rate_limits,
+            dependencies.work,
         ).operations(),
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
-        *SimulateRoutes(store, rate_limits).operations(),
+        *SimulateRoutes(store, rate_limits, dependencies.work).operations(),
         *QrCodeRoutes(origins, rate_limits, root_path).operations(),
         *system.operations(),
     ]

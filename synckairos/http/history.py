@@ -23,6 +23,8 @@ from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.session_list_pages import SessionList
 from synckairos.http.time_ranges import parse_time_range
+from synckairos.limits.client_work import ClientWork
+from synckairos.limits.work import REPORTS
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
@@ -57,6 +59,7 @@ class HistoryRoutes:
         participant_sessions: ParticipantSessions,
         time_report: TimeReporter,
         rate_limits: RateLimits,
+        work: ClientWork,
     ) -> None:
         self._sessions = sessions
         self._history = history
@@ -66,6 +69,7 @@ class HistoryRoutes:
         self._participant_sessions = participant_sessions
         self._time_report = time_report
         self._rate_limits = rate_limits
+        self._work = work
 
     def operations(self) -> list[Operation]:
         """Return the REST operations of this class."""
@@ -109,6 +113,8 @@ class HistoryRoutes:
         if media_type == SSE and cursor is None:
             cursor = request.header(b"last-event-id") or None
         await self._rate_limits.count(request.meter)
+        if query.snapshots or media_type in (CSV, NDJSON):
+            self._work.charge(request.principal.client, REPORTS)
         try:
             page = await self._audit_trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
         except ValidationFailed:
@@ -167,6 +173,7 @@ class HistoryRoutes:
         participant_id = request.path_uuid("participant_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
         await self._count_if_possible(request)
+        self._work.charge(request.principal.client, REPORTS)
         try:
             now_ms = await self._sessions.now_ms()
         except StoreUnavailable:

@@ -9,11 +9,14 @@ import orjson
 from synckairos import __version__
 from synckairos.errors import StoreUnavailable, SyncKairosError, UpgradeRequired
 from synckairos.http.asyncapi import render_asyncapi
+from synckairos.http.cached_look import CachedLook
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.problem_responses import render_problem
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.sub_path import add_sub_path
+from synckairos.limits.client_work import ClientWork
+from synckairos.limits.work import SCRAPES
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
 from synckairos.telemetry.outages import QuietPeriod
@@ -46,19 +49,25 @@ class SystemRoutes:
         is_postgres_reachable: Callable[[], Awaitable[bool]],
         is_draining: Callable[[], bool],
         refresh_gauges: Sequence[Callable[[], Awaitable[None]]],
+        work: ClientWork,
         root_path: str = "",
     ) -> None:
         """Create the routes.
 
         - `is_postgres_reachable`: returns whether Postgres answers.
         - `is_draining`: returns whether the instance drains, so that `/ready` must answer 503.
-        - `refresh_gauges`: functions that read values from the stores into gauges. They run before each `/metrics`.
+        - `refresh_gauges`: functions that read values from the stores into gauges. They run before `/metrics`, at
+          most once a second.
+        - `work`: the budgets of the clients.
         - `root_path`: the public sub-path, such as `/clock`. Empty if there is no sub-path.
         """
         self._sessions = sessions
         self._is_postgres_reachable = is_postgres_reachable
         self._is_draining = is_draining
         self._refresh_gauges = tuple(refresh_gauges)
+        self._work = work
+        self._stores = CachedLook(self._look_at_stores)
+        self._gauges = CachedLook(self._refresh_all_gauges)
         self._stale_gauges = QuietPeriod()
         self._root_path = root_path
         self._openapi = b""
@@ -131,11 +140,8 @@ class SystemRoutes:
         reason = "draining" if self._is_draining() else None
         is_postgres_up = False
         if reason is None:
-            try:
-                async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
-                    _, is_postgres_up = await asyncio.gather(self._sessions.now_ms(), self._can_reach_postgres())
-            except (SyncKairosError, TimeoutError):
-                reason = "redis is not reachable"
+            is_redis_up, is_postgres_up = await self._stores.result()
+            reason = None if is_redis_up else "redis is not reachable"
         if reason is not None:
             # v2 clients read the reason from the member `error`.
             body = {"status": "not_ready", "reason": reason, "error": reason}
@@ -143,6 +149,15 @@ class SystemRoutes:
         if not is_postgres_up:
             return RestResponse(b'{"status":"degraded","reason":"postgres is not reachable"}')
         return RestResponse(b'{"status":"ready"}')
+
+    async def _look_at_stores(self) -> tuple[bool, bool]:
+        """Return whether Redis and Postgres answer."""
+        try:
+            async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
+                _, is_postgres_up = await asyncio.gather(self._sessions.now_ms(), self._can_reach_postgres())
+        except (SyncKairosError, TimeoutError):
+            return False, False
+        return True, is_postgres_up
 
     async def _can_reach_postgres(self) -> bool:
         try:
@@ -152,13 +167,17 @@ class SystemRoutes:
             return False
 
     async def metrics(self, request: RestRequest) -> RestResponse:
+        self._work.charge(request.principal.client, SCRAPES)
+        await self._gauges.result()
+        return RestResponse(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
+
+    async def _refresh_all_gauges(self) -> None:
         try:
             async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
                 await asyncio.gather(*(refresh() for refresh in self._refresh_gauges))
         except (StoreUnavailable, TimeoutError):
             if (more_before := self._stale_gauges.next_line()) is not None:
                 logger.warning("some gauges are stale: a store is not reachable", more_before=more_before)
-        return RestResponse(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
 
     async def openapi(self, request: RestRequest) -> RestResponse:
         return RestResponse(self._openapi, headers=[(b"cache-control", b"no-cache")])

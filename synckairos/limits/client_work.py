@@ -1,9 +1,11 @@
 """The work that clients cause on this instance, over REST and sockets together: budgets and the parse queue."""
 
+import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.parse_queue import ParseQueue
@@ -12,6 +14,10 @@ from synckairos.limits.work import SETTING, WorkLimit
 
 MAX_CLIENTS = 20_000
 """Clients with a budget, at most. Beyond that, the client that was idle for the longest time gets a new budget."""
+
+
+MAX_SIMULATIONS = 3
+"""Simulations that run at a time. Each takes 2 ms of a turn of the event loop."""
 
 
 class WorkBudget:
@@ -28,10 +34,16 @@ class WorkBudget:
         """Charge an amount of work. Raises RateLimitExceeded, and then charges nothing."""
         bucket = self._buckets.get(limit.name)
         if bucket is None:
-            bucket = self._buckets[limit.name] = TokenBucket(limit.per_s * self._factor, limit.burst * self._factor)
+            bucket = self._buckets[limit.name] = TokenBucket(
+                limit.per_s * self._factor, max(1, limit.burst * self._factor)
+            )
         if not bucket.take(amount, now_s):
             wait_s = bucket.wait_s(min(amount, bucket.size), now_s)
             raise RateLimitExceeded(limit.description, SETTING, math.ceil(wait_s * 1000))
+
+    def give_back(self, limit: WorkLimit, amount: float, now_s: float) -> None:
+        """Undo a charge."""
+        self._buckets[limit.name].give_back(amount, now_s)
 
 
 class ClientWork:
@@ -42,7 +54,30 @@ class ClientWork:
         self.parse_queue = ParseQueue()
         self._factor = factor
         self._clock = clock
+        self._simulations: dict[str, tuple[asyncio.Lock, int]] = {}
+        """Of each client with simulations: the lock of the one that runs, and the number of all."""
+        self._simulation_places = asyncio.Semaphore(MAX_SIMULATIONS)
         self._budgets: OrderedDict[str, WorkBudget] = OrderedDict()
+
+    @asynccontextmanager
+    async def simulation(self, client: str) -> AsyncIterator[None]:
+        """Wait until a simulation of a client may run: one of each client, and a few of all clients at a time."""
+        own, waiting = self._simulations.get(client, (asyncio.Lock(), 0))
+        self._simulations[client] = (own, waiting + 1)
+        try:
+            async with own, self._simulation_places:
+                yield
+        finally:
+            own, waiting = self._simulations[client]
+            if waiting == 1:
+                del self._simulations[client]
+            else:
+                self._simulations[client] = (own, waiting - 1)
+
+    def require(self, client: str, limit: WorkLimit) -> None:
+        """Raise RateLimitExceeded if a client can not cause one more unit of this work now. Charges nothing."""
+        self.charge(client, limit, 1)
+        self._budgets[client].give_back(limit, 1, self._clock())
 
     def charge(self, client: str, limit: WorkLimit, amount: float = 1) -> None:
         """Charge an amount of work to a client. Raises RateLimitExceeded, and then charges nothing."""

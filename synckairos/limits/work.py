@@ -32,6 +32,8 @@ class WorkLimit(Struct, frozen=True):
 
 REFUSED = "429 `RATE_LIMIT_EXCEEDED`"
 CLOSED = "closed with 1008"
+ERROR = "`ERROR` with `RATE_LIMIT_EXCEEDED`"
+NO_HANDSHAKE = "429 in place of the handshake"
 
 FREE_BYTES = 1_024
 """Bytes of a body or message that is not counted. The limits of requests and of socket messages bound small ones."""
@@ -40,8 +42,17 @@ BYTES = WorkLimit("bytes in bodies and messages", "client", 2_000_000, 32_000_00
 VALUES = WorkLimit("JSON values in bodies and messages", "client", 100_000, 300_000, REFUSED)
 CONNECTION_BYTES = WorkLimit("bytes in messages", "connection", 500_000, 2_000_000, CLOSED)
 CONNECTION_VALUES = WorkLimit("JSON values in messages", "connection", 30_000, 100_000, CLOSED)
+HANDSHAKES = WorkLimit("WebSocket handshakes", "client", 200, 20_000, NO_HANDSHAKE)
+SUBSCRIPTIONS = WorkLimit("`SUBSCRIBE` messages", "client", 500, 20_000, ERROR)
+UNKNOWN_SESSIONS = WorkLimit("subscriptions to unknown sessions", "client", 20, 200, ERROR)
+SIMULATION_STEPS = WorkLimit("steps of simulations", "client", 10_000, 250_000, REFUSED)
+REPORTS = WorkLimit("time reports, and pages of events as CSV, NDJSON or with snapshots", "client", 10, 100, REFUSED)
+SCRAPES = WorkLimit("reads of `/metrics`", "client", 10, 100, REFUSED)
 
-WORK_LIMITS = (BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES)
+WORK_LIMITS = (
+    *(BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES),
+    *(HANDSHAKES, SUBSCRIPTIONS, UNKNOWN_SESSIONS, SIMULATION_STEPS, REPORTS, SCRAPES),
+)
 """All limits, in the order of the page."""
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs
 
+from synckairos.errors import RateLimitExceeded
+from synckairos.limits.work import HANDSHAKES, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.commands import CommandHandler
@@ -67,12 +69,27 @@ class WebSocketEndpoint:
             await _refuse(send, 403, b"This Origin may not connect")
         elif self._hub.is_draining:
             await _refuse(send, 503, b"This instance stops; try again", DRAINING_RETRY_AFTER_S)
+        elif (wait_s := self._charge(principal, uses_v3)) is not None:
+            await _refuse(send, 429, b"Too many handshakes; try again", wait_s)
         elif not uses_v3 and self._hub.is_full(principal.address):
             await _refuse(send, 503, b"Too many connections; try again", RETRY_AFTER_S)
         elif uses_v3:
             await self._accept_v3(principal, scope, send)
         else:
             await self._accept_v2(principal, scope, send)
+
+    def _charge(self, principal: Principal, uses_v3: bool) -> int | None:
+        """Charge a handshake to its client. Return None, or the seconds to wait if its budget is used up.
+
+        A v2 client subscribes with its handshake, so it also needs the budget for an unknown session.
+        """
+        try:
+            if not uses_v3:
+                self._hub.work.require(principal.client, UNKNOWN_SESSIONS)
+            self._hub.work.charge(principal.client, HANDSHAKES)
+        except RateLimitExceeded as refusal:
+            return refusal.retry_after_s
+        return None
 
     async def _accept_v2(self, principal: Principal, scope: Scope, send: Send) -> None:
         # Select the first offered subprotocol, as v2 does. Some clients fail if the response selects no subprotocol.

@@ -1,7 +1,9 @@
 """Connection of the v2 dialect: one session for each socket, full states, and only the messages of v2."""
 
-from synckairos.errors import InternalError, MalformedMessage, SessionNotFound, SyncKairosError
-from synckairos.limits.work import FREE_BYTES
+from contextlib import suppress
+
+from synckairos.errors import InternalError, MalformedMessage, RateLimitExceeded, SessionNotFound, SyncKairosError
+from synckairos.limits.work import FREE_BYTES, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub
@@ -42,6 +44,9 @@ class V2Connection(SocketConnection):
         current: SessionUpdate | None = None
         try:
             current = await self.hub.subscribe(subscription)
+            if current is None:
+                with suppress(RateLimitExceeded):
+                    self.hub.work.charge(self.principal.client, UNKNOWN_SESSIONS)
         except SyncKairosError as fault:
             # The connection stays open. The client gets the state when the store is available again.
             logger.warning("a watcher subscribed without a state", session_id=session_id, cause=fault.code)

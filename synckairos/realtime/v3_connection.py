@@ -19,7 +19,15 @@ from synckairos.errors import (
     TooManySubscriptions,
 )
 from synckairos.limits.client_work import WorkBudget
-from synckairos.limits.work import BYTES, CONNECTION_BYTES, CONNECTION_VALUES, FREE_BYTES, VALUES
+from synckairos.limits.work import (
+    BYTES,
+    CONNECTION_BYTES,
+    CONNECTION_VALUES,
+    FREE_BYTES,
+    SUBSCRIPTIONS,
+    UNKNOWN_SESSIONS,
+    VALUES,
+)
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
@@ -272,9 +280,12 @@ class V3Connection(SocketConnection):
             identity = presence_identity(self.principal, request.participant_id)
             if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
                 raise TooManySubscriptions(MAX_SUBSCRIPTIONS)
+            self.hub.work.charge(self.principal.client, SUBSCRIPTIONS)
+            self.hub.work.require(self.principal.client, UNKNOWN_SESSIONS)
             self.subscriptions[session_id] = subscription
             current = await self.hub.subscribe(subscription)
             if current is None:
+                self.hub.work.charge(self.principal.client, UNKNOWN_SESSIONS)
                 raise SessionNotFound(session_id)
             missed = await self._read_missed(request, current)
         except SyncKairosError as refusal:

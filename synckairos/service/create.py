@@ -99,6 +99,7 @@ class SessionCreator:
             prepared = prepare_commit(stored, [version], created.state, outcome=_outcome(request))
             match await self._store.commit(prepared.commit):
                 case Committed():
+                    self._restorer.forget_unknown(session_id)
                     self._on_commit(self._store.keys.partition_of(session_id))
                     self._cache.put(session_id, prepared.stored.snapshot, rendered)
                     return SessionResult.from_stored_session(prepared.stored, now_ms, parsed=created.state)

@@ -11,6 +11,7 @@ from synckairos.service.prepare_commit import (
     next_transition_at_ms,
     prepare_commit,
 )
+from synckairos.service.unknown_sessions import UnknownSessions
 from synckairos.store.commit_script import CommitConflict
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.sessions import SessionStore, SessionToRestore
@@ -50,6 +51,7 @@ class SessionRestorer:
         self._generations = generations
         self._session_ttl_ms = session_ttl_s * 1000
         self._policy = policy
+        self._unknown = UnknownSessions()
 
     async def restore_or_recover(self, session_id: str) -> StoredSession | None:
         """Restore or recover a session that Redis does not have. Return None if the session never existed.
@@ -61,8 +63,16 @@ class SessionRestorer:
         Raises:
             SessionLeftInV2: the session is unfinished in v2 and was not imported. v2 decides about its clock.
         """
+        return None if self._unknown.remembers(session_id) else await self._restore_or_recover(session_id)
+
+    def forget_unknown(self, session_id: str) -> None:
+        """Forget that a session was unknown, because this instance has created it."""
+        self._unknown.forget(session_id)
+
+    async def _restore_or_recover(self, session_id: str) -> StoredSession | None:
         audited = await self._history.read_latest_version(session_id)
         if audited is None:
+            self._unknown.remember(session_id)
             return None
         snapshot = audited.snapshot
         if snapshot.deleted:
@@ -108,7 +118,7 @@ class SessionRestorer:
     async def restore_unless_deleted(self, session_id: str) -> StoredSession | None:
         """Restore or recover a session. Return None if it never existed, was deleted, or is unfinished in v2."""
         try:
-            stored = await self.restore_or_recover(session_id)
+            stored = await self._restore_or_recover(session_id)
         except SessionLeftInV2:
             return None
         return None if stored is None or stored.snapshot.deleted else stored

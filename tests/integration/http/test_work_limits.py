@@ -1,13 +1,15 @@
 """Each limit of work: a client that exceeds it gets the answer that the list names, and other clients are served."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from itertools import count, repeat
 from typing import Any
 from uuid import uuid4
 
 import orjson
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
 from synckairos.limits.work import (
@@ -15,14 +17,22 @@ from synckairos.limits.work import (
     CLOSED,
     CONNECTION_BYTES,
     CONNECTION_VALUES,
+    ERROR,
     FREE_BYTES,
+    HANDSHAKES,
+    NO_HANDSHAKE,
     REFUSED,
+    REPORTS,
+    SCRAPES,
+    SIMULATION_STEPS,
+    SUBSCRIPTIONS,
+    UNKNOWN_SESSIONS,
     VALUES,
     WORK_LIMITS,
     WorkLimit,
 )
 from tests.integration.realtime.instances import Instance, serving
-from tests.integration.realtime.v3_client import v3_client
+from tests.integration.realtime.v3_client import V3, v3_client
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 
 FACTOR = 0.001
@@ -75,17 +85,83 @@ async def exceed_connection_values(server: RestServer, instance: Instance) -> st
     return await close_code(instance, command(values=25_000), CONNECTION_VALUES.burst // 25_000 + 1)
 
 
+async def exceed_handshakes(server: RestServer, instance: Instance) -> str:
+    for _ in range(int(HANDSHAKES.burst * FACTOR)):
+        async with v3_client(instance):
+            pass
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(instance.ws_url, subprotocols=[V3], proxy=None)
+    assert int(refused.value.response.headers["retry-after"]) >= 1
+    return f"{refused.value.response.status_code} in place of the handshake"
+
+
+async def subscribe_until_refused(instance: Instance, session_ids: Iterator[str]) -> str:
+    """Subscribe to sessions until a limit is exceeded; return the answer."""
+    async with v3_client(instance) as client:
+        await client.request("SUBSCRIBE", session_id=await instance.create())  # keeps the connection open
+        while (answer := await client.request("SUBSCRIBE", session_id=next(session_ids))).get("code") in (
+            None,
+            "SESSION_NOT_FOUND",
+        ):
+            pass
+    return f"`{answer['type']}` with `{answer['code']}`"
+
+
+async def exceed_subscriptions(server: RestServer, instance: Instance) -> str:
+    return await subscribe_until_refused(instance, repeat(await instance.create()))
+
+
+async def exceed_unknown_sessions(server: RestServer, instance: Instance) -> str:
+    return await subscribe_until_refused(instance, (str(uuid4()) for _ in count()))
+
+
+async def repeat_until_refused(server: RestServer, method: str, path: str, **options: Any) -> str:
+    """Send a request until it is refused with 429."""
+    while (answer := await server.client.request(method, path, **options)).status_code != 429:
+        assert answer.status_code == 200, answer.text
+    return f"429 `{answer.json()['error']['code']}`"
+
+
+async def exceed_simulation_steps(server: RestServer, instance: Instance) -> str:
+    commands = [{"at_ms": 0, "command": "start"}, *({"at_ms": at, "command": "switch"} for at in range(100))]
+    body = {"session": chess_body(), "commands": commands, "until_ms": 1}
+    return await repeat_until_refused(server, "POST", "/v1/simulate", json=body)
+
+
+async def exceed_reports(server: RestServer, instance: Instance) -> str:
+    path = f"/v1/participants/{uuid4()}/time"
+    return await repeat_until_refused(server, "GET", path, params={"bucket": "session"})
+
+
+async def exceed_scrapes(server: RestServer, instance: Instance) -> str:
+    return await repeat_until_refused(server, "GET", "/metrics")
+
+
 EXCEED: dict[WorkLimit, Callable[[RestServer, Instance], Awaitable[str]]] = {
     BYTES: exceed_bytes,
     VALUES: exceed_values,
     CONNECTION_BYTES: exceed_connection_bytes,
     CONNECTION_VALUES: exceed_connection_values,
+    HANDSHAKES: exceed_handshakes,
+    SUBSCRIPTIONS: exceed_subscriptions,
+    UNKNOWN_SESSIONS: exceed_unknown_sessions,
+    SIMULATION_STEPS: exceed_simulation_steps,
+    REPORTS: exceed_reports,
+    SCRAPES: exceed_scrapes,
 }
+
+
+async def test_simulation_with_more_steps_than_the_budget_holds_is_refused_as_invalid(server: RestServer) -> None:
+    patch = {"at_ms": 0, "command": "update_metadata", "args": {"metadata": {"text": "x"}}}
+    body = {"session": chess_body(metadata={"text": "x" * 32_000}), "commands": [patch] * 9_000, "until_ms": 1}
+    refused = await server.client.post("/v1/simulate", json=body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
+    assert "a simulation has at most 250,000" in refused.json()["error"]["details"][0]["message"]
 
 
 def test_each_limit_is_tested() -> None:
     assert tuple(EXCEED) == WORK_LIMITS
-    assert {each.answer for each in WORK_LIMITS} == {REFUSED, CLOSED}
+    assert {each.answer for each in WORK_LIMITS} == {REFUSED, CLOSED, ERROR, NO_HANDSHAKE}
 
 
 @pytest.mark.parametrize("limit", WORK_LIMITS, ids=lambda limit: limit.name)
@@ -94,10 +170,8 @@ async def test_work_above_a_limit_gets_the_answer_of_the_list(settings: Settings
     limited = settings.model_copy(update={"client_work_factor": factor})
     async with open_rest_server(limited) as server, serving(limited) as instance:
         assert await EXCEED[limit](server, instance) == limit.answer
-        small = await server.client.post("/v1/sessions", json=chess_body())
-        assert small.status_code == 201, "a small request is not work of this kind"
-        async with v3_client(instance) as other:
-            assert (await other.request("PING", t0=1))["type"] == "PONG"
+        other = await server.client.post("/v1/sessions", json=chess_body())
+        assert other.status_code == 201, "other requests are not work of this kind"
 
 
 async def test_sockets_and_rest_of_a_client_share_a_budget_and_the_refusal_names_its_message(

@@ -158,6 +158,7 @@ IN_CODE = {
     "`max_ms` of `pause`": bounds(request_bodies.PauseBody, "max_ms"),
     "`lag_ms` of `switch`": bounds(request_bodies.SwitchBody, "lag_ms"),
     "attempts of a command that loses races": text(prepare_commit.MAX_ATTEMPTS),
+    "steps of a simulation": text(work.SIMULATION_STEPS.burst),
     "commands of a simulation": bounds(request_bodies.SimulationBody, "commands"),
     "rows of a simulation": text(simulation.MAX_ROWS),
     "`at_ms` and `until_ms` of a simulation": same(

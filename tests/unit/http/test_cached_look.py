@@ -1,0 +1,57 @@
+"""Cached looks at the stores."""
+
+import asyncio
+
+import pytest
+
+from synckairos.http.cached_look import FRESH_S, CachedLook
+
+
+async def test_calls_during_a_look_and_within_a_second_share_it() -> None:
+    now_s, looks = 100.0, 0
+
+    async def look() -> int:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0)
+        return looks
+
+    cached = CachedLook(look, clock=lambda: now_s)
+    assert await asyncio.gather(*(cached.result() for _ in range(5))) == [1] * 5
+    now_s += FRESH_S - 0.01
+    assert await cached.result() == 1
+    now_s += 0.02
+    assert await cached.result() == 2
+
+
+async def test_error_of_a_look_is_shared_too_and_forgotten_after_a_second() -> None:
+    now_s, looks = 100.0, 0
+
+    async def look() -> int:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise OSError("no store")
+        return looks
+
+    cached = CachedLook(look, clock=lambda: now_s)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no store"):
+            await cached.result()
+    now_s += FRESH_S
+    assert await cached.result() == 2
+
+
+async def test_cancelled_call_does_not_stop_the_look_of_the_others() -> None:
+    release = asyncio.Event()
+
+    async def look() -> str:
+        await release.wait()
+        return "seen"
+
+    cached = CachedLook(look)
+    first, second = asyncio.create_task(cached.result()), asyncio.create_task(cached.result())
+    await asyncio.sleep(0)
+    first.cancel()
+    release.set()
+    assert await second == "seen"

@@ -1,0 +1,26 @@
+"""Memory of session ids that no store knows."""
+
+import pytest
+
+from synckairos.service import unknown_sessions
+from synckairos.service.unknown_sessions import REMEMBER_S, UnknownSessions
+
+
+def test_unknown_id_is_remembered_for_some_seconds_unless_it_is_forgotten() -> None:
+    now_s = 100.0
+    unknown = UnknownSessions(clock=lambda: now_s)
+    assert not unknown.remembers("a")
+    unknown.remember("a")
+    unknown.remember("b")
+    unknown.forget("b")
+    assert (unknown.remembers("a"), unknown.remembers("b")) == (True, False)
+    now_s += REMEMBER_S
+    assert not unknown.remembers("a")
+
+
+def test_number_of_remembered_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unknown_sessions, "MAX_IDS", 2)
+    unknown = UnknownSessions()
+    for session_id in ("a", "b", "a", "c"):
+        unknown.remember(session_id)
+    assert [unknown.remembers(each) for each in "abc"] == [True, False, True]
