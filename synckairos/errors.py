@@ -305,7 +305,9 @@ class TooManyWebhooks(SyncKairosError):
 
 
 class StoreUnavailable(SyncKairosError):
-    """Redis does not answer, or Postgres for a request that needs it. The outcome of a command is unknown.
+    """Redis does not answer, or Postgres does not answer a request that needs Postgres.
+
+    The outcome of a command is unknown.
 
     Retry the command with the same Idempotency-Key. `setting` is the variable with the URL of the store, None if the
     store was reached. `remedy` is the action for an operator if the store was not reached.

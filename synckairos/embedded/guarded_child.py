@@ -70,6 +70,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
+        """Return the process id of the child."""
         return self.process.pid
 
     @property

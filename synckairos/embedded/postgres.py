@@ -58,6 +58,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
+        """Return the URL of the database `synckairos` in this cluster."""
         return self.database_url("synckairos")
 
     def database_url(self, database: str) -> str:

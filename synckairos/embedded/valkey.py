@@ -62,6 +62,7 @@ class Valkey:
 
     @property
     def url(self) -> str:
+        """Return the URL of database 0 of this server."""
         if self._on_socket:
             return f"unix://{quote(str(self._socket_path))}?db=0"
         return f"redis://127.0.0.1:{self.port}/0"

@@ -63,6 +63,7 @@ class ImportRequest:
 
     @property
     def command_id(self) -> str:
+        """Return the command id of the import, which is the same for the same v2 state."""
         return f"{IMPORT_COMMAND}:{self.digest}"
 
 

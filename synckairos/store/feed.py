@@ -131,6 +131,7 @@ class Feed:
 
     @property
     def is_connected(self) -> bool:
+        """Return whether the pub/sub connection is open."""
         return self.subscriber.is_connected
 
     # -- watching -----------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class IdempotencyRecord:
 
     @classmethod
     def from_refusal(cls, fingerprint: str, epoch: str, version: int, error: SyncKairosError) -> "IdempotencyRecord":
+        """Return the idempotency record of a command that was refused on this epoch and version."""
         return cls(fingerprint, epoch, version, refusal=(error.code, error.status, error.message, error.details))
 
     def render(self) -> bytes:
