@@ -1,11 +1,13 @@
 """Execution of the named queries in `queries.sql`, with a time limit for each query."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import psycopg
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, QueryCanceled
+from psycopg_pool import PoolTimeout
 
 from synckairos.errors import StoreRefused, StoreUnavailable
 from synckairos.postgres.named_sql import load_statements
@@ -15,8 +17,17 @@ from synckairos.postgres.transaction import Row
 TIMEOUT_S = 2.0
 """Seconds after which a query fails, if the call does not set another limit."""
 
+REPORT_TIMEOUT_S = 10.0
+"""Seconds after which the query of a report fails."""
+
 _PAUSE_AFTER_FAULT_S = 0.5
-"""Seconds after an outage was seen in which further queries fail at once, without an attempt to reach Postgres."""
+"""Seconds after an outage was seen in which further queries fail at once, without an attempt to reach Postgres.
+
+Only a connection that cannot be made counts as an outage. A slow query says nothing about the queries of other callers.
+"""
+
+_REPORT_SHARE = 3
+"""Reports get one connection of this many, at least one. So slow reports leave connections to all other queries."""
 
 
 class HistoryQueries:
@@ -26,21 +37,43 @@ class HistoryQueries:
         self._pool = pool
         self._bounded = BoundedQueries()
         self._fail_until_s = 0.0
+        self._report_slots = asyncio.Semaphore(max(1, pool.max_size // _REPORT_SHARE))
+
+    async def run_report(self, name: str, values: Mapping[str, Any]) -> list[Row]:
+        """Run the query `name` of a report, which may take ten seconds, on the connections that reports share.
+
+        Raises: StoreUnavailable as `run` does, and if other reports use these connections for two seconds.
+        """
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._report_slots.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("Too many reports are requested at the same time; try again shortly") from None
+        try:
+            return await self.run(name, values, REPORT_TIMEOUT_S)
+        finally:
+            self._report_slots.release()
 
     async def run(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:
         """Run the query `name` with `values` and return its rows. Return or raise within `timeout_s` seconds.
 
         Raises: StoreUnavailable if Postgres is unreachable, too slow or not migrated.
         """
-        if time.monotonic() < self._fail_until_s:
+        began_s = time.monotonic()
+        if began_s < self._fail_until_s:
             raise StoreUnavailable("Postgres is not reachable; try again shortly")
         try:
             return await self._bounded.run(timeout_s, self._fetch(name, values))
         except StoreUnavailable:
-            self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
+            self._note_outage(began_s)
             raise
+        except QueryCanceled as fault:
+            raise StoreUnavailable("Postgres needs too long for this; try again later") from fault
         except psycopg.OperationalError as fault:
-            self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
+            if isinstance(fault, PoolTimeout):
+                self._note_outage(began_s)
+            else:
+                self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
             raise StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL") from fault
         except InsufficientPrivilege as fault:
             raise StoreRefused("Postgres does not permit this", setting="DATABASE_URL") from fault
@@ -48,6 +81,11 @@ class HistoryQueries:
             if (fault.sqlstate or "").startswith("42"):
                 raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
             raise
+
+    def _note_outage(self, began_s: float) -> None:
+        """Let further queries fail at once if no connection could be made since `began_s`."""
+        if self._pool.is_unreachable_since(began_s):
+            self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
 
     async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:
         return await self._pool.fetch(load_statements("queries.sql", "synckairos.history")[name], values, binary=True)

@@ -19,7 +19,7 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S, ArchiveDamaged, ColdReader
 from synckairos.history.page_cursor import parse_cursor, parse_list_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_BYTES, MAX_PAGE_ITEMS, cut_to_page
-from synckairos.history.queries import TIMEOUT_S, HistoryQueries
+from synckairos.history.queries import REPORT_TIMEOUT_S, TIMEOUT_S, HistoryQueries
 from synckairos.history.records import (
     ArchiveRecord,
     AuditedVersion,
@@ -45,8 +45,6 @@ T = TypeVar("T")
 MAX_SLICES = 10_000
 """Maximum number of rows of a time report."""
 
-_REPORT_TIMEOUT_S = 10.0
-"""Seconds after which the query of a time report fails."""
 _LONG_RANGE_MS = 400 * 86_400_000
 """Milliseconds of a range above which a time report begins at the first session, to avoid many empty buckets."""
 _FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000
@@ -63,7 +61,7 @@ def open_history_pool(settings: Settings) -> PostgresPool:
         min_connections=settings.database_pool_min,
         host="primary",
         timeout_s=TIMEOUT_S,
-        settings={"statement_timeout": f"{_REPORT_TIMEOUT_S:.0f}s"},
+        settings={"statement_timeout": f"{REPORT_TIMEOUT_S:.0f}s"},
     )
 
 
@@ -354,7 +352,7 @@ class HistoryReader:
         if from_ms >= until_ms:
             return []
         buckets = build_time_buckets(bucket, from_ms, until_ms, zone)
-        rows = await self._queries.run(
+        rows = await self._queries.run_report(
             "participant_time_slices",
             {
                 "participant_id": _uuid(participant_id),
@@ -373,7 +371,6 @@ class HistoryReader:
                 "key": metadata_key,
                 "limit": MAX_SLICES,
             },
-            timeout_s=_REPORT_TIMEOUT_S,
         )
         return [UsedTimeBucket(session_id or buckets.names[at - 1], *values) for at, session_id, *values in rows]
 

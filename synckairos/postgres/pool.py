@@ -4,6 +4,7 @@ If a caller cancels a query, the call ends soon in every state of Postgres. The 
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -106,6 +107,10 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         self._database_url = database_url
         self._settings = TransactionSettings(settings or {}, host)
         self._settings_statement = self._settings.statement()
+        self.in_use = 0
+        """Number of connections that callers use now."""
+        self.connected_at_s = float("-inf")
+        """Instant by `time.monotonic()` at which a caller last got a working connection."""
         self._connection_options: dict[str, Any] = {
             "autocommit": True,
             "prepare_threshold": None,
@@ -177,9 +182,23 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         before = 0 if task is None else task.cancelling()
         connection = await super().getconn(timeout)
         if task is not None and task.cancelling() > before:
-            await self.putconn(connection)
+            await super().putconn(connection)
             raise asyncio.CancelledError
+        self.in_use += 1
+        self.connected_at_s = time.monotonic()
         return connection
+
+    async def putconn(self, conn: CancellableConnection) -> None:
+        """Take a connection back. Overrides psycopg's method."""
+        self.in_use -= 1
+        await super().putconn(conn)
+
+    def is_unreachable_since(self, began_s: float) -> bool:
+        """Return whether no caller has had a connection since `began_s`, an instant by `time.monotonic()`.
+
+        A pool whose connections are all in use is busy, and not unreachable.
+        """
+        return self.in_use == 0 and self.connected_at_s < began_s
 
     async def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Close all connections. After `timeout` seconds, abandon queries that still run."""

@@ -2,15 +2,19 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
+import psycopg
 import pytest
 
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.queries import HistoryQueries
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.migrate import migrate
 from tests.waiting import eventually
@@ -24,6 +28,17 @@ CALLS: list[Callable[[HistoryReader], Awaitable[object]]] = [
     lambda history: history.sessions(),
     lambda history: history.participant_sessions(SESSION, since_ms=0),
 ]
+
+
+DOCUMENT = {"session_id": UUID(SESSION), "epoch": "e", "version": 1}
+
+
+@asynccontextmanager
+async def locked_audit(database_url: str) -> AsyncIterator[None]:
+    """Lock the table of versions, so that queries of it wait."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("LOCK TABLE sync_events IN ACCESS EXCLUSIVE MODE")
+        yield
 
 
 @pytest.fixture
@@ -48,6 +63,31 @@ async def test_reads_fail_within_two_seconds_and_then_at_once(silent_url: str, u
                 with pytest.raises(StoreUnavailable):
                     await call(history)
             assert not await history.is_reachable()
+
+
+async def test_slow_query_fails_alone_and_other_queries_are_answered(database_url: str) -> None:
+    async with open_history_pool(Settings(database_url=database_url)) as pool, locked_audit(database_url):
+        queries = HistoryQueries(pool)
+        with pytest.raises(StoreUnavailable):
+            await queries.run("version_document", DOCUMENT, 0.2)
+        assert await queries.run("ping", {})
+
+
+async def test_slow_reports_leave_connections_to_other_queries(database_url: str) -> None:
+    settings = Settings(database_url=database_url, database_pool_min=1, database_pool_max=3)
+    async with open_history_pool(settings) as pool, locked_audit(database_url):
+        queries = HistoryQueries(pool)
+        reports = [asyncio.create_task(queries.run_report("version_document", DOCUMENT)) for _ in range(5)]
+
+        async def is_running() -> bool:
+            return pool.in_use == 1
+
+        await eventually(is_running)
+        assert await queries.run("ping", {})
+        for report in reports:
+            report.cancel()
+        results = await asyncio.gather(*reports, return_exceptions=True)
+        assert all(isinstance(each, asyncio.CancelledError | StoreUnavailable) for each in results)
 
 
 async def test_a_database_that_is_not_migrated_is_named(postgres: Postgres) -> None:
