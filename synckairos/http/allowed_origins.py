@@ -64,7 +64,7 @@ class AllowedOrigins:
         """
         return cls(settings.allowed_origins, checks_hosts=not settings.exposed or bool(settings.allowed_origins))
 
-    def admits(self, scope: Scope) -> bool:
+    def allows_request(self, scope: Scope) -> bool:
         """Return whether a request or WebSocket upgrade is allowed by its `Host` and `Origin` headers.
 
         A request without `Origin` does not come from a web page and is allowed.
@@ -75,9 +75,9 @@ class AllowedOrigins:
                 origin = value
             elif name == b"host":
                 host = value
-        return self.trusts_host(host) and (origin is None or self.allows_origin(origin, host))
+        return self.allows_host(host) and (origin is None or self.allows_origin(origin, host))
 
-    def trusts_host(self, host: bytes | None) -> bool:
+    def allows_host(self, host: bytes | None) -> bool:
         """Return whether the `Host` header has an IP address, `localhost` or a listed name.
 
         Other names are not trusted, because the owner of a domain can let its name resolve to this server. Names
@@ -124,12 +124,12 @@ class AllowedOrigins:
             own = _normalize(f"{scheme}://{host.decode('ascii')}").partition("://")[2] if host else ""
         except ValueError:
             return False
-        return scheme in _DEFAULT_PORTS and rest == own and self.trusts_host(host)
+        return scheme in _DEFAULT_PORTS and rest == own and self.allows_host(host)
 
     def cors_headers(self, origin: bytes | None, host: bytes | None) -> list[tuple[bytes, bytes]]:
         """Return the CORS headers of a response to a request with this `Origin` and `Host`."""
         headers = [(b"vary", b"Origin")]
-        if origin is not None and self.trusts_host(host) and self.allows_origin(origin, host):
+        if origin is not None and self.allows_host(host) and self.allows_origin(origin, host):
             headers += [
                 (b"access-control-allow-origin", origin),
                 (b"access-control-allow-credentials", b"true"),

@@ -52,14 +52,14 @@ class ArchiveRoutes:
         """Return the REST operations of this class."""
         return [
             Operation(
-                "GET", "/v1/sessions/{session_id}/archive", self.read,
+                "GET", "/v1/sessions/{session_id}/archive", self.read_archive,
                 "Read the archive of a finished session from cold storage", "history",
                 response_model=response_models.ArchiveAnswer, query_model=ArchiveQuery,
                 refusal_statuses=(304, 403, 404, 409), media_types=(NDJSON,),
             ),
         ]  # fmt: skip
 
-    async def read(self, request: RestRequest) -> RestResponse:
+    async def read_archive(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ArchiveQuery)
         session_id = request.path_uuid("session_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))

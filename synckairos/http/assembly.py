@@ -13,10 +13,10 @@ from synckairos.history.reader import HistoryReader
 from synckairos.history.time_report import TimeReporter
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
-from synckairos.http.client_address import CallerIdentity
+from synckairos.http.client_address import CallerResolver
 from synckairos.http.demo_files import DemoFiles, demo_folder
 from synckairos.http.history import HistoryRoutes
-from synckairos.http.live_tail import CommitSignals, LiveTail
+from synckairos.http.live_tail import CommitSignals, LiveEventStreams
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.rest_app import RestApp
@@ -57,7 +57,7 @@ def build_application(
     dependencies: RestDependencies,
     *,
     origins: AllowedOrigins | None = None,
-    caller_identity: CallerIdentity | None = None,
+    caller_identity: CallerResolver | None = None,
     websocket_routes: Sequence[BaseRoute] = (),
     is_draining: Callable[[], bool] = lambda: False,
     commit_signals: CommitSignals | None = None,
@@ -94,7 +94,7 @@ def build_application(
             history,
             SessionList(sessions, store, history),
             dependencies.audit_trail,
-            LiveTail(dependencies.audit_trail, is_draining, commit_signals),
+            LiveEventStreams(dependencies.audit_trail, is_draining, commit_signals),
             dependencies.participant_sessions,
             dependencies.time_report,
             rate_limits,
@@ -106,13 +106,13 @@ def build_application(
         *QrCodeRoutes(origins, rate_limits, root_path).operations(),
         *system.operations(),
     ]
-    system.set_openapi(operations)
+    system.set_openapi_operations(operations)
     static = [Mount(DEMO_PATH, DemoFiles(root_path))] if demo_folder().is_dir() else []
     rest = RestApp(
         OperationTable(operations),
         rate_limits,
         origins,
-        caller_identity or CallerIdentity(settings.trusted_proxies),
+        caller_identity or CallerResolver(settings.trusted_proxies),
         dependencies.work,
         settings,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),

@@ -33,7 +33,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
-class CallerIdentity:
+class CallerResolver:
     """Determines the principal of a request.
 
     Without authentication every caller is anonymous and has the role `admin`.

@@ -18,7 +18,7 @@ from synckairos.history.records import Page, TrailEvent
 from synckairos.history.time_report import TimeReporter
 from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.large_responses import render_body
-from synckairos.http.live_tail import LiveTail
+from synckairos.http.live_tail import LiveEventStreams
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.session_list_pages import SessionList
@@ -55,7 +55,7 @@ class HistoryRoutes:
         history: HistoryReader,
         session_list: SessionList,
         audit_trail: AuditTrail,
-        live_tail: LiveTail,
+        live_tail: LiveEventStreams,
         participant_sessions: ParticipantSessions,
         time_report: TimeReporter,
         rate_limits: RateLimits,

@@ -35,7 +35,7 @@ PAGE_SIZE = 200
 """Maximum number of events in one read of the audit trail."""
 
 
-class LiveTail:
+class LiveEventStreams:
     """Source of event streams of sessions. A stream ends after the deletion of its session, or at a drain."""
 
     def __init__(

@@ -53,7 +53,7 @@ class Operation:
     can_be_unready: bool = False
 
     @property
-    def route(self) -> str:
+    def route_label(self) -> str:
         """Return the path in the form of v2 and of metric labels, such as `/v1/sessions/:id`."""
         return "/".join(_ROUTE_PARAMETERS.get(segment, segment) for segment in self.path.split("/"))
 
@@ -94,7 +94,7 @@ class OperationTable:
             node = found
         return node.get("", {}), values
 
-    def names_beside(self, path: str, method: str) -> list[str]:
+    def valid_sibling_names(self, path: str, method: str) -> list[str]:
         """Return the valid names for the first unknown segment of a path, sorted.
 
         A name is valid if the path that ends with this name has an operation with the HTTP method `method`.

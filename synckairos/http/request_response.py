@@ -228,7 +228,7 @@ class RestRequest:
 
     # -- idempotency ---------------------------------------------------------------------------------------------------
 
-    def command_id(self) -> str | None:
+    def parse_command_id(self) -> str | None:
         """Return the header `Idempotency-Key`; None if the request does not have it.
 
         Raises: ValidationFailed if the header is empty, too long, or has other than visible ASCII characters.

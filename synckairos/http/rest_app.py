@@ -26,7 +26,7 @@ from synckairos.errors import (
     SyncKairosError,
 )
 from synckairos.http.allowed_origins import AllowedOrigins
-from synckairos.http.client_address import CallerIdentity
+from synckairos.http.client_address import CallerResolver
 from synckairos.http.operations import Handler, Operation, OperationTable
 from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
@@ -73,7 +73,7 @@ class RestApp:
         operations: OperationTable,
         rate_limits: RateLimits,
         origins: AllowedOrigins,
-        caller_identity: CallerIdentity,
+        caller_identity: CallerResolver,
         work: ClientWork,
         settings: Settings,
         fallback: ASGIApp,
@@ -113,7 +113,7 @@ class RestApp:
         status, route, is_stream = 500, UNMATCHED_ROUTE, False
         try:
             prefix = self._fallback_prefix(scope["path"])
-            if prefix is not None and self._origins.trusts_host(headers.get(b"host")):
+            if prefix is not None and self._origins.allows_host(headers.get(b"host")):
                 route = prefix
                 status = await self._serve_by_fallback(scope, receive, send, common)
                 return
@@ -139,11 +139,11 @@ class RestApp:
         outcome: Outcome
         if found is not None:
             operation, names = found
-            route, is_limited, outcome = operation.route, operation.is_rate_limited, operation.handle
+            route, is_limited, outcome = operation.route_label, operation.is_rate_limited, operation.handle
             path_parameters = dict(zip(names, values, strict=True))
         elif methods:
             operation, _ = next(iter(methods.values()))
-            route, is_limited = operation.route, operation.is_rate_limited
+            route, is_limited = operation.route_label, operation.is_rate_limited
             outcome = self._respond_without_operation(method, methods, headers)
         else:
             route, is_limited = UNMATCHED_ROUTE, path.startswith("/v1/")
@@ -155,15 +155,15 @@ class RestApp:
         request = RestRequest(
             scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits, self._work
         )
-        if not self._origins.trusts_host(headers.get(b"host")):
+        if not self._origins.allows_host(headers.get(b"host")):
             outcome = Forbidden(_FOREIGN_HOST)
-        elif method not in SAFE_METHODS and not self._origins.admits(scope):
+        elif method not in SAFE_METHODS and not self._origins.allows_request(scope):
             outcome = Forbidden(_FOREIGN_ORIGIN)
         return request, outcome
 
     def _not_found(self, method: str, path: str, scope: Scope) -> NotFound:
         """Return the error for an unknown path. For paths under `/v1/` the error lists the valid names."""
-        names = self._operations.names_beside(path, "GET" if method == "HEAD" else method)
+        names = self._operations.valid_sibling_names(path, "GET" if method == "HEAD" else method)
         known = f". Known names for {method}: {', '.join(names)}" if names and path.startswith("/v1/") else ""
         return NotFound(f"There is nothing at {public_path(scope, path)}{known}")
 

@@ -100,7 +100,7 @@ class SessionRoutes:
 
     async def create(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(CreateSession)
-        command_id = request.command_id()
+        command_id = request.parse_command_id()
         answer = await self._sessions.create(
             CreateRequest(
                 principal=request.principal,
@@ -139,7 +139,7 @@ class SessionRoutes:
         body = await request.read_body(COMMAND_BODIES["switch"])
         session_id = request.path_uuid("session_id")
         answer = await self._execute(request, session_id, "switch", body)
-        return _session_response(answer, request.warnings, render_switch(answer))
+        return _session_response(answer, request.warnings, render_switch_answer(answer))
 
     def _command_handler(self, verb: str) -> Handler:
         model = COMMAND_BODIES[verb]
@@ -178,7 +178,7 @@ class SessionRoutes:
     # -- shared helpers -----------------------------------------------------------------------------------------------
 
     async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> SessionResult:
-        command_id = request.command_id() if request.scope["method"] in ("POST", "PATCH") else None
+        command_id = request.parse_command_id() if request.scope["method"] in ("POST", "PATCH") else None
         etags = tuple(parse_if_match(request.header(b"if-match")))
         if verb in PRESSES:
             request.meter.count_as_press(Quota(self._press_rate, session_id))
@@ -211,7 +211,7 @@ def _session_response(answer: SessionResult, warnings: list[Fault], document: by
     return RestResponse(render_data(snapshot.document if document is None else document, warnings), headers=headers)
 
 
-def render_switch(answer: SessionResult) -> bytes:
+def render_switch_answer(answer: SessionResult) -> bytes:
     """Return the JSON of the answer to a switch. The participants' JSON is copied from the session's document."""
     session = answer.session
     active = session.active_participant

@@ -78,7 +78,7 @@ class SimulateRoutes:
 
         Raises: IdempotencyKeyReused if the key was used for another request.
         """
-        command_id = request.command_id()
+        command_id = request.parse_command_id()
         if command_id is None:
             return False
         fingerprint = request.fingerprint()

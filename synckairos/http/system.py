@@ -106,7 +106,7 @@ class SystemRoutes:
                 is_rate_limited=False, media_types=("text/html",),
             ),
             Operation("GET", "/", self.redirect_to_docs, "", "", is_rate_limited=False),
-            Operation("GET", "/ws", self.require_upgrade, "", "", is_rate_limited=False),
+            Operation("GET", "/ws", self.refuse_without_upgrade, "", "", is_rate_limited=False),
             # The paths of the API description and of its web page in v2.
             Operation("GET", "/api-docs.json", self.openapi, "", "", is_rate_limited=False),
             Operation("GET", "/api-docs", self._file_handler("index.html"), "", "", is_rate_limited=False),
@@ -128,7 +128,7 @@ class SystemRoutes:
         """Redirect from `/` to `/docs`."""
         return RestResponse(b"", 307, headers=[(b"location", request.public_path("/docs").encode())])
 
-    async def require_upgrade(self, request: RestRequest) -> RestResponse:
+    async def refuse_without_upgrade(self, request: RestRequest) -> RestResponse:
         """Refuse an HTTP request to `/ws` without a WebSocket upgrade (RFC 9110, section 7.8)."""
         detail = "This path accepts only WebSocket upgrades. A proxy must forward the headers Upgrade and Connection"
         return render_problem(UpgradeRequired(detail), [(b"upgrade", b"websocket"), (b"connection", b"upgrade")])
@@ -185,7 +185,7 @@ class SystemRoutes:
     async def asyncapi(self, request: RestRequest) -> RestResponse:
         return RestResponse(self._asyncapi, headers=[(b"cache-control", b"no-cache")])
 
-    def set_openapi(self, operations: Sequence[Operation]) -> None:
+    def set_openapi_operations(self, operations: Sequence[Operation]) -> None:
         """Set the operations that the OpenAPI description at `/openapi.json` lists."""
         self._openapi = render_openapi(operations, self._root_path)
 

@@ -184,7 +184,7 @@ class WebhookRoutes:
         async def render_result(transaction: WebhookTransaction) -> bytes:
             return orjson.dumps({"data": await change(transaction)})
 
-        command_id = request.command_id()
+        command_id = request.parse_command_id()
         if command_id is None:
             return RestResponse(await self._registry.transact(render_result), status)
         key = request.principal.scope_command_id(command_id)

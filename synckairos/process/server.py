@@ -26,7 +26,7 @@ from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.history.time_report import TimeReporter
 from synckairos.http import assembly as http
 from synckairos.http.allowed_origins import AllowedOrigins
-from synckairos.http.client_address import CallerIdentity
+from synckairos.http.client_address import CallerResolver
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
 from synckairos.limits.client_work import ClientWork
@@ -126,9 +126,11 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             max_connections=raise_open_file_limit(settings.ws_max_connections),
             max_per_address=settings.ws_max_connections_per_address,
         )
-        origins, callers = AllowedOrigins.from_settings(settings), CallerIdentity(settings.trusted_proxies)
+        origins, callers = AllowedOrigins.from_settings(settings), CallerResolver(settings.trusted_proxies)
         commands = CommandHandler(sessions, settings)
-        endpoint = WebSocketEndpoint(hub, commands, allows_origin=origins.admits, principal_for=callers.principal_for)
+        endpoint = WebSocketEndpoint(
+            hub, commands, allows_origin=origins.allows_request, principal_for=callers.principal_for
+        )
         read_cache, lag_alerts = ReadCache(pipe, keys), BacklogAlerts()
 
         async def refresh_backlog() -> None:

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
-from synckairos.http.client_address import CallerIdentity
+from synckairos.http.client_address import CallerResolver
 from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.table import open_job_pool
 from synckairos.jobs.write_archive import Archiver
@@ -21,7 +21,7 @@ from synckairos.principal import Principal, Role
 from tests.integration.rest_server import RestServer, open_rest_server
 
 
-class FixedRole(CallerIdentity):
+class FixedRole(CallerResolver):
     """Identity that gives all callers the same role. It stands for authentication, which does not exist yet."""
 
     def __init__(self, role: Role) -> None:

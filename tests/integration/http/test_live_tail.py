@@ -9,7 +9,7 @@ import orjson
 
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
-from synckairos.http.live_tail import LiveTail
+from synckairos.http.live_tail import LiveEventStreams
 from synckairos.store.read_cache import ReadCache
 from tests.integration.rest_server import RestServer, open_rest_server, session_url
 
@@ -50,7 +50,7 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
         yield woken
 
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
-    tails = LiveTail(trail, lambda: False, commit_signals)
+    tails = LiveEventStreams(trail, lambda: False, commit_signals)
     first = (await trail.page(session["session_id"])).items
     stream = tails.stream(session["session_id"], first, None, snapshots=False)
     tail = TailReader(stream)

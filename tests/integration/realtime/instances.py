@@ -14,7 +14,7 @@ from synckairos.clock.commands import Command, Create, Delete, NewParticipant, S
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
-from synckairos.http.client_address import CallerIdentity
+from synckairos.http.client_address import CallerResolver
 from synckairos.limits.client_work import ClientWork
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
@@ -127,11 +127,11 @@ async def serving(
             timings=realtime_timings,
         )
         commands = CommandHandler(parts.sessions, settings)
-        callers = CallerIdentity(settings.trusted_proxies)
+        callers = CallerResolver(settings.trusted_proxies)
         app = WebSocketEndpoint(
             hub,
             commands,
-            allows_origin=AllowedOrigins.from_settings(settings).admits,
+            allows_origin=AllowedOrigins.from_settings(settings).allows_request,
             principal_for=lambda scope: principal or callers.principal_for(scope),
         )
         listener = listen(settings.host, settings.port, user_timeout_ms=user_timeout_ms)

@@ -35,7 +35,7 @@ def scope(origin: str | None = None, host: str | None = "127.0.0.1:3000", **more
     ],
 )
 def test_own_and_listed_origins_are_allowed(origin: str | None, host: str | None) -> None:
-    assert AllowedOrigins(["https://time.example"]).admits(scope(origin, host))
+    assert AllowedOrigins(["https://time.example"]).allows_request(scope(origin, host))
 
 
 @pytest.mark.parametrize(
@@ -70,33 +70,33 @@ def test_own_and_listed_origins_are_allowed(origin: str | None, host: str | None
     ],
 )
 def test_other_origins_and_foreign_hosts_are_refused(origin: str | None, host: str | None) -> None:
-    assert not AllowedOrigins(["https://time.example"]).admits(scope(origin, host))
+    assert not AllowedOrigins(["https://time.example"]).allows_request(scope(origin, host))
 
 
 def test_server_without_host_checks_accepts_every_name_as_its_own() -> None:
     exposed = AllowedOrigins(checks_hosts=False)
-    assert exposed.admits(scope("http://clock.example", "clock.example"))
-    assert not exposed.admits(scope("http://evil.example", "clock.example"))
+    assert exposed.allows_request(scope("http://clock.example", "clock.example"))
+    assert not exposed.allows_request(scope("http://evil.example", "clock.example"))
 
 
 def test_hosts_are_checked_on_loopback_and_if_origins_are_listed() -> None:
-    assert not AllowedOrigins.from_settings(Settings()).trusts_host(b"clock.example")
-    assert AllowedOrigins.from_settings(Settings(allowed_origins=["https://clock.example"])).trusts_host(
+    assert not AllowedOrigins.from_settings(Settings()).allows_host(b"clock.example")
+    assert AllowedOrigins.from_settings(Settings(allowed_origins=["https://clock.example"])).allows_host(
         b"clock.example"
     )
-    assert AllowedOrigins.from_settings(Settings(host="0.0.0.0", insecure=True)).trusts_host(b"clock.example")
+    assert AllowedOrigins.from_settings(Settings(host="0.0.0.0", insecure=True)).allows_host(b"clock.example")
     listed = Settings(host="0.0.0.0", insecure=True, allowed_origins=["http://localhost:3000"])
-    assert not AllowedOrigins.from_settings(listed).trusts_host(b"clock.example")
-    assert not AllowedOrigins.from_settings(listed).trusts_host(b"server:3000")
-    assert AllowedOrigins(["http://server:3000"]).trusts_host(b"server:3000")
-    assert AllowedOrigins.from_settings(listed).trusts_host(b"localhost:3000")
+    assert not AllowedOrigins.from_settings(listed).allows_host(b"clock.example")
+    assert not AllowedOrigins.from_settings(listed).allows_host(b"server:3000")
+    assert AllowedOrigins(["http://server:3000"]).allows_host(b"server:3000")
+    assert AllowedOrigins.from_settings(listed).allows_host(b"localhost:3000")
 
 
 def test_cached_decisions_are_bounded() -> None:
     origins = AllowedOrigins()
     for at in range(3 * MAX_CACHED_DECISIONS):
         assert not origins.allows_origin(b"http://evil%d.example" % at, b"localhost")
-        assert not origins.trusts_host(b"evil%d.example" % at)
+        assert not origins.allows_host(b"evil%d.example" % at)
     assert origins.allows_origin(b"http://localhost", b"localhost")
 
 

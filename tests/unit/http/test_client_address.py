@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from synckairos.http.client_address import CallerIdentity, parse_address
+from synckairos.http.client_address import CallerResolver, parse_address
 
 PROXIES = ["10.0.0.0/8", "2001:db8:ffff::/48"]
 
@@ -41,8 +41,8 @@ def scope(peer: str, *headers: tuple[str, str]) -> dict[str, Any]:
 )
 def test_x_forwarded_for_counts_only_behind_trusted_proxies(peer: str, forwarded: str | None, address: str) -> None:
     headers = [] if forwarded is None else [("x-forwarded-for", forwarded)]
-    assert CallerIdentity(PROXIES).address_for(scope(peer, *headers)) == address
-    assert CallerIdentity().principal_for(scope(peer, *headers)).address == CallerIdentity().address_for(scope(peer))
+    assert CallerResolver(PROXIES).address_for(scope(peer, *headers)) == address
+    assert CallerResolver().principal_for(scope(peer, *headers)).address == CallerResolver().address_for(scope(peer))
 
 
 @pytest.mark.parametrize(
@@ -61,18 +61,18 @@ def test_x_forwarded_for_counts_only_behind_trusted_proxies(peer: str, forwarded
 )
 def test_forwarded_header_counts_behind_trusted_proxies(forwarded: str, address: str) -> None:
     given = scope("10.0.0.1", ("forwarded", forwarded))
-    assert CallerIdentity(PROXIES).address_for(given) == address
-    assert CallerIdentity().address_for(given) == "10.0.0.1"
+    assert CallerResolver(PROXIES).address_for(given) == address
+    assert CallerResolver().address_for(given) == "10.0.0.1"
 
 
 def test_forwarded_header_is_ignored_beside_x_forwarded_for() -> None:
     given = scope("10.0.0.1", ("forwarded", "for=203.0.113.9"), ("x-forwarded-for", "198.51.100.7"))
-    assert CallerIdentity(PROXIES).address_for(given) == "198.51.100.7"
+    assert CallerResolver(PROXIES).address_for(given) == "198.51.100.7"
 
 
 def test_repeated_x_forwarded_for_headers_are_one_list() -> None:
     given = scope("10.0.0.1", ("x-forwarded-for", "198.51.100.7"), ("x-forwarded-for", "10.0.0.2"))
-    assert CallerIdentity(PROXIES).address_for(given) == "198.51.100.7"
+    assert CallerResolver(PROXIES).address_for(given) == "198.51.100.7"
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_repeated_x_forwarded_for_headers_are_one_list() -> None:
     ],
 )
 def test_peer_of_a_dual_stack_listener_has_one_address(peer: str, address: str) -> None:
-    assert CallerIdentity().address_for(scope(peer)) == address
+    assert CallerResolver().address_for(scope(peer)) == address
 
 
 def test_addresses_of_one_ipv6_network_are_one_client() -> None:
-    identity = CallerIdentity()
+    identity = CallerResolver()
     assert len({identity.address_for(scope(f"2001:db8::{at:x}:1")) for at in range(1, 30)}) == 1
     assert identity.address_for(scope("2001:db8:0:1::1")) != identity.address_for(scope("2001:db8::1"))
 
@@ -99,7 +99,7 @@ def test_addresses_of_one_ipv6_network_are_one_client() -> None:
 @pytest.mark.parametrize("peer", ["10.0.0.1", "::ffff:10.0.0.1"])
 def test_mapped_ipv4_addresses_and_networks_match_plain_ones(trusted: str, peer: str) -> None:
     given = scope(peer, ("x-forwarded-for", "198.51.100.7"))
-    assert CallerIdentity([trusted]).address_for(given) == "198.51.100.7"
+    assert CallerResolver([trusted]).address_for(given) == "198.51.100.7"
 
 
 @pytest.mark.parametrize(

@@ -51,14 +51,14 @@ def test_names_beside_an_unknown_segment_are_those_of_the_method() -> None:
             operation("POST", "/v1/sessions/{session_id}/pause"),
         ]
     )
-    assert table.names_beside("/v1/sessions/abc/foo", "POST") == ["pause", "start"]
-    assert table.names_beside("/v1/sessions/abc/foo/bar", "POST") == ["pause", "start"]
-    assert table.names_beside("/v1/sessions/abc//", "GET") == ["events"]
-    assert table.names_beside("/v1/sessions/abc/start/foo", "POST") == []
-    assert table.names_beside("/v1/nope", "GET") == ["sessions"]
-    assert table.names_beside("/nope", "GET") == []
+    assert table.valid_sibling_names("/v1/sessions/abc/foo", "POST") == ["pause", "start"]
+    assert table.valid_sibling_names("/v1/sessions/abc/foo/bar", "POST") == ["pause", "start"]
+    assert table.valid_sibling_names("/v1/sessions/abc//", "GET") == ["events"]
+    assert table.valid_sibling_names("/v1/sessions/abc/start/foo", "POST") == []
+    assert table.valid_sibling_names("/v1/nope", "GET") == ["sessions"]
+    assert table.valid_sibling_names("/nope", "GET") == []
 
 
 def test_route_has_the_parameter_names_of_v2() -> None:
     path = "/v1/sessions/{session_id}/participants/{participant_id}"
-    assert operation("GET", path).route == "/v1/sessions/:id/participants/:pid"
+    assert operation("GET", path).route_label == "/v1/sessions/:id/participants/:pid"
