@@ -31,6 +31,7 @@ UNPREFIXED = frozenset(
         "port",
         "redis_url",
         "database_url",
+        "database_direct_url",
         "queue_redis_url",
         "database_pool_min",
         "database_pool_max",
@@ -141,6 +142,7 @@ def _lower_level(value: object) -> object:
 
 RedisUrl = Annotated[str, AfterValidator(check_redis_url), Field(repr=False)]
 PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
+OptionalPostgresUrl = Annotated[Annotated[str, _url_with("postgresql", "postgres")] | None, Field(repr=False)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]
 WebUrl = Annotated[str, _url_with("http", "https")]
 RootPath = Annotated[str, AfterValidator(_check_root_path)]
@@ -212,6 +214,11 @@ class Settings(BaseSettings):
     database_url: PostgresUrl = Field(
         "postgresql://127.0.0.1:5432/synckairos",
         description="Postgres URL of the audit database. If unset, `dev` starts an embedded Postgres.",
+    )
+    database_direct_url: OptionalPostgresUrl = Field(
+        None,
+        description="Postgres URL without a connection pooler, for `synckairos migrate` and the takeover of v2's "
+        "database. Default: DATABASE_URL.",
     )
     queue_redis_url: RedisUrl = Field(
         default_factory=lambda data: data["redis_url"], description="Redis URL of the job queue. Default: REDIS_URL."
@@ -350,6 +357,11 @@ class Settings(BaseSettings):
         description="Maximum number of sockets from one IPv4 address or IPv6 /64. "
         "All clients of an untrusted proxy count as one address.",
     )
+
+    @property
+    def schema_url(self) -> str:
+        """The Postgres URL for changes of the schema."""
+        return self.database_direct_url or self.database_url
 
     @property
     def exposed(self) -> bool:

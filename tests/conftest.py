@@ -15,6 +15,7 @@ import pytest
 from synckairos.config import Settings, variables
 from synckairos.embedded import Postgres, Valkey, make_data_dir
 from synckairos.telemetry import log
+from tests.pgbouncer import PgBouncer, running_pgbouncer
 from tests.processes import Process, spawn_server
 
 _numbers = itertools.count(1)
@@ -72,11 +73,39 @@ def redis_url(valkey: Valkey) -> str:
     return valkey.url
 
 
+@pytest.fixture(scope="session")
+def pgbouncer(data_dir: Path, postgres: Postgres) -> Iterator[PgBouncer]:
+    """Start the PgBouncer that all tests share, in front of the shared Postgres."""
+    with running_pgbouncer(data_dir / "pgbouncer", postgres) as pooler:
+        yield pooler
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that is marked `pooler` twice: with a direct connection to Postgres, and through PgBouncer."""
+    if metafunc.definition.get_closest_marker("pooler") is not None:
+        metafunc.parametrize("route", ["direct", "pooler"], indirect=True)
+
+
 @pytest.fixture
-def database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
+def route(request: pytest.FixtureRequest) -> str:
+    """Give the way to Postgres: `direct`, or `pooler` for PgBouncer."""
+    return str(getattr(request, "param", "direct"))
+
+
+@pytest.fixture
+def direct_database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
     """Create a new, migrated database. Drop the database after the test."""
     with copied_database(postgres, template_database) as url:
         yield url
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, route: str, direct_database_url: str) -> str:
+    """Give the URL of the database on the route of the test."""
+    if route == "direct":
+        return direct_database_url
+    pooler: PgBouncer = request.getfixturevalue("pgbouncer")
+    return pooler.url(direct_database_url)
 
 
 @pytest.fixture
@@ -103,9 +132,11 @@ def key_prefix() -> str:
 
 
 @pytest.fixture
-def settings(redis_url: str, database_url: str, key_prefix: str, tmp_path: Path) -> Settings:
+def settings(redis_url: str, database_url: str, direct_database_url: str, key_prefix: str, tmp_path: Path) -> Settings:
     """Return settings on the shared stores, with an unused key prefix, an unused database and high rate limits."""
-    return _settings(redis_url, database_url, key_prefix, tmp_path)
+    made = _settings(redis_url, database_url, key_prefix, tmp_path)
+    direct = None if database_url == direct_database_url else direct_database_url
+    return made.model_copy(update={"database_direct_url": direct})
 
 
 @pytest.fixture(scope="module")

@@ -256,13 +256,14 @@ async def _recorded_partitions(client: redis.asyncio.Redis, keys: Keys) -> int |
 
 
 async def _check_postgres(settings: Settings) -> list[Check]:
-    from synckairos.postgres.migrate import pending_migrations
+    from synckairos.postgres.privileges import find_missing_grants
 
     url = redact(settings.database_url)
     try:
         connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=_CONNECT_TIMEOUT_S)
         async with connection:
             version = connection.info.server_version // 10_000
+            grants = await find_missing_grants(connection)
     except psycopg.Error as error:
         remedy = "start it, or set DATABASE_URL to a running one that accepts its user"
         return [Check("postgres", False, f"{url}: {_first_line(error)}", remedy)]
@@ -274,12 +275,38 @@ async def _check_postgres(settings: Settings) -> list[Check]:
             f"run Postgres {_OLDEST_POSTGRES} or newer",
         )
     ]
+    if grants:
+        remedy = "; ".join(grants)
+        checks.append(
+            Check("postgres privileges", False, "the role cannot use all tables", f"as their owner: {remedy}")
+        )
+    return [*checks, *await _check_migrations(settings)]
+
+
+async def _check_migrations(settings: Settings) -> list[Check]:
+    """Check the schema through the URL that `synckairos migrate` uses."""
+    from synckairos.postgres.migrate import pending_migrations
+    from synckairos.postgres.privileges import PrivilegeMissing, find_missing_create
+
     try:
-        missing = await pending_migrations(settings.database_url)
+        missing = await pending_migrations(settings.schema_url)
+        async with await psycopg.AsyncConnection.connect(
+            settings.schema_url, connect_timeout=_CONNECT_TIMEOUT_S
+        ) as connection:
+            grant = await find_missing_create(connection) if missing else None
+    except PrivilegeMissing as error:
+        return [Check("migrations", False, error.message, "connect as the owner, or grant the privilege")]
+    except StoreUnavailable as error:
+        name = "DATABASE_DIRECT_URL" if settings.database_direct_url else "DATABASE_URL"
+        return [Check("migrations", False, redact(error.message), f"set {name} to a Postgres that answers")]
     except SyncKairosError as error:
-        return [*checks, Check("migrations", False, error.message, "run the release that belongs to this database")]
+        return [Check("migrations", False, error.message, "run the release that belongs to this database")]
     result = f"not applied: {', '.join(missing)}" if missing else "all applied"
-    return [*checks, Check("migrations", not missing, result, "synckairos migrate")]
+    if grant is not None:
+        return [
+            Check("migrations", False, f"{result}, and the role may not create tables", f"{grant}; synckairos migrate")
+        ]
+    return [Check("migrations", not missing, result, "synckairos migrate")]
 
 
 async def _check_archive(settings: Settings) -> list[Check]:

@@ -61,11 +61,11 @@ async def take_over_and_migrate(settings: Settings, progress: Progress = NO_PROG
     """Take over a database of v2, apply the migrations, and convert later rows of v2. Return a line for each change.
 
     Raises:
-        V2TakeoverRefused, InvalidMigrations, StoreUnavailable: See `take_over_v2_database` and `migrate`.
+        V2TakeoverRefused, InvalidMigrations, PrivilegeMissing, StoreUnavailable: See `take_over_v2_database` and `migrate`.
     """
     lines: list[str] = []
     taken = await take_over_v2_database(
-        settings.database_url, lambda count: progress.report("converting sessions of v2", count)
+        settings.schema_url, lambda count: progress.report("converting sessions of v2", count)
     )
     if taken is not None:
         lines += [
@@ -75,7 +75,7 @@ async def take_over_and_migrate(settings: Settings, progress: Progress = NO_PROG
             *_named(taken),
         ]
     applied = await migrate(
-        settings.database_url, on_file=lambda name, count, total: progress.report(f"applying {name}", count, total)
+        settings.schema_url, on_file=lambda name, count, total: progress.report(f"applying {name}", count, total)
     )
     lines += [f"applied {name}" for name in applied]
     if taken is None:
@@ -100,7 +100,7 @@ async def convert_rows_since_takeover(settings: Settings, *, finish: bool = Fals
                 keys = Keys(settings.key_prefix, settings.partitions)
                 await SummaryRefresh(pipe, keys).refresh_imported(participants)
 
-    later = await convert_new_v2_rows(settings.database_url, refresh, last=finish)
+    later = await convert_new_v2_rows(settings.schema_url, refresh, last=finish)
     if later is None:
         return []
     lines = [f"converted {_count(later.events, 'later event')} of v2"] if later.events else []

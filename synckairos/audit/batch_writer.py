@@ -15,7 +15,7 @@ from psycopg import AsyncCursor
 from psycopg.sql import SQL
 
 from synckairos.audit.entry_rows import BatchRows, EventRow, ParticipantRow, SessionRow
-from synckairos.errors import StoreUnavailable, SyncKairosError
+from synckairos.errors import StoreRefused, StoreUnavailable, SyncKairosError
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
@@ -272,6 +272,12 @@ def _translate_errors() -> Iterator[None]:
         state = fault.sqlstate or ""
         if state[:2] in _DATA_ERROR_CLASSES or (not state and isinstance(fault, psycopg.DataError)):
             raise RowsRejected(f"{state} {fault}".strip()) from fault
+        if isinstance(fault, psycopg.errors.InsufficientPrivilege):
+            raise StoreRefused(
+                f"Postgres does not permit this: {fault.diag.message_primary}. `synckairos doctor` prints the statement"
+                " that grants it",
+                setting="DATABASE_URL",
+            ) from fault
         if state.startswith("42"):
             raise StoreUnavailable(f"The database isn't up to date: run `synckairos migrate` ({fault})") from fault
         raise StoreUnavailable(f"Postgres cannot write now: {fault}") from fault

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from psycopg.errors import DuplicateObject, DuplicateTable
+from psycopg.errors import DuplicateObject, DuplicateTable, InsufficientPrivilege, InvalidSchemaName
 
 from synckairos.errors import SyncKairosError
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_refused, translate_unreachable
+from synckairos.postgres.privileges import PrivilegeMissing, explain_refusal
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 MIGRATION_LOCK_KEY = 0x53594E43
@@ -28,6 +29,12 @@ CREATE TABLE IF NOT EXISTS sync_migrations (
     checksum   text        NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 )
+"""
+
+_SETTINGS = """
+SELECT
+    set_config('client_min_messages', 'warning', true), set_config('timezone', 'UTC', true),
+    set_config('statement_timeout', '0', true)
 """
 
 
@@ -55,38 +62,61 @@ async def migrate(
 ) -> list[str]:
     """Apply the migration files that are not applied yet, each in one transaction. Return their names in order.
 
-    Several processes can call this function at the same time, because a lock lets them run one after the other.
-    Before each file `on_file` is called with its name, the number of files that were applied, and their total number.
+    Several processes can call this function at the same time, because a lock lets them run one after the other. The
+    lock ends with each transaction, so this works through a transaction pooler too. Before each file `on_file` is
+    called with its name, the number of files that were applied, and their total number.
 
     Raises:
         InvalidMigrations: An applied file was changed or is missing, the numbers have a gap or a duplicate, or the
             database has tables of another product.
-        StoreUnavailable: Postgres is unreachable or read-only, or its user lacks a privilege.
+        PrivilegeMissing: The role may not change the schema.
+        StoreUnavailable: Postgres is unreachable or read-only.
         psycopg.Error: Postgres rejected a statement. All files before the file of this statement stay applied.
     """
     wanted = read_migrations(directory or migrations_dir())
+    names: list[str] = []
     async with _connect(database_url) as connection:
-        await connection.execute("SET client_min_messages = warning")
-        await connection.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK_KEY])
+        try:
+            while (name := await _apply_next(connection, wanted, len(names), on_file)) is not None:
+                names.append(name)
+        except (InsufficientPrivilege, InvalidSchemaName) as refusal:
+            raise PrivilegeMissing(explain_refusal(refusal, connection)) from refusal
+    return names
+
+
+async def _apply_next(
+    connection: psycopg.AsyncConnection,
+    wanted: list[Migration],
+    count: int,
+    on_file: Callable[[str, int, int], None] | None,
+) -> str | None:
+    """Apply the first file that is not applied, in one transaction. Return its name, None if all are applied."""
+    async with connection.transaction():
+        await connection.execute(_SETTINGS)
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
         await create_migrations_table(connection)
         missing = _missing(wanted, await _applied(connection))
-        for count, migration in enumerate(missing):
-            if on_file is not None:
-                on_file(migration.name, count, len(missing))
-            try:
-                async with connection.transaction():
-                    await apply_migration(connection, migration)
-            except (DuplicateObject, DuplicateTable) as found:
-                raise InvalidMigrations(
-                    f"{migration.name}: {found.diag.message_primary}, but not as a part of this product. Name an empty"
-                    " database; `synckairos migrate` takes over a database of SyncKairos v2"
-                ) from found
-    return [migration.name for migration in missing]
+        if not missing:
+            return None
+        if on_file is not None:
+            on_file(missing[0].name, count, count + len(missing))
+        try:
+            await apply_migration(connection, missing[0])
+        except (DuplicateObject, DuplicateTable) as found:
+            raise InvalidMigrations(
+                f"{missing[0].name}: {found.diag.message_primary}, but not as a part of this product. Name an empty"
+                " database; `synckairos migrate` takes over a database of SyncKairos v2"
+            ) from found
+        return missing[0].name
 
 
 async def create_migrations_table(connection: psycopg.AsyncConnection) -> None:
-    """Create the table of applied migrations if it does not exist."""
-    await connection.execute(_TABLE)
+    """Create the table of applied migrations if it does not exist.
+
+    `IF NOT EXISTS` alone is not enough: it needs the privilege CREATE even if the table exists.
+    """
+    if not await _has_migrations_table(connection):
+        await connection.execute(_TABLE)
 
 
 async def apply_migration(connection: psycopg.AsyncConnection, migration: Migration) -> None:
@@ -105,8 +135,10 @@ async def pending_migrations(database_url: str, directory: Path | None = None) -
     """
     wanted = read_migrations(directory or migrations_dir())
     async with _connect(database_url) as connection:
-        found = await (await connection.execute("SELECT to_regclass('sync_migrations') IS NOT NULL")).fetchone()
-        applied = await _applied(connection) if found and found[0] else {}
+        try:
+            applied = await _applied(connection) if await _has_migrations_table(connection) else {}
+        except InsufficientPrivilege as refusal:
+            raise PrivilegeMissing(explain_refusal(refusal, connection)) from refusal
     return [migration.name for migration in _missing(wanted, applied)]
 
 
@@ -137,9 +169,18 @@ async def _connect(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
     """
     with translate_unreachable(), translate_refused():
         async with await psycopg.AsyncConnection.connect(
-            database_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S
+            database_url,
+            autocommit=True,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            application_name="synckairos migrate",
+            prepare_threshold=None,
         ) as connection:
             yield connection
+
+
+async def _has_migrations_table(connection: psycopg.AsyncConnection) -> bool:
+    found = await (await connection.execute("SELECT to_regclass('sync_migrations') IS NOT NULL")).fetchone()
+    return found == (True,)
 
 
 async def _applied(connection: psycopg.AsyncConnection) -> dict[int, tuple[str, str]]:

@@ -265,7 +265,11 @@ def translate_refused() -> Iterator[None]:
     except ReadOnlySqlTransaction as fault:
         raise StoreRefused(f"Postgres cannot write now: {fault}", setting="DATABASE_URL") from fault
     except InsufficientPrivilege as fault:
-        raise StoreRefused(f"Postgres does not permit this: {fault}", setting="DATABASE_URL") from fault
+        raise StoreRefused(
+            f"Postgres does not permit this: {fault.diag.message_primary}. `synckairos doctor` prints the statement that"
+            " grants it",
+            setting="DATABASE_URL",
+        ) from fault
 
 
 @contextmanager

@@ -134,8 +134,14 @@ class Transaction:
     async def copy(self, statement: Statement) -> AsyncIterator[AsyncCopy]:
         """Run a COPY statement, and yield the object that sends or receives its data."""
         await self.begin()
-        async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            yield copy
+        try:
+            async with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+                yield copy
+        except ValueError as fault:
+            # psycopg's COPY expects one error. If the server behind a pooler ends the connection, there are two.
+            if self._connection.closed:
+                raise OperationalError("the connection was lost during COPY") from fault
+            raise
 
     async def begin(self) -> None:
         """Begin the transaction if it has not begun. Only needed before work that does not use `execute`."""

@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -73,7 +74,7 @@ async def run_dev(
             from synckairos.postgres.migrate import migrate
 
             report("updating the schema of the database")
-            await migrate(settings.database_url)
+            await migrate(settings.schema_url)
         on_spawn()
         if stop_requested.is_set():
             return 0
@@ -102,7 +103,10 @@ def _child_settings(settings: Settings, stores: _Stores, directory: Path) -> Set
         "archive_after_s": _ARCHIVE_AFTER_S,
         "drain_timeout_s": _DRAIN_S,
     }
-    return settings.model_copy(update={name: value for name, value in defaults.items() if not is_set(settings, name)})
+    update: dict[str, Any] = {name: value for name, value in defaults.items() if not is_set(settings, name)}
+    if "Postgres" in stores.embedded:
+        update["database_direct_url"] = None  # it would lead to another database
+    return settings.model_copy(update=update)
 
 
 def _refuse_taken_port(settings: Settings) -> None:

@@ -34,6 +34,14 @@ class Load:
         await self._post("/v1/sessions", body)
         await self._post(f"/v1/sessions/{session_id}/start")
 
+    async def switch(self, session_id: str) -> None:
+        """Switch once."""
+        await self._post(f"/v1/sessions/{session_id}/switch")
+
+    async def complete(self, session_id: str) -> None:
+        """End a session."""
+        await self._post(f"/v1/sessions/{session_id}/complete")
+
     async def switch_until_cancelled(self, session_id: str) -> None:
         """Switch a session repeatedly until cancelled. At cancellation, wait for the response to the last request."""
         while True:

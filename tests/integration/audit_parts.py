@@ -65,7 +65,7 @@ async def open_audit_parts(settings: Settings) -> AsyncIterator[AuditParts]:
     keys = Keys(settings.key_prefix, settings.partitions)
     writer = AuditDatabase(settings.database_url, settings.key_prefix)
     await writer.open()
-    database = await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True)
+    database = await psycopg.AsyncConnection.connect(settings.schema_url, autocommit=True)
     cold_storage = ColdStorage(settings.archive_url)
     async with RedisPipe(settings.redis_url, 2.0) as pipe, open_history_pool(settings) as pool, database:
         await pipe.call("PING")

@@ -81,6 +81,7 @@ def running(ago_ms: int = 5_000, **members: Any) -> State:
 # -- one import -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.pooler
 async def test_running_session_goes_on_to_the_millisecond(server: RestServer, v2: V2Redis, audit: AuditParts) -> None:
     state = running()
     await v2.save(state)

@@ -42,6 +42,7 @@ async def failed_checks() -> dict[str, doctor.Check]:
     return found
 
 
+@pytest.mark.pooler
 async def test_healthy_installation_passes_every_check(healthy: Settings) -> None:
     checks = await doctor.run_checks()
     assert [check for check in checks if not check.passed] == []

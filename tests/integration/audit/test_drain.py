@@ -54,6 +54,7 @@ async def test_a_drain_writes_one_row_per_version_with_the_bytes_of_its_document
     assert await audit.drain() == 0
 
 
+@pytest.mark.pooler
 async def test_projections_hold_the_newest_version_after_several_batches(audit: AuditParts) -> None:
     life = await play(audit, moves=3, metadata={"project": "x"})
     await audit.drain(batch_entries=2)
@@ -80,6 +81,7 @@ async def test_entries_drained_a_second_time_write_nothing(audit: AuditParts) ->
     assert await audit.outbox.is_empty(0)
 
 
+@pytest.mark.pooler
 async def test_a_batch_with_known_and_new_versions_writes_the_new_ones(audit: AuditParts) -> None:
     life = await play(audit)
     entries = await audit.pipe.call("XRANGE", audit.keys.outbox(0), "-", "+")
@@ -97,6 +99,7 @@ async def test_a_batch_with_known_and_new_versions_writes_the_new_ones(audit: Au
     assert await audit.outbox.is_empty(0)
 
 
+@pytest.mark.pooler
 async def test_a_version_with_different_content_is_kept_as_a_conflict_and_counted(audit: AuditParts) -> None:
     life = await play(audit, moves=0)
     await audit.drain()
@@ -326,6 +329,7 @@ async def test_a_failed_entry_is_retried_after_its_delay(audit: AuditParts) -> N
     assert isolated.next_attempt_at_ms == isolated.first_failed_at_ms + 100_000
 
 
+@pytest.mark.pooler
 async def test_an_entry_retried_after_the_repair_is_written(audit: AuditParts) -> None:
     life = await play(audit)
     await audit.database.execute("ALTER TABLE sync_events ADD CONSTRAINT broken CHECK (version <> 3)")
@@ -406,6 +410,7 @@ async def test_a_batch_of_many_sessions_is_settled_in_slices(audit: AuditParts) 
     assert (tally.drained, tally.batches) == (14, 1)
 
 
+@pytest.mark.pooler
 async def test_a_drain_without_its_tables_fails_and_keeps_the_entries(audit: AuditParts) -> None:
     await play(audit)
     await audit.database.execute("ALTER TABLE sync_events RENAME TO elsewhere")

@@ -15,6 +15,7 @@ from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import InvalidMigrations, migrate
 from synckairos.wire.v2_state_parser import is_v2_epoch
 from tests.fixtures.v2 import product
+from tests.pgbouncer import PgBouncer
 from tests.unit.docs.pages import code_blocks, read_page
 
 T0 = 1_750_000_000_000
@@ -93,6 +94,20 @@ async def test_sessions_and_events_become_rows(v2_url: str) -> None:
         (a, 2_500, 1),
         (b, 500, 0),
     ]
+
+
+async def test_takeover_works_through_a_transaction_pooler(v2_url: str, pgbouncer: PgBouncer) -> None:
+    states = history()
+    with v2_process(v2_url) as v2:
+        record(v2, states[:4])
+        taken = await take_over(pgbouncer.url(v2_url))
+        assert taken is not None
+        assert (taken.sessions, taken.events) == (1, 4)
+        record(v2, states[4:])
+    later = await later_rows(pgbouncer.url(v2_url), last=True)
+    assert later is not None
+    assert (later.sessions, later.events) == (1, 2)
+    assert len(rows(v2_url, "SELECT 1 FROM sync_events")) == 6
 
 
 async def test_second_run_does_nothing(v2_url: str) -> None:

@@ -163,6 +163,7 @@ async def test_missing_versions_are_gaps(service: AuditedService) -> None:
     assert [(kind, version) for kind, version, _ in await service.findings(session_id)] == [("gap", 4), ("gap", 5)]
 
 
+@pytest.mark.pooler
 async def test_conflicts_and_wrong_projections_are_findings(service: AuditedService) -> None:
     session_id = await create_short_session(service)
     database = service.audit.database

@@ -37,6 +37,7 @@ async def play_session(committer: SessionCommitter, at_ms: int = T0, **more: Any
     return life
 
 
+@pytest.mark.pooler
 async def test_latest_version_has_the_document_and_the_idempotency_records(audit: AuditParts) -> None:
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Start(), T0 + 1, command_id="first")
@@ -97,6 +98,7 @@ async def test_version_at_returns_the_version_in_effect_at_the_instant(audit: Au
     assert await version_at(2**62) == 7
 
 
+@pytest.mark.pooler
 async def test_the_trail_is_complete_while_versions_are_in_the_outbox(audit: AuditParts) -> None:
     life = await audit.committer.create(chess(), T0)
     await audit.committer.apply(life, Start(), T0 + 1000)
@@ -152,6 +154,7 @@ async def test_sessions_are_listed_newest_first_by_cursor(audit: AuditParts) -> 
     assert (await audit.history.sessions(sync_mode="global")).items == ()
 
 
+@pytest.mark.pooler
 async def test_participant_sessions_are_listed_newest_first_with_their_values(audit: AuditParts) -> None:
     old = await play_session(audit.committer, T0 - 40 * DAY_MS)
     life = await play_session(audit.committer, metadata={"project": "x"})
@@ -195,6 +198,7 @@ async def test_a_removed_participant_keeps_the_session_and_its_time(audit: Audit
     ]
 
 
+@pytest.mark.pooler
 async def test_time_by_session_day_and_week(audit: AuditParts) -> None:
     first = await play_session(audit.committer, metadata={"project": "x"})
     second = await play_session(audit.committer, T0 + 7 * DAY_MS, metadata={"project": "y"})

@@ -207,6 +207,7 @@ async def test_lists_do_not_show_a_session_that_retention_removed(server: RestSe
     assert (await server.client.get(f"/v1/sessions/{stays['session_id']}")).is_success
 
 
+@pytest.mark.pooler
 async def test_session_that_left_redis_and_postgres_is_read_and_restored_from_its_archive(
     server: RestServer, worker: Worker
 ) -> None:

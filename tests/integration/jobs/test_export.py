@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
+import pytest
 
 from synckairos.clock.commands import UpdateMetadata
 from synckairos.jobs.export import ExportFormat
@@ -38,6 +39,7 @@ def _instant(at_ms: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
 
 
+@pytest.mark.pooler
 async def test_an_export_has_the_same_lines_before_and_after_retention(audit: AuditParts, jobs: JobComponents) -> None:
     lives = [await finish_session(audit.committer, 3, T0 + each * 100_000) for each in range(3)]
     note = {"é\n": '\\ "quoted" \t, and = \u0001', "formula": "a;=1+1"}

@@ -28,6 +28,7 @@ async def test_the_longest_allowed_ages_are_within_the_range_of_postgres(
         assert result == {"done": 0, "left": 0, "failed": 0}
 
 
+@pytest.mark.pooler
 async def test_a_session_that_cannot_be_archived_gets_its_own_job(audit: AuditParts, jobs: JobComponents) -> None:
     lives = [await finish_and_drain(audit) for _ in range(4)]
     bad = lives[1].session_id

@@ -24,6 +24,7 @@ from tests.integration.jobs.job_components import (
 from tests.integration.session_committer import chess
 
 
+@pytest.mark.pooler
 async def test_a_removed_session_is_read_from_its_archive(audit: AuditParts, jobs: JobComponents) -> None:
     life = await finish_and_drain(audit, 5)
     latest_before = await audit.history.read_latest_version(life.session_id)
@@ -46,6 +47,7 @@ async def test_a_removed_session_is_read_from_its_archive(audit: AuditParts, job
     assert await audit.history.read_version_document(life.session_id, life.state.epoch, 99) is None
 
 
+@pytest.mark.pooler
 async def test_a_change_after_the_removal_is_added_to_the_archive(audit: AuditParts, jobs: JobComponents) -> None:
     life = await finish_and_drain(audit)
     before = await read_trail(audit, life.session_id)
@@ -176,6 +178,7 @@ async def test_conflicts_are_removed_with_their_session_and_stay_in_the_archive(
         await audit.drain()
 
 
+@pytest.mark.pooler
 async def test_rows_are_deleted_only_if_the_verified_archive_is_the_recorded_one(
     audit: AuditParts, jobs: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:

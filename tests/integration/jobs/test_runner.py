@@ -33,6 +33,7 @@ async def failing_permanently(claim: ClaimedJob) -> Mapping[str, Any]:
     raise PermanentJobFailure("no retry helps")
 
 
+@pytest.mark.pooler
 async def test_a_job_fails_with_an_alert_after_three_attempts_and_can_be_retried(
     job_table: JobTable, job_queue: JobQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -86,6 +87,7 @@ async def test_a_job_fails_when_its_third_worker_dies(job_table: JobTable, job_q
     assert job.error == "its worker, worker-9, died"
 
 
+@pytest.mark.pooler
 async def test_work_is_cancelled_when_its_claim_is_lost(job_table: JobTable, job_queue: JobQueue) -> None:
     job_id = await job_queue.enqueue("archive", {})
     assert job_id is not None

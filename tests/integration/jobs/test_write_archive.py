@@ -26,6 +26,7 @@ from tests.integration.jobs.job_components import (
 from tests.integration.session_committer import chess
 
 
+@pytest.mark.pooler
 async def test_an_archive_has_every_row_byte_for_byte(audit: AuditParts, jobs: JobComponents) -> None:
     life = await finish_and_drain(audit, 700)  # more rows than one fetch of the cursor returns
     record = await jobs.archiver.archive(life.session_id)
@@ -124,6 +125,7 @@ async def test_an_archive_in_other_compressed_bytes_does_not_replace_an_equal_on
     assert archive.newest_line.document == life.documents[life.state.version]
 
 
+@pytest.mark.pooler
 async def test_a_session_removed_while_it_is_archived_keeps_a_complete_archive(
     audit: AuditParts, jobs: JobComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from itertools import pairwise
 
 import orjson
+import pytest
 
 from synckairos.audit.entry_rows import build_batch_rows, parse_entry
 from synckairos.clock.commands import Complete
@@ -21,6 +22,7 @@ async def refuse(received: Received) -> bytes:
     return answer(500)
 
 
+@pytest.mark.pooler
 async def test_delivered_event_equals_the_event_in_the_audit_trail(webhooks: Webhooks, receiver: Receiver) -> None:
     _, secret = await webhooks.create_endpoint(receiver.url)
     life = await webhooks.play(moves=2)
@@ -40,6 +42,7 @@ async def test_delivered_event_equals_the_event_in_the_audit_trail(webhooks: Web
     assert len(set(receiver.ids)) == 4
 
 
+@pytest.mark.pooler
 async def test_event_drained_twice_is_delivered_once(webhooks: Webhooks, receiver: Receiver) -> None:
     endpoint, _ = await webhooks.create_endpoint(receiver.url)
     audit = webhooks.audit
@@ -253,6 +256,7 @@ async def test_events_of_a_session_are_delivered_in_order(webhooks: Webhooks, re
         assert all(earlier < later for earlier, later in pairwise(versions))
 
 
+@pytest.mark.pooler
 async def test_old_and_new_secret_sign_during_the_overlap(webhooks: Webhooks, receiver: Receiver) -> None:
     endpoint, old = await webhooks.create_endpoint(receiver.url)
     new = await webhooks.rotate_secret(endpoint, 3600)
@@ -270,6 +274,7 @@ async def test_old_and_new_secret_sign_during_the_overlap(webhooks: Webhooks, re
     last.verify(newest)
 
 
+@pytest.mark.pooler
 async def test_stopped_dispatcher_releases_unfinished_deliveries(webhooks: Webhooks, receiver: Receiver) -> None:
     async def hang(received: Received) -> bytes:
         await asyncio.Event().wait()

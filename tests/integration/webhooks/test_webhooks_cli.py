@@ -25,6 +25,7 @@ async def run_cli(settings: Settings, *args: str, code: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.pooler
 async def test_endpoint_is_added_listed_tested_rotated_and_removed(settings: Settings, receiver: Receiver) -> None:
     added = await run_cli(settings, "add", receiver.url, "--event", "session_expired", "--description", "for the club")
     webhook_id, url, _, secret = added.split()

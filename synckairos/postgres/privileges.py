@@ -1,0 +1,82 @@
+"""Privileges of the role in the database: one sentence with the statement that grants the missing ones."""
+
+import re
+from pathlib import Path
+
+import psycopg
+from psycopg.errors import InsufficientPrivilege, InvalidSchemaName
+from psycopg.sql import SQL, Identifier
+
+from synckairos.errors import SyncKairosError
+from synckairos.postgres.migrations_dir import migrations_dir
+
+_TABLE = re.compile(r"^CREATE TABLE (?:IF NOT EXISTS )?(\w+)", re.MULTILINE)
+_MISSING = """
+SELECT current_user, n.nspname, p.privilege, array_agg(c.relname ORDER BY c.relname)
+FROM unnest(%s::text[]) AS wanted (name)
+JOIN pg_class AS c ON c.oid = to_regclass(wanted.name)
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) WITH ORDINALITY AS p (privilege, place)
+WHERE NOT has_table_privilege(c.oid, p.privilege)
+GROUP BY 1, 2, 3, p.place
+ORDER BY p.place
+"""
+_CREATE = """
+SELECT current_user, name, has_schema_privilege(name, 'CREATE')
+FROM coalesce(current_schema(), 'public') AS name
+"""
+
+
+class PrivilegeMissing(SyncKairosError):
+    """The role of the database URL may not change the schema. The message has the statement that allows it."""
+
+    code = "PRIVILEGE_MISSING"
+
+
+def grant_create(role: str, schema: str) -> str:
+    """Return the statement that lets a role create tables."""
+    return SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(Identifier(schema), Identifier(role)).as_string()
+
+
+async def find_missing_create(connection: psycopg.AsyncConnection) -> str | None:
+    """Return the statement that lets the role create tables, None if it may."""
+    found = await (await connection.execute(_CREATE)).fetchone()
+    assert found is not None
+    role, schema, is_granted = found
+    return None if is_granted else grant_create(role, schema)
+
+
+async def find_missing_grants(connection: psycopg.AsyncConnection, directory: Path | None = None) -> list[str]:
+    """Return the statements that let the role of a server or worker use the existing tables of the migrations."""
+    tables = [name for path in sorted((directory or migrations_dir()).glob("*.sql")) for name in tables_of(path)]
+    rows = await (await connection.execute(_MISSING, [tables])).fetchall()
+    by_tables: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for role, schema, privilege, names in rows:
+        by_tables.setdefault((role, schema, tuple(names)), []).append(privilege)
+    return [
+        SQL("GRANT {} ON {} TO {}")
+        .format(
+            SQL(", ").join(SQL(each) for each in privileges),
+            SQL(", ").join(Identifier(schema, name) for name in names),
+            Identifier(role),
+        )
+        .as_string()
+        for (role, schema, names), privileges in by_tables.items()
+    ]
+
+
+def tables_of(migration: Path) -> list[str]:
+    """Return the names of the tables that a migration creates."""
+    return _TABLE.findall(migration.read_text())
+
+
+def explain_refusal(fault: InsufficientPrivilege | InvalidSchemaName, connection: psycopg.AsyncConnection) -> str:
+    """Return one sentence for a refused change of the schema."""
+    role = connection.info.user
+    message = fault.diag.message_primary or str(fault)
+    if "must be owner" in message or "for table" in message:
+        return f"The role {role} cannot change the schema: {message}. Connect as the owner of the tables"
+    schema = message.removeprefix("permission denied for schema ") if "for schema" in message else "public"
+    return (
+        f"The role {role} cannot create tables: {message}. Run as the owner of the schema: {grant_create(role, schema)}"
+    )

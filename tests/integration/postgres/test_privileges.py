@@ -1,0 +1,92 @@
+"""A role without privileges: every command says in one sentence what to grant, and works once it is granted."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from synckairos.admin import doctor
+from synckairos.config import Settings
+from synckairos.embedded import Postgres
+from synckairos.errors import StoreRefused
+from synckairos.history.cold.object_store import ColdStorage
+from synckairos.history.reader import HistoryReader, open_history_pool
+from synckairos.postgres.migrate import migrate
+from synckairos.postgres.privileges import PrivilegeMissing
+from tests.integration.admin.test_audit import run_command
+
+
+@pytest.fixture
+def role(postgres: Postgres) -> Iterator[str]:
+    """Create a role that may only connect."""
+    name = f"role_{uuid4().hex[:8]}"
+    with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN".encode())
+        yield name
+
+
+def as_role(url: str, role: str) -> str:
+    return url.replace("postgres@", f"{role}@")
+
+
+def run_as_owner(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+async def test_migrate_names_the_missing_grant_and_works_after_it(
+    settings: Settings, bare_database_url: str, role: str
+) -> None:
+    limited = settings.model_copy(update={"database_url": as_role(bare_database_url, role)})
+    grant = f'GRANT USAGE, CREATE ON SCHEMA "public" TO "{role}"'
+    code, lines = await run_command(limited, "migrate")
+    assert code == 1
+    reason = f"The role {role} cannot create tables: permission denied for schema public"
+    assert lines == [f"{reason}. Run as the owner of the schema: {grant}"]
+    run_as_owner(bare_database_url, grant)
+    code, lines = await run_command(limited, "migrate")
+    assert code == 0
+    assert lines[0].startswith("applied 0001_")
+
+
+async def test_migrate_without_work_needs_no_privilege_to_create(direct_database_url: str, role: str) -> None:
+    url = as_role(direct_database_url, role)
+    with pytest.raises(PrivilegeMissing, match="permission denied for table sync_migrations"):
+        await migrate(url)
+    run_as_owner(direct_database_url, f"GRANT SELECT ON sync_migrations TO {role}")
+    assert await migrate(url) == []
+
+
+async def test_doctor_prints_the_grants_that_servers_and_workers_need(
+    settings: Settings, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = settings.database_url
+    for name, value in settings.model_copy(update={"database_url": as_role(url, role)}).environ().items():
+        monkeypatch.setenv(name, value)
+    run_as_owner(url, f"GRANT SELECT ON sync_migrations TO {role}")
+    (fault,) = [check for check in await doctor.run_checks() if not check.passed]
+    assert fault.name == "postgres privileges"
+    run_as_owner(url, fault.remedy.removeprefix("as their owner: "))
+    assert [check for check in await doctor.run_checks() if not check.passed] == []
+
+
+async def test_doctor_names_the_grant_that_migrate_needs(
+    settings: Settings, bare_database_url: str, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = settings.model_copy(update={"database_url": as_role(bare_database_url, role)})
+    for name, value in limited.environ().items():
+        monkeypatch.setenv(name, value)
+    (fault,) = [check for check in await doctor.run_checks() if not check.passed]
+    assert fault.name == "migrations"
+    assert fault.result.endswith("the role may not create tables")
+    assert fault.remedy == f'GRANT USAGE, CREATE ON SCHEMA "public" TO "{role}"; synckairos migrate'
+
+
+async def test_a_read_without_privileges_does_not_ask_for_migrations(settings: Settings, role: str) -> None:
+    limited = settings.model_copy(update={"database_url": as_role(settings.database_url, role)})
+    async with open_history_pool(limited) as pool:
+        history = HistoryReader(pool, ColdStorage(settings.archive_url))
+        with pytest.raises(StoreRefused, match="does not permit this"):
+            await history.sessions()
