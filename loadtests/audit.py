@@ -4,6 +4,8 @@ Postgres is durable (fsync is on): an entry leaves the outbox after its COMMIT i
 lines. `drain` drains a full outbox of real entries. It is compared with a bare loop that uses COPY to write the same
 rows, in the same batches, to a table with the same indexes. `lag` measures the delay of the audit under the maximum
 load of one server. `reads` measures reads from a large history.
+
+With `--pooler` it prints one other line: the rates of a direct drain and of one through PgBouncer in transaction mode.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from hashlib import md5
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import psycopg
@@ -28,6 +30,7 @@ from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode, Transition
+from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
@@ -42,6 +45,7 @@ from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.snapshot import SessionSnapshot
 from tests.integration.postgres.generated_rows import insert_sessions
+from tests.pgbouncer import running_pgbouncer
 from tests.waiting import eventually
 
 VERSIONS = 100
@@ -101,37 +105,20 @@ async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
 
 
 async def measure_drain(entries: int) -> dict[str, Any]:
-    async with valkey_and_postgres() as (settings, postgres):
-        keys = Keys(settings.key_prefix, settings.partitions)
-        audit_writer = AuditDatabase(settings.database_url, settings.key_prefix)
-        await audit_writer.open()
+    async with valkey_and_postgres() as (settings, postgres), Drains(settings) as drains:
         rates: list[float] = []
         bare_rates: list[float] = []
-        async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-            outbox, store = Outbox(pipe, keys), SessionStore(pipe, keys, settings.history_length)
-            drain = OutboxDrain(
-                outbox,
-                FailedEntries(pipe, keys),
-                audit_writer,
-                session_ttl_s=settings.session_ttl_s,
-                after_commit=SummaryRefresh(pipe, keys).apply_audited_rows,
-            )
-            for _ in range(ROUNDS):
-                now_ms = await store.now_ms()
-                await asyncio.gather(*(play(store, VERSIONS, now_ms) for _ in range(entries // VERSIONS)))
-                deliveries = await outbox.read(0, entries, 1 << 40)
-                rows = [parse_entry(delivery.parse()).event for delivery in deliveries]
-                size = sum(delivery.size_bytes for delivery in deliveries)
-                del deliveries
-                bare_rates.append(await bare_copy(postgres, rows))
-                count = len(rows)
-                del rows  # the garbage collector must not have more objects than in a worker
-                began = time.perf_counter()
-                moved = await drain.drain_partition(0)
-                rates.append(moved / (time.perf_counter() - began))
-                assert moved == count == entries // VERSIONS * VERSIONS
-                assert await outbox.is_empty(0)
-        await audit_writer.close()
+        for _ in range(ROUNDS):
+            await drains.fill(entries)
+            deliveries = await drains.outbox.read(0, entries, 1 << 40)
+            rows = [parse_entry(delivery.parse()).event for delivery in deliveries]
+            size = sum(delivery.size_bytes for delivery in deliveries)
+            del deliveries
+            bare_rates.append(await bare_copy(postgres, rows))
+            count = len(rows)
+            del rows  # the garbage collector must not have more objects than in a worker
+            rates.append(await drains.measure(settings.database_url, count))
+            assert count == entries // VERSIONS * VERSIONS
     ratios = [rate / bare for rate, bare in zip(rates, bare_rates, strict=True)]
     return {
         "entries": count,
@@ -141,6 +128,69 @@ async def measure_drain(entries: int) -> dict[str, Any]:
         "rate_to_bare_copy": round(statistics.median(ratios), 3),
         "rounds": [round(rate) for rate in rates],
     }
+
+
+async def measure_pooler(entries: int) -> dict[str, Any]:
+    """Drain directly and through PgBouncer in turn, so that other load of the machine affects both."""
+    async with valkey_and_postgres() as (settings, postgres), Drains(settings) as drains:
+        with running_pgbouncer(postgres.data_dir.parent / "pgbouncer", postgres) as pooler:
+            urls = {"direct": settings.database_url, "pooler": pooler.url(settings.database_url)}
+            rates: dict[str, list[float]] = {route: [] for route in urls}
+            for round_ in range(2 * ROUNDS):
+                for route in sorted(urls, reverse=bool(round_ % 2)):
+                    await drains.fill(entries)
+                    rates[route].append(await drains.measure(urls[route], entries // VERSIONS * VERSIONS))
+    direct, pooled = (statistics.median(rates[route]) for route in ("direct", "pooler"))
+    return {
+        "entries": entries // VERSIONS * VERSIONS,
+        "direct_per_s": round(direct),
+        "pooler_per_s": round(pooled),
+        "pooler_to_direct": round(pooled / direct, 3),
+        "rounds": {route: [round(rate) for rate in found] for route, found in rates.items()},
+    }
+
+
+class Drains:
+    """A full outbox, and its drain by the way of a database URL. An async context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._keys = Keys(settings.key_prefix, settings.partitions)
+        self._pipe = RedisPipe(settings.redis_url, settings.redis_timeout_s)
+        self._store = SessionStore(self._pipe, self._keys, settings.history_length)
+        self.outbox = Outbox(self._pipe, self._keys)
+
+    async def __aenter__(self) -> Self:
+        await self._pipe.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pipe.__aexit__(None, None, None)
+
+    async def fill(self, entries: int) -> None:
+        """Play sessions until the outbox has this many entries."""
+        now_ms = await self._store.now_ms()
+        await asyncio.gather(*(play(self._store, VERSIONS, now_ms) for _ in range(entries // VERSIONS)))
+
+    async def measure(self, database_url: str, count: int) -> float:
+        """Drain the outbox; return the versions per second."""
+        writer = AuditDatabase(database_url, self._settings.key_prefix)
+        await writer.open()
+        await writer.check_reachable()  # the connection is not a part of the rate
+        drain = OutboxDrain(
+            self.outbox,
+            FailedEntries(self._pipe, self._keys),
+            writer,
+            session_ttl_s=self._settings.session_ttl_s,
+            after_commit=SummaryRefresh(self._pipe, self._keys).apply_audited_rows,
+        )
+        began = time.perf_counter()
+        moved = await drain.drain_partition(0)
+        rate = moved / (time.perf_counter() - began)
+        assert moved == count
+        assert await self.outbox.is_empty(0)
+        await writer.close()
+        return rate
 
 
 # -- the delay --------------------------------------------------------------------------------------------------------
@@ -248,11 +298,15 @@ def _uuid_from(text: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests audit", description=__doc__)
     parser.add_argument("--only", choices=("drain", "lag", "reads"))
+    parser.add_argument("--pooler", action="store_true", help="compare the drain through PgBouncer with a direct one")
     parser.add_argument("--entries", type=int, default=60_000, help="entries of the full outbox")
     parser.add_argument("--seconds", type=float, default=10, help="seconds of switches")
     parser.add_argument("--concurrency", type=int, default=32, help="connections that switch")
     parser.add_argument("--sessions", type=int, default=10_000, help="sessions in Postgres, with a hundred events each")
     options = parser.parse_args()
+    if options.pooler:
+        run_measurements("audit", None, {"pooler": lambda: measure_pooler(options.entries)})
+        return
     run_measurements(
         "audit",
         options.only,

@@ -61,7 +61,8 @@ async def take_over_and_migrate(settings: Settings, progress: Progress = NO_PROG
     """Take over a database of v2, apply the migrations, and convert later rows of v2. Return a line for each change.
 
     Raises:
-        V2TakeoverRefused, InvalidMigrations, PrivilegeMissing, StoreUnavailable: See `take_over_v2_database` and `migrate`.
+        V2TakeoverRefused: See `take_over_v2_database`.
+        InvalidMigrations, PrivilegeMissing, StoreUnavailable: See `migrate`.
     """
     lines: list[str] = []
     taken = await take_over_v2_database(

@@ -21,7 +21,7 @@ from psycopg.errors import (
 )
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from synckairos.errors import StoreRefused, StoreUnavailable
 from synckairos.postgres.transaction import (
@@ -35,11 +35,15 @@ from synckairos.postgres.transaction import (
     fetch_once,
     run_transaction,
 )
+from synckairos.telemetry.outages import StoreOutage, UnreportedOutage
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5
 """Seconds without an answer after which Postgres counts as unreachable."""
+
+_OUTAGE_CLASSES = ("", "08", "53", "57")
+"""SQLSTATE classes of outages: connection lost, no resources, shutdown. The lost connection itself has no SQLSTATE."""
 
 _CANCEL_TIMEOUT_S = 0.5
 """Maximum seconds until a cancelled query ends. If the query does not end, the connection is closed."""
@@ -119,6 +123,8 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             **_host_options(database_url, host),
             **_KEEPALIVE,
         }
+        self.outage: StoreOutage = UnreportedOutage()
+        """Where this pool reports that Postgres cannot be used. A server or worker sets one for all its pools."""
         super().__init__(
             database_url,
             connection_class=CancellableConnection,
@@ -128,6 +134,8 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             name=f"synckairos {name}",
             timeout=timeout_s,
             reconnect_timeout=1.0,
+            reconnect_failed=self._report_unreachable,
+            configure=self._report_reachable,
             check=AsyncConnectionPool.check_connection,
             kwargs=self._connection_options,
         )
@@ -142,22 +150,24 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
 
         Raises: PoolTimeout, WrongServer and other errors of psycopg.
         """
-        async with self.connection() as connection:
-            transaction = Transaction(
-                connection, self._settings, self._settings_statement, isolation=isolation, read_only=read_only
-            )
-            async with run_transaction(transaction, connection):
-                yield transaction
+        with self._reporting():
+            async with self.connection() as connection:
+                transaction = Transaction(
+                    connection, self._settings, self._settings_statement, isolation=isolation, read_only=read_only
+                )
+                async with run_transaction(transaction, connection):
+                    yield transaction
 
     async def fetch(self, statement: Statement, values: Values | None = None, *, binary: bool = False) -> list[Row]:
         """Run one statement in a separate transaction and return its rows. Uses one round trip.
 
         Raises: PoolTimeout, WrongServer and other errors of psycopg.
         """
-        async with self.connection() as connection:
-            return await fetch_once(
-                connection, self._settings, self._settings_statement, statement, values, binary=binary
-            )
+        with self._reporting():
+            async with self.connection() as connection:
+                return await fetch_once(
+                    connection, self._settings, self._settings_statement, statement, values, binary=binary
+                )
 
     async def check_reachable(self) -> None:
         """Check that Postgres is reachable, through a connection that does not belong to the pool.
@@ -203,6 +213,28 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
     async def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Close all connections. After `timeout` seconds, abandon queries that still run."""
         await super().close(timeout=timeout)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Report whether Postgres could be used. An exhausted pool is no outage, so its error is not reported."""
+        try:
+            yield
+        except PoolTimeout:
+            raise
+        except OperationalError as fault:
+            if (fault.sqlstate or "")[:2] in _OUTAGE_CLASSES and not isinstance(fault, QueryCanceled):
+                self.outage.began(self.name, fault)
+            raise
+        self.outage.ended(self.name)
+
+    async def _report_unreachable(self, _: object) -> None:
+        try:
+            await self.check_reachable()
+        except StoreUnavailable as fault:
+            self.outage.began(self.name, fault.__cause__ or fault)
+
+    async def _report_reachable(self, _: object) -> None:
+        self.outage.ended(self.name)
 
 
 def _host_options(database_url: str, host: HostKind) -> dict[str, str]:
@@ -266,8 +298,8 @@ def translate_refused() -> Iterator[None]:
         raise StoreRefused(f"Postgres cannot write now: {fault}", setting="DATABASE_URL") from fault
     except InsufficientPrivilege as fault:
         raise StoreRefused(
-            f"Postgres does not permit this: {fault.diag.message_primary}. `synckairos doctor` prints the statement that"
-            " grants it",
+            f"Postgres does not permit this: {fault.diag.message_primary}. `synckairos doctor` prints the statement"
+            " that grants it",
             setting="DATABASE_URL",
         ) from fault
 

@@ -12,6 +12,7 @@ import os
 import socket
 from contextlib import suppress
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 import orjson
@@ -50,7 +51,7 @@ from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
-from synckairos.telemetry.outages import QuietPeriod, StoreOutage
+from synckairos.telemetry.outages import QuietPeriod, StoreOutage, UnreportedOutage
 
 SWEEP_INTERVAL_S = 2.0
 """Seconds between two sweeps. A sweep drains all partitions, for outbox entries whose wake-up was lost."""
@@ -79,7 +80,9 @@ _EFFECT = "drains and jobs wait, and nothing in the outbox is lost; webhooks are
 logger = log.get_logger(__name__)
 
 
-async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_S) -> None:
+async def run_arq_worker(
+    settings: Settings, postgres_outage: StoreOutage | None = None, *, sweep_s: float = SWEEP_INTERVAL_S
+) -> None:
     """Drain the outbox and run background jobs until cancelled.
 
     If Redis or Postgres is unreachable, wait until it is reachable again. `sweep_s` is the number of seconds between
@@ -93,6 +96,8 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
     keys = Keys(settings.key_prefix, settings.partitions)
     # Each drain can hold one connection. The additional connection checks whether Postgres is reachable.
     writer = AuditDatabase(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 1)
+    at_postgres = postgres_outage or UnreportedOutage()
+    writer.pool.outage = at_postgres
     await writer.open()
     try:
         pipe = RedisPipe(settings.redis_url, settings.redis_timeout_s)
@@ -109,7 +114,7 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
                 max_concurrent=_MAX_DRAINS,
                 after_commit=SummaryRefresh(pipe, keys).apply_audited_rows,
             )
-            drains = _Drains(drain, writer, pipe.outage)
+            drains = _Drains(drain, writer, pipe.outage, at_postgres)
             max_messages = _MAX_DRAINS + 2 * settings.partitions
             drain_function = _drain_function(drains)
             async with asyncio.TaskGroup() as group:
@@ -118,9 +123,8 @@ async def run_arq_worker(settings: Settings, *, sweep_s: float = SWEEP_INTERVAL_
                     _run_arq_loop(drain_function, settings, at_queue, "drain", max_messages, _POLL_S),
                     name="drain wake-ups",
                 )
-                group.create_task(
-                    keep_running("jobs", lambda: _run_jobs(settings, pipe, outbox, at_queue, sweep_s)), name="jobs"
-                )
+                run_jobs = partial(_run_jobs, settings, pipe, outbox, at_queue, at_postgres, sweep_s)
+                group.create_task(keep_running("jobs", run_jobs), name="jobs")
     finally:
         await writer.close()
 
@@ -141,11 +145,13 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
 class _Drains:
     """Runner of drains that logs an outage of a store one time at its begin and one time at its end."""
 
-    def __init__(self, drain: OutboxDrain, writer: AuditDatabase, redis_outage: StoreOutage) -> None:
+    def __init__(
+        self, drain: OutboxDrain, writer: AuditDatabase, redis_outage: StoreOutage, postgres_outage: StoreOutage
+    ) -> None:
         self._drain = drain
         self._writer = writer
         self._redis_outage = redis_outage
-        self._interrupted = False
+        self._postgres_outage = postgres_outage
         self._failures = QuietPeriod()
 
     async def drain_partition(self, partition: int) -> None:
@@ -156,7 +162,7 @@ class _Drains:
             if fault.setting == "REDIS_URL":
                 self._redis_outage.began("drain", fault.__cause__ or fault)
             else:
-                self._log_interruption(fault)
+                self._postgres_outage.began("drain", fault.message)
         except Exception:
             if (more_before := self._failures.next_line()) is not None:
                 logger.exception("drain failed", partition=partition, more_before=more_before)
@@ -171,17 +177,10 @@ class _Drains:
         try:
             await self._writer.check_reachable()
         except StoreUnavailable as fault:
-            self._log_interruption(fault)
+            self._postgres_outage.began("drain", fault.message)
             return False
-        if self._interrupted:
-            logger.info("drain continues")
-            self._interrupted = False
+        self._postgres_outage.ended("drain")
         return True
-
-    def _log_interruption(self, fault: StoreUnavailable) -> None:
-        if not self._interrupted:
-            logger.warning("drain interrupted", error=fault.message)
-            self._interrupted = True
 
 
 async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
@@ -201,9 +200,18 @@ async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
             await asyncio.sleep(sweep_s)
 
 
-async def _run_jobs(settings: Settings, pipe: RedisPipe, outbox: Outbox, at_queue: StoreOutage, sweep_s: float) -> None:
+async def _run_jobs(
+    settings: Settings,
+    pipe: RedisPipe,
+    outbox: Outbox,
+    at_queue: StoreOutage,
+    at_postgres: StoreOutage,
+    sweep_s: float,
+) -> None:
     """Run background jobs and enqueue scheduled jobs that have work, until cancelled."""
-    async with open_job_pool(settings.database_url) as pool:
+    pool = open_job_pool(settings.database_url)
+    pool.outage = at_postgres
+    async with pool:
         job_table = JobTable(pool)
         store = SessionStore(pipe, outbox.keys, settings.history_length)
         handlers = JobHandlers(

@@ -57,6 +57,11 @@ logger = log.get_logger(__name__)
 
 _REDIS_EFFECT = "requests get a 503 until it is back; sockets stay open, and running clocks lose no time"
 
+_POSTGRES_EFFECT = (
+    "live sessions, commands and sockets work, and the outbox keeps their versions; history, lists from Postgres, "
+    "evicted sessions and webhook settings get a 503 until it is back"
+)
+
 BackgroundLoop = Coroutine[Any, Any, None]
 
 
@@ -104,7 +109,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_queue_outage()
         redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
-        pool = await stack.enter_async_context(open_history_pool(settings))
+        pool = open_history_pool(settings)
+        pool.outage = StoreOutage("postgres", "DATABASE_URL", _POSTGRES_EFFECT)
+        await stack.enter_async_context(pool)
         history, webhooks = HistoryReader(pool, ColdStorage(settings.archive_url)), WebhookRegistry(pool)
         wakeups = DrainWakeupSender(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
         wakeups.start_sending()

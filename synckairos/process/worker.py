@@ -2,18 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from synckairos.config import Settings
 from synckairos.process import drain_and_job_loops
 from synckairos.process.gc_tuning import tune_gc
 from synckairos.telemetry.guarded_loop import LONGEST_PAUSE_S, keep_running
+from synckairos.telemetry.outages import StoreOutage
 from synckairos.webhooks import dispatcher
+
+_POSTGRES_EFFECT = "versions stay in the outbox, jobs and webhooks wait, and nothing is lost; live sessions work"
 
 
 async def run_worker(
     settings: Settings,
     *,
-    dispatch: Callable[[Settings], Awaitable[None]] = dispatcher.run_dispatcher,
+    dispatch: Callable[[Settings, StoreOutage], Awaitable[None]] = dispatcher.run_dispatcher,
     restart_s: float = LONGEST_PAUSE_S,
 ) -> None:
     """Drain the outbox, run background jobs and send webhooks until cancelled.
@@ -24,9 +28,11 @@ async def run_worker(
     Raises: The exceptions of `run_arq_worker`.
     """
     tune_gc()
-    tasks = [asyncio.create_task(keep_running("webhooks", lambda: dispatch(settings), longest_pause_s=restart_s))]
+    outage = StoreOutage("postgres", "DATABASE_URL", _POSTGRES_EFFECT)
+    send = partial(dispatch, settings, outage)
+    tasks = [asyncio.create_task(keep_running("webhooks", send, longest_pause_s=restart_s))]
     try:
-        await drain_and_job_loops.run_arq_worker(settings)
+        await drain_and_job_loops.run_arq_worker(settings, outage)
     finally:
         for task in tasks:
             task.cancel()

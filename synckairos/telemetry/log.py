@@ -62,8 +62,8 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
         library_logger.propagate = True
         library_logger.setLevel(logging.NOTSET)
     logging.getLogger("uvicorn.access").disabled = True
-    # At import, psycopg sets its own level, which would show warnings below the configured level.
-    logging.getLogger("psycopg").setLevel(max(logging.WARNING, root.level))
+    # psycopg warns of each attempt to connect, in each pool. The pools report outages to `telemetry.outages` instead.
+    logging.getLogger("psycopg").setLevel(max(logging.ERROR, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

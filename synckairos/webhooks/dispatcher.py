@@ -12,6 +12,7 @@ from synckairos.config import Settings
 from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.outages import StoreOutage, UnreportedOutage
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import DeliveryQueue, DeliveryResult, open_delivery_queue
 from synckairos.webhooks.records import DueDelivery
@@ -53,12 +54,13 @@ _BUSY = frozenset({429, 502, 503, 504})
 logger = log.get_logger(__name__)
 
 
-async def run_dispatcher(settings: Settings) -> None:
+async def run_dispatcher(settings: Settings, postgres_outage: StoreOutage | None = None) -> None:
     """Send due deliveries until cancelled. If Postgres is unreachable, wait until it is reachable again."""
     async with (
         open_delivery_queue(settings.database_url) as queue,
         WebhookSender(AddressGuard.from_settings(settings), timeout_s=settings.webhook_timeout_s) as sender,
     ):
+        queue.pool.outage = postgres_outage or UnreportedOutage()
         lease_s = settings.webhook_timeout_s + _LEASE_MARGIN_S
         await Dispatcher(queue, sender, lease_s=lease_s, log_days=settings.webhook_log_days).run()
 
@@ -99,7 +101,6 @@ class Dispatcher:
         self._sending: dict[str, asyncio.Task[None]] = {}
         """Tasks of the running attempts, by delivery id."""
         self._finished_one = asyncio.Event()
-        self._is_interrupted = False
         self._fault_backoff = Backoff(longest_s=_RETRY_AFTER_FAULT_S)
 
     async def run(self) -> None:
@@ -133,14 +134,10 @@ class Dispatcher:
         try:
             claimed = await self._queue.claim(per_endpoint=self._per_endpoint, limit=free, lease_s=self._lease_s)
         except StoreUnavailable as fault:
-            if not self._is_interrupted:
-                logger.warning("webhooks interrupted", error=fault.message, cause=repr(fault.__cause__))
-            self._is_interrupted = True
+            self._queue.pool.outage.began("webhooks", fault.__cause__ or fault)
             return self._fault_backoff.next_s()
-        if self._is_interrupted:
-            logger.info("webhooks resumed")
-            self._is_interrupted = False
-            self._fault_backoff.reset()
+        self._queue.pool.outage.ended("webhooks")
+        self._fault_backoff.reset()
         for due in claimed:
             self._sending[due.delivery_id] = asyncio.create_task(self._deliver(due), name="webhook")
         return self._poll_s

@@ -4,12 +4,15 @@ import asyncio
 import os
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
 
+import httpx
+import orjson
 import psycopg
 import pytest
 
@@ -168,7 +171,7 @@ async def test_read_only_postgres_under_load_loses_nothing(
         ) as database:
             await database.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             await database.execute("SELECT pg_reload_conf()")
-            await asyncio.to_thread(worker.wait_for_line, lambda line: "drain interrupted" in line)
+            await asyncio.to_thread(worker.wait_for_line, lambda line: "store is unavailable" in line)
             await load.wait_for_changes(300)
             await database.execute("ALTER SYSTEM RESET default_transaction_read_only")
             await database.execute("SELECT pg_reload_conf()")
@@ -242,7 +245,7 @@ async def test_full_disk_of_postgres_that_gets_free_space_again_loses_nothing(
         async with complete_audit_of_load(own, start_server) as load:
             await wait_for_new_rows(store.url)
             fill_disk(small_disk / "filler")
-            await asyncio.to_thread(worker.wait_for_line, lambda line: "drain interrupted" in line, 60)
+            await asyncio.to_thread(worker.wait_for_line, lambda line: "store is unavailable" in line, 60)
             await load.wait_for_changes(300)
             (small_disk / "filler").unlink()
 
@@ -281,3 +284,31 @@ async def test_killed_redis_with_appendfsync_always_loses_no_acknowledged_versio
                 await asyncio.to_thread(store.start)
             await load.wait_for_changes(200)
         assert has_all_acknowledged(await drained_audit(own), load.acknowledged)
+
+
+async def test_outage_of_postgres_is_logged_once_by_each_process_and_its_end_too(
+    own_postgres: Postgres, own_settings: Settings, start_server: StartServer, start_worker: StartServer
+) -> None:
+    server, worker = start_server(own_settings), start_worker(own_settings)
+    worker.wait_for_line(lambda line: "worker started" in line)
+    await asyncio.to_thread(own_postgres.stop)
+    path = f"/v1/sessions/{uuid4()}/events"
+    async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as client:
+        for _ in range(3):
+            assert (await client.get(path)).status_code == 503
+    for process in (server, worker):
+        line = orjson.loads(process.wait_for_line(lambda line: "store is unavailable" in line))
+        assert (line["store"], line["setting"]) == ("postgres", "DATABASE_URL")
+        assert "live sessions" in line["effect"]
+        assert line["cause"]
+    await asyncio.to_thread(own_postgres.start)
+    for process in (server, worker):
+        process.wait_for_line(lambda line: "store is available again" in line)
+    assert warnings_of(server) == {"store is unavailable": 1, "request refused": 1}
+    assert warnings_of(worker) == {"store is unavailable": 1}
+
+
+def warnings_of(process: Process) -> dict[str, int]:
+    """Return the number of warnings by event."""
+    lines = [orjson.loads(line) for line in process.output.splitlines() if '"level":"warning"' in line]
+    return dict(Counter(line["event"] for line in lines))

@@ -1,6 +1,7 @@
 """Server, worker and commands with a DATABASE_URL that leads to PgBouncer in transaction mode."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -64,15 +65,14 @@ async def test_every_version_is_audited_and_every_list_is_served_through_the_poo
             "/ready",
             "/metrics",
             "/v1/sessions",
-            "/v1/sessions?format=csv",
             f"/v1/sessions/{ids[0]}/events",
-            f"/v1/sessions/{ids[0]}?at=2020-01-01T00:00:00Z",
+            f"/v1/sessions/{ids[0]}?at={time.time_ns() // 1_000_000}",
             f"/v1/participants/{participant}/sessions",
             f"/v1/participants/{participant}/time",
             "/v1/webhooks",
         ):
             response = await client.get(path)
-            assert response.status_code == (404 if "?at=" in path else 200), (path, response.text)
+            assert response.status_code == 200, (path, response.text)
     for type_, params in (
         ("archive", {"session_id": ids[0]}),
         ("export", {"from": "2020-01-01", "to": "2100-01-01", "format": "ndjson"}),

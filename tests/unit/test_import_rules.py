@@ -45,3 +45,17 @@ def test_pure_package_imports_only_its_allow_list(package: str) -> None:
 def test_package_has_at_most_five_loose_modules() -> None:
     loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
     assert loose == {"backoff", "config", "errors", "principal", "frozen_replace"}
+
+
+def test_only_the_pool_of_postgres_takes_connections_out_of_it() -> None:
+    """All other packages run transactions of the pool, which set their settings (decision 11)."""
+    modules = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "postgres"]
+    found = {
+        f"{path.relative_to(PACKAGE)}: {node.attr}"
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("connection", "getconn")
+        and "pool" in ast.unparse(node.value).lower()
+    }
+    assert found == set()

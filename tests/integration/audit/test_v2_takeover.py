@@ -100,7 +100,7 @@ async def test_takeover_works_through_a_transaction_pooler(v2_url: str, pgbounce
     states = history()
     with v2_process(v2_url) as v2:
         record(v2, states[:4])
-        taken = await take_over(pgbouncer.url(v2_url))
+        taken = await take_over_v2_database(pgbouncer.url(v2_url))
         assert taken is not None
         assert (taken.sessions, taken.events) == (1, 4)
         record(v2, states[4:])

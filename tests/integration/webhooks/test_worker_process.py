@@ -7,6 +7,7 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.process import worker
+from synckairos.telemetry.outages import StoreOutage
 from tests.integration.audit_parts import AuditParts
 from tests.integration.session_committer import chess
 from tests.integration.webhooks.conftest import T0, Webhooks, wait_for_requests
@@ -63,7 +64,7 @@ async def test_delivery_of_a_killed_worker_is_sent_by_the_next_worker(
 async def test_drain_continues_when_the_dispatcher_keeps_failing(audit: AuditParts) -> None:
     starts = 0
 
-    async def broken(settings: Settings) -> None:
+    async def broken(settings: Settings, postgres_outage: StoreOutage) -> None:
         nonlocal starts
         starts += 1
         raise RuntimeError("an unexpected fault")
