@@ -75,7 +75,7 @@ async def test_every_version_is_audited_and_every_list_is_served_through_the_poo
             assert response.status_code == 200, (path, response.text)
     for type_, params in (
         ("archive", {"session_id": ids[0]}),
-        ("export", {"from": "2020-01-01", "to": "2100-01-01", "format": "ndjson"}),
+        ("export", {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}),
     ):
         job_id = await enqueue_job(pooled, type_, params)
         async with asyncio.timeout(DEADLINE_S):

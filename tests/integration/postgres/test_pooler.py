@@ -3,9 +3,11 @@
 import asyncio
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
 import pytest
 
 from synckairos.audit.batch_writer import AuditWriter
@@ -15,6 +17,7 @@ from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import migrate, pending_migrations, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.transaction import WrongServer
 from tests.certificates import create_certificates
 from tests.conftest import copied_database
 from tests.debian_postgres import DebianPostgres, running_debian_postgres
@@ -43,6 +46,31 @@ async def test_settings_of_a_transaction_do_not_reach_the_next_one(
         assert values == ["7s", "8s"]
         assert await pool.fetch(query) == [(server, "7s", "8s")]
         assert await other.fetch(query) == [(server, "0", "0")], "the pooler gave another server"
+
+
+async def test_each_transaction_asks_the_server_whether_it_accepts_writes(
+    pgbouncer: PgBouncer, direct_database_url: str
+) -> None:
+    """PgBouncer sends the parameters of its first connection to each client. libpq would always refuse this server."""
+    name = direct_database_url.partition("?")[0].rpartition("/")[2]
+    async with (
+        await psycopg.AsyncConnection.connect(direct_database_url, autocommit=True) as database,
+        PostgresPool(pgbouncer.url(direct_database_url), "test", max_connections=1) as pool,
+    ):
+        await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+        with pytest.raises(WrongServer, match="read-only"):
+            await pool.fetch(b"SELECT")
+        await database.execute("SET default_transaction_read_only = off")
+        await database.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+        await database.execute(others, [name])
+
+        async def is_accepted() -> bool:
+            with suppress(psycopg.OperationalError):
+                return await pool.fetch(b"SELECT 1") == [(1,)]
+            return False
+
+        await eventually(is_accepted)
 
 
 async def test_the_lock_of_a_killed_worker_ends_with_its_connection_to_the_pooler(
