@@ -19,7 +19,8 @@ def test_settings_without_variables_have_the_documented_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", sorted(config.UNPREFIXED - {"redis_url", "database_url", "queue_redis_url", "log_level"})
+    "field",
+    sorted(config.UNPREFIXED - {"redis_url", "database_url", "database_direct_url", "queue_redis_url", "log_level"}),
 )
 def test_bare_name_works_and_the_prefixed_name_has_precedence(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prefixed, bare = config.variables(field)
