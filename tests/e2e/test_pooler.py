@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from synckairos.admin.jobs import enqueue_job, wait_for_end
+from synckairos.admin.jobs import enqueue_job, wait_for_job_end
 from synckairos.config import Settings
 from tests.e2e.load import Load, audited_documents, has_all_acknowledged
 from tests.integration.admin.test_audit import run_command
@@ -79,7 +79,7 @@ async def test_every_version_is_audited_and_every_list_is_served_through_the_poo
     ):
         job_id = await enqueue_job(pooled, type_, params)
         async with asyncio.timeout(DEADLINE_S):
-            job = await wait_for_end(pooled, job_id)
+            job = await wait_for_job_end(pooled, job_id)
         assert job.status == "done", job.error
     code, lines = await run_command(pooled, "verify-audit", "--all")
     assert (code, lines[-1]) == (0, f"{SESSIONS} sessions, {versions:,} versions, 0 faults"), lines

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from synckairos.audit.batch_writer import AuditWriter
+from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
@@ -79,22 +79,22 @@ async def test_the_lock_of_a_killed_worker_ends_with_its_connection_to_the_poole
     url = pgbouncer.url(direct_database_url)
     holding = (
         "import asyncio, sys\n"
-        "from synckairos.audit.batch_writer import AuditWriter\n"
+        "from synckairos.audit.batch_writer import AuditDatabase\n"
         "async def hold():\n"
-        "    writer = AuditWriter(sys.argv[1], 'scope')\n"
+        "    writer = AuditDatabase(sys.argv[1], 'scope')\n"
         "    await writer.open()\n"
-        "    async with writer.lock_partition(0) as locked:\n"
+        "    async with writer.acquire_partition_writer(0) as locked:\n"
         "        print('locked' if locked else 'free', flush=True)\n"
         "        await asyncio.Event().wait()\n"
         "asyncio.run(hold())\n"
     )
     worker = Process(url, command=(sys.executable, "-c", holding))
     worker.wait_for_line(lambda line: line == "locked\n")
-    writer = AuditWriter(url, "scope")
+    writer = AuditDatabase(url, "scope")
     await writer.open()
 
     async def is_free() -> bool:
-        async with writer.lock_partition(0) as locked:
+        async with writer.acquire_partition_writer(0) as locked:
             return locked is not None
 
     try:
@@ -107,11 +107,11 @@ async def test_the_lock_of_a_killed_worker_ends_with_its_connection_to_the_poole
 
 async def test_a_lock_is_held_from_batch_to_batch(audit: AuditParts) -> None:
     """COMMIT releases a lock of a transaction. The next transaction has it before another drain can ask."""
-    async with audit.writer.lock_partition(0) as writer:
+    async with audit.writer.acquire_partition_writer(0) as writer:
         assert writer is not None
         for _ in range(3):
             await audit.database.execute("SELECT 1")
-            async with audit.writer.lock_partition(0) as other:
+            async with audit.writer.acquire_partition_writer(0) as other:
                 assert other is None
 
 
