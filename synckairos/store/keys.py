@@ -128,14 +128,14 @@ class Keys(Struct, frozen=True):
         return f"{self.outbox(partition)}:bytes"
 
     def indexed_entries(self, partition: int) -> str:
-        """Return the key of the sorted set of the outbox entries that this release wrote, by the ms of their ids.
+        """Return the key of the sorted set of the outbox entries that this release wrote, by the instants in their ids.
 
-        It has fewer members than the outbox has entries only if an earlier release wrote entries.
+        If this set has fewer members than the outbox has entries, an earlier release also wrote entries.
         """
         return f"{self.outbox(partition)}:indexed"
 
     def outbox_participants(self, partition: int) -> str:
-        """Return the key of the sorted set, by name, of the participants of sessions.
+        """Return the key of the index of participants: a sorted set with all scores 0, in alphabetical order.
 
         The members are `<participant id> <session id>`, for all sessions that run or have versions in the outbox.
         """

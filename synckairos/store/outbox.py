@@ -24,8 +24,10 @@ MIN_STAY_AFTER_DEADLINE_MS = 3_600_000
 _FIRST_PAGE = 16  # entries can be large, so the sizes of the first entries determine the size of the next page
 _MAX_PAGE = 200
 _MAX_ENTRIES = 5_000
-_MAX_BYTES = 32 << 20  # of the entries of one session
-_MAX_SCANNED_BYTES = 8 << 20  # Redis handles no other command during a scan
+_MAX_BYTES = 32 << 20  # maximum total size of the entries of one session that are read
+_MAX_SCANNED_BYTES = (
+    8 << 20
+)  # maximum total size of scanned entries, because Redis handles no other command during a scan
 _MAX_SESSIONS = 1_000
 _PRUNED_AT_ONCE = 200
 
@@ -55,7 +57,10 @@ class StreamEntry(Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """Return the total number of bytes of the field values that the count of the outbox includes."""
+        """Return the number of bytes of the fields that `Keys.outbox_bytes` counts.
+
+        The field `previous` is not counted.
+        """
         return sum(map(len, self.fields.values())) - len(self.fields.get(b"previous", b""))
 
 
@@ -206,8 +211,8 @@ class Outbox:
     async def session_entries(self, session_id: str) -> list[OutboxEntry]:
         """Return the versions of a session in the outbox, oldest first. One round trip.
 
-        The result has at most the newest 5,000 entries of the session, or the newest with 32 MiB. If an earlier release
-        wrote one of them, only the newest entries of the partition with 8 MiB together are searched.
+        The result has the newest entries of the session: at most 5,000 entries and about 32 MiB. If an earlier release
+        wrote an entry of the session, only the newest 8 MiB of the partition are searched.
         """
         keys, partition = self.keys, self.keys.partition_of(session_id)
         names = [keys.outbox(partition), keys.session(session_id)]
@@ -235,9 +240,9 @@ class Outbox:
     async def participant_session_ids(self, participant_id: str) -> list[str]:
         """Return the ids of the sessions that have a version in the outbox with this participant, in no order.
 
-        The commands for all partitions are sent together, before any command that the caller sends after this call.
-        The result has at most 1,000 sessions of each partition. If an earlier release wrote entries, the newest entries
-        of each partition with 8 MiB together are searched as well.
+        The commands for all partitions are sent together, before any command that the caller sends after this call. The
+        result has at most 1,000 sessions of each partition. If an earlier release wrote entries, the newest 8 MiB of
+        each partition are searched too.
         """
         keys = self.keys
         # The script is sent as text instead of by its hash. If the hash were missing, the second attempt would run
@@ -261,9 +266,10 @@ class Outbox:
         return [session_id.decode(errors="replace") for ids in found for session_id in ids]
 
     async def prune_participants(self, partition: int, after: str) -> str:
-        """Remove members of the index of participants that no reader needs, among the next 200 after `after`.
+        """Remove members that no reader needs from the index of participants. Check the next 200 members after `after`.
 
-        Returns the member to continue after, "" at the end. One round trip.
+        Returns the last checked member, from which the next call continues. Returns "" at the end of the index. One
+        round trip.
         """
         names = [self.keys.outbox_participants(partition)]
         args: list[Any] = [after, self.keys.session_prefix(partition), _PRUNED_AT_ONCE]

@@ -118,8 +118,8 @@ if has_versions then
     redis.call('SET', outbox_bytes_key, bytes) -- the count was wrong: an empty outbox has no bytes
   end
   if stored[1] and stored[1] ~= epoch then redis.call('HDEL', session_key, 'audited') end
-  -- Each entry names the entry before it, so that the entries of a session are found without a scan. The name is '?'
-  -- if an earlier release wrote the version before.
+  -- Each entry has the id of the session's entry before it, so that the entries of a session are found without a scan.
+  -- The id is '?' if an earlier release wrote the version before.
   local entry, entry_version = string.match(stored[4] or '', '^(%S+) (%d+)$')
   if entry_version ~= (stored[2] or nil) then entry = stored[2] ~= stored[6] and '?' or '' end
   entry = entry or ''
@@ -133,7 +133,7 @@ if has_versions then
     'tag', ARGV[last + TAG], 'status', status, 'deleted', deleted, 'due', due_ms, 'state', document,
     'entry', entry .. ' ' .. ARGV[last + VERSION])
   if not stored[5] or changes_participants == '1' then
-    -- Of a removed participant, only the event has the id.
+    -- The id of a removed participant is only in the event.
     local texts = {document}
     for at = FIRST, #ARGV, EACH do texts[#texts + 1] = ARGV[at + EVENT] end
     for _, text in ipairs(texts) do

@@ -1,9 +1,10 @@
 -- Find the entries of a session in the outbox, newest first.
 --
--- Each entry names the entry before it. If an earlier release wrote one of them, the newest entries are scanned.
+-- Each entry has the id of the session's entry before it. If an earlier release wrote an entry of the session, the
+-- newest entries of the stream are scanned instead.
 --
 -- KEYS  1 outbox  2 session
--- ARGV  1 session id  2 key of a failed entry up to the entry id  3 maximum number of entries
+-- ARGV  1 session id  2 the part of a failed entry's key before the entry id  3 maximum number of entries
 --       4 maximum number of bytes  5 maximum number of bytes of a scan
 -- Returns {epoch, version, event, document, …}
 
@@ -26,7 +27,7 @@ local function read(entry)
   return fields
 end
 
--- Follow the entries. Returns whether all of them are found.
+-- Read the entry `id` and each entry before it. Return false if an entry of an earlier release ends the search.
 local function follow(id)
   while id ~= '' and id ~= '?' and count < limit and bytes < tonumber(ARGV[4]) do
     local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
@@ -35,7 +36,8 @@ local function follow(id)
       previous = read(entry).previous
       if not previous then return false end
     else
-      -- A failed entry is not in the stream. Any other missing entry is in Postgres, and so are the entries before it.
+      -- A failed entry is not in the stream. If an entry is neither failed nor in the stream, Postgres has it. Then
+      -- Postgres also has all entries before it.
       previous = redis.call('HGET', ARGV[2] .. id, 'previous') or ''
     end
     id = previous

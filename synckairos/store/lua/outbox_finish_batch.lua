@@ -63,7 +63,7 @@ for key = 7, #KEYS, 3 do
       redis.call('PEXPIRE', KEYS[key], string.format('%.0f', ttl))
       redis.call('PEXPIRE', KEYS[key + 1], string.format('%.0f', ttl))
       if found[7] and found[5] ~= 'running' then
-        -- Postgres has this session, and only a commit changes it, which puts its participants into the index again.
+        -- Postgres has the newest version of this session. The next commit adds its participants to the index again.
         local document = redis.call('HGET', KEYS[key], 'state') or ''
         for _, members in slices_of_participants(document, session_id_of(KEYS[key])) do
           for position = 2, #members, 2 do members[position / 2] = members[position] end

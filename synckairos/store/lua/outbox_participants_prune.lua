@@ -1,11 +1,13 @@
--- Remove members of the outbox's index of participants that no reader needs: their session is not in Redis, or Postgres
--- has it and it does not run. A worker of an earlier release, and the removal of a participant, leave such members.
+-- Remove members that no reader needs from the index of participants. The session of such a member is not in Redis, or
+-- it does not run and Postgres has its newest version. A worker of an earlier release leaves such members, and so does
+-- the removal of a participant.
 --
 -- uses write_or_drop
 --
--- KEYS  1 participants   ARGV  1 member to continue after ('' from the start)  2 key of a session up to the session id
---       3 maximum number of members to look at
--- Returns the member to continue after, '' at the end.
+-- KEYS  1 index of participants
+-- ARGV  1 member after which to start ('' to start at the first member)
+--       2 the part of a session's key before the session id  3 maximum number of members to check
+-- Returns the last checked member, '' at the end of the index.
 
 local from = ARGV[1] == '' and '-' or '(' .. ARGV[1]
 local members = write('ZRANGE', KEYS[1], from, '+', 'BYLEX', 'LIMIT', 0, ARGV[3])

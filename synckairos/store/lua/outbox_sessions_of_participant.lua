@@ -1,14 +1,14 @@
--- Find the sessions with versions in the outbox that name a participant.
+-- Find the sessions that have a version in the outbox with a participant.
 --
--- The index of participants has all of them, unless an earlier release wrote an entry. Then the newest entries are
--- scanned as well.
+-- The index of participants has all of these sessions, unless an earlier release wrote an entry. In that case the
+-- newest entries are scanned too.
 --
 -- uses write_or_drop
 --
--- KEYS  1 outbox  2 participants  3 indexed entries
--- ARGV  1 participant id  2 key of a session up to the session id  3 maximum number of sessions
+-- KEYS  1 outbox  2 index of participants  3 indexed entries
+-- ARGV  1 participant id  2 the part of a session's key before the session id  3 maximum number of sessions
 --       4 maximum number of entries to scan  5 maximum number of bytes to scan
--- Returns {session id, …}, each once
+-- Returns {session id, …} without repetition
 
 local found, known = {}, {}
 
@@ -24,7 +24,7 @@ end
 
 local length = write('XLEN', KEYS[1])
 if length == 0 then return found end
--- A worker of an earlier release removes the oldest entries from the outbox only.
+-- A worker of an earlier release removes entries only from the outbox, the oldest first, and not from the index.
 local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 if write('ZCOUNT', KEYS[3], string.match(oldest[1], '^%d+'), '+inf') >= length then return found end
 
@@ -40,8 +40,8 @@ while scanned < limit and bytes < tonumber(ARGV[5]) do
       bytes = bytes + #entry[2][at + 1]
     end
     local id, document = fields.session_id, fields.state
-    -- The participant id is searched as text, which is unique in practice. The caller parses the JSON and checks that
-    -- the id is that of a participant. For a removed participant, only the event has the id.
+    -- The participant id is searched as text, because it is unlikely to occur elsewhere. The caller parses the JSON and
+    -- checks whether it is the id of a participant. The id of a removed participant is only in the event.
     if id and document and not known[id]
         and (string.find(document, ARGV[1], 1, true) or string.find(fields.event or '', ARGV[1], 1, true)) then
       known[id] = true

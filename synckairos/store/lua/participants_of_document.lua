@@ -1,9 +1,9 @@
--- A library: the participants that a document names, as members of the outbox's index of participants.
+-- A library: finds the participants in a document, as members of the index of participants.
 --
--- Text in a document escapes its quotes, so only member names match. A match in the metadata adds a member that no
--- reader looks for.
+-- JSON texts in a document escape their quotes, so only member names match. A match in the metadata adds a member that
+-- no reader looks for.
 
--- Iterate over lists of arguments for ZADD, `0, '<participant id> <session id>', …`, which `unpack` can hold.
+-- Iterate over the ZADD arguments `0, '<participant id> <session id>', …` in lists that are short enough for `unpack`.
 local function slices_of_participants(document, session_id)
   local next_id = string.gmatch(document, '"participant_id":"([%x-]+)"')
   return function()
