@@ -2,7 +2,7 @@
 
 import time
 
-from synckairos.client.suspend_aware_clock import MAX_BOOT_STEP_S, LocalClock
+from synckairos.client.suspend_aware_clock import MAX_BOOT_STEP_S, SuspendAwareClock
 
 
 class SleepingMachine:
@@ -22,5 +22,5 @@ class SleepingMachine:
         """Return the true offset between the wall clock and the monotonic clock in milliseconds."""
         return time.time() * 1000 - self.monotonic_ms()
 
-    def clock(self) -> LocalClock:
-        return LocalClock(lambda: self.monotonic_ms() / 1000, time.monotonic, MAX_BOOT_STEP_S)
+    def clock(self) -> SuspendAwareClock:
+        return SuspendAwareClock(lambda: self.monotonic_ms() / 1000, time.monotonic, MAX_BOOT_STEP_S)

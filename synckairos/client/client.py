@@ -21,7 +21,7 @@ from synckairos.client.pending_commands import Ack, PendingCommands
 from synckairos.client.replica import Message, ReplicaGap
 from synckairos.client.server_url import socket_url
 from synckairos.client.single_connection import Connection
-from synckairos.client.suspend_aware_clock import LocalClock
+from synckairos.client.suspend_aware_clock import SuspendAwareClock
 from synckairos.client.watched_session import Watch
 from synckairos.clock.model import EventType
 from synckairos.errors import PayloadTooLarge, SessionNotFound, SyncKairosError
@@ -71,7 +71,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
         open_timeout_s: float = OPEN_TIMEOUT_S,
-        local_clock: LocalClock | None = None,
+        local_clock: SuspendAwareClock | None = None,
     ) -> None:
         """Create a client for the server at `url`, such as `ws://host:3000/ws` or `https://host/clock`.
 
@@ -89,8 +89,8 @@ class Client:
         self._headers = headers
         self._proxy = proxy
         self._open_timeout_s = open_timeout_s
-        self._local_clock = local_clock or LocalClock.of_machine()
-        self._known_sleeps = self._local_clock.count_sleeps()
+        self._local_clock = local_clock or SuspendAwareClock.from_machine_clocks()
+        self._known_sleeps = self._local_clock.detect_sleeps()
         self._backoff = Backoff()
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
@@ -158,7 +158,7 @@ class Client:
                 raise self._failure
             if self._connection is not None:
                 with suppress(ConnectionClosed, OSError):
-                    return await self._connection.ping()
+                    return await self._connection.measure_server_time()
             # The connection has ended, but its reader has not detected the end yet.
             await asyncio.sleep(0)
 
@@ -243,10 +243,10 @@ class Client:
         watch.is_subscribing = True
         self._work_added.set()
         if self._connection is not None:
-            self._connection.send(orjson.dumps(watch.subscription()))
+            self._connection.send(orjson.dumps(watch.make_subscribe_message()))
 
     def _unsubscribe(self, watch: Watch) -> None:
-        watch.end()
+        watch.end_iterations()
         if self._watches.get(watch.session_id) is watch:
             del self._watches[watch.session_id]
             if self._connection is not None:
@@ -280,7 +280,7 @@ class Client:
                 connection = Connection(socket, self._local_clock, self._add_sample, self._receive)
                 return await self._run_connection(connection)
         except InvalidStatus as refused:
-            if failure := errors.error_for_status(refused.response.status_code):
+            if failure := errors.error_for_http_status(refused.response.status_code):
                 self._fail(failure)
             self.trouble = f"the server answers {refused.response.status_code}"
             return _retry_after_s(refused.response.headers.get("Retry-After")) + self._backoff.next_s()
@@ -291,13 +291,13 @@ class Client:
     async def _run_connection(self, connection: Connection) -> float | None:
         for watch in self._watches.values():
             watch.is_subscribing = True
-            connection.send(orjson.dumps(watch.subscription()))
-        for frame in self._pending.frames():
+            connection.send(orjson.dumps(watch.make_subscribe_message()))
+        for frame in self._pending.frames_to_resend():
             connection.send(frame)
         self._connection, self.trouble = connection, None
         self._connected.set()
         try:
-            code, reason = await connection.run()
+            code, reason = await connection.read_until_closed()
         finally:
             self._connection = None
             self._connected.clear()
@@ -313,15 +313,15 @@ class Client:
         return self._backoff.next_s()
 
     def _forget_time_after_sleep(self) -> None:
-        sleeps = self._local_clock.count_sleeps()
+        sleeps = self._local_clock.detect_sleeps()
         if sleeps == self._known_sleeps:
             return
         self._known_sleeps = sleeps
-        self.clock.forget()
+        self.clock.remove_all_samples()
         if self._failure is None:
             self._time_known.clear()
         if self._connection is not None:
-            self._connection.check_sleep()
+            self._connection.discard_if_slept()
 
     def _add_sample(self, sample: Sample) -> None:
         self._forget_time_after_sleep()
@@ -338,7 +338,7 @@ class Client:
             self._receive_refusal(watch, message)
             return
         try:
-            watch.receive(message)
+            watch.apply_message(message)
         except ReplicaGap:
             if not watch.is_subscribing:
                 self._subscribe(watch)
@@ -366,7 +366,7 @@ class Client:
 
     def _end_watch(self, watch: Watch, failure: SyncKairosError) -> None:
         del self._watches[watch.session_id]
-        watch.end(failure)
+        watch.end_iterations(failure)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -381,7 +381,7 @@ class Client:
         """Make all waiting calls raise `failure`."""
         self._failure = failure
         for watch in self._watches.values():
-            watch.end(failure)
+            watch.end_iterations(failure)
         self._watches.clear()
         self._pending.fail_all(failure)
         self._connected.set()

@@ -37,7 +37,7 @@ class Sample:
         drift_ms = (t3 - t0) * MAX_DRIFT
         return cls(t3, ((t1 - t0) + (t2 - t3)) / 2 + 0.5, rtt_ms / 2 + 0.5 + drift_ms + server_error_ms)
 
-    def error_at(self, at_ms: float) -> float:
+    def max_error_at_ms(self, at_ms: float) -> float:
         """Return the maximum error of `offset_ms` in ms, at the instant `at_ms` of the local clock."""
         return self.error_ms + abs(at_ms - self.at_ms) * MAX_DRIFT
 
@@ -58,12 +58,12 @@ class ServerClock:
         for old in self._samples:
             # If two samples contradict each other, a clock was set or this machine slept. Then only the new sample is
             # valid.
-            if abs(new.offset_ms - old.offset_ms) > new.error_ms + old.error_at(new.at_ms):
+            if abs(new.offset_ms - old.offset_ms) > new.error_ms + old.max_error_at_ms(new.at_ms):
                 self._samples.clear()
                 break
         self._samples.append(new)
 
-    def forget(self) -> None:
+    def remove_all_samples(self) -> None:
         """Remove all samples. After the local clock has stood still, the samples result in a wrong time."""
         self._samples.clear()
 
@@ -72,7 +72,7 @@ class ServerClock:
 
         Raises: ValueError if there is no sample.
         """
-        return min(self._samples, key=lambda sample: sample.error_at(at_ms))
+        return min(self._samples, key=lambda sample: sample.max_error_at_ms(at_ms))
 
     def now_ms(self, at_ms: float) -> float:
         """Return the server's time at the instant `at_ms` of the local clock, ms since the Unix epoch.
@@ -83,4 +83,4 @@ class ServerClock:
 
     def error_ms(self, at_ms: float) -> float:
         """Return the maximum error of `now_ms` in either direction, ms. It is infinite if there is no sample."""
-        return self.best_sample(at_ms).error_at(at_ms) if self._samples else float("inf")
+        return self.best_sample(at_ms).max_error_at_ms(at_ms) if self._samples else float("inf")

@@ -90,7 +90,7 @@ def error_for_close(code: int, reason: str) -> SyncKairosError | None:
             return None
 
 
-def error_for_status(status: int) -> SyncKairosError | None:
+def error_for_http_status(status: int) -> SyncKairosError | None:
     """Return the permanent error for the HTTP status of a refused handshake, None if the client should retry."""
     match status:
         case 401:

@@ -39,7 +39,7 @@ class PendingCommands:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def frames(self) -> list[bytes]:
+    def frames_to_resend(self) -> list[bytes]:
         """Return the messages of all pending commands. A new connection must send these messages again."""
         return [frame for frame, _ in self._pending.values()]
 

@@ -7,7 +7,7 @@ from synckairos.clock.timing import active_group, charge_session_until, deadline
 from synckairos.errors import ParticipantNotFound
 
 
-def session_at(state: Session, now_ms: float) -> Session:
+def session_charged_until(state: Session, now_ms: float) -> Session:
     """Return the session with all time charged until `now_ms`, by the server's clock, in ms since the Unix epoch.
 
     The reading stops at a deadline, because only the server decides the effect of the deadline. A reading is below zero
@@ -28,7 +28,7 @@ def remaining_ms(state: Session, now_ms: float, participant_id: str | None = Non
 
     Raises: ParticipantNotFound.
     """
-    charged = session_at(state, now_ms)
+    charged = session_charged_until(state, now_ms)
     mode = charged.rules.sync_mode
     if participant_id is not None:
         return participant_remaining_ms(charged, find_participant(charged, participant_id))
@@ -44,7 +44,7 @@ def remaining_ms(state: Session, now_ms: float, participant_id: str | None = Non
 def participant_remaining_ms(charged: Session, participant: Participant) -> int | None:
     """Return a participant's own remaining time in ms, None if there is no time limit.
 
-    `charged` is the result of `session_at`.
+    `charged` is the result of `session_charged_until`.
     """
     if charged.rules.sync_mode is not SyncMode.PER_CYCLE:
         return participant.remaining_ms
@@ -59,7 +59,7 @@ def used_ms(state: Session, now_ms: float, participant_id: str | None = None) ->
 
     Raises: ParticipantNotFound.
     """
-    charged = session_at(state, now_ms)
+    charged = session_charged_until(state, now_ms)
     return charged.used_ms if participant_id is None else find_participant(charged, participant_id).used_ms
 
 

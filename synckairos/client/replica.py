@@ -71,7 +71,7 @@ class SessionReplica:
         self._last_event: tuple[str, int] | None = None
         self._tag: str | None = None
 
-    def position(self) -> Message:
+    def resume_members(self) -> Message:
         """Return the JSON members of a SUBSCRIBE that resumes at this copy: `epoch`, `version`, `tag`.
 
         Empty before the first state.
@@ -104,7 +104,7 @@ class SessionReplica:
         self._document = merge_patch(self._document, message["patch"])
         return self._replace_state(message, session_from_json(document_merge_patch.lists_from_keyed(self._document)))
 
-    def add_event(self, message: Message) -> Happened | None:
+    def keep_event(self, message: Message) -> Happened | None:
         """Keep the event of an EVENT message for the next update. Return None if the event was received before.
 
         A server repeats events after a resume.

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from synckairos.client.clock_offset import Sample
 from synckairos.client.replica import Message
-from synckairos.client.suspend_aware_clock import LocalClock
+from synckairos.client.suspend_aware_clock import SuspendAwareClock
 
 INITIAL_PINGS = 4
 """Number of PINGs that a new connection sends without a pause, for a good first sample."""
@@ -54,7 +54,7 @@ class Connection:
     def __init__(
         self,
         socket: ClientConnection,
-        local_clock: LocalClock,
+        local_clock: SuspendAwareClock,
         on_sample: Callable[[Sample], None],
         on_message: Callable[[Message], None],
     ) -> None:
@@ -64,7 +64,7 @@ class Connection:
         """Instant at which the client should return after a GOAWAY, by the clock of the event loop, s."""
         self._socket = socket
         self._local_clock = local_clock
-        self._known_sleeps = local_clock.count_sleeps()
+        self._known_sleeps = local_clock.detect_sleeps()
         self._on_sample = on_sample
         self._on_message = on_message
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue()
@@ -79,7 +79,7 @@ class Connection:
         """Queue a message. Messages are sent in order."""
         self._outgoing.put_nowait(frame)
 
-    async def run(self) -> tuple[int, str]:
+    async def read_until_closed(self) -> tuple[int, str]:
         """Receive messages until the connection ends. Return its close code (1006 if there was none) and the reason."""
         try:
             async with asyncio.TaskGroup() as group:
@@ -96,7 +96,7 @@ class Connection:
             self._fail_pings(ConnectionResetError("the connection ended"))
         return self._socket.close_code or 1006, self._socket.close_reason or ""
 
-    async def ping(self) -> Sample:
+    async def measure_server_time(self) -> Sample:
         """Measure the server's time with one PING. If this machine sleeps in the meantime, measure again.
 
         Raises:
@@ -110,7 +110,7 @@ class Connection:
     async def _ping_once(self) -> Sample:
         ping_id = f"ping-{next(self._numbers)}"
         future: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
-        sleeps = self.check_sleep()
+        sleeps = self.discard_if_slept()
         sent_ms = self._local_clock.now_ms()
         self._pings[ping_id] = sleeps, sent_ms, future
         try:
@@ -120,13 +120,13 @@ class Connection:
         finally:
             del self._pings[ping_id]
 
-    def check_sleep(self) -> int:
+    def discard_if_slept(self) -> int:
         """Check whether this machine has slept. If so, drop all running measurements and start new measurements.
 
         Returns the number of sleeps so far. The method is called often, so that a connection that broke during a sleep
         is detected soon.
         """
-        sleeps = self._local_clock.count_sleeps()
+        sleeps = self._local_clock.detect_sleeps()
         if sleeps != self._known_sleeps:
             self._known_sleeps = sleeps
             self._patience_s = WAKE_PONG_TIMEOUT_S
@@ -155,7 +155,7 @@ class Connection:
         if ping is None:
             return
         sleeps, sent_ms, future = ping
-        if self.check_sleep() != sleeps:
+        if self.discard_if_slept() != sleeps:
             return
         self._patience_s = PONG_TIMEOUT_S
         # None means that the server has not measured the time of Redis yet.
@@ -178,16 +178,16 @@ class Connection:
                     await asyncio.sleep(-allowance / MAX_MESSAGES_PER_S)
                 await self._socket.send(frame, text=True)
         except ConnectionClosed:
-            pass  # `run` also detects the end. Unanswered messages are sent again on the next connection.
+            pass  # `read_until_closed` also detects the end. Unanswered messages are sent again on the next connection.
 
     async def _measure_time(self) -> None:
         try:
             while True:
                 self._has_slept.clear()
                 for _ in range(INITIAL_PINGS):
-                    await self.ping()
+                    await self.measure_server_time()
                 while not await self._wait_for_sleep(PING_INTERVAL_S):
-                    await self.ping()
+                    await self.measure_server_time()
         except TimeoutError:
             await self._socket.close(1001, "silent")
         except ConnectionClosed:
@@ -203,7 +203,7 @@ class Connection:
     async def _watch_for_sleep(self) -> None:
         while True:
             await asyncio.sleep(SLEEP_CHECK_INTERVAL_S)
-            self.check_sleep()
+            self.discard_if_slept()
 
     async def _close_at(self, at: float) -> None:
         """Close the connection after a GOAWAY at the instant of the reconnection. The server can close it before."""

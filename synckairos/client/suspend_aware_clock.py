@@ -21,7 +21,7 @@ It has the same source as the monotonic clock.
 """
 
 
-class LocalClock:
+class SuspendAwareClock:
     """The local monotonic clock, compared with a clock that continues during sleep.
 
     `max_step_s` is the maximum difference between both clocks, in seconds, that does not count as sleep.
@@ -37,7 +37,7 @@ class LocalClock:
         self._lead_s = self._measure_lead_s()
 
     @classmethod
-    def of_machine(cls) -> "LocalClock":
+    def from_machine_clocks(cls) -> "SuspendAwareClock":
         """Return the clock of this machine."""
         boot_clock = getattr(time, "CLOCK_BOOTTIME", None)
         if boot_clock is None:
@@ -48,7 +48,7 @@ class LocalClock:
         """Return the local monotonic clock in ms. Offsets of the server's clock refer to this clock."""
         return self._monotonic_s() * 1000
 
-    def count_sleeps(self) -> int:
+    def detect_sleeps(self) -> int:
         """Check whether the machine has slept after the previous check. Return the number of all sleeps until now.
 
         When this number changes, measurements and offsets from before are no longer valid.

@@ -9,7 +9,7 @@ from typing import TextIO
 from synckairos.client.client import Client
 from synckairos.client.errors import ServerTimeUnknown, SessionDeleted
 from synckairos.client.server_url import server_url
-from synckairos.client.text_view import draw
+from synckairos.client.text_view import render_session_lines
 from synckairos.client.watched_session import Watch
 from synckairos.errors import SessionNotFound, SyncKairosError
 
@@ -120,4 +120,4 @@ def _lines(client: Client, session: Watch) -> list[str]:
     if session.present is not None:
         footer = f"{session.present.clients} connected · {footer}"
     # The last line of the terminal stays free for the cursor.
-    return draw(session.state, now_ms, columns=columns, lines=lines - 1, footer=footer)
+    return render_session_lines(session.state, now_ms, columns=columns, lines=lines - 1, footer=footer)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from unicodedata import combining, east_asian_width
 
-from synckairos.client.readings import participant_remaining_ms, session_at
+from synckairos.client.readings import participant_remaining_ms, session_charged_until
 from synckairos.clock.clock_systems import ClockReadingDetails
 from synckairos.clock.model import Group, Participant, Session, SyncMode
 from synckairos.clock.timing import active_group
@@ -28,27 +28,29 @@ class _Row:
     is_turn: bool = False
 
 
-def draw(state: Session, now_ms: float | None, *, columns: int, lines: int, footer: str = "") -> list[str]:
+def render_session_lines(
+    state: Session, now_ms: float | None, *, columns: int, lines: int, footer: str = ""
+) -> list[str]:
     """Return at most `lines` lines of at most `columns` columns: a header, the clocks, a footer.
 
     `now_ms` is the server's time in ms since the Unix epoch. If it is None and a clock runs, no time is shown. If there
     is no room for all clocks, the lines show the clocks next to the active participant.
     """
     is_known = now_ms is not None or state.anchor_ms is None
-    charged = state if now_ms is None else session_at(state, now_ms)
+    charged = state if now_ms is None else session_charged_until(state, now_ms)
     rules = charged.rules
     header = [f"session {rules.session_id}", f"{rules.sync_mode}, {charged.status}, version {charged.version}", ""]
     shared, own = _rows(charged)
     if not is_known:
         shared, own = _without_times(shared), _without_times(own)
-    used = clock_face(charged.used_ms) if is_known else UNKNOWN_FACE
+    used = format_clock(charged.used_ms) if is_known else UNKNOWN_FACE
     end = ["", f"used {used}" + (f" · {footer}" if footer else "")]
     room = max(1, lines - len(header) - len(shared) - len(end))
     drawn = [*header, *map(_line, shared), *_window(own, room), *end]
     return [cut_to_columns(line, columns).rstrip() for line in drawn[:lines]]
 
 
-def clock_face(ms: int) -> str:
+def format_clock(ms: int) -> str:
     """Return the text of a clock: rounded down, with tenths in the last 20 seconds and a minus sign in overtime."""
     sign, ms = ("-", -ms) if ms < 0 else ("", ms)
     seconds, tenths = ms // 1000, f".{ms // 100 % 10}" if ms < TENTHS_BELOW_MS else ""
@@ -83,12 +85,12 @@ def _rows(charged: Session) -> tuple[list[_Row], list[_Row]]:
             return [*groups, _Row("", "")], [_used_row(charged, each) for each in people]
         case SyncMode.PER_CYCLE:
             note = f"cycle {charged.turn.cycles + 1}"
-            shared = [_Row("this cycle", clock_face(charged.remaining_ms or 0), note), _Row("", "")]
+            shared = [_Row("this cycle", format_clock(charged.remaining_ms or 0), note), _Row("", "")]
         case SyncMode.GLOBAL:
-            shared = [_Row("session", clock_face(charged.remaining_ms or 0)), _Row("", "")]
+            shared = [_Row("session", format_clock(charged.remaining_ms or 0)), _Row("", "")]
         case SyncMode.COUNT_UP:
-            note = "" if charged.remaining_ms is None else f"{clock_face(charged.remaining_ms)} left"
-            shared = [_Row("session", clock_face(charged.used_ms), note), _Row("", "")]
+            note = "" if charged.remaining_ms is None else f"{format_clock(charged.remaining_ms)} left"
+            shared = [_Row("session", format_clock(charged.used_ms), note), _Row("", "")]
     return shared, [_used_row(charged, each) for each in people]
 
 
@@ -107,12 +109,12 @@ def _used_row(charged: Session, each: Participant) -> _Row:
 def _participant_row(charged: Session, each: Participant, ms: int | None, reading: ClockReadingDetails | None) -> _Row:
     note = "expired" if each.has_expired else _note(reading)
     name = each.display_name or each.participant_id
-    return _Row(name, "-" if ms is None else clock_face(ms), note, each is charged.active_participant)
+    return _Row(name, "-" if ms is None else format_clock(ms), note, each is charged.active_participant)
 
 
 def _group_row(each: Group, is_turn: bool) -> _Row:
     note = "expired" if each.has_expired else _note(each.reading)
-    return _Row(each.group_id, clock_face(each.remaining_ms), note, is_turn)
+    return _Row(each.group_id, format_clock(each.remaining_ms), note, is_turn)
 
 
 def _note(reading: ClockReadingDetails | None) -> str:

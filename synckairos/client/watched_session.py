@@ -160,17 +160,17 @@ class Watch:
 
     # -- for the client -----------------------------------------------------------------------------------------------
 
-    def subscription(self) -> Message:
+    def make_subscribe_message(self) -> Message:
         """Return the SUBSCRIBE message that resumes at the position of the watch."""
         identity = {} if self._participant_id is None else {"participant_id": self._participant_id}
-        return {"type": "SUBSCRIBE", "session_id": self.session_id, **self._replica.position(), **identity}
+        return {"type": "SUBSCRIBE", "session_id": self.session_id, **self._replica.resume_members(), **identity}
 
     @property
     def has_state(self) -> bool:
         """Return whether the first state has arrived."""
         return self._replica.state is not None
 
-    def receive(self, message: Message) -> None:
+    def apply_message(self, message: Message) -> None:
         """Apply a message of the server about this session.
 
         Raises: ReplicaGap if the client must subscribe again.
@@ -183,12 +183,12 @@ class Watch:
                 self._notify_readers(self._replica.apply_delta(message))
                 self.is_subscribing = False
             case "EVENT":
-                self._replica.add_event(message)
+                self._replica.keep_event(message)
             case "PRESENCE":
                 self.present = Present.from_message(message)
                 self._wake_presences()
 
-    def end(self, failure: SyncKairosError | None = None) -> None:
+    def end_iterations(self, failure: SyncKairosError | None = None) -> None:
         """End all iterations after their queued updates. If `failure` is given, the iterations then raise it."""
         self._failure, self._is_over = failure, True
         for reader in self._readers:

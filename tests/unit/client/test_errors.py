@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.client.errors import error_for_close, error_for_status
+from synckairos.client.errors import error_for_close, error_for_http_status
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1008, 1011, 1012, 4000, 4001, 4002, 4499, 4504, 4510])
@@ -33,5 +33,5 @@ def test_permanent_close_code_is_an_error_with_the_reason(code: int, name: str) 
     [(401, "UNAUTHORIZED"), (403, "FORBIDDEN"), (404, "CONNECTION_ENDED"), (429, None), (500, None), (503, None)],
 )
 def test_refused_handshake_is_an_error_unless_temporary(status: int, name: str | None) -> None:
-    failure = error_for_status(status)
+    failure = error_for_http_status(status)
     assert (failure and failure.code) == name

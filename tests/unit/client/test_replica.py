@@ -28,7 +28,7 @@ def test_patched_replica_is_equal_to_the_state(tape: bytes, step: int) -> None:
     apply_message(replica, state_message(None, states[0]))
     for before, after in pairwise(states):
         assert apply_message(replica, state_message(before, after)) == replica.state == after
-        assert replica.position() == {"epoch": after.epoch, "version": after.version}
+        assert replica.resume_members() == {"epoch": after.epoch, "version": after.version}
 
 
 @pytest.fixture
@@ -60,45 +60,45 @@ def test_patch_to_a_version_that_the_copy_has_is_not_an_update(states: list[Sess
 
 def test_position_of_the_copy_is_the_position_of_the_newest_state(states: list[Session]) -> None:
     replica = SessionReplica()
-    assert replica.position() == {}
+    assert replica.resume_members() == {}
     for message, tag in (
         (state_message(None, states[0]), "a"),
         (state_message(states[0], states[1]), "b"),
         (state_message(None, states[1]), None),
     ):
         apply_message(replica, message if tag is None else message | {"tag": tag})
-        assert replica.position() == {"epoch": "e", "version": message["version"]} | (
+        assert replica.resume_members() == {"epoch": "e", "version": message["version"]} | (
             {} if tag is None else {"tag": tag}
         )
     # A message without a newer version does not change the tag.
     apply_message(replica, state_message(None, states[1]) | {"tag": "c"})
     apply_message(replica, state_message(states[1], states[1]) | {"tag": "d"})
-    assert replica.position()["tag"] == "c"
+    assert replica.resume_members()["tag"] == "c"
 
 
 def test_events_are_in_the_next_update_once_and_in_order(states: list[Session]) -> None:
     replica = SessionReplica()
     replica.apply_state(state_message(None, states[0]))
     for version in (2, 3, 2, 3):
-        replica.add_event(event(version))
+        replica.keep_event(event(version))
     update = replica.apply_delta(state_message(states[0], states[2]))
     assert update is not None
     assert [each.version for each in update.events] == [2, 3]
-    replica.add_event(event(3))
+    replica.keep_event(event(3))
     update = replica.apply_delta(state_message(states[2], states[3]))
     assert update is not None
     assert update.events == ()
-    replica.add_event(event(2, "another"))
+    replica.keep_event(event(2, "another"))
     assert len(replica.apply_state(state_message(None, states[0])).events) == 1
 
 
 def test_event_of_a_version_number_that_was_issued_again_is_a_new_event(states: list[Session]) -> None:
     replica = SessionReplica()
     replica.apply_state(state_message(None, states[0]))
-    replica.add_event(event(states[2].version))
+    replica.keep_event(event(states[2].version))
     replica.apply_delta(state_message(states[0], states[2]))
     replica.apply_state(state_message(None, states[1]))
-    replica.add_event(event(states[2].version))
+    replica.keep_event(event(states[2].version))
     update = replica.apply_delta(state_message(states[1], states[2]))
     assert update is not None
     assert [each.version for each in update.events] == [states[2].version]

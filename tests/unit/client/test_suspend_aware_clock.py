@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from synckairos.client.suspend_aware_clock import MAX_BOOT_STEP_S, MAX_WALL_STEP_S, LocalClock
+from synckairos.client.suspend_aware_clock import MAX_BOOT_STEP_S, MAX_WALL_STEP_S, SuspendAwareClock
 
 
 class Clocks:
@@ -23,7 +23,7 @@ class Clocks:
         self.monotonic += seconds
         self.other += seconds
 
-    def local_clock(self, max_step_s: float) -> LocalClock:
+    def local_clock(self, max_step_s: float) -> SuspendAwareClock:
         def monotonic() -> float:
             self.between_reads()
             return self.monotonic
@@ -32,7 +32,7 @@ class Clocks:
             self.between_reads()
             return self.other
 
-        return LocalClock(monotonic, other, max_step_s)
+        return SuspendAwareClock(monotonic, other, max_step_s)
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def test_each_sleep_is_counted_once(clocks: Clocks, max_step_s: float) -> None:
     clock = clocks.local_clock(max_step_s)
     for sleeps, slept_s in enumerate((600.0, 1.0, 86_400.0), start=1):
         clocks.pass_time(30)
-        assert clock.count_sleeps() == sleeps - 1
+        assert clock.detect_sleeps() == sleeps - 1
         clocks.other += slept_s
-        assert clock.count_sleeps() == sleeps
+        assert clock.detect_sleeps() == sleeps
         clocks.pass_time(3_600)
-        assert clock.count_sleeps() == sleeps
+        assert clock.detect_sleeps() == sleeps
         assert clock.now_ms() == clocks.monotonic * 1000
 
 
@@ -58,22 +58,22 @@ def test_slow_correction_of_the_wall_clock_does_not_count_as_sleep(clocks: Clock
     for _ in range(1_000):
         clocks.pass_time(10)
         clocks.other += 10 * 0.0005
-        assert clock.count_sleeps() == 0
+        assert clock.detect_sleeps() == 0
 
 
 @pytest.mark.parametrize("step_s", [-3_600.0, -0.3, 0.3, 3_600.0])
 def test_wall_clock_that_is_set_counts_as_one_sleep(clocks: Clocks, step_s: float) -> None:
     clock = clocks.local_clock(MAX_WALL_STEP_S)
     clocks.other += step_s
-    assert [clock.count_sleeps() for _ in range(3)] == [1, 1, 1]
+    assert [clock.detect_sleeps() for _ in range(3)] == [1, 1, 1]
 
 
 def test_interruption_between_two_reads_does_not_count_as_sleep(clocks: Clocks) -> None:
     clocks.between_reads = lambda: clocks.pass_time(0.7)
     clock = clocks.local_clock(MAX_BOOT_STEP_S)
-    assert clock.count_sleeps() == 0
+    assert clock.detect_sleeps() == 0
     clocks.between_reads = lambda: None
-    assert clock.count_sleeps() == 0
+    assert clock.detect_sleeps() == 0
 
 
 @pytest.mark.parametrize("read", [1, 2, 3])
@@ -88,12 +88,12 @@ def test_sleep_between_two_reads_is_counted(clocks: Clocks, read: int) -> None:
             clocks.other += 600
 
     clocks.between_reads = sleep_at_one_read
-    clock.count_sleeps()
-    assert clock.count_sleeps() == 1
+    clock.detect_sleeps()
+    assert clock.detect_sleeps() == 1
 
 
 def test_machine_that_does_not_sleep_has_no_sleeps() -> None:
-    clock = LocalClock.of_machine()
+    clock = SuspendAwareClock.from_machine_clocks()
     before_ms = time.monotonic() * 1000
     assert before_ms <= clock.now_ms() <= time.monotonic() * 1000
-    assert [clock.count_sleeps() for _ in range(1_000)] == [0] * 1_000
+    assert [clock.detect_sleeps() for _ in range(1_000)] == [0] * 1_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.client.text_view import clock_face, cut_to_columns, draw
+from synckairos.client.text_view import cut_to_columns, format_clock, render_session_lines
 from synckairos.clock import creation
 from synckairos.clock.clock_systems import Byoyomi
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, Start
@@ -26,7 +26,7 @@ T0 = 1_764_000_000_000
     ],
 )
 def test_clock_face_is_rounded_down(ms: int, shown: str) -> None:
-    assert clock_face(ms) == shown
+    assert format_clock(ms) == shown
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def people(count: int, **more: object) -> tuple[NewParticipant, ...]:
 
 
 def screen(state: Session, at_ms: int, lines: int = 24) -> list[str]:
-    return draw(state, T0 + at_ms, columns=80, lines=lines, footer="footer")
+    return render_session_lines(state, T0 + at_ms, columns=80, lines=lines, footer="footer")
 
 
 def test_running_clock_is_drawn_for_the_given_instant() -> None:
@@ -99,7 +99,7 @@ def test_running_clock_of_each_mode_is_drawn(spec: Create, own: list[str]) -> No
 @pytest.mark.parametrize("lines", range(1, 12))
 def test_screen_shows_the_participants_next_to_the_active_participant_of_a_thousand(lines: int) -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(1_000), active_participant_id="p500"))
-    drawn = draw(state, T0, columns=20, lines=lines)
+    drawn = render_session_lines(state, T0, columns=20, lines=lines)
     assert len(drawn) <= lines
     assert all(len(line) <= 20 for line in drawn)
     if lines > 3:
@@ -110,7 +110,7 @@ def test_screen_shows_the_participants_next_to_the_active_participant_of_a_thous
 
 def test_time_of_a_running_clock_is_not_drawn_if_the_server_time_is_unknown() -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(2)))
-    assert draw(state, None, columns=80, lines=24, footer="footer") == [
+    assert render_session_lines(state, None, columns=80, lines=24, footer="footer") == [
         "session s",
         "per_participant, running, version 2",
         "",
@@ -123,4 +123,6 @@ def test_time_of_a_running_clock_is_not_drawn_if_the_server_time_is_unknown() ->
 
 def test_times_of_a_stopped_clock_are_drawn_without_the_server_time() -> None:
     state = creation.create(Create(SyncMode.PER_PARTICIPANT, people(2)), "s", "e", T0).state
-    assert draw(state, None, columns=80, lines=24) == draw(state, T0 + 5_000, columns=80, lines=24)
+    assert render_session_lines(state, None, columns=80, lines=24) == render_session_lines(
+        state, T0 + 5_000, columns=80, lines=24
+    )

@@ -35,14 +35,14 @@ async def rest(updates: AsyncGenerator[Update, None]) -> list[Update]:
 
 
 async def test_slow_reader_gets_the_newest_state_and_every_event(watch: Watch) -> None:
-    watch.receive(sync(1))
+    watch.apply_message(sync(1))
     updates = watch.updates()
     assert (await anext(updates)).state.version == 1
     last = 3 * MAX_QUEUED_UPDATES
     for version in range(2, last + 1):
-        watch.receive(event(version))
-        watch.receive(sync(version))
-    watch.end()
+        watch.apply_message(event(version))
+        watch.apply_message(sync(version))
+    watch.end_iterations()
     received = await rest(updates)
     assert len(received) == MAX_QUEUED_UPDATES
     assert received[-1].state.version == last
@@ -50,11 +50,11 @@ async def test_slow_reader_gets_the_newest_state_and_every_event(watch: Watch) -
 
 
 async def test_queued_updates_are_yielded_before_the_iteration_ends(watch: Watch) -> None:
-    watch.receive(sync(1))
+    watch.apply_message(sync(1))
     updates = watch.updates()
     await anext(updates)
-    watch.receive(sync(2))
-    watch.end(SessionDeleted("s"))
+    watch.apply_message(sync(2))
+    watch.end_iterations(SessionDeleted("s"))
     assert (await anext(updates)).state.version == 2
     with pytest.raises(SessionDeleted):
         await anext(updates)
@@ -62,7 +62,7 @@ async def test_queued_updates_are_yielded_before_the_iteration_ends(watch: Watch
 
 async def test_each_reader_begins_with_the_latest_state(watch: Watch) -> None:
     for version in (1, 2):
-        watch.receive(sync(version))
+        watch.apply_message(sync(version))
         updates = watch.updates()
         assert (await anext(updates)).state.version == version
         await updates.aclose()
