@@ -36,7 +36,10 @@ MAX_BATCHES = 4
 """Maximum number of concurrent batches of one partition. This process decides one batch while Redis commits another."""
 
 BROKEN_LEASE_MS = 30_000
-"""Milliseconds before a session that could not be expired is claimed again. It can be repaired in the meantime."""
+"""Milliseconds before a session that could not be expired is claimed again.
+
+The session can be repaired in the meantime.
+"""
 
 MAX_SLEEP_S = 1.0
 """Seconds: maximum time between two checks of the deadlines. A wake-up can be lost."""

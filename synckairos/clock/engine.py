@@ -89,7 +89,7 @@ def apply(
     precondition: VersionPrecondition | None = None,
     out_of_time_id: str | None = None,
 ) -> CommandDecision:
-    """Decide a command at an instant.
+    """Return the decision of a command at an instant.
 
     If `now_ms` is before the last transition of `state`, the instant of that transition is used, so time never runs
     backwards. The checks come in this order: final status, expected version, conditions of the command. A decision that

@@ -29,7 +29,10 @@ TAG_BYTES = 8
 
 
 class RecordedOutcome(Struct, frozen=True):
-    """The outcome of a command with a command id, for the idempotency record. `refusal` is None if it was accepted."""
+    """The outcome of a command with a command id, for the idempotency record.
+
+    `refusal` is None if the command was accepted.
+    """
 
     command_id: str
     fingerprint: str

@@ -66,7 +66,7 @@ class SessionRestorer:
         return None if self._unknown.remembers(session_id) else await self._restore_or_recover(session_id)
 
     def forget_unknown(self, session_id: str) -> None:
-        """Forget that a session was unknown, because this instance has created it."""
+        """Remove the id of a session from the cache of unknown ids, because this instance has created the session."""
         self._unknown.forget(session_id)
 
     async def _restore_or_recover(self, session_id: str) -> StoredSession | None:

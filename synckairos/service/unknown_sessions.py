@@ -1,17 +1,17 @@
-"""Memory of session ids that no store knows, so that repeated reads of such an id do not reach Postgres."""
+"""Cache of session ids that do not exist, so that repeated reads of such an id do not reach Postgres."""
 
 import time
 from collections.abc import Callable
 
 REMEMBER_S = 5.0
-"""Seconds for which an unknown id is remembered. Redis is read each time, so a session that is created is found."""
+"""Seconds that an id stays in the cache. Redis is still read each time, so a session that is created later is found."""
 
 MAX_IDS = 10_000
-"""Ids that are remembered, at most. Beyond that, the oldest id is forgotten."""
+"""Maximum number of ids in the cache. A further id replaces the oldest id."""
 
 
 class UnknownSessions:
-    """Ids that were unknown to Redis and Postgres a short time ago."""
+    """Session ids for which neither Redis nor Postgres had a session a few seconds ago."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Take the monotonic clock in seconds."""
@@ -19,17 +19,17 @@ class UnknownSessions:
         self._until_s: dict[str, float] = {}
 
     def remembers(self, session_id: str) -> bool:
-        """Return whether an id was unknown within the last seconds."""
+        """Return whether the id is in the cache: there was no such session within the last `REMEMBER_S` seconds."""
         until_s = self._until_s.get(session_id)
         return until_s is not None and self._clock() < until_s
 
     def remember(self, session_id: str) -> None:
-        """Note that an id is unknown."""
-        self._until_s.pop(session_id, None)  # a key that is set again must be the newest
+        """Add the id of a session that does not exist."""
+        self._until_s.pop(session_id, None)  # an id that is added again must become the newest
         self._until_s[session_id] = self._clock() + REMEMBER_S
         if len(self._until_s) > MAX_IDS:
             del self._until_s[next(iter(self._until_s))]
 
     def forget(self, session_id: str) -> None:
-        """Note that an id is known."""
+        """Remove an id, because its session exists now."""
         self._until_s.pop(session_id, None)

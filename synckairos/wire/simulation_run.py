@@ -18,15 +18,15 @@ NIL_SESSION_ID = "00000000-0000-0000-0000-000000000000"
 
 
 SLOW_VERBS = frozenset({"adjust", "add_participant", "remove_participant"})
-"""Commands whose cost grows with the number of participants."""
+"""Commands whose cost in a simulation grows with the number of participants."""
 
 PARTICIPANTS_PER_STEP = 15
 METADATA_BYTES_PER_STEP = 640
-"""With these two numbers a step takes about 20 µs, whatever the command is."""
+"""The two constants are chosen so that one step of any command takes about 20 µs."""
 
 
 def count_steps(body: SimulationBody) -> int:
-    """Return the work of a simulation in steps, before it runs."""
+    """Return the cost of a simulation as a number of steps, without running the simulation."""
     session, steps = body.session, 0
     participants, metadata_bytes = len(session.participants or ()), len(orjson.dumps(session.metadata or {}))
     for each in body.commands:
