@@ -45,6 +45,7 @@ CONNECT_TIMEOUT_S = 5
 _OUTAGE_CLASSES = ("", "08", "53", "57")
 """SQLSTATE classes of outages: connection lost, no resources, shutdown. The lost connection itself has no SQLSTATE."""
 
+_WATCH_PAUSE_S = 1.0
 _CANCEL_TIMEOUT_S = 0.5
 """Maximum seconds until a cancelled query ends. If the query does not end, the connection is closed."""
 _CLOSE_TIMEOUT_S = 1.0
@@ -123,6 +124,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             **_host_options(database_url, host),
             **_KEEPALIVE,
         }
+        self._watch: asyncio.Task[None] | None = None
         self.outage: StoreOutage = UnreportedOutage()
         """Where this pool reports that Postgres cannot be used. A server or worker sets one for all its pools."""
         super().__init__(
@@ -212,6 +214,9 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
 
     async def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> None:  # noqa: ASYNC109 - psycopg's signature
         """Close all connections. After `timeout` seconds, abandon queries that still run."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
         await super().close(timeout=timeout)
 
     @contextmanager
@@ -228,10 +233,20 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         self.outage.ended(self.name)
 
     async def _report_unreachable(self, _: object) -> None:
-        try:
-            await self.check_reachable()
-        except StoreUnavailable as fault:
-            self.outage.began(self.name, fault.__cause__ or fault)
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.create_task(self._watch_outage(), name=f"{self.name} outage")
+
+    async def _watch_outage(self) -> None:
+        """Report an outage until Postgres is reachable again. The pool itself connects only if a query needs it."""
+        while True:
+            try:
+                await self.check_reachable()
+            except StoreUnavailable as fault:
+                self.outage.began(self.name, fault.__cause__ or fault)
+                await asyncio.sleep(_WATCH_PAUSE_S)
+            else:
+                self.outage.ended(self.name)
+                return
 
     async def _report_reachable(self, _: object) -> None:
         self.outage.ended(self.name)

@@ -287,11 +287,11 @@ async def test_killed_redis_with_appendfsync_always_loses_no_acknowledged_versio
 
 
 async def test_outage_of_postgres_is_logged_once_by_each_process_and_its_end_too(
-    own_postgres: Postgres, own_settings: Settings, start_server: StartServer, start_worker: StartServer
+    fragile_postgres: Postgres, fragile_settings: Settings, start_server: StartServer, start_worker: StartServer
 ) -> None:
-    server, worker = start_server(own_settings), start_worker(own_settings)
+    server, worker = start_server(fragile_settings), start_worker(fragile_settings)
     worker.wait_for_line(lambda line: "worker started" in line)
-    await asyncio.to_thread(own_postgres.stop)
+    await asyncio.to_thread(fragile_postgres.stop)
     path = f"/v1/sessions/{uuid4()}/events"
     async with httpx.AsyncClient(base_url=server.base_url, trust_env=False) as client:
         for _ in range(3):
@@ -301,7 +301,7 @@ async def test_outage_of_postgres_is_logged_once_by_each_process_and_its_end_too
         assert (line["store"], line["setting"]) == ("postgres", "DATABASE_URL")
         assert "live sessions" in line["effect"]
         assert line["cause"]
-    await asyncio.to_thread(own_postgres.start)
+    await asyncio.to_thread(fragile_postgres.start)
     for process in (server, worker):
         process.wait_for_line(lambda line: "store is available again" in line)
     assert warnings_of(server) == {"store is unavailable": 1, "request refused": 1}
