@@ -434,7 +434,7 @@ def redact(url: str) -> str:
     The password is replaced by `***`, even if the password is not percent-encoded. So is the value of each query
     parameter whose name contains `pass`, `secret` or `token`.
     """
-    url = re.sub(r"(://[^@\s:]*:)\S*@", r"\1***@", url)
+    url = re.sub(r"(://[^\s:/?#]*:)\S*@", r"\1***@", url)
     return re.sub(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&\s]*", r"\1***", url, flags=re.IGNORECASE)
 
 

@@ -7,6 +7,7 @@ import click
 
 from synckairos.cli.command import CommandGroup, command_settings, print_shown, run_shown
 from synckairos.cli.exit_codes import ExitCode
+from synckairos.cli.terminal import echo
 
 _ENTRY_ID = re.compile(r"[0-9]+-[0-9]+")
 """Pattern of the id of an outbox entry, which is its Redis stream id."""
@@ -26,9 +27,9 @@ def audit_failed(as_json: bool) -> None:
 
     lines = run_shown("reading the entries", audit.list_failed_entries(settings, as_json=as_json))
     if not lines:
-        click.echo("no entries were set aside", err=True)
+        echo("no entries were set aside", err=True)
         return
-    click.echo("\n".join(lines))
+    echo("\n".join(lines))
     raise SystemExit(ExitCode.NEGATIVE)
 
 
@@ -50,9 +51,9 @@ def audit_retry(entry: str | None, all_entries: bool) -> None:
 
     count = run_shown("marking the entries", audit.retry_failed_entries(settings, entry))
     if not count:
-        click.echo("no entries were set aside", err=True)
+        echo("no entries were set aside", err=True)
         return
-    click.echo(f"{count} {'entry' if count == 1 else 'entries'} will be retried")
+    echo(f"{count} {'entry' if count == 1 else 'entries'} will be retried")
 
 
 @click.command("verify-audit")

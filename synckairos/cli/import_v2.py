@@ -7,6 +7,7 @@ import click
 
 from synckairos.cli.command import command_settings, print_lines, run, run_shown
 from synckairos.cli.progress import ProgressDisplay, progress
+from synckairos.cli.terminal import echo
 from synckairos.config import Settings
 from synckairos.urls.redis_url import check_redis_url
 
@@ -49,7 +50,7 @@ def import_v2(redis_url: str | None, prefix: str, follow: bool, finish: bool) ->
         from synckairos.admin.from_v2 import convert_rows_since_takeover
 
         lines = run_shown("converting later rows of v2", convert_rows_since_takeover(settings, finish=True))
-        click.echo("\n".join(lines) if lines else "nothing to finish", err=not lines)
+        echo("\n".join(lines) if lines else "nothing to finish", err=not lines)
 
 
 async def _import(settings: Settings, redis_url: str, prefix: str, display: ProgressDisplay, *, follow: bool) -> None:

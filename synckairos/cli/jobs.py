@@ -8,6 +8,7 @@ import click
 from synckairos.cli.command import CommandGroup, command_settings, print_shown, run, run_shown
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import progress
+from synckairos.cli.terminal import echo
 from synckairos.config import Settings
 
 
@@ -56,7 +57,7 @@ def jobs_show(job_id: int, as_json: bool) -> None:
     settings = command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    click.echo("\n".join(run_shown("reading the job", admin_jobs.show_job(settings, job_id, as_json=as_json))))
+    echo("\n".join(run_shown("reading the job", admin_jobs.show_job(settings, job_id, as_json=as_json))))
 
 
 @jobs.command("retry")
@@ -150,12 +151,10 @@ def _print_outcome(settings: Settings, job_id: int, wait: bool) -> None:
     from synckairos.admin import jobs as admin_jobs
 
     if not wait:
-        click.echo(f"job {job_id} is queued")
+        echo(f"job {job_id} is queued")
         return
     with progress(f"job {job_id} is queued") as display:
         job = run(admin_jobs.wait_for_job_end(settings, job_id, display))
-    click.echo(
-        f"job {job_id} {'is done' if job.status == 'done' else 'failed'}: {admin_jobs.summarize_job_result(job)}"
-    )
+    echo(f"job {job_id} {'is done' if job.status == 'done' else 'failed'}: {admin_jobs.summarize_job_result(job)}")
     if job.status != "done":
         raise SystemExit(ExitCode.NEGATIVE)

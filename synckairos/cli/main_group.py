@@ -18,6 +18,7 @@ from synckairos.cli.command import CommandGroup, write_section
 from synckairos.cli.exit_codes import ExitCode, exit_code_of, render_table
 from synckairos.cli.progress import uses_colour
 from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFailed
+from synckairos.telemetry.log import escape_control_characters
 
 
 class _OutputClosed(Exception):
@@ -153,7 +154,9 @@ def _address(setting: str) -> str:
 
 def _print_error(text: str) -> None:
     with contextlib.suppress(OSError):
-        click.echo(click.style(text, fg="red"), err=True, color=None if uses_colour() else False)
+        click.echo(
+            click.style(escape_control_characters(text), fg="red"), err=True, color=None if uses_colour() else False
+        )
 
 
 def _prepare_streams() -> None:

@@ -4,6 +4,7 @@ Log lines of this product and of libraries (uvicorn, arq) are processed in the s
 `session_id` if they are bound with `structlog.contextvars`. No line contains a password, a token or a query string.
 """
 
+import json
 import logging
 import re
 import sys
@@ -14,6 +15,12 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 _SECRET_KEY = re.compile(r"secret|password|passwd|token|ticket|authorization|cookie|api_?key", re.IGNORECASE)
+_SECRET_VALUE = re.compile(
+    r"((?:secret|password|passwd|pwd|token|ticket|api_?key)[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&\"'()]+)",
+    re.IGNORECASE,
+)
+_CREDENTIALS = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 # The match extends to the last @, because a password can contain @ and /.
 _USERINFO = re.compile(r"(?<=://)[^\s\"'<>]+@")
 # The query string of a URL, or of a request line such as `"WebSocket /ws?ticket=…" [accepted]`.
@@ -36,7 +43,9 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
     # Development mode also uses plain tracebacks. Formatted tracebacks print local variables, which can contain
     # secrets.
     render: Processor = _to_json
+    prepare: list[Processor] = []
     if dev:
+        prepare = [_escape_values]
         render = structlog.dev.ConsoleRenderer(
             colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
         )
@@ -49,6 +58,7 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
                 _drop_color_message,
                 structlog.processors.format_exc_info,
                 scrub,
+                *prepare,
                 render,
             ],
         )
@@ -90,6 +100,34 @@ def scrub(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     return {key: "***" if _SECRET_KEY.search(key) and value else _scrub_value(value) for key, value in event.items()}
 
 
+def scrub_text(text: str) -> str:
+    """Replace secrets and remove query strings in a text: URLs, credentials, tokens, and values such as `password=`."""
+    text = _QUERY.sub(r"\1", _USERINFO.sub("***@", text))
+    return _JWT.sub("***", _CREDENTIALS.sub(r"\1 ***", _SECRET_VALUE.sub(r"\1***", text)))
+
+
+def escape_control_characters(text: str, *, keep_lines: bool = True) -> str:
+    """Replace the characters of a text that a terminal obeys by escapes, which are also valid in JSON.
+
+    They move the cursor, change the title or the direction of text, or hide what follows. Line feeds and tabs stay,
+    unless `keep_lines` is False.
+    """
+    if text.isprintable():
+        return text
+    kept = "\n\t" if keep_lines else ""
+    return "".join(each if each.isprintable() or each in kept else json.dumps(each)[1:-1] for each in text)
+
+
+def _escape_values(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Make control characters in texts visible. Only tracebacks keep their lines."""
+    return {
+        key: escape_control_characters(value, keep_lines=key in ("exception", "stack"))
+        if isinstance(value, str)
+        else value
+        for key, value in event.items()
+    }
+
+
 def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Remove the coloured copy of the message that uvicorn adds to some log lines."""
     event.pop("color_message", None)
@@ -99,7 +137,7 @@ def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDic
 def _scrub_value(value: object) -> object:
     match value:
         case str():
-            return _QUERY.sub(r"\1", _USERINFO.sub("***@", value))
+            return scrub_text(value)
         case dict():
             return {
                 key: "***" if isinstance(key, str) and _SECRET_KEY.search(key) and item else _scrub_value(item)
@@ -112,4 +150,5 @@ def _scrub_value(value: object) -> object:
 
 
 def _to_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    # orjson escapes most control characters, but not all that a terminal obeys.
+    return escape_control_characters(orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode())

@@ -71,6 +71,41 @@ def test_secrets_and_query_strings_are_removed(dev: bool, stream: io.StringIO) -
     assert "hidden" not in stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "header Authorization: Bearer abc.DEF-_123=",
+        "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln was refused",
+        "connection failed: host=h password=hid/d@en user=u",
+        "{'password': 'hidden value', 'n': 1}",
+        "opened wss://host/ws?sessionId=1&ticket=hidden",
+        "ticket=hidden",
+        "redis://us@er:hid/d@en@h:1/0",
+    ],
+)
+def test_secrets_in_a_text_are_removed(text: str) -> None:
+    scrubbed = log.scrub_text(text)
+    assert "***" in scrubbed or "?" not in scrubbed
+    for secret in ("abc.DEF", "eyJ", "hid", "en@h", "sessionId"):
+        assert secret not in scrubbed
+
+
+@pytest.mark.parametrize("dev", [False, True])
+def test_control_characters_of_callers_do_not_reach_the_terminal(dev: bool, stream: io.StringIO) -> None:
+    log.configure("info", dev=dev, stream=stream)
+    log.get_logger("a").info("kept", name="x\x1b[2J\x9b1m\n2026 forged line\u202e")
+    text = stream.getvalue()
+    assert text.count("\n") == 1
+    assert not {"\x1b", "\x9b", "\u202e"} & set(text)
+    assert "\\u001b[2J" in text
+
+
+def test_control_characters_become_escapes_and_lines_stay() -> None:
+    escaped = "a\\u001b[31m\\r\n\tb\\u009b\\u202e é"
+    assert log.escape_control_characters("a\x1b[31m\r\n\tb\x9b\u202e é") == escaped
+    assert log.escape_control_characters("a\nb", keep_lines=False) == "a\\nb"
+
+
 def test_values_without_a_json_form_are_written_as_text(stream: io.StringIO) -> None:
     log.get_logger("a").info("odd", thing=object, pair=(1, b"x"))
     assert lines(stream)[0]["event"] == "odd"
