@@ -290,6 +290,14 @@ class WebhookDisabled(SyncKairosError):
         super().__init__(f"Webhook {webhook_id} is disabled; enable it first")
 
 
+class TooManyConnections(SyncKairosError):
+    """The instance or the client has the maximum number of connections or live tails."""
+
+    code = "TOO_MANY_CONNECTIONS"
+    status = 503
+    retry_after_s = 5
+
+
 class TooManyWebhooks(SyncKairosError):
     """The number of webhook endpoints has reached its maximum, `limit`."""
 

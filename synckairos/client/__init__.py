@@ -13,11 +13,11 @@ from synckairos.client.errors import (
     ConnectionEnded,
     ServerTimeUnknown,
     SessionDeleted,
-    TooManyConnections,
 )
 from synckairos.client.pending_commands import Ack
 from synckairos.client.replica import Happened, Present, Update
 from synckairos.client.watched_session import Watch
+from synckairos.errors import TooManyConnections
 
 __all__ = [
     "Ack",

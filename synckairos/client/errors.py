@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from synckairos.errors import Forbidden, PayloadTooLarge, SessionNotFound, SyncKairosError, Unauthorized
+from synckairos.errors import (
+    Forbidden,
+    PayloadTooLarge,
+    SessionNotFound,
+    SyncKairosError,
+    TooManyConnections,
+    Unauthorized,
+)
 
 NO_SUCH_SESSION = 4504
 DELETED = 4510
@@ -44,13 +51,6 @@ class SessionDeleted(SessionNotFound):
         super().__init__(session_id)
         self.message = f"Session {session_id} was deleted"
         self.args = (self.message,)
-
-
-class TooManyConnections(SyncKairosError):
-    """The server has reached its maximum number of connections."""
-
-    code = "TOO_MANY_CONNECTIONS"
-    status = 503
 
 
 class ConnectionEnded(SyncKairosError):

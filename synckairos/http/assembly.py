@@ -16,7 +16,7 @@ from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
 from synckairos.http.demo_files import DemoFiles, demo_folder
 from synckairos.http.history import HistoryRoutes
-from synckairos.http.live_tail import CommitSignals, LiveEventStreams
+from synckairos.http.live_tail import CommitSignals, ConnectionCount, LiveEventStreams
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.rest_app import RestApp
@@ -61,6 +61,7 @@ def build_application(
     websocket_routes: Sequence[BaseRoute] = (),
     is_draining: Callable[[], bool] = lambda: False,
     commit_signals: CommitSignals | None = None,
+    connections: ConnectionCount | None = None,
     refresh_gauges: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
@@ -69,6 +70,7 @@ def build_application(
     - `websocket_routes`: routes for WebSocket scopes.
     - `is_draining`: if it returns True, `/ready` answers 503 and live tails end.
     - `commit_signals`: wakes a live tail after a commit. Without it, live tails poll every second.
+    - `connections`: counts live tails as connections. Without it, only the tails of each client are limited.
     - `refresh_gauges`: functions that run before `/metrics` is rendered.
     """
     settings, root_path = dependencies.settings, dependencies.settings.root_path
@@ -94,7 +96,7 @@ def build_application(
             history,
             SessionList(sessions, store, history),
             dependencies.audit_trail,
-            LiveEventStreams(dependencies.audit_trail, is_draining, commit_signals),
+            LiveEventStreams(dependencies.audit_trail, is_draining, commit_signals, connections),
             dependencies.participant_sessions,
             dependencies.time_report,
             rate_limits,

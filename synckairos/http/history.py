@@ -113,7 +113,9 @@ class HistoryRoutes:
         if media_type == SSE and cursor is None:
             cursor = request.header(b"last-event-id") or None
         await self._rate_limits.count(request.meter)
-        if query.snapshots or media_type in (CSV, NDJSON):
+        if media_type == SSE:
+            self._live_tail.require_place(request.principal)
+        elif query.snapshots or media_type in (CSV, NDJSON):
             self._work.charge(request.principal.client, REPORTS)
         try:
             page = await self._audit_trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
@@ -124,7 +126,7 @@ class HistoryRoutes:
         if not page.items and cursor is None:
             raise SessionNotFound(session_id)
         if media_type == SSE:
-            stream = self._live_tail.stream(session_id, page.items, cursor, query.snapshots)
+            stream = self._live_tail.stream(request.principal, session_id, page.items, cursor, query.snapshots)
             return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
         response = RestResponse(
             await _render_events(page, media_type, query.snapshots), content_type=_TYPES[media_type]

@@ -7,17 +7,25 @@ exactly once. The id of an event in the stream is a cursor of the audit trail. A
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Protocol
 
 import orjson
 
 from synckairos.clock.model import EventType
-from synckairos.errors import StoreUnavailable
+from synckairos.errors import StoreUnavailable, TooManyConnections
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
+from synckairos.limits.shared_read import SharedRead
+from synckairos.limits.work import MAX_LIVE_TAILS
+from synckairos.principal import Principal
 from synckairos.wire.event_json import event_json
+
+ReadKey = tuple[str, str | None, bool]
+"""Parameters of a read of the audit trail: session id, cursor, and whether the events contain the document."""
 
 CommitSignals = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
 """Function from a session id to a context manager that yields an `asyncio.Event`.
@@ -25,8 +33,11 @@ CommitSignals = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
 The event is set after each commit to the session, and possibly at other times.
 """
 
-POLL_INTERVAL_S = 1.0
-"""Maximum seconds between two reads of the audit trail, if no commit signal arrives or a signal was lost."""
+POLL_INTERVAL_S = 15.0
+"""Maximum seconds between two reads of the audit trail. The commit signals start the other reads."""
+
+POLL_INTERVAL_WITHOUT_SIGNALS_S = 1.0
+"""Maximum seconds between two reads if there are no commit signals, or if a store did not answer."""
 
 KEEPALIVE_INTERVAL_S = 15.0
 """Seconds without an event after which the tail sends a comment. The comment shows that the connection works."""
@@ -35,61 +46,137 @@ PAGE_SIZE = 200
 """Maximum number of events in one read of the audit trail."""
 
 
+class ConnectionCount(Protocol):
+    """The number of connections of this instance, which live tails are a part of."""
+
+    def is_full(self, address: str) -> bool:
+        """Return whether a further connection from this IP address would exceed a connection limit."""
+
+    def count_live_tail(self, address: str) -> AbstractContextManager[None]:
+        """Count a live tail of this IP address as a connection, inside the block."""
+
+
 class LiveEventStreams:
-    """Source of event streams of sessions. A stream ends after the deletion of its session, or at a drain."""
+    """Source of event streams of sessions. A stream ends after the deletion of its session, or at a drain.
+
+    Streams of one session that are at the same event share one read of the audit trail.
+    """
 
     def __init__(
-        self, audit_trail: AuditTrail, is_draining: Callable[[], bool], commit_signals: CommitSignals | None = None
+        self,
+        audit_trail: AuditTrail,
+        is_draining: Callable[[], bool],
+        commit_signals: CommitSignals | None = None,
+        connections: ConnectionCount | None = None,
     ) -> None:
         self._audit_trail = audit_trail
         self._is_draining = is_draining
         self._commit_signals = commit_signals or _never_signalled
+        self._poll_interval_s = POLL_INTERVAL_WITHOUT_SIGNALS_S if commit_signals is None else POLL_INTERVAL_S
+        self._connections = connections
+        self._tails: Counter[str] = Counter()
+        """Open streams by client."""
+        self._reads: dict[ReadKey, tuple[SharedRead[Sequence[TrailEvent] | None], int]] = {}
+        """Each read that streams wait for, with the number of these streams."""
+
+    def require_place(self, principal: Principal) -> None:
+        """Raise TooManyConnections if a client may not open a further stream."""
+        if self._tails[principal.client] >= MAX_LIVE_TAILS:
+            raise TooManyConnections(f"A client has at most {MAX_LIVE_TAILS} live tails; close one first")
+        if self._connections is not None and self._connections.is_full(principal.address):
+            raise TooManyConnections("Too many connections; try again")
+
+    @property
+    def open_streams(self) -> int:
+        """Return the number of open streams."""
+        return self._tails.total()
+
+    @property
+    def open_reads(self) -> int:
+        """Return the number of reads that streams wait for."""
+        return len(self._reads)
 
     async def stream(
-        self, session_id: str, first_page: Sequence[TrailEvent], cursor: str | None, snapshots: bool
+        self,
+        principal: Principal,
+        session_id: str,
+        first_page: Sequence[TrailEvent],
+        cursor: str | None,
+        snapshots: bool,
     ) -> AsyncGenerator[bytes, None]:
         """Yield Server-Sent Events as bytes: first the events of `first_page`, then all later events.
 
         `first_page` is the page of the audit trail after `cursor`; `cursor` None means the begin of the audit trail.
-        `snapshots`: whether the events contain the session's document.
+        `snapshots`: whether the events contain the session's document. The stream counts as a connection of the
+        principal until it ends.
         """
-        yield b"retry: 1000\n\n"
-        events = first_page
-        loop = asyncio.get_running_loop()
-        sent_at = loop.time()
-        async with self._commit_signals(session_id) as signal:
-            while True:
-                for event in events:
-                    cursor = render_cursor(*event.sort_key)
-                    yield _render(event, cursor)
-                    sent_at = loop.time()
-                    if event.event_type == EventType.SESSION_DELETED and event is events[-1]:
+        with self._count(principal):
+            yield b"retry: 1000\n\n"
+            events: Sequence[TrailEvent] | None = first_page
+            loop = asyncio.get_running_loop()
+            sent_at = loop.time()
+            async with self._commit_signals(session_id) as signal:
+                while True:
+                    for event in events or ():
+                        cursor = render_cursor(*event.sort_key)
+                        yield _render(event, cursor)
+                        sent_at = loop.time()
+                        if event.event_type == EventType.SESSION_DELETED and events and event is events[-1]:
+                            return
+                    if self._is_draining():
                         return
-                if self._is_draining():
-                    return
-                # Clear the signal before the read. A commit after the read then sets the signal again.
-                signal.clear()
-                events = await self._events_after(session_id, cursor, snapshots)
-                if not events:
-                    await self._wait(signal)
-                if loop.time() - sent_at >= KEEPALIVE_INTERVAL_S:
-                    yield b": still here\n\n"
-                    sent_at = loop.time()
+                    # Clear the signal before the read. A commit after the read then sets the signal again.
+                    signal.clear()
+                    events = await self._events_after((session_id, cursor, snapshots))
+                    if not events:
+                        await self._wait(signal, events is None)
+                    if loop.time() - sent_at >= KEEPALIVE_INTERVAL_S:
+                        yield b": still here\n\n"
+                        sent_at = loop.time()
 
-    async def _wait(self, signal: asyncio.Event) -> None:
+    @contextlib.contextmanager
+    def _count(self, principal: Principal) -> Iterator[None]:
+        place = (
+            contextlib.nullcontext()
+            if self._connections is None
+            else self._connections.count_live_tail(principal.address)
+        )
+        self._tails[principal.client] += 1
+        try:
+            with place:
+                yield
+        finally:
+            self._tails[principal.client] -= 1
+            if not self._tails[principal.client]:
+                del self._tails[principal.client]
+
+    async def _wait(self, signal: asyncio.Event, has_failed: bool) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL_INTERVAL_S):
+            async with asyncio.timeout(POLL_INTERVAL_WITHOUT_SIGNALS_S if has_failed else self._poll_interval_s):
                 await signal.wait()
 
-    async def _events_after(self, session_id: str, cursor: str | None, snapshots: bool) -> Sequence[TrailEvent]:
-        """Return the page of the audit trail after `cursor`.
+    async def _events_after(self, key: ReadKey) -> Sequence[TrailEvent] | None:
+        """Return the page of the audit trail after a cursor, from a read that begins now or later.
 
-        Return no events if a store is unavailable. The stream then continues with the next read.
+        Return None if a store is unavailable. The stream then continues with the next read.
         """
+        shared, readers = self._reads.get(key) or (SharedRead(), 0)
+        self._reads[key] = (shared, readers + 1)
+        try:
+            return await shared.read_shared(lambda: self._read(key))
+        finally:
+            readers = self._reads[key][1] - 1
+            if readers:
+                self._reads[key] = (shared, readers)
+            else:
+                del self._reads[key]
+
+    async def _read(self, key: ReadKey) -> Sequence[TrailEvent] | None:
+        session_id, cursor, snapshots = key
         try:
             return (await self._audit_trail.page(session_id, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)).items
         except StoreUnavailable:
-            return ()
+            return None
 
 
 @contextlib.asynccontextmanager

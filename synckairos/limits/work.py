@@ -49,6 +49,9 @@ SIMULATION_STEPS = WorkLimit("steps of simulations", "client", 10_000, 250_000, 
 REPORTS = WorkLimit("time reports, and pages of events as CSV, NDJSON or with snapshots", "client", 10, 100, REFUSED)
 SCRAPES = WorkLimit("reads of `/metrics`", "client", 10, 100, REFUSED)
 
+MAX_LIVE_TAILS = 500
+"""Live tails that a client may have open on an instance. Each also counts as a connection."""
+
 WORK_LIMITS = (
     *(BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES),
     *(HANDSHAKES, SUBSCRIPTIONS, UNKNOWN_SESSIONS, SIMULATION_STEPS, REPORTS, SCRAPES),

@@ -163,6 +163,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             websocket_routes=[WebSocketRoute("/{path:path}", endpoint)],
             is_draining=lambda: hub.is_draining,
             commit_signals=hub.subscribe_change_event,
+            connections=hub,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
         recovery = RecoveryLoop(sessions, history, service.generations, SessionIndex(pipe, keys), keys)

@@ -9,13 +9,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.limits.client_work import ClientWork
+from synckairos.limits.shared_read import SharedRead
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
-from synckairos.realtime.shared_read import SharedRead
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
 from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.service.requests import SessionResult
@@ -92,6 +92,8 @@ class Hub:
         self._max_connections = max_connections
         self._max_per_address = max_per_address
         self._by_address: Counter[str] = Counter()
+        """Connections and live tails by IP address."""
+        self._tails = 0
         self._sessions: dict[str, _WatchedSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -100,9 +102,25 @@ class Hub:
 
         The address of a client on a unix socket is empty. Then only the limit of the whole instance applies.
         """
-        if len(self.connections) >= self._max_connections:
+        if len(self.connections) + self._tails >= self._max_connections:
             return True
         return bool(address) and self._by_address[address] >= self._max_per_address
+
+    @contextmanager
+    def count_live_tail(self, address: str) -> Iterator[None]:
+        """Count a live tail of this IP address as a connection, inside the block."""
+        self._tails += 1
+        self._by_address[address] += 1
+        try:
+            yield
+        finally:
+            self._tails -= 1
+            self._release_address(address)
+
+    def _release_address(self, address: str) -> None:
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
 
     def now_ms(self) -> int:
         """Return the present Redis time in milliseconds, estimated from the feed's heartbeats."""
@@ -119,10 +137,7 @@ class Hub:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
-        address = connection.principal.address
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+        self._release_address(connection.principal.address)
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
     def spawn_request_task(self, request: Awaitable[None]) -> None:

@@ -2,16 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import cast
 from uuid import uuid4
 
 import orjson
+import pytest
 
 from synckairos.config import Settings
+from synckairos.errors import TooManyConnections
 from synckairos.history.audit_trail import AuditTrail
+from synckairos.history.records import Page, TrailEvent
+from synckairos.http import live_tail
 from synckairos.http.live_tail import LiveEventStreams
+from synckairos.principal import Principal
 from synckairos.store.read_cache import ReadCache
+from tests.integration.realtime.instances import serving
 from tests.integration.rest_server import RestServer, open_rest_server, session_url
+from tests.waiting import eventually
 
 
 class TailReader:
@@ -52,7 +60,7 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False, commit_signals)
     first = (await trail.page(session["session_id"])).items
-    stream = tails.stream(session["session_id"], first, None, snapshots=False)
+    stream = tails.stream(Principal(), session["session_id"], first, None, snapshots=False)
     tail = TailReader(stream)
     assert [(await tail.next())["event"] for _ in range(2)] == ["session_created", "session_started"]
     await server.client.post(session_url(session, "switch"))
@@ -77,3 +85,93 @@ async def test_draining_server_ends_its_tails(settings: Settings) -> None:
         session = await server.create()
         answer = await server.client.get(session_url(session, "events"), headers={"accept": "text/event-stream"})
         assert answer.text.count("event: ") == 1
+
+
+class CountedTrail:
+    """An audit trail that counts the reads of pages, which take until `release` is set."""
+
+    def __init__(self, trail: AuditTrail) -> None:
+        self._trail = trail
+        self.reads = 0
+        self.release = asyncio.Event()
+
+    async def page(self, session_id: str, *, cursor: str | None, limit: int, snapshots: bool) -> Page[TrailEvent]:
+        self.reads += 1
+        await self.release.wait()
+        return await self._trail.page(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
+
+
+async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server: RestServer) -> None:
+    session_id = (await server.create_started())["session_id"]
+    trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
+    counted = CountedTrail(trail)
+    tails = LiveEventStreams(cast(AuditTrail, counted), lambda: False)
+    first = (await trail.page(session_id)).items
+    streams = [tails.stream(Principal(address="192.0.2.1"), session_id, first, None, False) for _ in range(20)]
+    readers = [TailReader(stream) for stream in streams]
+    for reader in readers:
+        assert [(await reader.next())["event"] for _ in range(2)] == ["session_created", "session_started"]
+    await server.client.post(f"/v1/sessions/{session_id}/switch")
+    nexts = [asyncio.create_task(reader.next()) for reader in readers]
+
+    async def is_read() -> bool:
+        return counted.reads > 0
+
+    await eventually(is_read)
+    counted.release.set()
+    switched = await asyncio.gather(*nexts)
+    assert {orjson.loads(event["data"])["version"] for event in switched} == {3}
+    assert counted.reads <= 2, "one read that began at once, and one for the tails that asked during it"
+    for stream in streams:
+        await stream.aclose()
+    assert (tails.open_streams, tails.open_reads) == (0, 0)
+
+
+async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
+    server: RestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_tail, "MAX_LIVE_TAILS", 2)
+    session_id = (await server.create())["session_id"]
+    trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
+    tails = LiveEventStreams(trail, lambda: False)
+    caller, other = Principal(address="192.0.2.1"), Principal(address="192.0.2.2")
+    first = (await trail.page(session_id)).items
+    streams = [tails.stream(caller, session_id, first, None, False) for _ in range(2)]
+    for stream in streams:
+        tails.require_place(caller)
+        await anext(stream)
+    with pytest.raises(TooManyConnections, match="at most 2 live tails"):
+        tails.require_place(caller)
+    tails.require_place(other)
+    await streams[0].aclose()
+    tails.require_place(caller)
+    await streams[1].aclose()
+
+
+async def test_live_tail_is_refused_with_503_when_connections_are_full(settings: Settings) -> None:
+    class Full:
+        def is_full(self, address: str) -> bool:
+            return True
+
+        def count_live_tail(self, address: str) -> AbstractContextManager[None]:
+            raise AssertionError("a refused tail is not counted")
+
+    async with open_rest_server(settings, connections=Full()) as server:
+        session = await server.create()
+        refused = await server.client.get(session_url(session, "events"), headers={"accept": "text/event-stream"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "TOO_MANY_CONNECTIONS")
+        assert refused.headers["retry-after"] == "5"
+        assert (await server.client.get(session_url(session, "events"))).status_code == 200
+
+
+async def test_live_tails_count_as_connections_of_their_address(settings: Settings) -> None:
+    limited = settings.model_copy(update={"ws_max_connections": 3, "ws_max_connections_per_address": 2})
+    async with serving(limited) as instance:
+        hub = instance.hub
+        with hub.count_live_tail("192.0.2.1"):
+            with hub.count_live_tail("192.0.2.1"):
+                assert (hub.is_full("192.0.2.1"), hub.is_full("192.0.2.2")) == (True, False)
+                with hub.count_live_tail("192.0.2.2"):
+                    assert hub.is_full("192.0.2.3")
+            assert not hub.is_full("192.0.2.1")
+        assert not hub.is_full("192.0.2.3")

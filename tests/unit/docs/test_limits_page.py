@@ -101,6 +101,7 @@ IN_CODE = {
     "documents on one page of sessions or events": text(page_size.MAX_PAGE_BYTES),
     "`cursor`": bounds(query_parameters.PageQuery, "cursor"),
     "`days` of a participant's sessions": bounds(query_parameters.ParticipantSessionsQuery, "days"),
+    "live tails of one client": text(work.MAX_LIVE_TAILS),
     "rows of a time report": text(reader.MAX_SLICES),
     # rates
     "REST requests and socket commands, without legal presses": setting("rate_limit_general"),

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from synckairos.realtime.shared_read import SharedRead
+from synckairos.limits.shared_read import SharedRead
 
 
 class Source:
