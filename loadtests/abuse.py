@@ -260,7 +260,7 @@ async def run(names: list[str], seconds: float, backlog_mb: int) -> None:
     async with valkey_and_postgres(durable=False) as (stores, _):
         limits = {name: Settings.model_fields[name].default for name in ("rate_limit_general", "rate_limit_switch")}
         settings = stores.model_copy(update={"redis_timeout_s": Settings.model_fields["redis_timeout_s"].default})
-        worker = Process("worker", env=settings.environ())
+        worker = Process("worker", env=settings.to_environment_variables())
         try:
             # The sessions are created by a server without limits.
             server = await asyncio.to_thread(spawn_server, settings)

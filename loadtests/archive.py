@@ -26,7 +26,7 @@ from loadtests.stores import valkey_and_postgres
 from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
-from synckairos.embedded import make_data_dir
+from synckairos.embedded import create_temporary_dir
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.jobs.handlers import JobHandlers
@@ -48,7 +48,7 @@ INTERVAL_S = 0.001
 @asynccontextmanager
 async def open_cold_storage() -> AsyncIterator[tuple[Settings, JobHandlers, SessionStore, OutboxDrain]]:
     """Start stores and create a folder for archives. Yield the settings and the components that jobs need."""
-    folder = make_data_dir()
+    folder = create_temporary_dir()
     try:
         async with valkey_and_postgres() as (found, _):
             settings = found.model_copy(update={"archive_url": str(folder)})

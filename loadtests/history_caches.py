@@ -72,7 +72,7 @@ def serve(variant: str) -> None:
 
 async def measure_variant(settings: Settings, variant: str, sessions: int) -> dict[str, Any]:
     """Measure one variant. The newest session of the participant runs; all other sessions have ended."""
-    environ = settings.environ()
+    environ = settings.to_environment_variables()
     worker = Process("worker", env=environ)
     server = Process(variant, env=environ, command=(sys.executable, "-m", "loadtests.history_caches", "serve"))
     try:

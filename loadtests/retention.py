@@ -101,7 +101,7 @@ async def measure(sessions: int, seconds: float, per_s: float) -> dict[str, Any]
     async with valkey_and_postgres() as (found, postgres):
         settings = found.model_copy(update={"archive_url": str(Path(postgres.data_dir).parent / "archive")})
         await asyncio.to_thread(fill, postgres.url, sessions)
-        worker = Process("worker", env=settings.environ())
+        worker = Process("worker", env=settings.to_environment_variables())
         server = spawn_server(settings)
         try:
             connection = await HttpConnection.open(server.base_url)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from synckairos.config import Settings
-from synckairos.embedded import Postgres, Valkey, make_data_dir
+from synckairos.embedded import Postgres, Valkey, create_temporary_dir
 from synckairos.postgres.migrate import migrate
 from tests.processes import Process, spawn_server
 
@@ -16,7 +16,7 @@ UNREACHABLE_POSTGRES = "postgresql://127.0.0.1:1/unused"
 @contextmanager
 def valkey_only(**settings: Any) -> Iterator[Settings]:
     """Start Valkey without Postgres. Yield settings for servers on it. `settings` overrides some of these settings."""
-    data = make_data_dir()
+    data = create_temporary_dir()
     try:
         with Valkey(data / "valkey") as valkey:
             defaults = {
@@ -33,7 +33,7 @@ def valkey_only(**settings: Any) -> Iterator[Settings]:
 @asynccontextmanager
 async def valkey_and_postgres(*, durable: bool = True) -> AsyncIterator[tuple[Settings, Postgres]]:
     """Start Valkey and a migrated Postgres. Yield settings for processes on them, with very high rate limits."""
-    data = make_data_dir()
+    data = create_temporary_dir()
     try:
         with Valkey(data / "valkey") as valkey, Postgres(data / "postgres", durable=durable) as postgres:
             await migrate(postgres.url)
@@ -59,7 +59,7 @@ async def valkey_and_postgres(*, durable: bool = True) -> AsyncIterator[tuple[Se
 def server_and_worker(settings: Settings) -> Iterator[Process]:
     """Run a server process and a worker process, as in production. Yield the server."""
     with ExitStack() as stack:
-        stack.callback(Process("worker", env=settings.environ()).stop)
+        stack.callback(Process("worker", env=settings.to_environment_variables()).stop)
         server = spawn_server(settings)
         stack.callback(server.stop)
         yield server

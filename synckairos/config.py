@@ -64,7 +64,7 @@ class BadSettings(SyncKairosError):
     code = "BAD_SETTINGS"
 
 
-def variables(field: str) -> tuple[str, ...]:
+def env_variables_of(field: str) -> tuple[str, ...]:
     """Return the environment variables that set `field`. The first variable takes precedence."""
     prefixed = PREFIX + field.upper()
     return (prefixed, field.upper()) if field in UNPREFIXED else (prefixed,)
@@ -191,7 +191,7 @@ Much longer durations overflow Postgres timestamps and Redis expiry times.
 class Settings(BaseSettings):
     """The settings of one process. The object is frozen.
 
-    `environ()` returns variables that give a child process the same settings.
+    `to_environment_variables()` returns variables that give a child process the same settings.
     """
 
     model_config = SettingsConfigDict(
@@ -201,7 +201,7 @@ class Settings(BaseSettings):
         extra="ignore",
         validate_by_name=True,
         validate_by_alias=True,
-        alias_generator=AliasGenerator(validation_alias=lambda field: AliasChoices(*variables(field))),
+        alias_generator=AliasGenerator(validation_alias=lambda field: AliasChoices(*env_variables_of(field))),
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on. Any address except loopback needs `--insecure`.")
@@ -364,34 +364,34 @@ class Settings(BaseSettings):
         return self.database_direct_url or self.database_url
 
     @property
-    def exposed(self) -> bool:
+    def is_exposed_to_network(self) -> bool:
         """Whether other machines can reach the address that the process listens on."""
         try:
             return not ip_address(self.host).is_loopback
         except ValueError:
             return self.host != "localhost"
 
-    def refuse_exposure(self) -> Self:
+    def refuse_unprotected_exposure(self) -> Self:
         """Return the settings if the process can listen on `host` without risk.
 
         That is so if `host` is a loopback address, or if `insecure` is set.
 
         Raises: BadSettings if neither is true.
         """
-        if self.auth == "none" and self.exposed and not self.insecure:
+        if self.auth == "none" and self.is_exposed_to_network and not self.insecure:
             raise BadSettings(
                 f"{PREFIX}HOST: other machines can reach {self.host}, and {PREFIX}AUTH is none. "
                 "Listen on 127.0.0.1, or pass --insecure to give every caller full access"
             )
         return self
 
-    def environ(self) -> dict[str, str]:
+    def to_environment_variables(self) -> dict[str, str]:
         """Return the environment variables that give a child process the same settings.
 
         The values include secrets. Use the variables only as the environment of a child process.
         """
         values = self.model_dump(mode="python", exclude_none=True)
-        return {variables(field)[0]: _to_text(value) for field, value in values.items()}
+        return {env_variables_of(field)[0]: _to_text(value) for field, value in values.items()}
 
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
@@ -424,7 +424,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
     Such variables are most likely misspelled.
     """
-    known = {name for field in Settings.model_fields for name in variables(field)}
+    known = {name for field in Settings.model_fields for name in env_variables_of(field)}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 
@@ -447,7 +447,7 @@ def render_example() -> str:
     for field, info in Settings.model_fields.items():
         default = None if info.default_factory or info.default is None else info.default
         text = "" if default is None else _to_text(default)
-        lines += ["", f"# {info.description}", f"#{variables(field)[-1]}={text}"]
+        lines += ["", f"# {info.description}", f"#{env_variables_of(field)[-1]}={text}"]
     return "\n".join(lines) + "\n"
 
 
@@ -456,7 +456,7 @@ def render_settings_page() -> str:
     rows = []
     for field, info in Settings.model_fields.items():
         default = None if info.default_factory or info.default is None else _to_text(info.default)
-        cells = (f"`{variables(field)[-1]}`", f"`{default}`" if default else "", _allowed_values(field, info))
+        cells = (f"`{env_variables_of(field)[-1]}`", f"`{default}`" if default else "", _allowed_values(field, info))
         meaning = (info.description or "").replace("<", "&lt;").replace("|", "\\|")
         rows.append(f"| {' | '.join(cells)} | {meaning} |")
     return SETTINGS_PAGE.format(rows="\n".join(rows))
@@ -494,7 +494,7 @@ def _from_file(env_file: Path | None) -> dict[str, str]:
     values = dotenv_values(env_file)
     found: dict[str, str] = {}
     for field in Settings.model_fields:
-        names = variables(field)
+        names = env_variables_of(field)
         if any(os.environ.get(name) for name in names):
             continue
         if value := next((values[name] for name in names if values.get(name)), None):
@@ -511,7 +511,7 @@ def _faults(error: ValidationError) -> list[str]:
         field = name.removeprefix(PREFIX).lower()
         # If the environment does not set the field, the value is from the file, most likely under the name in
         # .env.example.
-        shown = next((each for each in variables(field) if os.environ.get(each)), variables(field)[-1])
+        shown = next((each for each in env_variables_of(field) if os.environ.get(each)), env_variables_of(field)[-1])
         # URLs can contain passwords, so the message shows no value of a URL or a secret.
         given = "" if field.endswith(("_url", "_secret", "_dsn")) else f", not {fault['input']!r}"
         lines.append(f"{shown}: {_fault_text(fault['type'], fault['msg'], fault.get('ctx', {}))}{given}")

@@ -47,7 +47,7 @@ class ValidationFailed(SyncKairosError):
         super().__init__(message, faults)
 
     @classmethod
-    def at(cls, path: str, message: str) -> "ValidationFailed":
+    def at_path(cls, path: str, message: str) -> "ValidationFailed":
         """Return the error for one fault at `path`, a path with dots."""
         return cls([{"path": path, "message": message}])
 
@@ -84,7 +84,7 @@ class SessionNotFound(NotFound):
         self.session_id = session_id
 
 
-class SessionLeftInV2(SessionNotFound):
+class SessionNotImported(SessionNotFound):
     """The session was unfinished in v2's audit when v2 ended, and it was not imported from v2's Redis."""
 
     def __init__(self, session_id: str) -> None:
@@ -106,7 +106,7 @@ class NotArchived(NotFound):
         self.session_id = session_id
 
 
-class ArchiveProcessing(SyncKairosError):
+class ArchiveInProgress(SyncKairosError):
     """The session is being archived. The caller can retry the request."""
 
     code = "ARCHIVE_PROCESSING"
@@ -371,7 +371,7 @@ class BacklogFull(StoreUnavailable):
         self.bound = bound
 
 
-class StoreMismatch(SyncKairosError):
+class StoreUnusable(SyncKairosError):
     """The store was created with other settings, or it is unsafe to write to. The process refuses to start."""
 
     code = "STORE_MISMATCH"

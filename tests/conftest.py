@@ -12,8 +12,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from synckairos.config import Settings, variables
-from synckairos.embedded import Postgres, Valkey, make_data_dir
+from synckairos.config import Settings, env_variables_of
+from synckairos.embedded import Postgres, Valkey, create_temporary_dir
 from synckairos.telemetry import log
 from tests.pgbouncer import PgBouncer, running_pgbouncer
 from tests.processes import Process, spawn_server
@@ -25,7 +25,7 @@ _numbers = itertools.count(1)
 def clean_environment() -> None:
     """Remove the developer's settings from the environment, and configure the log as in production."""
     for field in Settings.model_fields:
-        for name in variables(field):
+        for name in env_variables_of(field):
             os.environ.pop(name, None)
     log.configure("info")
 
@@ -40,7 +40,7 @@ def restored_log() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data_dir() -> Iterator[Path]:
     """Create a directory that both stores can use as any user. Other users cannot read the directories of pytest."""
-    path = make_data_dir()
+    path = create_temporary_dir()
     yield path
     shutil.rmtree(path, ignore_errors=True)
 

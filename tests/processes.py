@@ -14,7 +14,7 @@ from queue import Empty, Queue
 from time import monotonic
 from typing import Self
 
-from synckairos.config import Settings, variables
+from synckairos.config import Settings, env_variables_of
 from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.process.ready_line import parse_ready
 
@@ -34,7 +34,7 @@ class Process:
         cwd: Path | None = None,
         command: Sequence[str] = (sys.executable, "-m", "synckairos"),
     ) -> None:
-        settings = {name for field in Settings.model_fields for name in variables(field)}
+        settings = {name for field in Settings.model_fields for name in env_variables_of(field)}
         without_settings = {name: value for name, value in os.environ.items() if name not in settings}
         self.child = ChildProcess(
             [*command, *args],
@@ -128,7 +128,7 @@ class Process:
 
 def spawn_server(settings: Settings, env: Mapping[str, str] | None = None) -> Process:
     """Start a server with these settings on a free port, and wait until it is ready."""
-    process = Process("serve", "--port", "0", env={**settings.environ(), **(env or {})})
+    process = Process("serve", "--port", "0", env={**settings.to_environment_variables(), **(env or {})})
     try:
         return process.wait_ready()
     except AssertionError:

@@ -44,7 +44,7 @@ async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
 
     Raises:
         NoSuchEntry: No entry with this id was set aside.
-        StoreUnavailable, StoreMismatch: Redis is unreachable, or was created with other settings.
+        StoreUnavailable, StoreUnusable: Redis is unreachable, or was created with other settings.
     """
     async with _open_failed_entries(settings) as failed_entries:
         count = await failed_entries.retry_set_aside(entry_id)

@@ -63,7 +63,7 @@ async def run_checks() -> list[Check]:
     """
     checks = [_check_python(), *_check_wheels()]
     try:
-        settings = config.load().refuse_exposure()
+        settings = config.load().refuse_unprotected_exposure()
     except config.BadSettings as error:
         return [
             *checks,

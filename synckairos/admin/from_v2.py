@@ -148,7 +148,7 @@ async def import_sessions(
     Raises:
         ImportsFailed: A session was not imported. Raised after the last line.
         ImportAlreadyRunning: Another import from this Redis is running.
-        StoreUnavailable, StoreMismatch: A store does not answer, Redis is unsafe to write to, or the database is not
+        StoreUnavailable, StoreUnusable: A store does not answer, Redis is unsafe to write to, or the database is not
             migrated.
     """
     await _check_migrated(settings)

@@ -112,7 +112,7 @@ def parse_day_or_instant(text: str, name: str, *, end: bool = False) -> str:
             return text
     except (ValueError, OverflowError):
         pass
-    raise ValidationFailed.at(name, "should be an instant with a time zone, or a day such as 2026-01-31")
+    raise ValidationFailed.at_path(name, "should be an instant with a time zone, or a day such as 2026-01-31")
 
 
 def render_job_json(job: Job) -> str:

@@ -37,7 +37,7 @@ async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[st
     try:
         AddressGuard.from_settings(settings).check_url(body.url)
     except AddressRefused as refused:
-        raise ValidationFailed.at("url", refused.message) from None
+        raise ValidationFailed.at_path("url", refused.message) from None
     async with _open_registry(settings) as registry:
         endpoint, secret = await registry.transact(lambda transaction: transaction.create_endpoint(body))
     return [f"{endpoint.endpoint_id}  {endpoint.url}", f"    secret {secret}"]

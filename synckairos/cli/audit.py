@@ -5,7 +5,7 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, command_settings, print_shown, run_shown
+from synckairos.cli.command import CommandGroup, load_command_settings, print_shown, run_shown
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.terminal import echo
 
@@ -22,7 +22,7 @@ def audit() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per entry.")
 def audit_failed(as_json: bool) -> None:
     """List the outbox entries that were set aside. Exits 1 if there is such an entry."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import audit
 
     lines = run_shown("reading the entries", audit.list_failed_entries(settings, as_json=as_json))
@@ -46,7 +46,7 @@ def audit_retry(entry: str | None, all_entries: bool) -> None:
     """Retry ENTRY, or all entries with --all, at the next sweep of a worker, with all attempts."""
     if (entry is None) is not all_entries:
         raise click.UsageError("Give either one ENTRY or --all.")
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import audit
 
     count = run_shown("marking the entries", audit.retry_failed_entries(settings, entry))
@@ -66,7 +66,7 @@ def verify_audit(session_id: UUID | None, all_sessions: bool) -> None:
     """
     if (session_id is None) is not all_sessions:
         raise click.UsageError("Give either one ID or --all.")
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import audit
 
     only = None if session_id is None else str(session_id)

@@ -28,7 +28,7 @@ class CommandGroup(click.Group):
         write_section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
 
 
-def process_settings(env_file: Path | None = None, **options: Any) -> Settings:
+def load_process_settings(env_file: Path | None = None, **options: Any) -> Settings:
     """Load the settings of a long-running process, and configure its log and alerts.
 
     `env_file` is the path of a .env file to read; None reads only the environment. `options` are command-line options
@@ -41,7 +41,7 @@ def process_settings(env_file: Path | None = None, **options: Any) -> Settings:
     return settings
 
 
-def command_settings() -> Settings:
+def load_command_settings() -> Settings:
     """Load the settings of a command that prints a result and ends.
 
     If no log level is set, log only errors, because the command prints its result.

@@ -5,7 +5,7 @@ import signal
 
 import click
 
-from synckairos.cli.command import command_settings, print_lines, run, run_shown
+from synckairos.cli.command import load_command_settings, print_lines, run, run_shown
 from synckairos.cli.progress import ProgressDisplay, progress
 from synckairos.cli.terminal import echo
 from synckairos.config import Settings
@@ -42,7 +42,7 @@ def import_v2(redis_url: str | None, prefix: str, follow: bool, finish: bool) ->
         raise click.UsageError("Give --follow with --redis, and without --finish.")
     if not prefix:
         raise click.UsageError("--prefix must not be empty.")
-    settings = command_settings()
+    settings = load_command_settings()
     if redis_url is not None:
         with progress("reading sessions of v2") as display:
             run(_import(settings, redis_url, prefix, display, follow=follow))

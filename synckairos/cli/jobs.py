@@ -5,7 +5,7 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, command_settings, print_shown, run, run_shown
+from synckairos.cli.command import CommandGroup, load_command_settings, print_shown, run, run_shown
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import progress
 from synckairos.cli.terminal import echo
@@ -39,7 +39,7 @@ _wait = click.option("--wait", is_flag=True, help="Wait until the job ends. Exit
 @_as_json
 def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) -> None:
     """List jobs, newest first."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
     print_shown(
@@ -54,7 +54,7 @@ def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) 
 @_as_json
 def jobs_show(job_id: int, as_json: bool) -> None:
     """Show all fields of job ID. Exits 1 if there is no such job."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
     echo("\n".join(run_shown("reading the job", admin_jobs.show_job(settings, job_id, as_json=as_json))))
@@ -65,7 +65,7 @@ def jobs_show(job_id: int, as_json: bool) -> None:
 @_wait
 def jobs_retry(job_id: int, wait: bool) -> None:
     """Retry the failed job ID. Exits 1 if job ID has not failed."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
     run_shown("queueing the job", admin_jobs.retry_job(settings, job_id))
@@ -137,7 +137,7 @@ def _session_params(session_id: UUID | None, after_s: int) -> dict[str, Any]:
 
 
 def _enqueue(type_: str, params: dict[str, Any], wait: bool) -> None:
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
     _print_outcome(settings, run_shown("queueing the job", admin_jobs.enqueue_job(settings, type_, params)), wait)

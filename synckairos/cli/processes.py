@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from synckairos.cli.command import command_settings, process_settings, run, run_shown, run_until_signal
+from synckairos.cli.command import load_command_settings, load_process_settings, run, run_shown, run_until_signal
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import progress
 from synckairos.process.ready_line import render_ready
@@ -31,9 +31,9 @@ _insecure = click.option(
 @_insecure
 def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -> None:
     """Run embedded Valkey and Postgres, a server and a worker. Reads .env. Ctrl-C stops all of them."""
-    settings = process_settings(
+    settings = load_process_settings(
         Path(".env"), host=host, port=port, insecure=insecure or None, dev=True
-    ).refuse_exposure()
+    ).refuse_unprotected_exposure()
     from synckairos.process import dev as dev_process
 
     with progress("starting the stores") as display:
@@ -46,7 +46,7 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -
 @_insecure
 def serve(host: str | None, port: int | None, insecure: bool) -> None:
     """Serve REST and WebSocket. Stops cleanly on SIGTERM."""
-    settings = process_settings(host=host, port=port, insecure=insecure or None).refuse_exposure()
+    settings = load_process_settings(host=host, port=port, insecure=insecure or None).refuse_unprotected_exposure()
     from synckairos.process import server
 
     run(server.serve(settings, on_ready=_print_ready_line))
@@ -55,7 +55,7 @@ def serve(host: str | None, port: int | None, insecure: bool) -> None:
 @click.command()
 def worker() -> None:
     """Drain the outbox to Postgres, send webhooks and run background jobs. Stops cleanly on SIGTERM."""
-    settings = process_settings()
+    settings = load_process_settings()
     from synckairos.process import worker
 
     run(run_until_signal(worker.run_worker(settings)))
@@ -64,7 +64,7 @@ def worker() -> None:
 @click.command()
 def migrate() -> None:
     """Update the schema of the database and print the applied migrations. Takes over a database of SyncKairos v2."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin.from_v2 import take_over_and_migrate
 
     with progress("waiting for Postgres") as display:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, command_settings, run_shown
+from synckairos.cli.command import CommandGroup, load_command_settings, run_shown
 from synckairos.cli.terminal import echo
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per item.")
@@ -22,7 +22,7 @@ def webhooks() -> None:
 @click.option("--snapshots", is_flag=True, help="Include the session's document in each message.")
 def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots: bool) -> None:
     """Create an endpoint at URL. Prints its id and its signing secret, which is not shown again."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import webhooks
 
     fields = {"url": url, "description": description, "snapshots": snapshots}
@@ -34,7 +34,7 @@ def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots:
 @_as_json
 def webhooks_list(as_json: bool) -> None:
     """List all endpoints with their state and their filters."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import webhooks
 
     lines = run_shown("reading the endpoints", webhooks.list_endpoints(settings, as_json=as_json))
@@ -45,7 +45,7 @@ def webhooks_list(as_json: bool) -> None:
 @click.argument("webhook_id", metavar="ID", type=click.UUID)
 def webhooks_remove(webhook_id: UUID) -> None:
     """Delete endpoint ID and its deliveries."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import webhooks
 
     run_shown("removing the endpoint", webhooks.remove_endpoint(settings, str(webhook_id)))
@@ -64,7 +64,7 @@ def webhooks_remove(webhook_id: UUID) -> None:
 )
 def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
     """Replace the signing secret of endpoint ID. Prints the new secret, which is not shown again."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import webhooks
 
     echo(run_shown("replacing the secret", webhooks.rotate_secret(settings, str(webhook_id), overlap)))
@@ -86,7 +86,7 @@ def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
 @_as_json
 def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int, as_json: bool) -> None:
     """List deliveries to endpoint ID, newest first, with the result of each attempt."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import webhooks
 
     found = webhooks.list_deliveries(settings, str(webhook_id), status, limit, as_json=as_json)
@@ -106,7 +106,7 @@ def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int, as_jso
 )
 def webhooks_test(webhook_id: UUID, timeout: float) -> None:
     """Let a worker send a test message to endpoint ID, and print the result. Exits 1 if the message is not accepted."""
-    settings = command_settings()
+    settings = load_command_settings()
     from synckairos.admin import webhooks
 
     sent = webhooks.send_test(settings, str(webhook_id), timeout)

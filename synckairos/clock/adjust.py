@@ -63,7 +63,7 @@ def _adjust_participants(state: Session, command: Adjust) -> Session:
             raise ParticipantNotFound(missing[0])
         chosen = {positions[each] for each in command.participant_ids}
     if command.group_id is not None and find_group_index(state, command.group_id) is None:
-        raise ValidationFailed.at("group_id", "this group is not in this session")
+        raise ValidationFailed.at_path("group_id", "this group is not in this session")
     return replace(
         state,
         participants=tuple(
@@ -77,9 +77,9 @@ def _adjust_participants(state: Session, command: Adjust) -> Session:
 
 def _adjust_groups(state: Session, command: Adjust) -> Session:
     if command.participant_ids is not None:
-        raise ValidationFailed.at("participant_ids", "in per_group the budgets belong to groups; use group_id")
+        raise ValidationFailed.at_path("participant_ids", "in per_group the budgets belong to groups; use group_id")
     if command.group_id is not None and find_group_index(state, command.group_id) is None:
-        raise ValidationFailed.at("group_id", "this group is not in this session")
+        raise ValidationFailed.at_path("group_id", "this group is not in this session")
     return replace(
         state,
         groups=tuple(
@@ -95,9 +95,9 @@ def _adjust_session(state: Session, command: Adjust) -> Session:
     for path, value in (("participant_ids", command.participant_ids), ("group_id", command.group_id)):
         if value is not None:
             mode = state.rules.sync_mode
-            raise ValidationFailed.at(path, f"in {mode} one budget serves the whole session; omit this member")
+            raise ValidationFailed.at_path(path, f"in {mode} one budget serves the whole session; omit this member")
     if state.remaining_ms is None:
-        raise ValidationFailed.at(
+        raise ValidationFailed.at_path(
             "delta_ms", "this session counts up without max_time_ms, so there is no budget to adjust"
         )
     adjusted = SUDDEN_DEATH.add_time(Budget(state.remaining_ms), command.delta_ms)

@@ -215,7 +215,9 @@ def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> Tr
         return None
     # `wire` limits the size of one patch. This check applies the same limit to the sum of all patches.
     if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
-        raise ValidationFailed.at("metadata", f"all metadata together would exceed {MAX_METADATA_BYTES} bytes of JSON")
+        raise ValidationFailed.at_path(
+            "metadata", f"all metadata together would exceed {MAX_METADATA_BYTES} bytes of JSON"
+        )
     updated = replace(with_next_version(state, now_ms), metadata=metadata)
     return Transition(make_session_event(EventType.METADATA_UPDATED, updated, now_ms), updated)
 

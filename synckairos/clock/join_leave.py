@@ -24,7 +24,7 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
     if any(p.participant_id == new.participant_id for p in state.participants):
         raise ParticipantExists(new.participant_id)
     if len(state.participants) >= MAX_PARTICIPANTS:
-        raise ValidationFailed.at("participant_id", f"a session has at most {MAX_PARTICIPANTS} participants")
+        raise ValidationFailed.at_path("participant_id", f"a session has at most {MAX_PARTICIPANTS} participants")
     _check_new_participant(state, new)
     index = new.index if new.index is not None else max((p.index for p in state.participants), default=-1) + 1
     joined = new_participant(state, new, index, _initial_budget_ms(state, new))
@@ -44,21 +44,21 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
 def _check_new_participant(state: Session, new: NewParticipant) -> None:
     mode = state.rules.sync_mode
     if new.index is not None and any(p.index == new.index for p in state.participants):
-        raise ValidationFailed.at("participant_index", "another participant has this index")
+        raise ValidationFailed.at_path("participant_index", "another participant has this index")
     if new.clock is not None and mode is not SyncMode.PER_PARTICIPANT:
-        raise ValidationFailed.at("clock", "a participant can have its own clock only in per_participant")
+        raise ValidationFailed.at_path("clock", "a participant can have its own clock only in per_participant")
     if isinstance(state.rules.clock, Hourglass) or isinstance(new.clock, Hourglass):
-        raise ValidationFailed.at("participant_id", "an hourglass is for exactly two participants")
+        raise ValidationFailed.at_path("participant_id", "an hourglass is for exactly two participants")
     has_budget = (
         new.total_time_ms is not None or (new.clock or state.rules.clock).make_initial_budget(0).remaining_ms > 0
     )
     if mode is SyncMode.PER_PARTICIPANT and not has_budget:
-        raise ValidationFailed.at("total_time_ms", "a participant needs its own budget in per_participant")
+        raise ValidationFailed.at_path("total_time_ms", "a participant needs its own budget in per_participant")
     if mode is SyncMode.PER_GROUP:
         if new.group_id is None:
-            raise ValidationFailed.at("group_id", "a participant needs a group in per_group")
+            raise ValidationFailed.at_path("group_id", "a participant needs a group in per_group")
         if find_group_index(state, new.group_id) is None and not has_budget:
-            raise ValidationFailed.at(
+            raise ValidationFailed.at_path(
                 "total_time_ms", "the group is new; give the budget of the group with its first participant"
             )
 

@@ -20,7 +20,7 @@ def pause(state: Session, command: Pause, now_ms: int) -> Transition:
         ValidationFailed: the reason is reserved for the clock.
     """
     if command.reason == TIMEOUT_REASON:
-        raise ValidationFailed.at("reason", f"{TIMEOUT_REASON!r} is reserved for the clock; use another reason")
+        raise ValidationFailed.at_path("reason", f"{TIMEOUT_REASON!r} is reserved for the clock; use another reason")
     if any(pause.reason == command.reason for pause in state.pauses):
         raise InvalidTransition(
             f"Session cannot be paused: the session is already {state.status} for the reason {command.reason!r}"

@@ -94,7 +94,9 @@ class Simulation:
 
     def _add_row(self, row: TimelineRow) -> None:
         if len(self.rows) >= MAX_ROWS:
-            raise ValidationFailed.at("until_ms", f"the timeline has more than {MAX_ROWS} rows; use an earlier end")
+            raise ValidationFailed.at_path(
+                "until_ms", f"the timeline has more than {MAX_ROWS} rows; use an earlier end"
+            )
         self.rows.append(row)
 
 

@@ -4,7 +4,12 @@ The package starts the binaries with explicit options. It does not use the Pytho
 wrappers have other defaults. Both stores end with the process that started them.
 """
 
-from synckairos.embedded.data_dirs import EmbeddedStoreFailed, make_data_dir, persistent_data_dir, temporary_data_dir
+from synckairos.embedded.data_dirs import (
+    EmbeddedStoreFailed,
+    create_temporary_dir,
+    persistent_data_dir,
+    temporary_data_dir,
+)
 from synckairos.embedded.postgres import Postgres, postgres_home
 from synckairos.embedded.valkey import Valkey, valkey_binary
 
@@ -12,7 +17,7 @@ __all__ = [
     "EmbeddedStoreFailed",
     "Postgres",
     "Valkey",
-    "make_data_dir",
+    "create_temporary_dir",
     "persistent_data_dir",
     "postgres_home",
     "temporary_data_dir",

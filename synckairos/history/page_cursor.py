@@ -58,7 +58,7 @@ def parse_list_cursor(cursor: str | None) -> ListKey | None:
 
 
 def _invalid_cursor() -> ValidationFailed:
-    return ValidationFailed.at("cursor", "should be a next_cursor of the page before")
+    return ValidationFailed.at_path("cursor", "should be a next_cursor of the page before")
 
 
 def _is_allowed(member: int | str) -> bool:

@@ -345,7 +345,7 @@ class HistoryReader:
         try:
             zone = parse_time_zone(tz)
         except ValueError:
-            raise ValidationFailed.at("tz", "should be the name of a time zone, such as Europe/Berlin") from None
+            raise ValidationFailed.at_path("tz", "should be the name of a time zone, such as Europe/Berlin") from None
         from_ms, until_ms = max(from_ms, _FIRST_MS), min(to_ms, now_ms)
         if until_ms - from_ms > _LONG_RANGE_MS:
             from_ms = max(from_ms, await self._first_time_ms(participant_id, until_ms, in_outbox))
@@ -427,7 +427,7 @@ def _position_parameters(cursor: str | None) -> dict[str, Any]:
 
 def _checked_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_PAGE_ITEMS:
-        raise ValidationFailed.at("limit", f"should be from 1 to {MAX_PAGE_ITEMS}")
+        raise ValidationFailed.at_path("limit", f"should be from 1 to {MAX_PAGE_ITEMS}")
     return limit
 
 

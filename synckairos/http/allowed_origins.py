@@ -62,7 +62,9 @@ class AllowedOrigins:
         rebinding: for the browser, the attacker's page and this server have the same origin. Only the name in `Host`
         shows the attack.
         """
-        return cls(settings.allowed_origins, checks_hosts=not settings.exposed or bool(settings.allowed_origins))
+        return cls(
+            settings.allowed_origins, checks_hosts=not settings.is_exposed_to_network or bool(settings.allowed_origins)
+        )
 
     def allows_request(self, scope: Scope) -> bool:
         """Return whether a request or WebSocket upgrade is allowed by its `Host` and `Origin` headers.

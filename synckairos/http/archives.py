@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from synckairos.config import Settings
-from synckairos.errors import ArchiveProcessing, Forbidden, NotArchived
+from synckairos.errors import ArchiveInProgress, Forbidden, NotArchived
 from synckairos.history.cold.archive_format import Archive
 from synckairos.history.cold.reader import ArchiveDamaged
 from synckairos.history.reader import HistoryReader
@@ -104,7 +104,7 @@ class ArchiveRoutes:
         Raises:
             SessionNotFound: There is no such session.
             NotArchived: The session has no archive, or its archiving failed.
-            ArchiveProcessing: A worker writes the archive now.
+            ArchiveInProgress: A worker writes the archive now.
         """
         records = await self._history.archive_records(session_id)
         stored = next((each for each in records if each.path is not None), None)
@@ -114,7 +114,7 @@ class ArchiveRoutes:
             await self._sessions.read(session_id)
             raise NotArchived(session_id)
         if records[0].status == "processing":
-            raise ArchiveProcessing(session_id)
+            raise ArchiveInProgress(session_id)
         raise NotArchived(session_id, failed=True)
 
     def _readable_scope(self, request: RestRequest) -> ReadableScope:

@@ -37,7 +37,7 @@ def parse_if_match(if_match: str | None) -> list[tuple[int, str]]:
     if if_match is None or if_match.strip() == "*":
         return []
     if not _is_tag_list(if_match):
-        raise ValidationFailed.at("If-Match", 'should be *, or quoted values of ETag such as "3-<epoch>"')
+        raise ValidationFailed.at_path("If-Match", 'should be *, or quoted values of ETag such as "3-<epoch>"')
     pairs = [_parse_opaque_tag(opaque) for weak, opaque in _ENTITY_TAG.findall(if_match) if not weak]
     return [pair for pair in pairs if pair is not None] or [UNMATCHABLE]
 

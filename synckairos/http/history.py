@@ -122,7 +122,7 @@ class HistoryRoutes:
         except ValidationFailed:
             if cursor == query.cursor:
                 raise
-            raise ValidationFailed.at("Last-Event-ID", "should be the id of an event of this session") from None
+            raise ValidationFailed.at_path("Last-Event-ID", "should be the id of an event of this session") from None
         if not page.items and cursor is None:
             raise SessionNotFound(session_id)
         if media_type == SSE:

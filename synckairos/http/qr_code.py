@@ -59,7 +59,7 @@ class QrCodeRoutes:
         query = request.read_query(QrCodeQuery)
         link = self._link.fullmatch(query.link)
         if link is None or not self._origins.allows_origin(link[1].encode(), request.headers.get(b"host")):
-            raise ValidationFailed.at("link", f"should be a link to {self._demo_path} of this server")
+            raise ValidationFailed.at_path("link", f"should be a link to {self._demo_path} of this server")
         await self._rate_limits.count(request.meter)
         # Rendering takes milliseconds. It runs in a thread, so that the event loop serves other requests.
         svg = await asyncio.to_thread(render_qr_code, query.link)

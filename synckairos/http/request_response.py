@@ -237,7 +237,7 @@ class RestRequest:
         if key is None:
             return None
         if not 1 <= len(key) <= 255 or any(not 0x21 <= byte <= 0x7E for byte in key):
-            raise ValidationFailed.at("Idempotency-Key", "should be 1 to 255 visible ASCII characters")
+            raise ValidationFailed.at_path("Idempotency-Key", "should be 1 to 255 visible ASCII characters")
         return key.decode()
 
     def fingerprint(self) -> str:

@@ -68,7 +68,7 @@ class SimulateRoutes:
         """Charge the steps to the client, also for a replay: it is computed again."""
         if steps > SIMULATION_STEPS.burst:
             text = f"take {steps:,} steps together; a simulation has at most {SIMULATION_STEPS.burst:,}"
-            raise ValidationFailed.at("commands", text)
+            raise ValidationFailed.at_path("commands", text)
         self._work.charge(request.principal.client, SIMULATION_STEPS, steps)
 
     async def _is_replay(self, request: RestRequest) -> bool:

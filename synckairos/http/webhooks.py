@@ -161,7 +161,7 @@ class WebhookRoutes:
         try:
             self._guard.check_url(url)
         except AddressRefused as refused:
-            raise ValidationFailed.at("url", refused.message) from None
+            raise ValidationFailed.at_path("url", refused.message) from None
 
     async def _authorize(self, request: RestRequest) -> None:
         """Count the request against its rate limits and check that the caller has the role `admin`.

@@ -73,4 +73,4 @@ def parse_job_params(type_: str, params: Mapping[str, Any]) -> SessionSelectionP
         case "export":
             return parse_body(ExportParams, dict(params))
         case _:
-            raise ValidationFailed.at("type", f"should be one of {', '.join(JOB_KINDS)}")
+            raise ValidationFailed.at_path("type", f"should be one of {', '.join(JOB_KINDS)}")

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import click
 
 from synckairos import __version__
-from synckairos.config import BadSettings, Settings, is_set, redact, variables
+from synckairos.config import BadSettings, Settings, env_variables_of, is_set, redact
 from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, persistent_data_dir, temporary_data_dir
 from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.errors import PortTaken
@@ -124,7 +124,7 @@ def _refuse_taken_port(settings: Settings) -> None:
                 raise PortTaken(settings.port) from None
             reason = error.strerror or str(error)
             raise BadSettings(
-                f"{variables('host')[0]}: cannot listen on {settings.host} port {settings.port}: {reason}"
+                f"{env_variables_of('host')[0]}: cannot listen on {settings.host} port {settings.port}: {reason}"
             ) from None
 
 
@@ -166,11 +166,11 @@ def _start_stores(settings: Settings, directory: Path, stack: ExitStack) -> _Sto
 
 def _spawn(command: str, settings: Settings) -> ChildProcess:
     """Start the process `synckairos COMMAND` with `settings` and without settings of this process's environment."""
-    known = {name for field in Settings.model_fields for name in variables(field)}
+    known = {name for field in Settings.model_fields for name in env_variables_of(field)}
     without_settings = {name: value for name, value in os.environ.items() if name not in known}
     return ChildProcess(
         [sys.executable, "-m", "synckairos", command],
-        env={**without_settings, **settings.environ(), "PYTHONUNBUFFERED": "1"},
+        env={**without_settings, **settings.to_environment_variables(), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE if command == "serve" else None,
     )
 
@@ -204,14 +204,14 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
     }
     table = "\n".join(f"  {name:<9} {value}" for name, value in rows.items())
     banner = f"\nSyncKairos {__version__} is ready. Ctrl-C stops all processes.\n\n{table}\n"
-    is_other_loopback = is_set(settings, "host") and not settings.exposed
+    is_other_loopback = is_set(settings, "host") and not settings.is_exposed_to_network
     exported = {
-        variables("host")[0]: settings.host if is_other_loopback else None,
-        variables("port")[0]: str(urlsplit(urls["http"]).port),
-        variables("root_path")[0]: settings.root_path or None,
+        env_variables_of("host")[0]: settings.host if is_other_loopback else None,
+        env_variables_of("port")[0]: str(urlsplit(urls["http"]).port),
+        env_variables_of("root_path")[0]: settings.root_path or None,
         "REDIS_URL": settings.redis_url if "Valkey" in stores.embedded else None,
         "DATABASE_URL": settings.database_url if "Postgres" in stores.embedded else None,
-        variables("archive_url")[0]: settings.archive_url if stores.embedded else None,
+        env_variables_of("archive_url")[0]: settings.archive_url if stores.embedded else None,
     }
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in exported.items() if value is not None)
     return (

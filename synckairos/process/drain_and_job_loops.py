@@ -90,7 +90,7 @@ async def run_arq_worker(
     the next drain writes them to Postgres.
 
     Raises:
-        StoreMismatch: The data in Redis belongs to other settings, or Redis is unsafe to write to.
+        StoreUnusable: The data in Redis belongs to other settings, or Redis is unsafe to write to.
     """
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # at INFO arq writes two lines for each message
     keys = Keys(settings.key_prefix, settings.partitions)

@@ -72,7 +72,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
 
     Raises:
         PortTaken: Another process listens on the port.
-        StoreMismatch: The data in Redis belongs to other settings, or Redis is unsafe to write to.
+        StoreUnusable: The data in Redis belongs to other settings, or Redis is unsafe to write to.
         StoreUnavailable: Redis does not answer.
     """
     listener = listen(settings.host, settings.port)

@@ -160,7 +160,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         line = _REQUEST_LINE.match(self._latest_data)
         if line is None or line[1] in _METHODS.split(b", "):
-            self._refuse(ValidationFailed.at("", "the request is not HTTP/1.1 according to RFC 9112"))
+            self._refuse(ValidationFailed.at_path("", "the request is not HTTP/1.1 according to RFC 9112"))
         else:
             name = line[1].decode()[:64]
             refusal = MethodNotAllowed(f"{name} is not supported; the methods are {_METHODS.decode()}")
@@ -195,7 +195,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
-            self._refuse(ValidationFailed.at("Host", "should be sent exactly once"))
+            self._refuse(ValidationFailed.at_path("Host", "should be sent exactly once"))
 
     def _refuse_headers(self) -> None:
         detail = f"Send at most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes, {MAX_HEADERS_BYTES} bytes together"

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from synckairos.config import BadSettings, Settings, variables
+from synckairos.config import BadSettings, Settings, env_variables_of
 from synckairos.errors import PortTaken
 from synckairos.realtime.hub import Hub
 from synckairos.server.direct_write_websocket import LOGGER_NAME, BoundedWebSocketProtocol
@@ -78,7 +78,7 @@ def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> s
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise BadSettings(f"{variables('host')[0]}: {host} is not an address: {error}") from None
+        raise BadSettings(f"{env_variables_of('host')[0]}: {host} is not an address: {error}") from None
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,7 +94,7 @@ def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> s
         if error.errno == EADDRINUSE:
             raise PortTaken(port) from None
         reason = error.strerror or error
-        raise BadSettings(f"{variables('host')[0]}: cannot listen on {host} port {port}: {reason}") from None
+        raise BadSettings(f"{env_variables_of('host')[0]}: cannot listen on {host} port {port}: {reason}") from None
     listener.setblocking(False)
     return listener
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import EventType, Session, Transition
-from synckairos.errors import SessionLeftInV2, StoreUnavailable, SyncKairosError
+from synckairos.errors import SessionNotImported, StoreUnavailable, SyncKairosError
 from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit
 from synckairos.service.restore import SessionRestorer
 from synckairos.store.commit_script import AlreadyDecided, CommitConflict, Committed
@@ -141,7 +141,7 @@ class SessionImporter:
         """Restore a session that Redis evicted. Return whether there is such a session."""
         try:
             return await self._restorer.restore_or_recover(session_id) is not None
-        except SessionLeftInV2:
+        except SessionNotImported:
             return False
 
     async def _decide(

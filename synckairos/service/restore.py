@@ -2,7 +2,7 @@
 
 from synckairos.clock.model import Session
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
-from synckairos.errors import SessionLeftInV2, StoreUnavailable
+from synckairos.errors import SessionNotImported, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import AuditedVersion
 from synckairos.service.prepare_commit import (
@@ -61,7 +61,7 @@ class SessionRestorer:
         written to Redis.
 
         Raises:
-            SessionLeftInV2: the session is unfinished in v2 and was not imported. v2 decides about its clock.
+            SessionNotImported: the session is unfinished in v2 and was not imported. v2 decides about its clock.
         """
         return None if self._unknown.remembers(session_id) else await self._restore_or_recover(session_id)
 
@@ -80,7 +80,7 @@ class SessionRestorer:
         with parsing(f"sync_events {session_id}"):
             state = parse_session(snapshot.document)
         if is_v2_epoch(snapshot.epoch) and not state.status.is_final:
-            raise SessionLeftInV2(session_id)
+            raise SessionNotImported(session_id)
         generation = await self._generations.load_or_create(self._store.keys.partition_of(session_id))
         if state.status.is_final or belongs_to_generation(snapshot.epoch, generation):
             return await self._restore_evicted(audited, state)
@@ -119,7 +119,7 @@ class SessionRestorer:
         """Restore or recover a session. Return None if it never existed, was deleted, or is unfinished in v2."""
         try:
             stored = await self._restore_or_recover(session_id)
-        except SessionLeftInV2:
+        except SessionNotImported:
             return None
         return None if stored is None or stored.snapshot.deleted else stored
 

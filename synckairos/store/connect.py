@@ -7,7 +7,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
-from synckairos.errors import StoreMismatch
+from synckairos.errors import StoreUnusable
 from synckairos.store.keys import Keys
 from synckairos.store.redis_errors import TEMPORARY_ERRORS, translated_errors
 from synckairos.store.shared_connection import RedisPipe
@@ -78,7 +78,7 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
     """Check that the store is safe to write to. If the store is new, store its number of partitions.
 
     Raises:
-        StoreMismatch: the server evicts keys, or the store has another number of partitions.
+        StoreUnusable: the server evicts keys, or the store has another number of partitions.
         StoreUnavailable: Redis does not answer.
     """
     with translated_errors():
@@ -88,7 +88,7 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
                 "eviction policy of redis not readable", setting="REDIS_URL", remedy="make sure that it is noeviction"
             )
         elif policy != "noeviction":
-            raise StoreMismatch(
+            raise StoreUnusable(
                 f"Redis runs with maxmemory-policy {policy}, which loses sessions in full memory; set it to noeviction"
             )
         await pipe.call("HSETNX", keys.fixed_settings, "partitions", keys.partitions)
@@ -96,12 +96,12 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
     try:
         partitions = int(stored)
     except ValueError:
-        raise StoreMismatch(
+        raise StoreUnusable(
             f"The field `partitions` of the key {keys.fixed_settings} is not a number; set the field to the number of "
             "partitions that this store was created with"
         ) from None
     if partitions != keys.partitions:
-        raise StoreMismatch(
+        raise StoreUnusable(
             f"This store was created with SYNCKAIROS_PARTITIONS={partitions}, not {keys.partitions}: "
             f"set SYNCKAIROS_PARTITIONS={partitions}"
         )

@@ -45,24 +45,24 @@ def decode_json(body: bytes) -> Any:
         # `json` parses the text a second time. Texts with too many values are refused first, because building many
         # arrays takes long.
         if body.count(b"[") > MAX_VALUES:
-            raise ValidationFailed.at("", f"a body has at most {MAX_VALUES} values")
+            raise ValidationFailed.at_path("", f"a body has at most {MAX_VALUES} values")
         value = orjson.loads(body)
         if most_values(body) > MAX_VALUES:
             raise_if_faults(too_many_values_faults(value))
         return json.loads(body, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:
-        raise ValidationFailed.at("", f"malformed JSON: {error}") from None
+        raise ValidationFailed.at_path("", f"malformed JSON: {error}") from None
     except RecursionError:
-        raise ValidationFailed.at("", "malformed JSON: nested too deep") from None
+        raise ValidationFailed.at_path("", "malformed JSON: nested too deep") from None
     except _RepeatedName:
         # The number of faults is bounded, because the path of a fault in deep nesting takes long to build. Twice
         # MAX_FAULTS, because several faults can have the same path.
         raise_if_faults(islice(_repeated(json.loads(body, object_pairs_hook=_Members)), 2 * MAX_FAULTS))
         raise
     except _TooManyMembers:
-        raise ValidationFailed.at("", f"an object has at most {MAX_MEMBERS} members") from None
+        raise ValidationFailed.at_path("", f"an object has at most {MAX_MEMBERS} members") from None
     except ValueError:
-        raise ValidationFailed.at("", "malformed JSON: a number with too many digits") from None
+        raise ValidationFailed.at_path("", "malformed JSON: a number with too many digits") from None
 
 
 class _RepeatedName(Exception):

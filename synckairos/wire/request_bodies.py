@@ -337,7 +337,7 @@ def unknown_members(model: type[StrictModel], value: dict[str, Any]) -> list[str
 def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -> CommandBody:
     model = models.get(verb)
     if model is None:
-        raise ValidationFailed.at("command", f"should be one of {', '.join(models)}")
+        raise ValidationFailed.at_path("command", f"should be one of {', '.join(models)}")
     return parse_body(model, args)
 
 

@@ -22,7 +22,7 @@ import orjson
 
 from synckairos.clock.commands import UpdateMetadata
 from synckairos.config import Settings
-from synckairos.embedded import Valkey, make_data_dir
+from synckairos.embedded import Valkey, create_temporary_dir
 from synckairos.realtime.timings import RealtimeTimeLimits
 from synckairos.server.timings import ServerTimeLimits
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS
@@ -102,7 +102,7 @@ async def lose_network(settings: Settings, user_timeout_ms: int) -> dict[str, fl
 def main() -> None:
     user_timeout_ms = int(sys.argv[1]) if len(sys.argv) > 1 else USER_TIMEOUT_MS
     ip("link", "set", "lo", "up")
-    data = make_data_dir()
+    data = create_temporary_dir()
     try:
         with Valkey(data / "valkey") as valkey:
             settings = Settings(port=0, redis_url=valkey.url, database_url=NO_POSTGRES, drain_timeout_s=1)

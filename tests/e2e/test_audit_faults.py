@@ -64,7 +64,7 @@ def start_worker() -> Iterator[StartServer]:
     started: list[Process] = []
 
     def start(settings: Settings) -> Process:
-        started.append(Process("worker", env=settings.environ()))
+        started.append(Process("worker", env=settings.to_environment_variables()))
         return started[-1]
 
     yield start

@@ -297,7 +297,7 @@ def test_page_reconnects_after_a_restart_of_the_server(
     expect(page.get_by_role("button", name="Pause")).to_be_disabled()
 
     port = urlsplit(server.base_url).port
-    again = Process("serve", "--port", str(port), env=settings.environ())
+    again = Process("serve", "--port", str(port), env=settings.to_environment_variables())
     try:
         again.wait_ready()
         expect_active(page, "white")

@@ -52,7 +52,7 @@ def now_ms() -> int:
 
 
 async def run(settings: Settings, *args: str) -> tuple[int, list[str]]:
-    process = Process(*args, env=settings.environ())
+    process = Process(*args, env=settings.to_environment_variables())
     code = await asyncio.to_thread(process.wait_end)
     return code, process.output.splitlines()
 
@@ -81,7 +81,7 @@ async def test_move_from_v2(
 
             # 2. Start the new product beside v2 and import the sessions of v2. Meanwhile v2 continues.
             server = start_server(settings)
-            follower = Process(*importing, "--follow", env=settings.environ())
+            follower = Process(*importing, "--follow", env=settings.to_environment_variables())
             async with httpx.AsyncClient(base_url=server.base_url) as client:
                 await asyncio.to_thread(follower.wait_for_line, lambda line: line.startswith("following v2"))
                 await eventually(lambda: are_here(client, live))
@@ -108,7 +108,7 @@ async def test_move_from_v2(
                 assert (code, lines[0]) == (0, "0 imported, 0 updated, 21 unchanged, 0 failed")
                 code, lines = await run(settings, "import-v2", "--finish")
                 assert (code, lines[-1][:25]) == (0, "v2's writes are no longer"), lines
-                worker = Process("worker", env=settings.environ())
+                worker = Process("worker", env=settings.to_environment_variables())
                 try:
                     await eventually(lambda: is_drained(pipe, settings))
                 finally:

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import httpx
 import pytest
 
-from synckairos.config import Settings, variables
+from synckairos.config import Settings, env_variables_of
 from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.embedded.valkey import valkey_binary
 from tests.processes import Process
@@ -65,7 +65,9 @@ def run(program: Path, settings: Settings, tmp_path: Path) -> Iterator[Run]:
     started: list[Process] = []
 
     def start(*args: str, **env: str) -> Process:
-        started.append(Process(*args, env={**settings.environ(), **env}, cwd=tmp_path, command=[str(program)]))
+        started.append(
+            Process(*args, env={**settings.to_environment_variables(), **env}, cwd=tmp_path, command=[str(program)])
+        )
         return started[-1]
 
     yield start
@@ -129,7 +131,7 @@ def test_every_variable_in_compose_is_a_setting() -> None:
     named = set(re.findall(r"^ +([A-Z][A-Z_]+):", COMPOSE, re.MULTILINE))
     ours = {name for name in named if not name.startswith("POSTGRES_")}
     assert {"REDIS_URL", "DATABASE_URL"} < ours
-    assert ours <= {name for field in Settings.model_fields for name in variables(field)}
+    assert ours <= {name for field in Settings.model_fields for name in env_variables_of(field)}
 
 
 def test_valkey_with_the_options_of_compose_passes_the_doctor(run: Run, tmp_path: Path) -> None:

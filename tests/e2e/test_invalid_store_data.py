@@ -32,7 +32,7 @@ Start = Callable[[Settings], Process]
 @pytest.fixture
 def processes(start_server: Start, settings: Settings) -> Iterator[tuple[Process, Process]]:
     """Start a server and a worker on one store."""
-    worker = Process("worker", env=settings.environ())
+    worker = Process("worker", env=settings.to_environment_variables())
     yield start_server(settings), worker
     worker.stop()
 

@@ -30,7 +30,7 @@ def pooled(settings: Settings, pgbouncer: PgBouncer, direct_database_url: str) -
 @pytest.fixture
 def processes(pooled: Settings) -> Iterator[tuple[Process, Process]]:
     """Run a server and a worker."""
-    worker = Process("worker", env=pooled.environ())
+    worker = Process("worker", env=pooled.to_environment_variables())
     server = spawn_server(pooled)
     yield server, worker
     server.stop()

@@ -27,7 +27,7 @@ def test_server_keeps_serving_after_another_on_its_store_was_killed(settings: Se
 def test_taken_port_is_refused_without_a_traceback(settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        process = Process("serve", "--port", str(port), env=settings.environ())
+        process = Process("serve", "--port", str(port), env=settings.to_environment_variables())
         assert process.wait_end() == ExitCode.SETTINGS
     assert f"Port {port} is taken" in process.output
     assert "Traceback" not in process.output
@@ -36,7 +36,7 @@ def test_taken_port_is_refused_without_a_traceback(settings: Settings) -> None:
 def test_migrate_prints_applied_migrations_and_a_second_run_applies_none(
     settings: Settings, bare_database_url: str
 ) -> None:
-    env = {**settings.environ(), "SYNCKAIROS_DATABASE_URL": bare_database_url}
+    env = {**settings.to_environment_variables(), "SYNCKAIROS_DATABASE_URL": bare_database_url}
     first = Process("migrate", env=env)
     assert first.wait_end() == 0
     assert first.output.startswith("applied 0001_")
@@ -46,9 +46,11 @@ def test_migrate_prints_applied_migrations_and_a_second_run_applies_none(
 
 
 def test_doctor_exits_1_if_a_check_fails(settings: Settings) -> None:
-    healthy = Process("doctor", env=settings.environ())
+    healthy = Process("doctor", env=settings.to_environment_variables())
     assert healthy.wait_end() == 0
-    faulty = Process("doctor", env={**settings.environ(), "SYNCKAIROS_REDIS_URL": "redis://127.0.0.1:1/0"})
+    faulty = Process(
+        "doctor", env={**settings.to_environment_variables(), "SYNCKAIROS_REDIS_URL": "redis://127.0.0.1:1/0"}
+    )
     assert faulty.wait_end() == 1
     assert "BAD  redis: redis://127.0.0.1:1/0" in faulty.output
     assert "-> start it" in faulty.output

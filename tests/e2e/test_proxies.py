@@ -319,7 +319,7 @@ async def test_rolling_restart_behind_haproxy_loses_no_request_and_no_watcher(
     ports = [free_port(), free_port()]
 
     def start(port: int) -> Process:
-        return Process("serve", "--port", str(port), env=stores.environ()).wait_ready()
+        return Process("serve", "--port", str(port), env=stores.to_environment_variables()).wait_ready()
 
     instances = list(await asyncio.gather(*(asyncio.to_thread(start, port) for port in ports)))
     config = ProxyConfig.write("haproxy", "root", [f"127.0.0.1:{port}" for port in ports], tmp_path)

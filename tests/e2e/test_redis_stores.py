@@ -92,7 +92,8 @@ def deployments(
                     redis_url=url, database_url=database_url, archive_url=str(folder / "archive"), drain_timeout_s=0
                 )
                 server, worker = (
-                    Process(*command, env=settings.environ()) for command in (("serve", "--port", "0"), ("worker",))
+                    Process(*command, env=settings.to_environment_variables())
+                    for command in (("serve", "--port", "0"), ("worker",))
                 )
                 stack.callback(worker.stop)
                 stack.callback(server.stop)
@@ -200,7 +201,7 @@ async def test_user_with_exactly_the_printed_rule_is_refused_nothing(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This test runs before the other tests, because a restart of Redis clears its statistics."""
-    for name, value in deployment.settings.environ().items():
+    for name, value in deployment.settings.to_environment_variables().items():
         monkeypatch.setenv(name, value)
     async with conversation(deployment) as talk:
         await talk.command("switch")
@@ -258,7 +259,7 @@ async def test_conversation_survives_a_restart_of_redis(deployment: Deployment) 
 @pytest.mark.parametrize("deployment", ["valkey"], indirect=True)
 async def test_outage_of_redis_is_logged_once_by_each_process_and_its_end_too(deployment: Deployment) -> None:
     """The test starts new processes. Those of the deployment may have logged another outage in the last minute."""
-    env = deployment.settings.model_copy(update={"redis_timeout_s": 0.5}).environ()
+    env = deployment.settings.model_copy(update={"redis_timeout_s": 0.5}).to_environment_variables()
     server, worker = Process("serve", "--port", "0", env=env), Process("worker", env=env)
     try:
         server.wait_ready()

@@ -97,7 +97,7 @@ class Load:
 async def test_rolling_restart_under_load_loses_no_acknowledged_command(
     start_server: Callable[[Settings], Process], settings: Settings
 ) -> None:
-    worker = Process("worker", env=settings.environ())
+    worker = Process("worker", env=settings.to_environment_variables())
     servers = await asyncio.gather(*(asyncio.to_thread(start_server, settings) for _ in range(INSTANCES)))
     participants = tuple(NewParticipant(str(uuid4()), total_time_ms=86_400_000) for _ in range(2))
     async with AsyncExitStack() as stack:

@@ -25,7 +25,7 @@ def test_receiver_of_the_guide_verifies_and_prints_each_event(settings: Settings
     example = code_blocks(PAGE.read_text(), "python")[0]
     code = example.replace('HTTPServer(("127.0.0.1", 8000), Receiver).serve_forever()', _ON_A_FREE_PORT)
     assert code != example
-    server, worker = spawn_server(settings), Process("worker", env=settings.environ())
+    server, worker = spawn_server(settings), Process("worker", env=settings.to_environment_variables())
     started = [server, worker]
     receiver: subprocess.Popen[str] | None = None
     try:

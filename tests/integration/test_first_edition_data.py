@@ -78,7 +78,7 @@ class Running:
     stack: AsyncExitStack
 
     async def start_worker(self) -> None:
-        worker = Process("worker", env=self.settings.environ())
+        worker = Process("worker", env=self.settings.to_environment_variables())
         self.stack.push_async_callback(asyncio.to_thread, worker.stop)
 
     async def ask(self, method: str, path: str, body: Any, *, key: str = "") -> Any:
@@ -90,7 +90,7 @@ class Running:
 
     async def command(self, *args: str) -> tuple[int, str]:
         """Run a command to its end; return its exit code and its output."""
-        process = Process(*args, env=self.settings.environ())
+        process = Process(*args, env=self.settings.to_environment_variables())
         code = await asyncio.to_thread(process.wait_end, DEADLINE_S)
         return code, process.output
 

@@ -23,11 +23,11 @@ def test_settings_without_variables_have_the_documented_defaults() -> None:
     sorted(config.UNPREFIXED - {"redis_url", "database_url", "database_direct_url", "queue_redis_url", "log_level"}),
 )
 def test_bare_name_works_and_the_prefixed_name_has_precedence(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    prefixed, bare = config.variables(field)
+    prefixed, bare = config.env_variables_of(field)
     monkeypatch.setenv(bare, "7")
-    assert config.load().environ()[prefixed] == "7"
+    assert config.load().to_environment_variables()[prefixed] == "7"
     monkeypatch.setenv(prefixed, "8")
-    assert config.load().environ()[prefixed] == "8"
+    assert config.load().to_environment_variables()[prefixed] == "8"
 
 
 def test_queue_url_is_the_redis_url_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,21 +210,21 @@ def test_environ_gives_a_child_process_equal_settings(monkeypatch: pytest.Monkey
         insecure=True,
         redis_timeout_s=0.25,
     )
-    for name, value in settings.environ().items():
+    for name, value in settings.to_environment_variables().items():
         monkeypatch.setenv(name, value)
     assert config.load() == settings
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_address_is_accepted_without_authentication(host: str) -> None:
-    assert config.load(host=host).refuse_exposure().host == host
+    assert config.load(host=host).refuse_unprotected_exposure().host == host
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_other_address_needs_insecure(host: str) -> None:
     with pytest.raises(BadSettings, match="--insecure"):
-        config.load(host=host).refuse_exposure()
-    assert config.load(host=host, insecure=True).refuse_exposure().exposed
+        config.load(host=host).refuse_unprotected_exposure()
+    assert config.load(host=host, insecure=True).refuse_unprotected_exposure().is_exposed_to_network
 
 
 def test_misspelled_variables_are_found() -> None:

@@ -14,7 +14,7 @@ T0 = 1_700_000_000_123
 
 async def run_command(settings: Settings, *args: str) -> tuple[int, list[str]]:
     """Run a command. Return its exit code and the lines of its output."""
-    process = Process(*args, env=settings.environ())
+    process = Process(*args, env=settings.to_environment_variables())
     code = await asyncio.to_thread(process.wait_end)
     return code, process.output.splitlines()
 

@@ -19,7 +19,7 @@ from tests.processes import Process
 @pytest.fixture
 def healthy(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Set the environment of this process to valid settings for running stores."""
-    for name, value in settings.environ().items():
+    for name, value in settings.to_environment_variables().items():
         monkeypatch.setenv(name, value)
     return settings
 

@@ -56,7 +56,7 @@ def test_command_exits_with_the_code_of_its_end(command: str, code: ExitCode) ->
 
 
 def test_closed_output_does_not_abort_a_command_with_a_store(settings: Settings) -> None:
-    done = run_shell("synckairos audit failed >&-", settings.environ())
+    done = run_shell("synckairos audit failed >&-", settings.to_environment_variables())
     assert (done.returncode, done.stderr) == (ExitCode.OK, "no entries were set aside\n")
 
 
@@ -75,7 +75,7 @@ def test_unexpected_error_exits_with_the_code_of_a_bug(monkeypatch: pytest.Monke
 )
 def test_signal_ends_a_waiting_command_with_its_code(settings: Settings, number: signal.Signals, code: int) -> None:
     with psycopg.connect(settings.database_url, autocommit=True) as database:
-        process = Process("jobs", "run", "archive", "--wait", env=settings.environ())
+        process = Process("jobs", "run", "archive", "--wait", env=settings.to_environment_variables())
         try:
             while not database.execute("SELECT 1 FROM background_jobs").fetchone():
                 assert process.child.returncode is None, process.output

@@ -65,7 +65,7 @@ async def test_an_impossible_command_prints_one_line_and_exits_with_the_code_of_
 async def test_wait_prints_the_result_and_exits_1_if_the_job_failed(audit: AuditParts, job_table: JobTable) -> None:
     life = await finish_session(audit.committer)
     await audit.drain()
-    process = Process("worker", env=audit.settings.environ())
+    process = Process("worker", env=audit.settings.to_environment_variables())
     try:
         code, (line,) = await run_command(audit.settings, "jobs", "run", "archive", life.session_id, "--wait")
         assert code == 0

@@ -202,7 +202,7 @@ async def test_verify_audit_prints_findings_and_exits_1_on_a_fault(service: Audi
     settings = service.audit.settings
 
     async def verify_audit(*args: str) -> tuple[int, list[str]]:
-        process = Process("verify-audit", *args, env=settings.environ())
+        process = Process("verify-audit", *args, env=settings.to_environment_variables())
         return await asyncio.to_thread(process.wait_end), process.output.splitlines()
 
     assert await verify_audit(session_id) == (0, ["1 session, 5 versions, 0 faults"])

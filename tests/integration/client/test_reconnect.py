@@ -179,7 +179,7 @@ async def test_client_reconnects_to_a_restarted_server(
     async with Client(first.base_url) as client, client.watch(session_id) as session:
         first.kill()
         starting = asyncio.create_task(session.command("start"))
-        second = Process("serve", "--port", first.base_url.rpartition(":")[2], env=settings.environ())
+        second = Process("serve", "--port", first.base_url.rpartition(":")[2], env=settings.to_environment_variables())
         try:
             await asyncio.to_thread(second.wait_ready)
             async with asyncio.timeout(DEADLINE_S):

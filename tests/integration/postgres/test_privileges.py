@@ -63,7 +63,9 @@ async def test_doctor_prints_the_grants_that_servers_and_workers_need(
     settings: Settings, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = settings.database_url
-    for name, value in settings.model_copy(update={"database_url": as_role(url, role)}).environ().items():
+    for name, value in (
+        settings.model_copy(update={"database_url": as_role(url, role)}).to_environment_variables().items()
+    ):
         monkeypatch.setenv(name, value)
     run_as_owner(url, f"GRANT SELECT ON sync_migrations TO {role}")
     (fault,) = [check for check in await doctor.run_checks() if not check.passed]
@@ -76,7 +78,7 @@ async def test_doctor_names_the_grant_that_migrate_needs(
     settings: Settings, bare_database_url: str, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limited = settings.model_copy(update={"database_url": as_role(bare_database_url, role)})
-    for name, value in limited.environ().items():
+    for name, value in limited.to_environment_variables().items():
         monkeypatch.setenv(name, value)
     (fault,) = [check for check in await doctor.run_checks() if not check.passed]
     assert fault.name == "migrations"

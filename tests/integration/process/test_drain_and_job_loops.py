@@ -25,7 +25,7 @@ T0 = 1_700_000_000_000
 
 @pytest.fixture
 def process(settings: Settings) -> Iterator[Process]:
-    started = Process("worker", env=settings.environ())
+    started = Process("worker", env=settings.to_environment_variables())
     yield started
     started.stop()
 
@@ -66,7 +66,7 @@ async def test_a_worker_drains_at_its_start_and_after_wake_ups(audit: AuditParts
 async def test_workers_killed_repeatedly_write_every_version_once(audit: AuditParts) -> None:
     lives: list[SessionLife] = []
     for _ in range(5):
-        process = Process("worker", env=audit.settings.environ())
+        process = Process("worker", env=audit.settings.to_environment_variables())
         try:
             process.wait_for_line(lambda line: "worker started" in line)
             had = len(await audit.rows("SELECT 1 FROM sync_events"))
@@ -78,7 +78,7 @@ async def test_workers_killed_repeatedly_write_every_version_once(audit: AuditPa
             await eventually(moved)
         finally:
             process.kill()
-    process = Process("worker", env=audit.settings.environ())
+    process = Process("worker", env=audit.settings.to_environment_variables())
     try:
         await eventually(lambda: audit.outbox.is_empty(0))
     finally:
@@ -94,7 +94,7 @@ async def test_a_worker_settles_a_batch_that_was_committed_before(audit: AuditPa
         assert writer is not None
         await writer.write(build_batch_rows([parse_entry(delivery.parse()) for delivery in batch]))
     assert not await audit.outbox.is_empty(0)
-    process = Process("worker", env=audit.settings.environ())
+    process = Process("worker", env=audit.settings.to_environment_variables())
     try:
         await eventually(lambda: audit.outbox.is_empty(0))
     finally:

@@ -21,7 +21,7 @@ def start_worker(audit: AuditParts) -> Iterator[Callable[[], Process]]:
     started: list[Process] = []
 
     def start() -> Process:
-        started.append(Process("worker", env=audit.settings.environ()))
+        started.append(Process("worker", env=audit.settings.to_environment_variables()))
         return started[-1]
 
     yield start
@@ -136,7 +136,7 @@ async def test_drains_run_while_all_jobs_are_blocked(
 async def test_a_worker_archives_and_removes_ended_sessions_on_schedule(audit: AuditParts, job_table: JobTable) -> None:
     lives = [await finish_and_drain(audit) for _ in range(3)]
     settings = audit.settings.model_copy(update={"archive_after_s": 1, "retention_s": 1})
-    process = Process("worker", env=settings.environ())
+    process = Process("worker", env=settings.to_environment_variables())
     try:
 
         async def are_sessions_removed() -> bool:

@@ -20,7 +20,9 @@ def settings(settings: Settings) -> Settings:
 
 
 async def run_cli(settings: Settings, *args: str, code: int = 0) -> str:
-    result: Result = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks", *args], env=settings.environ())
+    result: Result = await asyncio.to_thread(
+        CliRunner().invoke, main, ["webhooks", *args], env=settings.to_environment_variables()
+    )
     assert result.exit_code == code, result.output
     return result.output
 

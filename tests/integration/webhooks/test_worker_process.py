@@ -27,7 +27,7 @@ async def start_worker(settings: Settings) -> AsyncIterator[Callable[[], Process
     started: list[Process] = []
 
     def start() -> Process:
-        started.append(Process("worker", env=settings.environ()))
+        started.append(Process("worker", env=settings.to_environment_variables()))
         return started[-1]
 
     yield start

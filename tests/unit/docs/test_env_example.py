@@ -15,7 +15,7 @@ def test_file_is_rendered_from_the_settings() -> None:
 def test_file_has_every_variable_below_its_description() -> None:
     lines = EXAMPLE.read_text().splitlines()
     for field, info in Settings.model_fields.items():
-        place = next(n for n, line in enumerate(lines) if line.startswith(f"#{config.variables(field)[-1]}="))
+        place = next(n for n, line in enumerate(lines) if line.startswith(f"#{config.env_variables_of(field)[-1]}="))
         assert info.description
         assert lines[place - 1] == f"# {info.description}"
 

@@ -12,7 +12,7 @@ def test_settings_page_equals_what_the_settings_render() -> None:
 def test_settings_page_has_one_row_for_each_setting() -> None:
     (table,) = tables(read_page("settings.md"))
     assert [code_words(row["variable"]) for row in table] == [
-        [config.variables(field)[-1]] for field in Settings.model_fields
+        [config.env_variables_of(field)[-1]] for field in Settings.model_fields
     ]
     assert all(row["values"] and row["meaning"] for row in table)
 

@@ -173,7 +173,7 @@ async def test_a_refusal_of_the_store_is_store_unavailable_with_its_code(
     session_id = (await parts.finish_session())["session_id"]
     await parts.archiver.archive(session_id)
     assert (await parts.get_archive(session_id)).status_code == 200
-    for name, was in parts.server.settings.environ().items():
+    for name, was in parts.server.settings.to_environment_variables().items():
         monkeypatch.setenv(name, was)
     assert all(check.passed for check in await doctor.run_checks() if check.name == "archive")
     monkeypatch.setenv(variable, value)
@@ -242,7 +242,7 @@ async def test_a_job_that_failed_in_an_outage_is_retried(
     store: ObjectStore, parts: BucketParts, start_server: Callable[[Settings], Process]
 ) -> None:
     session = await parts.finish_session()
-    environ = parts.server.settings.environ()
+    environ = parts.server.settings.to_environment_variables()
     worker = Process("worker", env=environ)
     try:
         worker.wait_for_line(lambda line: "worker started" in line)
