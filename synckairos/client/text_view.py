@@ -17,6 +17,9 @@ UNKNOWN_FACE = "-:--"
 NAME_COLUMNS = 32
 """Number of columns for the name before a clock face."""
 
+SHORT_ID_CHARS = 12
+"""Number of characters at the end of an id that are shown if there is no name."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -108,13 +111,13 @@ def _used_row(charged: Session, each: Participant) -> _Row:
 
 def _participant_row(charged: Session, each: Participant, ms: int | None, reading: ClockReadingDetails | None) -> _Row:
     note = "expired" if each.has_expired else _note(reading)
-    name = each.display_name or each.participant_id
+    name = each.display_name or _short_id(each.participant_id)
     return _Row(name, "-" if ms is None else format_clock(ms), note, each is charged.active_participant)
 
 
 def _group_row(each: Group, is_turn: bool) -> _Row:
     note = "expired" if each.has_expired else _note(each.reading)
-    return _Row(each.group_id, format_clock(each.remaining_ms), note, is_turn)
+    return _Row(_short_id(each.group_id), format_clock(each.remaining_ms), note, is_turn)
 
 
 def _note(reading: ClockReadingDetails | None) -> str:
@@ -147,3 +150,8 @@ def _line(row: _Row) -> str:
 
 def _width(text: str) -> int:
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _short_id(text: str) -> str:
+    """Return an id that fits into the column of names. The ends of UUIDs differ, and their beginnings often do not."""
+    return text if len(text) <= NAME_COLUMNS else f"…{text[-SHORT_ID_CHARS:]}"

@@ -126,3 +126,10 @@ def test_times_of_a_stopped_clock_are_drawn_without_the_server_time() -> None:
     assert render_session_lines(state, None, columns=80, lines=24) == render_session_lines(
         state, T0 + 5_000, columns=80, lines=24
     )
+
+
+def test_participants_without_names_are_told_apart_by_the_ends_of_their_ids() -> None:
+    ids = [f"0198c0de-0000-7000-8000-00000000000{each}" for each in "ab"]
+    state = started(Create(SyncMode.PER_PARTICIPANT, tuple(NewParticipant(each, total_time_ms=60_000) for each in ids)))
+    assert [line.split()[0] for line in screen(state, 0)[3:5]] == [">", "…00000000000b"]
+    assert "…00000000000a" in screen(state, 0)[3]
