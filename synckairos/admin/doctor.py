@@ -19,12 +19,13 @@ import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 
 from synckairos import config
-from synckairos.config import PREFIX, Settings, redact
+from synckairos.config import PREFIX, Settings
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.store.connect import make_redis_client
 from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions
+from synckairos.urls.redact_url import redact_url
 from synckairos.urls.redis_url import parse_redis_url
 
 _CONNECT_TIMEOUT_S = 3
@@ -148,7 +149,7 @@ async def _running_version(address: str) -> str | None:
 
 
 async def _check_redis(settings: Settings) -> list[Check]:
-    url = redact(settings.redis_url)
+    url = redact_url(settings.redis_url)
     keys = Keys(settings.key_prefix, settings.partitions)
     has_own_queue = settings.queue_redis_url != settings.redis_url
     address = parse_redis_url(settings.redis_url)
@@ -199,7 +200,7 @@ async def _check_redis(settings: Settings) -> list[Check]:
 async def _check_queue_redis(settings: Settings) -> list[Check]:
     if settings.queue_redis_url == settings.redis_url:
         return []
-    url = redact(settings.queue_redis_url)
+    url = redact_url(settings.queue_redis_url)
     address = parse_redis_url(settings.queue_redis_url)
     permissions = Permissions(Keys(settings.key_prefix), store=False, queue=True, db=address.db)
     client = make_redis_client(settings.queue_redis_url, _CONNECT_TIMEOUT_S)
@@ -258,7 +259,7 @@ async def _recorded_partitions(client: redis.asyncio.Redis, keys: Keys) -> int |
 async def _check_postgres(settings: Settings) -> list[Check]:
     from synckairos.postgres.privileges import find_missing_grants
 
-    url = redact(settings.database_url)
+    url = redact_url(settings.database_url)
     try:
         connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=_CONNECT_TIMEOUT_S)
         async with connection:
@@ -298,7 +299,7 @@ async def _check_migrations(settings: Settings) -> list[Check]:
         return [Check("migrations", False, error.message, "connect as the owner, or grant the privilege")]
     except StoreUnavailable as error:
         name = "DATABASE_DIRECT_URL" if settings.database_direct_url else "DATABASE_URL"
-        return [Check("migrations", False, redact(error.message), f"set {name} to a Postgres that answers")]
+        return [Check("migrations", False, redact_url(error.message), f"set {name} to a Postgres that answers")]
     except SyncKairosError as error:
         return [Check("migrations", False, error.message, "run the release that belongs to this database")]
     result = f"not applied: {', '.join(missing)}" if missing else "all applied"
@@ -324,7 +325,7 @@ async def _check_archive(settings: Settings) -> list[Check]:
     try:
         await ColdStorage(settings.archive_url).get("doctor/nothing")
     except StoreUnavailable as fault:
-        return [Check("archive", False, redact(fault.message), f"{remedy}, with its AWS_* variables")]
+        return [Check("archive", False, redact_url(fault.message), f"{remedy}, with its AWS_* variables")]
     except ObjectMissing:
         pass
     return [Check("archive", True, f"{settings.archive_url} answers")]
@@ -332,4 +333,4 @@ async def _check_archive(settings: Settings) -> list[Check]:
 
 def _first_line(error: Exception) -> str:
     """Return the first line of the text of an error, with passwords removed."""
-    return redact(str(error).strip().split("\n")[0]) or type(error).__name__
+    return redact_url(str(error).strip().split("\n")[0]) or type(error).__name__

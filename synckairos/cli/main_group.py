@@ -19,6 +19,7 @@ from synckairos.cli.exit_codes import ExitCode, exit_code_of, render_table
 from synckairos.cli.progress import uses_colour
 from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFailed
 from synckairos.telemetry.log import escape_control_characters
+from synckairos.urls.redact_url import redact_url
 
 
 class _OutputClosed(Exception):
@@ -134,7 +135,7 @@ def _error_text(error: SyncKairosError) -> str:
             return "\n".join(f"{fault['path']}: {fault['message']}" for fault in error.details)
         case StoreUnavailable(setting=str(setting)):
             cause = error.__cause__ or error
-            reason = config.redact((str(cause).strip() or type(cause).__name__).splitlines()[0])
+            reason = redact_url((str(cause).strip() or type(cause).__name__).splitlines()[0])
             return f"{setting}: {reason}{_address(setting)}; {error.remedy}"
         case _:
             return error.message
@@ -148,7 +149,7 @@ def _address(setting: str) -> str:
     if setting != "REDIS_URL":
         return ""
     with contextlib.suppress(config.BadSettings):
-        return f" ({config.redact(config.load().redis_url)})"
+        return f" ({redact_url(config.load().redis_url)})"
     return ""
 
 

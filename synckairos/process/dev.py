@@ -25,11 +25,12 @@ from urllib.parse import urlsplit
 import click
 
 from synckairos import __version__
-from synckairos.config import BadSettings, Settings, env_variables_of, is_set, redact
+from synckairos.config import BadSettings, Settings, env_variables_of, is_set
 from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, persistent_data_dir, temporary_data_dir
 from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.errors import PortTaken
 from synckairos.process.ready_line import parse_ready
+from synckairos.urls.redact_url import redact_url
 
 # Ctrl-C stops all processes within 10 seconds: at most 6 seconds for server and worker, then at most 2 for the stores.
 _DRAIN_S = 2.0
@@ -198,8 +199,8 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
         "demo": urls["http"] + "/demo",
         "docs": urls["http"] + "/docs",
         "metrics": urls["http"] + "/metrics",
-        "redis": redact(settings.redis_url) + (" (embedded)" if "Valkey" in stores.embedded else ""),
-        "postgres": redact(settings.database_url) + (" (embedded)" if "Postgres" in stores.embedded else ""),
+        "redis": redact_url(settings.redis_url) + (" (embedded)" if "Valkey" in stores.embedded else ""),
+        "postgres": redact_url(settings.database_url) + (" (embedded)" if "Postgres" in stores.embedded else ""),
         "data": data_text if stores.embedded else "in the stores that are set",
     }
     table = "\n".join(f"  {name:<9} {value}" for name, value in rows.items())

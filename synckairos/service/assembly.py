@@ -22,7 +22,10 @@ from synckairos.store.store_generation import Generations
 
 @dataclass(frozen=True, slots=True)
 class SessionService:
-    """The session service and the objects it is built from. Call `await sessions.drain()` before closing the stores."""
+    """The objects that read and change sessions: `sessions` and its parts.
+
+    Before the stores are closed, `await service.sessions.drain()` waits for the commands that still run.
+    """
 
     store: SessionStore
     outbox: Outbox

@@ -152,7 +152,10 @@ class RateMeter:
         return meter
 
     def count_as_press(self, press: Quota) -> None:
-        """Count the request as a press (`for_press`). Expects a meter whose only quota is the general quota."""
+        """Replace the general quota of this meter by the quota `press`, as in `for_press`.
+
+        Expects a meter whose only quota is the general quota.
+        """
         if self.quotas:
             self._general = self.quotas[0]
             self.quotas = (press,)

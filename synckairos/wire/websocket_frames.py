@@ -29,6 +29,6 @@ def extract_text_payload(frame: bytes) -> bytes:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """Build a close frame. The reason has at most 123 bytes of UTF-8."""
+    """Build a close frame. `reason` must have at most 123 bytes in UTF-8; a longer reason makes an invalid frame."""
     payload = code.to_bytes(2, "big") + reason.encode()
     return bytes((0x88, len(payload))) + payload

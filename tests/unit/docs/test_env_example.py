@@ -1,4 +1,4 @@
-"""`.env.example` is what `config.py` renders. `make env` writes it."""
+"""`.env.example` is what `synckairos.config` renders. `make env` writes it."""
 
 from pathlib import Path
 

@@ -157,24 +157,6 @@ def test_representation_of_settings_has_no_secrets() -> None:
     assert "hidden" not in f"{settings!r} {settings}"
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("redis://h/0", "redis://h/0"),
-        ("redis://:p@ss@h:1/0", "redis://:***@h:1/0"),
-        ("redis://:p/a#s?s@h:1/0", "redis://:***@h:1/0"),
-        ("redis://:p@[::1]:1/0", "redis://:***@[::1]:1/0"),
-        ("redis://[::1]:1/0", "redis://[::1]:1/0"),
-        ("unix://u:p/p@/run/redis.sock?db=1", "unix://u:***@/run/redis.sock?db=1"),
-        ("unix:///run/redis.sock?password=p/@&db=1", "unix:///run/redis.sock?password=***&db=1"),
-        ("postgresql://u:p@h/d", "postgresql://u:***@h/d"),
-        ("postgresql://u@/d?host=%2Frun&password=p&port=1", "postgresql://u@/d?host=%2Frun&password=***&port=1"),
-    ],
-)
-def test_redact_hides_only_passwords(url: str, shown: str) -> None:
-    assert config.redact(url) == shown
-
-
 def test_environment_has_precedence_over_the_file_under_either_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

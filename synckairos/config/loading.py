@@ -1,0 +1,103 @@
+"""Loading of the settings from the environment and from a file, with a readable message for each fault.
+
+A message never contains a value that could be a secret.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from synckairos.config.settings import PREFIX, BadSettings, Settings, env_variables_of
+
+
+def load(env_file: Path | None = None, **overrides: Any) -> Settings:
+    """Load the settings.
+
+    The first source that sets a field wins: `overrides` (by field name), the environment, `env_file`. `env_file` is
+    ignored if it is None or the file does not exist.
+
+    Raises: BadSettings, whose message has one line for each fault.
+    """
+    try:
+        settings = Settings(**{**_from_file(env_file), **overrides})
+    except ValidationError as error:
+        raise BadSettings("\n".join(_faults(error))) from None
+    if settings.database_pool_min > settings.database_pool_max:
+        raise BadSettings(
+            f"DATABASE_POOL_MIN: {settings.database_pool_min} is more than "
+            f"DATABASE_POOL_MAX, {settings.database_pool_max}"
+        )
+    return settings
+
+
+def is_set(settings: Settings, field: str) -> bool:
+    """Return whether a source set `field`, also if the value is equal to the default."""
+    return field in settings.model_fields_set
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables in `environ` that start with `SYNCKAIROS_` but are not settings, sorted.
+
+    Such variables are most likely misspelled.
+    """
+    known = {name for field in Settings.model_fields for name in env_variables_of(field)}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+
+
+def _from_file(env_file: Path | None) -> dict[str, str]:
+    """Return the values in the file for all fields that the environment does not set, by field name.
+
+    The file and the environment can use each of the names of a field.
+    """
+    if env_file is None or not env_file.is_file():
+        return {}
+    values = dotenv_values(env_file)
+    found: dict[str, str] = {}
+    for field in Settings.model_fields:
+        names = env_variables_of(field)
+        if any(os.environ.get(name) for name in names):
+            continue
+        if value := next((values[name] for name in names if values.get(name)), None):
+            found[field] = value
+    return found
+
+
+def _faults(error: ValidationError) -> list[str]:
+    lines = []
+    for fault in error.errors(include_url=False):
+        if fault["type"] == "default_factory_not_called":
+            continue  # a consequence of another fault in the same list
+        name = str(fault["loc"][0])
+        field = name.removeprefix(PREFIX).lower()
+        # If the environment does not set the field, the value is from the file, most likely under the name in
+        # .env.example.
+        shown = next((each for each in env_variables_of(field) if os.environ.get(each)), env_variables_of(field)[-1])
+        # URLs can contain passwords, so the message shows no value of a URL or a secret.
+        given = "" if field.endswith(("_url", "_secret", "_dsn")) else f", not {fault['input']!r}"
+        lines.append(f"{shown}: {_fault_text(fault['type'], fault['msg'], fault.get('ctx', {}))}{given}")
+    return lines
+
+
+def _fault_text(kind: str, text: str, context: Mapping[str, Any]) -> str:
+    match kind:
+        case "int_parsing" | "int_parsing_size" | "int_from_float":
+            return "should be a whole number"
+        case "float_parsing":
+            return "should be a number"
+        case "bool_parsing":
+            return "should be true or false"
+        case "greater_than_equal":
+            return f"should be at least {context['ge']:.15g}"
+        case "greater_than":
+            return f"should be more than {context['gt']:.15g}"
+        case "less_than_equal":
+            return f"should be at most {context['le']:.15g}"
+        case "literal_error":
+            return f"should be {context['expected']}"
+        case _:
+            text = text.removeprefix("Value error, ").removeprefix("Input ")
+            return f"{text[:1].lower()}{text[1:]}"

@@ -1,0 +1,278 @@
+"""Settings of one process: each environment variable with its default and its meaning."""
+
+from ipaddress import ip_address
+from typing import Self
+
+from pydantic import AliasChoices, AliasGenerator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from synckairos.config.value_types import (
+    LONGEST_S,
+    ArchiveUrl,
+    Auth,
+    KeyPrefix,
+    LogLevel,
+    Networks,
+    OptionalPostgresUrl,
+    Origins,
+    OutagePolicy,
+    PostgresUrl,
+    RedisUrl,
+    RootPath,
+    WebUrl,
+)
+from synckairos.errors import SyncKairosError
+from synckairos.principal import Role
+
+PREFIX = "SYNCKAIROS_"
+
+# The variables of these settings also work without the prefix, as in v2. If both variables are set, the variable with
+# the prefix wins.
+UNPREFIXED = frozenset(
+    {
+        "port",
+        "redis_url",
+        "database_url",
+        "database_direct_url",
+        "queue_redis_url",
+        "database_pool_min",
+        "database_pool_max",
+        "jwt_secret",
+        "log_level",
+        "rate_limit_general",
+        "rate_limit_switch",
+    }
+)
+
+
+class BadSettings(SyncKairosError):
+    """A setting has an invalid value. The message has one line for each fault, with the name of the variable."""
+
+    code = "BAD_SETTINGS"
+
+
+def env_variables_of(field: str) -> tuple[str, ...]:
+    """Return the environment variables that set `field`. The first variable takes precedence."""
+    prefixed = PREFIX + field.upper()
+    return (prefixed, field.upper()) if field in UNPREFIXED else (prefixed,)
+
+
+def setting_text(value: object) -> str:
+    """Return the text by which an environment variable sets this value."""
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return ",".join(str(item) for item in value)
+        case float():
+            return str(value).removesuffix(".0")
+        case _:
+            return str(value)
+
+
+class Settings(BaseSettings):
+    """The settings of one process. The object is frozen.
+
+    `to_environment_variables()` returns variables that give a child process the same settings.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        validate_by_name=True,
+        validate_by_alias=True,
+        alias_generator=AliasGenerator(validation_alias=lambda field: AliasChoices(*env_variables_of(field))),
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on. Any address except loopback needs `--insecure`.")
+    port: int = Field(3000, ge=0, le=65535, description="Port to listen on. 0 selects a free port.")
+    redis_url: RedisUrl = Field(
+        "redis://127.0.0.1:6379/0",
+        description="Redis URL of the primary store: redis://, rediss:// (TLS) or unix://, with options. "
+        "If unset, `dev` starts an embedded Redis.",
+    )
+    database_url: PostgresUrl = Field(
+        "postgresql://127.0.0.1:5432/synckairos",
+        description="Postgres URL of the audit database. If unset, `dev` starts an embedded Postgres.",
+    )
+    database_direct_url: OptionalPostgresUrl = Field(
+        None,
+        description="Postgres URL without a connection pooler, for `synckairos migrate` and the takeover of v2's "
+        "database. Default: DATABASE_URL.",
+    )
+    queue_redis_url: RedisUrl = Field(
+        default_factory=lambda data: data["redis_url"], description="Redis URL of the job queue. Default: REDIS_URL."
+    )
+    database_pool_min: int = Field(
+        1, ge=0, description="Number of Postgres connections that each pool always keeps open."
+    )
+    database_pool_max: int = Field(10, ge=1, description="Maximum number of Postgres connections in each pool.")
+    jwt_secret: SecretStr | None = Field(None, description="Reserved for bearer tokens. It has no effect yet.")
+    log_level: LogLevel = Field(
+        "info", description="Minimum level of log lines: debug, info, warning, error or critical."
+    )
+    rate_limit_general: int = Field(
+        6_000, ge=1, description="Maximum number of requests per minute from one client address, except legal presses."
+    )
+    rate_limit_switch: int = Field(
+        30, ge=1, description="Maximum number of presses (switch, pause, resume) per second in one session."
+    )
+    client_work_factor: float = Field(
+        1, gt=0, le=1e9, description="Factor that multiplies the limits of the work that one client may cause."
+    )
+    partitions: int = Field(
+        1,
+        ge=1,
+        le=16384,
+        description="Number of partitions of the store. Never change the number of a store that has data.",
+    )
+    auth: Auth = Field(
+        "none", description="Authentication mode. Only `none` exists: every caller that can connect has full access."
+    )
+    insecure: bool = Field(
+        False, description="Allow an address that other machines can reach although SYNCKAIROS_AUTH is none."
+    )
+    allowed_origins: Origins = Field(
+        [],
+        description="Origins of web pages that are allowed to connect, separated by commas. "
+        "Empty: only the origin of the server.",
+    )
+    root_path: RootPath = Field(
+        "",
+        description="Sub-path under which a proxy serves this server, such as /clock. "
+        "The proxy can pass the sub-path on or remove it.",
+    )
+    trusted_proxies: Networks = Field(
+        [],
+        description="Proxies with a trusted X-Forwarded-For or Forwarded: addresses or networks, separated by commas.",
+    )
+    dev: bool = Field(
+        False, description="Readable logs, and stack traces in error responses. `synckairos dev` sets it."
+    )
+    history_length: int = Field(
+        32,
+        ge=1,
+        le=10_000,
+        description="Number of latest versions per session that Redis keeps, for clients that resume.",
+    )
+    session_ttl_s: int = Field(
+        3600,
+        ge=1,
+        le=LONGEST_S,
+        description="Seconds that a session stays in Redis after its newest version is in Postgres.",
+    )
+    outbox_max_entries: int = Field(
+        2_000_000,
+        ge=1,
+        description="Maximum number of versions in the outbox. If the outbox is full, commands are refused with 503.",
+    )
+    outbox_max_bytes: int = Field(2 << 30, ge=1, description="Maximum size of the outbox in bytes of Redis memory.")
+    outbox_max_age_s: int = Field(
+        0, ge=0, description="Maximum age in seconds of the oldest version in the outbox. 0: no maximum."
+    )
+    archive_url: ArchiveUrl = Field(
+        "archive",
+        description="Place to store archives and exports: a folder, or s3://bucket/prefix with AWS_* variables.",
+    )
+    archive_after_s: int = Field(
+        0,
+        ge=0,
+        le=LONGEST_S,
+        description="Seconds after a session's end until it is archived automatically. 0: only on request.",
+    )
+    archive_role: Role = Field(
+        "viewer",
+        description="Lowest role that may read archives. Without authentication every caller has the highest role.",
+    )
+    archive_events_role: Role = Field(
+        "participant",
+        description="Lowest role that may read the events in archives. It has no effect without authentication.",
+    )
+    retention_s: int = Field(
+        0,
+        ge=0,
+        le=LONGEST_S,
+        description="Seconds after a session's end until its archived rows are removed from Postgres. 0: never.",
+    )
+    alarm_webhook_url: WebUrl | None = Field(
+        None, description="URL that receives each alert as JSON by POST. Alerts are also logged."
+    )
+    sentry_dsn: SecretStr | None = Field(
+        None, description="Sentry DSN that receives each alert. Needs the extra synckairos[sentry]."
+    )
+    outage_policy: OutagePolicy = Field(
+        "charge",
+        description="How the duration of an outage is charged after data loss in Redis: charge, freeze or credit:<ms>.",
+    )
+    key_prefix: KeyPrefix = Field("sk", description="Prefix of every Redis key.")
+    redis_timeout_s: float = Field(
+        2.0, gt=0, description="Seconds after which a Redis command without an answer counts as failed."
+    )
+    drain_timeout_s: float = Field(
+        5, ge=0, description="Maximum seconds that a shutdown waits for open connections to close."
+    )
+    keep_alive_s: float = Field(
+        75,
+        gt=0,
+        description="Seconds that an idle HTTP connection stays open. Use more than the idle time of load balancers.",
+    )
+    webhook_timeout_s: float = Field(
+        15,
+        gt=0,
+        le=60,
+        description="Timeout in seconds of one webhook request, from connecting to the end of the response.",
+    )
+    webhook_log_days: int = Field(
+        30, ge=1, le=LONGEST_S // 86_400, description="Days that Postgres keeps webhook deliveries and their attempts."
+    )
+    webhook_allowed_networks: Networks = Field(
+        [],
+        description="Private networks to which webhooks are allowed, separated by commas.",
+    )
+    webhook_allow_http: bool = Field(False, description="Allow webhook URLs with http:// in addition to https://.")
+    ws_max_connections: int = Field(20_000, ge=1, description="Maximum number of open sockets of one process.")
+    ws_max_connections_per_address: int = Field(
+        15_000,
+        ge=1,
+        description="Maximum number of sockets from one IPv4 address or IPv6 /64. "
+        "All clients of an untrusted proxy count as one address.",
+    )
+
+    @property
+    def schema_url(self) -> str:
+        """The Postgres URL for changes of the schema."""
+        return self.database_direct_url or self.database_url
+
+    @property
+    def is_exposed_to_network(self) -> bool:
+        """Whether other machines can reach the address that the process listens on."""
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    def refuse_unprotected_exposure(self) -> Self:
+        """Return the settings if the process can listen on `host` without risk.
+
+        That is so if `host` is a loopback address, or if `insecure` is set.
+
+        Raises: BadSettings if neither is true.
+        """
+        if self.auth == "none" and self.is_exposed_to_network and not self.insecure:
+            raise BadSettings(
+                f"{PREFIX}HOST: other machines can reach {self.host}, and {PREFIX}AUTH is none. "
+                "Listen on 127.0.0.1, or pass --insecure to give every caller full access"
+            )
+        return self
+
+    def to_environment_variables(self) -> dict[str, str]:
+        """Return the environment variables that give a child process the same settings.
+
+        The values include secrets. Use the variables only as the environment of a child process.
+        """
+        values = self.model_dump(mode="python", exclude_none=True)
+        return {env_variables_of(field)[0]: setting_text(value) for field, value in values.items()}

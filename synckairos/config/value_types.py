@@ -1,0 +1,121 @@
+"""Types of the values of settings, with their checks. An error text never contains the checked value."""
+
+import re
+from ipaddress import ip_network
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from synckairos.urls.redis_url import check_redis_url
+
+# The logger of v2, pino, has other names for some levels.
+_LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
+
+
+OWN_SEGMENTS = frozenset(
+    {
+        *("v1", "ws", "health", "ready", "metrics", "docs", "openapi.json", "asyncapi.json"),
+        *("api-docs", "api-docs.json", "demo", "demo-qr.svg"),
+    }
+)
+"""First path segments of the server's own paths. A sub-path that begins with such a segment would be ambiguous."""
+
+MAX_ROOT_PATH_LENGTH = 64
+"""Maximum number of characters of a sub-path. With this length, the URL of a link still fits into its QR code."""
+
+
+LONGEST_S = 100 * 365 * 86_400
+"""Seconds in 100 years: the maximum of the settings that are durations.
+
+Much longer durations overflow Postgres timestamps and Redis expiry times.
+"""
+
+
+def _url_with(*schemes: str) -> AfterValidator:
+    def check(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:  # the text of this error can contain the password
+            raise ValueError("should have a host, and a port between 0 and 65535") from None
+        if parts.scheme not in schemes:
+            raise ValueError(f"should be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _matching(pattern: str, message: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
+
+
+def _split_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _check_origin(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#@\s]+", value):
+        raise ValueError("should be origins such as https://example.org, without a path, separated by commas")
+    return value
+
+
+def _check_network(value: str) -> str:
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("should be addresses or networks such as 10.0.0.0/8, separated by commas") from None
+    return value
+
+
+def _check_root_path(value: str) -> str:
+    path = value.removesuffix("/")
+    if not re.fullmatch(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)*", path) or len(path) > MAX_ROOT_PATH_LENGTH:
+        raise ValueError(
+            "should be a path such as /clock: segments of letters, digits, dots, hyphens, underscores and tildes, each "
+            f"after a slash, {MAX_ROOT_PATH_LENGTH} characters at most"
+        )
+    if path.split("/")[1:2] and path.split("/")[1] in OWN_SEGMENTS:
+        raise ValueError(f"should not begin with /{path.split('/')[1]}, which is a path of the server itself")
+    return path
+
+
+def _check_archive_url(value: str) -> str:
+    scheme = urlsplit(value).scheme
+    if scheme not in ("", "file", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss"):
+        raise ValueError("should be a folder, or a URL that begins with file://, s3://, gs:// or az://")
+    return value
+
+
+def _check_auth(value: str) -> str:
+    if value != "none":
+        raise ValueError("should be none, the only supported mode")
+    return value
+
+
+def _lower_level(value: object) -> object:
+    return _LEVELS.get(value.lower(), value.lower()) if isinstance(value, str) else value
+
+
+RedisUrl = Annotated[str, AfterValidator(check_redis_url), Field(repr=False)]
+PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
+OptionalPostgresUrl = Annotated[Annotated[str, _url_with("postgresql", "postgres")] | None, Field(repr=False)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]
+WebUrl = Annotated[str, _url_with("http", "https")]
+RootPath = Annotated[str, AfterValidator(_check_root_path)]
+ArchiveUrl = Annotated[str, AfterValidator(_check_archive_url)]
+Auth = Annotated[str, AfterValidator(_check_auth)]
+OutagePolicy = Annotated[
+    str, _matching(r"charge|freeze|credit:[0-9]{1,9}", "should be charge, freeze or credit:<ms>, such as credit:5000")
+]
+KeyPrefix = Annotated[
+    str, _matching(r"[A-Za-z0-9_.-]{1,64}", "should be 1 to 64 letters, digits, dots, hyphens or underscores")
+]
+Origins = Annotated[list[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_commas)]
+Networks = Annotated[list[Annotated[str, AfterValidator(_check_network)]], NoDecode, BeforeValidator(_split_commas)]
