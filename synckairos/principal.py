@@ -41,7 +41,7 @@ class Principal(Struct, frozen=True):
         tenant = self.tenant or ""
         return f"{len(tenant)}:{tenant}:{self.subject}"
 
-    def scope_command_id(self, command_id: str) -> str:
+    def qualify_command_id(self, command_id: str) -> str:
         """Return the command id prefixed with this principal. Another principal can use the same command id."""
         return f"{self.tenant or ''}:{self.subject or ''}:{command_id}"
 

@@ -16,7 +16,7 @@ from typing import Self
 
 from synckairos.config import Settings, env_variables_of
 from synckairos.embedded.guarded_child import ChildProcess
-from synckairos.process.ready_line import parse_ready
+from synckairos.process.ready_line import parse_ready_line
 
 DEADLINE_S = 30.0
 
@@ -86,8 +86,8 @@ class Process:
 
     def wait_ready(self) -> Self:
         """Wait for the ready line of the server, and save its URLs."""
-        line = self.wait_for_line(lambda line: parse_ready(line.encode()) is not None)
-        self.urls = parse_ready(line.encode()) or {}
+        line = self.wait_for_line(lambda line: parse_ready_line(line.encode()) is not None)
+        self.urls = parse_ready_line(line.encode()) or {}
         return self
 
     def wait_end(self, timeout_s: float = DEADLINE_S) -> int:

@@ -115,10 +115,10 @@ class DrainWakeupSender:
                     await enqueue_drain_wakeup(self._queue, partition)
             except (RedisError, OSError) as fault:
                 # Do not retry. A sweep drains these partitions before the queue is reachable again.
-                self._outage.began("drain wake-ups", fault)
+                self._outage.report_unreachable("drain wake-ups", fault)
                 pause_s = _PAUSE_AFTER_FAULT_S
             else:
-                self._outage.ended("drain wake-ups")
+                self._outage.report_reachable("drain wake-ups")
             if self._task is None:
                 return
             await asyncio.sleep(pause_s)

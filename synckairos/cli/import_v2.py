@@ -9,12 +9,12 @@ from synckairos.cli.command import load_command_settings, print_lines, run, run_
 from synckairos.cli.progress import ProgressDisplay, progress
 from synckairos.cli.terminal import echo
 from synckairos.config import Settings
-from synckairos.urls.redis_url import check_redis_url
+from synckairos.urls.redis_url import validate_redis_url
 
 
 def _checked_url(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     try:
-        return value and check_redis_url(value)
+        return value and validate_redis_url(value)
     except ValueError as fault:
         raise click.BadParameter(str(fault)) from None
 

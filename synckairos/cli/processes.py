@@ -8,7 +8,7 @@ import click
 from synckairos.cli.command import load_command_settings, load_process_settings, run, run_shown, run_until_signal
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import progress
-from synckairos.process.ready_line import render_ready
+from synckairos.process.ready_line import render_ready_line
 
 _host = click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
 _port = click.option(
@@ -87,4 +87,4 @@ def doctor(as_json: bool) -> None:
 
 
 def _print_ready_line(url: str) -> None:
-    click.echo(render_ready(url))
+    click.echo(render_ready_line(url))

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from synckairos.urls.redis_url import check_redis_url
+from synckairos.urls.redis_url import validate_redis_url
 
 # The logger of v2, pino, has other names for some levels.
 _LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
@@ -103,7 +103,7 @@ def _lower_level(value: object) -> object:
     return _LEVELS.get(value.lower(), value.lower()) if isinstance(value, str) else value
 
 
-RedisUrl = Annotated[str, AfterValidator(check_redis_url), Field(repr=False)]
+RedisUrl = Annotated[str, AfterValidator(validate_redis_url), Field(repr=False)]
 PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
 OptionalPostgresUrl = Annotated[Annotated[str, _url_with("postgresql", "postgres")] | None, Field(repr=False)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]

@@ -11,7 +11,7 @@ from psycopg_pool import PoolTimeout
 
 from synckairos.errors import StoreRefused, StoreUnavailable
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import BoundedQueries, PostgresPool
+from synckairos.postgres.pool import PostgresPool, TimeLimitedQueries
 from synckairos.postgres.transaction import Row
 
 TIMEOUT_S = 2.0
@@ -35,7 +35,7 @@ class HistoryQueries:
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
-        self._bounded = BoundedQueries()
+        self._bounded = TimeLimitedQueries()
         self._fail_until_s = 0.0
         self._report_slots = asyncio.Semaphore(max(1, pool.max_size // _REPORT_SHARE))
 

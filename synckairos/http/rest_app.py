@@ -36,7 +36,7 @@ from synckairos.limits.client_work import ClientWork
 from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, general_rate
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
-from synckairos.telemetry.outages import QuietPeriod
+from synckairos.telemetry.outages import LogThrottle
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KNOWN_METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
@@ -94,7 +94,7 @@ class RestApp:
         self._fallback_prefixes = tuple(fallback_prefixes)
         self._counters: dict[tuple[str, str, int], Callable[[], None]] = {}
         self._timers: dict[tuple[str, str], Callable[[float], None]] = {}
-        self._refusal_lines: dict[tuple[str, str | None], QuietPeriod] = {}
+        self._refusal_lines: dict[tuple[str, str | None], LogThrottle] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -230,8 +230,8 @@ class RestApp:
         During an outage of a store every request is refused, which would fill the log.
         """
         store = error.setting if isinstance(error, StoreUnavailable) else None
-        quiet = self._refusal_lines.setdefault((error.code, store), QuietPeriod())
-        if (suppressed := quiet.next_line()) is not None:
+        quiet = self._refusal_lines.setdefault((error.code, store), LogThrottle())
+        if (suppressed := quiet.allow_next_line()) is not None:
             cause = repr(error.__cause__)
             logger.warning("request refused", code=error.code, route=request.route, cause=cause, more_before=suppressed)
 

@@ -19,7 +19,7 @@ from synckairos.limits.client_work import ClientWork
 from synckairos.limits.work import SCRAPES
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
-from synckairos.telemetry.outages import QuietPeriod
+from synckairos.telemetry.outages import LogThrottle
 from synckairos.wire import response_models
 
 DRIFT_TOLERANCE_MS = 50
@@ -68,7 +68,7 @@ class SystemRoutes:
         self._work = work
         self._stores = CachedLook(self._look_at_stores)
         self._gauges = CachedLook(self._refresh_all_gauges)
-        self._stale_gauges = QuietPeriod()
+        self._stale_gauges = LogThrottle()
         self._root_path = root_path
         self._openapi = b""
         self._asyncapi = render_asyncapi(root_path)
@@ -176,7 +176,7 @@ class SystemRoutes:
             async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
                 await asyncio.gather(*(refresh() for refresh in self._refresh_gauges))
         except (StoreUnavailable, TimeoutError):
-            if (more_before := self._stale_gauges.next_line()) is not None:
+            if (more_before := self._stale_gauges.allow_next_line()) is not None:
                 logger.warning("some gauges are stale: a store is not reachable", more_before=more_before)
 
     async def openapi(self, request: RestRequest) -> RestResponse:

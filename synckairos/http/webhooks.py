@@ -187,8 +187,8 @@ class WebhookRoutes:
         command_id = request.parse_command_id()
         if command_id is None:
             return RestResponse(await self._registry.transact(render_result), status)
-        key = request.principal.scope_command_id(command_id)
-        body, is_replay = await self._registry.transact_once(key, request.fingerprint(), render_result)
+        key = request.principal.qualify_command_id(command_id)
+        body, is_replay = await self._registry.transact_idempotently(key, request.fingerprint(), render_result)
         if not is_replay:
             return RestResponse(body, status)
         await self._rate_limits.refund(request.meter)

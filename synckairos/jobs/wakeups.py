@@ -39,6 +39,6 @@ class JobWakeups:
         try:
             await self._queue.enqueue_job(RUN_JOB, due.job_id, _job_id=due.arq_wakeup_id, _expires=WAKEUP_EXPIRES_S)
         except (RedisError, OSError) as fault:
-            self._outage.began("job wake-ups", fault)
+            self._outage.report_unreachable("job wake-ups", fault)
         else:
-            self._outage.ended("job wake-ups")
+            self._outage.report_reachable("job wake-ups")

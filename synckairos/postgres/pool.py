@@ -35,7 +35,7 @@ from synckairos.postgres.transaction import (
     fetch_once,
     run_transaction,
 )
-from synckairos.telemetry.outages import StoreOutage, UnreportedOutage
+from synckairos.telemetry.outages import SilentOutage, StoreOutage
 
 T = TypeVar("T")
 
@@ -125,7 +125,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             **_KEEPALIVE,
         }
         self._watch: asyncio.Task[None] | None = None
-        self.outage: StoreOutage = UnreportedOutage()
+        self.outage: StoreOutage = SilentOutage()
         """Where this pool reports that Postgres cannot be used. A server or worker sets one for all its pools."""
         super().__init__(
             database_url,
@@ -228,9 +228,9 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             raise
         except OperationalError as fault:
             if (fault.sqlstate or "")[:2] in _OUTAGE_CLASSES and not isinstance(fault, QueryCanceled):
-                self.outage.began(self.name, fault)
+                self.outage.report_unreachable(self.name, fault)
             raise
-        self.outage.ended(self.name)
+        self.outage.report_reachable(self.name)
 
     async def _report_unreachable(self, _: object) -> None:
         if self._watch is None or self._watch.done():
@@ -242,14 +242,14 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             try:
                 await self.check_reachable()
             except StoreUnavailable as fault:
-                self.outage.began(self.name, fault.__cause__ or fault)
+                self.outage.report_unreachable(self.name, fault.__cause__ or fault)
                 await asyncio.sleep(_WATCH_PAUSE_S)
             else:
-                self.outage.ended(self.name)
+                self.outage.report_reachable(self.name)
                 return
 
     async def _report_reachable(self, _: object) -> None:
-        self.outage.ended(self.name)
+        self.outage.report_reachable(self.name)
 
 
 def _host_options(database_url: str, host: HostKind) -> dict[str, str]:
@@ -262,7 +262,7 @@ def _host_options(database_url: str, host: HostKind) -> dict[str, str]:
     return {"target_session_attrs": host} if several and host != "any" else {}
 
 
-class BoundedQueries:
+class TimeLimitedQueries:
     """Runner of queries with a time limit, each query in a separate task.
 
     A cancelled query must wait for the server. The call returns at the time limit, and the task of the query ends
@@ -293,7 +293,7 @@ class BoundedQueries:
 
 
 @contextmanager
-def translate_unreachable() -> Iterator[None]:
+def unreachable_as_store_unavailable() -> Iterator[None]:
     """Raise StoreUnavailable if Postgres is unreachable, or becomes unreachable in the block.
 
     Other exceptions stay unchanged.
@@ -323,7 +323,7 @@ def translate_refused() -> Iterator[None]:
 def translate_postgres_errors() -> Iterator[None]:
     """Raise StoreUnavailable if Postgres fails, refuses or is not migrated. Other errors pass unchanged."""
     try:
-        with translate_unreachable(), translate_refused():
+        with unreachable_as_store_unavailable(), translate_refused():
             yield
     except (UndefinedTable, UndefinedColumn) as fault:
         raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

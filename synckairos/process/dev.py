@@ -29,7 +29,7 @@ from synckairos.config import BadSettings, Settings, env_variables_of, is_set
 from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, persistent_data_dir, temporary_data_dir
 from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.errors import PortTaken
-from synckairos.process.ready_line import parse_ready
+from synckairos.process.ready_line import parse_ready_line
 from synckairos.urls.redact_url import redact_url
 
 # Ctrl-C stops all processes within 10 seconds: at most 6 seconds for server and worker, then at most 2 for the stores.
@@ -183,7 +183,7 @@ def _relay_output(server: ChildProcess, settings: Settings, stores: _Stores, dat
     """
     assert server.process.stdout is not None
     for line in server.process.stdout:
-        if urls := parse_ready(line):
+        if urls := parse_ready_line(line):
             click.echo(_banner(urls, settings, stores, data_text))
         click.echo(line, nl=False)
 

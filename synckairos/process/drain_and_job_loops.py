@@ -51,7 +51,7 @@ from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
-from synckairos.telemetry.outages import QuietPeriod, StoreOutage, UnreportedOutage
+from synckairos.telemetry.outages import LogThrottle, SilentOutage, StoreOutage
 
 SWEEP_INTERVAL_S = 2.0
 """Seconds between two sweeps. A sweep drains all partitions, for outbox entries whose wake-up was lost."""
@@ -96,7 +96,7 @@ async def run_arq_worker(
     keys = Keys(settings.key_prefix, settings.partitions)
     # Each drain can hold one connection. The additional connection checks whether Postgres is reachable.
     writer = AuditDatabase(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 1)
-    at_postgres = postgres_outage or UnreportedOutage()
+    at_postgres = postgres_outage or SilentOutage()
     writer.pool.outage = at_postgres
     await writer.open()
     try:
@@ -134,10 +134,10 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
         try:
             await check_store_settings(pipe, keys)
         except StoreUnavailable as fault:
-            pipe.outage.began("start", fault.__cause__ or fault)
+            pipe.outage.report_unreachable("start", fault.__cause__ or fault)
             await asyncio.sleep(pause_s)
         else:
-            pipe.outage.ended("start")
+            pipe.outage.report_reachable("start")
             logger.info("worker started", partitions=keys.partitions)
             return
 
@@ -152,7 +152,7 @@ class _Drains:
         self._writer = writer
         self._redis_outage = redis_outage
         self._postgres_outage = postgres_outage
-        self._failures = QuietPeriod()
+        self._failures = LogThrottle()
 
     async def drain_partition(self, partition: int) -> None:
         """Drain one partition of the outbox. If a store becomes unreachable, log the outage and return."""
@@ -160,14 +160,14 @@ class _Drains:
             await self._drain.drain_partition(partition)
         except StoreUnavailable as fault:
             if fault.setting == "REDIS_URL":
-                self._redis_outage.began("drain", fault.__cause__ or fault)
+                self._redis_outage.report_unreachable("drain", fault.__cause__ or fault)
             else:
-                self._postgres_outage.began("drain", fault.message)
+                self._postgres_outage.report_unreachable("drain", fault.message)
         except Exception:
-            if (more_before := self._failures.next_line()) is not None:
+            if (more_before := self._failures.allow_next_line()) is not None:
                 logger.exception("drain failed", partition=partition, more_before=more_before)
         else:
-            self._redis_outage.ended("drain")
+            self._redis_outage.report_reachable("drain")
 
     async def is_postgres_reachable(self) -> bool:
         """Return whether Postgres is reachable, and log a begin or an end of an outage.
@@ -177,9 +177,9 @@ class _Drains:
         try:
             await self._writer.check_reachable()
         except StoreUnavailable as fault:
-            self._postgres_outage.began("drain", fault.message)
+            self._postgres_outage.report_unreachable("drain", fault.message)
             return False
-        self._postgres_outage.ended("drain")
+        self._postgres_outage.report_reachable("drain")
         return True
 
 
@@ -278,11 +278,11 @@ async def _run_arq_loop(
         try:
             await client.ping()
         except (RedisError, OSError) as error:
-            outage.began(part, error)
+            outage.report_unreachable(part, error)
             await client.aclose(close_connection_pool=True)
             await asyncio.sleep(backoff.next_s())
             continue
-        outage.ended(part)
+        outage.report_reachable(part)
         worker = Worker(
             [function],
             redis_pool=client,
@@ -307,7 +307,7 @@ async def _run_arq_loop(
         if isinstance(fault, PARSE_ERRORS) or (fault is not None and is_about_invalid_data(fault)):
             await _drop_queue(settings, queue, fault)
         elif isinstance(fault, RedisError | OSError):
-            outage.began(part, fault)
+            outage.report_unreachable(part, fault)
         else:
             logger.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
         await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))

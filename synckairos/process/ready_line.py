@@ -10,12 +10,12 @@ import orjson
 READY_PREFIX = b"SYNCKAIROS_READY "
 
 
-def render_ready(url: str) -> bytes:
+def render_ready_line(url: str) -> bytes:
     """Return the ready line without a newline. `url` is the server's base URL, such as `http://127.0.0.1:3000`."""
     return READY_PREFIX + orjson.dumps({"http": url, "ws": url.replace("http", "ws", 1) + "/ws"})
 
 
-def parse_ready(line: bytes) -> Mapping[str, str] | None:
+def parse_ready_line(line: bytes) -> Mapping[str, str] | None:
     """Return the URLs of a ready line under the keys `http` and `ws`; None for any other line."""
     if not line.startswith(READY_PREFIX):
         return None

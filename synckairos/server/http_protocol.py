@@ -135,7 +135,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().on_headers_complete()
             self._is_in_body = True
             if self._is_draining():
-                self.close_after_response()
+                self.announce_connection_close()
 
     def on_body(self, body: bytes) -> None:
         if not self._is_refused:
@@ -166,7 +166,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             refusal = MethodNotAllowed(f"{name} is not supported; the methods are {_METHODS.decode()}")
             self._refuse(refusal, b"allow: %b\r\n" % _METHODS)
 
-    def close_after_response(self) -> None:
+    def announce_connection_close(self) -> None:
         """Add `Connection: close` to each response of this connection that is not started.
 
         The server calls this when it drains. A load balancer then sends its next request through another connection,

@@ -179,7 +179,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
         for connection in self.server_state.connections:
             if isinstance(connection, BoundedHttpProtocol):
-                connection.close_after_response()
+                connection.announce_connection_close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

@@ -63,7 +63,7 @@ class SessionCreator:
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
         """Return the session id for the creation's Idempotency-Key, and whether the key was used before."""
         value = f"{session_id} {request.fingerprint}"
-        key = f"create:{request.principal.scope_command_id(command_id)}"
+        key = f"create:{request.principal.qualify_command_id(command_id)}"
         reserved = await self._store.reserve_command_id(key, value, KEY_TTL_S) or value
         reserved_id, _, fingerprint = reserved.partition(" ")
         with parsing(self._store.keys.reserved_command_id(key)):

@@ -258,11 +258,11 @@ class Feed:
                 try:
                     await self._reread(ids)
                 except _ERRORS as error:
-                    self._pipe.outage.began("reads of watched sessions", error)
+                    self._pipe.outage.report_unreachable("reads of watched sessions", error)
                     self._to_reread.update((each, None) for each in ids if self._is_rereading(each))
                     await asyncio.sleep(backoff.next_s())
                 else:
-                    self._pipe.outage.ended("reads of watched sessions")
+                    self._pipe.outage.report_reachable("reads of watched sessions")
                     backoff.reset()
 
     def _is_rereading(self, session_id: str) -> bool:

@@ -121,7 +121,7 @@ class PubSubConnection:
                 await self._run_connection()
             except (RedisError, OSError, _ConnectionSilent) as cause:
                 FEED_RECONNECTS.inc()
-                self._pipe.outage.began("feed", cause)
+                self._pipe.outage.report_unreachable("feed", cause)
             finally:
                 self.is_connected = False
             reraise_swallowed_cancellation()
@@ -197,7 +197,7 @@ class PubSubConnection:
         del self._unconfirmed[channel]
         if channel == self._heartbeat_channel:
             self.is_connected = True
-            self._pipe.outage.ended("feed")
+            self._pipe.outage.report_reachable("feed")
         elif found := self._channels.get(channel):
             found.confirmed.set()
             if found.interrupted:

@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.backoff import Backoff
 from synckairos.store.redis_errors import ErrorReply, is_about_invalid_data
-from synckairos.telemetry.outages import StoreOutage, UnreportedOutage
+from synckairos.telemetry.outages import SilentOutage, StoreOutage
 from synckairos.urls.redis_url import parse_redis_url
 
 Argument = str | bytes | float
@@ -39,7 +39,7 @@ class RedisPipe:
 
     def __init__(self, url: str, timeout_s: float) -> None:
         """Take the URL of Redis, and the maximum seconds for a reply and for connecting."""
-        self.outage = UnreportedOutage()
+        self.outage = SilentOutage()
         self._address = parse_redis_url(url)
         self._timeout_s = timeout_s
         self._connection: _Connection | None = None
@@ -124,17 +124,17 @@ class RedisPipe:
                 connection = await self._connect()
             except (OSError, TimeoutError, RedisError) as error:
                 self._last_error = str(error) or f"no answer within {self._timeout_s:g} s"
-                self.outage.began("commands", self._last_error)
+                self.outage.report_unreachable("commands", self._last_error)
                 await asyncio.sleep(backoff.next_s())
                 continue
             backoff.reset()
             self._connection = connection
             self._connected.set()
-            self.outage.ended("commands")
+            self.outage.report_reachable("commands")
             await connection.lost.wait()
             self._connection = None
             self._connected.clear()
-            self.outage.began("commands", connection.reason)
+            self.outage.report_unreachable("commands", connection.reason)
 
     async def _connect(self) -> "_Connection":
         """Open a connection, authenticate, and check that the server answers."""

@@ -55,7 +55,7 @@ class Alerts:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
                 self._thread.start()
-                atexit.register(self.flush)
+                atexit.register(self.wait_until_sent)
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         alert = {"alarm": name, "at": at, "host": socket.gethostname(), "facts": dict(facts)}
         try:
@@ -63,7 +63,7 @@ class Alerts:
         except queue.Full:
             logger.warning("alert not sent", alert=name, error="the queue is full")
 
-    def flush(self, timeout_s: float = _FLUSH_S) -> None:
+    def wait_until_sent(self, timeout_s: float = _FLUSH_S) -> None:
         """Wait until all queued alerts are sent, at most `timeout_s` seconds."""
         until_s = time.monotonic() + timeout_s
         with self._queue.all_tasks_done:
@@ -90,9 +90,9 @@ def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
     global _alerts
     receivers: dict[str, SendAlert] = {}
     if webhook_url:
-        receivers["webhook"] = webhook_sender(webhook_url)
+        receivers["webhook"] = make_webhook_sender(webhook_url)
     if sentry_dsn:
-        receivers["sentry"] = sentry_sender(sentry_dsn)
+        receivers["sentry"] = make_sentry_sender(sentry_dsn)
     _alerts = Alerts(receivers)
 
 
@@ -102,7 +102,7 @@ def raise_alert(name: str, **facts: Any) -> None:
     _alerts.send(name, facts)
 
 
-def webhook_sender(url: str) -> SendAlert:
+def make_webhook_sender(url: str) -> SendAlert:
     """Return a function that sends an alert to `url` by POST as JSON. Chat services show its JSON member `text`.
 
     The operator configures the URL, so it can be on a private network.
@@ -118,7 +118,7 @@ def webhook_sender(url: str) -> SendAlert:
     return send
 
 
-def sentry_sender(dsn: str) -> SendAlert:
+def make_sentry_sender(dsn: str) -> SendAlert:
     """Return a function that sends an alert to Sentry. The extra `sentry` is imported at the first alert."""
     initialized = False
 

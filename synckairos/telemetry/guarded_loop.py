@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from synckairos.backoff import Backoff
 from synckairos.telemetry import log
-from synckairos.telemetry.outages import QuietPeriod
+from synckairos.telemetry.outages import LogThrottle
 
 LONGEST_PAUSE_S = 5.0
 """Seconds: maximum delay before a loop is started again."""
@@ -20,12 +20,12 @@ async def keep_running(
 
     When the loop ends, log the error and start the loop again after a back-off.
     """
-    backoff, quiet = Backoff(longest_s=longest_pause_s), QuietPeriod()
+    backoff, quiet = Backoff(longest_s=longest_pause_s), LogThrottle()
     while True:
         began_s = asyncio.get_running_loop().time()
         try:
             await loop()
         except Exception:
-            if (more_before := quiet.next_line()) is not None:
+            if (more_before := quiet.allow_next_line()) is not None:
                 logger.exception("background loop failed and is started again", job=name, more_before=more_before)
         await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))

@@ -12,7 +12,7 @@ from msgspec import MsgspecError
 from synckairos.errors import InvalidStoredData
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import INVALID_STORED_DATA
-from synckairos.telemetry.outages import QuietPeriod
+from synckairos.telemetry.outages import LogThrottle
 
 PARSE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MsgspecError)
 """The errors that parsing of invalid bytes can raise."""
@@ -32,7 +32,7 @@ MAX_TEXT = 200
 logger = log.get_logger(__name__)
 
 _KIND = re.compile(r"(?:.*\}:|[^:{]*:)?([a-z_-]+)", re.DOTALL)
-_quiet: dict[str, QuietPeriod] = {}
+_quiet: dict[str, LogThrottle] = {}
 
 
 def report_invalid_data(key: str | bytes, cause: object) -> None:
@@ -40,7 +40,7 @@ def report_invalid_data(key: str | bytes, cause: object) -> None:
     text = key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
     kind = kind_of_key(text)
     INVALID_STORED_DATA.labels(kind).inc()
-    if (more_before := _quiet.setdefault(kind, QuietPeriod()).next_line()) is not None:
+    if (more_before := _quiet.setdefault(kind, LogThrottle()).allow_next_line()) is not None:
         reason = f"{type(cause).__name__}: {cause}" if isinstance(cause, Exception) else str(cause)
         logger.warning("stored data is invalid", key=_shorten(text), cause=_shorten(reason), more_before=more_before)
 

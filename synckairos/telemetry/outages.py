@@ -15,7 +15,7 @@ REPEAT_S = 60.0
 logger = log.get_logger(__name__)
 
 
-class QuietPeriod:
+class LogThrottle:
     """Allows one log line in `quiet_s` seconds, and counts the log lines that are not allowed."""
 
     def __init__(self, quiet_s: float = REPEAT_S, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -24,7 +24,7 @@ class QuietPeriod:
         self._next_s = float("-inf")
         self._suppressed = 0
 
-    def next_line(self) -> int | None:
+    def allow_next_line(self) -> int | None:
         """Return None if no log line is allowed now.
 
         Else return the number of log lines that were suppressed before it.
@@ -53,19 +53,19 @@ class StoreOutage:
         self._setting = setting
         self._effect = effect
         self._clock = clock
-        self._quiet = QuietPeriod(clock=clock)
+        self._quiet = LogThrottle(clock=clock)
         self._parts: set[str] = set()
         self._began_s = 0.0
         self._is_logged = False
 
-    def began(self, part: str, cause: object) -> None:
+    def report_unreachable(self, part: str, cause: object) -> None:
         """Report that a part of the process cannot use the store. A part can report the same outage several times."""
         now_s = self._clock()
         if not self._parts:
             self._began_s = now_s
             self._is_logged = False
         self._parts.add(part)
-        if self._quiet.next_line() is not None:
+        if self._quiet.allow_next_line() is not None:
             self._is_logged = True
             logger.warning(
                 "store is unavailable",
@@ -77,7 +77,7 @@ class StoreOutage:
                 seconds=round(now_s - self._began_s),
             )
 
-    def ended(self, part: str) -> None:
+    def report_reachable(self, part: str) -> None:
         """Report that a part of the process can use the store."""
         if part not in self._parts:
             return
@@ -87,14 +87,14 @@ class StoreOutage:
             logger.info("store is available again", store=self._store, setting=self._setting, seconds=seconds)
 
 
-class UnreportedOutage(StoreOutage):
+class SilentOutage(StoreOutage):
     """An outage that is not logged. Commands that print their own error use it."""
 
     def __init__(self) -> None:
         super().__init__("", "", "")
 
-    def began(self, part: str, cause: object) -> None:
+    def report_unreachable(self, part: str, cause: object) -> None:
         pass
 
-    def ended(self, part: str) -> None:
+    def report_reachable(self, part: str) -> None:
         pass

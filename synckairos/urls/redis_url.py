@@ -121,7 +121,7 @@ def parse_redis_url(url: str) -> RedisAddress:
     )
 
 
-def check_redis_url(url: str) -> str:
+def validate_redis_url(url: str) -> str:
     """Return the URL if it is valid and its files are readable.
 
     Raises: ValueError, as `parse_redis_url` does.

@@ -78,7 +78,7 @@ class DeliveryQueue:
         """End the leases of deliveries that were not finished, so that other workers can send them."""
         await self._query("release", {"delivery_ids": list(delivery_ids)})
 
-    async def finish(self, due: DueDelivery, result: DeliveryResult, give_up_s: float) -> str | None:
+    async def save_attempt_result(self, due: DueDelivery, result: DeliveryResult, give_up_s: float) -> str | None:
         """Save the result of an attempt and end the lease.
 
         Return the reason if this attempt disabled the endpoint; None otherwise. `give_up_s` is the number of seconds of

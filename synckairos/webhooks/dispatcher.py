@@ -12,7 +12,7 @@ from synckairos.config import Settings
 from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import parsing
-from synckairos.telemetry.outages import StoreOutage, UnreportedOutage
+from synckairos.telemetry.outages import SilentOutage, StoreOutage
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import DeliveryQueue, DeliveryResult, open_delivery_queue
 from synckairos.webhooks.records import DueDelivery
@@ -60,7 +60,7 @@ async def run_dispatcher(settings: Settings, postgres_outage: StoreOutage | None
         open_delivery_queue(settings.database_url) as queue,
         WebhookSender(AddressGuard.from_settings(settings), timeout_s=settings.webhook_timeout_s) as sender,
     ):
-        queue.pool.outage = postgres_outage or UnreportedOutage()
+        queue.pool.outage = postgres_outage or SilentOutage()
         lease_s = settings.webhook_timeout_s + _LEASE_MARGIN_S
         await Dispatcher(queue, sender, lease_s=lease_s, log_days=settings.webhook_log_days).run()
 
@@ -134,9 +134,9 @@ class Dispatcher:
         try:
             claimed = await self._queue.claim(per_endpoint=self._per_endpoint, limit=free, lease_s=self._lease_s)
         except StoreUnavailable as fault:
-            self._queue.pool.outage.began("webhooks", fault.__cause__ or fault)
+            self._queue.pool.outage.report_unreachable("webhooks", fault.__cause__ or fault)
             return self._fault_backoff.next_s()
-        self._queue.pool.outage.ended("webhooks")
+        self._queue.pool.outage.report_reachable("webhooks")
         self._fault_backoff.reset()
         for due in claimed:
             self._sending[due.delivery_id] = asyncio.create_task(self._deliver(due), name="webhook")
@@ -145,7 +145,7 @@ class Dispatcher:
     async def _deliver(self, due: DueDelivery) -> None:
         try:
             result = self._evaluate(due, await self._send(due))
-            disabled_reason = await self._queue.finish(due, result, self._give_up_s)
+            disabled_reason = await self._queue.save_attempt_result(due, result, self._give_up_s)
         except StoreUnavailable as fault:
             logger.info("webhook will be sent again", delivery_id=due.delivery_id, error=str(fault.__cause__))
         except Exception:

@@ -12,7 +12,7 @@ from synckairos.errors import IdempotencyKeyReused, NotFound, TooManyWebhooks, W
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import BoundedQueries, PostgresPool
+from synckairos.postgres.pool import PostgresPool, TimeLimitedQueries
 from synckairos.postgres.transaction import Transaction
 from synckairos.webhooks.delivery_queue import QueueMeasurements, translate_errors
 from synckairos.webhooks.records import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
@@ -39,7 +39,7 @@ class WebhookRegistry:
     def __init__(self, pool: PostgresPool, *, max_endpoints: int = MAX_ENDPOINTS) -> None:
         self._pool = pool
         self._max_endpoints = max_endpoints
-        self._queries = BoundedQueries()
+        self._queries = TimeLimitedQueries()
 
     async def transact(
         self, action: "Callable[[WebhookTransaction], Awaitable[T]]", timeout_s: float = _TIMEOUT_S
@@ -50,7 +50,7 @@ class WebhookRegistry:
         """
         return await self._queries.run(timeout_s, self._run(action))
 
-    async def transact_once(
+    async def transact_idempotently(
         self, key: str, fingerprint: str, action: "Callable[[WebhookTransaction], Awaitable[bytes]]"
     ) -> tuple[bytes, bool]:
         """Run `action` in one transaction and save its answer for a day under the idempotency key `key`.

@@ -80,7 +80,7 @@ def test_repeated_alert_within_quiet_time_is_sent_once() -> None:
     for number in range(50):
         sender.send("first", {"number": number})
     sender.send("second", {})
-    sender.flush()
+    sender.wait_until_sent()
     assert [each["alarm"] for each in (sent.get(), sent.get())] == ["first", "second"]
     assert sent.empty()
 
@@ -94,7 +94,7 @@ def test_next_alert_has_the_number_of_suppressed_alerts() -> None:
     while sent.qsize() < 2:
         assert time.monotonic() < until
         sender.send("again", {})
-        sender.flush()
+        sender.wait_until_sent()
     first, second = sent.get(), sent.get()
     assert "more_before" not in first
     assert second["more_before"] >= 4
@@ -115,7 +115,7 @@ def test_stuck_receiver_blocks_neither_caller_nor_other_receivers(caplog: pytest
     assert time.monotonic() - began < 5  # a blocking send would take minutes
     assert sent.empty()
     stuck.set()
-    sender.flush(10)
+    sender.wait_until_sent(10)
     assert sent.qsize() >= 100
     assert "receiver unreachable" in caplog.text
 

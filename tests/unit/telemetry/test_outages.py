@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from synckairos.telemetry import log
-from synckairos.telemetry.outages import REPEAT_S, QuietPeriod, StoreOutage, UnreportedOutage
+from synckairos.telemetry.outages import REPEAT_S, LogThrottle, SilentOutage, StoreOutage
 
 
 class Clock:
@@ -43,7 +43,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 def test_all_parts_and_attempts_of_one_outage_share_a_line(stream: io.StringIO, outage: StoreOutage) -> None:
     for part in ("commands", "feed", "commands", "commands"):
-        outage.began(part, OSError("refused"))
+        outage.report_unreachable(part, OSError("refused"))
     (line,) = lines(stream)
     assert line["event"] == "store is unavailable"
     assert (line["store"], line["setting"], line["part"]) == ("redis", "REDIS_URL", "commands")
@@ -52,13 +52,13 @@ def test_all_parts_and_attempts_of_one_outage_share_a_line(stream: io.StringIO, 
 
 
 def test_outage_ends_when_the_last_part_has_recovered(stream: io.StringIO, outage: StoreOutage, clock: Clock) -> None:
-    outage.began("commands", "a")
-    outage.began("feed", "b")
+    outage.report_unreachable("commands", "a")
+    outage.report_unreachable("feed", "b")
     clock.now_s = 3
-    outage.ended("commands")
-    outage.ended("commands")
+    outage.report_reachable("commands")
+    outage.report_reachable("commands")
     assert len(lines(stream)) == 1
-    outage.ended("feed")
+    outage.report_reachable("feed")
     line = lines(stream)[-1]
     assert (line["event"], line["seconds"], line["level"]) == ("store is available again", 3, "info")
 
@@ -68,7 +68,7 @@ def test_line_is_repeated_after_a_minute_with_the_length_of_the_outage(
 ) -> None:
     for second in range(int(2 * REPEAT_S) + 1):
         clock.now_s = second
-        outage.began("commands", "refused")
+        outage.report_unreachable("commands", "refused")
     assert [line["seconds"] for line in lines(stream)] == [0, 60, 120]
 
 
@@ -77,30 +77,30 @@ def test_outages_that_follow_each_other_share_the_limit_of_a_line_a_minute(
 ) -> None:
     for second in range(int(REPEAT_S)):
         clock.now_s = second
-        outage.began("commands", "refused")
-        outage.ended("commands")
+        outage.report_unreachable("commands", "refused")
+        outage.report_reachable("commands")
     assert [line["event"] for line in lines(stream)] == ["store is unavailable", "store is available again"]
 
 
 def test_recovery_without_an_outage_is_not_logged(stream: io.StringIO, outage: StoreOutage) -> None:
-    outage.ended("commands")
+    outage.report_reachable("commands")
     assert lines(stream) == []
 
 
 def test_cause_without_a_text_is_named_by_its_type(stream: io.StringIO, outage: StoreOutage) -> None:
-    outage.began("commands", TimeoutError())
+    outage.report_unreachable("commands", TimeoutError())
     assert lines(stream)[0]["cause"] == "TimeoutError"
 
 
 def test_unreported_outage_is_not_logged(stream: io.StringIO) -> None:
-    outage = UnreportedOutage()
-    outage.began("commands", "refused")
-    outage.ended("commands")
+    outage = SilentOutage()
+    outage.report_unreachable("commands", "refused")
+    outage.report_reachable("commands")
     assert lines(stream) == []
 
 
 def test_quiet_period_counts_the_lines_that_it_suppressed(clock: Clock) -> None:
-    quiet = QuietPeriod(10, clock=clock)
-    assert [quiet.next_line() for _ in range(3)] == [0, None, None]
+    quiet = LogThrottle(10, clock=clock)
+    assert [quiet.allow_next_line() for _ in range(3)] == [0, None, None]
     clock.now_s = 10
-    assert [quiet.next_line() for _ in range(2)] == [2, None]
+    assert [quiet.allow_next_line() for _ in range(2)] == [2, None]
