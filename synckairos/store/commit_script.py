@@ -25,6 +25,12 @@ The history then has fewer versions than `history_length`, but at least two.
 """
 
 
+RECORDS_TTL_MS = 7 * 86_400_000
+"""Milliseconds that the idempotency records of an unfinished session stay in Redis after the last of them."""
+
+MAX_RECORDS = 1_000
+"""Maximum number of idempotency records of a session. Beyond it, the oldest half is removed."""
+
 _CHANGES_PARTICIPANTS = frozenset(
     {
         *(EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED),

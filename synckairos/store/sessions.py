@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from synckairos.errors import InvalidStoredData
-from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript
+from synckairos.store.commit_script import RECORDS_TTL_MS, Commit, CommitOutcome, CommitScript
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
@@ -175,7 +175,9 @@ class SessionStore:
         """Add idempotency records to a session by command id. Existing records stay unchanged. One round trip."""
         key = self.keys.idempotency_records(session_id)
         with translated_errors():
-            await self._pipe.call_many([("HSETNX", key, *pair) for pair in records.items()])
+            await self._pipe.call_many(
+                [*(("HSETNX", key, *pair) for pair in records.items()), ("PEXPIRE", key, RECORDS_TTL_MS)]
+            )
 
     async def read_history(self, session_id: str) -> Iterator[FeedMessage]:
         """Return the versions in the version history of a session, newest first. One round trip.

@@ -51,6 +51,8 @@ local FIRST, EACH = 20, 5
 local VERSION, TAG, EVENT, HEADER, BODY = 0, 1, 2, 3, 4
 
 local FINAL = {expired = true, completed = true, cancelled = true}
+local RECORDS_MS = 604800000 -- a week after the last record of a session that is not final
+local MAX_RECORDS = 1000
 local has_versions = #ARGV >= FIRST
 local last = #ARGV - EACH + 1
 
@@ -74,6 +76,20 @@ local function apply_message_body(before, body)
   pieces[#pieces + 1] = string.sub(before, from)
   local after = table.concat(pieces)
   return after, #after .. ' ' .. table.concat(places, ' ') .. '\n' .. table.concat(removed_texts)
+end
+
+-- Remove half of the idempotency records: those of other epochs, and those of the lowest versions.
+local function remove_oldest_records()
+  local stored_epoch = redis.call('HGET', session_key, 'epoch')
+  local found, ages = redis.call('HGETALL', records_key), {}
+  for at = 1, #found, 2 do
+    local record_epoch, version = string.match(found[at + 1], '^%["[^"]*","([^"]*)",(%d+)')
+    ages[#ages + 1] = {found[at], record_epoch == stored_epoch and tonumber(version) or 0}
+  end
+  table.sort(ages, function(a, b) return a[2] < b[2] or (a[2] == b[2] and a[1] < b[1]) end)
+  for at = 1, #ages - MAX_RECORDS / 2 do
+    if ages[at][1] ~= command_id then redis.call('HDEL', records_key, ages[at][1]) end
+  end
 end
 
 if command_id ~= '' then
@@ -145,9 +161,9 @@ if has_versions then
   end
   write('LTRIM', history_key, '-' .. history_length, '-1')
   if redis.call('PERSIST', session_key) == 1 then
-    -- The three keys always get their TTLs together.
+    -- Both keys always get their TTLs together.
     redis.call('PERSIST', history_key)
-    redis.call('PERSIST', records_key)
+    if redis.call('PTTL', records_key) >= 0 then redis.call('PEXPIRE', records_key, RECORDS_MS) end
   end
   if due_ms == '' then
     write('ZREM', deadlines_key, session_id)
@@ -165,11 +181,14 @@ end
 
 if command_id ~= '' then
   redis.call('HSET', records_key, command_id, record)
+  if redis.call('HLEN', records_key) > MAX_RECORDS then remove_oldest_records() end
   local ttl = redis.call('PTTL', session_key)
   if ttl > 0 and FINAL[redis.call('HGET', session_key, 'status')] then
     -- Only the drain gives a session a TTL, and this commit may add no entry to the outbox. So the idempotency
     -- records get the TTL of the session here, at least one hour.
     redis.call('PEXPIRE', records_key, math.max(ttl, 3600000))
+  else
+    redis.call('PEXPIRE', records_key, RECORDS_MS)
   end
 end
 

@@ -12,6 +12,7 @@
 --       8… the ids of the entries, then two for each session: epoch, newest version in Postgres
 -- Returns {number of entries that this call removed, dropped key, …}
 
+local IDLE_MS = 604800000 -- a week
 local FINAL = {expired = true, completed = true, cancelled = true}
 
 local time = redis.call('TIME')
@@ -55,10 +56,11 @@ for key = 7, #KEYS, 3 do
       redis.call('HSET', KEYS[key], 'audited', string.format('%.0f', audited))
     end
     local due = found[3] and found[3] ~= '' and tonumber(found[3])
-    -- A running session without a deadline (in overtime, or counting up without a maximum) stays in Redis. A session
-    -- with a gap also stays.
-    if not is_gapped and tonumber(found[2]) == newest and (due or found[5] ~= 'running') then
+    -- A running session without a deadline (in overtime, or counting up without a maximum) stays for a week after its
+    -- last change. A session with a gap stays without an end.
+    if not is_gapped and tonumber(found[2]) == newest then
       local ttl = tonumber(ARGV[1])
+      if not due and found[5] == 'running' then ttl = math.max(ttl, IDLE_MS) end
       if due then ttl = math.max(ttl, due + tonumber(ARGV[2]) - now) end
       redis.call('PEXPIRE', KEYS[key], string.format('%.0f', ttl))
       redis.call('PEXPIRE', KEYS[key + 1], string.format('%.0f', ttl))

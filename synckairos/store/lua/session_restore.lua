@@ -15,7 +15,8 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
     'deleted', ARGV[6], 'due', ARGV[7], 'state', ARGV[8], 'audited', ARGV[4])
   redis.call('PEXPIRE', KEYS[1], ARGV[10])
   for at = 11, #ARGV, 2 do redis.call('HSETNX', KEYS[2], ARGV[at], ARGV[at + 1]) end
-  if ARGV[9] == '' then redis.call('PEXPIRE', KEYS[2], ARGV[10]) end
+  -- A session that is not final keeps its records for a week, as after a commit.
+  redis.call('PEXPIRE', KEYS[2], ARGV[9] == '' and ARGV[10] or 604800000)
   if ARGV[7] ~= '' then redis.call('ZADD', KEYS[3], ARGV[7], ARGV[1]) end
   if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[1]) end
   if ARGV[5] == 'running' then

@@ -4,12 +4,14 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.clock.commands import Cancel, Create, Start
+from synckairos.clock.commands import Cancel, Create, Start, Switch
 from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFound
 from synckairos.frozen_replace import replace
 from synckairos.service.requests import CommandRequest, CreateRequest
+from synckairos.store.commit_script import RECORDS_TTL_MS
+from synckairos.wire.idempotency_record import IdempotencyRecord
 from tests.integration.data_loss import CALLER, create_started, draining, switch, wait_until_drained
 from tests.integration.parts import open_parts
 from tests.waiting import eventually
@@ -95,7 +97,8 @@ async def test_idempotency_records_stay_until_the_session_is_final(own_settings:
             return bool(await parts.pipe.call("PTTL", keys.session(session_id)) > 0)
 
         await eventually(has_ttl)
-        assert await parts.pipe.call("PTTL", keys.idempotency_records(session_id)) == -1
+        week_ms = await parts.pipe.call("PTTL", keys.idempotency_records(session_id))
+        assert RECORDS_TTL_MS - 60_000 < week_ms <= RECORDS_TTL_MS
         with pytest.raises(ReplayedRefusal):
             await parts.sessions.execute(refused)
         await parts.sessions.execute(CommandRequest(CALLER, session_id, Cancel(), "cancel"))
@@ -104,7 +107,9 @@ async def test_idempotency_records_stay_until_the_session_is_final(own_settings:
         assert await parts.pipe.call("PTTL", keys.idempotency_records(session_id)) > 0
 
 
-async def test_running_session_without_a_deadline_is_not_evicted(own_settings: Settings) -> None:
+async def test_running_session_without_a_deadline_leaves_after_a_week_and_returns_with_its_reading(
+    own_settings: Settings,
+) -> None:
     async with open_parts(own_settings) as parts, draining(own_settings):
         spec = Create(SyncMode.GLOBAL, total_time_ms=86_400_000, on_timeout=OnTimeout.OVERTIME)
         session_id = (await parts.sessions.create(CreateRequest(CALLER, spec))).session.session_id
@@ -114,7 +119,31 @@ async def test_running_session_without_a_deadline_is_not_evicted(own_settings: S
             return bool(await parts.pipe.call("HGET", parts.store.keys.session(session_id), "audited") == b"2")
 
         await eventually(is_audited)
-        assert await parts.pipe.call("PTTL", parts.store.keys.session(session_id)) == -1
+        keys = parts.store.keys
+        assert RECORDS_TTL_MS - 60_000 < await parts.pipe.call("PTTL", keys.session(session_id)) <= RECORDS_TTL_MS
+        before = await parts.sessions.read(session_id)
+        await parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id))
+        after = await parts.sessions.read(session_id)
+        assert after.snapshot.document == before.snapshot.document
+        assert session_id in [each for _, each, _ in await parts.store.list_live(10, max_bytes=1 << 20)]
+
+
+async def test_session_keeps_at_most_a_thousand_idempotency_records(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts:
+        session_id = await create_started(parts)
+        key = parts.store.keys.idempotency_records(session_id)
+        epoch = (await parts.sessions.read(session_id)).session.epoch
+        old = {f"old-{at}": IdempotencyRecord("f", epoch, at).render() for at in range(1, 1_000)}
+        await parts.pipe.call("HSET", key, *(each for pair in old.items() for each in pair))
+        await parts.pipe.call("HSET", key, "other-epoch", IdempotencyRecord("f", "e", 9_999).render())
+        await parts.sessions.execute(
+            CommandRequest(CALLER, session_id, Switch(), "switch", command_id="newest", fingerprint="f")
+        )
+        kept = await parts.pipe.call("HKEYS", key)
+        assert 500 <= len(kept) <= 501
+        assert b"newest" in kept
+        assert b"old-999" in kept
+        assert not {b"other-epoch", b"old-1", b"old-498"} & set(kept)
 
 
 async def test_read_of_a_session_that_never_existed_is_refused(own_settings: Settings) -> None:

@@ -191,6 +191,8 @@ IN_CODE = {
     "sessions in a participant's list in Redis": text(participant_sessions.MAX_SESSIONS),
     "memory of a creation's command id": text(create.KEY_TTL_S),
     "memory of a simulation's command id": text(simulate_routes.REPLAY_KEY_TTL_S),
+    "memory of all other command ids": text(commit_script.RECORDS_TTL_MS // 1_000),
+    "command ids of one session": text(commit_script.MAX_RECORDS),
     # webhooks
     "webhook endpoints": text(registry.MAX_ENDPOINTS),
     "`url`": bounds(webhook_models.CreateWebhook, "url"),

@@ -2,7 +2,7 @@
 
 import re
 
-from synckairos.store.commit_script import CommitArguments, CommitKeys, VersionArguments
+from synckairos.store.commit_script import MAX_RECORDS, RECORDS_TTL_MS, CommitArguments, CommitKeys, VersionArguments
 from synckairos.store.lua_scripts import LuaScript
 
 TEXT = LuaScript("commit").text
@@ -34,3 +34,9 @@ def test_the_arguments_of_each_version_have_the_names_order_and_first_index_of_t
 def test_the_script_uses_the_numbers_of_arguments_only_where_it_names_them() -> None:
     body = TEXT.partition("\nlocal FIRST, EACH")[2]
     assert not re.search(r"(KEYS|ARGV)\[\d+\]|#ARGV - \d", body)
+
+
+def test_the_script_has_the_limits_of_idempotency_records() -> None:
+    assert f"\nlocal RECORDS_MS = {RECORDS_TTL_MS} " in TEXT
+    assert f"\nlocal MAX_RECORDS = {MAX_RECORDS}\n" in TEXT
+    assert f", {RECORDS_TTL_MS})" in LuaScript("session_restore").text.replace("ARGV[10] or ", ", ")
