@@ -154,8 +154,7 @@ class RestRequest:
         await self._rate_limits.count(self.meter)
         parsed = await self._work.parse_queue.run(values, lambda: self._parse(raw, model, is_declared))
         # Undo the count. The handler counts the request with all its quotas, or does not count a replay.
-        await self._rate_limits.refund(self.meter)
-        self.meter.mark_uncounted()
+        await self._rate_limits.uncount(self.meter)
         return parsed
 
     def _charge(self, raw: bytes) -> int:

@@ -33,7 +33,7 @@ from synckairos.http.request_response import ClientDisconnected, HeaderList, Res
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import public_path
 from synckairos.limits.client_work import ClientWork
-from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, general_rate
+from synckairos.store.rate_limits import PRESSES, LimitedClients, Quota, RateLimits, RateMeter, general_rate
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
 from synckairos.telemetry.outages import LogThrottle
@@ -86,6 +86,7 @@ class RestApp:
         self._operations = operations
         self._rate_limits = rate_limits
         self._work = work
+        self._limited_clients = LimitedClients()
         self._origins = origins
         self._caller_identity = caller_identity
         self._general_rate = general_rate(settings.rate_limit_general)
@@ -201,6 +202,7 @@ class RestApp:
             elif isinstance(outcome, SyncKairosError):
                 raise outcome
             else:
+                self._refuse_if_limited(request)
                 response = await outcome(request)
         except ClientDisconnected:
             raise
@@ -212,6 +214,19 @@ class RestApp:
         response.headers += rate_limit_headers(request.meter.statuses)
         return response
 
+    def _refuse_if_limited(self, request: RestRequest) -> None:
+        """Refuse a request of a client whose general quota is used up, before its body is read and without Redis.
+
+        A press is not refused, because it may be legal, and a request with an `Idempotency-Key` may be a replay.
+
+        Raises: RateLimitExceeded.
+        """
+        meter = request.meter
+        if not meter.is_due or b"idempotency-key" in request.headers or request.route.rpartition("/")[2] in PRESSES:
+            return
+        if (limited := self._limited_clients.find(request.principal.client)) is not None:
+            meter.refuse_uncounted(*limited)
+
     async def _refuse(self, request: RestRequest, error: SyncKairosError) -> RestResponse:
         if not isinstance(error, StoreUnavailable):
             try:
@@ -220,6 +235,7 @@ class RestApp:
                 error = exceeded
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
+            self._limited_clients.note(request.principal.client, request.meter.statuses)
         if error.status >= 500:
             self._log_refusal(request, error)
         return render_problem(error)

@@ -53,7 +53,7 @@ class SimulateRoutes:
         self._charge(request, count_steps(body))
         is_replay = await self._is_replay(request)
         if is_replay:
-            await self._rate_limits.refund(request.meter)
+            await self._rate_limits.count_replay(request.meter)
         try:
             async with self._work.simulation(request.principal.client):
                 simulation = await _run_simulation(body)

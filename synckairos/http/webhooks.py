@@ -191,7 +191,7 @@ class WebhookRoutes:
         body, is_replay = await self._registry.transact_idempotently(key, request.fingerprint(), render_result)
         if not is_replay:
             return RestResponse(body, status)
-        await self._rate_limits.refund(request.meter)
+        await self._rate_limits.count_replay(request.meter)
         return RestResponse(body, status, headers=[(b"idempotency-replayed", b"true")])
 
 

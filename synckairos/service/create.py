@@ -69,8 +69,6 @@ class SessionCreator:
         with parsing(self._store.keys.reserved_command_id(key)):
             UUID(reserved_id)
         if fingerprint != request.fingerprint:
-            if request.meter is not None:
-                request.meter.mark_free()
             raise IdempotencyKeyReused
         return reserved_id, reserved != value
 

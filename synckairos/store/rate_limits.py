@@ -5,7 +5,9 @@ instead. A press takes a token from the general bucket only if it is refused or 
 limits stop abuse, but must never stop a game.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
 from math import ceil
 from typing import Any
 
@@ -13,6 +15,7 @@ from msgspec import Struct
 from redis.exceptions import ResponseError
 
 from synckairos.errors import RateLimitExceeded
+from synckairos.frozen_replace import replace
 from synckairos.limits.token_bucket import TokenBucket
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, is_missing_script
@@ -23,6 +26,10 @@ TAKE_SCRIPT = LuaScript("rate_limit_take")
 
 PRESSES = frozenset({"switch", "pause", "resume"})
 """Commands that participants send while the clock runs. If such a command has to wait, a participant loses time."""
+
+
+MAX_LIMITED_CLIENTS = 10_000
+"""Maximum number of limited clients that an instance remembers."""
 
 
 class Rate(Struct, frozen=True):
@@ -67,6 +74,13 @@ def switch_rate(limit: int) -> Rate:
     With the default, 40 bids can arrive at the same time in the last moment of an auction.
     """
     return make_rate("switch", limit, 1, limit + limit // 3, "presses a second and session", "RATE_LIMIT_SWITCH")
+
+
+@cache
+def replay_rate(general: Rate) -> Rate:
+    """Return the limit for the replays of one client: twice the general limit. A replay takes no other token."""
+    limit = 2 * general.limit
+    return make_rate("replay", limit, 60, limit, "replays a minute and client", general.setting)
 
 
 class Quota(Struct, frozen=True):
@@ -178,8 +192,23 @@ class RateMeter:
         )
 
     def build_refund_commands(self, keys: Keys) -> list[RedisCommand]:
-        """Return the Redis commands that give the tokens of the request back."""
-        return [quota.take_command(keys, -1) for quota in self.quotas]
+        """Return the Redis commands that give back the tokens that the request took."""
+        counted = zip(self.quotas, self.statuses, strict=False)  # no statuses if the request was not counted
+        return [quota.take_command(keys, -1) for quota, status in counted if not status.exceeded]
+
+    @property
+    def replay_quota(self) -> Quota | None:
+        """Return the quota of the client for replays; None if the request is not limited by its client."""
+        general = self._general or next((each for each in self.quotas if each.rate.name == "general"), None)
+        return None if general is None else Quota(replay_rate(general.rate), general.owner)
+
+    def record_replay(self, quota: Quota, reply: Sequence[int]) -> None:
+        """Mark the request as free. Raises: RateLimitExceeded if the quota for replays is used up."""
+        self.mark_free()
+        status = RateLimitStatus.from_reply(quota.rate, reply)
+        if status.exceeded:
+            self.statuses = (status,)
+            self.raise_if_exceeded()
 
     def fail_press(self) -> Quota | None:
         """Return the general quota from which a press without an effect must take a token.
@@ -194,6 +223,15 @@ class RateMeter:
         self.statuses += (RateLimitStatus.from_ttl(quota.rate, self._general_ttl_ms),)
         self.raise_if_exceeded()
         return quota
+
+    def refuse_uncounted(self, status: RateLimitStatus, wait_ms: int) -> None:
+        """Refuse the request without counting it: the client had this status, and the next token comes in `wait_ms`.
+
+        Raises: RateLimitExceeded.
+        """
+        self.is_due = False
+        self.statuses = (replace(status, wait_ms=wait_ms),)
+        self.raise_if_exceeded()
 
     def mark_free(self) -> None:
         """Mark the request as free, so that it is not counted. An example is a replay."""
@@ -211,6 +249,39 @@ class RateMeter:
         for status in self.statuses:
             if status.exceeded and status.rate is not None:
                 raise RateLimitExceeded(status.rate.description, status.rate.setting, status.wait_ms)
+
+
+class LimitedClients:
+    """Clients whose general quota was used up at their last request, until they get the next token.
+
+    Each instance remembers them, so that it refuses their further requests without work.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the monotonic clock in seconds."""
+        self._clock = clock
+        self._limited: dict[str, tuple[RateLimitStatus, float]] = {}
+
+    def note(self, client: str, statuses: Sequence[RateLimitStatus]) -> None:
+        """Note a refusal: remember the client if its general quota is used up."""
+        for status in statuses:
+            if status.exceeded and status.rate is not None and status.rate.name == "general":
+                self._limited.pop(client, None)  # a key that is set again must be the newest
+                self._limited[client] = (status, self._clock() + status.wait_ms / 1000)
+                if len(self._limited) > MAX_LIMITED_CLIENTS:
+                    del self._limited[next(iter(self._limited))]
+
+    def find(self, client: str) -> tuple[RateLimitStatus, int] | None:
+        """Return the status of a limited client, and the ms until it gets a token. None if it is not limited."""
+        found = self._limited.get(client)
+        if found is None:
+            return None
+        status, until_s = found
+        wait_ms = ceil((until_s - self._clock()) * 1000)
+        if wait_ms > 0:
+            return status, wait_ms
+        del self._limited[client]
+        return None
 
 
 class RateLimits:
@@ -236,22 +307,36 @@ class RateLimits:
             meter.record_replies(await run_script_commands(self._pipe, meter.build_count_commands(self._keys)))
         meter.raise_if_exceeded()
 
-    async def refund(self, meter: RateMeter) -> None:
-        """Give the tokens of a free request back, in one round trip.
+    async def uncount(self, meter: RateMeter) -> None:
+        """Give the tokens of a request back, in one round trip, because it will be counted again.
 
         Raises: StoreUnavailable if Redis does not answer.
         """
-        await refund_with_pipe(self._pipe, self._keys, meter)
+        if commands := meter.build_refund_commands(self._keys):
+            with translated_errors():
+                await run_script_commands(self._pipe, commands)
+        meter.mark_uncounted()
+
+    async def count_replay(self, meter: RateMeter) -> None:
+        """Count a request as a replay instead, see `count_replay_with_pipe`."""
+        await count_replay_with_pipe(self._pipe, self._keys, meter)
 
 
-async def refund_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
-    """Give the tokens of a free request back, in one round trip.
+async def count_replay_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
+    """Give the tokens of a replay back, and take one of the client's quota for replays, in one round trip.
 
-    Raises: StoreUnavailable if Redis does not answer.
+    Raises:
+        RateLimitExceeded: the quota for replays is used up.
+        StoreUnavailable: Redis does not answer.
     """
-    if meter.quotas:
+    commands, quota = meter.build_refund_commands(keys), meter.replay_quota
+    if quota is not None:
+        commands.append(quota.take_command(keys, 1))
+    if commands:
         with translated_errors():
-            await run_script_commands(pipe, meter.build_refund_commands(keys))
+            replies = await run_script_commands(pipe, commands)
+        if quota is not None:
+            meter.record_replay(quota, replies[-1])
     meter.mark_free()
 
 

@@ -14,7 +14,7 @@ from synckairos.store.commit_script import RECORDS_TTL_MS, Commit, CommitOutcome
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
-from synckairos.store.rate_limits import RateMeter, refund_with_pipe, run_script_commands
+from synckairos.store.rate_limits import RateMeter, count_replay_with_pipe, run_script_commands
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe, checked, parse_time_ms
 from synckairos.store.stored_session import (
@@ -83,7 +83,7 @@ class SessionStore:
         """Load a session, the time of Redis and the idempotency record of `command_id`, and count the request.
 
         One round trip. If the document is large and equal to the document of `held`, the document is not sent again. A
-        request with an idempotency record is a replay and is not counted; then a second round trip undoes the count.
+        request with an idempotency record is a replay; then a second round trip undoes the count and counts the replay.
 
         Raises: RateLimitExceeded if a quota of `meter` is used up.
         """
@@ -97,11 +97,11 @@ class SessionStore:
             replies = await run_script_commands(self._pipe, commands, self._load_script)
         record = replies[2] if command_id is not None else None
         if meter is not None:
+            meter.record_replies(replies[counts_from:])
             if record is None:
-                meter.record_replies(replies[counts_from:])
                 meter.raise_if_exceeded()
             else:
-                await refund_with_pipe(self._pipe, self.keys, meter)
+                await count_replay_with_pipe(self._pipe, self.keys, meter)
         with parsing(self.keys.session(session_id)):
             return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from synckairos.config import Settings
+from synckairos.http import request_response
 from tests.integration.realtime.instances import serving
 from tests.integration.realtime.v3_client import V3Client, v3_client
-from tests.integration.rest_server import RestServer, open_rest_server
+from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.round_trips import RoundTrips
 
 LIMITS = {"rate_limit_general": 4, "rate_limit_switch": 1_000}
@@ -106,3 +107,33 @@ async def test_flood_of_parallel_presses_without_an_effect_is_limited(limited: R
     first = await asyncio.gather(*(limited.client.post(path) for _ in range(20)))
     assert {answer.status_code for answer in first} <= {400, 429}
     assert await statuses(limited.client, path, 3) == [429, 429, 429]
+
+
+async def test_limited_client_is_refused_without_redis_and_before_its_body_is_parsed(
+    limited: RestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await exhaust(limited.client)
+    monkeypatch.setattr(request_response, "decode_json", None)
+    monkeypatch.setattr(limited.parts.pipe, "call_many", None)
+    refused = await limited.client.post("/v1/simulate", json={"text": "x"})
+    assert (refused.status_code, refused.headers["ratelimit-remaining"]) == (429, "0")
+    assert 1 <= int(refused.headers["retry-after"]) <= 15
+    assert (await limited.client.get("/v1/sessions")).status_code == 429
+
+
+async def test_replays_of_a_limited_client_have_a_larger_limit(limited: RestServer) -> None:
+    client, path = limited.client, f"/v1/sessions/{(await limited.create())['session_id']}"
+    key = {"idempotency-key": "one"}
+    assert (await client.post(f"{path}/start", headers=key)).status_code == 200
+    await exhaust(client)
+    answers = [await client.post(f"{path}/start", headers=key) for _ in range(2 * LIMITS["rate_limit_general"] + 1)]
+    assert [answer.status_code for answer in answers] == [200] * 8 + [429]
+    assert "replay limit of 8 replays a minute and client (RATE_LIMIT_GENERAL)" in answers[-1].json()["detail"]
+    assert (await client.get(path)).status_code == 429, "replays have given no token of the general limit"
+
+
+async def test_key_of_another_creation_is_counted(limited: RestServer) -> None:
+    key = {"idempotency-key": "one"}
+    assert (await limited.client.post("/v1/sessions", json=chess_body(), headers=key)).status_code == 201
+    answers = [await limited.client.post("/v1/sessions", json=chess_body(), headers=key) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [422, 422, 422, 429]

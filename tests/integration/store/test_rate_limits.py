@@ -91,14 +91,36 @@ async def test_counters_of_the_first_edition_stay_unchanged(pipe: RedisPipe, key
     assert await pipe.call("GET", window) == b"100"
 
 
-async def test_refund_makes_a_request_free(pipe: RedisPipe, keys: Keys) -> None:
-    limits = RateLimits(pipe, keys)
-    for _ in range(3):
-        meter = RateMeter(Quota(general_rate(1), "one"))
+async def test_replay_is_free_until_the_quota_for_replays_is_used_up(pipe: RedisPipe, keys: Keys) -> None:
+    limits, general = RateLimits(pipe, keys), general_rate(2)
+    for _ in range(4):
+        meter = RateMeter(Quota(general, "one"))
         await limits.count(meter)
-        await limits.refund(meter)
+        await limits.count_replay(meter)
         assert meter.statuses == ()
-    await limits.count(RateMeter(Quota(general_rate(1), "one")))
+    meter = RateMeter(Quota(general, "one"))
+    await limits.count(meter)
+    with pytest.raises(RateLimitExceeded, match="replay limit of 4 replays a minute and client"):
+        await limits.count_replay(meter)
+    assert (meter.statuses[0].limit, meter.statuses[0].remaining) == (4, 0)
+
+
+async def test_replay_of_a_limited_client_gives_no_token_back(pipe: RedisPipe, keys: Keys) -> None:
+    limits, general = RateLimits(pipe, keys), general_rate(1)
+    await limits.count(RateMeter(Quota(general, "one")))
+    meter = RateMeter(Quota(general, "one"))
+    meter.record_replies(await run_script_commands(pipe, meter.build_count_commands(keys)))
+    await limits.count_replay(meter)
+    with pytest.raises(RateLimitExceeded):
+        await limits.count(RateMeter(Quota(general, "one")))
+
+
+async def test_uncounted_request_can_be_counted_again(pipe: RedisPipe, keys: Keys) -> None:
+    limits, meter = RateLimits(pipe, keys), RateMeter(Quota(general_rate(1), "one"))
+    for _ in range(3):
+        await limits.count(meter)
+        await limits.uncount(meter)
+    await limits.count(meter)
     refused = RateMeter(Quota(general_rate(1), "one"))
     with pytest.raises(RateLimitExceeded):
         await limits.count(refused)

@@ -106,6 +106,7 @@ IN_CODE = {
     # rates
     "REST requests and socket commands, without legal presses": setting("rate_limit_general"),
     "the same requests at once": text(rate_limits.general_rate(DEFAULTS.rate_limit_general).burst),
+    "replays": text(rate_limits.replay_rate(rate_limits.general_rate(DEFAULTS.rate_limit_general)).limit),
     "presses: `switch`, `pause` and `resume`": setting("rate_limit_switch"),
     "presses at once": text(rate_limits.switch_rate(DEFAULTS.rate_limit_switch).burst),
     "socket messages": text(connection.MESSAGES_A_SECOND),

@@ -7,8 +7,17 @@ import pytest
 from synckairos.config import Settings
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.token_bucket import TokenBucket
+from synckairos.store import rate_limits
 from synckairos.store.keys import Keys
-from synckairos.store.rate_limits import Quota, Rate, RateMeter, general_rate, switch_rate
+from synckairos.store.rate_limits import (
+    LimitedClients,
+    Quota,
+    Rate,
+    RateLimitStatus,
+    RateMeter,
+    general_rate,
+    switch_rate,
+)
 
 DEFAULTS = Settings()
 GENERAL, SWITCH = general_rate(DEFAULTS.rate_limit_general), switch_rate(DEFAULTS.rate_limit_switch)
@@ -122,3 +131,29 @@ def test_request_without_a_general_quota_is_not_limited_as_a_press() -> None:
     meter.count_as_press(Quota(SWITCH, "s"))
     assert meter.build_count_commands(Keys()) == []
     assert meter.fail_press() is None
+
+
+# -- clients that an instance remembers as limited --------------------------------------------------------------------
+
+
+def test_limited_client_is_remembered_until_its_next_token() -> None:
+    now_s = 100.0
+    limited = LimitedClients(clock=lambda: now_s)
+    used_up = RateLimitStatus(6, 0, 60, exceeded=True, wait_ms=9_000, rate=general_rate(6))
+    limited.note("a", (RateLimitStatus.from_reply(SWITCH, [0, 0, 33_000, 1_300_000]),))
+    assert limited.find("a") is None, "the limit of a session says nothing about its client"
+    limited.note("a", (used_up,))
+    now_s += 4
+    assert limited.find("a") == (used_up, 5_000)
+    assert limited.find("b") is None
+    now_s += 5
+    assert limited.find("a") is None
+
+
+def test_number_of_remembered_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limits, "MAX_LIMITED_CLIENTS", 2)
+    limited = LimitedClients()
+    used_up = RateLimitStatus(6, 0, 60, exceeded=True, wait_ms=9_000, rate=general_rate(6))
+    for client in ("a", "b", "a", "c"):
+        limited.note(client, (used_up,))
+    assert [limited.find(client) is not None for client in "abc"] == [True, False, True]
