@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -103,6 +104,18 @@ async def _cancel_at_signals(coroutine: Coroutine[Any, Any, Result], received: l
     finally:
         for each in repetitions:
             each.cancel()
+
+
+@contextmanager
+def end_at_signals() -> Iterator[None]:
+    """Count Ctrl-C and SIGTERM as a normal end of a long-running process, also while it starts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+    except SystemExit as end:
+        if end.code != ExitCode.TERMINATED:
+            raise
 
 
 async def run_until_signal(coroutine: Coroutine[Any, Any, None]) -> None:

@@ -97,7 +97,7 @@ def _end(run: Callable[[], Any]) -> int:
         return ExitCode.OUTPUT_CLOSED
     except OSError as error:
         _discard_output()
-        _print_error(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
+        _print_error(f"{error.filename or 'cannot read or write'}: {error.strerror or error}")
         return ExitCode.SYSTEM
     except Exception:  # noqa: BLE001  the end of the program: the traceback is printed
         _print_error(f"{traceback.format_exc()}\nThis is an error of SyncKairos. Please report it with these lines.")

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import click
 
-from synckairos.cli.command import load_command_settings, load_process_settings, run, run_shown, run_until_signal
+from synckairos.cli.command import (
+    end_at_signals,
+    load_command_settings,
+    load_process_settings,
+    run,
+    run_shown,
+    run_until_signal,
+)
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import progress
 from synckairos.process.ready_line import render_ready_line
@@ -36,7 +43,7 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -
     ).refuse_unprotected_exposure()
     from synckairos.process import dev as dev_process
 
-    with progress("starting the stores") as display:
+    with end_at_signals(), progress("starting the stores") as display:
         raise SystemExit(asyncio.run(dev_process.run_dev(settings, data, display.report, display.close)))
 
 
@@ -47,18 +54,20 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -
 def serve(host: str | None, port: int | None, insecure: bool) -> None:
     """Serve REST and WebSocket. Stops cleanly on SIGTERM."""
     settings = load_process_settings(host=host, port=port, insecure=insecure or None).refuse_unprotected_exposure()
-    from synckairos.process import server
+    with end_at_signals():
+        from synckairos.process import server
 
-    run(server.serve(settings, on_ready=_print_ready_line))
+        run(server.serve(settings, on_ready=_print_ready_line))
 
 
 @click.command()
 def worker() -> None:
     """Drain the outbox to Postgres, send webhooks and run background jobs. Stops cleanly on SIGTERM."""
     settings = load_process_settings()
-    from synckairos.process import worker
+    with end_at_signals():
+        from synckairos.process import worker
 
-    run(run_until_signal(worker.run_worker(settings)))
+        run(run_until_signal(worker.run_worker(settings)))
 
 
 @click.command()

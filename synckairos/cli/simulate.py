@@ -6,6 +6,9 @@ import click
 
 from synckairos.cli.progress import progress
 
+MAX_FILE_BYTES = 16 << 20
+"""Maximum bytes of a simulation. REST accepts a sixteenth of it."""
+
 
 @click.command()
 @click.argument("file", type=click.File("rb"))
@@ -17,6 +20,9 @@ def simulate(file: BinaryIO, as_json: bool) -> None:
     from synckairos.admin import simulation_text
 
     with progress("simulating") as display:
-        for line in simulation_text.timeline_lines(file.read(), display.announce, as_json=as_json):
+        text = file.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise click.BadParameter(f"larger than {MAX_FILE_BYTES >> 20} MiB", param_hint="FILE")
+        for line in simulation_text.timeline_lines(text, display.announce, as_json=as_json):
             is_refused = f"  {simulation_text.REFUSED}: " in line and not as_json
             display.echo(click.style(line, fg="yellow") if is_refused else line)

@@ -55,7 +55,10 @@ def _from_file(env_file: Path | None) -> dict[str, str]:
     """
     if env_file is None or not env_file.is_file():
         return {}
-    values = dotenv_values(env_file)
+    try:
+        values = dotenv_values(env_file)
+    except UnicodeDecodeError:
+        raise BadSettings(f"{env_file}: should be UTF-8") from None
     found: dict[str, str] = {}
     for field in Settings.model_fields:
         names = env_variables_of(field)

@@ -264,7 +264,7 @@ class Settings(BaseSettings):
         """
         if self.auth == "none" and self.is_exposed_to_network and not self.insecure:
             raise BadSettings(
-                f"{PREFIX}HOST: other machines can reach {self.host}, and {PREFIX}AUTH is none. "
+                f"{PREFIX}HOST: other machines can reach {self.host or 'every address'}, and {PREFIX}AUTH is none. "
                 "Listen on 127.0.0.1, or pass --insecure to give every caller full access"
             )
         return self

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ def run_shell(command: str, env: Mapping[str, str] | None = None) -> "subprocess
         ("synckairos simulate missing.json", ExitCode.USAGE),
         ("synckairos simulate /", ExitCode.USAGE),
         ("synckairos simulate - < /dev/null", ExitCode.USAGE),
+        ("synckairos simulate - < /dev/zero", ExitCode.USAGE),
         ("synckairos serve --host host.invalid --insecure", ExitCode.SETTINGS),
         ("synckairos serve --host 192.0.2.1 --insecure", ExitCode.SETTINGS),
         (f"synckairos simulate {EXAMPLE} > /dev/full", ExitCode.SYSTEM),
@@ -84,6 +86,28 @@ def test_signal_ends_a_waiting_command_with_its_code(settings: Settings, number:
         finally:
             process.kill()
     assert "Traceback" not in process.output, process.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_server_that_is_stopped_while_it_starts_ends_normally(number: signal.Signals) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        process = Process("serve", "--port", "0", env={"REDIS_URL": url, "SYNCKAIROS_REDIS_TIMEOUT_S": "60"})
+        try:
+            silent.accept()[0].close()
+            connection, _ = silent.accept()  # the server waits for an answer of Redis
+            process.send(number)
+            assert process.wait_end() == ExitCode.OK
+            connection.close()
+        finally:
+            process.kill()
+    assert process.output == ""
+
+
+def test_env_file_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\n")
+    process = Process("dev", "--port", "0", cwd=tmp_path)
+    assert (process.wait_end(), process.output) == (ExitCode.SETTINGS, ".env: should be UTF-8\n")
 
 
 def test_unreachable_database_has_one_code_in_every_command(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
