@@ -11,7 +11,7 @@ from synckairos.clock.model import SyncMode
 from synckairos.principal import Principal
 from tests.integration.parts import Parts
 
-ANONYMOUS = Principal()
+ANONYMOUS = Principal.anonymous()
 DAY_MS = 86_400_000
 
 

@@ -23,16 +23,15 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.migrate import migrate, pending_migrations
-from synckairos.principal import Principal
 from synckairos.service.assembly import build_session_service
-from synckairos.service.imports import ImportEffect, ImportRequest, SessionImporter
+from synckairos.service.imports import IMPORTER, ImportEffect, ImportRequest, SessionImporter
 from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import check_store_settings
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.v2_sessions import V2Change, V2Store
-from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
+from synckairos.wire.v2_state_parser import V2StateMalformed, parse_v2_session
 
 PASS_S = 30.0
 """Seconds between two passes over all sessions during `--follow`.
@@ -41,7 +40,6 @@ Passes are needed because messages of v2 can be lost.
 """
 
 _AT_ONCE = 32  # maximum number of imports at the same time
-_PRINCIPAL = Principal(subject=IMPORT_COMMAND)
 
 
 class ImportsFailed(SyncKairosError):
@@ -272,7 +270,7 @@ class _Imports:
             return f"{session_id}: v2 deleted it; it stays here, because it was not imported or was changed here"
         snapshot = stored.snapshot
         precondition = VersionPrecondition(etags=((snapshot.version, snapshot.epoch),))
-        request = CommandRequest(_PRINCIPAL, session_id.lower(), Delete(), "delete", precondition=precondition)
+        request = CommandRequest(IMPORTER, session_id.lower(), Delete(), "delete", precondition=precondition)
         with suppress(SessionNotFound):
             await self._sessions.execute(request)
         return f"{session_id}: v2 deleted it; it is deleted here too"

@@ -45,7 +45,7 @@ class CallerResolver:
 
     def principal_for(self, scope: Scope) -> Principal:
         """Return the principal of an HTTP request or a WebSocket upgrade."""
-        return Principal(address=self.address_for(scope))
+        return Principal.anonymous(self.address_for(scope))
 
     def address_for(self, scope: Scope) -> str:
         """Return the client's address in the form that limits count: an IPv4 address, or an IPv6 /64 network.

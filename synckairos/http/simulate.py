@@ -83,7 +83,7 @@ class SimulateRoutes:
             return False
         fingerprint = request.fingerprint()
         stored = await self._store.reserve_command_id(
-            f"simulate:{request.principal.qualify_command_id(command_id)}", fingerprint, REPLAY_KEY_TTL_S
+            f"simulate:{request.principal.qualify_request_id(command_id)}", fingerprint, REPLAY_KEY_TTL_S
         )
         if stored not in (None, fingerprint):
             raise IdempotencyKeyReused

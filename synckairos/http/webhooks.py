@@ -177,23 +177,34 @@ class WebhookRoutes:
     ) -> RestResponse:
         """Run `change` in a transaction. Return a response with `status` and the result of `change`.
 
-        If an equal request with the same `Idempotency-Key` was executed before, return the saved result instead.
+        If an equal request with the same `Idempotency-Key` was executed before, return the saved result instead. A
+        saved result has no secret. So a secret is sent only once, and not to each reader of the key.
         """
         await self._authorize(request)
+        result: dict[str, Any] = {}
 
         async def render_result(transaction: WebhookTransaction) -> bytes:
-            return orjson.dumps({"data": await change(transaction)})
+            nonlocal result
+            result = await change(transaction)
+            return _render_without_secret(result)
 
         command_id = request.parse_command_id()
         if command_id is None:
-            return RestResponse(await self._registry.transact(render_result), status)
-        key = request.principal.qualify_command_id(command_id)
+            await self._registry.transact(render_result)
+            return _data_response(result, status)
+        key = request.principal.qualify_request_id(command_id)
         body, is_replay = await self._registry.transact_idempotently(key, request.fingerprint(), render_result)
         if not is_replay:
-            return RestResponse(body, status)
+            return _data_response(result, status)
         await self._rate_limits.count_replay(request.meter)
+        # The previous release saved the secret too.
+        body = _render_without_secret(orjson.loads(body)["data"])
         return RestResponse(body, status, headers=[(b"idempotency-replayed", b"true")])
 
 
-def _data_response(value: dict[str, Any]) -> RestResponse:
-    return RestResponse(orjson.dumps({"data": value}))
+def _data_response(value: dict[str, Any], status: int = 200) -> RestResponse:
+    return RestResponse(orjson.dumps({"data": value}), status)
+
+
+def _render_without_secret(value: dict[str, Any]) -> bytes:
+    return orjson.dumps({"data": {name: each for name, each in value.items() if name != "secret"}})

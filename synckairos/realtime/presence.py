@@ -52,7 +52,7 @@ def presence_identity(principal: Principal, declared_id: str | None = None) -> P
 
     Raises: Forbidden if the client is authenticated and `declared_id` is not its subject.
     """
-    if principal.subject is None:
+    if principal.kind == "anonymous":
         return PresenceIdentity("viewer") if declared_id is None else PresenceIdentity("participant", declared_id)
     if declared_id not in (None, principal.subject):
         raise Forbidden(f"You are {principal.subject}, not participant {declared_id}. Omit participant_id")

@@ -7,6 +7,7 @@ from uuid6 import uuid7
 
 from synckairos.clock import creation
 from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable
+from synckairos.service.authorization import authorize
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit
 from synckairos.service.requests import CreateRequest, SessionResult
@@ -47,13 +48,14 @@ class SessionCreator:
     async def create(self, request: CreateRequest) -> SessionResult:
         """Create a session, or replay the answer if the Idempotency-Key was used before.
 
-        Raises: SessionExists, and the errors of `Sessions.execute`.
+        Raises: Forbidden, SessionExists, and the errors of `Sessions.execute`.
         """
+        authorize(request.principal, "create", None)
         session_id = request.session_id or str(uuid7())
         is_repeated = False
         if request.command_id is not None:
             session_id, is_repeated = await self._reserve(request, request.command_id, session_id)
-        loaded = await self._store.load(session_id, request.command_id, request.meter)
+        loaded = await self._store.load(session_id, request.record_name, request.meter)
         if loaded.record is not None:
             return await self._past_versions.replay_answer(
                 session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
@@ -63,7 +65,7 @@ class SessionCreator:
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
         """Return the session id for the creation's Idempotency-Key, and whether the key was used before."""
         value = f"{session_id} {request.fingerprint}"
-        key = f"create:{request.principal.qualify_command_id(command_id)}"
+        key = f"create:{request.principal.qualify_request_id(command_id)}"
         reserved = await self._store.reserve_command_id(key, value, KEY_TTL_S) or value
         reserved_id, _, fingerprint = reserved.partition(" ")
         with parsing(self._store.keys.reserved_command_id(key)):
@@ -127,4 +129,5 @@ class SessionCreator:
 
 
 def _outcome(request: CreateRequest, refusal: SessionExists | None = None) -> RecordedOutcome | None:
-    return None if request.command_id is None else RecordedOutcome(request.command_id, request.fingerprint, refusal)
+    name = request.record_name
+    return None if name is None else RecordedOutcome(name, request.fingerprint, refusal)

@@ -13,6 +13,7 @@ from typing import Any
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import EventType, Session, Transition
 from synckairos.errors import SessionNotImported, StoreUnavailable, SyncKairosError
+from synckairos.principal import Principal
 from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit
 from synckairos.service.restore import SessionRestorer
 from synckairos.store.commit_script import AlreadyDecided, CommitConflict, Committed
@@ -23,6 +24,9 @@ from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.session_json import parse_session
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, is_v2_epoch
+
+IMPORTER = Principal.importer(IMPORT_COMMAND)
+"""The principal of the import."""
 
 MADE_BY_TIME = frozenset(
     {
@@ -62,9 +66,9 @@ class ImportRequest:
     digest: str
 
     @property
-    def command_id(self) -> str:
-        """Return the command id of the import, which is the same for the same v2 state."""
-        return f"{IMPORT_COMMAND}:{self.digest}"
+    def record_name(self) -> str:
+        """Return the name of the idempotency record: one record for each v2 state."""
+        return IMPORTER.qualify_command_id(f"{IMPORT_COMMAND}:{self.digest}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,10 @@ class SessionImporter:
             StoreUnavailable: Redis or Postgres does not answer, or the outbox is full. The outcome is unknown; retry.
         """
         session_id = request.state.session_id
-        loaded = await self._store.load(session_id, request.command_id)
+        loaded = await self._store.load(session_id, request.record_name)
         if loaded.stored is None and await self._restore(session_id):
             loaded = await self._store.load(
-                session_id, request.command_id
+                session_id, request.record_name
             )  # now with the idempotency records that were restored
         if loaded.record is not None:
             return _unchanged(loaded.record)
@@ -116,10 +120,10 @@ class SessionImporter:
                 return ImportResult(outcome, *stored.snapshot.epoch_and_version)
             position = transition.state.epoch, transition.state.version
             cause = CommitCause(
-                IMPORT_COMMAND, IMPORT_COMMAND, {"v2": request.values}, request.command_id, request.digest
+                IMPORTER.actor, IMPORT_COMMAND, {"v2": request.values}, request.record_name, request.digest
             )
             versions = [build_version(transition, cause)]
-            decided = RecordedOutcome(request.command_id, request.digest)
+            decided = RecordedOutcome(request.record_name, request.digest)
             match await self._store.commit(prepare_commit(stored, versions, transition.state, outcome=decided).commit):
                 case Committed():
                     self._on_commit(self._store.keys.partition_of(session_id))

@@ -112,6 +112,11 @@ class CommandRequest(Struct, frozen=True):
         )
 
     @property
+    def record_name(self) -> str | None:
+        """Return the name of the idempotency record: the command id in the scope of the caller."""
+        return None if self.command_id is None else self.principal.qualify_command_id(self.command_id)
+
+    @property
     def cause(self) -> CommitCause:
         """Return the cause of the command's own transition, for the audit."""
         return CommitCause(self.principal.actor, self.verb, self.args)
@@ -135,10 +140,15 @@ class CreateRequest(Struct, frozen=True):
     meter: RateMeter | None = None
 
     @property
+    def record_name(self) -> str | None:
+        """Return the name of the idempotency record: the command id in the scope of the caller."""
+        return None if self.command_id is None else self.principal.qualify_command_id(self.command_id)
+
+    @property
     def cause(self) -> CommitCause:
         """Return the cause of the creation, for the audit."""
         fingerprint = self.fingerprint if self.command_id is not None else None
-        return CommitCause(self.principal.actor, "create", self.args, self.command_id, fingerprint)
+        return CommitCause(self.principal.actor, "create", self.args, self.record_name, fingerprint)
 
     def matches_fingerprint(self, fingerprint: str) -> bool:
         """Return whether a stored fingerprint is the fingerprint of this request."""

@@ -1,7 +1,8 @@
 """The session service: executes commands and reads sessions for REST, sockets and the timekeeper.
 
-A command is executed in three steps: load the session, apply the command, commit the result. After a conflict with
-another commit, the command is applied again to the newer session. A session that Redis does not have is restored first.
+A command is executed in four steps: load the session, authorise the caller, apply the command, commit the result. A
+repeated command id is replayed after the authorisation. After a conflict with another commit, the command is authorised
+and applied again to the newer session. A session that Redis does not have is restored first.
 """
 
 import asyncio
@@ -15,9 +16,10 @@ from synckairos.clock import engine
 from synckairos.clock.commands import Command, Expire, Switch, with_actor
 from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Status
-from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
+from synckairos.errors import Forbidden, SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.frozen_replace import replace
 from synckairos.principal import TIMEKEEPER
+from synckairos.service.authorization import authorize, authorize_own_action
 from synckairos.service.create import SessionCreator
 from synckairos.service.expire import CAUSED_BY_TIME, OverdueBatchCommitter
 from synckairos.service.past_versions import PastVersionReader
@@ -171,8 +173,13 @@ class Sessions:
         session_id = request.session_id
         if loaded is None:
             held = self._cache.find_snapshot(session_id)
-            loaded = await self._store.load(session_id, request.command_id, request.meter, held)
+            loaded = await self._store.load(session_id, request.record_name, request.meter, held)
         if loaded.record is not None:
+            session = loaded.snapshot
+            if session is None and request.principal.role == "participant":
+                restored = await self._restorer.restore_or_recover(session_id)
+                session = None if restored is None else restored.snapshot
+            authorize(request.principal, request.verb, session)
             return await self._past_versions.replay_answer(
                 session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
             )
@@ -183,11 +190,32 @@ class Sessions:
             if stored is None or stored.snapshot.deleted:
                 self._store.charge_press(request.meter)
                 raise SessionNotFound(session_id)
+            self._authorize(request, stored)
             result = await self._attempt(request, command, stored, now_ms)
             if isinstance(result, SessionResult):
                 return result
             stored, now_ms = result
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
+
+    def _authorize(self, request: CommandRequest, stored: StoredSession) -> None:
+        """Check that the caller may execute the command on this version of the session.
+
+        A forbidden press is charged to the client and not to the session. So a client cannot use up the presses of a
+        session that it may not change.
+
+        Raises: Forbidden, RateLimitExceeded.
+        """
+        if request.principal.role == "admin":
+            return
+        session_id = request.session_id
+        try:
+            authorize(request.principal, request.verb, stored.snapshot)
+            before = self._cache.parse_stored(session_id, stored.snapshot, self._store.keys.session(session_id))
+            authorize_own_action(request.principal, request.command, before.session)
+        except Forbidden:
+            self._store.refund_press(request.meter)
+            self._store.charge_press(request.meter)
+            raise
 
     async def _attempt(
         self, request: CommandRequest, command: Command, stored: StoredSession, now_ms: int
@@ -267,7 +295,7 @@ def _causes(decision: CommandDecision, request: CommandRequest) -> list[CommitCa
         at = len(decision.overdue) + len(decision.own) - 1
         causes[at] = replace(
             causes[at],
-            command_id=request.command_id,
+            command_id=request.record_name,
             fingerprint=request.fingerprint,
             expired_participant_id=decision.expired_participant_id,
         )
@@ -279,6 +307,7 @@ def _outcome(decision: CommandDecision, request: CommandRequest) -> RecordedOutc
 
     None without a command id, or if the command must be applied again.
     """
-    if request.command_id is None or decision.has_more_overdue:
+    name = request.record_name
+    if name is None or decision.has_more_overdue:
         return None
-    return RecordedOutcome(request.command_id, request.fingerprint, decision.refusal, decision.expired_participant_id)
+    return RecordedOutcome(name, request.fingerprint, decision.refusal, decision.expired_participant_id)

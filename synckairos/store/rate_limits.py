@@ -175,6 +175,11 @@ class RateMeter:
             self.quotas = (press,)
             self.is_due = True
 
+    @property
+    def is_press(self) -> bool:
+        """Return whether the request counts as a press, and has taken no token of the general quota yet."""
+        return self._general is not None
+
     def build_count_commands(self, keys: Keys) -> list[RedisCommand]:
         """Return the Redis commands that count the request. `record_replies` takes their replies."""
         self.is_due = False

@@ -117,6 +117,15 @@ class SessionStore:
         if meter is not None and (quota := meter.fail_press()) is not None:
             self._pipe.send_unawaited(quota.take_command(self.keys, 1))
 
+    def refund_press(self, meter: RateMeter | None) -> None:
+        """Give the token of a press back to its session. The method does not wait for the reply.
+
+        Other requests are ignored.
+        """
+        if meter is not None and meter.is_press:
+            for command in meter.build_refund_commands(self.keys):
+                self._pipe.send_unawaited(command)
+
     def _load_command(self, session_id: str, held: SessionSnapshot | None) -> RedisCommand:
         key = self.keys.session(session_id)
         if held is None or not held.tag or len(held.document) < LARGE_DOCUMENT_BYTES:

@@ -112,11 +112,14 @@ class WebhookList(BaseModel):
     next_cursor: str | None
 
 
+SENT_ONCE = "Signing secret, `whsec_…`. It is returned only once; the member is absent in a replayed response"
+
+
 class SecretView(BaseModel):
     """The new secret of a webhook endpoint."""
 
     webhook_id: Id
-    secret: str = Field(description="Secret, `whsec_…`. It is returned only in this response")
+    secret: str = Field(default="", description=SENT_ONCE)
 
 
 class SecretAnswer(BaseModel):
@@ -126,7 +129,7 @@ class SecretAnswer(BaseModel):
 class WebhookCreatedView(WebhookView):
     """A new webhook endpoint with its secret."""
 
-    secret: str = Field(description="Secret, `whsec_…`. It is returned only in this response")
+    secret: str = Field(default="", description=SENT_ONCE)
 
 
 class WebhookCreated(BaseModel):

@@ -14,7 +14,7 @@ from synckairos.service.requests import CommandRequest, CreateRequest
 from tests.integration.parts import Parts
 from tests.waiting import eventually
 
-CALLER = Principal()
+CALLER = Principal.anonymous()
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from synckairos.store.connect import make_redis_client
 from synckairos.store.deadlines import Deadlines
 from tests.integration.parts import Parts, open_parts
 
-CALLER = Principal()
+CALLER = Principal.anonymous()
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ class FixedRole(CallerResolver):
 
     def __init__(self, role: Role) -> None:
         super().__init__()
-        self._principal = Principal(role=role)
+        self._principal = Principal(kind="user", tenant="default", subject="caller", role=role, address="")
 
     def principal_for(self, scope: Scope) -> Principal:
         return self._principal

@@ -60,7 +60,7 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False, commit_signals)
     first = (await trail.page(session["session_id"])).items
-    stream = tails.stream(Principal(), session["session_id"], first, None, snapshots=False)
+    stream = tails.stream(Principal.anonymous(), session["session_id"], first, None, snapshots=False)
     tail = TailReader(stream)
     assert [(await tail.next())["event"] for _ in range(2)] == ["session_created", "session_started"]
     await server.client.post(session_url(session, "switch"))
@@ -107,7 +107,7 @@ async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server:
     counted = CountedTrail(trail)
     tails = LiveEventStreams(cast(AuditTrail, counted), lambda: False)
     first = (await trail.page(session_id)).items
-    streams = [tails.stream(Principal(address="192.0.2.1"), session_id, first, None, False) for _ in range(20)]
+    streams = [tails.stream(Principal.anonymous("192.0.2.1"), session_id, first, None, False) for _ in range(20)]
     readers = [TailReader(stream) for stream in streams]
     for reader in readers:
         assert [(await reader.next())["event"] for _ in range(2)] == ["session_created", "session_started"]
@@ -134,7 +134,7 @@ async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
     session_id = (await server.create())["session_id"]
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False)
-    caller, other = Principal(address="192.0.2.1"), Principal(address="192.0.2.2")
+    caller, other = Principal.anonymous("192.0.2.1"), Principal.anonymous("192.0.2.2")
     first = (await trail.page(session_id)).items
     streams = [tails.stream(caller, session_id, first, None, False) for _ in range(2)]
     for stream in streams:

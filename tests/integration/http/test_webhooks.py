@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from synckairos.config import Settings
@@ -112,11 +113,33 @@ async def test_concurrent_registrations_with_one_key_create_one_endpoint(client:
     body, headers = {"url": "https://example.org/"}, {"idempotency-key": "one"}
     answers = await asyncio.gather(*(client.post("/v1/webhooks", json=body, headers=headers) for _ in range(5)))
     assert {each.status_code for each in answers} == {201}
-    assert len({each.content for each in answers}) == 1
-    assert sorted("idempotency-replayed" in each.headers for each in answers) == [False, True, True, True, True]
+    first, *replays = sorted(answers, key=lambda answer: "idempotency-replayed" in answer.headers)
+    created = first.json()["data"]
+    assert created.pop("secret").startswith("whsec_")
+    assert [each.headers.get("idempotency-replayed") for each in replays] == ["true"] * 4
+    assert [each.json()["data"] for each in replays] == [created] * 4
+    assert {each.headers["location"] for each in answers} == {f"/v1/webhooks/{created['webhook_id']}"}
     assert len((await client.get("/v1/webhooks")).json()["data"]) == 1
     other = await client.post("/v1/webhooks", json={"url": "https://example.net/"}, headers=headers)
     assert (other.status_code, other.json()["error"]["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+
+
+async def test_repeated_rotation_returns_no_secret(client: httpx.AsyncClient) -> None:
+    webhook_id = (await register(client))["webhook_id"]
+    headers = {"idempotency-key": "turn"}
+    first, again = [await client.post(f"/v1/webhooks/{webhook_id}/rotate", headers=headers) for _ in range(2)]
+    assert first.json()["data"]["secret"].startswith("whsec_")
+    assert again.json() == {"data": {"webhook_id": webhook_id}}
+
+
+async def test_secret_that_the_previous_release_saved_is_not_replayed(server: RestServer) -> None:
+    body, headers = {"url": "https://example.org/"}, {"idempotency-key": "saved-before"}
+    created = (await server.client.post("/v1/webhooks", json=body, headers=headers)).json()
+    statement = b"UPDATE webhook_answers SET body = %(body)s WHERE key = '::saved-before' RETURNING key"
+    assert len(await server.parts.pool.fetch(statement, {"body": orjson.dumps(created)})) == 1
+    again = await server.client.post("/v1/webhooks", json=body, headers=headers)
+    del created["data"]["secret"]
+    assert (again.headers["idempotency-replayed"], again.json()) == ("true", created)
 
 
 async def test_creating_more_endpoints_than_the_maximum_is_refused(settings: Settings) -> None:

@@ -34,7 +34,7 @@ from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.asyncapi_check import check_message
 from tests.waiting import eventually
 
-CALLER = Principal(subject="caller")
+CALLER = Principal(kind="user", tenant="default", subject="caller", role="admin", address="")
 VERBS: dict[type[Command], str] = {
     Start: "start",
     Switch: "switch",

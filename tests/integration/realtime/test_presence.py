@@ -30,7 +30,7 @@ from tests.integration.realtime.test_v3_slow_clients import join, stall
 from tests.integration.realtime.v3_client import v3_client
 from tests.waiting import eventually
 
-ANONYMOUS = Principal()
+ANONYMOUS = Principal.anonymous()
 SMALL = 4_096
 
 
@@ -87,7 +87,7 @@ async def test_declared_participant_is_accepted_without_authentication(settings:
 
 
 async def test_authenticated_client_cannot_declare_another_participant(settings: Settings) -> None:
-    known = Principal(subject=str(uuid4()), role="participant")
+    known = Principal(kind="user", tenant="default", subject=str(uuid4()), role="participant", address="")
     async with serving(settings, principal=known, realtime_timings=TIMINGS) as instance, v3_client(instance) as client:
         session_id = await instance.create()
         refused = await client.request("SUBSCRIBE", session_id=session_id, participant_id=str(uuid4()))

@@ -27,7 +27,7 @@ from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 from tests.unit.wire.large_sessions import enlarge
 
-CALLER = Principal(subject="caller")
+CALLER = Principal(kind="user", tenant="default", subject="caller", role="admin", address="")
 DAY_MS = 86_400_000
 
 

@@ -44,7 +44,7 @@ from synckairos.store.sessions import SessionStore
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
 
-CALLER = Principal(subject="caller")
+CALLER = Principal(kind="user", tenant="default", subject="caller", role="admin", address="")
 
 
 @pytest.fixture

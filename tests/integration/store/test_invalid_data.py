@@ -33,7 +33,7 @@ def two_players(total_ms: int = 60_000) -> Create:
 
 async def switch(parts: Parts, session_id: str, command_id: str | None = None) -> int:
     answer = await parts.sessions.execute(
-        CommandRequest(Principal(), session_id, Switch(), "switch", command_id=command_id)
+        CommandRequest(Principal.anonymous(), session_id, Switch(), "switch", command_id=command_id)
     )
     return answer.session.version
 

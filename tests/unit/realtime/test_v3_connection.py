@@ -61,7 +61,7 @@ def command(size: int) -> str:
 @pytest.mark.parametrize("size", [1 << 15, 1 << 16])
 def test_connection_is_closed_when_its_inbox_has_too_much_text(size: int) -> None:
     socket = Socket()
-    connection = V3Connection(cast(Hub, IdleHub()), socket, Principal(), cast(CommandHandler, None))
+    connection = V3Connection(cast(Hub, IdleHub()), socket, Principal.anonymous(), cast(CommandHandler, None))
     for _ in range(MAX_INBOX_CHARACTERS // size):
         connection.text_received(command(size))
     assert socket.closed_with is None

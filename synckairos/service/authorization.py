@@ -1,0 +1,73 @@
+"""Authorisation: decides which commands a caller may execute on a session.
+
+The service calls these functions after the look-up of the session. They come before the replay of a command id, before
+the precondition, and before any detail of the state is returned.
+"""
+
+from synckairos.clock.commands import Command, Resume, Switch
+from synckairos.clock.model import Session
+from synckairos.errors import Forbidden
+from synckairos.principal import Principal, Role
+from synckairos.wire.session_json import parse_session
+from synckairos.wire.snapshot import SessionSnapshot
+
+LEAST_ROLES: dict[str, Role] = {
+    "switch": "participant",
+    "pause": "participant",
+    "resume": "participant",
+    "start": "controller",
+    "adjust": "controller",
+    "complete": "controller",
+    "cancel": "controller",
+    "add_participant": "controller",
+    "remove_participant": "controller",
+    "update_metadata": "controller",
+}
+"""The lowest role that may execute each verb. All other verbs, such as `create` and `delete`, require `admin`."""
+
+
+def authorize(principal: Principal, verb: str, session: SessionSnapshot | None) -> None:
+    """Check that the role of a caller allows a verb on a session.
+
+    `session` is None for a creation and for a missing session. A caller with the role `participant` must take part in
+    the session.
+
+    Raises: Forbidden.
+    """
+    if principal.role == "admin":
+        return
+    least = LEAST_ROLES.get(verb, "admin")
+    if not principal.has_role(least):
+        raise Forbidden(f"{verb} requires the role {least} or a higher role")
+    if principal.role == "participant" and not _takes_part(principal, session):
+        raise Forbidden("You take no part in this session")
+
+
+def authorize_own_action(principal: Principal, command: Command, session: Session) -> None:
+    """Check that a caller with the role `participant` acts only as itself. `session` is the version to change.
+
+    A switch must name the caller as `current_participant_id`; the engine compares it with the active participant. A
+    resume must end only pauses that the caller has taken.
+
+    Raises: Forbidden.
+    """
+    if principal.role != "participant":
+        return
+    if isinstance(command, Switch):
+        current_id = command.current_participant_id
+        if current_id is None or current_id.lower() != principal.subject.lower():
+            raise Forbidden("Name yourself as current_participant_id: a participant ends only its own turn")
+        if command.next_participant_id is not None:
+            raise Forbidden("next_participant_id requires the role controller or a higher role")
+    elif isinstance(command, Resume):
+        ended = [each for each in session.pauses if command.reason in (None, each.reason)]
+        if any(each.paused_by != principal.actor for each in ended):
+            raise Forbidden("A participant ends only its own pauses. Name the reason of your pause")
+
+
+def _takes_part(principal: Principal, snapshot: SessionSnapshot | None) -> bool:
+    if snapshot is None:
+        return False
+    own_id = principal.subject.lower()
+    participants = parse_session(snapshot.document, snapshot.deleted).participants
+    return any(each.participant_id.lower() == own_id for each in participants)

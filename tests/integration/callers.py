@@ -1,0 +1,26 @@
+"""Callers with a kind, subject and role that they name in a header. They stand for authentication."""
+
+from typing import cast
+
+from starlette.types import Scope
+
+from synckairos.http.client_address import CallerResolver
+from synckairos.principal import Kind, Principal, Role
+
+
+def as_caller(subject: str, role: Role = "admin", kind: Kind = "user") -> dict[str, str]:
+    """Return the headers of a caller."""
+    return {"x-caller": f"{kind} {role} {subject}"}
+
+
+class NamedCallers(CallerResolver):
+    """Identity that believes the header of `as_caller`. A caller without the header is anonymous."""
+
+    def principal_for(self, scope: Scope) -> Principal:
+        header = dict(scope["headers"]).get(b"x-caller")
+        if header is None:
+            return super().principal_for(scope)
+        kind, role, subject = header.decode().split(" ", 2)
+        return Principal(
+            kind=cast(Kind, kind), tenant="default", subject=subject, role=cast(Role, role), address="10.0.0.1"
+        )

@@ -1,0 +1,53 @@
+"""Principals: required fields, actors, and command ids in the scope of a principal."""
+
+from itertools import product
+
+import pytest
+
+from synckairos.principal import TIMEKEEPER, Kind, Principal
+
+
+def make(tenant: str, kind: Kind, subject: str) -> Principal:
+    return Principal(kind=kind, tenant=tenant, subject=subject, role="admin", address="10.0.0.1")
+
+
+@pytest.mark.parametrize("missing", ["kind", "tenant", "subject", "role", "address"])
+def test_principal_without_a_field_is_refused(missing: str) -> None:
+    fields = {"kind": "user", "tenant": "default", "subject": "alice", "role": "viewer", "address": ""}
+    del fields[missing]
+    with pytest.raises(TypeError, match=missing):
+        Principal(**fields)  # type: ignore[arg-type]
+
+
+def test_anonymous_principal_keeps_the_scopes_and_the_actor_of_earlier_releases() -> None:
+    caller = Principal.anonymous("10.0.0.1")
+    assert (caller.role, caller.actor, caller.client) == ("admin", "anonymous", "10.0.0.1")
+    assert caller.qualify_command_id("press-17") == "press-17"
+    assert caller.qualify_request_id("press-17") == "::press-17"
+
+
+def test_import_keeps_the_scopes_and_the_actor_of_earlier_releases() -> None:
+    importer = Principal.importer("import-v2")
+    assert (importer.actor, importer.qualify_command_id("import-v2:5f")) == ("import-v2", "import-v2:5f")
+
+
+def test_command_ids_of_different_principals_never_get_the_same_scope() -> None:
+    kinds: tuple[Kind, ...] = ("user", "key", "link", "timekeeper", "anonymous")
+    texts = ("", "a", "b", "a:b", "b:c", "1:a", "a1:b", "a b", "anonymous", "timekeeper", "4:user1:a")
+    command_ids = ("c", "b:c", "a:b", "1:a", "::c", "7:default4:user1:a")
+    found: dict[str, tuple[Principal | None, str]] = {}
+    for tenant, kind, subject, command_id in product(texts, kinds, texts, command_ids):
+        principal = make(tenant, kind, subject)
+        owner = None if kind == "anonymous" else principal
+        scoped = principal.qualify_command_id(command_id)
+        assert found.setdefault(scoped, (owner, command_id)) == (owner, command_id)
+        assert principal.qualify_request_id(command_id) == f"::{scoped}"
+
+
+@pytest.mark.parametrize("kind", ["user", "key", "link"])
+@pytest.mark.parametrize("subject", ["timekeeper", "anonymous", "import-v2", "user:alice"])
+def test_actor_and_client_with_a_reserved_subject_are_those_of_the_kind(kind: Kind, subject: str) -> None:
+    principal = make("default", kind, subject)
+    assert principal.actor == f"{kind}:{subject}"
+    assert principal.actor not in (TIMEKEEPER.actor, Principal.anonymous().actor)
+    assert principal.client == f"7:default{len(kind)}:{kind}{len(subject)}:{subject}"
