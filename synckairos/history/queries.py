@@ -85,6 +85,7 @@ class HistoryQueries:
     def _note_outage(self, began_s: float) -> None:
         """Let further queries fail at once if no connection could be made since `began_s`."""
         if self._pool.is_unreachable_since(began_s):
+            self._pool.watch_outage()
             self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
 
     async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:

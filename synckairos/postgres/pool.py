@@ -137,7 +137,6 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             timeout=timeout_s,
             reconnect_timeout=1.0,
             reconnect_failed=self._report_unreachable,
-            configure=self._report_reachable,
             check=AsyncConnectionPool.check_connection,
             kwargs=self._connection_options,
         )
@@ -177,11 +176,19 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         Raises: StoreUnavailable at once, with the reason. An error of the pool would come after `timeout_s` and without
         the reason.
         """
-        with translate_postgres_errors():
-            async with await CancellableConnection.connect(
-                self._database_url, **self._connection_options
-            ) as connection:
-                await fetch_once(connection, self._settings, self._settings_statement, b"SELECT", None, binary=False)
+        try:
+            with translate_postgres_errors():
+                async with (
+                    # A pooler accepts connections while its Postgres is down, and lets the query wait.
+                    asyncio.timeout(2 * self.timeout),
+                    await CancellableConnection.connect(self._database_url, **self._connection_options) as connection,
+                ):
+                    await fetch_once(
+                        connection, self._settings, self._settings_statement, b"SELECT", None, binary=False
+                    )
+        except TimeoutError as late:
+            reason = f"Postgres did not answer within {2 * self.timeout:g} s"
+            raise StoreUnavailable(reason, setting="DATABASE_URL") from late
 
     async def getconn(self, timeout: float | None = None) -> CancellableConnection:  # noqa: ASYNC109 - psycopg's signature
         """Return a connection. Overrides psycopg's method.
@@ -229,10 +236,15 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         except OperationalError as fault:
             if (fault.sqlstate or "")[:2] in _OUTAGE_CLASSES and not isinstance(fault, QueryCanceled):
                 self.outage.report_unreachable(self.name, fault)
+                self.watch_outage()
             raise
         self.outage.report_reachable(self.name)
 
     async def _report_unreachable(self, _: object) -> None:
+        self.watch_outage()
+
+    def watch_outage(self) -> None:
+        """Find out in the background whether Postgres is unreachable, and report the outage until it ends."""
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._watch_outage(), name=f"{self.name} outage")
 
@@ -242,14 +254,12 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             try:
                 await self.check_reachable()
             except StoreUnavailable as fault:
-                self.outage.report_unreachable(self.name, fault.__cause__ or fault)
+                cause = fault if isinstance(fault.__cause__, TimeoutError) else fault.__cause__ or fault
+                self.outage.report_unreachable(self.name, cause)
                 await asyncio.sleep(_WATCH_PAUSE_S)
             else:
                 self.outage.report_reachable(self.name)
                 return
-
-    async def _report_reachable(self, _: object) -> None:
-        self.outage.report_reachable(self.name)
 
 
 def _host_options(database_url: str, host: HostKind) -> dict[str, str]:

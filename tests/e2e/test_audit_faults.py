@@ -24,6 +24,7 @@ from synckairos.store.outbox import Outbox
 from synckairos.store.shared_connection import RedisPipe
 from tests.conftest import copied_database
 from tests.e2e.load import Load, audited_documents, has_all_acknowledged, run_load, version_counts
+from tests.pgbouncer import running_pgbouncer
 from tests.processes import Process
 from tests.standby import Standby
 from tests.waiting import eventually
@@ -286,10 +287,22 @@ async def test_killed_redis_with_appendfsync_always_loses_no_acknowledged_versio
         assert has_all_acknowledged(await drained_audit(own), load.acknowledged)
 
 
+@pytest.fixture(params=["direct", "pooler"])
+def reached_settings(
+    request: pytest.FixtureRequest, fragile_settings: Settings, fragile_postgres: Postgres, data_dir: Path
+) -> Iterator[Settings]:
+    """Return settings that reach `fragile_postgres` directly, or through a PgBouncer, which stays up without it."""
+    if request.param == "direct":
+        yield fragile_settings
+        return
+    with running_pgbouncer(data_dir / f"pgbouncer-{uuid4().hex[:8]}", fragile_postgres) as pooler:
+        yield fragile_settings.model_copy(update={"database_url": pooler.url(fragile_settings.database_url)})
+
+
 async def test_outage_of_postgres_is_logged_once_by_each_process_and_its_end_too(
-    fragile_postgres: Postgres, fragile_settings: Settings, start_server: StartServer, start_worker: StartServer
+    reached_settings: Settings, fragile_postgres: Postgres, start_server: StartServer, start_worker: StartServer
 ) -> None:
-    server, worker = start_server(fragile_settings), start_worker(fragile_settings)
+    server, worker = start_server(reached_settings), start_worker(reached_settings)
     worker.wait_for_line(lambda line: "worker started" in line)
     await asyncio.to_thread(fragile_postgres.stop)
     path = f"/v1/sessions/{uuid4()}/events"
