@@ -1,0 +1,35 @@
+"""The table of exit codes: every code has a meaning, and every code of an error in it exists."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import synckairos
+from synckairos.cli import exit_codes
+from synckairos.cli.exit_codes import ExitCode, exit_code_of
+from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFailed
+
+
+def subclasses(kind: type[SyncKairosError]) -> Iterator[type[SyncKairosError]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from subclasses(each)
+
+
+def test_every_exit_code_has_a_meaning() -> None:
+    assert [int(code) for code, _ in exit_codes.render_table()] == list(ExitCode)
+    assert all(meaning for _, meaning in exit_codes.render_table())
+
+
+def test_every_error_of_the_table_exists() -> None:
+    for module in pkgutil.walk_packages(synckairos.__path__, "synckairos."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    codes = {each.code for each in subclasses(SyncKairosError)}
+    assert set(exit_codes._BY_CODE) - codes == set()
+
+
+def test_error_that_is_not_in_the_table_is_a_negative_result() -> None:
+    assert exit_code_of(SyncKairosError("text")) == ExitCode.NEGATIVE
+    assert exit_code_of(StoreUnavailable()) == ExitCode.UNAVAILABLE
+    assert exit_code_of(ValidationFailed.at_path("path", "text")) == ExitCode.USAGE
