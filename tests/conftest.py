@@ -15,6 +15,7 @@ import pytest
 from synckairos.config import Settings, env_variables_of
 from synckairos.embedded import Postgres, Valkey, create_temporary_dir
 from synckairos.telemetry import log
+from tests.databases import DatabasePool
 from tests.pgbouncer import PgBouncer, running_pgbouncer
 from tests.processes import Process, spawn_server
 
@@ -92,10 +93,20 @@ def route(request: pytest.FixtureRequest) -> str:
     return str(getattr(request, "param", "direct"))
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres, template_database: str) -> DatabasePool:
+    """Return the pool of migrated databases."""
+    return DatabasePool(postgres, template_database)
+
+
 @pytest.fixture
-def direct_database_url(postgres: Postgres, template_database: str) -> Iterator[str]:
-    """Create a new, migrated database. Drop the database after the test."""
-    with copied_database(postgres, template_database) as url:
+def direct_database_url(
+    route: str, databases: DatabasePool, postgres: Postgres, template_database: str
+) -> Iterator[str]:
+    """Return the direct URL of a migrated database that nothing else uses, and that equals a new database."""
+    # PgBouncer keeps connections to a database of a test. So this database is not used again.
+    is_reused = route == "direct"
+    with databases.database() if is_reused else copied_database(postgres, template_database) as url:
         yield url
 
 
@@ -141,10 +152,10 @@ def settings(redis_url: str, database_url: str, direct_database_url: str, key_pr
 
 @pytest.fixture(scope="module")
 def module_settings(
-    valkey: Valkey, postgres: Postgres, template_database: str, tmp_path_factory: pytest.TempPathFactory
+    valkey: Valkey, databases: DatabasePool, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Settings]:
     """Return settings like those of `settings`, for processes that all tests of a module share."""
-    with copied_database(postgres, template_database) as url:
+    with databases.database() as url:
         yield _settings(valkey.url, url, f"t{uuid4().hex[:12]}", tmp_path_factory.mktemp("module"))
 
 
