@@ -138,26 +138,37 @@ class SystemRoutes:
 
     async def ready(self, request: RestRequest) -> RestResponse:
         reason = "draining" if self._is_draining() else None
-        is_postgres_up = False
+        is_redis_writable = is_postgres_up = False
         if reason is None:
-            is_redis_up, is_postgres_up = await self._stores.result()
+            is_redis_up, is_redis_writable, is_postgres_up = await self._stores.result()
             reason = None if is_redis_up else "redis is not reachable"
         if reason is not None:
             # v2 clients read the reason from the member `error`.
             body = {"status": "not_ready", "reason": reason, "error": reason}
             return RestResponse(orjson.dumps(body), 503, headers=[(b"retry-after", b"1")])
+        if not is_redis_writable:
+            return RestResponse(b'{"status":"degraded","reason":"redis accepts no writes"}')
         if not is_postgres_up:
             return RestResponse(b'{"status":"degraded","reason":"postgres is not reachable"}')
         return RestResponse(b'{"status":"ready"}')
 
-    async def _look_at_stores(self) -> tuple[bool, bool]:
-        """Return whether Redis and Postgres answer."""
+    async def _look_at_stores(self) -> tuple[bool, bool, bool]:
+        """Return whether Redis answers, whether it accepts writes, and whether Postgres answers."""
         try:
             async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
-                _, is_postgres_up = await asyncio.gather(self._sessions.now_ms(), self._can_reach_postgres())
+                _, is_redis_writable, is_postgres_up = await asyncio.gather(
+                    self._sessions.now_ms(), self._can_write_to_redis(), self._can_reach_postgres()
+                )
         except (SyncKairosError, TimeoutError):
-            return False, False
-        return True, is_postgres_up
+            return False, False, False
+        return True, is_redis_writable, is_postgres_up
+
+    async def _can_write_to_redis(self) -> bool:
+        try:
+            await self._sessions.check_writable()
+        except SyncKairosError:
+            return False
+        return True
 
     async def _can_reach_postgres(self) -> bool:
         try:

@@ -89,6 +89,10 @@ class Sessions:
         """Return the time of Redis in ms since the Unix epoch."""
         return await self._store.now_ms()
 
+    async def check_writable(self) -> None:
+        """Raise StoreUnavailable if Redis accepts no writes."""
+        await self._store.check_writable()
+
     async def read(self, session_id: str, meter: RateMeter | None = None) -> SessionResult:
         """Return the latest state of a session, after the overdue transitions are committed.
 

@@ -149,21 +149,27 @@ class CommitScript:
         self._history_length = history_length
         self._limits = limits.script_arguments()
         self._script = LuaScript("commit")
+        # Time goes on in a full memory. Its commits add a few versions for each session, and then end.
+        self._script_by_time = LuaScript("commit", allow_oom=True)
 
     async def run(self, pipe: RedisPipe, commit: Commit) -> CommitOutcome:
         """Send a commit in one round trip, and return its result.
 
         Raises: BacklogFull if the outbox has reached a limit.
         """
-        return self._parse_outcome(commit, await self._script(pipe, *self._build_call(commit)))
+        return self._parse_outcome(commit, await self._script_for(commit)(pipe, *self._build_call(commit)))
 
     async def run_many(self, pipe: RedisPipe, commits: Sequence[Commit]) -> list[CommitOutcome]:
         """Send several commits in one round trip, and return their results in order. Each commit is atomic by itself.
 
         Raises: BacklogFull if the outbox has reached a limit.
         """
-        replies = await self._script.call_many(pipe, [self._build_call(commit) for commit in commits])
+        script = self._script_for(*commits)
+        replies = await script.call_many(pipe, [self._build_call(commit) for commit in commits])
         return [self._parse_outcome(*pair) for pair in zip(commits, replies, strict=True)]
+
+    def _script_for(self, *commits: Commit) -> LuaScript:
+        return self._script_by_time if all(commit.by_time for commit in commits) else self._script
 
     def _parse_outcome(self, commit: Commit, reply: list[Any]) -> CommitOutcome:
         match reply[0]:

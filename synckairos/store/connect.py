@@ -91,8 +91,10 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
             raise StoreUnusable(
                 f"Redis runs with maxmemory-policy {policy}, which loses sessions in full memory; set it to noeviction"
             )
-        await pipe.call("HSETNX", keys.fixed_settings, "partitions", keys.partitions)
-        stored = await pipe.call("HGET", keys.fixed_settings, "partitions")
+        # A process must be able to start while Redis accepts no writes.
+        if (stored := await pipe.call("HGET", keys.fixed_settings, "partitions")) is None:
+            await pipe.call("HSETNX", keys.fixed_settings, "partitions", keys.partitions)
+            stored = await pipe.call("HGET", keys.fixed_settings, "partitions")
     try:
         partitions = int(stored)
     except ValueError:

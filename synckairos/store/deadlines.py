@@ -56,9 +56,9 @@ class Deadlines:
         self._pipe = pipe
         self._redis = redis
         self._keys = keys
-        self._claim_script = LuaScript("deadlines_claim")
-        self._realign_script = LuaScript("deadline_set_from_session")
-        self._postpone_script = LuaScript("deadline_postpone")
+        self._claim_script = LuaScript("deadlines_claim", allow_oom=True)
+        self._realign_script = LuaScript("deadline_set_from_session", allow_oom=True)
+        self._postpone_script = LuaScript("deadline_postpone", allow_oom=True)
 
     async def claim(self, partition: int, count: int, lease_ms: int) -> DueClaims:
         """Claim at most `count` due sessions for `lease_ms`, and load them. Atomic, one round trip."""

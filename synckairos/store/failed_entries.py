@@ -36,8 +36,8 @@ class FailedEntries:
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
         self._keys = keys
-        self._fail_script = LuaScript("outbox_entry_fail")
-        self._retry_script = LuaScript("failed_entry_reschedule")
+        self._fail_script = LuaScript("outbox_entry_fail", allow_oom=True)
+        self._retry_script = LuaScript("failed_entry_reschedule", allow_oom=True)
 
     async def record_failure(
         self, partition: int, entry_id: str, *, retries: int, error: str, next_attempt_in_ms: int | None

@@ -168,6 +168,11 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:store"
 
     @property
+    def write_check(self) -> str:
+        """Return the key of the string that readiness checks write."""
+        return f"{self.prefix}:ready"
+
+    @property
     def wake_up_channel(self) -> str:
         """Return the name of the channel for new deadlines that are earlier than all other deadlines."""
         return f"{self.prefix}:wake"

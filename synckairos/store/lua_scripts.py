@@ -17,13 +17,15 @@ ScriptCall = tuple[list[str], list[Argument]]
 class LuaScript:
     """A script that is called by its hash. If Redis does not have the script, its text is sent."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, allow_oom: bool = False) -> None:
         """Read the text of the script from `store/lua/<name>.lua`.
 
-        For a line `-- uses <library>` in the script, the text of that library is added before the script.
+        For a line `-- uses <library>` in the script, the text of that library is added before the script. With
+        `allow_oom` Redis runs the script also if its memory is full: for time, and for what frees memory.
         """
         text = _read(name)
-        self.text = "\n".join([*map(_read, re.findall(r"^-- uses (\w+)$", text, re.MULTILINE)), text])
+        libraries = map(_read, re.findall(r"^-- uses (\w+)$", text, re.MULTILINE))
+        self.text = "\n".join([*(("#!lua flags=allow-oom",) if allow_oom else ()), *libraries, text])
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def call_many(self, pipe: RedisPipe, calls: Sequence[ScriptCall]) -> list[Any]:

@@ -117,10 +117,10 @@ class Outbox:
         self._settled_per_call = settled_per_call
         self.keys = keys
         self._limits = limits
-        self._settle_script = LuaScript("outbox_finish_batch")
+        self._settle_script = LuaScript("outbox_finish_batch", allow_oom=True)
         self._session_script = LuaScript("outbox_entries_of_session")
         self._participant_script = LuaScript("outbox_sessions_of_participant")
-        self._prune_script = LuaScript("outbox_participants_prune")
+        self._prune_script = LuaScript("outbox_participants_prune", allow_oom=True)
 
     async def read(
         self, partition: int, max_entries: int, max_bytes: int, after: str | None = None

@@ -109,10 +109,10 @@ class ParticipantSessionStore:
         self.max_sessions = max_sessions
         self._page_script = LuaScript("participant_sessions_page")
         self._find_script = LuaScript("session_list_caches_find")
-        self._place_script = LuaScript("participant_sessions_place")
+        self._place_script = LuaScript("participant_sessions_place", allow_oom=True)
         self._lease_script = LuaScript("participant_sessions_lease")
         self._fill_script = LuaScript("participant_sessions_fill")
-        self._summary_script = LuaScript("session_summary_write")
+        self._summary_script = LuaScript("session_summary_write", allow_oom=True)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from synckairos.store.lua_scripts import LuaScript, is_missing_script
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe
 
-TAKE_SCRIPT = LuaScript("rate_limit_take")
+TAKE_SCRIPT = LuaScript("rate_limit_take", allow_oom=True)
 
 PRESSES = frozenset({"switch", "pause", "resume"})
 """Commands that participants send while the clock runs. If such a command has to wait, a participant loses time."""

@@ -22,7 +22,7 @@ class SessionIndex:
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
         self._keys = keys
-        self._script = LuaScript("session_index")
+        self._script = LuaScript("session_index", allow_oom=True)
 
     async def is_rebuild_due(self, partition: int) -> bool:
         """Return whether a set of the partition was removed because of invalid data. One round trip."""

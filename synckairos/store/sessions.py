@@ -36,6 +36,9 @@ LARGE_DOCUMENT_BYTES = 8_192
 _FIRST_BATCH_SESSIONS = 8
 """Number of live sessions in the first batch, before their average size is known. A document has up to 1 MiB."""
 
+WRITE_CHECK_TTL_MS = 60_000
+"""Milliseconds after which the key of the check whether Redis accepts writes expires."""
+
 MAX_TIES = 500
 """Number of sessions beyond a page of unfinished sessions that are also read.
 
@@ -70,6 +73,11 @@ class SessionStore:
         """Return the time of Redis in ms since the Unix epoch. All decisions use this clock only."""
         with translated_errors():
             return parse_time_ms(await self._pipe.call("TIME"))
+
+    async def check_writable(self) -> None:
+        """Write a key that expires. Raises StoreUnavailable if Redis accepts no writes, as in a full memory."""
+        with translated_errors():
+            await self._pipe.call("SET", self.keys.write_check, "1", "PX", WRITE_CHECK_TTL_MS)
 
     # -- one session --------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 
+from synckairos.errors import StoreUnavailable
 from synckairos.history.page_size import MAX_PAGE_ITEMS
 from synckairos.history.participant_sessions.summary import (
     build_participant_session,
@@ -76,8 +78,11 @@ class ParticipantSessionCache:
         Queries Postgres for at most a thousand sessions. The set then stays in Redis until it is unused for 30 days.
         """
         token = 1 + secrets.randbits(31)
-        if not await self._store.acquire_list_lease(participant_id, token):
-            return
+        try:
+            if not await self._store.acquire_list_lease(participant_id, token):
+                return
+        except StoreUnavailable:
+            return  # Redis accepts no writes. If it does not answer either, the next read raises.
         since_ms, limit = now_ms - SPAN_MS, self._store.max_sessions
         keys = await self._history.list_participant_session_starts(participant_id, since_ms=since_ms, limit=limit + 1)
         if len(keys) > limit:
@@ -128,19 +133,18 @@ class ParticipantSessionCache:
         The result is by session id. It lacks sessions that Postgres does not list for the participant.
         """
         token = 1 + secrets.randbits(31)
-        await self._store.acquire_summary_leases(session_ids, token)
+        with suppress(StoreUnavailable):  # a Redis that accepts no writes keeps no summaries
+            await self._store.acquire_summary_leases(session_ids, token)
         found: dict[str, ParticipantSession] = {}
         for first in range(0, len(session_ids), MAX_PAGE_ITEMS):
             ids = session_ids[first : first + MAX_PAGE_ITEMS]
             found |= await self._history.participant_sessions_by_id(participant_id, ids)
-        await self._store.fill_summaries(
-            token,
-            participant_id,
-            {
-                session_id: (build_summary(session), render_participant_part(session.time_used_ms, session.cycle_count))
-                for session_id, session in found.items()
-            },
-        )
+        filled = {
+            session_id: (build_summary(session), render_participant_part(session.time_used_ms, session.cycle_count))
+            for session_id, session in found.items()
+        }
+        with suppress(StoreUnavailable):
+            await self._store.fill_summaries(token, participant_id, filled)
         return found
 
 

@@ -11,6 +11,7 @@ from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.wire.response_models import Health, Readiness, TimeView
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+from tests.waiting import eventually
 
 
 async def test_time_is_the_time_of_redis(server: RestServer) -> None:
@@ -76,6 +77,42 @@ async def test_server_without_redis_is_not_ready_and_refuses_requests_in_time(
             assert (await server.client.post("/v1/sessions", json={})).status_code == 400
             assert (await server.client.get("/v1/nope")).status_code == 404
             assert (await server.client.get("/metrics")).status_code == 200
+
+
+async def test_full_memory_refuses_commands_and_keeps_reads_time_and_the_drain(
+    settings: Settings, data_dir: Path
+) -> None:
+    with Valkey(data_dir / uuid4().hex) as own:
+        own_settings = settings.model_copy(update={"redis_url": own.url, "rate_limit_general": 1_000})
+        async with open_rest_server(own_settings) as server:
+            players = [{"participant_id": str(uuid4()), "total_time_ms": 1_000} for _ in range(2)]
+            session = await server.create_started()
+            timed = await server.create_started(participants=players, total_time_ms=2_000)
+            path = f"/v1/sessions/{session['session_id']}"
+            await server.parts.pipe.call("CONFIG", "SET", "maxmemory", "1")
+            assert (await server.client.get(path)).status_code == 200
+            assert (await server.client.get("/v1/sessions")).status_code == 200
+            assert (await server.client.get(f"{path}/events")).status_code == 200
+            person = session["participants"][0]["participant_id"]
+            assert (await server.client.get(f"/v1/participants/{person}/sessions")).status_code == 200
+            refused = await server.client.post(f"{path}/switch")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
+
+            async def has_expired() -> bool:
+                answer = await server.client.get(f"/v1/sessions/{timed['session_id']}")
+                return bool(answer.raise_for_status().json()["data"]["status"] == "expired")
+
+            await eventually(has_expired)
+            await server.drain()
+            assert await server.parts.pipe.call("XLEN", server.parts.store.keys.outbox(0)) == 0
+        # A new server, because the state of the stores is cached for a second.
+        async with open_rest_server(own_settings) as server:
+            ready = await server.client.get("/ready")
+            assert (ready.status_code, ready.json()["reason"]) == (200, "redis accepts no writes")
+        async with open_rest_server(own_settings) as server:
+            await server.parts.pipe.call("CONFIG", "SET", "maxmemory", "0")
+            assert (await server.client.get("/ready")).json() == {"status": "ready"}
+            assert (await server.client.post(f"{path}/switch")).status_code == 200
 
 
 async def test_metrics_have_labels_of_routes_and_no_session_ids(server: RestServer) -> None:

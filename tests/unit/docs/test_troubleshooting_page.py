@@ -32,7 +32,9 @@ def test_each_alert_of_the_page_is_raised(kind: str) -> None:
     assert f'("{kind}",' in SOURCE
 
 
-@pytest.mark.parametrize("reason", ["postgres is not reachable", "redis is not reachable", "draining"])
+@pytest.mark.parametrize(
+    "reason", ["postgres is not reachable", "redis accepts no writes", "redis is not reachable", "draining"]
+)
 def test_each_reason_of_the_page_is_answered_by_ready(reason: str) -> None:
     assert f"`{reason}`" in section("Ready")
     assert reason in SOURCE

@@ -1,0 +1,49 @@
+"""Keys that grow with a session have a bound and a life. Other tests show those of the caches and of the outbox."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from synckairos.clock.commands import Cancel, Create, NewParticipant, Pause, Switch
+from synckairos.clock.model import SyncMode
+from synckairos.config import Settings
+from synckairos.principal import Principal
+from synckairos.service.requests import CommandRequest
+from tests.integration.parts import Parts, open_parts
+
+
+@pytest.fixture
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    async with open_parts(settings) as opened:
+        yield opened
+
+
+async def start(parts: Parts) -> str:
+    people = tuple(NewParticipant(str(uuid4()), total_time_ms=60_000) for _ in range(2))
+    return await parts.start_session(Create(SyncMode.PER_PARTICIPANT, people))
+
+
+async def test_version_history_and_sets_of_sessions_are_bounded(parts: Parts, settings: Settings) -> None:
+    session_id, keys = await start(parts), parts.store.keys
+    for _ in range(settings.history_length + 3):
+        await parts.sessions.execute(CommandRequest(Principal.anonymous(), session_id, Switch(), "switch"))
+    assert await parts.pipe.call("LLEN", keys.history(session_id)) == settings.history_length
+    for key in (keys.deadlines(0), keys.live_sessions(0)):
+        assert await parts.pipe.call("ZRANGE", key, 0, -1) == [session_id.encode()]
+    await parts.sessions.execute(CommandRequest(Principal.anonymous(), session_id, Cancel(), "cancel"))
+    for key in (keys.deadlines(0), keys.live_sessions(0)):
+        assert await parts.pipe.call("ZCARD", key) == 0
+
+
+async def test_evicted_session_leaves_the_live_sessions_when_they_are_listed(parts: Parts) -> None:
+    session_id, keys = await start(parts), parts.store.keys
+    await parts.sessions.execute(CommandRequest(Principal.anonymous(), session_id, Pause(), "pause"))
+    await parts.pipe.call("DEL", keys.session(session_id))
+    assert await parts.store.list_live(10, max_bytes=1 << 20) == []
+    assert await parts.pipe.call("ZCARD", keys.live_sessions(0)) == 0
+
+
+async def test_reserved_command_id_expires(parts: Parts) -> None:
+    await parts.store.reserve_command_id("create:1", "value", 60)
+    assert 0 < await parts.pipe.call("TTL", parts.store.keys.reserved_command_id("create:1")) <= 60
