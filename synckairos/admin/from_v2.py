@@ -6,8 +6,8 @@ Results are lines of text.
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import orjson
@@ -63,9 +63,10 @@ async def take_over_and_migrate(settings: Settings, progress: Progress = NO_PROG
         InvalidMigrations, PrivilegeMissing, StoreUnavailable: See `migrate`.
     """
     lines: list[str] = []
-    taken = await take_over_v2_database(
-        settings.schema_url, lambda count: progress.report("converting sessions of v2", count)
-    )
+    with _naming_schema_url(settings):
+        taken = await take_over_v2_database(
+            settings.schema_url, lambda count: progress.report("converting sessions of v2", count)
+        )
     if taken is not None:
         lines += [
             f"took over v2's database: {_count(taken.sessions, 'session')}, {_count(taken.events, 'event')}",
@@ -73,14 +74,26 @@ async def take_over_and_migrate(settings: Settings, progress: Progress = NO_PROG
             "do not run v2's own migrations on this database any more: they drop tables of this product",
             *_named(taken),
         ]
-    applied = await migrate(
-        settings.schema_url, on_file=lambda name, count, total: progress.report(f"applying {name}", count, total)
-    )
+    with _naming_schema_url(settings):
+        applied = await migrate(
+            settings.schema_url, on_file=lambda name, count, total: progress.report(f"applying {name}", count, total)
+        )
     lines += [f"applied {name}" for name in applied]
     if taken is None:
         progress.report("converting later rows of v2")
         lines += await convert_rows_since_takeover(settings)
     return lines
+
+
+@contextmanager
+def _naming_schema_url(settings: Settings) -> Iterator[None]:
+    """Name DATABASE_DIRECT_URL in errors about Postgres if this setting is used."""
+    try:
+        yield
+    except StoreUnavailable as fault:
+        if settings.database_direct_url is not None and fault.setting == "DATABASE_URL":
+            fault.setting = "DATABASE_DIRECT_URL"
+        raise
 
 
 async def convert_rows_since_takeover(settings: Settings, *, finish: bool = False) -> list[str]:
@@ -99,7 +112,8 @@ async def convert_rows_since_takeover(settings: Settings, *, finish: bool = Fals
                 keys = Keys(settings.key_prefix, settings.partitions)
                 await SummaryRefresh(pipe, keys).refresh_imported(participants)
 
-    later = await convert_new_v2_rows(settings.schema_url, refresh, last=finish)
+    with _naming_schema_url(settings):
+        later = await convert_new_v2_rows(settings.schema_url, refresh, last=finish)
     if later is None:
         return []
     lines = [f"converted {_count(later.events, 'later event')} of v2"] if later.events else []

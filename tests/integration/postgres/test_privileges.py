@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from synckairos.admin import doctor
+from synckairos.cli.exit_codes import ExitCode
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreRefused
@@ -42,7 +43,7 @@ async def test_migrate_names_the_missing_grant_and_works_after_it(
     limited = settings.model_copy(update={"database_url": as_role(bare_database_url, role)})
     grant = f'GRANT USAGE, CREATE ON SCHEMA "public" TO "{role}"'
     code, lines = await run_command(limited, "migrate")
-    assert code == 1
+    assert code == ExitCode.UNAVAILABLE
     reason = f"The role {role} cannot create tables: permission denied for schema public"
     assert lines == [f"{reason}. Run as the owner of the schema: {grant}"]
     run_as_owner(bare_database_url, grant)
@@ -92,3 +93,14 @@ async def test_a_read_without_privileges_does_not_ask_for_migrations(settings: S
         history = HistoryReader(pool, ColdStorage(settings.archive_url))
         with pytest.raises(StoreRefused, match="does not permit this"):
             await history.sessions()
+
+
+async def test_migrate_uses_the_direct_url_and_names_it_in_errors(settings: Settings, bare_database_url: str) -> None:
+    nowhere = "postgresql://127.0.0.1:1/none"
+    code, lines = await run_command(settings.model_copy(update={"database_direct_url": nowhere}), "migrate")
+    assert code == ExitCode.UNAVAILABLE
+    assert lines[0].startswith("DATABASE_DIRECT_URL: connection failed")
+    direct = settings.model_copy(update={"database_url": nowhere, "database_direct_url": bare_database_url})
+    code, lines = await run_command(direct, "migrate")
+    assert code == 0
+    assert lines[0].startswith("applied 0001_")
