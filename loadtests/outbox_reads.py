@@ -29,12 +29,12 @@ LEGEND = {
 async def fill(pipe: RedisPipe, keys: Keys, total_bytes: int, *, is_indexed: bool) -> str:
     """Write a session with entries of `total_bytes` together to the outbox. Return its id."""
     session_id, document = str(uuid4()), b'{"padding":"%b"}' % (b"x" * ENTRY_BYTES)
-    await pipe.call("DEL", keys.outbox(0), keys.indexed_entries(0), keys.outbox_participants(0))
+    await pipe.call("DEL", keys.outbox(0), keys.indexed_outbox_entries(0), keys.outbox_participants(0))
     for version in range(1, 1 + total_bytes // ENTRY_BYTES):
         fields = ("session_id", session_id, "epoch", "e", "version", version, "event", "{}", "state", document)
         entry = await pipe.call("XADD", keys.outbox(0), "*", *fields, *(("previous", "") if is_indexed else ()))
         if is_indexed:
-            await pipe.call("ZADD", keys.indexed_entries(0), entry.partition(b"-")[0], entry)
+            await pipe.call("ZADD", keys.indexed_outbox_entries(0), entry.partition(b"-")[0], entry)
     return session_id
 
 

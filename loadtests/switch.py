@@ -122,7 +122,7 @@ class BareSwitch:
         names = (
             *(keys.session(session_id), keys.history(session_id), keys.idempotency_records(session_id)),
             *(keys.deadlines(0), keys.outbox(0), keys.live_sessions(0), keys.outbox_bytes(0)),
-            *(keys.indexed_entries(0), keys.outbox_participants(0)),
+            *(keys.indexed_outbox_entries(0), keys.outbox_participants(0)),
         )
         now_ms = int(time.time() * 1000)
         base = (message.snapshot.epoch, version - 1, message.snapshot.tag) if version > 1 else ("", "", "")

@@ -36,7 +36,7 @@ class Backoff:
         self._limit_s = min(self._limit_s * 2, self._longest_s)
         return delay_s
 
-    def next_after_run_s(self, lasted_s: float) -> float:
+    def delay_after_run_s(self, lasted_s: float) -> float:
         """Return the seconds to wait after a run of `lasted_s` seconds that ended by itself.
 
         A run longer than twice `longest_s` counts as a success. The delays then begin again with the first delay.

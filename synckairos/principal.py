@@ -66,7 +66,7 @@ class Principal(Struct, frozen=True, kw_only=True):
         return f"{self.kind}:{self.subject}"
 
     @property
-    def client(self) -> str:
+    def limited_client_id(self) -> str:
         """Return the client that limits count: the principal if it has a credential, else the address."""
         return self.address if self.kind == "anonymous" else self._scope()
 

@@ -35,7 +35,7 @@ async def list_failed_entries(settings: Settings, *, as_json: bool = False) -> l
     Return no lines if no entry was set aside.
     """
     async with _open_failed_entries(settings) as failed_entries:
-        entries = await failed_entries.load_set_aside()
+        entries = await failed_entries.load_set_aside_entries()
     return [line for each in entries for line in ((_entry_json(each),) if as_json else _entry_lines(each))]
 
 

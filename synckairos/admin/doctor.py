@@ -287,14 +287,14 @@ async def _check_postgres(settings: Settings) -> list[Check]:
 async def _check_migrations(settings: Settings) -> list[Check]:
     """Check the schema through the URL that `synckairos migrate` uses."""
     from synckairos.postgres.migrate import pending_migrations
-    from synckairos.postgres.privileges import PrivilegeMissing, find_missing_create
+    from synckairos.postgres.privileges import PrivilegeMissing, find_missing_create_grant
 
     try:
         missing = await pending_migrations(settings.schema_url)
         async with await psycopg.AsyncConnection.connect(
             settings.schema_url, connect_timeout=_CONNECT_TIMEOUT_S
         ) as connection:
-            grant = await find_missing_create(connection) if missing else None
+            grant = await find_missing_create_grant(connection) if missing else None
     except PrivilegeMissing as error:
         return [Check("migrations", False, error.message, "connect as the owner, or grant the privilege")]
     except StoreUnavailable as error:

@@ -183,7 +183,7 @@ async def _copy_events(transaction: Transaction, rows: BatchRows) -> BatchResult
     Fails if Postgres has one of the versions.
     """
     statement = f"COPY sync_events ({', '.join(EventRow._fields[:-1])}) FROM STDIN (FORMAT BINARY)"
-    async with transaction.copy(statement.encode()) as copy:
+    async with transaction.run_copy(statement.encode()) as copy:
         copy.set_types(_EVENT_TYPES.split())
         with _rejecting_values():
             for row in rows.events:

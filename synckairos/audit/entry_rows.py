@@ -92,7 +92,7 @@ class ParsedEntry(NamedTuple):
     session_id: str
 
     @property
-    def document(self) -> dict[str, Any]:
+    def parsed_document(self) -> dict[str, Any]:
         """Parse the session document and return it. Each call parses the document again."""
         document: dict[str, Any] = orjson.loads(self.event.snapshot)
         return document
@@ -174,7 +174,7 @@ def build_batch_rows(parsed: Iterable[ParsedEntry]) -> BatchRows:
     participants: dict[tuple[UUID, UUID], ParticipantRow] = {}
     try:
         for session_id, each in newest.items():
-            document = replace_nul(each.document) if NUL_ESCAPE in each.event.snapshot else each.document
+            document = replace_nul(each.parsed_document) if NUL_ESCAPE in each.event.snapshot else each.parsed_document
             session = _session(session_id, each.event, document)
             sessions.append(session)
             for part in _participants(session, document):

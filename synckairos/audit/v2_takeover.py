@@ -20,7 +20,7 @@ from synckairos.errors import SyncKairosError
 from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, apply_migration, create_migrations_table, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_refused, unreachable_as_store_unavailable
+from synckairos.postgres.pool import CONNECT_TIMEOUT_S, refusal_as_store_refused, unreachable_as_store_unavailable
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2_GENERATION
 
 V2_SCHEMA = "synckairos_v2"
@@ -282,7 +282,7 @@ async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
 
     If several processes do this at the same time, they wait for each other.
     """
-    with unreachable_as_store_unavailable(), translate_refused(), _refused_takeover():
+    with unreachable_as_store_unavailable(), refusal_as_store_refused(), _refused_takeover():
         async with await AsyncConnection.connect(
             database_url,
             connect_timeout=CONNECT_TIMEOUT_S,

@@ -12,7 +12,7 @@ from synckairos.errors import InvalidStoredData, SessionNotFound, StoreUnavailab
 from synckairos.history.reader import HistoryReader
 from synckairos.service.sessions import Sessions
 from synckairos.store.keys import Keys
-from synckairos.store.session_index import SessionIndex
+from synckairos.store.session_index import SessionIndexRebuilder
 from synckairos.store.store_generation import Generations
 from synckairos.telemetry import log
 
@@ -35,7 +35,12 @@ class RecoveryLoop:
     """Finds partitions with data loss and recovers their sessions, as long as `run` runs."""
 
     def __init__(
-        self, sessions: Sessions, history: HistoryReader, generations: Generations, index: SessionIndex, keys: Keys
+        self,
+        sessions: Sessions,
+        history: HistoryReader,
+        generations: Generations,
+        index: SessionIndexRebuilder,
+        keys: Keys,
     ) -> None:
         self._sessions = sessions
         self._history = history

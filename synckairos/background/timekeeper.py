@@ -165,4 +165,4 @@ class Timekeeper:
     async def _postpone(self, session_id: str, claimed_at_ms: int) -> None:
         """Delay the next claim of a session beyond the end of its lease, because the next attempt would also fail."""
         with contextlib.suppress(StoreUnavailable):
-            await self._deadlines.postpone(session_id, claimed_at_ms + LEASE_MS, claimed_at_ms + BROKEN_LEASE_MS)
+            await self._deadlines.extend_lease(session_id, claimed_at_ms + LEASE_MS, claimed_at_ms + BROKEN_LEASE_MS)

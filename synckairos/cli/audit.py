@@ -5,7 +5,7 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, load_command_settings, print_shown, run_shown
+from synckairos.cli.command import CommandGroup, load_command_settings, print_lines_with_progress, run_with_progress
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.terminal import echo
 
@@ -25,7 +25,7 @@ def audit_failed(as_json: bool) -> None:
     settings = load_command_settings()
     from synckairos.admin import audit
 
-    lines = run_shown("reading the entries", audit.list_failed_entries(settings, as_json=as_json))
+    lines = run_with_progress("reading the entries", audit.list_failed_entries(settings, as_json=as_json))
     if not lines:
         echo("no entries were set aside", err=True)
         return
@@ -49,7 +49,7 @@ def audit_retry(entry: str | None, all_entries: bool) -> None:
     settings = load_command_settings()
     from synckairos.admin import audit
 
-    count = run_shown("marking the entries", audit.retry_failed_entries(settings, entry))
+    count = run_with_progress("marking the entries", audit.retry_failed_entries(settings, entry))
     if not count:
         echo("no entries were set aside", err=True)
         return
@@ -70,4 +70,4 @@ def verify_audit(session_id: UUID | None, all_sessions: bool) -> None:
     from synckairos.admin import audit
 
     only = None if session_id is None else str(session_id)
-    print_shown("verifying", lambda display: audit.verify_audit(settings, only, display))
+    print_lines_with_progress("verifying", lambda display: audit.verify_audit(settings, only, display))

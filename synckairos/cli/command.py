@@ -12,7 +12,7 @@ import click
 
 from synckairos import config
 from synckairos.cli.exit_codes import ExitCode
-from synckairos.cli.progress import ProgressDisplay, progress
+from synckairos.cli.progress import ProgressDisplay, show_progress
 from synckairos.config import Settings
 from synckairos.telemetry import alerts, log
 
@@ -26,7 +26,7 @@ class CommandGroup(click.Group):
     """Command group whose help shows the whole first sentence of each command. Click would truncate long sentences."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
+        write_help_section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
 
 
 def load_process_settings(env_file: Path | None = None, **options: Any) -> Settings:
@@ -143,19 +143,21 @@ async def print_lines(lines: AsyncIterator[str], echo: Callable[[str], None] = c
         echo(line)
 
 
-def run_shown(activity: str, coroutine: Coroutine[Any, Any, Result]) -> Result:
+def run_with_progress(activity: str, coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine and return its result. Show `activity` as progress if the coroutine takes some time."""
-    with progress(activity):
+    with show_progress(activity):
         return run(coroutine)
 
 
-def print_shown(activity: str, lines: Callable[[ProgressDisplay], AsyncIterator[str]], empty: str = "") -> None:
+def print_lines_with_progress(
+    activity: str, lines: Callable[[ProgressDisplay], AsyncIterator[str]], empty: str = ""
+) -> None:
     """Print each line when it is available, and show the progress that the source of the lines reports.
 
     `empty` is a message for stderr that is printed if there are no lines.
     """
     count = 0
-    with progress(activity) as display:
+    with show_progress(activity) as display:
 
         def echo(line: str) -> None:
             nonlocal count
@@ -167,6 +169,6 @@ def print_shown(activity: str, lines: Callable[[ProgressDisplay], AsyncIterator[
         click.echo(empty, err=True)
 
 
-def write_section(formatter: click.HelpFormatter, title: str, commands: Sequence[click.Command]) -> None:
+def write_help_section(formatter: click.HelpFormatter, title: str, commands: Sequence[click.Command]) -> None:
     with formatter.section(title):
         formatter.write_dl([(each.name or "", each.get_short_help_str(limit=200)) for each in commands])

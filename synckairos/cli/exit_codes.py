@@ -60,6 +60,6 @@ def exit_code_of(error: SyncKairosError) -> ExitCode:
     return _BY_CODE.get(error.code, ExitCode.NEGATIVE)
 
 
-def render_table() -> list[tuple[str, str]]:
+def exit_code_rows() -> list[tuple[str, str]]:
     """Return pairs of an exit code as text and its meaning."""
     return [(str(int(code)), MEANINGS[code]) for code in ExitCode]

@@ -5,8 +5,8 @@ import signal
 
 import click
 
-from synckairos.cli.command import load_command_settings, print_lines, run, run_shown
-from synckairos.cli.progress import ProgressDisplay, progress
+from synckairos.cli.command import load_command_settings, print_lines, run, run_with_progress
+from synckairos.cli.progress import ProgressDisplay, show_progress
 from synckairos.cli.terminal import echo
 from synckairos.config import Settings
 from synckairos.urls.redis_url import validate_redis_url
@@ -44,12 +44,12 @@ def import_v2(redis_url: str | None, prefix: str, follow: bool, finish: bool) ->
         raise click.UsageError("--prefix must not be empty.")
     settings = load_command_settings()
     if redis_url is not None:
-        with progress("reading sessions of v2") as display:
+        with show_progress("reading sessions of v2") as display:
             run(_import(settings, redis_url, prefix, display, follow=follow))
     if finish:
         from synckairos.admin.from_v2 import convert_rows_since_takeover
 
-        lines = run_shown("converting later rows of v2", convert_rows_since_takeover(settings, finish=True))
+        lines = run_with_progress("converting later rows of v2", convert_rows_since_takeover(settings, finish=True))
         echo("\n".join(lines) if lines else "nothing to finish", err=not lines)
 
 

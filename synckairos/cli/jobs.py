@@ -5,9 +5,15 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, load_command_settings, print_shown, run, run_shown
+from synckairos.cli.command import (
+    CommandGroup,
+    load_command_settings,
+    print_lines_with_progress,
+    run,
+    run_with_progress,
+)
 from synckairos.cli.exit_codes import ExitCode
-from synckairos.cli.progress import progress
+from synckairos.cli.progress import show_progress
 from synckairos.cli.terminal import echo
 from synckairos.config import Settings
 
@@ -42,7 +48,7 @@ def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) 
     settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    print_shown(
+    print_lines_with_progress(
         "reading the jobs",
         lambda _: admin_jobs.list_jobs(settings, status=status, type_=type_, limit=limit, as_json=as_json),
         empty="no jobs",
@@ -57,7 +63,7 @@ def jobs_show(job_id: int, as_json: bool) -> None:
     settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    echo("\n".join(run_shown("reading the job", admin_jobs.show_job(settings, job_id, as_json=as_json))))
+    echo("\n".join(run_with_progress("reading the job", admin_jobs.show_job(settings, job_id, as_json=as_json))))
 
 
 @jobs.command("retry")
@@ -68,7 +74,7 @@ def jobs_retry(job_id: int, wait: bool) -> None:
     settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    run_shown("queueing the job", admin_jobs.retry_job(settings, job_id))
+    run_with_progress("queueing the job", admin_jobs.retry_job(settings, job_id))
     _print_outcome(settings, job_id, wait)
 
 
@@ -140,7 +146,9 @@ def _enqueue(type_: str, params: dict[str, Any], wait: bool) -> None:
     settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    _print_outcome(settings, run_shown("queueing the job", admin_jobs.enqueue_job(settings, type_, params)), wait)
+    _print_outcome(
+        settings, run_with_progress("queueing the job", admin_jobs.enqueue_job(settings, type_, params)), wait
+    )
 
 
 def _print_outcome(settings: Settings, job_id: int, wait: bool) -> None:
@@ -153,7 +161,7 @@ def _print_outcome(settings: Settings, job_id: int, wait: bool) -> None:
     if not wait:
         echo(f"job {job_id} is queued")
         return
-    with progress(f"job {job_id} is queued") as display:
+    with show_progress(f"job {job_id} is queued") as display:
         job = run(admin_jobs.wait_for_job_end(settings, job_id, display))
     echo(f"job {job_id} {'is done' if job.status == 'done' else 'failed'}: {admin_jobs.summarize_job_result(job)}")
     if job.status != "done":

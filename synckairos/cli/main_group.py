@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from synckairos import config
-from synckairos.cli.command import CommandGroup, write_section
-from synckairos.cli.exit_codes import ExitCode, exit_code_of, render_table
+from synckairos.cli.command import CommandGroup, write_help_section
+from synckairos.cli.exit_codes import ExitCode, exit_code_of, exit_code_rows
 from synckairos.cli.progress import uses_colour
 from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFailed
 from synckairos.telemetry.log import escape_control_characters
@@ -40,12 +40,12 @@ class MainGroup(CommandGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in self._sections.items():
-            write_section(formatter, title, commands)
+            write_help_section(formatter, title, commands)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of exit codes at the end of the help."""
         with formatter.section("Exit codes"):
-            formatter.write_dl(render_table())
+            formatter.write_dl(exit_code_rows())
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command. Disable colours if the environment does not allow colours."""

@@ -10,11 +10,11 @@ from synckairos.cli.command import (
     load_command_settings,
     load_process_settings,
     run,
-    run_shown,
     run_until_signal,
+    run_with_progress,
 )
 from synckairos.cli.exit_codes import ExitCode
-from synckairos.cli.progress import progress
+from synckairos.cli.progress import show_progress
 from synckairos.process.ready_line import render_ready_line
 
 _host = click.option("--host", metavar="ADDRESS", help="Address to listen on (127.0.0.1).")
@@ -43,7 +43,7 @@ def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -
     ).refuse_unprotected_exposure()
     from synckairos.process import dev as dev_process
 
-    with end_at_signals(), progress("starting the stores") as display:
+    with end_at_signals(), show_progress("starting the stores") as display:
         raise SystemExit(asyncio.run(dev_process.run_dev(settings, data, display.report, display.close)))
 
 
@@ -76,7 +76,7 @@ def migrate() -> None:
     settings = load_command_settings()
     from synckairos.admin.from_v2 import take_over_and_migrate
 
-    with progress("waiting for Postgres") as display:
+    with show_progress("waiting for Postgres") as display:
         lines = run(take_over_and_migrate(settings, display))
     click.echo("\n".join(lines) if lines else "no migrations to apply", err=not lines)
 
@@ -87,7 +87,7 @@ def doctor(as_json: bool) -> None:
     """Check every dependency and setting, and print a remedy for each fault. Exits 1 if a check fails."""
     from synckairos.admin import doctor as admin_doctor
 
-    checks = run_shown("checking the settings and the stores", admin_doctor.run_checks())
+    checks = run_with_progress("checking the settings and the stores", admin_doctor.run_checks())
     for check in checks:
         text = admin_doctor.render_check_json(check) if as_json else admin_doctor.render_check(check)
         click.echo(text if check.passed or as_json else click.style(text, fg="red"))

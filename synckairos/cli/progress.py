@@ -33,7 +33,7 @@ def uses_colour() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def is_live(stream: object) -> bool:
+def is_redrawable_terminal(stream: object) -> bool:
     """Return whether a stream is a terminal that can redraw a line."""
     isatty = getattr(stream, "isatty", None)
     return isatty is not None and isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
@@ -50,8 +50,8 @@ class ProgressDisplay:
         self._total: int | None = None
         self._began_s = monotonic()
         self._live: RichProgress | None = None
-        self._is_live = is_live(sys.stderr)
-        self._shares_terminal = self._is_live and is_live(sys.stdout)
+        self._is_live = is_redrawable_terminal(sys.stderr)
+        self._shares_terminal = self._is_live and is_redrawable_terminal(sys.stdout)
         self._first_s = LIVE_AFTER_S if self._is_live else plain_after_s
         self._every_s = plain_every_s
         self._lock = threading.RLock()
@@ -127,7 +127,7 @@ class ProgressDisplay:
 
 
 @contextmanager
-def progress(activity: str) -> Iterator[ProgressDisplay]:
+def show_progress(activity: str) -> Iterator[ProgressDisplay]:
     """Show the progress of `activity` until the end of the block."""
     display = ProgressDisplay(activity)
     try:

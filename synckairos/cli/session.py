@@ -7,7 +7,7 @@ import click
 
 from synckairos import config
 from synckairos.cli.command import CommandGroup, run, run_until_signal
-from synckairos.cli.progress import progress
+from synckairos.cli.progress import show_progress
 
 
 @click.group(cls=CommandGroup)
@@ -29,7 +29,7 @@ def session_watch(session_id: UUID, url: str | None) -> None:
         url = socket_url(_configured_url() if url is None else url)
     except ValueError as fault:
         raise click.BadParameter(str(fault), param_hint="--url") from None
-    with progress(f"connecting to {url}") as display:
+    with show_progress(f"connecting to {url}") as display:
         watching = terminal_watch.show(url, str(session_id), sys.stdout, on_first_state=display.close)
         run(run_until_signal(watching))
 

@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 import click
 
-from synckairos.cli.progress import progress
+from synckairos.cli.progress import show_progress
 
 MAX_FILE_BYTES = 16 << 20
 """Maximum bytes of a simulation. REST accepts a sixteenth of it."""
@@ -19,7 +19,7 @@ def simulate(file: BinaryIO, as_json: bool) -> None:
     """Simulate a session and print its timeline. FILE has the body of POST /v1/simulate; - reads standard input."""
     from synckairos.admin import simulation_text
 
-    with progress("simulating") as display:
+    with show_progress("simulating") as display:
         text = file.read(MAX_FILE_BYTES + 1)
         if len(text) > MAX_FILE_BYTES:
             raise click.BadParameter(f"larger than {MAX_FILE_BYTES >> 20} MiB", param_hint="FILE")

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, load_command_settings, run_shown
+from synckairos.cli.command import CommandGroup, load_command_settings, run_with_progress
 from synckairos.cli.terminal import echo
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per item.")
@@ -27,7 +27,7 @@ def webhooks_add(url: str, events: tuple[str, ...], description: str, snapshots:
 
     fields = {"url": url, "description": description, "snapshots": snapshots}
     fields |= {"event_types": list(events)} if events else {}
-    echo("\n".join(run_shown("creating the endpoint", webhooks.add_endpoint(settings, fields))))
+    echo("\n".join(run_with_progress("creating the endpoint", webhooks.add_endpoint(settings, fields))))
 
 
 @webhooks.command("list")
@@ -37,7 +37,7 @@ def webhooks_list(as_json: bool) -> None:
     settings = load_command_settings()
     from synckairos.admin import webhooks
 
-    lines = run_shown("reading the endpoints", webhooks.list_endpoints(settings, as_json=as_json))
+    lines = run_with_progress("reading the endpoints", webhooks.list_endpoints(settings, as_json=as_json))
     echo("\n".join(lines) if lines else "no endpoints", err=not lines)
 
 
@@ -48,7 +48,7 @@ def webhooks_remove(webhook_id: UUID) -> None:
     settings = load_command_settings()
     from synckairos.admin import webhooks
 
-    run_shown("removing the endpoint", webhooks.remove_endpoint(settings, str(webhook_id)))
+    run_with_progress("removing the endpoint", webhooks.remove_endpoint(settings, str(webhook_id)))
     echo(f"{webhook_id} is removed")
 
 
@@ -67,7 +67,7 @@ def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
     settings = load_command_settings()
     from synckairos.admin import webhooks
 
-    echo(run_shown("replacing the secret", webhooks.rotate_secret(settings, str(webhook_id), overlap)))
+    echo(run_with_progress("replacing the secret", webhooks.rotate_secret(settings, str(webhook_id), overlap)))
 
 
 @webhooks.command("deliveries")
@@ -90,7 +90,7 @@ def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int, as_jso
     from synckairos.admin import webhooks
 
     found = webhooks.list_deliveries(settings, str(webhook_id), status, limit, as_json=as_json)
-    lines = run_shown("reading the deliveries", found)
+    lines = run_with_progress("reading the deliveries", found)
     echo("\n".join(lines) if lines else "no deliveries", err=not lines)
 
 
@@ -110,4 +110,4 @@ def webhooks_test(webhook_id: UUID, timeout: float) -> None:
     from synckairos.admin import webhooks
 
     sent = webhooks.send_test(settings, str(webhook_id), timeout)
-    echo("\n".join(run_shown("waiting for a worker to send the test message", sent)))
+    echo("\n".join(run_with_progress("waiting for a worker to send the test message", sent)))

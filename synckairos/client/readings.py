@@ -19,7 +19,7 @@ def session_charged_until(state: Session, now_ms: float) -> Session:
     return charge_session_until(state, math.floor(now_ms))
 
 
-def remaining_ms(state: Session, now_ms: float, participant_id: str | None = None) -> int | None:
+def remaining_ms_at(state: Session, now_ms: float, participant_id: str | None = None) -> int | None:
     """Return the reading of the running clock in ms, or of the own clock of `participant_id`.
 
     None without a time limit.
@@ -54,7 +54,7 @@ def participant_remaining_ms(charged: Session, participant: Participant) -> int 
     return charged.remaining_ms if is_turn else charged.rules.time_per_cycle_ms
 
 
-def used_ms(state: Session, now_ms: float, participant_id: str | None = None) -> int:
+def used_ms_at(state: Session, now_ms: float, participant_id: str | None = None) -> int:
     """Return the used time of the session, or of one participant, in ms.
 
     Raises: ParticipantNotFound.

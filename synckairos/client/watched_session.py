@@ -79,14 +79,14 @@ class Watch:
             ParticipantNotFound: the session has no such participant.
             ServerTimeUnknown: a clock runs, and the server's time is not measured, or not measured again after a sleep.
         """
-        return readings.remaining_ms(self.state, self._reading_at_ms(), participant_id)
+        return readings.remaining_ms_at(self.state, self._reading_at_ms(), participant_id)
 
     def used_ms(self, participant_id: str | None = None) -> int:
         """Return the used time of the session until now in ms, or of one participant.
 
         Raises: ParticipantNotFound and ServerTimeUnknown, as `remaining_ms` does.
         """
-        return readings.used_ms(self.state, self._reading_at_ms(), participant_id)
+        return readings.used_ms_at(self.state, self._reading_at_ms(), participant_id)
 
     def _reading_at_ms(self) -> float:
         """Return the instant for a reading. If no clock runs, any instant gives the same reading."""

@@ -16,7 +16,7 @@ from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ArchiveRecord
 from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.etag import is_not_modified
-from synckairos.http.large_responses import LARGE_BYTES, stream_pieces
+from synckairos.http.large_responses import LARGE_BYTES, stream_in_blocks
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.service.sessions import Sessions
@@ -93,7 +93,7 @@ class ArchiveRoutes:
         pieces = render(record, archive, scope, snapshots)
         size = sum(len(line.document) for line in archive.events) + len(archive.events) * _EVENT_BYTES
         if size > LARGE_BYTES:
-            response.stream = stream_pieces(pieces)
+            response.stream = stream_in_blocks(pieces)
         else:
             response.body = b"".join(pieces)
         return response

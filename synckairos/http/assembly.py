@@ -16,7 +16,7 @@ from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
 from synckairos.http.demo_files import DemoFiles, demo_folder
 from synckairos.http.history import HistoryRoutes
-from synckairos.http.live_tail import CommitSignals, ConnectionCount, LiveEventStreams
+from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.rest_app import RestApp
@@ -26,7 +26,7 @@ from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
 from synckairos.http.webhooks import WebhookRoutes
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
@@ -49,7 +49,7 @@ class RestDependencies:
     time_report: TimeReporter
     webhooks: WebhookRegistry
     rate_limits: RateLimits
-    work: ClientWork
+    work: ClientWorkLimits
     settings: Settings
 
 
@@ -61,7 +61,7 @@ def build_application(
     websocket_routes: Sequence[BaseRoute] = (),
     is_draining: Callable[[], bool] = lambda: False,
     commit_signals: CommitSignals | None = None,
-    connections: ConnectionCount | None = None,
+    connections: ConnectionCounter | None = None,
     refresh_gauges: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.

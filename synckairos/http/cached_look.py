@@ -11,7 +11,7 @@ FRESH_S = 1.0
 """Seconds for which the result of a look is used again, from its begin."""
 
 
-class CachedLook(Generic[T]):
+class CachedProbe(Generic[T]):
     """A look at a store. Calls that come during a look, or soon after, get its result or its error."""
 
     def __init__(self, look: Callable[[], Awaitable[T]], clock: Callable[[], float] = time.monotonic) -> None:
@@ -21,7 +21,7 @@ class CachedLook(Generic[T]):
         self._task: asyncio.Task[T] | None = None
         self._began_s = 0.0
 
-    async def result(self) -> T:
+    async def get_or_run(self) -> T:
         """Return the result of a look that is not older than a second. Raises what the look raises.
 
         A look that takes longer than a second is not repeated before it ends. If a call is cancelled, the look

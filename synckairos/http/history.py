@@ -17,13 +17,13 @@ from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Page, TrailEvent
 from synckairos.history.time_report import TimeReporter
 from synckairos.http.content_negotiation import preferred_media_type
-from synckairos.http.large_responses import render_body
+from synckairos.http.large_responses import render_off_loop_if_large
 from synckairos.http.live_tail import LiveEventStreams
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.session_list_pages import SessionList
 from synckairos.http.time_ranges import parse_time_range
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.work import REPORTS
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
@@ -59,7 +59,7 @@ class HistoryRoutes:
         participant_sessions: ParticipantSessions,
         time_report: TimeReporter,
         rate_limits: RateLimits,
-        work: ClientWork,
+        work: ClientWorkLimits,
     ) -> None:
         self._sessions = sessions
         self._history = history
@@ -114,9 +114,9 @@ class HistoryRoutes:
             cursor = request.header(b"last-event-id") or None
         await self._rate_limits.count(request.meter)
         if media_type == SSE:
-            self._live_tail.require_place(request.principal)
+            self._live_tail.require_free_stream(request.principal)
         elif query.snapshots or media_type in (CSV, NDJSON):
-            self._work.charge(request.principal.client, REPORTS)
+            self._work.charge(request.principal.limited_client_id, REPORTS)
         try:
             page = await self._audit_trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
         except ValidationFailed:
@@ -150,7 +150,7 @@ class HistoryRoutes:
         rows = [each.row for each in listed.page.items]
         if media_type == CSV:
             response = _csv_response(
-                await render_body(
+                await render_off_loop_if_large(
                     sum(map(len, rows)), lambda: render_csv(PARTICIPANT_SESSION_COLUMNS, map(orjson.loads, rows))
                 )
             )
@@ -175,7 +175,7 @@ class HistoryRoutes:
         participant_id = request.path_uuid("participant_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
         await self._count_if_possible(request)
-        self._work.charge(request.principal.client, REPORTS)
+        self._work.charge(request.principal.limited_client_id, REPORTS)
         try:
             now_ms = await self._sessions.now_ms()
         except StoreUnavailable:
@@ -198,9 +198,11 @@ class HistoryRoutes:
             rows.append(row | {"time_used_ms": each.time_used_ms, "session_count": each.session_count})
         content_bytes = len(rows) * _TIME_REPORT_ROW_BYTES
         if media_type == CSV:
-            response = _csv_response(await render_body(content_bytes, lambda: render_csv(TIME_REPORT_COLUMNS, rows)))
+            response = _csv_response(
+                await render_off_loop_if_large(content_bytes, lambda: render_csv(TIME_REPORT_COLUMNS, rows))
+            )
         else:
-            response = RestResponse(await render_body(content_bytes, lambda: orjson.dumps({"data": rows})))
+            response = RestResponse(await render_off_loop_if_large(content_bytes, lambda: orjson.dumps({"data": rows})))
         response.headers += [
             (b"vary", b"Accept"),
             *([(b"synckairos-history", b"postgres")] if is_redis_unavailable else []),
@@ -236,7 +238,7 @@ async def _render_events(page: Page[TrailEvent], media_type: str, snapshots: boo
             case _:
                 return orjson.dumps({"data": rows, "next_cursor": page.next_cursor})
 
-    return await render_body(sum(len(event.document or b"") for event in page.items), render)
+    return await render_off_loop_if_large(sum(len(event.document or b"") for event in page.items), render)
 
 
 def _csv_response(body: bytes) -> RestResponse:

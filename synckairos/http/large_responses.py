@@ -9,7 +9,7 @@ LARGE_BYTES = 256 << 10
 _BLOCK_BYTES = 64 << 10
 
 
-async def render_body(content_bytes: int, render: Callable[[], bytes]) -> bytes:
+async def render_off_loop_if_large(content_bytes: int, render: Callable[[], bytes]) -> bytes:
     """Return the result of `render`, which is called in a thread if the content is large.
 
     `content_bytes` is the approximate number of bytes that `render` processes.
@@ -17,7 +17,7 @@ async def render_body(content_bytes: int, render: Callable[[], bytes]) -> bytes:
     return await asyncio.to_thread(render) if content_bytes > LARGE_BYTES else render()
 
 
-async def stream_pieces(pieces: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
+async def stream_in_blocks(pieces: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
     """Yield the pieces, joined to blocks of at least 64 KiB. Only the last block can be smaller.
 
     A piece is rendered only after the client has received most of the earlier pieces.

@@ -46,7 +46,7 @@ PAGE_SIZE = 200
 """Maximum number of events in one read of the audit trail."""
 
 
-class ConnectionCount(Protocol):
+class ConnectionCounter(Protocol):
     """The number of connections of this instance, which live tails are a part of."""
 
     def is_full(self, address: str) -> bool:
@@ -67,7 +67,7 @@ class LiveEventStreams:
         audit_trail: AuditTrail,
         is_draining: Callable[[], bool],
         commit_signals: CommitSignals | None = None,
-        connections: ConnectionCount | None = None,
+        connections: ConnectionCounter | None = None,
     ) -> None:
         self._audit_trail = audit_trail
         self._is_draining = is_draining
@@ -79,20 +79,20 @@ class LiveEventStreams:
         self._reads: dict[ReadKey, tuple[SharedRead[Sequence[TrailEvent] | None], int]] = {}
         """Each read that streams wait for, with the number of these streams."""
 
-    def require_place(self, principal: Principal) -> None:
+    def require_free_stream(self, principal: Principal) -> None:
         """Raise TooManyConnections if a client may not open a further stream."""
-        if self._tails[principal.client] >= MAX_LIVE_TAILS:
+        if self._tails[principal.limited_client_id] >= MAX_LIVE_TAILS:
             raise TooManyConnections(f"A client has at most {MAX_LIVE_TAILS} live tails; close one first")
         if self._connections is not None and self._connections.is_full(principal.address):
             raise TooManyConnections("Too many connections; try again")
 
     @property
-    def open_streams(self) -> int:
+    def open_stream_count(self) -> int:
         """Return the number of open streams."""
         return self._tails.total()
 
     @property
-    def open_reads(self) -> int:
+    def pending_read_count(self) -> int:
         """Return the number of reads that streams wait for."""
         return len(self._reads)
 
@@ -141,14 +141,14 @@ class LiveEventStreams:
             if self._connections is None
             else self._connections.count_live_tail(principal.address)
         )
-        self._tails[principal.client] += 1
+        self._tails[principal.limited_client_id] += 1
         try:
             with place:
                 yield
         finally:
-            self._tails[principal.client] -= 1
-            if not self._tails[principal.client]:
-                del self._tails[principal.client]
+            self._tails[principal.limited_client_id] -= 1
+            if not self._tails[principal.limited_client_id]:
+                del self._tails[principal.limited_client_id]
 
     async def _wait(self, signal: asyncio.Event, has_failed: bool) -> None:
         with contextlib.suppress(TimeoutError):

@@ -9,14 +9,14 @@ from starlette.types import Receive, Scope
 
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
 from synckairos.http.sub_path import public_path
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.work import BYTES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
 from synckairos.store.rate_limits import RateLimits, RateMeter
 from synckairos.wire.field_types import StrictModel, parse_uuid
 from synckairos.wire.input_warnings import request_warnings
-from synckairos.wire.json_decode import decode_json, most_values
+from synckairos.wire.json_decode import decode_json, max_value_count
 from synckairos.wire.query_parameters import parse_query
 from synckairos.wire.request_bodies import V2CommandBody, parse_body
 from synckairos.wire.validation_faults import Fault, fault
@@ -76,7 +76,7 @@ class RestRequest:
         principal: Principal,
         meter: RateMeter,
         rate_limits: RateLimits,
-        work: ClientWork,
+        work: ClientWorkLimits,
     ) -> None:
         """Create a request.
 
@@ -161,9 +161,9 @@ class RestRequest:
         """Charge the work of a body to its client. Return an upper bound of the number of its values."""
         if len(raw) <= FREE_BYTES:
             return 0
-        values = most_values(raw)
-        self._work.charge(self.principal.client, BYTES, len(raw))
-        self._work.charge(self.principal.client, VALUES, values)
+        values = max_value_count(raw)
+        self._work.charge(self.principal.limited_client_id, BYTES, len(raw))
+        self._work.charge(self.principal.limited_client_id, VALUES, values)
         return values
 
     def _parse(self, raw: bytes, model: type[Model], is_declared: bool) -> Model:

@@ -32,7 +32,7 @@ from synckairos.http.problem_responses import rate_limit_headers, render_interna
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import public_path
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.store.rate_limits import PRESSES, LimitedClients, Quota, RateLimits, RateMeter, general_rate
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
@@ -74,7 +74,7 @@ class RestApp:
         rate_limits: RateLimits,
         origins: AllowedOrigins,
         caller_identity: CallerResolver,
-        work: ClientWork,
+        work: ClientWorkLimits,
         settings: Settings,
         fallback: ASGIApp,
         fallback_prefixes: Sequence[str],
@@ -152,7 +152,7 @@ class RestApp:
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
         principal = self._caller_identity.principal_for(scope)
-        meter = RateMeter(Quota(self._general_rate, principal.client)) if is_limited else RateMeter()
+        meter = RateMeter(Quota(self._general_rate, principal.limited_client_id)) if is_limited else RateMeter()
         request = RestRequest(
             scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits, self._work
         )
@@ -224,7 +224,7 @@ class RestApp:
         meter = request.meter
         if not meter.is_due or b"idempotency-key" in request.headers or request.route.rpartition("/")[2] in PRESSES:
             return
-        if (limited := self._limited_clients.find(request.principal.client)) is not None:
+        if (limited := self._limited_clients.find(request.principal.limited_client_id)) is not None:
             meter.refuse_uncounted(*limited)
 
     async def _refuse(self, request: RestRequest, error: SyncKairosError) -> RestResponse:
@@ -235,7 +235,7 @@ class RestApp:
                 error = exceeded
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
-            self._limited_clients.note(request.principal.client, request.meter.statuses)
+            self._limited_clients.note(request.principal.limited_client_id, request.meter.statuses)
         if error.status >= 500:
             self._log_refusal(request, error)
         return render_problem(error)

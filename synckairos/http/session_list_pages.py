@@ -15,9 +15,9 @@ from synckairos.service.sessions import Sessions
 from synckairos.store.participant_sessions import ListKey
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult, StoredSession
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.query_parameters import ListQuery
-from synckairos.wire.snapshot import check_document
+from synckairos.wire.snapshot import check_stored_document
 
 LIVE_BATCH_SIZE = 200
 """Number of live sessions that one read of Redis returns if the list has a filter. A live session has not ended."""
@@ -176,8 +176,8 @@ def _checked_document(item: ListedSession) -> bytes | None:
     The list omits sessions with invalid documents.
     """
     try:
-        with parsing(f"sync_events {item.session_id}"):
-            check_document(item.session_id, item.snapshot)
+        with reporting_invalid_data(f"sync_events {item.session_id}"):
+            check_stored_document(item.session_id, item.snapshot)
     except InvalidStoredData:
         return None
     return item.snapshot.document

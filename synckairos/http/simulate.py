@@ -11,13 +11,13 @@ from synckairos.clock.simulation import Simulation
 from synckairos.errors import IdempotencyKeyReused, SyncKairosError, ValidationFailed
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.work import SIMULATION_STEPS
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models
 from synckairos.wire.request_bodies import SimulationBody
-from synckairos.wire.simulation_run import NIL_SESSION_ID, count_steps, timed_commands, timeline_json
+from synckairos.wire.simulation_run import NIL_SESSION_ID, estimate_steps, timed_commands, timeline_json
 
 MAX_SLICE_S = 0.002
 """Maximum seconds for which a simulation runs before other tasks of the event loop can run."""
@@ -32,7 +32,7 @@ The answer is not kept. A repeated request runs the simulation again, which alwa
 class SimulateRoutes:
     """REST operation that simulates a session."""
 
-    def __init__(self, store: SessionStore, rate_limits: RateLimits, work: ClientWork) -> None:
+    def __init__(self, store: SessionStore, rate_limits: RateLimits, work: ClientWorkLimits) -> None:
         self._store = store
         self._rate_limits = rate_limits
         self._work = work
@@ -50,12 +50,12 @@ class SimulateRoutes:
     async def simulate(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(SimulationBody)
         await self._rate_limits.count(request.meter)
-        self._charge(request, count_steps(body))
+        self._charge(request, estimate_steps(body))
         is_replay = await self._is_replay(request)
         if is_replay:
             await self._rate_limits.count_replay(request.meter)
         try:
-            async with self._work.simulation(request.principal.client):
+            async with self._work.wait_for_simulation_turn(request.principal.limited_client_id):
                 simulation = await _run_simulation(body)
         except SyncKairosError as refusal:
             refusal.replayed = is_replay
@@ -69,7 +69,7 @@ class SimulateRoutes:
         if steps > SIMULATION_STEPS.burst:
             text = f"take {steps:,} steps together; a simulation has at most {SIMULATION_STEPS.burst:,}"
             raise ValidationFailed.at_path("commands", text)
-        self._work.charge(request.principal.client, SIMULATION_STEPS, steps)
+        self._work.charge(request.principal.limited_client_id, SIMULATION_STEPS, steps)
 
     async def _is_replay(self, request: RestRequest) -> bool:
         """Return whether an equal request with the same `Idempotency-Key` was received before.

@@ -9,13 +9,13 @@ import orjson
 from synckairos import __version__
 from synckairos.errors import StoreUnavailable, SyncKairosError, UpgradeRequired
 from synckairos.http.asyncapi import render_asyncapi
-from synckairos.http.cached_look import CachedLook
+from synckairos.http.cached_look import CachedProbe
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.problem_responses import render_problem
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.sub_path import add_sub_path
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.work import SCRAPES
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
@@ -49,7 +49,7 @@ class SystemRoutes:
         is_postgres_reachable: Callable[[], Awaitable[bool]],
         is_draining: Callable[[], bool],
         refresh_gauges: Sequence[Callable[[], Awaitable[None]]],
-        work: ClientWork,
+        work: ClientWorkLimits,
         root_path: str = "",
     ) -> None:
         """Create the routes.
@@ -66,8 +66,8 @@ class SystemRoutes:
         self._is_draining = is_draining
         self._refresh_gauges = tuple(refresh_gauges)
         self._work = work
-        self._stores = CachedLook(self._look_at_stores)
-        self._gauges = CachedLook(self._refresh_all_gauges)
+        self._stores = CachedProbe(self._look_at_stores)
+        self._gauges = CachedProbe(self._refresh_all_gauges)
         self._stale_gauges = LogThrottle()
         self._root_path = root_path
         self._openapi = b""
@@ -140,7 +140,7 @@ class SystemRoutes:
         reason = "draining" if self._is_draining() else None
         is_redis_writable = is_postgres_up = False
         if reason is None:
-            is_redis_up, is_redis_writable, is_postgres_up = await self._stores.result()
+            is_redis_up, is_redis_writable, is_postgres_up = await self._stores.get_or_run()
             reason = None if is_redis_up else "redis is not reachable"
         if reason is not None:
             # v2 clients read the reason from the member `error`.
@@ -178,8 +178,8 @@ class SystemRoutes:
             return False
 
     async def metrics(self, request: RestRequest) -> RestResponse:
-        self._work.charge(request.principal.client, SCRAPES)
-        await self._gauges.result()
+        self._work.charge(request.principal.limited_client_id, SCRAPES)
+        await self._gauges.get_or_run()
         return RestResponse(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
 
     async def _refresh_all_gauges(self) -> None:

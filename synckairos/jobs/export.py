@@ -126,7 +126,7 @@ async def _copied(
 ) -> AsyncIterator[tuple[int, bytes]]:
     lines_of_piece: list[bytes] = []
     size, lines = 0, -1 if form == "csv" else 0  # the header is not an event
-    async with transaction.copy(_statement(form, snapshots, from_at, to_at)) as copy:
+    async with transaction.run_copy(_statement(form, snapshots, from_at, to_at)) as copy:
         async for line in copy:
             lines_of_piece.append(bytes(line))
             size += len(line)

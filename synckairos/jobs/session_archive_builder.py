@@ -42,7 +42,7 @@ class SessionArchiveBuilder:
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
-    async def build(self, expected: EndedSession, earlier: Archive | None) -> BuiltArchive:
+    async def build_archive(self, expected: EndedSession, earlier: Archive | None) -> BuiltArchive:
         """Read a session's rows as of one instant and compress them.
 
         `earlier` is an earlier archive of the session, whose lines come before the new rows.

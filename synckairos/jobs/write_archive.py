@@ -95,7 +95,7 @@ class Archiver:
         """
         await self._run("begin_archive", session_id=ended.session_id, created_at=ended.created_at)
         earlier = None if removed is None else await self._cold_reader.read_archive(removed)
-        built = await self._builder.build(ended, earlier)
+        built = await self._builder.build_archive(ended, earlier)
         ended, path = built.ended, built.ended.object_path(built.content)
         written = await self._cold_storage.write_bytes(path, built.content)
         is_saved = await self._run(

@@ -38,15 +38,15 @@ class WorkBudget:
                 limit.per_s * self._factor, max(1, limit.burst * self._factor)
             )
         if not bucket.take(amount, now_s):
-            wait_s = bucket.wait_s(min(amount, bucket.size), now_s)
+            wait_s = bucket.seconds_until_available(min(amount, bucket.size), now_s)
             raise RateLimitExceeded(limit.description, SETTING, math.ceil(wait_s * 1000))
 
-    def give_back(self, limit: WorkLimit, amount: float, now_s: float) -> None:
+    def undo_charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
         """Undo a charge."""
-        self._buckets[limit.name].give_back(amount, now_s)
+        self._buckets[limit.name].return_tokens(amount, now_s)
 
 
-class ClientWork:
+class ClientWorkLimits:
     """The budgets of all clients of this instance, and the queue in which their large inputs are parsed."""
 
     def __init__(self, factor: float = 1, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,7 +60,7 @@ class ClientWork:
         self._budgets: OrderedDict[str, WorkBudget] = OrderedDict()
 
     @asynccontextmanager
-    async def simulation(self, client: str) -> AsyncIterator[None]:
+    async def wait_for_simulation_turn(self, client: str) -> AsyncIterator[None]:
         """Wait until a simulation of a client may run: one of each client, and a few of all clients at a time."""
         own, waiting = self._simulations.get(client, (asyncio.Lock(), 0))
         self._simulations[client] = (own, waiting + 1)
@@ -74,10 +74,10 @@ class ClientWork:
             else:
                 self._simulations[client] = (own, waiting - 1)
 
-    def require(self, client: str, limit: WorkLimit) -> None:
+    def require_budget(self, client: str, limit: WorkLimit) -> None:
         """Raise RateLimitExceeded if a client can not cause one more unit of this work now. Charges nothing."""
         self.charge(client, limit, 1)
-        self._budgets[client].give_back(limit, 1, self._clock())
+        self._budgets[client].undo_charge(limit, 1, self._clock())
 
     def charge(self, client: str, limit: WorkLimit, amount: float = 1) -> None:
         """Charge an amount of work to a client. Raises RateLimitExceeded, and then charges nothing."""

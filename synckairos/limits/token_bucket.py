@@ -27,15 +27,15 @@ class TokenBucket:
         self._full_at_s = now_s + taken / self.per_s
         return True
 
-    def give_back(self, tokens: float, now_s: float) -> None:
+    def return_tokens(self, tokens: float, now_s: float) -> None:
         """Put tokens back. The bucket never holds more than its size."""
         self._full_at_s = now_s + max(0.0, self._missing(now_s) - tokens) / self.per_s
 
-    def left(self, now_s: float) -> float:
+    def tokens_left(self, now_s: float) -> float:
         """Return the number of tokens in the bucket."""
         return self.size - self._missing(now_s)
 
-    def wait_s(self, tokens: float, now_s: float) -> float:
+    def seconds_until_available(self, tokens: float, now_s: float) -> float:
         """Return the seconds until the bucket has this number of tokens; infinite if it never has."""
         if tokens > self.size:
             return float("inf")

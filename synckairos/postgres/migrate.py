@@ -15,7 +15,7 @@ from psycopg.errors import DuplicateObject, DuplicateTable, InsufficientPrivileg
 
 from synckairos.errors import SyncKairosError
 from synckairos.postgres.migrations_dir import migrations_dir
-from synckairos.postgres.pool import CONNECT_TIMEOUT_S, translate_refused, unreachable_as_store_unavailable
+from synckairos.postgres.pool import CONNECT_TIMEOUT_S, refusal_as_store_refused, unreachable_as_store_unavailable
 from synckairos.postgres.privileges import PrivilegeMissing, explain_refusal
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
@@ -167,7 +167,7 @@ async def _connect(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
 
     Raises: StoreUnavailable if Postgres is unreachable or refuses, at the begin or later in the block.
     """
-    with unreachable_as_store_unavailable(), translate_refused():
+    with unreachable_as_store_unavailable(), refusal_as_store_refused():
         async with await psycopg.AsyncConnection.connect(
             database_url,
             autocommit=True,

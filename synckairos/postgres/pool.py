@@ -32,7 +32,7 @@ from synckairos.postgres.transaction import (
     Transaction,
     TransactionSettings,
     Values,
-    fetch_once,
+    fetch_in_own_transaction,
     run_transaction,
 )
 from synckairos.telemetry.outages import SilentOutage, StoreOutage
@@ -111,7 +111,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         """
         self._database_url = database_url
         self._settings = TransactionSettings(settings or {}, host)
-        self._settings_statement = self._settings.statement()
+        self._settings_statement = self._settings.to_sql()
         self.in_use = 0
         """Number of connections that callers use now."""
         self.connected_at_s = float("-inf")
@@ -166,7 +166,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         """
         with self._reporting():
             async with self.connection() as connection:
-                return await fetch_once(
+                return await fetch_in_own_transaction(
                     connection, self._settings, self._settings_statement, statement, values, binary=binary
                 )
 
@@ -183,7 +183,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
                     asyncio.timeout(2 * self.timeout),
                     await CancellableConnection.connect(self._database_url, **self._connection_options) as connection,
                 ):
-                    await fetch_once(
+                    await fetch_in_own_transaction(
                         connection, self._settings, self._settings_statement, b"SELECT", None, binary=False
                     )
         except TimeoutError as late:
@@ -315,7 +315,7 @@ def unreachable_as_store_unavailable() -> Iterator[None]:
 
 
 @contextmanager
-def translate_refused() -> Iterator[None]:
+def refusal_as_store_refused() -> Iterator[None]:
     """Raise StoreRefused if Postgres is read-only, or its user lacks a privilege. Other errors pass."""
     try:
         yield
@@ -333,7 +333,7 @@ def translate_refused() -> Iterator[None]:
 def translate_postgres_errors() -> Iterator[None]:
     """Raise StoreUnavailable if Postgres fails, refuses or is not migrated. Other errors pass unchanged."""
     try:
-        with unreachable_as_store_unavailable(), translate_refused():
+        with unreachable_as_store_unavailable(), refusal_as_store_refused():
             yield
     except (UndefinedTable, UndefinedColumn) as fault:
         raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault

@@ -33,22 +33,24 @@ class PrivilegeMissing(SyncKairosError):
     code = "PRIVILEGE_MISSING"
 
 
-def grant_create(role: str, schema: str) -> str:
+def create_grant(role: str, schema: str) -> str:
     """Return the statement that lets a role create tables."""
     return SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(Identifier(schema), Identifier(role)).as_string()
 
 
-async def find_missing_create(connection: psycopg.AsyncConnection) -> str | None:
+async def find_missing_create_grant(connection: psycopg.AsyncConnection) -> str | None:
     """Return the statement that lets the role create tables, None if it may."""
     found = await (await connection.execute(_CREATE)).fetchone()
     assert found is not None
     role, schema, is_granted = found
-    return None if is_granted else grant_create(role, schema)
+    return None if is_granted else create_grant(role, schema)
 
 
 async def find_missing_grants(connection: psycopg.AsyncConnection, directory: Path | None = None) -> list[str]:
     """Return the statements that let the role of a server or worker use the existing tables of the migrations."""
-    tables = [name for path in sorted((directory or migrations_dir()).glob("*.sql")) for name in tables_of(path)]
+    tables = [
+        name for path in sorted((directory or migrations_dir()).glob("*.sql")) for name in tables_created_by(path)
+    ]
     rows = await (await connection.execute(_MISSING, [tables])).fetchall()
     by_tables: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for role, schema, privilege, names in rows:
@@ -65,7 +67,7 @@ async def find_missing_grants(connection: psycopg.AsyncConnection, directory: Pa
     ]
 
 
-def tables_of(migration: Path) -> list[str]:
+def tables_created_by(migration: Path) -> list[str]:
     """Return the names of the tables that a migration creates."""
     return _TABLE.findall(migration.read_text())
 
@@ -78,5 +80,5 @@ def explain_refusal(fault: InsufficientPrivilege | InvalidSchemaName, connection
         return f"The role {role} cannot change the schema: {message}. Connect as the owner of the tables"
     schema = message.removeprefix("permission denied for schema ") if "for schema" in message else "public"
     return (
-        f"The role {role} cannot create tables: {message}. Run as the owner of the schema: {grant_create(role, schema)}"
+        f"The role {role} cannot create tables: {message}. Run as the owner of the schema: {create_grant(role, schema)}"
     )

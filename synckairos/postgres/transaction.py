@@ -43,7 +43,7 @@ class TransactionSettings:
     values: Mapping[str, str | SQL] = field(default_factory=dict)
     host: HostKind = "read-write"
 
-    def statement(self) -> bytes:
+    def to_sql(self) -> bytes:
         """Return the SQL statement that applies the settings to the current transaction, and describes the server."""
         settings: dict[str, str | SQL] = {"timezone": "UTC", **self.values}
         applied = [
@@ -53,8 +53,8 @@ class TransactionSettings:
         server = SQL("pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
         return SQL("SELECT {}, {}").format(server, SQL(", ").join(applied)).as_string().encode()
 
-    def check(self, server: Row | None) -> None:
-        """Raise WrongServer if `server`, the result row of `statement`, describes another kind of server than `host`.
+    def check_server(self, server: Row | None) -> None:
+        """Raise WrongServer if `server`, the result row of `to_sql`, describes another kind of server than `host`.
 
         The check is a part of each transaction, because a pooler can change the server between two transactions.
         libpq's `target_session_attrs` is not enough: it reads values that the pooler has saved from an earlier server.
@@ -78,7 +78,7 @@ class Transaction:
         isolation: Isolation = "READ COMMITTED",
         read_only: bool = False,
     ) -> None:
-        """Create a transaction that has not begun. `settings_statement` is the result of `settings.statement()`."""
+        """Create a transaction that has not begun. `settings_statement` is the result of `settings.to_sql()`."""
         self._connection = connection
         self._settings = settings
         self._settings_statement = settings_statement
@@ -131,7 +131,7 @@ class Transaction:
             yield cursor
 
     @asynccontextmanager
-    async def copy(self, statement: Statement) -> AsyncIterator[AsyncCopy]:
+    async def run_copy(self, statement: Statement) -> AsyncIterator[AsyncCopy]:
         """Run a COPY statement, and yield the object that sends or receives its data."""
         await self.begin()
         try:
@@ -202,7 +202,7 @@ async def run_transaction(transaction: Transaction, connection: AsyncConnection[
         raise
 
 
-async def fetch_once(
+async def fetch_in_own_transaction(
     connection: AsyncConnection[Any],
     settings: TransactionSettings,
     settings_statement: bytes,
@@ -233,7 +233,7 @@ async def _check(server: AsyncCursor[Any], settings: TransactionSettings, connec
     Also close the connection, because the next connection can lead to another server.
     """
     try:
-        settings.check(await server.fetchone())
+        settings.check_server(await server.fetchone())
     except WrongServer:
         await connection.close()
         raise

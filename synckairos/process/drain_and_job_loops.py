@@ -310,7 +310,7 @@ async def _run_arq_loop(
             outage.report_unreachable(part, fault)
         else:
             logger.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
-        await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))
+        await asyncio.sleep(backoff.delay_after_run_s(asyncio.get_running_loop().time() - began_s))
 
 
 async def _drop_queue(settings: Settings, queue: str, fault: BaseException) -> None:

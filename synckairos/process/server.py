@@ -29,7 +29,7 @@ from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.process.gc_tuning import tune_gc
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
@@ -45,7 +45,7 @@ from synckairos.store.participant_sessions import ParticipantSessionStore
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
-from synckairos.store.session_index import SessionIndex
+from synckairos.store.session_index import SessionIndexRebuilder
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
@@ -124,7 +124,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
-        work = ClientWork(settings.client_work_factor)
+        work = ClientWorkLimits(settings.client_work_factor)
         hub = Hub(
             feed,
             sessions.read,
@@ -166,7 +166,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             connections=hub,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
-        recovery = RecoveryLoop(sessions, history, service.generations, SessionIndex(pipe, keys), keys)
+        recovery = RecoveryLoop(sessions, history, service.generations, SessionIndexRebuilder(pipe, keys), keys)
         yield (
             Server(application, settings, hub, listener),
             [

@@ -36,7 +36,7 @@ class CommandHandler:
         body = parse_command(message.command, arguments)
         if round_trip_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
             body = body.with_measured_lag(round_trip_ms)
-        meter = RateMeter(Quota(self._general_rate, principal.client))
+        meter = RateMeter(Quota(self._general_rate, principal.limited_client_id))
         if message.command in PRESSES:
             meter.count_as_press(Quota(self._switch_rate, message.session_id))
         request = CommandRequest.for_command(

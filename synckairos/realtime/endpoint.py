@@ -85,8 +85,8 @@ class WebSocketEndpoint:
         """
         try:
             if not uses_v3:
-                self._hub.work.require(principal.client, UNKNOWN_SESSIONS)
-            self._hub.work.charge(principal.client, HANDSHAKES)
+                self._hub.work.require_budget(principal.limited_client_id, UNKNOWN_SESSIONS)
+            self._hub.work.charge(principal.limited_client_id, HANDSHAKES)
         except RateLimitExceeded as refusal:
             return refusal.retry_after_s
         return None

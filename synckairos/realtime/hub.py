@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from synckairos.errors import SessionNotFound, StoreUnavailable
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.shared_read import SharedRead
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
@@ -66,7 +66,7 @@ class Hub:
         feed: Feed,
         read_session: ReadSession,
         presence: PresenceTracker,
-        work: ClientWork,
+        work: ClientWorkLimits,
         *,
         max_connections: int,
         max_per_address: int,

@@ -246,11 +246,11 @@ class PresenceTracker:
         counts: dict[str, PresenceCounts] = {}
         for instance, text in by_instance.items():
             try:
-                with self._store.parsing(session_id):
+                with self._store.parsing_counts_of(session_id):
                     counts[instance] = PresenceCounts.parse(text)
             except InvalidStoredData:
                 with suppress(StoreUnavailable):
-                    await self._store.remove_field(session_id, instance)
+                    await self._store.remove_instance_counts(session_id, instance)
         return counts
 
     async def _send_frames(self) -> None:

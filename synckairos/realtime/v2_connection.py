@@ -46,7 +46,7 @@ class V2Connection(SocketConnection):
             current = await self.hub.subscribe(subscription)
             if current is None:
                 with suppress(RateLimitExceeded):
-                    self.hub.work.charge(self.principal.client, UNKNOWN_SESSIONS)
+                    self.hub.work.charge(self.principal.limited_client_id, UNKNOWN_SESSIONS)
         except SyncKairosError as fault:
             # The connection stays open. The client gets the state when the store is available again.
             logger.warning("a watcher subscribed without a state", session_id=session_id, cause=fault.code)

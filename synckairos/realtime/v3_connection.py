@@ -41,7 +41,7 @@ from synckairos.telemetry import log
 from synckairos.wire import v3_messages
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.input_warnings import command_args_warnings
-from synckairos.wire.json_decode import most_values
+from synckairos.wire.json_decode import max_value_count
 from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import extract_updated_at_ms, may_use_lag_compensation
 
@@ -117,7 +117,7 @@ class V3Connection(SocketConnection):
             refusal = PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
             self.send_or_queue(v3_messages.error_frame(refusal, received_ms))
             return
-        values, now_s = most_values(text), time.monotonic()
+        values, now_s = max_value_count(text), time.monotonic()
         if self._budget is None:
             self._budget = WorkBudget()
         try:
@@ -127,8 +127,8 @@ class V3Connection(SocketConnection):
             self.close(self.codes.too_many_messages, "too many bytes or values")
             return
         try:
-            self.hub.work.charge(self.principal.client, BYTES, len(text))
-            self.hub.work.charge(self.principal.client, VALUES, values)
+            self.hub.work.charge(self.principal.limited_client_id, BYTES, len(text))
+            self.hub.work.charge(self.principal.limited_client_id, VALUES, values)
         except RateLimitExceeded as refusal:
             self.send_or_queue(v3_messages.error_frame(refusal, received_ms, v3_messages.extract_message_id(text)))
             return
@@ -179,7 +179,9 @@ class V3Connection(SocketConnection):
     async def _parse_large(self, text: str) -> v3_messages.Command | None:
         """Return the COMMAND in a large message; send an ERROR and return None if it is none."""
         try:
-            request = await self.hub.work.parse_queue.run(most_values(text), lambda: v3_messages.parse_v3_message(text))
+            request = await self.hub.work.parse_queue.run(
+                max_value_count(text), lambda: v3_messages.parse_v3_message(text)
+            )
             if isinstance(request, v3_messages.Command):
                 return request
             raise PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
@@ -280,12 +282,12 @@ class V3Connection(SocketConnection):
             identity = presence_identity(self.principal, request.participant_id)
             if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
                 raise TooManySubscriptions(MAX_SUBSCRIPTIONS)
-            self.hub.work.charge(self.principal.client, SUBSCRIPTIONS)
-            self.hub.work.require(self.principal.client, UNKNOWN_SESSIONS)
+            self.hub.work.charge(self.principal.limited_client_id, SUBSCRIPTIONS)
+            self.hub.work.require_budget(self.principal.limited_client_id, UNKNOWN_SESSIONS)
             self.subscriptions[session_id] = subscription
             current = await self.hub.subscribe(subscription)
             if current is None:
-                self.hub.work.charge(self.principal.client, UNKNOWN_SESSIONS)
+                self.hub.work.charge(self.principal.limited_client_id, UNKNOWN_SESSIONS)
                 raise SessionNotFound(session_id)
             missed = await self._read_missed(request, current)
         except SyncKairosError as refusal:

@@ -17,7 +17,7 @@ from synckairos.store.commit_script import AlreadyDecided, Commit, CommitConflic
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations, make_session_epoch
 from synckairos.store.stored_session import StoredSession
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
 from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.session_json import parse_session
@@ -68,7 +68,7 @@ class SessionCreator:
         key = f"create:{request.principal.qualify_request_id(command_id)}"
         reserved = await self._store.reserve_command_id(key, value, KEY_TTL_S) or value
         reserved_id, _, fingerprint = reserved.partition(" ")
-        with parsing(self._store.keys.reserved_command_id(key)):
+        with reporting_invalid_data(self._store.keys.reserved_command_id(key)):
             UUID(reserved_id)
         if fingerprint != request.fingerprint:
             raise IdempotencyKeyReused
@@ -99,7 +99,7 @@ class SessionCreator:
             prepared = prepare_commit(stored, [version], created.state, outcome=_outcome(request))
             match await self._store.commit(prepared.commit):
                 case Committed():
-                    self._restorer.forget_unknown(session_id)
+                    self._restorer.remove_from_unknown_cache(session_id)
                     self._on_commit(self._store.keys.partition_of(session_id))
                     self._cache.put(session_id, prepared.stored.snapshot, rendered)
                     return SessionResult.from_stored_session(prepared.stored, now_ms, parsed=created.state)

@@ -13,7 +13,7 @@ from synckairos.history.reader import HistoryReader
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.session_json import parse_session
@@ -47,7 +47,7 @@ class PastVersionReader:
             IdempotencyKeyReused: the command id was used for another request.
             ReplayedRefusal: the command was refused.
         """
-        with parsing(self._store.keys.idempotency_records(session_id)):
+        with reporting_invalid_data(self._store.keys.idempotency_records(session_id)):
             decision = IdempotencyRecord.parse(record)
         if not request.matches_fingerprint(decision.fingerprint):
             raise IdempotencyKeyReused

@@ -11,14 +11,14 @@ from synckairos.service.prepare_commit import (
     next_transition_at_ms,
     prepare_commit,
 )
-from synckairos.service.unknown_sessions import UnknownSessions
+from synckairos.service.unknown_sessions import UnknownSessionCache
 from synckairos.store.commit_script import CommitConflict
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.sessions import SessionStore, SessionToRestore
 from synckairos.store.store_generation import Generations, belongs_to_generation, make_session_epoch
 from synckairos.store.stored_session import StoredSession
 from synckairos.telemetry import log
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
 from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.session_json import parse_session
@@ -51,7 +51,7 @@ class SessionRestorer:
         self._generations = generations
         self._session_ttl_ms = session_ttl_s * 1000
         self._policy = policy
-        self._unknown = UnknownSessions()
+        self._unknown = UnknownSessionCache()
 
     async def restore_or_recover(self, session_id: str) -> StoredSession | None:
         """Restore or recover a session that Redis does not have. Return None if the session never existed.
@@ -63,21 +63,21 @@ class SessionRestorer:
         Raises:
             SessionNotImported: the session is unfinished in v2 and was not imported. v2 decides about its clock.
         """
-        return None if self._unknown.remembers(session_id) else await self._restore_or_recover(session_id)
+        return None if self._unknown.contains_id(session_id) else await self._restore_or_recover(session_id)
 
-    def forget_unknown(self, session_id: str) -> None:
+    def remove_from_unknown_cache(self, session_id: str) -> None:
         """Remove the id of a session from the cache of unknown ids, because this instance has created the session."""
         self._unknown.forget(session_id)
 
     async def _restore_or_recover(self, session_id: str) -> StoredSession | None:
         audited = await self._history.read_latest_version(session_id)
         if audited is None:
-            self._unknown.remember(session_id)
+            self._unknown.add_id(session_id)
             return None
         snapshot = audited.snapshot
         if snapshot.deleted:
             return StoredSession(snapshot)
-        with parsing(f"sync_events {session_id}"):
+        with reporting_invalid_data(f"sync_events {session_id}"):
             state = parse_session(snapshot.document)
         if is_v2_epoch(snapshot.epoch) and not state.status.is_final:
             raise SessionNotImported(session_id)

@@ -4,9 +4,9 @@ With the cache, the next command on a session does not need to load and parse it
 still has the same bytes.
 """
 
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.incremental_rendering import RenderedSession
-from synckairos.wire.snapshot import SessionSnapshot, check_document
+from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
 
 MAX_BYTES = 8 << 20
 """Bytes: maximum total size of the documents in the cache. The parsed sessions need several times this memory."""
@@ -37,19 +37,19 @@ class SessionCache:
 
     def parse_stored(self, session_id: str, snapshot: SessionSnapshot, key: str) -> RenderedSession:
         """Return the session of a stored snapshot. Raises InvalidStoredData if the document is not that session's."""
-        with parsing(key):
+        with reporting_invalid_data(key):
             parsed = self.parse_cached(session_id, snapshot.document)
             session = parsed.session
             if (session.session_id, session.epoch, session.version) != (session_id, *snapshot.epoch_and_version):
                 raise ValueError("the document is of another session or version")
             return parsed
 
-    def check(self, session_id: str, snapshot: SessionSnapshot, key: str) -> None:
+    def check_stored_document(self, session_id: str, snapshot: SessionSnapshot, key: str) -> None:
         """Raise InvalidStoredData if a document that is read, and not parsed, is not that session's."""
         _, cached = self._entries.get(session_id) or (None, None)
         if cached is None or cached.document != snapshot.document:
-            with parsing(key):
-                check_document(session_id, snapshot)
+            with reporting_invalid_data(key):
+                check_stored_document(session_id, snapshot)
 
     def put(self, session_id: str, snapshot: SessionSnapshot, rendered: RenderedSession) -> None:
         """Put a session into the cache. If the cache is then too large, remove the sessions that were put first."""

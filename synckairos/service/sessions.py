@@ -104,7 +104,7 @@ class Sessions:
         stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
         if stored is None or stored.snapshot.deleted:
             raise SessionNotFound(session_id)
-        self._cache.check(session_id, stored.snapshot, self._store.keys.session(session_id))
+        self._cache.check_stored_document(session_id, stored.snapshot, self._store.keys.session(session_id))
         if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
             return await self.commit_overdue(session_id)
         return SessionResult.from_stored_session(stored, loaded.now_ms)
@@ -192,7 +192,7 @@ class Sessions:
         for _ in range(MAX_ATTEMPTS):
             stored = stored or await self._restorer.restore_or_recover(session_id)
             if stored is None or stored.snapshot.deleted:
-                self._store.charge_press(request.meter)
+                self._store.charge_press_without_effect(request.meter)
                 raise SessionNotFound(session_id)
             self._authorize(request, stored)
             result = await self._attempt(request, command, stored, now_ms)
@@ -218,7 +218,7 @@ class Sessions:
             authorize_own_action(request.principal, request.command, before.session)
         except Forbidden:
             self._store.refund_press(request.meter)
-            self._store.charge_press(request.meter)
+            self._store.charge_press_without_effect(request.meter)
             raise
 
     async def _attempt(
@@ -237,7 +237,7 @@ class Sessions:
             out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)
         decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
         if decision.refusal is not None or not (decision.all_transitions or decision.has_more_overdue):
-            self._store.charge_press(request.meter)
+            self._store.charge_press_without_effect(request.meter)
         causes = _causes(decision, request)
         versions, rendered = build_versions(decision.all_transitions, causes, before, stored.snapshot.tag)
         outcome = _outcome(decision, request)

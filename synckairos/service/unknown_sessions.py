@@ -10,7 +10,7 @@ MAX_IDS = 10_000
 """Maximum number of ids in the cache. A further id replaces the oldest id."""
 
 
-class UnknownSessions:
+class UnknownSessionCache:
     """Session ids for which neither Redis nor Postgres had a session a few seconds ago."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -18,12 +18,12 @@ class UnknownSessions:
         self._clock = clock
         self._until_s: dict[str, float] = {}
 
-    def remembers(self, session_id: str) -> bool:
+    def contains_id(self, session_id: str) -> bool:
         """Return whether the id is in the cache: there was no such session within the last `REMEMBER_S` seconds."""
         until_s = self._until_s.get(session_id)
         return until_s is not None and self._clock() < until_s
 
-    def remember(self, session_id: str) -> None:
+    def add_id(self, session_id: str) -> None:
         """Add the id of a session that does not exist."""
         self._until_s.pop(session_id, None)  # an id that is added again must become the newest
         self._until_s[session_id] = self._clock() + REMEMBER_S

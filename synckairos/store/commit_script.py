@@ -12,7 +12,7 @@ from synckairos.store.lua_scripts import LuaScript, ScriptCall
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from synckairos.store.stored_session import StoredSession, parse_stored_session
-from synckairos.telemetry.invalid_data import parsing, report_dropped_keys
+from synckairos.telemetry.invalid_data import report_dropped_keys, reporting_invalid_data
 from synckairos.telemetry.metrics import BACKLOG_REFUSALS
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
@@ -182,7 +182,7 @@ class CommitScript:
                 BACKLOG_REFUSALS.inc()
                 raise BacklogFull(reply[1].decode())
             case _:
-                with parsing(self._keys.session(commit.session_id)):
+                with reporting_invalid_data(self._keys.session(commit.session_id)):
                     return CommitConflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))
 
     def _build_call(self, commit: Commit) -> ScriptCall:
@@ -196,7 +196,7 @@ class CommitScript:
             outbox_key=keys.outbox(partition),
             live_key=keys.live_sessions(partition),
             outbox_bytes_key=keys.outbox_bytes(partition),
-            indexed_entries_key=keys.indexed_entries(partition),
+            indexed_entries_key=keys.indexed_outbox_entries(partition),
             outbox_participants_key=keys.outbox_participants(partition),
         )
         last = commit.versions[-1].message.snapshot if commit.versions else None

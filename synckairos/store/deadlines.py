@@ -11,9 +11,14 @@ from synckairos.errors import InvalidStoredData
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import reraise_swallowed_cancellation, translated_errors
-from synckairos.store.shared_connection import RedisPipe, checked
+from synckairos.store.shared_connection import RedisPipe, raise_if_invalid_data
 from synckairos.store.stored_session import SESSION_FIELDS, SessionLoadResult, parse_session_id, parse_stored_session
-from synckairos.telemetry.invalid_data import PARSE_ERRORS, parsing, report_dropped_keys, report_invalid_data
+from synckairos.telemetry.invalid_data import (
+    PARSE_ERRORS,
+    report_dropped_keys,
+    report_invalid_data,
+    reporting_invalid_data,
+)
 
 LISTEN_TIMEOUT_S = 30.0
 """Seconds: maximum duration of one wait for a message on the wake-up channel."""
@@ -81,8 +86,8 @@ class Deadlines:
                 damaged.append(member)
                 continue
             try:
-                with parsing(self._keys.session(session_id)):
-                    loaded = SessionLoadResult(now_ms, parse_stored_session(checked(fields)))
+                with reporting_invalid_data(self._keys.session(session_id)):
+                    loaded = SessionLoadResult(now_ms, parse_stored_session(raise_if_invalid_data(fields)))
                     claimed.append(ClaimedSession(session_id, _parse_score(score), loaded))
             except InvalidStoredData:
                 invalid.append(session_id)
@@ -92,7 +97,7 @@ class Deadlines:
         next_due_ms = _parse_score(head) if head else None
         return DueClaims(sent_at_s, received_at_s, now_ms, next_due_ms, tuple(claimed), tuple(invalid))
 
-    async def postpone(self, session_id: str, lease_until_ms: int, until_ms: int) -> None:
+    async def extend_lease(self, session_id: str, lease_until_ms: int, until_ms: int) -> None:
         """Extend the lease on a claimed session to `until_ms`, because the session cannot be expired now.
 
         `lease_until_ms` is the end of the current lease. If the deadline of the session was written in the meantime,

@@ -12,7 +12,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox import StreamEntry
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import RedisPipe, checked, parse_time_ms
+from synckairos.store.shared_connection import RedisPipe, parse_time_ms, raise_if_invalid_data
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_dropped_keys, report_invalid_data
 
 
@@ -53,7 +53,7 @@ class FailedEntries:
             self._keys.drain_tally(partition),
             self._keys.outbox_bytes(partition),
             self._keys.failed_entry_versions(partition),
-            self._keys.indexed_entries(partition),
+            self._keys.indexed_outbox_entries(partition),
         ]
         args: list[Any] = [entry_id, "" if next_attempt_in_ms is None else next_attempt_in_ms, retries, error]
         with translated_errors():
@@ -86,7 +86,7 @@ class FailedEntries:
         ]
         return await self._load(partition, [(i, None if score == float("inf") else int(score)) for i, score in scores])
 
-    async def load_set_aside(self) -> list[FailedEntry]:
+    async def load_set_aside_entries(self) -> list[FailedEntry]:
         """Return the set-aside entries of all partitions, in the order of their first failures, for the operator."""
         found = [each for at in range(self._keys.partitions) for each in await self.load_all(at, set_aside_only=True)]
         return sorted(found, key=lambda each: each.first_failed_at_ms)
@@ -106,7 +106,7 @@ class FailedEntries:
         Returns the number of these entries.
         """
         retried = 0
-        for each in await self.load_set_aside():
+        for each in await self.load_set_aside_entries():
             if entry_id in (None, each.entry.entry_id):
                 retried += await self.retry(each.partition, each.entry.entry_id)
         return retried
@@ -135,13 +135,13 @@ class FailedEntries:
         if not wanted:
             return []
         with translated_errors():
-            hashes = await self._pipe.call_each(
+            hashes = await self._pipe.call_many_independent(
                 [("HGETALL", self._keys.failed_entry(partition, entry_id)) for entry_id, _ in wanted]
             )
         entries, damaged = [], []
         for (entry_id, next_ms), found in zip(wanted, hashes, strict=True):
             try:
-                if checked(found):
+                if raise_if_invalid_data(found):
                     entries.append(_parse_failed_entry(partition, entry_id, next_ms, found))
             except PARSE_ERRORS as error:
                 report_invalid_data(self._keys.failed_entry(partition, entry_id), error)

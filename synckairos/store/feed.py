@@ -23,14 +23,14 @@ from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.redis_time_estimate import ServerTime
-from synckairos.store.shared_connection import RedisCommand, RedisPipe, checked
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, raise_if_invalid_data
 from synckairos.store.stored_session import SESSION_FIELDS, parse_history, parse_stored_session
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
-from synckairos.telemetry.invalid_data import PARSE_ERRORS, parsing, report_invalid_data
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data, reporting_invalid_data
 from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
 from synckairos.wire.feed_message import FeedMessage, PackedFeedMessage
-from synckairos.wire.snapshot import SessionSnapshot, check_document
+from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
 
 COMPARE_S = 2.0
 """Seconds between two comparisons of the versions of watched sessions with the stored versions."""
@@ -200,7 +200,7 @@ class Feed:
         if self._keys.feed_channel(message.session_id) != channel:
             raise ValueError("the message is of another session")
         if packed.body.startswith(b"{"):
-            check_document(message.session_id, replace(message.snapshot, document=packed.body))
+            check_stored_document(message.session_id, replace(message.snapshot, document=packed.body))
         FEED_MESSAGES.inc()
         FEED_LAG.observe(max(0.0, (self.server_time.now_ms() - packed.message.at_ms) / 1000))
         self._take(packed)
@@ -333,12 +333,12 @@ class Feed:
             )
             commands += [("EXPIRE", key, self._ttl_s, "GT") for key in kept]
         with translated_errors():
-            replies = await self._pipe.call_each(commands)
+            replies = await self._pipe.call_many_independent(commands)
         found: list[SessionSnapshot | InvalidStoredData | None] = []
         for session_id, reply in zip(ids, replies, strict=False):
             try:
-                with parsing(keys.session(session_id)):
-                    epoch, version, tag = checked(reply)
+                with reporting_invalid_data(keys.session(session_id)):
+                    epoch, version, tag = raise_if_invalid_data(reply)
                     is_stored = epoch is not None
                     found.append(
                         SessionSnapshot(epoch.decode(), int(version), b"", (tag or b"").decode()) if is_stored else None
@@ -356,14 +356,14 @@ class Feed:
             commands.append(("HMGET", self._keys.session(session_id), *SESSION_FIELDS))
             commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
         with translated_errors():
-            replies = await self._pipe.call_each(commands)
+            replies = await self._pipe.call_many_independent(commands)
         found: list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]] = []
         for session_id, fields, kept in zip(ids, replies[::2], replies[1::2], strict=True):
             try:
-                with parsing(self._keys.session(session_id)):
-                    stored = parse_stored_session(checked(fields))
+                with reporting_invalid_data(self._keys.session(session_id)):
+                    stored = parse_stored_session(raise_if_invalid_data(fields))
                     if stored is not None:
-                        check_document(session_id, stored.snapshot)
+                        check_stored_document(session_id, stored.snapshot)
             except InvalidStoredData as error:
                 found.append((error, iter(())))
                 continue

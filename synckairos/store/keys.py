@@ -94,7 +94,7 @@ class Keys(Struct, frozen=True):
         """Return the key of the sorted set of session ids by the instants at which the sessions fall due."""
         return self._for_partition("deadlines", partition)
 
-    def index_rebuild(self, partition: int) -> str:
+    def index_rebuild_mark(self, partition: int) -> str:
         """Return the key of a mark. The mark means that the deadlines or the set of live sessions had invalid data.
 
         An instance must then build both sets again.
@@ -127,7 +127,7 @@ class Keys(Struct, frozen=True):
         """
         return f"{self.outbox(partition)}:bytes"
 
-    def indexed_entries(self, partition: int) -> str:
+    def indexed_outbox_entries(self, partition: int) -> str:
         """Return the key of the sorted set of the outbox entries that this release wrote, by the instants in their ids.
 
         If this set has fewer members than the outbox has entries, an earlier release also wrote entries.

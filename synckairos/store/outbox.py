@@ -179,7 +179,7 @@ class Outbox:
             keys.drain_tally(partition),
             keys.outbox_bytes(partition),
             keys.failed_entry_versions(partition),
-            keys.indexed_entries(partition),
+            keys.indexed_outbox_entries(partition),
             keys.outbox_participants(partition),
         ]
         settled = list(newest)
@@ -224,7 +224,7 @@ class Outbox:
             epoch, version, event, document = reply[at : at + 4]
             try:
                 entry = OutboxEntry(session_id, epoch.decode(), int(version), event, document)
-                entry.check()
+                entry.check_event_and_document()
             except PARSE_ERRORS as error:
                 report_invalid_data(names[0], error)
             else:
@@ -254,7 +254,7 @@ class Outbox:
                 3,
                 keys.outbox(partition),
                 keys.outbox_participants(partition),
-                keys.indexed_entries(partition),
+                keys.indexed_outbox_entries(partition),
                 participant_id,
                 keys.session_prefix(partition),
                 *(_MAX_SESSIONS, _MAX_ENTRIES, _MAX_SCANNED_BYTES),
@@ -291,7 +291,7 @@ class Outbox:
                 ("GET", keys.outbox_bytes(partition)),
             ]
         with translated_errors():
-            time, *replies = await self._pipe.call_each(commands)
+            time, *replies = await self._pipe.call_many_independent(commands)
         for (_, name, *_), reply in zip(commands[1:], replies, strict=True):
             if isinstance(reply, Exception):
                 report_invalid_data(str(name), reply)

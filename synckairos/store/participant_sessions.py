@@ -25,7 +25,7 @@ from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from synckairos.store.stored_session import parse_stored_session
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.snapshot import SessionSnapshot
 
 DAYS = 30
@@ -145,7 +145,7 @@ class ParticipantSessionStore:
             if complete is None:
                 return None
             # Instants are whole numbers, which Redis writes without an exponent.
-            with parsing(keys.participant_sessions(participant_id)):
+            with reporting_invalid_data(keys.participant_sessions(participant_id)):
                 pairs = members.decode().split()
                 ids = pairs[::2]
                 found = list(zip(map(int, pairs[1::2]), ids, strict=True))
@@ -156,11 +156,11 @@ class ParticipantSessionStore:
         if ttl_ms < _TOUCH_MS:
             with translated_errors():
                 await self._pipe.call("PEXPIRE", keys.participant_sessions(participant_id), SPAN_MS)
-        with parsing(keys.participant_sessions(participant_id)):
+        with reporting_invalid_data(keys.participant_sessions(participant_id)):
             complete_since_ms = -int(float(complete))
         if page and page[-1][0] < complete_since_ms:
             page = [key for key in page if key[0] >= complete_since_ms]
-        with parsing(keys.ready_rows(participant_id)):
+        with reporting_invalid_data(keys.ready_rows(participant_id)):
             lookups = _parse_lookups(ids, rows, others)
         if keys.partitions > 1:
             lookups = {each: lookup for each, lookup in lookups.items() if keys.partition_of(each) == partition}
@@ -193,11 +193,11 @@ class ParticipantSessionStore:
         )
         lookups: dict[str, ReadyRow | ListRowParts] = {}
         for share, (*_, rows, others) in zip(shares, replies, strict=True):
-            with parsing(self.keys.summary(share[0])):
+            with reporting_invalid_data(self.keys.summary(share[0])):
                 lookups |= _parse_lookups(share, rows, others)
         return lookups
 
-    async def discard(self, session_ids: Sequence[str], participant_ids: Sequence[str]) -> None:
+    async def discard_invalid_caches(self, session_ids: Sequence[str], participant_ids: Sequence[str]) -> None:
         """Remove summaries of sessions, and sets and ready rows of participants, because they have invalid data.
 
         A later read fills them from Postgres again. One round trip.

@@ -21,7 +21,7 @@ from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe
-from synckairos.telemetry.invalid_data import parsing, report_dropped_keys, report_invalid_data
+from synckairos.telemetry.invalid_data import report_dropped_keys, report_invalid_data, reporting_invalid_data
 
 HEARTBEAT_S = 1.0
 """Seconds between two heartbeats of an instance."""
@@ -92,7 +92,7 @@ class PresenceStore:
             else:
                 commands.append(("HDEL", key, self.instance))
         with translated_errors():
-            replies = await self._pipe.call_each(commands)
+            replies = await self._pipe.call_many_independent(commands)
             again: list[RedisCommand] = []
             for command, reply in zip(commands, replies, strict=True):
                 if isinstance(reply, Exception):
@@ -120,7 +120,7 @@ class PresenceStore:
         with translated_errors():
             # The sorted set is read last. So if an instance has a field but is missing in the sorted set, it is dead
             # for good.
-            *hashes, members = await self._pipe.call_each(
+            *hashes, members = await self._pipe.call_many_independent(
                 [*commands, ("ZRANGE", self._keys.instance_heartbeats, 0, -1)]
             )
             if isinstance(members, Exception):
@@ -140,14 +140,14 @@ class PresenceStore:
                 await self._pipe.call_many(removals)
         return [{_decode_name(name): value for name, value in fields.items() if name in living} for fields in found]
 
-    def parsing(self, session_id: str) -> parsing:
+    def parsing_counts_of(self, session_id: str) -> reporting_invalid_data:
         """Return the context manager in which the counts of a session are parsed.
 
         It reports invalid data with the key.
         """
-        return parsing(self._keys.presence(session_id))
+        return reporting_invalid_data(self._keys.presence(session_id))
 
-    async def remove_field(self, session_id: str, instance: str) -> None:
+    async def remove_instance_counts(self, session_id: str, instance: str) -> None:
         """Remove the field of an instance in the presence hash of a session, because it cannot be parsed.
 
         One round trip.

@@ -125,7 +125,7 @@ class PubSubConnection:
             finally:
                 self.is_connected = False
             reraise_swallowed_cancellation()
-            await asyncio.sleep(backoff.next_after_run_s(time.monotonic() - began))
+            await asyncio.sleep(backoff.delay_after_run_s(time.monotonic() - began))
 
     async def _run_connection(self) -> None:
         """Subscribe to all wanted channels, then receive messages until the connection is lost."""

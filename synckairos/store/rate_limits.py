@@ -93,7 +93,7 @@ class Quota(Struct, frozen=True):
         """Return the key of the quota's bucket."""
         return keys.rate_limit_bucket(f"{self.rate.name}:{self.owner}")
 
-    def take_command(self, keys: Keys, tokens: int) -> RedisCommand:
+    def make_take_tokens_command(self, keys: Keys, tokens: int) -> RedisCommand:
         """Return the Redis command that takes tokens from the bucket. A negative number gives tokens back."""
         return ("EVALSHA", TAKE_SCRIPT.sha, 1, self.key(keys), *self.rate.script_arguments, tokens)
 
@@ -129,8 +129,8 @@ class RateLimitStatus(Struct, frozen=True):
         Redis rounds the TTL up to 1 ms.
         """
         bucket = TokenBucket(rate.per_s, rate.burst, full_at_s=(ttl_ms - 1) / 1000)
-        wait_s, taken = bucket.wait_s(1, 0.0), bucket.take(1, 0.0)
-        remaining, reset_s = int(bucket.left(0.0)), ceil(bucket.wait_s(rate.burst, 0.0))
+        wait_s, taken = bucket.seconds_until_available(1, 0.0), bucket.take(1, 0.0)
+        remaining, reset_s = int(bucket.tokens_left(0.0)), ceil(bucket.seconds_until_available(rate.burst, 0.0))
         return cls(rate.burst, remaining, reset_s, not taken, ceil(wait_s * 1000), rate)
 
 
@@ -183,7 +183,7 @@ class RateMeter:
     def build_count_commands(self, keys: Keys) -> list[RedisCommand]:
         """Return the Redis commands that count the request. `record_replies` takes their replies."""
         self.is_due = False
-        commands = [quota.take_command(keys, 1) for quota in self.quotas]
+        commands = [quota.make_take_tokens_command(keys, 1) for quota in self.quotas]
         if self._general is not None:
             commands.append(("PTTL", self._general.key(keys)))
         return commands
@@ -199,7 +199,7 @@ class RateMeter:
     def build_refund_commands(self, keys: Keys) -> list[RedisCommand]:
         """Return the Redis commands that give back the tokens that the request took."""
         counted = zip(self.quotas, self.statuses, strict=False)  # no statuses if the request was not counted
-        return [quota.take_command(keys, -1) for quota, status in counted if not status.exceeded]
+        return [quota.make_take_tokens_command(keys, -1) for quota, status in counted if not status.exceeded]
 
     @property
     def replay_quota(self) -> Quota | None:
@@ -215,7 +215,7 @@ class RateMeter:
             self.statuses = (status,)
             self.raise_if_exceeded()
 
-    def fail_press(self) -> Quota | None:
+    def take_unpaid_general_quota(self) -> Quota | None:
         """Return the general quota from which a press without an effect must take a token.
 
         None if the request is not a press, or if the token is already taken.
@@ -336,7 +336,7 @@ async def count_replay_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) 
     """
     commands, quota = meter.build_refund_commands(keys), meter.replay_quota
     if quota is not None:
-        commands.append(quota.take_command(keys, 1))
+        commands.append(quota.make_take_tokens_command(keys, 1))
     if commands:
         with translated_errors():
             replies = await run_script_commands(pipe, commands)

@@ -17,7 +17,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.metrics import CACHE_READS
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class ReadCache:
         CACHE_READS.labels(kind, outcome.decode()).inc()
         if outcome == b"hit":
             try:
-                with parsing(names[0]):
+                with reporting_invalid_data(names[0]):
                     return parse(cached)
             except InvalidStoredData:
                 with suppress(StoreUnavailable):

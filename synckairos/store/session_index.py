@@ -8,15 +8,15 @@ from synckairos.errors import InvalidStoredData
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import RedisPipe, checked
+from synckairos.store.shared_connection import RedisPipe, raise_if_invalid_data
 from synckairos.store.stored_session import SESSION_FIELDS, parse_session_id, parse_stored_session
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.session_json import extract_created_at_ms
 
 _PAGE = 200  # keys of one step of SCAN
 
 
-class SessionIndex:
+class SessionIndexRebuilder:
     """Rebuilds the sets of a partition. All methods raise StoreUnavailable if Redis does not answer."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
@@ -27,7 +27,7 @@ class SessionIndex:
     async def is_rebuild_due(self, partition: int) -> bool:
         """Return whether a set of the partition was removed because of invalid data. One round trip."""
         with translated_errors():
-            return bool(await self._pipe.call("EXISTS", self._keys.index_rebuild(partition)))
+            return bool(await self._pipe.call("EXISTS", self._keys.index_rebuild_mark(partition)))
 
     async def rebuild(self, partition: int) -> int:
         """Add all sessions of a partition to its sets, then remove the mark. Return the number of sessions.
@@ -35,7 +35,7 @@ class SessionIndex:
         If a set is removed again in the meantime, it gets a new mark, which the next check finds.
         """
         with translated_errors():
-            await self._pipe.call("DEL", self._keys.index_rebuild(partition))
+            await self._pipe.call("DEL", self._keys.index_rebuild_mark(partition))
         prefix = self._keys.session_prefix(partition)
         cursor, count = b"0", 0
         try:
@@ -47,7 +47,7 @@ class SessionIndex:
                     return count
         except BaseException:
             with translated_errors():
-                await self._pipe.call("SET", self._keys.index_rebuild(partition), "1")
+                await self._pipe.call("SET", self._keys.index_rebuild_mark(partition), "1")
             raise
 
     async def _index(self, partition: int, members: list[bytes]) -> int:
@@ -58,18 +58,20 @@ class SessionIndex:
         ids: list[str] = []
         for member in members:
             try:
-                with parsing(self._keys.session_prefix(partition)):
+                with reporting_invalid_data(self._keys.session_prefix(partition)):
                     ids.append(parse_session_id(member))
             except InvalidStoredData:
                 continue
         with translated_errors():
-            rows = await self._pipe.call_each([("HMGET", self._keys.session(each), *SESSION_FIELDS) for each in ids])
+            rows = await self._pipe.call_many_independent(
+                [("HMGET", self._keys.session(each), *SESSION_FIELDS) for each in ids]
+            )
         count = 0
         for session_id, row in zip(ids, rows, strict=True):
             key = self._keys.session(session_id)
             try:
-                with parsing(key):
-                    stored = parse_stored_session(checked(row))
+                with reporting_invalid_data(key):
+                    stored = parse_stored_session(raise_if_invalid_data(row))
                     if stored is None:
                         continue
                     created_at_ms = extract_created_at_ms(stored.snapshot.document)

@@ -16,7 +16,7 @@ from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.rate_limits import RateMeter, count_replay_with_pipe, run_script_commands
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import RedisCommand, RedisPipe, checked, parse_time_ms
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms, raise_if_invalid_data
 from synckairos.store.stored_session import (
     SESSION_FIELDS,
     SessionLoadResult,
@@ -25,10 +25,10 @@ from synckairos.store.stored_session import (
     parse_session_id,
     parse_stored_session,
 )
-from synckairos.telemetry.invalid_data import PARSE_ERRORS, parsing, report_invalid_data
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data, reporting_invalid_data
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
-from synckairos.wire.snapshot import SessionSnapshot, check_document
+from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
 
 LARGE_DOCUMENT_BYTES = 8_192
 """Bytes: minimum size of a document for which Redis is asked whether the caller already has the same document."""
@@ -110,10 +110,10 @@ class SessionStore:
                 meter.raise_if_exceeded()
             else:
                 await count_replay_with_pipe(self._pipe, self.keys, meter)
-        with parsing(self.keys.session(session_id)):
+        with reporting_invalid_data(self.keys.session(session_id)):
             return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
-    def charge_press(self, meter: RateMeter | None) -> None:
+    def charge_press_without_effect(self, meter: RateMeter | None) -> None:
         """Take a token of the client's general quota for a press without an effect.
 
         The method does not wait for the reply.
@@ -122,8 +122,8 @@ class SessionStore:
 
         Raises: RateLimitExceeded if the general quota is used up.
         """
-        if meter is not None and (quota := meter.fail_press()) is not None:
-            self._pipe.send_unawaited(quota.take_command(self.keys, 1))
+        if meter is not None and (quota := meter.take_unpaid_general_quota()) is not None:
+            self._pipe.send_unawaited(quota.make_take_tokens_command(self.keys, 1))
 
     def refund_press(self, meter: RateMeter | None) -> None:
         """Give the token of a press back to its session. The method does not wait for the reply.
@@ -185,7 +185,7 @@ class SessionStore:
             args += (command_id, record)
         with translated_errors():
             reply: list[Any] = await self._restore_script(self._pipe, names, args)
-        with parsing(keys.session(session_id)):
+        with reporting_invalid_data(keys.session(session_id)):
             return SessionLoadResult(parse_time_ms(reply[:2]), parse_stored_session(reply[2:]))
 
     async def add_idempotency_records(self, session_id: str, records: Mapping[str, bytes]) -> None:
@@ -208,7 +208,7 @@ class SessionStore:
                     ("LRANGE", self.keys.history(session_id), 0, -1),
                 ]
             )
-        with parsing(self.keys.session(session_id)):
+        with reporting_invalid_data(self.keys.session(session_id)):
             stored = parse_stored_session(fields)
         return parse_history(None if stored is None else stored.snapshot, kept, self.keys.history(session_id))
 
@@ -220,7 +220,7 @@ class SessionStore:
         with translated_errors():
             key = self.keys.reserved_command_id(command_id)
             before: bytes | None = await self._pipe.call("SET", key, value, "NX", "GET", "EX", ttl_s)
-        with parsing(key):
+        with reporting_invalid_data(key):
             return None if before is None else before.decode()
 
     # -- live sessions ------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ class SessionStore:
         """Return the number of unfinished sessions, in one round trip."""
         partitions = range(self.keys.partitions)
         with translated_errors():
-            counts = await self._pipe.call_each([("ZCARD", self.keys.live_sessions(p)) for p in partitions])
+            counts = await self._pipe.call_many_independent([("ZCARD", self.keys.live_sessions(p)) for p in partitions])
         return sum(count for count in counts if isinstance(count, int))
 
     async def list_live(
@@ -262,17 +262,17 @@ class SessionStore:
         Sessions with invalid data are reported, and are missing in both results.
         """
         with translated_errors():
-            rows = await self._pipe.call_each(
+            rows = await self._pipe.call_many_independent(
                 [("HMGET", self.keys.session(each), *SESSION_FIELDS) for each in session_ids]
             )
         loaded: dict[str, StoredSession] = {}
         evicted: list[str] = []
         for session_id, row in zip(session_ids, rows, strict=True):
             try:
-                with parsing(self.keys.session(session_id)):
-                    stored = parse_stored_session(checked(row))
+                with reporting_invalid_data(self.keys.session(session_id)):
+                    stored = parse_stored_session(raise_if_invalid_data(row))
                     if stored is not None:
-                        check_document(session_id, stored.snapshot)
+                        check_stored_document(session_id, stored.snapshot)
             except InvalidStoredData:
                 continue
             if stored is None:
@@ -287,7 +287,9 @@ class SessionStore:
         options = ("-inf", "WITHSCORES", "LIMIT", 0, limit + MAX_TIES)
         names = [self.keys.live_sessions(partition) for partition in range(self.keys.partitions)]
         with translated_errors():
-            replies = await self._pipe.call_each([("ZREVRANGEBYSCORE", name, top, *options) for name in names])
+            replies = await self._pipe.call_many_independent(
+                [("ZREVRANGEBYSCORE", name, top, *options) for name in names]
+            )
         found: list[tuple[int, str]] = []
         for partition, (name, reply) in enumerate(zip(names, replies, strict=True)):
             if isinstance(reply, Exception):
@@ -308,7 +310,7 @@ class SessionStore:
         keys = self.keys
         with translated_errors():
             await self._pipe.call_many(
-                [("DEL", keys.live_sessions(partition)), ("SET", keys.index_rebuild(partition), "1")]
+                [("DEL", keys.live_sessions(partition)), ("SET", keys.index_rebuild_mark(partition), "1")]
             )
 
     async def _remove_from_live(self, session_ids: Sequence[str]) -> None:

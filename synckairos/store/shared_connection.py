@@ -82,11 +82,11 @@ class RedisPipe:
                 raise reply
         return replies
 
-    async def call_each(self, commands: Sequence[RedisCommand]) -> list[Any]:
+    async def call_many_independent(self, commands: Sequence[RedisCommand]) -> list[Any]:
         """Send several commands together and return their replies in order, including error replies about invalid data.
 
-        So one key with invalid data does not affect other keys. `checked` raises the error of such a reply. If a reply
-        is another error, raise the first error.
+        So one key with invalid data does not affect other keys. `raise_if_invalid_data` raises the error of such a
+        reply. If a reply is another error, raise the first error.
         """
         replies = await self._send(commands)
         for reply in replies:
@@ -166,8 +166,8 @@ class RedisPipe:
                 raise reply
 
 
-def checked(reply: Any) -> Any:
-    """Return a reply of `call_each`.
+def raise_if_invalid_data(reply: Any) -> Any:
+    """Return a reply of `call_many_independent`.
 
     Raises: ValueError if the reply is an error about invalid data.
     """

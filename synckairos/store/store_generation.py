@@ -11,7 +11,7 @@ import secrets
 from synckairos.store.keys import Keys
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.telemetry.invalid_data import parsing, report_invalid_data
+from synckairos.telemetry.invalid_data import report_invalid_data, reporting_invalid_data
 
 MAX_LEASE_MS = 3_600_000
 """Milliseconds: maximum lease on a recovery in any release. A longer lease, or a lease without an end, is invalid."""
@@ -52,7 +52,7 @@ class Generations:
         """
         key = self._keys.generation(partition)
         with translated_errors():
-            found, (seconds, _) = await self._pipe.call_each([("GET", key), ("TIME",)])
+            found, (seconds, _) = await self._pipe.call_many_independent([("GET", key), ("TIME",)])
             new = new_generation(int(seconds))
             if found is not None and not _is_generation(found):
                 # Under the new generation, sessions of the previous generation count as lost data. They are recovered
@@ -68,7 +68,7 @@ class Generations:
         """Take or renew the lease on the recovery of a partition. Return False if another holder has the lease."""
         key = self._keys.recovery_lease(partition)
         with translated_errors():
-            found, ttl_ms = await self._pipe.call_each(
+            found, ttl_ms = await self._pipe.call_many_independent(
                 [("SET", key, holder, "NX", "GET", "PX", lease_ms), ("PTTL", key)]
             )
             if isinstance(found, Exception) or (found is not None and not 0 <= ttl_ms <= MAX_LEASE_MS):
@@ -89,7 +89,7 @@ def parse_generation(key: str, found: bytes) -> str:
 
     Raises: InvalidStoredData if the key has other data.
     """
-    with parsing(key):
+    with reporting_invalid_data(key):
         if not _is_generation(found):
             raise ValueError("not a generation")
         return found.decode()

@@ -28,4 +28,4 @@ async def keep_running(
         except Exception:
             if (more_before := quiet.allow_next_line()) is not None:
                 logger.exception("background loop failed and is started again", job=name, more_before=more_before)
-        await asyncio.sleep(backoff.next_after_run_s(asyncio.get_running_loop().time() - began_s))
+        await asyncio.sleep(backoff.delay_after_run_s(asyncio.get_running_loop().time() - began_s))

@@ -1,7 +1,7 @@
 """Invalid data in a store: reported with its key, counted, and raised as one error.
 
 Other programs and faults can write any data to a key, a channel or a row. So all code that parses stored bytes runs
-inside `parsing`. The caller of that code drops the data or refuses one request, and no loop ends.
+inside `reporting_invalid_data`. The caller of that code drops the data or refuses one request, and no loop ends.
 """
 
 import re
@@ -60,7 +60,7 @@ def kind_of_key(key: str) -> str:
     return kind if kind in KINDS else "other"
 
 
-class parsing:  # noqa: N801  used like a function; a generator would be too slow for the hot path
+class reporting_invalid_data:  # noqa: N801  used like a function; a generator would be too slow for the hot path
     """Context manager that reports data which cannot be parsed, with its key, and raises InvalidStoredData."""
 
     __slots__ = ("_key",)

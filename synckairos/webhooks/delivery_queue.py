@@ -12,7 +12,7 @@ from synckairos.errors import InvalidStoredData, StoreRefused, StoreUnavailable
 from synckairos.history.records import TrailEvent
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.webhooks.records import DueDelivery
 from synckairos.wire.instants import datetime_to_ms
 
@@ -70,7 +70,7 @@ class DeliveryQueue:
         rows = await self._query("claim", {"per_endpoint": per_endpoint, "limit": limit, "lease_s": lease_s})
         due: list[DueDelivery] = []
         for row in rows:
-            with suppress(InvalidStoredData), parsing(f"webhook_deliveries {row[0]}"):
+            with suppress(InvalidStoredData), reporting_invalid_data(f"webhook_deliveries {row[0]}"):
                 due.append(_parse_due_delivery(row))
         return due
 

@@ -11,7 +11,7 @@ from synckairos.backoff import Backoff, RetrySchedule
 from synckairos.config import Settings
 from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.telemetry import log
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.outages import SilentOutage, StoreOutage
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import DeliveryQueue, DeliveryResult, open_delivery_queue
@@ -164,7 +164,7 @@ class Dispatcher:
         """
         if due.event is not None and due.session_id is not None:
             try:
-                with parsing(f"sync_events {due.session_id}"):
+                with reporting_invalid_data(f"sync_events {due.session_id}"):
                     body = render_message(due.session_id, due.event)
             except InvalidStoredData:
                 return None

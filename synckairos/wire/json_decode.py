@@ -24,7 +24,7 @@ from synckairos.wire.validation_faults import (
 )
 
 
-def most_values(text: str | bytes) -> int:
+def max_value_count(text: str | bytes) -> int:
     """Return an upper bound of the number of values in a JSON text. The text is not parsed."""
     if isinstance(text, str):
         return 1 + text.count(",") + text.count("[") + text.count("{")
@@ -47,7 +47,7 @@ def decode_json(body: bytes) -> Any:
         if body.count(b"[") > MAX_VALUES:
             raise ValidationFailed.at_path("", f"a body has at most {MAX_VALUES} values")
         value = orjson.loads(body)
-        if most_values(body) > MAX_VALUES:
+        if max_value_count(body) > MAX_VALUES:
             raise_if_faults(too_many_values_faults(value))
         return json.loads(body, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:

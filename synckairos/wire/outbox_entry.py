@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 
 from synckairos.clock.model import EventType, Transition
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.snapshot import SessionSnapshot, check_document
+from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
 
 
 class CommitCause(Struct, frozen=True):
@@ -50,12 +50,12 @@ class OutboxEntry(Struct, frozen=True):
     event: bytes
     document: bytes
 
-    def check(self) -> None:
+    def check_event_and_document(self) -> None:
         """Check that `event` and `document` are JSON objects that belong to this version.
 
         Raises: ValueError or MsgspecError if one of them is not.
         """
-        check_document(self.session_id, SessionSnapshot(self.epoch, self.version, self.document))
+        check_stored_document(self.session_id, SessionSnapshot(self.epoch, self.version, self.document))
         _decode_event(self.event)
 
     def to_feed_message(self) -> FeedMessage:

@@ -25,7 +25,7 @@ METADATA_BYTES_PER_STEP = 640
 """The two constants are chosen so that one step of any command takes about 20 µs."""
 
 
-def count_steps(body: SimulationBody) -> int:
+def estimate_steps(body: SimulationBody) -> int:
     """Return the cost of a simulation as a number of steps, without running the simulation."""
     session, steps = body.session, 0
     participants, metadata_bytes = len(session.participants or ()), len(orjson.dumps(session.metadata or {}))

@@ -33,7 +33,7 @@ class _Head(Struct, frozen=True):
 _decode_head = Decoder(_Head).decode
 
 
-def check_document(session_id: str, snapshot: SessionSnapshot) -> None:
+def check_stored_document(session_id: str, snapshot: SessionSnapshot) -> None:
     """Check that a stored document is JSON and belongs to the session and version of `snapshot`.
 
     The check reads the whole document, but creates no Python values for its members.

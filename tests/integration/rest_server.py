@@ -18,7 +18,7 @@ from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_sessions.refresh import SummaryRefresh
 from synckairos.history.time_report import TimeReporter
 from synckairos.http import assembly
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox
 from synckairos.store.outbox_limits import OutboxLimits
@@ -137,7 +137,7 @@ async def open_rest_server(
                 time_report=TimeReporter(history, outbox),
                 webhooks=WebhookRegistry(parts.pool, max_endpoints=max_webhooks),
                 rate_limits=RateLimits(parts.pipe, keys),
-                work=ClientWork(settings.client_work_factor),
+                work=ClientWorkLimits(settings.client_work_factor),
                 settings=settings,
             ),
             **options,

@@ -34,7 +34,7 @@ def test_first_delay_is_at_most_the_longest() -> None:
 def test_run_longer_than_twice_the_longest_delay_counts_as_a_success(lasted_s: float, delay_s: float) -> None:
     backoff = Backoff(1, 8, rng=Maximum())
     backoff.next_s()
-    assert backoff.next_after_run_s(lasted_s) == delay_s
+    assert backoff.delay_after_run_s(lasted_s) == delay_s
 
 
 def test_delays_of_many_clients_cover_the_whole_span() -> None:

@@ -61,9 +61,9 @@ class ParticipantSessionCache:
         """
         return await self._store.load_cached_page(participant_id, before, limit)
 
-    async def discard(self, participant_id: str, session_ids: Sequence[str]) -> None:
+    async def discard_invalid_caches(self, participant_id: str, session_ids: Sequence[str]) -> None:
         """Drop the cached data of a participant and of sessions, because some of it is invalid. One round trip."""
-        await self._store.discard(session_ids, [participant_id])
+        await self._store.discard_invalid_caches(session_ids, [participant_id])
 
     async def load_cached_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return `began_at_ms` by session id, for the given sessions that are in the participant's set.

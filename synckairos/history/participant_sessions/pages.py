@@ -31,7 +31,7 @@ from synckairos.history.records import Page, ParticipantSession
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import CachedPage, ListKey
 from synckairos.store.read_cache import ReadCache
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 
 DAY_MS = 86_400_000
 
@@ -111,7 +111,7 @@ class ParticipantSessions:
             )
         except InvalidStoredData:
             with suppress(StoreUnavailable):
-                await self._cache.discard(participant_id, [])
+                await self._cache.discard_invalid_caches(participant_id, [])
             return None
         except StoreUnavailable:
             return None
@@ -144,11 +144,13 @@ class ParticipantSessions:
             if lookup.recent is None:
                 lookup = await self._fill_cache(participant_id, lookup, cursor, limit)
             try:
-                with parsing(f":recent:{participant_id}"):
+                with reporting_invalid_data(f":recent:{participant_id}"):
                     page = await self._build_page(participant_id, lookup, days, cursor, limit)
             except InvalidStoredData:
                 with suppress(StoreUnavailable):
-                    await self._cache.discard(participant_id, list(lookup.recent.lookups) if lookup.recent else [])
+                    await self._cache.discard_invalid_caches(
+                        participant_id, list(lookup.recent.lookups) if lookup.recent else []
+                    )
                 return await self._page_from_postgres(participant_id, days, cursor, limit)
             if page.page.items or page.page.next_cursor is None:
                 return page

@@ -16,7 +16,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.participant_sessions import ParticipantSessionStore, SessionSummary
 from synckairos.store.read_cache import ReadCache
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.telemetry.invalid_data import parsing
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.instants import datetime_to_ms
 
 
@@ -41,10 +41,10 @@ class SummaryRefresh:
             participants[row.session_id].append(row)
         participant_ids = list(dict.fromkeys(str(row.participant_id) for row in rows.participants))
         try:
-            with parsing(f":digest:{next(iter(sessions), '')}"):
+            with reporting_invalid_data(f":digest:{next(iter(sessions), '')}"):
                 await self._refresh(rows, sessions, participants, participant_ids)
         except InvalidStoredData:
-            await self._store.discard(list(sessions), participant_ids)
+            await self._store.discard_invalid_caches(list(sessions), participant_ids)
 
     async def _refresh(
         self,

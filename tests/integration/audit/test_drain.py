@@ -308,7 +308,7 @@ async def test_a_rejected_entry_is_set_aside_after_five_retries(audit: AuditPart
     await drain.drain_partition(0)
     backlog = await audit.outbox.measure_backlog()
     assert (backlog.entries, backlog.retrying, backlog.set_aside, backlog.tally.isolated) == (0, 0, 2, 2)
-    listed = await audit.failed_entries.load_set_aside()
+    listed = await audit.failed_entries.load_set_aside_entries()
     assert [each.retries for each in listed] == [5, 5]
     assert {each.entry.fields.get(b"some") for each in listed} == {None, b"junk"}
     rejected = next(each for each in listed if b"state" in each.entry.fields)
@@ -360,7 +360,7 @@ async def test_a_session_with_a_failed_entry_gets_no_ttl_until_all_its_versions_
     await audit.drain(retry_delays_s=())
     assert await audited_and_ttl() == (b"2", False)
     # One entry is repaired, then the other. The session gets a TTL only when all its versions are audited.
-    third, fifth = await audit.failed_entries.load_set_aside()
+    third, fifth = await audit.failed_entries.load_set_aside_entries()
     assert (third.entry.parse().version, fifth.entry.parse().version) == (3, 5)
     await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
     await audit.failed_entries.retry_set_aside(third.entry.entry_id)

@@ -9,7 +9,7 @@ import orjson
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.clock.model import Status
 from synckairos.config import Settings
-from synckairos.store.session_index import SessionIndex
+from synckairos.store.session_index import SessionIndexRebuilder
 from synckairos.store.store_generation import Generations
 from tests.integration.data_loss import create_started, draining, wait_until_drained
 from tests.integration.parts import Parts, open_parts
@@ -21,7 +21,7 @@ async def recovering(parts: Parts) -> AsyncIterator[None]:
     """Run the recovery loop, as every instance does."""
     keys = parts.store.keys
     recovery = RecoveryLoop(
-        parts.sessions, parts.history, Generations(parts.pipe, keys), SessionIndex(parts.pipe, keys), keys
+        parts.sessions, parts.history, Generations(parts.pipe, keys), SessionIndexRebuilder(parts.pipe, keys), keys
     )
     task = asyncio.create_task(recovery.run())
     try:

@@ -124,7 +124,7 @@ async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server:
     assert counted.reads <= 2, "one read that began at once, and one for the tails that asked during it"
     for stream in streams:
         await stream.aclose()
-    assert (tails.open_streams, tails.open_reads) == (0, 0)
+    assert (tails.open_stream_count, tails.pending_read_count) == (0, 0)
 
 
 async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
@@ -138,13 +138,13 @@ async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
     first = (await trail.page(session_id)).items
     streams = [tails.stream(caller, session_id, first, None, False) for _ in range(2)]
     for stream in streams:
-        tails.require_place(caller)
+        tails.require_free_stream(caller)
         await anext(stream)
     with pytest.raises(TooManyConnections, match="at most 2 live tails"):
-        tails.require_place(caller)
-    tails.require_place(other)
+        tails.require_free_stream(caller)
+    tails.require_free_stream(other)
     await streams[0].aclose()
-    tails.require_place(caller)
+    tails.require_free_stream(caller)
     await streams[1].aclose()
 
 

@@ -166,7 +166,7 @@ async def test_a_session_recreated_while_it_is_archived_is_not_archived(
     """The session is created again before its rows are read. This job fails, and the next job archives the session."""
     first = await finish_session(audit.committer)
     await audit.drain()
-    build = jobs.builder.build
+    build = jobs.builder.build_archive
 
     async def recreate_before_build(*args: Any) -> Any:
         monkeypatch.undo()
@@ -174,7 +174,7 @@ async def test_a_session_recreated_while_it_is_archived_is_not_archived(
         assert await audit.drain() == 1 + len(second.documents)
         return await build(*args)
 
-    monkeypatch.setattr(jobs.builder, "build", recreate_before_build)
+    monkeypatch.setattr(jobs.builder, "build_archive", recreate_before_build)
     with pytest.raises(SessionNotFinished, match="created again"):
         await jobs.archiver.archive(first.session_id)
     record = await jobs.archiver.archive(first.session_id)

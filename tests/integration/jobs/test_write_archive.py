@@ -111,7 +111,7 @@ async def test_an_archive_in_other_compressed_bytes_does_not_replace_an_equal_on
 ) -> None:
     """The compression library of another worker can compress the same lines to different bytes."""
     life = await finish_and_drain(audit)
-    build = jobs.builder.build
+    build = jobs.builder.build_archive
 
     async def build_slowly(*args: Any) -> Any:
         built = await build(*args)
@@ -119,7 +119,7 @@ async def test_an_archive_in_other_compressed_bytes_does_not_replace_an_equal_on
         await jobs.archiver.archive(life.session_id)
         return replace(built, content=gzip.compress(gzip.decompress(built.content), 1))
 
-    monkeypatch.setattr(jobs.builder, "build", build_slowly)
+    monkeypatch.setattr(jobs.builder, "build_archive", build_slowly)
     record = await jobs.archiver.archive(life.session_id)
     archive = await audit.history.cold_reader.read_archive(record)
     assert archive.newest_line.document == life.documents[life.state.version]
@@ -131,7 +131,7 @@ async def test_a_session_removed_while_it_is_archived_keeps_a_complete_archive(
 ) -> None:
     life = await finish_and_drain(audit)
     await jobs.archiver.archive(life.session_id)
-    build = jobs.builder.build
+    build = jobs.builder.build_archive
 
     async def remove_before_build(*args: Any) -> Any:
         monkeypatch.undo()
@@ -140,7 +140,7 @@ async def test_a_session_removed_while_it_is_archived_keeps_a_complete_archive(
         await audit.drain()
         return await build(*args)
 
-    monkeypatch.setattr(jobs.builder, "build", remove_before_build)
+    monkeypatch.setattr(jobs.builder, "build_archive", remove_before_build)
     await jobs.archiver.archive(life.session_id, force=True)
     documents = list(life.documents.values())
     assert [event.document for event in await read_trail(audit, life.session_id)] == documents

@@ -15,7 +15,7 @@ from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
@@ -121,7 +121,7 @@ async def serving(
             feed,
             parts.sessions.read,
             PresenceTracker(presence_store, feed.server_time, realtime_timings),
-            ClientWork(settings.client_work_factor),
+            ClientWorkLimits(settings.client_work_factor),
             max_connections=settings.ws_max_connections,
             max_per_address=settings.ws_max_connections_per_address,
             timings=realtime_timings,

@@ -15,7 +15,7 @@ from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest
 from synckairos.store.connect import make_redis_client
 from synckairos.store.deadlines import Deadlines
-from synckairos.store.session_index import SessionIndex
+from synckairos.store.session_index import SessionIndexRebuilder
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
 
@@ -83,8 +83,8 @@ async def test_rebuilt_index_has_the_deadlines_and_live_sessions_again(parts: Pa
     live = await parts.pipe.call("ZRANGE", keys.live_sessions(0), 0, -1, "WITHSCORES")
     for key in (keys.deadlines(0), keys.live_sessions(0)):
         await parts.pipe.call("DEL", key)
-    await parts.pipe.call("SET", keys.index_rebuild(0), "1")
-    index = SessionIndex(parts.pipe, keys)
+    await parts.pipe.call("SET", keys.index_rebuild_mark(0), "1")
+    index = SessionIndexRebuilder(parts.pipe, keys)
     assert await index.is_rebuild_due(0)
     assert await index.rebuild(0) == len(ids)
     assert not await index.is_rebuild_due(0)

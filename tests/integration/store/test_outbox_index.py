@@ -59,7 +59,7 @@ async def rewrite_as_earlier_release(parts: Parts, session_id: str) -> None:
     """Write the entries of the outbox again as an earlier release would have written them, without any index."""
     keys = parts.store.keys
     entries = await parts.pipe.call("XRANGE", keys.outbox(0), "-", "+")
-    await parts.pipe.call("DEL", keys.outbox(0), keys.indexed_entries(0), keys.outbox_participants(0))
+    await parts.pipe.call("DEL", keys.outbox(0), keys.indexed_outbox_entries(0), keys.outbox_participants(0))
     await parts.pipe.call("HDEL", keys.session(session_id), "entry", "indexed")
     for entry_id, fields in entries:
         await parts.pipe.call("XADD", keys.outbox(0), entry_id, *fields[:10])
@@ -101,7 +101,7 @@ async def test_drained_sessions_are_not_found_and_leave_no_index_unless_they_run
     await execute(parts, paused, Pause())
     await drain(parts, outbox)
     assert await outbox.participant_session_ids(PEOPLE[0]) == []
-    assert await parts.pipe.call("ZCARD", keys.indexed_entries(0)) == 0
+    assert await parts.pipe.call("ZCARD", keys.indexed_outbox_entries(0)) == 0
     left = await parts.pipe.call("ZRANGE", keys.outbox_participants(0), 0, -1)
     assert sorted(left) == sorted(f"{person} {running}".encode() for person in PEOPLE[:2])
     await execute(parts, paused, Resume())
@@ -152,7 +152,7 @@ async def rewrite_as_earlier_release_without_index(parts: Parts, session_id: str
     """Write the outbox again as an earlier release would have, but keep the index of entries that were removed."""
     keys = parts.store.keys
     entries = await parts.pipe.call("XRANGE", keys.outbox(0), "-", "+")
-    await parts.pipe.call("ZREM", keys.indexed_entries(0), *(entry_id for entry_id, _ in entries))
+    await parts.pipe.call("ZREM", keys.indexed_outbox_entries(0), *(entry_id for entry_id, _ in entries))
     await parts.pipe.call("XDEL", keys.outbox(0), *(entry_id for entry_id, _ in entries))
     await parts.pipe.call("DEL", keys.outbox_participants(0))
     await parts.pipe.call("HDEL", keys.session(session_id), "entry", "indexed")

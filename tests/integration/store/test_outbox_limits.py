@@ -127,4 +127,4 @@ async def test_the_bytes_in_the_outbox_are_counted_exactly(audit: AuditParts) ->
     await audit.committer.apply(life, UpdateMetadata({"a": 1}), T0 + 10_000)
     counter, sum_of_all = await counted()
     assert counter == sum_of_all > 0
-    assert len(await audit.failed_entries.load_set_aside()) == 1
+    assert len(await audit.failed_entries.load_set_aside_entries()) == 1

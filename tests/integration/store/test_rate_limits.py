@@ -31,7 +31,7 @@ def keys(key_prefix: str) -> Keys:
 
 async def take(pipe: RedisPipe, keys: Keys, quota: Quota, tokens: int) -> list[int]:
     """Take tokens from a bucket. Return the reply of the script."""
-    (reply,) = await run_script_commands(pipe, [quota.take_command(keys, tokens)])
+    (reply,) = await run_script_commands(pipe, [quota.make_take_tokens_command(keys, tokens)])
     assert isinstance(reply, list)
     return reply
 
@@ -41,12 +41,12 @@ async def test_script_and_python_have_the_same_arithmetic(pipe: RedisPipe, keys:
     for _ in range(200):
         tokens = rng.choice((-2, -1, 0, 1, 1, 2, 3))
         if tokens < 0:
-            bucket.give_back(-tokens, 0.0)
+            bucket.return_tokens(-tokens, 0.0)
             taken = True
         else:
             taken = bucket.take(tokens, 0.0)
         reply = await take(pipe, keys, quota, tokens)
-        left, wait_s = round(bucket.left(0.0)), bucket.wait_s(1, 0.0)
+        left, wait_s = round(bucket.tokens_left(0.0)), bucket.seconds_until_available(1, 0.0)
         # The bucket in Redis has gained a small part of a token after the first request.
         assert (reply[0], reply[1]) == (int(taken), left), tokens
         assert 0 <= wait_s - reply[2] / 1e6 < 60

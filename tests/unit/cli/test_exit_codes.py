@@ -17,8 +17,8 @@ def subclasses(kind: type[SyncKairosError]) -> Iterator[type[SyncKairosError]]:
 
 
 def test_every_exit_code_has_a_meaning() -> None:
-    assert [int(code) for code, _ in exit_codes.render_table()] == list(ExitCode)
-    assert all(meaning for _, meaning in exit_codes.render_table())
+    assert [int(code) for code, _ in exit_codes.exit_code_rows()] == list(ExitCode)
+    assert all(meaning for _, meaning in exit_codes.exit_code_rows())
 
 
 def test_every_error_of_the_table_exists() -> None:

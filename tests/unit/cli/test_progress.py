@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from synckairos.cli.progress import ProgressDisplay, progress
+from synckairos.cli.progress import ProgressDisplay, show_progress
 
 LIVE = """
 import sys, threading
-from synckairos.cli.progress import progress
-with progress("counting") as display:
+from synckairos.cli.progress import show_progress
+with show_progress("counting") as display:
     display.report("counting sheep", 3, 10)
     sys.stdin.readline()  # the test sends a line when it has seen the progress
     display.echo("a result")
@@ -50,7 +50,7 @@ def test_off_a_terminal_each_activity_is_a_plain_line_on_stderr(capsys: pytest.C
 
 
 def test_quick_command_prints_only_its_result(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress("working") as display:
+    with show_progress("working") as display:
         display.report("counting", 1)
         display.echo("a result")
         display.announce("a message")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from synckairos.cli import main
-from synckairos.cli.exit_codes import render_table
+from synckairos.cli.exit_codes import exit_code_rows
 from tests.unit.docs.pages import read_page
 
 PAGE = read_page("commands.md")
@@ -13,7 +13,7 @@ PAGE = read_page("commands.md")
 
 def test_page_has_the_table_of_exit_codes() -> None:
     rows = [line for line in PAGE.splitlines() if line.startswith("| ") and line[2].isdigit()]
-    assert rows == [f"| {code} | {meaning.replace('|', chr(92) + '|')} |" for code, meaning in render_table()]
+    assert rows == [f"| {code} | {meaning.replace('|', chr(92) + '|')} |" for code, meaning in exit_code_rows()]
 
 
 def test_page_names_every_command_that_prints_json() -> None:

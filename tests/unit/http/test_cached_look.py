@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from synckairos.http.cached_look import FRESH_S, CachedLook
+from synckairos.http.cached_look import FRESH_S, CachedProbe
 
 
 async def test_calls_during_a_look_and_within_a_second_share_it() -> None:
@@ -16,12 +16,12 @@ async def test_calls_during_a_look_and_within_a_second_share_it() -> None:
         await asyncio.sleep(0)
         return looks
 
-    cached = CachedLook(look, clock=lambda: now_s)
-    assert await asyncio.gather(*(cached.result() for _ in range(5))) == [1] * 5
+    cached = CachedProbe(look, clock=lambda: now_s)
+    assert await asyncio.gather(*(cached.get_or_run() for _ in range(5))) == [1] * 5
     now_s += FRESH_S - 0.01
-    assert await cached.result() == 1
+    assert await cached.get_or_run() == 1
     now_s += 0.02
-    assert await cached.result() == 2
+    assert await cached.get_or_run() == 2
 
 
 async def test_error_of_a_look_is_shared_too_and_forgotten_after_a_second() -> None:
@@ -34,12 +34,12 @@ async def test_error_of_a_look_is_shared_too_and_forgotten_after_a_second() -> N
             raise OSError("no store")
         return looks
 
-    cached = CachedLook(look, clock=lambda: now_s)
+    cached = CachedProbe(look, clock=lambda: now_s)
     for _ in range(2):
         with pytest.raises(OSError, match="no store"):
-            await cached.result()
+            await cached.get_or_run()
     now_s += FRESH_S
-    assert await cached.result() == 2
+    assert await cached.get_or_run() == 2
 
 
 async def test_cancelled_call_does_not_stop_the_look_of_the_others() -> None:
@@ -49,8 +49,8 @@ async def test_cancelled_call_does_not_stop_the_look_of_the_others() -> None:
         await release.wait()
         return "seen"
 
-    cached = CachedLook(look)
-    first, second = asyncio.create_task(cached.result()), asyncio.create_task(cached.result())
+    cached = CachedProbe(look)
+    first, second = asyncio.create_task(cached.get_or_run()), asyncio.create_task(cached.get_or_run())
     await asyncio.sleep(0)
     first.cancel()
     release.set()

@@ -7,13 +7,13 @@ import pytest
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits import client_work
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.parse_queue import THREAD_VALUES, ParseQueue
 from synckairos.limits.work import BYTES, VALUES
 
 
 def test_client_may_cause_the_burst_at_once_and_is_then_refused_with_the_wait() -> None:
-    work = ClientWork(clock=lambda: 7.0)
+    work = ClientWorkLimits(clock=lambda: 7.0)
     work.charge("a", BYTES, BYTES.burst)
     with pytest.raises(RateLimitExceeded) as refusal:
         work.charge("a", BYTES, 1_000)
@@ -28,7 +28,7 @@ def test_client_may_cause_the_burst_at_once_and_is_then_refused_with_the_wait() 
 
 def test_factor_multiplies_rate_and_burst() -> None:
     instants = iter((0.0, 0.0, 1.0))
-    work = ClientWork(0.5, clock=lambda: next(instants))
+    work = ClientWorkLimits(0.5, clock=lambda: next(instants))
     work.charge("a", BYTES, BYTES.burst / 2)
     with pytest.raises(RateLimitExceeded):
         work.charge("a", BYTES, 1)
@@ -39,7 +39,7 @@ def test_number_of_budgets_is_bounded_and_the_client_that_was_idle_longest_leave
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(client_work, "MAX_CLIENTS", 3)
-    work = ClientWork(clock=lambda: 0.0)
+    work = ClientWorkLimits(clock=lambda: 0.0)
     for client in ("a", "b", "c"):
         work.charge(client, VALUES, VALUES.burst)
     with pytest.raises(RateLimitExceeded):

@@ -7,7 +7,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from synckairos.limits.client_work import ClientWork
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.hub import Hub
@@ -39,7 +39,7 @@ class IdleHub:
     """A hub that never handles a request."""
 
     def __init__(self) -> None:
-        self.work = ClientWork()
+        self.work = ClientWorkLimits()
 
     def now_ms(self) -> int:
         return 0

@@ -3,24 +3,24 @@
 import pytest
 
 from synckairos.service import unknown_sessions
-from synckairos.service.unknown_sessions import REMEMBER_S, UnknownSessions
+from synckairos.service.unknown_sessions import REMEMBER_S, UnknownSessionCache
 
 
 def test_unknown_id_is_remembered_for_some_seconds_unless_it_is_forgotten() -> None:
     now_s = 100.0
-    unknown = UnknownSessions(clock=lambda: now_s)
-    assert not unknown.remembers("a")
-    unknown.remember("a")
-    unknown.remember("b")
+    unknown = UnknownSessionCache(clock=lambda: now_s)
+    assert not unknown.contains_id("a")
+    unknown.add_id("a")
+    unknown.add_id("b")
     unknown.forget("b")
-    assert (unknown.remembers("a"), unknown.remembers("b")) == (True, False)
+    assert (unknown.contains_id("a"), unknown.contains_id("b")) == (True, False)
     now_s += REMEMBER_S
-    assert not unknown.remembers("a")
+    assert not unknown.contains_id("a")
 
 
 def test_number_of_remembered_ids_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unknown_sessions, "MAX_IDS", 2)
-    unknown = UnknownSessions()
+    unknown = UnknownSessionCache()
     for session_id in ("a", "b", "a", "c"):
-        unknown.remember(session_id)
-    assert [unknown.remembers(each) for each in "abc"] == [True, False, True]
+        unknown.add_id(session_id)
+    assert [unknown.contains_id(each) for each in "abc"] == [True, False, True]

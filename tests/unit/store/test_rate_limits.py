@@ -100,16 +100,16 @@ def test_accepted_press_takes_no_token_of_the_general_quota() -> None:
 def test_press_without_an_effect_takes_one_token_of_the_general_quota(ttl_ms: int, remaining: int) -> None:
     meter = press()
     meter.record_replies([[1, 39, 0, 33_334], ttl_ms])
-    assert meter.fail_press() == Quota(GENERAL, "192.0.2.1")
+    assert meter.take_unpaid_general_quota() == Quota(GENERAL, "192.0.2.1")
     assert [(status.limit, status.remaining) for status in meter.statuses] == [(40, 39), (6_000, remaining)]
-    assert meter.fail_press() is None
+    assert meter.take_unpaid_general_quota() is None
 
 
 def test_press_without_an_effect_is_refused_if_the_general_quota_is_used_up() -> None:
     meter = press()
     meter.record_replies([[1, 39, 0, 33_334], 59_995])
     with pytest.raises(RateLimitExceeded) as refusal:
-        meter.fail_press()
+        meter.take_unpaid_general_quota()
     assert refusal.value.message == (
         "Too many requests for the general limit of 6,000 requests a minute and client (RATE_LIMIT_GENERAL); "
         "try again in 1 s"
@@ -130,7 +130,7 @@ def test_request_without_a_general_quota_is_not_limited_as_a_press() -> None:
     meter = RateMeter()
     meter.count_as_press(Quota(SWITCH, "s"))
     assert meter.build_count_commands(Keys()) == []
-    assert meter.fail_press() is None
+    assert meter.take_unpaid_general_quota() is None
 
 
 # -- clients that an instance remembers as limited --------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import pytest
 
 from synckairos.errors import InvalidStoredData
-from synckairos.telemetry.invalid_data import KINDS, kind_of_key, parsing
+from synckairos.telemetry.invalid_data import KINDS, kind_of_key, reporting_invalid_data
 from synckairos.telemetry.metrics import INVALID_STORED_DATA
 
 
@@ -33,11 +33,11 @@ def test_parsing_counts_invalid_data_and_raises_one_error() -> None:
         return float(INVALID_STORED_DATA.labels("session")._value.get())
 
     before = count()
-    with pytest.raises(InvalidStoredData), parsing("sk:{0}:session:1"):
+    with pytest.raises(InvalidStoredData), reporting_invalid_data("sk:{0}:session:1"):
         int("x")
     assert count() == before + 1
 
 
 def test_parsing_passes_errors_that_are_not_about_data() -> None:
-    with pytest.raises(OSError, match="disk"), parsing("sk:{0}:session:1"):
+    with pytest.raises(OSError, match="disk"), reporting_invalid_data("sk:{0}:session:1"):
         raise OSError("disk")
