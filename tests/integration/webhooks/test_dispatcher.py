@@ -276,8 +276,10 @@ async def test_old_and_new_secret_sign_during_the_overlap(webhooks: Webhooks, re
 
 @pytest.mark.pooler
 async def test_stopped_dispatcher_releases_unfinished_deliveries(webhooks: Webhooks, receiver: Receiver) -> None:
+    never = asyncio.Event()  # referenced by the test, so that the garbage collector does not take the waiting task
+
     async def hang(received: Received) -> bytes:
-        await asyncio.Event().wait()
+        await never.wait()
         return b""
 
     receiver.answer_with = hang
