@@ -47,7 +47,8 @@ def authorize_own_action(principal: Principal, command: Command, session: Sessio
     """Check that a caller with the role `participant` acts only as itself. `session` is the version to change.
 
     A switch must name the caller as `current_participant_id`; the engine compares it with the active participant. A
-    resume must end only pauses that the caller has taken.
+    resume must name a pause that the caller has taken. A resume without a reason would also end a pause that the clock
+    takes at a deadline before the commit.
 
     Raises: Forbidden.
     """
@@ -60,8 +61,8 @@ def authorize_own_action(principal: Principal, command: Command, session: Sessio
         if command.next_participant_id is not None:
             raise Forbidden("next_participant_id requires the role controller or a higher role")
     elif isinstance(command, Resume):
-        ended = [each for each in session.pauses if command.reason in (None, each.reason)]
-        if any(each.paused_by != principal.actor for each in ended):
+        own_reasons = {each.reason for each in session.pauses if each.paused_by == principal.actor}
+        if command.reason not in own_reasons:
             raise Forbidden("A participant ends only its own pauses. Name the reason of your pause")
 
 

@@ -191,7 +191,8 @@ async def test_participant_acts_only_as_itself(server: RestServer) -> None:
     assert await send("switch", white, current_participant_id=white) == 200
     assert await send("switch", white, current_participant_id=white) == 409
     assert await send("pause", white, reason="tea") == 200
-    assert await send("resume", black) == 403
+    assert await send("resume", black, reason="tea") == 403
+    assert await send("resume", white) == 403
     assert await send("resume", white, reason="tea") == 200
     assert await send("complete", white) == 403
     stranger = as_caller(str(uuid4()), "participant")
