@@ -21,7 +21,8 @@ def code_of(answer: httpx.Response) -> str:
     assert answer.headers["content-type"] == "application/problem+json"
     problem = Problem.model_validate_json(answer.content)
     assert problem.status == answer.status_code
-    assert problem.detail == problem.error.message
+    faults = problem.error.details if problem.error.code == "VALIDATION_ERROR" else None
+    assert problem.detail == (f"{faults[0]['path']}: {faults[0]['message']}" if faults else problem.error.message)
     return problem.error.code
 
 
