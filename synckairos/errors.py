@@ -28,7 +28,7 @@ class SyncKairosError(Exception):
 
 
 class InternalError(SyncKairosError):
-    """An unexpected error. The caller receives only this text; the cause is logged."""
+    """An unexpected error. The caller receives only the fixed text of this class; the cause is logged."""
 
     def __init__(self) -> None:
         super().__init__("Something went wrong on our side")
@@ -48,7 +48,7 @@ class ValidationFailed(SyncKairosError):
 
     @classmethod
     def at_path(cls, path: str, message: str) -> "ValidationFailed":
-        """Return the error for one fault at `path`, a path with dots."""
+        """Return the error for one fault. `path` names the JSON member, with dots between the levels."""
         return cls([{"path": path, "message": message}])
 
 
@@ -161,9 +161,10 @@ class UnsupportedMediaType(SyncKairosError):
 
 
 class RateLimitExceeded(SyncKairosError):
-    """Too many requests. `limit` describes the limit, and `setting` changes it.
+    """The client or session has used up a rate limit. `limit` is the description of the limit.
 
-    The next request is allowed in `retry_after_ms`.
+    `setting` is the name of the setting that changes the limit. The next request is allowed after `retry_after_ms`
+    milliseconds.
     """
 
     code = "RATE_LIMIT_EXCEEDED"
@@ -179,7 +180,7 @@ class RateLimitExceeded(SyncKairosError):
 
 
 class TooManySubscriptions(SyncKairosError):
-    """A socket already watches the maximum number of sessions, `limit`."""
+    """A socket already watches `limit` sessions, the maximum. The new subscription was refused."""
 
     code = "TOO_MANY_SUBSCRIPTIONS"
     status = 400
@@ -209,7 +210,7 @@ class ParticipantExpired(SyncKairosError):
 
 
 class NotActiveParticipant(SyncKairosError):
-    """The participant `current_participant_id` does not have the turn, because the command came too late."""
+    """The participant `current_participant_id` does not have the turn. Usually the command came too late."""
 
     code = "NOT_ACTIVE_PARTICIPANT"
     status = 409
@@ -238,7 +239,7 @@ class SessionExists(SyncKairosError):
 
 
 class VersionConflict(SyncKairosError):
-    """The session does not have the version `expected_version`. `details` has both versions and the current state."""
+    """The session does not have the version `expected_version`. `details` has the expected and the actual version."""
 
     code = "CONFLICT"
     status = 409
@@ -291,7 +292,7 @@ class WebhookDisabled(SyncKairosError):
 
 
 class TooManyConnections(SyncKairosError):
-    """The instance or the client has the maximum number of connections or live tails."""
+    """The instance or the client already has the maximum number of connections or live tails."""
 
     code = "TOO_MANY_CONNECTIONS"
     status = 503
@@ -299,7 +300,7 @@ class TooManyConnections(SyncKairosError):
 
 
 class TooManyWebhooks(SyncKairosError):
-    """The number of webhook endpoints has reached its maximum, `limit`."""
+    """There are already `limit` webhook endpoints, the maximum. The new webhook endpoint was refused."""
 
     code = "TOO_MANY_WEBHOOKS"
     status = 409
@@ -315,10 +316,9 @@ class TooManyWebhooks(SyncKairosError):
 class StoreUnavailable(SyncKairosError):
     """Redis does not answer, or Postgres does not answer a request that needs Postgres.
 
-    The outcome of a command is unknown.
-
-    Retry the command with the same Idempotency-Key. `setting` is the variable with the URL of the store, None if the
-    store was reached. `remedy` is the action for an operator if the store was not reached.
+    After this error the outcome of a command is unknown. Retry the command with the same Idempotency-Key. `setting` is
+    the variable with the URL of the store, None if the store was reached. `remedy` is the action for an operator if the
+    store was not reached.
     """
 
     code = "STORE_UNAVAILABLE"
@@ -343,7 +343,7 @@ class StoreRefused(StoreUnavailable):
 
 
 class InvalidStoredData(StoreUnavailable):
-    """The stored data that a request needs is invalid. Other requests are not affected, and the log names the key.
+    """The stored data that a request needs is invalid. The log names the key. Requests for other data are not affected.
 
     A retry succeeds only after the operator has repaired or removed the data.
     """
@@ -355,10 +355,10 @@ class InvalidStoredData(StoreUnavailable):
 
 
 class BacklogFull(StoreUnavailable):
-    """The outbox is full, so only overdue transitions are committed. `bound` names the limit: entries, bytes or age.
+    """The commit was refused because the outbox is full. `bound` names the limit: entries, bytes or age.
 
-    The command was not decided, and no idempotency record was saved. The same command can succeed after a drain of the
-    outbox.
+    Overdue transitions are still committed. The command was not decided, and no idempotency record was saved. The same
+    command can succeed after a drain of the outbox.
     """
 
     retry_after_s = 5

@@ -25,8 +25,8 @@ _ROLES: tuple[Role, ...] = get_args(Role)
 class Principal(Struct, frozen=True, kw_only=True):
     """The identity of a caller. No field has a default, so that no right is given by omission.
 
-    `subject` is the name of the principal within its kind and its tenant. `address` is the peer's IP address, or the
-    /64 network of an IPv6 address. It is empty for principals without a connection.
+    `subject` is the name of the principal within its kind and its tenant. `address` is the peer's IPv4 address, or the
+    /64 network of the peer's IPv6 address. It is empty for principals without a connection.
     """
 
     kind: Kind
@@ -37,7 +37,10 @@ class Principal(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def anonymous(cls, address: str = "") -> "Principal":
-        """Return the principal of a caller without a credential. Without authentication it has the role `admin`."""
+        """Return the principal of a caller without a credential. It always has the role `admin`.
+
+        Use this principal only if authentication is off.
+        """
         return cls(kind="anonymous", tenant=DEFAULT_TENANT, subject="anonymous", role="admin", address=address)
 
     @classmethod
@@ -67,15 +70,16 @@ class Principal(Struct, frozen=True, kw_only=True):
 
     @property
     def limited_client_id(self) -> str:
-        """Return the client that limits count: the principal if it has a credential, else the address."""
+        """Return the client id that rate limits count: the address for anonymous callers, else the principal."""
         return self.address if self.kind == "anonymous" else self._scope()
 
     def qualify_command_id(self, command_id: str) -> str:
         """Return the command id in the scope of this principal. Other principals can use the same command id.
 
-        The result is the name of an idempotency record. For anonymous callers it is the command id itself, as in
-        earlier releases. Else it is the length-prefixed scope, a space and the command id. A command id consists of
-        visible ASCII characters without spaces, so no two principals have equal results.
+        The result is the name of an idempotency record. For anonymous callers the result is the command id itself, as
+        in earlier releases. For all other principals it is the length-prefixed scope, a space and the command id. A
+        command id consists of visible ASCII characters without spaces, so no two principals with a credential have
+        equal results.
         """
         return command_id if self.kind == "anonymous" else f"{self._scope()} {command_id}"
 

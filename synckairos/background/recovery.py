@@ -2,7 +2,7 @@
 
 Every instance checks whether each partition still has the generation of the previous check. After a change, the
 instance that gets the lease reads all sessions that are unfinished in Postgres. A read recovers the session. If a
-caller requests a session before, the request recovers the session in the same way.
+caller requests a session before the loop reads it, the request recovers the session in the same way.
 """
 
 import asyncio
@@ -52,7 +52,10 @@ class RecoveryLoop:
         self._lease_holder = secrets.token_hex(8)
 
     async def run(self) -> None:
-        """Check all partitions every second until cancelled. If a store does not answer, check again later."""
+        """Check all partitions every second until cancelled.
+
+        If a store does not answer, the partition is checked again in the next second.
+        """
         while True:
             for partition in range(self._keys.partitions):
                 try:
@@ -72,16 +75,16 @@ class RecoveryLoop:
             self._known[partition] = generation
 
     async def _rebuild_index(self, partition: int) -> None:
-        """Rebuild the deadlines and the set of live sessions of a partition.
+        """Rebuild the deadlines and the set of live sessions of a partition, if this instance gets the lease.
 
-        This is needed if one of the two sets was removed because of invalid data.
+        The rebuild is needed if one of the two sets was removed because of invalid data.
         """
         if await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS):
             count = await self._index.rebuild(partition)
             logger.warning("deadlines and live sessions built again", partition=partition, sessions=count)
 
     async def _recover(self, partition: int, generation: str) -> None:
-        """Read each unfinished session of a partition whose epoch is of another generation.
+        """Read each unfinished session of a partition, if the session's epoch is not of `generation`.
 
         The read recovers the session.
         """

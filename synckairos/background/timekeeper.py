@@ -58,7 +58,7 @@ class Timekeeper:
         self._clock_steps = ClockStepDetector()
 
     async def run(self) -> None:
-        """Commit overdue transitions until cancelled. If Redis does not answer, try again later."""
+        """Commit overdue transitions until cancelled. If Redis does not answer, try again after `MAX_SLEEP_S`."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(keep_running("wake-ups", self._listen))
             for partition in range(self._partitions):
@@ -137,9 +137,9 @@ class Timekeeper:
                 await wake_up.wait()
 
     async def _expire(self, session_id: str, due_ms: int, loaded: SessionLoadResult) -> None:
-        """Commit the overdue transitions of one session.
+        """Commit the overdue transitions of one session. No error of the commit is raised.
 
-        After an outage, the session is claimed again when its lease ends.
+        If Redis does not answer, any instance claims the session again when the lease ends.
         """
         try:
             answer = await self._sessions.execute(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"), loaded)

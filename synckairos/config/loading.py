@@ -17,8 +17,8 @@ from synckairos.config.settings import PREFIX, BadSettings, Settings, env_variab
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     """Load the settings.
 
-    The first source that sets a field wins: `overrides` (by field name), the environment, `env_file`. `env_file` is
-    ignored if it is None or the file does not exist.
+    For each field, the first of these sources that has the field is used: `overrides` (by field name), the environment,
+    `env_file`. `env_file` is ignored if it is None or the file does not exist.
 
     Raises: BadSettings, whose message has one line for each fault.
     """
@@ -35,7 +35,7 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
 
 
 def is_set(settings: Settings, field: str) -> bool:
-    """Return whether a source set `field`, also if the value is equal to the default."""
+    """Return whether a source set `field`. A value that is equal to the default also counts as set."""
     return field in settings.model_fields_set
 
 

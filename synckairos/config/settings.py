@@ -52,13 +52,13 @@ class BadSettings(SyncKairosError):
 
 
 def env_variables_of(field: str) -> tuple[str, ...]:
-    """Return the environment variables that set `field`. The first variable takes precedence."""
+    """Return the environment variables that set `field`. If several are set, the first in the result is used."""
     prefixed = PREFIX + field.upper()
     return (prefixed, field.upper()) if field in UNPREFIXED else (prefixed,)
 
 
 def setting_text(value: object) -> str:
-    """Return the text by which an environment variable sets this value."""
+    """Return the text by which an environment variable sets this value. The text of a secret is the secret itself."""
     match value:
         case SecretStr():
             return value.get_secret_value()
@@ -256,11 +256,11 @@ class Settings(BaseSettings):
             return self.host != "localhost"
 
     def refuse_unprotected_exposure(self) -> Self:
-        """Return the settings if the process can listen on `host` without risk.
+        """Return the settings unchanged if the process is allowed to listen on `host`.
 
-        That is so if `host` is a loopback address, or if `insecure` is set.
+        It is allowed if `auth` is not `none`, if `host` is a loopback address, or if `insecure` is set.
 
-        Raises: BadSettings if neither is true.
+        Raises: BadSettings if none of these conditions is true.
         """
         if self.auth == "none" and self.is_exposed_to_network and not self.insecure:
             raise BadSettings(

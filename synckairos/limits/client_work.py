@@ -21,7 +21,7 @@ MAX_SIMULATIONS = 3
 
 
 class WorkBudget:
-    """The budget of one client or connection: a token bucket for each limit that it has met."""
+    """The budget of one client or connection: a token bucket for each limit against which work was charged."""
 
     __slots__ = ("_buckets", "_factor")
 
@@ -31,7 +31,10 @@ class WorkBudget:
         self._factor = factor
 
     def charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
-        """Charge an amount of work. Raises RateLimitExceeded, and then charges nothing."""
+        """Charge `amount` units of work. `now_s` is the time of a monotonic clock in seconds.
+
+        Raises: RateLimitExceeded if the budget is too small. Nothing is charged then.
+        """
         bucket = self._buckets.get(limit.name)
         if bucket is None:
             bucket = self._buckets[limit.name] = TokenBucket(
@@ -42,7 +45,7 @@ class WorkBudget:
             raise RateLimitExceeded(limit.description, SETTING, math.ceil(wait_s * 1000))
 
     def undo_charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
-        """Undo a charge."""
+        """Give back `amount` units that were charged against the same limit before."""
         self._buckets[limit.name].return_tokens(amount, now_s)
 
 
@@ -61,7 +64,10 @@ class ClientWorkLimits:
 
     @asynccontextmanager
     async def wait_for_simulation_turn(self, client: str) -> AsyncIterator[None]:
-        """Wait until a simulation of a client may run: one of each client, and a few of all clients at a time."""
+        """Context manager that waits until a simulation of this client can begin. Run the simulation in the context.
+
+        At a time, one simulation of each client runs, and at most `MAX_SIMULATIONS` of all clients.
+        """
         own, waiting = self._simulations.get(client, (asyncio.Lock(), 0))
         self._simulations[client] = (own, waiting + 1)
         try:
@@ -75,12 +81,18 @@ class ClientWorkLimits:
                 self._simulations[client] = (own, waiting - 1)
 
     def require_budget(self, client: str, limit: WorkLimit) -> None:
-        """Raise RateLimitExceeded if a client can not cause one more unit of this work now. Charges nothing."""
+        """Check that a client has budget for one more unit of this work. Nothing is charged.
+
+        Raises: RateLimitExceeded if the client has no budget for one unit.
+        """
         self.charge(client, limit, 1)
         self._budgets[client].undo_charge(limit, 1, self._clock())
 
     def charge(self, client: str, limit: WorkLimit, amount: float = 1) -> None:
-        """Charge an amount of work to a client. Raises RateLimitExceeded, and then charges nothing."""
+        """Charge `amount` units of work to a client.
+
+        Raises: RateLimitExceeded if the budget of the client is too small. Nothing is charged then.
+        """
         budget = self._budgets.get(client)
         if budget is None:
             budget = self._budgets[client] = WorkBudget(self._factor)

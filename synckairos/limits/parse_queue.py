@@ -11,16 +11,21 @@ T = TypeVar("T")
 
 
 class ParseQueue:
-    """Parses the large inputs of all clients of this instance in their order, at most one in a turn of the event loop.
+    """Parses the large inputs of all clients of this instance, one input at a time, in the order of the calls.
 
-    Several threads would not parse faster, because the interpreter runs one of them at a time.
+    The event loop runs at least one turn between two inputs. Several threads would not parse faster, because the
+    interpreter runs one of them at a time.
     """
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
 
     async def run(self, values: int, parse: Callable[[], T]) -> T:
-        """Return the result of `parse`, which parses about this number of JSON values."""
+        """Wait for all earlier inputs, then call `parse` and return its result.
+
+        `values` is the approximate number of JSON values that `parse` parses. Above `THREAD_VALUES`, `parse` runs in a
+        thread.
+        """
         async with self._lock:
             if values > THREAD_VALUES:
                 return await asyncio.to_thread(parse)

@@ -10,8 +10,9 @@ T = TypeVar("T")
 class SharedRead(Generic[T]):
     """Single-flight execution of a read: at most one read runs, and at most one further read is scheduled.
 
-    A call during a running read gets the result of the scheduled read. The running read may have begun before a change
-    that the new call must see. All calls during one running read share the scheduled read.
+    If no read runs, a call starts a read. A call during a running read waits for the scheduled read and gets the result
+    of the scheduled read. The reason is that the running read possibly began before a change that the new call must
+    see. All calls during one running read share the scheduled read.
     """
 
     __slots__ = ("_current", "_next")
@@ -23,8 +24,8 @@ class SharedRead(Generic[T]):
     async def read_shared(self, read: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a read that begins at this call or later.
 
-        Only the first of the calls that share a read has its `read` function called. If a call is cancelled, the read
-        continues for the other calls.
+        If several calls share a read, only the `read` function of the first call is called. If a call is cancelled, the
+        read continues for the other calls.
 
         Raises: The exceptions of the `read` function that was called.
         """

@@ -20,7 +20,7 @@ class TokenBucket:
         self._full_at_s = full_at_s
 
     def take(self, tokens: float, now_s: float) -> bool:
-        """Take tokens and return True, or return False and leave the bucket as it is if it has too few."""
+        """Take tokens and return True. If the bucket has fewer than `tokens` tokens, take nothing and return False."""
         taken = self._missing(now_s) + tokens
         if taken > self.size:
             return False
@@ -28,7 +28,7 @@ class TokenBucket:
         return True
 
     def return_tokens(self, tokens: float, now_s: float) -> None:
-        """Put tokens back. The bucket never holds more than its size."""
+        """Put tokens back into the bucket. Tokens beyond the size of the bucket are lost."""
         self._full_at_s = now_s + max(0.0, self._missing(now_s) - tokens) / self.per_s
 
     def tokens_left(self, now_s: float) -> float:
@@ -36,13 +36,16 @@ class TokenBucket:
         return self.size - self._missing(now_s)
 
     def seconds_until_available(self, tokens: float, now_s: float) -> float:
-        """Return the seconds until the bucket has this number of tokens; infinite if it never has."""
+        """Return the seconds until the bucket has `tokens` tokens, 0 if it has them now.
+
+        The result is infinite if `tokens` is larger than the bucket.
+        """
         if tokens > self.size:
             return float("inf")
         return max(0.0, self._missing(now_s) + tokens - self.size) / self.per_s
 
     def is_full(self, now_s: float) -> bool:
-        """Return whether the bucket is full, so that a new one could replace it."""
+        """Return whether the bucket is full. A full bucket can be dropped and replaced by a new bucket."""
         return self._full_at_s <= now_s
 
     def _missing(self, now_s: float) -> float:

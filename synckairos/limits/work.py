@@ -13,9 +13,10 @@ SETTING = "SYNCKAIROS_CLIENT_WORK_FACTOR"
 
 
 class WorkLimit(Struct, frozen=True):
-    """The limit of one unit of work: a client or a connection may cause `per_s` in a second, and `burst` at once.
+    """The limit of one unit of work: a client or a connection can cause `per_s` units in a second, and `burst` at once.
 
-    `name` and `of` describe the unit, and `answer` the reaction if the limit is exceeded.
+    `name` is the unit. `of` is `client` or `connection`. `answer` is the reaction of the server if the limit is
+    exceeded.
     """
 
     name: str

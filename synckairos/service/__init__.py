@@ -1,4 +1,4 @@
 """Commands on sessions and reads of sessions: load, apply, commit, retry after a conflict.
 
-Every change uses this package.
+Every change of a session uses this package.
 """

@@ -24,7 +24,8 @@ from synckairos.store.store_generation import Generations
 class SessionService:
     """The objects that read and change sessions: `sessions` and its parts.
 
-    Before the stores are closed, `await service.sessions.drain()` waits for the commands that still run.
+    Before the stores are closed, call `await service.sessions.wait_for_shielded_commands()`. It waits for the shielded
+    commands that still run.
     """
 
     store: SessionStore
@@ -39,7 +40,7 @@ def build_session_service(
 ) -> SessionService:
     """Return the session service on an open Redis connection and an open history pool.
 
-    `wake_up` gets the number of a partition after each commit to the partition. It must not block.
+    After each commit of new versions, `wake_up` is called with the number of the partition. `wake_up` must not block.
     """
     outbox_limits = OutboxLimits.from_settings(settings)
     store = SessionStore(pipe, keys, settings.history_length, outbox_limits)

@@ -29,8 +29,8 @@ LEAST_ROLES: dict[str, Role] = {
 def authorize(principal: Principal, verb: str, session: SessionSnapshot | None) -> None:
     """Check that the role of a caller allows a verb on a session.
 
-    `session` is None for a creation and for a missing session. A caller with the role `participant` must take part in
-    the session.
+    A caller with the role `participant` must also be a participant of the session. `session` is None for a creation,
+    and if Redis and Postgres do not have the session. Then the role `participant` is always refused.
 
     Raises: Forbidden.
     """
@@ -44,11 +44,12 @@ def authorize(principal: Principal, verb: str, session: SessionSnapshot | None) 
 
 
 def authorize_own_action(principal: Principal, command: Command, session: Session) -> None:
-    """Check that a caller with the role `participant` acts only as itself. `session` is the version to change.
+    """Check that a caller with the role `participant` acts only for itself. All other roles pass.
 
-    A switch must name the caller as `current_participant_id`; the engine compares it with the active participant. A
-    resume must name a pause that the caller has taken. A resume without a reason would also end a pause that the clock
-    takes at a deadline before the commit.
+    `session` is the session before the command. A switch must name the caller as `current_participant_id`, and must not
+    name a next participant. The engine compares `current_participant_id` with the active participant. A resume must
+    name the reason of a pause that the caller has taken. A resume without a reason would also end a pause that the
+    clock takes at a deadline before the commit.
 
     Raises: Forbidden.
     """

@@ -46,9 +46,12 @@ class SessionCreator:
         self._on_commit = on_commit
 
     async def create(self, request: CreateRequest) -> SessionResult:
-        """Create a session, or replay the answer if the Idempotency-Key was used before.
+        """Create a session, or replay the answer if the same request with the same Idempotency-Key was decided before.
 
-        Raises: Forbidden, SessionExists, and the errors of `Sessions.execute`.
+        Without an Idempotency-Key, each call is a new request.
+
+        Raises: Forbidden, SessionExists, and the errors of `Sessions.execute`. SessionExists means that another session
+        has the id of the request.
         """
         authorize(request.principal, "create", None)
         session_id = request.session_id or str(uuid7())
@@ -63,7 +66,10 @@ class SessionCreator:
         return await self._create(request, session_id, is_repeated, loaded.stored, loaded.now_ms)
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
-        """Return the session id for the creation's Idempotency-Key, and whether the key was used before."""
+        """Return the session id that belongs to the creation's Idempotency-Key, and whether the key was used before.
+
+        Raises: IdempotencyKeyReused if the key was used for another request.
+        """
         value = f"{session_id} {request.fingerprint}"
         key = f"create:{request.principal.qualify_request_id(command_id)}"
         reserved = await self._store.reserve_command_id(key, value, KEY_TTL_S) or value
@@ -79,7 +85,8 @@ class SessionCreator:
     ) -> SessionResult:
         """Commit a new session.
 
-        If the Idempotency-Key is repeated, the session can exist already; then replay the answer.
+        If another attempt with the same Idempotency-Key has committed first, replay its answer. If the session id is in
+        use, store the refusal and raise SessionExists.
         """
         for _ in range(MAX_ATTEMPTS):
             if stored is None and is_repeated:

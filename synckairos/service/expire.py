@@ -28,7 +28,7 @@ logger = log.get_logger(__name__)
 
 
 class OverdueBatchCommitter:
-    """Commits overdue transitions in batches. If that is impossible for a session, use `Sessions.commit_overdue`."""
+    """Commits overdue transitions in batches. Sessions that fail in a batch need `Sessions.commit_overdue`."""
 
     def __init__(self, store: SessionStore, cache: SessionCache, on_commit: Callable[[int], None]) -> None:
         self._store = store
@@ -38,13 +38,13 @@ class OverdueBatchCommitter:
     async def commit_overdue(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
         """Commit the overdue transitions of loaded sessions in one round trip.
 
-        Return for each session whether it succeeded.
+        The results are in the order of `due`: True if this call committed the transitions of the session. Each
+        session's commit is atomic by itself. If the result is False, this call committed nothing for the session, and
+        the caller must expire the session alone. The possible reasons are: the session does not exist, another commit
+        came first, nothing was due, deciding failed, or one decision cannot contain all overdue transitions of the
+        session.
 
-        Each session's commit is atomic by itself. If the result for a session is False, expire the session alone. The
-        possible reasons are: the session does not exist, another commit came first, nothing was due, deciding failed,
-        or one decision cannot contain all of its overdue transitions.
-
-        Raises: StoreUnavailable. Some of the sessions can then be committed.
+        Raises: StoreUnavailable. Some of the sessions were possibly committed then, and `on_commit` was not called.
         """
         began_s = time.perf_counter()
         decided: dict[str, tuple[PreparedCommit, RenderedSession]] = {}
@@ -70,7 +70,7 @@ class OverdueBatchCommitter:
         return [session_id in done for session_id, _ in due]
 
     def _decide(self, session_id: str, loaded: SessionLoadResult) -> tuple[PreparedCommit, RenderedSession] | None:
-        """Return the commit of a session's overdue transitions and the session after them.
+        """Return the commit of a session's overdue transitions, and the session after these transitions.
 
         None if the session must be expired alone.
         """

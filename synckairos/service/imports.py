@@ -1,8 +1,8 @@
 """Import of unfinished sessions from SyncKairos v2: each v2 state becomes one version, exactly once.
 
 v2 decides about a session until a caller changes the session in this product. Until that change, a later v2 state
-replaces the imported state, and also the transitions that became due here by time. After that change, each v2 state is
-refused.
+replaces the imported state. It also replaces the transitions that became due in this product by time. After that
+change, each new v2 state is refused.
 """
 
 from collections.abc import Callable
@@ -96,13 +96,14 @@ class SessionImporter:
         self._on_commit = on_commit
 
     async def import_session(self, request: ImportRequest) -> ImportResult:
-        """Import one v2 state. If the same state is imported again, nothing changes.
+        """Import one v2 state. If the same state was imported before, nothing changes.
 
         The import takes two round trips to Redis, and one to Postgres if Redis does not have the session.
 
         Raises:
-            ImportRefused: the session was created or changed in this product.
-            StoreUnavailable: Redis or Postgres does not answer, or the outbox is full. The outcome is unknown; retry.
+            ImportRefused: the session was created or changed in this product. Nothing was imported.
+            BacklogFull: the outbox is full. Nothing was imported; retry.
+            StoreUnavailable: Redis or Postgres does not answer. The state was possibly imported. A retry is safe.
         """
         session_id = request.state.session_id
         loaded = await self._store.load(session_id, request.record_name)
@@ -135,14 +136,17 @@ class SessionImporter:
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
     async def find_unchanged_import(self, session_id: str) -> StoredSession | None:
-        """Return an imported session that no caller has changed since its import, None if Redis has no such session."""
+        """Return an imported session that no caller has changed or deleted since its last import.
+
+        Returns None if a caller has changed or deleted the session, or if Redis does not have the session.
+        """
         stored = (await self._store.load(session_id)).stored
         if stored is None or stored.snapshot.deleted or not await self._is_untouched(session_id, stored):
             return None
         return stored
 
     async def _restore(self, session_id: str) -> bool:
-        """Restore a session that Redis evicted. Return whether there is such a session."""
+        """Restore or recover a session that Redis does not have. Return False if there is no session to restore."""
         try:
             return await self._restorer.restore_or_recover(session_id) is not None
         except SessionNotImported:
@@ -178,9 +182,9 @@ class SessionImporter:
         return next_version, ImportEffect.UPDATED
 
     async def _begin(self, state: Session, not_before_ms: int) -> Transition:
-        """Return the transition that begins a new epoch.
+        """Return the transition that imports `state` under a new epoch.
 
-        Its version follows the version in v2, so that v2 clients see only growing versions.
+        Its version is the v2 version of `state` plus 1, so that v2 clients see only growing versions.
         """
         generation = await self._generations.load_or_create(self._store.keys.partition_of(state.session_id))
         return import_session(state, make_session_epoch(generation), state.version + 1, not_before_ms)

@@ -41,11 +41,12 @@ class PastVersionReader:
     ) -> SessionResult:
         """Return the answer of an idempotency record, rendered from the snapshot of the version in the record.
 
-        `current` is the stored snapshot of the session, None if the caller does not have it.
+        `current` is the stored snapshot of the session, None if the caller does not have the snapshot. It saves a round
+        trip if it is the version in the record.
 
         Raises:
             IdempotencyKeyReused: the command id was used for another request.
-            ReplayedRefusal: the command was refused.
+            ReplayedRefusal: the first request with the command id was refused.
         """
         with reporting_invalid_data(self._store.keys.idempotency_records(session_id)):
             decision = IdempotencyRecord.parse(record)
@@ -59,9 +60,11 @@ class PastVersionReader:
         return SessionResult(snapshot, now_ms, expired_participant_id=decision.expired_participant_id, replayed=True)
 
     async def read_at_instant(self, session_id: str, at_ms: int) -> SessionResult:
-        """Return the session as it was at an instant before its last transition.
+        """Return the newest version of a session at the instant `at_ms`, in ms since the Unix epoch.
 
-        Raises: SessionNotFound if the session did not exist at that instant.
+        Overdue transitions that are not committed yet are not applied.
+
+        Raises: SessionNotFound if the session was not created yet or was deleted at that instant.
         """
         oldest: FeedMessage | None = None
         for message in await self._store.read_history(session_id):
@@ -93,9 +96,9 @@ class PastVersionReader:
         return None
 
     async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> SessionResult:
-        """Return the session as it was at an instant, from Postgres.
+        """Return the newest version of a session at the instant `at_ms`, from Postgres.
 
-        `oldest` is the oldest version found after that instant, None if there is none.
+        `oldest` is the oldest version after that instant that the caller has found, None if the caller has found none.
 
         Raises: StoreUnavailable if versions between that instant and `oldest` can be missing from Postgres.
         """
@@ -107,7 +110,10 @@ class PastVersionReader:
         return SessionResult(audited.snapshot, at_ms)
 
     async def _check_audited_before(self, oldest: FeedMessage, at_ms: int) -> None:
-        """Raise StoreUnavailable if the outbox still has versions between instant `at_ms` and version `oldest`."""
+        """Raise StoreUnavailable if Postgres does not have the version before `oldest` yet.
+
+        A creation, recovery or import needs no version before. The same is true if `at_ms` is before the creation.
+        """
         if oldest.event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED):
             return
         snapshot = oldest.snapshot

@@ -40,7 +40,10 @@ class RecordedOutcome(Struct, frozen=True):
     expired_participant_id: str | None = None
 
     def render_record(self, snapshot: SessionSnapshot) -> bytes:
-        """Render the idempotency record. The record points to the version on which the command was decided."""
+        """Render the idempotency record, which has the epoch and version of `snapshot`.
+
+        `snapshot` must be the version on which the command was decided.
+        """
         if self.refusal is not None:
             return IdempotencyRecord.from_refusal(self.fingerprint, *snapshot.epoch_and_version, self.refusal).render()
         return IdempotencyRecord(self.fingerprint, *snapshot.epoch_and_version, self.expired_participant_id).render()
@@ -66,10 +69,10 @@ def prepare_commit(
     outcome: RecordedOutcome | None = None,
     by_time: bool = False,
 ) -> PreparedCommit:
-    """Prepare the commit of new versions that lead from `base` to the state `after`.
+    """Prepare the commit of `versions` that lead from the stored session `base` to the state `after`.
 
-    If `base` is None, Redis has no such session, and there must be a new version. `outcome` is stored as an idempotency
-    record. `by_time` is True if the commit has only overdue transitions.
+    If `base` is None, Redis must not have the session, and `versions` must not be empty. `outcome` is stored as an
+    idempotency record, None for no record. `by_time` must be True only if all versions are overdue transitions.
     """
     due_ms = next_transition_at_ms(after)
     if versions:

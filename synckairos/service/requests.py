@@ -62,9 +62,9 @@ class CommandRequest(Struct, frozen=True):
     """One command on a session, in the same form for REST, sockets and the timekeeper.
 
     `verb` is the REST name of the command. `args` are the arguments as JSON values for the audit, including values that
-    the server adds. `given` are the arguments as the caller sent them, and `fingerprint` is their digest. A
-    `command_id` that was used with another fingerprint is refused. `meter` counts the request against its rate limits,
-    None for no rate limit.
+    the server adds. `given` are the arguments as the caller sent them, and `fingerprint` is their digest. If
+    `command_id` was used before with another fingerprint, the command is refused. `meter` counts the request against
+    its rate limits. If `meter` is None, the request has no rate limit.
     """
 
     principal: Principal
@@ -113,7 +113,10 @@ class CommandRequest(Struct, frozen=True):
 
     @property
     def record_name(self) -> str | None:
-        """Return the name of the idempotency record: the command id in the scope of the caller."""
+        """Return the name of the idempotency record: the command id in the scope of the caller.
+
+        None without a command id.
+        """
         return None if self.command_id is None else self.principal.qualify_command_id(self.command_id)
 
     @property
@@ -122,7 +125,10 @@ class CommandRequest(Struct, frozen=True):
         return CommitCause(self.principal.actor, self.verb, self.args)
 
     def matches_fingerprint(self, fingerprint: str) -> bool:
-        """Return whether a stored fingerprint belongs to this request, in the written form or in the next form."""
+        """Return whether a stored fingerprint belongs to this request.
+
+        Both forms match: the form of `first_edition_fingerprint` and the form of `command_fingerprint`.
+        """
         return fingerprint == self.fingerprint or fingerprint == command_fingerprint(
             self.verb, self.session_id, self.given
         )
@@ -141,7 +147,10 @@ class CreateRequest(Struct, frozen=True):
 
     @property
     def record_name(self) -> str | None:
-        """Return the name of the idempotency record: the command id in the scope of the caller."""
+        """Return the name of the idempotency record: the command id in the scope of the caller.
+
+        None without a command id.
+        """
         return None if self.command_id is None else self.principal.qualify_command_id(self.command_id)
 
     @property
@@ -158,9 +167,9 @@ class CreateRequest(Struct, frozen=True):
 class SessionResult(Struct, frozen=True):
     """The session after a command or at a read, and the time of Redis (`now_ms`) at the decision.
 
-    `audited_version` is the newest version that Postgres is sure to have. `expired_participant_id` is the participant
-    whose time ran out before the command, None if there is none. `parsed` is the parsed state of the session, None if
-    it is not parsed yet.
+    `audited_version` is the newest version that Postgres is sure to have, None if unknown. `expired_participant_id` is
+    the participant whose time ran out before the command, None if there is none. `replayed` is True if the answer is
+    from an idempotency record. `parsed` is the parsed state of the session, None if the state is not parsed yet.
     """
 
     snapshot: SessionSnapshot
@@ -189,7 +198,7 @@ class SessionResult(Struct, frozen=True):
 
     @property
     def session(self) -> Session:
-        """Return the state of the session. The first access parses the document if `parsed` is None."""
+        """Return the state of the session. If `parsed` is None, each access parses the document."""
         return self.parsed or parse_session(self.snapshot.document)
 
     @property

@@ -45,7 +45,10 @@ class SessionRestorer:
         session_ttl_s: int,
         policy: OutageChargePolicy,
     ) -> None:
-        """Take the stores, the seconds that a restored session stays in Redis, and the outage policy for data loss."""
+        """Take the stores, the TTL in seconds of a restored session in Redis, and the outage policy for data loss.
+
+        A restored session with a deadline stays at least one hour after its deadline.
+        """
         self._store = store
         self._history = history
         self._generations = generations
@@ -54,11 +57,12 @@ class SessionRestorer:
         self._unknown = UnknownSessionCache()
 
     async def restore_or_recover(self, session_id: str) -> StoredSession | None:
-        """Restore or recover a session that Redis does not have. Return None if the session never existed.
+        """Restore or recover a session that Redis does not have.
 
         An evicted session is restored unchanged, with the same epoch and version. After data loss, an unfinished
-        session is recovered: it continues at the next version under a new epoch. A deleted session is returned but not
-        written to Redis.
+        session is recovered: it continues at the next version under a new epoch. A final session is always restored
+        unchanged. A deleted session is returned but not written to Redis. Returns None if Postgres does not have the
+        session, or did not have it a few seconds ago.
 
         Raises:
             SessionNotImported: the session is unfinished in v2 and was not imported. v2 decides about its clock.
@@ -100,9 +104,9 @@ class SessionRestorer:
         return (await self._store.restore(state.session_id, evicted, audited.records)).stored
 
     async def _recover(self, audited: AuditedVersion, state: Session, epoch: str) -> StoredSession | None:
-        """Continue a session whose newest versions are lost.
+        """Continue a session whose newest versions are lost, under the new epoch `epoch`.
 
-        If another instance recovered it first, return that session.
+        If another instance has recovered the session first, return the session of that instance.
         """
         transition = recover_session(state, epoch, await self._store.now_ms(), self._policy)
         recovered = transition.state
@@ -116,7 +120,10 @@ class SessionRestorer:
         return prepared.stored
 
     async def restore_unless_deleted(self, session_id: str) -> StoredSession | None:
-        """Restore or recover a session. Return None if it never existed, was deleted, or is unfinished in v2."""
+        """Restore or recover a session, and return it.
+
+        Returns None if the session never existed, was deleted, or is unfinished in v2 and was not imported.
+        """
         try:
             stored = await self._restore_or_recover(session_id)
         except SessionNotImported:
@@ -124,11 +131,10 @@ class SessionRestorer:
         return None if stored is None or stored.snapshot.deleted else stored
 
     async def restore_if_postgres_answers(self, session_id: str) -> StoredSession | None:
-        """Restore or recover the session that has the id of a new session.
+        """Restore or recover the earlier session that has the id of a session to create, and return it.
 
-        Return None if there is no such session or Postgres does not answer. If Postgres does not answer, the id counts
-        as free. Rows of an old and a new session with the same id cannot collide, because the new session has its own
-        epoch.
+        Returns None if `restore_unless_deleted` returns None or a store does not answer. Then the id counts as free.
+        Rows of an earlier and a new session with the same id cannot collide, because the new session has its own epoch.
         """
         try:
             return await self.restore_unless_deleted(session_id)

@@ -13,7 +13,7 @@ MAX_BYTES = 8 << 20
 
 
 class SessionCache:
-    """The recently used sessions by id. The session that was put first is removed first."""
+    """A cache of sessions by id. If the cache is too large, it removes the session whose last `put` is the oldest."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -26,9 +26,10 @@ class SessionCache:
         return None if entry is None else entry[0]
 
     def parse_cached(self, session_id: str, document: bytes) -> RenderedSession:
-        """Return the parsed session of a document.
+        """Return the parsed session of `document`.
 
-        If the cache has the same document, the document is not parsed again.
+        If the cache has the same document for this session, the document is not parsed again. The cache does not
+        change.
         """
         _, cached = self._entries.get(session_id) or (None, None)
         if cached is not None and cached.document == document:
@@ -36,7 +37,10 @@ class SessionCache:
         return RenderedSession.parse(document, cached)
 
     def parse_stored(self, session_id: str, snapshot: SessionSnapshot, key: str) -> RenderedSession:
-        """Return the session of a stored snapshot. Raises InvalidStoredData if the document is not that session's."""
+        """Return the parsed session of a stored snapshot. `key` is the Redis key of the session, for the report.
+
+        Raises: InvalidStoredData if the document is invalid, or is of another session, epoch or version.
+        """
         with reporting_invalid_data(key):
             parsed = self.parse_cached(session_id, snapshot.document)
             session = parsed.session
@@ -45,14 +49,20 @@ class SessionCache:
             return parsed
 
     def check_stored_document(self, session_id: str, snapshot: SessionSnapshot, key: str) -> None:
-        """Raise InvalidStoredData if a document that is read, and not parsed, is not that session's."""
+        """Check a stored document without parsing the whole document. `key` is the Redis key, for the report.
+
+        Raises: InvalidStoredData if the document is of another session or version.
+        """
         _, cached = self._entries.get(session_id) or (None, None)
         if cached is None or cached.document != snapshot.document:
             with reporting_invalid_data(key):
                 check_stored_document(session_id, snapshot)
 
     def put(self, session_id: str, snapshot: SessionSnapshot, rendered: RenderedSession) -> None:
-        """Put a session into the cache. If the cache is then too large, remove the sessions that were put first."""
+        """Put a session into the cache, in place of an earlier snapshot of the session.
+
+        If the cache is then too large, remove the sessions whose last `put` is the oldest.
+        """
         self._remove(session_id)
         self._entries[session_id] = snapshot, rendered
         self._bytes += len(rendered.document)

@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 class UnfinishedAttempt(NamedTuple):
-    """The result of an attempt that did not finish the command. The next attempt starts from `stored`.
+    """The result of an attempt that did not finish the command. The next attempt starts from `stored` at `now_ms`.
 
     `stored` is None if Redis does not have the session.
     """
@@ -56,10 +56,11 @@ class UnfinishedAttempt(NamedTuple):
 
 
 class Sessions:
-    """Executes commands on sessions and reads sessions. Refusals are raised as `SyncKairosError`.
+    """Executes commands on sessions and reads sessions. Refusals are raised as subclasses of `SyncKairosError`.
 
-    After StoreUnavailable the outcome of a command is unknown. A retry with the same command id gets the outcome. A
-    request with a meter is counted against its rate limits.
+    After StoreUnavailable the outcome of a command is unknown, except after BacklogFull: then the command was not
+    executed. A retry with the same command id gets the outcome or executes the command. A request with a meter is
+    counted against its rate limits.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Sessions:
         generations: Generations,
         on_commit: Callable[[int], None],
     ) -> None:
-        """Take the parts of the service. After each commit `on_commit` is called with the partition of the session.
+        """Take the parts of the service. After each commit of new versions, `on_commit` is called with the partition.
 
         `on_commit` is synchronous and must not raise.
         """
@@ -94,9 +95,10 @@ class Sessions:
         await self._store.check_writable()
 
     async def read(self, session_id: str, meter: RateMeter | None = None) -> SessionResult:
-        """Return the latest state of a session, after the overdue transitions are committed.
+        """Commit the overdue transitions of a session, then return the latest state of the session.
 
-        So no clock is shown past its zero. If no transition is overdue, the read takes one round trip.
+        So no clock is shown past its zero. If no transition is overdue and Redis has the session, the read takes one
+        round trip.
 
         Raises: SessionNotFound, RateLimitExceeded, StoreUnavailable.
         """
@@ -110,7 +112,9 @@ class Sessions:
         return SessionResult.from_stored_session(stored, loaded.now_ms)
 
     async def read_at_instant(self, session_id: str, at_ms: int, meter: RateMeter | None = None) -> SessionResult:
-        """Return a session as it was at the instant `at_ms`. For an instant in the future, return the latest state.
+        """Return a session as it was at the instant `at_ms`, in ms since the Unix epoch.
+
+        For an instant in the future, return the latest state.
 
         Raises: SessionNotFound if the instant is before the creation or after the deletion, and the errors of `read`.
         """
@@ -123,46 +127,52 @@ class Sessions:
     # -- commands -----------------------------------------------------------------------------------------------------
 
     async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None = None) -> SessionResult:
-        """Execute a command, exactly once for one command id.
+        """Execute a command and return the session after the command.
 
-        The execution takes two round trips, and one more for each conflict with another commit. If the caller passes
-        `loaded` and the command has no command id, the first round trip is saved. The command runs in the task of the
-        caller. If that task is cancelled, the command is committed completely or not at all.
+        A command id is executed at most once. If the command id was decided before, the first answer is replayed. The
+        execution takes two round trips, and one more for each conflict with another commit. If `loaded` is given, the
+        command starts from this load; then the first round trip is saved, and `meter` is not counted. The command runs
+        in the task of the caller. If that task is cancelled, the command is committed completely or not at all.
 
-        Raises: the refusal of the command, or StoreUnavailable.
+        Raises: the refusal of the command, SessionNotFound, RateLimitExceeded or StoreUnavailable.
         """
         return await _measure(request.verb, self._execute(request, loaded))
 
     async def execute_shielded(self, request: CommandRequest) -> SessionResult:
-        """Execute a command like `execute`, but in a separate task.
+        """Execute a command in a separate task, and return its result like `execute`.
 
-        If the caller is cancelled, the command continues.
+        If the caller is cancelled, the command continues in the background.
+
+        Raises: the errors of `execute`.
         """
         return await self._shield(self.execute(request))
 
     async def create(self, request: CreateRequest) -> SessionResult:
-        """Create a session. If the caller is cancelled, the creation continues.
+        """Create a session and return it. If the caller is cancelled, the creation continues in the background.
 
         Raises: SessionExists, and the errors of `execute`.
         """
         return await self._shield(_measure("create", self._creator.create(request)))
 
     async def commit_overdue(self, session_id: str) -> SessionResult:
-        """Commit a session's overdue transitions, each with its own deadline as its instant.
+        """Commit a session's overdue transitions, and return the session after these transitions.
 
-        If the caller is cancelled, the commit continues.
+        The instant of each transition is its own deadline. If nothing is overdue, nothing is committed. If the caller
+        is cancelled, the commit continues in the background.
+
+        Raises: the errors of `execute`.
         """
         return await self.execute_shielded(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"))
 
     async def commit_overdue_batch(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
         """Commit the overdue transitions of many sessions in one round trip.
 
-        See `OverdueBatchCommitter.commit_overdue` for the result.
+        See `OverdueBatchCommitter.commit_overdue` for the results and the errors.
         """
         return await self._expirer.commit_overdue(due)
 
     async def wait_for_shielded_commands(self) -> None:
-        """Wait until all shielded commands have ended."""
+        """Wait until all shielded commands have ended, including commands that start during the wait."""
         while self._running:
             await asyncio.wait(self._running)
 
@@ -224,9 +234,10 @@ class Sessions:
     async def _attempt(
         self, request: CommandRequest, command: Command, stored: StoredSession, now_ms: int
     ) -> SessionResult | UnfinishedAttempt:
-        """Apply a command to a stored session and commit the result.
+        """Apply a command to a stored session and commit the result, one time.
 
-        Returns UnfinishedAttempt if another commit came first or more transitions are overdue.
+        Returns UnfinishedAttempt if another commit came first, or if further transitions are overdue. The caller must
+        then try again.
 
         Raises: the refusal of the command.
         """
@@ -266,7 +277,7 @@ class Sessions:
 
 
 async def _measure(verb: str, work: Coroutine[Any, Any, SessionResult]) -> SessionResult:
-    """Await the answer of a command. Count the outcome and observe the duration in the metrics."""
+    """Await the answer of a command and return it. Count the outcome and the duration in the metrics."""
     began_s = time.perf_counter()
     outcome = "failed"
     try:

@@ -19,7 +19,7 @@ class UnknownSessionCache:
         self._until_s: dict[str, float] = {}
 
     def contains_id(self, session_id: str) -> bool:
-        """Return whether the id is in the cache: there was no such session within the last `REMEMBER_S` seconds."""
+        """Return whether `add_id` was called for the id within the last `REMEMBER_S` seconds."""
         until_s = self._until_s.get(session_id)
         return until_s is not None and self._clock() < until_s
 

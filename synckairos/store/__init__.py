@@ -1,1 +1,1 @@
-"""All Redis commands of the product. Packages above send no Redis commands, except over arq's own connection."""
+"""All Redis commands of the product. Other packages send Redis commands only over arq's own connection."""

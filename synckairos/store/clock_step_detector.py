@@ -18,11 +18,12 @@ class ClockStepDetector:
         self._offset_ms: tuple[float, float] | None = None
 
     def detect_step(self, sent_at_s: float, received_at_s: float, server_ms: int) -> int:
-        """Return the milliseconds by which the Redis clock was stepped since the previous call, 0 without a step.
+        """Return the milliseconds by which the Redis clock was stepped since the previous call.
 
-        A negative result means a step back. `sent_at_s` and `received_at_s` are readings of this process' monotonic
-        clock in seconds. The Redis clock showed `server_ms` at an instant between these readings, so a slow reply never
-        counts as a step.
+        A negative result means a step back. The result is 0 for the first call, and for a difference below
+        `MIN_STEP_MS`. `sent_at_s` and `received_at_s` are readings of this process' monotonic clock in seconds. The
+        caller must have read `server_ms` from the Redis clock between these readings. So a slow reply never counts as a
+        step.
         """
         least_ms, most_ms = server_ms - received_at_s * 1000, server_ms + 1 - sent_at_s * 1000
         before, self._offset_ms = self._offset_ms, (least_ms, most_ms)

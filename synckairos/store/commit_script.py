@@ -49,10 +49,12 @@ class NewVersion(Struct, frozen=True):
 class Commit(Struct, frozen=True):
     """New versions that follow `base`, and the idempotency record of a command id.
 
-    `base` is the session that must be stored, None if no session may be stored. Without new versions, only the
-    idempotency record is stored. `due_ms` is the instant of the next transition by time. `live_since_ms` is the
-    creation instant of the session, None if the session is final. If `by_time` is True, the commit has only overdue
-    transitions, and the limits of the outbox do not apply to it.
+    The script commits only if the session in Redis is `base`. If `base` is None, Redis must not have the session.
+    Without new versions, only the idempotency record is stored. If `command_id` is None, no idempotency record is
+    stored. `due_ms` is the instant of the next transition by time after the new versions, in ms since the Unix epoch.
+    It is None if no transition is due by time. `live_since_ms` is the creation instant of the session, None if the
+    session is final. If `by_time` is True, the new versions must be overdue transitions only. The limits of the outbox
+    then do not apply to the commit.
     """
 
     session_id: str
@@ -67,7 +69,7 @@ class Commit(Struct, frozen=True):
 
 
 class Committed(Struct, frozen=True):
-    """The commit succeeded."""
+    """The script stored all new versions, and the idempotency record if the commit had a command id."""
 
 
 class AlreadyDecided(Struct, frozen=True):
@@ -77,9 +79,10 @@ class AlreadyDecided(Struct, frozen=True):
 
 
 class CommitConflict(Struct, frozen=True):
-    """The stored session is no longer `base`. Nothing was committed.
+    """The session in Redis is not `base`. Nothing was committed.
 
-    `stored` is the session that Redis has at `now_ms`, so that the caller does not need to load it again.
+    `stored` is the session that Redis had at `now_ms`, None if Redis had no such session. The caller does not need to
+    load the session again.
     """
 
     now_ms: int
@@ -104,7 +107,7 @@ class CommitKeys(NamedTuple):
 
 
 class CommitArguments(NamedTuple):
-    """The first ARGV of `lua/commit.lua`, in the order of the script. "" means None.
+    """The first ARGV of `lua/commit.lua`, in the order of the script. An empty text stands for None.
 
     The comments of the script explain each argument.
     """
@@ -144,7 +147,7 @@ class CommitScript:
     """Builds the calls of the commit script, sends them and parses the results."""
 
     def __init__(self, keys: Keys, history_length: int, limits: OutboxLimits) -> None:
-        """Take the number of versions that a session's version history keeps, and the limits of the outbox."""
+        """Take the maximum length of a session's version history, and the outbox limits of one partition."""
         self._keys = keys
         self._history_length = history_length
         self._limits = limits.script_arguments()
@@ -155,14 +158,18 @@ class CommitScript:
     async def run(self, pipe: RedisPipe, commit: Commit) -> CommitOutcome:
         """Send a commit in one round trip, and return its result.
 
-        Raises: BacklogFull if the outbox has reached a limit.
+        Raises: BacklogFull if the commit has new versions and the outbox has reached a limit. Nothing was committed
+        then. A commit with `by_time` never raises BacklogFull.
         """
         return self._parse_outcome(commit, await self._script_for(commit)(pipe, *self._build_call(commit)))
 
     async def run_many(self, pipe: RedisPipe, commits: Sequence[Commit]) -> list[CommitOutcome]:
-        """Send several commits in one round trip, and return their results in order. Each commit is atomic by itself.
+        """Send several commits in one round trip, and return their results in the order of `commits`.
 
-        Raises: BacklogFull if the outbox has reached a limit.
+        Each commit is atomic by itself. After an exception, other commits of the call were possibly committed.
+
+        Raises: BacklogFull if at least one commit was refused because the outbox has reached a limit. The exception
+        does not name the refused commits.
         """
         script = self._script_for(*commits)
         replies = await script.call_many(pipe, [self._build_call(commit) for commit in commits])

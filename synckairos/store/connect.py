@@ -77,9 +77,12 @@ class _TlsContext(RedisSSLContext):
 async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
     """Check that the store is safe to write to. If the store is new, store its number of partitions.
 
+    If the user is not permitted to read the eviction policy, the check logs a warning and continues.
+
     Raises:
-        StoreUnusable: the server evicts keys, or the store has another number of partitions.
-        StoreUnavailable: Redis does not answer.
+        StoreUnusable: the eviction policy is not `noeviction`, or the store was created with another number of
+            partitions.
+        StoreUnavailable: Redis does not answer or temporarily refuses a command.
     """
     with translated_errors():
         policy = await _maxmemory_policy(pipe)

@@ -28,7 +28,11 @@ _MAX_SCORE = 2.0**53
 
 
 class ClaimedSession(NamedTuple):
-    """A session that this instance has claimed, and the instant at which it fell due, in ms since the Unix epoch."""
+    """A session that this instance has claimed, with its session data from Redis.
+
+    `due_ms` is the instant at which the session fell due, in ms since the Unix epoch. If an earlier claim expired,
+    `due_ms` is the end of the lease of the earlier claim.
+    """
 
     session_id: str
     due_ms: int
@@ -36,9 +40,10 @@ class ClaimedSession(NamedTuple):
 
 
 class DueClaims(Struct, frozen=True):
-    """The result of a claim: the claimed sessions, and the next deadline in the sorted set.
+    """The result of a claim: the claimed sessions, and the earliest deadline that is in the sorted set after the claim.
 
-    `next_due_ms` is None if the sorted set is empty. `invalid` are the ids of claimed sessions whose data is invalid.
+    `due` has the claimed sessions that could be parsed. `invalid` has the ids of claimed sessions with invalid data.
+    `next_due_ms` is in ms since the Unix epoch and can be the end of a lease. It is None if the sorted set is empty.
     `sent_at_s` and `received_at_s` are readings of this process' monotonic clock in seconds. The time of Redis was
     `now_ms` at an instant between these readings.
     """
@@ -66,7 +71,11 @@ class Deadlines:
         self._postpone_script = LuaScript("deadline_postpone", allow_oom=True)
 
     async def claim(self, partition: int, count: int, lease_ms: int) -> DueClaims:
-        """Claim at most `count` due sessions for `lease_ms`, and load them. Atomic, one round trip."""
+        """Claim at most `count` due sessions of a partition, and load the sessions. Atomic, one round trip.
+
+        Each claim ends `lease_ms` milliseconds after the time of Redis. After that, any instance can claim the session
+        again, unless the deadline was written in the meantime.
+        """
         sent_at_s = time.monotonic()
         with translated_errors():
             now, head, dropped_key, *due = await self._claim_script(
@@ -100,8 +109,8 @@ class Deadlines:
     async def extend_lease(self, session_id: str, lease_until_ms: int, until_ms: int) -> None:
         """Extend the lease on a claimed session to `until_ms`, because the session cannot be expired now.
 
-        `lease_until_ms` is the end of the current lease. If the deadline of the session was written in the meantime,
-        nothing changes.
+        `lease_until_ms` must be the end of the current lease. Both instants are in ms since the Unix epoch. If a commit
+        has written the deadline of the session after the claim, this call changes nothing.
         """
         name = self._keys.deadlines(self._keys.partition_of(session_id))
         with translated_errors():
@@ -117,11 +126,12 @@ class Deadlines:
             await self._realign_script(self._pipe, names, [session_id])
 
     async def listen_for_earlier_deadlines(self) -> AsyncIterator[int]:
-        """Yield each new deadline that is earlier than all other deadlines, in ms since the Unix epoch.
+        """Yield each new deadline that is earlier than all other deadlines of its partition.
 
-        Messages can be lost, so the deadlines are only hints.
+        The deadlines are in ms since the Unix epoch. Messages can be lost, so the caller must also read the deadlines
+        regularly.
 
-        Raises: StoreUnavailable when the connection fails.
+        Raises: StoreUnavailable when the connection fails. The iteration then ends.
         """
         with translated_errors():
             async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
@@ -141,6 +151,7 @@ class Deadlines:
 def _parse_score(score: bytes) -> int:
     """Return the score of a sorted set as whole ms.
 
-    An infinite score, which no release writes, is limited to the largest value.
+    No release writes an infinite score. An infinite or very large score becomes the limit `_MAX_SCORE` or
+    `-_MAX_SCORE`.
     """
     return int(max(-_MAX_SCORE, min(_MAX_SCORE, float(score))))

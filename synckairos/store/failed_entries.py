@@ -44,7 +44,9 @@ class FailedEntries:
     ) -> None:
         """Move an outbox entry out of the stream, or store another failure of a failed entry. Atomic, one round trip.
 
-        `retries` is the number of retries so far. If `next_attempt_in_ms` is None, the entry is set aside.
+        `retries` is the number of retries until now, and `error` is the text of this failure. The next attempt is due
+        after `next_attempt_in_ms` milliseconds. If `next_attempt_in_ms` is None, the entry is set aside. If there is no
+        such entry, nothing changes.
         """
         names = [
             self._keys.outbox(partition),
@@ -60,7 +62,10 @@ class FailedEntries:
             report_dropped_keys(await self._fail_script(self._pipe, names, args))
 
     async def load_due(self, partition: int, count: int) -> list[FailedEntry]:
-        """Return at most `count` failed entries whose next attempt is due. Two round trips, one if no entry is due."""
+        """Return at most `count` failed entries whose next attempt is due. Two round trips, one if no entry is due.
+
+        Entries that are set aside are never due.
+        """
         name = self._keys.failed_entries(partition)
         with translated_errors():
             time, found = await self._pipe.call_many(
@@ -74,7 +79,10 @@ class FailedEntries:
         return await self._load(partition, [(entry_id, at_ms) for entry_id, at_ms in pairs if at_ms <= now_ms])
 
     async def load_all(self, partition: int, *, set_aside_only: bool = False) -> list[FailedEntry]:
-        """Return the failed entries of a partition in the order of their next attempts, in two round trips."""
+        """Return the failed entries of a partition in the order of their next attempts, in two round trips.
+
+        Entries that are set aside are last. If `set_aside_only` is True, the result has no other entries.
+        """
         low = "inf" if set_aside_only else "-inf"
         with translated_errors():
             found: list[bytes] = await self._pipe.call(
@@ -92,18 +100,20 @@ class FailedEntries:
         return sorted(found, key=lambda each: each.first_failed_at_ms)
 
     async def retry(self, partition: int, entry_id: str) -> bool:
-        """Make the next attempt of a failed entry due now, and reset its number of retries. Atomic, one round trip.
+        """Make the next attempt of a failed entry due now, and reset its number of retries to 0. Atomic.
 
-        Returns False if there is no such entry.
+        One round trip. The call does not write the entry to Postgres; a worker does that later. Returns False if there
+        is no such entry.
         """
         names = [self._keys.failed_entries(partition), self._keys.failed_entry(partition, entry_id)]
         with translated_errors():
             return bool(await self._retry_script(self._pipe, names, [entry_id]))
 
     async def retry_set_aside(self, entry_id: str | None = None) -> int:
-        """Make all set-aside entries due at the next sweep of a worker, or only the entry `entry_id`.
+        """Make set-aside entries due, so that the next sweep of a worker retries the entries.
 
-        Returns the number of these entries.
+        If `entry_id` is None, all set-aside entries become due. Otherwise only the set-aside entry `entry_id` becomes
+        due. Returns the number of entries that became due, 0 if there is no such set-aside entry.
         """
         retried = 0
         for each in await self.load_set_aside_entries():
@@ -112,9 +122,10 @@ class FailedEntries:
         return retried
 
     async def record_written(self, partition: int, entry: StreamEntry) -> None:
-        """Remove the gap of a failed entry that Postgres now has.
+        """Remove the gap that a failed entry caused. Postgres must already have the version of the entry.
 
-        Call this before the session is settled. One round trip.
+        One round trip. Call this method before `Outbox.remove_written` for the same session, then call `remove`. This
+        method does not remove the failed entry.
         """
         fields = entry.fields
         gap = b" ".join(fields.get(name, b"") for name in (b"session_id", b"epoch", b"version"))
@@ -122,7 +133,7 @@ class FailedEntries:
             await self._pipe.call("ZREM", self._keys.failed_entry_versions(partition), gap)
 
     async def remove(self, partition: int, entry_id: str) -> None:
-        """Remove a failed entry that Postgres now has. One round trip."""
+        """Remove a failed entry. Postgres must already have the version of the entry. One round trip."""
         with translated_errors():
             await self._pipe.call_many(
                 [

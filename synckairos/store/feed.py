@@ -1,9 +1,9 @@
-"""The feed: receives the committed versions of watched sessions from all instances, each version once and in order.
+"""The feed: receives the committed versions of watched sessions from all instances, and delivers them in order.
 
-Pub/sub can lose messages, so the version numbers decide what is missing. After a gap or an interrupted subscription,
-the feed reads the session again. Every two seconds it compares the versions of watched sessions with the stored
-versions, which detects a lost newest message. So the feed recovers from any loss within five seconds. The feed does not
-use sockets.
+Pub/sub can lose messages, so the feed compares version numbers to find missing versions. After a gap or an interrupted
+subscription, the feed reads the session again. Every two seconds the feed compares the versions of watched sessions
+with the stored versions. This comparison detects the loss of the newest message. So the feed recovers from any loss
+within five seconds if Redis answers. The feed does not use sockets.
 """
 
 import asyncio
@@ -59,19 +59,20 @@ _ERRORS = (RedisError, OSError, StoreUnavailable)
 
 
 class FeedListener(Protocol):
-    """The receiver of versions from the feed. Its methods are called synchronously and in the order of versions.
+    """The receiver of versions from the feed. The feed calls the methods synchronously.
 
-    The methods must not raise.
+    The calls for one session are in the order of its versions. The methods must not raise.
     """
 
     def on_feed_message(self, message: FeedMessage) -> None:
-        """Receive the next version of a watched session."""
+        """Receive the version that follows the version of the previous call for the same session."""
 
     def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
-        """Receive the stored version of a session, because versions before it are missing or were lost.
+        """Receive the stored version of a session, because the feed cannot deliver the versions between.
 
-        `went_back` is True if the store has lost versions that watchers received. The store can then issue a version
-        number again, so watchers can have a version with the same number.
+        `snapshot` replaces the state that watchers have. `went_back` is True if the store has lost versions that
+        watchers received. The store can then use a version number again. So watchers can already have another state
+        with the version number of `snapshot`.
         """
 
     def on_session_missing(self, session_id: str) -> None:
@@ -105,12 +106,16 @@ class _WatchedSession:
 
 
 class Feed:
-    """The feed of watched sessions. Each version is delivered to the listener once and in order."""
+    """The feed of watched sessions. Versions are delivered to the listener in order and without repetition.
+
+    If versions are missing in the version history, the listener receives one `on_feed_resync` instead of these
+    versions.
+    """
 
     def __init__(
         self, redis: Redis, pipe: RedisPipe, keys: Keys, *, session_ttl_s: int, compare_s: float = COMPARE_S
     ) -> None:
-        """Take a client for pub/sub, a connection for reads, and the TTL in seconds of watched sessions in Redis.
+        """Take a client for pub/sub, a connection for reads, and the TTL in seconds that watched sessions get in Redis.
 
         `compare_s` is the number of seconds between two comparisons with the stored versions.
         """
@@ -137,9 +142,10 @@ class Feed:
     # -- watching -----------------------------------------------------------------------------------------------------
 
     async def watch(self, session_id: str) -> None:
-        """Subscribe to a session. After this call, a read of the session and the feed together miss no version.
+        """Subscribe to a session, and wait until Redis confirms the subscription.
 
-        The call also returns if the session is unwatched during the call.
+        The feed delivers each version that is committed after this call. So a caller that reads the session after this
+        call misses no version. The call also returns if the session is unwatched during the call.
 
         Raises: StoreUnavailable if Redis does not confirm within two seconds. The session then stays watched, and the
         feed subscribes when Redis answers again.
@@ -156,27 +162,34 @@ class Feed:
             raise StoreUnavailable from None
 
     def unwatch(self, session_id: str) -> None:
-        """Unsubscribe from a session."""
+        """Unsubscribe from a session. If the session is not watched, nothing changes.
+
+        The call does not wait for Redis.
+        """
         if self._watched.pop(session_id, None) is not None:
             self.subscriber.unsubscribe(self._keys.feed_channel(session_id))
 
     def set_initial_snapshot(self, session_id: str, snapshot: SessionSnapshot) -> None:
-        """Set the snapshot that the next feed message must follow, if the session has no snapshot yet."""
+        """Set the snapshot that watchers of a session have, if the feed has no snapshot of the session yet.
+
+        The feed then compares the next feed message with this snapshot to detect a gap.
+        """
         watched = self._watched.get(session_id)
         if watched is not None and watched.at is None:
             watched.at = snapshot
 
     def request_resync(self, session_id: str) -> None:
-        """Request a call of `on_feed_resync` for the session at the next comparison that succeeds.
+        """Request one call of `on_feed_resync` with the stored version of the session, because a new watcher needs it.
 
-        The reason is that a watcher has joined and did not receive the session's state.
+        The call follows at the next comparison with the stored versions, within about two seconds if Redis answers. If
+        the session is not watched, nothing happens.
         """
         watched = self._watched.get(session_id)
         if watched is not None:
             watched.needs_resync = True
 
     async def read_history(self, session_id: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
-        """Return the feed messages of a session from the version `snapshot` back, newest first. One round trip.
+        """Return the feed messages of `snapshot` and of the versions before it, newest first. One round trip.
 
         Raises: StoreUnavailable if Redis does not answer.
         """
@@ -185,7 +198,10 @@ class Feed:
         return parse_history(snapshot, kept, self._keys.history(session_id))
 
     async def run(self, listener: FeedListener) -> None:
-        """Receive feed messages until cancelled. After each failure of Redis, reconnect and continue."""
+        """Receive feed messages and call `listener` until the task is cancelled.
+
+        After each failure of Redis, the feed reconnects.
+        """
         self._listener = listener
         async with asyncio.TaskGroup() as group:
             group.create_task(self.subscriber.run())
@@ -242,7 +258,10 @@ class Feed:
         return self._listener
 
     def _request_reread(self, session_id: str, watched: _WatchedSession) -> None:
-        """Request that a session is read again. Until then its messages are kept in the backlog."""
+        """Request that a session is read again.
+
+        Until the reread ends, messages of the session are kept in the backlog.
+        """
         watched.is_rereading = True
         self._to_reread[session_id] = None
         self._has_to_reread.set()
@@ -270,7 +289,10 @@ class Feed:
         return watched is not None and watched.is_rereading
 
     async def _reread(self, ids: list[str]) -> None:
-        """Deliver the versions that watchers have missed: compare versions, then read only the sessions that differ."""
+        """Deliver the versions that watchers have missed.
+
+        First compare the versions of all `ids`. Then read only the sessions whose versions differ.
+        """
         changed = []
         for session_id, stored in zip(ids, await self._load_positions(ids), strict=True):
             watched = self._watched.get(session_id)
@@ -320,10 +342,10 @@ class Feed:
     async def _load_positions(
         self, ids: list[str], extend_ttl: bool = False
     ) -> list[SessionSnapshot | InvalidStoredData | None]:
-        """Return the stored snapshot of each session without its document, None if there is no session. One round trip.
+        """Return the stored snapshot of each session with an empty document, None if there is no session.
 
-        A session with invalid data, which is reported, has the error instead. Its watchers keep their version. If
-        `extend_ttl` is True, also extend the TTLs of the sessions.
+        One round trip. The results are in the order of `ids`. A session with invalid data is reported, and its result
+        is the error. If `extend_ttl` is True, also extend the TTLs of the sessions.
         """
         keys = self._keys
         commands: list[RedisCommand] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]

@@ -55,7 +55,8 @@ class Keys(Struct, frozen=True):
     def rate_limit_bucket(self, owner: str) -> str:
         """Return the key of a rate limit's token bucket. Its value is the instant at which the bucket is full again.
 
-        The first edition counts fixed windows in keys of the kind `limit`. Its instances can use the same store.
+        Instances of the first edition can use the same store. They count fixed windows in keys whose part before
+        `owner` is `limit`.
         """
         return self._for_text("bucket", owner)
 
@@ -130,7 +131,7 @@ class Keys(Struct, frozen=True):
     def indexed_outbox_entries(self, partition: int) -> str:
         """Return the key of the sorted set of the outbox entries that this release wrote, by the instants in their ids.
 
-        If this set has fewer members than the outbox has entries, an earlier release also wrote entries.
+        If this set has fewer members than the outbox has entries, an earlier release wrote the difference.
         """
         return f"{self.outbox(partition)}:indexed"
 

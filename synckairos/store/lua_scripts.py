@@ -20,8 +20,9 @@ class LuaScript:
     def __init__(self, name: str, *, allow_oom: bool = False) -> None:
         """Read the text of the script from `store/lua/<name>.lua`.
 
-        For a line `-- uses <library>` in the script, the text of that library is added before the script. With
-        `allow_oom` Redis runs the script also if its memory is full: for time, and for what frees memory.
+        For a line `-- uses <library>` in the script, the text of that library is added before the script. If
+        `allow_oom` is True, Redis also runs the script if the memory of Redis is full. Transitions by time and scripts
+        that free memory need `allow_oom`.
         """
         text = _read(name)
         libraries = map(_read, re.findall(r"^-- uses (\w+)$", text, re.MULTILINE))
@@ -29,9 +30,10 @@ class LuaScript:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     async def call_many(self, pipe: RedisPipe, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Call the script several times in one round trip, and return the results in order.
+        """Call the script several times in one round trip, and return the results in the order of `calls`.
 
-        If Redis does not have the script, the calls run one after the other.
+        If Redis does not have the script, each call takes its own round trip. If a call fails, the first error is
+        raised. Other calls were possibly executed then.
         """
         try:
             return await pipe.call_many([("EVALSHA", self.sha, len(keys), *keys, *args) for keys, args in calls])

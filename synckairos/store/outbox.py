@@ -38,7 +38,7 @@ _TALLY_FIELDS = ("drained", "conflicts", "isolated", "batches", "busy_us")
 
 
 class StreamEntry(Struct, frozen=True):
-    """One outbox entry as stored: its id in the stream, and its fields."""
+    """One outbox entry with the stored bytes: its id in the stream, and its fields."""
 
     entry_id: str
     fields: Mapping[bytes, bytes]
@@ -65,7 +65,7 @@ class StreamEntry(Struct, frozen=True):
 
 
 class WrittenVersion(Struct, frozen=True):
-    """The newest version of a session that Postgres has, among the versions of a batch."""
+    """The newest version of one session in a batch of outbox entries. Postgres already has the batch."""
 
     session_id: str
     epoch: str
@@ -73,9 +73,11 @@ class WrittenVersion(Struct, frozen=True):
 
 
 class DrainTally(Struct, frozen=True):
-    """Totals of all drains since the store was created: versions, conflicts, failed entries, batches, busy time in µs.
+    """Totals of all drains since the store was created.
 
-    The totals are in Redis, so every instance reports the same totals, and a restart loses nothing.
+    `drained`, `conflicts` and `isolated` are numbers of outbox entries; `isolated` counts failed entries. `batches` is
+    the number of batches. `busy_us` is the duration of all batches in µs. The totals are in Redis. So every instance
+    reports the same totals, and a restart of an instance loses no total.
     """
 
     drained: int = 0
@@ -86,11 +88,12 @@ class DrainTally(Struct, frozen=True):
 
 
 class OutboxBacklog(Struct, frozen=True):
-    """The content of the outbox: number of entries, age of the oldest entry in ms, and numbers of failed entries.
+    """The content of the outbox and the number of failed entries, over all partitions.
 
-    The age is 0 if there are no entries. `retrying` is the number of failed entries that have another attempt.
-    `set_aside` is the number of failed entries that the operator must handle. `bytes` is the number of bytes in the
-    entries. `fullness` is the largest used share of a limit in any partition; 1 means full.
+    `entries` is the number of outbox entries, without failed entries. `oldest_age_ms` is the age of the oldest entry in
+    ms, 0 if there are no entries. `retrying` is the number of failed entries that will be retried. `set_aside` is the
+    number of failed entries that the operator must handle. `bytes` is the number of bytes in the entries. `fullness` is
+    the largest used share of a limit in any partition; 1 means that the limit is reached.
     """
 
     entries: int
@@ -125,10 +128,11 @@ class Outbox:
     async def read(
         self, partition: int, max_entries: int, max_bytes: int, after: str | None = None
     ) -> list[StreamEntry]:
-        """Return the oldest entries of the stream, or the oldest entries after the entry id `after`, in order.
+        """Return the oldest entries of the stream, or the oldest entries after the entry id `after`, oldest first.
 
-        The entries stay in the stream. Reading stops at `max_entries` entries, or at the first entry with which the
-        total size reaches `max_bytes`. If there are entries, at least one is returned.
+        The entries stay in the stream. The result has at most `max_entries` entries. The entries are read in pages,
+        until the total size reaches `max_bytes`. So the result can be larger than `max_bytes`. An empty result means
+        that the stream has no entries after `after`.
         """
         name = self.keys.outbox(partition)
         found: list[StreamEntry] = []
@@ -161,17 +165,18 @@ class Outbox:
         conflicts: int = 0,
         busy_us: int = 0,
     ) -> int:
-        """Settle the sessions of entries that Postgres has, then remove the entries.
+        """Settle the sessions of entries that Postgres already has, then remove the entries from the outbox.
 
-        Return the number of removed entries.
+        Returns the number of entries that this call removed.
 
-        If the newest version of a session is in Postgres without a gap, the session gets the TTL `ttl_ms` in Redis, but
-        stays at least one hour after its next deadline. For each other session only the audited version is stored. That
-        is the newest version in Postgres before the first gap. `size_bytes` is the number of bytes in the entries.
-        `drained`, `conflicts` and `busy_us` are added to the tally.
+        If Postgres has the newest version of a session without a gap, the session gets the TTL `ttl_ms` in Redis. The
+        TTL is extended, so that the session stays at least one hour after its next deadline. A running session without
+        a deadline stays at least one week. Other sessions get no TTL. In the hash of each session, the audited version
+        is updated: the newest version in Postgres before the first gap. `size_bytes` must be the number of bytes in the
+        entries. `drained`, `conflicts` and `busy_us` are added to the tally.
 
-        Each thousand sessions take one round trip, so that other commands do not wait long. The call can be repeated
-        safely.
+        Each thousand sessions take one round trip, so that other commands do not wait long. After an error the call can
+        be repeated. The repeated call can add to the tally a second time.
         """
         keys = self.keys
         shared = [
@@ -204,15 +209,16 @@ class Outbox:
         return removed
 
     async def is_empty(self, partition: int) -> bool:
-        """Return whether the outbox of a partition has no entries."""
+        """Return whether the outbox of a partition has no entries. Failed entries are not in the outbox."""
         with translated_errors():
             return not await self._pipe.call("XLEN", self.keys.outbox(partition))
 
     async def session_entries(self, session_id: str) -> list[OutboxEntry]:
         """Return the versions of a session in the outbox, oldest first. One round trip.
 
-        The result has the newest entries of the session: at most 5,000 entries and about 32 MiB. If an earlier release
-        wrote an entry of the session, only the newest 8 MiB of the partition are searched.
+        Failed entries are not in the outbox. If the session has more than 5,000 entries or about 32 MiB in the outbox,
+        the oldest entries are left out. If an earlier release wrote an entry of the session, only the newest 8 MiB of
+        the partition are searched.
         """
         keys, partition = self.keys, self.keys.partition_of(session_id)
         names = [keys.outbox(partition), keys.session(session_id)]
@@ -240,9 +246,9 @@ class Outbox:
     async def participant_session_ids(self, participant_id: str) -> list[str]:
         """Return the ids of the sessions that have a version in the outbox with this participant, in no order.
 
-        The commands for all partitions are sent together, before any command that the caller sends after this call. The
-        result has at most 1,000 sessions of each partition. If an earlier release wrote entries, the newest 8 MiB of
-        each partition are searched too.
+        The method sends the commands for all partitions together. Redis executes the commands before any command that
+        the caller sends after the start of this method. The result has at most 1,000 sessions of each partition. If an
+        earlier release wrote entries, the newest 8 MiB of each partition are searched too.
         """
         keys = self.keys
         # The script is sent as text instead of by its hash. If the hash were missing, the second attempt would run
@@ -266,10 +272,10 @@ class Outbox:
         return [session_id.decode(errors="replace") for ids in found for session_id in ids]
 
     async def prune_participants(self, partition: int, after: str) -> str:
-        """Remove members that no reader needs from the index of participants. Check the next 200 members after `after`.
+        """Check 200 members of the index of participants, and remove the members that no reader needs. One round trip.
 
-        Returns the last checked member, from which the next call continues. Returns "" at the end of the index. One
-        round trip.
+        The check begins after the member `after`, or at the first member if `after` is "". Returns the last checked
+        member, which is `after` of the next call. Returns "" at the end of the index.
         """
         names = [self.keys.outbox_participants(partition)]
         args: list[Any] = [after, self.keys.session_prefix(partition), _PRUNED_AT_ONCE]
@@ -313,5 +319,8 @@ class Outbox:
 
 
 def _count(value: bytes | None) -> int:
-    """Return the value of a counter. If the value is invalid, return 0; the next write drops and reports it."""
+    """Return the value of a counter, 0 if the value is missing or invalid.
+
+    The next write to an invalid counter removes and reports the key.
+    """
     return int(value) if value and value.isdigit() and len(value) < 20 else 0

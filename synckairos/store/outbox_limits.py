@@ -1,4 +1,4 @@
-"""Limits of the outbox. If a limit is reached, commits are refused, except commits of overdue transitions."""
+"""Limits of the outbox. If a limit is reached, commits of new versions are refused, except overdue transitions."""
 
 from msgspec import Struct
 
@@ -8,7 +8,8 @@ from synckairos.config import Settings
 class OutboxLimits(Struct, frozen=True):
     """Limits of one partition's outbox: number of entries, bytes in the entries, and age of the oldest entry in ms.
 
-    None means no limit. The commit script checks the limits before it writes.
+    If `age_ms` is None, the age has no limit. If `entries` is None, the commit script applies none of the three limits.
+    The commit script checks the limits before it writes.
     """
 
     entries: int | None = None
@@ -35,9 +36,10 @@ class OutboxLimits(Struct, frozen=True):
         return tuple("" if limit is None else limit for limit in (self.entries, self.bytes, self.age_ms))
 
     def fullness(self, entries: int, size: int, age_ms: int) -> float:
-        """Return the largest used share of a limit.
+        """Return the largest used share of a limit in one partition. 1 means that a limit is reached.
 
-        1 means full. `size` is in bytes, `age_ms` is of the oldest entry.
+        `size` is the number of bytes in the entries, and `age_ms` is the age of the oldest entry. Limits that are None
+        do not count.
         """
         pairs = ((entries, self.entries), (size, self.bytes), (age_ms, self.age_ms))
         return max((used / limit for used, limit in pairs if limit is not None), default=0.0)

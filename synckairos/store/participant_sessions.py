@@ -1,12 +1,12 @@
 """Lists of participants' recent sessions in Redis: a set for each participant, and a summary for each session.
 
-The set of a participant has the ids of at most 1,000 sessions of the last 30 days, sorted by the instants at which they
-began. The summary of a session has the values that lists show, for the newest version in Postgres. All participants use
-the same summary. Sets and summaries exist only if a list is read.
+The set of a participant has the ids of at most 1,000 sessions of the last 30 days. It is sorted by the instants at
+which the sessions began. The summary of a session has the values that lists show, for the newest version in Postgres.
+All participants use the same summary. Sets and summaries exist only after a list was read.
 
-Each set and each summary is filled from Postgres once, by the holder of a lease. A drain that moves newer versions to
-Postgres breaks the lease, so that older data is never stored afterwards. This module does not read the bytes of a
-summary; the package `history` does.
+Only the holder of a lease fills a set or a summary from Postgres. A drain that moves newer versions to Postgres breaks
+the lease, so that older data is never stored afterwards. This module does not parse the bytes of a summary; the package
+`history` does.
 
 If no value in a session changes by time, its row in a participant's list is rendered at the first read and stored as a
 ready row. The ready rows of a participant are in one hash. So a page needs one read of that hash, and reads only the
@@ -61,10 +61,10 @@ ReadyRow = bytes
 
 
 class SessionSummary(Struct, frozen=True):
-    """The part of a session that lists show: `position` (`<epoch> <version>`), facts and metadata as JSON.
+    """The values of a session that lists show: `position` (`<epoch> <version>`), facts and metadata as JSON.
 
-    `row_template` is the row without the two numbers of a participant. It is empty if a value in the row changes by
-    time.
+    `row_template` is the row without the two numbers that belong to one participant. It is empty if a value in the row
+    changes by time.
     """
 
     position: bytes
@@ -76,9 +76,9 @@ class SessionSummary(Struct, frozen=True):
 class ListRowParts(Struct, frozen=True):
     """The cached data of a session for one participant's list.
 
-    `summary` is None if there is none. `part` has the participant's two numbers, None if there are none. `live` is the
-    snapshot of the session in Redis, None if there is none. The snapshot has a document only if its version differs
-    from the summary or if the session runs.
+    `summary` is None if no summary is cached. `part` has the two numbers of the participant, None if the numbers are
+    not cached. `live` is the snapshot of the session in Redis, None if Redis does not have the session. The snapshot
+    has an empty document if its version is the version of the summary and the session does not run.
     """
 
     summary: SessionSummary | None
@@ -87,10 +87,11 @@ class ListRowParts(Struct, frozen=True):
 
 
 class CachedPage(Struct, frozen=True):
-    """One page of a participant's set, newest first.
+    """One page of a participant's set, newest session first.
 
-    The set has all sessions that began at or after `complete_since_ms`. `has_more` is True if the set has sessions
-    after the page. `lookups` has the data of the sessions on the page, except sessions of other partitions.
+    `keys` are the sort keys of the sessions. The set has all sessions that began at or after `complete_since_ms`.
+    `has_more` is True if the set has older sessions than the page. `lookups` has the cached data of the sessions by
+    session id, except sessions of other partitions. Instants are in ms since the Unix epoch.
     """
 
     now_ms: int
@@ -122,12 +123,11 @@ class ParticipantSessionStore:
             return parse_time_ms(await self._pipe.call("TIME"))
 
     async def load_cached_page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
-        """Return at most `limit` sessions after the sort key `before` in a participant's set, newest first.
+        """Return at most `limit` sessions of a participant's set, newest first.
 
-        One round trip.
-
-        Returns None if the set does not exist or is not filled yet. If `before` is None, the page begins with the
-        newest session.
+        The sessions are older than the sort key `before`. If `before` is None, the page begins with the newest session.
+        Returns None if the set does not exist or is not filled yet. One round trip, more if many sessions began in the
+        same millisecond.
         """
         keys, partition = self.keys, self.keys.partition_of(participant_id)
         fixed: list[Any] = [
@@ -182,7 +182,7 @@ class ParticipantSessionStore:
     ) -> dict[str, ReadyRow | ListRowParts]:
         """Return the cached data of sessions for a participant's list, by session id.
 
-        One round trip for each partition, all at the same time.
+        The result has all `session_ids`. One round trip for each partition, all at the same time.
         """
         shares = self._shares(session_ids)
         names = (
@@ -198,9 +198,9 @@ class ParticipantSessionStore:
         return lookups
 
     async def discard_invalid_caches(self, session_ids: Sequence[str], participant_ids: Sequence[str]) -> None:
-        """Remove summaries of sessions, and sets and ready rows of participants, because they have invalid data.
+        """Remove summaries of sessions, and sets and ready rows of participants, because their data is invalid.
 
-        A later read fills them from Postgres again. One round trip.
+        A later read fills the removed caches from Postgres again. One round trip.
         """
         keys = self.keys
         names = [*map(keys.summary, session_ids), *map(keys.participant_sessions, participant_ids)]
@@ -211,14 +211,15 @@ class ParticipantSessionStore:
     # -- filling from Postgres ----------------------------------------------------------------------------------------
 
     async def acquire_list_lease(self, participant_id: str, token: int) -> bool:
-        """Take the lease on filling a participant's set. Return False if the set or another lease exists."""
+        """Take the lease on filling a participant's set. Return False if the set exists or another lease holds."""
         name = self.keys.participant_sessions(participant_id)
         return bool(await self._run(self._lease_script, [name], ["set", token, LEASE_MS]))
 
     async def fill_list(self, participant_id: str, token: int, complete_since_ms: int, keys: Sequence[ListKey]) -> bool:
-        """Fill a participant's set with all sessions that began at or after `complete_since_ms`.
+        """Fill a participant's set with the sessions `keys`, if the lease `token` still holds.
 
-        Returns False if the lease was broken, and then writes nothing.
+        `keys` must have all sessions of the participant that began at or after `complete_since_ms`, in ms since the
+        Unix epoch. Returns False if the lease was broken. Nothing was written then.
         """
         args: list[Any] = [token, SPAN_MS, complete_since_ms]
         for began_ms, session_id in keys:
@@ -226,14 +227,21 @@ class ParticipantSessionStore:
         return bool(await self._run(self._fill_script, [self.keys.participant_sessions(participant_id)], args))
 
     async def acquire_summary_leases(self, session_ids: Sequence[str], token: int) -> None:
-        """Take the lease on filling each summary that does not exist and has no other lease."""
+        """Take the leases on filling summaries. A summary that exists or has another lease is skipped.
+
+        `fill_summaries` with the same token writes only the summaries whose lease was taken.
+        """
         args = ["digest", token, LEASE_MS]
         await asyncio.gather(*(self._run(self._lease_script, [self.keys.summary(each)], args) for each in session_ids))
 
     async def fill_summaries(
         self, token: int, participant_id: str, filled: Mapping[str, tuple[SessionSummary, bytes]]
     ) -> None:
-        """Write summaries with the participant's part, if the leases hold. If a summary exists, write only the part."""
+        """Write summaries with the participant's part, for each session whose lease `token` still holds.
+
+        If a summary with the same position exists, only the participant's part is written. In all other cases the
+        session is skipped.
+        """
         field = f"p:{participant_id}"
         writes = (
             (session_id, [*self._rows_of(session_id), *_fields(summary), field, part])
@@ -251,9 +259,10 @@ class ParticipantSessionStore:
     async def find_existing_caches(
         self, session_ids: Sequence[str], participant_ids: Sequence[str]
     ) -> tuple[dict[str, SessionSummary | None], set[str]]:
-        """Return the existing summaries by session id, and the ids of the participants that have a set.
+        """Return the summaries that Redis has, by session id, and the ids of the participants that have a set.
 
-        The summary is None if it is being filled. One round trip for each partition, all at the same time.
+        Sessions without a summary are not in the result. The value is None if the summary is being filled at the
+        moment. One round trip for each partition, all at the same time.
         """
         keys = self.keys
         summaries: dict[str, SessionSummary | None] = {}
@@ -277,9 +286,11 @@ class ParticipantSessionStore:
     async def replace_summary(
         self, session_id: str, before: SessionSummary | None, after: SessionSummary | None, parts: Mapping[str, bytes]
     ) -> None:
-        """Replace the summary `before` by `after` with participants' parts, if the stored summary is still `before`.
+        """Replace the summary `before` by `after` with participants' parts, if Redis still has `before`.
 
-        If `after` is None, remove the summary.
+        The positions of the summaries are compared. If `before` is None, Redis must have no filled summary; a lease on
+        filling the summary is broken. If `after` is None, the summary is removed. If Redis has another position,
+        nothing changes. `parts` has the part of each participant by participant id.
         """
         args: list[Any] = ["keep", b"" if before is None else before.position, SPAN_MS, *self._rows_of(session_id)]
         if after is not None:
@@ -294,9 +305,11 @@ class ParticipantSessionStore:
         await self._run(self._summary_script, [self.keys.summary(session_id)], args)
 
     async def set_list_position(self, participant_id: str, session_id: str, began_ms: int | None) -> None:
-        """Add a session to a participant's set, or remove it if `began_ms` is None. Trim the set by age and size.
+        """Add a session to a participant's set, or remove the session from the set if `began_ms` is None.
 
-        A set that does not exist is not created.
+        `began_ms` is the instant at which the session began, in ms since the Unix epoch. The call also removes the
+        sessions that exceed the maximum age and number. A set that does not exist is not created. If the set is being
+        filled, its lease is broken instead.
         """
         args: list[Any] = [session_id, "" if began_ms is None else began_ms, SPAN_MS, self.max_sessions]
         await self._run(self._place_script, [self.keys.participant_sessions(participant_id)], args)
@@ -304,7 +317,7 @@ class ParticipantSessionStore:
     # -- calls to Redis -----------------------------------------------------------------------------------------------
 
     def _shares(self, ids: Sequence[str]) -> list[list[str]]:
-        """Return the ids divided by partition, and each part by the number of ids in one script call."""
+        """Return the ids in lists: each list has ids of one partition, for one script call."""
         shares: dict[int, list[str]] = {}
         for each in ids:
             shares.setdefault(self.keys.partition_of(each), []).append(each)

@@ -99,7 +99,10 @@ _UNQUEUED = ("exec", "watch", "multi")
 
 
 class Permissions:
-    """The permissions that a user needs for the Redis of the store, of the job queue, or of both."""
+    """The permissions that the Redis user of the product needs.
+
+    With `store` these are the permissions for the store, and with `queue` for the job queue.
+    """
 
     def __init__(self, keys: Keys, *, store: bool, queue: bool, db: int = 0) -> None:
         self._commands: Mapping[str, str] = {

@@ -39,8 +39,8 @@ BATCH_SIZE = 250
 class HeartbeatResult(Struct, frozen=True):
     """The result of a heartbeat.
 
-    `is_new` is True if this instance has a new name. `changes` is the number of all messages that were published on the
-    presence channel. `living` has the names of the living instances.
+    `is_new` is True if this heartbeat gave this instance a new name. `changes` is the number of messages that all
+    instances have published on the presence channel until now. `living` has the names of the living instances.
     """
 
     is_new: bool
@@ -60,10 +60,10 @@ class PresenceStore:
         self._publish_script = LuaScript("presence_publish_numbered")
 
     async def send_heartbeat(self, *, may_remove_dead: bool, rename: bool = False) -> HeartbeatResult:
-        """Send a heartbeat of this instance, and remove dead instances if `may_remove_dead`. One round trip.
+        """Send a heartbeat of this instance. If `may_remove_dead` is True, also remove dead instances. One round trip.
 
-        The instance gets a new name if it was removed, or if `rename` is True. Then it has no fields in Redis. If it
-        was removed, a second round trip is needed.
+        The instance gets a new name if another instance has removed its name, or if `rename` is True. Redis has no
+        counts under a new name, so the caller must write all counts again. A removed name takes a second round trip.
         """
         if not rename:
             lives, changes, living = await self._send_heartbeat(self.instance, "", may_remove_dead)
@@ -83,7 +83,10 @@ class PresenceStore:
         return bool(lives), changes, frozenset(_decode_name(each) for each in living)
 
     async def write_counts(self, values: dict[str, bytes]) -> None:
-        """Write this instance's counts of sessions by session id. An empty value removes the field. One round trip."""
+        """Write this instance's presence counts, by session id. One round trip.
+
+        If the value of a session is empty, the field of this instance is removed from that session.
+        """
         commands: list[RedisCommand] = []
         for session_id, value in values.items():
             key = self._keys.presence(session_id)
@@ -113,8 +116,8 @@ class PresenceStore:
     async def read_counts(self, session_ids: list[str]) -> list[dict[str, bytes]]:
         """Return the counts of each living instance for each session, and remove the fields of dead instances.
 
-        The results are in the order of `session_ids`, each with the counts by instance. One round trip, or two if there
-        are fields to remove.
+        The results are in the order of `session_ids`. Each result has the counts by instance name. One round trip, or
+        two if there are fields to remove.
         """
         commands: list[RedisCommand] = [("HGETALL", self._keys.presence(each)) for each in session_ids]
         with translated_errors():
@@ -156,9 +159,10 @@ class PresenceStore:
             await self._pipe.call("HDEL", self._keys.presence(session_id), instance)
 
     def listen_for_changes(self, receive: Callable[[int, str, list[str]], None]) -> asyncio.Event:
-        """Call `receive` for each published message, with the message number, the sending instance and the session ids.
+        """Call `receive` for each presence message, with the message number, the sending instance and the session ids.
 
-        The event in the result is set as long as Redis has confirmed the subscription.
+        This method returns immediately. Messages of this instance are also received. The returned event is set while
+        Redis has confirmed the subscription.
         """
 
         def receive_payload(channel: str, payload: bytes) -> None:

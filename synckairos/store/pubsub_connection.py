@@ -60,9 +60,9 @@ class _Channel:
 class PubSubConnection:
     """Delivers the messages of wanted channels, and reports channels whose subscription was interrupted.
 
-    A message is passed to `receive` with the name of its channel. When an interrupted channel is subscribed again,
-    `resumed` is called with its name. Both functions are called synchronously and in order. If `receive` raises an
-    exception, the message is dropped.
+    A message is passed to `receive` with the name of its channel. When a channel is subscribed again after an
+    interruption, `resumed` is called with the name of the channel. Both functions are called synchronously and in
+    order. If `receive` raises an exception, the message is dropped.
     """
 
     def __init__(
@@ -88,9 +88,11 @@ class PubSubConnection:
         self._heartbeat_at = 0.0
 
     def subscribe(self, channel: str, receive: Receive | None = None) -> asyncio.Event:
-        """Subscribe to a channel. The event in the result is set as long as Redis has confirmed the subscription.
+        """Request the subscription to a channel, and return immediately.
 
-        `receive` gets the messages of this channel instead of the `receive` of the connection.
+        The returned event is set while Redis has confirmed the subscription. `receive` gets the messages of this
+        channel instead of the `receive` of the connection. If the channel is already wanted, `receive` is ignored and
+        the same event is returned.
         """
         if (found := self._channels.get(channel)) is None:
             found = self._channels[channel] = _Channel(receive or self._receive)
@@ -98,7 +100,10 @@ class PubSubConnection:
         return found.confirmed
 
     def unsubscribe(self, channel: str) -> None:
-        """Unsubscribe from a channel. Callers that wait for its confirmation continue, because none will come."""
+        """Request the end of a subscription, and return immediately.
+
+        The event from `subscribe` is set, so that callers that wait for the event continue. No confirmation will come.
+        """
         if (removed := self._channels.pop(channel, None)) is not None:
             removed.confirmed.set()
             self._change(channel, False)
@@ -219,9 +224,10 @@ class PubSubConnection:
 
 
 async def _run_until_first_ends(*jobs: Coroutine[Any, Any, None]) -> None:
-    """Run coroutines concurrently until one of them ends. Cancel the others, and raise the first exception.
+    """Run coroutines concurrently until the first coroutine ends, then cancel all others and wait for their end.
 
-    A task group is not used, because before Python 3.13 it leaves the current task marked as cancelled.
+    If a coroutine raised an exception, raise the first exception in the order of `jobs`. A task group is not used,
+    because before Python 3.13 it leaves the current task marked as cancelled.
     """
     tasks = [asyncio.create_task(job) for job in jobs]
     try:

@@ -1,8 +1,8 @@
 """Rate limits: token buckets in Redis, so that all instances use the same buckets.
 
-A request takes one token from the general bucket of its client. A press takes one token from the bucket of its session
-instead. A press takes a token from the general bucket only if it is refused or changes nothing. The reason is that the
-limits stop abuse, but must never stop a game.
+A request that is not a press takes one token from the general bucket of its client. A press takes one token from the
+bucket of its session. Only a press that is refused or changes nothing also takes a token from the general bucket. The
+reason is that the limits stop abuse, but must never stop a running session.
 """
 
 import time
@@ -64,12 +64,12 @@ def make_rate(name: str, limit: int, period_s: int, burst: int, unit: str, setti
 
 
 def general_rate(limit: int) -> Rate:
-    """Return the rate limit for all requests of one client: `limit` per minute, and at most `limit` at one time."""
+    """Return the rate limit for all requests of one client: `limit` per minute, with bursts of at most `limit`."""
     return make_rate("general", limit, 60, limit, "requests a minute and client", "RATE_LIMIT_GENERAL")
 
 
 def switch_rate(limit: int) -> Rate:
-    """Return the rate limit for the presses of one session: `limit` per second, and a third more at the same time.
+    """Return the rate limit for the presses of one session: `limit` per second, with bursts of at most 4/3 of `limit`.
 
     With the default, 40 bids can arrive at the same time in the last moment of an auction.
     """
@@ -78,7 +78,10 @@ def switch_rate(limit: int) -> Rate:
 
 @cache
 def replay_rate(general: Rate) -> Rate:
-    """Return the limit for the replays of one client: twice the general limit. A replay takes no other token."""
+    """Return the rate limit for the replays of one client: two times the general limit.
+
+    A replay takes a token only from the bucket of this rate limit.
+    """
     limit = 2 * general.limit
     return make_rate("replay", limit, 60, limit, "replays a minute and client", general.setting)
 
@@ -102,7 +105,7 @@ class RateLimitStatus(Struct, frozen=True):
     """The status of a quota after a request.
 
     The bucket has `remaining` tokens of `limit` tokens, and is full again after `reset_s` seconds. If `exceeded` is
-    True, the bucket had no token for the request, and has one after `wait_ms`.
+    True, the bucket had no token for the request, and has a token after `wait_ms` milliseconds.
     """
 
     limit: int
@@ -121,9 +124,9 @@ class RateLimitStatus(Struct, frozen=True):
 
     @classmethod
     def from_ttl(cls, rate: Rate, ttl_ms: int) -> "RateLimitStatus":
-        """Return the status after taking one token from a bucket whose key has the TTL `ttl_ms`.
+        """Return the status after one token is taken from a bucket whose key has the TTL `ttl_ms`.
 
-        No token is taken in Redis.
+        This method only calculates the status. The caller must take the token in Redis.
 
         The bucket is full when its key expires. A key without a TTL is not a bucket, so it counts as a full bucket.
         Redis rounds the TTL up to 1 ms.
@@ -135,10 +138,10 @@ class RateLimitStatus(Struct, frozen=True):
 
 
 class RateMeter:
-    """Counts one request against its quotas and keeps the rate-limit status for the response.
+    """The rate-limit quotas of one request, and the rate-limit status for the response.
 
-    The store writes `statuses` when it counts the request. They are empty before that, and for a replay, which is free.
-    `is_due` is True if the request must still be counted.
+    The store writes `statuses` when it counts the request. `statuses` is empty before that, and for a replay. `is_due`
+    is True if the request must still be counted.
     """
 
     __slots__ = ("_general", "_general_ttl_ms", "is_due", "quotas", "statuses")
@@ -157,18 +160,16 @@ class RateMeter:
     def for_press(cls, general: Quota, press: Quota) -> "RateMeter":
         """Return the meter of a press.
 
-        It takes a token of `press`, and a token of `general` only for a press without effect.
-
-        A press has no effect if it is refused or changes nothing.
+        The press takes a token of `press`. A press that is refused or changes nothing also takes a token of `general`.
         """
         meter = cls(general)
         meter.count_as_press(press)
         return meter
 
     def count_as_press(self, press: Quota) -> None:
-        """Replace the general quota of this meter by the quota `press`, as in `for_press`.
+        """Count this request as a press: the quota `press` replaces the general quota of this meter, as in `for_press`.
 
-        Expects a meter whose only quota is the general quota.
+        The general quota must be the only quota of the meter. Without quotas, nothing changes.
         """
         if self.quotas:
             self._general = self.quotas[0]
@@ -181,7 +182,10 @@ class RateMeter:
         return self._general is not None
 
     def build_count_commands(self, keys: Keys) -> list[RedisCommand]:
-        """Return the Redis commands that count the request. `record_replies` takes their replies."""
+        """Return the Redis commands that count the request, and set `is_due` to False.
+
+        The caller must send the commands and give the replies to `record_replies`.
+        """
         self.is_due = False
         commands = [quota.make_take_tokens_command(keys, 1) for quota in self.quotas]
         if self._general is not None:
@@ -189,7 +193,10 @@ class RateMeter:
         return commands
 
     def record_replies(self, replies: Sequence[Any]) -> None:
-        """Store the rate-limit status from the replies to `build_count_commands`."""
+        """Store the rate-limit status from the replies to `build_count_commands`.
+
+        An exceeded quota raises no error here; see `raise_if_exceeded`.
+        """
         if self._general is not None:
             *replies, self._general_ttl_ms = replies
         self.statuses = tuple(
@@ -208,7 +215,12 @@ class RateMeter:
         return None if general is None else Quota(replay_rate(general.rate), general.owner)
 
     def record_replay(self, quota: Quota, reply: Sequence[int]) -> None:
-        """Mark the request as free. Raises: RateLimitExceeded if the quota for replays is used up."""
+        """Mark the request as a replay, which takes only a token of the quota for replays.
+
+        `reply` is the reply of the script that took this token.
+
+        Raises: RateLimitExceeded if the quota for replays is used up.
+        """
         self.mark_free()
         status = RateLimitStatus.from_reply(quota.rate, reply)
         if status.exceeded:
@@ -218,9 +230,10 @@ class RateMeter:
     def take_unpaid_general_quota(self) -> Quota | None:
         """Return the general quota from which a press without an effect must take a token.
 
-        None if the request is not a press, or if the token is already taken.
+        The caller must then take the token in Redis, because later calls return None. Returns None if the request is
+        not a press or was not counted.
 
-        Raises: RateLimitExceeded if the general quota is used up.
+        Raises: RateLimitExceeded if the general quota is used up. No token must be taken then.
         """
         quota, self._general = self._general, None
         if quota is None or self._general_ttl_ms is None:
@@ -230,16 +243,19 @@ class RateMeter:
         return quota
 
     def refuse_uncounted(self, status: RateLimitStatus, wait_ms: int) -> None:
-        """Refuse the request without counting it: the client had this status, and the next token comes in `wait_ms`.
+        """Refuse the request without counting the request.
 
-        Raises: RateLimitExceeded.
+        `status` must be the exceeded status of the client, from `LimitedClients.find`. The next token comes in
+        `wait_ms` milliseconds.
+
+        Raises: RateLimitExceeded, always.
         """
         self.is_due = False
         self.statuses = (replace(status, wait_ms=wait_ms),)
         self.raise_if_exceeded()
 
     def mark_free(self) -> None:
-        """Mark the request as free, so that it is not counted. An example is a replay."""
+        """Mark the request as free, so that it takes no token. The status for the response becomes empty."""
         self.statuses = ()
         self.is_due = False
         self._general = None
@@ -250,16 +266,16 @@ class RateMeter:
         self.is_due = bool(self.quotas)
 
     def raise_if_exceeded(self) -> None:
-        """Raise RateLimitExceeded if a quota is used up."""
+        """Raise RateLimitExceeded if `statuses` has an exceeded quota. Sends no command to Redis."""
         for status in self.statuses:
             if status.exceeded and status.rate is not None:
                 raise RateLimitExceeded(status.rate.description, status.rate.setting, status.wait_ms)
 
 
 class LimitedClients:
-    """Clients whose general quota was used up at their last request, until they get the next token.
+    """Clients whose general quota was used up at their last request, until the client gets its next token.
 
-    Each instance remembers them, so that it refuses their further requests without work.
+    Each instance remembers these clients in memory, so that it refuses further requests without a round trip.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -268,7 +284,7 @@ class LimitedClients:
         self._limited: dict[str, tuple[RateLimitStatus, float]] = {}
 
     def note(self, client: str, statuses: Sequence[RateLimitStatus]) -> None:
-        """Note a refusal: remember the client if its general quota is used up."""
+        """Remember the client if `statuses` has its general quota as exceeded. Call this after each refusal."""
         for status in statuses:
             if status.exceeded and status.rate is not None and status.rate.name == "general":
                 self._limited.pop(client, None)  # a key that is set again must be the newest
@@ -277,7 +293,10 @@ class LimitedClients:
                     del self._limited[next(iter(self._limited))]
 
     def find(self, client: str) -> tuple[RateLimitStatus, int] | None:
-        """Return the status of a limited client, and the ms until it gets a token. None if it is not limited."""
+        """Return the status of a limited client, and the milliseconds until its next token.
+
+        Returns None if the client is not limited.
+        """
         found = self._limited.get(client)
         if found is None:
             return None
@@ -300,11 +319,11 @@ class RateLimits:
         self._keys = keys
 
     async def count(self, meter: RateMeter) -> None:
-        """Count a request against all of its quotas, in one round trip.
+        """Count a request against each quota of its meter, in one round trip.
 
         Raises:
-            RateLimitExceeded: a quota is used up.
-            StoreUnavailable: Redis does not answer.
+            RateLimitExceeded: a quota is used up. The request has still taken the tokens of its other quotas.
+            StoreUnavailable: Redis does not answer. The request was possibly counted.
         """
         if not meter.quotas:
             return
@@ -313,7 +332,9 @@ class RateLimits:
         meter.raise_if_exceeded()
 
     async def uncount(self, meter: RateMeter) -> None:
-        """Give the tokens of a request back, in one round trip, because it will be counted again.
+        """Give back the tokens that a request took, in one round trip, and mark the request as not counted yet.
+
+        Call this for a request that will be counted again.
 
         Raises: StoreUnavailable if Redis does not answer.
         """
@@ -323,15 +344,17 @@ class RateLimits:
         meter.mark_uncounted()
 
     async def count_replay(self, meter: RateMeter) -> None:
-        """Count a request as a replay instead, see `count_replay_with_pipe`."""
+        """Count a request that is already counted as a replay instead. See `count_replay_with_pipe`."""
         await count_replay_with_pipe(self._pipe, self._keys, meter)
 
 
 async def count_replay_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
-    """Give the tokens of a replay back, and take one of the client's quota for replays, in one round trip.
+    """Give back the tokens that a replay took, and take one token of the client's quota for replays.
+
+    One round trip for both. A request that is not limited by its client takes no token.
 
     Raises:
-        RateLimitExceeded: the quota for replays is used up.
+        RateLimitExceeded: the quota for replays is used up. The other tokens were given back.
         StoreUnavailable: Redis does not answer.
     """
     commands, quota = meter.build_refund_commands(keys), meter.replay_quota
@@ -346,10 +369,10 @@ async def count_replay_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) 
 
 
 async def run_script_commands(pipe: RedisPipe, commands: list[RedisCommand], *scripts: LuaScript) -> list[Any]:
-    """Send commands that call the token script, or the scripts in `scripts`, in one round trip. Return their replies.
+    """Send commands in one round trip, and return the replies in the order of `commands`.
 
-    If Redis lost a script, all scripts are loaded and all commands are sent again. So the commands must be safe to
-    repeat.
+    The commands can call the token script and the scripts in `scripts`. If Redis lost a script, all scripts are loaded
+    and all commands are sent again. So the commands must be safe to repeat.
     """
     try:
         return await pipe.call_many(commands)

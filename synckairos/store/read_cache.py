@@ -1,9 +1,9 @@
 """The read cache: answers of Postgres that are kept in Redis until newer versions reach Postgres.
 
 Each participant or session has one hash with one answer for each query. The drain removes the hash when it moves newer
-versions to Postgres. Removing the hash also breaks the leases of readers that query Postgres at that moment. So an
-older answer is never stored afterwards. If Redis does not answer, Postgres is queried. This module does not read the
-bytes of an answer; its callers do.
+versions to Postgres. This also breaks the leases of readers that query Postgres at that moment. So an older answer is
+never stored afterwards. If Redis does not answer, Postgres is queried. This module does not parse the bytes of an
+answer; its callers do.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ _LEASE_MS = 30_000
 
 
 class ReadCache:
-    """The read cache of all participants and sessions. If Redis does not answer, `read_through` queries Postgres."""
+    """The read cache of all participants and sessions. If Redis does not answer, `read_through` calls `run_query`."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
@@ -60,10 +60,14 @@ class ReadCache:
         run_query: Callable[[], Awaitable[bytes]],
         parse: Callable[[bytes], T],
     ) -> T:
-        """Return the answer to a query about a participant or session.
+        """Return the parsed answer to a query about a participant or session.
 
-        If the answer is not cached, call `run_query`. `parse` converts the bytes of an answer to the result. If `parse`
-        fails on a cached answer, the cached answer is removed.
+        If the answer is not cached, or if Redis does not answer, call `run_query` for the bytes of the answer. The new
+        answer is cached, unless it is too large or newer versions have reached Postgres in the meantime. `parse`
+        converts the bytes of an answer to the result. If `parse` fails on a cached answer, all cached answers about the
+        participant or session are removed, and `run_query` is called.
+
+        Raises: the errors of `run_query`, and of `parse` for a new answer.
         """
         names, token = [self._keys.read_cache(kind, id_), self._keys.session(id_)], secrets.token_hex(8)
         try:

@@ -27,15 +27,15 @@ _INVALID_DATA = ("WRONGTYPE", "not an integer", "not a valid float", "user_scrip
 
 
 class ErrorReply(ResponseError):
-    """An error reply to a command of the shared connection. `keys` are the keys of the command."""
+    """An error reply to a command of the shared connection. `keys` are the Redis keys of the command."""
 
     keys: tuple[str, ...] = ()
 
 
 def is_about_invalid_data(error: BaseException) -> bool:
-    """Return whether an error reply is about the content of a key.
+    """Return whether an error reply is about the content of a Redis key.
 
-    Neither a retry nor another node changes such a reply.
+    For such an error, a retry or another node gives the same reply.
     """
     text = str(error)
     return (
@@ -46,10 +46,11 @@ def is_about_invalid_data(error: BaseException) -> bool:
 
 
 class translated_errors:  # noqa: N801  is used like a function; a generator would be too slow for the hot path
-    """Context manager that raises StoreUnavailable if Redis does not answer or temporarily refuses the command.
+    """Context manager that translates the errors of the Redis libraries.
 
-    If a key has data that a command cannot use, the key is reported and InvalidStoredData is raised. Other errors pass
-    unchanged.
+    It raises StoreUnavailable if Redis does not answer, temporarily refuses the command, or the user lacks a
+    permission. If a Redis key has data that a command cannot use, the key is reported and InvalidStoredData is raised.
+    Other errors pass unchanged.
     """
 
     __slots__ = ()

@@ -17,7 +17,10 @@ _PAGE = 200  # keys of one step of SCAN
 
 
 class SessionIndexRebuilder:
-    """Rebuilds the sets of a partition. All methods raise StoreUnavailable if Redis does not answer."""
+    """Rebuilds the deadlines and the set of live sessions of a partition.
+
+    All methods raise StoreUnavailable if Redis does not answer.
+    """
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
@@ -30,9 +33,10 @@ class SessionIndexRebuilder:
             return bool(await self._pipe.call("EXISTS", self._keys.index_rebuild_mark(partition)))
 
     async def rebuild(self, partition: int) -> int:
-        """Add all sessions of a partition to its sets, then remove the mark. Return the number of sessions.
+        """Remove the mark, then add all sessions of a partition to its sets. Return the number of added sessions.
 
-        If a set is removed again in the meantime, it gets a new mark, which the next check finds.
+        If the rebuild fails or is cancelled, the mark is written again. If a script removes a set during the rebuild,
+        the script also writes the mark again. In both cases `is_rebuild_due` returns True afterwards.
         """
         with translated_errors():
             await self._pipe.call("DEL", self._keys.index_rebuild_mark(partition))
@@ -51,9 +55,9 @@ class SessionIndexRebuilder:
             raise
 
     async def _index(self, partition: int, members: list[bytes]) -> int:
-        """Add sessions to the sets.
+        """Add sessions to the sets, and return the number of added sessions.
 
-        Report sessions with invalid data and leave them out. Return the number of sessions.
+        Sessions with invalid data are reported and left out.
         """
         ids: list[str] = []
         for member in members:

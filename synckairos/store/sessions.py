@@ -47,7 +47,7 @@ They can have been created in the same millisecond.
 
 
 class SessionToRestore(Struct, frozen=True):
-    """A session to restore unchanged. Redis can evict it again after `ttl_ms`.
+    """A session to restore unchanged. Redis can evict the session again after `ttl_ms` milliseconds.
 
     `live_since_ms` is the creation instant of the session, None if the session is final.
     """
@@ -62,7 +62,7 @@ class SessionStore:
     """Sessions in Redis. All methods raise StoreUnavailable if Redis does not answer in time."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys, history_length: int, limits: OutboxLimits = UNLIMITED) -> None:
-        """Take the number of versions that a session's version history keeps, and the limits of the outbox."""
+        """Take the maximum length of a session's version history, and the outbox limits of one partition."""
         self._pipe = pipe
         self.keys = keys
         self._commit_script = CommitScript(keys, history_length, limits)
@@ -75,7 +75,10 @@ class SessionStore:
             return parse_time_ms(await self._pipe.call("TIME"))
 
     async def check_writable(self) -> None:
-        """Write a key that expires. Raises StoreUnavailable if Redis accepts no writes, as in a full memory."""
+        """Check that Redis accepts writes, by a write to a key that expires.
+
+        Raises: StoreUnavailable if Redis accepts no writes, for example because its memory is full.
+        """
         with translated_errors():
             await self._pipe.call("SET", self.keys.write_check, "1", "PX", WRITE_CHECK_TTL_MS)
 
@@ -90,10 +93,13 @@ class SessionStore:
     ) -> SessionLoadResult:
         """Load a session, the time of Redis and the idempotency record of `command_id`, and count the request.
 
-        One round trip. If the document is large and equal to the document of `held`, the document is not sent again. A
-        request with an idempotency record is a replay; then a second round trip undoes the count and counts the replay.
+        One round trip. The session is None if Redis does not have it. Without `meter`, the request is not counted. If
+        the document is large and equal to the document of `held`, Redis does not send the document, and the result has
+        the document of `held`. A request with an idempotency record is a replay. Then a second round trip gives back
+        the tokens of the request and counts the replay.
 
-        Raises: RateLimitExceeded if a quota of `meter` is used up.
+        Raises: RateLimitExceeded if a quota of `meter` is used up, for a replay only if the quota for replays is used
+        up.
         """
         commands: list[RedisCommand] = [("TIME",), self._load_command(session_id, held)]
         if command_id is not None:
@@ -114,21 +120,19 @@ class SessionStore:
             return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
     def charge_press_without_effect(self, meter: RateMeter | None) -> None:
-        """Take a token of the client's general quota for a press without an effect.
+        """Take a token of the client's general quota, if the request is a press. Call this if the press had no effect.
 
-        The method does not wait for the reply.
+        The method does not wait for the reply. A request that is not a press takes no token.
 
-        Other requests are ignored.
-
-        Raises: RateLimitExceeded if the general quota is used up.
+        Raises: RateLimitExceeded if the general quota is used up. No token is taken then.
         """
         if meter is not None and (quota := meter.take_unpaid_general_quota()) is not None:
             self._pipe.send_unawaited(quota.make_take_tokens_command(self.keys, 1))
 
     def refund_press(self, meter: RateMeter | None) -> None:
-        """Give the token of a press back to its session. The method does not wait for the reply.
+        """Give the token of a press back to the quota of its session. For other requests, do nothing.
 
-        Other requests are ignored.
+        The method does not wait for the reply.
         """
         if meter is not None and meter.is_press:
             for command in meter.build_refund_commands(self.keys):
@@ -143,22 +147,32 @@ class SessionStore:
     async def commit(self, commit: Commit) -> CommitOutcome:
         """Commit all new versions and the idempotency record, or nothing. Atomic, one round trip.
 
+        The result is Committed, AlreadyDecided or CommitConflict. Only Committed means that the commit was stored.
+
         Raises:
-            BacklogFull: nothing was committed, because the outbox has reached a limit.
+            BacklogFull: the commit has new versions and the outbox has reached a limit. Nothing was committed. A
+                commit with `by_time` never raises this error.
             StoreUnavailable: no reply came, so the outcome is unknown. A command id makes a retry safe.
         """
         with translated_errors():
             return await self._commit_script.run(self._pipe, commit)
 
     async def commit_all(self, commits: Sequence[Commit]) -> list[CommitOutcome]:
-        """Send several commits in one round trip, each atomic by itself. Raises the errors of `commit`."""
+        """Send several commits in one round trip, and return their results in the order of `commits`.
+
+        Each commit is atomic by itself.
+
+        Raises: the errors of `commit`, if at least one commit failed. Other commits of the call were possibly
+        committed.
+        """
         with translated_errors():
             return await self._commit_script.run_many(self._pipe, commits)
 
     async def restore(self, session_id: str, evicted: SessionToRestore, records: dict[str, bytes]) -> SessionLoadResult:
-        """Restore an evicted session with its idempotency records, unless Redis already has the session.
+        """Restore an evicted session with its idempotency records, if Redis does not have the session.
 
-        Returns the session that Redis then has. Atomic, one round trip.
+        If Redis already has the session, nothing changes. Returns the session that Redis has after the call. Atomic,
+        one round trip.
         """
         keys, snapshot = self.keys, evicted.stored.snapshot
         partition = keys.partition_of(session_id)
@@ -199,7 +213,8 @@ class SessionStore:
     async def read_history(self, session_id: str) -> Iterator[FeedMessage]:
         """Return the versions in the version history of a session, newest first. One round trip.
 
-        Each version is unpacked when the iterator reaches it.
+        The first version is the stored version of the session. If Redis does not have the session, the result is empty.
+        Each version is unpacked when the iterator reaches the version.
         """
         with translated_errors():
             fields, kept = await self._pipe.call_many(
@@ -213,9 +228,10 @@ class SessionStore:
         return parse_history(None if stored is None else stored.snapshot, kept, self.keys.history(session_id))
 
     async def reserve_command_id(self, command_id: str, value: str, ttl_s: int) -> str | None:
-        """Store `value` for a command id whose session does not exist yet, unless the command id already has a value.
+        """Store `value` for a command id whose session does not exist yet, for `ttl_s` seconds.
 
-        Returns the existing value, None if there was none. Atomic, one round trip.
+        If the command id already has a value, nothing changes. Returns the earlier value, None if there was none.
+        Atomic, one round trip.
         """
         with translated_errors():
             key = self.keys.reserved_command_id(command_id)
@@ -226,7 +242,7 @@ class SessionStore:
     # -- live sessions ------------------------------------------------------------------------------------------------
 
     async def count_live(self) -> int:
-        """Return the number of unfinished sessions, in one round trip."""
+        """Return the number of unfinished sessions, in one round trip. Some of these sessions can be evicted."""
         partitions = range(self.keys.partitions)
         with translated_errors():
             counts = await self._pipe.call_many_independent([("ZCARD", self.keys.live_sessions(p)) for p in partitions])
@@ -257,7 +273,7 @@ class SessionStore:
         return found
 
     async def _load_live(self, session_ids: Sequence[str]) -> tuple[dict[str, StoredSession], list[str]]:
-        """Load sessions of the list, in one round trip. Return the sessions by id, and the ids of evicted sessions.
+        """Load sessions, in one round trip. Return the loaded sessions by id, and the ids of evicted sessions.
 
         Sessions with invalid data are reported, and are missing in both results.
         """

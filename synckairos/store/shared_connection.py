@@ -62,9 +62,11 @@ class RedisPipe:
     async def call(self, *command: Argument) -> Any:
         """Send one command and return its reply. Strings in the reply are bytes.
 
+        Without a connection, the call waits for a connection until the timeout.
+
         Raises:
             redis.exceptions.ResponseError: the server replied with an error.
-            redis.exceptions.ConnectionError, TimeoutError: no reply came. The command may have been executed.
+            redis.exceptions.ConnectionError, TimeoutError: no reply came. The command was possibly executed.
         """
         (reply,) = await self.call_many((command,))
         return reply
@@ -72,7 +74,10 @@ class RedisPipe:
     async def call_many(self, commands: Iterable[RedisCommand]) -> list[Any]:
         """Send several commands together and return their replies in order.
 
-        If a reply is an error, raise the first error.
+        The commands are not a transaction. If a reply is an error, the first error is raised. The other commands were
+        executed nevertheless.
+
+        Raises: the errors of `call`.
         """
         commands = commands if isinstance(commands, list | tuple) else list(commands)
         replies = await self._send(commands)
@@ -85,8 +90,10 @@ class RedisPipe:
     async def call_many_independent(self, commands: Sequence[RedisCommand]) -> list[Any]:
         """Send several commands together and return their replies in order, including error replies about invalid data.
 
-        So one key with invalid data does not affect other keys. `raise_if_invalid_data` raises the error of such a
-        reply. If a reply is another error, raise the first error.
+        An error reply about invalid data is an item of the result. So one key with invalid data does not affect other
+        keys. `raise_if_invalid_data` raises the error of such an item.
+
+        Raises: the first other error. The other commands were executed nevertheless.
         """
         replies = await self._send(commands)
         for reply in replies:
@@ -101,9 +108,9 @@ class RedisPipe:
         return await connection.send([_pack(command) for command in commands])
 
     def send_unawaited(self, command: RedisCommand) -> None:
-        """Send one command together with the next commands, and ignore its reply.
+        """Queue one command, which is sent together with the next commands. Its reply is ignored.
 
-        Without a connection, drop the command.
+        Without a connection, the command is dropped.
         """
         if self._connection is not None:
             self._connection.enqueue([_pack(command)])
@@ -167,9 +174,9 @@ class RedisPipe:
 
 
 def raise_if_invalid_data(reply: Any) -> Any:
-    """Return a reply of `call_many_independent`.
+    """Return an item of the result of `call_many_independent` unchanged, if it is not an error.
 
-    Raises: ValueError if the reply is an error about invalid data.
+    Raises: ValueError if the item is an error reply about invalid data.
     """
     if isinstance(reply, ErrorReply):
         raise ValueError(str(reply))
@@ -253,7 +260,10 @@ class _Connection(asyncio.Protocol):
             self._unwritten.clear()
 
     def _check_timeout(self) -> None:
-        """Close the connection if the oldest command has no reply in time, because the server is gone or frozen."""
+        """Close the connection if the oldest command has no reply within the timeout.
+
+        The server is then gone or frozen. If the timeout is not reached yet, check again at the deadline.
+        """
         self._timer = None
         if not self._pending:
             return

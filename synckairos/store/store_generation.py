@@ -46,7 +46,7 @@ class Generations:
         self._keys = keys
 
     async def load_or_create(self, partition: int) -> str:
-        """Return the generation of a partition. If there is none, make a new generation.
+        """Return the generation of a partition. If it is missing or invalid, make a new generation and return that.
 
         One round trip, or two for a new generation.
         """
@@ -65,7 +65,10 @@ class Generations:
         return new if found is None else parse_generation(key, found)
 
     async def acquire_recovery_lease(self, partition: int, holder: str, lease_ms: int) -> bool:
-        """Take or renew the lease on the recovery of a partition. Return False if another holder has the lease."""
+        """Take or renew the lease of `holder` on the recovery of a partition, for `lease_ms` milliseconds from now.
+
+        Returns False if another holder has the lease, or if Redis had invalid data instead of a lease.
+        """
         key = self._keys.recovery_lease(partition)
         with translated_errors():
             found, ttl_ms = await self._pipe.call_many_independent(

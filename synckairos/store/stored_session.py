@@ -27,8 +27,9 @@ _SESSION_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a
 class StoredSession(Struct, frozen=True):
     """A session as Redis stores it.
 
-    `due_ms` is the instant of the next transition by time, None if there is none. `audited_version` is the newest
-    version that Postgres is sure to have, None if there is none.
+    `due_ms` is the instant of the next transition by time, in ms since the Unix epoch, None if there is none.
+    `audited_version` is a version number: Postgres has this version and all versions before it. It is None if that is
+    not known of any version.
     """
 
     snapshot: SessionSnapshot
@@ -64,9 +65,10 @@ def parse_session_id(member: bytes) -> str:
 
 
 def parse_stored_session(fields: Sequence[Any], held: SessionSnapshot | None = None) -> StoredSession | None:
-    """Parse the fields of a session's hash, None if there is no session.
+    """Parse the fields of a session's hash. Return None if there is no session.
 
-    If the document is missing, it is the document of `held`, because Redis omits a document that the caller has.
+    Redis omits the document if the caller already has the document. If the document is missing in `fields`, the result
+    has the document of `held`.
 
     Raises: ValueError, TypeError or AttributeError if fields are invalid.
     """
@@ -87,9 +89,10 @@ def parse_stored_session(fields: Sequence[Any], held: SessionSnapshot | None = N
 
 
 def parse_history(snapshot: SessionSnapshot | None, kept: Sequence[bytes], key: str) -> Iterator[FeedMessage]:
-    """Return the versions in the version history from `snapshot` back, newest first.
+    """Yield the version `snapshot` and the versions before it in the version history, newest first.
 
-    If a version cannot be parsed, the result ends before that version, and `key` is reported.
+    If a version cannot be parsed, the result ends before that version, and the Redis key `key` is reported. If
+    `snapshot` is None, the result is empty.
     """
     if snapshot is None:
         return

@@ -1,7 +1,8 @@
-"""Reader of the sessions in the Redis of SyncKairos v2, also while v2 runs. v2's keys are never changed.
+"""Reader of the sessions in the Redis of SyncKairos v2, also while v2 runs. The keys of v2 are never changed.
 
 For each imported session a mark is written under `synckairos:import-v2:<key of v2>`. The mark has the v2 state that was
-imported and the version that resulted from it. It informs the operators of v2. Imports do not depend on the mark.
+imported and the version that resulted from that state. The mark informs the operators of v2. Imports do not depend on
+the mark.
 """
 
 import asyncio
@@ -46,14 +47,20 @@ class ImportAlreadyRunning(SyncKairosError):
 
 
 class V2Change(Struct, frozen=True):
-    """A message of v2 that a session was changed or deleted. Without a session id, messages were possibly lost."""
+    """A change of a v2 session: the session was changed or deleted.
+
+    If `session_id` is None, messages were possibly lost, so the caller must read all sessions again.
+    """
 
     session_id: str | None
     is_deleted: bool = False
 
 
 class V2Store:
-    """The Redis of v2. All methods raise StoreUnavailable if Redis does not answer or refuses a command."""
+    """The Redis of v2.
+
+    All methods except `listen_for_changes` raise StoreUnavailable if Redis does not answer or refuses a command.
+    """
 
     def __init__(self, pipe: RedisPipe, url: str, timeout_s: float, prefix: str) -> None:
         """Take the connection, the URL, the timeout in seconds, and the prefix of v2's session keys."""
@@ -68,7 +75,7 @@ class V2Store:
             yield [key.removeprefix(self._prefix) for key in keys]
 
     async def imported_ids(self) -> AsyncIterator[list[str]]:
-        """Yield the ids of all sessions that have a mark, page by page."""
+        """Yield the ids of all sessions that have a mark, page by page. An id can occur twice."""
         async for keys in self._scan(MARK_PREFIX + self._prefix):
             yield [key.removeprefix(MARK_PREFIX + self._prefix) for key in keys]
 
@@ -87,7 +94,9 @@ class V2Store:
 
     @asynccontextmanager
     async def hold_import_lease(self) -> AsyncIterator[None]:
-        """Hold the lease that allows only one import from this Redis at a time.
+        """Context manager that holds the lease for one import from this Redis at a time.
+
+        The lease is renewed until the context ends.
 
         Raises: ImportAlreadyRunning if another import holds the lease.
         """
@@ -115,9 +124,10 @@ class V2Store:
                 await self._pipe.call("EXPIRE", LEASE_KEY, LEASE_S)
 
     async def listen_for_changes(self, stop: asyncio.Event) -> AsyncIterator[V2Change]:
-        """Yield the messages of v2 until `stop` is set. A change without a session id follows each subscription.
+        """Yield the changes of v2 sessions until `stop` is set.
 
-        If Redis does not answer, wait for it and subscribe again.
+        After each subscription, the first item is a change without a session id. If Redis does not answer, subscribe
+        again later; no error is raised.
         """
         while not stop.is_set():
             redis = make_redis_client(self._url, self._timeout_s)
@@ -148,7 +158,7 @@ class V2Store:
 
 
 def _parse_message(data: Any) -> V2Change | None:
-    """Parse a message of v2, None if it is not about a session.
+    """Parse a message of v2. Return None if the message is not about a session.
 
     The state in the message is ignored, because the session's key has the same state or a newer state.
     """

@@ -65,7 +65,10 @@ class TlsOptions:
 
 @dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """All data that a connection to Redis needs. `path` is set for a unix socket, `host` and `port` for TCP."""
+    """All data that a connection to Redis needs.
+
+    If `path` is not None, the connection uses this unix socket and ignores `host` and `port`.
+    """
 
     host: str = "localhost"
     port: int = DEFAULT_PORT
@@ -122,9 +125,9 @@ def parse_redis_url(url: str) -> RedisAddress:
 
 
 def validate_redis_url(url: str) -> str:
-    """Return the URL if it is valid and its files are readable.
+    """Return the URL unchanged if it is valid and its TLS files are usable. The files are read.
 
-    Raises: ValueError, as `parse_redis_url` does.
+    Raises: ValueError if the URL is not valid, or if a TLS file is missing or unusable.
     """
     address = parse_redis_url(url)
     if address.tls is not None:
