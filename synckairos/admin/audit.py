@@ -18,7 +18,7 @@ from synckairos.wire.instants import render_instant
 
 
 class AuditFaultsFound(SyncKairosError):
-    """The verification found faults, or the session does not exist. The findings were printed before."""
+    """The verification found faults, which were printed before, or Postgres has no rows of the session."""
 
     code = "BAD_AUDIT"
 
@@ -30,9 +30,9 @@ class NoSuchEntry(SyncKairosError):
 
 
 async def list_failed_entries(settings: Settings, *, as_json: bool = False) -> list[str]:
-    """Return two lines for each entry that was set aside, the oldest failure first. `as_json` gives one line of JSON.
+    """Return two lines for each entry that was set aside, the oldest failure first.
 
-    Return no lines if no entry was set aside.
+    `as_json` gives one line of JSON for each entry instead. Return no lines if no entry was set aside.
     """
     async with _open_failed_entries(settings) as failed_entries:
         entries = await failed_entries.load_set_aside_entries()
@@ -40,7 +40,9 @@ async def list_failed_entries(settings: Settings, *, as_json: bool = False) -> l
 
 
 async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
-    """Retry one entry that was set aside, or all of them if `entry_id` is None. Return the number of retried entries.
+    """Schedule a retry of one entry that was set aside, or of all these entries if `entry_id` is None.
+
+    A worker retries the entries at its next sweep. Return the number of scheduled entries.
 
     Raises:
         NoSuchEntry: No entry with this id was set aside.
@@ -63,7 +65,8 @@ async def verify_audit(
     Yield a line for each finding, and a line with the totals at the end.
 
     Raises:
-        AuditFaultsFound: There are faults (raised after the last line), or Postgres has no rows of the session.
+        AuditFaultsFound: There are faults; raised after the last line. Or Postgres has no rows of the session
+            `session_id`; raised without any line.
         StoreUnavailable: Postgres is unreachable or not migrated.
     """
     sessions = versions = faults = 0

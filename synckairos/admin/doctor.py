@@ -60,7 +60,7 @@ def render_check_json(check: Check) -> str:
 async def run_checks() -> list[Check]:
     """Run the checks and return their results.
 
-    A check that needs an invalid setting or an unreachable store is omitted.
+    If a setting is invalid or a store is unreachable, the checks that need this setting or store are omitted.
     """
     checks = [_check_python(), *_check_wheels()]
     try:
@@ -139,7 +139,10 @@ async def _check_root_path(address: str, version: str, settings: Settings) -> Ch
 
 
 async def _running_version(address: str) -> str | None:
-    """Return the version of the SyncKairos server at an address. Return None if another program listens there."""
+    """Return the version of the SyncKairos server at an address. Return None without a valid answer.
+
+    Another program can listen at the address.
+    """
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=_CONNECT_TIMEOUT_S) as client:
             body = (await client.get(f"http://{address}/v1/time")).json()

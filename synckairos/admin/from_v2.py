@@ -99,7 +99,8 @@ def _naming_schema_url(settings: Settings) -> Iterator[None]:
 async def convert_rows_since_takeover(settings: Settings, *, finish: bool = False) -> list[str]:
     """Convert the rows that v2 wrote after the takeover. Return a line for each change.
 
-    `finish`: whether v2 has stopped and its further rows must be refused. The database must be migrated then.
+    `finish`: whether v2 has stopped and its further rows must be refused. With `finish`, StoreUnavailable is raised if
+    a migration is missing.
 
     Raises: The exceptions of `take_over_v2_database`.
     """
@@ -123,7 +124,7 @@ async def convert_rows_since_takeover(settings: Settings, *, finish: bool = Fals
 
 
 async def _check_migrated(settings: Settings) -> None:
-    """Raise an error if the schema of the database is not current.
+    """Raise StoreUnavailable if a migration is not applied to the database.
 
     Postgres could not store the versions of imported sessions.
     """
@@ -154,11 +155,11 @@ async def import_sessions(
 ) -> AsyncIterator[str]:
     """Import the live sessions of v2.
 
-    Yield a line for each fault, lines that report the progress, and a summary at the end. With `stop`, import each
-    change of v2 until the event is set. Then import all changed sessions in a final pass.
+    Yield a line for each fault, lines that report the progress, and a summary at the end. With `stop`, first import
+    each change of v2 until the event is set. Then, also without `stop`, import all changed sessions in one pass.
 
     Raises:
-        ImportsFailed: A session was not imported. Raised after the last line.
+        ImportsFailed: At least one session was not imported. All other sessions were. Raised after the last line.
         ImportAlreadyRunning: Another import from this Redis is running.
         StoreUnavailable, StoreUnusable: A store does not answer, Redis is unsafe to write to, or the database is not
             migrated.
@@ -193,7 +194,10 @@ class _Imports:
         self._spellings: dict[str, str] = {}
 
     async def pass_over(self) -> AsyncIterator[str]:
-        """Import all sessions of v2 that changed. Report the sessions that v2 does not have any more."""
+        """Import all sessions of v2 that changed after their previous import in this run.
+
+        Yield a line for each new fault, and for each imported session that v2 does not have any more.
+        """
         seen: set[str] = set()
         async for page in self.v2.session_ids():
             ids = [each for each in dict.fromkeys(page) if each not in seen]

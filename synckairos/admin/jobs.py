@@ -60,7 +60,10 @@ async def list_jobs(
 
 
 async def show_job(settings: Settings, job_id: int, *, as_json: bool) -> list[str]:
-    """Return all values of a job, one value on each line. Raises: NoSuchJob."""
+    """Return all values of a job except null, one value on each line. Raises: NoSuchJob.
+
+    `as_json` gives one line of JSON instead.
+    """
     async with _open_jobs(settings) as (job_table, _):
         job = await _job(job_table, job_id)
     if as_json:
@@ -98,11 +101,11 @@ async def wait_for_job_end(settings: Settings, job_id: int, progress: Progress =
 
 
 def parse_day_or_instant(text: str, name: str, *, end: bool = False) -> str:
-    """Parse the option `name`: an instant with a time zone, or a UTC day. Return an instant.
+    """Parse `text`, an instant with a time zone or a UTC day, and return an instant as text.
 
-    For a day return its begin, or its end with `end`.
+    For a day return its begin, or with `end` the begin of the next day. `name` is the option in the error.
 
-    Raises: ValidationFailed.
+    Raises: ValidationFailed if `text` is neither.
     """
     try:
         if len(text) == len("2026-01-31"):

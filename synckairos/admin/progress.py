@@ -7,7 +7,10 @@ class Progress(Protocol):
     """Receiver of the progress of a command. The methods never wait, so they can be called often."""
 
     def report(self, activity: str, done: int | None = None, total: int | None = None) -> None:
-        """Report the current activity, the number of finished items, and the total number of items if it is known."""
+        """Report the current activity, the number of finished items, and the total number of items.
+
+        A number is None if it is not known.
+        """
 
     def announce(self, line: str) -> None:
         """Show a message to the operator immediately. The message is not a part of the command's result."""

@@ -23,7 +23,7 @@ POLL_S = 0.1
 
 
 class WebhookTestFailed(SyncKairosError):
-    """The endpoint did not accept the test message. The text of this error has the details."""
+    """The endpoint did not accept the test message, or no worker sent it in time. The text has the details."""
 
     code = "NOT_DELIVERED"
 
@@ -89,8 +89,9 @@ async def send_test(settings: Settings, webhook_id: str, timeout_s: float) -> li
     """Enqueue a test message, wait for a worker's first attempt, and return lines that describe this attempt.
 
     Raises:
-        NotFound, WebhookDisabled.
-        WebhookTestFailed: The attempt failed, or no worker sent the message within `timeout_s` seconds.
+        NotFound, WebhookDisabled: No message was enqueued.
+        WebhookTestFailed: The first attempt failed, or no worker sent the message within `timeout_s` seconds. The
+            message stays enqueued, so workers can still make further attempts.
     """
     async with _open_registry(settings) as registry:
         queued = await registry.transact(lambda transaction: transaction.enqueue_test(webhook_id))

@@ -62,7 +62,7 @@ def arq_queue_name(key_prefix: str, name: str = "drain") -> str:
 def drain_wakeup_key(queue: ArqRedis, partition: int) -> str:
     """Return the Redis key that marks a queued wake-up for a partition.
 
-    The key exists from the moment when the wake-up is queued until its drain begins.
+    The key exists from the moment when the wake-up is queued until its drain begins, or until the key's TTL ends.
     """
     return f"{queue.default_queue_name}:kicked:{partition}"
 
@@ -88,7 +88,7 @@ class DrainWakeupSender:
         self._task = asyncio.create_task(self._send_all(), name="drain wake-ups")
 
     async def close(self) -> None:
-        """Send the requested wake-ups for at most one second, then disconnect."""
+        """Wait at most one second until the requested wake-ups are sent. Then drop the others, and disconnect."""
         if self._task is not None:
             task, self._task = self._task, None
             self._has_requests.set()
@@ -127,7 +127,7 @@ class DrainWakeupSender:
 async def enqueue_drain_wakeup(queue: ArqRedis, partition: int) -> None:
     """Queue a wake-up for a partition, if no wake-up for this partition is queued.
 
-    Uses three round trips, or one if a wake-up is queued. The worker deletes the key when the drain begins. A wake-up
+    Uses three round trips, or two if a wake-up is queued. The worker deletes the key when the drain begins. A wake-up
     that is sent during a drain is therefore queued. It is needed for entries that arrive after the drain's last read.
     """
     key = drain_wakeup_key(queue, partition)

@@ -144,8 +144,8 @@ class BatchWriter:
         """Write a batch in one transaction, completely or not at all. Existing rows are not changed.
 
         Raises:
-            RowsRejected: Postgres rejects the content of a row.
-            StoreUnavailable: The outcome is unknown. The same rows can be written again.
+            RowsRejected: Postgres rejects the content of a row. No row of the batch was written.
+            StoreUnavailable: It is unknown whether the batch was written. The same rows can be written again.
         """
         async with _time_limit(self._batch_timeout_s):
             try:
@@ -180,7 +180,7 @@ class BatchWriter:
 async def _copy_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
     """Write the event rows with COPY, at two thirds of the cost of INSERT.
 
-    Fails if Postgres has one of the versions.
+    Raises: UniqueViolation if Postgres has one of the versions.
     """
     statement = f"COPY sync_events ({', '.join(EventRow._fields[:-1])}) FROM STDIN (FORMAT BINARY)"
     async with transaction.run_copy(statement.encode()) as copy:
@@ -206,7 +206,7 @@ async def _merge_events(transaction: Transaction, rows: BatchRows) -> BatchResul
 
 
 async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:
-    """Queue the webhook deliveries of a batch, each at most once. Uses one query if there are no webhook endpoints.
+    """Queue the webhook deliveries of a batch, each at most once. Uses only one query if there are no endpoints.
 
     The dispatcher in `synckairos.webhooks` sends the deliveries, so the drain never waits for a receiver.
     """

@@ -102,7 +102,9 @@ class OutboxDrain:
         """Create a drain.
 
         - `session_ttl_s`: seconds for which Redis keeps a session after its newest version is in Postgres.
-        - `max_concurrent`: number of partitions that this process drains at the same time.
+        - `retry_delays_s`: seconds before each retry of a failed entry. After the last retry the entry is set aside.
+        - `batch_entries`, `batch_bytes`: maximum number of entries and of bytes in a batch.
+        - `max_concurrent`: maximum number of partitions that this process drains at the same time.
         - `after_commit`: function that is called for each committed batch, before the entries leave the outbox.
         """
         self._outbox = outbox
@@ -121,10 +123,12 @@ class OutboxDrain:
         """Drain a partition until it is empty. Return the number of versions that are new in Postgres.
 
         If this process already drains the partition, return 0 at once. The running drain reads the partition again
-        before it ends, so it also moves the entries for which this call was made.
+        before it ends, so it also moves the entries for which this call was made. If another process drains the
+        partition, return without moving further entries.
 
         Raises:
-            StoreUnavailable: Redis or Postgres is unreachable. No entry is lost, and the call can be repeated.
+            StoreUnavailable: Redis or Postgres is unreachable. Batches that were committed stay in Postgres, and all
+                other entries stay in Redis. The call can be repeated.
         """
         if partition in self._running:
             self._requested_again.add(partition)

@@ -22,7 +22,11 @@ class BacklogAlerts:
         self._set_aside = 0
 
     def report_backlog(self, backlog: OutboxBacklog) -> None:
-        """Publish a measured backlog as metrics. Log if the backlog passed a threshold, or if a lag ended."""
+        """Publish a measured backlog as metrics, and log changes since the previous call.
+
+        Logs a line if the backlog passed a higher threshold, if it fell below all thresholds, or if more entries were
+        set aside.
+        """
         metrics.set_backlog_gauges(backlog)
         age_s = backlog.oldest_age_ms / 1000
         passed = sum(age_s >= threshold for threshold in LAG_THRESHOLDS_S)

@@ -51,9 +51,10 @@ class TakeoverResult:
     """Numbers of converted sessions and rows of v2, and ids of sessions that were not converted.
 
     - `unreadable`: sessions whose rows of v2 contain nothing that this product can read.
-    - `left_out`: sessions that were changed in this product after the takeover.
+    - `left_out`: sessions that were changed in this product after the takeover, so that later rows of v2 were not
+      converted.
 
-    The rows of these sessions stay in v2's tables.
+    Rows that were not converted stay in v2's tables, as all rows of v2 do.
     """
 
     sessions: int
@@ -65,14 +66,17 @@ class TakeoverResult:
 async def take_over_v2_database(
     database_url: str, on_progress: Callable[[int], None] | None = None
 ) -> TakeoverResult | None:
-    """Take over a database of v2 in one transaction. Return None if the database does not belong to v2.
+    """Take over a database of v2 in one transaction.
+
+    Return None if the database has no tables of v2, or if it was taken over before.
 
     v2's tables are locked only at the end. The transaction then converts the rows that v2 wrote in the meantime, and
-    exchanges the tables. `on_progress` is called with the number of converted sessions, after each `PROGRESS_SESSIONS`
-    sessions.
+    exchanges the tables. `on_progress` is called with the total number of sessions that are converted until then, after
+    each `PROGRESS_SESSIONS` sessions.
 
-    Raises:
-        V2TakeoverRefused: Privileges are missing, or v2's tables stay in use.
+    Raises: The exceptions below. Nothing was changed then.
+        V2TakeoverRefused: Privileges are missing, v2's tables stay in use, or their schema is not the first schema of
+            the role's search path.
         StoreUnavailable: Postgres is unreachable.
     """
     async with _transaction(database_url) as connection:
@@ -101,7 +105,7 @@ async def take_over_v2_database(
 async def convert_new_v2_rows(
     database_url: str, refresh: Callable[[Sequence[ParticipantRow]], Awaitable[None]], *, last: bool = False
 ) -> TakeoverResult | None:
-    """Convert the rows that v2 wrote after the takeover. Return None if the database never belonged to v2.
+    """Convert the rows that v2 wrote after the takeover. Return None if the database was not taken over from v2.
 
     After the commit, `refresh` is called with the participants of the converted sessions, so that caches drop these
     sessions. If `refresh` fails, the next run converts the rows again. `last`: whether v2 has stopped. If so, the
@@ -215,7 +219,7 @@ class _Converter:
         return rows
 
     async def _events(self, session_ids: Sequence[str]) -> AsyncIterator[tuple[str, list[V2Event]]]:
-        """Yield the session id and v2's event rows for each of these sessions."""
+        """Yield the session id and v2's event rows for each of these sessions that has event rows."""
         async with self._connection.cursor(name="v2_events") as cursor:
             cursor.itersize = _ROWS
             await cursor.execute(self._statement("events"), {"session_ids": session_ids})
@@ -280,7 +284,7 @@ def _statement(name: str, *, v2: str = V2_SCHEMA, place: str = "") -> Composed:
 async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
     """Connect to the database and run one transaction inside the block.
 
-    If several processes do this at the same time, they wait for each other.
+    If several processes do this at the same time, only one process runs its block, and the other processes wait.
     """
     with unreachable_as_store_unavailable(), refusal_as_store_refused(), _refused_takeover():
         async with await AsyncConnection.connect(

@@ -55,7 +55,9 @@ def load_command_settings() -> Settings:
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine in a new event loop until it ends. Return its result.
 
-    Raises: KeyboardInterrupt at Ctrl-C, SystemExit at SIGTERM. A coroutine with its own signal handlers replaces both.
+    Ctrl-C and SIGTERM cancel the coroutine. If the coroutine installs signal handlers, these are used instead.
+
+    Raises: KeyboardInterrupt after Ctrl-C, SystemExit after SIGTERM.
     """
     import uvloop
 

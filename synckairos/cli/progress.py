@@ -60,7 +60,10 @@ class ProgressDisplay:
         self._thread.start()
 
     def report(self, activity: str, done: int | None = None, total: int | None = None) -> None:
-        """Set the activity, the number of items that are done and their total number, if known."""
+        """Set the activity, the number of items that are done, and the total number of items.
+
+        A number is None if it is not known.
+        """
         with self._lock:
             self._activity, self._done, self._total = activity, done, total
             if self._live is not None:

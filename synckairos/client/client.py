@@ -59,8 +59,9 @@ class Client:
     never exceeds 10 s. A GOAWAY from the server sets the delay instead. All watches and commands continue on the next
     connection.
 
-    If the server refuses this client permanently (close code 4500 to 4999, refused handshake), all waiting calls raise
-    an error: `Unauthorized`, `Forbidden`, `TooManyConnections`, `PayloadTooLarge` or `ConnectionEnded`.
+    If the server refuses this client permanently (close code 4500 to 4999, or a handshake refused with a permanent HTTP
+    status), the client does not reconnect. All waiting and later calls then raise an error: `Unauthorized`,
+    `Forbidden`, `TooManyConnections`, `PayloadTooLarge` or `ConnectionEnded`.
     """
 
     def __init__(
@@ -146,9 +147,10 @@ class Client:
         return self.clock.error_ms(self._local_clock.now_ms())
 
     async def measure(self) -> Sample:
-        """Measure the server's time now, and return the sample. Without a connection, wait for one.
+        """Measure the server's time now, and return the sample. Without a connection, wait for a connection.
 
-        The client also measures the time every 10 seconds by itself.
+        If the connection breaks or the server does not answer, measure on the next connection. The client also measures
+        the time every 10 seconds by itself.
 
         Raises: SyncKairosError if the server ended the connection permanently.
         """
@@ -168,7 +170,7 @@ class Client:
     async def watch(self, session_id: str) -> AsyncIterator[Watch]:
         """Watch a session. The block begins when the session's state and the server's time are known.
 
-        Several blocks for the same session share one watch.
+        Several blocks for the same session share one watch, which ends with the last of these blocks.
 
         Raises:
             SessionNotFound: there is no such session.
@@ -204,14 +206,15 @@ class Client:
         expected_version: int | None = None,
         command_id: str | None = None,
     ) -> Ack:
-        """Send a command and wait for its answer. The command takes effect once, even if the connection breaks.
+        """Send a command and wait for its answer. Without a connection, wait for a connection.
 
+        If the connection breaks, the client sends the command again with the same id, and it takes effect only once.
         `verb` is the name of the command in REST. `expected_version` is the version that the session must have, None
         for any version. After a cancellation of the call the outcome is unknown. Repeat the call with the same
         `command_id` to get the outcome.
 
         Raises:
-            CommandRefused: the server refused the command.
+            CommandRefused: the server refused the command, or could not decide it now. See `CommandRefused`.
             PayloadTooLarge: the message is larger than 64 KiB.
             ValueError: a command with this id is already pending.
             SyncKairosError: the server ended the connection permanently.

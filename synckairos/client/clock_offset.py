@@ -54,7 +54,7 @@ class ServerClock:
         return bool(self._samples)
 
     def add_sample(self, new: Sample) -> None:
-        """Add a sample."""
+        """Add a sample. If it contradicts an earlier sample, remove all earlier samples."""
         for old in self._samples:
             # If two samples contradict each other, a clock was set or this machine slept. Then only the new sample is
             # valid.
@@ -64,7 +64,7 @@ class ServerClock:
         self._samples.append(new)
 
     def remove_all_samples(self) -> None:
-        """Remove all samples. After the local clock has stood still, the samples result in a wrong time."""
+        """Remove all samples. Call this after the local clock has stood still, because the samples are then wrong."""
         self._samples.clear()
 
     def best_sample(self, at_ms: float) -> Sample:

@@ -16,10 +16,10 @@ Message = dict[str, Any]
 class Ack:
     """The answer to an accepted command.
 
-    The command resulted in `version` of `epoch`, or an expiry consumed the command. In the second case
-    `expired_participant_id` is the participant whose time ran out. `lag_receipt` is the charge of the turn that a
-    switch ended, None without lag compensation. `warnings` lists the arguments that have no effect, each with `path`
-    and `message`.
+    Either the command resulted in `version` of `epoch`, and `expired_participant_id` is None. Or an expiry consumed the
+    command, which had no effect, and `expired_participant_id` is the participant whose time ran out. `lag_receipt` is
+    the charge of the turn that a switch ended, None without lag compensation. `warnings` lists the arguments that have
+    no effect, each with `path` and `message`.
     """
 
     command_id: str

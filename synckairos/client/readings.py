@@ -8,10 +8,10 @@ from synckairos.errors import ParticipantNotFound
 
 
 def session_charged_until(state: Session, now_ms: float) -> Session:
-    """Return the session with all time charged until `now_ms`, by the server's clock, in ms since the Unix epoch.
+    """Return the session with all time charged until `now_ms`, the server's time in ms since the Unix epoch.
 
-    The reading stops at a deadline, because only the server decides the effect of the deadline. A reading is below zero
-    only in overtime.
+    Time after a deadline is charged only with the timeout policy `overtime`, because otherwise the server decides the
+    effect of the deadline. A reading is below zero only in overtime.
     """
     deadline_ms = deadline_at_ms(state)
     if deadline_ms is not None and state.rules.on_timeout is not OnTimeout.OVERTIME:
@@ -20,13 +20,12 @@ def session_charged_until(state: Session, now_ms: float) -> Session:
 
 
 def remaining_ms_at(state: Session, now_ms: float, participant_id: str | None = None) -> int | None:
-    """Return the reading of the running clock in ms, or of the own clock of `participant_id`.
+    """Return the reading of one clock in ms; None if this clock has no time limit.
 
-    None without a time limit.
+    With `participant_id`, the clock is the own clock of this participant. Without, it is the running clock, or the
+    clock that would run after a start or resume. `now_ms` is the server's time in ms since the Unix epoch.
 
-    If no clock runs, return the reading of the clock that would run after a start or resume.
-
-    Raises: ParticipantNotFound.
+    Raises: ParticipantNotFound if the session does not have this participant.
     """
     charged = session_charged_until(state, now_ms)
     mode = charged.rules.sync_mode
@@ -55,7 +54,9 @@ def participant_remaining_ms(charged: Session, participant: Participant) -> int 
 
 
 def used_ms_at(state: Session, now_ms: float, participant_id: str | None = None) -> int:
-    """Return the used time of the session, or of one participant, in ms.
+    """Return the used time of the session in ms, or with `participant_id` the used time of this participant.
+
+    `now_ms` is the server's time in ms since the Unix epoch.
 
     Raises: ParticipantNotFound.
     """

@@ -76,7 +76,7 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, frame: bytes) -> None:
-        """Queue a message. Messages are sent in order."""
+        """Queue a message and return at once. Messages are sent in order. Unsent messages are lost at the end."""
         self._outgoing.put_nowait(frame)
 
     async def read_until_closed(self) -> tuple[int, str]:

@@ -69,11 +69,10 @@ class Watch:
         return self._replica.state
 
     def remaining_ms(self, participant_id: str | None = None) -> int | None:
-        """Return the reading of the running clock now in ms, or of the own clock of `participant_id`.
+        """Return the present reading of one clock in ms; None if this clock has no time limit.
 
-        None without a time limit.
-
-        The client calculates the reading without a request to the server.
+        With `participant_id`, the clock is the own clock of this participant. Without, it is the running clock, or the
+        clock that would run after a start or resume. The client calculates the reading without a request to the server.
 
         Raises:
             ParticipantNotFound: the session has no such participant.
@@ -82,9 +81,9 @@ class Watch:
         return readings.remaining_ms_at(self.state, self._reading_at_ms(), participant_id)
 
     def used_ms(self, participant_id: str | None = None) -> int:
-        """Return the used time of the session until now in ms, or of one participant.
+        """Return the used time of the session until now in ms, or with `participant_id` of this participant.
 
-        Raises: ParticipantNotFound and ServerTimeUnknown, as `remaining_ms` does.
+        Raises: ParticipantNotFound and ServerTimeUnknown, for the same reasons as `remaining_ms`.
         """
         return readings.used_ms_at(self.state, self._reading_at_ms(), participant_id)
 
@@ -93,10 +92,10 @@ class Watch:
         return self.state.updated_at_ms if self.state.anchor_ms is None else self._now_ms()
 
     async def updates(self) -> AsyncGenerator[Update, None]:
-        """Yield the latest state, then each newer state with the events before it, in order.
+        """Yield the latest state without events, then each newer state with the events after the previous state.
 
-        A reader that is more than 64 updates behind skips intermediate states, but gets every event. The iteration ends
-        when the watch ends.
+        A reader that is more than 64 updates behind skips intermediate states. It gets the events of the skipped states
+        with a later state. The iteration ends when the last `Client.watch` block of the session ends.
 
         Raises: SessionDeleted, or the error that ended the connection permanently.
         """
@@ -138,7 +137,12 @@ class Watch:
             await changed.wait()
 
     async def reach(self, version: int) -> Session:
-        """Wait until the state has at least this version, for example the version of an `Ack`. Return the state."""
+        """Wait until the state has at least this version, for example the version of an `Ack`. Return the state.
+
+        If the watch ends before, return the newest state, which has a lower version.
+
+        Raises: The exceptions of `updates`.
+        """
         async with aclosing(self.updates()) as updates:
             async for update in updates:
                 if update.state.version >= version:

@@ -30,11 +30,12 @@ class AuditTrail:
     ) -> Page[TrailEvent]:
         """Return a page of a session's audit trail over all its epochs, oldest first.
 
-        `cursor` is the `next_cursor` of the page before; None for the first page. `limit` is 1 to 200 events.
-        `snapshots`: whether the events have documents. A page with documents ends at about 4 MiB of documents. The
-        pages together contain each committed version one time, if the outbox has at most 5,000 versions of the session
-        with 32 MiB together. A page without `next_cursor` is the final page at this moment. If the first page is empty,
-        there is no session with this id.
+        `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
+        events, from 1 to 200. `snapshots`: whether the events have documents. A page with documents also ends with the
+        event at which its documents reach 4 MiB. The pages together contain each committed version one time. If the
+        outbox has more than 5,000 versions or 32 MiB of the session, they can lack the oldest of these. A page
+        without `next_cursor` is the final page at this moment. If the first page is empty, no session with this id ever
+        existed.
 
         Raises:
             ValidationFailed: The cursor is invalid, or the limit is out of range.

@@ -41,7 +41,7 @@ def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
 
 
 def parse_list_cursor(cursor: str | None) -> ListKey | None:
-    """Return the list position in the cursor of a list of sessions. Return None for None: the begin of the list.
+    """Return the list position in the cursor of a list of sessions. Return None if `cursor` is None.
 
     Raises: ValidationFailed if the cursor is invalid.
     """

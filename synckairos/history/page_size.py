@@ -15,7 +15,8 @@ T = TypeVar("T")
 def cut_to_page(items: Sequence[T], limit: int, size_of: Callable[[T], int]) -> Sequence[T]:
     """Return the leading items that fit on one page: at most `limit` items, and at least one item if there is one.
 
-    `size_of` returns the bytes of an item's document. The page ends when the sum reaches `MAX_PAGE_BYTES`.
+    `size_of` returns the bytes of an item's document. The page also ends with the item at which the sum of these
+    bytes reaches `MAX_PAGE_BYTES`.
     """
     size = 0
     for index, item in enumerate(items[:limit]):

@@ -40,9 +40,10 @@ class HistoryQueries:
         self._report_slots = asyncio.Semaphore(max(1, pool.max_size // _REPORT_SHARE))
 
     async def run_report(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        """Run the query `name` of a report, which may take ten seconds, on the connections that reports share.
+        """Run the query `name` of a report with a time limit of ten seconds, on the connections that reports share.
 
-        Raises: StoreUnavailable as `run` does, and if other reports use these connections for two seconds.
+        Raises: StoreUnavailable in the cases of `run`. Also if other reports use all these connections during the first
+            two seconds of this call.
         """
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -83,7 +84,10 @@ class HistoryQueries:
             raise
 
     def _note_outage(self, began_s: float) -> None:
-        """Let further queries fail at once if no connection could be made since `began_s`."""
+        """If no connection could be made since `began_s`, let queries of the next seconds fail at once.
+
+        `began_s` is an instant by `time.monotonic()`.
+        """
         if self._pool.is_unreachable_since(began_s):
             self._pool.watch_outage()
             self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S

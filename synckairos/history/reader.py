@@ -1,9 +1,9 @@
 """Reads of the audit tables in Postgres: evicted sessions, audit trails, lists of sessions and time reports.
 
 Reads and commands of sessions that are in Redis do not use this module. Each method returns or raises within about two
-seconds, time reports within ten seconds. Each method raises StoreUnavailable if Postgres is unreachable. A session that
-retention removed from Postgres is read from cold storage, which can take longer. Lists and time reports do not contain
-such sessions.
+seconds, time reports within ten seconds. Each method except `is_reachable` raises StoreUnavailable if Postgres is
+unreachable. If retention removed a session from Postgres, it is read from cold storage, which can take longer. Lists
+and time reports do not contain such sessions.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -53,7 +53,10 @@ _LAST_ID = "f" * 32
 
 
 def open_history_pool(settings: Settings) -> PostgresPool:
-    """Return the Postgres pool of an instance for history. The pool uses the primary, even if it is read-only."""
+    """Return a pool, not opened yet, for the history reads of an instance.
+
+    The pool accepts only a primary. The primary can be read-only.
+    """
     return PostgresPool(
         settings.database_url,
         "archive",
@@ -66,7 +69,7 @@ def open_history_pool(settings: Settings) -> PostgresPool:
 
 
 class HistoryReader:
-    """Reader of the audit tables. Reads sessions that retention removed from cold storage."""
+    """Reader of the audit tables. If retention removed a session from Postgres, reads the session in cold storage."""
 
     def __init__(
         self, pool: PostgresPool, cold_storage: ColdStorage, *, cold_timeout_s: float = COLD_TIMEOUT_S
@@ -88,8 +91,9 @@ class HistoryReader:
     async def read_latest_version(self, session_id: str) -> AuditedVersion | None:
         """Return the newest version of a session, with the idempotency records of its newest 100 commands.
 
-        Return None if the session never existed. Return the tombstone if the session was deleted. Uses one round trip
-        to Postgres, and reads cold storage if Postgres does not have the session.
+        Versions in the outbox are ignored. Return None if neither Postgres nor cold storage has the session. If the
+        session was deleted, the result is its tombstone. Uses one round trip to Postgres, and then reads cold storage
+        if retention removed the session.
         """
         rows = await self._queries.run("latest_version", {"session_id": _uuid(session_id)})
         if not rows:
@@ -118,7 +122,8 @@ class HistoryReader:
     async def read_version_at_instant(self, session_id: str, at_ms: int) -> AuditedVersion | None:
         """Return the version of a session that was in effect at the instant `at_ms`.
 
-        Return None if the instant is before the first version. The version can be a tombstone.
+        Return None if the instant is before the first version, or if there is no such session. The version can be a
+        tombstone. The result has no idempotency records.
         """
         rows = await self._queries.run("version_at", {"session_id": _uuid(session_id), "at": _to_instant(at_ms)})
         if not rows:
@@ -134,8 +139,8 @@ class HistoryReader:
     ) -> Page[TrailEvent]:
         """Return a page of a session's audit trail over all its epochs, oldest first.
 
-        `limit` is 1 to 200 events. A page with documents ends at about 4 MiB of documents. The page does not contain
-        versions that are in the outbox; `AuditTrail` adds these versions.
+        `limit` is the maximum number of events, from 1 to 200. A page with documents also ends with the event at which
+        its documents reach 4 MiB. The page lacks versions that are in the outbox; `AuditTrail` adds these versions.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
@@ -190,8 +195,8 @@ class HistoryReader:
     async def archive_records(self, session_id: str, *, removed_only: bool = False) -> list[ArchiveRecord]:
         """Return the archive records of a session, newest first.
 
-        A session that was deleted and created again has one record for each creation. `removed_only` returns only
-        records of sessions whose rows retention removed from Postgres.
+        A session that was deleted and created again has one record for each creation. With `removed_only`, return only
+        the records of creations whose rows retention removed from Postgres.
         """
         rows = await self._queries.run(
             "archive_records", {"session_id": _uuid(session_id), "removed_only": removed_only}
@@ -199,15 +204,19 @@ class HistoryReader:
         return [parse_archive_record(row) for row in rows]
 
     async def sum_paused_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
-        """Return the total pause of a session between two instants, in milliseconds, from the rows in Postgres."""
+        """Return the total duration of a session's pauses that began between two instants, in milliseconds.
+
+        A pause counts until `until_ms` at most. Only rows in Postgres count.
+        """
         values = {"session_id": _uuid(session_id), "since": _to_instant(since_ms), "until": _to_instant(until_ms)}
         paused_ms: int = (await self._queries.run("paused_time", values))[0][0]
         return paused_ms
 
     async def unfinished_sessions(self, *, other_than_generation: str, after: str | None, limit: int) -> list[str]:
-        """Return the ids of sessions that have not ended and whose epoch belongs to another store generation.
+        """Return ids of sessions that have not ended and whose epoch is not of the generation `other_than_generation`.
 
-        Return at most `limit` ids in ascending order, beginning after the id `after`. None begins at the first id.
+        Sessions in the audit of v2 are excluded. Return at most `limit` ids that are greater than `after`, in ascending
+        order. `after` None begins at the first id.
         """
         nil = "00000000-0000-0000-0000-000000000000"
         rows = await self._queries.run(
@@ -233,8 +242,9 @@ class HistoryReader:
     ) -> Page[ListedSession]:
         """Return a page of all sessions that are not deleted, newest creation first.
 
-        `limit` is 1 to 200 sessions. The page ends at about 4 MiB of documents. `status` and `sync_mode` are filters;
-        None means no filter. The cursor contains `created_at_ms` and `session_id`.
+        `limit` is the maximum number of sessions, from 1 to 200. The page also ends at about 4 MiB of documents.
+        `status` and `sync_mode` are filters; None means no filter. The cursor contains `created_at_ms` and
+        `session_id`.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
@@ -258,9 +268,9 @@ class HistoryReader:
     async def participant_sessions(
         self, participant_id: str, *, since_ms: int, cursor: str | None = None, limit: int = 50
     ) -> Page[ParticipantSession]:
-        """Return a page of a participant's sessions that began at `since_ms` or later, newest first.
+        """Return a page of a participant's sessions with `began_at_ms >= since_ms`, the largest `began_at_ms` first.
 
-        `limit` is 1 to 200. The cursor contains `began_at_ms` and `session_id`.
+        `limit` is the maximum number of sessions, from 1 to 200. The cursor contains `began_at_ms` and `session_id`.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
@@ -296,9 +306,9 @@ class HistoryReader:
     async def list_participant_session_starts(
         self, participant_id: str, *, since_ms: int, limit: int
     ) -> list[tuple[int, str]]:
-        """Return `began_at_ms` and id of a participant's sessions that began at `since_ms` or later, newest first.
+        """Return `began_at_ms` and id of a participant's sessions with `began_at_ms >= since_ms`.
 
-        Return at most `limit` sessions.
+        Return at most `limit` sessions, the largest `began_at_ms` first.
         """
         values = {"participant_id": _uuid(participant_id), "since": _to_instant(since_ms), "limit": limit}
         return [

@@ -21,7 +21,8 @@ class Page(Struct, Generic[T], frozen=True):
 class AuditedVersion(Struct, frozen=True):
     """One version of a session from the audit.
 
-    `records` are rendered idempotency records by command id. Only `HistoryReader.read_latest_version` fills `records`.
+    `records` are rendered idempotency records by command id. Only methods with the name `read_latest_version` fill
+    `records`; in results of other methods it is empty.
     """
 
     session_id: str
@@ -90,7 +91,7 @@ class ParticipantSession(Struct, frozen=True):
     - `at_ms`: the instant of the version.
     - `time_used_ms`: the participant's used time at `at_ms`.
     - `paused_ms`: the total pause of the session until `at_ms`.
-    - `began_at_ms`: the session's start, or its creation if the session has not started.
+    - `began_at_ms`: the instant at which the session was started, or created if it has not been started.
     - `metadata`: the session's metadata as JSON.
 
     Cached pages in Redis contain the names of these fields, so the names must not change.
@@ -117,7 +118,7 @@ class ParticipantSession(Struct, frozen=True):
 
 
 class UsedTimeBucket(Struct, frozen=True):
-    """Row of a time report: the time that a participant used in one bucket, and the number of sessions.
+    """Row of a time report: the time that a participant used in one bucket, and the number of sessions with this time.
 
     `bucket` is a session id, a local day (`2026-01-31`) or an ISO week (`2026-W05`). `key` is the value of the metadata
     member that the report groups by. `key` is None if the sessions lack this member, or if the report has no grouping.

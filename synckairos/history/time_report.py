@@ -32,10 +32,10 @@ class TimeReporter:
         bucket: Bucket,
         metadata_key: str | None,
     ) -> tuple[list[UsedTimeBucket], bool]:
-        """Return the time slices of a participant, and whether Redis is unreachable.
+        """Return the rows of a participant's time report, and whether Redis is unreachable.
 
-        See `HistoryReader.sum_participant_time` for the parameters. If Redis is unreachable, the time in versions
-        that are in the outbox is missing.
+        See `HistoryReader.sum_participant_time` for the parameters and rows. If Redis is unreachable, the time in
+        versions that are in the outbox is missing.
         """
         is_redis_unreachable = False
         try:

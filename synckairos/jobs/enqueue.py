@@ -18,8 +18,8 @@ KEPT_DAYS = 30
 class JobQueue:
     """Queue of background jobs.
 
-    Methods raise StoreUnavailable if Postgres is unreachable. If Redis is unreachable, a job is enqueued and the next
-    sweep starts it.
+    Methods raise StoreUnavailable if Postgres is unreachable. If Redis is unreachable, a job is still enqueued, and the
+    next sweep of a worker starts it.
     """
 
     def __init__(self, job_table: JobTable, wakeups: JobWakeups) -> None:
@@ -42,17 +42,20 @@ class JobQueue:
         return due.job_id
 
     async def retry(self, job_id: int) -> DueJob | None:
-        """Enqueue a failed job again and return it. Return None if there is no failed job with this id."""
+        """Enqueue a failed job again with all attempts, and return it.
+
+        Return None if there is no failed job with this id.
+        """
         due = await self._job_table.retry(job_id)
         if due is not None:
             await self._wakeups.wake_worker(due)
         return due
 
     async def enqueue_periodic_jobs(self, archive_after_s: int, retention_s: int) -> None:
-        """Enqueue the scheduled jobs that have sessions to work on. Delete jobs that ended more than `KEPT_DAYS` ago.
+        """Delete jobs that ended more than `KEPT_DAYS` days ago. Enqueue the scheduled jobs that have work.
 
-        `archive_after_s` and `retention_s` are the seconds from the end of a session to its archive and to its removal.
-        0 disables this kind of job.
+        `archive_after_s` and `retention_s` are the seconds from the end of a session to its archive, and from its end
+        to its removal. 0 means that no job of this kind is enqueued.
         """
         await self._job_table.delete_ended_jobs(KEPT_DAYS)
         for type_, after_s in (("archive", archive_after_s), ("retention", retention_s)):

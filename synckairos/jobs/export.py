@@ -75,9 +75,9 @@ class Exporter:
     ) -> ExportResult:
         """Export the events from `from_at` (included) to `to_at` (excluded) of all sessions, and return the result.
 
-        `name` is a part of the object's path. The events come from Postgres and cold storage, as of one instant. Events
-        of one session are adjacent and in the order of the audit trail. Each line begins with `session_id`. Sessions
-        that retention removed from Postgres are at the end.
+        `name` is a part of the object's path. `snapshots`: whether the events have documents. The events come from
+        Postgres and cold storage, as of one instant. Events of one session are adjacent and in the order of the audit
+        trail. Each line begins with `session_id`. Sessions that retention removed from Postgres are at the end.
         """
         time_range = f"{_render_compact(from_at)}-{_render_compact(to_at)}"
         path = f"exports/{name}/events-{time_range}.{form}.gz"

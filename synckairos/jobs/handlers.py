@@ -32,7 +32,7 @@ JobResult = Mapping[str, Any]
 
 
 class JobHandlers:
-    """Handlers of all kinds of jobs. An exception means that the attempt failed."""
+    """Handlers of all kinds of jobs. Each exception of `run` means that the attempt failed."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class JobHandlers:
     async def run(self, claim: ClaimedJob) -> JobResult:
         """Run one attempt at a job and return the job's result.
 
-        Raises: PermanentJobFailure if a retry cannot complete the job.
+        Raises: PermanentJobFailure if a retry cannot complete the job. After other exceptions a retry can complete it.
         """
         try:
             params = parse_job_params(claim.type, claim.params)
@@ -123,7 +123,8 @@ class JobHandlers:
         At most `_MAX_CONCURRENT` sessions are in work at the same time. A session whose work fails gets a separate job
         with separate attempts, and does not delay other sessions.
 
-        Raises: StoreUnavailable or OperationalError if a store is unreachable, so that the whole job is retried.
+        Raises: StoreUnavailable or OperationalError if a store is unreachable, so that the job is retried. The sessions
+            that are done stay done.
         """
         counts = {"done": 0, "left": 0, "failed": 0}
         slots = asyncio.Semaphore(_MAX_CONCURRENT)

@@ -33,8 +33,9 @@ SecondsSinceEnd = Annotated[int, Field(ge=0, le=LONGEST_S)]
 class SessionSelectionParams(StrictModel):
     """Parameters of archive and retention jobs.
 
-    The job works on one session. If `session_id` is None, it works on all sessions that ended at least `after_s`
-    seconds ago.
+    If `session_id` is None, the job works on all sessions that ended at least `after_s` seconds ago. Otherwise it works
+    on this session. A retention job then does not remove a session that ended later, and an archive job ignores
+    `after_s`.
     """
 
     session_id: Uuid | None = None

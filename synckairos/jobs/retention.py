@@ -1,6 +1,7 @@
 """Retention jobs: delete an ended session from Postgres after its archive was read back and verified.
 
-A session is retained if Redis has another version of it, if the outbox has versions of it, or if it has failed entries.
+A session stays in Postgres if Redis or the outbox has another version of it, if it has failed entries, or if it has
+pending webhook deliveries.
 """
 
 from typing import Any
@@ -45,10 +46,10 @@ class SessionRowDeleter:
     async def delete(self, record: ArchiveRecord, archive: Archive, after_s: float) -> bool:
         """Delete a session's rows in one transaction, if the archive contains all of these rows with the same hashes.
 
-        Return whether the rows are deleted. They stay if the archive was replaced, or if Postgres has rows that the
-        archive lacks.
+        Return whether the rows are deleted; also True if another worker deleted them before. They stay if the archive
+        was replaced, or if Postgres has rows that the archive lacks.
 
-        Raises:
+        Raises: The exceptions below. No row was deleted then.
             SessionNotFinished: The session has not ended, or ended less than `after_s` seconds ago.
             SessionRetained: The session has pending webhook deliveries.
         """
@@ -99,10 +100,10 @@ class Retention:
         """Archive a session that ended at least `after_s` seconds ago, verify the archive, and delete the rows.
 
         Return whether the rows are deleted. They stay for now if Redis has another version of the session, if the
-        session changed in the meantime, or if it has pending webhook deliveries. Either all rows of the session are
-        deleted or none. A row is deleted only if the archive contains it with the same hash.
+        session changed in the meantime, or if it has failed entries or pending webhook deliveries. Either all rows of
+        the session are deleted or none. A row is deleted only if the archive contains it with the same hash.
 
-        Raises:
+        Raises: The exceptions below. The archive can have been written then.
             SessionNotFinished, ArchiveIncomplete, ArchiveDamaged: See these classes.
             StoreUnavailable: The object store or Redis is unreachable.
         """

@@ -57,7 +57,8 @@ class JobRunner:
     async def run_job(self, job_id: int) -> None:
         """Run one attempt at a job. Do nothing if the job is not due or another worker runs it.
 
-        Errors of the job are saved, and not raised. If this call is cancelled, the job is released for other workers.
+        Return when the attempt has ended. Errors of the job are saved, and not raised. If this call is cancelled, the
+        job is released for other workers.
         """
         try:
             claim = await self._job_table.claim(job_id, self._worker, self._lease_s)
@@ -68,7 +69,10 @@ class JobRunner:
             logger.warning("job interrupted", job_id=job_id, error=fault.message)
 
     async def reclaim_and_wake_due(self, wake_up: Callable[[DueJob], Awaitable[None]]) -> None:
-        """Queue the jobs of dead workers again. Then call `wake_up` for jobs that are due."""
+        """Queue the jobs of dead workers again. Then call `wake_up` for jobs that are due, the longest overdue first.
+
+        A job of a dead worker fails instead, with an alert, if this was its last allowed attempt.
+        """
         for each in await self._job_table.end_abandoned_attempts():
             logger.warning("job left by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
             if each.status == "failed":

@@ -45,7 +45,7 @@ class SessionArchiveBuilder:
     async def build_archive(self, expected: EndedSession, earlier: Archive | None) -> BuiltArchive:
         """Read a session's rows as of one instant and compress them.
 
-        `earlier` is an earlier archive of the session, whose lines come before the new rows.
+        `earlier` is an earlier archive of the session, whose lines come before the new rows; None if there is none.
 
         Raises: SessionRecreated if the session was created again after `expected` was read.
         """
@@ -101,7 +101,10 @@ class SessionArchiveBuilder:
 async def load_event_count_and_span(
     transaction: Transaction, session_id: str
 ) -> tuple[int, datetime | None, datetime | None]:
-    """Return the number of a session's rows, and the instants of the first row and the last row."""
+    """Return the number of a session's event rows in Postgres, and the instants of the earliest and the latest row.
+
+    The instants are None if there are no rows.
+    """
     (row,) = await transaction.fetch(load_statement("event_extent"), {"session_id": session_id})
     count, first_at, last_at = row
     return count, first_at, last_at

@@ -76,7 +76,11 @@ class AbandonedJob:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of the job table. `duration_ms` is the duration of the newest attempt."""
+    """A row of the job table.
+
+    `duration_ms` is the duration of the newest attempt. It is None if there was no attempt, if the attempt runs, or if
+    its worker died.
+    """
 
     job_id: int
     type: str
@@ -99,7 +103,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """Number of jobs with one type and status. `oldest_s` is the age of the oldest queued job in seconds."""
+    """Number of jobs with one type and status.
+
+    `oldest_s` is the number of seconds since the creation of the oldest job, if the status is `queued`; 0 for all other
+    statuses.
+    """
 
     type: str
     status: JobStatus
@@ -133,20 +141,23 @@ class JobTable:
         self._pool = pool
 
     async def add_unless_queued(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> DueJob | None:
-        """Add a queued job and return it. Return None if a queued or running job has the same `once`."""
+        """Add a queued job and return it. Return None if a queued or running job has the same `once`.
+
+        `once` None always adds the job.
+        """
         rows = await self._run("add", type=type_, params=Jsonb(params), once=once)
         return DueJob(*rows[0]) if rows else None
 
     async def claim(self, job_id: int, worker: str, lease_s: float) -> ClaimedJob | None:
         """Begin an attempt at a job, with a lease of `lease_s` seconds.
 
-        Return None if the job is not due, or if a worker runs it.
+        Return None if no queued and due job has this id, for example because a worker runs the job.
         """
         rows = await self._run("claim", job_id=job_id, worker=worker, lease_s=lease_s)
         return ClaimedJob(*rows[0]) if rows else None
 
     async def renew_lease(self, claim: ClaimedJob, lease_s: float) -> bool:
-        """Renew the lease of a claim for `lease_s` seconds. Return False if the claim was lost."""
+        """Renew the lease of a claim for `lease_s` seconds from now. Return False if the claim was lost."""
         return bool(await self._run_for_claim("renew_lease", claim, lease_s=lease_s))
 
     async def complete(self, claim: ClaimedJob, result: Mapping[str, Any]) -> bool:
@@ -171,7 +182,10 @@ class JobTable:
         return bool(await self._run_for_claim("release", claim))
 
     async def end_abandoned_attempts(self) -> list[AbandonedJob]:
-        """End the attempts whose leases expired because their workers died. Return these jobs."""
+        """End all attempts with an expired lease, because their workers count as dead. Return the jobs.
+
+        A job is queued again. It fails instead if this was its last allowed attempt.
+        """
         return [AbandonedJob(*row) for row in await self._run("reclaim_abandoned", max_attempts=MAX_ATTEMPTS)]
 
     async def due_jobs(self, limit: int) -> list[DueJob]:
@@ -206,7 +220,7 @@ class JobTable:
         return Job(*rows[0]) if rows else None
 
     async def list_jobs(self, *, status: str | None = None, type_: str | None = None, limit: int = 50) -> list[Job]:
-        """Return at most `limit` jobs, newest first. `status` and `type_` are filters; None means no filter."""
+        """Return at most `limit` jobs, last created first. `status` and `type_` are filters; None means no filter."""
         return [Job(*row) for row in await self._run("list_jobs", status=status, type=type_, limit=limit)]
 
     async def queue_depths(self) -> list[QueueDepth]:

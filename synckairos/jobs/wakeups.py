@@ -23,7 +23,7 @@ class JobWakeups:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Send the wake-ups whose callers were cancelled, for a second at most, and disconnect."""
+        """Wait at most one second until the wake-ups of cancelled callers are sent. Then disconnect."""
         if self._sending:
             await asyncio.wait(self._sending, timeout=1.0)
         await self._queue.aclose(close_connection_pool=True)

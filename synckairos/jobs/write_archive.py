@@ -38,9 +38,10 @@ class Archiver:
     async def archive(self, session_id: str, *, force: bool = False) -> ArchiveRecord:
         """Archive a session and return the archive record.
 
-        If the archive of the newest version exists, write a new archive only with `force`.
+        If the archive already has all rows, return its record. With `force`, write a new archive also in this case. If
+        retention removed the rows, return the record of the archive that has them.
 
-        Raises:
+        Raises: The exceptions below, or an error of the write.
             SessionNotFinished: The session has not ended, or Postgres has no row of it.
             SessionRecreated: The session ended and was created again.
         """
@@ -68,6 +69,8 @@ class Archiver:
 
     async def save_failure_reason(self, session_id: str, fault: Exception) -> None:
         """Save the reason of a failure in the archive record. Scheduled jobs then skip the session for an hour.
+
+        Errors of psycopg are ignored; the reason is then not saved.
 
         The saved text begins with the attribute `stored_as` of `fault`, or with its class name. Statements in
         `archive_and_retention.sql` compare the begin of the text.

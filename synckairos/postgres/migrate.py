@@ -64,12 +64,12 @@ async def migrate(
 
     Several processes can call this function at the same time, because a lock lets them run one after the other. The
     lock ends with each transaction, so this works through a transaction pooler too. Before each file `on_file` is
-    called with its name, the number of files that were applied, and their total number.
+    called with its name, the number of files that this call has applied, and the total number that it will apply.
 
     Raises:
         InvalidMigrations: An applied file was changed or is missing, the numbers have a gap or a duplicate, or the
             database has tables of another product.
-        PrivilegeMissing: The role may not change the schema.
+        PrivilegeMissing: The role lacks a privilege to change the schema.
         StoreUnavailable: Postgres is unreachable or read-only.
         psycopg.Error: Postgres rejected a statement. All files before the file of this statement stay applied.
     """
@@ -90,7 +90,7 @@ async def _apply_next(
     count: int,
     on_file: Callable[[str, int, int], None] | None,
 ) -> str | None:
-    """Apply the first file that is not applied, in one transaction. Return its name, None if all are applied."""
+    """Apply the first file that is not applied, in one transaction. Return its name; None if all are applied."""
     async with connection.transaction():
         await connection.execute(_SETTINGS)
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
@@ -131,7 +131,7 @@ async def apply_migration(connection: psycopg.AsyncConnection, migration: Migrat
 async def pending_migrations(database_url: str, directory: Path | None = None) -> list[str]:
     """Return the names of the migration files that are not applied yet. Change nothing.
 
-    Raises: InvalidMigrations and StoreUnavailable, as `migrate`.
+    Raises: InvalidMigrations, PrivilegeMissing and StoreUnavailable, for the same reasons as `migrate`.
     """
     wanted = read_migrations(directory or migrations_dir())
     async with _connect(database_url) as connection:

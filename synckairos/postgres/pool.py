@@ -84,8 +84,9 @@ class CancellableConnection(AsyncConnection[Any]):
 class PostgresPool(AsyncConnectionPool[CancellableConnection]):
     """Pool of connections to Postgres, directly or through a transaction pooler.
 
-    Packages use only the methods `transaction` and `fetch`, which check the kind of the server. The pool checks each
-    connection before its use. Opening the pool does not wait for a connection. Closing the pool takes at most a second.
+    Other packages must run statements only with `transaction` and `fetch`, which check the kind of the server. The pool
+    checks each connection before its use. Opening the pool does not wait for a connection. Closing the pool takes at
+    most a second.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
 
         - `name`: Postgres shows the connections under the application name `synckairos <name>`.
         - `host`: the kind of server that all transactions need. See `TransactionSettings`.
-        - `timeout_s`: maximum seconds to wait for a connection.
+        - `timeout_s`: seconds to wait for a connection until PoolTimeout is raised.
         - `settings`: settings of each transaction. See `TransactionSettings`.
 
         The pool sets nothing at the start of a connection and prepares no statements. A transaction pooler would refuse
@@ -147,7 +148,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
     ) -> AsyncIterator[Transaction]:
         """Run one transaction. It begins with its first statement. It is committed at the end of the block.
 
-        If the block raises, the transaction is rolled back.
+        If the block raises, or has set `Transaction.is_rolled_back`, the transaction is rolled back instead.
 
         Raises: PoolTimeout, WrongServer and other errors of psycopg.
         """
@@ -173,8 +174,8 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
     async def check_reachable(self) -> None:
         """Check that Postgres is reachable, through a connection that does not belong to the pool.
 
-        Raises: StoreUnavailable at once, with the reason. An error of the pool would come after `timeout_s` and without
-        the reason.
+        Raises: StoreUnavailable with the reason, as soon as the connection fails, or after two times `timeout_s`. A
+        method of the pool would raise only after `timeout_s`, and without the reason.
         """
         try:
             with translate_postgres_errors():
@@ -220,7 +221,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         return self.in_use == 0 and self.connected_at_s < began_s
 
     async def close(self, timeout: float = _CLOSE_TIMEOUT_S) -> None:  # noqa: ASYNC109 - psycopg's signature
-        """Close all connections. After `timeout` seconds, abandon queries that still run."""
+        """Close all connections. Wait at most `timeout` seconds for running queries, and then abandon them."""
         if self._watch is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
@@ -244,7 +245,10 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         self.watch_outage()
 
     def watch_outage(self) -> None:
-        """Find out in the background whether Postgres is unreachable, and report the outage until it ends."""
+        """Start a background task that reports an outage of Postgres until the outage ends. Return at once.
+
+        If Postgres is reachable, the task reports this and ends.
+        """
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._watch_outage(), name=f"{self.name} outage")
 
@@ -275,8 +279,8 @@ def _host_options(database_url: str, host: HostKind) -> dict[str, str]:
 class TimeLimitedQueries:
     """Runner of queries with a time limit, each query in a separate task.
 
-    A cancelled query must wait for the server. The call returns at the time limit, and the task of the query ends
-    later.
+    A cancelled query ends only when the server answers. Therefore `run` raises at the time limit, and the task of the
+    query ends later.
     """
 
     def __init__(self) -> None:
@@ -285,7 +289,8 @@ class TimeLimitedQueries:
     async def run(self, timeout_s: float, query: Coroutine[Any, Any, T]) -> T:
         """Run a query and return its result.
 
-        Raises: The exceptions of the query. StoreUnavailable if the query takes more than `timeout_s` seconds.
+        Raises: The exceptions of the query. StoreUnavailable if the query takes more than `timeout_s` seconds. The
+        query is then cancelled, and it is unknown whether its changes were committed.
         """
         task = asyncio.ensure_future(query)
         self._running.add(task)
@@ -304,7 +309,7 @@ class TimeLimitedQueries:
 
 @contextmanager
 def unreachable_as_store_unavailable() -> Iterator[None]:
-    """Raise StoreUnavailable if Postgres is unreachable, or becomes unreachable in the block.
+    """Convert each OperationalError of psycopg in the block, such as a lost connection, to StoreUnavailable.
 
     Other exceptions stay unchanged.
     """
@@ -316,7 +321,10 @@ def unreachable_as_store_unavailable() -> Iterator[None]:
 
 @contextmanager
 def refusal_as_store_refused() -> Iterator[None]:
-    """Raise StoreRefused if Postgres is read-only, or its user lacks a privilege. Other errors pass."""
+    """Convert an error in the block to StoreRefused if Postgres is read-only, or if its user lacks a privilege.
+
+    Other exceptions stay unchanged.
+    """
     try:
         yield
     except ReadOnlySqlTransaction as fault:
@@ -331,7 +339,10 @@ def refusal_as_store_refused() -> Iterator[None]:
 
 @contextmanager
 def translate_postgres_errors() -> Iterator[None]:
-    """Raise StoreUnavailable if Postgres fails, refuses or is not migrated. Other errors pass unchanged."""
+    """Convert an error in the block to StoreUnavailable if Postgres fails, refuses or is not migrated.
+
+    Other exceptions stay unchanged.
+    """
     try:
         with unreachable_as_store_unavailable(), refusal_as_store_refused():
             yield

@@ -28,18 +28,21 @@ FROM coalesce(current_schema(), 'public') AS name
 
 
 class PrivilegeMissing(SyncKairosError):
-    """The role of the database URL may not change the schema. The message has the statement that allows it."""
+    """The role of the database URL lacks a privilege to change the schema. The message has the remedy."""
 
     code = "PRIVILEGE_MISSING"
 
 
 def create_grant(role: str, schema: str) -> str:
-    """Return the statement that lets a role create tables."""
+    """Return the GRANT statement that would let a role create tables. Run nothing."""
     return SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(Identifier(schema), Identifier(role)).as_string()
 
 
 async def find_missing_create_grant(connection: psycopg.AsyncConnection) -> str | None:
-    """Return the statement that lets the role create tables, None if it may."""
+    """Return the GRANT statement that would let the connected role create tables.
+
+    Return None if the role already has this privilege.
+    """
     found = await (await connection.execute(_CREATE)).fetchone()
     assert found is not None
     role, schema, is_granted = found
@@ -47,7 +50,10 @@ async def find_missing_create_grant(connection: psycopg.AsyncConnection) -> str 
 
 
 async def find_missing_grants(connection: psycopg.AsyncConnection, directory: Path | None = None) -> list[str]:
-    """Return the statements that let the role of a server or worker use the existing tables of the migrations."""
+    """Return the GRANT statements for the privileges that the connected role lacks on tables of the migrations.
+
+    The role is the role of a server or worker. Return an empty list if it lacks no privilege.
+    """
     tables = [
         name for path in sorted((directory or migrations_dir()).glob("*.sql")) for name in tables_created_by(path)
     ]

@@ -89,7 +89,7 @@ class Transaction:
 
     @property
     def backend_pid(self) -> int:
-        """Process id of the Postgres backend of this connection. A pooler reports a different id."""
+        """Process id of the Postgres backend of this connection. Behind a pooler it is not the id of a backend."""
         return self._connection.info.backend_pid
 
     async def execute(
@@ -156,10 +156,10 @@ class Transaction:
         await self._connection.close()
 
     async def begin_next(self, end: bytes, statement: Statement, values: Values | None = None) -> list[Row]:
-        """End the transaction and begin the next transaction with a statement, in one round trip. Return the rows.
+        """End the transaction, begin the next transaction, and run `statement` in it. Return the rows of `statement`.
 
-        `end` is COMMIT or ROLLBACK. A lock that the statement takes again is free only for the short time between the
-        two transactions.
+        Uses one round trip. `end` is COMMIT or ROLLBACK. A lock that the statement takes again is free only for the
+        short time between the two transactions.
         """
         async with self._connection.pipeline():
             await self._connection.execute(end)
@@ -181,7 +181,10 @@ class Transaction:
 
 @asynccontextmanager
 async def run_transaction(transaction: Transaction, connection: AsyncConnection[Any]) -> AsyncIterator[Transaction]:
-    """Commit the transaction at the end of the block. Roll it back after an exception."""
+    """Commit the transaction at the end of the block.
+
+    Roll it back instead after an exception, or if `transaction.is_rolled_back` is True.
+    """
     try:
         yield transaction
         status = connection.info.transaction_status

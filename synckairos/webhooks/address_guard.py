@@ -47,7 +47,7 @@ class AddressRefused(SyncKairosError):
 
 @dataclass(frozen=True, slots=True)
 class AddressGuard:
-    """Rules for webhook targets: addresses on the public internet, and all addresses in `networks`.
+    """Rules for webhook targets. Addresses on the public internet and all addresses in `networks` are allowed.
 
     `http`: whether URLs with the scheme `http` are allowed in addition to `https`.
     """

@@ -65,7 +65,8 @@ class DeliveryQueue:
     async def claim(self, *, per_endpoint: int, limit: int, lease_s: float) -> list[DueDelivery]:
         """Lease at most `limit` due deliveries for `lease_s` seconds, and return them.
 
-        All workers together have at most `per_endpoint` leases for one endpoint, and one lease for one session.
+        All workers together have at most `per_endpoint` leases for one endpoint. For each session of an endpoint they
+        have at most one lease. A leased delivery whose stored data are invalid is reported, and is not in the result.
         """
         rows = await self._query("claim", {"per_endpoint": per_endpoint, "limit": limit, "lease_s": lease_s})
         due: list[DueDelivery] = []
@@ -75,14 +76,18 @@ class DeliveryQueue:
         return due
 
     async def release(self, delivery_ids: Sequence[str]) -> None:
-        """End the leases of deliveries that were not finished, so that other workers can send them."""
+        """End the leases of these deliveries, so that other workers can send them at once.
+
+        The deliveries must be unfinished deliveries that this worker leased.
+        """
         await self._query("release", {"delivery_ids": list(delivery_ids)})
 
     async def save_attempt_result(self, due: DueDelivery, result: DeliveryResult, give_up_s: float) -> str | None:
         """Save the result of an attempt and end the lease.
 
-        Return the reason if this attempt disabled the endpoint; None otherwise. `give_up_s` is the number of seconds of
-        failures after which the endpoint is disabled.
+        Do nothing if the lease expired and another worker saved a result. Return the reason if this attempt disabled
+        the endpoint; None otherwise. `give_up_s` is the number of seconds of failures after which the endpoint is
+        disabled.
         """
         rows = await self._query(
             "finish",
@@ -97,7 +102,10 @@ class DeliveryQueue:
         return rows[0][0] if rows else None
 
     async def prune(self, days: int) -> None:
-        """Delete deliveries that are older than `days` days, one page at a time. Delete expired secrets and answers."""
+        """Delete deliveries of any status that were created more than `days` days ago, one page at a time.
+
+        Also delete expired secrets, and saved answers of idempotent requests that are older than a day.
+        """
         await self._query("prune_secrets_and_answers", {})
         while await self._query("prune", {"days": days}):
             pass

@@ -196,7 +196,7 @@ class Dispatcher:
         return DeliveryResult("failed", "failed" if is_last else "pending", *common, next_s=delay_s, pause_s=pause_s)
 
     async def _prune_log(self) -> None:
-        """Delete deliveries that are older than `log_days`, every minute until cancelled."""
+        """Every minute until cancelled, delete deliveries that are older than `log_days` days."""
         while True:
             with suppress(StoreUnavailable):
                 await self._queue.prune(self._log_days)

@@ -39,10 +39,12 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of a host that answers. `timeout` is the maximum of seconds for each address.
+        """Try the addresses of a host in order, and return a connection to the first address that answers.
+
+        `timeout` is the maximum number of seconds for each address; None means `_CONNECT_S`.
 
         Raises:
-            AddressRefused: The guard refuses an address of the host.
+            AddressRefused: The guard refuses an address of the host. No connection was tried.
             httpcore.ConnectError, httpcore.ConnectTimeout: The host has no address, or no address answers.
         """
         addresses = await self._resolve(host)

@@ -18,9 +18,10 @@ class WebhookEndpoint:
 
     - `event_types` and `metadata`: filters for events. None means no filter.
     - `snapshots`: whether messages contain the session's document.
-    - `failing_since_ms`: instant of the first failure after the newest success. None if the newest attempt succeeded.
+    - `failing_since_ms`: instant of the first failure after the newest success. None if the newest attempt succeeded,
+      or if there was no attempt.
 
-    Only the answer that creates a secret contains the secret.
+    Only the answer to the request that creates a secret contains the secret.
     """
 
     endpoint_id: str
@@ -62,6 +63,7 @@ class DueDelivery:
 class DeliveryAttempt:
     """One attempt in the delivery log.
 
+    - `at_ms`: begin of the attempt.
     - `status_code`: HTTP status of the receiver's answer; None without an answer.
     - `error`: reason of the failure; None if the receiver accepted the message.
     - `next_attempt_at_ms`: instant of the next attempt; None if no further attempt was planned.
@@ -79,8 +81,8 @@ class DeliveryAttempt:
 class WebhookDelivery:
     """A delivery with its attempts: one message to one endpoint.
 
-    `sequence` orders the deliveries. `session_id`, `epoch` and `version` are None for a test message. `due_at_ms` is
-    the instant of the next attempt; None if no further attempt is planned.
+    A delivery that is created later has a larger `sequence`. `session_id`, `epoch` and `version` are None for a test
+    message. `due_at_ms` is the instant of the next attempt; None if no further attempt is planned.
     """
 
     delivery_id: str

@@ -46,7 +46,8 @@ class WebhookRegistry:
     ) -> T:
         """Run `action` in one transaction of at most `timeout_s` seconds, and return the result of `action`.
 
-        An exception of `action` rolls the transaction back.
+        An exception of `action` rolls the transaction back. If StoreUnavailable is raised, for example because the time
+        is over, the outcome is unknown.
         """
         return await self._queries.run(timeout_s, self._run(action))
 
@@ -57,6 +58,8 @@ class WebhookRegistry:
 
         If an answer is already saved under `key`, do not run `action`. Return the answer, and whether it is a replay of
         a saved answer.
+
+        If `action` raises, nothing is saved.
 
         Raises: IdempotencyKeyReused if the saved answer belongs to another fingerprint.
         """
@@ -91,7 +94,8 @@ class WebhookRegistry:
 class WebhookTransaction:
     """Operations on endpoints and deliveries inside one transaction.
 
-    Methods raise NotFound if the endpoint or the delivery does not exist.
+    Methods with an `endpoint_id` or `delivery_id` raise NotFound if the endpoint or the delivery does not exist. Only
+    `delete_endpoint` does not raise.
     """
 
     def __init__(self, transaction: Transaction, max_endpoints: int) -> None:
@@ -101,11 +105,11 @@ class WebhookTransaction:
     # -- endpoints ----------------------------------------------------------------------------------------------------
 
     async def create_endpoint(self, fields: CreateWebhook) -> tuple[WebhookEndpoint, str]:
-        """Create an endpoint. Return the endpoint and its secret, which no other method returns.
+        """Create an endpoint. Return the endpoint and its first secret, which no other method returns.
 
-        Check the URL with `AddressGuard.check_url` before this call.
+        This method does not check the URL. The caller must call `AddressGuard.check_url` before.
 
-        Raises: TooManyWebhooks if the maximum number of endpoints is reached.
+        Raises: TooManyWebhooks if the maximum number of endpoints exists already.
         """
         await self.query("lock_endpoint_count", {})
         ((count,),) = await self.query("count_endpoints", {})
@@ -127,9 +131,9 @@ class WebhookTransaction:
         return _parse_endpoint(rows[0])
 
     async def update_endpoint(self, endpoint_id: str, fields: PatchWebhook) -> WebhookEndpoint:
-        """Change the fields of an endpoint that `fields` sets, and return the endpoint.
+        """Change the fields of an endpoint that `fields` sets, and return the changed endpoint.
 
-        Check a new URL with `AddressGuard.check_url` before this call.
+        This method does not check a new URL. The caller must call `AddressGuard.check_url` before.
         """
         values = {
             "endpoint_id": endpoint_id,

@@ -42,7 +42,8 @@ class SendResult:
 
     - `status_code`: HTTP status of the answer; None without an answer.
     - `error`: reason of the failure; None on success.
-    - `retry_after_s`: the receiver's `Retry-After` in seconds, at most a day; None if the answer has no such header.
+    - `retry_after_s`: the receiver's `Retry-After` in seconds, cut to a day. None on success, or without a
+      valid header.
     """
 
     status_code: int | None
@@ -154,7 +155,7 @@ async def _read_answer(response: httpcore.Response) -> None:
 
 
 def _parse_retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
-    """Return the `Retry-After` of an answer in seconds, at most a day; None if it is absent or invalid."""
+    """Return the `Retry-After` of an answer in seconds, cut to a day; None if it is absent or invalid."""
     for name, value in headers:
         if name.lower() == b"retry-after":
             text = value.decode("latin-1").strip()

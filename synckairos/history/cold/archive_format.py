@@ -39,7 +39,7 @@ class ArchiveLine:
     """One line of an archive, for a version or a conflict.
 
     `row` has the members of the line without `state`. `document` is the session document. `raw` is the whole line
-    without the line end.
+    without the line end. In a lean archive both are empty, except in the line of the newest version.
     """
 
     row: Mapping[str, Any]
@@ -85,8 +85,8 @@ class ArchiveLine:
 class Archive:
     """A parsed archive of one session. `raw` is the whole decompressed object.
 
-    In a lean archive `raw` is empty, and only the line of the newest version has its document. A lean archive therefore
-    needs little memory for an object of any size.
+    In a lean archive `raw` is empty. The `document` and `raw` of each line are also empty, except in the line of the
+    newest version. A lean archive therefore needs little memory for an object of any size.
     """
 
     head: Mapping[str, Any]
@@ -110,7 +110,7 @@ class ArchiveWriter:
         self._pieces = [self._compressor.compress(orjson.dumps({"format": FORMAT, **head}) + b"\n")]
 
     def add(self, lines: Iterable[bytes]) -> None:
-        """Append lines to the object. `lines` are results of `render_archive_line`."""
+        """Append lines. Each line must be a result of `render_archive_line`, or the `raw` of an `ArchiveLine`."""
         self._pieces.append(self._compressor.compress(b"".join(line + b"\n" for line in lines)))
 
     def finish_to_bytes(self) -> bytes:
@@ -198,11 +198,11 @@ def _parse_line(raw: bytes, keeps_document: Callable[[tuple[str, int]], bool]) -
 
 
 def find_version_gaps(events: Iterable[ArchiveLine], before: Iterable[ArchiveLine] = ()) -> Iterator[str]:
-    """Yield a description of each gap in the version numbers of `events`.
+    """Yield a description of each gap in the version numbers of `before` and `events` together.
 
     An epoch begins with version 1, or it continues an earlier version of another epoch. An epoch that was imported from
-    v2 can begin with any version, because v2 can have lost earlier rows. Versions in `before`, which has lines of other
-    archives, also count as present.
+    v2 can begin with any version, because v2 can have lost earlier rows. `before` has the lines of earlier archives of
+    the session.
     """
     epochs: defaultdict[str, dict[int, ArchiveLine]] = defaultdict(dict)
     for line in chain(before, events):

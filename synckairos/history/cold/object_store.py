@@ -87,7 +87,10 @@ class ColdStorage:
         return WrittenObject(len(content), hashlib.sha256(content).digest())
 
     async def write_stream(self, path: str, pieces: AsyncIterable[bytes]) -> WrittenObject:
-        """Write an object from pieces, with a few megabytes in memory. If the write fails, no object is created."""
+        """Write an object from pieces, with a few megabytes in memory.
+
+        If the write fails, no object is created.
+        """
         import obstore
 
         size, digest = 0, hashlib.sha256()

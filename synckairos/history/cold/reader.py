@@ -90,7 +90,7 @@ class ColdReader:
     async def events(
         self, records: Sequence[ArchiveRecord], after: tuple[int, int, str], limit: int, snapshots: bool
     ) -> list[TrailEvent]:
-        """Return at most `limit` events after the audit trail position `after`, oldest first.
+        """Return the first `limit` events that are later than the audit trail position `after`, oldest first.
 
         `snapshots`: whether the events have documents.
         """

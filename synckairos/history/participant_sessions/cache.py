@@ -30,7 +30,8 @@ from synckairos.wire.snapshot import SessionSnapshot
 class ListedSessionData(Struct, frozen=True):
     """Cached data of one session in a participant's list.
 
-    - `row`: the complete JSON of the item, if no clock or pause of the session runs. The other fields are then None.
+    - `row`: the complete JSON of the item; empty if Redis does not have it. Redis never has it while a clock or a pause
+      of the session runs. If `row` is not empty, the other fields are None.
     - `session`: the values from Postgres; None if Postgres does not list the session.
     - `live`: the session's snapshot in Redis; None if Redis does not have the session.
     """
@@ -57,7 +58,7 @@ class ParticipantSessionCache:
     async def page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
         """Return a page of at most `limit` sessions that are older than the position `before`, with one round trip.
 
-        Return None if Redis has no complete set of the participant's sessions.
+        `before` None gives the first page. Return None if Redis has no complete set of the participant's sessions.
         """
         return await self._store.load_cached_page(participant_id, before, limit)
 
@@ -66,16 +67,17 @@ class ParticipantSessionCache:
         await self._store.discard_invalid_caches(session_ids, [participant_id])
 
     async def load_cached_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return `began_at_ms` by session id, for the given sessions that are in the participant's set.
+        """Return `ParticipantSession.began_at_ms` by session id, for the given sessions in the participant's set.
 
-        Uses one round trip.
+        The result lacks the other given sessions. Uses one round trip.
         """
         return await self._store.load_cached_start_times(participant_id, session_ids)
 
     async def fill_from_postgres(self, participant_id: str, now_ms: int) -> None:
-        """Fill the set and the summaries of a participant from Postgres. Do nothing if another reader fills them now.
+        """Fill the set and the summaries of a participant from Postgres.
 
-        Queries Postgres for at most a thousand sessions. The set then stays in Redis until it is unused for 30 days.
+        Do nothing if another reader fills them now, or if Redis accepts no writes. `now_ms` is the present instant. The
+        set gets at most the 1,000 newest sessions. It then stays in Redis until it is unused for 30 days.
         """
         token = 1 + secrets.randbits(31)
         try:

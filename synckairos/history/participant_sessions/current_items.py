@@ -35,7 +35,8 @@ class ListItemBuilder:
     ) -> ListItem | None:
         """Build the item of a session that Redis or Postgres listed at the position `key`.
 
-        Return None if the session was deleted. `now_ms` is the present instant in milliseconds.
+        Return None if the session was deleted, or if the participant is neither in Postgres nor in the session.
+        `now_ms` is the present instant in milliseconds.
         """
         session, live = cached.session, cached.live
         if cached.row:
@@ -111,7 +112,7 @@ class ListItemBuilder:
 
 
 def build_item_from_postgres(session: ParticipantSession, now_ms: int) -> ListItem:
-    """Build an item from Postgres alone, if Redis is unreachable.
+    """Build an item from the values in Postgres alone, for use when Redis is unreachable.
 
     `paused_ms` includes a running pause until `now_ms`. The used time does not include a running turn.
     """

@@ -23,9 +23,9 @@ class ListItem(Struct, frozen=True):
 class PageRange(Struct, frozen=True):
     """Range of list positions that one page covers. Lists are newest first.
 
-    - `since_ms`: begin of the oldest session that the list contains.
-    - `before`: the position at which the page before ended; None for the first page.
-    - `end`: the position at which this page ends; None for the final page.
+    - `since_ms`: minimum of `began_at_ms` of the sessions in the list.
+    - `before`: the position of the last item of the previous page, which is newer; None for the first page.
+    - `end`: the position of the last item of this page; None for the final page.
     """
 
     since_ms: int
@@ -33,7 +33,10 @@ class PageRange(Struct, frozen=True):
     end: ListKey | None
 
     def contains(self, key: ListKey) -> bool:
-        """Return whether `key` is in this range. For sessions that neither Redis nor Postgres listed."""
+        """Return whether `key` is in this range, which excludes `before` and `end`.
+
+        Only for sessions that neither Redis nor Postgres listed.
+        """
         return (
             key[0] >= self.since_ms
             and (self.before is None or key < self.before)
@@ -61,9 +64,10 @@ class CachedPagePart(Struct, frozen=True):
 
 
 def select_cached_part(recent: CachedPage, since_ms: int, before: ListKey | None, limit: int) -> CachedPagePart:
-    """Select the sessions of a cached page that began at `since_ms` or later, and plan the query for older sessions.
+    """Select the sessions of a cached page with `began_at_ms >= since_ms`, and plan the query for older sessions.
 
-    `before` is the position at which the page before ended; None for the first page.
+    `before` is the position of the last item of the previous page; None for the first page. `limit` is the maximum
+    number of sessions on the page.
     """
     keys = tuple(key for key in recent.keys if key[0] >= since_ms)
     has_more = recent.has_more and len(keys) == len(recent.keys)
@@ -77,7 +81,9 @@ def select_cached_part(recent: CachedPage, since_ms: int, before: ListKey | None
 def merge_page(
     listed: Sequence[ListKey], items: Iterable[ListItem], page_range: PageRange, limit: int
 ) -> tuple[tuple[ListItem, ...], ListKey | None]:
-    """Return the items of a page, newest first, and the position at which the page ends; None for the final page.
+    """Return the items of a page, newest first, and the position at which the page ends.
+
+    The position is None if this is the final page.
 
     - `listed`: the positions that Redis and Postgres listed. The items of these sessions are on the page, even if the
       position of an item changed in the meantime.

@@ -44,8 +44,10 @@ _NEVER_MS = 2**53 - 1  # an instant after all others, so that a cached page that
 class ParticipantSessionPage:
     """A page of a participant's sessions.
 
-    `only_store` is the store that answered if the other store is unreachable; None if both stores answered. If only
-    Redis answered, the page has only sessions that began at `since_ms` or later. Otherwise `since_ms` is None.
+    - `only_store`: the store from which all items come, because the other store was needed and could not be used. None
+      if the page is complete.
+    - `since_ms`: if `only_store` is `redis`, Redis lists only sessions whose `began_at_ms` is at least this instant, so
+      that older sessions can be missing. Otherwise None. See `ParticipantSession` for `began_at_ms`.
     """
 
     page: Page[ListItem]
@@ -98,7 +100,9 @@ class ParticipantSessions:
     async def read_page_from_redis(
         self, participant_id: str, *, cursor: str | None, limit: int
     ) -> RedisPageData | None:
-        """Read the cached page and the outbox from Redis in one round trip. Return None if Redis is unreachable.
+        """Read the cached page and the outbox from Redis in one round trip.
+
+        `cursor` None reads the first page. Return None if Redis is unreachable or its data are invalid.
 
         Raises: ValidationFailed if the cursor is invalid.
         """
@@ -126,16 +130,18 @@ class ParticipantSessions:
         cursor: str | None = None,
         limit: int = 50,
     ) -> ParticipantSessionPage:
-        """Return a page of a participant's sessions that began in the last `days` days, newest first.
+        """Return a page of a participant's sessions with `began_at_ms` in the last `days` days, newest first.
 
-        `lookup` is the result of `read_page_from_redis` for the same page. `limit` is 1 to 200. Only the final page can
-        be empty. A session whose versions are all in the outbox is missing only if the participant has more than 1,000
-        such sessions in a partition. If the page is cached and the outbox has no versions of its sessions, no further
-        round trip is needed.
+        `lookup` is the result of `read_page_from_redis` for the same page. None reads the page from Postgres alone.
+        `limit` is the maximum number of sessions, from 1 to 200. Only the final page can be empty. A session whose
+        versions are all in the outbox is missing only if the participant has more than 1,000 such sessions in a
+        partition. If the page is cached and the outbox has no versions of its sessions, no further round trip is
+        needed.
 
         Raises:
             ValidationFailed: The cursor is invalid.
-            StoreUnavailable: The store that has the page is not reachable.
+            StoreUnavailable: Redis fails during the call, or Postgres is unreachable and Redis has no session of this
+                page.
         """
         limit = min(limit, MAX_PAGE_ITEMS)
         if lookup is None:
@@ -165,7 +171,8 @@ class ParticipantSessions:
     ) -> RedisPageData:
         """Fill the cache of a participant and read the cached page again.
 
-        If another reader fills the cache now, return an empty cached page. Postgres then provides all sessions.
+        If another reader fills the cache now, return an empty cached page. The caller must then read all sessions from
+        Postgres.
         """
         now_ms = await self._cache.redis_now_ms()
         await self._cache.fill_from_postgres(participant_id, now_ms)

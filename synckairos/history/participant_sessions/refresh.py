@@ -76,9 +76,10 @@ class SummaryRefresh:
         )
 
     async def refresh_imported(self, participants: Sequence[ParticipantRow]) -> None:
-        """Drop the caches of imported sessions, and add these sessions to the sets of participants that Redis has.
+        """Drop the caches of imported sessions, and add each session to the sets of its participants.
 
-        Imported sessions came to Postgres without the drain. Uses two round trips to each partition.
+        A participant without a set in Redis gets no set. Imported sessions came to Postgres without the drain. Uses two
+        round trips to each partition.
         """
         session_ids = list(dict.fromkeys(str(row.session_id) for row in participants))
         participant_ids = list(dict.fromkeys(str(row.participant_id) for row in participants))

@@ -98,8 +98,10 @@ def summary_after_batch(
     - `before`: the summary before the commit; None if Redis has no summary.
     - `session`: the session's row after the commit.
 
-    Return `before` if it is as new as `session`. Return None if the events do not begin with the version after
-    `before`, or with version 1: then the next reader reads the summary from Postgres.
+    Return `before` if it is at least as new as `session`. If `session` is deleted, return the summary of a deleted
+    session. Otherwise the events must be complete from the version after `before` to the version of `session`. Without
+    `before`, or in another epoch after a deletion, they must be complete from version 1. If they are not complete,
+    return None. The next reader then reads the summary from Postgres.
     """
     known_version, at_ms, status, paused_ms = 0, 0, "", 0
     if before is not None:
