@@ -53,10 +53,11 @@ def directory_mode() -> int:
 
 @contextmanager
 def temporary_data_dir() -> Iterator[Path]:
-    """Yield a new data directory, and remove it at the end. Also remove the data directories of killed processes.
+    """Yield a new data directory, and remove it at the end of the block.
 
-    The process that uses a directory holds a lock on a file in the directory. The lock ends with the process, even if
-    the process is killed. So a directory with an unlocked file is not in use.
+    At the begin of the block, also remove the temporary data directories that killed processes left. The process that
+    uses a directory holds a lock on a file in the directory. The lock ends with the process, even if the process is
+    killed. So a directory with an unlocked file is not in use.
     """
     for lock_file in Path(tempfile.gettempdir()).glob(f"{_DIRECTORY_PREFIX}*/{_LOCK_FILE}"):
         _remove_if_abandoned(lock_file)
@@ -76,14 +77,14 @@ def temporary_data_dir() -> Iterator[Path]:
 
 @contextmanager
 def persistent_data_dir(path: Path) -> Iterator[Path]:
-    """Yield a data directory that is kept at the end. Create the directory if it is missing.
+    """Yield the data directory `path`, which is kept at the end of the block. Create the directory if it is missing.
 
     Only one process at a time can use the directory. Its lock ends with the process, even if the process is killed. The
     stores of a killed process can end a moment later, so they have separate locks.
 
     Raises:
-        EmbeddedStoreFailed: another process uses the directory.
-        OSError: the directory cannot be created or opened.
+        EmbeddedStoreFailed: Another process uses the directory.
+        OSError: The directory cannot be created or opened.
     """
     if not path.exists():
         path.mkdir(mode=directory_mode(), parents=True)
@@ -133,9 +134,11 @@ def find_wheel_dir(name: str) -> Path:
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float, message: str) -> None:
-    """Wait until a condition is true. `deadline_s` is an instant of the monotonic clock, in seconds.
+    """Call `condition` repeatedly until it returns True. Block the thread in the meantime.
 
-    Raises: EmbeddedStoreFailed with `message` at the deadline.
+    `deadline_s` is an instant of the monotonic clock, in seconds.
+
+    Raises: EmbeddedStoreFailed with `message` if the condition is still false after the deadline.
     """
     while not condition():
         if time.monotonic() > deadline_s:

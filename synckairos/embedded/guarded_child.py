@@ -25,10 +25,10 @@ kill -KILL "$2"
 
 
 class ChildProcess:
-    """One child process with a guard.
+    """One child process with a guard. The constructor starts both.
 
-    `stop_signal` is the signal at which the program stops cleanly. `account` is the (uid, gid) of the child, None for
-    those of this process.
+    `stop_signal` is the signal at which the program stops cleanly. `account` is the (uid, gid) under which the child
+    runs; None uses the user and group of this process.
     """
 
     def __init__(
@@ -79,11 +79,10 @@ class ChildProcess:
         return self.process.poll()
 
     def stop(self, timeout_s: float = 8.0) -> int:
-        """Send the stop signal and return the exit code.
+        """Send the stop signal, wait until the process ends, and return its exit code.
 
-        If the process does not end within `timeout_s` seconds, kill it.
-
-        The method can be called more than once.
+        If the process does not end within `timeout_s` seconds, kill it with SIGKILL. If the process has already ended,
+        only return its exit code.
         """
         if self.returncode is None:
             self.process.send_signal(self._stop_signal)
@@ -95,7 +94,7 @@ class ChildProcess:
         return self._reap()
 
     def kill(self) -> int:
-        """Kill the process with SIGKILL, like a crash, and return its exit code."""
+        """Kill the process with SIGKILL, like a crash, wait for its end, and return its exit code."""
         self.process.kill()
         return self._reap()
 

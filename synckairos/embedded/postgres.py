@@ -67,7 +67,7 @@ class Postgres:
 
     @property
     def child(self) -> ChildProcess:
-        """Return the process of the last start.
+        """Return the process of the latest start, also if it has ended.
 
         Raises: EmbeddedStoreFailed if the cluster was never started.
         """
@@ -78,7 +78,7 @@ class Postgres:
     def start(self) -> str:
         """Create the cluster if it is missing, start it, wait until it is ready, and return its URL.
 
-        Raises: EmbeddedStoreFailed if Postgres does not start in time.
+        Raises: EmbeddedStoreFailed if Postgres is not installed, cannot use the directory, or is not ready in time.
         """
         self._prepare_directories(self._home or postgres_home())
         if not (self.cluster_dir / "PG_VERSION").exists():
@@ -91,7 +91,10 @@ class Postgres:
         return self.url
 
     def stop(self) -> None:
-        """Stop the cluster cleanly. Open connections of clients are closed."""
+        """Stop the cluster cleanly and wait for its end. Open connections of clients are closed.
+
+        It is no error if the cluster does not run.
+        """
         if self._child is not None:
             self._child.stop(STOP_TIMEOUT_S)
         if self._socket_dir.parent != self.data_dir:
@@ -102,7 +105,7 @@ class Postgres:
         self.child.kill()
 
     def create_cluster(self) -> None:
-        """Create the cluster in `cluster_dir`.
+        """Create the cluster in `cluster_dir`. Only `start` calls this method, after it has prepared the directories.
 
         Raises: EmbeddedStoreFailed if `initdb` fails.
         """
@@ -189,7 +192,12 @@ class Postgres:
         return copies / home.relative_to(package.parent)
 
     def _start_once(self) -> bool:
-        """Start Postgres and return whether it is ready. Return False if processes of a killed cluster still run."""
+        """Start Postgres, wait, and return True when it is ready.
+
+        Return False if Postgres cannot start yet, because processes of a killed cluster still run.
+
+        Raises: EmbeddedStoreFailed if Postgres ends for another reason, or is not ready in time.
+        """
         without_fsync = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
         with self._log.open("ab") as output:
             log_start = output.tell()
@@ -237,5 +245,8 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def minimal_environment() -> dict[str, str]:
-    """Return the environment without the variables that change the behaviour of Postgres: PGPORT, PGDATA, LC_*."""
+    """Return the environment for programs of Postgres: `PATH` of this process, and `LC_ALL=C`.
+
+    All other variables are omitted, because variables such as PGPORT and PGDATA change the behaviour of Postgres.
+    """
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}

@@ -38,7 +38,8 @@ class Valkey:
 
     If `on_socket` is True, the server listens only on a Unix socket that only the user of this process can open.
     Otherwise the server listens on `port` of loopback. If `port` is 0, the server selects a free port at the first
-    start and keeps that port. `env` replaces the environment of the process, None for the environment of this process.
+    start and keeps that port. `env` is the complete environment of the server; None uses the environment of this
+    process.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Valkey:
 
     @property
     def child(self) -> ChildProcess:
-        """Return the process of the last start.
+        """Return the process of the latest start, also if it has ended.
 
         Raises: EmbeddedStoreFailed if the server was never started.
         """
@@ -84,7 +85,8 @@ class Valkey:
     def start(self) -> str:
         """Start the server, wait until it has loaded its data, and return its URL.
 
-        Raises: EmbeddedStoreFailed if the server does not start in time.
+        Raises: EmbeddedStoreFailed if Valkey is not installed, another Valkey uses `data_dir`, or Valkey is not ready
+        in time.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
@@ -121,7 +123,10 @@ class Valkey:
         return ("--bind", "127.0.0.1", "--port", str(self.port))
 
     def stop(self) -> None:
-        """Stop the server cleanly. After the call its data is on disk."""
+        """Stop the server cleanly and wait for its end. After the call its data is on disk.
+
+        It is no error if the server does not run.
+        """
         if self._child is not None:
             self._child.stop(STOP_TIMEOUT_S)
         if self._socket_dir != self.data_dir:

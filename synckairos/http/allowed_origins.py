@@ -67,9 +67,10 @@ class AllowedOrigins:
         )
 
     def allows_request(self, scope: Scope) -> bool:
-        """Return whether a request or WebSocket upgrade is allowed by its `Host` and `Origin` headers.
+        """Return whether both the `Host` and the `Origin` of a request or WebSocket upgrade are allowed.
 
-        A request without `Origin` does not come from a web page and is allowed.
+        See `allows_host` and `allows_origin`. If the request has no `Origin`, only `Host` is checked, because such a
+        request does not come from a web page.
         """
         origin = host = None
         for name, value in scope["headers"]:
@@ -80,11 +81,14 @@ class AllowedOrigins:
         return self.allows_host(host) and (origin is None or self.allows_origin(origin, host))
 
     def allows_host(self, host: bytes | None) -> bool:
-        """Return whether the `Host` header has an IP address, `localhost` or a listed name.
+        """Return whether requests with this `Host` header are allowed.
 
-        Other names are not trusted, because the owner of a domain can let its name resolve to this server. Names
-        without a dot are also not trusted, because a local network can resolve them. `host` is None for HTTP/1.0
-        requests without `Host`, which are trusted.
+        Always True if `checks_hosts` was False, or if `host` is None (an HTTP/1.0 request without `Host`). Otherwise
+        the header must have an IP address, `localhost`, a name that ends with `.localhost`, or the host name of a
+        listed origin.
+
+        All other names are refused, because the owner of a domain can let its name resolve to this server. Names
+        without a dot are also refused, because a local network can resolve them.
         """
         if host is None or not self._checks_hosts:
             return True
@@ -107,9 +111,11 @@ class AllowedOrigins:
         return True
 
     def allows_origin(self, origin: bytes, host: bytes | None) -> bool:
-        """Return whether web pages of this origin are allowed.
+        """Return whether web pages of this origin are allowed to use this server.
 
-        An origin that is equal to the request's `Host` is the origin of this server and is allowed.
+        Allowed are listed origins and this server's origin. An origin counts as this server's origin if two conditions
+        are true: its host and port are equal to the request's `Host`, and `allows_host` accepts `Host`. The scheme of
+        the two is not compared. `host` is None if the request has no `Host`.
         """
         decision = self._origin_decisions.get((origin, host))
         if decision is None:
@@ -129,7 +135,10 @@ class AllowedOrigins:
         return scheme in _DEFAULT_PORTS and rest == own and self.allows_host(host)
 
     def cors_headers(self, origin: bytes | None, host: bytes | None) -> list[tuple[bytes, bytes]]:
-        """Return the CORS headers of a response to a request with this `Origin` and `Host`."""
+        """Return the CORS headers of a response to a request with this `Origin` and `Host`.
+
+        If `origin` is None, or if `Host` or `Origin` is not allowed, return only the header `Vary`.
+        """
         headers = [(b"vary", b"Origin")]
         if origin is not None and self.allows_host(host) and self.allows_origin(origin, host):
             headers += [

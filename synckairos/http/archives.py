@@ -99,12 +99,12 @@ class ArchiveRoutes:
         return response
 
     async def _newest_record(self, session_id: str) -> ArchiveRecord:
-        """Return the newest archive record of a session whose object is stored.
+        """Return the newest archive record that has a stored object, even if a newer record has none.
 
-        Raises:
-            SessionNotFound: There is no such session.
-            NotArchived: The session has no archive, or its archiving failed.
-            ArchiveInProgress: A worker writes the archive now.
+        Raises (if no archive record of the session has a stored object):
+            SessionNotFound: The session has no archive record and does not exist.
+            NotArchived: The session exists without an archive record, or the archiving of its newest record failed.
+            ArchiveInProgress: A worker writes the object of the newest record now.
         """
         records = await self._history.archive_records(session_id)
         stored = next((each for each in records if each.path is not None), None)
@@ -124,7 +124,10 @@ class ArchiveRoutes:
 
 
 def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> Iterator[bytes]:
-    """Yield the pieces of one JSON document. An event is rendered when its piece is requested."""
+    """Yield the pieces of one JSON document with the parts of the archive that `scope` allows.
+
+    An event is rendered when its piece is requested. `snapshots`: whether events contain the session's document.
+    """
     members: dict[str, Any] = {
         "session_id": record.session_id,
         "version": record.version,
@@ -148,9 +151,11 @@ def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, 
 
 
 def _render_ndjson(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> Iterator[bytes]:
-    """Yield JSON lines: the archive's lines, one line for each event, or one line with the final state.
+    """Yield pieces of JSON lines. `scope` selects the content of the lines.
 
-    `scope` selects one of these three forms.
+    - `all`: the stored lines of the archive, unchanged. A piece can end in the middle of a line.
+    - `events`: one line for each event. `snapshots`: whether these lines contain the session's document.
+    - `state`: one line with the final session document.
     """
     match scope:
         case "all":

@@ -1,4 +1,4 @@
-"""Looks at the stores that many requests share: at most one runs, and its result holds for a second."""
+"""Cached looks at the stores: many requests share one running look, and use its result again for a second."""
 
 import asyncio
 import time
@@ -12,20 +12,25 @@ FRESH_S = 1.0
 
 
 class CachedProbe(Generic[T]):
-    """A look at a store. Calls that come during a look, or soon after, get its result or its error."""
+    """Shared executor of the function `look`, which reads or checks stores.
+
+    At most one call of `look` runs at a time.
+    """
 
     def __init__(self, look: Callable[[], Awaitable[T]], clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the function that looks, and the monotonic clock in seconds."""
+        """Save `look`, the function to call, and `clock`, which returns monotonic seconds."""
         self._look = look
         self._clock = clock
         self._task: asyncio.Task[T] | None = None
         self._began_s = 0.0
 
     async def get_or_run(self) -> T:
-        """Return the result of a look that is not older than a second. Raises what the look raises.
+        """Return the result of the latest call of `look`, or call `look` again if that call is too old.
 
-        A look that takes longer than a second is not repeated before it ends. If a call is cancelled, the look
-        continues for the other calls.
+        A finished call is too old `FRESH_S` seconds after its begin. A running call is never too old: this method waits
+        for its result. If the task that waits is cancelled, `look` continues for the other tasks that wait.
+
+        Raises: The exception of that call of `look`. An exception is shared and used again like a result.
         """
         now_s = self._clock()
         if self._task is None or (self._task.done() and now_s - self._began_s >= FRESH_S):

@@ -40,7 +40,10 @@ class CallerResolver:
     """
 
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:
-        """Save the networks of trusted proxies. From other peers, `X-Forwarded-For` and `Forwarded` are ignored."""
+        """Save the networks of trusted proxies: IP addresses, or networks such as `10.0.0.0/8`.
+
+        If a request arrives from another address, its headers `X-Forwarded-For` and `Forwarded` are ignored.
+        """
         self._proxies: list[Network] = [_parse_network(each) for each in trusted_proxies]
 
     def principal_for(self, scope: Scope) -> Principal:
@@ -48,9 +51,10 @@ class CallerResolver:
         return Principal.anonymous(self.address_for(scope))
 
     def address_for(self, scope: Scope) -> str:
-        """Return the client's address in the form that limits count: an IPv4 address, or an IPv6 /64 network.
+        """Return the address under which limits count the client: an IPv4 address, or an IPv6 /64 network.
 
-        The client is the nearest host on the request's path that is not a trusted proxy. For a Unix socket, return "".
+        The client is the host nearest to this server, on the path of the request, that is not a trusted proxy. Return
+        "" for a connection through a Unix socket.
         """
         peer: str = (scope.get("client") or ("", 0))[0]
         address = parse_address(peer)
@@ -61,10 +65,12 @@ class CallerResolver:
         return _client_key(address)
 
     def _client_behind_proxies(self, scope: Scope, address: Address) -> Address:
-        """Return the nearest forwarded address that is not a trusted proxy.
+        """Return the forwarded address nearest to this server that is not a trusted proxy.
 
-        `address` is the proxy that connected to this server. If a forwarded address is invalid, return the address
-        before it. If all addresses are trusted proxies, return the farthest address.
+        `address` is the trusted proxy that connected to this server. The forwarded addresses are read in order, the
+        nearest first. At an invalid address, return the valid address that was read immediately before it. If no
+        address was read before it, return `address`. If all forwarded addresses are trusted proxies, return the
+        farthest. If the request has none, return `address`.
         """
         for hop in _forwarded_hops(scope):
             parsed = parse_address(hop)
@@ -110,11 +116,11 @@ def _client_key(address: Address) -> str:
 
 
 def _forwarded_hops(scope: Scope) -> Iterator[str]:
-    """Yield the client addresses that proxies added to the request headers, the nearest first.
+    """Yield the addresses that proxies added to the request headers, the address nearest to this server first.
 
-    `X-Forwarded-For` has priority over `Forwarded` (RFC 7239). Most proxies change only `X-Forwarded-For`, and forward
-    a `Forwarded` header of the client unchanged. Splitting at commas is safe, also inside quotes: no address contains a
-    comma.
+    If the request has `X-Forwarded-For`, `Forwarded` (RFC 7239) is ignored. Most proxies change only `X-Forwarded-For`,
+    and forward a `Forwarded` header of the client unchanged. The texts are not checked. An element of `Forwarded`
+    without an address yields "". Splitting at commas is safe, also inside quotes: no address contains a comma.
     """
     if (values := _header_values(scope, b"x-forwarded-for")) is not None:
         yield from reversed(values.split(","))

@@ -27,12 +27,12 @@ def is_not_modified(if_none_match: str | None, etag: str) -> bool:
 
 
 def parse_if_match(if_match: str | None) -> list[tuple[int, str]]:
-    """Return the pairs of version and epoch that the header `If-Match` allows. An empty list allows every version.
+    """Return the pairs of version and epoch that the header `If-Match` allows.
 
-    `if_match` is None if the request has no such header. Uses strong comparison, so a weak tag matches no session. A
-    tag without version and epoch also matches no session.
+    Return an empty list if every version is allowed: `if_match` is None (no such header) or `*`. Weak tags, and tags
+    without version and epoch, match no session. If the header has only such tags, return one pair that no session has.
 
-    Raises: ValidationFailed if the header is not a list of quoted tags.
+    Raises: ValidationFailed if the header is neither `*` nor a list of quoted tags.
     """
     if if_match is None or if_match.strip() == "*":
         return []

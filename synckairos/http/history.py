@@ -163,9 +163,11 @@ class HistoryRoutes:
         return response
 
     async def _count_if_possible(self, request: RestRequest) -> None:
-        """Count a request against its rate limits. If Redis is unavailable, do not count the request.
+        """Count a request against its rate limits, or return without a count if Redis is unavailable.
 
         For requests that can be answered without Redis.
+
+        Raises: RateLimitExceeded if a rate limit is used up.
         """
         with suppress(StoreUnavailable):
             await self._rate_limits.count(request.meter)
@@ -213,8 +215,8 @@ class HistoryRoutes:
 def _single_store_header(listed: ParticipantSessionPage) -> list[tuple[bytes, bytes]]:
     """Return the header `SyncKairos-History` if only one store answered; an empty list if both stores answered.
 
-    The header names the store that answered. Redis has only sessions after a certain instant. If only Redis answered,
-    the header also has this instant.
+    The header names the store that answered. If only Redis answered, the header also has the instant `since`. The list
+    then contains only sessions that began at this instant or later.
     """
     if listed.only_store is None:
         return []
@@ -223,9 +225,10 @@ def _single_store_header(listed: ParticipantSessionPage) -> list[tuple[bytes, by
 
 
 async def _render_events(page: Page[TrailEvent], media_type: str, snapshots: bool) -> bytes:
-    """Render a page of events as `media_type`: CSV, JSON lines, or JSON for other types.
+    """Render a page of events as `media_type`: CSV, JSON lines, or JSON for all other types.
 
-    Only JSON has the cursor of the next page. The `Link` header has it for each format.
+    Of the three bodies, only JSON contains the cursor of the next page. The caller adds this cursor as the header
+    `Link` to the response in every format.
     """
 
     def render() -> bytes:

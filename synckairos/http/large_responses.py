@@ -10,17 +10,18 @@ _BLOCK_BYTES = 64 << 10
 
 
 async def render_off_loop_if_large(content_bytes: int, render: Callable[[], bytes]) -> bytes:
-    """Return the result of `render`, which is called in a thread if the content is large.
+    """Return the result of `render`. Call it in a thread if `content_bytes` exceeds `LARGE_BYTES`, otherwise directly.
 
-    `content_bytes` is the approximate number of bytes that `render` processes.
+    `content_bytes` is the approximate number of bytes that `render` processes. A direct call blocks the event loop.
     """
     return await asyncio.to_thread(render) if content_bytes > LARGE_BYTES else render()
 
 
 async def stream_in_blocks(pieces: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the pieces, joined to blocks of at least 64 KiB. Only the last block can be smaller.
+    """Yield the pieces, joined to blocks of at least 64 KiB. Only the final block can be smaller.
 
-    A piece is rendered only after the client has received most of the earlier pieces.
+    `pieces` is read only when the caller requests the next block. So if the caller sends each block before it requests
+    the next block, the pieces are rendered during the sending.
     """
     block: list[bytes] = []
     size = 0

@@ -47,7 +47,7 @@ PAGE_SIZE = 200
 
 
 class ConnectionCounter(Protocol):
-    """The number of connections of this instance, which live tails are a part of."""
+    """Counter of the connections of this instance. Each live tail counts as one connection."""
 
     def is_full(self, address: str) -> bool:
         """Return whether a further connection from this IP address would exceed a connection limit."""
@@ -57,9 +57,10 @@ class ConnectionCounter(Protocol):
 
 
 class LiveEventStreams:
-    """Source of event streams of sessions. A stream ends after the deletion of its session, or at a drain.
+    """Source of event streams of sessions.
 
-    Streams of one session that are at the same event share one read of the audit trail.
+    A stream ends after it has sent the event of its session's deletion, or when a drain begins. Streams of one session
+    that wait for the events after the same event share one read of the audit trail.
     """
 
     def __init__(
@@ -80,7 +81,10 @@ class LiveEventStreams:
         """Each read that streams wait for, with the number of these streams."""
 
     def require_free_stream(self, principal: Principal) -> None:
-        """Raise TooManyConnections if a client may not open a further stream."""
+        """Check that the principal's client can open one more stream. This method reserves nothing.
+
+        Raises: TooManyConnections if the client has the maximum number of streams, or if a connection limit is reached.
+        """
         if self._tails[principal.limited_client_id] >= MAX_LIVE_TAILS:
             raise TooManyConnections(f"A client has at most {MAX_LIVE_TAILS} live tails; close one first")
         if self._connections is not None and self._connections.is_full(principal.address):
@@ -93,7 +97,7 @@ class LiveEventStreams:
 
     @property
     def pending_read_count(self) -> int:
-        """Return the number of reads that streams wait for."""
+        """Return the number of reads of the audit trail for which at least one stream waits now."""
         return len(self._reads)
 
     async def stream(
@@ -106,9 +110,11 @@ class LiveEventStreams:
     ) -> AsyncGenerator[bytes, None]:
         """Yield Server-Sent Events as bytes: first the events of `first_page`, then all later events.
 
-        `first_page` is the page of the audit trail after `cursor`; `cursor` None means the begin of the audit trail.
-        `snapshots`: whether the events contain the session's document. The stream counts as a connection of the
-        principal until it ends.
+        `first_page` must be the page of the audit trail after `cursor`; `cursor` None means the begin of the audit
+        trail. `snapshots`: whether the events contain the session's document.
+
+        The generator ends after the event of the session's deletion, or when a drain begins. Until then the stream
+        counts as a connection of the principal. If a store is unavailable, the generator waits and tries again.
         """
         with self._count(principal):
             yield b"retry: 1000\n\n"
@@ -156,9 +162,10 @@ class LiveEventStreams:
                 await signal.wait()
 
     async def _events_after(self, key: ReadKey) -> Sequence[TrailEvent] | None:
-        """Return the page of the audit trail after a cursor, from a read that begins now or later.
+        """Return the first page of events after the cursor in `key`. Empty if there are no such events yet.
 
-        Return None if a store is unavailable. The stream then continues with the next read.
+        The page comes from a read that begins at this call or later. Other streams can share the read. Return None if a
+        store is unavailable; the caller then calls this method again.
         """
         shared, readers = self._reads.get(key) or (SharedRead(), 0)
         self._reads[key] = (shared, readers + 1)

@@ -30,11 +30,12 @@ class Operation:
     - `path`: the path with its parameters in braces.
     - `handle`: the function that handles a request.
     - `summary` and `tag`: texts of OpenAPI. An operation with an empty `summary` is not in the description.
-    - `response_model`: the JSON of the response with `success_status`.
-    - `media_types`: other media types of this response, and of the request if the type ends with `+json`.
+    - `response_model`: model of the JSON response with `success_status`. None if the description has no such model.
+    - `media_types`: more media types. A type that ends with `+json` is a type of the request, in addition to JSON. Each
+      other type is a type of the response with `success_status`, in addition to the JSON of `response_model`.
     - `refusal_statuses`: error statuses of this operation, in addition to the error statuses of all operations.
     - `is_rate_limited`: whether requests count against the general rate limit.
-    - `can_be_unready`: whether the JSON of the response is also returned with status 503, as by the readiness check.
+    - `can_be_unready`: whether a response with status 503 also has the JSON of `response_model`. True for `/ready`.
     """
 
     method: str
@@ -74,10 +75,10 @@ class OperationTable:
             node.setdefault("", {})[operation.method] = (operation, names)
 
     def find(self, path: str) -> tuple[dict[str, tuple[Operation, tuple[str, ...]]], list[str]]:
-        """Return the operations of a path by HTTP method, and the values of the path's parameters in order.
+        """Return the operations at a path by HTTP method, and the values of the path's parameters.
 
-        Each operation comes with the names of its parameters, in the order of the values. Return no operations if the
-        path is unknown. A slash at the end of the path is ignored, as in v2.
+        Each operation comes with the names of its parameters. Names and values have the order of the path. The
+        dictionary is empty if no operation has this path. One slash at the end of the path is ignored.
         """
         node = self._root
         values: list[str] = []
@@ -95,9 +96,9 @@ class OperationTable:
         return node.get("", {}), values
 
     def valid_sibling_names(self, path: str, method: str) -> list[str]:
-        """Return the valid names for the first unknown segment of a path, sorted.
+        """Return, sorted, the names that would be valid instead of the first unknown segment of `path`.
 
-        A name is valid if the path that ends with this name has an operation with the HTTP method `method`.
+        A name is valid if the path up to and including this name is the complete path of an operation of `method`.
         """
         node = self._root
         for segment in _segments(path):

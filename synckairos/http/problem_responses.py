@@ -10,7 +10,11 @@ from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
 
 def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]] = ()) -> RestResponse:
-    """Return the response for an error, with the error's status, `Retry-After` if useful, and additional `headers`."""
+    """Return the response for an error, with the error's status and the additional `headers`.
+
+    The response has `Retry-After` if the error names a delay, or if its status is 429 or 503. It has
+    `Idempotency-Replayed` if the error is a replay.
+    """
     response = RestResponse(problem_json(error), error.status, MEDIA_TYPE)
     retry_after_s = getattr(error, "retry_after_s", 1 if error.status in (429, 503) else None)
     if retry_after_s is not None:
@@ -31,9 +35,10 @@ def render_internal_error(failure: Exception, dev: bool) -> RestResponse:
 
 
 def rate_limit_headers(statuses: Sequence[RateLimitStatus]) -> HeaderList:
-    """Return the `RateLimit-*` headers for the rate limit with the fewest remaining requests.
+    """Return the `RateLimit-*` headers of the rate limit with the fewest remaining requests.
 
-    Return no headers if the request was not counted against a rate limit.
+    If the request exceeded rate limits, only these rate limits are compared. Return no headers if the request was not
+    counted against a rate limit.
     """
     if not statuses:
         return []

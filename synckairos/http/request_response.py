@@ -41,7 +41,7 @@ class ClientDisconnected(Exception):
 
 @dataclass(slots=True)
 class RestResponse:
-    """A response with a complete `body`. If `stream` is set, it yields the body in pieces instead."""
+    """A response. Its body is `body` if `stream` is None. Otherwise its body is the pieces of `stream`."""
 
     body: bytes = b""
     status: int = 200
@@ -59,7 +59,7 @@ def render_data(document: bytes, warnings: Sequence[Fault]) -> bytes:
 
 
 class RestRequest:
-    """A request to a route. Its `meter` counts the request and has the rate-limit status for the response."""
+    """A request to a route. `meter` has its quotas, and after it was counted its rate-limit status for the response."""
 
     __slots__ = (
         *("_rate_limits", "_receive", "_work"),
@@ -112,7 +112,7 @@ class RestRequest:
     def path_uuid(self, name: str) -> str:
         """Return the path parameter `name` as a lower-case UUID.
 
-        Raises: ValidationFailed if a path parameter is not a UUID.
+        Raises: ValidationFailed if any path parameter of the request is not a UUID, even if `name` is a UUID.
         """
         faults = self._path_faults()
         if faults:
@@ -129,21 +129,32 @@ class RestRequest:
         return faults
 
     def read_query(self, model: type[Model]) -> Model:
-        """Return the query string as an instance of `model`. Raises: ValidationFailed."""
+        """Return the query string as an instance of `model`.
+
+        Raises: ValidationFailed if the query string is invalid, or if a path parameter is not a UUID.
+        """
         return parse_query(model, self.scope["query_string"], self._path_faults())
 
     async def read_body(self, model: type[Model], *media_types: str) -> Model:
-        """Read the JSON body and return it as an instance of `model`. An empty body counts as an empty object.
+        """Read the JSON body and return it as an instance of `model`. An empty body is read as an empty object.
 
         `media_types` are the accepted values of `Content-Type`; the default is `application/json`. Routes of v2
         commands accept JSON with every `Content-Type`. If the type is not JSON and the body is not a JSON object, these
         routes ignore the body, as v2 does. On these routes the check of `Origin` protects users of browsers.
 
+        After this method returns, the request is not counted against its rate limits: the handler must count it. A body
+        above `LARGE_BODY_BYTES` is counted before it is parsed. The count is undone after the parsing, unless the body
+        is refused.
+
         Raises:
-            PayloadTooLarge, UnsupportedMediaType, ValidationFailed: The body is refused.
-            ClientDisconnected: The body is incomplete.
-            RateLimitExceeded: The work of the client exceeds a limit, or a large body was counted before parsing.
-            StoreUnavailable: A large body could not be counted.
+            PayloadTooLarge, UnsupportedMediaType: The body was not parsed.
+            ValidationFailed: The body is invalid, or a path parameter is not a UUID.
+            ClientDisconnected: The client disconnected before it sent the whole body.
+            RateLimitExceeded: The body was not parsed, because a budget or a rate limit is used up. A body above
+                `FREE_BYTES` needs the client's budgets of bytes and of JSON values. A body above `LARGE_BODY_BYTES`
+                also needs the rate limits.
+            StoreUnavailable: Redis did not answer when a body above `LARGE_BODY_BYTES` was counted, or its count
+                undone.
         """
         raw = await self._read_bytes()
         values = self._charge(raw)
@@ -158,7 +169,12 @@ class RestRequest:
         return parsed
 
     def _charge(self, raw: bytes) -> int:
-        """Charge the work of a body to its client. Return an upper bound of the number of its values."""
+        """Charge the bytes and JSON values of a body to its client. Return an upper bound of the number of JSON values.
+
+        A body of at most `FREE_BYTES` is not charged, and the return value is 0.
+
+        Raises: RateLimitExceeded if the client's budget of bytes or of JSON values is used up.
+        """
         if len(raw) <= FREE_BYTES:
             return 0
         values = max_value_count(raw)
@@ -169,10 +185,10 @@ class RestRequest:
     def _parse(self, raw: bytes, model: type[Model], is_declared: bool) -> Model:
         """Parse a body and return it as an instance of `model`. Fill `body_json` and `warnings`.
 
-        `is_declared`: whether the body is JSON according to `Content-Type`. If not, a body that is not a JSON object is
-        ignored.
+        `is_declared`: whether `Content-Type` has an accepted media type. If it is False, a body that is not a JSON
+        object is read as an empty object, with a warning.
 
-        Raises: ValidationFailed.
+        Raises: ValidationFailed if the body is invalid, or if a path parameter is not a UUID.
         """
         faults = self._path_faults()
         try:
@@ -208,9 +224,9 @@ class RestRequest:
     def _is_declared_as(self, media_types: tuple[str, ...], accepts_others: bool) -> bool:
         """Return whether the request's `Content-Type` is one of `media_types`.
 
-        `accepts_others`: whether another media type is allowed.
+        `accepts_others`: whether to return False for another media type instead of raising an exception.
 
-        Raises: UnsupportedMediaType if the media type or the encoding of the body is refused.
+        Raises: UnsupportedMediaType if the media type is refused, the body is compressed, or its charset is not UTF-8.
         """
         name, *parameters = (self.header(b"content-type") or "").lower().split(";")
         charsets = [p.strip() for p in parameters if p.strip().startswith("charset=")]
@@ -222,7 +238,7 @@ class RestRequest:
         return is_declared
 
     def public_path(self, path: str) -> str:
-        """Return a path of this server with the public sub-path, as clients must request it."""
+        """Return `path`, a path of this server without the public sub-path, with the public sub-path in front."""
         return public_path(self.scope, path)
 
     # -- idempotency ---------------------------------------------------------------------------------------------------
@@ -242,7 +258,8 @@ class RestRequest:
     def fingerprint(self) -> str:
         """Return the digest of the request's method, path and parsed body.
 
-        Two requests with the same `Idempotency-Key` must have the same fingerprint. Call this after `read_body`.
+        Call `read_body` before this method if the route reads a body. Two requests with the same `Idempotency-Key` are
+        a command and its replay only if their fingerprints are equal.
         """
         path = self.scope["path"].lower().removesuffix("/")  # ignores letter case and a slash at the end
         return rest_fingerprint(self.scope["method"], path, self.body_json)

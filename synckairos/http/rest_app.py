@@ -189,7 +189,9 @@ class RestApp:
     async def _respond(self, request: RestRequest, outcome: Outcome) -> RestResponse:
         """Return the response to a request: call its handler, or use the response or error that `outcome` is.
 
-        Errors become problem responses. A request that its handler did not count is counted against its rate limits.
+        Errors become problem responses. If a handler returns a response, this method does not count the request. A
+        refusal, and a response without a handler, is counted against the request's rate limits if it is not counted
+        yet. Exceptions: OPTIONS, and refusals because a store is unavailable, are not counted.
 
         Raises: ClientDisconnected.
         """
@@ -215,9 +217,10 @@ class RestApp:
         return response
 
     def _refuse_if_limited(self, request: RestRequest) -> None:
-        """Refuse a request of a client whose general quota is used up, before its body is read and without Redis.
+        """Refuse a request if this instance knows that its client's general quota is used up.
 
-        A press is not refused, because it may be legal, and a request with an `Idempotency-Key` may be a replay.
+        The check reads no body and needs no Redis. It never refuses a press, because a press may be legal. It also
+        never refuses a request with an `Idempotency-Key`, because such a request may be a replay.
 
         Raises: RateLimitExceeded.
         """
@@ -241,9 +244,10 @@ class RestApp:
         return render_problem(error)
 
     def _log_refusal(self, request: RestRequest, error: SyncKairosError) -> None:
-        """Log a refusal with a 5xx status, at most once a minute for each code and store.
+        """Log a refusal, at most once a minute for each code and store.
 
-        During an outage of a store every request is refused, which would fill the log.
+        The caller must call this only for refusals with a 5xx status. During an outage of a store every request is
+        refused, which would fill the log.
         """
         store = error.setting if isinstance(error, StoreUnavailable) else None
         quiet = self._refusal_lines.setdefault((error.code, store), LogThrottle())
@@ -252,7 +256,10 @@ class RestApp:
             logger.warning("request refused", code=error.code, route=request.route, cause=cause, more_before=suppressed)
 
     async def _count(self, request: RestRequest) -> None:
-        """Count a request against its rate limits, if its handler has not counted it and Redis is available."""
+        """Count a request against its rate limits if it is not counted yet. If Redis is unavailable, do nothing.
+
+        Raises: RateLimitExceeded if a rate limit is used up.
+        """
         if request.meter.is_due:
             with suppress(StoreUnavailable):
                 await self._rate_limits.count(request.meter)

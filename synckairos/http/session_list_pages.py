@@ -31,9 +31,9 @@ MAX_LIVE_BATCHES = 10
 
 @dataclass(frozen=True, slots=True)
 class SessionsPage:
-    """Session documents, newest creation first, and the cursor of the next page.
+    """Session documents, in the order of creation, the newest session first, and the cursor of the next page.
 
-    The cursor is None on the final page.
+    The cursor is None if no further page exists.
     """
 
     documents: list[bytes]
@@ -59,11 +59,12 @@ class SessionList:
         self._max_live_batches = max_live_batches
 
     async def page(self, query: ListQuery) -> SessionsPage:
-        """Return a page of sessions, newest creation first. Only the final page can be empty.
+        """Return a page of at most `query.limit` sessions, in the order of creation, the newest session first.
 
-        The page ends earlier than `query.limit`, at about 4 MiB of documents.
+        A page can have fewer sessions than `query.limit`, for example after about 4 MiB of documents. Only the final
+        page can be empty. The list is complete when the cursor of the next page is None.
 
-        Raises: ValidationFailed if the cursor is invalid. StoreUnavailable.
+        Raises: ValidationFailed if the cursor is invalid. StoreUnavailable if Redis or Postgres does not answer.
         """
         while True:
             page = await self._page(query)
@@ -113,9 +114,9 @@ class SessionList:
         return SessionsPage(documents, None if end is None else render_cursor(*end))
 
     async def _load(self, session_id: str) -> SessionLoadResult | None:
-        """Load a session from Redis. Return None if its stored data is invalid.
+        """Load a session from Redis. If Redis does not have the session, the result has no stored session.
 
-        The list omits sessions with invalid data.
+        Return None if the data in Redis is invalid. The list omits sessions with invalid data.
         """
         try:
             return await self._store.load(session_id)
@@ -125,10 +126,11 @@ class SessionList:
     async def _live_sessions(
         self, query: ListQuery, before: ListKey | None
     ) -> tuple[list[tuple[ListKey, bytes]], ListKey | None]:
-        """Return live sessions that match the query, at most one page, and the key of the last session read.
+        """Return at most `query.limit` live sessions that match the query, and the key at which the read ended.
 
-        `before` is the key at which the previous page ended; None for the first page. The returned key is None if all
-        live sessions were read.
+        The read begins after `before`, the key of the final session of the previous page. None begins at the newest
+        session. The returned key is None if no further live session can match. Otherwise it is the key of the oldest
+        session that was read, even if this session does not match.
         """
         found: list[tuple[ListKey, bytes]] = []
         if query.status in ("expired", "completed", "cancelled"):
@@ -153,10 +155,11 @@ class SessionList:
     async def _current_document(
         self, session_id: str, stored: StoredSession | None, now_ms: int, audited: bytes | None
     ) -> bytes | None:
-        """Return the current document of a session; None if the session was deleted.
+        """Return the current document of a session. None if the session was deleted or its data is invalid.
 
-        `stored` is the session in Redis; None if Redis does not have it, so that `audited` is current. If a deadline
-        of the session has passed, the service reads the session and first commits the overdue transitions.
+        `stored` is the session in Redis. If it is None, Redis does not have the session, and the result is `audited`,
+        the document in Postgres. If a deadline of the session has passed at `now_ms`, the session service reads the
+        session. This read first commits the overdue transitions.
         """
         if stored is None:
             return audited

@@ -65,18 +65,22 @@ class SimulateRoutes:
         return RestResponse(render_data(result, request.warnings), headers=replayed)
 
     def _charge(self, request: RestRequest, steps: int) -> None:
-        """Charge the steps to the client, also for a replay: it is computed again."""
+        """Charge `steps`, the estimated steps of a simulation, to the client.
+
+        A replay is also charged, because the simulation runs again. Raises, and then charges nothing: ValidationFailed
+        if `steps` exceeds the maximum of one simulation, RateLimitExceeded if the client's budget is used up.
+        """
         if steps > SIMULATION_STEPS.burst:
             text = f"take {steps:,} steps together; a simulation has at most {SIMULATION_STEPS.burst:,}"
             raise ValidationFailed.at_path("commands", text)
         self._work.charge(request.principal.limited_client_id, SIMULATION_STEPS, steps)
 
     async def _is_replay(self, request: RestRequest) -> bool:
-        """Return whether an equal request with the same `Idempotency-Key` was received before.
+        """Reserve the request's `Idempotency-Key`. Return whether an equal request has reserved it before.
 
-        Return False if the request has no `Idempotency-Key`.
+        Return False if the request has no `Idempotency-Key`. A reservation ends after `REPLAY_KEY_TTL_S` seconds.
 
-        Raises: IdempotencyKeyReused if the key was used for another request.
+        Raises: IdempotencyKeyReused if another request has reserved the key. ValidationFailed if the key is invalid.
         """
         command_id = request.parse_command_id()
         if command_id is None:

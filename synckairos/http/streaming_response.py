@@ -17,10 +17,10 @@ async def send_stream(
 ) -> None:
     """Send a response whose body is the pieces of `stream`. Return when the stream or the connection ends.
 
-    If the client disconnects, cancel the stream at once, also if it waits for its next piece. `headers_only` sends no
-    body, for HEAD requests.
+    If the client disconnects, close `stream` at once, even while it waits for its next piece, and return without an
+    error. If `headers_only` is True (HEAD requests), send an empty body and do not read `stream`.
 
-    Raises: The exceptions of `stream`.
+    Raises: The exceptions of `stream`. The client has then already received the status and headers.
     """
     await send({"type": "http.response.start", "status": status, "headers": list(headers)})
     if headers_only:

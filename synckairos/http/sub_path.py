@@ -32,7 +32,7 @@ class SubPathApp:
 
 
 def public_path(scope: Scope, path: str) -> str:
-    """Return a path of this server with the sub-path of the scope, as clients must request it."""
+    """Return `path`, a path of this server without the sub-path, with the sub-path of the scope in front."""
     root_path: str = scope.get("root_path", "")
     return root_path + path
 

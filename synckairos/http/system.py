@@ -153,7 +153,10 @@ class SystemRoutes:
         return RestResponse(b'{"status":"ready"}')
 
     async def _look_at_stores(self) -> tuple[bool, bool, bool]:
-        """Return whether Redis answers, whether it accepts writes, and whether Postgres answers."""
+        """Return whether Redis answers, whether Redis accepts writes, and whether Postgres answers.
+
+        If Redis does not answer, all three values are False, even if Postgres answers.
+        """
         try:
             async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
                 _, is_redis_writable, is_postgres_up = await asyncio.gather(

@@ -21,10 +21,11 @@ _MS_SINCE_EPOCH = re.compile(r"0|[0-9]{12,15}", re.ASCII)
 def parse_time_range(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int]:
     """Return the begin (included) and the end (excluded) of the range, in milliseconds since the Unix epoch.
 
-    A day in `from` means its midnight in the time zone `tz`. A day in `to` means the midnight after this day. `now_ms`
-    is the default of `to`. The default of `from` is 30 days before the end of the range.
+    A day in `from` means the midnight at its begin, in the time zone `tz`. A day in `to` means the midnight at its end,
+    so the whole day is in the range. The default of `to` is `now_ms`. The default of `from` is 30 times 24 hours before
+    the end of the range.
 
-    Raises: ValidationFailed.
+    Raises: ValidationFailed if a parameter is invalid, or if `from` is after `to`.
     """
     faults: list[Fault] = []
     try:
@@ -53,8 +54,8 @@ def _is_day(text: str | None) -> bool:
 def _parse_instant_or_day(name: str, text: str, zone: ZoneInfo, faults: list[Fault], *, add_days: int) -> int:
     """Parse `text` as an instant or a day. Return milliseconds since the Unix epoch.
 
-    A day means the midnight that begins the day `add_days` days later. If `text` is invalid, add a fault for the query
-    parameter `name` to `faults` and return 0.
+    A day with `add_days` 0 means the midnight at its begin, in the time zone `zone`; 1 means the midnight a day later.
+    If `text` is invalid, add a fault for the query parameter `name` to `faults` and return 0.
     """
     try:
         if _is_day(text):

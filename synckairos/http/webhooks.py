@@ -164,9 +164,10 @@ class WebhookRoutes:
             raise ValidationFailed.at_path("url", refused.message) from None
 
     async def _authorize(self, request: RestRequest) -> None:
-        """Count the request against its rate limits and check that the caller has the role `admin`.
+        """Count the request against its rate limits, then check that the caller has the role `admin`.
 
-        Raises: RateLimitExceeded, Forbidden, StoreUnavailable.
+        Raises: RateLimitExceeded or StoreUnavailable from the count. Forbidden if the role is missing; the request
+        stays counted.
         """
         await self._rate_limits.count(request.meter)
         if request.principal.role != "admin":
@@ -175,10 +176,14 @@ class WebhookRoutes:
     async def _run_once(
         self, request: RestRequest, change: Callable[[WebhookTransaction], Awaitable[dict[str, Any]]], status: int = 200
     ) -> RestResponse:
-        """Run `change` in a transaction. Return a response with `status` and the result of `change`.
+        """Authorize the request, run `change` in a transaction, and return a response with the result of `change`.
 
-        If an equal request with the same `Idempotency-Key` was executed before, return the saved result instead. A
-        saved result has no secret. So a secret is sent only once, and not to each reader of the key.
+        `status` is the status of the response. If an equal request with the same `Idempotency-Key` was executed before,
+        do not run `change`. The response then has the saved result, without the secret. So the secret is only in the
+        first response, and no later reader of the key can get it.
+
+        Raises: IdempotencyKeyReused if the key was used for another request, and the errors of `_authorize` and
+        `change`.
         """
         await self._authorize(request)
         result: dict[str, Any] = {}

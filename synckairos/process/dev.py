@@ -57,8 +57,8 @@ async def run_dev(
     """Run stores, server and worker until Ctrl-C or SIGTERM, or until one of the processes ends.
 
     `data` is the directory for the data of the embedded stores. None uses a temporary directory, which is removed at
-    the end. `report` gets the current activity. `on_spawn` is called before the server and the worker start to print.
-    Return the exit code: 0 after Ctrl-C or SIGTERM, 1 if a process ended unexpectedly.
+    the end. `report` is called with a text about the current activity. `on_spawn` is called one time, before the server
+    and the worker are started. Return the exit code: 0 after Ctrl-C or SIGTERM, 1 if a process ended unexpectedly.
 
     Raises: PortTaken, BadSettings, EmbeddedStoreFailed. All started processes are stopped before the exception leaves.
     """
@@ -94,7 +94,8 @@ async def run_dev(
 def _child_settings(settings: Settings, stores: _Stores, directory: Path) -> Settings:
     """Return the settings for server and worker.
 
-    Store URLs and time limits that are not set get values for a developer's machine. All set values stay.
+    Set values stay, with one exception: with an embedded Postgres, `database_direct_url` is removed. Store URLs and
+    time limits that are not set get values for a developer's machine.
     """
     defaults = {
         "redis_url": stores.redis_url,
@@ -111,7 +112,7 @@ def _child_settings(settings: Settings, stores: _Stores, directory: Path) -> Set
 
 
 def _refuse_taken_port(settings: Settings) -> None:
-    """Check that this process can listen on the configured host and port.
+    """Check that a process can listen on the configured host and port. The port is free again after the check.
 
     Raises: PortTaken if the port is in use. BadSettings if listening fails for another reason.
     """
@@ -147,9 +148,10 @@ def _persistent_data_dir(data: Path) -> Iterator[Path]:
 
 
 def _start_stores(settings: Settings, directory: Path, stack: ExitStack) -> _Stores:
-    """Start an embedded store for each store without a configured URL, in parallel. `stack` stops the started stores.
+    """Start an embedded store for each store without a configured URL, in parallel.
 
-    Return the URLs of both stores, embedded or configured.
+    Return the URLs of both stores, embedded or configured, when the stores are ready. The started stores are stopped
+    when `stack` is closed.
     """
     redis_url, database_url = settings.redis_url, settings.database_url
     valkey = None if is_set(settings, "redis_url") else Valkey(directory / "valkey", on_socket=True)

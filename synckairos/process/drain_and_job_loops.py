@@ -85,12 +85,15 @@ async def run_arq_worker(
 ) -> None:
     """Drain the outbox and run background jobs until cancelled.
 
-    If Redis or Postgres is unreachable, wait until it is reachable again. `sweep_s` is the number of seconds between
-    two sweeps. Cancellation stops a drain in the middle of a batch. The entries of the batch stay in the outbox, and
-    the next drain writes them to Postgres.
+    If Redis or Postgres is unreachable, wait until it is reachable again. `postgres_outage` gets the reports about
+    Postgres; None does not log outages of Postgres. `sweep_s` is the number of seconds between two sweeps.
+
+    Cancellation stops a drain in the middle of a batch. The entries of the batch stay in the outbox, and the next drain
+    writes them to Postgres.
 
     Raises:
-        StoreUnusable: The data in Redis belongs to other settings, or Redis is unsafe to write to.
+        StoreUnusable: The data in Redis belongs to other settings, or Redis is unsafe to write to. Only at the start,
+            before the first drain and job.
     """
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # at INFO arq writes two lines for each message
     keys = Keys(settings.key_prefix, settings.partitions)
@@ -143,7 +146,7 @@ async def _wait_for_store(pipe: RedisPipe, keys: Keys, pause_s: float) -> None:
 
 
 class _Drains:
-    """Runner of drains that logs an outage of a store one time at its begin and one time at its end."""
+    """Runner of drains that handles all errors: outages are reported to `StoreOutage`, other errors are logged."""
 
     def __init__(
         self, drain: OutboxDrain, writer: AuditDatabase, redis_outage: StoreOutage, postgres_outage: StoreOutage
@@ -155,7 +158,7 @@ class _Drains:
         self._failures = LogThrottle()
 
     async def drain_partition(self, partition: int) -> None:
-        """Drain one partition of the outbox. If a store becomes unreachable, log the outage and return."""
+        """Drain one partition of the outbox. If the drain fails, report or log the error and return normally."""
         try:
             await self._drain.drain_partition(partition)
         except StoreUnavailable as fault:
@@ -170,9 +173,9 @@ class _Drains:
             self._redis_outage.report_reachable("drain")
 
     async def is_postgres_reachable(self) -> bool:
-        """Return whether Postgres is reachable, and log a begin or an end of an outage.
+        """Return whether Postgres is reachable, and report the result to the outage log.
 
-        The sweep calls this one time, so that an outage does not fail the drain of each partition.
+        Each sweep calls this one time before its drains, so that an outage does not fail the drain of each partition.
         """
         try:
             await self._writer.check_reachable()
@@ -184,7 +187,10 @@ class _Drains:
 
 
 async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
-    """Measure the outbox and start a drain of every partition, every `sweep_s` seconds until cancelled."""
+    """Measure and tidy the outbox and start a drain of every partition, every `sweep_s` seconds until cancelled.
+
+    If Postgres is unreachable, the sweep starts no drain. The next sweep does not wait for the end of running drains.
+    """
     lag_alerts = BacklogAlerts()
     pruned = [""] * outbox.keys.partitions
     async with asyncio.TaskGroup() as group:
@@ -269,7 +275,8 @@ async def _run_arq_loop(
 ) -> None:
     """Run arq's worker on `queue` until cancelled. Start the worker again with back-off when it ends.
 
-    `max_jobs` is the maximum number of messages in work. `poll_s` is the number of seconds between two reads.
+    `max_jobs` is the maximum number of messages that the worker handles at the same time. `poll_s` is the number of
+    seconds between two reads of the queue.
     """
     backoff = Backoff(*_RESTART_S)
     part = f"{queue} queue"
@@ -314,7 +321,11 @@ async def _run_arq_loop(
 
 
 async def _drop_queue(settings: Settings, queue: str, fault: BaseException) -> None:
-    """Drop the messages of a queue, one of which arq cannot read. Sweeps find the work that they announced."""
+    """Drop all messages of a queue, because arq cannot read one of them. `fault` is the exception of arq.
+
+    The dropped messages announced drains or jobs. The next sweep finds these drains and jobs. If Redis is unavailable,
+    the messages stay.
+    """
     name = arq_queue_name(settings.key_prefix, queue)
     report_invalid_data(name, fault)
     client = make_arq_client(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue)

@@ -70,8 +70,9 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
 
     `on_ready` is called when the server accepts connections. Its argument is the base URL without a trailing slash.
 
-    Raises:
+    Raises, before the server accepts connections:
         PortTaken: Another process listens on the port.
+        BadSettings: The configured host or port cannot be used.
         StoreUnusable: The data in Redis belongs to other settings, or Redis is unsafe to write to.
         StoreUnavailable: Redis does not answer.
     """
@@ -179,9 +180,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
 @contextlib.contextmanager
 def _stop_on_signals(server: Server) -> Iterator[None]:
-    """Handle SIGTERM and SIGINT inside the block: the first signal starts the drain.
+    """Handle SIGTERM and SIGINT inside the block: each signal calls `server.stop`.
 
-    A second signal aborts all connections.
+    The first signal starts the drain. A second signal shortens the drain.
     """
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)

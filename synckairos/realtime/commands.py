@@ -24,11 +24,13 @@ class CommandHandler:
     async def execute_command(
         self, principal: Principal, message: v3_messages.Command, round_trip_ms: int | None = None
     ) -> SessionResult:
-        """Execute a command and return its answer. A repeated command id returns the saved answer.
+        """Execute a command and return its answer. If an equal command has this command id, return the saved answer.
 
-        `round_trip_ms` is the measured round-trip time of the client in milliseconds; None if it is not measured.
+        `round_trip_ms` is the measured round-trip time of the client in milliseconds; None if it is not measured. If
+        the caller is cancelled, the execution continues.
 
-        Raises: SyncKairosError if the command is refused. A saved refusal has the document on which it is based.
+        Raises: SyncKairosError if the command is refused. If the refusal is saved for replays, its `document` is the
+        session document on which the refusal is based.
         """
         arguments = dict(message.args)
         if message.expected_version is not None:

@@ -82,7 +82,7 @@ class SocketConnection:
     def send_or_queue(self, frame: bytes) -> None:
         """Send a frame that must not be dropped, or queue the frame if the socket is not ready.
 
-        If the queue is full, close the connection instead.
+        If the queue already has `MAX_QUEUED_FRAMES` frames, drop the frame and the queue, and close the connection.
         """
         if self.socket.ready:
             self.socket.write(frame)
@@ -115,11 +115,18 @@ class SocketConnection:
         return True
 
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
-        """Return the frame of an update in this dialect. Called immediately before the frame is written."""
+        """Return the frame of an update in this dialect. Each dialect must override this method.
+
+        The caller must write the frame immediately. A dialect can render an update as the answer to a request of the
+        client, and then regards the request as answered.
+        """
         raise NotImplementedError
 
     def write_resumed(self) -> None:
-        """Write queued frames and unsent states, until the socket is not ready any more."""
+        """Write queued frames, then unsent states, until all are written or the socket is not ready any more.
+
+        The socket calls this method when it is ready again.
+        """
         # The socket made progress. The next liveness check can still find the same number of unsent bytes.
         self._stalled_at_s = 0.0
         socket, queue = self.socket, self._queue
@@ -136,13 +143,14 @@ class SocketConnection:
         """Do nothing. A dialect with an announcement of the shutdown overrides this method."""
 
     def close_for_shutdown(self) -> None:
-        """Unsubscribe from all sessions and close the connection at shutdown of the instance."""
+        """Unsubscribe from all sessions and begin to close the connection, at shutdown of the instance."""
         self.close(self.codes.going_away, "going away")
 
     def close(self, code: int, reason: str) -> None:
-        """Unsubscribe from all sessions, send the queued frames and close the connection.
+        """Unsubscribe from all sessions, send the queued frames and begin to close the connection.
 
-        Queued frames are dropped if `code` is the code for a client that is too slow.
+        The method does not wait for the end of the connection. If `code` is the dialect's code for a client that is too
+        slow, the queued frames are dropped instead.
         """
         if not self.is_lost:
             WEBSOCKET_CLOSED.labels(code).inc()
@@ -151,7 +159,10 @@ class SocketConnection:
         self.socket.close(code, reason, last_frames)
 
     async def handshake_completed(self) -> None:
-        """Do what the dialect requires after the handshake. The endpoint calls this method one time."""
+        """Do nothing. A dialect that sends messages after the handshake overrides this method.
+
+        The endpoint calls this method one time, after the handshake.
+        """
 
     # -- from the client ----------------------------------------------------------------------------------------------
 
@@ -165,17 +176,26 @@ class SocketConnection:
         """Ignore a pong. A dialect that measures the round-trip time overrides this method."""
 
     def connection_lost(self) -> None:
-        """Unsubscribe from all sessions and remove this connection from the hub, after the socket was closed."""
+        """Unsubscribe from all sessions and remove this connection from the hub.
+
+        The socket calls this method after the connection has ended.
+        """
         self._unsubscribe_all()
         self.hub.remove_connection(self)
 
     def allow_message(self) -> bool:
-        """Count a received message. If the client sent too many messages, close the connection and return False."""
+        """Count a received message for metrics and message rate limit. Return whether to handle the message.
+
+        If the client exceeds the message rate limit, close the connection and return False.
+        """
         WEBSOCKET_MESSAGES.inc()
         return self.allow_control_frame()
 
     def allow_control_frame(self) -> bool:
-        """Count a received frame. If the client sent too many frames, close the connection and return False."""
+        """Count a received frame for the message rate limit, and return whether to handle the frame.
+
+        If the client exceeds the message rate limit, close the connection and return False.
+        """
         now_s = time.monotonic()
         refill = (now_s - self._allowance_at_s) * MESSAGES_A_SECOND
         self._allowance, self._allowance_at_s = min(MESSAGES_AT_ONCE, self._allowance + refill) - 1, now_s
@@ -192,7 +212,9 @@ class SocketConnection:
     def check_liveness(self, now_s: float) -> None:
         """Ping a quiet client, and close the connection of a silent or stuck client.
 
-        `now_s` is `time.monotonic()`. A client is stuck if the number of unsent bytes does not fall.
+        `now_s` is `time.monotonic()`. The limits are in `RealtimeTimeLimits`. A client is quiet after `ping_after_s`
+        seconds without data from it, and silent after `silent_after_s` seconds. A client is stuck if the number of its
+        unsent bytes does not fall for `stuck_after_s` seconds.
         """
         socket, timings = self.socket, self.hub.timings
         if not socket.ready:

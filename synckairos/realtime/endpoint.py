@@ -79,9 +79,11 @@ class WebSocketEndpoint:
             await self._accept_v2(principal, scope, send)
 
     def _charge(self, principal: Principal, uses_v3: bool) -> int | None:
-        """Charge a handshake to its client. Return None, or the seconds to wait if its budget is used up.
+        """Charge a handshake to its client. Return None if the handshake is allowed.
 
-        A v2 client subscribes with its handshake, so it also needs the budget for an unknown session.
+        Otherwise return the number of seconds after which the client can try again. A v2 client subscribes with its
+        handshake. So its budget for subscriptions to unknown sessions must also not be used up. The handshake takes
+        nothing from this second budget.
         """
         try:
             if not uses_v3:

@@ -141,7 +141,10 @@ class Hub:
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
     def spawn_request_task(self, request: Awaitable[None]) -> None:
-        """Run a client's request as a task. The request must handle its errors; other errors are only logged."""
+        """Run a client's request as a task, and return immediately.
+
+        The request must handle its errors itself. An exception of the task is only logged.
+        """
         task = asyncio.ensure_future(request)
         self._tasks.add(task)
         task.add_done_callback(self._task_done)
@@ -156,9 +159,10 @@ class Hub:
     async def subscribe(self, subscription: Subscription) -> SessionUpdate | None:
         """Add a subscription. Return the current version of its session; None if the session does not exist.
 
-        Updates that arrive between this call and `activate_subscription` are collected in the subscription's backlog.
+        The subscription stays added in all cases, until `unsubscribe`. Updates that arrive between this call and
+        `activate_subscription` are collected in the subscription's backlog.
 
-        Raises: StoreUnavailable. The subscription stays added and gets the state when the store is available again.
+        Raises: StoreUnavailable. The watcher then gets the state when the store is available again.
         """
         session_id = subscription.session_id
         self._watch(session_id).subscriptions.add(subscription)
@@ -214,9 +218,9 @@ class Hub:
         return await session.shared_read.read_shared(read)
 
     async def read_stored_history(self, current: SessionUpdate) -> Iterator[SessionUpdate]:
-        """Return the version history of a session that Redis keeps, newest first, beginning with `current`.
+        """Return the versions in the version history of a session, newest version first, beginning with `current`.
 
-        Raises: StoreUnavailable.
+        Redis keeps the version history. Raises: StoreUnavailable.
         """
         now_ms = self.now_ms()
         return (
@@ -225,9 +229,10 @@ class Hub:
         )
 
     def activate_subscription(self, subscription: Subscription, current: SessionUpdate | None) -> None:
-        """Notify a watcher of the newer versions in its backlog. Later updates are then passed to the watcher directly.
+        """Pass the versions of the backlog that are newer than `current` to the watcher, and end the backlog.
 
-        `current` is the version that the watcher has; None if the session does not exist.
+        Call this one time after `subscribe`. `current` is the version that the watcher already has; None if it has
+        none. The hub passes later updates to the watcher directly.
         """
         backlog, subscription.backlog = subscription.backlog or [], None
         subscription.notified = current
@@ -250,9 +255,10 @@ class Hub:
 
     @asynccontextmanager
     async def subscribe_change_event(self, session_id: str) -> AsyncIterator[asyncio.Event]:
-        """Yield an `asyncio.Event` for a long poll of a session.
+        """Yield an `asyncio.Event` for a long poll of a session. The event ends with the block.
 
-        The hub sets the event at each new version of the session, and when this instance begins to drain.
+        The hub sets the event at each new version of the session, and when this instance begins to drain. The caller
+        clears the event.
         """
         event = asyncio.Event()
         session = self._watch(session_id)
@@ -295,7 +301,10 @@ class Hub:
         self._fan_out(SessionUpdate(session_id, snapshot, self.now_ms()))
 
     def on_session_missing(self, session_id: str) -> None:
-        """Read a watched session that Redis does not hold any more. The read restores an evicted session."""
+        """Start a task that reads a watched session which Redis does not hold any more. Return immediately.
+
+        The read restores an evicted session. If the session cannot be read, the task logs a warning.
+        """
         self.spawn_request_task(self._restore(session_id))
 
     async def _restore(self, session_id: str) -> None:
@@ -344,10 +353,12 @@ class Hub:
                 connection.check_liveness(now_s)
 
     async def close_all_connections(self, within_s: float) -> None:
-        """Close all connections in random order, spread over at most half of `within_s` seconds.
+        """Drain: announce the shutdown to all connections, close all connections, and withdraw the presence counts.
 
         Before the first close, wait until all running requests of clients end, for at most half of `within_s` seconds.
-        A client that does not answer the close frame is disconnected after `ServerTimeLimits.close_s` seconds.
+        Then close the connections in random order, spread over at most half of `within_s` seconds. Return without
+        waiting for the answers to the close frames. A client that does not answer is disconnected after
+        `ServerTimeLimits.close_s` seconds.
         """
         self.is_draining = True
         for session in self._sessions.values():

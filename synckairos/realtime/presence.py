@@ -46,11 +46,13 @@ logger = log.get_logger(__name__)
 def presence_identity(principal: Principal, declared_id: str | None = None) -> PresenceIdentity:
     """Return the identity under which presence counts a client.
 
-    `declared_id` is the participant id that the client sends in SUBSCRIBE; None if it sends no id. For a client
-    without authentication, `declared_id` is accepted unchecked. The role is then `participant` if there is an id, and
-    otherwise `viewer`.
+    `declared_id` is the participant id that the client sends in SUBSCRIBE; None if it sends no id.
 
-    Raises: Forbidden if the client is authenticated and `declared_id` is not its subject.
+    - Client without authentication: `declared_id` is accepted unchecked. The role is `participant` if there is an id,
+      and otherwise `viewer`.
+    - Authenticated client: the role is the role of the principal. `declared_id` must be None or its subject.
+
+    Raises: Forbidden if the client is authenticated and `declared_id` is another id than its subject.
     """
     if principal.kind == "anonymous":
         return PresenceIdentity("viewer") if declared_id is None else PresenceIdentity("participant", declared_id)
@@ -121,9 +123,9 @@ class PresenceTracker:
     # -- watchers of this instance ------------------------------------------------------------------------------------
 
     def add(self, subscription: Subscription, identity: PresenceIdentity, *, wants_frames: bool) -> None:
-        """Start to count a watcher. Call this after the watcher got the session's state.
+        """Start to count a watcher, from the next round on. Do nothing if the watcher has unsubscribed in the meantime.
 
-        `wants_frames`: whether the watcher gets PRESENCE frames.
+        Call this after the watcher got the session's state. `wants_frames`: whether the watcher gets PRESENCE frames.
         """
         session_id = subscription.session_id
         if subscription.watcher.subscriptions.get(session_id) is not subscription:
@@ -138,7 +140,7 @@ class PresenceTracker:
         self._schedule_write(session_id)
 
     def remove(self, subscription: Subscription) -> None:
-        """Stop to count a watcher. Does nothing for a watcher that is not counted."""
+        """Stop to count a watcher, from the next round on. Do nothing if the watcher is not counted."""
         session = self._sessions.get(subscription.session_id)
         if session is None or (entry := session.entries.pop(subscription, None)) is None:
             return
@@ -149,7 +151,10 @@ class PresenceTracker:
         self._schedule_write(subscription.session_id)
 
     def send_unsent_frames(self, watcher: Watcher) -> None:
-        """Send a watcher its unsent PRESENCE frames. Call this when the watcher's socket is ready again."""
+        """Send a watcher its unsent PRESENCE frames, as long as its socket is ready.
+
+        Call this when the watcher's socket is ready again.
+        """
         for session_id, subscription in watcher.subscriptions.items():
             session = self._sessions.get(session_id)
             if session is None or subscription not in session.owed:
@@ -173,7 +178,8 @@ class PresenceTracker:
     async def withdraw_counts(self) -> None:
         """Run a final round at shutdown, so that the other instances stop to count the watchers of this instance.
 
-        Without this round they count these watchers until the heartbeats of this instance are overdue.
+        Call this after all watchers are removed. If Redis is unavailable, return without an error. Without this round
+        the other instances count the removed watchers until the heartbeats of this instance are overdue.
         """
         try:
             await self._run_round()
@@ -254,7 +260,10 @@ class PresenceTracker:
         return counts
 
     async def _send_frames(self) -> None:
-        """Send changed PRESENCE frames to all watchers that want frames, and unchanged frames to new watchers."""
+        """Send changed PRESENCE frames to all watchers that want frames, and unchanged frames to new watchers.
+
+        If a socket is not ready, the frame stays unsent for a later round or for `send_unsent_frames`.
+        """
         now_s = time.monotonic()
         count = 0
         for session_id in tuple(self._to_send):
@@ -318,9 +327,9 @@ class PresenceTracker:
             await asyncio.sleep(self._timings.presence_beat_s)
 
     def _apply(self, step: SyncResult, named_ids: Iterable[str] = ()) -> None:
-        """Save the new synchronisation state and schedule the work of `step`.
+        """Keep the new synchronisation state of `step` in memory, and schedule the work of `step` for the next round.
 
-        `named_ids` are the session ids that a change message names.
+        `named_ids` are the session ids that the change message names; empty for a heartbeat.
         """
         self._sync = step.state
         if step.rewrites_all:

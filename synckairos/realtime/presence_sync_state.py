@@ -49,8 +49,8 @@ class SyncResult:
 
     - `reread`: the sessions whose counts must be read again.
     - `rewrites_all`: whether all counts of this instance must be written again.
-    - `dead`: names of the instances that died after the heartbeat before. Sessions with counts of these instances must
-      be read again.
+    - `dead`: names of the instances that were living at the previous heartbeat and are not living at this heartbeat.
+      Sessions with counts of these instances must be read again.
     """
 
     state: PresenceSyncState
@@ -60,7 +60,7 @@ class SyncResult:
 
 
 def apply_change_message(state: PresenceSyncState, number: int, *, is_own: bool) -> SyncResult:
-    """Return the step that a received change message causes.
+    """Return the new synchronisation state and the work after a received change message.
 
     `number` is the message's number. `is_own` is True if this instance published the message.
     """
@@ -78,7 +78,7 @@ def apply_change_message(state: PresenceSyncState, number: int, *, is_own: bool)
 def apply_heartbeat_reply(
     state: PresenceSyncState, *, is_new_name: bool, counter: int, living: frozenset[str], covered_before: int
 ) -> SyncResult:
-    """Return the step that the store's reply to a heartbeat causes.
+    """Return the new synchronisation state and the work after the store's reply to a heartbeat.
 
     - `is_new_name`: whether the heartbeat registered a new name for this instance.
     - `counter`: the store's counter of change messages.

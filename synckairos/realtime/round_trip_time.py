@@ -35,9 +35,10 @@ class RoundTripTime:
         return None if self._mean_ms is None else round(self._mean_ms)
 
     def make_ping_frame(self, now_s: float) -> bytes:
-        """Return a ping frame for the socket; empty bytes if an earlier ping is unanswered.
+        """Begin a measurement and return its ping frame; empty bytes if an earlier ping is unanswered.
 
-        `now_s` is the instant of the write in seconds, by `time.monotonic()`.
+        The caller must write the frame to the socket at once. `now_s` is the instant of this write in seconds, by
+        `time.monotonic()`.
         """
         if self._token:
             return b""
@@ -45,9 +46,10 @@ class RoundTripTime:
         return ping_frame(self._token)
 
     def receive_pong(self, payload: bytes, now_s: float) -> None:
-        """Add the sample that a pong gives to the mean. Ignore a pong that does not answer the unanswered ping.
+        """Add the measured time to the mean if the pong answers the unanswered ping. Otherwise ignore the pong.
 
-        `payload` is the payload of the pong. `now_s` is its arrival in seconds, by `time.monotonic()`.
+        `payload` is the payload of the pong. `now_s` is its arrival in seconds, by `time.monotonic()`. A longer time
+        than `MAX_SAMPLE_MS` counts as `MAX_SAMPLE_MS`.
         """
         if not self._token or payload != self._token:
             return

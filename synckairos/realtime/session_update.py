@@ -115,8 +115,9 @@ class SessionUpdate:
     def proves_loss_of_version(self, known: "SessionUpdate") -> bool:
         """Return whether this update proves that the store lost the version of `known`.
 
-        This update must be read after `known` was committed. In the same epoch, a lower version is a proof. The same
-        version with another tag is also a proof: the store issued the version number again with other content.
+        The caller must have read this update after `known` was committed. A lower version in the same epoch is a proof.
+        The same version in the same epoch with another tag is also a proof: the store issued the version number again
+        with other content.
         """
         if self.epoch != known.epoch or self.version > known.version:
             return False

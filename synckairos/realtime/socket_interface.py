@@ -26,7 +26,10 @@ class Socket(Protocol):
     """Instant of the latest data from the client in seconds, by `time.monotonic()`."""
 
     def write(self, frame: bytes, /) -> None:
-        """Write a complete frame without blocking. Set `ready` to False if further frames must wait."""
+        """Write a complete frame without blocking. Call this only while `ready` is True.
+
+        The socket sets `ready` to False if further frames must wait.
+        """
 
     def unsent_bytes(self) -> int:
         """Return the number of written bytes that the client has not acknowledged.
@@ -35,10 +38,10 @@ class Socket(Protocol):
         """
 
     def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
-        """Send `last_frames` and a close frame with `code` and `reason`, then disconnect.
+        """Send `last_frames` and a close frame with `code` and `reason`, then disconnect. Return immediately.
 
-        A timer disconnects a client that does not read or does not answer the close frame. After the disconnection
-        the socket calls `SocketEventReceiver.connection_lost`.
+        A timer disconnects a client that does not read or does not answer the close frame. After the disconnection the
+        socket calls `SocketEventReceiver.connection_lost`.
         """
 
     def abort(self) -> None:
@@ -53,7 +56,10 @@ class SocketEventReceiver(Protocol):
         """Return the WebSocket close code for a message that is too large."""
 
     def allow_control_frame(self) -> bool:
-        """Count a received ping, pong or fragment for the message rate limit. Return False to discard the frame."""
+        """Count a received ping, pong or fragment for the message rate limit.
+
+        Return whether to handle the frame. If the result is False, the socket discards the frame.
+        """
 
     def text_received(self, text: str) -> None: ...
     def bytes_received(self, data: bytes) -> None: ...
@@ -66,4 +72,7 @@ class DirectSocket(Socket, Protocol):
     """A socket that can pass its messages to a `SocketEventReceiver` directly, without ASGI."""
 
     def attach_receiver(self, client: SocketEventReceiver) -> None:
-        """Pass all further messages and events of this socket to `client`, until the connection is lost."""
+        """Pass all messages and events of this socket to `client`, from this call until the connection is lost.
+
+        Messages that arrived before this call are passed during this call.
+        """

@@ -36,7 +36,8 @@ class V2Connection(SocketConnection):
     async def handshake_completed(self) -> None:
         """Send CONNECTED, then the session's state.
 
-        If the session does not exist, the connection stays open and sends the state when the session is created.
+        If the session does not exist, or if its state cannot be read now, the connection stays open. The connection
+        sends the state when the session is created, or when the store is available again.
         """
         session_id = self._session_id
         self.send_or_queue(v2_messages.connected_frame(session_id, self.hub.now_ms()))

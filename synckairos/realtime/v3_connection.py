@@ -112,7 +112,11 @@ class V3Connection(SocketConnection):
             self._enqueue(request, len(text))
 
     def _receive_large(self, text: str, received_ms: int) -> None:
-        """Charge a large message, and put it into the inbox unparsed. Only a COMMAND may be large."""
+        """Charge a large message, and put it into the inbox unparsed. Only a COMMAND is allowed to be large.
+
+        Another message gets an ERROR. If the connection's budget is used up, close the connection. If the client's
+        budget is used up, send an ERROR. In these three cases the message is dropped.
+        """
         if not v3_messages.may_be_command(text):
             refusal = PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
             self.send_or_queue(v3_messages.error_frame(refusal, received_ms))
@@ -177,7 +181,7 @@ class V3Connection(SocketConnection):
                 self._close_if_unused(close_with)
 
     async def _parse_large(self, text: str) -> v3_messages.Command | None:
-        """Return the COMMAND in a large message; send an ERROR and return None if it is none."""
+        """Parse a large message and return its COMMAND. If it is no valid COMMAND, send an ERROR and return None."""
         try:
             request = await self.hub.work.parse_queue.run(
                 max_value_count(text), lambda: v3_messages.parse_v3_message(text)
@@ -255,7 +259,10 @@ class V3Connection(SocketConnection):
             self._round_trip_time.receive_pong(payload, self.socket.last_received_s)
 
     def _measure_round_trip(self) -> None:
-        """Send the client a ping that measures the round-trip time, if no such ping is unanswered."""
+        """Send the client a ping that measures the round-trip time.
+
+        Do nothing if such a ping is unanswered, or if the socket is not ready.
+        """
         if self._round_trip_time is None:
             self._round_trip_time = RoundTripTime()
         if self.socket.ready and (ping := self._round_trip_time.make_ping_frame(time.monotonic())):
@@ -322,9 +329,12 @@ class V3Connection(SocketConnection):
     async def _read_missed(self, request: v3_messages.Subscribe, current: SessionUpdate) -> list[SessionUpdate] | None:
         """Return the updates from the client's version to the current version, both included, oldest first.
 
-        Return None if the request names no version, or if one of these versions is not in the version history. Also
-        return None if the version has another tag than the client's version: then the store lost the client's version
-        and issued its number again.
+        The client's version is the version that `request` names. Return None if no delta to this version is possible:
+
+        - `request` names no version, another epoch than the current epoch, or a version above the current version.
+        - At least one of the versions to return is not in the version history.
+        - The version in the version history has another tag than the client's version. The store then lost the client's
+          version and issued its number again.
         """
         if request.version is None or request.epoch != current.epoch or request.version > current.version:
             return None
@@ -346,9 +356,10 @@ class V3Connection(SocketConnection):
         return kept
 
     def _send_missed(self, request: v3_messages.Subscribe, missed: list[SessionUpdate]) -> None:
-        """Send all missed versions as answer to `request`, each with its event.
+        """Send all versions of `missed` after the first as answer to `request`, each with its EVENT if it has one.
 
-        `missed` begins with the version that the client has. If this is also the current version, send an empty delta.
+        The first version of `missed` must be the version that the client has. If it is the only version, send an empty
+        delta.
         """
         members = {"recovered": True} if request.id is None else {"reply_to": request.id, "recovered": True}
         if len(missed) == 1:
@@ -456,9 +467,10 @@ def _render_state_update(update: SessionUpdate) -> bytes:
 
 
 def _render_change(sent: SessionUpdate, update: SessionUpdate) -> bytes:
-    """Return a frame with the delta from `sent` to `update`, or a frame with the full state if it is not larger.
+    """Return a frame that changes the client's state from `sent` to `update`: with a delta or with the full state.
 
-    A frame with the full state also names the version of `sent`, if versions between the two were skipped.
+    The frame has the delta if the frame is then smaller than the full document. A frame with the full state also names
+    the version of `sent`, if versions between the two were skipped.
     """
     patch = update.merge_patch_from(sent)
     if patch is not None:

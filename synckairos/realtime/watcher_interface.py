@@ -39,14 +39,18 @@ class Watcher(Protocol):
     def notify_of_update(self, subscription: Subscription, update: SessionUpdate) -> None:
         """Send an update to the client, or keep the update for later.
 
-        The hub calls this only with a version that is newer than the versions it passed before.
+        Without data loss, the version is newer than all versions of this epoch that the hub passed before. After data
+        loss the version can be lower.
         """
 
     def try_send_frame(self, frame: bytes) -> bool:
         """Send a frame if the socket is ready. Return whether the frame was sent."""
 
     def check_liveness(self, now_s: float) -> None:
-        """Ping or close a connection whose client does not respond. `now_s` is `time.monotonic()`."""
+        """Ping a client that sent no data for some time. Close the connection if the client still does not respond.
+
+        `now_s` is `time.monotonic()`.
+        """
 
     def announce_shutdown(self, spread_s: float) -> None:
         """Send the client an announcement of the shutdown, if the dialect has one.
@@ -55,4 +59,4 @@ class Watcher(Protocol):
         """
 
     def close_for_shutdown(self) -> None:
-        """Unsubscribe from all sessions and close the connection at shutdown of the instance."""
+        """Unsubscribe from all sessions and begin to close the connection, at shutdown of the instance."""

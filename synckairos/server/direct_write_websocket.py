@@ -99,9 +99,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     # -- DirectSocket ----------------------------------------------------------------------------------------------
 
     def attach_receiver(self, client: SocketEventReceiver) -> None:
-        """Pass all further messages and events of this socket to `client`, until the connection is lost.
+        """Pass all messages and events of this socket to `client`, from this call until the connection is lost.
 
-        The ASGI application of this socket can then return, and the socket stays open.
+        Messages that arrived before this call are passed during this call. The ASGI application of this socket can then
+        return, and the socket stays open.
         """
         self._client = client
         self._has_receiver = True
@@ -206,9 +207,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
                 self.frames = [b"".join(self.frames)]
 
     def _allows_frame(self) -> bool:
-        """Count a received ping or fragment for the message rate limit. Return False to discard the frame.
+        """Count a received ping or fragment for the message rate limit. Return whether to handle the frame.
 
-        Without this count a client could send any number of such frames, and fragments would fill the memory.
+        Before `attach_receiver` is called, nothing is counted and the result is True. Without this count a client could
+        send any number of such frames, and fragments would fill the memory.
         """
         return self._client is None or self._client.allow_control_frame()
 
@@ -232,8 +234,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """Send a close frame after invalid data, and discard all further bytes of the client.
 
-        The connection stays open for a short time. A close at once, with unread bytes, would reset the connection
-        before the client receives the close frame.
+        The connection is aborted after `ServerTimeLimits.close_s` seconds. A close at once, with unread bytes, would
+        reset the connection before the client receives the close frame.
         """
         self.ready = False
         if self.close_sent:
@@ -266,7 +268,11 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self._client.text_received(text)
 
     def _forward(self, message: Message) -> None:
-        """Pass an ASGI message that arrived before `attach_receiver` to the client."""
+        """Pass a message of the client to the receiver.
+
+        `message` is an ASGI event that arrived before `attach_receiver` was called. Events without a message are
+        ignored.
+        """
         if message["type"] != "websocket.receive" or self._client is None:
             return
         if (text := message.get("text")) is not None:

@@ -167,10 +167,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(refusal, b"allow: %b\r\n" % _METHODS)
 
     def announce_connection_close(self) -> None:
-        """Add `Connection: close` to each response of this connection that is not started.
+        """Add `Connection: close` to the responses of all received requests whose response has not started.
 
-        The server calls this when it drains. A load balancer then sends its next request through another connection,
-        and not through a connection that is about to be closed.
+        The server calls this when it begins to drain. A load balancer then sends its next request through another
+        connection, and not through a connection that is about to be closed.
         """
         cycles: list[RequestResponseCycle | None] = [self.cycle, *(cycle for cycle, _ in self.pipeline)]
         for cycle in cycles:

@@ -100,11 +100,11 @@ def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> s
 
 
 def raise_open_file_limit(sockets: int) -> int:
-    """Raise the limit of open files of this process, so that `sockets` clients can connect.
+    """Raise the soft limit of open files of this process, so that `sockets` clients can connect.
 
-    Return the number of clients that the new limit allows. It is smaller than `sockets` if the hard limit is too low.
-    The usual soft limit of 1,024 files protects programs that use `select`, so this program does not need it. The hard
-    limit is the operator's decision and stays.
+    Return the number of clients that can connect: `sockets`, or fewer if the hard limit is too low. The usual soft
+    limit of 1,024 files protects programs that use `select`, so this program does not need it. The hard limit is the
+    operator's decision and stays.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = sockets + RESERVED_FILES
@@ -161,19 +161,21 @@ class Server(uvicorn.Server):
     async def run_until_stopped(
         self, *, on_ready: Callable[[], None] = lambda: None, on_drain: Callable[[], None] = lambda: None
     ) -> None:
-        """Serve until `stop` is called, then drain. Return when no client is connected.
+        """Serve until `stop` is called, then drain. Return when all connections are closed or aborted.
 
-        After `drain_timeout_s` seconds of draining, abort the remaining connections. The server calls `on_ready` when
-        it accepts requests, and `on_drain` before it disconnects the first client.
+        After `drain_timeout_s` seconds of draining, the remaining connections are aborted. The server calls `on_ready`
+        when it accepts requests, and `on_drain` when the drain begins, before the first client is disconnected.
         """
         self._on_drain = on_drain
         self._on_ready = on_ready
         await self.serve([self._listener])
 
     def stop(self) -> None:
-        """Start to drain. A second call aborts all connections at once.
+        """Start to drain, and return immediately. A second call shortens the drain.
 
-        Signal handlers of the event loop are allowed to call this method.
+        After a second call the server does not wait for running HTTP requests. When the hub has closed the WebSocket
+        connections, the server aborts the remaining connections. Signal handlers of the event loop are allowed to call
+        this method.
         """
         self.force_exit = self.should_exit
         self.should_exit = True
@@ -187,7 +189,7 @@ class Server(uvicorn.Server):
         self._on_ready()
 
     def _schedule_lag_check(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Measure how late the event loop runs a callback, and repeat the measurement until shutdown."""
+        """Schedule a measurement of how late the event loop runs a callback. It repeats itself until shutdown."""
 
         def observe() -> None:
             LOOP_LAG.observe(max(0.0, loop.time() - self._lag_check.when()))
@@ -218,7 +220,10 @@ class Server(uvicorn.Server):
         self._lag_check.cancel()
 
     async def _cut_connections(self) -> None:
-        """Abort the remaining connections, wait for their request tasks, and cancel tasks that do not end."""
+        """Abort the remaining connections, wait for their request tasks, and cancel the tasks that do not end.
+
+        Each of the two waits takes at most `_TASK_GRACE_S` seconds.
+        """
         remaining = len(self.server_state.connections)
         if remaining:
             logger.warning("clients cut at shutdown", connections=remaining)

@@ -1,7 +1,8 @@
 """Alerts for the operator. Each alert is logged, and also sent to a webhook and to Sentry if these are configured.
 
-Raising an alert never blocks and never fails, because an alert must not add another fault. The metrics show the same
-conditions, measured in the stores. So `/metrics` of an instance also covers faults in workers.
+`raise_alert` never waits for a receiver and never raises an exception about a receiver, because an alert must not add
+another fault. The metrics show the same conditions, measured in the stores. So `/metrics` of an instance also covers
+faults in workers.
 """
 
 import atexit
@@ -42,7 +43,10 @@ class Alerts:
         self._thread: threading.Thread | None = None
 
     def send(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Queue an alert. Drop it if an alert with this name was sent within `quiet_s`, or if the queue is full."""
+        """Queue an alert for the receivers, and return immediately. Do nothing if there are no receivers.
+
+        Drop the alert if an alert with this name was queued less than `quiet_s` seconds ago, or if the queue is full.
+        """
         with self._lock:
             now_s = time.monotonic()
             if not self._receivers:
@@ -64,7 +68,10 @@ class Alerts:
             logger.warning("alert not sent", alert=name, error="the queue is full")
 
     def wait_until_sent(self, timeout_s: float = _FLUSH_S) -> None:
-        """Wait until all queued alerts are sent, at most `timeout_s` seconds."""
+        """Wait until each queued alert is sent or has failed.
+
+        Return without an error after `timeout_s` seconds, even if alerts are still queued.
+        """
         until_s = time.monotonic() + timeout_s
         with self._queue.all_tasks_done:
             while self._queue.unfinished_tasks and (left_s := until_s - time.monotonic()) > 0:
@@ -86,7 +93,10 @@ _alerts = Alerts({})
 
 
 def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
-    """Set the receivers of later alerts. If this function is never called, alerts are only logged."""
+    """Set the receivers of later alerts. If an argument is None or empty, alerts are not sent to that receiver.
+
+    If this function is never called, alerts are only logged.
+    """
     global _alerts
     receivers: dict[str, SendAlert] = {}
     if webhook_url:
@@ -97,7 +107,10 @@ def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
 
 
 def raise_alert(name: str, **facts: Any) -> None:
-    """Raise an alert. `name` is a constant name of the condition, `facts` are the values of this occurrence."""
+    """Log an alert and queue it for the receivers. No exception is raised.
+
+    `name` is a constant name of the condition, `facts` are the values of this occurrence.
+    """
     logger.error(name, alarm=True, **facts)
     _alerts.send(name, facts)
 
@@ -105,7 +118,8 @@ def raise_alert(name: str, **facts: Any) -> None:
 def make_webhook_sender(url: str) -> SendAlert:
     """Return a function that sends an alert to `url` by POST as JSON. Chat services show its JSON member `text`.
 
-    The operator configures the URL, so it can be on a private network.
+    The function waits for the response, and raises an exception if the alert is not accepted. The operator configures
+    the URL, so it can be on a private network.
     """
 
     def send(alert: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Background loops that continue after unexpected errors: the error is logged, and the loop is started again."""
+"""Background loops that continue after unexpected errors: an error is logged, and the loop is started again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,8 @@ async def keep_running(
 ) -> None:
     """Run a background loop until cancelled.
 
-    When the loop ends, log the error and start the loop again after a back-off.
+    If `loop` returns or raises an exception, start it again after a back-off of at most `longest_pause_s` seconds. Log
+    the exception, at most once a minute.
     """
     backoff, quiet = Backoff(longest_s=longest_pause_s), LogThrottle()
     while True:

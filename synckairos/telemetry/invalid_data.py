@@ -46,7 +46,10 @@ def report_invalid_data(key: str | bytes, cause: object) -> None:
 
 
 def report_dropped_keys(keys: Iterable[bytes]) -> None:
-    """Report keys that a Lua script removed, because their data could not be used."""
+    """Report each of the keys as invalid data.
+
+    A Lua script has already removed the keys, because it could not use their data.
+    """
     for key in keys:
         report_invalid_data(key, "the data had another type or format, so the key was dropped")
 
@@ -61,7 +64,11 @@ def kind_of_key(key: str) -> str:
 
 
 class reporting_invalid_data:  # noqa: N801  used like a function; a generator would be too slow for the hot path
-    """Context manager that reports data which cannot be parsed, with its key, and raises InvalidStoredData."""
+    """Context manager for code that parses the data of one key.
+
+    If the block raises one of `PARSE_ERRORS`, report the key as invalid data and raise InvalidStoredData instead. All
+    other exceptions pass unchanged.
+    """
 
     __slots__ = ("_key",)
 

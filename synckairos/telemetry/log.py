@@ -107,10 +107,10 @@ def scrub_text(text: str) -> str:
 
 
 def escape_control_characters(text: str, *, keep_lines: bool = True) -> str:
-    """Replace the characters of a text that a terminal obeys by escapes, which are also valid in JSON.
+    """Replace each character that is not printable by its JSON escape, such as `\\u001b`.
 
-    They move the cursor, change the title or the direction of text, or hide what follows. Line feeds and tabs stay,
-    unless `keep_lines` is False.
+    A terminal obeys such characters: they move the cursor, change its title, or hide the text after them. Line feeds
+    and tabs stay if `keep_lines` is True, and are also replaced if it is False.
     """
     if text.isprintable():
         return text
@@ -119,7 +119,10 @@ def escape_control_characters(text: str, *, keep_lines: bool = True) -> str:
 
 
 def _escape_values(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Make control characters in texts visible. Only tracebacks keep their lines."""
+    """Replace control characters in the texts of a log line by escapes.
+
+    Only tracebacks keep their line feeds and tabs.
+    """
     return {
         key: escape_control_characters(value, keep_lines=key in ("exception", "stack"))
         if isinstance(value, str)

@@ -16,7 +16,7 @@ logger = log.get_logger(__name__)
 
 
 class LogThrottle:
-    """Allows one log line in `quiet_s` seconds, and counts the log lines that are not allowed."""
+    """Limit of one log line in `quiet_s` seconds. The log lines that are not allowed are counted."""
 
     def __init__(self, quiet_s: float = REPEAT_S, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet_s = quiet_s
@@ -25,9 +25,10 @@ class LogThrottle:
         self._suppressed = 0
 
     def allow_next_line(self) -> int | None:
-        """Return None if no log line is allowed now.
+        """Return None if the caller must suppress its log line now. Otherwise the caller must write the log line.
 
-        Else return the number of log lines that were suppressed before it.
+        In the second case, return the number of log lines that were suppressed after the previous allowed log line,
+        which can be 0.
         """
         now_s = self._clock()
         if now_s < self._next_s:
@@ -41,7 +42,8 @@ class LogThrottle:
 class StoreOutage:
     """The outage of one store as this process sees it.
 
-    The outage lasts until each part that reported it has recovered.
+    The outage begins when a part of the process reports the store as unreachable. It ends when all parts that reported
+    it have reported the store as reachable.
     """
 
     def __init__(self, store: str, setting: str, effect: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -59,7 +61,11 @@ class StoreOutage:
         self._is_logged = False
 
     def report_unreachable(self, part: str, cause: object) -> None:
-        """Report that a part of the process cannot use the store. A part can report the same outage several times."""
+        """Report that a part of the process cannot use the store. Write a log line, at most one per minute.
+
+        A part can report the same outage several times. `part` is a name, under which `report_reachable` ends the
+        report.
+        """
         now_s = self._clock()
         if not self._parts:
             self._began_s = now_s
@@ -78,7 +84,7 @@ class StoreOutage:
             )
 
     def report_reachable(self, part: str) -> None:
-        """Report that a part of the process can use the store."""
+        """Report that a part of the process can use the store. Do nothing if this part has reported no outage."""
         if part not in self._parts:
             return
         self._parts.discard(part)
@@ -88,7 +94,7 @@ class StoreOutage:
 
 
 class SilentOutage(StoreOutage):
-    """An outage that is not logged. Commands that print their own error use it."""
+    """An outage whose reports do nothing. Used by commands that print their own error."""
 
     def __init__(self) -> None:
         super().__init__("", "", "")
