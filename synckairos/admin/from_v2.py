@@ -159,7 +159,7 @@ async def import_sessions(
     each change of v2 until the event is set. Then, also without `stop`, import all changed sessions in one pass.
 
     Raises:
-        ImportsFailed: At least one session was not imported. All other sessions were. Raised after the last line.
+        ImportsFailed: At least one session was not imported. Other sessions stay imported. Raised after the last line.
         ImportAlreadyRunning: Another import from this Redis is running.
         StoreUnavailable, StoreUnusable: A store does not answer, Redis is unsafe to write to, or the database is not
             migrated.

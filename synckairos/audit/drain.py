@@ -103,7 +103,8 @@ class OutboxDrain:
 
         - `session_ttl_s`: seconds for which Redis keeps a session after its newest version is in Postgres.
         - `retry_delays_s`: seconds before each retry of a failed entry. After the last retry the entry is set aside.
-        - `batch_entries`, `batch_bytes`: maximum number of entries and of bytes in a batch.
+        - `batch_entries`: maximum number of entries in a batch.
+        - `batch_bytes`: size in bytes at which a batch is full. A batch can be larger by its last page of entries.
         - `max_concurrent`: maximum number of partitions that this process drains at the same time.
         - `after_commit`: function that is called for each committed batch, before the entries leave the outbox.
         """

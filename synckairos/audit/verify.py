@@ -24,7 +24,7 @@ _NIL = "00000000-0000-0000-0000-000000000000"
 class VerifiedSession:
     """Result of the verification of one session.
 
-    `versions` and `epochs` are the numbers of checked versions and epochs.
+    `versions` and `epochs` are the numbers of versions and epochs in Postgres, which were all checked.
     """
 
     session_id: str

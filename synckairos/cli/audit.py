@@ -43,7 +43,7 @@ def _checked_entry(context: click.Context, parameter: click.Parameter, value: st
 @click.argument("entry", required=False, callback=_checked_entry)
 @click.option("--all", "all_entries", is_flag=True, help="Retry all outbox entries that were set aside.")
 def audit_retry(entry: str | None, all_entries: bool) -> None:
-    """Retry ENTRY, or all entries with --all, at the next sweep of a worker, with all attempts."""
+    """Schedule a retry of ENTRY, or of all entries with --all. A worker retries them at its next sweep."""
     if (entry is None) is not all_entries:
         raise click.UsageError("Give either one ENTRY or --all.")
     settings = load_command_settings()

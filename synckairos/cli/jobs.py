@@ -111,7 +111,7 @@ def jobs_run_archive(session_id: UUID | None, after_s: int, wait: bool) -> None:
 )
 @_wait
 def jobs_run_retention(session_id: UUID | None, after_s: int, wait: bool) -> None:
-    """Archive session ID, or all sessions, verify the archives, and delete the rows from Postgres."""
+    """Archive the finished session ID, or all finished sessions, verify the archives, and delete the Postgres rows."""
     _enqueue("retention", _session_params(session_id, after_s), wait)
 
 

@@ -209,7 +209,7 @@ class Client:
         """Send a command and wait for its answer. Without a connection, wait for a connection.
 
         If the connection breaks, the client sends the command again with the same id, and it takes effect only once.
-        `verb` is the name of the command in REST. `expected_version` is the version that the session must have, None
+        `verb` is the name of the command in REST. `expected_version` is the version that the session must have; None
         for any version. After a cancellation of the call the outcome is unknown. Repeat the call with the same
         `command_id` to get the outcome.
 

@@ -30,7 +30,7 @@ class CommandRefused(SyncKairosError):
 
 
 class ServerTimeUnknown(SyncKairosError, ValueError):
-    """The server's time is not measured yet, or not measured again after this machine slept."""
+    """The server's time is unknown: there was no measurement yet, or none after this machine slept the last time."""
 
     code = "SERVER_TIME_UNKNOWN"
 
@@ -74,7 +74,7 @@ class ClientClosed(SyncKairosError):
 
 
 def error_for_close(code: int, reason: str) -> SyncKairosError | None:
-    """Return the permanent error for a close code, None if the client should reconnect."""
+    """Return the permanent error for a close code; None if the client must reconnect."""
     match code:
         case 4501:
             return Unauthorized(reason)
@@ -91,7 +91,7 @@ def error_for_close(code: int, reason: str) -> SyncKairosError | None:
 
 
 def error_for_http_status(status: int) -> SyncKairosError | None:
-    """Return the permanent error for the HTTP status of a refused handshake, None if the client should retry."""
+    """Return the permanent error for the HTTP status of a refused handshake; None if the client must retry."""
     match status:
         case 401:
             return Unauthorized("The server requires authentication")

@@ -37,7 +37,7 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A newer state, and the events after the previous state, oldest first.
+    """A newer state, and the events between the previous update and this state, oldest first.
 
     If `has_gap` is True, the server no longer had all versions after the previous state, so events can be missing.
     """

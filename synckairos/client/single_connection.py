@@ -100,7 +100,7 @@ class Connection:
         """Measure the server's time with one PING. If this machine sleeps in the meantime, measure again.
 
         Raises:
-            TimeoutError: the server did not answer in time.
+            TimeoutError: the server did not answer within `PONG_TIMEOUT_S`, or within 2 s after a sleep.
             ConnectionClosed, ConnectionResetError: the connection ended before the answer.
         """
         while True:

@@ -240,7 +240,7 @@ class HistoryReader:
         status: str | None = None,
         sync_mode: str | None = None,
     ) -> Page[ListedSession]:
-        """Return a page of all sessions that are not deleted, newest creation first.
+        """Return a page of the sessions in Postgres that are not deleted, last created first.
 
         `limit` is the maximum number of sessions, from 1 to 200. The page also ends at about 4 MiB of documents.
         `status` and `sync_mode` are filters; None means no filter. The cursor contains `created_at_ms` and
@@ -290,7 +290,10 @@ class HistoryReader:
     async def participant_sessions_by_id(
         self, participant_id: str, session_ids: Sequence[str]
     ) -> dict[str, ParticipantSession]:
-        """Return the sessions with one of these ids in which the participant takes or took part, by session id."""
+        """Return those of the given sessions in which the participant takes or took part, by session id.
+
+        The result lacks deleted sessions and sessions that Postgres does not have.
+        """
         rows = await self._queries.run(
             "participant_sessions",
             {
@@ -317,7 +320,10 @@ class HistoryReader:
         ]
 
     async def find_participant_session_starts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return `began_at_ms` by session id, for the given sessions that Postgres lists for the participant."""
+        """Return `began_at_ms` by session id, for those given sessions that Postgres lists for the participant.
+
+        The result lacks the other given sessions.
+        """
         values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
         return {
             session_id: datetime_to_ms(began_at)
@@ -342,13 +348,13 @@ class HistoryReader:
     ) -> list[UsedTimeBucket]:
         """Return the time that a participant used from `from_ms` (included) to `to_ms` (excluded), by bucket.
 
-        - `now_ms`: the instant until which a running turn counts.
+        - `now_ms`: the present instant. A running turn counts until this instant, and time after it does not count.
         - `tz`: IANA name of the time zone for days and weeks.
         - `bucket`: one row for each session, local day or ISO week.
         - `metadata_key`: name of the metadata member by whose value rows are grouped. None does not group.
         - `in_outbox`: used time in versions that Postgres does not have yet.
 
-        Return at most 10,000 rows, in the order of the buckets.
+        Return only the first 10,000 rows in the order of the buckets.
 
         Raises: ValidationFailed if the time zone is unknown.
         """

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """A page of items, and the cursor of the next page. The cursor is None on the final page."""
+    """A page of items, and the cursor with which the next page is requested; None if this is the final page."""
 
     items: tuple[T, ...]
     next_cursor: str | None = None

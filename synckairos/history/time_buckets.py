@@ -23,7 +23,8 @@ class TimeBuckets:
 def build_time_buckets(bucket: Bucket, from_ms: int, until_ms: int, zone: ZoneInfo) -> TimeBuckets:
     """Return the buckets that cover the range from `from_ms` (included) to `until_ms` (excluded).
 
-    `from_ms` must be before `until_ms`. Names of days are like `2026-01-31`, names of weeks like `2026-W05`. For
+    The first bucket of days or weeks can begin before `from_ms`, and the last can end after `until_ms`. `from_ms` must
+    be before `until_ms`. Names of days are like `2026-01-31`, names of weeks like `2026-W05`. For
     `bucket="session"`, return one bucket with an empty name.
     """
     if bucket == "session":

@@ -16,7 +16,7 @@ class SessionNotFinished(SyncKairosError):
 
 
 class SessionRecreated(SessionNotFinished):
-    """The session ended, but was created again under its id. The job has no work to do, and this is no fault."""
+    """The session ended, but a new session was created under its id, so that the job has no work. This is no fault."""
 
 
 @dataclass(frozen=True, slots=True)

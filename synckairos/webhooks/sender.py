@@ -145,7 +145,7 @@ def sign(secrets: Iterable[str], message_id: str, at: datetime, body: bytes) -> 
 async def _read_answer(response: httpcore.Response) -> None:
     """Read the body of an answer to its end, so that the connection can be reused.
 
-    Stop after 64 KiB. The connection is then closed instead.
+    Stop after 64 KiB. The connection is then closed and not reused.
     """
     size = 0
     async for chunk in response.aiter_stream():
