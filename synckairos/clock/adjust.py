@@ -20,15 +20,15 @@ Owner = TypeVar("Owner", Participant, Group)
 
 
 def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
-    """Apply the command `adjust`: add `delta_ms`, which can be negative, to the budgets that the command names.
+    """Return the transition of the command `adjust`, None if no budget changes.
 
-    No budget falls below 0. If the running budget reaches 0, its timeout is due at `now_ms`.
-
-    Returns None if no budget changes.
+    A negative `delta_ms` cannot lower a budget below 0, and leaves a budget below 0 unchanged. If the time to zero of
+    the running clock becomes 0, the clock times out at `now_ms`.
 
     Raises:
-        ParticipantNotFound: the session has no participant with a given id.
-        ValidationFailed: the mode does not have the named budgets, the group does not exist, or there is no budget.
+        ParticipantNotFound: `participant_ids` has an id that the session does not have.
+        ValidationFailed: the mode does not allow `participant_ids` or `group_id`, the session has no group
+            `group_id`, or a `count_up` session has no maximum.
     """
     charged = with_next_version(charge_session_until(state, now_ms), now_ms)
     match state.rules.sync_mode:
@@ -111,9 +111,9 @@ def _add_time(owner: Owner, system: ClockSystem, delta_ms: int) -> Owner:
 
 
 def _rearm_warnings(state: Session) -> Session:
-    """Return the state in which the warnings below the time to zero count as not sent in this turn.
+    """Return the state in which warnings with a threshold below the time to zero count as not sent in this turn.
 
-    The clock will reach the thresholds of these warnings again.
+    So the clock sends such a warning again when it reaches the threshold.
     """
     left_ms = time_to_zero_ms(state)
     if left_ms is None:

@@ -1,9 +1,9 @@
 """Clock systems: rules for how elapsed time is charged to a budget, and how much time a finished turn adds.
 
-Each clock system is a frozen value with six pure operations, all in closed form: open a budget, return its time to
-zero, charge it, finish a turn, finish a flagged turn, and add time. A flagged turn earns no time.
-`docs/reference/clock-systems.md` has the formula, an example and the source of each clock system: FIDE, US Chess,
-online-go.com, lichess' scalachess.
+Each clock system is a frozen value with six pure operations, all in closed form: make an initial budget, return the
+time to zero of a budget, charge elapsed time, finish a turn, finish a flagged turn, and add time. A flagged turn adds
+no time to the budget. Only in `per_move` it is followed by a new budget. `docs/reference/clock-systems.md` has the
+formula, an example and the source of each clock system: FIDE, US Chess, online-go.com, lichess' scalachess.
 """
 
 from typing import ClassVar, Literal, Protocol
@@ -17,11 +17,12 @@ Phase = Literal["main", "overtime"]
 
 
 class ClockReadingDetails(Struct, frozen=True):
-    """The facts of a budget other than its remaining time. Each clock system sets only the fields that it uses.
+    """The facts of a budget other than its remaining time. A field is None if the clock system does not use the field.
 
     `phase`: main time or overtime periods (byo-yomi, canadian). `periods_left`: number of periods that are not lost,
-    including the running period. `moves_left`: number of turns until the period is full again (canadian) or until the
-    stage ends (stages). `stage`: number of the stage, counted from 0.
+    including the running period (byo-yomi). `moves_left`: number of turns that must still end before the period is full
+    again (canadian) or before the stage ends (stages). `stage`: position of the current stage in `Stages.stages`,
+    counted from 0.
     """
 
     phase: Phase | None = None
@@ -56,51 +57,63 @@ class _Countdown:
     __slots__ = ()
 
     def make_initial_budget(self, budget_ms: int) -> BudgetHolder:
-        """Return the initial budget for a time of `budget_ms` (0 or more)."""
+        """Return the budget before the first turn. `budget_ms` (0 or more) is the main time in ms.
+
+        Byo-yomi and canadian begin in an overtime period if `budget_ms` is 0. `per_move` ignores `budget_ms`.
+        """
         return Budget(budget_ms)
 
     def time_to_zero_ms(self, budget: BudgetHolder, turn_used_ms: int) -> int:
-        """Return the running time from the anchor until the flag falls, ms.
+        """Return the time in ms that the clock must still run after the anchor until the flag falls.
 
-        `turn_used_ms` is the time that the turn used before the anchor. The result is below 0 only if the session is in
-        overtime (`on_timeout: overtime`). It is then minus the time since the zero.
+        The result includes the overtime periods of byo-yomi and canadian. `turn_used_ms` is the time that the turn used
+        before the anchor. A result below 0 occurs only under `on_timeout: overtime`. It is then minus the time that was
+        charged after the zero.
         """
         return budget.remaining_ms
 
     def charge_elapsed(self, budget: BudgetHolder, turn_used_ms: int, elapsed_ms: int) -> BudgetHolder:
-        """Return the budget after the turn has used `elapsed_ms` more.
+        """Return the budget after the current turn has used `elapsed_ms` more.
 
-        `turn_used_ms` is the time that the turn used before. The result is below 0 only under `on_timeout: overtime`.
+        `turn_used_ms` is the time that the turn used before these `elapsed_ms`. The remaining time of the result can be
+        below 0 only under `on_timeout: overtime`.
         """
         return Budget(budget.remaining_ms - elapsed_ms, budget.reading)
 
     def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
-        """Return the budget after a turn that ended before its flag fell. The turn used `turn_used_ms` in total."""
+        """Return the budget after a turn that ended before its flag fell. The turn used `turn_used_ms` in total.
+
+        `budget` is the budget to which all time of the turn is already charged.
+        """
         return budget
 
     def replenish_after_flag(self, budget: BudgetHolder) -> BudgetHolder:
-        """Return the budget after a turn that ended at or after its zero. A turn that ends so late earns no time."""
+        """Return the budget after a turn that ended at or after its zero.
+
+        The budget stays unchanged. Only `per_move` returns a new budget for the next turn.
+        """
         return budget
 
     def add_time(self, budget: BudgetHolder, delta_ms: int) -> BudgetHolder:
-        """Return the budget with `delta_ms` added.
+        """Return the budget with `delta_ms` added, which can be negative.
 
-        A negative `delta_ms` lowers the budget to 0 at most. It leaves a budget below 0 unchanged.
+        A negative `delta_ms` cannot lower the remaining time below 0, and leaves a budget below 0 unchanged.
         """
         floor_ms = min(budget.remaining_ms, 0)
         return Budget(max(budget.remaining_ms + delta_ms, floor_ms), budget.reading)
 
 
 class SuddenDeath(_Countdown, Struct, frozen=True):
-    """One budget for all turns. A turn earns no time."""
+    """One budget for all turns of its owner. The end of a turn adds no time."""
 
     name: ClassVar[str] = "sudden_death"
 
 
 class Fischer(_Countdown, Struct, frozen=True):
-    """Each finished turn adds `increment_ms`.
+    """Each turn that ends before its zero adds `increment_ms`.
 
-    If `cap_ms` is set, the increment does not raise the budget above `cap_ms`.
+    If `cap_ms` is set, the increment does not raise the budget above `cap_ms`. A budget that is already above `cap_ms`
+    stays unchanged.
     """
 
     name: ClassVar[str] = "fischer"
@@ -116,7 +129,10 @@ class Fischer(_Countdown, Struct, frozen=True):
 
 
 class Bronstein(_Countdown, Struct, frozen=True):
-    """Each finished turn gives back the time that it used, at most `delay_ms`. So a turn cannot increase the budget."""
+    """Each turn that ends before its zero gives back the time that it used, but at most `delay_ms`.
+
+    So a turn cannot increase the budget.
+    """
 
     name: ClassVar[str] = "bronstein"
     delay_ms: int
@@ -126,13 +142,16 @@ class Bronstein(_Countdown, Struct, frozen=True):
 
 
 class Delay(_Countdown, Struct, frozen=True):
-    """US delay: the first `delay_ms` of each turn are free. So the flag falls `delay_ms` later than in bronstein."""
+    """US delay: the first `delay_ms` of each turn are not charged.
+
+    So the flag falls `delay_ms` later than in bronstein with the same budget.
+    """
 
     name: ClassVar[str] = "delay"
     delay_ms: int
 
     def free_time_left_ms(self, turn_used_ms: int) -> int:
-        """Return the remaining free time of this turn, ms."""
+        """Return the free time in ms that is left in a turn that has already used `turn_used_ms`."""
         return max(0, self.delay_ms - turn_used_ms)
 
     def time_to_zero_ms(self, budget: BudgetHolder, turn_used_ms: int) -> int:
@@ -199,9 +218,10 @@ def _phase_and_periods(budget: BudgetHolder) -> tuple[Phase, int]:
 
 
 class Canadian(_Countdown, Struct, frozen=True):
-    """Main time, then periods of `period_ms`, each for `moves` finished turns.
+    """Main time, then overtime periods of `period_ms`. A full period begins again after each `moves` finished turns.
 
-    A pause inside a turn does not finish the turn.
+    The clock reaches zero if a period runs out before `moves` turns have ended in it. A pause inside a turn does not
+    finish the turn.
     """
 
     name: ClassVar[str] = "canadian"
@@ -243,7 +263,7 @@ def _is_main_time(budget: BudgetHolder) -> bool:
 class PerMove(_Countdown, Struct, frozen=True):
     """A new budget of `move_ms` for each turn.
 
-    A pause keeps the remaining time of the turn; the end of the turn drops it.
+    A pause keeps the remaining time of the turn. The remaining time is not carried to the next turn.
     """
 
     name: ClassVar[str] = "per_move"
@@ -260,9 +280,9 @@ class PerMove(_Countdown, Struct, frozen=True):
 
 
 class Hourglass(_Countdown, Struct, frozen=True):
-    """Two participants: each millisecond that one participant uses is added to the other.
+    """Two participants: each millisecond that one participant uses is added to the budget of the other participant.
 
-    `timing.charge_session_until` adds it. So the sum of the two budgets never changes.
+    `timing.charge_session_until` adds this time. So a turn does not change the sum of the two budgets.
     """
 
     name: ClassVar[str] = "hourglass"
@@ -271,7 +291,8 @@ class Hourglass(_Countdown, Struct, frozen=True):
 class Stage(Struct, frozen=True):
     """One stage of a time control.
 
-    Each turn in the stage adds `increment_ms`. After `moves` turns the stage adds `add_ms` once and ends.
+    Each turn in the stage adds `increment_ms`. After `moves` turns of a participant or group, its budget gets `add_ms`
+    once and its next stage begins. If `moves` is None, the stage does not end and `add_ms` is not added.
     """
 
     moves: int | None = None
@@ -280,7 +301,10 @@ class Stage(Struct, frozen=True):
 
 
 class Stages(_Countdown, Struct, frozen=True):
-    """Several time controls in sequence. After the last stage, its increment continues for the rest of the session."""
+    """Several time controls in sequence. The increment of the last stage continues for the rest of the session.
+
+    The last stage also adds its `add_ms` only once, after its `moves` turns.
+    """
 
     name: ClassVar[str] = "stages"
     stages: tuple[Stage, ...]

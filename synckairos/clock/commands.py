@@ -15,9 +15,10 @@ from synckairos.frozen_replace import replace
 class NewParticipant(Struct, frozen=True):
     """The data of a participant to add.
 
-    If `index` is None, the participant gets the next free index. If `total_time_ms` is None, the mode implies the
-    budget. `counts_byoyomi` selects the rule of the lag account (`open_lag_account`). It is False only for a replay of
-    old event rows.
+    If `index` is None, a creation uses the position in `Create.participants`, and a join uses the greatest index plus
+    1. If `total_time_ms` is None, the mode implies the budget. If `clock` is None, the participant uses the session's
+    clock system. `counts_byoyomi` selects the rule of the lag account (`open_lag_account`). It is False only for a
+    replay of old event rows.
     """
 
     participant_id: str
@@ -40,7 +41,12 @@ class NewGroup(Struct, frozen=True):
 
 
 class Create(Struct, frozen=True):
-    """Create a pending session. `creation.create` replaces each None by the value that the mode implies."""
+    """Create a pending session.
+
+    `creation.create` replaces a None in `clock`, `on_timeout`, or a budget by the value that the mode implies. In
+    `per_cycle` it does so for `max_cycles`. A None in `extend_on_switch_ms` or `pause_budget` turns the feature off. If
+    `active_participant_id` is None, the first participant in index order gets the first turn.
+    """
 
     sync_mode: SyncMode
     participants: tuple[NewParticipant, ...] = ()
@@ -67,11 +73,12 @@ class Start(Struct, frozen=True):
 class Switch(Struct, frozen=True):
     """End the current turn and begin the next turn, as a press on a chess clock does.
 
-    If `current_participant_id` is given and another participant has the turn, the switch is refused. This guards
-    against a late press. `next_participant_id` selects the next participant instead of the rotation.
+    If `current_participant_id` is given and this participant does not have the turn, the switch is refused. This guards
+    against a late press. If `next_participant_id` is None, the next participant in the rotation gets the turn.
 
-    `lag_ms` is the network delay in the turn as the client claims it, in ms. `measured_lag_ms` is the delay that the
-    server measured, None without a measurement. Only sessions with lag compensation use these two fields.
+    `lag_ms` is the network delay in the turn as the client claims it, in ms, None without a claim. `measured_lag_ms` is
+    the delay that the server measured, None without a measurement. Only sessions with lag compensation use these two
+    fields.
     """
 
     next_participant_id: str | None = None
@@ -81,9 +88,9 @@ class Switch(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """Pause the session for a reason. If `max_ms` (> 0) is given, the reason ends by itself after `max_ms`.
+    """Pause the session for a reason. If `max_ms` (> 0) is given, the reason ends by itself `max_ms` later.
 
-    `actor` is the actor of the command, which `with_actor` sets.
+    `actor` is the actor that pauses the session. `with_actor` sets this field.
     """
 
     reason: str = "manual"
@@ -92,7 +99,10 @@ class Pause(Struct, frozen=True):
 
 
 class Resume(Struct, frozen=True):
-    """End one pause reason of the session. If `reason` is None, end all of its pause reasons."""
+    """End the pause reason `reason` of the session. If `reason` is None, end all pause reasons of the session.
+
+    The session runs again only if no pause reason is left.
+    """
 
     reason: str | None = None
 
@@ -108,7 +118,9 @@ class Cancel(Struct, frozen=True):
 class Adjust(Struct, frozen=True):
     """Add `delta_ms` to budgets. A negative `delta_ms` subtracts time.
 
-    The command names participants or one group. If it names neither, it changes all budgets of the session.
+    Without `participant_ids` and `group_id`, the command changes all budgets of the session. In `per_participant`,
+    `group_id` selects the participants of that group, and both fields together select the named participants in the
+    group. `per_group` allows only `group_id`. The other modes allow neither field.
     """
 
     delta_ms: int
@@ -135,11 +147,11 @@ class UpdateMetadata(Struct, frozen=True):
 
 
 class Delete(Struct, frozen=True):
-    """Delete the session: make its last version, which is a tombstone."""
+    """Delete the session: add a final version, the tombstone. A session that has not ended is also cancelled."""
 
 
 class Expire(Struct, frozen=True):
-    """Commit only the overdue transitions. The timekeeper sends this command, and so does a read after a deadline."""
+    """Commit only the overdue transitions. The timekeeper and a read after a deadline send this command."""
 
 
 Command = (
@@ -159,18 +171,18 @@ Command = (
 
 
 def with_actor(command: Command, actor: str) -> Command:
-    """Return the command with its actor if it is a pause, else return the command unchanged.
+    """Return a copy of a `Pause` with the actor `actor`. Return any other command unchanged.
 
-    Only pauses store their actor, because each actor has a pause budget.
+    Only pauses store their actor, because the pause budget counts the pauses of each actor.
     """
     return replace(command, actor=actor) if isinstance(command, Pause) else command
 
 
 class VersionPrecondition(Struct, frozen=True):
-    """The version of the session that the caller expects.
+    """The version of the session that the caller expects. Each condition that is set must hold.
 
-    `version` comes from `expected_version`. `etags` come from `If-Match`: each ETag is a version and an epoch, and at
-    least one of them must match. A None `version` and empty `etags` set no condition.
+    `version` comes from `expected_version`, None without this condition. `etags` come from `If-Match`. Each ETag is a
+    version and an epoch, and the session must have both values of at least one ETag. Empty `etags` set no condition.
     """
 
     version: int | None = None

@@ -27,9 +27,10 @@ Only these modes allow a clock system other than sudden death.
 
 
 def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition:
-    """Create a pending session at version 1. The mode implies each value that `spec` omits.
+    """Return the transition that creates a pending session at version 1. The mode implies each value that `spec` omits.
 
-    Expects a `spec` that `wire` has checked: ids are unique, and the budgets that the mode needs are given.
+    `wire` must have checked `spec`: participant ids are unique, `active_participant_id` is one of them, and the budgets
+    that the mode needs are given.
     """
     mode = spec.sync_mode
     rules = Rules(
@@ -67,7 +68,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
 def _clock_in_effect(spec: Create) -> ClockSystem:
     """Return the clock system that `spec` names, or else the clock system that its other fields imply.
 
-    `increment_ms` without a clock system means fischer, in modes with budgets of participants or groups. The default is
+    In `per_participant` and `per_group`, an `increment_ms` above 0 implies fischer. In all other cases the default is
     sudden death.
     """
     if spec.clock is not None:
@@ -115,7 +116,11 @@ def _participants(spec: Create, state: Session) -> tuple[Participant, ...]:
 
 
 def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[str, int | None]) -> int:
-    """Return the initial budget of a participant in ms: its given budget, or else the budget that the mode implies."""
+    """Return the initial budget of a participant in ms.
+
+    In `per_cycle` it is 0, because the budget belongs to the cycle. In other modes it is the participant's given
+    budget, or else the budget that the mode implies.
+    """
     if spec.sync_mode is SyncMode.PER_CYCLE:
         return 0
     if new.total_time_ms is not None:
@@ -130,7 +135,10 @@ def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[st
 
 
 def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: int) -> Participant:
-    """Return a participant with an unused budget of `budget_ms`."""
+    """Return a participant that has had no turn, with the initial budget that its clock system makes from `budget_ms`.
+
+    In modes other than `per_participant`, `budget_ms` is the participant's share.
+    """
     participant = Participant(
         participant_id=new.participant_id,
         index=index,
@@ -153,7 +161,7 @@ def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: 
 
 
 def _groups(spec: Create, state: Session, participants: tuple[Participant, ...]) -> tuple[Group, ...]:
-    """Return the groups that `spec` lists, followed by the groups that only participants name.
+    """Return the groups in `spec.groups`, then the groups that are named only in the `group_id` of participants.
 
     The default budget of a group is the sum of the budgets of its participants.
     """
@@ -170,7 +178,10 @@ def _groups(spec: Create, state: Session, participants: tuple[Participant, ...])
 
 
 def new_group(state: Session, group_id: str, budget_ms: int) -> Group:
-    """Return a group with an unused budget of `budget_ms`."""
+    """Return a group that has had no turn, with a budget of `budget_ms`.
+
+    In `per_group`, the clock system makes the initial budget from `budget_ms`.
+    """
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         return Group(group_id, budget_ms)
     budget = state.rules.clock.make_initial_budget(budget_ms)

@@ -61,12 +61,14 @@ REFUSED_VERBS: dict[type[Command], str] = {
 class CommandDecision(Struct, frozen=True):
     """The result of a command.
 
-    `overdue`: transitions that were due before the command. `own`: the transition of the command, empty if it changed
-    nothing. `follow_up`: transitions that the command made due at the same instant. `refusal`: the reason of the
-    refusal, None if the command is accepted; the overdue transitions are valid in both cases.
+    `overdue`: transitions that were due before the command. `own`: the transition of the command, empty if the command
+    changed nothing, was refused, or is not decided yet. `follow_up`: transitions that the command made due at the same
+    instant. `refusal`: the reason of the refusal, None without a refusal. The overdue transitions are valid even if the
+    command is refused.
 
-    `expired_participant_id`: the participant whose time ran out, if an expiry consumed the switch. `has_more_overdue`:
-    this decision contains only a part of the overdue transitions. Commit that part and apply the command again.
+    `expired_participant_id`: the participant whose time ran out before a switch, if the switch therefore changes
+    nothing. It is None in all other cases. `has_more_overdue`: the decision contains only a part of the overdue
+    transitions, and the command is not decided. Commit that part and apply the command again.
     """
 
     overdue: tuple[Transition, ...] = ()
@@ -89,15 +91,16 @@ def apply(
     precondition: VersionPrecondition | None = None,
     out_of_time_id: str | None = None,
 ) -> CommandDecision:
-    """Return the decision of a command at an instant.
+    """Return the decision of a command at the instant `now_ms`. `state` is not changed.
 
     If `now_ms` is before the last transition of `state`, the instant of that transition is used, so time never runs
-    backwards. The checks come in this order: final status, expected version, conditions of the command. A decision that
-    refuses the command still contains the overdue transitions. The function raises no error and does not change
-    `state`.
+    backwards. The checks come in this order: final status, expected version, other status, conditions of the command. A
+    refusal is in the decision and is not raised. A decision that refuses the command still contains the overdue
+    transitions.
 
-    `out_of_time_id` matters only for a switch on an expired `state`. It is the participant that had the turn at the
-    expiry, None if no participant had it. `state` does not contain this id.
+    `out_of_time_id` matters only for a switch on a `state` that is already expired. It is the participant that had the
+    turn at the expiry, None if no participant had the turn. The caller must give this id, because `state` does not
+    contain it.
     """
     now_ms = max(now_ms, state.updated_at_ms)
     overdue, has_more = overdue_transitions(state, now_ms)
@@ -135,8 +138,9 @@ def _is_consumed_by_end(
 ) -> bool:
     """Return whether a switch was meant for the turn in which the session expired.
 
-    Such a switch is not refused, even long after the expiry: the participant pressed, but the clock was faster. A
-    switch that names another participant or expects another version is refused like every command on a final session.
+    Such a switch changes nothing and is not refused, even long after the expiry: the participant pressed, but the clock
+    was faster. A switch that names another participant or expects another version is refused like every command on a
+    final session.
     """
     if expired.deleted or command.current_participant_id not in (None, out_of_time_id):
         return False
@@ -144,7 +148,10 @@ def _is_consumed_by_end(
 
 
 def _check_allowed(state: Session, command: Command, precondition: VersionPrecondition | None) -> None:
-    """Raise the refusal of the first failed check, in this order: final status, expected version, other status."""
+    """Raise the refusal of the first failed check. `Expire` passes all checks.
+
+    The order is: deleted session, final status, expected version, other status that does not allow the command.
+    """
     if isinstance(command, Expire):
         return
     if state.deleted:
@@ -174,9 +181,11 @@ def _wrong_status(state: Session, command: Command) -> InvalidTransition:
 
 
 def _apply_command(state: Session, command: Command, now_ms: int) -> Transition | None:
-    """Return the transition of the command without overdue transitions, None if the command changes nothing.
+    """Return the transition of the command, None if the command changes nothing.
 
-    Raises: the refusal, a SyncKairosError.
+    Expects a state to which all overdue transitions are applied.
+
+    Raises: SyncKairosError if the command is refused.
     """
     match command:
         case Start():
@@ -223,7 +232,7 @@ def _update_metadata(state: Session, command: UpdateMetadata, now_ms: int) -> Tr
 
 
 def _delete(state: Session, now_ms: int) -> Transition:
-    """Return the tombstone, which has its own version. A session that has not ended also becomes cancelled."""
+    """Return the transition to the tombstone, at the next version. A session that has not ended is also cancelled."""
     if state.status.is_final:
         last = with_next_version(state, now_ms)
     else:

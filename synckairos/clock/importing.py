@@ -8,8 +8,9 @@ from synckairos.frozen_replace import replace
 def import_session(state: Session, epoch: str, version: int, not_before_ms: int) -> Transition:
     """Return the first transition of an imported session: `state` with `epoch` and `version`.
 
-    The transition takes effect at the instant of the last transition in the other product, but not before
-    `not_before_ms`. So no clock loses or gains time. A deadline that has passed in the meantime keeps its instant.
+    The instant of the transition is the later of `not_before_ms` and the instant of the last transition in the other
+    product. The anchor stays, so no clock loses or gains time. A deadline that has passed in the meantime keeps its
+    instant.
     """
     at_ms = max(state.updated_at_ms, not_before_ms)
     imported = replace(state, epoch=epoch, version=version, updated_at_ms=at_ms)

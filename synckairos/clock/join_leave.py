@@ -15,11 +15,15 @@ MAX_PARTICIPANTS = 1_000
 
 
 def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
-    """Add a participant at its position in index order. The current turn and the budgets of other participants stay.
+    """Return the transition that adds a participant at its position in index order.
+
+    The current turn and the budgets of other participants stay. If the session has no group `new.group_id`, the group
+    is added.
 
     Raises:
         ParticipantExists: the session already has a participant with this id.
-        ValidationFailed: the session is full, the index is in use, or a budget or group that the mode needs is missing.
+        ValidationFailed: the session is full or has an hourglass, the index is in use, the mode does not allow
+            `new.clock`, or a budget or group that the mode needs is missing.
     """
     if any(p.participant_id == new.participant_id for p in state.participants):
         raise ParticipantExists(new.participant_id)
@@ -64,9 +68,10 @@ def _check_new_participant(state: Session, new: NewParticipant) -> None:
 
 
 def _initial_budget_ms(state: Session, new: NewParticipant) -> int:
-    """Return the initial budget of a new participant in ms, by the rules of `creation.create`.
+    """Return the initial budget of a new participant in ms: its given budget, or else 0. In `per_cycle` it is always 0.
 
-    If one budget serves the whole session, the participant gets the remaining time of that budget as its share.
+    In `global` and `count_up`, a participant without a given budget gets the remaining time of the session as its
+    share.
     """
     match state.rules.sync_mode:
         case SyncMode.PER_CYCLE:
@@ -78,16 +83,18 @@ def _initial_budget_ms(state: Session, new: NewParticipant) -> int:
 
 
 def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
-    """Remove a participant.
+    """Return the transition that removes a participant.
 
-    If this participant has the turn, the next turn begins. In `per_cycle` the next turn has a full budget.
+    If this participant has the turn, the next turn begins. A paused session stays paused. In `per_cycle` the next turn
+    has a full budget.
 
-    If no participant in the rotation is left, the next participant in index order gets the turn. The clock of this turn
-    is at zero, so the turn times out at once.
+    If no remaining participant is in the rotation, the next participant in index order gets the turn. The clock of this
+    turn is at zero, so the turn times out as soon as the clock runs.
 
     Raises:
         ParticipantNotFound: the session has no such participant.
-        InvalidTransition: the mode needs the last participant, or an hourglass needs both participants.
+        InvalidTransition: this is the only participant and the mode is not `global`, or the session has an
+            hourglass.
     """
     position = find_participant_index(state, participant_id)
     if len(state.participants) == 1 and state.rules.sync_mode is not SyncMode.GLOBAL:
@@ -103,7 +110,7 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
 def _without_participant(state: Session, position: int) -> Session:
     """Return the state without the participant at `position`.
 
-    If another participant is active, that participant stays active.
+    The active participant stays active. If the removed participant was active, no participant is active.
     """
     active = state.active_position
     if active is not None:
@@ -113,7 +120,7 @@ def _without_participant(state: Session, position: int) -> Session:
 
 
 def _leave_during_turn(state: Session, position: int, now_ms: int) -> Transition:
-    """Remove the active participant and begin the turn of the next participant."""
+    """Return the transition that removes the active participant and begins the turn of the next participant."""
     charged = charge_session_until(state, now_ms)
     leaver = charged.participants[position]
     if state.rules.sync_mode is SyncMode.PER_GROUP:

@@ -1,8 +1,9 @@
 """Lag compensation: network delay is not charged, within a quota that false claims cannot exceed.
 
 The rules follow lichess. The time control determines how fast the quota grows. The claim of a client is accepted up to
-the lag that the server measured plus a tolerance. A compensated turn ends earlier by the accepted time, in every clock
-system. The compensated time is charged to no budget.
+the lag that the server measured plus a tolerance. The compensated time is the part of the accepted claim that the quota
+covers. The clock system treats the turn as if it had ended earlier by the compensated time. The compensated time is
+charged to no budget.
 """
 
 from msgspec import Struct
@@ -39,7 +40,8 @@ class LagAccount(Struct, frozen=True):
 class LagReceipt(Struct, frozen=True):
     """The charge of one finished turn in ms: `elapsed_ms` since the anchor = `compensated_ms` + `charged_ms`.
 
-    `trusted_lag_ms` is the accepted part of the client's claim. `quota_left_ms` is the quota after the turn.
+    `trusted_lag_ms` is the accepted part of the client's claim, before the quota limits it. `quota_left_ms` is the
+    quota after the turn, including the gain of the turn.
     """
 
     participant_id: str
@@ -53,9 +55,9 @@ class LagReceipt(Struct, frozen=True):
 def open_lag_account(system: ClockSystem, budget_ms: int, *, counts_byoyomi: bool = True) -> LagAccount:
     """Return a new lag account for a participant with a budget of `budget_ms`.
 
-    The gain per turn is 150 ms plus 4 ms for each second of the time control, at most 1,000 ms. If `counts_byoyomi` is
-    False, byo-yomi periods add nothing to the time control. This is the rule of early versions, whose event rows must
-    still replay.
+    The gain per turn is 150 ms plus 4 ms for each second of the expected total time, at most 1,000 ms. The expected
+    total time is `budget_ms` plus the time that the clock system adds in 40 turns. If `counts_byoyomi` is False,
+    byo-yomi periods do not count in this sum. This is the rule of early releases, whose event rows must still replay.
     """
     is_counted = counts_byoyomi or not isinstance(system, Byoyomi)
     expected_ms = budget_ms + (EXPECTED_TURNS * _time_per_turn_ms(system) if is_counted else 0)
@@ -64,16 +66,20 @@ def open_lag_account(system: ClockSystem, budget_ms: int, *, counts_byoyomi: boo
 
 
 def limit_lag_claim(claimed_ms: int | None, measured_ms: int | None) -> int:
-    """Return the accepted part of a client's claim, ms. Without a measurement it is at most the tolerance."""
+    """Return the accepted part of a client's claim, ms: at most `measured_ms` plus `CLAIM_TOLERANCE_MS`.
+
+    A `claimed_ms` or `measured_ms` of None counts as 0.
+    """
     return min(claimed_ms or 0, (measured_ms or 0) + CLAIM_TOLERANCE_MS)
 
 
 def compensate_lag(
     account: LagAccount, participant_id: str, elapsed_ms: int, trusted_lag_ms: int
 ) -> tuple[LagAccount, LagReceipt]:
-    """Return the account after a turn of `elapsed_ms`, and the receipt of the turn.
+    """Return the account after a turn, and the receipt of the turn. `elapsed_ms` is the turn's time since the anchor.
 
-    The compensated time is the least of `trusted_lag_ms`, the quota, and the time of the turn.
+    The compensated time is the least of `trusted_lag_ms`, the quota before the turn, and `elapsed_ms`. The new quota
+    also includes the gain of the turn.
     """
     compensated_ms = min(trusted_lag_ms, account.quota_ms, elapsed_ms)
     quota_ms = min(account.quota_ms + account.gain_ms - compensated_ms, MAX_QUOTA_TURNS * account.gain_ms)
@@ -83,7 +89,10 @@ def compensate_lag(
 
 
 def _time_per_turn_ms(system: ClockSystem) -> int:
-    """Return the time that the clock system adds for each turn, ms."""
+    """Return the time in ms that the clock system is expected to add per turn.
+
+    This is the increment, the delay, or the share of a period.
+    """
     match system:
         case Fischer():
             return system.increment_ms

@@ -6,15 +6,15 @@ from synckairos.frozen_replace import replace
 
 
 def with_next_version(state: Session, at_ms: int) -> Session:
-    """Return the state with its version increased by 1 and `at_ms` as the instant of the change."""
+    """Return the state with its version increased by 1 and `at_ms` as the instant of its last transition."""
     return replace(state, version=state.version + 1, updated_at_ms=at_ms)
 
 
 def make_event(event_type: EventType, state: Session, at_ms: int, subject: Participant | Group | None = None) -> Event:
-    """Return the event whose transition led to `state`.
+    """Return the event of the transition to `state`. `state` is the state after the event.
 
-    The event concerns `subject`. If `subject` is None, the event concerns the active participant. If no participant is
-    active either, it concerns the session.
+    The event concerns `subject`. If `subject` is None, the event concerns the active participant of `state`. If
+    `subject` is None and no participant is active, the event concerns the session.
     """
     match subject or state.active_participant:
         case Participant() as participant:
@@ -30,15 +30,15 @@ def make_event(event_type: EventType, state: Session, at_ms: int, subject: Parti
 
 
 def make_session_event(event_type: EventType, state: Session, at_ms: int) -> Event:
-    """Return an event that concerns the session as a whole."""
+    """Return an event that concerns the session as a whole. Its used and remaining times are those of the session."""
     return Event(event_type, at_ms, used_ms=state.used_ms, remaining_ms=state.remaining_ms)
 
 
 def make_end_transition(charged: Session, status: Status, event_type: EventType, at_ms: int) -> Transition:
-    """Return the transition that ends the session with the final `status`.
+    """Return the transition that ends the session at `at_ms` with the final `status`.
 
-    Expects a state in which elapsed time is charged. Afterwards no clock runs and no participant is active. The event
-    concerns the participant that was active before.
+    Expects a state in which elapsed time is charged. In the new state no clock runs and no participant is active. The
+    event concerns the participant that is active in `charged`.
     """
     ended = replace(
         charged,
@@ -56,7 +56,7 @@ def make_end_transition(charged: Session, status: Status, event_type: EventType,
 def find_participant_index(state: Session, participant_id: str) -> int:
     """Return the position of a participant in `state.participants`.
 
-    Raises: ParticipantNotFound.
+    Raises: ParticipantNotFound if the session has no such participant.
     """
     for position, participant in enumerate(state.participants):
         if participant.participant_id == participant_id:

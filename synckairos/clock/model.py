@@ -54,7 +54,11 @@ FINAL = frozenset({Status.EXPIRED, Status.COMPLETED, Status.CANCELLED})
 
 
 class OnTimeout(StrEnum):
-    """The action when the running clock reaches zero."""
+    """The action when the running clock reaches zero.
+
+    `expire`: the session expires. `advance`: the next turn begins. `pause`: the session is paused. `overtime`: the
+    clock continues below zero.
+    """
 
     EXPIRE = "expire"
     ADVANCE = "advance"
@@ -96,9 +100,10 @@ MAX_CYCLES = 1_000
 class Participant(Struct, frozen=True):
     """A participant and its clock.
 
-    In `per_participant`, `remaining_ms` is the budget that runs. In other modes `remaining_ms` is the unused part of
-    the participant's share. That part is only informative and never falls below 0. `used_ms` is the time of all turns
-    of the participant, including the free time of a delay. `clock` is the participant's own clock system, None if the
+    In `per_participant`, `remaining_ms` is the budget that the clock charges. In `per_cycle` it is 0. In other modes it
+    is the unused part of the participant's share. That part is only informative and never falls below 0. `used_ms` is
+    the time of all turns of the participant before the anchor, including the free time of a delay. `cycle_count` is the
+    number of turns of the participant that have ended. `clock` is the participant's own clock system, None if the
     participant uses the session's clock system.
     """
 
@@ -116,7 +121,10 @@ class Participant(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """A team with one budget. The budget runs only in `per_group`. In other modes it is only informative."""
+    """A team with one budget.
+
+    The clock charges this budget only in `per_group`. In other modes the budget is only informative.
+    """
 
     group_id: str
     remaining_ms: int
@@ -147,8 +155,8 @@ class CurrentTurn(Struct, frozen=True):
     """The progress of the current turn.
 
     `used_ms` is the time of this turn before the anchor. `cycles` is the number of turns that ended in the session
-    before this turn. `warned_ms` holds the warning thresholds that the clock had passed at the start of this turn or
-    has passed since, in ms before zero.
+    before this turn. `warned_ms` holds, in ms before zero, each warning threshold that was sent in this turn, or that
+    the clock had already passed when this turn began.
     """
 
     used_ms: int = 0
@@ -182,14 +190,17 @@ class Rules(Struct, frozen=True):
 class Session(Struct, frozen=True):
     """The state of a session after its last transition.
 
-    `anchor_ms` is the instant from which the running clock is measured, None if no clock runs. `participants` is in
-    index order. `active_position` is the position of the active participant in `participants`.
+    `updated_at_ms` is the instant of that transition. `anchor_ms` is the instant from which the running clock is
+    measured, None if no clock runs. `participants` is in index order. `active_position` is the position of the active
+    participant in `participants`, None if no participant is active.
 
-    `remaining_ms` is the budget of the session itself: the remaining time of the session in `global`, of the current
-    cycle in `per_cycle`, and until the maximum in `count_up` (None without a maximum). It is None in the other modes.
+    `remaining_ms` is the budget of the session itself. In `global` it is the remaining time of the session. In
+    `per_cycle` it is the remaining time of the current cycle. In `count_up` it is the time until the maximum, None
+    without a maximum. It is None in the other modes.
 
     `pauses_taken` holds the number of pauses of each actor, if there is a pause budget. `lag_receipt` is the charge of
-    the last finished turn, if the session uses lag compensation. `deleted` is True in a tombstone.
+    the most recently finished turn, None if there is none or the session does not use lag compensation. `deleted` is
+    True in a tombstone.
     """
 
     rules: Rules
@@ -226,8 +237,9 @@ class Session(Struct, frozen=True):
 class Event(Struct, frozen=True):
     """The event of one transition, and the participant or group that the event concerns.
 
-    `used_ms` and `remaining_ms` belong to that participant or group, after the event. If the event concerns neither,
-    they belong to the session.
+    `used_ms` and `remaining_ms` are the times of that participant or group after the event. If the event concerns
+    neither, they are the times of the session. In `per_cycle`, the `remaining_ms` of a participant is that of the
+    cycle.
     """
 
     type: EventType
@@ -241,7 +253,8 @@ class Event(Struct, frozen=True):
 class Transition(Struct, frozen=True):
     """One fact: an event, and the state after the event.
 
-    The version of `state` is greater by 1 than the version before.
+    The version of `state` is greater by 1 than the version before. The first transition of an imported session has the
+    version that the import gives.
     """
 
     event: Event

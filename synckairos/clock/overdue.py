@@ -1,6 +1,7 @@
 """Overdue transitions: changes that become due by time without a command.
 
-Each overdue transition takes effect at the instant at which it was due, even if it is committed much later.
+Each overdue transition takes effect at the instant at which it was due, even if it is committed much later. Only in a
+recovered session, a transition that was due before the recovery takes effect at the instant of the recovery.
 """
 
 from synckairos.clock.make_transition import make_end_transition, make_event, with_next_version
@@ -40,10 +41,10 @@ ADVANCE_EVENTS = {
 
 
 def overdue_transitions(state: Session, now_ms: int) -> tuple[tuple[Transition, ...], bool]:
-    """Return the transitions that are overdue at `now_ms`, in order, and whether more transitions are overdue.
+    """Return the transitions that are overdue at `now_ms`, in order, and whether some overdue transitions are missing.
 
-    If more are overdue, the first missing transition is a timeout. So a command that is decided later still meets that
-    timeout.
+    Transitions can be missing only after the first `MAX_OVERDUE` transitions. The first missing transition is then a
+    timeout. So a command that is decided later still meets that timeout.
     """
     overdue: list[Transition] = []
     while (due := next_upcoming_event(state)) is not None and due.at_ms <= now_ms:
@@ -55,7 +56,10 @@ def overdue_transitions(state: Session, now_ms: int) -> tuple[tuple[Transition, 
 
 
 def state_before_first_timeout(before: Session, overdue: tuple[Transition, ...]) -> Session | None:
-    """Return the state just before the clock first reached zero, None if no transition in `overdue` is a timeout."""
+    """Return the state just before the first timeout in `overdue`, None if no transition in `overdue` is a timeout.
+
+    `before` is the state to which the first transition in `overdue` applies.
+    """
     state = before
     for transition in overdue:
         if transition.event.type not in (EventType.TIME_WARNING, EventType.SESSION_RESUMED):
@@ -88,7 +92,10 @@ def _warn(state: Session, threshold_ms: int, at_ms: int) -> Transition:
 
 
 def _time_out(charged: Session, at_ms: int) -> Transition:
-    """Apply the action `on_timeout` at the zero of the clock. Expects a state in which elapsed time is charged."""
+    """Return the transition of the action `on_timeout`, at the zero of the clock.
+
+    Expects a state in which elapsed time is charged.
+    """
     expired = _mark_expired(charged)
     match charged.rules.on_timeout:
         case OnTimeout.ADVANCE:
@@ -117,10 +124,10 @@ def _mark_expired(state: Session) -> Session:
 
 
 def _advance(expired: Session, at_ms: int) -> Transition:
-    """End the turn, and begin the next turn at the same instant.
+    """Return the transition that ends the turn and begins the next turn at the same instant.
 
-    If no participant or cycle is left, the session expires instead. It also expires if the budget belongs to the whole
-    session, because then no other budget can run.
+    If no participant in the rotation or no cycle is left, the session expires instead. It also expires in `global` and
+    `count_up`, because there no other budget can run.
     """
     ended = end_turn(expired, flagged=True, leaves_rotation=True)
     position = next_in_rotation(ended, ended.active_position)

@@ -1,7 +1,7 @@
 """Pauses: a session has a set of pause reasons. The clock runs only if the set is empty.
 
-The clock itself adds one reason: under `on_timeout: pause` it pauses the session at zero. That pause can end only after
-time was added.
+The clock itself adds one reason: under `on_timeout: pause` it pauses the session at zero. A resume can end this reason
+only after time was added. A switch also ends this reason, if the clock of the next turn has time.
 """
 
 from synckairos.clock.commands import Pause, Resume
@@ -13,7 +13,7 @@ from synckairos.frozen_replace import replace
 
 
 def pause(state: Session, command: Pause, now_ms: int) -> Transition:
-    """Pause the session for a reason, or add a reason to a paused session.
+    """Return the transition that pauses the session for a reason, or adds a reason to a paused session.
 
     Raises:
         InvalidTransition: the session is already paused for this reason, or the actor's pause budget is used up.
@@ -31,9 +31,10 @@ def pause(state: Session, command: Pause, now_ms: int) -> Transition:
 
 
 def _take_from_pause_budget(state: Session, actor: str) -> Session:
-    """Return the state in which the actor has taken one more pause, if the session has a pause budget.
+    """Return the state in which the actor has taken one more pause.
 
-    A second reason in a paused session also counts as one pause.
+    Return `state` unchanged if the session has no pause budget. Each added pause reason counts as one pause, even if
+    the session is already paused for another reason.
 
     Raises: InvalidTransition if the actor has no pause left.
     """
@@ -48,7 +49,10 @@ def _take_from_pause_budget(state: Session, actor: str) -> Session:
 
 
 def make_pause_transition(charged: Session, reason: ActivePause) -> Transition:
-    """Return the transition that adds a pause reason. Expects a state in which elapsed time is charged."""
+    """Return the transition that adds a pause reason at the reason's `paused_at_ms`.
+
+    Expects a state in which elapsed time is charged.
+    """
     at_ms = reason.paused_at_ms
     paused = replace(
         charged,
@@ -62,10 +66,13 @@ def make_pause_transition(charged: Session, reason: ActivePause) -> Transition:
 
 
 def resume(state: Session, command: Resume, now_ms: int) -> Transition:
-    """End one pause reason of the session, or all pause reasons. If no reason is left, the clock runs again.
+    """Return the transition that ends the pause reason of the command, or all pause reasons if the command names none.
+
+    If no reason is left, the clock runs again.
 
     Raises:
-        InvalidTransition: the session is not paused for this reason, or it is paused at zero and no time was added.
+        InvalidTransition: the session is not paused for the given reason. Or the resume would end the pause at
+            zero, but no time was added.
     """
     lifted = tuple(pause for pause in state.pauses if command.reason in (None, pause.reason))
     if not lifted:
@@ -81,7 +88,10 @@ def resume(state: Session, command: Resume, now_ms: int) -> Transition:
 
 
 def make_pause_end_transition(state: Session, lifted: tuple[ActivePause, ...], at_ms: int) -> Transition:
-    """Return the transition that removes the pause reasons in `lifted`."""
+    """Return the transition that removes the pause reasons in `lifted`.
+
+    If no reason is left, the clock runs from `at_ms`.
+    """
     rest = tuple(pause for pause in state.pauses if pause not in lifted)
     resumed = replace(
         state,
@@ -100,7 +110,11 @@ def is_paused_by_timeout(state: Session) -> bool:
 
 
 def lift_timeout_pause(state: Session, now_ms: int) -> Session:
-    """Return the state without the pause at zero if the clock of the new turn has time. Other pause reasons stay."""
+    """Return the state without the pause reason at zero, if the clock of the new turn has time.
+
+    The clock then runs from `now_ms`, unless other pause reasons are left. If the clock has no time, the session stays
+    paused at zero.
+    """
     if not _has_time(state):
         return replace(state, anchor_ms=None)
     rest = tuple(pause for pause in state.pauses if pause.reason != TIMEOUT_REASON)

@@ -19,8 +19,8 @@ from synckairos.frozen_replace import replace
 class OutageChargePolicy(Struct, frozen=True):
     """The policy that determines how much of an outage is charged to the running budget.
 
-    `charge`: the whole outage. `freeze`: nothing since the last version before the outage. `credit`: the whole outage,
-    after `credit_ms` are added to the budget.
+    `charge`: the whole outage. `freeze`: nothing; the time from the last stored version to the recovery is free.
+    `credit`: the whole outage, but `credit_ms` are first added to the budget.
     """
 
     kind: Literal["charge", "freeze", "credit"] = "charge"
@@ -46,11 +46,11 @@ CHARGE = OutageChargePolicy()
 
 
 def recover_session(state: Session, epoch: str, now_ms: int, policy: OutageChargePolicy = CHARGE) -> Transition:
-    """Continue a session from `state`, its last version that was not lost, under a new epoch.
+    """Return the transition that continues a session under a new epoch. `state` is the last version that was not lost.
 
-    The recovery takes effect at the instant of that version, so deadlines during the outage keep their instants. Under
-    `freeze` a running clock continues at `now_ms`, which is then the instant of the recovery. Expects a session whose
-    status is not final.
+    The instant of the recovery is the instant of that version, so deadlines during the outage keep their instants. Only
+    under `freeze` with a running clock, the instant of the recovery is `now_ms`, and the clock continues from `now_ms`.
+    Expects a session whose status is not final.
     """
     at_ms = state.updated_at_ms
     if policy.kind == "freeze" and state.anchor_ms is not None:

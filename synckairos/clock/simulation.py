@@ -38,7 +38,7 @@ class TimelineRow(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Simulation:
-    """A running simulation: the timeline `rows` so far, and the `state` after the last row."""
+    """A running simulation: the timeline `rows` so far, and the newest `state`, None before the run."""
 
     rows: list[TimelineRow] = field(default_factory=list)
     state: Session | None = None
@@ -50,10 +50,12 @@ class Simulation:
     ) -> Iterator[None]:
         """Run the simulation, and yield after each decision so that other tasks can run.
 
-        Commands are applied in the order of their instants. A command at the instant of a deadline is decided before
-        the timekeeper commits that deadline.
+        Commands are applied in the order of their instants. Commands with the same instant keep their order in
+        `commands`. If a deadline is at the instant of a command, the decision of that command has the timeout first and
+        then the command. After the last command, all transitions that are due at or before `until_ms` follow.
 
-        Raises: ValidationFailed if the timeline has more than `MAX_ROWS` rows.
+        Raises: ValidationFailed if the timeline would have more than `MAX_ROWS` rows. `rows` then has the first
+        `MAX_ROWS` rows.
         """
         state = self._record(creation.create(spec, session_id, epoch, 0))
         for timed in sorted(commands, key=lambda each: each.at_ms):
@@ -73,7 +75,7 @@ class Simulation:
             yield
 
     def _run_until(self, state: Session, at_ms: int) -> Iterator[Session]:
-        """Apply all transitions that are due until `at_ms`, and yield the state after each decision."""
+        """Apply all transitions that are due at or before `at_ms`, and yield the state after each decision."""
         has_more = True
         while has_more:
             decision = engine.apply(state, Expire(), at_ms)
@@ -101,7 +103,7 @@ class Simulation:
 
 
 def simulate(spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str) -> Simulation:
-    """Run a whole simulation without a break.
+    """Run a whole simulation without interruption, and return it after its end.
 
     Raises: ValidationFailed if the timeline has more than `MAX_ROWS` rows.
     """

@@ -32,12 +32,18 @@ def _to(*statuses: Status) -> frozenset[Status]:
 
 
 def _allowed_always(status: Status) -> NextStatuses:
-    """Return the commands that are allowed in every status of a session that is not deleted."""
+    """Return the commands that are allowed in every status of a session that is not deleted.
+
+    The statuses to which the commands lead are those for a session in `status`.
+    """
     return {UpdateMetadata: _to(status), Delete: _to(status if status in FINAL else Status.CANCELLED)}
 
 
 def _allowed_before_end(status: Status) -> NextStatuses:
-    """Return the commands that are allowed in every status that is not final."""
+    """Return the commands that are allowed in every status that is not final.
+
+    The statuses to which the commands lead are those for a session in `status`.
+    """
     return _allowed_always(status) | {
         Complete: _to(Status.COMPLETED),
         Cancel: _to(Status.CANCELLED),

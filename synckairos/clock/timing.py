@@ -17,22 +17,25 @@ T = TypeVar("T")
 
 
 def clock_system_for(state: Session, participant: Participant | None = None) -> ClockSystem:
-    """Return the clock system of `participant`.
+    """Return the clock system that `participant` uses: its own clock system, or else the session's clock system.
 
-    If the participant has none or is None, return the session's clock system.
+    If `participant` is None, return the session's clock system.
     """
     return state.rules.clock if participant is None or participant.clock is None else participant.clock
 
 
 def find_group_index(state: Session, group_id: str | None) -> int | None:
-    """Return the position of a group in `state.groups`, None if the session has no such group."""
+    """Return the position of a group in `state.groups`, None if `group_id` is None or the session has no such group."""
     if group_id is None:
         return None
     return next((position for position, group in enumerate(state.groups) if group.group_id == group_id), None)
 
 
 def active_group(state: Session) -> Group | None:
-    """Return the group of the active participant, None if there is none. Works in every mode."""
+    """Return the group of the active participant, None if there is none.
+
+    In modes other than `per_group`, participants can also have groups.
+    """
     position = active_group_index(state)
     return None if position is None else state.groups[position]
 
@@ -44,10 +47,11 @@ def active_group_index(state: Session) -> int | None:
 
 
 def time_to_zero_ms(state: Session) -> int | None:
-    """Return the running time from the anchor to the zero of the running clock, ms. None if there is no time limit.
+    """Return the time in ms that the clock must still run after the anchor until it reaches zero.
 
-    If no clock runs, the result is for the clock that would run after a start or resume. The result is below 0 only in
-    overtime.
+    None if there is no time limit. In `per_participant` and `per_group`, also None if no participant or group is
+    active. If no clock runs, the result is the time for which the clock of the current turn would run. The result is
+    below 0 only in overtime.
     """
     mode = state.rules.sync_mode
     if mode is SyncMode.PER_PARTICIPANT:
@@ -81,8 +85,8 @@ def deadline_at_ms(state: Session) -> int | None:
 class UpcomingEvent(Struct, frozen=True):
     """The next change that becomes due by time without a command, and the instant at which it is due.
 
-    `timeout`: the clock reaches zero. `warning`: the clock reaches the threshold `warning_ms`. `pause_end`: a pause
-    reason ends by its `max_ms`.
+    The instant can be in the past. `timeout`: the clock reaches zero. `warning`: the clock reaches the threshold
+    `warning_ms`, in ms before zero. `pause_end`: a pause reason ends by its `max_ms`.
     """
 
     at_ms: int
@@ -91,7 +95,10 @@ class UpcomingEvent(Struct, frozen=True):
 
 
 def next_upcoming_event(state: Session) -> UpcomingEvent | None:
-    """Return the next event that becomes due by time without a command, None if there is none."""
+    """Return the next event that becomes due by time without a command, None if there is none.
+
+    The event can already be overdue.
+    """
     if state.status is Status.PAUSED:
         ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
         return UpcomingEvent(min(ends), "pause_end") if ends else None
@@ -108,9 +115,9 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
 
 
 def reached_warning_thresholds_ms(state: Session) -> tuple[int, ...]:
-    """Return the warning thresholds that the running clock has reached, in ms before zero.
+    """Return the warning thresholds, in ms before zero, that the clock has reached at the anchor.
 
-    These are the thresholds that are not below the time to zero.
+    These are the thresholds that are greater than or equal to the time to zero.
     """
     if not state.rules.warnings_ms or (left_ms := time_to_zero_ms(state)) is None:
         return ()
@@ -121,9 +128,9 @@ def reached_warning_thresholds_ms(state: Session) -> tuple[int, ...]:
 
 
 def charge_session_until(state: Session, at_ms: int) -> Session:
-    """Charge the time from the anchor to `at_ms`, and move the anchor to `at_ms`.
+    """Return the state after the time from the anchor to `at_ms` is charged. Its anchor is `at_ms`.
 
-    Return `state` unchanged if no clock runs or if the anchor is not before `at_ms`.
+    Return `state` unchanged if no clock runs or if the anchor is not before `at_ms`. The version stays.
     """
     if state.anchor_ms is None or at_ms <= state.anchor_ms:
         return state

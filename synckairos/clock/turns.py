@@ -30,7 +30,11 @@ from synckairos.frozen_replace import replace
 
 
 def start(state: Session, now_ms: int) -> Transition:
-    """Start the session with the participant that creation designated, or else the first participant in index order."""
+    """Return the transition that starts the session and its first turn.
+
+    The first turn belongs to the `active_participant_id` of the creation, or else to the first participant in index
+    order.
+    """
     first = state.active_position if state.active_position is not None else next_in_rotation(state, None)
     running = replace(state, status=Status.RUNNING, started_at_ms=now_ms)
     begun = begin_turn(running, first, state.remaining_ms, now_ms)
@@ -38,10 +42,13 @@ def start(state: Session, now_ms: int) -> Transition:
 
 
 def switch(state: Session, command: Switch, now_ms: int) -> Transition:
-    """End the turn and begin the next turn. The event concerns the participant whose turn ended.
+    """Return the transition that ends the turn and begins the next turn. After the last cycle it completes the session.
+
+    The event concerns the participant whose turn ended.
 
     Raises:
-        InvalidTransition: the session is paused, but not at zero; or no participant has time left.
+        InvalidTransition: the session is paused, but not at zero. Or the command names no next participant, and no
+            participant has time left.
         NotActiveParticipant: the participant `current_participant_id` does not have the turn.
         ParticipantNotFound: the session has no participant `next_participant_id`.
         ParticipantExpired: the participant `next_participant_id` has no time left.
@@ -68,9 +75,10 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
 
 
 def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
-    """Return the state with the lag receipt of the ending turn, if the active participant has a lag account.
+    """Return the state with the lag receipt of the ending turn and the updated lag account of the active participant.
 
-    The receipt has the compensated time. The turn ends by that time before `now_ms`.
+    Return `state` unchanged if the active participant has no lag account. The function charges no time: the caller must
+    charge the turn only until the receipt's `compensated_ms` before `now_ms`.
     """
     active = state.active_participant
     if active is None or active.lag is None:
@@ -86,7 +94,8 @@ def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
 def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
     """Return the session's own budget for the next turn, ms: the full cycle in `per_cycle`, else the remaining budget.
 
-    With `extend_on_switch_ms` (soft close), a switch before zero raises the budget to at least `extend_on_switch_ms`.
+    In `global` and `count_up` with `extend_on_switch_ms` (soft close), a switch before zero raises a lower budget to
+    `extend_on_switch_ms`. None if the session has no own budget.
     """
     left_ms, at_least_ms = next_session_budget_ms(ended), ended.rules.extend_on_switch_ms
     if at_least_ms is None or left_ms is None or flagged or ended.rules.sync_mode is SyncMode.PER_CYCLE:
@@ -100,7 +109,8 @@ def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
 def can_get_turns(state: Session, participant: Participant) -> bool:
     """Return whether this participant can still get turns.
 
-    It can if its own time, or in `per_group` the time of its group, has not run out. In overtime it always can.
+    This is True if the participant's own time, or in `per_group` the time of its group, has not run out. Under
+    `on_timeout: overtime` it is always True.
     """
     if state.rules.on_timeout is OnTimeout.OVERTIME:
         return True
@@ -111,10 +121,10 @@ def can_get_turns(state: Session, participant: Participant) -> bool:
 
 
 def next_in_rotation(state: Session, after: int | None) -> int | None:
-    """Return the position of the next participant in the rotation after position `after`, None if there is none.
+    """Return the position of the first participant in the rotation after the position `after`, None if there is none.
 
     If `after` is None, the search starts at the first participant. The search follows the index order and wraps around.
-    The result can be `after`, if no other participant is in the rotation.
+    The result is `after` if only that participant is in the rotation.
     """
     count = len(state.participants)
     first = 0 if after is None else after + 1
@@ -158,9 +168,9 @@ def has_flagged(charged: Session) -> bool:
 def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> Session:
     """Return the state after the end of the turn. `turn` of the result is a new, unused turn.
 
-    The number of finished turns grows by 1, and the clock system finishes the turn of the budget's owner. Expects a
-    state in which elapsed time is charged. If `flagged`, the clock system adds no time. If the owner `leaves_rotation`,
-    its budget stays unchanged, because the owner gets no next turn.
+    Expects a state in which elapsed time is charged. The numbers of finished turns of the session and of the active
+    participant grow by 1. The clock system then replenishes the running budget: after a flag if `flagged`, else after a
+    turn. If `leaves_rotation`, the budget stays unchanged, because its owner gets no next turn.
     """
     participants, groups = charged.participants, charged.groups
     used_ms, mode = charged.turn.used_ms, charged.rules.sync_mode
@@ -195,7 +205,8 @@ def _finish(system: ClockSystem, budget: BudgetHolder, turn_used_ms: int, flagge
 def begin_turn(state: Session, active_position: int | None, remaining_ms: int | None, at_ms: int) -> Session:
     """Return the state, with the next version, after the beginning of a turn at `at_ms`.
 
-    `active_position` is the position of the participant of the new turn. `remaining_ms` is the session's own budget.
+    `active_position` is the position of the participant of the new turn, None if the session has no participant.
+    `remaining_ms` is the session's own budget for the new turn, None if the session has no own budget.
     """
     begun = replace(
         state,
@@ -212,7 +223,10 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
 
 
 def next_session_budget_ms(state: Session) -> int | None:
-    """Return the session's own budget for the next turn, ms: the full cycle in `per_cycle`, else the remaining time."""
+    """Return the session's own budget for the next turn, ms: the full cycle in `per_cycle`, else the remaining time.
+
+    None if the session has no own budget.
+    """
     is_per_cycle = state.rules.sync_mode is SyncMode.PER_CYCLE
     return state.rules.time_per_cycle_ms if is_per_cycle else state.remaining_ms
 

@@ -1,6 +1,7 @@
 """Clock systems as JSON objects.
 
-Each object has one member: its name is the clock system, its value is the settings.
+Each object has exactly one member. The name of the member is the name of the clock system, and its value is the
+settings of the clock system.
 """
 
 from typing import Any
@@ -24,7 +25,10 @@ def render_clock_system(system: ClockSystem) -> dict[str, Any]:
 
 
 def parse_clock_system(document: dict[str, Any]) -> ClockSystem:
-    """Return the clock system of JSON values from `render_clock_system`, or from a request that is already valid."""
+    """Return the clock system that JSON values describe.
+
+    `document` must come from `render_clock_system` or from a validated request. The function does not validate it.
+    """
     (name, settings), *_ = document.items()
     if name == "stages":
         return Stages(tuple(Stage(**stage) for stage in settings))

@@ -16,7 +16,10 @@ class NoSettings(StrictModel):
 
 
 class FischerSettings(StrictModel):
-    """Each finished turn adds `increment_ms`. The increment does not raise the budget above `cap_ms`."""
+    """Each turn that ends before its zero adds `increment_ms`, but does not raise the budget above `cap_ms`.
+
+    A budget that is already above `cap_ms` stays unchanged.
+    """
 
     increment_ms: DurationMs
     cap_ms: Omittable[BudgetMs] = None
@@ -25,7 +28,8 @@ class FischerSettings(StrictModel):
 class DelaySettings(StrictModel):
     """The time `delay_ms` of each turn.
 
-    Bronstein gives back the used part of it after the turn. Delay does not charge it.
+    `bronstein` charges the turn, and then gives back the time that the turn used, but at most `delay_ms`. `delay` does
+    not charge the first `delay_ms` of the turn.
     """
 
     delay_ms: DurationMs
@@ -39,7 +43,7 @@ class ByoyomiSettings(StrictModel):
 
 
 class CanadianSettings(StrictModel):
-    """Main time, then periods of `period_ms`. Each period is for `moves` turns."""
+    """Main time, then overtime periods of `period_ms`. A full period begins again after each `moves` finished turns."""
 
     moves: MoveCount
     period_ms: BudgetMs
@@ -52,7 +56,7 @@ class PerMoveSettings(StrictModel):
 
 
 class StageSettings(StrictModel):
-    """A stage: each turn adds `increment_ms`, and `add_ms` is added once after `moves` turns.
+    """A stage: each turn adds `increment_ms`. After `moves` turns, `add_ms` is added once and the next stage begins.
 
     Each stage except the last stage needs `moves`.
     """

@@ -62,8 +62,8 @@ class Participant(StrictModel):
     def to_new_participant(self, group_id: str | None = None) -> NewParticipant:
         """Return the participant as a value of `clock`.
 
-        `group_id` is the group that lists the participant in its `members`. It is used only if the participant names no
-        group.
+        `group_id` is the id of the group whose `members` list has this participant, None if no group lists the
+        participant. It is used only if the participant has no `group_id` of its own in the request.
         """
         return NewParticipant(
             participant_id=self.participant_id,
@@ -76,9 +76,9 @@ class Participant(StrictModel):
 
 
 class Group(StrictModel):
-    """A team with one budget. Without `total_time_ms`, the budget is the sum of its participants' budgets.
+    """A team with one budget. If `total_time_ms` is absent, the budget is the sum of its participants' budgets.
 
-    `members` lists the ids of the participants, as in v2.
+    `members` lists the ids of the participants in the group, as in v2.
     """
 
     group_id: Uuid
@@ -87,7 +87,10 @@ class Group(StrictModel):
 
 
 class TimeoutAction(StrictModel):
-    """The action when the time reaches zero, by a name of v2. If `on_timeout` is also given, `on_timeout` wins."""
+    """The action when the time reaches zero, by a name of v2. It has no effect if `on_timeout` is also given.
+
+    A name that the mode does not support has no effect.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -170,7 +173,11 @@ class CreateSession(StrictModel):
         return self.total_time_ms if self.sync_mode == "per_cycle" else None
 
     def timeout_action(self) -> OnTimeout | None:
-        """Return the action when the time reaches zero, None if the body does not set the action."""
+        """Return the action when the time reaches zero.
+
+        None if the body does not set an action, or names an action of v2 that is unknown or that the mode does not
+        support.
+        """
         if self.on_timeout is not None:
             return OnTimeout(self.on_timeout)
         match self.action_on_timeout:

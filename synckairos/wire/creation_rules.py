@@ -19,13 +19,19 @@ ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
 
 
 def creation_faults(value: Any) -> Iterator[Fault]:
-    """Yield the faults in the body of a creation that concern several JSON members."""
+    """Yield the faults in the body of a creation that concern several JSON members.
+
+    Yield no fault if `value` is not an object, because the models report that fault.
+    """
     if isinstance(value, dict):
         yield from _Creation(value).faults()
 
 
 def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterator[Fault]:
-    """Yield the faults in a clock system of a request that concern several JSON members."""
+    """Yield the faults in a clock system of a request that concern several JSON members.
+
+    `path` is the path to the clock system in the body. Yield no fault if `clock` is not an object.
+    """
     if not isinstance(clock, dict):
         return
     if len(clock) != 1:
@@ -38,7 +44,7 @@ def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterat
 def _first(limit: int, value: Any) -> list[Any]:
     """Return the first `limit` items of an array. Return no items if `value` is not an array.
 
-    The models refuse a longer array.
+    The models refuse an array with more items, so the further items need no check here.
     """
     return value[:limit] if isinstance(value, list) else []
 
@@ -178,9 +184,10 @@ class _Creation:
                 return
 
     def _min_budget(self, path: tuple[str | int, ...], participant: dict[str, Any]) -> Iterator[Fault]:
-        """Yield a fault if a participant's budget is less than one second.
+        """Yield a fault if a participant's budget is from 0 to 999 ms.
 
-        v2 documents 0 for modes that do not use the budget.
+        A budget of 0 is allowed in `per_cycle`, and with a clock system that can have no main time. The models refuse a
+        budget below 0.
         """
         budget = participant.get("total_time_ms")
         if not isinstance(budget, int) or isinstance(budget, bool) or not 0 <= budget < SECOND_MS:

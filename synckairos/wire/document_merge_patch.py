@@ -1,8 +1,8 @@
 """Merge patches (RFC 7396) between two versions of a session's document.
 
 A patch applies to the keyed form of a document. In the keyed form, participants and groups are objects by their ids
-instead of arrays, and an absent JSON member means null. A merge patch cannot set a JSON member to null, so a null
-inside `metadata` requires the full state. Clients apply patches with `clock.merge_patch`.
+instead of arrays, and a JSON member that can be null can be absent instead. A merge patch cannot set a JSON member to
+null, so a null inside `metadata` requires the full state. Clients apply a patch as `clock.merge_patch` does.
 """
 
 import operator
@@ -30,12 +30,18 @@ def parse_keyed_document(document: bytes) -> Json:
 
 
 def key_lists_by_id(state: Json) -> Json:
-    """Return the keyed form of a document that is already parsed. All values except the two arrays are shared."""
+    """Return the keyed form of a document that is already parsed.
+
+    `state` is not changed. The result contains the same value objects as `state`, except the two arrays.
+    """
     return state | {name: {each[key]: each for each in state[name]} for name, key in _LISTS}
 
 
 def lists_from_keyed(state: Json) -> Json:
-    """Return the document of a keyed form, with arrays and with the nulls that a merge removed."""
+    """Return the document as JSON values from its keyed form.
+
+    Participants and groups are arrays again, and members that a patch removed are null again.
+    """
     participants = sorted(state["participants"].values(), key=operator.itemgetter("participant_index"))
     whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
     arrays = {"participants": whole, "groups": list(state["groups"].values())}
@@ -43,7 +49,7 @@ def lists_from_keyed(state: Json) -> Json:
 
 
 def render_document_patch(before: DocumentParts, after: DocumentParts) -> bytes | None:
-    """Render the patch that leads from one document to another, None if the change needs the full state.
+    """Render the patch that leads from `before` to `after`, None if the change needs the full state.
 
     Only the participants and groups that differ are parsed.
     """
@@ -53,7 +59,7 @@ def render_document_patch(before: DocumentParts, after: DocumentParts) -> bytes 
 
 
 def make_keyed_patch(before: Json, after: Json) -> Json | None:
-    """Return the patch between two keyed forms, None if the change needs the full state."""
+    """Return the patch that leads from one keyed form to another, None if the change needs the full state."""
     if _holds_null(before["metadata"]) or _holds_null(after["metadata"]):
         return None
     # In metadata 1, 1.0 and true are different values, as their bytes are. All other members keep their JSON types.

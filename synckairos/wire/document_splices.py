@@ -27,10 +27,10 @@ _METADATA, _TURN = b',"metadata":', b',"turn":{"used_ms":'
 
 
 def apply_message_body(before: bytes, body: bytes) -> bytes:
-    """Return the document that results from `body` and the document `before`. If `body` is a document, return `body`.
+    """Return the new document. If `body` is a whole document, return `body`, else apply its splices to `before`.
 
     Raises:
-        ValueError: the splices are for a document of another length.
+        ValueError: the splices are malformed, or are for a document of another length.
     """
     if body.startswith(b"{"):
         return body
@@ -49,8 +49,8 @@ def apply_message_body(before: bytes, body: bytes) -> bytes:
 def make_splices(before: DocumentParts, after: DocumentParts, positions: PartPositions, length: int) -> bytes:
     """Return the splices that lead from the document `before` to the document `after`.
 
-    The document `before` has `length` bytes. The documents have the same numbers of participants and groups.
-    Participants and groups differ only at `positions`.
+    `length` must be the number of bytes of the document `before`. Both documents must have the same numbers of
+    participants and groups. Participants and groups must be equal at all positions that are not in `positions`.
     """
     numbers, texts = [length], list[bytes]()
     for offset, old, new in _candidates(before, after, positions, length):
@@ -63,7 +63,11 @@ def make_splices(before: DocumentParts, after: DocumentParts, positions: PartPos
 def _candidates(
     before: DocumentParts, after: DocumentParts, positions: PartPositions, length: int
 ) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield the ranges that can differ: offset in the document before, bytes before, bytes after."""
+    """Yield the byte ranges that can differ, in ascending order.
+
+    Each range is an offset in the document `before`, the bytes at this offset in `before`, and the bytes that replace
+    them in `after`.
+    """
     yield 0, before.head, after.head
     tail = length - len(before.tail)
     groups = tail - len(b",".join(before.groups))

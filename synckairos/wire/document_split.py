@@ -49,7 +49,7 @@ class DocumentParts(NamedTuple):
         return b"".join((self.head, b",".join(self.participants), _BETWEEN, b",".join(self.groups), self.tail))
 
     def take_positions(self, positions: PartPositions) -> "DocumentParts":
-        """Return the parts with only the participants and groups at the given positions."""
+        """Return the parts with only those participants and groups that are at `positions`. Head and tail stay."""
         participants, groups = ([rows[at] for at in some] for rows, some in zip(self[1:3], positions, strict=True))
         return DocumentParts(self.head, participants, groups, self.tail)
 
@@ -62,7 +62,7 @@ def _split(text: bytes, opening: bytes) -> list[bytes]:
 
 
 def changed_parts(before: DocumentParts, after: DocumentParts) -> tuple[DocumentParts, DocumentParts]:
-    """Return the parts of both documents, without the participants and groups that are equal in both."""
+    """Return the parts of `before` and of `after`, without the participants and groups that are equal in both."""
     participants = _differing(before.participants, after.participants)
     groups = _differing(before.groups, after.groups)
     return (

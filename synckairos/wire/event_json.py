@@ -13,7 +13,11 @@ EVENT_COLUMNS = (
 
 
 class RenderableEvent(Protocol):
-    """The attributes of an event that rendering reads. `occurred_at_ms` is in ms since the Unix epoch."""
+    """The attributes of an event that rendering reads. `occurred_at_ms` is in ms since the Unix epoch.
+
+    `document` is the session's JSON after the event. An attribute is None if the event has no such value, or if the
+    document was not read.
+    """
 
     @property
     def epoch(self) -> str: ...
@@ -38,7 +42,10 @@ class RenderableEvent(Protocol):
 
 
 def event_json(event: RenderableEvent) -> dict[str, Any]:
-    """Return an event as JSON values, without the members that are None. `state` is the document as stored bytes."""
+    """Return an event as JSON values, without the members that are None.
+
+    The JSON member `state` contains the bytes of `event.document` unchanged.
+    """
     members: dict[str, Any] = {
         "epoch": event.epoch,
         "version": event.version,

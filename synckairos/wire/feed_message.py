@@ -16,10 +16,10 @@ from synckairos.wire.snapshot import SessionSnapshot
 
 
 class DocumentChange(Struct, frozen=True):
-    """The change from the version before, whose tag is `base_tag`, to this version.
+    """The change from the version before to this version of a session. `base_tag` is the tag of the version before.
 
-    `splices` turn the document before into this version's document (format: `document_splices.py`). `patch` is the
-    merge patch for clients (`document_merge_patch.py`). `patch` is empty if the change needs the full state.
+    `splices` turn the document of the version before into this version's document (format: `document_splices.py`).
+    `patch` is the merge patch for clients (`document_merge_patch.py`). `patch` is empty if clients need the full state.
     """
 
     base_tag: str
@@ -30,8 +30,8 @@ class DocumentChange(Struct, frozen=True):
 class FeedMessage(Struct, frozen=True):
     """One version of a session with its event, as it is in the feed and in the version history.
 
-    `at_ms` is the instant of the event. Watchers receive no message after a deleted snapshot. If `change` is set, the
-    message is sent with the change and without the document.
+    `at_ms` is the instant of the event. If `snapshot.deleted` is True, this is the last message of the session. If
+    `change` is set, the change is sent instead of the document.
     """
 
     session_id: str
@@ -45,7 +45,7 @@ class FeedMessage(Struct, frozen=True):
     def from_transition(
         cls, transition: Transition, document: bytes, tag: str = "", change: DocumentChange | None = None
     ) -> "FeedMessage":
-        """Return the feed message of a transition. `document` is the rendered state after the transition."""
+        """Return the feed message of a transition. `document` must be the rendered state after the transition."""
         event, after = transition.event, transition.state
         return cls(
             after.session_id,
@@ -58,11 +58,14 @@ class FeedMessage(Struct, frozen=True):
 
     @property
     def document_or_splices(self) -> bytes:
-        """Return the bytes to send: the document, or the splices that lead to it from the document before."""
+        """Return the body to send: the splices if there is a change, else the document."""
         return self.snapshot.document if self.change is None else self.change.splices
 
     def render_header(self) -> bytes:
-        """Render the lines before the body: a line of JSON and, if there is a change, a line with its merge patch."""
+        """Render the lines before the body: a line of JSON and, if there is a change, a line with its merge patch.
+
+        The result ends with a line feed. The second line is empty if clients need the full state.
+        """
         snapshot = self.snapshot
         header: dict[str, Any] = {
             "session_id": self.session_id,
@@ -98,10 +101,11 @@ _decode_header = Decoder(_Header).decode
 
 
 class PackedFeedMessage(Struct, frozen=True):
-    """A feed message as it is sent or stored: `message` has an empty document, `body` leads to a document.
+    """A feed message as it is sent or stored: `message` with an empty document, and `body`, which leads to a document.
 
-    In the feed, the body leads from the document before to this version's document. In the version history, the body
-    leads from this version's document back to the document before. There it is empty for the first version.
+    In the feed, the body leads from the document of the version before to this version's document. In the version
+    history, the body leads from this version's document back to the document of the version before. There it is empty
+    for the first version of the session.
     """
 
     message: FeedMessage
@@ -109,7 +113,12 @@ class PackedFeedMessage(Struct, frozen=True):
 
     @classmethod
     def parse(cls, packed: bytes) -> "PackedFeedMessage":
-        """Parse the header. The bytes after the header become the body, which is not parsed."""
+        """Return the packed feed message that the bytes contain.
+
+        Only the header is parsed. The bytes after the header become the body.
+
+        Raises: MsgspecError if the header is malformed.
+        """
         line, _, body = packed.partition(b"\n")
         header = _decode_header(line)
         change = None
@@ -127,9 +136,12 @@ class PackedFeedMessage(Struct, frozen=True):
         return cls(message, body)
 
     def apply_to(self, document_before: bytes) -> FeedMessage:
-        """Return the feed message with its document, for a message from the feed.
+        """Return the feed message with its document. Only a message from the feed has a suitable body.
 
-        Raises: ValueError if the splices are for another document.
+        `document_before` must be the document of the version before. Only its length is checked, so the caller must
+        compare its tag with `change.base_tag`.
+
+        Raises: ValueError if the splices are for a document of another length.
         """
         return self.with_document(apply_message_body(document_before, self.body))
 

@@ -48,9 +48,9 @@ UntilFaultLimit = Annotated[T, WrapValidator(FaultCountLimit.validate_item)]
 
 
 def parse_uuid(text: str) -> str:
-    """Return a UUID of any version in lower case.
+    """Return a UUID of any version in lower case. The text must have the form with four hyphens.
 
-    Raises: ValueError if the text is not a UUID.
+    Raises: ValueError if the text is not such a UUID.
     """
     lowered = text.lower()
     if _UUID.fullmatch(lowered) is None:
@@ -66,7 +66,7 @@ def _check_uuid(text: str) -> str:
 
 
 def metadata_fault(metadata: dict[str, Any]) -> str | None:
-    """Return the fault in a session's metadata, None if there is none.
+    """Return a text that describes the first fault in a session's metadata, None if there is no fault.
 
     Faults are: nested too deep, too large as JSON, or a number that cannot be stored.
     """

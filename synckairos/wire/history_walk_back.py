@@ -14,12 +14,12 @@ from synckairos.wire.snapshot import SessionSnapshot
 
 
 def rebuild_earlier_versions(newest: SessionSnapshot, packed: Sequence[bytes]) -> Iterator[FeedMessage]:
-    """Yield the feed messages of `newest` and all earlier versions in the version history, newest first.
+    """Yield the feed messages of `newest` and of all earlier versions in the version history, in descending order.
 
-    Each feed message is built when the iterator reaches it. `packed` has the stored messages of the history, oldest
-    first. They were read together with the document of `newest` or later. The messages lead back from the document with
-    the tag of `newest`. Nothing is yielded if the store has lost that document in the meantime and used its version
-    number again.
+    Each feed message is built when the iterator reaches it. `packed` must have the stored messages of the history,
+    oldest first. The caller must read `packed` together with `newest` or later. Messages of versions after `newest` are
+    skipped. The iterator ends before a version that an old release stored without reverse splices. It yields nothing if
+    the version number of `newest` now has another tag, because the store lost that version and used its number again.
     """
     tag, document = newest.tag, newest.document
 

@@ -15,9 +15,9 @@ from synckairos.errors import ReplayedRefusal, SyncKairosError
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
-    """The saved decision for a command id. `refusal` has the error's code, HTTP status, message and details.
+    """The saved decision for a command id. `epoch` and `version` are those of the session after the decision.
 
-    `refusal` is None if the command was accepted.
+    `refusal` has the error's code, HTTP status, message and details, None if the command was accepted.
     """
 
     fingerprint: str
@@ -28,7 +28,7 @@ class IdempotencyRecord:
 
     @classmethod
     def from_refusal(cls, fingerprint: str, epoch: str, version: int, error: SyncKairosError) -> "IdempotencyRecord":
-        """Return the idempotency record of a command that was refused on this epoch and version."""
+        """Return the idempotency record of a command that was refused when the session had this epoch and version."""
         return cls(fingerprint, epoch, version, refusal=(error.code, error.status, error.message, error.details))
 
     def render(self) -> bytes:

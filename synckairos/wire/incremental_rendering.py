@@ -31,10 +31,10 @@ SPLICING_MIN_PARTICIPANTS = 32
 
 
 class RenderedSession:
-    """A session with its document and, if the version before was reused, the change from that version.
+    """A session with its document and, if `render_next` reused the version before, the change from that version.
 
-    `splices` and `patch` are empty if the whole document was rendered. `patch` is also empty if the change needs the
-    full state (see `document_merge_patch.py`).
+    `splices` and `patch` are empty if the whole document was rendered or parsed. `patch` is also empty if the change
+    needs the full state (see `document_merge_patch.py`).
     """
 
     __slots__ = ("_parts", "document", "patch", "session", "splices")
@@ -47,7 +47,10 @@ class RenderedSession:
         splices: bytes = b"",
         patch: bytes = b"",
     ) -> None:
-        """Take a session and the document that `render_session` returns for the session."""
+        """Store the session and its document. `document` must be the bytes that `render_session` returns for `session`.
+
+        If `parts` is None, the document is cut into its parts when they are needed.
+        """
         self.session = session
         self.document = document
         self.splices = splices
@@ -61,9 +64,10 @@ class RenderedSession:
 
     @classmethod
     def parse(cls, document: bytes, known: "RenderedSession | None" = None) -> "RenderedSession":
-        """Parse a document.
+        """Return the rendered session of a document. The result has no splices and no patch.
 
-        If the document has many participants, parse only the participants that differ from the version `known`.
+        `known` is another version of the same session. If it has many participants, only the participants that differ
+        from `known` are parsed. The result is the same as without `known`.
         """
         parsed = None
         if known is not None and len(known.session.participants) >= SPLICING_MIN_PARTICIPANTS:
@@ -71,9 +75,9 @@ class RenderedSession:
         return parsed or cls(parse_session(document), document)
 
     def _parse_changed(self, document: bytes) -> "RenderedSession | None":
-        """Parse a document that differs from this version in few participants.
+        """Return the rendered session of another version's document, with only the changed participants parsed again.
 
-        Return None if more participants differ.
+        Return None if the number of participants or the rules of the session differ from this version.
         """
         before, old, new = self.session, self.parts(), DocumentParts.parse(document)
         if len(new.participants) != len(old.participants):
@@ -91,13 +95,18 @@ class RenderedSession:
         return RenderedSession(session, document, new)
 
     def parts(self) -> DocumentParts:
-        """Return the parts of the document. The first call cuts the document."""
+        """Return the parts of the document. The first call cuts the document, and later calls return the same parts."""
         if self._parts is None:
             self._parts = DocumentParts.parse(self.document)
         return self._parts
 
     def render_next(self, after: Session) -> "RenderedSession":
-        """Render the next version. If there are many participants and few of them changed, reuse this version."""
+        """Return the rendered session of a later version, whose state is `after`.
+
+        If there are many participants and few of them changed, only the changed parts are rendered, and the result has
+        the splices from this version. In all other cases the whole document is rendered, and the result has no splices
+        and no patch. The document has the same bytes in both cases.
+        """
         before = self.session
         if (
             not len(before.participants) == len(after.participants) >= SPLICING_MIN_PARTICIPANTS
@@ -132,6 +141,7 @@ class RenderedSession:
 def _positions_to_render(before: Sequence[object], after: Sequence[object], *turns: int | None) -> list[int]:
     """Return the positions of the items whose JSON can differ: replaced items, and the items in `turns`.
 
-    `turns` has the positions of the items that had the turn before and have it after, None for no turn.
+    `turns` has two positions: of the item that had the turn before, and of the item that has the turn after the change.
+    A position is None if no item has the turn.
     """
     return sorted({*compress(count(), map(is_not, before, after)), *(at for at in turns if at is not None)})

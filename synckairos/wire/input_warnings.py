@@ -19,9 +19,9 @@ MAX_WARNINGS = 200
 
 
 def request_warnings(body: StrictModel, value: Any) -> list[Fault]:
-    """Return the warnings of a valid request.
+    """Return the warnings of a valid request, at most `MAX_WARNINGS`. If there are more, one further item says so.
 
-    `body` is the parsed model; `value` has the JSON values of the request.
+    `value` has the JSON values of the request, and `body` is the model that was parsed from `value`.
     """
     if not value:
         return []
@@ -88,7 +88,10 @@ class _Creation:
                 yield fault(("participants", at, "total_time_ms"), text)
 
     def _unused_budget(self, participant: Participant) -> str | None:
-        """Return the reason why a participant's own budget has no effect, None if the budget has an effect."""
+        """Return the reason why a participant's own budget has no effect.
+
+        None if the budget has an effect, or if it is equal to the budget of each cycle in `per_cycle`.
+        """
         match self.mode:
             case "global":
                 return "no effect in global: one budget serves the whole session"

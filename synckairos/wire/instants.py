@@ -9,7 +9,10 @@ _MS = timedelta(milliseconds=1)
 
 
 def render_instant(at_ms: int) -> str:
-    """Render an instant as `2026-01-31T12:00:00.000Z`. Only integers are used, because a float loses precision."""
+    """Render an instant in ms since the Unix epoch as `2026-01-31T12:00:00.000Z`.
+
+    Only integers are used, because a float loses precision.
+    """
     return f"{_render_second(at_ms // 1000)}.{at_ms % 1000:03d}Z"
 
 
@@ -20,7 +23,7 @@ def _render_second(at_s: int) -> str:
 
 
 def parse_instant_ms(text: str) -> int:
-    """Parse the ISO 8601 text of an instant to ms since the Unix epoch.
+    """Parse the ISO 8601 text of an instant to ms since the Unix epoch, rounded down to a whole millisecond.
 
     Raises: ValueError if the text has no time zone or is malformed.
     """
@@ -31,12 +34,15 @@ def parse_instant_ms(text: str) -> int:
 
 
 def datetime_to_ms(at: datetime) -> int:
-    """Return a `datetime` as ms since the Unix epoch, rounded down to a whole millisecond."""
+    """Return a `datetime` as ms since the Unix epoch, rounded down to a whole millisecond.
+
+    `at` must have a time zone.
+    """
     return (at - _EPOCH) // _MS
 
 
 def ms_to_datetime(at_ms: int) -> datetime:
-    """Return an instant as a `datetime` in UTC.
+    """Return an instant in ms since the Unix epoch as a `datetime` in UTC.
 
     Raises: OverflowError if the year is outside of 1 to 9999.
     """

@@ -1,6 +1,6 @@
 """Strict JSON parsing.
 
-It refuses input that different JSON parsers read differently, such as a repeated member name.
+The parser refuses input that different JSON parsers read differently, such as a repeated member name.
 """
 
 import json
@@ -25,7 +25,7 @@ from synckairos.wire.validation_faults import (
 
 
 def max_value_count(text: str | bytes) -> int:
-    """Return an upper bound of the number of values in a JSON text. The text is not parsed."""
+    """Return a number that is at least the number of values in a JSON text. The text is not parsed."""
     if isinstance(text, str):
         return 1 + text.count(",") + text.count("[") + text.count("{")
     return 1 + text.count(b",") + text.count(b"[") + text.count(b"{")
@@ -35,8 +35,9 @@ def decode_json(body: bytes) -> Any:
     """Parse a JSON text. An empty text is parsed as an empty object.
 
     Raises:
-        ValidationFailed: the text is not JSON (for example it contains NaN or a lone surrogate), an object repeats a
-            member name, the nesting is too deep, or there are too many values.
+        ValidationFailed: the text is not JSON (for example it contains NaN or a lone surrogate), an object repeats
+            a member name or has too many members, a number has too many digits, the nesting is too deep, or there
+            are too many values.
     """
     if not body or body == b"{}":
         return {}
@@ -87,7 +88,7 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _repeated(value: Any) -> Iterator[Fault]:
-    """Yield a fault for each member name that appears twice in one object."""
+    """Yield one fault for each member name that appears at least twice in one object."""
     unread: list[tuple[Any, Any]] = [(value, None)]
     while unread:
         each, place = unread.pop()

@@ -15,10 +15,11 @@ from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
 
 
 class CommitCause(Struct, frozen=True):
-    """The cause of a commit: the actor, the command (its REST verb), the arguments and the command id.
+    """The cause of a commit: the actor, the command (a name such as `switch`), the arguments and the command id.
 
     `fingerprint` is the digest of the request. It distinguishes a repeated command from another command with the same
-    command id. A replay of the command's answer needs only these members and `expired_participant_id`.
+    command id. A replay needs only `command_id`, `fingerprint` and `expired_participant_id`. These three are None if
+    they have no value, and `args` is None if the cause has no request.
     """
 
     actor: str
@@ -40,8 +41,8 @@ _decode_event = Decoder(_Event).decode
 class OutboxEntry(Struct, frozen=True):
     """One version in the outbox. `event` is JSON from `render_event`; `document` is the session's JSON.
 
-    An outbox entry has no `SessionSnapshot`: only the event says whether the version is a deletion, and the tag is not
-    stored.
+    An outbox entry has no `SessionSnapshot`, because only the JSON in `event` says whether the version is a deletion,
+    and the tag is not stored.
     """
 
     session_id: str
@@ -51,9 +52,12 @@ class OutboxEntry(Struct, frozen=True):
     document: bytes
 
     def check_event_and_document(self) -> None:
-        """Check that `event` and `document` are JSON objects that belong to this version.
+        """Check that `document` is JSON of this session and version.
 
-        Raises: ValueError or MsgspecError if one of them is not.
+        Also check that `event` is a JSON object with a valid event type and instant. Returns nothing if the check
+        succeeds.
+
+        Raises: ValueError or MsgspecError if the check fails.
         """
         check_stored_document(self.session_id, SessionSnapshot(self.epoch, self.version, self.document))
         _decode_event(self.event)

@@ -1,7 +1,7 @@
 """The JSON of a session in the list of a participant's sessions, rendered as pieces of text around two numbers.
 
-Only the used time and the cycle count differ between participants. So the pieces are rendered once per session and are
-stored.
+Only these two numbers, the used time and the cycle count, differ between participants. So the pieces are rendered once
+per session and are stored.
 """
 
 import orjson
@@ -23,7 +23,11 @@ def render_row_template(
     metadata: bytes,
     synced: bool,
 ) -> Pieces:
-    """Render the texts of a session that are the same for all participants. `metadata` is JSON without line feeds."""
+    """Render the three pieces of a session's JSON that are the same for all participants.
+
+    `metadata` must be JSON without line feeds. `paused_ms` is the paused time of the session. `synced` is whether
+    Postgres has the newest version of the session.
+    """
     head = {
         "session_id": session_id,
         "sync_mode": sync_mode,
@@ -36,5 +40,8 @@ def render_row_template(
 
 
 def render_row(pieces: Pieces, time_used_ms: bytes, cycle_count: bytes) -> bytes:
-    """Render the session for one participant: the pieces, with the participant's two numbers between them."""
+    """Render the session for one participant: the pieces, with the participant's two numbers between them.
+
+    Both numbers must be decimal digits in ASCII.
+    """
     return b"%b%b%b%b%b" % (pieces[0], time_used_ms, pieces[1], cycle_count, pieces[2])

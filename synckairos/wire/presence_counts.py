@@ -1,4 +1,7 @@
-"""Presence counts: numbers of clients that watch a session, counted by each instance and added over all instances."""
+"""Presence counts: numbers of clients that watch a session, counted by each instance and added over all instances.
+
+Each connection counts as one client.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -26,19 +29,25 @@ class PresenceIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PresenceCounts:
-    """The number of clients by role, and the sorted ids of the participants among them without repetition."""
+    """The number of clients by role, and the ids of the participants among these clients.
+
+    The ids are sorted, without repetition, and at most `MAX_LISTED`.
+    """
 
     roles: dict[str, int]
     participants: tuple[str, ...] = ()
 
     @property
     def total_clients(self) -> int:
-        """Return the number of all clients."""
+        """Return the number of clients of all roles together."""
         return sum(self.roles.values())
 
     @classmethod
     def from_connections(cls, clients: Mapping[PresenceIdentity, int]) -> Self:
-        """Return the counts of clients. `clients` maps each identity to its number of connections."""
+        """Return the counts of the clients of one instance.
+
+        `clients` maps each identity to its number of connections.
+        """
         roles: Counter[str] = Counter()
         for identity, number in clients.items():
             roles[identity.role] += number
@@ -48,7 +57,7 @@ class PresenceCounts:
     def sum(cls, parts: Iterable[Self]) -> Self:
         """Return the sum of the counts of several instances.
 
-        A participant with clients on two instances is listed once.
+        The id of a participant with clients on two instances is listed once, but all its clients count in the role.
         """
         roles: Counter[str] = Counter()
         participants: set[str] = set()

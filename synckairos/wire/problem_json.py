@@ -11,9 +11,9 @@ MEDIA_TYPE = b"application/problem+json"
 
 
 def problem_json(error: SyncKairosError, stack: str | None = None) -> bytes:
-    """Render the problem details of an error. The same error always gives the same bytes, as replays need.
+    """Render the problem details of an error. Equal arguments always give the same bytes, as replays need.
 
-    `stack` is the stack trace, which only development mode includes.
+    `stack` is the text of the stack trace, None to omit it. The caller must pass it only in development mode.
     """
     body: dict[str, Any] = {"code": error.code, "message": error.message}
     if (details := error_details(error)) is not None:
@@ -44,7 +44,10 @@ def _detail(error: SyncKairosError) -> str:
 
 
 def error_details(error: SyncKairosError) -> Any:
-    """Return the details of an error, None if it has none. The details of CONFLICT include the current `state`."""
+    """Return the details of an error, None if it has none.
+
+    For CONFLICT the details include the session's current `state`, if the error has the document.
+    """
     if error.code == "CONFLICT" and error.document is not None:
         return {**(error.details or {}), "state": orjson.Fragment(error.document)}
     return error.details

@@ -67,9 +67,10 @@ def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = No
     """Parse a query string into a model.
 
     Queries of routes that v2 has (`V2CompatibleQuery`) ignore parameters that the model does not name. Other queries
-    refuse them.
+    refuse them. `known` has the faults that the caller has already found.
 
-    Raises: ValidationFailed with every fault. The faults in `known` come first.
+    Raises: ValidationFailed if there are faults in the query or in `known`. The error lists the faults in `known`
+    first.
     """
     if issubclass(model, V2CompatibleQuery):
         return parse_body(model, *_read_named_parameters(model, query, known))
@@ -89,9 +90,9 @@ def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = No
 def _read_named_parameters(
     model: type[StrictModel], query: bytes, known: list[Fault] | None
 ) -> tuple[dict[str, str], list[Fault]]:
-    """Return the parameters that the model names, and the faults.
+    """Return the parameters that the model names, and the faults: `known`, then a fault for each repeated parameter.
 
-    Parameters that the model does not name can have any form.
+    Parameters that the model does not name are skipped and can have any form. The values are not validated.
     """
     faults = list(known or ())
     values: dict[str, str] = {}
@@ -108,7 +109,7 @@ class V2CompatibleQuery(StrictModel):
 
 
 class ReadQuery(V2CompatibleQuery):
-    """The query for one session, in its latest state or as it was at the instant `at`."""
+    """The query for one session: its state at the instant `at`, or its latest state if `at` is absent."""
 
     at: Omittable[InstantMs] = None
 
@@ -128,19 +129,25 @@ class ListQuery(PageQuery):
 
 
 class EventsQuery(PageQuery):
-    """The query for the events of a session, oldest first. `snapshots` adds the state after each event."""
+    """The query for the events of a session, oldest first.
+
+    If `snapshots` is true, each event has the session's state after the event.
+    """
 
     snapshots: Flag = False
 
 
 class ArchiveQuery(StrictModel):
-    """The query for the archive of a session. `snapshots` adds the state after each event."""
+    """The query for the archive of a session.
+
+    If `snapshots` is true, each event has the session's state after the event.
+    """
 
     snapshots: Flag = False
 
 
 class ParticipantSessionsQuery(PageQuery):
-    """The query for the sessions of a participant in the last `days` days, newest first."""
+    """The query for the sessions of a participant that began in the last `days` days, newest first."""
 
     days: Days = 30
 

@@ -76,15 +76,15 @@ class CommandBody(StrictModel):
     expected_version: Omittable[ExpectedVersion] = None
 
     def to_command(self) -> Command:
-        """Return the command as a value of `clock`."""
+        """Return the command as a value of `clock`. `expected_version` is not part of this value."""
         raise NotImplementedError
 
 
 class V2CommandBody(CommandBody):
-    """Body of a command that v2 has. v2 reads only few members of these bodies, so its clients can send any members.
+    """Body of a command that v2 has. v2 ignores unknown members of these bodies, so its clients can send any members.
 
-    Unknown members are ignored, and the response has a warning for each (`input_warnings.py`). The stored arguments do
-    not contain unknown members.
+    This server also ignores unknown members, and the response has a warning for each (`input_warnings.py`). The stored
+    arguments do not contain unknown members.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -121,10 +121,12 @@ class DeleteBody(V2CommandBody):
 
 
 class SwitchBody(V2CommandBody):
-    """Ends the current turn and begins the next turn. `current_participant_id` guards against a late second press.
+    """Ends the current turn and begins the next turn.
 
-    `next_participant_id` selects the next participant instead of the order of turns. `lag_ms` is the network delay in
-    the turn as the client measured it, in ms; only sessions with `lag_compensation` use it.
+    If `current_participant_id` is given and this participant does not have the turn, the switch is refused. This guards
+    against a late second press. `next_participant_id` gets the next turn. By default, the next participant in the order
+    of turns gets it. `lag_ms` is the network delay in the turn as the client measured it, in ms. Only sessions with
+    `lag_compensation` use it.
     """
 
     next_participant_id: Omittable[Uuid] = None
@@ -135,7 +137,7 @@ class SwitchBody(V2CommandBody):
         return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms)
 
     def with_measured_lag(self, lag_ms: int) -> "SwitchWithServerLag":
-        """Return this body with the network delay that the server measured, in ms."""
+        """Return a copy of this body with the network delay that the server measured, in ms. Its own `lag_ms` stays."""
         return SwitchWithServerLag(**self.model_dump(exclude_unset=True), measured_lag_ms=lag_ms)
 
 
@@ -151,7 +153,7 @@ class SwitchWithServerLag(SwitchBody):
 class PauseBody(V2CommandBody):
     """Pauses the session for a reason. If `max_ms` is given, the reason ends automatically after `max_ms`.
 
-    The reason `timeout` is reserved.
+    The reason `timeout` is refused, because it is reserved for the clock.
     """
 
     reason: Annotated[PauseReasonName, AfterValidator(_not_reserved)] = "manual"
@@ -162,7 +164,10 @@ class PauseBody(V2CommandBody):
 
 
 class ResumeBody(V2CommandBody):
-    """Ends the pause reason `reason`. Without `reason`, ends all pause reasons."""
+    """Ends the pause reason `reason`. By default, ends all pause reasons.
+
+    The session runs again only if no pause reason is left.
+    """
 
     reason: Omittable[PauseReasonName] = None
 
@@ -171,7 +176,10 @@ class ResumeBody(V2CommandBody):
 
 
 class AdjustBody(CommandBody):
-    """Adds `delta_ms` to the budgets of the named participants, or of one group. By default, adds it to all budgets."""
+    """Adds `delta_ms` to the budgets of the named participants, or of one group. By default, adds it to all budgets.
+
+    A negative `delta_ms` subtracts time.
+    """
 
     delta_ms: Annotated[
         int,
@@ -193,7 +201,7 @@ class AdjustBody(CommandBody):
 
 
 class JoinBody(CommandBody, Participant):
-    """Adds a participant. If the mode needs a budget or a group, the body must include it."""
+    """Adds a participant. If the mode needs a budget or a group for a new participant, the body must include it."""
 
     total_time_ms: Omittable[BudgetMs] = None
 
@@ -291,10 +299,10 @@ _EMPTY_BODIES: dict[type[StrictModel], StrictModel] = {}
 
 
 def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> Model:
-    """Parse JSON values into a model.
+    """Parse JSON values into a model. `known` has the faults that the caller has already found.
 
     Raises:
-        ValidationFailed: with every fault. The faults in `known` come first.
+        ValidationFailed: there are faults in `value` or in `known`. The error lists the faults in `known` first.
     """
     if not known and value == {} and model in _EMPTY_BODIES:
         return cast(Model, _EMPTY_BODIES[model])
@@ -314,15 +322,17 @@ def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> M
 def parse_command(verb: str, args: Any) -> CommandBody:
     """Parse a command from its name and the JSON values of its arguments.
 
-    Raises: ValidationFailed with every fault.
+    Raises: ValidationFailed with every fault, also if the name is unknown.
     """
     return _parse_by_verb(COMMAND_BODIES, verb, args)
 
 
 def parse_audited_args(verb: str, args: Any) -> CommandBody:
-    """Parse a command from its name and its arguments in the audit. Unknown members are always faults.
+    """Parse a command from its name and its arguments in the audit.
 
-    Raises: ValidationFailed with every fault.
+    Unknown members are faults in every command, also in commands whose requests can have unknown members.
+
+    Raises: ValidationFailed with every fault, also if the name is unknown.
     """
     body = _parse_by_verb(STORED_COMMAND_BODIES, verb, args)
     raise_if_faults(fault((name,), "unknown field") for name in unknown_members(type(body), args))
@@ -330,7 +340,7 @@ def parse_audited_args(verb: str, args: Any) -> CommandBody:
 
 
 def unknown_members(model: type[StrictModel], value: dict[str, Any]) -> list[str]:
-    """Return the names of the JSON members that the model does not have, in the order of the JSON text."""
+    """Return the names of the members of `value` that the model does not have, in the order of the JSON text."""
     return [name for name in value if name not in model.model_fields]
 
 
@@ -342,7 +352,10 @@ def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -
 
 
 def _rule_faults(model: type[StrictModel], value: Any) -> Iterable[Fault]:
-    """Yield the faults that concern several JSON members of a request. Single members can be malformed."""
+    """Yield the faults that concern several JSON members of a request.
+
+    `value` can have malformed members. The models report these, and this function does not.
+    """
     if model is CreateSession:
         return creation_faults(value)
     if model is JoinBody and isinstance(value, dict):

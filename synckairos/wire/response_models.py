@@ -31,7 +31,10 @@ Warnings = Annotated[
 
 
 class Reading(BaseModel):
-    """Facts of a clock whose reading is not simply remaining − elapsed. The clock system determines the members."""
+    """Facts of a clock whose reading is not simply remaining − elapsed.
+
+    The clock system determines which members are present.
+    """
 
     rate_ms: int = Field(default=0, description="Speed of the reading in ms per second: −1000, 0 or 1000")
     free_until_at: Instant | None = Field(
@@ -56,9 +59,9 @@ class LagView(BaseModel):
 
 
 class ReceiptView(BaseModel):
-    """Charge of the last finished turn: elapsed = compensated + charged.
+    """Charge of the most recently finished turn: elapsed = compensated + charged.
 
-    Absent if the session does not use lag compensation.
+    Absent before the first turn ends, or if the session does not use lag compensation.
     """
 
     participant_id: Id = ""
@@ -116,7 +119,11 @@ class PauseView(BaseModel):
 
 
 class TurnView(BaseModel):
-    """Facts of the current turn: time used before the anchor, number of earlier turns, warnings already sent."""
+    """Facts of the current turn: time used before the anchor, number of earlier turns, and warning thresholds.
+
+    `warned_ms` has the thresholds that were sent in this turn, or that the clock had already passed when the turn
+    began.
+    """
 
     used_ms: Ms
     cycles: int
@@ -124,7 +131,11 @@ class TurnView(BaseModel):
 
 
 class SessionView(BaseModel):
-    """A session at its last change. A running clock reads `time_remaining_ms − (now − cycle_started_at)`."""
+    """A session after its last transition. The times do not change while a clock runs.
+
+    If `cycle_started_at` is not null, a clock without `reading` has `time_remaining_ms − (now − cycle_started_at)` left
+    at the instant `now`.
+    """
 
     session_id: Id
     sync_mode: SyncModeName
@@ -200,7 +211,10 @@ class SessionPage(BaseModel):
 
 
 class EventView(BaseModel):
-    """One event of the audit trail. Members without a value are absent."""
+    """One event of the audit trail. Members without a value are absent.
+
+    `time_used_ms` and `time_remaining_ms` are the times after the event.
+    """
 
     epoch: str
     version: int
@@ -222,7 +236,7 @@ class EventPage(BaseModel):
 
 
 class ArchiveView(BaseModel):
-    """A session's archive. The role of the caller determines the members."""
+    """A session's archive. The role of the caller determines which members are present."""
 
     session_id: Id
     version: int
@@ -263,7 +277,7 @@ class ParticipationPage(BaseModel):
 
 
 class TimeBucket(BaseModel):
-    """The sum of a participant's time in one bucket: a session, a day or an ISO week."""
+    """The sum of the times of a participant in one bucket: a session, a day or an ISO week."""
 
     bucket: str = Field(description="Session id, day, or ISO week")
     key: str | None = Field(
@@ -301,7 +315,7 @@ class SimulationAnswer(BaseModel):
 
 
 class TimeView(BaseModel):
-    """The time and the version of the server."""
+    """The time of Redis, and the version of the server."""
 
     timestamp_ms: int = Field(description="Time of Redis in ms since the Unix epoch")
     server_version: str = Field(description="Version of the server")
@@ -309,7 +323,7 @@ class TimeView(BaseModel):
 
 
 class Health(BaseModel):
-    """The response of a running process."""
+    """The response of a running process. It does not say whether the process is ready."""
 
     status: Literal["ok"] = Field(description="Always `ok`")
 

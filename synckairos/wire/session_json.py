@@ -106,9 +106,9 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
 
 
 def _totals(state: Session) -> tuple[int, int | None]:
-    """Return the total time and the remaining time of the session in ms.
+    """Return the total time and the remaining time of the session in ms. The total is used time plus remaining time.
 
-    The remaining time is None without a time limit.
+    The remaining time is None without a time limit. The total is then the used time.
     """
     match state.rules.sync_mode:
         case SyncMode.PER_PARTICIPANT:
@@ -121,7 +121,10 @@ def _totals(state: Session) -> tuple[int, int | None]:
 
 
 def shown_turn_indexes(state: Session) -> tuple[int | None, int | None]:
-    """Return the positions of the participant and of the group whose turn the document shows. None before the start."""
+    """Return the positions of the participant and of the group whose turn the document shows.
+
+    Both are None before the start. A position is also None if no participant or group is active.
+    """
     return (None, None) if state.status is Status.PENDING else (state.active_position, active_group_index(state))
 
 
@@ -138,7 +141,10 @@ def groups_json(state: Session) -> list[dict[str, Any]]:
 
 
 def participant_json(state: Session, participant: Participant, is_turn: bool) -> dict[str, Any]:
-    """Return a participant as JSON values. `is_turn` is whether this participant has the turn."""
+    """Return a participant as JSON values.
+
+    `is_turn` must be True only if the session has started and this participant has the turn.
+    """
     mode = state.rules.sync_mode
     remaining_ms = participant.remaining_ms
     if mode is SyncMode.PER_CYCLE:
@@ -177,7 +183,10 @@ def receipt_json(receipt: LagReceipt) -> dict[str, Any]:
 
 
 def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
-    """Return a group as JSON values. `is_turn` is whether this group has the turn."""
+    """Return a group as JSON values.
+
+    `is_turn` must be True only if the session has started and this group has the turn.
+    """
     document: dict[str, Any] = {
         "group_id": group.group_id,
         "total_time_ms": group.used_ms + group.remaining_ms,
@@ -212,7 +221,7 @@ def _reading_json(
 
 
 def _free_until_ms(state: Session, system: Delay) -> int | None:
-    """Return the instant at which this turn's free time ends, None if no clock runs."""
+    """Return the instant at which this turn's free time ends or ended, None if no clock runs."""
     return None if state.anchor_ms is None else state.anchor_ms + system.free_time_left_ms(state.turn.used_ms)
 
 
@@ -238,7 +247,10 @@ def extract_participants_json(document: bytes) -> bytes:
 
 
 def extract_updated_at_ms(document: bytes) -> int:
-    """Return the instant of a document's version in ms since the Unix epoch, without parsing the document."""
+    """Return the instant of the last transition in a document, in ms since the Unix epoch.
+
+    The document is not parsed.
+    """
     # No text before this member contains an unescaped quote, so the first match is the member itself.
     begin = document.index(b'"updated_at":"') + 14
     return parse_instant_ms(document[begin : document.index(b'"', begin)].decode())
@@ -247,7 +259,7 @@ def extract_updated_at_ms(document: bytes) -> int:
 def extract_created_at_ms(document: bytes) -> int:
     """Return the instant of the session's creation in a document, ms since the Unix epoch.
 
-    Raises: ValueError if the document has no such instant.
+    Raises: ValueError if the document is not JSON or has no such instant.
     """
     created_at = orjson.loads(document).get("created_at")
     if not isinstance(created_at, str):
@@ -261,8 +273,7 @@ def extract_created_at_ms(document: bytes) -> int:
 def parse_session(document: bytes, deleted: bool = False) -> Session:
     """Parse a document that `render_session` rendered.
 
-    The document of a deleted session shows the state before the deletion. So `deleted` is stored outside of the
-    document.
+    A document does not contain whether the session is deleted. So the caller must pass `deleted`.
     """
     return session_from_json(orjson.loads(document), deleted)
 
@@ -276,7 +287,10 @@ def may_use_lag_compensation(document: bytes) -> bool:
 
 
 def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
-    """Parse a session from the JSON values of its document."""
+    """Return the session that the JSON values of a document describe.
+
+    A document does not contain whether the session is deleted. So the caller must pass `deleted`.
+    """
     rules = Rules(
         session_id=d["session_id"],
         sync_mode=SyncMode(d["sync_mode"]),

@@ -26,7 +26,10 @@ METADATA_BYTES_PER_STEP = 640
 
 
 def estimate_steps(body: SimulationBody) -> int:
-    """Return the cost of a simulation as a number of steps, without running the simulation."""
+    """Return the estimated cost of a simulation's commands in steps of about 20 µs, without running the simulation.
+
+    Overdue transitions are not part of the estimate.
+    """
     session, steps = body.session, 0
     participants, metadata_bytes = len(session.participants or ()), len(orjson.dumps(session.metadata or {}))
     for each in body.commands:
@@ -68,7 +71,7 @@ def _row_json(row: TimelineRow) -> dict[str, Any]:
 def run_simulation(value: Any) -> dict[str, Any]:
     """Run the simulation that a request describes to its end, and return the timeline as JSON values.
 
-    Raises: ValidationFailed with every fault.
+    Raises: ValidationFailed with every fault of the request, or if the timeline has too many rows.
     """
     body = parse_body(SimulationBody, value)
     session_id = body.session.session_id or NIL_SESSION_ID
@@ -76,5 +79,8 @@ def run_simulation(value: Any) -> dict[str, Any]:
 
 
 def simulation_warnings(value: Any) -> list[Fault]:
-    """Return the warnings of a valid simulation: the members of the request that have no effect."""
+    """Return the warnings of a simulation request: the members of the request that have no effect.
+
+    Raises: ValidationFailed if the request is not valid.
+    """
     return request_warnings(parse_body(SimulationBody, value), value)

@@ -9,7 +9,7 @@ class SessionSnapshot(Struct, frozen=True):
 
     `tag` is a random name for exactly these bytes, empty if the tag is unknown. After a failover, Redis can issue a
     version number again with other content. Then epoch and version alone do not identify the bytes. `deleted` is True
-    for the last version of a deleted session.
+    only for the last version of a deleted session.
     """
 
     epoch: str
@@ -34,9 +34,10 @@ _decode_head = Decoder(_Head).decode
 
 
 def check_stored_document(session_id: str, snapshot: SessionSnapshot) -> None:
-    """Check that a stored document is JSON and belongs to the session and version of `snapshot`.
+    """Check that the document of `snapshot` is JSON, and belongs to the session `session_id` and its version.
 
-    The check reads the whole document, but creates no Python values for its members.
+    The version is `snapshot.epoch` and `snapshot.version`. The check reads the whole document, but creates no Python
+    values for most of its members. Returns nothing if the check succeeds.
 
     Raises: ValueError or MsgspecError if the check fails.
     """

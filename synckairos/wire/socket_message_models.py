@@ -60,7 +60,7 @@ class StateUpdate(BaseModel):
 
 
 class StateDelta(BaseModel):
-    """The difference between two versions. An empty patch means that the client has missed no version."""
+    """The difference between two versions. If it answers a SUBSCRIBE, an empty patch means: no version is missed."""
 
     type: Literal["STATE_DELTA"]
     session_id: Id
@@ -92,7 +92,7 @@ class Event(BaseModel):
 class Presence(BaseModel):
     """The clients that watch a session, on all instances.
 
-    Sent after the answer to a SUBSCRIBE and after each change.
+    Sent after the answer to a SUBSCRIBE, and when these clients have changed.
     """
 
     type: Literal["PRESENCE"]
@@ -108,7 +108,7 @@ class Presence(BaseModel):
 
 
 class Ack(BaseModel):
-    """The answer to an accepted COMMAND or UNSUBSCRIBE. A repeated COMMAND gets the same answer again."""
+    """The answer to an accepted COMMAND or UNSUBSCRIBE. A COMMAND with a repeated `id` gets the same answer again."""
 
     type: Literal["ACK"]
     session_id: Id
@@ -155,9 +155,9 @@ class Pong(BaseModel):
 
 
 class Goaway(BaseModel):
-    """The instance stops and closes the connection with 4000.
+    """The instance stops, and will close the connection with 4000.
 
-    Reconnect after `retry_after_ms`, which is a random delay.
+    The client should reconnect after `retry_after_ms`, which is a random delay.
     """
 
     type: Literal["GOAWAY"]
@@ -204,7 +204,7 @@ class V2StateUpdate(BaseModel):
 
 
 class V2SessionDeleted(BaseModel):
-    """The session was deleted. The server closes the connection."""
+    """The session was deleted. The server closes the connection after this message."""
 
     type: Literal["SESSION_DELETED"]
     session_id: V2Id

@@ -31,15 +31,19 @@ _FORMULA_AFTER_SEPARATOR = re.compile(FORMULA_AFTER_SEPARATOR)
 
 
 def render_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render rows as CSV with a header line. Missing values are empty; objects and arrays are JSON.
+    """Render rows as CSV with a header line. None and absent values are empty; objects and arrays are JSON.
 
-    The encoding is UTF-8 without a byte order mark. Texts are always quoted, numbers are never quoted.
+    The encoding is UTF-8 without a byte order mark. Lines end with CR LF. Texts in rows are always quoted, numbers are
+    never quoted.
     """
     return _render([",".join(columns), *_lines(columns, rows)], "\r\n")
 
 
 def render_csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render rows as CSV without a header. Lines end with a line feed, as Postgres writes them."""
+    """Render rows as CSV without a header. Cells are as in `render_csv`.
+
+    Lines end with a line feed only, as Postgres writes them.
+    """
     return _render(_lines(columns, rows), "\n")
 
 
@@ -63,7 +67,10 @@ def defuse_text(text: str) -> str:
 
 
 def defuse_json(text: str) -> str:
-    """Return a JSON text with the same value but without semicolons, at which a spreadsheet could split it."""
+    """Return a JSON text of the same value, in which each semicolon is written as an escape.
+
+    A spreadsheet could split the text at a semicolon. `text` must be JSON.
+    """
     return text.replace(";", r"\u003b")
 
 

@@ -59,5 +59,5 @@ def day_start_ms(day: date, zone: ZoneInfo) -> int:
 
 
 def local_day(at: datetime, zone: ZoneInfo) -> date:
-    """Return the date that calendars in the time zone show at an instant."""
+    """Return the date that calendars in `zone` show at the instant `at`. `at` must have a time zone, of any name."""
     return at.astimezone(zone).date()

@@ -1,7 +1,7 @@
 """Messages of the v2 WebSocket dialect, with exactly the names and JSON members that v2 clients expect.
 
 Each message to a client is a complete WebSocket frame. The session's state in a message is the stored document, with
-unchanged bytes.
+unchanged bytes. Each `timestamp_ms` is the time of Redis in ms since the Unix epoch.
 """
 
 from enum import StrEnum
@@ -43,7 +43,7 @@ def connected_frame(session_id: str, timestamp_ms: int) -> bytes:
 
 
 def state_sync_frame(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
-    """Return the frame of a full state that answers a client."""
+    """Return the frame of a full state that is sent after CONNECTED or answers a RECONNECT."""
     return _state("STATE_SYNC", session_id, timestamp_ms, document)
 
 

@@ -1,8 +1,8 @@
 """Conversion of SyncKairos v2 sessions to sessions of this product, from the JSON in v2's Redis and v2's audit.
 
 v2 charges every turn to the participant, in every mode, and `total_time_ms` of a participant is the remaining time.
-This module converts these facts to the budgets of this product. The same creation and the same commands result in the
-same budgets.
+This module converts these facts to the budgets of this product. The converted session has the same budgets as a session
+of this product after the same creation and the same commands.
 """
 
 import hashlib
@@ -64,10 +64,11 @@ def is_v2_epoch(epoch: str) -> bool:
 
 
 def parse_v2_session(state: Any) -> Session:
-    """Return the session that a v2 state describes, under an empty epoch. Its clock is the same to the millisecond.
+    """Return the session that a v2 state describes, under an empty epoch.
 
     `version` is the version in v2. `updated_at_ms` is the instant of the last transition in v2. If a clock runs, this
-    is the anchor, because in v2 every change of a session with a running clock moves the anchor.
+    is the anchor, because in v2 every change of a session with a running clock moves the anchor. A running clock keeps
+    its reading to the millisecond.
 
     Raises:
         V2StateMalformed: a JSON member is missing or malformed, or this product refuses an id.
@@ -236,9 +237,10 @@ class _StateParser:
         return self._state.instant_ms("updated_at") if completed_ms is None else completed_ms
 
     def _updated_at_ms(self, created_ms: int, anchor_ms: int | None, completed_ms: int | None) -> int:
-        """Return the instant of the last transition.
+        """Return the instant of the last transition: the anchor, the completion, or the creation of a pending session.
 
-        v2 sets `updated_at` when it saves the session, a few ms after the transition.
+        For a paused session it is `updated_at`, which v2 sets a few ms after the transition, when it saves the session.
+        The result is not before the creation.
         """
         if anchor_ms is not None:
             return max(created_ms, anchor_ms)
@@ -302,7 +304,10 @@ class _StateParser:
         raise self._state.fault("active_participant_id", "should be one of the participants")
 
     def _groups(self) -> tuple[Group, ...]:
-        """Return the groups in the order of their first participants. Each group has the sums of its participants."""
+        """Return the groups in the order of their first participants.
+
+        The remaining and used times of a group are the sums of the times of its participants.
+        """
         members: dict[str, list[Participant]] = {}
         for participant in self._participants:
             if participant.group_id is not None:
@@ -318,7 +323,10 @@ class _StateParser:
         )
 
     def _session_remaining_ms(self, rules: Rules) -> int | None:
-        """Return the session's own budget at the last transition in ms, None if the mode has none."""
+        """Return the session's own budget at the last transition in ms. In `per_cycle` it is the full time of a cycle.
+
+        None if the budgets belong to participants or groups, or if a `count_up` session has no maximum.
+        """
         match self._mode:
             case SyncMode.GLOBAL:
                 return max(0, self._state.integer("total_time_ms") - self._used_ms)

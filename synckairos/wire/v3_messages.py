@@ -64,7 +64,7 @@ class Subscribe(StrictModel):
 
     @property
     def has_resume_point(self) -> bool:
-        """Return whether the message has `epoch`, `version` or `tag`."""
+        """Return whether the message has at least one of `epoch`, `version` and `tag`."""
         return (self.epoch, self.version, self.tag) != (None, None, None)
 
 
@@ -77,7 +77,7 @@ class Unsubscribe(StrictModel):
 
 
 class Command(StrictModel):
-    """Executes a command with the name and arguments of REST. A repeated `id` gets the first answer again."""
+    """Executes a command with the name and arguments of REST. A repeated `id` only gets the first answer again."""
 
     type: Literal["COMMAND"]
     id: MessageId
@@ -114,7 +114,11 @@ _COMMAND_TYPE = re.compile(r'"type"\s*:\s*"COMMAND"')
 
 
 def may_be_command(text: str) -> bool:
-    """Return whether a message is possibly a COMMAND, without parsing it. False is always correct."""
+    """Return whether a text can be a COMMAND message, without parsing the text.
+
+    True can be wrong, because another member can contain the same text. False is correct unless the text writes `type`
+    or `COMMAND` with JSON escapes.
+    """
     return _COMMAND_TYPE.search(text) is not None
 
 
@@ -145,9 +149,9 @@ def parse_v3_message(text: str) -> ClientMessage:
 
 
 def extract_message_id(text: str) -> str | None:
-    """Return the `id` of a message that could not be parsed, None if it has no valid id.
+    """Return the `id` of a message that is refused, None if the text is not a JSON object or its `id` is not a text.
 
-    The error message repeats this id in `reply_to`.
+    The ERROR message repeats this id in `reply_to`. The form of the id is not checked.
     """
     try:
         message = orjson.loads(text)
@@ -172,8 +176,8 @@ def state_frame(
 ) -> bytes:
     """Return the frame of a full state.
 
-    An empty `tag` means an unknown tag. `more` can contain `reply_to`, `recovered` and `from_version` (the version sent
-    before).
+    An empty `tag` means an unknown tag, and the frame then has no tag. `more` can contain `reply_to`, `recovered` and
+    `from_version` (the version that was sent before this version).
     """
     head = _envelope(kind, session_id, version, server_time_ms) | _position(epoch, tag) | more
     return text_frame(orjson.dumps(head)[:-1] + b',"state":' + document + b"}")
@@ -189,16 +193,16 @@ def state_delta_frame(
     patch: bytes,
     **more: Any,
 ) -> bytes:
-    """Return the frame of a merge patch (JSON, see `document_merge_patch.py`) between two versions.
+    """Return the frame of a merge patch (JSON, see `document_merge_patch.py`) from `from_version` to `version`.
 
-    `tag` is the tag of the later version, empty if unknown. `more` can contain `reply_to` and `recovered`.
+    `tag` is the tag of `version`, empty if unknown. `more` can contain `reply_to` and `recovered`.
     """
     head = _envelope("STATE_DELTA", session_id, version, server_time_ms) | _position(epoch, tag)
     return _frame(head | {"from_version": from_version} | more | {"patch": orjson.Fragment(patch)})
 
 
 def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
-    """Return the frame of an event. The state after the event is sent in a separate frame."""
+    """Return the frame of an event. The frame does not contain the state after the event."""
     snapshot = message.snapshot
     members = _envelope("EVENT", message.session_id, snapshot.version, server_time_ms)
     members |= {"epoch": snapshot.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
@@ -240,14 +244,17 @@ def command_ack_frame(
 
 
 def subscription_ack_frame(message_id: str, session_id: str, server_time_ms: int) -> bytes:
-    """Return the frame of the answer to an accepted message that changes no session."""
+    """Return the frame of the answer to an accepted UNSUBSCRIBE. `message_id` is the `id` of the UNSUBSCRIBE."""
     return _frame({"type": "ACK", "session_id": session_id, "server_time_ms": server_time_ms, "reply_to": message_id})
 
 
 def error_frame(
     refusal: SyncKairosError, server_time_ms: int, reply_to: str | None = None, session_id: str | None = None
 ) -> bytes:
-    """Return the frame of a refusal. `reply_to` is the id of the refused message, None if the message had no id."""
+    """Return the frame of a refusal. `reply_to` is the id of the refused message, None if its id is not known.
+
+    `session_id` is the session that the message named, None to omit it.
+    """
     members: dict[str, Any] = {"type": "ERROR"}
     if session_id is not None:
         members["session_id"] = session_id
@@ -264,7 +271,7 @@ def pong_frame(ping: Ping, received_ms: int, sent_ms: int, error_ms: float) -> b
     """Return the frame of the answer to a PING.
 
     `received_ms` and `sent_ms` are instants by the time of Redis. `error_ms` is the maximum error of this instance's
-    estimate of that time. Before the first measurement it is infinite, and the JSON has null.
+    estimate of the time of Redis. It must be infinite before the first measurement, and the JSON then has null.
     """
     members: dict[str, Any] = {"type": "PONG", "server_time_ms": sent_ms}
     if ping.id is not None:
@@ -273,7 +280,10 @@ def pong_frame(ping: Ping, received_ms: int, sent_ms: int, error_ms: float) -> b
 
 
 def goaway_frame(retry_after_ms: int, server_time_ms: int) -> bytes:
-    """Return the frame that announces the stop of the instance. `retry_after_ms` is the delay before a reconnect."""
+    """Return the frame that announces the stop of the instance.
+
+    `retry_after_ms` is the delay in ms that the client should wait before it reconnects.
+    """
     return _frame({"type": "GOAWAY", "server_time_ms": server_time_ms, "retry_after_ms": retry_after_ms})
 
 

@@ -33,14 +33,19 @@ Path = tuple[str | int, ...]
 
 
 class FaultCountLimit:
-    """The number of faults to find before validation stops. The object is the context of a pydantic validation."""
+    """The number of further faults to find before validation stops. It is the context of one pydantic validation."""
 
     def __init__(self) -> None:
         self.remaining = MAX_FAULTS
 
     @staticmethod
     def validate_item(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-        """Validate an item of a long array. If enough faults were found before, return the item without validation."""
+        """Return the validated item of a long array.
+
+        If enough faults were found in earlier items, return the item without validation.
+
+        Raises: ValidationError of pydantic if the item is not valid.
+        """
         limit = info.context
         if not isinstance(limit, FaultCountLimit):
             return validate(value)
@@ -61,7 +66,8 @@ def fault(path: Iterable[str | int], message: str) -> Fault:
 def raise_if_faults(faults: Iterable[Fault]) -> None:
     """Raise ValidationFailed if there are faults.
 
-    The error lists the first fault of each path, at most MAX_FAULTS faults.
+    The error lists the first fault of each path. If more than MAX_FAULTS paths have faults, the error lists the first
+    MAX_FAULTS and a last item that says so.
     """
     firsts: dict[str, Fault] = {}
     for each in faults:
@@ -75,9 +81,9 @@ def raise_if_faults(faults: Iterable[Fault]) -> None:
 
 
 def faults_from_pydantic(error: ValidationError) -> list[Fault]:
-    """Return the errors of pydantic as faults in the order of pydantic.
+    """Return the errors of pydantic as faults in the order of pydantic. Several faults can have the same path.
 
-    The result has at most twice MAX_FAULTS faults, because several faults can have the same path.
+    Only the first 2 × MAX_FAULTS errors are returned.
     """
     # The errors are read as JSON, because thousands of errors take several times longer as Python objects.
     found = orjson.loads(error.json(include_url=False, include_input=False))
@@ -113,7 +119,10 @@ def _count(number: int, kind: str) -> str:
 
 
 def json_value_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
-    """Yield the faults that no level of a JSON value can have: NUL characters, inexact numbers, too deep nesting."""
+    """Yield a fault for each NUL character, inexact number and too deep nesting, at all levels of a JSON value.
+
+    `path` is the path to `value` in the body.
+    """
     # This code runs for every value of every body, so a valid value must cost only one or two comparisons.
     for name, item in value.items() if type(value) is dict else enumerate(value) if type(value) is list else ():
         if type(name) is str and "\0" in name:
@@ -136,7 +145,10 @@ def json_value_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
 
 
 def too_many_values_faults(value: Any) -> Iterator[Fault]:
-    """Yield a fault at the path at which the number of values exceeds MAX_VALUES. Later values are not read."""
+    """Yield one fault if `value` contains more than MAX_VALUES values, else no fault.
+
+    The path of the fault is the position at which the number of values exceeds the maximum. Later values are not read.
+    """
     # Each position is a linked pair as in `build_json_path`, because building a path for each value takes much longer
     # in deep nesting.
     remaining = MAX_VALUES
@@ -154,9 +166,10 @@ def too_many_values_faults(value: Any) -> Iterator[Fault]:
 
 
 def build_json_path(place: Any) -> list[str | int]:
-    """Return the path to a position in a JSON value.
+    """Return the path to a position in a JSON value, from the outermost name to the innermost name.
 
-    `place` is a pair of a name and the surrounding position, None for the whole body.
+    `place` is a pair: the name or array position, and the `place` of the surrounding object or array. It is None for
+    the whole body.
     """
     path: list[str | int] = []
     while place is not None:

@@ -47,9 +47,9 @@ class CreateWebhook(StrictModel):
 
 
 class PatchWebhook(StrictModel):
-    """The members of a webhook endpoint to change.
+    """The members of a webhook endpoint to change. Absent members stay unchanged.
 
-    Null removes a filter. `enabled: true` also resets the failure state.
+    Null removes a filter. `enabled: true` also removes `failing_since` and `disabled_reason`.
     """
 
     url: Omittable[Url] = None
@@ -61,7 +61,10 @@ class PatchWebhook(StrictModel):
 
 
 class RotateSecret(StrictModel):
-    """Replaces the secret of a webhook endpoint. For `overlap_s` seconds, old secrets also sign messages."""
+    """Replaces the secret of a webhook endpoint by a new secret, which signs messages at once.
+
+    The old secrets also sign messages for at most `overlap_s` seconds more.
+    """
 
     overlap_s: Annotated[
         int,
@@ -70,7 +73,7 @@ class RotateSecret(StrictModel):
 
 
 class EmptyBody(StrictModel):
-    """An empty JSON object, or an empty body."""
+    """A body without members: an empty JSON object, or no bytes."""
 
 
 DeliveryStatus = Annotated[Literal["pending", "delivered", "failed"], Field(description="Status of the delivery")]
@@ -177,7 +180,7 @@ TEST_EVENT_TYPE = "webhook_test"
 
 
 def render_message(session_id: str, event: RenderableEvent) -> bytes:
-    """Render the webhook message for an event. `data` is the event as in the audit, with the session id."""
+    """Render the webhook message for an event. `data` is the event as in `event_json`, with the session id."""
     return _message(event.event_type, event.occurred_at_ms, {"session_id": session_id, **event_json(event)})
 
 

@@ -5,7 +5,7 @@ A frame is built once and written to any number of sockets. The package `server`
 
 
 def ping_frame(payload: bytes) -> bytes:
-    """Build a ping frame. The payload has at most 125 bytes."""
+    """Build a ping frame. `payload` must have at most 125 bytes; a longer payload makes an invalid frame."""
     return bytes((0x89, len(payload))) + payload
 
 
@@ -14,7 +14,7 @@ PING_FRAME = ping_frame(b"")
 
 
 def text_frame(payload: bytes) -> bytes:
-    """Build a text frame. The payload is UTF-8."""
+    """Build a text frame. `payload` must be UTF-8 and can have any length."""
     size = len(payload)
     if size < 126:
         return bytes((0x81, size)) + payload
@@ -24,7 +24,7 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def extract_text_payload(frame: bytes) -> bytes:
-    """Return the payload of a frame that `text_frame` built."""
+    """Return the payload of a frame. `text_frame` must have built the frame."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
