@@ -50,7 +50,10 @@ class Principal(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def importer(cls, subject: str) -> "Principal":
-        """Return the principal of an import from the command line. `subject` is the name of the import."""
+        """Return the principal of an import from the command line. `subject` is the name of the import.
+
+        It has the kind `anonymous` and the role `admin`.
+        """
         return cls(kind="anonymous", tenant=DEFAULT_TENANT, subject=subject, role="admin", address="")
 
     def has_role(self, role: Role) -> bool:

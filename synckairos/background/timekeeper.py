@@ -1,8 +1,8 @@
 """The timekeeper: commits overdue transitions on time, even if no client is connected.
 
-The timekeeper sleeps until the next deadline. It wakes up earlier when an instance stores an earlier deadline. It
-claims due sessions with leases and sends ordinary `Expire` commands to the service. The version check of the commit,
-not the claim, ensures that each expiry happens once.
+The timekeeper sleeps until the next deadline. It wakes up earlier if an instance stores an earlier deadline. It claims
+due sessions with leases, and commits their overdue transitions through the service in batches. The version check of the
+commit, not the claim, ensures that each expiry happens once.
 """
 
 import asyncio
@@ -125,7 +125,7 @@ class Timekeeper:
             logger.warning("the store's clock was stepped", direction=direction, step_ms=step_ms)
 
     async def _sleep(self, claim: DueClaims, wake_up: asyncio.Event) -> None:
-        """Sleep until the next deadline in Redis, or until an earlier deadline is stored."""
+        """Sleep until the next deadline in Redis, or until an earlier deadline is stored, but at most `MAX_SLEEP_S`."""
         wait_s = MAX_SLEEP_S
         if claim.next_due_ms is not None:
             elapsed_s = time.monotonic() - claim.sent_at_s
@@ -163,6 +163,9 @@ class Timekeeper:
             await self._postpone(session_id, loaded.now_ms)
 
     async def _postpone(self, session_id: str, claimed_at_ms: int) -> None:
-        """Delay the next claim of a session beyond the end of its lease, because the next attempt would also fail."""
+        """Extend the lease on a claimed session, because the next attempt would also fail.
+
+        `claimed_at_ms` is the time of Redis at the claim, in ms since the Unix epoch.
+        """
         with contextlib.suppress(StoreUnavailable):
             await self._deadlines.extend_lease(session_id, claimed_at_ms + LEASE_MS, claimed_at_ms + BROKEN_LEASE_MS)

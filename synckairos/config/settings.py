@@ -244,7 +244,7 @@ class Settings(BaseSettings):
 
     @property
     def schema_url(self) -> str:
-        """The Postgres URL for changes of the schema."""
+        """The Postgres URL for changes of the schema: `database_direct_url`, or `database_url` if it is not set."""
         return self.database_direct_url or self.database_url
 
     @property

@@ -53,7 +53,7 @@ class ClientWorkLimits:
     """The budgets of all clients of this instance, and the queue in which their large inputs are parsed."""
 
     def __init__(self, factor: float = 1, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the factor that multiplies all limits, and the monotonic clock."""
+        """Take the factor that multiplies all limits, and the monotonic clock in seconds."""
         self.parse_queue = ParseQueue()
         self._factor = factor
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Parsing of large inputs: one at a time, and never long on the event loop."""
+"""Parsing of large inputs, one input at a time. The largest inputs are parsed in a thread, not on the event loop."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Single-flight reads: concurrent calls share one read, which begins after all of these calls."""
+"""Single-flight reads: concurrent calls share one read. No call gets the result of a read that began before it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,7 @@
-"""Authorisation: decides which commands a caller may execute on a session.
+"""Authorisation: decides which commands a caller is allowed to execute on a session.
 
-The service calls these functions after the look-up of the session. They come before the replay of a command id, before
-the precondition, and before any detail of the state is returned.
+The service calls these functions after it has loaded the session. It calls them before the replay of a command id,
+before the check of the precondition, and before it returns any detail of the state.
 """
 
 from synckairos.clock.commands import Command, Resume, Switch

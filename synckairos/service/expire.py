@@ -1,8 +1,8 @@
 """Commit of the overdue transitions of many sessions in one batch.
 
-The transitions of each session are calculated separately, and all of them are committed in one round trip to Redis. The
-reason is that thousands of sessions can fall due in one second. One task and one round trip for each session were half
-of the cost of an expiry.
+The transitions of each session are calculated separately. The commits of all sessions are sent in one round trip to
+Redis. The reason is that thousands of sessions can fall due in one second. Before batches, one task and one round trip
+for each session were half of the cost of an expiry.
 """
 
 import time

@@ -1,7 +1,7 @@
 """Reads of past versions of sessions: replays of earlier answers, and sessions as they were at an instant.
 
-The reader searches the version history in Redis first, then Postgres. The outbox is last, because it has to be scanned
-entry by entry.
+The reader searches the version history in Redis first, then Postgres, then the outbox. The outbox is not second,
+because its entries have to be scanned one after the other.
 """
 
 from collections.abc import Iterator

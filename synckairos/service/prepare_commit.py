@@ -50,7 +50,7 @@ class RecordedOutcome(Struct, frozen=True):
 
 
 class PreparedCommit(Struct, frozen=True):
-    """A commit, and the session that Redis has after the commit."""
+    """A commit, and the session that Redis has after the commit has succeeded."""
 
     commit: Commit
     stored: StoredSession
@@ -116,8 +116,9 @@ def build_version(
 ) -> NewVersion:
     """Build the new version of one transition, with a new random tag.
 
-    `after` is the session after the transition, None if it is not rendered yet. The splices of `after` apply to the
-    document with the tag `base_tag`.
+    `after` is the rendered session after the transition. If `after` is None, this function renders the session. The
+    splices of `after` apply to the document with the tag `base_tag`. If `base_tag` is empty, the version has the whole
+    document instead of splices.
     """
     after = after or RenderedSession.render(transition.state)
     change = DocumentChange(base_tag, after.splices, after.patch) if base_tag and after.splices else None

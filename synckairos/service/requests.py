@@ -48,7 +48,7 @@ def first_edition_fingerprint(verb: str, session_id: str, given: Any) -> str:
 def rest_fingerprint(method: str, path: str, given: Any) -> str:
     """Return the digest of a REST request that is not a command on a session.
 
-    `given` has the JSON values of its body.
+    `given` has the JSON values of the request's body.
     """
     return _digest(f"{method} {path}", given)
 
@@ -91,10 +91,10 @@ class CommandRequest(Struct, frozen=True):
         command_id: str | None = None,
         meter: RateMeter | None = None,
     ) -> "CommandRequest":
-        """Build the request of a parsed command. `given` has the JSON values from which `body` was parsed.
+        """Build the request of a parsed command. `given` must have the JSON values from which `body` was parsed.
 
-        `etags` are the pairs of version and epoch from `If-Match`. If there are none, only `expected_version` of the
-        body is a precondition.
+        `etags` are the pairs of version and epoch from `If-Match`. The precondition consists of `etags` and the
+        `expected_version` of the body. If both are missing, the command has no precondition.
         """
         args = body.model_dump(exclude_unset=True, exclude={"expected_version"}) if body.model_fields_set else None
         version = body.expected_version

@@ -1,7 +1,7 @@
 """The session cache: recently used sessions of this instance, each with its stored snapshot and its parsed state.
 
-With the cache, the next command on a session does not need to load and parse it. A cached session is used only if Redis
-still has the same bytes.
+If Redis still has the bytes of the cached session, the next command does not load and parse the document again. If
+Redis has other bytes, the cached session is not used.
 """
 
 from synckairos.telemetry.invalid_data import reporting_invalid_data

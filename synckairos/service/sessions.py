@@ -165,7 +165,7 @@ class Sessions:
         return await self.execute_shielded(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"))
 
     async def commit_overdue_batch(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
-        """Commit the overdue transitions of many sessions in one round trip.
+        """Commit the overdue transitions of many loaded sessions in one round trip.
 
         See `OverdueBatchCommitter.commit_overdue` for the results and the errors.
         """
@@ -212,12 +212,12 @@ class Sessions:
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
     def _authorize(self, request: CommandRequest, stored: StoredSession) -> None:
-        """Check that the caller may execute the command on this version of the session.
+        """Check that the caller is allowed to execute the command on this version of the session.
 
-        A forbidden press is charged to the client and not to the session. So a client cannot use up the presses of a
-        session that it may not change.
+        A forbidden press gives its token back to the session and takes a token of the client instead. So a client
+        cannot use up the presses of a session that the client is not allowed to change.
 
-        Raises: Forbidden, RateLimitExceeded.
+        Raises: Forbidden, or RateLimitExceeded if the general quota of the client is used up.
         """
         if request.principal.role == "admin":
             return

@@ -1,4 +1,4 @@
-"""Cache of session ids that do not exist, so that repeated reads of such an id do not reach Postgres."""
+"""Cache of ids for which no session exists, so that repeated reads of such an id do not reach Postgres."""
 
 import time
 from collections.abc import Callable

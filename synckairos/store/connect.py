@@ -21,7 +21,7 @@ logger = log.get_logger(__name__)
 
 
 def make_redis_client(url: str, timeout_s: float) -> Redis:
-    """Return a redis-py client for pub/sub and background work. It pools connections and does not retry commands.
+    """Return a redis-py client with a connection pool, for pub/sub and background work. It does not retry commands.
 
     `timeout_s` is the maximum seconds for connecting, for waiting for a pooled connection, and for each reply.
     """

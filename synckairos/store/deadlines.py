@@ -73,8 +73,8 @@ class Deadlines:
     async def claim(self, partition: int, count: int, lease_ms: int) -> DueClaims:
         """Claim at most `count` due sessions of a partition, and load the sessions. Atomic, one round trip.
 
-        Each claim ends `lease_ms` milliseconds after the time of Redis. After that, any instance can claim the session
-        again, unless the deadline was written in the meantime.
+        The lease on each claimed session ends `lease_ms` milliseconds after the claim. Then any instance can claim the
+        session again, unless the deadline was written in the meantime.
         """
         sent_at_s = time.monotonic()
         with translated_errors():
@@ -117,9 +117,9 @@ class Deadlines:
             await self._postpone_script(self._pipe, [name], [session_id, lease_until_ms, until_ms])
 
     async def update_from_state(self, session_id: str) -> None:
-        """Set the deadline of a session to the deadline in its hash, or remove it if the hash has none.
+        """Set the deadline of a session to the deadline in its hash. If the hash has no deadline, remove the deadline.
 
-        Atomic, one round trip.
+        A lease on the session ends. Atomic, one round trip.
         """
         names = [self._keys.deadlines(self._keys.partition_of(session_id)), self._keys.session(session_id)]
         with translated_errors():

@@ -1,7 +1,7 @@
-"""Failed entries: outbox entries that Postgres rejected. They are moved out of the stream, retried, then set aside.
+"""Failed entries: outbox entries that Postgres rejected. They are moved out of the stream and retried.
 
-A failed entry is never dropped. It is a hash with the fields of the outbox entry. A sorted set has the ids of failed
-entries by the instants of their next attempts.
+If all retries fail, the entry is set aside until the operator retries it. A failed entry is never dropped. It is a hash
+with the fields of the outbox entry. A sorted set has the ids of failed entries by the instants of their next attempts.
 """
 
 from typing import Any
@@ -95,7 +95,10 @@ class FailedEntries:
         return await self._load(partition, [(i, None if score == float("inf") else int(score)) for i, score in scores])
 
     async def load_set_aside_entries(self) -> list[FailedEntry]:
-        """Return the set-aside entries of all partitions, in the order of their first failures, for the operator."""
+        """Return the entries of all partitions that are set aside, for the operator.
+
+        The entry whose first failure is the oldest comes first.
+        """
         found = [each for at in range(self._keys.partitions) for each in await self.load_all(at, set_aside_only=True)]
         return sorted(found, key=lambda each: each.first_failed_at_ms)
 

@@ -76,7 +76,10 @@ class FeedListener(Protocol):
         """
 
     def on_session_missing(self, session_id: str) -> None:
-        """Receive the notice that Redis no longer has a watched session."""
+        """Receive the notice that Redis no longer has a watched session.
+
+        The session stays watched. As long as Redis does not have the session, each comparison can repeat the call.
+        """
 
 
 class _WatchedSession:
@@ -372,7 +375,11 @@ class Feed:
     async def _load_with_history(
         self, ids: list[str]
     ) -> list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]]:
-        """Return the stored snapshot and the version history, newest first, of each session. One round trip."""
+        """Return the stored snapshot and the version history of each session, in the order of `ids`. One round trip.
+
+        The newest version of a history is first. If the data of a session is invalid, its snapshot is the error and its
+        history is empty.
+        """
         commands: list[RedisCommand] = []
         for session_id in ids:
             commands.append(("HMGET", self._keys.session(session_id), *SESSION_FIELDS))

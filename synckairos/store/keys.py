@@ -175,7 +175,10 @@ class Keys(Struct, frozen=True):
 
     @property
     def wake_up_channel(self) -> str:
-        """Return the name of the channel for new deadlines that are earlier than all other deadlines."""
+        """Return the name of the channel for new deadlines.
+
+        Only deadlines that are earlier than all other deadlines of their partition are published.
+        """
         return f"{self.prefix}:wake"
 
     @property

@@ -57,5 +57,8 @@ def _read(name: str) -> str:
 
 
 def is_missing_script(error: ResponseError) -> bool:
-    """Return whether Redis does not have the script, because it was restarted, replaced or flushed."""
+    """Return whether the error means that Redis does not have the script.
+
+    Redis loses its scripts if it is restarted, replaced or flushed.
+    """
     return str(error).startswith("NOSCRIPT")

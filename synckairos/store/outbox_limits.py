@@ -29,10 +29,7 @@ class OutboxLimits(Struct, frozen=True):
         )
 
     def script_arguments(self) -> tuple[int | str, ...]:
-        """Return the limits of entries, bytes and age as `lua/commit.lua` expects them.
-
-        An empty text means no limit.
-        """
+        """Return the limits of entries, bytes and age as `lua/commit.lua` expects them. A limit of None becomes ""."""
         return tuple("" if limit is None else limit for limit in (self.entries, self.bytes, self.age_ms))
 
     def fullness(self, entries: int, size: int, age_ms: int) -> float:

@@ -182,7 +182,7 @@ class ParticipantSessionStore:
     ) -> dict[str, ReadyRow | ListRowParts]:
         """Return the cached data of sessions for a participant's list, by session id.
 
-        The result has all `session_ids`. One round trip for each partition, all at the same time.
+        The result has an item for each of `session_ids`. One round trip for each partition, all at the same time.
         """
         shares = self._shares(session_ids)
         names = (
@@ -300,7 +300,10 @@ class ParticipantSessionStore:
         await self._run(self._summary_script, [self.keys.summary(session_id)], args)
 
     async def drop_summary(self, session_id: str) -> None:
-        """Remove a session's summary and the ready rows that were rendered from it, and break the lease on it."""
+        """Remove a session's summary and the ready rows that were rendered from the summary.
+
+        If the summary is being filled, the lease on filling it is broken.
+        """
         args: list[Any] = ["drop", "", SPAN_MS, *self._rows_of(session_id)]
         await self._run(self._summary_script, [self.keys.summary(session_id)], args)
 

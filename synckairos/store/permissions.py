@@ -101,7 +101,8 @@ _UNQUEUED = ("exec", "watch", "multi")
 class Permissions:
     """The permissions that the Redis user of the product needs.
 
-    With `store` these are the permissions for the store, and with `queue` for the job queue.
+    `store` adds the permissions for the Redis of the store. `queue` adds the permissions for the Redis of the job
+    queue. If both use one Redis, both are True.
     """
 
     def __init__(self, keys: Keys, *, store: bool, queue: bool, db: int = 0) -> None:
@@ -135,7 +136,8 @@ class Permissions:
         """Return the permissions that the user of the client lacks, as words of the ACL rule. No data is changed.
 
         The commands are queued in a transaction that is never executed, because Redis checks permissions when it queues
-        a command.
+        a command. If the user lacks the permission for MULTI, the check ends early. Then more permissions can be
+        missing than the result has.
 
         Raises: the errors of redis-py if Redis does not answer.
         """

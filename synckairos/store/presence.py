@@ -144,16 +144,16 @@ class PresenceStore:
         return [{_decode_name(name): value for name, value in fields.items() if name in living} for fields in found]
 
     def parsing_counts_of(self, session_id: str) -> reporting_invalid_data:
-        """Return the context manager in which the counts of a session are parsed.
+        """Return the context manager in which the caller parses the counts of a session.
 
-        It reports invalid data with the key.
+        If parsing fails, the context manager reports the Redis key and raises InvalidStoredData.
         """
         return reporting_invalid_data(self._keys.presence(session_id))
 
     async def remove_instance_counts(self, session_id: str, instance: str) -> None:
-        """Remove the field of an instance in the presence hash of a session, because it cannot be parsed.
+        """Remove the field of an instance in the presence hash of a session. One round trip.
 
-        One round trip.
+        Call this if the field cannot be parsed.
         """
         with translated_errors():
             await self._pipe.call("HDEL", self._keys.presence(session_id), instance)

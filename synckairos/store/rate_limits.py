@@ -33,9 +33,9 @@ MAX_LIMITED_CLIENTS = 10_000
 
 
 class Rate(Struct, frozen=True):
-    """A rate limit: `limit` requests in `period_s` seconds, and at most `burst` requests at the same time.
+    """A rate limit: `limit` requests in `period_s` seconds on average, and at most `burst` requests at the same time.
 
-    `unit` is the name of what is counted. `setting` is the variable that sets the limit.
+    `unit` is the name of the counted unit. `setting` is the variable that sets the limit.
     """
 
     name: str
@@ -97,7 +97,10 @@ class Quota(Struct, frozen=True):
         return keys.rate_limit_bucket(f"{self.rate.name}:{self.owner}")
 
     def make_take_tokens_command(self, keys: Keys, tokens: int) -> RedisCommand:
-        """Return the Redis command that takes tokens from the bucket. A negative number gives tokens back."""
+        """Return the Redis command that takes `tokens` tokens from the bucket of the quota.
+
+        If `tokens` is negative, the command gives tokens back.
+        """
         return ("EVALSHA", TAKE_SCRIPT.sha, 1, self.key(keys), *self.rate.script_arguments, tokens)
 
 
@@ -117,7 +120,7 @@ class RateLimitStatus(Struct, frozen=True):
 
     @classmethod
     def from_reply(cls, rate: Rate, reply: Sequence[int]) -> "RateLimitStatus":
-        """Parse the reply of the script that took one token."""
+        """Return the status from the reply of the script that takes one token."""
         taken, remaining, wait_us, debt_us = reply
         wait_ms = 0 if taken else -(-wait_us // 1000)
         return cls(rate.burst, remaining, -(-debt_us // 1_000_000), not taken, wait_ms, rate)
@@ -204,7 +207,10 @@ class RateMeter:
         )
 
     def build_refund_commands(self, keys: Keys) -> list[RedisCommand]:
-        """Return the Redis commands that give back the tokens that the request took."""
+        """Return the Redis commands that give back the tokens that the request took.
+
+        The result is empty if the request was not counted. Exceeded quotas took no token.
+        """
         counted = zip(self.quotas, self.statuses, strict=False)  # no statuses if the request was not counted
         return [quota.make_take_tokens_command(keys, -1) for quota, status in counted if not status.exceeded]
 
@@ -233,7 +239,7 @@ class RateMeter:
         The caller must then take the token in Redis, because later calls return None. Returns None if the request is
         not a press or was not counted.
 
-        Raises: RateLimitExceeded if the general quota is used up. No token must be taken then.
+        Raises: RateLimitExceeded if the general quota is used up. The caller must not take a token then.
         """
         quota, self._general = self._general, None
         if quota is None or self._general_ttl_ms is None:
@@ -261,7 +267,7 @@ class RateMeter:
         self._general = None
 
     def mark_uncounted(self) -> None:
-        """Mark the request as not counted yet."""
+        """Mark the request as not counted yet, so that the next load counts the request again."""
         self.statuses = ()
         self.is_due = bool(self.quotas)
 
@@ -311,7 +317,7 @@ class LimitedClients:
 class RateLimits:
     """Counts requests that do not load a session.
 
-    If a request loads a session, the load counts it in the same round trip.
+    A request that loads a session is counted by `SessionStore.load`, in the same round trip.
     """
 
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:

@@ -48,9 +48,9 @@ def is_about_invalid_data(error: BaseException) -> bool:
 class translated_errors:  # noqa: N801  is used like a function; a generator would be too slow for the hot path
     """Context manager that translates the errors of the Redis libraries.
 
-    It raises StoreUnavailable if Redis does not answer, temporarily refuses the command, or the user lacks a
-    permission. If a Redis key has data that a command cannot use, the key is reported and InvalidStoredData is raised.
-    Other errors pass unchanged.
+    It raises StoreUnavailable if Redis does not answer, if Redis temporarily refuses the command, or if the user lacks
+    a permission. If a Redis key has data that a command cannot use, the key is reported and InvalidStoredData is
+    raised. Other errors pass unchanged.
     """
 
     __slots__ = ()

@@ -1,7 +1,7 @@
-"""Rebuild of the sets of a partition's sessions from the sessions, after one of the sets had invalid data.
+"""Rebuild of the deadlines and the set of live sessions from the sessions of a partition.
 
-If a script finds invalid data in the deadlines or in the set of live sessions, it removes the set and writes a mark.
-One instance then reads all sessions of the partition and adds each session to both sets.
+If a script finds invalid data in one of the two sets, it removes this set and writes a mark. One instance then reads
+all sessions of the partition and adds each session to both sets.
 """
 
 from synckairos.errors import InvalidStoredData

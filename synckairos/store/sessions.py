@@ -322,7 +322,10 @@ class SessionStore:
         return sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
 
     async def _drop_live_set(self, partition: int) -> None:
-        """Remove the set of live sessions, because it has data of another type. An instance rebuilds the set."""
+        """Remove the set of live sessions, because its key has data of another type.
+
+        Also write the mark, so that an instance rebuilds the set later.
+        """
         keys = self.keys
         with translated_errors():
             await self._pipe.call_many(

@@ -2,8 +2,8 @@
 
 The two round trips of the hot path use this connection. Compared with a pool of exclusive connections, it saves the
 wait for a free connection and most system calls. It also avoids the worst fault of pools: after a cancellation, the
-next caller cannot read the reply of the cancelled caller. A command is never repeated, because the connection cannot
-know whether a lost command was executed.
+next caller can read the reply of the cancelled caller. A command is never repeated, because the connection cannot know
+whether a command without a reply was executed.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class RedisPipe:
     """The recorder of this connection's failures. Other users of the same Redis report their failures to it too."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        """Take the URL of Redis, and the maximum seconds for a reply and for connecting."""
+        """Take the URL of Redis, and the timeout in seconds. The timeout applies to each reply and to connecting."""
         self.outage = SilentOutage()
         self._address = parse_redis_url(url)
         self._timeout_s = timeout_s
@@ -62,7 +62,7 @@ class RedisPipe:
     async def call(self, *command: Argument) -> Any:
         """Send one command and return its reply. Strings in the reply are bytes.
 
-        Without a connection, the call waits for a connection until the timeout.
+        If there is no connection, the call waits for a connection, at most for the timeout.
 
         Raises:
             redis.exceptions.ResponseError: the server replied with an error.

@@ -23,7 +23,7 @@ _GENERATION = re.compile(rb"[0-9a-f]{12}")
 def new_generation(began_s: int) -> str:
     """Return a new generation: 12 hexadecimal digits.
 
-    The first eight are `began_s`, in seconds since the Unix epoch.
+    The first eight digits are `began_s` as a hexadecimal number. `began_s` is in seconds since the Unix epoch.
     """
     return f"{began_s:08x}{secrets.token_hex(2)}"
 

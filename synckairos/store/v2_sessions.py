@@ -126,8 +126,8 @@ class V2Store:
     async def listen_for_changes(self, stop: asyncio.Event) -> AsyncIterator[V2Change]:
         """Yield the changes of v2 sessions until `stop` is set.
 
-        After each subscription, the first item is a change without a session id. If Redis does not answer, subscribe
-        again later; no error is raised.
+        After each subscription, the first item is a change without a session id. If Redis does not answer, this method
+        subscribes again later and raises no error.
         """
         while not stop.is_set():
             redis = make_redis_client(self._url, self._timeout_s)

@@ -80,7 +80,10 @@ class RedisAddress:
 
     @property
     def credentials(self) -> tuple[str, ...]:
-        """Return the arguments of AUTH: none, a password, or a user name and a password."""
+        """Return the arguments of AUTH: a user name and a password, or only a password.
+
+        The result is empty if there are no credentials.
+        """
         if self.username:
             return self.username, self.password or ""
         return (self.password,) if self.password else ()
