@@ -37,7 +37,7 @@ class EmbeddedStoreFailed(SyncKairosError):
 
 
 def create_temporary_dir() -> Path:
-    """Create a temporary directory that both stores can use, and return its path."""
+    """Create a temporary directory that both stores can use, and return its path. The caller must remove it."""
     path = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
     path.chmod(directory_mode())
     return path

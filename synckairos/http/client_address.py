@@ -34,9 +34,9 @@ Network = IPv4Network | IPv6Network
 
 
 class CallerResolver:
-    """Determines the principal of a request.
+    """Determines the principal of a request from the client's address.
 
-    Without authentication every caller is anonymous and has the role `admin`.
+    This class authenticates no caller: every principal is anonymous and has the role `admin`.
     """
 
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:

@@ -15,9 +15,9 @@ def render_etag(version: int, epoch: str) -> str:
 
 
 def is_not_modified(if_none_match: str | None, etag: str) -> bool:
-    """Return whether the header `If-None-Match` lists `etag`, so that the response must be 304.
+    """Return whether the header `If-None-Match` is `*` or lists `etag`, so that the response must be 304.
 
-    Uses weak comparison (RFC 9110, section 8.8.3.2). `if_none_match` is None if the request has no such header.
+    Uses weak comparison (RFC 9110, section 8.8.3.2). If `if_none_match` is None (no such header), return False.
     """
     if if_none_match is None:
         return False

@@ -224,7 +224,10 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
 
 
 async def _wait_for_first_end(stop_requested: asyncio.Event, children: dict[str, ChildProcess]) -> str | None:
-    """Wait until a stop is requested or a child process ends. Return the name of the child; None after a stop."""
+    """Wait until a stop is requested or a child process ends.
+
+    Return the name of the child process that ended; None if a stop was requested.
+    """
     changed = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, changed.set)

@@ -242,8 +242,8 @@ async def _sweep_jobs(
 ) -> None:
     """Sweep the job table every `sweep_s` seconds until cancelled.
 
-    A sweep sends a wake-up for each due job and returns the jobs of dead workers to the queue. Every
-    `SCHEDULE_INTERVAL_S` seconds it also enqueues the scheduled jobs that have work.
+    A sweep queues the jobs of dead workers again, then sends wake-ups for due jobs. Every `SCHEDULE_INTERVAL_S` seconds
+    it also enqueues the scheduled jobs that have work.
     """
     next_schedule_s = 0.0
     while True:

@@ -99,7 +99,10 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
 
 @asynccontextmanager
 async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator[tuple[Server, list[BackgroundLoop]]]:
-    """Open the stores and build all components. Yield the server and the background loops of the instance."""
+    """Open the stores and build all components. Yield the server and the background loops of the instance.
+
+    The caller must run the server and the loops. The components are closed at the end of the block.
+    """
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))

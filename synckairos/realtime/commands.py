@@ -12,8 +12,8 @@ from synckairos.wire.request_bodies import SwitchBody, parse_command
 class CommandHandler:
     """Executor of socket commands.
 
-    The `id` of a socket command and the `Idempotency-Key` of a REST command are both command ids. A command that a
-    client sends through a socket and repeats through REST is executed once.
+    The `id` of a socket command and the `Idempotency-Key` of a REST command are both command ids. If a client sends a
+    command through a socket and repeats it through REST with the same command id, the command is executed one time.
     """
 
     def __init__(self, sessions: Sessions, settings: Settings) -> None:

@@ -285,13 +285,14 @@ class Hub:
     # -- the feed's listener ------------------------------------------------------------------------------------------
 
     def on_feed_message(self, message: FeedMessage) -> None:
-        """Notify all watchers of the version in a feed message."""
+        """Pass the version in a feed message to the watchers that have no such or newer version of the session."""
         self._fan_out(SessionUpdate.from_message(message, self.now_ms()))
 
     def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
-        """Notify all watchers of a state that the feed read from the store because feed messages were lost.
+        """Pass a state that the feed read from the store to the watchers that have no such or newer version.
 
-        `went_back`: whether the store lost versions. The state can then have a lower version than the watchers have.
+        The feed reads the store when feed messages were lost. `went_back`: whether the store lost versions. If so, all
+        watchers get the state, even if it has a lower version than the versions that they have.
         """
         if (session := self._sessions.get(session_id)) is not None:
             if session.ended_epoch == snapshot.epoch:

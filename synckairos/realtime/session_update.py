@@ -108,7 +108,7 @@ class SessionUpdate:
     def is_covered_by(self, other: "SessionUpdate | None") -> bool:
         """Return whether `other` has the same epoch as this update and the same or a later version.
 
-        A watcher that has `other` then needs no update to this version.
+        False if `other` is None. If the result is True, a watcher that has `other` does not need this update.
         """
         return other is not None and other.epoch == self.epoch and other.version >= self.version
 

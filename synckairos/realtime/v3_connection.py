@@ -207,7 +207,7 @@ class V3Connection(SocketConnection):
                 self._unsubscribe(request)
 
     async def _wait_for_empty_queue(self) -> None:
-        """Wait until no frame is queued for the client.
+        """Wait until no frame is queued for the client, or the connection is closed.
 
         The queue can hold the missed versions of one session. It cannot hold the missed versions of all sessions of a
         slow client at the same time.
@@ -225,7 +225,7 @@ class V3Connection(SocketConnection):
     def _close_if_unused(self, close_with: tuple[int, str]) -> None:
         """Close the connection with this code and reason if the client watches no session.
 
-        If the connection still handles requests, make this check after the last request instead.
+        If the connection still handles requests, postpone this check until it has handled all requests of its inbox.
         """
         if self.subscriptions:
             return

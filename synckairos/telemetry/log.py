@@ -96,12 +96,15 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def scrub(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Replace secrets and remove query strings in every value of a log line."""
+    """Return the line with `***` instead of secrets, and without the query strings of URLs."""
     return {key: "***" if _SECRET_KEY.search(key) and value else _scrub_value(value) for key, value in event.items()}
 
 
 def scrub_text(text: str) -> str:
-    """Replace secrets and remove query strings in a text: URLs, credentials, tokens, and values such as `password=`."""
+    """Return the text with `***` instead of secrets, and without the query strings of URLs.
+
+    Secrets are the credentials in a URL or header, tokens, and values such as `password=`.
+    """
     text = _QUERY.sub(r"\1", _USERINFO.sub("***@", text))
     return _JWT.sub("***", _CREDENTIALS.sub(r"\1 ***", _SECRET_VALUE.sub(r"\1***", text)))
 
