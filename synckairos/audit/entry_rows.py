@@ -66,7 +66,7 @@ class SessionRow(NamedTuple):
 
 
 class ParticipantRow(NamedTuple):
-    """Row of `sync_participants`: a participant at the newest version of the session in a batch, or at its removal.
+    """Row of `sync_participants`: a participant at the newest version of the session in a batch, or when removed.
 
     For a removed participant, `participant_index` and `cycle_count` are None. These two columns in Postgres then keep
     their values.

@@ -49,7 +49,10 @@ class _MachineSlept(Exception):
 
 
 class Connection:
-    """An open connection. `on_sample` receives each sample of the server's time, `on_message` each other message."""
+    """An open connection.
+
+    `on_sample` is called with each sample of the server's time, `on_message` with each message except PONG and GOAWAY.
+    """
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ def render_session_lines(
     """Return at most `lines` lines of at most `columns` columns: a header, the clocks, a footer.
 
     `now_ms` is the server's time in ms since the Unix epoch. If it is None and a clock runs, no time is shown. If there
-    is no room for all clocks, the lines show the clocks next to the active participant.
+    is no room for all clocks, only the clock that has the turn and the clocks around it are shown.
     """
     is_known = now_ms is not None or state.anchor_ms is None
     charged = state if now_ms is None else session_charged_until(state, now_ms)

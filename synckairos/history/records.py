@@ -33,11 +33,14 @@ class AuditedVersion(Struct, frozen=True):
 class ArchiveRecord(Struct, frozen=True):
     """Description of a session's archive: where the archive object is, and what it contains.
 
+    - `created_at_ms`: the creation of the session.
     - `path`: the path of the object in cold storage. None if no object was written.
-    - `status`: the result of the newest attempt to write the archive: `processing`, `ready` or `failed`.
+    - `status`: `ready` if an object was written. Otherwise the state of the newest attempt: `processing` or `failed`.
+    - `error`: the reason why the newest attempt failed, also if an object exists; None without a failure.
     - `epoch`, `version` and `session_status`: the newest version in the archive, and its session status.
     - `checksum` and `size_bytes`: SHA-256 and length of the object.
     - `events`: the number of versions in the archive.
+    - `archived_at_ms`: when the object was written; if there is no object, when the archive was requested.
     - `removed`: whether retention removed the session's rows from Postgres. If so, the object is the only copy.
     """
 

@@ -178,7 +178,7 @@ async def _delete_returning(transaction: Transaction, name: str, values: dict[st
 
 
 def _participant_ids(archive: Archive) -> set[str]:
-    """Return the ids of all participants: those at the end, and removed participants that events name."""
+    """Return the ids of the participants in the newest version, and of removed participants that events name."""
     ids = {line.row.get("participant_id") for line in archive.events}
     ids |= {each["participant_id"] for each in orjson.loads(archive.newest_line.document)["participants"]}
     return {each for each in ids if each is not None}

@@ -57,9 +57,8 @@ _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 class CancellableConnection(AsyncConnection[Any]):
     """A connection on which a cancelled query ends within half a second.
 
-    If the query does not end, the connection closes.
-
-    Without this class, psycopg would wait up to ten seconds for the end of a cancelled query.
+    If Postgres does not end the query in this time, the connection is closed. Without this class, psycopg would wait up
+    to ten seconds for the end of a cancelled query.
     """
 
     async def wait(self, gen: PQGen[T], interval: float = _INTERVAL_S, timeout: float | None = None) -> T:  # noqa: ASYNC109
