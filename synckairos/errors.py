@@ -48,7 +48,11 @@ class ValidationFailed(SyncKairosError):
 
     @classmethod
     def at_path(cls, path: str, message: str) -> "ValidationFailed":
-        """Return the error for one fault. `path` names the JSON member, with dots between the levels."""
+        """Return the error for one fault. `path` names the invalid part of the request.
+
+        The part is a JSON member (with dots between the levels), a query parameter or a header. If `path` is empty, the
+        part is the whole request.
+        """
         return cls([{"path": path, "message": message}])
 
 
@@ -161,9 +165,9 @@ class UnsupportedMediaType(SyncKairosError):
 
 
 class RateLimitExceeded(SyncKairosError):
-    """The client or session has used up a rate limit. `limit` is the description of the limit.
+    """A rate limit is used up. `limit` is the description of the rate limit.
 
-    `setting` is the name of the setting that changes the limit. The next request is allowed after `retry_after_ms`
+    `setting` is the name of the setting that changes the rate limit. The next request is allowed after `retry_after_ms`
     milliseconds.
     """
 
