@@ -28,7 +28,7 @@ from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.embedded import create_temporary_dir
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.table import ClaimedJob, JobTable, open_job_pool
 from synckairos.store.failed_entries import FailedEntries

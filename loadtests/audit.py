@@ -33,7 +33,7 @@ from synckairos.clock.model import SyncMode, Transition
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.service.prepare_commit import build_version, created_at_if_live_ms, next_transition_at_ms
 from synckairos.store.commit_script import Commit, Committed

@@ -13,18 +13,18 @@ from typing import Any
 import orjson
 
 from synckairos.admin.progress import NO_PROGRESS, Progress
-from synckairos.audit.arq_wakeups import DrainWakeupSender
+from synckairos.audit.drain_wakeups import DrainWakeupSender
 from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_takeover import TakeoverResult, convert_new_v2_rows, take_over_v2_database
 from synckairos.clock.commands import Delete, VersionPrecondition
 from synckairos.config import Settings
 from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.migrate import migrate, pending_migrations
 from synckairos.service.assembly import build_session_service
-from synckairos.service.imports import IMPORTER, ImportEffect, ImportRequest, SessionImporter
+from synckairos.service.import_v2_sessions import IMPORTER, ImportEffect, ImportRequest, SessionImporter
 from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import check_store_settings

@@ -12,7 +12,7 @@ from synckairos.errors import InvalidStoredData, SessionNotFound, StoreUnavailab
 from synckairos.history.reader import HistoryReader
 from synckairos.service.sessions import Sessions
 from synckairos.store.keys import Keys
-from synckairos.store.session_index import SessionIndexRebuilder
+from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from synckairos.store.store_generation import Generations
 from synckairos.telemetry import log
 

@@ -6,8 +6,8 @@ from uuid import UUID
 import click
 
 from synckairos.cli.command import CommandGroup, load_command_settings, print_lines_with_progress, run_with_progress
+from synckairos.cli.escaped_echo import echo
 from synckairos.cli.exit_codes import ExitCode
-from synckairos.cli.terminal import echo
 
 _ENTRY_ID = re.compile(r"[0-9]+-[0-9]+")
 """Pattern of the id of an outbox entry, which is its Redis stream id."""

@@ -6,8 +6,8 @@ import signal
 import click
 
 from synckairos.cli.command import load_command_settings, print_lines, run, run_with_progress
+from synckairos.cli.escaped_echo import echo
 from synckairos.cli.progress import ProgressDisplay, show_progress
-from synckairos.cli.terminal import echo
 from synckairos.config import Settings
 from synckairos.urls.redis_url import validate_redis_url
 

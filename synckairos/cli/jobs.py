@@ -12,9 +12,9 @@ from synckairos.cli.command import (
     run,
     run_with_progress,
 )
+from synckairos.cli.escaped_echo import echo
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import show_progress
-from synckairos.cli.terminal import echo
 from synckairos.config import Settings
 
 

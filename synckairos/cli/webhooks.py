@@ -5,7 +5,7 @@ from uuid import UUID
 import click
 
 from synckairos.cli.command import CommandGroup, load_command_settings, run_with_progress
-from synckairos.cli.terminal import echo
+from synckairos.cli.escaped_echo import echo
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per item.")
 

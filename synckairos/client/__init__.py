@@ -6,15 +6,10 @@
 The package needs only `websockets` and the pure packages `clock` and `wire`. It imports no other part of the server.
 """
 
-from synckairos.client.client import Client
 from synckairos.client.clock_offset import Sample, ServerClock
-from synckairos.client.errors import (
-    CommandRefused,
-    ConnectionEnded,
-    ServerTimeUnknown,
-    SessionDeleted,
-)
+from synckairos.client.errors import CommandRefused, ConnectionEnded, ServerTimeUnknown, SessionDeleted
 from synckairos.client.pending_commands import Ack
+from synckairos.client.reconnecting_client import Client
 from synckairos.client.replica import Happened, Present, Update
 from synckairos.client.watched_session import Watch
 from synckairos.errors import TooManyConnections

@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from synckairos.client.clock_offset import Sample
 from synckairos.client.replica import Message
-from synckairos.client.suspend_aware_clock import SuspendAwareClock
+from synckairos.client.sleep_detecting_clock import SuspendAwareClock
 
 INITIAL_PINGS = 4
 """Number of PINGs that a new connection sends without a pause, for a good first sample."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TextIO
 
-from synckairos.client.client import Client
 from synckairos.client.errors import ServerTimeUnknown, SessionDeleted
+from synckairos.client.reconnecting_client import Client
 from synckairos.client.server_url import server_url
 from synckairos.client.text_view import render_session_lines
 from synckairos.client.watched_session import Watch

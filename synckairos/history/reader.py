@@ -31,7 +31,7 @@ from synckairos.history.records import (
     UsedTimeBucket,
     UsedTimeInOutbox,
 )
-from synckairos.history.time_buckets import build_time_buckets
+from synckairos.history.time_bucket_bounds import build_time_buckets
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Row
 from synckairos.wire.idempotency_record import IdempotencyRecord

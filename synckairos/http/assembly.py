@@ -9,8 +9,8 @@ from starlette.types import ASGIApp
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.participant_sessions.pages import ParticipantSessions
+from synckairos.history.participant_time_report import TimeReporter
 from synckairos.history.reader import HistoryReader
-from synckairos.history.time_report import TimeReporter
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
@@ -79,7 +79,7 @@ def build_application(
     origins = origins or AllowedOrigins.from_settings(settings)
 
     async def count_live_sessions() -> None:
-        ACTIVE_SESSIONS.set(await store.count_live())
+        ACTIVE_SESSIONS.set(await store.count_unfinished())
 
     system = SystemRoutes(
         sessions,

@@ -13,9 +13,9 @@ import orjson
 from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFailed
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.participant_sessions.pages import ParticipantSessionPage, ParticipantSessions
+from synckairos.history.participant_time_report import TimeReporter
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Page, TrailEvent
-from synckairos.history.time_report import TimeReporter
 from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.large_responses import render_off_loop_if_large
 from synckairos.http.live_tail import LiveEventStreams
@@ -24,7 +24,7 @@ from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.session_list_pages import SessionList
 from synckairos.http.time_ranges import parse_time_range
 from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.limits.work import REPORTS
+from synckairos.limits.work_limits import REPORTS
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
@@ -253,4 +253,4 @@ def _next_page_link(request: RestRequest, next_cursor: str | None) -> list[tuple
         return []
     pairs = [pair for pair in parse_qsl(request.scope["query_string"].decode("ascii")) if pair[0] != "cursor"]
     query = urlencode([*pairs, ("cursor", next_cursor)])
-    return [(b"link", f'<{request.public_path(request.scope["path"])}?{query}>; rel="next"'.encode())]
+    return [(b"link", f'<{request.to_public_path(request.scope["path"])}?{query}>; rel="next"'.encode())]

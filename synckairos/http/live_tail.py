@@ -20,7 +20,7 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
 from synckairos.limits.shared_read import SharedRead
-from synckairos.limits.work import MAX_LIVE_TAILS
+from synckairos.limits.work_limits import MAX_LIVE_TAILS
 from synckairos.principal import Principal
 from synckairos.wire.event_json import event_json
 
@@ -49,7 +49,7 @@ PAGE_SIZE = 200
 class ConnectionCounter(Protocol):
     """Counter of the connections of this instance. Each live tail counts as one connection."""
 
-    def is_full(self, address: str) -> bool:
+    def would_exceed_limit(self, address: str) -> bool:
         """Return whether a further connection from this IP address would exceed a connection limit."""
 
     def count_live_tail(self, address: str) -> AbstractContextManager[None]:
@@ -87,7 +87,7 @@ class LiveEventStreams:
         """
         if self._tails[principal.limited_client_id] >= MAX_LIVE_TAILS:
             raise TooManyConnections(f"A client has at most {MAX_LIVE_TAILS} live tails; close one first")
-        if self._connections is not None and self._connections.is_full(principal.address):
+        if self._connections is not None and self._connections.would_exceed_limit(principal.address):
             raise TooManyConnections("Too many connections; try again")
 
     @property

@@ -8,9 +8,9 @@ import orjson
 from starlette.types import Receive, Scope
 
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
-from synckairos.http.sub_path import public_path
+from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.limits.work import BYTES, FREE_BYTES, VALUES
+from synckairos.limits.work_limits import BYTES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
 from synckairos.store.rate_limits import RateLimits, RateMeter
@@ -237,9 +237,9 @@ class RestRequest:
             raise UnsupportedMediaType(f"Send {' or '.join(media_types)} in UTF-8, not compressed")
         return is_declared
 
-    def public_path(self, path: str) -> str:
+    def to_public_path(self, path: str) -> str:
         """Return `path`, a path of this server without the public sub-path, with the public sub-path in front."""
-        return public_path(self.scope, path)
+        return to_public_path(self.scope, path)
 
     # -- idempotency ---------------------------------------------------------------------------------------------------
 

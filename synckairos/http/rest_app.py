@@ -31,7 +31,7 @@ from synckairos.http.operations import Handler, Operation, OperationTable
 from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
-from synckairos.http.sub_path import public_path
+from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.store.rate_limits import PRESSES, LimitedClients, Quota, RateLimits, RateMeter, general_rate
 from synckairos.telemetry import log
@@ -166,7 +166,7 @@ class RestApp:
         """Return the error for an unknown path. For paths under `/v1/` the error lists the valid names."""
         names = self._operations.valid_sibling_names(path, "GET" if method == "HEAD" else method)
         known = f". Known names for {method}: {', '.join(names)}" if names and path.startswith("/v1/") else ""
-        return NotFound(f"There is nothing at {public_path(scope, path)}{known}")
+        return NotFound(f"There is nothing at {to_public_path(scope, path)}{known}")
 
     def _respond_without_operation(
         self, method: str, methods: dict[str, tuple[Operation, tuple[str, ...]]], headers: dict[bytes, bytes]
@@ -301,7 +301,7 @@ class RestApp:
 
     def _render_fallback_failure(self, failure: Exception, scope: Scope) -> RestResponse:
         if isinstance(failure, HTTPException) and failure.status_code == 404:
-            return render_problem(NotFound(f"There is nothing at {public_path(scope, scope['path'])}"))
+            return render_problem(NotFound(f"There is nothing at {to_public_path(scope, scope['path'])}"))
         if isinstance(failure, HTTPException) and failure.status_code == 405:
             return render_problem(_method_not_allowed(scope["method"], "GET, HEAD"), [(b"allow", b"GET, HEAD")])
         logger.error("request failed", method=scope["method"], path=scope["path"], exc_info=failure)

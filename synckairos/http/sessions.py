@@ -114,7 +114,7 @@ class SessionRoutes:
         response = _session_response(answer, request.warnings)
         response.status = 201
         response.headers.append(
-            (b"location", request.public_path(f"/v1/sessions/{answer.session.session_id}").encode())
+            (b"location", request.to_public_path(f"/v1/sessions/{answer.session.session_id}").encode())
         )
         return response
 

@@ -12,7 +12,7 @@ from synckairos.errors import IdempotencyKeyReused, SyncKairosError, ValidationF
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data
 from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.limits.work import SIMULATION_STEPS
+from synckairos.limits.work_limits import SIMULATION_STEPS
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models

@@ -31,7 +31,7 @@ class SubPathApp:
         await self._application(scope, receive, send)
 
 
-def public_path(scope: Scope, path: str) -> str:
+def to_public_path(scope: Scope, path: str) -> str:
     """Return `path`, a path of this server without the sub-path, with the sub-path of the scope in front."""
     root_path: str = scope.get("root_path", "")
     return root_path + path

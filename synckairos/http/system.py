@@ -9,14 +9,14 @@ import orjson
 from synckairos import __version__
 from synckairos.errors import StoreUnavailable, SyncKairosError, UpgradeRequired
 from synckairos.http.asyncapi import render_asyncapi
-from synckairos.http.cached_look import CachedProbe
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.problem_responses import render_problem
 from synckairos.http.request_response import RestRequest, RestResponse
+from synckairos.http.shared_store_probe import CachedProbe
 from synckairos.http.sub_path import add_sub_path
 from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.limits.work import SCRAPES
+from synckairos.limits.work_limits import SCRAPES
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
 from synckairos.telemetry.outages import LogThrottle
@@ -126,7 +126,7 @@ class SystemRoutes:
 
     async def redirect_to_docs(self, request: RestRequest) -> RestResponse:
         """Redirect from `/` to `/docs`."""
-        return RestResponse(b"", 307, headers=[(b"location", request.public_path("/docs").encode())])
+        return RestResponse(b"", 307, headers=[(b"location", request.to_public_path("/docs").encode())])
 
     async def refuse_without_upgrade(self, request: RestRequest) -> RestResponse:
         """Refuse an HTTP request to `/ws` without a WebSocket upgrade (RFC 9110, section 7.8)."""

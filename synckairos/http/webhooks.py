@@ -83,7 +83,7 @@ class WebhookRoutes:
 
         response = await self._run_once(request, change, 201)
         webhook_id = orjson.loads(response.body)["data"]["webhook_id"]
-        response.headers.append((b"location", request.public_path(f"{COLLECTION_PATH}/{webhook_id}").encode()))
+        response.headers.append((b"location", request.to_public_path(f"{COLLECTION_PATH}/{webhook_id}").encode()))
         return response
 
     async def list(self, request: RestRequest) -> RestResponse:

@@ -8,9 +8,9 @@ import psycopg
 
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.jobs.archive_and_retention_sql import load_statement
-from synckairos.jobs.ended_session import SessionNotFinished, SessionRecreated
+from synckairos.jobs.ended_session_row import SessionNotFinished, SessionRecreated
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.kinds import ExportParams, SessionSelectionParams, parse_job_params
 from synckairos.jobs.retention import Retention, SessionRowDeleter

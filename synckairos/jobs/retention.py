@@ -12,10 +12,10 @@ from synckairos.errors import SyncKairosError
 from synckairos.history.cold.archive_format import Archive, ArchiveLine, find_version_gaps
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.records import ArchiveRecord
 from synckairos.jobs.archive_and_retention_sql import load_statement
-from synckairos.jobs.ended_session import SessionNotFinished
+from synckairos.jobs.ended_session_row import SessionNotFinished
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction

@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 
 from synckairos.history.cold.archive_format import Archive, ArchiveWriter, render_archive_line
 from synckairos.jobs.archive_and_retention_sql import load_statement
-from synckairos.jobs.ended_session import EndedSession, SessionRecreated, load_ended_session
+from synckairos.jobs.ended_session_row import EndedSession, SessionRecreated, load_ended_session
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
 

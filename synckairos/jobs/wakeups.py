@@ -4,7 +4,7 @@ import asyncio
 
 from redis.exceptions import RedisError
 
-from synckairos.audit.arq_wakeups import WAKEUP_EXPIRES_S, make_arq_client, make_queue_outage
+from synckairos.audit.drain_wakeups import WAKEUP_EXPIRES_S, make_arq_client, make_queue_outage
 from synckairos.jobs.table import DueJob
 from synckairos.telemetry.outages import StoreOutage
 

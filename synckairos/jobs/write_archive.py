@@ -14,7 +14,7 @@ from synckairos.history.cold.reader import ColdReader
 from synckairos.history.reader import parse_archive_record
 from synckairos.history.records import ArchiveRecord
 from synckairos.jobs.archive_and_retention_sql import load_statement
-from synckairos.jobs.ended_session import EndedSession, SessionNotFinished, SessionRecreated, load_ended_session
+from synckairos.jobs.ended_session_row import EndedSession, SessionNotFinished, SessionRecreated, load_ended_session
 from synckairos.jobs.session_archive_builder import SessionArchiveBuilder, load_event_count_and_span
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool

@@ -3,7 +3,7 @@
 Wake-ups through arq start most drains and jobs. A sweep starts them periodically, so that a lost wake-up causes only
 delay. arq's loop ends at the first Redis fault, so this module starts the loop again with back-off. Until then only the
 sweep starts drains and jobs. Drains and jobs have separate arq loops, so that a long job delays no drain. The only
-other module that imports arq is `audit.arq_wakeups`.
+other module that imports arq is `audit.drain_wakeups`.
 """
 
 import asyncio
@@ -19,7 +19,10 @@ import orjson
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from synckairos.audit.arq_wakeups import (
+from synckairos.audit.backlog_log import BacklogLog
+from synckairos.audit.batch_writer import AuditDatabase
+from synckairos.audit.drain import OutboxDrain
+from synckairos.audit.drain_wakeups import (
     DRAIN_JOB,
     arq_queue_name,
     drain_wakeup_key,
@@ -27,14 +30,11 @@ from synckairos.audit.arq_wakeups import (
     make_queue_outage,
     serialize_arq_job,
 )
-from synckairos.audit.batch_writer import AuditDatabase
-from synckairos.audit.drain import OutboxDrain
-from synckairos.audit.lag_alerts import BacklogAlerts
 from synckairos.backoff import Backoff
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.runner import JobRunner
@@ -191,12 +191,12 @@ async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
 
     If Postgres is unreachable, the sweep starts no drain. The next sweep does not wait for the end of running drains.
     """
-    lag_alerts = BacklogAlerts()
+    backlog_log = BacklogLog()
     pruned = [""] * outbox.keys.partitions
     async with asyncio.TaskGroup() as group:
         while True:
             with suppress(StoreUnavailable):
-                lag_alerts.report_backlog(await outbox.measure_backlog())
+                backlog_log.report_backlog(await outbox.measure_backlog())
                 for partition, after in enumerate(pruned):
                     pruned[partition] = await outbox.prune_participants(partition, after)
             if await drains.is_postgres_reachable():

@@ -13,8 +13,8 @@ from typing import Any
 
 from starlette.routing import WebSocketRoute
 
-from synckairos.audit.arq_wakeups import DrainWakeupSender, make_queue_outage
-from synckairos.audit.lag_alerts import BacklogAlerts
+from synckairos.audit.backlog_log import BacklogLog
+from synckairos.audit.drain_wakeups import DrainWakeupSender, make_queue_outage
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
 from synckairos.config import Settings
@@ -22,8 +22,8 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
 from synckairos.history.participant_sessions.pages import ParticipantSessions
+from synckairos.history.participant_time_report import TimeReporter
 from synckairos.history.reader import HistoryReader, open_history_pool
-from synckairos.history.time_report import TimeReporter
 from synckairos.http import assembly as http
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
@@ -45,7 +45,7 @@ from synckairos.store.participant_sessions import ParticipantSessionStore
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
-from synckairos.store.session_index import SessionIndexRebuilder
+from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
@@ -142,10 +142,10 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         endpoint = WebSocketEndpoint(
             hub, commands, allows_origin=origins.allows_request, principal_for=callers.principal_for
         )
-        read_cache, lag_alerts = ReadCache(pipe, keys), BacklogAlerts()
+        read_cache, backlog_log = ReadCache(pipe, keys), BacklogLog()
 
         async def refresh_backlog() -> None:
-            lag_alerts.report_backlog(await outbox.measure_backlog())
+            backlog_log.report_backlog(await outbox.measure_backlog())
 
         application = http.build_application(
             http.RestDependencies(

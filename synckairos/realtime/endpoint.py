@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs
 
 from synckairos.errors import RateLimitExceeded
-from synckairos.limits.work import HANDSHAKES, UNKNOWN_SESSIONS
+from synckairos.limits.work_limits import HANDSHAKES, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.commands import CommandHandler
@@ -71,7 +71,7 @@ class WebSocketEndpoint:
             await _refuse(send, 503, b"This instance stops; try again", DRAINING_RETRY_AFTER_S)
         elif (wait_s := self._charge(principal, uses_v3)) is not None:
             await _refuse(send, 429, b"Too many handshakes; try again", wait_s)
-        elif not uses_v3 and self._hub.is_full(principal.address):
+        elif not uses_v3 and self._hub.would_exceed_limit(principal.address):
             await _refuse(send, 503, b"Too many connections; try again", RETRY_AFTER_S)
         elif uses_v3:
             await self._accept_v3(principal, scope, send)
@@ -112,7 +112,7 @@ class WebSocketEndpoint:
 
     async def _accept_v3(self, principal: Principal, scope: Scope, send: Send) -> None:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        if self._hub.is_full(principal.address):
+        if self._hub.would_exceed_limit(principal.address):
             await _close(send, *v3_connection.TOO_MANY_CONNECTIONS)
             return
         await self._connect(scope, lambda socket: V3Connection(self._hub, socket, principal, self._commands))

@@ -97,7 +97,7 @@ class Hub:
         self._sessions: dict[str, _WatchedSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def is_full(self, address: str) -> bool:
+    def would_exceed_limit(self, address: str) -> bool:
         """Return whether a further connection from this IP address would exceed a connection limit.
 
         The address of a client on a unix socket is empty. Then only the limit of the whole instance applies.

@@ -19,7 +19,7 @@ from synckairos.errors import (
     TooManySubscriptions,
 )
 from synckairos.limits.client_work import WorkBudget
-from synckairos.limits.work import (
+from synckairos.limits.work_limits import (
     BYTES,
     CONNECTION_BYTES,
     CONNECTION_VALUES,

@@ -241,7 +241,7 @@ class SessionStore:
 
     # -- live sessions ------------------------------------------------------------------------------------------------
 
-    async def count_live(self) -> int:
+    async def count_unfinished(self) -> int:
         """Return the number of unfinished sessions, in one round trip. Some of these sessions can be evicted."""
         partitions = range(self.keys.partitions)
         with translated_errors():

@@ -11,7 +11,7 @@ from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys

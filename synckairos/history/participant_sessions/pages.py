@@ -18,7 +18,7 @@ from synckairos.frozen_replace import replace
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_ITEMS
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
-from synckairos.history.participant_sessions.current_items import ListItemBuilder, build_item_from_postgres
+from synckairos.history.participant_sessions.list_item_builder import ListItemBuilder, build_item_from_postgres
 from synckairos.history.participant_sessions.page_merge import (
     ListItem,
     OlderSessionsQuery,

@@ -9,7 +9,7 @@ import orjson
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.clock.model import Status
 from synckairos.config import Settings
-from synckairos.store.session_index import SessionIndexRebuilder
+from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from synckairos.store.store_generation import Generations
 from tests.integration.data_loss import create_started, draining, wait_until_drained
 from tests.integration.parts import Parts, open_parts
@@ -40,7 +40,7 @@ async def test_thousand_unfinished_sessions_are_recovered_without_a_request(own_
             await parts.pipe.call("FLUSHALL")
 
             async def are_all_back() -> bool:
-                return await parts.store.count_live() == len(session_ids)
+                return await parts.store.count_unfinished() == len(session_ids)
 
             await eventually(are_all_back, deadline_s=60)
         epochs = set()

@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Scope
 
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.http.client_address import CallerResolver
 from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.table import open_job_pool

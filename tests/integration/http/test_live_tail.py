@@ -170,8 +170,8 @@ async def test_live_tails_count_as_connections_of_their_address(settings: Settin
         hub = instance.hub
         with hub.count_live_tail("192.0.2.1"):
             with hub.count_live_tail("192.0.2.1"):
-                assert (hub.is_full("192.0.2.1"), hub.is_full("192.0.2.2")) == (True, False)
+                assert (hub.would_exceed_limit("192.0.2.1"), hub.would_exceed_limit("192.0.2.2")) == (True, False)
                 with hub.count_live_tail("192.0.2.2"):
-                    assert hub.is_full("192.0.2.3")
-            assert not hub.is_full("192.0.2.1")
-        assert not hub.is_full("192.0.2.3")
+                    assert hub.would_exceed_limit("192.0.2.3")
+            assert not hub.would_exceed_limit("192.0.2.1")
+        assert not hub.would_exceed_limit("192.0.2.3")

@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
-from synckairos.limits.work import (
+from synckairos.limits.work_limits import (
     BYTES,
     CLOSED,
     CONNECTION_BYTES,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synckairos.clock.commands import Complete, Start, Switch
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.records import ArchiveRecord, TrailEvent
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.handlers import JobHandlers

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from synckairos.clock.commands import Complete, Delete, Start, Switch
-from synckairos.jobs.ended_session import SessionNotFinished
+from synckairos.jobs.ended_session_row import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
 from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import ClaimedJob

@@ -8,7 +8,7 @@ from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Delete, UpdateMetadata
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.history.cold.reader import ArchiveDamaged
-from synckairos.jobs.ended_session import SessionNotFinished
+from synckairos.jobs.ended_session_row import SessionNotFinished
 from synckairos.jobs.retention import ArchiveIncomplete
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import (

@@ -11,7 +11,7 @@ import pytest
 
 from synckairos.clock.commands import Start, UpdateMetadata
 from synckairos.errors import StoreUnavailable
-from synckairos.jobs.ended_session import SessionNotFinished
+from synckairos.jobs.ended_session_row import SessionNotFinished
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import (
     T0,

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from synckairos.audit.arq_wakeups import DrainWakeupSender
+from synckairos.audit.drain_wakeups import DrainWakeupSender
 from synckairos.audit.entry_rows import build_batch_rows, parse_entry
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings

@@ -299,4 +299,4 @@ async def test_unfinished_sessions_are_listed_newest_first_without_evicted_sessi
     assert [session_id for _, session_id, _ in await parts.store.list_live(9, page[-1][:2], max_bytes=1 << 20)] == ids[
         5:
     ]
-    assert await parts.store.count_live() == 3
+    assert await parts.store.count_unfinished() == 3

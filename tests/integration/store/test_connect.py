@@ -9,7 +9,7 @@ import orjson
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from synckairos.audit.arq_wakeups import make_arq_client
+from synckairos.audit.drain_wakeups import make_arq_client
 from synckairos.store.connect import check_store_settings, make_redis_client
 from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions

@@ -15,7 +15,7 @@ from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest
 from synckairos.store.connect import make_redis_client
 from synckairos.store.deadlines import Deadlines
-from synckairos.store.session_index import SessionIndexRebuilder
+from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
 

@@ -9,7 +9,7 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.limits import client_work
 from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.parse_queue import THREAD_VALUES, ParseQueue
-from synckairos.limits.work import BYTES, VALUES
+from synckairos.limits.work_limits import BYTES, VALUES
 
 
 def test_client_may_cause_the_burst_at_once_and_is_then_refused_with_the_wait() -> None:

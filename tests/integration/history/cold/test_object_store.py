@@ -16,7 +16,7 @@ from synckairos.admin import doctor
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
-from synckairos.history.participant_sessions.refresh import SummaryRefresh
+from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.table import open_job_pool

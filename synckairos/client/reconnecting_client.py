@@ -21,7 +21,7 @@ from synckairos.client.pending_commands import Ack, PendingCommands
 from synckairos.client.replica import Message, ReplicaGap
 from synckairos.client.server_url import socket_url
 from synckairos.client.single_connection import Connection
-from synckairos.client.suspend_aware_clock import SuspendAwareClock
+from synckairos.client.sleep_detecting_clock import SuspendAwareClock
 from synckairos.client.watched_session import Watch
 from synckairos.clock.model import EventType
 from synckairos.errors import PayloadTooLarge, SessionNotFound, SyncKairosError

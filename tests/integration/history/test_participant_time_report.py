@@ -19,9 +19,9 @@ from synckairos.clock.commands import (
     UpdateMetadata,
 )
 from synckairos.clock.model import SyncMode
+from synckairos.history.participant_time_report import TimeReporter
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import UsedTimeBucket
-from synckairos.history.time_report import TimeReporter
 from synckairos.http.time_ranges import parse_time_range
 from synckairos.wire.query_parameters import ParticipantTimeQuery, parse_query
 from tests.integration.participant_rows import list_rows, new_participants

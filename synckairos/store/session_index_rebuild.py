@@ -25,7 +25,7 @@ class SessionIndexRebuilder:
     def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
         self._pipe = pipe
         self._keys = keys
-        self._script = LuaScript("session_index", allow_oom=True)
+        self._script = LuaScript("session_reindex", allow_oom=True)
 
     async def is_rebuild_due(self, partition: int) -> bool:
         """Return whether a set of the partition was removed because of invalid data. One round trip."""

@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 
-from synckairos.audit.arq_wakeups import DRAIN_JOB, DrainWakeupSender, enqueue_drain_wakeup, make_arq_client
+from synckairos.audit.drain_wakeups import DRAIN_JOB, DrainWakeupSender, enqueue_drain_wakeup, make_arq_client
 from synckairos.config import Settings
 from tests.waiting import eventually
 

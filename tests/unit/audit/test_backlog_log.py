@@ -7,7 +7,7 @@ from prometheus_client import REGISTRY, generate_latest
 from structlog.testing import capture_logs
 
 from synckairos.audit import metrics
-from synckairos.audit.lag_alerts import BacklogAlerts
+from synckairos.audit.backlog_log import BacklogLog
 from synckairos.store.outbox import DrainTally, OutboxBacklog
 
 
@@ -25,19 +25,19 @@ def backlog(age_s: float = 0, set_aside: int = 0) -> OutboxBacklog:
     ],
 )
 def test_a_lag_is_logged_once_per_threshold_and_at_its_end(ages: tuple[int, ...], events: list[str]) -> None:
-    lag_alerts = BacklogAlerts()
+    backlog_log = BacklogLog()
     with capture_logs() as lines:
         for age_s in ages:
-            lag_alerts.report_backlog(backlog(age_s))
+            backlog_log.report_backlog(backlog(age_s))
     assert [line["event"] for line in lines] == events
     assert REGISTRY.get_sample_value("synckairos_audit_outbox_age_seconds") == ages[-1]
 
 
 def test_failed_entries_are_logged_when_their_number_grows() -> None:
-    lag_alerts = BacklogAlerts()
+    backlog_log = BacklogLog()
     with capture_logs() as lines:
         for count in (0, 1, 1, 0, 2):
-            lag_alerts.report_backlog(backlog(set_aside=count))
+            backlog_log.report_backlog(backlog(set_aside=count))
     seen: list[Any] = [(line["log_level"], line["entries"]) for line in lines]
     assert seen == [("error", 1), ("error", 2)]
 
@@ -55,10 +55,10 @@ def test_failed_entries_are_logged_when_their_number_grows() -> None:
 def test_a_filling_outbox_is_logged_once_per_threshold_and_when_it_has_room(
     fullness: tuple[float, ...], levels: list[str]
 ) -> None:
-    lag_alerts = BacklogAlerts()
+    backlog_log = BacklogLog()
     with capture_logs() as lines:
         for share in fullness:
-            lag_alerts.report_backlog(OutboxBacklog(7, 0, 0, 0, bytes=700, fullness=share))
+            backlog_log.report_backlog(OutboxBacklog(7, 0, 0, 0, bytes=700, fullness=share))
     assert [line["log_level"] for line in lines] == levels
     assert all((line["entries"], line["bytes"]) == (7, 700) for line in lines)
 

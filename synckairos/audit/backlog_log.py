@@ -13,7 +13,7 @@ FULLNESS_THRESHOLDS = (0.5, 0.8, 1.0)
 logger = log.get_logger(__name__)
 
 
-class BacklogAlerts:
+class BacklogLog:
     """Logger for the backlog of the outbox. Keeps the highest threshold that was logged."""
 
     def __init__(self) -> None:

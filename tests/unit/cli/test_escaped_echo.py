@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.cli.terminal import echo
+from synckairos.cli.escaped_echo import echo
 
 
 def test_description_of_a_webhook_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
