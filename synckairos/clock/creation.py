@@ -1,4 +1,7 @@
-"""Creation of a session with its rules, participants and groups. The mode implies each value that the command omits."""
+"""Creation of a session with its rules, participants and groups.
+
+If the command omits a value that the mode needs, the mode implies that value.
+"""
 
 from synckairos.clock.clock_systems import ClockSystem, Fischer, SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant

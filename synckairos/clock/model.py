@@ -167,9 +167,9 @@ class CurrentTurn(Struct, frozen=True):
 class Rules(Struct, frozen=True):
     """The settings of a session, fixed at creation.
 
-    `clock` is the clock system in effect, named at creation or implied by the mode. `warnings_ms` holds the warning
-    thresholds in ms before zero, the greatest first. `pause_budget` is the number of pauses that each actor is allowed,
-    None without a maximum.
+    `clock` is the session's clock system, which the creation names or implies. A participant can have its own clock
+    system instead. `warnings_ms` holds the warning thresholds in ms before zero, the greatest first. `pause_budget` is
+    the number of pauses that each actor is allowed, None without a maximum.
     """
 
     session_id: str

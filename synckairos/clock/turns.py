@@ -77,8 +77,8 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
 def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
     """Return the state with the lag receipt of the ending turn and the updated lag account of the active participant.
 
-    Return `state` unchanged if the active participant has no lag account. The function charges no time: the caller must
-    charge the turn only until the receipt's `compensated_ms` before `now_ms`.
+    Return `state` unchanged if the active participant has no lag account. The function charges no time. The caller must
+    charge the turn until `now_ms` minus the receipt's `compensated_ms`.
     """
     active = state.active_participant
     if active is None or active.lag is None:

@@ -36,7 +36,10 @@ class DelaySettings(StrictModel):
 
 
 class ByoyomiSettings(StrictModel):
-    """Main time, then `periods` overtime periods of `period_ms` each."""
+    """Main time, then `periods` overtime periods of `period_ms` each.
+
+    A period that runs out is lost. A turn that ends within a period makes that period full again.
+    """
 
     periods: Annotated[int, Field(ge=1, le=100)]
     period_ms: BudgetMs
@@ -58,7 +61,8 @@ class PerMoveSettings(StrictModel):
 class StageSettings(StrictModel):
     """A stage: each turn adds `increment_ms`. After `moves` turns, `add_ms` is added once and the next stage begins.
 
-    Each stage except the last stage needs `moves`.
+    Each stage except the last stage needs `moves`. The increment of the last stage continues for the rest of the
+    session.
     """
 
     moves: Omittable[MoveCount] = None

@@ -1,6 +1,6 @@
 """Warnings: accepted input that has no effect, with the path to each JSON member.
 
-Warnings follow from the request body alone, so a replay has the same warnings. They have the same form as faults.
+Warnings follow from the request body alone, so a replay has the same warnings. Warnings have the same form as faults.
 """
 
 from collections.abc import Iterator

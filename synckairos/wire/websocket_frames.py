@@ -1,6 +1,7 @@
 """WebSocket frames from the server as bytes (RFC 6455, section 5.2): unmasked, not fragmented, not compressed.
 
-A frame is built once and written to any number of sockets. The package `server` parses the frames from clients.
+A caller can build a frame once and write it to any number of sockets. The package `server` parses the frames from
+clients.
 """
 
 
