@@ -126,7 +126,7 @@ async def convert_rows_since_takeover(settings: Settings, *, finish: bool = Fals
 async def _check_migrated(settings: Settings) -> None:
     """Raise StoreUnavailable if a migration is not applied to the database.
 
-    Postgres could not store the versions of imported sessions.
+    Without the migrations, Postgres could not store the versions of imported sessions.
     """
     if await pending_migrations(settings.database_url):
         raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`")

@@ -168,7 +168,7 @@ class Client:
 
     @asynccontextmanager
     async def watch(self, session_id: str) -> AsyncIterator[Watch]:
-        """Watch a session. The block begins when the session's state and the server's time are known.
+        """Watch a session, with `async with`. The block begins when the state and the server's time are known.
 
         Several blocks for the same session share one watch, which ends with the last of these blocks.
 

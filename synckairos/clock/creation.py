@@ -122,7 +122,8 @@ def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[st
     """Return the initial budget of a participant in ms.
 
     In `per_cycle` it is 0, because the budget belongs to the cycle. In other modes it is the participant's given
-    budget, or else the budget that the mode implies.
+    budget. Without a given budget it is `max_time_ms` in `count_up`, the group's budget in `per_group`, and else
+    `total_time_ms` or `time_per_cycle_ms`.
     """
     if spec.sync_mode is SyncMode.PER_CYCLE:
         return 0

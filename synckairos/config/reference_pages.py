@@ -5,7 +5,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from synckairos.config.settings import PREFIX, Settings, env_variables_of, setting_text
+from synckairos.config.settings import PREFIX, Settings, env_variable_text, env_variables_of
 
 SETTINGS_PAGE = """\
 # Settings
@@ -38,7 +38,7 @@ def render_example() -> str:
     ]
     for field, info in Settings.model_fields.items():
         default = None if info.default_factory or info.default is None else info.default
-        text = "" if default is None else setting_text(default)
+        text = "" if default is None else env_variable_text(default)
         lines += ["", f"# {info.description}", f"#{env_variables_of(field)[-1]}={text}"]
     return "\n".join(lines) + "\n"
 
@@ -47,7 +47,7 @@ def render_settings_page() -> str:
     """Return the text of `docs/reference/settings.md`: one row for each variable, with default, values and meaning."""
     rows = []
     for field, info in Settings.model_fields.items():
-        default = None if info.default_factory or info.default is None else setting_text(info.default)
+        default = None if info.default_factory or info.default is None else env_variable_text(info.default)
         cells = (f"`{env_variables_of(field)[-1]}`", f"`{default}`" if default else "", _allowed_values(field, info))
         meaning = (info.description or "").replace("<", "&lt;").replace("|", "\\|")
         rows.append(f"| {' | '.join(cells)} | {meaning} |")

@@ -57,7 +57,7 @@ def env_variables_of(field: str) -> tuple[str, ...]:
     return (prefixed, field.upper()) if field in UNPREFIXED else (prefixed,)
 
 
-def setting_text(value: object) -> str:
+def env_variable_text(value: object) -> str:
     """Return the text by which an environment variable sets this value. The text of a secret is the secret itself."""
     match value:
         case SecretStr():
@@ -275,4 +275,4 @@ class Settings(BaseSettings):
         The values include secrets. Use the variables only as the environment of a child process.
         """
         values = self.model_dump(mode="python", exclude_none=True)
-        return {env_variables_of(field)[0]: setting_text(value) for field, value in values.items()}
+        return {env_variables_of(field)[0]: env_variable_text(value) for field, value in values.items()}

@@ -1,4 +1,7 @@
-"""Time reports: the time that a participant used, from Postgres and the outbox. Each version counts one time."""
+"""Time reports: the time that a participant used, from Postgres and the outbox.
+
+A version that is in both is counted only once.
+"""
 
 import asyncio
 from typing import Any

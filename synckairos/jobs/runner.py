@@ -61,7 +61,7 @@ class JobRunner:
         job is released for other workers.
         """
         try:
-            claim = await self._job_table.claim(job_id, self._worker, self._lease_s)
+            claim = await self._job_table.claim_if_due(job_id, self._worker, self._lease_s)
             if claim is not None:
                 await self._attempt(claim)
         except StoreUnavailable as fault:

@@ -148,7 +148,7 @@ class JobTable:
         rows = await self._run("add", type=type_, params=Jsonb(params), once=once)
         return DueJob(*rows[0]) if rows else None
 
-    async def claim(self, job_id: int, worker: str, lease_s: float) -> ClaimedJob | None:
+    async def claim_if_due(self, job_id: int, worker: str, lease_s: float) -> ClaimedJob | None:
         """Begin an attempt at a job, with a lease of `lease_s` seconds.
 
         Return None if no queued and due job has this id, for example because a worker runs the job.

@@ -233,7 +233,7 @@ async def fetch_in_own_transaction(
 async def _check(server: AsyncCursor[Any], settings: TransactionSettings, connection: AsyncConnection[Any]) -> None:
     """Raise WrongServer if the server is of another kind than the settings require.
 
-    Also close the connection, because the next connection can lead to another server.
+    Before it raises, close the connection, because the next connection can lead to another server.
     """
     try:
         settings.check_server(await server.fetchone())

@@ -55,7 +55,7 @@ LOGGER_NAME = "synckairos.websocket"
 
 
 class _Discard:
-    """Replacement for the ASGI queue and event of a socket with a receiver. Ignores everything that uvicorn writes."""
+    """Replacement for the ASGI queue and event after a receiver was attached. Ignores what uvicorn puts into them."""
 
     def put_nowait(self, message: object) -> None: ...
     def set(self) -> None: ...

@@ -138,7 +138,8 @@ class Keys(Struct, frozen=True):
     def outbox_participants(self, partition: int) -> str:
         """Return the key of the index of participants: a sorted set with all scores 0, in alphabetical order.
 
-        The members are `<participant id> <session id>`, for all sessions that run or have versions in the outbox.
+        The members are `<participant id> <session id>`, for all sessions that have the status `running` or versions in
+        the outbox.
         """
         return f"{self.outbox(partition)}:participants"
 

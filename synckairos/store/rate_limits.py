@@ -266,7 +266,7 @@ class RateMeter:
         self.is_due = False
         self._general = None
 
-    def mark_uncounted(self) -> None:
+    def require_recount(self) -> None:
         """Mark the request as not counted yet, so that the next load counts the request again."""
         self.statuses = ()
         self.is_due = bool(self.quotas)
@@ -347,7 +347,7 @@ class RateLimits:
         if commands := meter.build_refund_commands(self._keys):
             with translated_errors():
                 await run_script_commands(self._pipe, commands)
-        meter.mark_uncounted()
+        meter.require_recount()
 
     async def count_replay(self, meter: RateMeter) -> None:
         """Count a request that is already counted as a replay instead. See `count_replay_with_pipe`."""

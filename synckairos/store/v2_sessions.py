@@ -1,8 +1,8 @@
 """Reader of the sessions in the Redis of SyncKairos v2, also while v2 runs. The keys of v2 are never changed.
 
-For each imported session a mark is written under `synckairos:import-v2:<key of v2>`. The mark has the v2 state that was
-imported and the version that resulted from that state. The mark informs the operators of v2. Imports do not depend on
-the mark.
+For each imported session a mark is written to the Redis of v2, under `synckairos:import-v2:<key of v2>`. The mark has
+the v2 state that was imported and the version that resulted from that state. The mark informs the operators of v2.
+Imports do not depend on the mark.
 """
 
 import asyncio

@@ -39,7 +39,8 @@ class ArchiveLine:
     """One line of an archive, for a version or a conflict.
 
     `row` has the members of the line without `state`. `document` is the session document. `raw` is the whole line
-    without the line end. In a lean archive both are empty, except in the line of the newest version.
+    without the line end. If the archive was parsed with `lean`, `document` and `raw` are empty, except in the line
+    of the newest version. The stored object always has all documents.
     """
 
     row: Mapping[str, Any]

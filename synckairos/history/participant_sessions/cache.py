@@ -67,9 +67,9 @@ class ParticipantSessionCache:
         await self._store.discard_invalid_caches(session_ids, [participant_id])
 
     async def load_cached_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return `ParticipantSession.began_at_ms` by session id, for the given sessions in the participant's set.
+        """Return `ParticipantSession.began_at_ms` by session id, for the given sessions that the cached set has.
 
-        The result lacks the other given sessions. Uses one round trip.
+        A session that is missing in the result is not cached; Postgres can still have it. Uses one round trip.
         """
         return await self._store.load_cached_start_times(participant_id, session_ids)
 

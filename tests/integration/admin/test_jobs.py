@@ -88,12 +88,12 @@ async def test_wait_prints_the_result_and_exits_1_if_the_job_failed(audit: Audit
 async def test_jobs_and_attempts_are_in_the_metrics(job_table: JobTable) -> None:
     for _ in range(3):
         assert await job_table.add_unless_queued("archive", {}) is not None
-    first = await job_table.claim(1, "worker-1", 30)
+    first = await job_table.claim_if_due(1, "worker-1", 30)
     assert isinstance(first, ClaimedJob)
     assert await job_table.complete(first, {})
-    assert await job_table.claim(2, "worker-2", 0) is not None
+    assert await job_table.claim_if_due(2, "worker-2", 0) is not None
     await job_table.end_abandoned_attempts()
-    second = await job_table.claim(2, "worker-1", 30)
+    second = await job_table.claim_if_due(2, "worker-1", 30)
     assert second is not None
     assert await job_table.save_failed_attempt(second, "why", 0, for_good=True) == "failed"
     await JobGauges(job_table).refresh()

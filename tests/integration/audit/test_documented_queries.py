@@ -61,7 +61,7 @@ async def test_the_queries_about_jobs_find_running_ended_and_archived(audit: Aud
     async with open_job_components(audit) as cold:
         for job_id in (1, 2):
             assert await cold.job_table.add_unless_queued("archive", {"session_id": life.session_id}) is not None
-            claim = await cold.job_table.claim(job_id, "worker-1", 30)
+            claim = await cold.job_table.claim_if_due(job_id, "worker-1", 30)
             assert claim is not None
             if job_id == 1:
                 await cold.job_table.complete(claim, await cold.handlers.run(claim))

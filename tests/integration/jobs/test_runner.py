@@ -79,7 +79,7 @@ async def test_a_job_fails_when_its_third_worker_dies(job_table: JobTable, job_q
     job_id = await job_queue.enqueue("archive", {})
     assert job_id is not None
     for attempt in (1, 2, 3):
-        assert await job_table.claim(job_id, "worker-9", 0) is not None
+        assert await job_table.claim_if_due(job_id, "worker-9", 0) is not None
         (abandoned,) = await job_table.end_abandoned_attempts()
         assert (abandoned.attempts, abandoned.status) == (attempt, "failed" if attempt == 3 else "queued")
     job = await job_table.get(job_id)
@@ -105,7 +105,7 @@ async def test_work_is_cancelled_when_its_claim_is_lost(job_table: JobTable, job
     await started.wait()
     # Another worker ends the attempt of the first one and claims the job.
     await job_table.save_failed_attempt(ClaimedJob(job_id, "archive", {}, 1, "first"), "taken over", 0)
-    assert await job_table.claim(job_id, "second", 30) is not None
+    assert await job_table.claim_if_due(job_id, "second", 30) is not None
     await asyncio.wait_for(running, 10)
     assert cancelled.is_set()
     job = await job_table.get(job_id)
