@@ -3,12 +3,14 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from uuid import uuid4
 
 import psycopg
 import pytest
 
 from synckairos.embedded import EmbeddedStoreFailed, Postgres, postgres_home
+from tests.processes import DEADLINE_S
 
 
 @pytest.fixture
@@ -17,12 +19,19 @@ def own_postgres(data_dir: Path) -> Iterator[Postgres]:
         yield store
 
 
+def query_until_failure(connection: psycopg.Connection) -> None:
+    """Query until the connection fails. Its process can still answer until it notices the end of the main process."""
+    deadline_s = monotonic() + DEADLINE_S
+    while monotonic() < deadline_s:
+        connection.execute("SELECT 1")
+
+
 def test_killed_postgres_starts_again_with_its_data(own_postgres: Postgres) -> None:
     with psycopg.connect(own_postgres.url, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept (a int)")
         own_postgres.kill()
         with pytest.raises(psycopg.OperationalError):
-            connection.execute("SELECT 1")
+            query_until_failure(connection)
     own_postgres.start()
     with psycopg.connect(own_postgres.url) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)

@@ -150,7 +150,7 @@ async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
 
 async def test_live_tail_is_refused_with_503_when_connections_are_full(settings: Settings) -> None:
     class Full:
-        def is_full(self, address: str) -> bool:
+        def would_exceed_limit(self, address: str) -> bool:
             return True
 
         def count_live_tail(self, address: str) -> AbstractContextManager[None]:
