@@ -1,7 +1,7 @@
 """Rendering of large response bodies without blocking the event loop: in a thread, or in pieces during the sending."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 
 LARGE_BYTES = 256 << 10
 """Bytes of content above which a response body is rendered in a thread or sent in pieces."""
@@ -17,11 +17,10 @@ async def render_off_loop_if_large(content_bytes: int, render: Callable[[], byte
     return await asyncio.to_thread(render) if content_bytes > LARGE_BYTES else render()
 
 
-async def stream_in_blocks(pieces: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
+def join_in_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the pieces, joined to blocks of at least 64 KiB. Only the final block can be smaller.
 
-    `pieces` is read only when the caller requests the next block. So if the caller sends each block before it requests
-    the next block, the pieces are rendered during the sending.
+    The pieces of a block are read from `pieces` when the caller requests the block.
     """
     block: list[bytes] = []
     size = 0
@@ -33,3 +32,12 @@ async def stream_in_blocks(pieces: Iterable[bytes]) -> AsyncGenerator[bytes, Non
             block, size = [], 0
     if block:
         yield b"".join(block)
+
+
+async def stream_in_blocks(pieces: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the blocks of `join_in_blocks` as the body of a response.
+
+    If the caller sends each block before it requests the next block, the pieces are rendered during the sending.
+    """
+    for block in join_in_blocks(pieces):
+        yield block

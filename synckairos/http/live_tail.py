@@ -19,6 +19,7 @@ from synckairos.errors import StoreUnavailable, TooManyConnections
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
+from synckairos.http.large_responses import join_in_blocks
 from synckairos.limits.shared_read import SharedRead
 from synckairos.limits.work_limits import MAX_LIVE_TAILS
 from synckairos.principal import Principal
@@ -75,6 +76,7 @@ class LiveEventStreams:
         self._commit_signals = commit_signals or _never_signalled
         self._poll_interval_s = POLL_INTERVAL_WITHOUT_SIGNALS_S if commit_signals is None else POLL_INTERVAL_S
         self._connections = connections
+        self._rendering = asyncio.Lock()
         self._tails: Counter[str] = Counter()
         """Open streams by client."""
         self._reads: dict[ReadKey, tuple[SharedRead[Sequence[TrailEvent] | None], int]] = {}
@@ -123,11 +125,13 @@ class LiveEventStreams:
             sent_at = loop.time()
             async with self._commit_signals(session_id) as signal:
                 while True:
-                    for event in events or ():
-                        cursor = render_cursor(*event.sort_key)
-                        yield _render(event, cursor)
+                    if events:
+                        cursor = render_cursor(*events[-1].sort_key)
+                        blocks = join_in_blocks(map(_render, events))
+                        while block := await self._render_block(blocks):
+                            yield block
                         sent_at = loop.time()
-                        if event.event_type == EventType.SESSION_DELETED and events and event is events[-1]:
+                        if events[-1].event_type == EventType.SESSION_DELETED:
                             return
                     if self._is_draining():
                         return
@@ -139,6 +143,17 @@ class LiveEventStreams:
                     if loop.time() - sent_at >= KEEPALIVE_INTERVAL_S:
                         yield b": still here\n\n"
                         sent_at = loop.time()
+
+    async def _render_block(self, blocks: Iterator[bytes]) -> bytes:
+        """Return the next of these blocks; empty at the end.
+
+        The streams of this instance render one block after the other, with a turn of the event loop in between. So many
+        streams that begin at once block the event loop for one block at a time.
+        """
+        async with self._rendering:
+            block = next(blocks, b"")
+            await asyncio.sleep(0)
+            return block
 
     @contextlib.contextmanager
     def _count(self, principal: Principal) -> Iterator[None]:
@@ -191,9 +206,9 @@ async def _never_signalled(session_id: str) -> AsyncIterator[asyncio.Event]:
     yield asyncio.Event()
 
 
-def _render(event: TrailEvent, cursor: str) -> bytes:
+def _render(event: TrailEvent) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (
-        cursor.encode(),
+        render_cursor(*event.sort_key).encode(),
         event.event_type.encode(),
         orjson.dumps(event_json(event)),
     )

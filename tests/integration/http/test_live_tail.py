@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
+from itertools import pairwise
 from typing import cast
 from uuid import uuid4
 
@@ -27,16 +28,21 @@ class TailReader:
 
     def __init__(self, stream: AsyncIterator[bytes]) -> None:
         self._stream = stream
+        self._received: list[str] = []
 
     async def next(self) -> dict[str, str]:
         """Return the fields of the next event. Skip comments and the retry hint."""
         async with asyncio.timeout(5):
-            async for piece in self._stream:
-                lines = [line.split(": ", 1) for line in piece.decode().strip().splitlines()]
-                fields = dict(lines)
-                if "id" in fields:
-                    return fields
-        raise AssertionError("the tail has ended")
+            while True:
+                while self._received:
+                    lines = [line.split(": ", 1) for line in self._received.pop(0).splitlines()]
+                    fields = dict(lines)
+                    if "id" in fields:
+                        return fields
+                block = await anext(self._stream, None)
+                assert block is not None, "the tail has ended"
+                assert block.endswith(b"\n\n"), "a block ends with a whole event"
+                self._received = block.decode().removesuffix("\n\n").split("\n\n")
 
 
 async def test_tail_without_a_last_event_id_begins_at_the_first_event(settings: Settings) -> None:
@@ -125,6 +131,30 @@ async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server:
     for stream in streams:
         await stream.aclose()
     assert (tails.open_stream_count, tails.pending_read_count) == (0, 0)
+
+
+async def test_pages_of_tails_that_begin_at_once_leave_turns_of_the_event_loop(server: RestServer) -> None:
+    session_id = (await server.create_started())["session_id"]
+    trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
+    tails = LiveEventStreams(trail, lambda: False)
+    first = (await trail.page(session_id)).items
+    turns: list[int] = []
+
+    async def read_block(number: int) -> None:
+        stream = tails.stream(Principal.anonymous(), session_id, first, None, snapshots=False)
+        assert (await anext(stream)).startswith(b"retry")
+        assert (await anext(stream)).count(b"event: ") == 2
+        turns.append(number)
+        await stream.aclose()
+
+    async def count_turns() -> None:
+        while sum(number >= 0 for number in turns) < 10:
+            await asyncio.sleep(0)
+            turns.append(-1)
+
+    await asyncio.gather(count_turns(), *(read_block(number) for number in range(10)))
+    blocks = [at for at, number in enumerate(turns) if number >= 0]
+    assert all(after - before > 1 for before, after in pairwise(blocks)), "two pages in one turn of the event loop"
 
 
 async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
