@@ -28,6 +28,8 @@ PRESSES = frozenset({"switch", "pause", "resume"})
 """Commands that participants send while the clock runs. If such a command has to wait, a participant loses time."""
 
 
+_LARGER_BURSTS_FROM = 30  # presses a second
+
 MAX_LIMITED_CLIENTS = 10_000
 """Maximum number of limited clients that an instance remembers."""
 
@@ -69,11 +71,13 @@ def general_rate(limit: int) -> Rate:
 
 
 def switch_rate(limit: int) -> Rate:
-    """Return the rate limit for the presses of one session: `limit` per second, with bursts of at most 4/3 of `limit`.
+    """Return the rate limit for the presses of one session: `limit` per second, with bursts of at most `limit`.
 
-    With the default, 40 bids can arrive at the same time in the last moment of an auction.
+    From the default on, bursts are a third larger: 40 bids can arrive at the same time in the last moment of an auction.
+    A smaller limit is strict, as in v2.
     """
-    return make_rate("switch", limit, 1, limit + limit // 3, "presses a second and session", "RATE_LIMIT_SWITCH")
+    burst = limit + limit // 3 if limit >= _LARGER_BURSTS_FROM else limit
+    return make_rate("switch", limit, 1, burst, "presses a second and session", "RATE_LIMIT_SWITCH")
 
 
 @cache
