@@ -9,7 +9,9 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import httpx
@@ -21,8 +23,8 @@ from redis.exceptions import RedisError, ResponseError
 from synckairos import config
 from synckairos.config import PREFIX, Settings
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
-from synckairos.errors import StoreUnavailable, SyncKairosError
-from synckairos.store.connect import make_redis_client
+from synckairos.errors import StoreUnavailable, StoreUnusable, SyncKairosError
+from synckairos.store.connect import make_redis_client, parse_partitions
 from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions
 from synckairos.urls.redact_url import redact_url
@@ -165,6 +167,8 @@ async def _check_redis(settings: Settings) -> list[Check]:
     except (RedisError, OSError) as error:
         remedy = "start it, or set REDIS_URL to a running one"
         return [Check("redis", False, f"{url}: {_first_line(error)}", remedy)]
+    except StoreUnusable as error:
+        return [Check("partitions", False, error.message, f"set the field to {PREFIX}PARTITIONS of the first process")]
     finally:
         await client.aclose()
     policy = information.get("maxmemory_policy")
@@ -256,7 +260,7 @@ async def _redis_information(client: redis.asyncio.Redis) -> Mapping[str, object
 
 async def _recorded_partitions(client: redis.asyncio.Redis, keys: Keys) -> int | None:
     recorded = await cast(Awaitable[bytes | None], client.hget(keys.fixed_settings, "partitions"))
-    return None if recorded is None else int(recorded)
+    return None if recorded is None else parse_partitions(recorded, keys)
 
 
 async def _check_postgres(settings: Settings) -> list[Check]:
@@ -313,6 +317,15 @@ async def _check_migrations(settings: Settings) -> list[Check]:
     return [Check("migrations", not missing, result, "synckairos migrate")]
 
 
+def _nearest_visible(folder: Path) -> Path:
+    """Return the folder, or its nearest parent that exists and that this user can see."""
+    for each in (folder, *folder.parents):
+        with suppress(PermissionError):  # below a folder that this user cannot enter
+            if each.exists():
+                return each
+    return Path("/")
+
+
 async def _check_archive(settings: Settings) -> list[Check]:
     """Check whether archives can be stored. For a remote store, read one object that does not exist."""
     from synckairos.history.cold.object_store import ColdStorage, ObjectMissing, parse_local_folder
@@ -320,7 +333,7 @@ async def _check_archive(settings: Settings) -> list[Check]:
     folder = parse_local_folder(settings.archive_url)
     remedy = f"set {PREFIX}ARCHIVE_URL to a folder that workers may write and servers read, or to s3://bucket/prefix"
     if folder is not None:
-        nearest = next(each for each in (folder, *folder.parents) if each.exists())
+        nearest = _nearest_visible(folder)
         if nearest.is_dir() and os.access(nearest, os.W_OK):
             state = "can be created" if nearest != folder else "is writable"
             return [Check("archive", True, f"{folder} {state}")]

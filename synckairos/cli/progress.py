@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from synckairos.cli.escaped_echo import echo
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -73,9 +75,9 @@ class ProgressDisplay:
         """Print a message for the operator on stderr."""
         self._print(line, err=True)
 
-    def echo(self, line: str) -> None:
-        """Print one line of the command's result on stdout."""
-        self._print(line, err=False)
+    def echo(self, line: str, *, colour: str | None = None) -> None:
+        """Print one line of the command's result on stdout, on a terminal in this colour."""
+        self._print(line, err=False, colour=colour)
 
     def close(self) -> None:
         """Remove the redrawn line, and show no further progress."""
@@ -86,12 +88,12 @@ class ProgressDisplay:
                 self._live.stop()
                 self._live = None
 
-    def _print(self, line: str, *, err: bool) -> None:
+    def _print(self, line: str, *, err: bool, colour: str | None = None) -> None:
         with self._lock:
             live = self._live if err or self._shares_terminal else None
             if live is not None:
                 live.stop()
-            click.echo(line, err=err)
+            echo(line, err=err, colour=colour)
             if live is not None:
                 live.start()
 

@@ -25,4 +25,4 @@ def simulate(file: BinaryIO, as_json: bool) -> None:
             raise click.BadParameter(f"larger than {MAX_FILE_BYTES >> 20} MiB", param_hint="FILE")
         for line in simulation_text.timeline_lines(text, display.announce, as_json=as_json):
             is_refused = f"  {simulation_text.REFUSED}: " in line and not as_json
-            display.echo(click.style(line, fg="yellow") if is_refused else line)
+            display.echo(line, colour="yellow" if is_refused else None)

@@ -98,13 +98,7 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
         if (stored := await pipe.call("HGET", keys.fixed_settings, "partitions")) is None:
             await pipe.call("HSETNX", keys.fixed_settings, "partitions", keys.partitions)
             stored = await pipe.call("HGET", keys.fixed_settings, "partitions")
-    try:
-        partitions = int(stored)
-    except ValueError:
-        raise StoreUnusable(
-            f"The field `partitions` of the key {keys.fixed_settings} is not a number; set the field to the number of "
-            "partitions that this store was created with"
-        ) from None
+    partitions = parse_partitions(stored, keys)
     if partitions != keys.partitions:
         raise StoreUnusable(
             f"This store was created with SYNCKAIROS_PARTITIONS={partitions}, not {keys.partitions}: "
@@ -126,3 +120,14 @@ async def _maxmemory_policy(pipe: RedisPipe) -> str | None:
         return None
     found = re.search(rb"^maxmemory_policy:(\S+)", reply, re.MULTILINE)
     return found[1].decode() if found else None
+
+
+def parse_partitions(stored: bytes, keys: Keys) -> int:
+    """Return the number of partitions that a store was created with. Raises StoreUnusable if it is not a number."""
+    try:
+        return int(stored)
+    except ValueError:
+        raise StoreUnusable(
+            f"The field `partitions` of the key {keys.fixed_settings} is not a number; set the field to the number of "
+            "partitions that this store was created with"
+        ) from None

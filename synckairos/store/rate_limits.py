@@ -73,8 +73,8 @@ def general_rate(limit: int) -> Rate:
 def switch_rate(limit: int) -> Rate:
     """Return the rate limit for the presses of one session: `limit` per second, with bursts of at most `limit`.
 
-    From the default on, bursts are a third larger: 40 bids can arrive at the same time in the last moment of an auction.
-    A smaller limit is strict, as in v2.
+    From the default on, bursts are a third larger, so that 40 bids can arrive together at the end of an auction. A
+    smaller limit is strict, as in v2.
     """
     burst = limit + limit // 3 if limit >= _LARGER_BURSTS_FROM else limit
     return make_rate("switch", limit, 1, burst, "presses a second and session", "RATE_LIMIT_SWITCH")

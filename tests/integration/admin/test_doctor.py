@@ -62,6 +62,9 @@ async def test_number_of_partitions_that_differs_from_the_store_fails(healthy: S
     with redis.Redis.from_url(redis_url) as client:
         client.hset(Keys(healthy.key_prefix).fixed_settings, "partitions", "64")
     assert "SYNCKAIROS_PARTITIONS=64" in (await failed_checks())["partitions"].remedy
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(Keys(healthy.key_prefix).fixed_settings, "partitions", "x")
+    assert "not a number" in (await failed_checks())["partitions"].result
 
 
 async def test_unreachable_stores_fail_and_no_password_is_shown(

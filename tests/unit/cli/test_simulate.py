@@ -1,5 +1,7 @@
 """`synckairos simulate` prints the timeline of each example of the guides, or JSON, or the faults of the file."""
 
+from uuid import uuid4
+
 import orjson
 import pytest
 from click.testing import CliRunner
@@ -57,3 +59,15 @@ def test_simulate_prints_why_a_command_is_refused_and_which_members_have_no_effe
         "2.000    -  refused: INVALID_STATE_TRANSITION: Session cannot be resumed: the session is running",
     ]
     assert result.stderr == "warning: commands.0.args.reason: unknown member; it has no effect\n"
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_simulate_shows_control_characters_of_names_as_escapes(color: bool) -> None:
+    participants = [{"participant_id": str(uuid4()), "participant_index": 0, "display_name": "A\x1b]0;x\x07\x1b[31mB"}]
+    session = {"sync_mode": "per_participant", "participants": participants, "total_time_ms": 60_000}
+    body = {"session": session, "commands": [{"at_ms": 0, "command": "start"}], "until_ms": 1000}
+    result = CliRunner().invoke(main, ["simulate", "-"], input=orjson.dumps(body), color=color)
+    assert result.exit_code == 0, result.output
+    assert r"A\u001b]0;x\u0007\u001b[31mB" in result.stdout
+    assert "\x07" not in result.output
+    assert "\x1b]" not in result.output
