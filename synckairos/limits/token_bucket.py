@@ -23,6 +23,8 @@ class TokenBucket:
         """Take tokens and return True. If the bucket has fewer than `tokens` tokens, take nothing and return False."""
         taken = self._missing(now_s) + tokens
         if taken > self.size:
+            # After a clock was set back, the bucket must begin to fill now, not when the clock has caught up.
+            self._full_at_s = min(self._full_at_s, now_s + self.size / self.per_s)
             return False
         self._full_at_s = now_s + taken / self.per_s
         return True

@@ -243,13 +243,18 @@ class RateMeter:
         The caller must then take the token in Redis, because later calls return None. Returns None if the request is
         not a press or was not counted.
 
+        If the TTL of the bucket is longer than the time that fills it, the clock of Redis was set back. Then the quota
+        is returned even if it is used up, because the script shortens the TTL. After the script call, the caller must
+        call `raise_if_exceeded`.
+
         Raises: RateLimitExceeded if the general quota is used up. The caller must not take a token then.
         """
         quota, self._general = self._general, None
         if quota is None or self._general_ttl_ms is None:
             return None
         self.statuses += (RateLimitStatus.from_ttl(quota.rate, self._general_ttl_ms),)
-        self.raise_if_exceeded()
+        if self._general_ttl_ms - 1 <= quota.rate.burst / quota.rate.per_s * 1000:
+            self.raise_if_exceeded()
         return quota
 
     def refuse_uncounted(self, status: RateLimitStatus, wait_ms: int) -> None:

@@ -128,6 +128,7 @@ class SessionStore:
         """
         if meter is not None and (quota := meter.take_unpaid_general_quota()) is not None:
             self._pipe.send_unawaited(quota.make_take_tokens_command(self.keys, 1))
+            meter.raise_if_exceeded()
 
     def refund_press(self, meter: RateMeter | None) -> None:
         """Give the token of a press back to the quota of its session. For other requests, do nothing.

@@ -14,18 +14,20 @@ local room = size * interval
 
 local debt = (tonumber(redis.pcall('GET', KEYS[1])) or 0) - now
 if not (debt > 0) then debt = 0 end
--- If the clock was set back, the bucket must not stay empty for longer than it takes to fill it.
-if debt > room then debt = room end
+-- If the clock was set back, the bucket must not stay empty for longer than it takes to fill it. So the nearer instant
+-- is also stored after a refusal.
+local must_store = debt > room
+if must_store then debt = room end
 local after = debt + tokens * interval
 local taken = after <= room and 1 or 0
 if taken == 1 then
-  if after > 0 then
-    debt = after
-    redis.call('SET', KEYS[1], string.format('%.0f', math.floor(now + debt)), 'PX', math.ceil(debt / 1000))
-  else
-    debt = 0
-    redis.call('DEL', KEYS[1])
-  end
+  debt = after > 0 and after or 0
+  must_store = true
+end
+if must_store and debt > 0 then
+  redis.call('SET', KEYS[1], string.format('%.0f', math.floor(now + debt)), 'PX', math.ceil(debt / 1000))
+elseif must_store then
+  redis.call('DEL', KEYS[1])
 end
 local wait = debt + interval - room
 return {taken, math.floor(size - debt / interval), wait > 0 and math.ceil(wait) or 0, math.ceil(debt)}

@@ -12,10 +12,12 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.http import request_response
+from synckairos.store.shared_connection import parse_time_ms
 from tests.integration.realtime.instances import serving
 from tests.integration.realtime.v3_client import V3Client, v3_client
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.round_trips import RoundTrips
+from tests.waiting import eventually
 
 LIMITS = {"rate_limit_general": 4, "rate_limit_switch": 1_000}
 
@@ -58,6 +60,19 @@ async def test_presses_without_an_effect_meet_the_general_limit(limited: RestSer
     unknown = f"/v1/sessions/{uuid4()}/switch"
     assert await statuses(client, unknown, 2) == [429, 429]
     assert (await client.get(path)).status_code == 429
+
+
+async def test_press_without_an_effect_shortens_a_bucket_that_a_clock_set_back_keeps_empty(limited: RestServer) -> None:
+    path = f"/v1/sessions/{(await limited.create())['session_id']}/switch"
+    pipe, key = limited.parts.pipe, limited.parts.store.keys.rate_limit_bucket("general:127.0.0.1")
+    now_us = 1000 * parse_time_ms(await pipe.call("TIME"))
+    await pipe.call("SET", key, now_us + 600_000_000, "PX", 600_000)
+    assert (await limited.client.post(path)).status_code == 429
+
+    async def is_shorter() -> bool:
+        return int(await pipe.call("PTTL", key)) <= 60_000
+
+    await eventually(is_shorter)
 
 
 async def test_press_that_is_limited_saves_nothing_for_its_key(limited: RestServer) -> None:

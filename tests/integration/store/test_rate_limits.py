@@ -13,6 +13,7 @@ from synckairos.limits.token_bucket import TokenBucket
 from synckairos.store.keys import Keys
 from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, general_rate, make_rate, run_script_commands
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
+from tests.waiting import eventually
 
 SLOW = make_rate("slow", 1, 1_000_000, 8, "requests", "NONE")
 """A rate limit so slow that its bucket gains no token during a test."""
@@ -66,6 +67,19 @@ async def test_bucket_fills_with_the_time_of_redis_and_its_key_expires_when_it_i
     assert 21_000 < await pipe.call("PTTL", key) <= 21_500
     await take(pipe, keys, quota, -30)
     assert await pipe.call("EXISTS", key) == 0
+
+
+async def test_bucket_fills_again_at_once_after_the_clock_was_set_back(pipe: RedisPipe, keys: Keys) -> None:
+    quota = Quota(make_rate("fast", 1_000, 1, 1, "requests", "NONE"), "one")
+    key = keys.rate_limit_bucket("fast:one")
+    now_us = 1000 * parse_time_ms(await pipe.call("TIME"))
+    await pipe.call("SET", key, now_us + 600_000_000, "PX", 600_000)
+    assert await take(pipe, keys, quota, 1) == [0, 0, 1_000, 1_000]
+
+    async def is_taken() -> bool:
+        return (await take(pipe, keys, quota, 1))[0] == 1
+
+    await eventually(is_taken)
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "-5", "nan", "1e400"])

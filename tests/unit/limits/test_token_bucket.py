@@ -42,3 +42,4 @@ def test_clock_set_back_closes_a_bucket_for_no_longer_than_it_takes_to_fill_it()
     assert bucket.seconds_until_available(2, 0.0) == pytest.approx(2)
     assert not bucket.take(1, 0.0)
     assert bucket.tokens_left(0.0) == 0
+    assert bucket.take(1, 2.0)
