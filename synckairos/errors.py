@@ -322,7 +322,7 @@ class StoreUnavailable(SyncKairosError):
 
     After this error the outcome of a command is unknown. Retry the command with the same Idempotency-Key. `setting` is
     the variable with the URL of the store, None if the store was reached. `remedy` is the action for an operator if the
-    store was not reached.
+    store was not reached. `address` is the URL of the store without secrets, None if `setting` has the URL.
     """
 
     code = "STORE_UNAVAILABLE"
@@ -331,10 +331,15 @@ class StoreUnavailable(SyncKairosError):
     remedy = "start the store, or correct the setting (`synckairos doctor` checks both)"
 
     def __init__(
-        self, message: str = "The store is not reachable; try again shortly", *, setting: str | None = None
+        self,
+        message: str = "The store is not reachable; try again shortly",
+        *,
+        setting: str | None = None,
+        address: str | None = None,
     ) -> None:
         super().__init__(message)
         self.setting = setting
+        self.address = address
 
 
 class StoreRefused(StoreUnavailable):

@@ -19,6 +19,9 @@ def _checked_url(context: click.Context, parameter: click.Parameter, value: str 
         raise click.BadParameter(str(fault)) from None
 
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 @click.command("import-v2")
 @click.option(
     "--redis",
@@ -59,6 +62,13 @@ async def _import(settings: Settings, redis_url: str, prefix: str, display: Prog
     stop = None
     if follow:
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        for number in STOP_SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, _request_stop, stop)
     await print_lines(import_sessions(settings, redis_url, prefix, stop=stop, progress=display), display.echo)
+
+
+def _request_stop(stop: asyncio.Event) -> None:
+    """Request the last pass. The next signal then ends the process, because its default action is restored."""
+    stop.set()
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)

@@ -136,21 +136,21 @@ def _error_text(error: SyncKairosError) -> str:
         case StoreUnavailable(setting=str(setting)):
             cause = error.__cause__ or error
             reason = redact_url((str(cause).strip() or type(cause).__name__).splitlines()[0])
-            return f"{setting}: {reason}{_address(setting)}; {error.remedy}"
+            address = error.address or _redis_address(setting)
+            return f"{setting}: {reason}{f' ({address})' if address else ''}; {error.remedy}"
         case _:
             return error.message
 
 
-def _address(setting: str) -> str:
-    """Return the text with the address of Redis for an error about Redis. Return an empty text for other errors.
+def _redis_address(setting: str) -> str | None:
+    """Return the URL of Redis without secrets for an error about Redis, None for other errors.
 
     Errors of Postgres already contain the address of Postgres.
     """
-    if setting != "REDIS_URL":
-        return ""
-    with contextlib.suppress(config.BadSettings):
-        return f" ({redact_url(config.load().redis_url)})"
-    return ""
+    if setting == "REDIS_URL":
+        with contextlib.suppress(config.BadSettings):
+            return redact_url(config.load().redis_url)
+    return None
 
 
 def _print_error(text: str) -> None:

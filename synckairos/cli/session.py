@@ -37,5 +37,5 @@ def session_watch(session_id: UUID, url: str | None) -> None:
 def _configured_url() -> str:
     """Return the URL of the server that the settings describe, on this machine."""
     settings = config.load()
-    host = "127.0.0.1" if settings.is_exposed_to_network else settings.host
+    host = settings.local_host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port or 3000}{settings.root_path}"

@@ -255,6 +255,17 @@ class Settings(BaseSettings):
         except ValueError:
             return self.host != "localhost"
 
+    @property
+    def local_host(self) -> str:
+        """The host by which a program on this machine reaches the server: `host`, or loopback if it is unspecified.
+
+        `0.0.0.0` and `::` mean all addresses of this machine.
+        """
+        try:
+            return "127.0.0.1" if ip_address(self.host).is_unspecified else self.host
+        except ValueError:
+            return self.host
+
     def refuse_unprotected_exposure(self) -> Self:
         """Return the settings unchanged if the process is allowed to listen on `host`.
 

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.store.connect import make_redis_client
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.urls.redact_url import redact_url
 
 UPDATES_CHANNEL = "session-updates"
 """The channel on which v2 publishes each change and each deletion of a session."""
@@ -83,13 +84,13 @@ class V2Store:
         """Return the states of sessions as v2 stores them, None for each session that v2 does not have."""
         if not session_ids:
             return []
-        with _named_faults():
+        with _named_faults(self._url):
             states: list[bytes | None] = await self._pipe.call("MGET", *(self._prefix + each for each in session_ids))
         return states
 
     async def mark_imported(self, session_id: str, mark: bytes) -> None:
         """Write the mark of an imported session."""
-        with _named_faults():
+        with _named_faults(self._url):
             await self._pipe.call("SET", MARK_PREFIX + self._prefix + session_id, mark, "EX", MARK_TTL_S)
 
     @asynccontextmanager
@@ -101,7 +102,7 @@ class V2Store:
         Raises: ImportAlreadyRunning if another import holds the lease.
         """
         token = secrets.token_hex(8)
-        with _named_faults():
+        with _named_faults(self._url):
             taken = await self._pipe.call("SET", LEASE_KEY, token, "NX", "EX", LEASE_S)
         if taken is None:
             raise ImportAlreadyRunning(
@@ -149,7 +150,7 @@ class V2Store:
         pattern = _GLOB.sub(r"\\\1", prefix) + "*"
         cursor: Any = b"0"
         while True:
-            with _named_faults():
+            with _named_faults(self._url):
                 cursor, keys = await self._pipe.call("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
             if keys:
                 yield [key.decode(errors="replace") for key in keys]
@@ -171,8 +172,14 @@ def _parse_message(data: Any) -> V2Change | None:
 
 
 @contextmanager
-def _named_faults() -> Iterator[None]:
+def _named_faults(url: str) -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as fault:
-        raise StoreUnavailable(f"v2's Redis: {fault}", setting="--redis") from fault
+        raise V2RedisUnavailable(f"v2's Redis: {fault}", setting="--redis", address=redact_url(url)) from fault
+
+
+class V2RedisUnavailable(StoreUnavailable):
+    """The Redis of SyncKairos v2 does not answer."""
+
+    remedy = "start v2's Redis, or correct the URL"

@@ -209,6 +209,20 @@ def test_other_address_needs_insecure(host: str) -> None:
     assert config.load(host=host, insecure=True).refuse_unprotected_exposure().is_exposed_to_network
 
 
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "127.0.0.1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("::1", "::1"),
+        ("a.example", "a.example"),
+    ],
+)
+def test_local_host_is_loopback_only_for_all_addresses(host: str, local: str) -> None:
+    assert config.load(host=host, insecure=True).local_host == local
+
+
 def test_misspelled_variables_are_found() -> None:
     environ = {"SYNCKAIROS_PROT": "1", "SYNCKAIROS_PORT": "1", "PORT": "1", "PATH": "/bin"}
     assert config.unknown_variables(environ) == ["SYNCKAIROS_PROT"]
