@@ -343,9 +343,10 @@ async def test_two_imports_at_once_are_refused(server: RestServer, v2: V2Redis) 
 async def test_redis_of_v2_that_is_down_is_named(settings: Settings, unused_tcp_port: int) -> None:
     quick = settings.model_copy(update={"redis_timeout_s": 0.3})
     with pytest.raises(StoreUnavailable) as refusal:
-        async for _ in import_sessions(quick, f"redis://127.0.0.1:{unused_tcp_port}", "session:"):
+        async for _ in import_sessions(quick, f"redis://:secret@127.0.0.1:{unused_tcp_port}", "session:"):
             pass
     assert refusal.value.setting == "--redis"
+    assert refusal.value.address == f"redis://:***@127.0.0.1:{unused_tcp_port}"
 
 
 class ShownProgress(NoProgress):
