@@ -274,11 +274,12 @@ class Outbox:
     async def prune_participants(self, partition: int, after: str) -> str:
         """Check 200 members of the index of participants, and remove the members that no reader needs. One round trip.
 
-        The check begins after the member `after`, or at the first member if `after` is "". Returns the last checked
+        The call also removes the members of the index of entries that are older than the outbox. The check begins after the member `after`, or at the first member if `after` is "". Returns the last checked
         member, which is `after` of the next call. Returns "" at the end of the index.
         """
-        names = [self.keys.outbox_participants(partition)]
-        args: list[Any] = [after, self.keys.session_prefix(partition), _PRUNED_AT_ONCE]
+        keys = self.keys
+        names = [keys.outbox_participants(partition), keys.outbox(partition), keys.indexed_outbox_entries(partition)]
+        args: list[Any] = [after, keys.session_prefix(partition), _PRUNED_AT_ONCE]
         with translated_errors():
             last: bytes = await self._prune_script(self._pipe, names, args)
         return last.decode(errors="replace")

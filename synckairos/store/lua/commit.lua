@@ -137,7 +137,8 @@ if has_versions then
   -- Each entry has the id of the session's entry before it, so that the entries of a session are found without a scan.
   -- The id is '?' if an earlier release wrote the version before.
   local entry, entry_version = string.match(stored[4] or '', '^(%S+) (%d+)$')
-  if entry_version ~= (stored[2] or nil) then entry = stored[2] ~= stored[6] and '?' or '' end
+  local is_unlinked = entry_version ~= (stored[2] or nil)
+  if is_unlinked then entry = stored[2] ~= stored[6] and '?' or '' end
   entry = entry or ''
   for at = FIRST, #ARGV, EACH do
     write('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
@@ -148,7 +149,8 @@ if has_versions then
   redis.call('HSET', session_key, 'schema', schema, 'epoch', epoch, 'version', ARGV[last + VERSION],
     'tag', ARGV[last + TAG], 'status', status, 'deleted', deleted, 'due', due_ms, 'state', document,
     'entry', entry .. ' ' .. ARGV[last + VERSION])
-  if not stored[5] or changes_participants == '1' then
+  -- An earlier release that wrote the version before can have added participants without the index.
+  if not stored[5] or is_unlinked or changes_participants == '1' then
     -- The id of a removed participant is only in the event.
     local texts = {document}
     for at = FIRST, #ARGV, EACH do texts[#texts + 1] = ARGV[at + EVENT] end

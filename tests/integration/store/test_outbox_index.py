@@ -76,6 +76,15 @@ async def commit_as_earlier_release(parts: Parts, session_id: str, version: int)
     await parts.pipe.call("XADD", keys.outbox(0), "*", *fields)
 
 
+async def drain_as_earlier_release(parts: Parts) -> None:
+    """Remove all entries from the outbox as a worker of an earlier release does, without a change of any index."""
+    keys = parts.store.keys
+    for entry_id, fields in await parts.pipe.call("XRANGE", keys.outbox(0), "-", "+"):
+        await parts.pipe.call("XDEL", keys.outbox(0), entry_id)
+        await parts.pipe.call("HSET", keys.session(fields[1].decode()), "audited", fields[5])
+    await parts.pipe.call("DEL", keys.outbox_bytes(0))
+
+
 async def scans(parts: Parts) -> int:
     """Return the number of times that the newest entries of any outbox were read."""
     found = await parts.pipe.call("INFO", "commandstats")
@@ -120,6 +129,42 @@ async def test_participant_removed_from_a_drained_session_is_found_by_the_event(
     assert await outbox.participant_session_ids(PEOPLE[2]) == []
     assert await outbox.prune_participants(0, "") == ""
     assert await parts.pipe.call("ZCARD", parts.store.keys.outbox_participants(0)) == 0
+
+
+async def test_pruned_session_is_found_again_after_its_next_version(parts: Parts, outbox: Outbox) -> None:
+    session_id = await start(parts)
+    await execute(parts, session_id, Pause())
+    await drain_as_earlier_release(parts)
+    assert await outbox.prune_participants(0, "") == ""
+    assert await parts.pipe.call("ZCARD", parts.store.keys.outbox_participants(0)) == 0
+    await execute(parts, session_id, Resume())
+    assert await outbox.participant_session_ids(PEOPLE[0]) == [session_id]
+
+
+async def test_participant_added_by_an_earlier_release_is_found_after_the_next_version(
+    parts: Parts, outbox: Outbox
+) -> None:
+    session_id, keys, added = await start(parts), parts.store.keys, str(uuid4())
+    await commit_as_earlier_release(parts, session_id, 3)
+    document = await parts.pipe.call("HGET", keys.session(session_id), "state")
+    await parts.pipe.call("HSET", keys.session(session_id), "state", document.replace(PEOPLE[2].encode(), added.encode()))
+    await drain(parts, outbox)
+    await execute(parts, session_id, Switch())
+    assert await outbox.participant_session_ids(added) == [session_id]
+
+
+async def test_entries_drained_by_an_earlier_worker_leave_the_index_in_the_next_sweep(
+    parts: Parts, outbox: Outbox
+) -> None:
+    session_id, index = await start(parts), parts.store.keys.indexed_outbox_entries(0)
+    await parts.pipe.call("ZADD", index, 1, "1-1")
+    await outbox.prune_participants(0, "")
+    entry_ids = [entry.entry_id.encode() for entry in await outbox.read(0, 10, 1 << 20)]
+    assert await parts.pipe.call("ZRANGE", index, 0, -1) == entry_ids
+    await execute(parts, session_id, Pause())
+    await drain_as_earlier_release(parts)
+    await outbox.prune_participants(0, "")
+    assert await parts.pipe.call("EXISTS", index) == 0
 
 
 async def test_entries_of_an_earlier_release_are_found_by_a_scan(parts: Parts, outbox: Outbox) -> None:
