@@ -8,8 +8,6 @@ from synckairos.clock.commands import Command, Resume, Switch
 from synckairos.clock.model import Session
 from synckairos.errors import Forbidden
 from synckairos.principal import Principal, Role
-from synckairos.wire.session_json import parse_session
-from synckairos.wire.snapshot import SessionSnapshot
 
 LEAST_ROLES: dict[str, Role] = {
     "switch": "participant",
@@ -26,7 +24,7 @@ LEAST_ROLES: dict[str, Role] = {
 """The lowest role that may execute each verb. All other verbs, such as `create` and `delete`, require `admin`."""
 
 
-def authorize(principal: Principal, verb: str, session: SessionSnapshot | None) -> None:
+def authorize(principal: Principal, verb: str, session: Session | None) -> None:
     """Check that the role of a caller allows a verb on a session.
 
     A caller with the role `participant` must also be a participant of the session. `session` is None for a creation,
@@ -67,9 +65,8 @@ def authorize_own_action(principal: Principal, command: Command, session: Sessio
             raise Forbidden("A participant ends only its own pauses. Name the reason of your pause")
 
 
-def _takes_part(principal: Principal, snapshot: SessionSnapshot | None) -> bool:
-    if snapshot is None:
+def _takes_part(principal: Principal, session: Session | None) -> bool:
+    if session is None:
         return False
     own_id = principal.subject.lower()
-    participants = parse_session(snapshot.document, snapshot.deleted).participants
-    return any(each.participant_id.lower() == own_id for each in participants)
+    return any(each.participant_id.lower() == own_id for each in session.participants)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from synckairos.clock import engine
 from synckairos.clock.commands import Command, Expire, Switch, with_actor
 from synckairos.clock.engine import CommandDecision
-from synckairos.clock.model import Status
+from synckairos.clock.model import Session, Status
 from synckairos.errors import Forbidden, SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.frozen_replace import replace
 from synckairos.principal import TIMEKEEPER
@@ -185,14 +185,16 @@ class Sessions:
 
     async def _execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> SessionResult:
         session_id = request.session_id
+        key = self._store.keys.session(session_id)
         if loaded is None:
             held = self._cache.find_snapshot(session_id)
             loaded = await self._store.load(session_id, request.record_name, request.meter, held)
         if loaded.record is not None:
-            session = loaded.snapshot
-            if session is None and request.principal.role == "participant":
-                restored = await self._restorer.restore_or_recover(session_id)
-                session = None if restored is None else restored.snapshot
+            session = None
+            if request.principal.role == "participant":
+                stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
+                if stored is not None:
+                    session = self._cache.parse_stored(session_id, stored.snapshot, key).session
             authorize(request.principal, request.verb, session)
             return await self._past_versions.replay_answer(
                 session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
@@ -204,14 +206,15 @@ class Sessions:
             if stored is None or stored.snapshot.deleted:
                 self._store.charge_press_without_effect(request.meter)
                 raise SessionNotFound(session_id)
-            self._authorize(request, stored)
-            result = await self._attempt(request, command, stored, now_ms)
+            before = self._cache.parse_stored(session_id, stored.snapshot, key)
+            self._authorize(request, before.session)
+            result = await self._attempt(request, command, stored, before, now_ms)
             if isinstance(result, SessionResult):
                 return result
             stored, now_ms = result
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
-    def _authorize(self, request: CommandRequest, stored: StoredSession) -> None:
+    def _authorize(self, request: CommandRequest, session: Session) -> None:
         """Check that the caller is allowed to execute the command on this version of the session.
 
         A forbidden press gives its token back to the session and takes a token of the client instead. So a client
@@ -221,28 +224,24 @@ class Sessions:
         """
         if request.principal.role == "admin":
             return
-        session_id = request.session_id
         try:
-            authorize(request.principal, request.verb, stored.snapshot)
-            before = self._cache.parse_stored(session_id, stored.snapshot, self._store.keys.session(session_id))
-            authorize_own_action(request.principal, request.command, before.session)
+            authorize(request.principal, request.verb, session)
+            authorize_own_action(request.principal, request.command, session)
         except Forbidden:
             self._store.refund_press(request.meter)
             self._store.charge_press_without_effect(request.meter)
             raise
 
     async def _attempt(
-        self, request: CommandRequest, command: Command, stored: StoredSession, now_ms: int
+        self, request: CommandRequest, command: Command, stored: StoredSession, before: RenderedSession, now_ms: int
     ) -> SessionResult | UnfinishedAttempt:
-        """Apply a command to a stored session and commit the result, one time.
+        """Apply a command to a stored session and commit the result, one time. `before` is the parsed stored session.
 
         Returns UnfinishedAttempt if another commit came first, or if further transitions are overdue. The caller must
         then try again.
 
         Raises: the refusal of the command.
         """
-        key = self._store.keys.session(request.session_id)
-        before = self._cache.parse_stored(request.session_id, stored.snapshot, key)
         out_of_time_id = None
         if before.session.status is Status.EXPIRED and isinstance(command, Switch):
             out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)

@@ -176,7 +176,9 @@ class CommitScript:
         return [self._parse_outcome(*pair) for pair in zip(commits, replies, strict=True)]
 
     def _script_for(self, *commits: Commit) -> LuaScript:
-        return self._script_by_time if all(commit.by_time for commit in commits) else self._script
+        # A commit without versions stores only an idempotency record, which is no progress of time.
+        by_time = all(commit.by_time and commit.versions for commit in commits)
+        return self._script_by_time if by_time else self._script
 
     def _parse_outcome(self, commit: Commit, reply: list[Any]) -> CommitOutcome:
         match reply[0]:

@@ -274,8 +274,9 @@ class Outbox:
     async def prune_participants(self, partition: int, after: str) -> str:
         """Check 200 members of the index of participants, and remove the members that no reader needs. One round trip.
 
-        The call also removes the members of the index of entries that are older than the outbox. The check begins after the member `after`, or at the first member if `after` is "". Returns the last checked
-        member, which is `after` of the next call. Returns "" at the end of the index.
+        The check begins after the member `after`, or at the first member if `after` is "". Returns the last checked
+        member, which is `after` of the next call. Returns "" at the end of the index. The call also removes the members
+        of the index of entries that are older than the outbox.
         """
         keys = self.keys
         names = [keys.outbox_participants(partition), keys.outbox(partition), keys.indexed_outbox_entries(partition)]

@@ -97,6 +97,9 @@ async def test_full_memory_refuses_commands_and_keeps_reads_time_and_the_drain(
             assert (await server.client.get(f"/v1/participants/{person}/sessions")).status_code == 200
             refused = await server.client.post(f"{path}/switch")
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
+            # The refusal of this command would need an idempotency record.
+            refused = await server.client.post(f"{path}/start", headers={"idempotency-key": "a"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
 
             async def has_expired() -> bool:
                 answer = await server.client.get(f"/v1/sessions/{timed['session_id']}")

@@ -130,6 +130,20 @@ async def test_replay_after_later_commands_is_the_first_answer(sessions: Session
     assert again.snapshot.document == first.snapshot.document
 
 
+async def test_command_of_a_participant_is_replayed_after_the_deletion(sessions: Sessions) -> None:
+    spec = chess()
+    created = (await sessions.create(CreateRequest(CALLER, spec))).session
+    await sessions.execute(request_of(created.session_id, Start()))
+    person = spec.participants[0].participant_id
+    caller = Principal(kind="user", tenant="default", subject=person, role="participant", address="")
+    command = Switch(current_participant_id=person)
+    request = CommandRequest(caller, created.session_id, command, "switch", command_id="a", fingerprint="f")
+    first = await sessions.execute(request)
+    await sessions.execute(request_of(created.session_id, Delete()))
+    again = await sessions.execute(request)
+    assert (again.replayed, again.snapshot.document) == (True, first.snapshot.document)
+
+
 async def test_refusal_is_replayed_even_if_the_command_would_now_be_accepted(sessions: Sessions) -> None:
     session_id = (await create(sessions)).session.session_id
     request = request_of(session_id, Switch(), command_id="early", fingerprint="f")

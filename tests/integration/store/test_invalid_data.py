@@ -68,6 +68,20 @@ async def test_session_with_a_field_of_random_bytes_is_refused_alone(parts: Part
     assert await switch(parts, other) == 3
 
 
+async def test_command_of_a_participant_to_a_session_without_a_valid_document_is_refused_as_invalid_data(
+    parts: Parts,
+) -> None:
+    spec = two_players()
+    session_id, person = await parts.start_session(spec), spec.participants[0].participant_id
+    caller = Principal(kind="user", tenant="default", subject=person, role="participant", address="")
+    command = Switch(current_participant_id=person)
+    await parts.sessions.execute(CommandRequest(caller, session_id, command, "switch", command_id="press-1"))
+    await parts.pipe.call("HSET", parts.store.keys.session(session_id), "state", "{}")
+    for command_id in ("press-1", "press-2"):
+        with pytest.raises(InvalidStoredData):
+            await parts.sessions.execute(CommandRequest(caller, session_id, command, "switch", command_id=command_id))
+
+
 async def test_records_of_another_type_refuse_commands_with_an_id_and_write_nothing(parts: Parts) -> None:
     session_id, keys = await parts.start_session(two_players()), parts.store.keys
     await parts.pipe.call("DEL", keys.idempotency_records(session_id))

@@ -147,7 +147,8 @@ async def test_participant_added_by_an_earlier_release_is_found_after_the_next_v
     session_id, keys, added = await start(parts), parts.store.keys, str(uuid4())
     await commit_as_earlier_release(parts, session_id, 3)
     document = await parts.pipe.call("HGET", keys.session(session_id), "state")
-    await parts.pipe.call("HSET", keys.session(session_id), "state", document.replace(PEOPLE[2].encode(), added.encode()))
+    document = document.replace(PEOPLE[2].encode(), added.encode())
+    await parts.pipe.call("HSET", keys.session(session_id), "state", document)
     await drain(parts, outbox)
     await execute(parts, session_id, Switch())
     assert await outbox.participant_session_ids(added) == [session_id]
