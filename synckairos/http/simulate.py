@@ -70,8 +70,9 @@ class SimulateRoutes:
         A replay is also charged, because the simulation runs again. Raises, and then charges nothing: ValidationFailed
         if `steps` exceeds the maximum of one simulation, RateLimitExceeded if the client's budget is used up.
         """
-        if steps > SIMULATION_STEPS.burst:
-            text = f"take {steps:,} steps together; a simulation has at most {SIMULATION_STEPS.burst:,}"
+        most = self._work.find_limit(SIMULATION_STEPS).burst
+        if steps > most:
+            text = f"take {steps:,} steps together; a simulation has at most {most:,}"
             raise ValidationFailed.at_path("commands", text)
         self._work.charge(request.principal.limited_client_id, SIMULATION_STEPS, steps)
 

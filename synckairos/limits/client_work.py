@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.parse_queue import ParseQueue
 from synckairos.limits.token_bucket import TokenBucket
-from synckairos.limits.work_limits import SETTING, WorkLimit
+from synckairos.limits.work_limits import SETTING, WORK_LIMITS, WorkLimit
 
 MAX_CLIENTS = 20_000
 """Clients with a budget, at most. Beyond that, the client that was idle for the longest time gets a new budget."""
@@ -23,30 +23,30 @@ MAX_SIMULATIONS = 3
 class WorkBudget:
     """The budget of one client or connection: a token bucket for each limit against which work was charged."""
 
-    __slots__ = ("_buckets", "_factor")
+    __slots__ = ("_buckets",)
 
-    def __init__(self, factor: float = 1) -> None:
-        """Take the factor that multiplies all limits."""
+    def __init__(self) -> None:
         self._buckets: dict[str, TokenBucket] = {}
-        self._factor = factor
 
     def charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
         """Charge `amount` units of work. `now_s` is the time of a monotonic clock in seconds.
+
+        A larger amount than the bucket holds takes the full bucket. So such work waits, but it is never impossible.
 
         Raises: RateLimitExceeded if the budget is too small. Nothing is charged then.
         """
         bucket = self._buckets.get(limit.name)
         if bucket is None:
-            bucket = self._buckets[limit.name] = TokenBucket(
-                limit.per_s * self._factor, max(1, limit.burst * self._factor)
-            )
+            bucket = self._buckets[limit.name] = TokenBucket(limit.per_s, limit.burst)
+        amount = min(amount, bucket.size)
         if not bucket.take(amount, now_s):
-            wait_s = bucket.seconds_until_available(min(amount, bucket.size), now_s)
+            wait_s = bucket.seconds_until_available(amount, now_s)
             raise RateLimitExceeded(limit.description, SETTING, math.ceil(wait_s * 1000))
 
     def undo_charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
         """Give back `amount` units that were charged against the same limit before."""
-        self._buckets[limit.name].return_tokens(amount, now_s)
+        if (bucket := self._buckets.get(limit.name)) is not None:  # else the budget is newer than the charge
+            bucket.return_tokens(amount, now_s)
 
 
 class ClientWorkLimits:
@@ -55,7 +55,7 @@ class ClientWorkLimits:
     def __init__(self, factor: float = 1, clock: Callable[[], float] = time.monotonic) -> None:
         """Take the factor that multiplies all limits, and the monotonic clock in seconds."""
         self.parse_queue = ParseQueue()
-        self._factor = factor
+        self._limits = {each.name: each.scale(factor) for each in WORK_LIMITS if each.of == "client"}
         self._clock = clock
         self._simulations: dict[str, tuple[asyncio.Lock, int]] = {}
         """Of each client with simulations: the lock of the one that runs, and the number of all."""
@@ -86,7 +86,7 @@ class ClientWorkLimits:
         Raises: RateLimitExceeded if the client has no budget for one unit.
         """
         self.charge(client, limit, 1)
-        self._budgets[client].undo_charge(limit, 1, self._clock())
+        self.undo_charge(client, limit)
 
     def charge(self, client: str, limit: WorkLimit, amount: float = 1) -> None:
         """Charge `amount` units of work to a client.
@@ -95,12 +95,21 @@ class ClientWorkLimits:
         """
         budget = self._budgets.get(client)
         if budget is None:
-            budget = self._budgets[client] = WorkBudget(self._factor)
+            budget = self._budgets[client] = WorkBudget()
             if len(self._budgets) > MAX_CLIENTS:
                 self._budgets.popitem(last=False)
         else:
             self._budgets.move_to_end(client)
-        budget.charge(limit, amount, self._clock())
+        budget.charge(self.find_limit(limit), amount, self._clock())
+
+    def undo_charge(self, client: str, limit: WorkLimit) -> None:
+        """Give back one unit that was charged to a client before."""
+        if (budget := self._budgets.get(client)) is not None:  # else the client left since the charge
+            budget.undo_charge(limit, 1, self._clock())
+
+    def find_limit(self, limit: WorkLimit) -> WorkLimit:
+        """Return the limit of a client with the factor of this instance."""
+        return self._limits[limit.name]
 
     @property
     def clients(self) -> int:

@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from synckairos.frozen_replace import replace
+
 SETTING = "SYNCKAIROS_CLIENT_WORK_FACTOR"
 """The setting that multiplies all limits of clients."""
 
@@ -21,14 +23,18 @@ class WorkLimit(Struct, frozen=True):
 
     name: str
     of: Literal["client", "connection"]
-    per_s: int
+    per_s: float
     burst: int
     answer: str
 
     @property
     def description(self) -> str:
         """Return the limit with its value and its setting, for errors."""
-        return f"limit of {self.per_s:,} {self.name} a second and {self.of}, {self.burst:,} at once ({SETTING})"
+        return f"limit of {self.per_s:,.9g} {self.name} a second and {self.of}, {self.burst:,} at once ({SETTING})"
+
+    def scale(self, factor: float) -> "WorkLimit":
+        """Return this limit multiplied by a factor. At least one unit is possible at once."""
+        return replace(self, per_s=self.per_s * factor, burst=max(1, int(self.burst * factor)))
 
 
 REFUSED = "429 `RATE_LIMIT_EXCEEDED`"
@@ -65,5 +71,6 @@ def render_limits_table() -> str:
     lines = ["| limit | value | at once | unit | if exceeded | setting |", "|---|---|---|---|---|---|"]
     for each in WORK_LIMITS:
         name = f"{each.name}, {each.of}"
-        lines.append(f"| {name} | {each.per_s:,} | {each.burst:,} | a second and {each.of} | {each.answer} | |")
+        setting = f" `{SETTING}` " if each.of == "client" else " "
+        lines.append(f"| {name} | {each.per_s:,} | {each.burst:,} | a second and {each.of} | {each.answer} |{setting}|")
     return "\n".join(lines)

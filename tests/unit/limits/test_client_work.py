@@ -9,7 +9,7 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.limits import client_work
 from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.parse_queue import THREAD_VALUES, ParseQueue
-from synckairos.limits.work_limits import BYTES, VALUES
+from synckairos.limits.work_limits import BYTES, REPORTS, VALUES
 
 
 def test_client_may_cause_the_burst_at_once_and_is_then_refused_with_the_wait() -> None:
@@ -30,9 +30,28 @@ def test_factor_multiplies_rate_and_burst() -> None:
     instants = iter((0.0, 0.0, 1.0))
     work = ClientWorkLimits(0.5, clock=lambda: next(instants))
     work.charge("a", BYTES, BYTES.burst / 2)
-    with pytest.raises(RateLimitExceeded):
+    with pytest.raises(RateLimitExceeded, match=r"limit of 1,000,000 bytes .* and client, 16,000,000 at once"):
         work.charge("a", BYTES, 1)
     work.charge("a", BYTES, BYTES.per_s / 2)
+
+
+def test_amount_above_the_bucket_takes_the_full_bucket_and_the_refusal_gives_the_true_wait() -> None:
+    now_s = 7.0
+    work = ClientWorkLimits(0.001, clock=lambda: now_s)
+    work.charge("a", BYTES, 1_000_000)
+    with pytest.raises(
+        RateLimitExceeded, match=r"limit of 2,000 bytes .*, 32,000 at once .* try again in 16 s"
+    ) as full:
+        work.charge("a", BYTES, 1_000_000)
+    now_s += full.value.retry_after_s
+    work.charge("a", BYTES, 1_000_000)
+
+
+def test_small_factor_allows_one_unit_at_once_and_the_refusal_names_the_fraction() -> None:
+    work = ClientWorkLimits(0.001, clock=lambda: 7.0)
+    work.charge("a", REPORTS)
+    with pytest.raises(RateLimitExceeded, match=r"limit of 0\.01 time reports.* a second and client, 1 at once"):
+        work.charge("a", REPORTS)
 
 
 def test_number_of_budgets_is_bounded_and_the_client_that_was_idle_longest_leaves(
