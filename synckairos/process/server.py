@@ -138,7 +138,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             max_per_address=settings.ws_max_connections_per_address,
         )
         origins, callers = AllowedOrigins.from_settings(settings), CallerResolver(settings.trusted_proxies)
-        commands = CommandHandler(sessions, settings)
+        rate_limits = RateLimits(pipe, keys)
+        commands = CommandHandler(sessions, rate_limits, settings)
         endpoint = WebSocketEndpoint(
             hub, commands, allows_origin=origins.allows_request, principal_for=callers.principal_for
         )
@@ -158,7 +159,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 ),
                 time_report=TimeReporter(history, outbox),
                 webhooks=webhooks,
-                rate_limits=RateLimits(pipe, keys),
+                rate_limits=rate_limits,
                 work=work,
                 settings=settings,
             ),

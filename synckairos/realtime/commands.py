@@ -1,10 +1,13 @@
 """Execution of socket commands with the requests, idempotency records and rate limits that REST commands also use."""
 
+from contextlib import suppress
+
 from synckairos.config import Settings
+from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import PRESSES, Quota, RateMeter, general_rate, switch_rate
+from synckairos.store.rate_limits import PRESSES, Quota, RateLimits, RateMeter, general_rate, switch_rate
 from synckairos.wire import v3_messages
 from synckairos.wire.request_bodies import SwitchBody, parse_command
 
@@ -16,8 +19,9 @@ class CommandHandler:
     command through a socket and repeats it through REST with the same command id, the command is executed one time.
     """
 
-    def __init__(self, sessions: Sessions, settings: Settings) -> None:
+    def __init__(self, sessions: Sessions, rate_limits: RateLimits, settings: Settings) -> None:
         self._sessions = sessions
+        self._rate_limits = rate_limits
         self._general_rate = general_rate(settings.rate_limit_general)
         self._switch_rate = switch_rate(settings.rate_limit_switch)
 
@@ -35,10 +39,16 @@ class CommandHandler:
         arguments = dict(message.args)
         if message.expected_version is not None:
             arguments["expected_version"] = message.expected_version
-        body = parse_command(message.command, arguments)
+        meter = RateMeter(Quota(self._general_rate, principal.limited_client_id))
+        try:
+            body = parse_command(message.command, arguments)
+        except ValidationFailed:
+            # The load of a session counts all other commands. As over REST, this refusal is not counted in an outage.
+            with suppress(StoreUnavailable):
+                await self._rate_limits.count(meter)
+            raise
         if round_trip_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
             body = body.with_measured_lag(round_trip_ms)
-        meter = RateMeter(Quota(self._general_rate, principal.limited_client_id))
         if message.command in PRESSES:
             meter.count_as_press(Quota(self._switch_rate, message.session_id))
         request = CommandRequest.for_command(

@@ -17,6 +17,7 @@ from synckairos.realtime.hub import Hub
 from synckairos.realtime.socket_interface import SOCKET_EXTENSION, DirectSocket, Receive, Scope, Send, Socket
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
+from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.v3_messages import SUBPROTOCOL
 
@@ -69,8 +70,9 @@ class WebSocketEndpoint:
             await _refuse(send, 403, b"This Origin may not connect")
         elif self._hub.is_draining:
             await _refuse(send, 503, b"This instance stops; try again", DRAINING_RETRY_AFTER_S)
-        elif (wait_s := self._charge(principal, uses_v3)) is not None:
-            await _refuse(send, 429, b"Too many handshakes; try again", wait_s)
+        elif (refusal := self._charge(principal, uses_v3)) is not None:
+            RATE_LIMITED.labels("ws").inc()
+            await _refuse(send, refusal.status, refusal.message.encode(), refusal.retry_after_s)
         elif not uses_v3 and self._hub.would_exceed_limit(principal.address):
             await _refuse(send, 503, b"Too many connections; try again", RETRY_AFTER_S)
         elif uses_v3:
@@ -78,19 +80,18 @@ class WebSocketEndpoint:
         else:
             await self._accept_v2(principal, scope, send)
 
-    def _charge(self, principal: Principal, uses_v3: bool) -> int | None:
-        """Charge a handshake to its client. Return None if the handshake is allowed.
+    def _charge(self, principal: Principal, uses_v3: bool) -> RateLimitExceeded | None:
+        """Charge a handshake to its client. Return None if the handshake is allowed, else the refusal.
 
-        Otherwise return the number of seconds after which the client can try again. A v2 client subscribes with its
-        handshake. So its budget for subscriptions to unknown sessions must also not be used up. The handshake takes
-        nothing from this second budget.
+        A v2 client subscribes with its handshake. So its budget for unknown sessions must also not be used up. The
+        handshake takes nothing from this second budget.
         """
         try:
             if not uses_v3:
                 self._hub.work.require_budget(principal.limited_client_id, UNKNOWN_SESSIONS)
             self._hub.work.charge(principal.limited_client_id, HANDSHAKES)
         except RateLimitExceeded as refusal:
-            return refusal.retry_after_s
+            return refusal
         return None
 
     async def _accept_v2(self, principal: Principal, scope: Scope, send: Send) -> None:

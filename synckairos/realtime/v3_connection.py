@@ -38,6 +38,7 @@ from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.telemetry import log
+from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire import v3_messages
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.input_warnings import command_args_warnings
@@ -102,7 +103,7 @@ class V3Connection(SocketConnection):
         try:
             request = v3_messages.parse_v3_message(text)
         except SyncKairosError as refusal:
-            self.send_or_queue(v3_messages.error_frame(refusal, received_ms, v3_messages.extract_message_id(text)))
+            self._send_refusal(refusal, received_ms, v3_messages.extract_message_id(text))
             return
         if isinstance(request, v3_messages.Ping):
             self.send_or_queue(
@@ -119,7 +120,7 @@ class V3Connection(SocketConnection):
         """
         if not v3_messages.may_be_command(text):
             refusal = PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
-            self.send_or_queue(v3_messages.error_frame(refusal, received_ms))
+            self._send_refusal(refusal, received_ms)
             return
         values, now_s = max_value_count(text), time.monotonic()
         if self._budget is None:
@@ -134,7 +135,7 @@ class V3Connection(SocketConnection):
             self.hub.work.charge(self.principal.limited_client_id, BYTES, len(text))
             self.hub.work.charge(self.principal.limited_client_id, VALUES, values)
         except RateLimitExceeded as refusal:
-            self.send_or_queue(v3_messages.error_frame(refusal, received_ms, v3_messages.extract_message_id(text)))
+            self._send_refusal(refusal, received_ms, v3_messages.extract_message_id(text))
             return
         self._enqueue(text, len(text))
 
@@ -150,7 +151,7 @@ class V3Connection(SocketConnection):
     def bytes_received(self, data: bytes) -> None:
         if self.allow_message():
             refusal = MalformedMessage("Send messages as text frames. This message is binary")
-            self.send_or_queue(v3_messages.error_frame(refusal, self.hub.now_ms()))
+            self._send_refusal(refusal, self.hub.now_ms())
 
     async def _handle_inbox(self) -> None:
         """Handle the requests of the inbox in order, until the inbox is empty.
@@ -171,9 +172,7 @@ class V3Connection(SocketConnection):
                     logger.error("a client's request failed", session_id=request.session_id, exc_info=fault)
                     if isinstance(request, v3_messages.Subscribe):
                         self._drop_subscription(request.session_id)
-                    self.send_or_queue(
-                        v3_messages.error_frame(InternalError(), self.hub.now_ms(), request.id, request.session_id)
-                    )
+                    self._send_refusal(InternalError(), self.hub.now_ms(), request.id, request.session_id)
         finally:
             self._inbox = None
             close_with, self._close_when_idle = self._close_when_idle, None
@@ -190,9 +189,7 @@ class V3Connection(SocketConnection):
                 return request
             raise PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
         except SyncKairosError as refusal:
-            self.send_or_queue(
-                v3_messages.error_frame(refusal, self.hub.now_ms(), v3_messages.extract_message_id(text))
-            )
+            self._send_refusal(refusal, self.hub.now_ms(), v3_messages.extract_message_id(text))
             return None
 
     async def _handle(self, request: InboxRequest) -> None:
@@ -240,7 +237,7 @@ class V3Connection(SocketConnection):
         except SyncKairosError as refusal:
             # Each replay of a saved refusal must be identical. The instant is therefore the one of the saved document.
             at_ms = self.hub.now_ms() if refusal.document is None else extract_updated_at_ms(refusal.document)
-            self.send_or_queue(v3_messages.error_frame(refusal, at_ms, request.id, request.session_id))
+            self._send_refusal(refusal, at_ms, request.id, request.session_id)
             return
         at_ms = extract_updated_at_ms(answer.snapshot.document)
         expired = answer.expired_participant_id
@@ -251,6 +248,17 @@ class V3Connection(SocketConnection):
                 request.id, request.session_id, *answer.snapshot.epoch_and_version, at_ms, expired, receipt, warnings
             )
         )
+
+    def _send_refusal(
+        self, refusal: SyncKairosError, at_ms: int, reply_to: str | None = None, session_id: str | None = None
+    ) -> None:
+        """Send a refusal as an ERROR, and count it if a limit was exceeded.
+
+        See `v3_messages.error_frame` for the parameters.
+        """
+        if isinstance(refusal, RateLimitExceeded):
+            RATE_LIMITED.labels("ws").inc()
+        self.send_or_queue(v3_messages.error_frame(refusal, at_ms, reply_to, session_id))
 
     # -- lag ----------------------------------------------------------------------------------------------------------
 
@@ -299,7 +307,7 @@ class V3Connection(SocketConnection):
             missed = await self._read_missed(request, current)
         except SyncKairosError as refusal:
             self._drop_subscription(session_id)
-            self.send_or_queue(v3_messages.error_frame(refusal, self.hub.now_ms(), request.id, session_id))
+            self._send_refusal(refusal, self.hub.now_ms(), request.id, session_id)
             if isinstance(refusal, SessionNotFound):
                 self._close_if_unused(NO_SUCH_SESSION)
             return

@@ -117,6 +117,14 @@ async def test_limits_of_sockets_are_those_of_rest(settings: Settings) -> None:
         assert await socket_codes(client, running, "switch", 3) == ["ACK"] * 3
 
 
+async def test_socket_commands_with_invalid_arguments_meet_the_general_limit(settings: Settings) -> None:
+    async with serving(settings.model_copy(update=LIMITS), principal=None) as instance, v3_client(instance) as client:
+        invalid = {"session_id": await instance.create(), "args": {"expected_version": "x"}}
+        names = ("switch", "switch", "adjust", "adjust", "adjust", "switch")
+        codes = [(await client.request("COMMAND", command=name, **invalid))["code"] for name in names]
+        assert codes == ["VALIDATION_ERROR"] * 4 + ["RATE_LIMIT_EXCEEDED"] * 2
+
+
 async def test_flood_of_parallel_presses_without_an_effect_is_limited(limited: RestServer) -> None:
     path = f"/v1/sessions/{(await limited.create())['session_id']}/switch"
     first = await asyncio.gather(*(limited.client.post(path) for _ in range(20)))

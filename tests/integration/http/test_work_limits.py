@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -46,6 +47,11 @@ def command(size: int = 0, values: int = 0) -> dict[str, Any]:
     metadata = {"text": "x" * size, "list": [0] * values}
     members = {"session_id": str(uuid4()), "command": "update_metadata", "args": {"metadata": metadata}}
     return {"type": "COMMAND", "id": str(uuid4()), **members}
+
+
+def rate_limited_by_socket() -> float:
+    """Return the number of refusals on sockets in the metrics."""
+    return REGISTRY.get_sample_value("synckairos_rate_limited_total", {"door": "ws"}) or 0
 
 
 async def refused_code_by_rest(server: RestServer, body: bytes) -> str:
@@ -92,6 +98,9 @@ async def exceed_handshakes(server: RestServer, instance: Instance) -> str:
     with pytest.raises(InvalidStatus) as refused:
         await connect(instance.ws_url, subprotocols=[V3], proxy=None)
     assert int(refused.value.response.headers["retry-after"]) >= 1
+    text = (refused.value.response.body or b"").decode()
+    assert "limit of 0.2 WebSocket handshakes a second and client, 20 at once" in text
+    assert "(SYNCKAIROS_CLIENT_WORK_FACTOR)" in text
     return f"{refused.value.response.status_code} in place of the handshake"
 
 
@@ -115,26 +124,29 @@ async def exceed_unknown_sessions(server: RestServer, instance: Instance) -> str
     return await subscribe_until_refused(instance, (str(uuid4()) for _ in count()))
 
 
-async def repeat_until_refused(server: RestServer, method: str, path: str, **options: Any) -> str:
-    """Send a request until it is refused with 429."""
+async def repeat_until_refused(server: RestServer, limit: WorkLimit, method: str, path: str, **options: Any) -> str:
+    """Send a request until it is refused with 429. Check that the message names the limit and its setting."""
     while (answer := await server.client.request(method, path, **options)).status_code != 429:
         assert answer.status_code == 200, answer.text
+    assert limit.name in answer.json()["detail"]
+    assert "(SYNCKAIROS_CLIENT_WORK_FACTOR)" in answer.json()["detail"]
     return f"429 `{answer.json()['error']['code']}`"
 
 
 async def exceed_simulation_steps(server: RestServer, instance: Instance) -> str:
-    commands = [{"at_ms": 0, "command": "start"}, *({"at_ms": at, "command": "switch"} for at in range(100))]
-    body = {"session": chess_body(), "commands": commands, "until_ms": 1}
-    return await repeat_until_refused(server, "POST", "/v1/simulate", json=body)
+    commands = [{"at_ms": 0, "command": "start"}, *({"at_ms": at, "command": "switch"} for at in range(15))]
+    body = {"session": chess_body(), "commands": commands, "until_ms": 100}
+    assert len(orjson.dumps(body)) <= FREE_BYTES
+    return await repeat_until_refused(server, SIMULATION_STEPS, "POST", "/v1/simulate", json=body)
 
 
 async def exceed_reports(server: RestServer, instance: Instance) -> str:
     path = f"/v1/participants/{uuid4()}/time"
-    return await repeat_until_refused(server, "GET", path, params={"bucket": "session"})
+    return await repeat_until_refused(server, REPORTS, "GET", path, params={"bucket": "session"})
 
 
 async def exceed_scrapes(server: RestServer, instance: Instance) -> str:
-    return await repeat_until_refused(server, "GET", "/metrics")
+    return await repeat_until_refused(server, SCRAPES, "GET", "/metrics")
 
 
 EXCEED: dict[WorkLimit, Callable[[RestServer, Instance], Awaitable[str]]] = {
@@ -151,12 +163,13 @@ EXCEED: dict[WorkLimit, Callable[[RestServer, Instance], Awaitable[str]]] = {
 }
 
 
-async def test_simulation_with_more_steps_than_the_budget_holds_is_refused_as_invalid(server: RestServer) -> None:
+async def test_simulation_with_more_steps_than_the_budget_holds_is_refused_as_invalid(settings: Settings) -> None:
     patch = {"at_ms": 0, "command": "update_metadata", "args": {"metadata": {"text": "x"}}}
     body = {"session": chess_body(metadata={"text": "x" * 32_000}), "commands": [patch] * 9_000, "until_ms": 1}
-    refused = await server.client.post("/v1/simulate", json=body)
+    async with open_rest_server(settings.model_copy(update={"client_work_factor": 0.5})) as server:
+        refused = await server.client.post("/v1/simulate", json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "VALIDATION_ERROR")
-    assert "a simulation has at most 250,000" in refused.json()["error"]["details"][0]["message"]
+    assert "a simulation has at most 125,000" in refused.json()["error"]["details"][0]["message"]
 
 
 def test_each_limit_is_tested() -> None:
@@ -169,7 +182,9 @@ async def test_work_above_a_limit_gets_the_answer_of_the_list(settings: Settings
     factor = FACTOR if limit.of == "client" else 1_000
     limited = settings.model_copy(update={"client_work_factor": factor})
     async with open_rest_server(limited) as server, serving(limited) as instance:
+        before = rate_limited_by_socket()
         assert await EXCEED[limit](server, instance) == limit.answer
+        assert rate_limited_by_socket() - before == (limit.answer in (ERROR, NO_HANDSHAKE))
         other = await server.client.post("/v1/sessions", json=chess_body())
         assert other.status_code == 201, "other requests are not work of this kind"
 

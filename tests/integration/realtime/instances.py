@@ -30,6 +30,7 @@ from synckairos.service.sessions import Sessions
 from synckairos.store.connect import make_redis_client
 from synckairos.store.feed import COMPARE_S, Feed
 from synckairos.store.presence import PresenceStore
+from synckairos.store.rate_limits import RateLimits
 from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.asyncapi_check import check_message
 from tests.waiting import eventually
@@ -126,7 +127,7 @@ async def serving(
             max_per_address=settings.ws_max_connections_per_address,
             timings=realtime_timings,
         )
-        commands = CommandHandler(parts.sessions, settings)
+        commands = CommandHandler(parts.sessions, RateLimits(parts.pipe, parts.store.keys), settings)
         callers = CallerResolver(settings.trusted_proxies)
         app = WebSocketEndpoint(
             hub,
