@@ -46,6 +46,12 @@ class RowsRejected(SyncKairosError):
     code = "ROWS_REFUSED"
 
 
+class PartitionTaken(SyncKairosError):
+    """Another drain locked the partition between two transactions of a writer. This is no fault of Postgres."""
+
+    code = "PARTITION_TAKEN"
+
+
 @dataclass(frozen=True, slots=True)
 class BatchResult:
     """Result of one transaction.
@@ -131,8 +137,9 @@ class AuditDatabase:
 class BatchWriter:
     """Writer of the batches of one locked partition, inside `AuditDatabase.acquire_partition_writer`.
 
-    `transaction` holds the lock. A lock of a transaction ends at COMMIT. Therefore one round trip contains COMMIT, the
-    BEGIN of the next transaction, and the next lock. No other drain can lock the partition between two batches.
+    `transaction` holds the lock. COMMIT and ROLLBACK release the lock. The same round trip takes it again. If another
+    drain takes it in between, the next write tries once more and then raises PartitionTaken. Meanwhile both drains can
+    have read the same entries. Postgres ignores the rows that it already has, so no row is written twice.
     """
 
     def __init__(self, transaction: Transaction, lock: Mapping[str, Any], batch_timeout_s: float) -> None:
@@ -144,6 +151,7 @@ class BatchWriter:
         """Write a batch in one transaction, completely or not at all. Existing rows are not changed.
 
         Raises:
+            PartitionTaken: Another drain has the lock. No row of the batch was written.
             RowsRejected: Postgres rejects the content of a row. No row of the batch was written.
             StoreUnavailable: It is unknown whether the batch was written. The same rows can be written again.
         """
@@ -162,19 +170,23 @@ class BatchWriter:
     ) -> BatchResult:
         # The current transaction is empty or failed. Begin a new transaction now, because its begin becomes
         # `recorded_at`.
-        await self._begin_next(b"ROLLBACK")
+        if not await self._begin_next(b"ROLLBACK"):
+            raise PartitionTaken("Another drain has locked the partition")
         result = await write_events(self.transaction, rows)
         values = _arrays(SessionRow._fields, rows.sessions)
         values |= _arrays(ParticipantRow._fields, rows.participants, prefix="participant.")
         await _execute(self.transaction, "update_projections", values)
         await _queue_webhooks(self.transaction, rows)
+        # The batch is committed, even if the lock is lost. Its result is needed for the conflicts that it reports.
         await self._begin_next(b"COMMIT")
         return result
 
-    async def _begin_next(self, end: bytes) -> None:
-        """End the transaction with the statement `end`, and begin the next transaction with the same lock."""
-        if await self.transaction.begin_next(end, _statement("try_lock"), self._lock) != [(True,)]:
-            raise StoreUnavailable("Another drain has locked the partition")
+    async def _begin_next(self, end: bytes) -> bool:
+        """End the transaction with the statement `end`, and begin the next transaction with the same lock.
+
+        Return False if another drain took the lock in between.
+        """
+        return await self.transaction.begin_next(end, _statement("try_lock"), self._lock) == [(True,)]
 
 
 async def _copy_events(transaction: Transaction, rows: BatchRows) -> BatchResult:

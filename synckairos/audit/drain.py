@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from synckairos.audit.batch_writer import AuditDatabase, BatchResult, BatchWriter, RowsRejected
+from synckairos.audit.batch_writer import AuditDatabase, BatchResult, BatchWriter, PartitionTaken, RowsRejected
 from synckairos.audit.entry_rows import BatchRows, ParsedEntry, build_batch_rows, parse_entry
 from synckairos.backoff import RetrySchedule
 from synckairos.store.failed_entries import FailedEntries
@@ -71,13 +71,17 @@ class _BackgroundTask:
             await task
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _PartitionLock:
-    """A locked partition, its writer, and the background task that settles the previously written batch."""
+    """A locked partition, its writer, and the background task that settles the previously written batch.
+
+    `drained` is the number of versions that are new in Postgres, of all batches that were written with this lock.
+    """
 
     partition: int
     writer: BatchWriter
     settling: _BackgroundTask
+    drained: int = 0
 
 
 class OutboxDrain:
@@ -125,7 +129,7 @@ class OutboxDrain:
 
         If this process already drains the partition, return 0 at once. The running drain reads the partition again
         before it ends, so it also moves the entries for which this call was made. If another process drains the
-        partition, return without moving further entries.
+        partition, or takes it over between two batches, return without moving further entries.
 
         Raises:
             StoreUnavailable: Redis or Postgres is unreachable. Batches that were committed stay in Postgres, and all
@@ -155,45 +159,46 @@ class OutboxDrain:
                 if writer is None:
                     return drained
                 lock = _PartitionLock(partition, writer, settling)
-                drained += await self._retry_failed(lock)
-                drained += await self._drain_batches(lock)
+                try:
+                    await self._retry_failed(lock)
+                    await self._drain_batches(lock)
+                except PartitionTaken:
+                    # The other drain moves the remaining entries. The end of the block settles the committed batch.
+                    return drained + lock.drained
+                drained += lock.drained
             # The lock is released here. If new entries arrive after this check, another drain moves them.
             if await self._outbox.is_empty(partition) and partition not in self._requested_again:
                 return drained
             await asyncio.sleep(GATHER_PAUSE_S)
 
-    async def _drain_batches(self, lock: _PartitionLock) -> int:
-        """Move all full batches and the first batch that is not full. Return the number of new versions.
+    async def _drain_batches(self, lock: _PartitionLock) -> None:
+        """Move all full batches and the first batch that is not full.
 
         While Postgres writes a batch, the previous batch is settled and the next batch is read.
         """
-        drained = 0
         batch = await self._read_batch(lock.partition, None)
         while self._is_full(batch):
             next_batch = asyncio.create_task(self._read_batch(lock.partition, batch[-1][0].entry_id))
             try:
-                drained += await self._move_batch(lock, batch)
+                await self._move_batch(lock, batch)
                 batch = await next_batch
             finally:
                 next_batch.cancel()
                 await asyncio.gather(next_batch, return_exceptions=True)
-        return drained + await self._move_batch(lock, batch)
+        await self._move_batch(lock, batch)
 
     def _is_full(self, batch: _Batch) -> bool:
         return len(batch) >= self._batch_entries or sum(each.size_bytes for each, _ in batch) >= self._batch_bytes
 
-    async def _move_batch(self, lock: _PartitionLock, batch: _Batch) -> int:
-        """Move one batch to Postgres and return the number of new versions.
-
-        Entries that could not be parsed become failed entries.
-        """
+    async def _move_batch(self, lock: _PartitionLock, batch: _Batch) -> None:
+        """Move one batch to Postgres. Entries that could not be parsed become failed entries."""
         parsed: list[tuple[StreamEntry, ParsedEntry]] = []
         for delivery, result in batch:
             if isinstance(result, ValueError):
                 await self._record_failure(lock.partition, delivery, 0, str(result))
             else:
                 parsed.append((delivery, result))
-        return await self._write(lock, parsed)
+        await self._write(lock, parsed)
 
     async def _read_batch(self, partition: int, after: str | None) -> _Batch:
         """Read the batch after the entry id `after`, and parse its entries.
@@ -207,14 +212,14 @@ class OutboxDrain:
             await asyncio.sleep(0)  # meanwhile the task that writes the previous batch can send rows to Postgres
         return batch
 
-    async def _write(self, lock: _PartitionLock, parsed: Sequence[tuple[StreamEntry, ParsedEntry]]) -> int:
-        """Write entries to Postgres and settle them. Return the number of new versions.
+    async def _write(self, lock: _PartitionLock, parsed: Sequence[tuple[StreamEntry, ParsedEntry]]) -> None:
+        """Write entries to Postgres and settle them.
 
         If Postgres rejects a row, split the entries into halves until the rejected entries are found. A rejected entry
         becomes a failed entry.
         """
         if not parsed:
-            return 0
+            return
         began = time.monotonic()
         try:
             rows = build_batch_rows(each for _, each in parsed)
@@ -222,14 +227,15 @@ class OutboxDrain:
         except (RowsRejected, ValueError) as fault:
             if len(parsed) == 1:
                 await self._record_failure(lock.partition, parsed[0][0], 0, str(fault))
-                return 0
+                return
             half = len(parsed) // 2
-            first = await self._write(lock, parsed[:half])
-            return first + await self._write(lock, parsed[half:])
+            await self._write(lock, parsed[:half])
+            await self._write(lock, parsed[half:])
+            return
+        lock.drained += result.new
         busy_us = round((time.monotonic() - began) * 1e6)
         await lock.settling.join()
         lock.settling.start(self._settle(lock.partition, parsed, rows, result, busy_us))
-        return result.new
 
     async def _settle(
         self,
@@ -265,9 +271,9 @@ class OutboxDrain:
             busy_us=busy_us,
         )
 
-    async def _retry_failed(self, lock: _PartitionLock) -> int:
-        """Retry each failed entry that is due. Return the number of new versions."""
-        drained, partition = 0, lock.partition
+    async def _retry_failed(self, lock: _PartitionLock) -> None:
+        """Retry each failed entry that is due."""
+        partition = lock.partition
         for failed in await self._failed_entries.load_due(partition, _RETRIED_AT_ONCE):
             delivery = failed.entry
             try:
@@ -277,11 +283,10 @@ class OutboxDrain:
             except (RowsRejected, ValueError) as fault:
                 await self._record_failure(partition, delivery, failed.retries + 1, str(fault))
                 continue
+            lock.drained += result.new
             await self._failed_entries.record_written(partition, delivery)
             await self._settle(partition, [(delivery, parsed)], rows, result)
             await self._failed_entries.remove(partition, delivery.entry_id)
-            drained += result.new
-        return drained
 
     async def _record_failure(self, partition: int, delivery: StreamEntry, retries: int, error: str) -> None:
         """Move an entry out of the stream until its next retry. If there is no further retry, set the entry aside."""

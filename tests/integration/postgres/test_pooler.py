@@ -10,7 +10,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from synckairos.audit.batch_writer import AuditDatabase
+from synckairos.audit.batch_writer import AuditDatabase, BatchResult
+from synckairos.audit.entry_rows import build_batch_rows, parse_entry
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
@@ -106,11 +107,14 @@ async def test_the_lock_of_a_killed_worker_ends_with_its_connection_to_the_poole
 
 
 async def test_a_lock_is_held_from_batch_to_batch(audit: AuditParts) -> None:
-    """COMMIT releases a lock of a transaction. The next transaction has it before another drain can ask."""
+    """COMMIT releases a lock of a transaction. The same round trip takes it again."""
     async with audit.writer.acquire_partition_writer(0) as writer:
         assert writer is not None
         for _ in range(3):
-            await audit.database.execute("SELECT 1")
+            life = await audit.committer.create(chess(), T0)
+            parsed = [parse_entry(delivery.parse()) for delivery in await audit.outbox.read(0, 10, 1 << 20)]
+            rows = build_batch_rows([entry for entry in parsed if entry.session_id == life.session_id])
+            assert await writer.write(rows) == BatchResult(1, 0)
             async with audit.writer.acquire_partition_writer(0) as other:
                 assert other is None
 
