@@ -22,6 +22,7 @@ from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.postgres.migrate import migrate, pending_migrations
 from synckairos.service.assembly import build_session_service
 from synckairos.service.import_v2_sessions import IMPORTER, ImportEffect, ImportRequest, SessionImporter
@@ -329,7 +330,7 @@ async def _open(settings: Settings, redis_url: str, prefix: str, progress: Progr
         wakeups = DrainWakeupSender(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
         wakeups.start_sending()
         stack.push_async_callback(wakeups.close)
-        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain)
+        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain, ClientWorkLimits())
         stack.push_async_callback(service.sessions.wait_for_shielded_commands)
         importer = SessionImporter(service.store, service.restorer, service.generations, wakeups.request_drain)
         v2 = V2Store(theirs, redis_url, settings.redis_timeout_s, prefix)

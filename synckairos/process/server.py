@@ -121,14 +121,14 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         wakeups.start_sending()
         stack.push_async_callback(wakeups.close)
 
-        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain)
+        work = ClientWorkLimits(settings.client_work_factor)
+        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain, work)
         sessions, outbox = service.sessions, service.outbox
         stack.push_async_callback(sessions.wait_for_shielded_commands)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
-        work = ClientWorkLimits(settings.client_work_factor)
         hub = Hub(
             feed,
             sessions.read,

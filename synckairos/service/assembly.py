@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.history.reader import HistoryReader
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
@@ -36,9 +37,16 @@ class SessionService:
 
 
 def build_session_service(
-    settings: Settings, pipe: RedisPipe, keys: Keys, history: HistoryReader, wake_up: Callable[[int], None]
+    settings: Settings,
+    pipe: RedisPipe,
+    keys: Keys,
+    history: HistoryReader,
+    wake_up: Callable[[int], None],
+    work: ClientWorkLimits,
 ) -> SessionService:
     """Return the session service on an open Redis connection and an open history pool.
+
+    `work` are the budgets of the clients of this process.
 
     After each commit of new versions, `wake_up` is called with the number of the partition. `wake_up` must not block.
     """
@@ -48,5 +56,5 @@ def build_session_service(
     generations = Generations(pipe, keys)
     policy = OutageChargePolicy.parse(settings.outage_policy)
     restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-    sessions = Sessions(store, PastVersionReader(store, outbox, history), restorer, generations, wake_up)
+    sessions = Sessions(store, PastVersionReader(store, outbox, history), restorer, generations, wake_up, work)
     return SessionService(store, outbox, generations, restorer, sessions)

@@ -67,7 +67,11 @@ class SessionRestorer:
         Raises:
             SessionNotImported: the session is unfinished in v2 and was not imported. v2 decides about its clock.
         """
-        return None if self._unknown.contains_id(session_id) else await self._restore_or_recover(session_id)
+        return None if self.is_known_to_be_missing(session_id) else await self._restore_or_recover(session_id)
+
+    def is_known_to_be_missing(self, session_id: str) -> bool:
+        """Return whether `restore_or_recover` now returns None for this session without a read of Postgres."""
+        return self._unknown.contains_id(session_id)
 
     def remove_from_unknown_cache(self, session_id: str) -> None:
         """Remove the id of a session from the cache of unknown ids, because this instance has created the session."""

@@ -16,8 +16,10 @@ from synckairos.clock import engine
 from synckairos.clock.commands import Command, Expire, Switch, with_actor
 from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Session, Status
-from synckairos.errors import Forbidden, SessionNotFound, StoreUnavailable, SyncKairosError
+from synckairos.errors import Forbidden, RateLimitExceeded, SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.frozen_replace import replace
+from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.work_limits import UNKNOWN_SESSIONS
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.authorization import authorize, authorize_own_action
 from synckairos.service.create import SessionCreator
@@ -70,15 +72,18 @@ class Sessions:
         restorer: SessionRestorer,
         generations: Generations,
         on_commit: Callable[[int], None],
+        work: ClientWorkLimits,
     ) -> None:
-        """Take the parts of the service. After each commit of new versions, `on_commit` is called with the partition.
+        """Take the parts of the service, and the budgets of the clients.
 
-        `on_commit` is synchronous and must not raise.
+        After each commit of new versions, `on_commit` is called with the partition. It is synchronous and must not
+        raise.
         """
         self._store = store
         self._past_versions = past_versions
         self._restorer = restorer
         self._on_commit = on_commit
+        self._work = work
         self._cache = SessionCache()
         self._creator = SessionCreator(store, past_versions, restorer, generations, self._cache, on_commit)
         self._expirer = OverdueBatchCommitter(store, self._cache, on_commit)
@@ -202,7 +207,7 @@ class Sessions:
         command = with_actor(request.command, request.principal.actor)
         stored, now_ms = loaded.stored, loaded.now_ms
         for _ in range(MAX_ATTEMPTS):
-            stored = stored or await self._restorer.restore_or_recover(session_id)
+            stored = stored or await self._restore(request)
             if stored is None or stored.snapshot.deleted:
                 self._store.charge_press_without_effect(request.meter)
                 raise SessionNotFound(session_id)
@@ -213,6 +218,33 @@ class Sessions:
                 return result
             stored, now_ms = result
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
+
+    async def _restore(self, request: CommandRequest) -> StoredSession | None:
+        """Restore or recover the session of a command, as `SessionRestorer.restore_or_recover`.
+
+        If the client has no token of the general quota, only its legal presses pass. Such a press must not read
+        Postgres without a bound before it proves to be illegal. So it takes a unit of work before the read, and gives
+        the unit back if the session exists.
+
+        Raises: RateLimitExceeded before the read of Postgres, and the errors of `restore_or_recover`.
+        """
+        session_id, meter = request.session_id, request.meter
+        if meter is None or not meter.is_press_of_limited_client or self._restorer.is_known_to_be_missing(session_id):
+            return await self._restorer.restore_or_recover(session_id)
+        client = request.principal.limited_client_id
+        try:
+            self._work.charge(client, UNKNOWN_SESSIONS)
+        except RateLimitExceeded:
+            self._store.charge_press_without_effect(meter)
+            raise
+        try:
+            stored = await self._restorer.restore_or_recover(session_id)
+        except StoreUnavailable:
+            self._work.undo_charge(client, UNKNOWN_SESSIONS)
+            raise
+        if stored is not None and not stored.snapshot.deleted:
+            self._work.undo_charge(client, UNKNOWN_SESSIONS)
+        return stored
 
     def _authorize(self, request: CommandRequest, session: Session) -> None:
         """Check that the caller is allowed to execute the command on this version of the session.

@@ -188,6 +188,13 @@ class RateMeter:
         """Return whether the request counts as a press, and has taken no token of the general quota yet."""
         return self._general is not None
 
+    @property
+    def is_press_of_limited_client(self) -> bool:
+        """Return whether the request is a counted press, and the general quota of its client is used up."""
+        if self._general is None or self._general_ttl_ms is None:
+            return False
+        return RateLimitStatus.from_ttl(self._general.rate, self._general_ttl_ms).exceeded
+
     def build_count_commands(self, keys: Keys) -> list[RedisCommand]:
         """Return the Redis commands that count the request, and set `is_due` to False.
 

@@ -11,6 +11,7 @@ from synckairos.frozen_replace import replace
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S
 from synckairos.history.reader import HistoryReader, open_history_pool
+from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal
 from synckairos.service.assembly import build_session_service
@@ -33,6 +34,7 @@ class Parts:
     cold_storage: ColdStorage
     history: HistoryReader
     sessions: Sessions
+    work: ClientWorkLimits
 
     async def start_session(self, spec: Create) -> str:
         """Create a session and start it, as a caller without authentication. Return the session id."""
@@ -63,5 +65,6 @@ async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT
         await check_store_settings(pipe, keys)
         cold_storage = ColdStorage(settings.archive_url)
         history = HistoryReader(pool, cold_storage, cold_timeout_s=cold_timeout_s)
-        service = build_session_service(settings, pipe, keys, history, lambda partition: None)
-        yield Parts(pipe, service.store, pool, cold_storage, history, service.sessions)
+        work = ClientWorkLimits(settings.client_work_factor)
+        service = build_session_service(settings, pipe, keys, history, lambda partition: None, work)
+        yield Parts(pipe, service.store, pool, cold_storage, history, service.sessions, work)

@@ -18,7 +18,6 @@ from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.participant_time_report import TimeReporter
 from synckairos.http import assembly
-from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox
 from synckairos.store.outbox_limits import OutboxLimits
@@ -137,7 +136,7 @@ async def open_rest_server(
                 time_report=TimeReporter(history, outbox),
                 webhooks=WebhookRegistry(parts.pool, max_endpoints=max_webhooks),
                 rate_limits=RateLimits(parts.pipe, keys),
-                work=ClientWorkLimits(settings.client_work_factor),
+                work=parts.work,
                 settings=settings,
             ),
             **options,

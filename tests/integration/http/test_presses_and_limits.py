@@ -11,11 +11,13 @@ import httpx
 import pytest
 
 from synckairos.config import Settings
+from synckairos.history.records import AuditedVersion
 from synckairos.http import request_response
+from synckairos.limits.work_limits import UNKNOWN_SESSIONS
 from synckairos.store.shared_connection import parse_time_ms
 from tests.integration.realtime.instances import serving
 from tests.integration.realtime.v3_client import V3Client, v3_client
-from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+from tests.integration.rest_server import RestServer, chess_body, open_rest_server, session_url
 from tests.integration.round_trips import RoundTrips
 from tests.waiting import eventually
 
@@ -60,6 +62,32 @@ async def test_presses_without_an_effect_meet_the_general_limit(limited: RestSer
     unknown = f"/v1/sessions/{uuid4()}/switch"
     assert await statuses(client, unknown, 2) == [429, 429]
     assert (await client.get(path)).status_code == 429
+
+
+async def test_presses_of_unknown_sessions_by_a_limited_client_read_postgres_within_the_budget(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = {"client_work_factor": 1 / UNKNOWN_SESSIONS.burst}  # one read at once
+    async with open_rest_server(settings.model_copy(update=LIMITS | work)) as server:
+        evicted = session_url(await server.create_started(), "switch")
+        deleted = session_url(await server.create(), "switch")
+        assert (await server.client.delete(deleted.removesuffix("/switch"))).status_code == 204
+        await server.drain()
+        for path in (evicted, deleted):
+            await server.parts.pipe.call("DEL", server.parts.store.keys.session(path.split("/")[3]))
+        await exhaust(server.client)
+        read, reads = server.parts.history.read_latest_version, list[str]()
+
+        async def counted(session_id: str) -> AuditedVersion | None:
+            reads.append(session_id)
+            return await read(session_id)
+
+        monkeypatch.setattr(server.parts.history, "read_latest_version", counted)
+        assert (await server.client.post(evicted)).status_code == 200, "a legal press of an evicted session"
+        unknown = [f"/v1/sessions/{uuid4()}/switch" for _ in range(20)]
+        answers = await asyncio.gather(*(server.client.post(path) for path in (deleted, *unknown, deleted)))
+        assert {answer.status_code for answer in answers} == {429}
+        assert len(reads) == 2, "the evicted session, and one of the others"
 
 
 async def test_press_without_an_effect_shortens_a_bucket_that_a_clock_set_back_keeps_empty(limited: RestServer) -> None:

@@ -15,7 +15,6 @@ from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
-from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
@@ -122,7 +121,7 @@ async def serving(
             feed,
             parts.sessions.read,
             PresenceTracker(presence_store, feed.server_time, realtime_timings),
-            ClientWorkLimits(settings.client_work_factor),
+            parts.work,
             max_connections=settings.ws_max_connections,
             max_per_address=settings.ws_max_connections_per_address,
             timings=realtime_timings,
