@@ -4,7 +4,7 @@ The request's `Accept` header selects JSON, CSV, JSON lines or Server-Sent Event
 """
 
 import asyncio
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -113,10 +113,26 @@ class HistoryRoutes:
         if media_type == SSE and cursor is None:
             cursor = request.header(b"last-event-id") or None
         await self._rate_limits.count(request.meter)
-        if media_type == SSE:
-            self._live_tail.require_free_stream(request.principal)
-        elif query.snapshots or media_type in (CSV, NDJSON):
-            self._work.charge(request.principal.limited_client_id, REPORTS)
+        with ExitStack() as place:
+            if media_type == SSE:
+                place.enter_context(self._live_tail.reserve_place(request.principal))
+            elif query.snapshots or media_type in (CSV, NDJSON):
+                self._work.charge(request.principal.limited_client_id, REPORTS)
+            page = await self._read_events(session_id, query, cursor)
+            if media_type == SSE:
+                stream = self._live_tail.stream(place.pop_all(), session_id, page.items, cursor, query.snapshots)
+                return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
+        response = RestResponse(
+            await _render_events(page, media_type, query.snapshots), content_type=_TYPES[media_type]
+        )
+        response.headers += [*_next_page_link(request, page.next_cursor), (b"vary", b"Accept")]
+        return response
+
+    async def _read_events(self, session_id: str, query: EventsQuery, cursor: str | None) -> Page[TrailEvent]:
+        """Return the page of events after `cursor`, which is the query's cursor or comes from `Last-Event-ID`.
+
+        Raises: SessionNotFound, ValidationFailed if the cursor is invalid, StoreUnavailable.
+        """
         try:
             page = await self._audit_trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
         except ValidationFailed:
@@ -125,14 +141,7 @@ class HistoryRoutes:
             raise ValidationFailed.at_path("Last-Event-ID", "should be the id of an event of this session") from None
         if not page.items and cursor is None:
             raise SessionNotFound(session_id)
-        if media_type == SSE:
-            stream = self._live_tail.stream(request.principal, session_id, page.items, cursor, query.snapshots)
-            return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
-        response = RestResponse(
-            await _render_events(page, media_type, query.snapshots), content_type=_TYPES[media_type]
-        )
-        response.headers += [*_next_page_link(request, page.next_cursor), (b"vary", b"Accept")]
-        return response
+        return page
 
     async def list_participant_sessions(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ParticipantSessionsQuery)

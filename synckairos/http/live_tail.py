@@ -57,6 +57,26 @@ class ConnectionCounter(Protocol):
         """Count a live tail of this IP address as a connection, inside the block."""
 
 
+class LiveTail:
+    """A stream of Server-Sent Events, and its place in the limits. The caller must call `aclose` in all cases."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None], place: AbstractContextManager[object]) -> None:
+        self._events = events
+        self._place = place
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._events)
+
+    async def aclose(self) -> None:
+        """End the stream, and release its place."""
+        # The code of a generator that has not started does not run at its close. So the place is not released there.
+        with self._place:
+            await self._events.aclose()
+
+
 class LiveEventStreams:
     """Source of event streams of sessions.
 
@@ -82,8 +102,11 @@ class LiveEventStreams:
         self._reads: dict[ReadKey, tuple[SharedRead[Sequence[TrailEvent] | None], int]] = {}
         """Each read that streams wait for, with the number of these streams."""
 
-    def require_free_stream(self, principal: Principal) -> None:
-        """Check that the principal's client can open one more stream. This method reserves nothing.
+    def reserve_place(self, principal: Principal) -> contextlib.ExitStack:
+        """Reserve a place for a stream of the principal's client, until the result is closed.
+
+        The place counts as a connection of the principal. Reserve it before the read of the first page. Otherwise
+        simultaneous requests would exceed the limits.
 
         Raises: TooManyConnections if the client has the maximum number of streams, or if a connection limit is reached.
         """
@@ -91,10 +114,13 @@ class LiveEventStreams:
             raise TooManyConnections(f"A client has at most {MAX_LIVE_TAILS} live tails; close one first")
         if self._connections is not None and self._connections.would_exceed_limit(principal.address):
             raise TooManyConnections("Too many connections; try again")
+        place = contextlib.ExitStack()
+        place.enter_context(self._count(principal))
+        return place
 
     @property
     def open_stream_count(self) -> int:
-        """Return the number of open streams."""
+        """Return the number of reserved places. Each open stream has one."""
         return self._tails.total()
 
     @property
@@ -102,47 +128,52 @@ class LiveEventStreams:
         """Return the number of reads of the audit trail for which at least one stream waits now."""
         return len(self._reads)
 
-    async def stream(
+    def stream(
         self,
-        principal: Principal,
+        place: contextlib.ExitStack,
         session_id: str,
         first_page: Sequence[TrailEvent],
         cursor: str | None,
         snapshots: bool,
-    ) -> AsyncGenerator[bytes, None]:
-        """Yield Server-Sent Events as bytes: first the events of `first_page`, then all later events.
+    ) -> LiveTail:
+        """Return a stream of Server-Sent Events as bytes: first the events of `first_page`, then all later events.
 
-        `first_page` must be the page of the audit trail after `cursor`; `cursor` None means the begin of the audit
-        trail. `snapshots`: whether the events contain the session's document.
+        `place` must come from `reserve_place`. It is released when the stream is closed. `first_page` must be the page
+        of the audit trail after `cursor`; `cursor` None means the begin of the audit trail. `snapshots`: whether the
+        events contain the session's document.
 
-        The generator ends after the event of the session's deletion, or when a drain begins. Until then the stream
-        counts as a connection of the principal. If a store is unavailable, the generator waits and tries again.
+        The stream ends after the event of the session's deletion, or when a drain begins. If a store is unavailable,
+        the stream waits and tries again.
         """
-        with self._count(principal):
-            yield b"retry: 1000\n\n"
-            events: Sequence[TrailEvent] | None = first_page
-            loop = asyncio.get_running_loop()
-            sent_at = loop.time()
-            async with self._commit_signals(session_id) as signal:
-                while True:
-                    if events:
-                        cursor = render_cursor(*events[-1].sort_key)
-                        blocks = join_in_blocks(map(_render, events))
-                        while block := await self._render_block(blocks):
-                            yield block
-                        sent_at = loop.time()
-                        if events[-1].event_type == EventType.SESSION_DELETED:
-                            return
-                    if self._is_draining():
+        return LiveTail(self._generate(session_id, first_page, cursor, snapshots), place)
+
+    async def _generate(
+        self, session_id: str, first_page: Sequence[TrailEvent], cursor: str | None, snapshots: bool
+    ) -> AsyncGenerator[bytes, None]:
+        yield b"retry: 1000\n\n"
+        events: Sequence[TrailEvent] | None = first_page
+        loop = asyncio.get_running_loop()
+        sent_at = loop.time()
+        async with self._commit_signals(session_id) as signal:
+            while True:
+                if events:
+                    cursor = render_cursor(*events[-1].sort_key)
+                    blocks = join_in_blocks(map(_render, events))
+                    while block := await self._render_block(blocks):
+                        yield block
+                    sent_at = loop.time()
+                    if events[-1].event_type == EventType.SESSION_DELETED:
                         return
-                    # Clear the signal before the read. A commit after the read then sets the signal again.
-                    signal.clear()
-                    events = await self._events_after((session_id, cursor, snapshots))
-                    if not events:
-                        await self._wait(signal, events is None)
-                    if loop.time() - sent_at >= KEEPALIVE_INTERVAL_S:
-                        yield b": still here\n\n"
-                        sent_at = loop.time()
+                if self._is_draining():
+                    return
+                # Clear the signal before the read. A commit after the read then sets the signal again.
+                signal.clear()
+                events = await self._events_after((session_id, cursor, snapshots))
+                if not events:
+                    await self._wait(signal, events is None)
+                if loop.time() - sent_at >= KEEPALIVE_INTERVAL_S:
+                    yield b": still here\n\n"
+                    sent_at = loop.time()
 
     async def _render_block(self, blocks: Iterator[bytes]) -> bytes:
         """Return the next of these blocks; empty at the end.

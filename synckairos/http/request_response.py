@@ -1,6 +1,6 @@
 """Request and response classes of the REST routes: headers, path parameters, query string, and bounded JSON bodies."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -8,6 +8,7 @@ import orjson
 from starlette.types import Receive, Scope
 
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
+from synckairos.http.streaming_response import ByteStream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.work_limits import BYTES, FREE_BYTES, VALUES
@@ -47,7 +48,7 @@ class RestResponse:
     status: int = 200
     content_type: bytes = b"application/json"
     headers: HeaderList = field(default_factory=list)
-    stream: AsyncGenerator[bytes, None] | None = None
+    stream: ByteStream | None = None
 
 
 def render_data(document: bytes, warnings: Sequence[Fault]) -> bytes:

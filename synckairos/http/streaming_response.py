@@ -1,13 +1,22 @@
 """Streaming of HTTP response bodies: each piece is sent when it is produced, until stream or connection ends."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 from starlette.types import Receive, Send
 
 
+class ByteStream(Protocol):
+    """The pieces of a response body. `aclose` ends the stream at any time."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def aclose(self) -> None: ...
+
+
 async def send_stream(
-    stream: AsyncGenerator[bytes, None],
+    stream: ByteStream,
     status: int,
     headers: Sequence[tuple[bytes, bytes]],
     receive: Receive,
@@ -18,15 +27,22 @@ async def send_stream(
     """Send a response whose body is the pieces of `stream`. Return when the stream or the connection ends.
 
     If the client disconnects, close `stream` at once, even while it waits for its next piece, and return without an
-    error. If `headers_only` is True (HEAD requests), send an empty body and do not read `stream`.
+    error. If `headers_only` is True (HEAD requests), send an empty body and do not read `stream`. In all cases `stream`
+    is closed at the end.
 
     Raises: The exceptions of `stream`. The client has then already received the status and headers.
     """
-    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-    if headers_only:
-        await send({"type": "http.response.body", "body": b""})
-        return
+    try:
+        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        if headers_only:
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await _send_pieces_until_disconnect(stream, receive, send)
+    finally:
+        await stream.aclose()
 
+
+async def _send_pieces_until_disconnect(stream: ByteStream, receive: Receive, send: Send) -> None:
     async def send_pieces() -> None:
         async for piece in stream:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -45,6 +61,5 @@ async def send_stream(
         for task in (sending, disconnecting):
             task.cancel()
         await asyncio.gather(sending, disconnecting, return_exceptions=True)
-        await stream.aclose()
     if has_failed:
         raise sending.exception() or RuntimeError

@@ -1,14 +1,16 @@
 """Live tails: Server-Sent Events of a session, from the first event or after the last event that a client received."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 from uuid import uuid4
 
 import orjson
 import pytest
+from starlette.types import Message
 
 from synckairos.config import Settings
 from synckairos.errors import TooManyConnections
@@ -16,6 +18,7 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.records import Page, TrailEvent
 from synckairos.http import live_tail
 from synckairos.http.live_tail import LiveEventStreams
+from synckairos.http.streaming_response import send_stream
 from synckairos.principal import Principal
 from synckairos.store.read_cache import ReadCache
 from tests.integration.realtime.instances import serving
@@ -66,7 +69,9 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False, commit_signals)
     first = (await trail.page(session["session_id"])).items
-    stream = tails.stream(Principal.anonymous(), session["session_id"], first, None, snapshots=False)
+    stream = tails.stream(
+        tails.reserve_place(Principal.anonymous()), session["session_id"], first, None, snapshots=False
+    )
     tail = TailReader(stream)
     assert [(await tail.next())["event"] for _ in range(2)] == ["session_created", "session_started"]
     await server.client.post(session_url(session, "switch"))
@@ -113,7 +118,10 @@ async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server:
     counted = CountedTrail(trail)
     tails = LiveEventStreams(cast(AuditTrail, counted), lambda: False)
     first = (await trail.page(session_id)).items
-    streams = [tails.stream(Principal.anonymous("192.0.2.1"), session_id, first, None, False) for _ in range(20)]
+    streams = [
+        tails.stream(tails.reserve_place(Principal.anonymous("192.0.2.1")), session_id, first, None, False)
+        for _ in range(20)
+    ]
     readers = [TailReader(stream) for stream in streams]
     for reader in readers:
         assert [(await reader.next())["event"] for _ in range(2)] == ["session_created", "session_started"]
@@ -141,7 +149,7 @@ async def test_pages_of_tails_that_begin_at_once_leave_turns_of_the_event_loop(s
     turns: list[int] = []
 
     async def read_block(number: int) -> None:
-        stream = tails.stream(Principal.anonymous(), session_id, first, None, snapshots=False)
+        stream = tails.stream(tails.reserve_place(Principal.anonymous()), session_id, first, None, snapshots=False)
         assert (await anext(stream)).startswith(b"retry")
         assert (await anext(stream)).count(b"event: ") == 2
         turns.append(number)
@@ -166,16 +174,61 @@ async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
     tails = LiveEventStreams(trail, lambda: False)
     caller, other = Principal.anonymous("192.0.2.1"), Principal.anonymous("192.0.2.2")
     first = (await trail.page(session_id)).items
-    streams = [tails.stream(caller, session_id, first, None, False) for _ in range(2)]
-    for stream in streams:
-        tails.require_free_stream(caller)
-        await anext(stream)
+    places = [tails.reserve_place(caller) for _ in range(2)]
     with pytest.raises(TooManyConnections, match="at most 2 live tails"):
-        tails.require_free_stream(caller)
-    tails.require_free_stream(other)
-    await streams[0].aclose()
-    tails.require_free_stream(caller)
-    await streams[1].aclose()
+        tails.reserve_place(caller)
+    tails.reserve_place(other).close()
+    streams = [tails.stream(place, session_id, first, None, False) for place in places]
+    await anext(streams[0])
+    for stream in streams:  # the second stream never started
+        await stream.aclose()
+        tails.reserve_place(caller).close()
+    assert tails.open_stream_count == 0
+
+
+async def test_simultaneous_requests_for_live_tails_do_not_exceed_the_limit(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_tail, "MAX_LIVE_TAILS", 3)
+    read, may_read = AuditTrail.page, asyncio.Event()
+
+    async def read_later(trail: AuditTrail, session_id: str, **options: Any) -> Page[TrailEvent]:
+        await may_read.wait()
+        return await read(trail, session_id, **options)
+
+    monkeypatch.setattr(AuditTrail, "page", read_later)
+    live = {"accept": "text/event-stream"}
+    async with open_rest_server(settings, is_draining=lambda: True) as server:
+        path = session_url(await server.create(), "events")
+        requests = [asyncio.create_task(server.client.get(path, headers=live)) for _ in range(40)]
+
+        async def has_refused() -> bool:
+            return sum(each.done() for each in requests) == 37
+
+        await eventually(has_refused)
+        may_read.set()
+        statuses = Counter([(await each).status_code for each in requests])
+        assert statuses == {200: 3, 503: 37}
+        for method, each, status in (("GET", f"/v1/sessions/{uuid4()}/events", 404), ("HEAD", path, 200)):
+            answers = [await server.client.request(method, each, headers=live) for _ in range(4)]
+            assert {answer.status_code for answer in answers} == {status}
+        assert (await server.client.get(path, headers=live)).status_code == 200
+
+
+async def test_stream_is_closed_if_its_headers_cannot_be_sent(server: RestServer) -> None:
+    trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
+    tails = LiveEventStreams(trail, lambda: False)
+    stream = tails.stream(tails.reserve_place(Principal.anonymous()), str(uuid4()), [], None, False)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def fail(message: Message) -> None:
+        raise OSError("the client is gone")
+
+    with pytest.raises(OSError, match="the client is gone"):
+        await send_stream(stream, 200, [], receive, fail, headers_only=False)
+    assert tails.open_stream_count == 0
 
 
 async def test_live_tail_is_refused_with_503_when_connections_are_full(settings: Settings) -> None:
