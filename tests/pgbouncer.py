@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,15 @@ class PgBouncer:
         self.port = port
         self._certificates = certificates
         self._postgres_url = postgres_url
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Suspend the process until the block ends. Meanwhile it accepts connections and answers nothing."""
+        os.kill(self.child.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.child.pid, signal.SIGCONT)
 
     def url(self, direct_url: str) -> str:
         """Return the URL that leads to the same database and role through the pooler."""

@@ -107,8 +107,11 @@ class AuditDatabase:
         await self.pool.close()
 
     async def check_reachable(self) -> None:
-        """Raise StoreUnavailable if Postgres is unreachable."""
-        async with _time_limit(self._batch_timeout_s):
+        """Raise StoreUnavailable if Postgres is unreachable, or does not answer within two times `timeout_s`.
+
+        The limit is shorter than the limit of a statement, because each sweep waits for this check.
+        """
+        async with _time_limit(2 * self.pool.timeout):
             await self.pool.fetch(b"SELECT")
 
     @asynccontextmanager

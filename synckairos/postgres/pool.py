@@ -193,13 +193,21 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
     async def getconn(self, timeout: float | None = None) -> CancellableConnection:  # noqa: ASYNC109 - psycopg's signature
         """Return a connection. Overrides psycopg's method.
 
-        Raises: CancelledError if the task was cancelled during the wait. `wait_for` of Python 3.11, which psycopg uses,
-        loses a cancellation that arrives together with the result (bpo-37658). Without this check a cancelled loop
-        would continue.
+        Raises:
+            PoolTimeout: There is no working connection in time. psycopg itself has no limit for the check of a
+                connection, and a suspended Postgres or pooler does not answer it.
+            CancelledError: The task was cancelled during the wait. `wait_for` of Python 3.11, which psycopg uses, loses
+                a cancellation that arrives together with the result (bpo-37658). Without this check a cancelled loop
+                would continue.
         """
         task = asyncio.current_task()
         before = 0 if task is None else task.cancelling()
-        connection = await super().getconn(timeout)
+        limit_s = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(limit_s):
+                connection = await super().getconn(timeout)
+        except TimeoutError as late:
+            raise PoolTimeout(f"no connection answered within {limit_s:g} s") from late
         if task is not None and task.cancelling() > before:
             await super().putconn(connection)
             raise asyncio.CancelledError

@@ -44,13 +44,16 @@ class TransactionSettings:
     host: HostKind = "read-write"
 
     def to_sql(self) -> bytes:
-        """Return the SQL statement that applies the settings to the current transaction, and describes the server."""
+        """Return the SQL statement that applies the settings to the current transaction, and describes the server.
+
+        `transaction_read_only` would also be true in the READ ONLY transactions of a pool.
+        """
         settings: dict[str, str | SQL] = {"timezone": "UTC", **self.values}
         applied = [
             SQL("set_config({}, {}, true)").format(name, value if isinstance(value, SQL) else SqlLiteral(value))
             for name, value in settings.items()
         ]
-        server = SQL("pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
+        server = SQL("pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean")
         return SQL("SELECT {}, {}").format(server, SQL(", ").join(applied)).as_string().encode()
 
     def check_server(self, server: Row | None) -> None:

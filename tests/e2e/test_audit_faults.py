@@ -321,6 +321,28 @@ async def test_outage_of_postgres_is_logged_once_by_each_process_and_its_end_too
     assert warnings_of(worker) == {"store is unavailable": 1}
 
 
+async def test_worker_behind_a_suspended_pooler_logs_the_outage_and_drains_after_it(
+    fragile_settings: Settings,
+    fragile_postgres: Postgres,
+    start_server: StartServer,
+    start_worker: StartServer,
+    data_dir: Path,
+) -> None:
+    """The pooler accepts connections and answers nothing. The worker waits ten seconds until it logs the outage."""
+    with running_pgbouncer(data_dir / f"pgbouncer-{uuid4().hex[:8]}", fragile_postgres) as pooler:
+        pooled = fragile_settings.model_copy(update={"database_url": pooler.url(fragile_settings.database_url)})
+        worker = start_worker(pooled)
+        async with complete_audit_of_load(fragile_settings, start_server) as load:
+            await wait_for_new_rows(fragile_settings.database_url)
+            with pooler.suspended():
+                await asyncio.to_thread(worker.wait_for_line, lambda line: "store is unavailable" in line, 40)
+                await load.wait_for_changes(100)
+            await asyncio.to_thread(worker.wait_for_line, lambda line: "store is available again" in line, 40)
+            await wait_for_new_rows(fragile_settings.database_url)
+        assert warnings_of(worker) == {"store is unavailable": 1}
+        worker.stop()
+
+
 def warnings_of(process: Process) -> dict[str, int]:
     """Return the number of warnings by event."""
     lines = [orjson.loads(line) for line in process.output.splitlines() if '"level":"warning"' in line]

@@ -119,6 +119,14 @@ async def test_every_pool_connects_to_the_primary_if_the_url_lists_a_standby_fir
                 await pool.close()
 
 
+async def test_a_read_only_transaction_runs_on_a_server_that_accepts_writes(database_url: str) -> None:
+    async with (
+        PostgresPool(database_url, "test", max_connections=1) as pool,
+        pool.transaction(read_only=True) as transaction,
+    ):
+        assert await transaction.fetch(b"SHOW transaction_read_only") == [("on",)]
+
+
 @pytest.mark.parametrize(("host", "works"), [("primary", True), ("read-write", False)])
 async def test_a_pool_for_reading_uses_a_read_only_primary_and_one_for_writing_does_not(
     database_url: str, host: Literal["primary", "read-write"], works: bool

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from psycopg_pool import PoolTimeout
 
 from synckairos.audit.batch_writer import AuditDatabase, BatchResult
 from synckairos.audit.entry_rows import build_batch_rows, parse_entry
@@ -65,13 +66,7 @@ async def test_each_transaction_asks_the_server_whether_it_accepts_writes(
         await database.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only".encode())
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
         await database.execute(others, [name])
-
-        async def is_accepted() -> bool:
-            with suppress(psycopg.OperationalError):
-                return await pool.fetch(b"SELECT 1") == [(1,)]
-            return False
-
-        await eventually(is_accepted)
+        await eventually(lambda: accepts_queries(pool))
 
 
 async def test_the_lock_of_a_killed_worker_ends_with_its_connection_to_the_pooler(
@@ -117,6 +112,39 @@ async def test_a_lock_is_held_from_batch_to_batch(audit: AuditParts) -> None:
             assert await writer.write(rows) == BatchResult(1, 0)
             async with audit.writer.acquire_partition_writer(0) as other:
                 assert other is None
+
+
+async def test_a_pool_behind_a_suspended_pooler_raises_in_time(pgbouncer: PgBouncer, direct_database_url: str) -> None:
+    """The pooler accepts connections and answers nothing, so the connections of the pool stay open."""
+    async with PostgresPool(pgbouncer.url(direct_database_url), "test", max_connections=1, timeout_s=0.3) as pool:
+        assert await pool.fetch(b"SELECT 1") == [(1,)]
+        with pgbouncer.suspended():
+            async with asyncio.timeout(20):
+                with pytest.raises(PoolTimeout):
+                    await pool.fetch(b"SELECT 1")
+        await eventually(lambda: accepts_queries(pool))
+
+
+async def test_the_check_of_a_drain_behind_a_suspended_pooler_ends_in_time(
+    pgbouncer: PgBouncer, direct_database_url: str
+) -> None:
+    writer = AuditDatabase(pgbouncer.url(direct_database_url), "scope", timeout_s=0.3)
+    await writer.open()
+    try:
+        await writer.check_reachable()
+        with pgbouncer.suspended():
+            async with asyncio.timeout(20):
+                with pytest.raises(StoreUnavailable):
+                    await writer.check_reachable()
+        await eventually(lambda: accepts_queries(writer.pool))
+    finally:
+        await writer.close()
+
+
+async def accepts_queries(pool: PostgresPool) -> bool:
+    with suppress(psycopg.OperationalError):
+        return await pool.fetch(b"SELECT 1") == [(1,)]
+    return False
 
 
 async def test_migrations_apply_once_through_the_pooler(pgbouncer: PgBouncer, postgres: Postgres) -> None:
