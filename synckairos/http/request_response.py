@@ -14,7 +14,7 @@ from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.work_limits import BYTES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
-from synckairos.store.rate_limits import RateLimits, RateMeter
+from synckairos.store.rate_limits import PRESSES, RateLimits, RateMeter
 from synckairos.wire.field_types import StrictModel, parse_uuid
 from synckairos.wire.input_warnings import request_warnings
 from synckairos.wire.json_decode import decode_json, max_value_count
@@ -28,7 +28,7 @@ MAX_BODY_BYTES = 1 << 20
 LARGE_BODY_BYTES = 1 << 13
 """Maximum bytes of a body that is parsed before its request counts against the rate limits.
 
-A larger body takes milliseconds to parse, so its request is counted first.
+A larger body takes milliseconds to parse, so its request is counted first. Presses are never counted first.
 """
 
 Model = TypeVar("Model", bound=StrictModel)
@@ -136,6 +136,11 @@ class RestRequest:
         """
         return parse_query(model, self.scope["query_string"], self._path_faults())
 
+    @property
+    def is_press(self) -> bool:
+        """Return whether the request's route is that of a press."""
+        return self.route.rpartition("/")[2] in PRESSES
+
     async def read_body(self, model: type[Model], *media_types: str) -> Model:
         """Read the JSON body and return it as an instance of `model`. An empty body is read as an empty object.
 
@@ -144,8 +149,9 @@ class RestRequest:
         routes ignore the body, as v2 does. On these routes the check of `Origin` protects users of browsers.
 
         After this method returns, the request is not counted against its rate limits: the handler must count it. A body
-        above `LARGE_BODY_BYTES` is counted before it is parsed. The count is undone after the parsing, unless the body
-        is refused.
+        above `LARGE_BODY_BYTES` is counted before it is parsed, unless the request is a press. The count is undone
+        after the parsing, unless the body is refused. Presses are not counted, because a legal press must never meet
+        the general limit. The budgets of bytes and of JSON values bound their bodies.
 
         Raises:
             PayloadTooLarge, UnsupportedMediaType: The body was not parsed.
@@ -153,7 +159,7 @@ class RestRequest:
             ClientDisconnected: The client disconnected before it sent the whole body.
             RateLimitExceeded: The body was not parsed, because a budget or a rate limit is used up. A body above
                 `FREE_BYTES` needs the client's budgets of bytes and of JSON values. A body above `LARGE_BODY_BYTES`
-                also needs the rate limits.
+                also needs the rate limits, unless the request is a press.
             StoreUnavailable: Redis did not answer when a body above `LARGE_BODY_BYTES` was counted, or its count
                 undone.
         """
@@ -163,10 +169,12 @@ class RestRequest:
         is_declared = not raw or self._is_declared_as(media_types or ("application/json",), accepts_others)
         if len(raw) <= LARGE_BODY_BYTES:
             return self._parse(raw, model, is_declared)
-        await self._rate_limits.count(self.meter)
+        if not self.is_press:
+            await self._rate_limits.count(self.meter)
         parsed = await self._work.parse_queue.run(values, lambda: self._parse(raw, model, is_declared))
-        # Undo the count. The handler counts the request with all its quotas, or does not count a replay.
-        await self._rate_limits.uncount(self.meter)
+        if not self.is_press:
+            # Undo the count. The handler counts the request with all its quotas, or does not count a replay.
+            await self._rate_limits.uncount(self.meter)
         return parsed
 
     def _charge(self, raw: bytes) -> int:

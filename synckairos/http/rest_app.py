@@ -33,7 +33,7 @@ from synckairos.http.request_response import ClientDisconnected, HeaderList, Res
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.store.rate_limits import PRESSES, LimitedClients, Quota, RateLimits, RateMeter, general_rate
+from synckairos.store.rate_limits import LimitedClients, Quota, RateLimits, RateMeter, general_rate
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
 from synckairos.telemetry.outages import LogThrottle
@@ -225,7 +225,7 @@ class RestApp:
         Raises: RateLimitExceeded.
         """
         meter = request.meter
-        if not meter.is_due or b"idempotency-key" in request.headers or request.route.rpartition("/")[2] in PRESSES:
+        if not meter.is_due or b"idempotency-key" in request.headers or request.is_press:
             return
         if (limited := self._limited_clients.find(request.principal.limited_client_id)) is not None:
             meter.refuse_uncounted(*limited)

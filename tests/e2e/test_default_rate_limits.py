@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from synckairos.config import Settings
+from synckairos.store.rate_limits import switch_rate
 from tests.integration.rest_server import chess_body
 from tests.processes import Process, spawn_server
 
@@ -62,22 +63,37 @@ async def test_forty_bids_at_once_are_not_refused(rest: httpx.AsyncClient, body:
     assert await asyncio.gather(*(press(rest, auction, 1) for _ in range(40))) == [{200}] * 40
 
 
-async def press_by_socket(client: ClientConnection, session_id: str, name: str, count: int) -> list[Any]:
-    """Send presses without waiting for answers. Then return the answers."""
-    for number in range(count):
+PRESS_INTERVAL_S = 0.11
+"""Seconds between two presses of a socket: the pace of a fast player."""
+
+PRESSES = 27
+"""Presses of each socket, for 3 s. Two sockets send more than one bucket of a session holds."""
+
+
+async def press_by_socket(client: ClientConnection, session_id: str, name: str) -> set[str]:
+    """Send presses at the pace of a fast player, and receive the answer of each. Return the types of the answers."""
+    loop = asyncio.get_running_loop()
+    began_at, types = loop.time(), set[str]()
+    for number in range(PRESSES):
+        # The pace is the input of this test, so it is the only wait for time.
+        await asyncio.sleep(began_at + number * PRESS_INTERVAL_S - loop.time())
         command = {"type": "COMMAND", "id": f"{name}{number}", "session_id": session_id, "command": "switch"}
         await client.send(orjson.dumps(command).decode())
-    async with asyncio.timeout(DEADLINE_S):
-        return [orjson.loads(await client.recv()) for _ in range(count)]
+        async with asyncio.timeout(DEADLINE_S):
+            types.add(orjson.loads(await client.recv())["type"])
+    return types
 
 
-async def test_two_sockets_that_press_at_once_are_not_refused(server: Process, rest: httpx.AsyncClient) -> None:
+async def test_two_sockets_that_press_fast_for_seconds_are_not_refused(
+    server: Process, rest: httpx.AsyncClient
+) -> None:
+    assert switch_rate(Settings.model_fields["rate_limit_switch"].default).burst < 2 * PRESSES
     session_id = (await start(rest, chess_body())).rpartition("/")[2]
     async with AsyncExitStack() as stack:
         players = [
             await stack.enter_async_context(connect(server.ws_url, subprotocols=[V3], proxy=None)) for _ in range(2)
         ]
         answers = await asyncio.gather(
-            *(press_by_socket(player, session_id, name, 20) for player, name in zip(players, "ab", strict=True))
+            *(press_by_socket(player, session_id, name) for player, name in zip(players, "ab", strict=True))
         )
-    assert {answer["type"] for each in answers for answer in each} == {"ACK"}
+    assert answers == [{"ACK"}] * 2

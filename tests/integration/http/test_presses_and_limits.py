@@ -21,6 +21,8 @@ from tests.integration.rest_server import RestServer, chess_body, open_rest_serv
 from tests.integration.round_trips import RoundTrips
 from tests.waiting import eventually
 
+JSON = {"content-type": "application/json"}
+
 LIMITS = {"rate_limit_general": 4, "rate_limit_switch": 1_000}
 
 
@@ -51,6 +53,16 @@ async def test_legal_presses_never_meet_the_general_limit(limited: RestServer) -
         assert answer.status_code == 200, answer.text
         assert answer.headers["ratelimit-limit"] == "1333"
     assert (await client.post(f"{path}/complete")).status_code == 429
+
+
+async def test_legal_press_with_a_large_body_does_not_meet_the_general_limit(limited: RestServer) -> None:
+    client, session = limited.client, await limited.create_started()
+    large = b"{}" + b" " * request_response.LARGE_BODY_BYTES
+    await exhaust(client)
+    answer = await client.post(session_url(session, "switch"), content=large, headers=JSON)
+    assert (answer.status_code, answer.headers["ratelimit-limit"]) == (200, "1333")
+    other = await client.post(session_url(session, "complete"), content=large, headers=JSON)
+    assert other.status_code == 429
 
 
 async def test_presses_without_an_effect_meet_the_general_limit(limited: RestServer) -> None:
@@ -181,6 +193,16 @@ async def test_replays_of_a_limited_client_have_a_larger_limit(limited: RestServ
     assert [answer.status_code for answer in answers] == [200] * 8 + [429]
     assert "replay limit of 8 replays a minute and client (RATE_LIMIT_GENERAL)" in answers[-1].json()["detail"]
     assert (await client.get(path)).status_code == 429, "replays have given no token of the general limit"
+
+
+async def test_replay_of_a_simulation_needs_a_token_of_the_client(limited: RestServer) -> None:
+    body, key = {"session": chess_body(), "commands": [], "until_ms": 1}, {"idempotency-key": "one"}
+    assert (await limited.client.post("/v1/simulate", json=body, headers=key)).status_code == 200
+    for _ in range(LIMITS["rate_limit_general"]):  # each replay gives its token back
+        again = await limited.client.post("/v1/simulate", json=body, headers=key)
+        assert (again.status_code, again.headers["idempotency-replayed"]) == (200, "true")
+    await exhaust(limited.client)
+    assert (await limited.client.post("/v1/simulate", json=body, headers=key)).status_code == 429
 
 
 async def test_key_of_another_creation_is_counted(limited: RestServer) -> None:
