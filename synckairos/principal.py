@@ -3,6 +3,7 @@
 Every request has a principal, and every event names its actor.
 """
 
+from collections.abc import Collection
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -22,11 +23,49 @@ DEFAULT_TENANT = "default"
 _ROLES: tuple[Role, ...] = get_args(Role)
 
 
-class Principal(Struct, frozen=True, kw_only=True):
-    """The identity of a caller. No field has a default, so that no right is given by omission.
+class SessionGrant(Struct, frozen=True, kw_only=True):
+    """A statement of a credential: the bearer has a role on some sessions.
 
-    `subject` is the name of the principal within its kind and its tenant. `address` is the peer's IPv4 address, or the
-    /64 network of the peer's IPv6 address. It is empty for principals without a connection.
+    The grant matches a session if `all_sessions` is True, if `session_ids` contains the id of the session (lower-case
+    UUID), or if the session has one of `labels` (key and value). If `role` is None, the grant gives the role of the
+    credential. No grant gives the role `admin`.
+    """
+
+    session_ids: frozenset[str]
+    labels: frozenset[tuple[str, str]]
+    all_sessions: bool
+    role: Role | None
+
+
+ALL_SESSIONS = SessionGrant(session_ids=frozenset(), labels=frozenset(), all_sessions=True, role=None)
+"""Grant on all sessions of the tenant, with the role of the credential."""
+
+
+class CredentialLife(Struct, frozen=True, kw_only=True):
+    """What ends a credential: its expiry, and the names under which a revocation can select it.
+
+    `token_id`, `group` and `issued_at_ms` are the claims `jti`, `grp` and `iat`, None if the token does not have them.
+    Instants are in ms since the Unix epoch, by the time of Redis.
+    """
+
+    expires_at_ms: int
+    issued_at_ms: int | None
+    token_id: str | None
+    group: str | None
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """The identity and the rights of a caller. No field has a default, so that no right is given by omission.
+
+    - `subject`: the name of the principal within its kind and its tenant.
+    - `role`: the highest role that the principal can have on a session. `role_on` returns the role on one session.
+    - `address`: the peer's IPv4 address, or the /64 network of the peer's IPv6 address. It is empty for principals
+      without a connection.
+    - `participant_id`: the participant (lower-case UUID) as which a principal with the role `participant` acts. None if
+      the principal is no participant.
+    - `grants`: the sessions that the principal can reach. Principals with the role `admin` reach all sessions of their
+      tenant without a grant.
+    - `life`: the expiry and the names of the credential. None for principals without a credential.
     """
 
     kind: Kind
@@ -34,6 +73,9 @@ class Principal(Struct, frozen=True, kw_only=True):
     subject: str
     role: Role
     address: str
+    participant_id: str | None
+    grants: tuple[SessionGrant, ...]
+    life: CredentialLife | None
 
     @classmethod
     def anonymous(cls, address: str = "") -> "Principal":
@@ -41,12 +83,12 @@ class Principal(Struct, frozen=True, kw_only=True):
 
         Use this principal only if authentication is off.
         """
-        return cls(kind="anonymous", tenant=DEFAULT_TENANT, subject="anonymous", role="admin", address=address)
+        return cls._without_credential("anonymous", "anonymous", address)
 
     @classmethod
     def timekeeper(cls) -> "Principal":
         """Return the principal of overdue transitions."""
-        return cls(kind="timekeeper", tenant=DEFAULT_TENANT, subject="timekeeper", role="admin", address="")
+        return cls._without_credential("timekeeper", "timekeeper", "")
 
     @classmethod
     def importer(cls, subject: str) -> "Principal":
@@ -54,11 +96,39 @@ class Principal(Struct, frozen=True, kw_only=True):
 
         It has the kind `anonymous` and the role `admin`.
         """
-        return cls(kind="anonymous", tenant=DEFAULT_TENANT, subject=subject, role="admin", address="")
+        return cls._without_credential("anonymous", subject, "")
+
+    @classmethod
+    def _without_credential(cls, kind: Kind, subject: str, address: str) -> "Principal":
+        return cls(
+            kind=kind,
+            tenant=DEFAULT_TENANT,
+            subject=subject,
+            role="admin",
+            address=address,
+            participant_id=None,
+            grants=(),
+            life=None,
+        )
 
     def has_role(self, role: Role) -> bool:
-        """Return whether the caller has this role or a higher role."""
-        return _ROLES.index(self.role) >= _ROLES.index(role)
+        """Return whether the highest role of the caller is `role` or a higher role."""
+        return includes_role(self.role, role)
+
+    def role_on(self, session_id: str, labels: Collection[tuple[str, str]]) -> Role | None:
+        """Return the role of the principal on a session of its tenant, None if the principal cannot reach the session.
+
+        The role is the lower of `role` and the highest role that a matching grant gives. `labels` are the labels of the
+        session as pairs of key and value.
+        """
+        if self.role == "admin":
+            return "admin"
+        found = [
+            grant.role or self.role
+            for grant in self.grants
+            if grant.all_sessions or session_id in grant.session_ids or not grant.labels.isdisjoint(labels)
+        ]
+        return min(self.role, max(found, key=_ROLES.index), key=_ROLES.index) if found else None
 
     @property
     def actor(self) -> str:
@@ -96,6 +166,11 @@ class Principal(Struct, frozen=True, kw_only=True):
     def _scope(self) -> str:
         """Return tenant, kind and subject, each after its length and a colon, so that the text is unambiguous."""
         return "".join(f"{len(part)}:{part}" for part in (self.tenant, self.kind, self.subject))
+
+
+def includes_role(role: Role, wanted: Role) -> bool:
+    """Return whether `role` includes the rights of `wanted`: it is the same role or a higher role."""
+    return _ROLES.index(role) >= _ROLES.index(wanted)
 
 
 TIMEKEEPER = Principal.timekeeper()

@@ -50,15 +50,16 @@ def presence_identity(principal: Principal, declared_id: str | None = None) -> P
 
     - Client without authentication: `declared_id` is accepted unchecked. The role is `participant` if there is an id,
       and otherwise `viewer`.
-    - Authenticated client: the role is the role of the principal. `declared_id` must be None or its subject.
+    - Authenticated client: the role is the role of the principal. `declared_id` must be None or the participant id of
+      the principal.
 
-    Raises: Forbidden if the client is authenticated and `declared_id` is another id than its subject.
+    Raises: Forbidden if the client is authenticated and `declared_id` is another id than its participant id.
     """
     if principal.kind == "anonymous":
         return PresenceIdentity("viewer") if declared_id is None else PresenceIdentity("participant", declared_id)
-    if declared_id not in (None, principal.subject):
-        raise Forbidden(f"You are {principal.subject}, not participant {declared_id}. Omit participant_id")
-    return PresenceIdentity(principal.role, principal.subject if principal.role == "participant" else None)
+    if declared_id not in (None, principal.participant_id):
+        raise Forbidden(f"Your credential does not name the participant {declared_id}. Omit participant_id")
+    return PresenceIdentity(principal.role, principal.participant_id)
 
 
 class _WatcherEntry(NamedTuple):

@@ -55,7 +55,7 @@ def authorize_own_action(principal: Principal, command: Command, session: Sessio
         return
     if isinstance(command, Switch):
         current_id = command.current_participant_id
-        if current_id is None or current_id.lower() != principal.subject.lower():
+        if current_id is None or current_id.lower() != principal.participant_id:
             raise Forbidden("Name yourself as current_participant_id: a participant ends only its own turn")
         if command.next_participant_id is not None:
             raise Forbidden("next_participant_id requires the role controller or a higher role")
@@ -68,5 +68,4 @@ def authorize_own_action(principal: Principal, command: Command, session: Sessio
 def _takes_part(principal: Principal, session: Session | None) -> bool:
     if session is None:
         return False
-    own_id = principal.subject.lower()
-    return any(each.participant_id.lower() == own_id for each in session.participants)
+    return any(each.participant_id.lower() == principal.participant_id for each in session.participants)

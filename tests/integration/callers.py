@@ -6,6 +6,7 @@ from starlette.types import Scope
 
 from synckairos.http.client_address import CallerResolver
 from synckairos.principal import Kind, Principal, Role
+from tests.principals import make_principal
 
 
 def as_caller(subject: str, role: Role = "admin", kind: Kind = "user") -> dict[str, str]:
@@ -21,6 +22,10 @@ class NamedCallers(CallerResolver):
         if header is None:
             return super().principal_for(scope)
         kind, role, subject = header.decode().split(" ", 2)
-        return Principal(
-            kind=cast(Kind, kind), tenant="default", subject=subject, role=cast(Role, role), address="10.0.0.1"
+        return make_principal(
+            cast(Role, role),
+            subject,
+            kind=cast(Kind, kind),
+            address="10.0.0.1",
+            participant_id=subject.lower() if role == "participant" else None,
         )

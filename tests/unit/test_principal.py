@@ -3,20 +3,22 @@
 from itertools import product
 
 import pytest
+from msgspec.structs import asdict
 
-from synckairos.principal import TIMEKEEPER, Kind, Principal
+from synckairos.principal import TIMEKEEPER, Kind, Principal, Role, SessionGrant
+from tests.principals import make_principal
 
 
 def make(tenant: str, kind: Kind, subject: str) -> Principal:
-    return Principal(kind=kind, tenant=tenant, subject=subject, role="admin", address="10.0.0.1")
+    return make_principal("admin", subject, kind=kind, tenant=tenant, address="10.0.0.1")
 
 
-@pytest.mark.parametrize("missing", ["kind", "tenant", "subject", "role", "address"])
+@pytest.mark.parametrize("missing", Principal.__struct_fields__)
 def test_principal_without_a_field_is_refused(missing: str) -> None:
-    fields = {"kind": "user", "tenant": "default", "subject": "alice", "role": "viewer", "address": ""}
+    fields = asdict(make_principal("viewer"))
     del fields[missing]
     with pytest.raises(TypeError, match=missing):
-        Principal(**fields)  # type: ignore[arg-type]
+        Principal(**fields)
 
 
 def test_anonymous_principal_keeps_the_scopes_and_the_actor_of_earlier_releases() -> None:
@@ -51,3 +53,33 @@ def test_actor_and_client_with_a_reserved_subject_are_those_of_the_kind(kind: Ki
     assert principal.actor == f"{kind}:{subject}"
     assert principal.actor not in (TIMEKEEPER.actor, Principal.anonymous().actor)
     assert principal.limited_client_id == f"7:default{len(kind)}:{kind}{len(subject)}:{subject}"
+
+
+SESSION, OTHER = "018f6f2e-0000-7000-8000-000000000001", "018f6f2e-0000-7000-8000-000000000002"
+
+
+def grant(
+    role: Role | None = None, *ids: str, labels: frozenset[tuple[str, str]] = frozenset(), everything: bool = False
+) -> SessionGrant:
+    return SessionGrant(session_ids=frozenset(ids), labels=labels, all_sessions=everything, role=role)
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "grants", "expected"),
+    [
+        ("controller", (), None),
+        ("controller", (grant(None, OTHER),), None),
+        ("controller", (grant(None, SESSION),), "controller"),
+        ("viewer", (grant("controller", SESSION),), "viewer"),
+        ("controller", (grant("viewer", SESSION), grant("participant", SESSION)), "participant"),
+        ("controller", (grant("viewer", everything=True), grant("controller", OTHER)), "viewer"),
+        ("participant", (grant(None, labels=frozenset({("round", "3")})),), "participant"),
+        ("participant", (grant(None, labels=frozenset({("round", "4")})),), None),
+        ("admin", (), "admin"),
+        ("admin", (grant("viewer", SESSION),), "admin"),
+    ],
+)
+def test_role_on_a_session_is_the_lower_of_ceiling_and_best_grant(
+    ceiling: Role, grants: tuple[SessionGrant, ...], expected: Role | None
+) -> None:
+    assert make_principal(ceiling, grants=grants).role_on(SESSION, [("round", "3"), ("hall", "a")]) == expected

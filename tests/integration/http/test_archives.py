@@ -19,6 +19,7 @@ from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal, Role
 from tests.integration.rest_server import RestServer, open_rest_server
+from tests.principals import make_principal
 
 
 class FixedRole(CallerResolver):
@@ -26,7 +27,7 @@ class FixedRole(CallerResolver):
 
     def __init__(self, role: Role) -> None:
         super().__init__()
-        self._principal = Principal(kind="user", tenant="default", subject="caller", role=role, address="")
+        self._principal = make_principal(role)
 
     def principal_for(self, scope: Scope) -> Principal:
         return self._principal

@@ -32,9 +32,10 @@ from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
 from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.asyncapi_check import check_message
+from tests.principals import make_principal
 from tests.waiting import eventually
 
-CALLER = Principal(kind="user", tenant="default", subject="caller", role="admin", address="")
+CALLER = make_principal("admin")
 VERBS: dict[type[Command], str] = {
     Start: "start",
     Switch: "switch",

@@ -4,10 +4,11 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from tests.integration.realtime.instances import serving
 from tests.integration.realtime.v3_client import v3_client
+from tests.principals import make_principal
 
 
 def make_user(subject: str) -> Principal:
-    return Principal(kind="user", tenant="default", subject=subject, role="admin", address="")
+    return make_principal("admin", subject)
 
 
 async def test_socket_command_with_the_id_of_another_caller_gets_a_separate_result(settings: Settings) -> None:

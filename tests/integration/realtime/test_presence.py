@@ -28,6 +28,7 @@ from tests.integration.realtime.instances import SHORT_REALTIME, Instance, recei
 from tests.integration.realtime.raw_client import RawClient, raw_client
 from tests.integration.realtime.test_v3_slow_clients import join, stall
 from tests.integration.realtime.v3_client import v3_client
+from tests.principals import make_principal
 from tests.waiting import eventually
 
 ANONYMOUS = Principal.anonymous()
@@ -87,7 +88,8 @@ async def test_declared_participant_is_accepted_without_authentication(settings:
 
 
 async def test_authenticated_client_cannot_declare_another_participant(settings: Settings) -> None:
-    known = Principal(kind="user", tenant="default", subject=str(uuid4()), role="participant", address="")
+    person = str(uuid4())
+    known = make_principal("participant", person, participant_id=person)
     async with serving(settings, principal=known, realtime_timings=TIMINGS) as instance, v3_client(instance) as client:
         session_id = await instance.create()
         refused = await client.request("SUBSCRIBE", session_id=session_id, participant_id=str(uuid4()))

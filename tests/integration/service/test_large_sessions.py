@@ -12,7 +12,6 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, Delete, NewParticipant, Start, Switch, UpdateMetadata
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
-from synckairos.principal import Principal
 from synckairos.service.prepare_commit import build_version
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.commit_script import Commit, CommitConflict, Committed, NewVersion
@@ -23,11 +22,12 @@ from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.session_json import parse_session, render_session
 from synckairos.wire.snapshot import SessionSnapshot
 from tests.integration.parts import Parts, open_parts
+from tests.principals import make_principal
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 from tests.unit.wire.large_sessions import enlarge
 
-CALLER = Principal(kind="user", tenant="default", subject="caller", role="admin", address="")
+CALLER = make_principal("admin")
 DAY_MS = 86_400_000
 
 

@@ -36,15 +36,15 @@ from synckairos.errors import (
     VersionConflict,
 )
 from synckairos.frozen_replace import replace
-from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import Quota, RateMeter, general_rate
 from synckairos.store.sessions import SessionStore
 from tests.integration.parts import Parts, open_parts
+from tests.principals import make_principal
 from tests.waiting import eventually
 
-CALLER = Principal(kind="user", tenant="default", subject="caller", role="admin", address="")
+CALLER = make_principal("admin")
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ async def test_command_of_a_participant_is_replayed_after_the_deletion(sessions:
     created = (await sessions.create(CreateRequest(CALLER, spec))).session
     await sessions.execute(request_of(created.session_id, Start()))
     person = spec.participants[0].participant_id
-    caller = Principal(kind="user", tenant="default", subject=person, role="participant", address="")
+    caller = make_principal("participant", person, participant_id=person)
     command = Switch(current_participant_id=person)
     request = CommandRequest(caller, created.session_id, command, "switch", command_id="a", fingerprint="f")
     first = await sessions.execute(request)

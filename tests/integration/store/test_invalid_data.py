@@ -17,6 +17,7 @@ from synckairos.store.connect import make_redis_client
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from tests.integration.parts import Parts, open_parts
+from tests.principals import make_principal
 from tests.waiting import eventually
 
 
@@ -73,7 +74,7 @@ async def test_command_of_a_participant_to_a_session_without_a_valid_document_is
 ) -> None:
     spec = two_players()
     session_id, person = await parts.start_session(spec), spec.participants[0].participant_id
-    caller = Principal(kind="user", tenant="default", subject=person, role="participant", address="")
+    caller = make_principal("participant", person, participant_id=person)
     command = Switch(current_participant_id=person)
     await parts.sessions.execute(CommandRequest(caller, session_id, command, "switch", command_id="press-1"))
     await parts.pipe.call("HSET", parts.store.keys.session(session_id), "state", "{}")
