@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
+from synckairos.access_log.recorder import AccessRecorder
+from synckairos.access_log.table import AccessTable
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_time_report import TimeReporter
 from synckairos.history.reader import HistoryReader
+from synckairos.http.access_log import AccessRoutes
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
@@ -48,6 +51,7 @@ class RestDependencies:
     participant_sessions: ParticipantSessions
     time_report: TimeReporter
     webhooks: WebhookRegistry
+    access_table: AccessTable
     rate_limits: RateLimits
     work: ClientWorkLimits
     settings: Settings
@@ -63,6 +67,7 @@ def build_application(
     commit_signals: CommitSignals | None = None,
     connections: ConnectionCounter | None = None,
     refresh_gauges: Sequence[Callable[[], Awaitable[None]]] = (),
+    access_recorder: AccessRecorder | None = None,
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
 
@@ -72,6 +77,7 @@ def build_application(
     - `commit_signals`: wakes a live tail after a commit. Without it, live tails poll every second.
     - `connections`: counts live tails as connections. Without it, only the tails of each client are limited.
     - `refresh_gauges`: functions that run before `/metrics` is rendered.
+    - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
     """
     settings, root_path = dependencies.settings, dependencies.settings.root_path
     sessions, store, history = dependencies.sessions, dependencies.store, dependencies.history
@@ -103,6 +109,7 @@ def build_application(
             dependencies.work,
         ).operations(),
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
+        *AccessRoutes(dependencies.access_table, rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),
         *QrCodeRoutes(origins, rate_limits, root_path).operations(),
@@ -117,6 +124,7 @@ def build_application(
         caller_identity or CallerResolver(settings.trusted_proxies),
         dependencies.work,
         settings,
+        access_recorder,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
         fallback_prefixes=[DEMO_PATH] if static else [],
     )

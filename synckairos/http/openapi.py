@@ -32,6 +32,10 @@ TAG_DESCRIPTIONS = [
         "name": "webhooks",
         "description": "Endpoints that receive events as signed HTTP requests. Only administrators manage them.",
     },
+    {
+        "name": "access",
+        "description": "Administrative acts and refused requests. The log is empty while authentication is off.",
+    },
     {"name": "simulation", "description": "Simulation of a session with the server's rules. Nothing is stored."},
     {"name": "system", "description": "Time, health, metrics and API descriptions of the server."},
 ]

@@ -35,6 +35,7 @@ class Operation:
       other type is a type of the response with `success_status`, in addition to the JSON of `response_model`.
     - `refusal_statuses`: error statuses of this operation, in addition to the error statuses of all operations.
     - `is_rate_limited`: whether requests count against the general rate limit.
+    - `is_administrative`: whether the access log gets an entry if a caller with a credential executes the operation.
     - `can_be_unready`: whether a response with status 503 also has the JSON of `response_model`. True for `/ready`.
     """
 
@@ -51,6 +52,7 @@ class Operation:
     refusal_statuses: tuple[int, ...] = ()
     media_types: tuple[str, ...] = ()
     is_rate_limited: bool = True
+    is_administrative: bool = False
     can_be_unready: bool = False
 
     @property

@@ -64,7 +64,8 @@ class RestRequest:
 
     __slots__ = (
         *("_rate_limits", "_receive", "_work"),
-        *("body_json", "headers", "meter", "path_parameters", "principal", "route", "scope", "warnings"),
+        *("body_json", "headers", "is_administrative", "meter", "path_parameters"),
+        *("principal", "route", "scope", "warnings"),
     )
 
     def __init__(
@@ -97,6 +98,8 @@ class RestRequest:
         self._work = work
         self.body_json: Any = None
         """The parsed JSON body. None before `read_body`."""
+        self.is_administrative = False
+        """Whether the request is recorded in the access log if it is executed."""
         self.warnings: list[Fault] = []
         """A warning for each part of the body that has no effect. Empty before `read_body`."""
 

@@ -16,6 +16,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from synckairos.access_log.recorder import AccessRecorder
 from synckairos.config import Settings
 from synckairos.errors import (
     Forbidden,
@@ -76,12 +77,14 @@ class RestApp:
         caller_identity: CallerResolver,
         work: ClientWorkLimits,
         settings: Settings,
+        access_recorder: AccessRecorder | None,
         fallback: ASGIApp,
         fallback_prefixes: Sequence[str],
     ) -> None:
         """Create the application.
 
-        `fallback` serves all HTTP paths that begin with one of `fallback_prefixes`, and all other ASGI scopes.
+        `access_recorder` gets administrative acts and refusals, None while authentication is off. `fallback` serves all
+        HTTP paths that begin with one of `fallback_prefixes`, and all other ASGI scopes.
         """
         self._operations = operations
         self._rate_limits = rate_limits
@@ -91,6 +94,7 @@ class RestApp:
         self._caller_identity = caller_identity
         self._general_rate = general_rate(settings.rate_limit_general)
         self._dev = settings.dev
+        self._access_recorder = access_recorder
         self._fallback = fallback
         self._fallback_prefixes = tuple(fallback_prefixes)
         self._counters: dict[tuple[str, str, int], Callable[[], None]] = {}
@@ -149,6 +153,7 @@ class RestApp:
         else:
             route, is_limited = UNMATCHED_ROUTE, path.startswith("/v1/")
             outcome = self._not_found(method, path, scope)
+        is_administrative = found is not None and found[0].is_administrative
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
         principal = self._caller_identity.principal_for(scope)
@@ -156,6 +161,7 @@ class RestApp:
         request = RestRequest(
             scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits, self._work
         )
+        request.is_administrative = is_administrative
         if not self._origins.allows_host(headers.get(b"host")):
             outcome = Forbidden(_FOREIGN_HOST)
         elif method not in SAFE_METHODS and not self._origins.allows_request(scope):
@@ -206,6 +212,7 @@ class RestApp:
             else:
                 self._refuse_if_limited(request)
                 response = await outcome(request)
+                self._record_act(request, response.status)
         except ClientDisconnected:
             raise
         except SyncKairosError as error:
@@ -236,12 +243,21 @@ class RestApp:
                 await self._count(request)
             except RateLimitExceeded as exceeded:
                 error = exceeded
+        if self._access_recorder is not None and error.status in (401, 403):
+            self._access_recorder.record_refusal(request.principal.address, error.code)
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
             self._limited_clients.note(request.principal.limited_client_id, request.meter.statuses)
         if error.status >= 500:
             self._log_refusal(request, error)
         return render_problem(error)
+
+    def _record_act(self, request: RestRequest, status: int) -> None:
+        """Record an executed administrative operation for the access log."""
+        if self._access_recorder is not None and request.is_administrative:
+            action = f"{request.scope['method']} {request.route}"
+            target = " ".join(request.path_parameters.values())
+            self._access_recorder.record_act(request.principal, action, target, status)
 
     def _log_refusal(self, request: RestRequest, error: SyncKairosError) -> None:
         """Log a refusal, at most once a minute for each code and store.

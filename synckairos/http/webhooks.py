@@ -34,6 +34,7 @@ class WebhookRoutes:
                 "POST", COLLECTION_PATH, self.create, "Register a webhook endpoint", tag,
                 response_model=wire.WebhookCreated, success_status=201, body_model=wire.CreateWebhook,
                 is_body_required=True, refusal_statuses=(409, 422),
+                is_administrative=True,
             ),
             Operation(
                 "GET", COLLECTION_PATH, self.list, "List webhook endpoints", tag, response_model=wire.WebhookList,
@@ -45,19 +46,23 @@ class WebhookRoutes:
             Operation(
                 "PATCH", ENDPOINT_PATH, self.patch, "Change, enable or disable a webhook endpoint", tag,
                 response_model=wire.WebhookAnswer, body_model=wire.PatchWebhook, refusal_statuses=(404,),
+                is_administrative=True,
             ),
             Operation(
                 "DELETE", ENDPOINT_PATH, self.delete, "Delete a webhook endpoint and its delivery log", tag,
                 success_status=204,
+                is_administrative=True,
             ),
             Operation(
                 "POST", f"{ENDPOINT_PATH}/rotate", self.rotate, "Replace the signing secret of a webhook endpoint", tag,
                 response_model=wire.SecretAnswer, body_model=wire.RotateSecret, refusal_statuses=(404, 422),
+                is_administrative=True,
             ),
             Operation(
                 "POST", f"{ENDPOINT_PATH}/test", self.test, "Send a test message to a webhook endpoint", tag,
                 response_model=wire.DeliveryAnswer, success_status=202, body_model=wire.EmptyBody,
                 refusal_statuses=(404, 409, 422),
+                is_administrative=True,
             ),
             Operation(
                 "GET", f"{ENDPOINT_PATH}/deliveries", self.deliveries,
@@ -68,6 +73,7 @@ class WebhookRoutes:
                 "POST", f"{ENDPOINT_PATH}/deliveries/{{delivery_id}}/resend", self.resend, "Send a delivery again", tag,
                 response_model=wire.DeliveryAnswer, success_status=202, body_model=wire.EmptyBody,
                 refusal_statuses=(404, 409, 422),
+                is_administrative=True,
             ),
         ]  # fmt: skip
 

@@ -13,11 +13,14 @@ from typing import Any
 
 from starlette.routing import WebSocketRoute
 
+from synckairos.access_log.recorder import AccessRecorder
+from synckairos.access_log.table import AccessTable
 from synckairos.audit.backlog_log import BacklogLog
 from synckairos.audit.drain_wakeups import DrainWakeupSender, make_queue_outage
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
 from synckairos.config import Settings
+from synckairos.errors import StoreUnavailable
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
@@ -143,6 +146,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         endpoint = WebSocketEndpoint(
             hub, commands, allows_origin=origins.allows_request, principal_for=callers.principal_for
         )
+        access_table = AccessTable(pool)
+        access_recorder = AccessRecorder(access_table, hub.now_ms)
+        stack.push_async_callback(_flush_access_log, access_recorder)
         read_cache, backlog_log = ReadCache(pipe, keys), BacklogLog()
 
         async def refresh_backlog() -> None:
@@ -159,6 +165,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 ),
                 time_report=TimeReporter(history, outbox),
                 webhooks=webhooks,
+                access_table=access_table,
                 rate_limits=rate_limits,
                 work=work,
                 settings=settings,
@@ -169,6 +176,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             is_draining=lambda: hub.is_draining,
             commit_signals=hub.subscribe_change_event,
             connections=hub,
+            access_recorder=None if settings.auth == "none" else access_recorder,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
         recovery = RecoveryLoop(sessions, history, service.generations, SessionIndexRebuilder(pipe, keys), keys)
@@ -178,8 +186,14 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("hub", hub.run_background_loops),
                 keep_running("timekeeper", timekeeper.run),
                 keep_running("recovery", recovery.run),
+                keep_running("access log", access_recorder.run),
             ],
         )
+
+
+async def _flush_access_log(recorder: AccessRecorder) -> None:
+    with contextlib.suppress(StoreUnavailable):  # the shutdown must not wait for a store that is away
+        await recorder.flush()
 
 
 @contextlib.contextmanager

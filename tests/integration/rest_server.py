@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import httpx
 
+from synckairos.access_log.table import AccessTable
 from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
@@ -135,6 +136,7 @@ async def open_rest_server(
                 ),
                 time_report=TimeReporter(history, outbox),
                 webhooks=WebhookRegistry(parts.pool, max_endpoints=max_webhooks),
+                access_table=AccessTable(parts.pool),
                 rate_limits=RateLimits(parts.pipe, keys),
                 work=parts.work,
                 settings=settings,

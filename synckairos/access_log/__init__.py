@@ -1,0 +1,1 @@
+"""The access log: administrative acts and refused requests, in Postgres."""

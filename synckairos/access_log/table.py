@@ -1,0 +1,86 @@
+"""The table of the access log in Postgres: adds, reads and deletes entries."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import asdict
+
+from synckairos.access_log.records import AccessEntry, Act, EntryKind, Refusals
+from synckairos.history.page_cursor import parse_cursor, render_cursor
+from synckairos.history.records import Page
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool, TimeLimitedQueries, translate_postgres_errors
+from synckairos.postgres.transaction import Row
+from synckairos.wire.instants import datetime_to_ms
+
+_TIMEOUT_S = 5.0
+"""Seconds after which a transaction fails."""
+_MAX_ID = 2**62
+"""A number that is larger than each `access_id`."""
+
+
+class AccessTable:
+    """Access to the table `sync_access`.
+
+    Methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
+    """
+
+    def __init__(self, pool: PostgresPool) -> None:
+        self._pool = pool
+        self._queries = TimeLimitedQueries()
+
+    async def add_act(self, act: Act) -> None:
+        """Add an act, in one transaction."""
+        await self._run([("add_act", asdict(act))])
+
+    async def add_refusals(self, refusals: Sequence[Refusals]) -> None:
+        """Add numbers of refusals to the rows of their minutes, all in one transaction."""
+        # All instances must lock the rows in the same order, so that two instances never wait for each other.
+        ordered = sorted(refusals, key=lambda each: (each.tenant, each.address, each.reason, each.at_ms))
+        await self._run([("add_refusals", asdict(each)) for each in ordered])
+
+    async def read_page(
+        self, tenant: str, *, cursor: str | None, limit: int, entry: EntryKind | None
+    ) -> Page[AccessEntry]:
+        """Return a page of the entries of a tenant, newest first. `entry` is a filter; None means no filter."""
+        (before,) = parse_cursor(cursor, int) if cursor else (_MAX_ID,)
+        values = {"tenant": tenant, "before": before, "entry": entry, "limit": limit + 1}
+        rows = await self._run([("read_page", values)])
+        items = tuple(_parse_entry(row) for row in rows[:limit])
+        return Page(items, render_cursor(items[-1].access_id) if len(rows) > limit else None)
+
+    async def delete_older_than(self, days: int) -> None:
+        """Delete at most 10,000 entries that are older than `days` days, the oldest first."""
+        await self._run([("delete_old", {"days": days})])
+
+    async def _run(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Row]:
+        """Run statements in one transaction. Return the rows of the last statement."""
+
+        async def run() -> list[Row]:
+            rows: list[Row] = []
+            with translate_postgres_errors():
+                async with self._pool.transaction() as transaction:
+                    for name, values in statements:
+                        statement = load_statements("access_log.sql", __package__)[name]
+                        rows = await transaction.fetch(statement, values)
+            return rows
+
+        return await self._queries.run(_TIMEOUT_S, run())
+
+
+def _parse_entry(row: Row) -> AccessEntry:
+    access_id, entry, at, kind, subject, role, address, action, target, status, reason, count = row
+    return AccessEntry(
+        access_id=access_id,
+        entry=entry,
+        at_ms=datetime_to_ms(at),
+        kind=kind,
+        subject=subject,
+        role=role,
+        address=address,
+        action=action,
+        target=target,
+        status=status,
+        reason=reason,
+        count=count,
+    )
