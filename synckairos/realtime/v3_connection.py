@@ -6,9 +6,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
-from synckairos.clock.model import EventType
 from synckairos.errors import (
     InternalError,
     MalformedMessage,
@@ -36,11 +34,17 @@ from synckairos.realtime.presence import presence_identity
 from synckairos.realtime.round_trip_time import RoundTripTime
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
+from synckairos.realtime.v3_update_frames import (
+    render_event_frame,
+    render_smallest_change_frame,
+    render_state_sync_frame,
+    render_state_update_frame,
+    session_epoch_and_tag,
+)
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire import v3_messages
-from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.input_warnings import command_args_warnings
 from synckairos.wire.json_decode import max_value_count
 from synckairos.wire.request_bodies import COMMAND_BODIES
@@ -374,17 +378,17 @@ class V3Connection(SocketConnection):
             (update,) = missed
             version = update.version
             frame = v3_messages.state_delta_frame(
-                *_key(update), version, version, update.server_time_ms, b"{}", **members
+                *session_epoch_and_tag(update), version, version, update.server_time_ms, b"{}", **members
             )
             self.send_or_queue(frame)
         for before, after in itertools.pairwise(missed):
             if after.is_event:
-                self.send_or_queue(_render_event(after))
+                self.send_or_queue(render_event_frame(after))
             patch = after.merge_patch_from(before)
             if patch is None:
                 frame = v3_messages.state_frame(
                     "STATE_UPDATE",
-                    *_key(after),
+                    *session_epoch_and_tag(after),
                     after.version,
                     after.server_time_ms,
                     after.snapshot.document,
@@ -392,7 +396,7 @@ class V3Connection(SocketConnection):
                 )
             else:
                 frame = v3_messages.state_delta_frame(
-                    *_key(after), before.version, after.version, after.server_time_ms, patch, **members
+                    *session_epoch_and_tag(after), before.version, after.version, after.server_time_ms, patch, **members
                 )
             self.send_or_queue(frame)
 
@@ -409,7 +413,7 @@ class V3Connection(SocketConnection):
                 subscription.sent = update
                 return
         if update.is_event:
-            self.send_or_queue(update.cached_frame("v3 event", _render_event))
+            self.send_or_queue(update.cached_frame("v3 event", render_event_frame))
         if not update.snapshot.deleted:
             self.send_or_conflate(subscription, update)
             return
@@ -420,13 +424,13 @@ class V3Connection(SocketConnection):
         request, sent = subscription.sync_request, subscription.sent
         if isinstance(request, v3_messages.Subscribe):
             subscription.sync_request = None
-            return _render_state_sync(request, update, self.hub.now_ms())
+            return render_state_sync_frame(request, update, self.hub.now_ms())
         # After data loss the version can go back. Clients would ignore a delta to a lower version as outdated.
         if sent is None or sent.epoch != update.epoch or sent.version >= update.version:
-            return update.cached_frame("v3", _render_state_update)
+            return update.cached_frame("v3", render_state_update_frame)
         frame = update.deltas.get(sent.serial)
         if frame is None:
-            frame = update.deltas[sent.serial] = _render_change(sent, update)
+            frame = update.deltas[sent.serial] = render_smallest_change_frame(sent, update)
         return frame
 
     def write_resumed(self) -> None:
@@ -447,51 +451,3 @@ class V3Connection(SocketConnection):
 def _count_frames(missed: Sequence[SessionUpdate]) -> int:
     """Return the number of frames that `V3Connection._send_missed` sends for these updates."""
     return max(1, sum(1 + each.is_event for each in missed[1:]))
-
-
-def _render_event(update: SessionUpdate) -> bytes:
-    return v3_messages.event_frame(update.message or _deletion_message(update), update.server_time_ms)
-
-
-def _deletion_message(update: SessionUpdate) -> FeedMessage:
-    """Build the feed message of a deletion from its tombstone, for an update without a feed message."""
-    at_ms = extract_updated_at_ms(update.snapshot.document)
-    return FeedMessage(update.session_id, update.snapshot, EventType.SESSION_DELETED, at_ms)
-
-
-def _render_state_sync(request: v3_messages.Subscribe, update: SessionUpdate, now_ms: int) -> bytes:
-    members: dict[str, Any] = {} if request.id is None else {"reply_to": request.id}
-    if request.has_resume_point:
-        members["recovered"] = False
-    return v3_messages.state_frame(
-        "STATE_SYNC", *_key(update), update.version, now_ms, update.snapshot.document, **members
-    )
-
-
-def _render_state_update(update: SessionUpdate) -> bytes:
-    return v3_messages.state_frame(
-        "STATE_UPDATE", *_key(update), update.version, update.server_time_ms, update.snapshot.document
-    )
-
-
-def _render_change(sent: SessionUpdate, update: SessionUpdate) -> bytes:
-    """Return a frame that changes the client's state from `sent` to `update`: with a delta or with the full state.
-
-    The frame has the delta if the frame is then smaller than the full document. A frame with the full state also names
-    the version of `sent`, if versions between the two were skipped.
-    """
-    patch = update.merge_patch_from(sent)
-    if patch is not None:
-        frame = v3_messages.state_delta_frame(*_key(update), sent.version, update.version, update.server_time_ms, patch)
-        if len(frame) < len(update.snapshot.document):
-            return frame
-    if sent.version + 1 == update.version:
-        return update.cached_frame("v3", _render_state_update)
-    at_ms = update.server_time_ms
-    return v3_messages.state_frame(
-        "STATE_UPDATE", *_key(update), update.version, at_ms, update.snapshot.document, from_version=sent.version
-    )
-
-
-def _key(update: SessionUpdate) -> tuple[str, str, str]:
-    return update.session_id, update.epoch, update.snapshot.tag
