@@ -1,11 +1,9 @@
 """Connection of the dialect `synckairos.v3`: many sessions for each socket, deltas, resumption, idempotent commands."""
 
 import asyncio
-import itertools
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
 
 from synckairos.errors import (
     InternalError,
@@ -35,11 +33,12 @@ from synckairos.realtime.round_trip_time import RoundTripTime
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.v3_update_frames import (
+    count_missed_frames,
     render_event_frame,
+    render_missed_frames,
     render_smallest_change_frame,
     render_state_sync_frame,
     render_state_update_frame,
-    session_epoch_and_tag,
 )
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.telemetry import log
@@ -319,11 +318,12 @@ class V3Connection(SocketConnection):
             return
         if may_use_lag_compensation(current.snapshot.document):
             self._measure_round_trip()
-        if missed is None or _count_frames(missed) > self.free_queue_slots:
+        if missed is None or count_missed_frames(missed) > self.free_queue_slots:
             subscription.sync_request = request
             self.send_or_conflate(subscription, current)
         else:
-            self._send_missed(request, missed)
+            for frame in render_missed_frames(request, missed):
+                self.send_or_queue(frame)
             subscription.sent = current
         self.hub.activate_subscription(subscription, current)
         self.hub.presence.add(subscription, identity, wants_frames=request.presence is not False)
@@ -366,39 +366,6 @@ class V3Connection(SocketConnection):
                 break
             kept.insert(0, each)
         return kept
-
-    def _send_missed(self, request: v3_messages.Subscribe, missed: list[SessionUpdate]) -> None:
-        """Send all versions of `missed` after the first as answer to `request`, each with its EVENT if it has one.
-
-        The first version of `missed` must be the version that the client has. If it is the only version, send an empty
-        delta.
-        """
-        members = {"recovered": True} if request.id is None else {"reply_to": request.id, "recovered": True}
-        if len(missed) == 1:
-            (update,) = missed
-            version = update.version
-            frame = v3_messages.state_delta_frame(
-                *session_epoch_and_tag(update), version, version, update.server_time_ms, b"{}", **members
-            )
-            self.send_or_queue(frame)
-        for before, after in itertools.pairwise(missed):
-            if after.is_event:
-                self.send_or_queue(render_event_frame(after))
-            patch = after.merge_patch_from(before)
-            if patch is None:
-                frame = v3_messages.state_frame(
-                    "STATE_UPDATE",
-                    *session_epoch_and_tag(after),
-                    after.version,
-                    after.server_time_ms,
-                    after.snapshot.document,
-                    **members,
-                )
-            else:
-                frame = v3_messages.state_delta_frame(
-                    *session_epoch_and_tag(after), before.version, after.version, after.server_time_ms, patch, **members
-                )
-            self.send_or_queue(frame)
 
     # -- to the client ------------------------------------------------------------------------------------------------
 
@@ -446,8 +413,3 @@ class V3Connection(SocketConnection):
         # Each client reconnects after a random delay. The maximum is later than the close of all connections.
         retry_after_ms = random.randint(0, 1_000 + int(spread_s * 1_000))  # noqa: S311 - jitter
         self.send_or_queue(v3_messages.goaway_frame(retry_after_ms, self.hub.now_ms()))
-
-
-def _count_frames(missed: Sequence[SessionUpdate]) -> int:
-    """Return the number of frames that `V3Connection._send_missed` sends for these updates."""
-    return max(1, sum(1 + each.is_event for each in missed[1:]))

@@ -1,5 +1,7 @@
 """Frames of the dialect `synckairos.v3` for the updates of one session: events, full states and deltas."""
 
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from synckairos.clock.model import EventType
@@ -61,6 +63,43 @@ def render_smallest_change_frame(sent: SessionUpdate, update: SessionUpdate) -> 
         update.snapshot.document,
         from_version=sent.version,
     )
+
+
+def count_missed_frames(missed: Sequence[SessionUpdate]) -> int:
+    """Return the number of frames that `render_missed_frames` yields for these updates."""
+    return max(1, sum(1 + each.is_event for each in missed[1:]))
+
+
+def render_missed_frames(request: v3_messages.Subscribe, missed: Sequence[SessionUpdate]) -> Iterator[bytes]:
+    """Yield frames for all versions of `missed` after the first as answer to `request`, each with its EVENT if any.
+
+    The first version of `missed` must be the version that the client has. If it is the only version, yield an empty
+    delta.
+    """
+    members = {"recovered": True} if request.id is None else {"reply_to": request.id, "recovered": True}
+    if len(missed) == 1:
+        (update,) = missed
+        version = update.version
+        yield v3_messages.state_delta_frame(
+            *session_epoch_and_tag(update), version, version, update.server_time_ms, b"{}", **members
+        )
+    for before, after in itertools.pairwise(missed):
+        if after.is_event:
+            yield render_event_frame(after)
+        patch = after.merge_patch_from(before)
+        if patch is None:
+            yield v3_messages.state_frame(
+                "STATE_UPDATE",
+                *session_epoch_and_tag(after),
+                after.version,
+                after.server_time_ms,
+                after.snapshot.document,
+                **members,
+            )
+        else:
+            yield v3_messages.state_delta_frame(
+                *session_epoch_and_tag(after), before.version, after.version, after.server_time_ms, patch, **members
+            )
 
 
 def session_epoch_and_tag(update: SessionUpdate) -> tuple[str, str, str]:
