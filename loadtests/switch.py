@@ -32,7 +32,8 @@ from synckairos.store.commit_script import NewVersion
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import OutboxLimits
-from synckairos.store.rate_limits import TAKE_SCRIPT, Quota, RateMeter, general_rate, switch_rate
+from synckairos.store.rate_meter import RateMeter
+from synckairos.store.rate_quotas import TAKE_SCRIPT, Quota, general_rate, switch_rate
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stored_session import SESSION_FIELDS
 from synckairos.wire.outbox_entry import CommitCause

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from synckairos.errors import InternalError, SyncKairosError
 from synckairos.http.request_response import HeaderList, RestResponse
-from synckairos.store.rate_limits import RateLimitStatus
+from synckairos.store.rate_meter import RateLimitStatus
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
 

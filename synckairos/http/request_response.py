@@ -14,7 +14,9 @@ from synckairos.limits.client_work import ClientWorkLimits
 from synckairos.limits.work_limits import BYTES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
-from synckairos.store.rate_limits import PRESSES, RateLimits, RateMeter
+from synckairos.store.rate_limits import RateLimits
+from synckairos.store.rate_meter import RateMeter
+from synckairos.store.rate_quotas import PRESSES
 from synckairos.wire.field_types import StrictModel, parse_uuid
 from synckairos.wire.input_warnings import request_warnings
 from synckairos.wire.json_decode import decode_json, max_value_count

@@ -34,7 +34,10 @@ from synckairos.http.request_response import ClientDisconnected, HeaderList, Res
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.store.rate_limits import LimitedClients, Quota, RateLimits, RateMeter, general_rate
+from synckairos.store.limited_clients import LimitedClients
+from synckairos.store.rate_limits import RateLimits
+from synckairos.store.rate_meter import RateMeter
+from synckairos.store.rate_quotas import Quota, general_rate
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
 from synckairos.telemetry.outages import LogThrottle

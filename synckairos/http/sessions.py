@@ -13,7 +13,7 @@ from synckairos.http.operations import Handler, Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import PRESSES, Quota, switch_rate
+from synckairos.store.rate_quotas import PRESSES, Quota, switch_rate
 from synckairos.wire import response_models
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.instants import render_instant

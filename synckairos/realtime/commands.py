@@ -7,7 +7,9 @@ from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import PRESSES, Quota, RateLimits, RateMeter, general_rate, switch_rate
+from synckairos.store.rate_limits import RateLimits
+from synckairos.store.rate_meter import RateMeter
+from synckairos.store.rate_quotas import PRESSES, Quota, general_rate, switch_rate
 from synckairos.wire import v3_messages
 from synckairos.wire.request_bodies import SwitchBody, parse_command
 

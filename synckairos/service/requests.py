@@ -10,7 +10,7 @@ from synckairos.clock.commands import Command, Create, VersionPrecondition
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import Session
 from synckairos.principal import Principal
-from synckairos.store.rate_limits import RateMeter
+from synckairos.store.rate_meter import RateMeter
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.request_bodies import CommandBody

@@ -36,7 +36,7 @@ from synckairos.service.requests import CommandRequest, CreateRequest, SessionRe
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.commit_script import AlreadyDecided, CommitConflict
-from synckairos.store.rate_limits import RateMeter
+from synckairos.store.rate_meter import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations
 from synckairos.store.stored_session import SessionLoadResult, StoredSession

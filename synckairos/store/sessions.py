@@ -14,7 +14,8 @@ from synckairos.store.commit_script import RECORDS_TTL_MS, Commit, CommitOutcome
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
-from synckairos.store.rate_limits import RateMeter, count_replay_with_pipe, run_script_commands
+from synckairos.store.rate_limits import count_replay_with_pipe, run_script_commands
+from synckairos.store.rate_meter import RateMeter
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms, raise_if_invalid_data
 from synckairos.store.stored_session import (

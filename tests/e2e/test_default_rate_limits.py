@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from synckairos.config import Settings
-from synckairos.store.rate_limits import switch_rate
+from synckairos.store.rate_quotas import switch_rate
 from tests.integration.rest_server import chess_body
 from tests.processes import Process, spawn_server
 

@@ -9,7 +9,7 @@ from synckairos.frozen_replace import replace
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import RateMeter
+from synckairos.store.rate_meter import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult
 from synckairos.wire.creation_body import CreateSession

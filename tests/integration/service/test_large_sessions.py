@@ -15,7 +15,8 @@ from synckairos.config import Settings
 from synckairos.service.prepare_commit import build_version
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.commit_script import Commit, CommitConflict, Committed, NewVersion
-from synckairos.store.rate_limits import Quota, RateMeter, general_rate
+from synckairos.store.rate_meter import RateMeter
+from synckairos.store.rate_quotas import Quota, general_rate
 from synckairos.store.stored_session import parse_history
 from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import CommitCause

@@ -38,7 +38,8 @@ from synckairos.errors import (
 from synckairos.frozen_replace import replace
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
-from synckairos.store.rate_limits import Quota, RateMeter, general_rate
+from synckairos.store.rate_meter import RateMeter
+from synckairos.store.rate_quotas import Quota, general_rate
 from synckairos.store.sessions import SessionStore
 from tests.integration.parts import Parts, open_parts
 from tests.principals import make_principal

@@ -11,7 +11,9 @@ import pytest
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.token_bucket import TokenBucket
 from synckairos.store.keys import Keys
-from synckairos.store.rate_limits import Quota, RateLimits, RateMeter, general_rate, make_rate, run_script_commands
+from synckairos.store.rate_limits import RateLimits, run_script_commands
+from synckairos.store.rate_meter import RateMeter
+from synckairos.store.rate_quotas import Quota, general_rate, make_rate
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from tests.waiting import eventually
 

@@ -18,7 +18,7 @@ from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
 from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
 from synckairos.service import create, prepare_commit
-from synckairos.store import commit_script, participant_sessions, rate_limits
+from synckairos.store import commit_script, participant_sessions, rate_quotas
 from synckairos.webhooks import dispatcher, registry, sender
 from synckairos.wire import (
     field_types,
@@ -105,10 +105,10 @@ IN_CODE = {
     "rows of a time report": text(reader.MAX_SLICES),
     # rates
     "REST requests and socket commands, without legal presses": setting("rate_limit_general"),
-    "the same requests at once": text(rate_limits.general_rate(DEFAULTS.rate_limit_general).burst),
-    "replays": text(rate_limits.replay_rate(rate_limits.general_rate(DEFAULTS.rate_limit_general)).limit),
+    "the same requests at once": text(rate_quotas.general_rate(DEFAULTS.rate_limit_general).burst),
+    "replays": text(rate_quotas.replay_rate(rate_quotas.general_rate(DEFAULTS.rate_limit_general)).limit),
     "presses: `switch`, `pause` and `resume`": setting("rate_limit_switch"),
-    "presses at once": text(rate_limits.switch_rate(DEFAULTS.rate_limit_switch).burst),
+    "presses at once": text(rate_quotas.switch_rate(DEFAULTS.rate_limit_switch).burst),
     "socket messages": text(connection.MESSAGES_A_SECOND),
     "socket messages at once": text(connection.MESSAGES_AT_ONCE),
     # work of one client

@@ -4,7 +4,7 @@ import orjson
 
 from synckairos.errors import RateLimitExceeded, ReplayedRefusal, SessionNotFound, StoreUnavailable, VersionConflict
 from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
-from synckairos.store.rate_limits import RateLimitStatus
+from synckairos.store.rate_meter import RateLimitStatus
 
 
 def test_problem_has_the_members_of_rfc_9457_and_of_v2() -> None:

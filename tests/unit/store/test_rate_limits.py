@@ -9,15 +9,9 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.limits.token_bucket import TokenBucket
 from synckairos.store import rate_limits
 from synckairos.store.keys import Keys
-from synckairos.store.rate_limits import (
-    LimitedClients,
-    Quota,
-    Rate,
-    RateLimitStatus,
-    RateMeter,
-    general_rate,
-    switch_rate,
-)
+from synckairos.store.limited_clients import LimitedClients
+from synckairos.store.rate_meter import RateLimitStatus, RateMeter
+from synckairos.store.rate_quotas import Quota, Rate, general_rate, switch_rate
 
 DEFAULTS = Settings()
 GENERAL, SWITCH = general_rate(DEFAULTS.rate_limit_general), switch_rate(DEFAULTS.rate_limit_switch)
