@@ -33,21 +33,22 @@ T0 = 1_700_000_000_000
 
 
 async def test_settings_of_a_transaction_do_not_reach_the_next_one(
-    pgbouncer: PgBouncer, direct_database_url: str
+    data_dir: Path, postgres: Postgres, direct_database_url: str
 ) -> None:
-    url = pgbouncer.url(direct_database_url)
     settings = {"statement_timeout": "7s", "lock_timeout": "8s"}
     query = b"SELECT pg_backend_pid(), current_setting('statement_timeout'), current_setting('lock_timeout')"
-    async with (
-        PostgresPool(url, "test", max_connections=1, settings=settings) as pool,
-        PostgresPool(url, "other", max_connections=1) as other,
-    ):
-        async with pool.transaction() as transaction:
-            await transaction.fetch(b"SELECT")
-            ((server, *values),) = await transaction.fetch(query)
-        assert values == ["7s", "8s"]
-        assert await pool.fetch(query) == [(server, "7s", "8s")]
-        assert await other.fetch(query) == [(server, "0", "0")], "the pooler gave another server"
+    with running_pgbouncer(data_dir / "single-pgbouncer", postgres, pool_size=1) as pooler:
+        url = pooler.url(direct_database_url)
+        async with (
+            PostgresPool(url, "test", max_connections=1, settings=settings) as pool,
+            PostgresPool(url, "other", max_connections=1) as other,
+        ):
+            async with pool.transaction() as transaction:
+                await transaction.fetch(b"SELECT")
+                ((server, *values),) = await transaction.fetch(query)
+            assert values == ["7s", "8s"]
+            assert await pool.fetch(query) == [(server, "7s", "8s")]
+            assert await other.fetch(query) == [(server, "0", "0")]
 
 
 async def test_each_transaction_asks_the_server_whether_it_accepts_writes(
