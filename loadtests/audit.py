@@ -276,7 +276,7 @@ def reads(history: HistoryReader, sessions: int) -> dict[str, Callable[[], Await
         "events": lambda: history.events(session_id()),
         "sessions": lambda: history.sessions(),
         "participant_sessions": lambda: history.participant_sessions(participant_id(), since_ms=first_ms),
-        "participant_time": lambda: history.sum_participant_time(
+        "participant_time": lambda: history.used_time.sum_by_bucket(
             participant_id(), from_ms=first_ms, to_ms=first_ms + month_ms, now_ms=first_ms + month_ms
         ),
     }

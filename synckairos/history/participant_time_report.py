@@ -37,7 +37,7 @@ class TimeReporter:
     ) -> tuple[list[UsedTimeBucket], bool]:
         """Return the rows of a participant's time report, and whether Redis is unreachable.
 
-        See `HistoryReader.sum_participant_time` for the parameters and rows. If Redis is unreachable, the time in
+        See `UsedTimeReader.sum_by_bucket` for the parameters and rows. If Redis is unreachable, the time in
         versions that are in the outbox is missing.
         """
         is_redis_unreachable = False
@@ -47,7 +47,7 @@ class TimeReporter:
             in_outbox = await self._times_in_outbox(participant_id, now_ms)
         except StoreUnavailable:
             in_outbox, is_redis_unreachable = [], True
-        slices = await self._history.sum_participant_time(
+        slices = await self._history.used_time.sum_by_bucket(
             participant_id,
             from_ms=from_ms,
             to_ms=to_ms,

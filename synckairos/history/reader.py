@@ -7,11 +7,8 @@ and time reports do not contain such sessions.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
-
-import orjson
 
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
@@ -23,32 +20,26 @@ from synckairos.history.queries import REPORT_TIMEOUT_S, TIMEOUT_S, HistoryQueri
 from synckairos.history.records import (
     ArchiveRecord,
     AuditedVersion,
-    Bucket,
     ListedSession,
     Page,
     ParticipantSession,
     TrailEvent,
-    UsedTimeBucket,
-    UsedTimeInOutbox,
 )
-from synckairos.history.time_bucket_bounds import build_time_buckets
+from synckairos.history.row_values import (
+    parse_archive_record,
+    parse_participant_session,
+    postgres_instant,
+    uuid_or_none,
+)
+from synckairos.history.used_time_reader import UsedTimeReader
 from synckairos.postgres.pool import PostgresPool
-from synckairos.postgres.transaction import Row
 from synckairos.wire.idempotency_record import IdempotencyRecord
-from synckairos.wire.instants import datetime_to_ms, ms_to_datetime
+from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.snapshot import SessionSnapshot
-from synckairos.wire.time_zones import parse_time_zone
 from synckairos.wire.v2_state_parser import V2_GENERATION
 
 T = TypeVar("T")
 
-MAX_SLICES = 10_000
-"""Maximum number of rows of a time report."""
-
-_LONG_RANGE_MS = 400 * 86_400_000
-"""Milliseconds of a range above which a time report begins at the first session, to avoid many empty buckets."""
-_FIRST_MS, _LAST_MS = -62_000_000_000_000, 253_000_000_000_000
-"""First and last instant, in milliseconds since the Unix epoch, that queries use. Postgres accepts both."""
 _LAST_ID = "f" * 32
 
 
@@ -77,6 +68,7 @@ class HistoryReader:
         """Save the pool and cold storage. `cold_timeout_s` is the maximum number of seconds to read one archive."""
         self.cold_reader = ColdReader(cold_storage, cold_timeout_s)
         self._queries = HistoryQueries(pool)
+        self.used_time = UsedTimeReader(self._queries)
 
     async def is_reachable(self) -> bool:
         """Return whether Postgres answers."""
@@ -95,7 +87,7 @@ class HistoryReader:
         session was deleted, the result is its tombstone. Uses one round trip to Postgres, and then reads cold storage
         if retention removed the session.
         """
-        rows = await self._queries.run("latest_version", {"session_id": _uuid(session_id)})
+        rows = await self._queries.run("latest_version", {"session_id": uuid_or_none(session_id)})
         if not rows:
             return None
         epoch, version, document, deleted, _, commands = rows[0]
@@ -110,7 +102,7 @@ class HistoryReader:
 
     async def read_version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
         """Return the document of one version; None if neither Postgres nor cold storage has this version."""
-        values = {"session_id": _uuid(session_id), "epoch": epoch, "version": version}
+        values = {"session_id": uuid_or_none(session_id), "epoch": epoch, "version": version}
         rows = await self._queries.run("version_document", values)
         if rows:
             document: bytes = rows[0][0]
@@ -125,7 +117,9 @@ class HistoryReader:
         Return None if the instant is before the first version, or if there is no such session. The version can be a
         tombstone. The result has no idempotency records.
         """
-        rows = await self._queries.run("version_at", {"session_id": _uuid(session_id), "at": _to_instant(at_ms)})
+        rows = await self._queries.run(
+            "version_at", {"session_id": uuid_or_none(session_id), "at": postgres_instant(at_ms)}
+        )
         if not rows:
             return await self._read_cold(
                 session_id, lambda records: self.cold_reader.read_version_at_instant(records, at_ms)
@@ -148,8 +142,8 @@ class HistoryReader:
         rows = await self._queries.run(
             "events",
             {
-                "session_id": _uuid(session_id),
-                "after_at": "-infinity" if after_ms is None else _to_instant(after_ms),
+                "session_id": uuid_or_none(session_id),
+                "after_at": "-infinity" if after_ms is None else postgres_instant(after_ms),
                 "after_version": version,
                 "after_epoch": epoch,
                 "snapshots": snapshots,
@@ -199,7 +193,7 @@ class HistoryReader:
         the records of creations whose rows retention removed from Postgres.
         """
         rows = await self._queries.run(
-            "archive_records", {"session_id": _uuid(session_id), "removed_only": removed_only}
+            "archive_records", {"session_id": uuid_or_none(session_id), "removed_only": removed_only}
         )
         return [parse_archive_record(row) for row in rows]
 
@@ -208,7 +202,11 @@ class HistoryReader:
 
         A pause counts until `until_ms` at most. Only rows in Postgres count.
         """
-        values = {"session_id": _uuid(session_id), "since": _to_instant(since_ms), "until": _to_instant(until_ms)}
+        values = {
+            "session_id": uuid_or_none(session_id),
+            "since": postgres_instant(since_ms),
+            "until": postgres_instant(until_ms),
+        }
         paused_ms: int = (await self._queries.run("paused_time", values))[0][0]
         return paused_ms
 
@@ -278,13 +276,13 @@ class HistoryReader:
             "participant_sessions",
             {
                 **_position_parameters(cursor),
-                "participant_id": _uuid(participant_id),
+                "participant_id": uuid_or_none(participant_id),
                 "session_ids": None,
-                "since": _to_instant(since_ms),
+                "since": postgres_instant(since_ms),
                 "limit": _checked_limit(limit) + 1,
             },
         )
-        found = tuple(_parse_participant_session(row) for row in rows[:limit])
+        found = tuple(parse_participant_session(row) for row in rows[:limit])
         return Page(found, render_cursor(*found[-1].sort_key) if len(rows) > limit else None)
 
     async def participant_sessions_by_id(
@@ -298,13 +296,13 @@ class HistoryReader:
             "participant_sessions",
             {
                 **_position_parameters(None),
-                "participant_id": _uuid(participant_id),
+                "participant_id": uuid_or_none(participant_id),
                 "session_ids": [UUID(each) for each in session_ids],
                 "since": "-infinity",
                 "limit": None,
             },
         )
-        return {row[0]: _parse_participant_session(row) for row in rows}
+        return {row[0]: parse_participant_session(row) for row in rows}
 
     async def list_participant_session_starts(
         self, participant_id: str, *, since_ms: int, limit: int
@@ -313,7 +311,11 @@ class HistoryReader:
 
         Return at most `limit` sessions, the largest `began_at_ms` first.
         """
-        values = {"participant_id": _uuid(participant_id), "since": _to_instant(since_ms), "limit": limit}
+        values = {
+            "participant_id": uuid_or_none(participant_id),
+            "since": postgres_instant(since_ms),
+            "limit": limit,
+        }
         return [
             (datetime_to_ms(began_at), session_id)
             for session_id, began_at in await self._queries.run("participant_session_starts", values)
@@ -324,7 +326,10 @@ class HistoryReader:
 
         The result lacks the other given sessions.
         """
-        values = {"participant_id": _uuid(participant_id), "session_ids": [UUID(each) for each in session_ids]}
+        values = {
+            "participant_id": uuid_or_none(participant_id),
+            "session_ids": [UUID(each) for each in session_ids],
+        }
         return {
             session_id: datetime_to_ms(began_at)
             for session_id, began_at in await self._queries.run("known_session_starts", values)
@@ -333,78 +338,6 @@ class HistoryReader:
     async def now_ms(self) -> int:
         """Return the present instant in milliseconds by the clock of Postgres, for reads without Redis."""
         return datetime_to_ms((await self._queries.run("current_time", {}))[0][0])
-
-    async def sum_participant_time(
-        self,
-        participant_id: str,
-        *,
-        from_ms: int,
-        to_ms: int,
-        now_ms: int,
-        tz: str = "UTC",
-        bucket: Bucket = "day",
-        metadata_key: str | None = None,
-        in_outbox: Sequence[UsedTimeInOutbox] = (),
-    ) -> list[UsedTimeBucket]:
-        """Return the time that a participant used from `from_ms` (included) to `to_ms` (excluded), by bucket.
-
-        - `now_ms`: the present instant. A running turn counts until this instant, and time after it does not count.
-        - `tz`: IANA name of the time zone for days and weeks.
-        - `bucket`: one row for each session, local day or ISO week.
-        - `metadata_key`: name of the metadata member by whose value rows are grouped. None does not group.
-        - `in_outbox`: used time in versions that Postgres does not have yet.
-
-        Return only the first 10,000 rows in the order of the buckets.
-
-        Raises: ValidationFailed if the time zone is unknown.
-        """
-        try:
-            zone = parse_time_zone(tz)
-        except ValueError:
-            raise ValidationFailed.at_path("tz", "should be the name of a time zone, such as Europe/Berlin") from None
-        from_ms, until_ms = max(from_ms, _FIRST_MS), min(to_ms, now_ms)
-        if until_ms - from_ms > _LONG_RANGE_MS:
-            from_ms = max(from_ms, await self._first_time_ms(participant_id, until_ms, in_outbox))
-        if from_ms >= until_ms:
-            return []
-        buckets = build_time_buckets(bucket, from_ms, until_ms, zone)
-        rows = await self._queries.run_report(
-            "participant_time_slices",
-            {
-                "participant_id": _uuid(participant_id),
-                "since": _to_instant(from_ms),
-                "until": _to_instant(until_ms),
-                "in_outbox": [UUID(each.session_id) for each in in_outbox],
-                "cut_at": [_to_instant(each.first_version[0]) for each in in_outbox],
-                "cut_version": [each.first_version[1] for each in in_outbox],
-                "metadata": [each.metadata for each in in_outbox],
-                "is_deleted": [each.is_deleted for each in in_outbox],
-                "running": [UUID(each.session_id) for each in in_outbox for _ in each.running],
-                "began_at": [_to_instant(began_ms) for each in in_outbox for began_ms, _ in each.running],
-                "ended_at": [_to_instant(ended_ms) for each in in_outbox for _, ended_ms in each.running],
-                "bounds": [_to_instant(each) for each in buckets.bounds_ms],
-                "by_session": bucket == "session",
-                "key": metadata_key,
-                "limit": MAX_SLICES,
-            },
-        )
-        return [UsedTimeBucket(session_id or buckets.names[at - 1], *values) for at, session_id, *values in rows]
-
-    async def _first_time_ms(self, participant_id: str, until_ms: int, in_outbox: Sequence[UsedTimeInOutbox]) -> int:
-        """Return an instant, in milliseconds, before which the participant used no time.
-
-        Return `until_ms` if the participant used no time before `until_ms`.
-        """
-        values = {"participant_id": _uuid(participant_id), "until": _to_instant(until_ms)}
-        rows = await self._queries.run("first_session_created", values)
-        audited_ms = [datetime_to_ms(created_at) for (created_at,) in rows if created_at is not None]
-        return min((until_ms, *audited_ms, *(began_ms for each in in_outbox for began_ms, _ in each.running)))
-
-
-def parse_archive_record(row: Row) -> ArchiveRecord:
-    """Return the archive record in a row of the query `archive_records`."""
-    values: Row = tuple(datetime_to_ms(value) if isinstance(value, datetime) else value for value in row)
-    return ArchiveRecord(*values)
 
 
 def build_trail_page(events: Sequence[TrailEvent], limit: int, *, has_more: bool = False) -> Page[TrailEvent]:
@@ -417,44 +350,13 @@ def build_trail_page(events: Sequence[TrailEvent], limit: int, *, has_more: bool
     return Page(items, render_cursor(*items[-1].sort_key) if has_more else None)
 
 
-def _parse_participant_session(row: Row) -> ParticipantSession:
-    return ParticipantSession(
-        session_id=row[0],
-        epoch=row[1],
-        version=row[2],
-        sync_mode=row[3],
-        status=row[4],
-        started_at_ms=None if row[5] is None else datetime_to_ms(row[5]),
-        completed_at_ms=None if row[6] is None else datetime_to_ms(row[6]),
-        at_ms=datetime_to_ms(row[7]),
-        time_used_ms=row[8],
-        paused_ms=row[9],
-        cycle_count=row[10],
-        metadata=orjson.dumps(row[11]),
-        began_at_ms=datetime_to_ms(row[12]),
-    )
-
-
 def _position_parameters(cursor: str | None) -> dict[str, Any]:
     """Return the query parameters for the list position in a cursor. None is the begin of the list."""
     before_ms, before_id = parse_list_cursor(cursor) or (None, _LAST_ID)
-    return {"before_at": "infinity" if before_ms is None else _to_instant(before_ms), "before_id": before_id}
+    return {"before_at": "infinity" if before_ms is None else postgres_instant(before_ms), "before_id": before_id}
 
 
 def _checked_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_PAGE_ITEMS:
         raise ValidationFailed.at_path("limit", f"should be from 1 to {MAX_PAGE_ITEMS}")
     return limit
-
-
-def _uuid(text: str) -> UUID | None:
-    """Return `text` as a UUID. Return None, which matches no row, if `text` is not a UUID."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def _to_instant(at_ms: int) -> datetime:
-    """Return an instant as a datetime. Instants outside of Postgres's range become the first or last instant."""
-    return ms_to_datetime(min(max(at_ms, _FIRST_MS), _LAST_MS))

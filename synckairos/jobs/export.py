@@ -17,7 +17,7 @@ from psycopg import sql
 from synckairos.history.cold.archive_format import Archive
 from synckairos.history.cold.object_store import ColdStorage, WrittenObject
 from synckairos.history.cold.reader import ColdReader
-from synckairos.history.reader import parse_archive_record
+from synckairos.history.row_values import parse_archive_record
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction

@@ -11,8 +11,8 @@ import psycopg
 
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import ColdReader
-from synckairos.history.reader import parse_archive_record
 from synckairos.history.records import ArchiveRecord
+from synckairos.history.row_values import parse_archive_record
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.jobs.ended_session_row import EndedSession, SessionNotFinished, SessionRecreated, load_ended_session
 from synckairos.jobs.session_archive_builder import SessionArchiveBuilder, load_event_count_and_span

@@ -20,8 +20,8 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.model import SyncMode
 from synckairos.history.participant_time_report import TimeReporter
-from synckairos.history.reader import HistoryReader
 from synckairos.history.records import UsedTimeBucket
+from synckairos.history.used_time_reader import UsedTimeReader
 from synckairos.http.time_ranges import parse_time_range
 from synckairos.wire.query_parameters import ParticipantTimeQuery, parse_query
 from tests.integration.participant_rows import list_rows, new_participants
@@ -107,13 +107,13 @@ async def test_version_that_is_drained_during_the_read_counts_once(
     await server.drain()
     await committer.apply(life, Switch(), T0 + MINUTE_MS)
     await committer.apply(life, Switch(), T0 + 3 * MINUTE_MS)
-    ask = HistoryReader.sum_participant_time
+    ask = UsedTimeReader.sum_by_bucket
 
-    async def drained_first(history: HistoryReader, *args: Any, **more: Any) -> list[UsedTimeBucket]:
+    async def drained_first(history: UsedTimeReader, *args: Any, **more: Any) -> list[UsedTimeBucket]:
         await server.drain()
         return await ask(history, *args, **more)
 
-    monkeypatch.setattr(HistoryReader, "sum_participant_time", drained_first)
+    monkeypatch.setattr(UsedTimeReader, "sum_by_bucket", drained_first)
     now_ms = T0 + 4 * MINUTE_MS
     assert [each.time_used_ms for each in await slices(server, ALICE, now_ms=now_ms)] == [2 * MINUTE_MS]
     assert [each.time_used_ms for each in await slices(server, BOB, now_ms=now_ms)] == [2 * MINUTE_MS]

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from synckairos.clock import engine, join_leave, simulation
 from synckairos.config import Settings
-from synckairos.history import page_size, reader
+from synckairos.history import page_size, used_time_reader
 from synckairos.http import request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.jobs import enqueue, table
@@ -102,7 +102,7 @@ IN_CODE = {
     "`cursor`": bounds(query_parameters.PageQuery, "cursor"),
     "`days` of a participant's sessions": bounds(query_parameters.ParticipantSessionsQuery, "days"),
     "live tails of one client": text(work_limits.MAX_LIVE_TAILS),
-    "rows of a time report": text(reader.MAX_SLICES),
+    "rows of a time report": text(used_time_reader.MAX_SLICES),
     # rates
     "REST requests and socket commands, without legal presses": setting("rate_limit_general"),
     "the same requests at once": text(rate_quotas.general_rate(DEFAULTS.rate_limit_general).burst),

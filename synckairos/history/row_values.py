@@ -1,0 +1,54 @@
+"""Values of the history queries: conversion of query parameters to Postgres values, and of rows to records."""
+
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+
+from synckairos.history.records import (
+    ArchiveRecord,
+    ParticipantSession,
+)
+from synckairos.postgres.transaction import Row
+from synckairos.wire.instants import datetime_to_ms, ms_to_datetime
+
+FIRST_POSTGRES_MS, LAST_POSTGRES_MS = -62_000_000_000_000, 253_000_000_000_000
+"""First and last instant, in milliseconds since the Unix epoch, that queries use. Postgres accepts both."""
+
+
+def parse_archive_record(row: Row) -> ArchiveRecord:
+    """Return the archive record in a row of the query `archive_records`."""
+    values: Row = tuple(datetime_to_ms(value) if isinstance(value, datetime) else value for value in row)
+    return ArchiveRecord(*values)
+
+
+def parse_participant_session(row: Row) -> ParticipantSession:
+    """Return the participant session in a row of the query `participant_sessions`."""
+    return ParticipantSession(
+        session_id=row[0],
+        epoch=row[1],
+        version=row[2],
+        sync_mode=row[3],
+        status=row[4],
+        started_at_ms=None if row[5] is None else datetime_to_ms(row[5]),
+        completed_at_ms=None if row[6] is None else datetime_to_ms(row[6]),
+        at_ms=datetime_to_ms(row[7]),
+        time_used_ms=row[8],
+        paused_ms=row[9],
+        cycle_count=row[10],
+        metadata=orjson.dumps(row[11]),
+        began_at_ms=datetime_to_ms(row[12]),
+    )
+
+
+def uuid_or_none(text: str) -> UUID | None:
+    """Return `text` as a UUID. Return None, which matches no row, if `text` is not a UUID."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def postgres_instant(at_ms: int) -> datetime:
+    """Return an instant as a datetime. Instants outside of Postgres's range become the first or last instant."""
+    return ms_to_datetime(min(max(at_ms, FIRST_POSTGRES_MS), LAST_POSTGRES_MS))

@@ -1,0 +1,95 @@
+"""Reader of the time that a participant used, in buckets of sessions, local days or weeks, from Postgres."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from synckairos.errors import ValidationFailed
+from synckairos.history.queries import HistoryQueries
+from synckairos.history.records import (
+    Bucket,
+    UsedTimeBucket,
+    UsedTimeInOutbox,
+)
+from synckairos.history.row_values import FIRST_POSTGRES_MS, postgres_instant, uuid_or_none
+from synckairos.history.time_bucket_bounds import build_time_buckets
+from synckairos.wire.instants import datetime_to_ms
+from synckairos.wire.time_zones import parse_time_zone
+
+MAX_SLICES = 10_000
+"""Maximum number of rows of a time report."""
+
+_LONG_RANGE_MS = 400 * 86_400_000
+"""Milliseconds of a range above which a time report begins at the first session, to avoid many empty buckets."""
+
+
+class UsedTimeReader:
+    """Sums the time that a participant used. The caller gives the time in versions that Postgres does not have yet."""
+
+    def __init__(self, queries: HistoryQueries) -> None:
+        self._queries = queries
+
+    async def sum_by_bucket(
+        self,
+        participant_id: str,
+        *,
+        from_ms: int,
+        to_ms: int,
+        now_ms: int,
+        tz: str = "UTC",
+        bucket: Bucket = "day",
+        metadata_key: str | None = None,
+        in_outbox: Sequence[UsedTimeInOutbox] = (),
+    ) -> list[UsedTimeBucket]:
+        """Return the time that a participant used from `from_ms` (included) to `to_ms` (excluded), by bucket.
+
+        - `now_ms`: the present instant. A running turn counts until this instant, and time after it does not count.
+        - `tz`: IANA name of the time zone for days and weeks.
+        - `bucket`: one row for each session, local day or ISO week.
+        - `metadata_key`: name of the metadata member by whose value rows are grouped. None does not group.
+        - `in_outbox`: used time in versions that Postgres does not have yet.
+
+        Return only the first 10,000 rows in the order of the buckets.
+
+        Raises: ValidationFailed if the time zone is unknown.
+        """
+        try:
+            zone = parse_time_zone(tz)
+        except ValueError:
+            raise ValidationFailed.at_path("tz", "should be the name of a time zone, such as Europe/Berlin") from None
+        from_ms, until_ms = max(from_ms, FIRST_POSTGRES_MS), min(to_ms, now_ms)
+        if until_ms - from_ms > _LONG_RANGE_MS:
+            from_ms = max(from_ms, await self._first_time_ms(participant_id, until_ms, in_outbox))
+        if from_ms >= until_ms:
+            return []
+        buckets = build_time_buckets(bucket, from_ms, until_ms, zone)
+        rows = await self._queries.run_report(
+            "participant_time_slices",
+            {
+                "participant_id": uuid_or_none(participant_id),
+                "since": postgres_instant(from_ms),
+                "until": postgres_instant(until_ms),
+                "in_outbox": [UUID(each.session_id) for each in in_outbox],
+                "cut_at": [postgres_instant(each.first_version[0]) for each in in_outbox],
+                "cut_version": [each.first_version[1] for each in in_outbox],
+                "metadata": [each.metadata for each in in_outbox],
+                "is_deleted": [each.is_deleted for each in in_outbox],
+                "running": [UUID(each.session_id) for each in in_outbox for _ in each.running],
+                "began_at": [postgres_instant(began_ms) for each in in_outbox for began_ms, _ in each.running],
+                "ended_at": [postgres_instant(ended_ms) for each in in_outbox for _, ended_ms in each.running],
+                "bounds": [postgres_instant(each) for each in buckets.bounds_ms],
+                "by_session": bucket == "session",
+                "key": metadata_key,
+                "limit": MAX_SLICES,
+            },
+        )
+        return [UsedTimeBucket(session_id or buckets.names[at - 1], *values) for at, session_id, *values in rows]
+
+    async def _first_time_ms(self, participant_id: str, until_ms: int, in_outbox: Sequence[UsedTimeInOutbox]) -> int:
+        """Return an instant, in milliseconds, before which the participant used no time.
+
+        Return `until_ms` if the participant used no time before `until_ms`.
+        """
+        values = {"participant_id": uuid_or_none(participant_id), "until": postgres_instant(until_ms)}
+        rows = await self._queries.run("first_session_created", values)
+        audited_ms = [datetime_to_ms(created_at) for (created_at,) in rows if created_at is not None]
+        return min((until_ms, *audited_ms, *(began_ms for each in in_outbox for began_ms, _ in each.running)))
