@@ -64,13 +64,34 @@ class MalformedMessage(SyncKairosError):
 
 
 class Unauthorized(SyncKairosError):
+    """The request has no credential or no valid one. `challenge` is the value of the header `WWW-Authenticate`."""
+
     code = "UNAUTHORIZED"
     status = 401
+
+    def __init__(self, message: str, *, has_credential: bool = True) -> None:
+        super().__init__(message)
+        # RFC 6750: a challenge names an error only if the request has a credential.
+        self.challenge = 'Bearer realm="synckairos"' + (', error="invalid_token"' if has_credential else "")
+
+
+class InsecureTransport(SyncKairosError):
+    """A token came over plain HTTP from another machine. Others can read it on its way."""
+
+    code = "INSECURE_TRANSPORT"
+    status = 400
 
 
 class Forbidden(SyncKairosError):
     code = "FORBIDDEN"
     status = 403
+
+
+class TenantUnknown(Forbidden):
+    code = "TENANT_UNKNOWN"
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(f"Tenant {tenant} does not exist")
 
 
 class NotFound(SyncKairosError):
@@ -340,6 +361,17 @@ class StoreUnavailable(SyncKairosError):
         super().__init__(message)
         self.setting = setting
         self.address = address
+
+
+class KeysUnavailable(SyncKairosError):
+    """The keys that verify tokens were not fetched yet, or not for 24 hours. No token can be decided on."""
+
+    code = "KEYS_UNAVAILABLE"
+    status = 503
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("The keys that verify tokens cannot be fetched at the moment; try again shortly")
 
 
 class StoreRefused(StoreUnavailable):

@@ -80,7 +80,10 @@ def _faults(error: ValidationError) -> list[str]:
         # .env.example.
         shown = next((each for each in env_variables_of(field) if os.environ.get(each)), env_variables_of(field)[-1])
         # URLs can contain passwords, so the message shows no value of a URL or a secret.
-        given = "" if field.endswith(("_url", "_secret", "_dsn")) else f", not {fault['input']!r}"
+        is_secret = field.endswith(("_url", "_secret", "_dsn", "_secret_previous", "_key")) or field == "jwks"
+        given = "" if is_secret else f", not {fault['input']!r}"
+        if field == "jwks" and len(fault["loc"]) > 2:
+            given = f" ({'.'.join(str(each) for each in fault['loc'][1:])})"
         lines.append(f"{shown}: {_fault_text(fault['type'], fault['msg'], fault.get('ctx', {}))}{given}")
     return lines
 

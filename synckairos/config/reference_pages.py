@@ -65,6 +65,8 @@ def _allowed_values(field: str, info: FieldInfo) -> str:
         word = "whole number" if kind is int else "number"
         bounds = [f"{sign} {bound:,}" for each in info.metadata for sign, bound in _bounds(each)]
         return f"{word} {' and '.join(bounds)}"
+    if field == "jwks":
+        return "JSON list"
     if get_origin(kind) is list:
         return "list"
     return "URL" if field.endswith("_url") else "text"

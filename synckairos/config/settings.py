@@ -1,5 +1,6 @@
 """Settings of one process: each environment variable with its default and its meaning."""
 
+import json
 from ipaddress import ip_address
 from typing import Self
 
@@ -10,6 +11,7 @@ from synckairos.config.value_types import (
     LONGEST_S,
     ArchiveUrl,
     Auth,
+    JwksSources,
     KeyPrefix,
     LogLevel,
     Networks,
@@ -19,6 +21,8 @@ from synckairos.config.value_types import (
     PostgresUrl,
     RedisUrl,
     RootPath,
+    TenantName,
+    TextList,
     WebUrl,
 )
 from synckairos.errors import SyncKairosError
@@ -38,6 +42,7 @@ UNPREFIXED = frozenset(
         "database_pool_min",
         "database_pool_max",
         "jwt_secret",
+        "jwt_secret_previous",
         "log_level",
         "rate_limit_general",
         "rate_limit_switch",
@@ -64,6 +69,8 @@ def env_variable_text(value: object) -> str:
             return value.get_secret_value()
         case bool():
             return "true" if value else "false"
+        case [dict(), *_]:
+            return json.dumps(value)
         case list():
             return ",".join(str(item) for item in value)
         case float():
@@ -88,7 +95,10 @@ class Settings(BaseSettings):
         alias_generator=AliasGenerator(validation_alias=lambda field: AliasChoices(*env_variables_of(field))),
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on. Any address except loopback needs `--insecure`.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. Without authentication, any address except loopback needs `--insecure`.",
+    )
     port: int = Field(3000, ge=0, le=65535, description="Port to listen on. 0 selects a free port.")
     redis_url: RedisUrl = Field(
         "redis://127.0.0.1:6379/0",
@@ -111,7 +121,40 @@ class Settings(BaseSettings):
         1, ge=0, description="Number of Postgres connections that each pool always keeps open."
     )
     database_pool_max: int = Field(10, ge=1, description="Maximum number of Postgres connections in each pool.")
-    jwt_secret: SecretStr | None = Field(None, description="Reserved for bearer tokens. It has no effect yet.")
+    jwt_secret: SecretStr | None = Field(
+        None, description="Secret that signs and verifies tokens with HS256: at least 32 bytes."
+    )
+    jwt_secret_previous: SecretStr | None = Field(
+        None, description="The secret before the newest change. Tokens that it signed stay valid. At least 32 bytes."
+    )
+    jwt_public_key: str | None = Field(
+        None,
+        repr=False,
+        description="Public key in PEM that verifies tokens: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA). "
+        "`\\n` stands for a line break.",
+    )
+    jwks: JwksSources = Field(
+        [],
+        description="Key sets (JWKS) that verify tokens, as a JSON list of objects: "
+        '`[{"url": "https://…", "issuer": "…", "tenants": ["…"]}]`. `issuer` and `tenants` are optional.',
+    )
+    jwt_audience: str = Field("synckairos", description="Audience (`aud`) that each token must name.")
+    jwt_issuers: TextList = Field(
+        [], description="Issuers (`iss`) of tokens that are accepted, separated by commas. Empty: all."
+    )
+    jwt_max_ttl: int = Field(
+        86_400, ge=1, le=LONGEST_S, description="Maximum seconds from now to the expiry (`exp`) of a token."
+    )
+    jwt_tenant: TenantName = Field("default", description="Tenant of tokens that name no tenant.")
+    jwt_claim_tenant: str = Field("tenant", description="Name of the claim with the tenant.")
+    jwt_claim_role: str = Field(
+        "role", description="Name of the claim with the role: viewer, participant, controller or admin."
+    )
+    jwt_claim_grants: str = Field("grants", description="Name of the claim with the grants.")
+    jwt_claim_participant_id: str = Field(
+        "participant_id", description="Name of the claim with the participant id (UUID)."
+    )
+    jwt_claim_grp: str = Field("grp", description="Name of the claim with the group that revocations can name.")
     log_level: LogLevel = Field(
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
     )
@@ -131,10 +174,14 @@ class Settings(BaseSettings):
         description="Number of partitions of the store. Never change the number of a store that has data.",
     )
     auth: Auth = Field(
-        "none", description="Authentication mode. Only `none` exists: every caller that can connect has full access."
+        "none",
+        description="Authentication mode. `none`: every caller that can connect has full access. "
+        "`required`: a request needs a token, except for public pages.",
     )
     insecure: bool = Field(
-        False, description="Allow an address that other machines can reach although SYNCKAIROS_AUTH is none."
+        False,
+        description="Allow an address that other machines can reach although SYNCKAIROS_AUTH is none. "
+        "Allow tokens over plain HTTP from other machines.",
     )
     allowed_origins: Origins = Field(
         [],

@@ -1,14 +1,18 @@
 """Types of the values of settings, with their checks. An error text never contains the checked value."""
 
+import json
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
 from synckairos.urls.redis_url import validate_redis_url
+
+TENANT_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
+"""Pattern of the names of tenants."""
 
 # The logger of v2, pino, has other names for some levels.
 _LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
@@ -93,10 +97,53 @@ def _check_archive_url(value: str) -> str:
     return value
 
 
-def _check_auth(value: str) -> str:
-    if value != "none":
-        raise ValueError("should be none, the only supported mode")
+TenantName = Annotated[
+    str,
+    _matching(
+        TENANT_NAME,
+        "should be 1 to 63 lower-case letters, digits, dots, hyphens or underscores, with a letter or digit first",
+    ),
+]
+
+
+def _check_jwks_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts)):
+        raise ValueError("should have URLs that begin with https:// (http:// only for loopback addresses)")
+    if not parts.hostname or parts.username is not None or parts.fragment:
+        raise ValueError("should have URLs with a host and without credentials and fragments")
     return value
+
+
+def _is_loopback(parts: SplitResult) -> bool:
+    try:
+        return ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname == "localhost"
+
+
+class JwksSource(BaseModel):
+    """A key set (JWKS) of an issuer of tokens.
+
+    - `url`: the address of the key set.
+    - `issuer`: the only issuer (`iss`) of the tokens that these keys sign. None: not fixed.
+    - `tenants`: the tenants that these tokens may name. None: all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    url: Annotated[str, AfterValidator(_check_jwks_url)]
+    issuer: Annotated[str, Field(min_length=1)] | None = None
+    tenants: Annotated[list[TenantName], Field(min_length=1)] | None = None
+
+
+def _parse_json_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError('should be a JSON list such as [{"url": "https://id.example.org/jwks.json"}]') from None
 
 
 def _lower_level(value: object) -> object:
@@ -110,7 +157,9 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], B
 WebUrl = Annotated[str, _url_with("http", "https")]
 RootPath = Annotated[str, AfterValidator(_check_root_path)]
 ArchiveUrl = Annotated[str, AfterValidator(_check_archive_url)]
-Auth = Annotated[str, AfterValidator(_check_auth)]
+Auth = Literal["none", "required"]
+JwksSources = Annotated[list[JwksSource], NoDecode, BeforeValidator(_parse_json_list), Field(max_length=20)]
+TextList = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
 OutagePolicy = Annotated[
     str, _matching(r"charge|freeze|credit:[0-9]{1,9}", "should be charge, freeze or credit:<ms>, such as credit:5000")
 ]

@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Sequence
 
-from synckairos.errors import InternalError, SyncKairosError
+from synckairos.errors import InternalError, SyncKairosError, Unauthorized
 from synckairos.http.request_response import HeaderList, RestResponse
 from synckairos.store.rate_meter import RateLimitStatus
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
@@ -13,12 +13,14 @@ def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]
     """Return the response for an error, with the error's status and the additional `headers`.
 
     The response has `Retry-After` if the error names a delay, or if its status is 429 or 503. It has
-    `Idempotency-Replayed` if the error is a replay.
+    `Idempotency-Replayed` if the error is a replay, and `WWW-Authenticate` if its status is 401.
     """
     response = RestResponse(problem_json(error), error.status, MEDIA_TYPE)
     retry_after_s = getattr(error, "retry_after_s", 1 if error.status in (429, 503) else None)
     if retry_after_s is not None:
         response.headers.append((b"retry-after", b"%d" % retry_after_s))
+    if isinstance(error, Unauthorized):
+        response.headers.append((b"www-authenticate", error.challenge.encode()))
     if error.replayed:
         response.headers.append((b"idempotency-replayed", b"true"))
     response.headers += headers

@@ -19,7 +19,7 @@ from synckairos.audit.backlog_log import BacklogLog
 from synckairos.audit.drain_wakeups import DrainWakeupSender, make_queue_outage
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
-from synckairos.config import Settings
+from synckairos.config import BadSettings, Settings, env_variables_of
 from synckairos.errors import StoreUnavailable
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cold.object_store import ColdStorage
@@ -79,6 +79,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
         StoreUnusable: The data in Redis belongs to other settings, or Redis is unsafe to write to.
         StoreUnavailable: Redis does not answer.
     """
+    if settings.auth != "none":
+        raise BadSettings(f"{env_variables_of('auth')[0]}: required is not complete in this release")
     listener = listen(settings.host, settings.port)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)

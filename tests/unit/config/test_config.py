@@ -97,7 +97,17 @@ def test_log_level_of_v2_is_translated(value: str, level: str, monkeypatch: pyte
         ("QUEUE_REDIS_URL", "redis://h?timeout=1", "QUEUE_REDIS_URL: should not have the option timeout"),
         ("REDIS_URL", "rediss://h?ssl_ca_certs=missing.crt", "REDIS_URL: ssl_ca_certs: missing.crt: No such file"),
         ("DATABASE_URL", "postgresql://u:p℀@h/d", "DATABASE_URL: should have a host, and a port"),
-        ("SYNCKAIROS_AUTH", "jwt", "SYNCKAIROS_AUTH: should be none"),
+        ("SYNCKAIROS_AUTH", "jwt", "SYNCKAIROS_AUTH: should be 'none' or 'required'"),
+        ("SYNCKAIROS_JWKS", "https://a.example/", "SYNCKAIROS_JWKS: should be a JSON list such as"),
+        (
+            "SYNCKAIROS_JWKS",
+            '[{"url": "http://a.example/"}]',
+            "SYNCKAIROS_JWKS: should have URLs that begin with https",
+        ),
+        ("SYNCKAIROS_JWKS", '[{"url": "https://u:p@a.example/"}]', "SYNCKAIROS_JWKS: should have URLs with a host and"),
+        ("SYNCKAIROS_JWKS", "[{}]", "SYNCKAIROS_JWKS: field required (0.url)"),
+        ("SYNCKAIROS_JWT_TENANT", "School", "SYNCKAIROS_JWT_TENANT: should be 1 to 63 lower-case letters"),
+        ("SYNCKAIROS_JWT_MAX_TTL", "0", "SYNCKAIROS_JWT_MAX_TTL: should be at least 1"),
         ("SYNCKAIROS_ALLOWED_ORIGINS", "https://a.example/", "SYNCKAIROS_ALLOWED_ORIGINS: "),
         ("SYNCKAIROS_TRUSTED_PROXIES", "10.0.0.0/33", "SYNCKAIROS_TRUSTED_PROXIES: should be addresses or networks"),
         *(
@@ -188,6 +198,9 @@ def test_environ_gives_a_child_process_equal_settings(monkeypatch: pytest.Monkey
     settings = config.load(
         port=0,
         jwt_secret="hidden",
+        jwks=[{"url": "https://a.example/jwks", "issuer": "https://a.example", "tenants": ["a", "b"]}],
+        jwt_public_key="-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n",
+        jwt_issuers=["https://a.example"],
         allowed_origins=["https://a.example", "http://b.example"],
         insecure=True,
         redis_timeout_s=0.25,

@@ -1,0 +1,5 @@
+"""Identity of callers: verification of tokens and authentication of requests.
+
+`authenticator` decides which principal a request has. `token_verifier` verifies tokens with the keys of the settings
+and with key sets (JWKS) of issuers. All signatures are checked by PyJWT and cryptography.
+"""

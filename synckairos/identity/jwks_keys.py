@@ -1,0 +1,129 @@
+"""Keys of one issuer's key set (JWKS), refreshed in the background and when a token names an unknown key."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from synckairos.backoff import Backoff
+from synckairos.config.value_types import JwksSource
+from synckairos.identity.jwks_fetch import JwksFetchFailed, fetch_jwks
+from synckairos.identity.verification_key import VerificationKey, parse_jwk
+from synckairos.telemetry import log
+from synckairos.telemetry.outages import LogThrottle
+from synckairos.urls.redact_url import redact_url
+
+REFRESH_S = 300.0
+"""Seconds between two fetches of a key set."""
+
+LONGEST_RETRY_S = 30.0
+"""Seconds: maximum delay before the next attempt after a failed fetch."""
+
+UNKNOWN_KEY_REFRESH_S = 30.0
+"""Seconds between two fetches because of tokens that name an unknown key."""
+
+MAX_AGE_S = 86_400.0
+"""Seconds for which the last fetched set serves while all later fetches fail."""
+
+logger = log.get_logger(__name__)
+
+
+class JwksKeys:
+    """The keys of one key set. `keys` is empty before the first fetch."""
+
+    def __init__(
+        self,
+        source: JwksSource,
+        *,
+        fetch: Callable[[str], Awaitable[list[dict[str, Any]]]] = fetch_jwks,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the source, the function that fetches a key set, and the monotonic clock in seconds."""
+        self.keys: tuple[VerificationKey, ...] = ()
+        self._source = source
+        self._tenants = None if source.tenants is None else frozenset(source.tenants)
+        self._fetch = fetch
+        self._clock = clock
+        self._by_content: dict[str, VerificationKey] = {}
+        self._fetched_at_s: float | None = None
+        self._unknown_key_at_s: float | None = None
+        self._running: asyncio.Task[bool] | None = None
+        self._quiet = LogThrottle()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether a fetched key set serves: the last good one, for at most 24 hours. Older keys are retired."""
+        if self._fetched_at_s is None:
+            return False
+        if self._clock() - self._fetched_at_s < MAX_AGE_S:
+            return True
+        self._replace({})
+        self._fetched_at_s = None
+        return False
+
+    async def run(self) -> None:
+        """Fetch the key set now and every five minutes, until cancelled. After a failure, retry with a back-off."""
+        backoff = Backoff(longest_s=LONGEST_RETRY_S)
+        while True:
+            if await self.refresh():
+                backoff = Backoff(longest_s=LONGEST_RETRY_S)
+                await asyncio.sleep(REFRESH_S)
+            else:
+                await asyncio.sleep(backoff.next_s())
+            _ = self.is_loaded  # retires keys that became too old
+
+    async def refresh(self) -> bool:
+        """Fetch the key set, or wait for the fetch that runs. Return whether the fetch succeeded."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._fetch_and_replace())
+        # A caller that is cancelled must not cancel the fetch, because others wait for it.
+        return await asyncio.shield(self._running)
+
+    async def refresh_for_unknown_key(self) -> bool:
+        """Fetch the key set because a token names an unknown key, at most once in 30 seconds.
+
+        Return whether a fetch succeeded. Return False without a fetch if the last such fetch is too recent.
+        """
+        if self._running is None:
+            now_s = self._clock()
+            if self._unknown_key_at_s is not None and now_s - self._unknown_key_at_s < UNKNOWN_KEY_REFRESH_S:
+                return False
+            self._unknown_key_at_s = now_s
+        return await self.refresh()
+
+    async def _fetch_and_replace(self) -> bool:
+        try:
+            found = await self._fetch(self._source.url)
+        except JwksFetchFailed as failure:
+            if (more_before := self._quiet.allow_next_line()) is not None:
+                logger.warning(
+                    "key set not fetched",
+                    url=redact_url(self._source.url),
+                    cause=failure.message,
+                    serves_older=self.is_loaded,
+                    more_before=more_before,
+                )
+            return False
+        finally:
+            self._running = None
+        keys: dict[str, VerificationKey] = {}
+        for jwk in found:
+            content = repr(sorted(jwk.items()))
+            try:
+                key = self._by_content.get(content) or parse_jwk(jwk, self._source.issuer, self._tenants)
+            except ValueError as fault:
+                logger.warning("key refused", url=redact_url(self._source.url), kid=jwk.get("kid"), cause=str(fault))
+                continue
+            if key is not None:
+                keys[content] = key
+        self._replace(keys)
+        self._fetched_at_s = self._clock()
+        return True
+
+    def _replace(self, keys: dict[str, VerificationKey]) -> None:
+        """Replace all keys. Keys that are gone are retired, which also ends the tokens that they verified."""
+        for content, key in self._by_content.items():
+            if content not in keys:
+                key.is_retired = True
+        self._by_content = keys
+        self.keys = tuple(keys.values())

@@ -1,0 +1,153 @@
+"""Verification of tokens with the keys of the settings and of key sets."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from jwt.exceptions import PyJWTError
+from pydantic import SecretStr
+
+from synckairos.config import BadSettings, Settings, env_variables_of
+from synckairos.errors import KeysUnavailable, Unauthorized
+from synckairos.identity.jwks_keys import JwksKeys
+from synckairos.identity.token_claims import ClaimRules, parse_claims, principal_from_claims
+from synckairos.identity.token_header import JWS, TokenHeader, read_header
+from synckairos.identity.verification_key import VerificationKey, parse_public_key, parse_secret
+from synckairos.identity.verified_tokens import VerifiedTokens
+from synckairos.principal import Principal
+
+
+class TokenVerifier:
+    """Verifies tokens. Tokens that were verified before come from a cache."""
+
+    def __init__(
+        self,
+        secrets: Sequence[VerificationKey],
+        public_keys: Sequence[VerificationKey],
+        key_sets: Sequence[JwksKeys],
+        rules: ClaimRules,
+    ) -> None:
+        """Take the keys. `secrets` are the current and the previous secret of HS256; they count as one key."""
+        self._secrets = tuple(secrets)
+        self._public_keys = tuple(public_keys)
+        self._key_sets = tuple(key_sets)
+        self._rules = rules
+        self._verified = VerifiedTokens()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "TokenVerifier":
+        """Build a verifier. Raises: BadSettings if a key is invalid, or if the settings have no key."""
+        secrets = _parse_fields(settings, ("jwt_secret", "jwt_secret_previous"), parse_secret)
+        public_keys = _parse_fields(settings, ("jwt_public_key",), parse_public_key)
+        key_sets = [JwksKeys(each) for each in settings.jwks]
+        if settings.jwt_secret is None and not public_keys and not key_sets:
+            raise BadSettings(
+                f"{env_variables_of('auth')[0]}: required needs a key that verifies tokens: set "
+                f"{env_variables_of('jwt_secret')[-1]}, {env_variables_of('jwt_public_key')[0]} or "
+                f"{env_variables_of('jwks')[0]}"
+            )
+        return cls(secrets, public_keys, key_sets, ClaimRules.from_settings(settings))
+
+    @property
+    def cached_tokens(self) -> int:
+        """Return the number of tokens in the cache."""
+        return len(self._verified)
+
+    def find_cached(self, token: str, now_ms: int) -> Principal | None:
+        """Return the principal of a token that was verified before, None if the token must be verified.
+
+        `now_ms` is the time of Redis in ms since the Unix epoch.
+        """
+        return self._verified.find(token, now_ms)
+
+    async def verify(self, token: str, now_ms: int) -> Principal:
+        """Verify a token and return its principal. The address of the principal is empty.
+
+        `now_ms` is the time of Redis in ms since the Unix epoch. The method waits only if it must fetch keys.
+
+        Raises:
+            Unauthorized: The token is not accepted.
+            TenantUnknown: The tenant of the token does not exist.
+            KeysUnavailable: The keys of an issuer were not fetched yet, so the token cannot be decided on.
+        """
+        if (cached := self.find_cached(token, now_ms)) is not None:
+            return cached
+        header = read_header(token)
+        found = self._check_signature(token, self._candidates(header))
+        if found is None and await self._refresh_for(header):
+            found = self._check_signature(token, self._candidates(header))
+        if found is None:
+            if self._may_lack_keys(header):
+                raise KeysUnavailable
+            raise Unauthorized("The signature of the token is not from an accepted key")
+        key, payload = found
+        principal = principal_from_claims(parse_claims(payload), key, self._rules, now_ms)
+        # Within the leeway after `exp` a token is accepted but not cached.
+        if principal.life is not None and principal.life.expires_at_ms > now_ms:
+            self._verified.add(token, key, principal)
+        return principal
+
+    async def run_background_loop(self) -> None:
+        """Keep the keys of all key sets current, until cancelled. Return at once if there are no key sets."""
+        async with asyncio.TaskGroup() as tasks:
+            for each in self._key_sets:
+                tasks.create_task(each.run())
+
+    # -- keys ---------------------------------------------------------------------------------------------------------
+
+    def _candidates(self, header: TokenHeader) -> list[VerificationKey]:
+        """Return the keys that may have signed a token, by its algorithm and its key id.
+
+        A key id selects the keys of key sets with this id, else the keys of the settings, which have no id. Without a
+        key id, exactly one key of the algorithm must be configured. Both secrets count as one.
+        """
+        fetched = [
+            key
+            for each in self._key_sets
+            if each.is_loaded
+            for key in each.keys
+            if key.algorithm == header.algorithm and header.key_id in (None, key.key_id)
+        ]
+        own = [key for key in (*self._secrets, *self._public_keys) if key.algorithm == header.algorithm]
+        if header.key_id is not None:
+            return fetched or own
+        if self._may_lack_keys(header):
+            return []
+        is_only_key = len(fetched) + (1 if own and header.algorithm == "HS256" else len(own)) == 1
+        return [*fetched, *own] if is_only_key else []
+
+    def _may_lack_keys(self, header: TokenHeader) -> bool:
+        """Return whether a key set that was not fetched could have a key of the token. Key sets have no secrets."""
+        return header.algorithm != "HS256" and not all(each.is_loaded for each in self._key_sets)
+
+    async def _refresh_for(self, header: TokenHeader) -> bool:
+        """Fetch key sets if none of them has the key id of the token. Return whether a fetch succeeded."""
+        if header.algorithm == "HS256" or header.key_id is None or not self._key_sets:
+            return False
+        if any(key.key_id == header.key_id for each in self._key_sets for key in each.keys):
+            return False
+        return any(await asyncio.gather(*(each.refresh_for_unknown_key() for each in self._key_sets)))
+
+    def _check_signature(self, token: str, keys: Iterable[VerificationKey]) -> tuple[VerificationKey, bytes] | None:
+        """Return the key that signed the token and the payload, None if none of `keys` did."""
+        for key in keys:
+            try:
+                return key, JWS.decode(token, key.material, algorithms=[key.algorithm])
+            except PyJWTError:
+                continue
+        return None
+
+
+def _parse_fields(
+    settings: Settings, fields: Sequence[str], parse: Callable[[str], VerificationKey]
+) -> list[VerificationKey]:
+    """Parse the fields that are set. Raises: BadSettings with the name of the variable."""
+    keys = []
+    for field in fields:
+        value = getattr(settings, field)
+        if value is None:
+            continue
+        try:
+            keys.append(parse(value.get_secret_value() if isinstance(value, SecretStr) else value))
+        except ValueError as fault:
+            raise BadSettings(f"{env_variables_of(field)[-1]}: {fault}") from None
+    return keys
