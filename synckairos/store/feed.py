@@ -21,13 +21,12 @@ from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
-from synckairos.store.redis_errors import translated_errors
 from synckairos.store.redis_time_estimate import ServerTime
-from synckairos.store.shared_connection import RedisCommand, RedisPipe, raise_if_invalid_data
-from synckairos.store.stored_session import SESSION_FIELDS, parse_history, parse_stored_session
+from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.watched_session_reads import WatchedSessionReads
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
-from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data, reporting_invalid_data
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.telemetry.metrics import FEED_GAPS, FEED_LAG, FEED_MESSAGES
 from synckairos.wire.feed_message import FeedMessage, PackedFeedMessage
 from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
@@ -125,6 +124,7 @@ class Feed:
         self._pipe = pipe
         self._keys = keys
         self._ttl_s = session_ttl_s
+        self._reads = WatchedSessionReads(pipe, keys, session_ttl_s)
         self._compare_s = compare_s
         self._watched: dict[str, _WatchedSession] = {}
         self._to_reread: dict[str, None] = {}
@@ -196,9 +196,7 @@ class Feed:
 
         Raises: StoreUnavailable if Redis does not answer.
         """
-        with translated_errors():
-            kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
-        return parse_history(snapshot, kept, self._keys.history(session_id))
+        return await self._reads.load_history(session_id, snapshot)
 
     async def run(self, listener: FeedListener) -> None:
         """Receive feed messages and call `listener` until the task is cancelled.
@@ -297,7 +295,7 @@ class Feed:
         First compare the versions of all `ids`. Then read only the sessions whose versions differ.
         """
         changed = []
-        for session_id, stored in zip(ids, await self._load_positions(ids), strict=True):
+        for session_id, stored in zip(ids, await self._reads.load_positions(ids), strict=True):
             watched = self._watched.get(session_id)
             if watched is not None and watched.is_rereading:
                 if isinstance(stored, InvalidStoredData) or watched.is_at(stored):
@@ -305,7 +303,7 @@ class Feed:
                 else:
                     changed.append(session_id)
         for few in _batches(changed, BATCH_SIZE_WITH_HISTORY):
-            for session_id, (newest, history) in zip(few, await self._load_with_history(few), strict=True):
+            for session_id, (newest, history) in zip(few, await self._reads.load_with_history(few), strict=True):
                 watched = self._watched.get(session_id)
                 if watched is not None and watched.is_rereading:
                     if not isinstance(newest, InvalidStoredData):
@@ -342,67 +340,6 @@ class Feed:
         for packed in backlog:
             self._take(packed)
 
-    async def _load_positions(
-        self, ids: list[str], extend_ttl: bool = False
-    ) -> list[SessionSnapshot | InvalidStoredData | None]:
-        """Return the stored snapshot of each session with an empty document, None if there is no session.
-
-        One round trip. The results are in the order of `ids`. A session with invalid data is reported, and its result
-        is the error. If `extend_ttl` is True, also extend the TTLs of the sessions.
-        """
-        keys = self._keys
-        commands: list[RedisCommand] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
-        if extend_ttl:
-            kept = (
-                key(session_id) for session_id in ids for key in (keys.session, keys.history, keys.idempotency_records)
-            )
-            commands += [("EXPIRE", key, self._ttl_s, "GT") for key in kept]
-        with translated_errors():
-            replies = await self._pipe.call_many_independent(commands)
-        found: list[SessionSnapshot | InvalidStoredData | None] = []
-        for session_id, reply in zip(ids, replies, strict=False):
-            try:
-                with reporting_invalid_data(keys.session(session_id)):
-                    epoch, version, tag = raise_if_invalid_data(reply)
-                    is_stored = epoch is not None
-                    found.append(
-                        SessionSnapshot(epoch.decode(), int(version), b"", (tag or b"").decode()) if is_stored else None
-                    )
-            except InvalidStoredData as error:
-                found.append(error)
-        return found
-
-    async def _load_with_history(
-        self, ids: list[str]
-    ) -> list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]]:
-        """Return the stored snapshot and the version history of each session, in the order of `ids`. One round trip.
-
-        The newest version of a history is first. If the data of a session is invalid, its snapshot is the error and its
-        history is empty.
-        """
-        commands: list[RedisCommand] = []
-        for session_id in ids:
-            commands.append(("HMGET", self._keys.session(session_id), *SESSION_FIELDS))
-            commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
-        with translated_errors():
-            replies = await self._pipe.call_many_independent(commands)
-        found: list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]] = []
-        for session_id, fields, kept in zip(ids, replies[::2], replies[1::2], strict=True):
-            try:
-                with reporting_invalid_data(self._keys.session(session_id)):
-                    stored = parse_stored_session(raise_if_invalid_data(fields))
-                    if stored is not None:
-                        check_stored_document(session_id, stored.snapshot)
-            except InvalidStoredData as error:
-                found.append((error, iter(())))
-                continue
-            newest, history_key = None if stored is None else stored.snapshot, self._keys.history(session_id)
-            if isinstance(kept, Exception):
-                report_invalid_data(history_key, kept)
-                kept = []
-            found.append((newest, parse_history(newest, kept, history_key)))
-        return found
-
     # -- comparison with the store ------------------------------------------------------------------------------------
 
     async def _compare_regularly(self) -> None:
@@ -424,7 +361,7 @@ class Feed:
 
     async def _compare(self, ids: list[str], extend_ttl: bool) -> None:
         before = [self._watched[session_id].at for session_id in ids]
-        for session_id, was, stored in zip(ids, before, await self._load_positions(ids, extend_ttl), strict=True):
+        for session_id, was, stored in zip(ids, before, await self._reads.load_positions(ids, extend_ttl), strict=True):
             watched = self._watched.get(session_id)
             # A session that received a version during the read is newer than the read, so it needs no comparison.
             if watched is None or watched.is_rereading or watched.at is not was:

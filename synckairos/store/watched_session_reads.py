@@ -1,0 +1,92 @@
+"""Reads of watched sessions from Redis for the feed: stored versions and version histories, many sessions at a time."""
+
+from collections.abc import Iterator
+
+from synckairos.errors import InvalidStoredData
+from synckairos.store.keys import Keys
+from synckairos.store.redis_errors import translated_errors
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, raise_if_invalid_data
+from synckairos.store.stored_session import SESSION_FIELDS, parse_history, parse_stored_session
+from synckairos.telemetry.invalid_data import report_invalid_data, reporting_invalid_data
+from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
+
+
+class WatchedSessionReads:
+    """Reads sessions for the feed. Each method makes one round trip."""
+
+    def __init__(self, pipe: RedisPipe, keys: Keys, session_ttl_s: int) -> None:
+        """Take the TTL in seconds that `load_positions` gives sessions if it extends their TTLs."""
+        self._pipe = pipe
+        self._keys = keys
+        self._ttl_s = session_ttl_s
+
+    async def load_history(self, session_id: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
+        """Return the feed messages of `snapshot` and of the versions before it, newest first. One round trip.
+
+        Raises: StoreUnavailable if Redis does not answer.
+        """
+        with translated_errors():
+            kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
+        return parse_history(snapshot, kept, self._keys.history(session_id))
+
+    async def load_positions(
+        self, ids: list[str], extend_ttl: bool = False
+    ) -> list[SessionSnapshot | InvalidStoredData | None]:
+        """Return the stored snapshot of each session with an empty document, None if there is no session.
+
+        One round trip. The results are in the order of `ids`. A session with invalid data is reported, and its result
+        is the error. If `extend_ttl` is True, also extend the TTLs of the sessions.
+        """
+        keys = self._keys
+        commands: list[RedisCommand] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
+        if extend_ttl:
+            kept = (
+                key(session_id) for session_id in ids for key in (keys.session, keys.history, keys.idempotency_records)
+            )
+            commands += [("EXPIRE", key, self._ttl_s, "GT") for key in kept]
+        with translated_errors():
+            replies = await self._pipe.call_many_independent(commands)
+        found: list[SessionSnapshot | InvalidStoredData | None] = []
+        for session_id, reply in zip(ids, replies, strict=False):
+            try:
+                with reporting_invalid_data(keys.session(session_id)):
+                    epoch, version, tag = raise_if_invalid_data(reply)
+                    is_stored = epoch is not None
+                    found.append(
+                        SessionSnapshot(epoch.decode(), int(version), b"", (tag or b"").decode()) if is_stored else None
+                    )
+            except InvalidStoredData as error:
+                found.append(error)
+        return found
+
+    async def load_with_history(
+        self, ids: list[str]
+    ) -> list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]]:
+        """Return the stored snapshot and the version history of each session, in the order of `ids`. One round trip.
+
+        The newest version of a history is first. If the data of a session is invalid, its snapshot is the error and its
+        history is empty.
+        """
+        commands: list[RedisCommand] = []
+        for session_id in ids:
+            commands.append(("HMGET", self._keys.session(session_id), *SESSION_FIELDS))
+            commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
+        with translated_errors():
+            replies = await self._pipe.call_many_independent(commands)
+        found: list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]] = []
+        for session_id, fields, kept in zip(ids, replies[::2], replies[1::2], strict=True):
+            try:
+                with reporting_invalid_data(self._keys.session(session_id)):
+                    stored = parse_stored_session(raise_if_invalid_data(fields))
+                    if stored is not None:
+                        check_stored_document(session_id, stored.snapshot)
+            except InvalidStoredData as error:
+                found.append((error, iter(())))
+                continue
+            newest, history_key = None if stored is None else stored.snapshot, self._keys.history(session_id)
+            if isinstance(kept, Exception):
+                report_invalid_data(history_key, kept)
+                kept = []
+            found.append((newest, parse_history(newest, kept, history_key)))
+        return found
