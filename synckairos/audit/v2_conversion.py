@@ -69,7 +69,7 @@ class V2RowConverter:
         self._written: list[ParticipantRow] | None = None
 
     async def convert_all(self, on_progress: Callable[[int], None] | None) -> None:
-        """Convert all sessions, page by page. See `take_over_v2_database` for `on_progress`."""
+        """Convert all sessions, page by page. See `v2_takeover.take_over_v2_database` for `on_progress`."""
         after, count = _NIL, 0
         while page := await self._ids("ids", after=after, limit=_PAGE):
             await self._convert(page)
