@@ -23,7 +23,7 @@ from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.postgres.migrate import migrate, pending_migrations
 from synckairos.service.assembly import build_session_service
 from synckairos.service.import_v2_sessions import IMPORTER, ImportEffect, ImportRequest, SessionImporter

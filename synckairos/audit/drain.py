@@ -16,7 +16,7 @@ from synckairos.audit.entry_rows import BatchRows, ParsedEntry, build_batch_rows
 from synckairos.backoff import RetrySchedule
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox, StreamEntry, WrittenVersion
-from synckairos.telemetry import alerts, log
+from synckairos.telemetry import alert_sender, log
 
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each retry of an entry that Postgres rejected. After the last retry the entry is set aside."""
@@ -252,7 +252,7 @@ class OutboxDrain:
         if self._after_commit is not None:
             await self._after_commit(rows)
         for session_id, epoch, version in result.conflicts:
-            alerts.raise_alert("audit conflict", session_id=session_id, epoch=epoch, version=version)
+            alert_sender.raise_alert("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
         for _, each in parsed:
             newest[each.session_id] = WrittenVersion(each.session_id, each.event.epoch, each.event.version)
@@ -294,7 +294,7 @@ class OutboxDrain:
         session_id = delivery.fields.get(b"session_id", b"").decode(errors="replace")
         fields = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}
         if next_s is None:
-            alerts.raise_alert("audit entry set aside", retries=retries, **fields)
+            alert_sender.raise_alert("audit entry set aside", retries=retries, **fields)
         else:
             logger.warning("audit entry rejected", retries=retries, next_try_s=next_s, **fields)
         await self._failed_entries.record_failure(

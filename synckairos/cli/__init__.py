@@ -12,7 +12,7 @@ from synckairos.cli.import_v2 import import_v2
 from synckairos.cli.jobs import jobs
 from synckairos.cli.main_group import MainGroup
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
-from synckairos.cli.session import session
+from synckairos.cli.session_watch import session
 from synckairos.cli.simulate import simulate
 from synckairos.cli.webhooks import webhooks
 

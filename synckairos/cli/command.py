@@ -14,7 +14,7 @@ from synckairos import config
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import ProgressDisplay, show_progress
 from synckairos.config import Settings
-from synckairos.telemetry import alerts, log
+from synckairos.telemetry import alert_sender, log
 
 Result = TypeVar("Result")
 
@@ -38,7 +38,7 @@ def load_process_settings(env_file: Path | None = None, **options: Any) -> Setti
     settings = config.load(env_file, **{name: value for name, value in options.items() if value is not None})
     log.configure(settings.log_level, dev=settings.dev)
     dsn = settings.sentry_dsn
-    alerts.configure(settings.alarm_webhook_url, None if dsn is None else dsn.get_secret_value())
+    alert_sender.configure(settings.alarm_webhook_url, None if dsn is None else dsn.get_secret_value())
     return settings
 
 

@@ -5,10 +5,7 @@ from uuid import UUID
 
 import orjson
 
-from synckairos.history.records import (
-    ArchiveRecord,
-    ParticipantSession,
-)
+from synckairos.history.records import ArchiveRecord, ParticipantSession
 from synckairos.postgres.transaction import Row
 from synckairos.wire.instants import datetime_to_ms, ms_to_datetime
 

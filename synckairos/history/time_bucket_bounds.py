@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from synckairos.history.records import Bucket
 from synckairos.wire.instants import ms_to_datetime
-from synckairos.wire.time_zones import day_start_ms, local_day
+from synckairos.wire.time_zone_days import day_start_ms, local_day
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,11 @@ from uuid import UUID
 
 from synckairos.errors import ValidationFailed
 from synckairos.history.queries import HistoryQueries
-from synckairos.history.records import (
-    Bucket,
-    UsedTimeBucket,
-    UsedTimeInOutbox,
-)
+from synckairos.history.records import Bucket, UsedTimeBucket, UsedTimeInOutbox
 from synckairos.history.row_values import FIRST_POSTGRES_MS, postgres_instant, uuid_or_none
 from synckairos.history.time_bucket_bounds import build_time_buckets
 from synckairos.wire.instants import datetime_to_ms
-from synckairos.wire.time_zones import parse_time_zone
+from synckairos.wire.time_zone_days import parse_time_zone
 
 MAX_SLICES = 10_000
 """Maximum number of rows of a time report."""

@@ -14,6 +14,7 @@ from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_time_report import TimeReporter
 from synckairos.history.reader import HistoryReader
 from synckairos.http.access_log import AccessRoutes
+from synckairos.http.all_sessions_pages import SessionList
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
@@ -23,13 +24,12 @@ from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEven
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.rest_app import RestApp
-from synckairos.http.session_list_pages import SessionList
 from synckairos.http.sessions import SessionRoutes
 from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
 from synckairos.http.webhooks import WebhookRoutes
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore

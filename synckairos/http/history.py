@@ -16,15 +16,15 @@ from synckairos.history.participant_sessions.pages import ParticipantSessionPage
 from synckairos.history.participant_time_report import TimeReporter
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Page, TrailEvent
+from synckairos.http.all_sessions_pages import SessionList
 from synckairos.http.content_negotiation import preferred_media_type
-from synckairos.http.large_responses import render_off_loop_if_large
 from synckairos.http.live_tail import LiveEventStreams
+from synckairos.http.off_loop_rendering import render_off_loop_if_large
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
-from synckairos.http.session_list_pages import SessionList
 from synckairos.http.time_ranges import parse_time_range
-from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.limits.work_limits import REPORTS
+from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.work_rate_table import REPORTS
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models

@@ -19,9 +19,9 @@ from synckairos.errors import StoreUnavailable, TooManyConnections
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
-from synckairos.http.large_responses import join_in_blocks
+from synckairos.http.off_loop_rendering import join_in_blocks
 from synckairos.limits.shared_read import SharedRead
-from synckairos.limits.work_limits import MAX_LIVE_TAILS
+from synckairos.limits.work_rate_table import MAX_LIVE_TAILS
 from synckairos.principal import Principal
 from synckairos.wire.event_json import event_json
 

@@ -33,7 +33,7 @@ from synckairos.http.problem_responses import rate_limit_headers, render_interna
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import to_public_path
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.store.limited_clients import LimitedClients
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.rate_meter import RateMeter

@@ -11,8 +11,8 @@ from synckairos.clock.simulation import Simulation
 from synckairos.errors import IdempotencyKeyReused, SyncKairosError, ValidationFailed
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data
-from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.limits.work_limits import SIMULATION_STEPS
+from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.work_rate_table import SIMULATION_STEPS
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models

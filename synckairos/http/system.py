@@ -9,14 +9,14 @@ import orjson
 from synckairos import __version__
 from synckairos.errors import StoreUnavailable, SyncKairosError, UpgradeRequired
 from synckairos.http.asyncapi import render_asyncapi
+from synckairos.http.cached_probe import CachedProbe
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.problem_responses import render_problem
 from synckairos.http.request_response import RestRequest, RestResponse
-from synckairos.http.shared_store_probe import CachedProbe
 from synckairos.http.sub_path import add_sub_path
-from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.limits.work_limits import SCRAPES
+from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.work_rate_table import SCRAPES
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
 from synckairos.telemetry.outages import LogThrottle

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from synckairos.errors import ValidationFailed
 from synckairos.wire.instants import datetime_to_ms, ms_to_datetime, parse_instant_ms
 from synckairos.wire.query_parameters import ParticipantTimeQuery
-from synckairos.wire.time_zones import day_start_ms, parse_time_zone
+from synckairos.wire.time_zone_days import day_start_ms, parse_time_zone
 from synckairos.wire.validation_faults import Fault, fault
 
 DAY_MS = 86_400_000

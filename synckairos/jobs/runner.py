@@ -11,7 +11,7 @@ from typing import Any
 from synckairos.backoff import RetrySchedule
 from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.jobs.table import ClaimedJob, DueJob, JobTable
-from synckairos.telemetry import alerts, log
+from synckairos.telemetry import alert_sender, log
 
 RETRY_DELAYS_S = (5.0, 25.0)
 """Seconds before the second attempt and before the third attempt at a job."""
@@ -130,7 +130,7 @@ class JobRunner:
 
 
 def _raise_alert(job_id: int, type_: str, error: str) -> None:
-    alerts.raise_alert("job failed", job_id=job_id, type=type_, error=error)
+    alert_sender.raise_alert("job failed", job_id=job_id, type=type_, error=error)
 
 
 async def _cancel(work: "asyncio.Future[Any]") -> None:

@@ -32,7 +32,7 @@ from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.process.gc_tuning import tune_gc
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint

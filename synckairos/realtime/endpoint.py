@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs
 
 from synckairos.errors import RateLimitExceeded
-from synckairos.limits.work_limits import HANDSHAKES, UNKNOWN_SESSIONS
+from synckairos.limits.work_rate_table import HANDSHAKES, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.commands import CommandHandler

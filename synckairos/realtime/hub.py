@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from synckairos.errors import SessionNotFound, StoreUnavailable
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.shared_read import SharedRead
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate

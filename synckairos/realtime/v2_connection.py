@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from synckairos.errors import InternalError, MalformedMessage, RateLimitExceeded, SessionNotFound, SyncKairosError
-from synckairos.limits.work_limits import FREE_BYTES, UNKNOWN_SESSIONS
+from synckairos.limits.work_rate_table import FREE_BYTES, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub

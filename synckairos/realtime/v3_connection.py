@@ -14,8 +14,8 @@ from synckairos.errors import (
     SyncKairosError,
     TooManySubscriptions,
 )
-from synckairos.limits.client_work import WorkBudget
-from synckairos.limits.work_limits import (
+from synckairos.limits.client_work_budgets import WorkBudget
+from synckairos.limits.work_rate_table import (
     BYTES,
     CONNECTION_BYTES,
     CONNECTION_VALUES,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.history.reader import HistoryReader
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions

@@ -18,8 +18,8 @@ from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Session, Status
 from synckairos.errors import Forbidden, RateLimitExceeded, SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.frozen_replace import replace
-from synckairos.limits.client_work import ClientWorkLimits
-from synckairos.limits.work_limits import UNKNOWN_SESSIONS
+from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.authorization import authorize, authorize_own_action
 from synckairos.service.create import SessionCreator

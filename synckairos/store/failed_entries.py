@@ -37,7 +37,7 @@ class FailedEntries:
         self._pipe = pipe
         self._keys = keys
         self._fail_script = LuaScript("outbox_entry_fail", allow_oom=True)
-        self._retry_script = LuaScript("failed_entry_reschedule", allow_oom=True)
+        self._retry_script = LuaScript("failed_entry_retry_now", allow_oom=True)
 
     async def record_failure(
         self, partition: int, entry_id: str, *, retries: int, error: str, next_attempt_in_ms: int | None

@@ -109,7 +109,7 @@ class ParticipantSessionStore:
         self.keys = keys
         self.max_sessions = max_sessions
         self._page_script = LuaScript("participant_sessions_page")
-        self._find_script = LuaScript("session_list_caches_find")
+        self._find_script = LuaScript("session_list_caches_existing")
         self._place_script = LuaScript("participant_sessions_place", allow_oom=True)
         self._lease_script = LuaScript("participant_sessions_lease")
         self._fill_script = LuaScript("participant_sessions_fill")

@@ -11,7 +11,7 @@ from synckairos.frozen_replace import replace
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S
 from synckairos.history.reader import HistoryReader, open_history_pool
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal
 from synckairos.service.assembly import build_session_service

@@ -5,7 +5,7 @@
 -- Invalid data in the session's hash or in its idempotency records is an error before the first write. Invalid data in
 -- any other key is dropped: it is derived data, or no release can read it.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 -- uses participants_of_document
 --
 -- The tables in `store/commit_script.py` have the same names in the same order.

@@ -3,7 +3,7 @@
 -- happens once. The sessions are loaded here because many sessions can fall due in one second. Loading each session
 -- separately would take one more round trip per session.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 --
 -- KEYS  1 deadlines
 -- ARGV  1 maximum number of sessions  2 lease in ms

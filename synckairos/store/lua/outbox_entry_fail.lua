@@ -1,6 +1,6 @@
 -- Move an outbox entry that Postgres rejected out of the stream, or store another failure of a failed entry.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 --
 -- KEYS  1 outbox  2 failed entries (sorted set: entry id by the instant of its next attempt, +inf if set aside)
 --       3 the hash of the failed entry  4 tally  5 bytes in the outbox  6 gaps  7 indexed entries

@@ -2,7 +2,7 @@
 -- Only this script gives a session a TTL. The session stays at least one hour after its next deadline.
 -- Invalid data in a session's hash leaves that session as it is: Postgres has its versions.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 -- uses participants_of_document
 --
 -- KEYS  1 outbox  2 tally  3 bytes in the outbox  4 gaps  5 indexed entries  6 participants

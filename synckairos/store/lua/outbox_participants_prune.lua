@@ -5,7 +5,7 @@
 -- Then the next commit of the session must add its participants again. An entry is removed if it is older than all
 -- entries in the outbox.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 --
 -- KEYS  1 index of participants  2 outbox  3 index of entries
 -- ARGV  1 member after which to start ('' to start at the first member)

@@ -3,7 +3,7 @@
 -- The index of participants has all of these sessions, unless an earlier release wrote an entry. In that case the
 -- newest entries are scanned too.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 --
 -- KEYS  1 outbox  2 index of participants  3 indexed entries
 -- ARGV  1 participant id  2 the part of a session's key before the session id  3 maximum number of sessions

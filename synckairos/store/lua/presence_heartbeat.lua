@@ -3,7 +3,7 @@
 -- time to send a heartbeat.
 -- A removed name never returns, because its instance continues under another name.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 --
 -- KEYS  1 instances (sorted set: name by the ms of its last heartbeat)  2 number of changes (same hash tag)
 -- ARGV  1 name of the instance  2 ms without a heartbeat after which an instance is dead

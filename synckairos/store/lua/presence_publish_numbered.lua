@@ -1,6 +1,6 @@
 -- Publish a message to all instances under a number that grows by 1. So a missing number shows a lost message.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 --
 -- KEYS  1 number of changes
 -- ARGV  1 channel  2 message

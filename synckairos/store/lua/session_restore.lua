@@ -1,7 +1,7 @@
 -- Restore an evicted session unchanged, unless Redis has the session. In that case another instance restored it or
 -- created it again.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 -- uses participants_of_document
 --
 -- KEYS  1 session  2 idempotency records  3 deadlines  4 unfinished sessions  5 participants

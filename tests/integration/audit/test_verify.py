@@ -9,7 +9,7 @@ import pytest
 from synckairos.audit.replay_check import ReplayFinding
 from synckairos.audit.verify import VerifiedSession, open_verifier
 from synckairos.clock.recover_lost_session import OutageChargePolicy
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions

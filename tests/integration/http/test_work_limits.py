@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
-from synckairos.limits.work_limits import (
+from synckairos.limits.work_rate_table import (
     BYTES,
     CLOSED,
     CONNECTION_BYTES,

@@ -45,7 +45,7 @@ async def test_a_job_fails_with_an_alert_after_three_attempts_and_can_be_retried
     job = await run_attempt(job_table, failing, failed)
     assert (job.status, job.attempts, job.error) == ("failed", 3, "LookupError: attempt 3")
     assert [record.name for record in caplog.records if "job failed" in record.getMessage()] == [
-        "synckairos.telemetry.alerts"
+        "synckairos.telemetry.alert_sender"
     ]
     assert (await run_attempt(job_table, failing, failed)).attempts == 3
     job = await run_attempt(job_table, succeeding, other)

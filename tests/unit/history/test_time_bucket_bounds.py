@@ -5,7 +5,7 @@ import pytest
 from synckairos.history.records import Bucket
 from synckairos.history.time_bucket_bounds import TimeBuckets, build_time_buckets
 from synckairos.wire.instants import parse_instant_ms
-from synckairos.wire.time_zones import parse_time_zone
+from synckairos.wire.time_zone_days import parse_time_zone
 
 HOUR_MS = 3_600_000
 

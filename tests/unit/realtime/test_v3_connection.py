@@ -7,7 +7,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.hub import Hub

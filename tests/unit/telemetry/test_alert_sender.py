@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 import pytest
 
-from synckairos.telemetry import alerts
-from synckairos.telemetry.alerts import Alerts
+from synckairos.telemetry import alert_sender
+from synckairos.telemetry.alert_sender import Alerts
 
 Received = Queue[tuple[str, bytes]]
 
@@ -49,13 +49,13 @@ def receiver() -> Iterator[tuple[str, Received]]:
 @pytest.fixture(autouse=True)
 def no_receivers_after_the_test() -> Iterator[None]:
     yield
-    alerts.configure(None, None)
+    alert_sender.configure(None, None)
 
 
 def test_alert_is_posted_to_the_webhook() -> None:
     with receiver() as (address, received):
-        alerts.configure(f"http://{address}/hook", None)
-        alerts.raise_alert("job failed", job_id=7, error="why")
+        alert_sender.configure(f"http://{address}/hook", None)
+        alert_sender.raise_alert("job failed", job_id=7, error="why")
         path, body = received.get(timeout=10)
     sent = orjson.loads(body)
     assert path == "/hook"
@@ -65,8 +65,8 @@ def test_alert_is_posted_to_the_webhook() -> None:
 
 def test_alert_is_sent_to_sentry() -> None:
     with receiver() as (address, received):
-        alerts.configure(None, f"http://key@{address}/1")
-        alerts.raise_alert("job failed", job_id=7)
+        alert_sender.configure(None, f"http://key@{address}/1")
+        alert_sender.raise_alert("job failed", job_id=7)
         path, body = received.get(timeout=10)
     assert path.endswith("/api/1/envelope/")
     event = orjson.loads(body.splitlines()[2])
@@ -122,6 +122,6 @@ def test_stuck_receiver_blocks_neither_caller_nor_other_receivers(caplog: pytest
 
 def test_alert_without_receivers_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     before = threading.active_count()
-    alerts.raise_alert("job failed", job_id=7)
+    alert_sender.raise_alert("job failed", job_id=7)
     assert "job failed" in caplog.text
     assert threading.active_count() == before

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 
 from synckairos.wire.instants import ms_to_datetime, parse_instant_ms, render_instant
-from synckairos.wire.time_zones import day_start_ms, local_day, parse_time_zone, time_zone_names
+from synckairos.wire.time_zone_days import day_start_ms, local_day, parse_time_zone, time_zone_names
 
 HOUR_MS = 3_600_000
 

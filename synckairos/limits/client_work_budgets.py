@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.parse_queue import ParseQueue
 from synckairos.limits.token_bucket import TokenBucket
-from synckairos.limits.work_limits import SETTING, WORK_LIMITS, WorkLimit
+from synckairos.limits.work_rate_table import SETTING, WORK_LIMITS, WorkLimit
 
 MAX_CLIENTS = 20_000
 """Clients with a budget, at most. Beyond that, the client that was idle for the longest time gets a new budget."""

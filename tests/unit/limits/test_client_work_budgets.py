@@ -6,10 +6,10 @@ import threading
 import pytest
 
 from synckairos.errors import RateLimitExceeded
-from synckairos.limits import client_work
-from synckairos.limits.client_work import ClientWorkLimits
+from synckairos.limits import client_work_budgets
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.parse_queue import THREAD_VALUES, ParseQueue
-from synckairos.limits.work_limits import BYTES, REPORTS, VALUES
+from synckairos.limits.work_rate_table import BYTES, REPORTS, VALUES
 
 
 def test_client_may_cause_the_burst_at_once_and_is_then_refused_with_the_wait() -> None:
@@ -57,7 +57,7 @@ def test_small_factor_allows_one_unit_at_once_and_the_refusal_names_the_fraction
 def test_number_of_budgets_is_bounded_and_the_client_that_was_idle_longest_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_work, "MAX_CLIENTS", 3)
+    monkeypatch.setattr(client_work_budgets, "MAX_CLIENTS", 3)
     work = ClientWorkLimits(clock=lambda: 0.0)
     for client in ("a", "b", "c"):
         work.charge(client, VALUES, VALUES.burst)

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.http.session_list_pages import SessionList
+from synckairos.http.all_sessions_pages import SessionList
 from synckairos.wire.query_parameters import ListQuery
 from synckairos.wire.response_models import SessionPage
 from tests.integration.rest_server import RestServer, list_all, session_url

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from synckairos.http.shared_store_probe import FRESH_S, CachedProbe
+from synckairos.http.cached_probe import FRESH_S, CachedProbe
 
 
 async def test_calls_during_a_look_and_within_a_second_share_it() -> None:
