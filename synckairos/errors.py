@@ -278,6 +278,19 @@ class VersionConflict(SyncKairosError):
         self.actual_version = actual_version
 
 
+class TurnOver(SyncKairosError):
+    """The session does not have the turn number `expected_turn`. Usually the command came too late."""
+
+    code = "TURN_OVER"
+    status = 409
+
+    def __init__(self, expected_turn: int, turn_number: int) -> None:
+        super().__init__(
+            f"The session is in turn {turn_number}, not {expected_turn}",
+            {"expected_turn": expected_turn, "turn_number": turn_number},
+        )
+
+
 class PreconditionFailed(SyncKairosError):
     """`If-Match` does not name the current version and epoch of the session."""
 

@@ -16,6 +16,7 @@ import orjson
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, with_actor
+from synckairos.clock.first_edition import as_first_edition
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
@@ -25,7 +26,7 @@ from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
 from synckairos.wire.request_bodies import parse_audited_args, parse_body
-from synckairos.wire.session_json import parse_session, render_session
+from synckairos.wire.session_json import is_second_edition, parse_session, render_session
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
 
 FindingKind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken", "imported"]
@@ -139,6 +140,8 @@ class AuditReplayCheck:
 
         Raises: _Unplayable.
         """
+        if self._state is not None and not is_second_edition(row.snapshot):
+            self._state = as_first_edition(self._state)
         at_ms = datetime_to_ms(row.occurred_at)
         args = None if row.args is None else orjson.loads(row.args)
         try:
@@ -167,7 +170,9 @@ class AuditReplayCheck:
     def _create(self, row: EventRow, spec: Create, at_ms: int) -> Transition:
         def by_rule(counts_byoyomi: bool) -> Transition:
             people = tuple(replace(each, counts_byoyomi=counts_byoyomi) for each in spec.participants)
-            return creation.create(replace(spec, participants=people), str(row.session_id), row.epoch, at_ms)
+            edition = 2 if is_second_edition(row.snapshot) else 1
+            by_edition = replace(spec, participants=people, edition=edition)
+            return creation.create(by_edition, str(row.session_id), row.epoch, at_ms)
 
         return _by_recorded_lag_rule(row, by_rule)
 
@@ -206,6 +211,8 @@ class AuditReplayCheck:
                 state = parse_session(base)
             except _INVALID_STATE:
                 continue
+            if not is_second_edition(row.snapshot):
+                state = as_first_edition(state)
             for policy in self._policies:
                 transition = recover_session(state, row.epoch, at_ms, policy)
                 if render_session(transition.state) == row.snapshot:

@@ -11,6 +11,8 @@ from synckairos.clock.timing import active_group
 TENTHS_BELOW_MS = 20_000
 """Milliseconds below which a clock face shows tenths of a second."""
 
+HOURS_A_DAY = 24
+
 UNKNOWN_FACE = "-:--"
 """Clock face if the server's time is not known."""
 
@@ -54,11 +56,16 @@ def render_session_lines(
 
 
 def format_clock(ms: int) -> str:
-    """Return the text of a clock: rounded down, with tenths in the last 20 seconds and a minus sign in overtime."""
+    """Return the text of a clock: rounded down, with tenths in the last 20 seconds and a minus sign in overtime.
+
+    From 24 hours on, the text begins with the days.
+    """
     sign, ms = ("-", -ms) if ms < 0 else ("", ms)
     seconds, tenths = ms // 1000, f".{ms // 100 % 10}" if ms < TENTHS_BELOW_MS else ""
     hours, minutes = seconds // 3600, seconds // 60 % 60
     digits = f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
+    if hours >= HOURS_A_DAY:
+        digits = f"{hours // HOURS_A_DAY}d {hours % HOURS_A_DAY:02}:{minutes:02}:{seconds % 60:02}"
     return f"{sign}{digits}{tenths}"
 
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 from synckairos.clock.clock_systems import Budget, ClockSystem
 from synckairos.clock.commands import Adjust
 from synckairos.clock.make_transition import find_participant_index, make_event, make_session_event, with_next_version
-from synckairos.clock.model import EventType, Group, Participant, Session, SyncMode, Transition
+from synckairos.clock.model import EventType, Group, OnTimeout, Participant, Session, SyncMode, Transition
 from synckairos.clock.timing import (
     SUDDEN_DEATH,
     charge_session_until,
@@ -22,8 +22,9 @@ Owner = TypeVar("Owner", Participant, Group)
 def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
     """Return the transition of the command `adjust`, None if no budget changes.
 
-    A negative `delta_ms` cannot lower a budget below 0, and leaves a budget below 0 unchanged. If the time to zero of
-    the running clock becomes 0, the clock times out at `now_ms`.
+    A negative `delta_ms` cannot lower a budget below 0, and leaves a budget below 0 unchanged. Under `on_timeout:
+    overtime` it can lower a budget below 0, but not in a session of the first edition. If the time to zero of the
+    running clock becomes 0, the clock times out at `now_ms`.
 
     Raises:
         ParticipantNotFound: `participant_ids` has an id that the session does not have.
@@ -67,7 +68,7 @@ def _adjust_participants(state: Session, command: Adjust) -> Session:
     return replace(
         state,
         participants=tuple(
-            _add_time(p, clock_system_for(state, p), command.delta_ms)
+            _add_time(p, clock_system_for(state, p), command.delta_ms, _may_fall_below_zero(state))
             if (chosen is None or position in chosen) and command.group_id in (None, p.group_id)
             else p
             for position, p in enumerate(state.participants)
@@ -83,7 +84,7 @@ def _adjust_groups(state: Session, command: Adjust) -> Session:
     return replace(
         state,
         groups=tuple(
-            _add_time(group, clock_system_for(state), command.delta_ms)
+            _add_time(group, clock_system_for(state), command.delta_ms, _may_fall_below_zero(state))
             if command.group_id in (None, group.group_id)
             else group
             for group in state.groups
@@ -100,12 +101,16 @@ def _adjust_session(state: Session, command: Adjust) -> Session:
         raise ValidationFailed.at_path(
             "delta_ms", "this session counts up without max_time_ms, so there is no budget to adjust"
         )
-    adjusted = SUDDEN_DEATH.add_time(Budget(state.remaining_ms), command.delta_ms)
+    adjusted = SUDDEN_DEATH.add_time(Budget(state.remaining_ms), command.delta_ms, _may_fall_below_zero(state))
     return replace(state, remaining_ms=adjusted.remaining_ms)
 
 
-def _add_time(owner: Owner, system: ClockSystem, delta_ms: int) -> Owner:
-    left = system.add_time(owner, delta_ms)
+def _may_fall_below_zero(state: Session) -> bool:
+    return state.is_second_edition and state.rules.on_timeout is OnTimeout.OVERTIME
+
+
+def _add_time(owner: Owner, system: ClockSystem, delta_ms: int, may_fall_below_zero: bool) -> Owner:
+    left = system.add_time(owner, delta_ms, may_fall_below_zero)
     has_expired = owner.has_expired and left.remaining_ms <= 0
     return replace(owner, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
 
@@ -113,10 +118,12 @@ def _add_time(owner: Owner, system: ClockSystem, delta_ms: int) -> Owner:
 def _rearm_warnings(state: Session) -> Session:
     """Return the state in which warnings with a threshold below the time to zero count as not sent in this turn.
 
-    So the clock sends such a warning again when it reaches the threshold.
+    So the clock sends such a warning again when it reaches the threshold. If the clock is above zero, overtime has not
+    begun.
     """
     left_ms = time_to_zero_ms(state)
     if left_ms is None:
         return state
     warned_ms = tuple(threshold_ms for threshold_ms in state.turn.warned_ms if threshold_ms >= left_ms)
-    return replace(state, turn=replace(state.turn, warned_ms=warned_ms))
+    is_in_overtime = state.turn.is_in_overtime and left_ms <= 0
+    return replace(state, turn=replace(state.turn, warned_ms=warned_ms, is_in_overtime=is_in_overtime))

@@ -94,13 +94,16 @@ class _Countdown:
         """
         return budget
 
-    def add_time(self, budget: BudgetHolder, delta_ms: int) -> BudgetHolder:
+    def add_time(self, budget: BudgetHolder, delta_ms: int, may_fall_below_zero: bool = False) -> BudgetHolder:
         """Return the budget with `delta_ms` added, which can be negative.
 
-        A negative `delta_ms` cannot lower the remaining time below 0, and leaves a budget below 0 unchanged.
+        If `may_fall_below_zero` is False, a negative `delta_ms` cannot lower the remaining time below 0, and leaves a
+        budget below 0 unchanged. Main time or a period that another period follows never falls below 0.
         """
-        floor_ms = min(budget.remaining_ms, 0)
-        return Budget(max(budget.remaining_ms + delta_ms, floor_ms), budget.reading)
+        left_ms = budget.remaining_ms + delta_ms
+        if not may_fall_below_zero:
+            left_ms = max(left_ms, min(budget.remaining_ms, 0))
+        return Budget(left_ms, budget.reading)
 
 
 class SuddenDeath(_Countdown, Struct, frozen=True):
@@ -202,11 +205,16 @@ class Byoyomi(_Countdown, Struct, frozen=True):
         phase, _ = _phase_and_periods(budget)
         return Budget(self.period_ms, budget.reading) if phase == "overtime" else budget
 
-    def add_time(self, budget: BudgetHolder, delta_ms: int) -> BudgetHolder:
-        adjusted = _Countdown.add_time(self, budget, delta_ms)
-        if adjusted.remaining_ms > 0 and _phase_and_periods(budget) == ("overtime", 0):
+    def add_time(self, budget: BudgetHolder, delta_ms: int, may_fall_below_zero: bool = False) -> BudgetHolder:
+        phase, left = _phase_and_periods(budget)
+        has_following_period = phase == "main" or left > 1
+        may_fall_below_zero = may_fall_below_zero and not has_following_period
+        adjusted = _Countdown.add_time(self, budget, delta_ms, may_fall_below_zero)
+        if adjusted.remaining_ms > 0 and (phase, left) == ("overtime", 0):
             # If all periods are lost, the added time becomes one final period.
             return Budget(adjusted.remaining_ms, ClockReadingDetails(phase="overtime", periods_left=1))
+        if adjusted.remaining_ms <= 0 and may_fall_below_zero:
+            return Budget(adjusted.remaining_ms, ClockReadingDetails(phase="overtime", periods_left=0))
         return adjusted
 
 
@@ -251,6 +259,9 @@ class Canadian(_Countdown, Struct, frozen=True):
         if left == 0:
             return self._open_overtime_period(self.period_ms)
         return Budget(budget.remaining_ms, replace(budget.reading, moves_left=left))
+
+    def add_time(self, budget: BudgetHolder, delta_ms: int, may_fall_below_zero: bool = False) -> BudgetHolder:
+        return _Countdown.add_time(self, budget, delta_ms, may_fall_below_zero and not _is_main_time(budget))
 
     def _open_overtime_period(self, remaining_ms: int) -> BudgetHolder:
         return Budget(remaining_ms, ClockReadingDetails(phase="overtime", moves_left=self.moves))

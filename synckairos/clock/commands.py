@@ -45,7 +45,8 @@ class Create(Struct, frozen=True):
 
     `creation.create` replaces a None in `clock`, `on_timeout`, or a budget by the value that the mode implies. In
     `per_cycle` it does so for `max_cycles`. A None in `extend_on_switch_ms` or `pause_budget` turns the feature off. If
-    `active_participant_id` is None, the first participant in index order gets the first turn.
+    `active_participant_id` is None, the first participant in index order gets the first turn. `edition` is the edition
+    of the clock's rules, 1 or 2.
     """
 
     sync_mode: SyncMode
@@ -64,6 +65,7 @@ class Create(Struct, frozen=True):
     lag_compensation: bool = False
     active_participant_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    edition: int = 2
 
 
 class Start(Struct, frozen=True):
@@ -179,11 +181,13 @@ def with_actor(command: Command, actor: str) -> Command:
 
 
 class VersionPrecondition(Struct, frozen=True):
-    """The version of the session that the caller expects. Each condition that is set must hold.
+    """The version and the turn of the session that the caller expects. Each condition that is set must hold.
 
     `version` comes from `expected_version`, None without this condition. `etags` come from `If-Match`. Each ETag is a
     version and an epoch, and the session must have both values of at least one ETag. Empty `etags` set no condition.
+    `turn` is the turn number from `expected_turn`, None without this condition.
     """
 
     version: int | None = None
     etags: tuple[tuple[int, str], ...] = ()
+    turn: int | None = None

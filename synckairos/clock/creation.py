@@ -59,6 +59,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         updated_at_ms=now_ms,
         remaining_ms=_session_budget_ms(spec),
         metadata=spec.metadata,
+        turn_number=None if spec.edition == 1 else 0,
     )
     participants = _participants(spec, empty)
     state = replace(empty, participants=participants, groups=_groups(spec, empty, participants))
@@ -88,7 +89,7 @@ def _session_budget_ms(spec: Create) -> int | None:
     """
     match spec.sync_mode:
         case SyncMode.GLOBAL:
-            return spec.total_time_ms or spec.time_per_cycle_ms
+            return spec.time_per_cycle_ms if spec.total_time_ms is None else spec.total_time_ms
         case SyncMode.PER_CYCLE:
             return spec.time_per_cycle_ms
         case SyncMode.COUNT_UP:
@@ -135,7 +136,7 @@ def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[st
         case SyncMode.PER_GROUP:
             return group_budgets.get(new.group_id or "") or 0
         case _:
-            return spec.total_time_ms or spec.time_per_cycle_ms or 0
+            return (spec.time_per_cycle_ms or 0) if spec.total_time_ms is None else spec.total_time_ms
 
 
 def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: int) -> Participant:

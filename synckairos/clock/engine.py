@@ -31,12 +31,13 @@ from synckairos.clock.merge_patch import is_identical_json, merge_patch
 from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
 from synckairos.clock.status_table import STATUS_TABLE
-from synckairos.clock.timing import charge_session_until
+from synckairos.clock.timing import charge_session_until, number_of_turn
 from synckairos.errors import (
     InvalidTransition,
     PreconditionFailed,
     SessionNotFound,
     SyncKairosError,
+    TurnOver,
     ValidationFailed,
     VersionConflict,
 )
@@ -94,9 +95,9 @@ def apply(
     """Return the decision of a command at the instant `now_ms`. `state` is not changed.
 
     If `now_ms` is before the last transition of `state`, the instant of that transition is used, so time never runs
-    backwards. The checks come in this order: final status, expected version, other status, conditions of the command. A
-    refusal is in the decision and is not raised. A decision that refuses the command still contains the overdue
-    transitions.
+    backwards. The checks come in this order: final status, expected version, expected turn, other status, conditions of
+    the command. A refusal is in the decision and is not raised. A decision that refuses the command still contains the
+    overdue transitions.
 
     `out_of_time_id` matters only for a switch on a `state` that is already expired. It is the participant that had the
     turn at the expiry, None if no participant had the turn. The caller must give this id, because `state` does not
@@ -114,10 +115,11 @@ def apply(
             return CommandDecision(overdue, expired_participant_id=out_of_time_id)
     try:
         _check_allowed(reached, command, precondition)
-        # A switch without `current_participant_id` was meant for the turn that has just run out, so it must not end the
-        # next turn. A switch with `current_participant_id` is decided after the overdue transitions. So its result is
-        # the same if the timekeeper committed them first.
-        if isinstance(command, Switch) and command.current_participant_id is None:
+        # A switch that names neither its participant nor its turn was meant for the turn that has just run out, so it
+        # must not end the next turn. Any other switch is decided after the overdue transitions. So its result is the
+        # same if the timekeeper committed them first.
+        names_turn = precondition is not None and precondition.turn is not None
+        if isinstance(command, Switch) and command.current_participant_id is None and not names_turn:
             at_timeout = state_before_first_timeout(state, overdue)
             if at_timeout is not None:
                 expired = at_timeout.active_participant
@@ -150,7 +152,8 @@ def _is_consumed_by_end(
 def _check_allowed(state: Session, command: Command, precondition: VersionPrecondition | None) -> None:
     """Raise the refusal of the first failed check. `Expire` passes all checks.
 
-    The order is: deleted session, final status, expected version, other status that does not allow the command.
+    The order is: deleted session, final status, expected version, expected turn, other status that does not allow the
+    command.
     """
     if isinstance(command, Expire):
         return
@@ -166,11 +169,13 @@ def _check_allowed(state: Session, command: Command, precondition: VersionPrecon
 
 
 def _unmet_precondition(state: Session, precondition: VersionPrecondition) -> SyncKairosError | None:
-    """Return the refusal of a command that expects another version, None if `state` has the expected version."""
+    """Return the refusal of a command that expects another version or turn, None if `state` has the expected ones."""
     if precondition.etags and (state.version, state.epoch) not in precondition.etags:
         return PreconditionFailed(f"The session is at version {state.version} of epoch {state.epoch}")
     if precondition.version is not None and precondition.version != state.version:
         return VersionConflict(precondition.version, state.version)
+    if precondition.turn is not None and precondition.turn != (turn_number := number_of_turn(state)):
+        return TurnOver(precondition.turn, turn_number)
     return None
 
 

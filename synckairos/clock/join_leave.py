@@ -4,7 +4,7 @@ from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
-from synckairos.clock.model import CurrentTurn, EventType, Session, Status, SyncMode, Transition
+from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.timing import charge_session_until, find_group_index
 from synckairos.clock.turns import begin_turn, end_turn, has_flagged, next_in_rotation, next_session_budget_ms
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
@@ -53,9 +53,7 @@ def _check_new_participant(state: Session, new: NewParticipant) -> None:
         raise ValidationFailed.at_path("clock", "a participant can have its own clock only in per_participant")
     if isinstance(state.rules.clock, Hourglass) or isinstance(new.clock, Hourglass):
         raise ValidationFailed.at_path("participant_id", "an hourglass is for exactly two participants")
-    has_budget = (
-        new.total_time_ms is not None or (new.clock or state.rules.clock).make_initial_budget(0).remaining_ms > 0
-    )
+    has_budget = _has_budget(state, new)
     if mode is SyncMode.PER_PARTICIPANT and not has_budget:
         raise ValidationFailed.at_path("total_time_ms", "a participant needs its own budget in per_participant")
     if mode is SyncMode.PER_GROUP:
@@ -65,6 +63,17 @@ def _check_new_participant(state: Session, new: NewParticipant) -> None:
             raise ValidationFailed.at_path(
                 "total_time_ms", "the group is new; give the budget of the group with its first participant"
             )
+
+
+def _has_budget(state: Session, new: NewParticipant) -> bool:
+    """Return whether a new participant has time in its first turn. A budget of 0 counts if time follows it."""
+    system = new.clock or state.rules.clock
+    without_main_time = system.make_initial_budget(0)
+    if new.total_time_ms is None:
+        return without_main_time.remaining_ms > 0
+    if new.total_time_ms > 0 or state.rules.on_timeout is OnTimeout.OVERTIME:
+        return True
+    return system.time_to_zero_ms(without_main_time, 0) > 0
 
 
 def _initial_budget_ms(state: Session, new: NewParticipant) -> int:

@@ -81,6 +81,7 @@ class EventType(StrEnum):
     GROUP_EXPIRED = "group_expired"
     CYCLE_EXPIRED = "cycle_expired"
     TIME_WARNING = "time_warning"
+    OVERTIME_STARTED = "overtime_started"
     METADATA_UPDATED = "metadata_updated"
     SESSION_EXPIRED = "session_expired"
     SESSION_COMPLETED = "session_completed"
@@ -156,12 +157,14 @@ class CurrentTurn(Struct, frozen=True):
 
     `used_ms` is the time of this turn before the anchor. `cycles` is the number of turns that ended in the session
     before this turn. `warned_ms` holds, in ms before zero, each warning threshold that was sent in this turn, or that
-    the clock had already passed when this turn began.
+    the clock had already passed when this turn began. `is_in_overtime` is True if the overtime of this turn has begun,
+    or if the turn began at or below zero. Sessions of the first edition do not use it.
     """
 
     used_ms: int = 0
     cycles: int = 0
     warned_ms: tuple[int, ...] = ()
+    is_in_overtime: bool = False
 
 
 class Rules(Struct, frozen=True):
@@ -201,6 +204,9 @@ class Session(Struct, frozen=True):
     `pauses_taken` holds the number of pauses of each actor, if there is a pause budget. `lag_receipt` is the charge of
     the most recently finished turn, None if there is none or the session does not use lag compensation. `deleted` is
     True in a tombstone.
+
+    `turn_number` is the number of turns that have begun, 0 while the session is pending. It never decreases. It is None
+    in a session of the first edition.
     """
 
     rules: Rules
@@ -222,6 +228,12 @@ class Session(Struct, frozen=True):
     completed_at_ms: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     deleted: bool = False
+    turn_number: int | None = None
+
+    @property
+    def is_second_edition(self) -> bool:
+        """Return whether the rules of the second edition apply. A session without a turn number keeps the first."""
+        return self.turn_number is not None
 
     @property
     def session_id(self) -> str:

@@ -39,6 +39,9 @@ ADVANCE_EVENTS = {
 }
 """Type of the timeout event under `on_timeout: advance`. Modes without a next turn to begin are missing."""
 
+EVENTS_WITHIN_TURN = frozenset({EventType.TIME_WARNING, EventType.OVERTIME_STARTED, EventType.SESSION_RESUMED})
+"""Types of overdue transitions that do not end the turn."""
+
 
 def overdue_transitions(state: Session, now_ms: int) -> tuple[tuple[Transition, ...], bool]:
     """Return the transitions that are overdue at `now_ms`, in order, and whether some overdue transitions are missing.
@@ -62,7 +65,7 @@ def state_before_first_timeout(before: Session, overdue: tuple[Transition, ...])
     """
     state = before
     for transition in overdue:
-        if transition.event.type not in (EventType.TIME_WARNING, EventType.SESSION_RESUMED):
+        if transition.event.type not in EVENTS_WITHIN_TURN:
             return state
         state = transition.state
     return None
@@ -75,6 +78,8 @@ def _make_due_transition(state: Session, due: UpcomingEvent) -> Transition:
     match due.kind:
         case "warning":
             return _warn(state, due.warning_ms, at_ms)
+        case "overtime":
+            return _start_overtime(state, at_ms)
         case "pause_end":
             return make_pause_end_transition(
                 state, tuple(pause for pause in state.pauses if pause.lifts_at_ms == due.at_ms), at_ms
@@ -89,6 +94,16 @@ def _warn(state: Session, threshold_ms: int, at_ms: int) -> Transition:
     warned = replace(with_next_version(state, at_ms), turn=turn)
     event = make_event(EventType.TIME_WARNING, charge_session_until(warned, at_ms), at_ms)
     return Transition(replace(event, remaining_ms=threshold_ms), warned)
+
+
+def _start_overtime(state: Session, at_ms: int) -> Transition:
+    """Return the transition at the zero of a clock that continues below zero. The anchor stays, and no time is charged.
+
+    From this transition on, the clock has no deadline.
+    """
+    begun = replace(with_next_version(state, at_ms), turn=replace(state.turn, is_in_overtime=True))
+    event = make_event(EventType.OVERTIME_STARTED, charge_session_until(begun, at_ms), at_ms)
+    return Transition(event, begun)
 
 
 def _time_out(charged: Session, at_ms: int) -> Transition:

@@ -74,9 +74,17 @@ def deadline_at_ms(state: Session) -> int | None:
     left_ms = time_to_zero_ms(state)
     if left_ms is None or state.anchor_ms is None:
         return None
-    if left_ms <= 0 and state.rules.on_timeout is OnTimeout.OVERTIME:
+    if state.rules.on_timeout is OnTimeout.OVERTIME and (left_ms <= 0 or state.turn.is_in_overtime):
         return None
     return state.anchor_ms + left_ms
+
+
+def number_of_turn(state: Session) -> int:
+    """Return the turn number of a session. For the first edition, return the number of ended turns plus 1.
+
+    The first edition counts no begun turns, so its number is 1 before the start.
+    """
+    return state.turn.cycles + 1 if state.turn_number is None else state.turn_number
 
 
 # -- the next due event -----------------------------------------------------------------------------------------------
@@ -85,33 +93,47 @@ def deadline_at_ms(state: Session) -> int | None:
 class UpcomingEvent(Struct, frozen=True):
     """The next change that becomes due by time without a command, and the instant at which it is due.
 
-    The instant can be in the past. `timeout`: the clock reaches zero. `warning`: the clock reaches the threshold
-    `warning_ms`, in ms before zero. `pause_end`: a pause reason ends by its `max_ms`.
+    The instant can be in the past. `timeout`: the clock reaches zero. `overtime`: the clock reaches zero and continues
+    below zero. `warning`: the clock reaches the threshold `warning_ms`, in ms before zero. `pause_end`: a pause reason
+    ends by its `max_ms`.
     """
 
     at_ms: int
-    kind: Literal["timeout", "warning", "pause_end"]
+    kind: Literal["timeout", "overtime", "warning", "pause_end"]
     warning_ms: int = 0
 
 
 def next_upcoming_event(state: Session) -> UpcomingEvent | None:
     """Return the next event that becomes due by time without a command, None if there is none.
 
-    The event can already be overdue.
+    The event can already be overdue. If several events are due at one instant, the order is: pause ends, warnings with
+    the greatest threshold first, zero. A warning with a threshold below 0 comes after zero.
     """
     if state.status is Status.PAUSED:
         ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
         return UpcomingEvent(min(ends), "pause_end") if ends else None
     if state.anchor_ms is None or (left_ms := time_to_zero_ms(state)) is None:
         return None
+    is_overtime = state.rules.on_timeout is OnTimeout.OVERTIME
+    if is_overtime and state.is_second_edition:
+        return _next_event_around_zero(state, state.anchor_ms, left_ms)
     if left_ms > 0:
         for threshold_ms in state.rules.warnings_ms:
             if threshold_ms not in state.turn.warned_ms:
                 # A subtraction of time can jump over a threshold. The warning is then due at once.
                 return UpcomingEvent(state.anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
-    if state.rules.on_timeout is OnTimeout.OVERTIME:
-        return None
-    return UpcomingEvent(state.anchor_ms + left_ms, "timeout")
+    return None if is_overtime else UpcomingEvent(state.anchor_ms + left_ms, "timeout")
+
+
+def _next_event_around_zero(state: Session, anchor_ms: int, left_ms: int) -> UpcomingEvent | None:
+    """Return the next warning or the begin of overtime, None if there is none. The clock runs and may go below zero."""
+    is_zero_passed = state.turn.is_in_overtime
+    for threshold_ms in state.rules.warnings_ms:
+        if threshold_ms < 0 and not is_zero_passed:
+            break
+        if threshold_ms not in state.turn.warned_ms:
+            return UpcomingEvent(anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
+    return None if is_zero_passed else UpcomingEvent(anchor_ms + max(0, left_ms), "overtime")
 
 
 def reached_warning_thresholds_ms(state: Session) -> tuple[int, ...]:
@@ -142,7 +164,7 @@ def charge_session_until(state: Session, at_ms: int) -> Session:
         groups=_charge_groups(state, elapsed_ms),
         used_ms=state.used_ms + elapsed_ms,
         remaining_ms=None if state.remaining_ms is None else state.remaining_ms - elapsed_ms,
-        turn=CurrentTurn(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms),
+        turn=CurrentTurn(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms, turn.is_in_overtime),
         anchor_ms=at_ms,
     )
 

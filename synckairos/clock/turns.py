@@ -206,7 +206,8 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
     """Return the state, with the next version, after the beginning of a turn at `at_ms`.
 
     `active_position` is the position of the participant of the new turn, None if the session has no participant.
-    `remaining_ms` is the session's own budget for the new turn, None if the session has no own budget.
+    `remaining_ms` is the session's own budget for the new turn, None if the session has no own budget. The turn number
+    grows by 1.
     """
     begun = replace(
         state,
@@ -215,11 +216,23 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
         active_position=active_position,
         remaining_ms=remaining_ms,
         anchor_ms=at_ms,
+        turn_number=None if state.turn_number is None else state.turn_number + 1,
     )
-    if reached := reached_warning_thresholds_ms(begun):
-        # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold.
-        return replace(begun, turn=CurrentTurn(0, state.turn.cycles, reached))
+    # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold. A
+    # turn that begins at or below zero does not cross zero.
+    reached = reached_warning_thresholds_ms(begun)
+    is_in_overtime = begins_in_overtime(begun)
+    if reached or is_in_overtime:
+        return replace(begun, turn=CurrentTurn(0, state.turn.cycles, reached, is_in_overtime))
     return begun
+
+
+def begins_in_overtime(begun: Session) -> bool:
+    """Return whether the clock of a turn is at or below zero and continues. Always False in the first edition."""
+    if begun.rules.on_timeout is not OnTimeout.OVERTIME or not begun.is_second_edition:
+        return False
+    left_ms = time_to_zero_ms(begun)
+    return left_ms is not None and left_ms <= 0
 
 
 def next_session_budget_ms(state: Session) -> int | None:

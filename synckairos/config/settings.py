@@ -173,6 +173,12 @@ class Settings(BaseSettings):
         le=16384,
         description="Number of partitions of the store. Never change the number of a store that has data.",
     )
+    clock_edition: int = Field(
+        2,
+        ge=1,
+        le=2,
+        description="Edition of the clock's rules for new sessions. Set 1 while processes of the earlier release run.",
+    )
     auth: Auth = Field(
         "none",
         description="Authentication mode. `none`: every caller that can connect has full access. "

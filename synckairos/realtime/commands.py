@@ -41,6 +41,8 @@ class CommandHandler:
         arguments = dict(message.args)
         if message.expected_version is not None:
             arguments["expected_version"] = message.expected_version
+        if message.expected_turn is not None:
+            arguments["expected_turn"] = message.expected_turn
         meter = RateMeter(Quota(self._general_rate, principal.limited_client_id))
         try:
             body = parse_command(message.command, arguments)

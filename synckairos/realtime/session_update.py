@@ -12,6 +12,7 @@ from synckairos.wire.snapshot import SessionSnapshot
 EVENTS_SENT = frozenset(
     {
         EventType.TIME_WARNING,
+        EventType.OVERTIME_STARTED,
         EventType.PARTICIPANT_EXPIRED,
         EventType.GROUP_EXPIRED,
         EventType.CYCLE_EXPIRED,

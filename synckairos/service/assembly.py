@@ -56,5 +56,6 @@ def build_session_service(
     generations = Generations(pipe, keys)
     policy = OutageChargePolicy.parse(settings.outage_policy)
     restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)
-    sessions = Sessions(store, PastVersionReader(store, outbox, history), restorer, generations, wake_up, work)
+    past_versions = PastVersionReader(store, outbox, history)
+    sessions = Sessions(store, past_versions, restorer, generations, wake_up, work, settings.clock_edition)
     return SessionService(store, outbox, generations, restorer, sessions)

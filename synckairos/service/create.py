@@ -6,7 +6,9 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from synckairos.clock import creation
+from synckairos.clock.first_edition import check_first_edition
 from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable
+from synckairos.frozen_replace import replace
 from synckairos.service.authorization import authorize
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit
@@ -37,6 +39,7 @@ class SessionCreator:
         generations: Generations,
         cache: SessionCache,
         on_commit: Callable[[int], None],
+        clock_edition: int,
     ) -> None:
         self._store = store
         self._past_versions = past_versions
@@ -44,16 +47,20 @@ class SessionCreator:
         self._generations = generations
         self._cache = cache
         self._on_commit = on_commit
+        self._clock_edition = clock_edition
 
     async def create(self, request: CreateRequest) -> SessionResult:
         """Create a session, or replay the answer if the same request with the same Idempotency-Key was decided before.
 
         Without an Idempotency-Key, each call is a new request.
 
-        Raises: Forbidden, SessionExists, and the errors of `Sessions.execute`. SessionExists means that another session
-        has the id of the request.
+        Raises: Forbidden, ValidationFailed, SessionExists, and the errors of `Sessions.execute`. SessionExists means
+        that another session has the id of the request. ValidationFailed means that a member needs a later edition of
+        the clock than new sessions have.
         """
         authorize(request.principal, "create", None)
+        if self._clock_edition == 1:
+            check_first_edition(request.spec)
         session_id = request.session_id or str(uuid7())
         is_repeated = False
         if request.command_id is not None:
@@ -100,7 +107,8 @@ class SessionCreator:
                 # clock of Redis was set back in the meantime.
                 now_ms = max(now_ms, parse_session(stored.snapshot.document).updated_at_ms + 1)
             generation = await self._generations.load_or_create(self._store.keys.partition_of(session_id))
-            created = creation.create(request.spec, session_id, make_session_epoch(generation), now_ms)
+            spec = replace(request.spec, edition=self._clock_edition)
+            created = creation.create(spec, session_id, make_session_epoch(generation), now_ms)
             rendered = RenderedSession.render(created.state)
             version = build_version(created, request.cause, rendered)
             prepared = prepare_commit(stored, [version], created.state, outcome=_outcome(request))

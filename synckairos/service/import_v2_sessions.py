@@ -34,6 +34,7 @@ MADE_BY_TIME = frozenset(
         EventType.GROUP_EXPIRED,
         EventType.CYCLE_EXPIRED,
         EventType.TIME_WARNING,
+        EventType.OVERTIME_STARTED,
         EventType.SESSION_EXPIRED,
     }
 )

@@ -26,6 +26,10 @@ FORMER_ROUTES = {
 """HTTP method and end of the path that `first_edition_fingerprint` uses for a verb. The default is `POST /<verb>`."""
 
 
+PRECONDITIONS = {"expected_version", "expected_turn"}
+"""Members of a body that are conditions. The audit does not store them, because a replay does not need them."""
+
+
 def command_fingerprint(verb: str, session_id: str, given: Any) -> str:
     """Return the digest of a command: its verb, its session id, and the arguments `given` by the caller as JSON values.
 
@@ -93,18 +97,17 @@ class CommandRequest(Struct, frozen=True):
     ) -> "CommandRequest":
         """Build the request of a parsed command. `given` must have the JSON values from which `body` was parsed.
 
-        `etags` are the pairs of version and epoch from `If-Match`. The precondition consists of `etags` and the
-        `expected_version` of the body. If both are missing, the command has no precondition.
+        `etags` are the pairs of version and epoch from `If-Match`. The precondition consists of `etags` and of
+        `expected_version` and `expected_turn` of the body. If all are missing, the command has no precondition.
         """
-        args = body.model_dump(exclude_unset=True, exclude={"expected_version"}) if body.model_fields_set else None
-        version = body.expected_version
+        args = body.model_dump(exclude_unset=True, exclude=PRECONDITIONS) if body.model_fields_set else None
         return cls(
             principal=principal,
             session_id=session_id,
             command=body.to_command(),
             verb=verb,
             args=args or None,
-            precondition=VersionPrecondition(version, etags) if etags or version is not None else None,
+            precondition=body.to_precondition(etags),
             command_id=command_id,
             fingerprint=first_edition_fingerprint(verb, session_id, given) if command_id is not None else "",
             given=given,

@@ -73,8 +73,9 @@ class Sessions:
         generations: Generations,
         on_commit: Callable[[int], None],
         work: ClientWorkLimits,
+        clock_edition: int = 2,
     ) -> None:
-        """Take the parts of the service, and the budgets of the clients.
+        """Take the parts of the service, the budgets of the clients, and the edition of new sessions.
 
         After each commit of new versions, `on_commit` is called with the partition. It is synchronous and must not
         raise.
@@ -85,7 +86,9 @@ class Sessions:
         self._on_commit = on_commit
         self._work = work
         self._cache = SessionCache()
-        self._creator = SessionCreator(store, past_versions, restorer, generations, self._cache, on_commit)
+        self._creator = SessionCreator(
+            store, past_versions, restorer, generations, self._cache, on_commit, clock_edition
+        )
         self._expirer = OverdueBatchCommitter(store, self._cache, on_commit)
         self._running: set[asyncio.Task[Any]] = set()
 

@@ -13,7 +13,7 @@ from synckairos.clock.model import OnTimeout, SyncMode
 from synckairos.clock.overdue import ADVANCE_EVENTS
 from synckairos.wire.clock_system_models import Clock
 from synckairos.wire.field_types import (
-    DAY_MS,
+    MAX_DURATION_MS,
     MAX_WARNINGS,
     SECOND_MS,
     BudgetMs,
@@ -33,17 +33,17 @@ OnTimeoutName = Literal["expire", "advance", "pause", "overtime"]
 
 MainTimeMs = Annotated[
     int,
-    Field(ge=0, le=DAY_MS),
+    Field(ge=0, le=MAX_DURATION_MS),
     WithJsonSchema(
         {
             "type": "integer",
-            "anyOf": [{"const": 0}, {"minimum": SECOND_MS, "maximum": DAY_MS}],
-            "description": "Budget in ms, 1 s to 24 h. 0 if the mode does not use it or the clock has no main time",
+            "anyOf": [{"const": 0}, {"minimum": SECOND_MS, "maximum": MAX_DURATION_MS}],
+            "description": "Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget",
         }
     ),
 ]
 WarningTimes = Annotated[
-    list[Annotated[int, Field(ge=1, le=DAY_MS)]],
+    list[Annotated[int, Field(ge=-MAX_DURATION_MS, le=MAX_DURATION_MS)]],
     Field(max_length=MAX_WARNINGS, json_schema_extra={"uniqueItems": True}),
 ]
 PauseBudget = Annotated[int, Field(ge=0, le=1_000, description="Maximum number of pauses of each actor")]
@@ -82,7 +82,7 @@ class Group(StrictModel):
     """
 
     group_id: Uuid
-    total_time_ms: Omittable[BudgetMs] = None
+    total_time_ms: Omittable[MainTimeMs] = None
     members: Omittable[Annotated[list[Uuid], Field(max_length=MAX_PARTICIPANTS)]] = None
 
 
@@ -110,8 +110,8 @@ class CreateSession(StrictModel):
         default_factory=list
     )
     groups: Annotated[list[UntilFaultLimit[Group]], Field(max_length=MAX_PARTICIPANTS)] = Field(default_factory=list)
-    total_time_ms: Omittable[BudgetMs] = None
-    time_per_cycle_ms: Omittable[BudgetMs] = None
+    total_time_ms: Omittable[MainTimeMs] = None
+    time_per_cycle_ms: Omittable[MainTimeMs] = None
     increment_ms: Omittable[IncrementMs] = None
     max_time_ms: Omittable[BudgetMs] = None
     max_cycles: Omittable[CycleCount] = None
@@ -154,7 +154,7 @@ class CreateSession(StrictModel):
             participants=participants,
             groups=tuple(NewGroup(group.group_id, group.total_time_ms) for group in self.groups),
             total_time_ms=self.total_time_ms,
-            time_per_cycle_ms=self.time_per_cycle_ms or self._v2_cycle_ms(),
+            time_per_cycle_ms=self._v2_cycle_ms() if self.time_per_cycle_ms is None else self.time_per_cycle_ms,
             increment_ms=self.increment_ms,
             max_time_ms=self.max_time_ms,
             max_cycles=self.max_cycles,

@@ -16,6 +16,7 @@ from synckairos.wire.validation_faults import Fault, fault
 SHARED_BUDGET = ("global", "count_up")
 BUDGETLESS_CLOCKS = ("per_move",)
 ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
+"""Clock systems that give each turn time even if the main time is 0."""
 
 
 def creation_faults(value: Any) -> Iterator[Fault]:
@@ -159,8 +160,7 @@ class _Creation:
     # -- budgets ------------------------------------------------------------------------------------------------------
 
     def _budgets(self) -> Iterator[Fault]:
-        for at, each in self.participants:
-            yield from self._min_budget(("participants", at, "total_time_ms"), each)
+        yield from self._least_budgets()
         match self.mode:
             case "per_participant":
                 if "total_time_ms" in self.value:
@@ -183,19 +183,41 @@ class _Creation:
             case _:
                 return
 
-    def _min_budget(self, path: tuple[str | int, ...], participant: dict[str, Any]) -> Iterator[Fault]:
-        """Yield a fault if a participant's budget is from 0 to 999 ms.
+    def _least_budgets(self) -> Iterator[Fault]:
+        """Yield a fault for each budget from 1 to 999 ms, and for each budget of 0 that no time follows.
 
-        A budget of 0 is allowed in `per_cycle`, and with a clock system that can have no main time. The models refuse a
-        budget below 0.
+        A budget of 0 is allowed if overtime follows, or with a clock system that gives time to each turn. A
+        participant's budget of 0 is also allowed in `per_cycle`, which does not use it. The models refuse a budget
+        below 0.
         """
-        budget = participant.get("total_time_ms")
-        if not isinstance(budget, int) or isinstance(budget, bool) or not 0 <= budget < SECOND_MS:
+        value, session_clock = self.value, self.value.get("clock")
+        with_own_budgets = self.mode in MODES_WITH_OWN_BUDGETS
+        yield from self._least_budget(("total_time_ms",), value, session_clock if with_own_budgets else None)
+        yield from self._least_budget(("time_per_cycle_ms",), value, None)
+        for at, group in self.groups:
+            yield from self._least_budget(("groups", at, "total_time_ms"), group, session_clock)
+        for at, each in self.participants:
+            path = ("participants", at, "total_time_ms")
+            if self.mode == "per_cycle" and each.get("total_time_ms") == 0:
+                continue
+            yield from self._least_budget(path, each, each.get("clock", session_clock))
+
+    def _least_budget(self, path: tuple[str | int, ...], owner: dict[str, Any], clock: Any) -> Iterator[Fault]:
+        budget = owner.get(str(path[-1]))
+        if type(budget) is not int or not 0 <= budget < SECOND_MS:
             return
-        clock = self._clock_name(participant.get("clock")) or self.clock_name
-        if budget == 0 and (self.mode == "per_cycle" or clock in ZERO_MAIN_CLOCKS):
+        if budget == 0 and (self.value.get("on_timeout") == "overtime" or self._gives_time_to_turns(clock)):
             return
         yield fault(path, f"should be at least {SECOND_MS}")
+
+    def _gives_time_to_turns(self, clock: Any) -> bool:
+        """Return whether a clock system gives time to each turn even if the main time is 0."""
+        name = self._clock_name(clock)
+        if name == "delay":
+            settings = clock["delay"]
+            delay_ms = settings.get("delay_ms") if isinstance(settings, dict) else None
+            return type(delay_ms) is not int or delay_ms > 0
+        return name in ZERO_MAIN_CLOCKS
 
     def _group_budgets(self) -> Iterator[Fault]:
         with_own = {_text(group.get("group_id")) for _, group in self.groups if "total_time_ms" in group}
@@ -256,9 +278,12 @@ class _Creation:
 
     def _warnings(self) -> Iterator[Fault]:
         seen: set[int] = set()
+        may_run_over = self.value.get("on_timeout") == "overtime"
         for at, each in enumerate(_first(MAX_WARNINGS, self.value.get("warnings_ms"))):
-            if not _is_int(each):
+            if type(each) is not int:
                 continue
+            if each <= 0 and not may_run_over:
+                yield fault(("warnings_ms", at), "should be at least 1 if on_timeout is not overtime")
             if each in seen:
                 yield fault(("warnings_ms", at), "this threshold is named twice")
             seen.add(each)

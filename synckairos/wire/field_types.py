@@ -12,6 +12,8 @@ from synckairos.wire.validation_faults import FaultCountLimit
 
 DAY_MS = 86_400_000
 SECOND_MS = 1_000
+MAX_DURATION_MS = 400 * DAY_MS
+"""Milliseconds: maximum of each duration in a request."""
 
 MAX_STAGES = 16
 MAX_WARNINGS = 16
@@ -96,10 +98,10 @@ def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 Uuid = Annotated[str, AfterValidator(_check_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
-BudgetMs = Annotated[int, Field(ge=SECOND_MS, le=DAY_MS, description="Budget in ms, 1 s to 24 h")]
-DurationMs = Annotated[int, Field(ge=0, le=DAY_MS, description="Duration in ms, at most 24 h")]
+BudgetMs = Annotated[int, Field(ge=SECOND_MS, le=MAX_DURATION_MS, description="Budget in ms, 1 s to 400 days")]
+DurationMs = Annotated[int, Field(ge=0, le=MAX_DURATION_MS, description="Duration in ms, at most 400 days")]
 IncrementMs = Annotated[
-    int, Field(ge=0, le=60_000, description="Time in ms that is added after each turn, at most 60,000")
+    int, Field(ge=0, le=MAX_DURATION_MS, description="Time in ms that is added after each turn, at most 400 days")
 ]
 RotationIndex = Annotated[
     int, Field(ge=0, le=2**31 - 1, description="Position of the participant in the order of turns")
@@ -111,6 +113,14 @@ ExpectedVersion = Annotated[
         ge=0,
         le=2**53 - 1,
         description="Version that the caller expects. If the session has another version: CONFLICT",
+    ),
+]
+ExpectedTurn = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=2**53 - 1,
+        description="Turn number that the caller expects. If the session has another turn number: TURN_OVER",
     ),
 ]
 ShortText = Annotated[str, Field(max_length=200)]

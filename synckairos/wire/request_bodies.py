@@ -24,16 +24,19 @@ from synckairos.clock.commands import (
     Start,
     Switch,
     UpdateMetadata,
+    VersionPrecondition,
 )
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import TIMEOUT_REASON
 from synckairos.errors import ValidationFailed
-from synckairos.wire.creation_body import CreateSession, Participant
+from synckairos.wire.creation_body import CreateSession, MainTimeMs, Participant
 from synckairos.wire.creation_rules import clock_faults, creation_faults
 from synckairos.wire.field_types import (
     DAY_MS,
-    BudgetMs,
+    MAX_DURATION_MS,
+    SECOND_MS,
     DurationMs,
+    ExpectedTurn,
     ExpectedVersion,
     Metadata,
     Omittable,
@@ -58,6 +61,12 @@ def _not_zero(value: int) -> int:
     return value
 
 
+def _zero_or_a_second(budget_ms: int) -> int:
+    if 0 < budget_ms < SECOND_MS:
+        raise PydanticCustomError("budget", "should be 0 or at least {least}", {"least": SECOND_MS})
+    return budget_ms
+
+
 def _not_reserved(reason: str) -> str:
     if reason == TIMEOUT_REASON:
         raise PydanticCustomError("reserved", "this reason is reserved for the clock")
@@ -74,10 +83,17 @@ class CommandBody(StrictModel):
     """The JSON members that every command has."""
 
     expected_version: Omittable[ExpectedVersion] = None
+    expected_turn: Omittable[ExpectedTurn] = None
 
     def to_command(self) -> Command:
-        """Return the command as a value of `clock`. `expected_version` is not part of this value."""
+        """Return the command as a value of `clock`. The members of `to_precondition` are not part of this value."""
         raise NotImplementedError
+
+    def to_precondition(self, etags: tuple[tuple[int, str], ...] = ()) -> VersionPrecondition | None:
+        """Return the expected version and turn, with the pairs of version and epoch in `etags`. None without any."""
+        if self.expected_version is None and self.expected_turn is None and not etags:
+            return None
+        return VersionPrecondition(self.expected_version, etags, self.expected_turn)
 
 
 class V2CommandBody(CommandBody):
@@ -157,7 +173,7 @@ class PauseBody(V2CommandBody):
     """
 
     reason: Annotated[PauseReasonName, AfterValidator(_not_reserved)] = "manual"
-    max_ms: Omittable[Annotated[int, Field(ge=1, le=7 * DAY_MS)]] = None
+    max_ms: Omittable[Annotated[int, Field(ge=1, le=MAX_DURATION_MS)]] = None
 
     def to_command(self) -> Command:
         return Pause(self.reason, self.max_ms)
@@ -183,7 +199,7 @@ class AdjustBody(CommandBody):
 
     delta_ms: Annotated[
         int,
-        Field(ge=-DAY_MS, le=DAY_MS, json_schema_extra={"not": {"const": 0}}),
+        Field(ge=-MAX_DURATION_MS, le=MAX_DURATION_MS, json_schema_extra={"not": {"const": 0}}),
         AfterValidator(_not_zero),
     ]
     participant_ids: Omittable[
@@ -203,7 +219,7 @@ class AdjustBody(CommandBody):
 class JoinBody(CommandBody, Participant):
     """Adds a participant. If the mode needs a budget or a group for a new participant, the body must include it."""
 
-    total_time_ms: Omittable[BudgetMs] = None
+    total_time_ms: Omittable[Annotated[MainTimeMs, AfterValidator(_zero_or_a_second)]] = None
 
     def to_command(self) -> Command:
         return AddParticipant(self.to_new_participant())
@@ -253,6 +269,8 @@ STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"switch"
 MAX_COMMANDS = 10_000
 """Maximum number of commands in a simulation."""
 
+SimulatedMs = Annotated[int, Field(ge=0, le=800 * DAY_MS)]
+
 
 def _known_command(verb: str) -> str:
     if verb not in COMMAND_BODIES:
@@ -269,7 +287,7 @@ def _parse_args(value: Any, info: ValidationInfo) -> CommandBody:
 class TimedCommand(StrictModel):
     """A command of a simulation. It is executed `at_ms` ms after the creation of the session."""
 
-    at_ms: Annotated[int, Field(ge=0, le=366 * DAY_MS)]
+    at_ms: SimulatedMs
     command: Annotated[str, AfterValidator(_known_command)]
     args: Annotated[
         Any,  # the model of the command's body after validation
@@ -289,7 +307,7 @@ class SimulationBody(StrictModel):
     commands: Annotated[list[UntilFaultLimit[TimedCommand]], Field(max_length=MAX_COMMANDS)] = Field(
         default_factory=list
     )
-    until_ms: Annotated[int, Field(ge=0, le=366 * DAY_MS)]
+    until_ms: SimulatedMs
 
 
 Model = TypeVar("Model", bound=StrictModel)

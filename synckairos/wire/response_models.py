@@ -128,6 +128,9 @@ class TurnView(BaseModel):
     used_ms: Ms
     cycles: int
     warned_ms: list[Ms]
+    overtime: bool = Field(
+        default=False, description="Always true: the overtime of this turn has begun; absent before overtime"
+    )
 
 
 class SessionView(BaseModel):
@@ -178,6 +181,10 @@ class SessionView(BaseModel):
     updated_at: Instant
     metadata: dict[str, Any]
     turn: TurnView
+    turn_number: int = Field(
+        default=0,
+        description="Number of turns that have begun, 0 before the start. Absent in sessions of earlier releases",
+    )
 
 
 class SessionAnswer(BaseModel):

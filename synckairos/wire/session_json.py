@@ -4,6 +4,7 @@
 facts at the last transition, so the document of a version never changes.
 """
 
+import re
 from operator import attrgetter
 from typing import Any
 
@@ -102,6 +103,10 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         "metadata": state.metadata,
         "turn": {"used_ms": turn.used_ms, "cycles": turn.cycles, "warned_ms": turn.warned_ms},
     }
+    if turn.is_in_overtime:
+        document["turn"]["overtime"] = True
+    if state.turn_number is not None:
+        document["turn_number"] = state.turn_number  # the last member, as `is_second_edition` expects
     return document
 
 
@@ -286,6 +291,14 @@ def may_use_lag_compensation(document: bytes) -> bool:
     return b'"lag_compensation":true' in document
 
 
+_TURN_NUMBER_AT_END = re.compile(rb',"turn_number":\d+}\Z')
+
+
+def is_second_edition(document: bytes) -> bool:
+    """Return whether a document belongs to a session of the clock's second edition, without parsing the document."""
+    return _TURN_NUMBER_AT_END.search(document, max(0, len(document) - 64)) is not None
+
+
 def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
     """Return the session that the JSON values of a document describe.
 
@@ -322,7 +335,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         active_position=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
         used_ms=d["time_used_ms"],
         remaining_ms=None if own else d["time_remaining_ms"],
-        turn=CurrentTurn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"])),
+        turn=CurrentTurn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"]), turn.get("overtime", False)),
         pauses=tuple(
             ActivePause(p["reason"], parse_instant_ms(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
         ),
@@ -333,6 +346,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         completed_at_ms=_parse_optional(d["session_completed_at"]),
         metadata=d["metadata"],
         deleted=deleted,
+        turn_number=d.get("turn_number"),
     )
 
 

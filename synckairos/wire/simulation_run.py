@@ -4,7 +4,6 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.commands import VersionPrecondition
 from synckairos.clock.engine import MAX_METADATA_BYTES
 from synckairos.clock.model import Session
 from synckairos.clock.simulation import Simulation, TimedCommand, TimelineRow, simulate
@@ -48,8 +47,7 @@ def timed_commands(body: SimulationBody) -> list[TimedCommand]:
     commands = []
     for each in body.commands:
         args: CommandBody = each.args
-        precondition = None if args.expected_version is None else VersionPrecondition(version=args.expected_version)
-        commands.append(TimedCommand(each.at_ms, args.to_command(), precondition))
+        commands.append(TimedCommand(each.at_ms, args.to_command(), args.to_precondition()))
     return commands
 
 

@@ -4,8 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.clock.commands import Cancel, Create, Start, Switch
-from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
+from synckairos.clock.commands import Cancel, Create, NewParticipant, Start, Switch
+from synckairos.clock.model import EventType, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFound
 from synckairos.frozen_replace import replace
@@ -111,7 +111,7 @@ async def test_running_session_without_a_deadline_leaves_after_a_week_and_return
     own_settings: Settings,
 ) -> None:
     async with open_parts(own_settings) as parts, draining(own_settings):
-        spec = Create(SyncMode.GLOBAL, total_time_ms=86_400_000, on_timeout=OnTimeout.OVERTIME)
+        spec = Create(SyncMode.COUNT_UP, (NewParticipant(str(uuid4())),))
         session_id = (await parts.sessions.create(CreateRequest(CALLER, spec))).session.session_id
         await parts.sessions.execute(CommandRequest(CALLER, session_id, Start(), "start"))
 

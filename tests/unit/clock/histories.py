@@ -73,6 +73,8 @@ def draw_creation(tape: Bytes) -> Create:
     own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)
     clock = SYSTEMS[tape.below(len(SYSTEMS))] if own else None
     count = 1 + tape.below(4)
+    on_timeout = TIMEOUTS[tape.below(len(TIMEOUTS))]
+    is_overtime = on_timeout is OnTimeout.OVERTIME
     if isinstance(clock, Hourglass):
         mode, count = SyncMode.PER_PARTICIPANT, 2
     options = tape.below(256)
@@ -96,13 +98,14 @@ def draw_creation(tape: Bytes) -> Create:
         max_time_ms=15_000 if mode is SyncMode.COUNT_UP and options & 8 else None,
         max_cycles=3 + tape.below(4) if options & 8 else None,
         clock=clock,
-        on_timeout=TIMEOUTS[tape.below(len(TIMEOUTS))],
-        warnings_ms=(4_000, 1_000) if options & 16 else (),
+        on_timeout=on_timeout,
+        warnings_ms=((4_000, 0, -2_000) if is_overtime else (4_000, 1_000)) if options & 16 else (),
         extend_on_switch_ms=3_000 if options & 32 and mode in (SyncMode.GLOBAL, SyncMode.COUNT_UP) else None,
         lag_compensation=mode is SyncMode.PER_PARTICIPANT and bool(options & 8) and not isinstance(clock, Hourglass),
         pause_budget=tape.below(3) if options & 4 else None,
         active_participant_id=NAMES[count - 1] if options & 64 else None,
         metadata={"round": 1} if options & 128 else {},
+        edition=1 if tape.below(8) == 7 and not is_overtime else 2,
     )
 
 
@@ -117,7 +120,11 @@ def commands(tape: Bytes, count: int) -> Iterator[tuple[int, Command, VersionPre
     for _ in range(count):
         gap = tape.below(256)
         wait_ms = -300 if gap == 255 else (0, 1, 499, 500, 1_000, 2_500, 4_000, 9_000)[gap % 8]
-        precondition = VersionPrecondition(version=tape.below(8)) if gap >= 248 else None
+        precondition = None
+        if gap >= 248:
+            precondition = VersionPrecondition(version=tape.below(8))
+        elif gap >= 240:
+            precondition = VersionPrecondition(turn=tape.below(6))
         yield wait_ms, _command(tape), precondition
 
 

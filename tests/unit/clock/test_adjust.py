@@ -1,8 +1,10 @@
 """The command `adjust`: time added to budgets or subtracted from them, in each mode."""
 
+from typing import Any
+
 import pytest
 
-from synckairos.clock.clock_systems import Byoyomi, ClockReadingDetails
+from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReadingDetails
 from synckairos.clock.commands import Adjust, NewParticipant
 from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, play, spec
@@ -81,12 +83,50 @@ def test_adjust_charges_the_elapsed_time_and_moves_the_anchor() -> None:
     assert state.participants[0].used_ms == state.turn.used_ms == state.used_ms == 10_000
 
 
-def test_adjust_in_overtime_changes_the_debt_by_added_time_only() -> None:
-    creation = spec("per_participant", "A B", "overtime")
+def test_adjust_of_the_first_edition_in_overtime_changes_the_debt_by_added_time_only() -> None:
+    creation = spec("per_participant", "A B", "overtime", edition=1)
     assert play(creation, "0 start; 70 adjust+4:A").face == "running *A -6 B 60"
     assert play(creation, "0 start; 70 adjust-4:A; 70 pause").face == "paused *A -10 B 60"
     assert play(creation, "0 start; 70 adjust+15:A").face == "running *A 5 B 60"
-    assert play(spec("global", "A", "overtime"), "0 start; 70 adjust+4").face == "running *A -6"
+    assert play(spec("global", "A", "overtime", edition=1), "0 start; 70 adjust+4").face == "running *A -6"
+
+
+@pytest.mark.parametrize(
+    ("mode", "people", "fields", "face"),
+    [
+        ("per_participant", "A B", {}, "running *A -14 B 60"),
+        ("per_group", "A/x B/y", {}, "running *x -14 y 60"),
+        ("global", "A", {}, "running *A -14"),
+        ("per_participant", "A B=0", {"clock": Byoyomi(1, 5_000)}, "running *A -9 B 5"),
+        ("per_participant", "A B=0", {"clock": Canadian(2, 5_000)}, "running *A -9 B 5"),
+    ],
+)
+def test_adjust_in_overtime_takes_a_reading_below_zero_and_gives_it_back(
+    mode: str, people: str, fields: dict[str, Any], face: str
+) -> None:
+    target = {"per_participant": ":A", "per_group": ":/x", "global": ""}[mode]
+    taken = play(spec(mode, people, "overtime", **fields), f"0 start; 70 adjust-4{target}; 70 pause; 70 resume")
+    assert taken.face == face
+    back = play(spec(mode, people, "overtime", **fields), f"0 start; 70 adjust-4{target}; 70 adjust+4{target}")
+    untouched = play(spec(mode, people, "overtime", **fields), "0 start; 70 pause; 70 resume")
+    assert back.face == untouched.face
+
+
+def test_adjust_from_above_zero_to_below_zero_begins_overtime_at_once() -> None:
+    creation = spec("per_participant", "A B", "overtime", warnings_ms=(9_000, 0, -2_000, -8_000))
+    session = play(creation, "0 start; 50 adjust-15:A; 52 time; 60 adjust+20:A; 99 time")
+    assert session.lines == [
+        *("0 started A", "50 time_adjusted A", "50 time_warning A", "50 time_warning A", "50 overtime_started A"),
+        *("50 time_warning A", "53 time_warning A", "60 time_adjusted A", "65 time_warning A", "65 overtime_started A"),
+        *("67 time_warning A", "73 time_warning A"),
+    ]
+
+
+def test_adjust_keeps_main_time_and_a_period_that_another_period_follows_at_zero() -> None:
+    creation = spec("per_participant", "A", "overtime", clock=Byoyomi(3, 5_000))
+    assert play(creation, "0 start; 50 adjust-15:A").face == "running *A 0"
+    assert play(creation, "0 start; 62 adjust-15:A").face == "running *A 0"
+    assert play(creation, "0 start; 72 adjust-15:A").face == "running *A -12"
 
 
 def test_added_time_returns_an_expired_owner_to_the_rotation() -> None:

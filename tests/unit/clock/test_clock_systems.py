@@ -384,3 +384,10 @@ def test_participant_can_be_used_as_a_budget() -> None:
 def test_creation_keeps_display_names() -> None:
     creation = replace(spec("per_participant", ""), participants=(NewParticipant("A", display_name="Ann"),))
     assert play(creation, "").state.participants[0].display_name == "Ann"
+
+
+def test_delay_without_main_time_gives_each_turn_its_free_time() -> None:
+    creation = spec("per_participant", "A=0 B=0", clock=Delay(10_000))
+    session = play(creation, "0 start; 9 switch; 18 switch; 27 join:C; 28 time")
+    assert session.face == "expired A 0x B 0 C 60"
+    assert session.lines[-1] == "28 expired A"

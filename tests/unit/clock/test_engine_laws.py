@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from synckairos.clock import creation, engine
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Command, Expire, VersionPrecondition
-from synckairos.clock.model import EventType, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.model import Event, EventType, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, deadline_at_ms, next_upcoming_event, time_to_zero_ms
 from synckairos.wire.session_json import parse_session, render_session
@@ -128,11 +128,40 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
         assert deadline is None or deadline >= after.updated_at_ms, "a running clock past its zero"
         assert all(p.remaining_ms >= 0 for p in after.participants)
         assert all(g.remaining_ms >= 0 for g in after.groups)
-    if event.type in (EventType.TIME_WARNING, EventType.METADATA_UPDATED, EventType.PARTICIPANT_ADDED):
+    _check_turn_number(before, after, event)
+    if event.type in (
+        EventType.TIME_WARNING,
+        EventType.OVERTIME_STARTED,
+        EventType.METADATA_UPDATED,
+        EventType.PARTICIPANT_ADDED,
+    ):
         for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, time_to_zero_ms):
             assert read(after) == read(before)
     _check_continuous(after)
     _check_receipt(before, after)
+
+
+BEGINS_TURN = frozenset(
+    {
+        EventType.SESSION_STARTED,
+        EventType.CYCLE_SWITCHED,
+        EventType.PARTICIPANT_EXPIRED,
+        EventType.GROUP_EXPIRED,
+        EventType.CYCLE_EXPIRED,
+    }
+)
+
+
+def _check_turn_number(before: Session, after: Session, event: Event) -> None:
+    """Check that the turn number grows by 1 exactly if a turn begins, and that a session keeps its edition."""
+    assert after.is_second_edition == before.is_second_edition
+    if before.turn_number is None or after.turn_number is None:
+        return
+    has_left = event.type is EventType.PARTICIPANT_REMOVED and before.status is not Status.PENDING
+    leaver = before.active_participant if has_left else None
+    begins = event.type in BEGINS_TURN or (leaver is not None and leaver.participant_id == event.participant_id)
+    assert after.turn_number - before.turn_number == begins
+    assert (after.turn_number == 0) == (after.started_at_ms is None)
 
 
 def _check_receipt(before: Session, after: Session) -> None:
@@ -250,4 +279,11 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
     assert set(SyncMode) <= seen.keys()
     changes = {f"{a} {b}" for a, leads in STATUS_TABLE.items() for bs in leads.values() for b in bs}
     assert changes - seen.keys() <= {"pending completed"}
-    assert {"consumed", "NOT_ACTIVE_PARTICIPANT", "PARTICIPANT_EXPIRED", "CONFLICT", "SESSION_NOT_FOUND"} <= seen.keys()
+    assert {
+        "consumed",
+        "NOT_ACTIVE_PARTICIPANT",
+        "PARTICIPANT_EXPIRED",
+        "CONFLICT",
+        "SESSION_NOT_FOUND",
+        "TURN_OVER",
+    } <= seen.keys()

@@ -42,13 +42,19 @@ GROUPS = "A/x B/y C/x"
             "running A 0x *B 50 C 50",
         ),
         ("per_participant", "pause", "90 time", ["60 paused A"], "paused *A 0x B 60 C 60"),
-        ("per_participant", "overtime", "90 time", [], "running *A 60 B 60 C 60"),
-        ("per_participant", "overtime", "90 switch", ["90 cycle_switched A"], "running A -30 *B 60 C 60"),
+        ("per_participant", "overtime", "90 time", ["60 overtime_started A"], "running *A 60 B 60 C 60"),
+        (
+            "per_participant",
+            "overtime",
+            "90 switch",
+            ["60 overtime_started A", "90 cycle_switched A"],
+            "running A -30 *B 60 C 60",
+        ),
         (
             "per_participant",
             "overtime",
             "90 switch>A; 95 switch",
-            ["90 cycle_switched A", "95 cycle_switched A"],
+            ["60 overtime_started A", "90 cycle_switched A", "95 cycle_switched A"],
             "running A -35 *B 60 C 60",
         ),
         ("per_cycle", None, "60 time", ["60 cycle_expired A"], "running *B 60"),
@@ -56,7 +62,7 @@ GROUPS = "A/x B/y C/x"
         ("per_cycle", "expire", "150 time", ["60 expired A"], "expired *- 0"),
         ("per_cycle", "pause", "150 time", ["60 paused A"], "paused *A 0"),
         ("per_cycle", "pause", "150 time; 151 switch", ["60 paused A", "151 cycle_switched A"], "running *B 60"),
-        ("per_cycle", "overtime", "70 switch", ["70 cycle_switched A"], "running *B 60"),
+        ("per_cycle", "overtime", "70 switch", ["60 overtime_started A", "70 cycle_switched A"], "running *B 60"),
         ("per_group", None, "60 time", ["60 expired A"], "expired x 0x y 60"),
         ("per_group", "advance", "60 time", ["60 group_expired A"], "running x 0x *y 60"),
         (
@@ -67,11 +73,11 @@ GROUPS = "A/x B/y C/x"
             "expired x 0x y 0x",
         ),
         ("per_group", "pause", "60 time; 61 switch", ["60 paused A", "61 cycle_switched A"], "running x 0x *y 60"),
-        ("per_group", "overtime", "70 switch", ["70 cycle_switched A"], "running x -10 *y 60"),
+        ("per_group", "overtime", "70 switch", ["60 overtime_started A", "70 cycle_switched A"], "running x -10 *y 60"),
         ("global", None, "30 switch; 60 time", ["30 cycle_switched A", "60 expired B"], "expired *- 0"),
         ("global", "advance", "60 time", ["60 expired A"], "expired *- 0"),
         ("global", "pause", "60 time; 61 switch", ["60 paused A", "61 cycle_switched A"], "paused *B 0"),
-        ("global", "overtime", "70 switch", ["70 cycle_switched A"], "running *B -10"),
+        ("global", "overtime", "70 switch", ["60 overtime_started A", "70 cycle_switched A"], "running *B -10"),
         ("count_up", None, "30 switch; 60 time", ["30 cycle_switched A", "60 expired B"], "expired *- 0"),
         ("count_up", "advance", "60 time", ["60 expired A"], "expired *- 0"),
     ],
@@ -265,7 +271,9 @@ def test_next_due_event_is_none_if_no_clock_runs_to_a_limit() -> None:
     for script in ("", "0 start; 1 pause", "0 start; 1 complete", "0 start; 1 delete"):
         assert next_upcoming_event(play(spec("per_participant"), script).state) is None
     assert next_upcoming_event(play(spec("count_up", max_time_ms=None), "0 start").state) is None
-    assert next_upcoming_event(play(spec("per_participant", on_timeout="overtime"), "0 start").state) is None
+    assert next_upcoming_event(play(spec("per_participant", on_timeout="overtime"), "0 start; 70 time").state) is None
+    first_edition = spec("per_participant", on_timeout="overtime", edition=1)
+    assert next_upcoming_event(play(first_edition, "0 start").state) is None
 
 
 def test_expire_before_the_deadline_changes_nothing() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from synckairos.clock.clock_systems import Byoyomi, Delay, PerMove
+from synckairos.clock.timing import deadline_at_ms
 from tests.unit.clock.script import T0, play, spec
 
 
@@ -85,7 +86,8 @@ def test_warning_has_the_threshold_and_does_not_change_the_clock() -> None:
             "40 switch; 55 switch; 56 time",
             ["40 cycle_switched A", "50 time_warning B", "55 cycle_switched B"],
         ),
-        ("global", {"on_timeout": "overtime"}, "99 time", ["50 time_warning A"]),
+        ("global", {"on_timeout": "overtime"}, "99 time", ["50 time_warning A", "60 overtime_started A"]),
+        ("global", {"on_timeout": "overtime", "edition": 1}, "99 time", ["50 time_warning A"]),
         ("count_up", {}, "50 time", ["50 time_warning A"]),
         ("count_up", {"max_time_ms": None}, "999 time", []),
         # A threshold is compared with the time to zero, not with the remaining time that the clock shows.
@@ -110,3 +112,33 @@ def test_warning_is_sent_again_after_a_soft_close_extends_the_budget() -> None:
     creation = spec("global", "A B", warnings_ms=(5_000,), extend_on_switch_ms=10_000)
     session = play(creation, "0 start; 57 switch; 99 time")
     assert session.lines[1:] == ["55 time_warning A", "57 cycle_switched A", "62 time_warning B", "67 expired B"]
+
+
+@pytest.mark.parametrize("mode", ["per_participant", "per_cycle", "per_group", "global", "count_up"])
+def test_overtime_begins_at_zero_between_the_warnings_above_and_below_it(mode: str) -> None:
+    creation = spec(mode, "A/x B/y", "overtime", warnings_ms=(-120_000, 0, 10_000))
+    session = play(creation, "0 start; 61 pause; 161 resume; 500 time")
+    assert session.lines[1:] == [
+        *("50 time_warning A", "60 time_warning A", "60 overtime_started A"),
+        *("61 paused A", "161 resumed A", "280 time_warning A"),
+    ]
+    assert session.transitions[-1].event.remaining_ms == -120_000
+    assert deadline_at_ms(session.state) is None
+
+
+def test_a_running_clock_in_overtime_has_no_deadline_from_zero_on() -> None:
+    before = play(spec("global", "A", "overtime"), "0 start; 59 time")
+    assert deadline_at_ms(before.state) == T0 + 60_000
+    after = play(spec("global", "A", "overtime"), "0 start; 60 time")
+    assert (after.lines[-1], after.state.anchor_ms) == ("60 overtime_started A", T0)
+    assert deadline_at_ms(after.state) is None
+    assert after.transitions[-1].event.remaining_ms == 0
+
+
+def test_a_turn_that_begins_in_debt_passes_only_thresholds_below_it() -> None:
+    creation = spec("per_participant", "A B", "overtime", warnings_ms=(0, -15_000, -20_000))
+    session = play(creation, "0 start; 75 switch; 80 switch; 99 time")
+    assert session.lines[1:] == [
+        *("60 time_warning A", "60 overtime_started A", "75 time_warning A", "75 cycle_switched A"),
+        *("80 cycle_switched B", "85 time_warning A"),
+    ]

@@ -104,6 +104,7 @@ def example_runs() -> dict[str, list[Produced]]:
         "teams": play("per_group", [start, (60_000, "expire", {})], on_timeout="advance"),
         "quiz": play("per_cycle", [start, (60_000, "expire", {})]),
         "flag": play("per_participant", [start, (60_000, "expire", {})], warnings_ms=[10_000]),
+        "over": play("global", [start, (60_000, "expire", {})], on_timeout="overtime"),
         "lost": play("global", [start, (30_000, "recover", {})], participants=[]),
         "v2": play("global", [start, (30_000, "import-v2", {})], participants=[]),
         "off": play("count_up", [start, (1_000, "cancel", {})]),

@@ -44,7 +44,10 @@ TIMELINES = {
         "expired",
     ),
     "meeting-agenda": (
-        "0 session_started 1|240000 cycle_switched 1|600000 cycle_switched 2|700000 session_completed 3",
+        (
+            "0 session_started 1|240000 cycle_switched 1|540000 overtime_started 2|600000 cycle_switched 2"
+            "|700000 session_completed 3"
+        ),
         "completed",
     ),
     "poker-turns": (

@@ -56,6 +56,8 @@ def bounds(model: type[BaseModel], path: str) -> str:
         place = place["items"] if name == "[]" else place["properties"][name]
         if "$ref" in place:
             place = schema["$defs"][place["$ref"].rpartition("/")[2]]
+    if "anyOf" in place:  # a budget of 0 is allowed too
+        place = next(each for each in place["anyOf"] if "maximum" in each)
     found: dict[str, Any] = place
     least = next((found[name] for name in ("minimum", "minItems", "minLength") if name in found), None)
     most = next(found[name] for name in ("maximum", "maxItems", "maxLength") if name in found)

@@ -14,6 +14,7 @@ from synckairos.clock.clock_systems import Byoyomi, Fischer, Stage, Stages
 from synckairos.clock.model import OnTimeout
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.field_types import MAX_DURATION_MS
 from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.response_models import SessionView
 from synckairos.wire.session_json import render_session
@@ -26,7 +27,7 @@ from tests.unit.wire.creations import MIN, G, P, chess, faults, make_participant
 def invalid_members() -> Iterator[Any]:
     integers = ("total_time_ms", "time_per_cycle_ms", "increment_ms", "max_time_ms")
     for name in integers:
-        wrong: tuple[Any, ...] = (None, True, 1.0, 5000.0, "5000", [], {}, -1, 86_400_001, 2**53, 2**70)
+        wrong: tuple[Any, ...] = (None, True, 1.0, 5000.0, "5000", [], {}, -1, MAX_DURATION_MS + 1, 2**53, 2**70)
         for value in wrong:
             yield pytest.param({name: value}, name, id=f"{name}={value!r}")
     for name in ("total_time_ms", "time_per_cycle_ms", "max_time_ms"):
@@ -35,7 +36,7 @@ def invalid_members() -> Iterator[Any]:
     for name in ("session_id", "active_participant_id"):
         for value in (1, "", "nope", P[0] + "\n", P[0].replace("-", ""), "{" + P[0] + "}", [P[0]]):
             yield pytest.param({name: value}, name, id=f"{name}={value!r}")
-    yield pytest.param({"increment_ms": 60_001}, "increment_ms", id="increment")
+    yield pytest.param({"increment_ms": MAX_DURATION_MS + 1}, "increment_ms", id="increment")
     yield pytest.param({"sync_mode": "PER_PARTICIPANT"}, "sync_mode", id="mode")
     yield pytest.param({"on_timeout": "explode"}, "on_timeout", id="timeout")
     yield pytest.param({"metadata": []}, "metadata", id="metadata")

@@ -128,6 +128,23 @@ def contradictions() -> Iterator[Any]:
     yield case("soft close in per_participant", chess(extend_on_switch_ms=5_000), "extend_on_switch_ms")
     uncapped = {"sync_mode": "count_up", "participants": bare, "extend_on_switch_ms": 5_000}
     yield case("soft close without a cap", uncapped, "extend_on_switch_ms")
+    no_main_time = make_participants(total_time_ms=0)
+    both = {f"participants.{at}.total_time_ms" for at in range(len(no_main_time))}
+    yield case("budget of 0 that no time follows", chess(participants=no_main_time), *both)
+    yield case(
+        "budget of 0 with a delay of 0", chess(participants=no_main_time, clock={"delay": {"delay_ms": 0}}), *both
+    )
+    yield case("session budget of 0", {"sync_mode": "global", "total_time_ms": 0}, "total_time_ms")
+    yield case(
+        "cycle of 0", {"sync_mode": "per_cycle", "participants": bare, "time_per_cycle_ms": 0}, "time_per_cycle_ms"
+    )
+    yield case(
+        "short budgets in overtime",
+        chess(participants=make_participants(total_time_ms=999), on_timeout="overtime", total_time_ms=1),
+        *both,
+        "total_time_ms",
+    )
+    yield case("warnings below zero without overtime", chess(warnings_ms=[5, 0, -5]), "warnings_ms.1", "warnings_ms.2")
     yield case("two clocks", chess(clock={"sudden_death": {}, "fischer": {"increment_ms": 1}}), "clock")
     yield case("clock without a system", chess(clock={}), "clock")
     yield case("unknown clock", chess(clock={"sundial": {}}), "clock.sundial")
@@ -193,6 +210,23 @@ def valid_bodies() -> Iterator[Any]:
     yield pytest.param(
         chess(participants=make_participants(total_time_ms=0), clock={"byoyomi": {"periods": 5, "period_ms": 30_000}}),
         id="no main time",
+    )
+    delay = {"delay": {"delay_ms": 10_000}}
+    yield pytest.param(chess(participants=make_participants(total_time_ms=0), clock=delay), id="delay alone")
+    yield pytest.param(chess(participants=bare, total_time_ms=0, clock=delay), id="delay alone for all participants")
+    overtime = {"on_timeout": "overtime", "warnings_ms": [0, -120_000]}
+    yield pytest.param({"sync_mode": "global", "total_time_ms": 0, **overtime}, id="overtime from the start")
+    yield pytest.param(
+        {"sync_mode": "per_cycle", "participants": bare, "time_per_cycle_ms": 0, **overtime}, id="cycles in overtime"
+    )
+    days = 400 * 86_400_000
+    yield pytest.param(
+        chess(
+            participants=make_participants(total_time_ms=days),
+            clock={"fischer": {"increment_ms": days, "cap_ms": days}},
+            warnings_ms=[days],
+        ),
+        id="400 days",
     )
     yield pytest.param(chess(clock={"hourglass": {}}), id="hourglass")
     yield pytest.param(

@@ -64,6 +64,7 @@ MEMBERS = [
     "updated_at",
     "metadata",
     "turn",
+    "turn_number",
 ]
 
 PARTICIPANT = [

@@ -28,9 +28,12 @@ export const LOW_MS = 20_000;
 export function formatReading(ms) {
   const seconds = Math.floor(ms / 1000);
   const pad = (number) => String(number).padStart(2, "0");
-  const hours = Math.floor(seconds / 3600);
+  const days = Math.floor(seconds / 86400);
+  const hours = Math.floor(seconds / 3600) % 24;
   const minutes = Math.floor(seconds / 60) % 60;
-  const digits = hours ? `${hours}:${pad(minutes)}:${pad(seconds % 60)}` : `${minutes}:${pad(seconds % 60)}`;
+  const short = `${minutes}:${pad(seconds % 60)}`;
+  const long = `${pad(minutes)}:${pad(seconds % 60)}`;
+  const digits = days ? `${days}d ${pad(hours)}:${long}` : hours ? `${hours}:${long}` : short;
   return { digits, tenths: ms < LOW_MS ? `.${Math.floor(ms / 100) % 10}` : "" };
 }
 

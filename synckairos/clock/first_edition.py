@@ -1,0 +1,29 @@
+"""The first edition of the clock: sessions without a turn number.
+
+A session keeps the edition of its creation. An instance of a release that knows only the first edition can commit the
+next version of a session of the second edition. It drops all facts that it does not know, so the session then continues
+in the first edition.
+"""
+
+from synckairos.clock.commands import Create
+from synckairos.clock.model import Session
+from synckairos.errors import ValidationFailed
+from synckairos.frozen_replace import replace
+
+
+def as_first_edition(state: Session) -> Session:
+    """Return the state without the facts and settings that only the second edition has."""
+    if not state.is_second_edition:
+        return state
+    return replace(state, turn_number=None, turn=replace(state.turn, is_in_overtime=False))
+
+
+def check_first_edition(spec: Create) -> None:
+    """Check that the first edition has all settings of a creation.
+
+    Raises: ValidationFailed that names the first setting that needs the second edition.
+    """
+    needs = {"warnings_ms": any(each <= 0 for each in spec.warnings_ms)}
+    for name, is_used in needs.items():
+        if is_used:
+            raise ValidationFailed.at_path(name, "needs the second edition of the clock (SYNCKAIROS_CLOCK_EDITION=2)")

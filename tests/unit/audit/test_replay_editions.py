@@ -1,0 +1,70 @@
+"""Replay of sessions of both editions, and of sessions that an earlier release continued."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from synckairos.audit.entry_rows import EventRow, parse_entry
+from synckairos.audit.replay_check import AuditReplayCheck
+from synckairos.clock import creation, engine
+from synckairos.clock.commands import Expire, with_actor
+from synckairos.clock.first_edition import as_first_edition
+from synckairos.clock.model import Transition
+from synckairos.clock.recover_lost_session import OutageChargePolicy
+from synckairos.frozen_replace import replace
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
+from synckairos.wire.request_bodies import parse_audited_args, parse_body
+from synckairos.wire.session_json import is_second_edition, render_session
+
+T0 = 1_700_000_000_123
+SESSION = "01890000-0000-7000-8000-000000000000"
+ALICE, BOB = (f"aaaaaaaa-0000-4000-8000-00000000000{at}" for at in range(2))
+BODY = {
+    "sync_mode": "per_participant",
+    "participants": [{"participant_id": each, "total_time_ms": 60_000} for each in (ALICE, BOB)],
+    "on_timeout": "overtime",
+    "metadata": {"text": ',"turn_number":1}'},
+}
+STEPS: tuple[tuple[int, str, dict[str, Any]], ...] = (
+    (0, "start", {}),
+    (60_000, "expire", {}),
+    (70_000, "adjust", {"delta_ms": -20_000}),
+    (80_000, "switch", {}),
+    (90_000, "pause", {"reason": "tea"}),
+)
+
+
+def rows(edition: int, earlier_release_from: int | None = None) -> Iterator[EventRow]:
+    """Yield the rows of a session. From version `earlier_release_from` on, an earlier release makes the versions."""
+    spec = replace(parse_body(CreateSession, BODY).to_create(), edition=edition)
+    transition = creation.create(spec, SESSION, "e1", T0)
+    yield row_of(transition, "create", BODY)
+    for at_ms, verb, args in STEPS:
+        state = transition.state
+        if earlier_release_from is not None and state.version + 1 >= earlier_release_from:
+            state = as_first_edition(state)
+        command = Expire() if verb == "expire" else parse_audited_args(verb, args).to_command()
+        for transition in engine.apply(state, with_actor(command, "tester"), T0 + at_ms).all_transitions:
+            by_time = transition.event.type in ("overtime_started", "time_warning")
+            yield row_of(transition, "expire" if by_time else verb, {} if by_time else args)
+
+
+def row_of(transition: Transition, verb: str, args: dict[str, Any]) -> EventRow:
+    state = transition.state
+    event = render_event(transition, CommitCause("tester", verb, args))
+    return parse_entry(OutboxEntry(SESSION, state.epoch, state.version, event, render_session(state))).event
+
+
+@pytest.mark.parametrize(
+    ("edition", "earlier_release_from", "is_second"),
+    [(1, None, [False] * 5), (2, None, [True] * 6), (2, 5, [True] * 4 + [False] * 2), (2, 3, [True] * 2 + [False] * 3)],
+)
+def test_rows_replay_by_the_edition_of_their_own_document(
+    edition: int, earlier_release_from: int | None, is_second: list[bool]
+) -> None:
+    stored = list(rows(edition, earlier_release_from))
+    assert [is_second_edition(row.snapshot) for row in stored] == is_second
+    replay = AuditReplayCheck(OutageChargePolicy())
+    assert [finding for row in stored for finding in replay.replay_row(row)] == []
