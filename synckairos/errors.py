@@ -348,6 +348,19 @@ class TooManyWebhooks(SyncKairosError):
         self.limit = limit
 
 
+# -- refusals of administrative requests ------------------------------------------------------------------------------
+
+
+class TooManyRevocations(SyncKairosError):
+    """The store already has the maximum number of revocations that still have an effect."""
+
+    code = "TOO_MANY_REVOCATIONS"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("The maximum number of revocations is reached. Revoke by grp, subject or all instead of jti")
+
+
 # -- failures of the server or its stores -----------------------------------------------------------------------------
 
 

@@ -24,12 +24,14 @@ from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEven
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.rest_app import RestApp
+from synckairos.http.revocations import RevocationRoutes
 from synckairos.http.sessions import SessionRoutes
 from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
 from synckairos.http.webhooks import WebhookRoutes
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.revocations.channel import ControlChannel
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
@@ -68,6 +70,7 @@ def build_application(
     connections: ConnectionCounter | None = None,
     refresh_gauges: Sequence[Callable[[], Awaitable[None]]] = (),
     access_recorder: AccessRecorder | None = None,
+    control_channel: ControlChannel | None = None,
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
 
@@ -77,6 +80,7 @@ def build_application(
     - `commit_signals`: wakes a live tail after a commit. Without it, live tails poll every second.
     - `connections`: counts live tails as connections. Without it, only the tails of each client are limited.
     - `refresh_gauges`: functions that run before `/metrics` is rendered.
+    - `control_channel`: the revocations. None while authentication is off.
     - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
     """
     settings, root_path = dependencies.settings, dependencies.settings.root_path
@@ -111,6 +115,7 @@ def build_application(
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
         *AccessRoutes(dependencies.access_table, rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
+        *RevocationRoutes(control_channel, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),
         *QrCodeRoutes(origins, rate_limits, root_path).operations(),
         *system.operations(),

@@ -36,6 +36,10 @@ TAG_DESCRIPTIONS = [
         "name": "access",
         "description": "Administrative acts and refused requests. The log is empty while authentication is off.",
     },
+    {
+        "name": "credentials",
+        "description": "The end of credentials and sockets. All operations answer 403 while authentication is off.",
+    },
     {"name": "simulation", "description": "Simulation of a session with the server's rules. Nothing is stored."},
     {"name": "system", "description": "Time, health, metrics and API descriptions of the server."},
 ]

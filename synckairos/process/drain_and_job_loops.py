@@ -40,7 +40,10 @@ from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.runner import JobRunner
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.jobs.wakeups import RUN_JOB, JobWakeups
+from synckairos.revocations.channel import RevocationCopier
+from synckairos.revocations.table import RevocationTable
 from synckairos.store.connect import check_store_settings
+from synckairos.store.control_store import ControlStore
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
@@ -128,6 +131,10 @@ async def run_arq_worker(
                 )
                 run_jobs = partial(_run_jobs, settings, pipe, outbox, at_queue, at_postgres, sweep_s)
                 group.create_task(keep_running("jobs", run_jobs), name="jobs")
+                copier = RevocationCopier(ControlStore(pipe, keys), RevocationTable(writer.pool))
+                group.create_task(
+                    keep_running("revocations", partial(_copy_revocations, copier, sweep_s)), name="revocations"
+                )
     finally:
         await writer.close()
 
@@ -204,6 +211,14 @@ async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
                 for partition in range(outbox.keys.partitions):
                     group.create_task(drains.drain_partition(partition))
             await asyncio.sleep(sweep_s)
+
+
+async def _copy_revocations(copier: RevocationCopier, sweep_s: float) -> None:
+    """Copy new revocations from Redis to Postgres every `sweep_s` seconds until cancelled."""
+    while True:
+        with suppress(StoreUnavailable):  # the drain logs the outage
+            await copier.copy_new()
+        await asyncio.sleep(sweep_s)
 
 
 async def _run_jobs(

@@ -38,9 +38,12 @@ from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
+from synckairos.revocations.channel import ControlChannel
+from synckairos.revocations.table import RevocationTable
 from synckairos.server.uvicorn_server import Server, listen, raise_open_file_limit
 from synckairos.service.assembly import build_session_service
 from synckairos.store.connect import check_store_settings, make_redis_client
+from synckairos.store.control_store import ControlStore
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
@@ -64,6 +67,9 @@ _POSTGRES_EFFECT = (
     "live sessions, commands and sockets work, and the outbox keeps their versions; history, lists from Postgres, "
     "evicted sessions and webhook settings get a 503 until it is back"
 )
+
+MAX_CREDENTIAL_LIFE_S = 86_400
+"""Seconds after its issue at which each credential has ended. Revocations are kept for this time."""
 
 BackgroundLoop = Coroutine[Any, Any, None]
 
@@ -148,6 +154,17 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         endpoint = WebSocketEndpoint(
             hub, commands, allows_origin=origins.allows_request, principal_for=callers.principal_for
         )
+        control_channel = None
+        if settings.auth != "none":
+            control_channel = ControlChannel(
+                ControlStore(pipe, keys),
+                RevocationTable(pool),
+                feed.subscriber,
+                hub.now_ms,
+                max_credential_life_s=MAX_CREDENTIAL_LIFE_S,
+            )
+            with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
+                await control_channel.load()
         access_table = AccessTable(pool)
         access_recorder = AccessRecorder(access_table, hub.now_ms)
         stack.push_async_callback(_flush_access_log, access_recorder)
@@ -178,6 +195,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             is_draining=lambda: hub.is_draining,
             commit_signals=hub.subscribe_change_event,
             connections=hub,
+            control_channel=control_channel,
             access_recorder=None if settings.auth == "none" else access_recorder,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
@@ -189,6 +207,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("timekeeper", timekeeper.run),
                 keep_running("recovery", recovery.run),
                 keep_running("access log", access_recorder.run),
+                *([] if control_channel is None else [keep_running("revocations", control_channel.run)]),
             ],
         )
 

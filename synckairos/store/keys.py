@@ -197,6 +197,21 @@ class Keys(Struct, frozen=True):
         """Return the name of the channel for the ids of sessions whose presence counts changed."""
         return f"{self.prefix}:{{presence}}:told"
 
+    @property
+    def control_position(self) -> str:
+        """Return the key of the hash with the position of the control channel: generation, number and tag."""
+        return f"{self.prefix}:{{control}}:position"
+
+    @property
+    def control_entries(self) -> str:
+        """Return the key of the sorted set of the entries of the control channel, by their numbers."""
+        return f"{self.prefix}:{{control}}:entries"
+
+    @property
+    def control_channel(self) -> str:
+        """Return the name of the channel for new entries of the control channel."""
+        return f"{self.prefix}:{{control}}:added"
+
     def _for_text(self, kind: str, text: str) -> str:
         return f"{self.prefix}:{{{self.partition_of(text)}}}:{kind}:{text}"
 

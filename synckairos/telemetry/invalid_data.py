@@ -21,7 +21,19 @@ KINDS = frozenset(
     {
         *("session", "history", "commands", "feed", "presence", "reserved", "recent", "digest", "rows"),
         *("aside-lists", "aside-events", "deadlines", "live", "generation", "recovery", "outbox", "store", "wake"),
-        *("instances", "changes", "told", "queue", "sync_events", "jobs", "webhooks", "other"),
+        *(
+            "instances",
+            "changes",
+            "told",
+            "position",
+            "entries",
+            "added",
+            "queue",
+            "sync_events",
+            "jobs",
+            "webhooks",
+            "other",
+        ),
     }
 )
 """The values of the metric label `kind`: the part of a key after the partition, or the name of a table."""

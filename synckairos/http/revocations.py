@@ -1,0 +1,91 @@
+"""REST routes that end credentials and sockets early: revocations and disconnections."""
+
+import orjson
+
+from synckairos.errors import Forbidden
+from synckairos.history.page_cursor import parse_cursor, render_cursor
+from synckairos.http.operations import Operation
+from synckairos.http.request_response import RestRequest, RestResponse
+from synckairos.revocations.channel import ControlChannel
+from synckairos.store.rate_limits import RateLimits
+from synckairos.wire import revocations as wire
+
+PATH = "/v1/revocations"
+
+AUTHENTICATION_IS_OFF = "Authentication is off. Set SYNCKAIROS_AUTH=required to use credentials"
+
+
+class RevocationRoutes:
+    """REST operations on revocations. All of them require the role `admin`.
+
+    `channel` is None while authentication is off. Then all of them answer 403.
+    """
+
+    def __init__(self, channel: ControlChannel | None, rate_limits: RateLimits) -> None:
+        self._channel = channel
+        self._rate_limits = rate_limits
+
+    def operations(self) -> list[Operation]:
+        """Return the REST operations of this class."""
+        tag = "credentials"
+        return [
+            Operation(
+                "POST", PATH, self.create, "Revoke credentials of the tenant", tag,
+                response_model=wire.RevocationAnswer, success_status=201, body_model=wire.CreateRevocation,
+                is_body_required=True, refusal_statuses=(403, 409), is_administrative=True,
+            ),
+            Operation(
+                "GET", PATH, self.list, "List revocations that have an effect, newest first", tag,
+                response_model=wire.RevocationPage, query_model=wire.RevocationsQuery, refusal_statuses=(403,),
+            ),
+            Operation(
+                "POST", "/v1/disconnect", self.disconnect, "Close all sockets and streams of a subject", tag,
+                success_status=204, body_model=wire.Disconnect, is_body_required=True, refusal_statuses=(403, 409),
+                is_administrative=True,
+            ),
+        ]  # fmt: skip
+
+    async def create(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(wire.CreateRevocation)
+        channel = await self._authorize(request)
+        made = await channel.revoke(
+            request.principal,
+            token_id=body.jti,
+            subject=body.subject,
+            issued_before_ms=body.issued_before_ms,
+            group=body.grp,
+            credential=body.credential,
+            is_for_all=body.all is not None,
+            margin_s=body.margin_s,
+        )
+        return RestResponse(orjson.dumps({"data": wire.revocation_json(made)}), 201)
+
+    async def list(self, request: RestRequest) -> RestResponse:
+        query = request.read_query(wire.RevocationsQuery)
+        channel = await self._authorize(request)
+        channel.require_current()
+        found = channel.list_revocations(request.principal.tenant)
+        if query.cursor is not None:
+            after = parse_cursor(query.cursor, int, str)
+            found = [each for each in found if (each.at_ms, each.entry_id) < after]
+        page = found[: query.limit]
+        cursor = render_cursor(page[-1].at_ms, page[-1].entry_id) if len(found) > len(page) else None
+        return RestResponse(orjson.dumps({"data": [*map(wire.revocation_json, page)], "next_cursor": cursor}))
+
+    async def disconnect(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(wire.Disconnect)
+        await (await self._authorize(request)).disconnect(request.principal, body.subject)
+        return RestResponse(status=204)
+
+    async def _authorize(self, request: RestRequest) -> ControlChannel:
+        """Count the request against its rate limits, then check that the caller has the role `admin`.
+
+        Raises: RateLimitExceeded or StoreUnavailable from the count. Forbidden if the role is missing, or if
+        authentication is off.
+        """
+        await self._rate_limits.count(request.meter)
+        if self._channel is None:
+            raise Forbidden(AUTHENTICATION_IS_OFF)
+        if not request.principal.has_role("admin"):
+            raise Forbidden("Revocations require the role admin")
+        return self._channel

@@ -1,0 +1,1 @@
+"""Revocations: credentials that ended early, known to every instance through the numbered control channel."""

@@ -1,0 +1,305 @@
+"""The control channel of one instance: all entries in memory, and their synchronisation with Redis and Postgres.
+
+A new entry arrives by pub/sub. Each second the instance compares its position with the position in Redis. After a lost
+message it reads all entries again, so the loss heals within two seconds. Entries in memory that Redis lost are added
+again. If the store lost all its data, the copies in Postgres are added first.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping
+
+from synckairos.errors import StoreUnavailable, TooManyRevocations
+from synckairos.principal import Principal
+from synckairos.revocations.revocation_set import RevocationSet
+from synckairos.revocations.table import RevocationTable
+from synckairos.store.control_store import AddedEntry, ControlPosition, ControlStore
+from synckairos.store.pubsub_connection import PubSubConnection
+from synckairos.telemetry import log
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
+from synckairos.wire.control_entry import ControlEntry, Disconnection, Revocation, parse_control_entry
+
+CHECK_S = 1.0
+"""Seconds between two comparisons of the position with Redis."""
+
+STALE_AFTER_S = 5.0
+"""Seconds without a successful comparison after which the instance decides nothing about credentials."""
+
+LEEWAY_MS = 60_000
+"""Milliseconds for which a revocation is kept longer than the credentials that it selects."""
+
+DISCONNECTION_MS = 60_000
+"""Milliseconds for which a disconnection is kept, so that instances that missed its message still execute it."""
+
+Listener = Callable[[Revocation | Disconnection], None]
+"""Function that receives each entry that is new to this instance. It must not raise."""
+
+logger = log.get_logger(__name__)
+
+
+class ControlChannel:
+    """The entries of the control channel in the memory of one instance."""
+
+    def __init__(
+        self,
+        store: ControlStore,
+        table: RevocationTable,
+        subscriber: PubSubConnection,
+        now_ms: Callable[[], int],
+        *,
+        max_credential_life_s: int,
+        check_s: float = CHECK_S,
+        stale_after_s: float = STALE_AFTER_S,
+    ) -> None:
+        """Create a channel without entries.
+
+        - `now_ms`: returns the time of Redis as this instance knows it.
+        - `max_credential_life_s`: seconds after its issue at which each credential has ended.
+        """
+        self.revocations = RevocationSet()
+        self._store = store
+        self._table = table
+        self._now_ms = now_ms
+        self._max_life_ms = max_credential_life_s * 1000
+        self._check_s = check_s
+        self._stale_after_s = stale_after_s
+        self._entries: dict[bytes, ControlEntry] = {}
+        self._position: ControlPosition | None = None
+        self._current_s = float("-inf")
+        """Instant of the last moment at which the memory was current, by `time.monotonic()`."""
+        self._differs = asyncio.Event()
+        self._listeners: list[Listener] = []
+        store.listen(subscriber, self._receive)
+
+    # -- checks -------------------------------------------------------------------------------------------------------
+
+    def require_current(self) -> None:
+        """Check that this instance knows all revocations.
+
+        Raises: StoreUnavailable if Redis did not confirm this for five seconds. Then no credential can be accepted.
+        """
+        if time.monotonic() - self._current_s > self._stale_after_s:
+            raise StoreUnavailable("The revocations are not known; try again shortly")
+
+    def is_revoked(self, principal: Principal) -> bool:
+        """Return whether the principal's credential is revoked now.
+
+        Raises: StoreUnavailable, see `require_current`. Only for principals with the life of a credential.
+        """
+        if principal.life is None:
+            return False
+        self.require_current()
+        return self.revocations.is_revoked(principal, self._now_ms())
+
+    def list_revocations(self, tenant: str) -> list[Revocation]:
+        """Return the revocations of a tenant, the newest first."""
+        found = [each for each in self._entries.values() if isinstance(each, Revocation) and each.tenant == tenant]
+        return sorted(found, key=lambda each: (each.at_ms, each.entry_id), reverse=True)
+
+    def add_listener(self, listener: Listener) -> None:
+        """Call `listener` for each entry that is new to this instance from now on."""
+        self._listeners.append(listener)
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    async def revoke(
+        self,
+        principal: Principal,
+        *,
+        token_id: str | None = None,
+        subject: str | None = None,
+        issued_before_ms: int | None = None,
+        group: str | None = None,
+        credential: str | None = None,
+        is_for_all: bool = False,
+        margin_s: int = 0,
+    ) -> Revocation:
+        """Revoke credentials of the principal's tenant on all instances, and return the revocation.
+
+        See `Revocation` for the selectors. `issued_before_ms` None means now. The revocation has an effect after
+        `margin_s` seconds.
+
+        Raises: StoreUnavailable. TooManyRevocations if the store has the maximum number of entries.
+        """
+        now_ms = await self._store.now_ms()
+        before_ms = now_ms if issued_before_ms is None else issued_before_ms
+        effective_at_ms = now_ms + margin_s * 1000
+        revocation = Revocation(
+            entry_id=secrets.token_hex(8),
+            tenant=principal.tenant,
+            at_ms=now_ms,
+            effective_at_ms=effective_at_ms,
+            until_ms=max(effective_at_ms, before_ms) + self._max_life_ms + LEEWAY_MS,
+            issued_before_ms=before_ms,
+            actor=principal.actor,
+            token_id=token_id,
+            subject=subject,
+            group=group,
+            credential=credential,
+            is_for_all=is_for_all,
+        )
+        await self._append(revocation)
+        return revocation
+
+    async def disconnect(self, principal: Principal, subject: str) -> None:
+        """Close all sockets and streams of a subject of the principal's tenant, on all instances.
+
+        Raises: the errors of `revoke`.
+        """
+        now_ms = await self._store.now_ms()
+        await self._append(
+            Disconnection(
+                entry_id=secrets.token_hex(8),
+                tenant=principal.tenant,
+                at_ms=now_ms,
+                until_ms=now_ms + DISCONNECTION_MS,
+                subject=subject,
+            )
+        )
+
+    async def _append(self, entry: Revocation | Disconnection) -> None:
+        text = entry.render()
+        if not await self._store.append([text]):
+            raise TooManyRevocations
+        # The caller's next request can arrive before the message, on this instance.
+        self._add(text)
+
+    # -- synchronisation ----------------------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read all entries for the first time. Call this before the instance is ready.
+
+        Raises: StoreUnavailable.
+        """
+        await self._synchronise()
+
+    async def run(self) -> None:
+        """Keep the memory current until cancelled. While a store is unavailable, try again."""
+        while True:
+            self._differs.clear()
+            try:
+                await self._check()
+            except StoreUnavailable as fault:
+                logger.debug("revocations not compared", cause=fault.code)
+            await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(self._check_s):
+                await self._differs.wait()
+        except TimeoutError:
+            pass
+        else:
+            await asyncio.sleep(min(0.05, self._check_s))  # several messages can cause one read
+
+    async def _check(self) -> None:
+        checked_s = time.monotonic()
+        self._forget_ended()
+        known = self._position
+        if known is not None and await self._store.read_position(len(self._entries)) == known:
+            self._current_s = checked_s
+        else:
+            await self._synchronise()
+
+    async def _synchronise(self) -> None:
+        """Make the entries in memory, in Redis and in Postgres equal, in at most three passes."""
+        for _ in range(3):
+            read_s = time.monotonic()
+            stored = await self._store.read_all()
+            in_store = set(stored.entries)
+            missing = [
+                text for text, entry in self._entries.items() if entry.until_ms > stored.now_ms and text not in in_store
+            ]
+            for text in stored.entries:
+                self._add(text)
+            if stored.position is not None and stored.is_complete and not missing:
+                self._position, self._current_s = stored.position, read_s
+                return
+            copies = () if stored.is_complete else await self._table.read(stored.now_ms)
+            for text in copies:
+                self._add(text)
+            if not await self._store.append([*dict.fromkeys((*missing, *copies))], completes=True):
+                raise StoreUnavailable("The control channel is full; remove entries in Redis")
+            logger.info("revocations added to the store again", entries=len(missing), copies=len(copies))
+
+    def _receive(self, message: AddedEntry) -> None:
+        # The entry is certain even if a message before it was lost, so it takes effect at once.
+        self._add(message.entry)
+        known, new = self._position, message.position
+        if known is None:
+            return  # the first read is not over
+        if (new.generation, new.number, message.tag_before) == (known.generation, known.number + 1, known.tag):
+            self._position = new
+        elif new.generation != known.generation or new.number > known.number:
+            self._differs.set()  # a message was lost, or the store lost data
+
+    def _add(self, text: bytes) -> None:
+        if text in self._entries:
+            return
+        try:
+            entry = parse_control_entry(text)
+        except PARSE_ERRORS as error:
+            report_invalid_data("control:entries", error)
+            return
+        if entry.until_ms <= self._now_ms():
+            return
+        self._entries[text] = entry
+        if isinstance(entry, Revocation):
+            self.revocations.add(entry)
+        if isinstance(entry, Revocation | Disconnection):
+            for listener in self._listeners:
+                listener(entry)
+
+    def _forget_ended(self) -> None:
+        now_ms = self._now_ms()
+        for text in [text for text, entry in self._entries.items() if entry.until_ms <= now_ms]:
+            entry = self._entries.pop(text)
+            if isinstance(entry, Revocation):
+                self.revocations.remove(entry)
+
+
+class RevocationCopier:
+    """The worker's part: copies the revocations from Redis to Postgres, and removes those without effect from both."""
+
+    def __init__(self, store: ControlStore, table: RevocationTable) -> None:
+        self._store = store
+        self._table = table
+        self._position: ControlPosition | None = None
+        self._copied: Mapping[bytes, ControlEntry] = {}
+        self._next_cleanup_s = 0.0
+
+    async def copy_new(self) -> None:
+        """Copy the revocations that were not copied yet. Remove the old ones once a minute.
+
+        Raises: StoreUnavailable.
+        """
+        now_s = time.monotonic()
+        is_cleanup_due = self._position is None or now_s >= self._next_cleanup_s
+        if not is_cleanup_due and await self._store.read_position() == self._position:
+            return
+        stored = await self._store.read_all()
+        entries = {text: entry for text in stored.entries if (entry := _parse(text)) is not None}
+        new = {
+            text: entry
+            for text, entry in entries.items()
+            if isinstance(entry, Revocation) and text not in self._copied and entry.until_ms > stored.now_ms
+        }
+        if new:
+            await self._table.copy(new)
+        self._copied, self._position = entries, stored.position
+        if now_s >= self._next_cleanup_s:
+            self._next_cleanup_s = now_s + 60.0
+            await self._table.delete_expired(stored.now_ms)
+            invalid = [text for text in stored.entries if text not in entries]
+            await self._store.remove(
+                [*invalid, *(text for text, entry in entries.items() if entry.until_ms <= stored.now_ms)]
+            )
+
+
+def _parse(text: bytes) -> ControlEntry | None:
+    try:
+        return parse_control_entry(text)
+    except PARSE_ERRORS as error:
+        report_invalid_data("control:entries", error)
+        return None

@@ -1,0 +1,135 @@
+"""Entries of the control channel as JSON: revocations and disconnections, in Redis and in Postgres.
+
+Other releases can write other kinds of entries. Such an entry is kept and copied, and has no effect.
+"""
+
+from typing import Literal
+
+import orjson
+from msgspec import Struct
+
+MAX_ENTRY_BYTES = 4_096
+"""Maximum bytes of one entry."""
+
+
+class Revocation(Struct, frozen=True, kw_only=True):
+    """A revocation of the credentials of one tenant that one selector names.
+
+    Exactly one of `token_id`, `subject`, `group`, `credential` and `is_for_all` is set. `subject` and `is_for_all`
+    select credentials that were issued before `issued_before_ms`, and credentials without an instant of issue. The
+    other selectors ignore the instant of issue. The revocation has no effect before `effective_at_ms`. It can be
+    forgotten at `until_ms`, because no selected credential can then be valid. Instants are in ms since the Unix epoch.
+    """
+
+    entry_id: str
+    tenant: str
+    at_ms: int
+    effective_at_ms: int
+    until_ms: int
+    issued_before_ms: int
+    actor: str
+    token_id: str | None = None
+    subject: str | None = None
+    group: str | None = None
+    credential: str | None = None
+    is_for_all: bool = False
+
+    def render(self) -> bytes:
+        """Return the entry as JSON."""
+        members = {
+            "kind": "revocation",
+            "id": self.entry_id,
+            "tenant": self.tenant,
+            "at": self.at_ms,
+            "effective_at": self.effective_at_ms,
+            "until": self.until_ms,
+            "issued_before": self.issued_before_ms,
+            "actor": self.actor,
+            "jti": self.token_id,
+            "subject": self.subject,
+            "grp": self.group,
+            "credential": self.credential,
+            "all": self.is_for_all or None,
+        }
+        return orjson.dumps({name: value for name, value in members.items() if value is not None})
+
+
+class Disconnection(Struct, frozen=True, kw_only=True):
+    """An order to close all sockets and streams of one subject at once. It revokes nothing."""
+
+    entry_id: str
+    tenant: str
+    at_ms: int
+    until_ms: int
+    subject: str
+
+    def render(self) -> bytes:
+        """Return the entry as JSON."""
+        members = {"kind": "disconnection", "id": self.entry_id, "tenant": self.tenant, "at": self.at_ms}
+        return orjson.dumps({**members, "until": self.until_ms, "subject": self.subject})
+
+
+class UnknownEntry(Struct, frozen=True, kw_only=True):
+    """An entry of a kind that this release does not know."""
+
+    kind: str
+    until_ms: int
+
+
+ControlEntry = Revocation | Disconnection | UnknownEntry
+SelectorName = Literal["jti", "subject", "grp", "credential", "all"]
+
+
+def parse_control_entry(text: bytes) -> ControlEntry:
+    """Parse an entry of the control channel.
+
+    Raises: one of `PARSE_ERRORS` if the text is not an entry.
+    """
+    if len(text) > MAX_ENTRY_BYTES:
+        raise ValueError("the entry is too long")
+    members = orjson.loads(text)
+    kind, until_ms = _text(members["kind"]), _instant(members["until"])
+    if kind == "revocation":
+        found = Revocation(
+            entry_id=_text(members["id"]),
+            tenant=_text(members["tenant"]),
+            at_ms=_instant(members["at"]),
+            effective_at_ms=_instant(members["effective_at"]),
+            until_ms=until_ms,
+            issued_before_ms=_instant(members["issued_before"]),
+            actor=_text(members["actor"]),
+            token_id=_optional_text(members.get("jti")),
+            subject=_optional_text(members.get("subject")),
+            group=_optional_text(members.get("grp")),
+            credential=_optional_text(members.get("credential")),
+            is_for_all=members.get("all") is True,
+        )
+        selectors = (found.token_id, found.subject, found.group, found.credential)
+        if sum(each is not None for each in selectors) + found.is_for_all != 1:
+            raise ValueError("a revocation has exactly one selector")
+        return found
+    if kind == "disconnection":
+        return Disconnection(
+            entry_id=_text(members["id"]),
+            tenant=_text(members["tenant"]),
+            at_ms=_instant(members["at"]),
+            until_ms=until_ms,
+            subject=_text(members["subject"]),
+        )
+    return UnknownEntry(kind=kind, until_ms=until_ms)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("should be a text")
+    return value
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _instant(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError("should be an instant in ms")
+    return value
