@@ -2,17 +2,24 @@
 
 Each attack of `loadtests.attacks` runs in a separate process. Phases without and with the attack alternate in one run.
 The figures of an attack are the latencies of the clients' switches in both kinds of phases, the ratio of their 99th
-percentiles, the number of refused switches, the largest delay of the server's event loop (upper bound of the metric's
-bucket), the memory that the server gained, and the answers to the attacker. Half of the clients switch by REST, half by
-WebSocket. The rate limits have their default values. With `--backlog`, the worker is stopped, and the outbox contains
-documents of this many MB.
+percentiles (of all rounds, and the median of the ratios of each round), the number of refused switches, the largest
+delay of the server's event loop (upper bound of the metric's bucket), the processor time of the server and of the
+attacker as a share of one core, the memory that the server gained, and the answers to the attacker. Half of the clients
+switch by REST, half by WebSocket. The rate limits have their default values. With `--backlog`, the worker is stopped,
+and the outbox contains documents of this many MB.
+
+An attacker has a machine, but here it shares the cores with the server, its stores and the clients. Its process
+therefore has the lowest priority (`--nice 19`): it uses processor time that the others leave, and the ratio is the work
+that it causes. With `--nice 0` the ratio also contains the processor time that the attacker itself takes from them.
 """
 
 import argparse
 import asyncio
+import os
 import random
 import re
 import signal
+import statistics
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -36,7 +43,6 @@ from synckairos.config import Settings
 from tests.processes import Process, spawn_server
 
 CLIENTS = 100
-ROUNDS = 3
 LARGE_SESSIONS = 20
 LARGE_SWITCHES = 198
 NAME_BYTES = 300
@@ -104,10 +110,14 @@ async def measure(players: list[RestPlayer | SocketPlayer], seconds: float, pres
 
 
 @asynccontextmanager
-async def attack(name: str, server: Process, session_id: str, answers: dict[str, int]) -> AsyncIterator[None]:
-    """Attack the server during the block. Fill `answers` with the number of answers to the attacker by status."""
+async def attack(name: str, server: Process, session_id: str, answers: dict[str, int], nice: int) -> AsyncIterator[int]:
+    """Attack the server during the block. Yield the process id of the attacker.
+
+    Fill `answers` with the number of answers to the attacker by status. `nice` lowers the attacker's priority.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "loadtests.attacks", name, server.base_url, server.ws_url, session_id),
+        *("nice", "-n", str(nice), sys.executable, "-m", "loadtests.attacks"),
+        *(name, server.base_url, server.ws_url, session_id),
         stdin=PIPE,
         stdout=PIPE,
     )
@@ -115,7 +125,7 @@ async def attack(name: str, server: Process, session_id: str, answers: dict[str,
     assert process.stdout is not None
     try:
         assert await process.stdout.readline() == b"ready\n"
-        yield
+        yield process.pid
         process.stdin.close()
         for status, count in orjson.loads(await process.stdout.readline()).items():
             answers[status] = answers.get(status, 0) + count
@@ -143,6 +153,12 @@ def worst_lag_s(before: dict[float, float], after: dict[float, float]) -> float:
 def resident_mb(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+
+def processor_s(pid: int) -> float:
+    """Return the processor time, in seconds, that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def large_session() -> dict[str, Any]:
@@ -229,19 +245,35 @@ async def open_players(server: Process, session_ids: list[str]) -> AsyncIterator
 
 
 async def measure_attack(
-    name: str, server: Process, players: list[RestPlayer | SocketPlayer], large_id: str, seconds: float
+    name: str,
+    server: Process,
+    players: list[RestPlayer | SocketPlayer],
+    large_id: str,
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Alternate phases without and with the attack. Return the figures of the attack."""
     alone, attacked = Presses(), Presses()
     answers: dict[str, int] = {}
-    lag_s = 0.0
+    ratios: list[float] = []
+    lag_s = server_alone_s = server_attacked_s = attacker_s = 0.0
     memory_mb = resident_mb(server.pid)
-    for _ in range(ROUNDS):
-        await measure(players, seconds, alone)
+    for _ in range(options.rounds):
+        quiet, loud = Presses(), Presses()
+        began_s = processor_s(server.pid)
+        await measure(players, options.seconds, quiet)
+        server_alone_s += processor_s(server.pid) - began_s
         before = await loop_lag_buckets(server)
-        async with attack(name, server, large_id, answers):
-            await measure(players, seconds, attacked)
+        async with attack(name, server, large_id, answers, options.nice) as attacker:
+            began_s, attacker_began_s = processor_s(server.pid), processor_s(attacker)
+            await measure(players, options.seconds, loud)
+            server_attacked_s += processor_s(server.pid) - began_s
+            attacker_s += processor_s(attacker) - attacker_began_s
         lag_s = max(lag_s, worst_lag_s(before, await loop_lag_buckets(server)))
+        ratios.append(percentile(loud.latencies_ms, 99) / percentile(quiet.latencies_ms, 99))
+        for phase, total in ((quiet, alone), (loud, attacked)):
+            total.latencies_ms += phase.latencies_ms
+            total.refused += phase.refused
+    seconds = options.seconds * options.rounds
     return {
         "attack": name,
         "alone_p50_ms": round(percentile(alone.latencies_ms, 50), 2),
@@ -249,16 +281,22 @@ async def measure_attack(
         "attacked_p50_ms": round(percentile(attacked.latencies_ms, 50), 2),
         "attacked_p99_ms": round(percentile(attacked.latencies_ms, 99), 2),
         "p99_ratio": round(percentile(attacked.latencies_ms, 99) / percentile(alone.latencies_ms, 99), 2),
+        "median_p99_ratio": round(statistics.median(ratios), 2),
         "refused": [alone.refused, attacked.refused],
         "worst_loop_lag_s": lag_s,
+        "server_cores": [round(server_alone_s / seconds, 2), round(server_attacked_s / seconds, 2)],
+        "attacker_cores": round(attacker_s / seconds, 2),
         "memory_gained_mb": round(resident_mb(server.pid) - memory_mb, 1),
         "answers": answers,
     }
 
 
-async def run(names: list[str], seconds: float, backlog_mb: int) -> None:
+async def run(options: argparse.Namespace) -> None:
     async with valkey_and_postgres(durable=False) as (stores, _):
-        limits = {name: Settings.model_fields[name].default for name in ("rate_limit_general", "rate_limit_switch")}
+        limits = {
+            name: Settings.model_fields[name].default
+            for name in ("rate_limit_general", "rate_limit_switch", "client_work_factor")
+        }
         settings = stores.model_copy(update={"redis_timeout_s": Settings.model_fields["redis_timeout_s"].default})
         worker = Process("worker", env=settings.to_environment_variables())
         try:
@@ -266,17 +304,17 @@ async def run(names: list[str], seconds: float, backlog_mb: int) -> None:
             server = await asyncio.to_thread(spawn_server, settings)
             try:
                 session_ids, large_id = await create_sessions(server)
-                if backlog_mb:
+                if options.backlog:
                     worker.send(signal.SIGSTOP)
-                    await fill_outbox(server, large_id, backlog_mb)
+                    await fill_outbox(server, large_id, options.backlog)
             finally:
                 await asyncio.to_thread(server.stop)
             server = await asyncio.to_thread(spawn_server, settings.model_copy(update=limits))
             try:
                 async with open_players(server, session_ids) as players:
                     await measure(players, 2, Presses())
-                    for name in names:
-                        print_result("abuse", await measure_attack(name, server, players, large_id, seconds))
+                    for name in options.only or ATTACKS:
+                        print_result("abuse", await measure_attack(name, server, players, large_id, options))
             finally:
                 await asyncio.to_thread(server.stop)
         finally:
@@ -286,9 +324,10 @@ async def run(names: list[str], seconds: float, backlog_mb: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests abuse", description=__doc__)
     parser.add_argument("--only", choices=sorted(ATTACKS), action="append", help="run only this attack")
-    parser.add_argument("--seconds", type=float, default=4, help="seconds of each phase; three phases of each kind")
+    parser.add_argument("--seconds", type=float, default=4, help="seconds of each phase")
+    parser.add_argument("--rounds", type=int, default=3, help="number of phases without and of phases with each attack")
+    parser.add_argument("--nice", type=int, default=19, help="how far the attacker's priority is lowered, 0 to 19")
     parser.add_argument(
         "--backlog", type=int, default=0, metavar="MB", help="MB in the outbox, with the worker stopped"
     )
-    options = parser.parse_args()
-    uvloop.run(run(options.only or list(ATTACKS), options.seconds, options.backlog))
+    uvloop.run(run(parser.parse_args()))

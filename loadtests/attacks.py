@@ -26,7 +26,8 @@ LARGE_BODY_BYTES = 65_009
 FRAMES_PER_S = 104
 TAILS = 98
 SUBSCRIBING_SOCKETS = 50
-PATCHES = 9_000
+PATCHES = 5_000
+"""Commands of a simulation. Its estimated steps are nearly the most that one simulation can have."""
 
 
 class Target:
@@ -152,7 +153,7 @@ async def replay_commands(target: Target) -> None:
 
 
 async def simulate(target: Target) -> None:
-    """Simulate a session with 9,000 changes of its metadata, on two connections."""
+    """Simulate a session with 5,000 changes of its metadata, on two connections."""
     session = {"sync_mode": "global", "total_time_ms": 86_400_000, "participants": []}
     commands = [
         {"at_ms": at, "command": "update_metadata", "args": {"metadata": {"k": "x" * 20, str(at % 300): at}}}

@@ -1,7 +1,8 @@
 """Rendering of large response bodies without blocking the event loop: in a thread, or in pieces during the sending."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+
+from synckairos.limits.processor_time import run_in_thread
 
 LARGE_BYTES = 256 << 10
 """Bytes of content above which a response body is rendered in a thread or sent in pieces."""
@@ -14,7 +15,7 @@ async def render_off_loop_if_large(content_bytes: int, render: Callable[[], byte
 
     `content_bytes` is the approximate number of bytes that `render` processes. A direct call blocks the event loop.
     """
-    return await asyncio.to_thread(render) if content_bytes > LARGE_BYTES else render()
+    return await run_in_thread(render) if content_bytes > LARGE_BYTES else render()
 
 
 def join_in_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:

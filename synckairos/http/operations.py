@@ -4,7 +4,7 @@ Routing and description use the same `Operation` objects. The description theref
 the instance serves.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.wire.field_types import StrictModel
 
-Handler = Callable[[RestRequest], Awaitable[RestResponse]]
+Handler = Callable[[RestRequest], Coroutine[Any, Any, RestResponse]]
 
 _ROUTE_PARAMETERS = {
     "{session_id}": ":id",

@@ -176,7 +176,9 @@ class RestRequest:
             return self._parse(raw, model, is_declared)
         if not self.is_press:
             await self._rate_limits.count(self.meter)
-        parsed = await self._work.parse_queue.run(values, lambda: self._parse(raw, model, is_declared))
+        parsed = await self._work.parse_queue.run(
+            self.principal.limited_client_id, values, lambda: self._parse(raw, model, is_declared)
+        )
         if not self.is_press:
             # Undo the count. The handler counts the request with all its quotas, or does not count a replay.
             await self._rate_limits.uncount(self.meter)

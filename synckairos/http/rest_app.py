@@ -204,6 +204,7 @@ class RestApp:
 
         Raises: ClientDisconnected.
         """
+        self._work.processor_time.note_activity(request.principal.limited_client_id)
         try:
             if isinstance(outcome, RestResponse):
                 # Do not count OPTIONS, because browsers send preflight requests automatically.
@@ -214,7 +215,7 @@ class RestApp:
                 raise outcome
             else:
                 self._refuse_if_limited(request)
-                response = await outcome(request)
+                response = await self._call_in_turn(request, outcome)
                 self._record_act(request, response.status)
         except ClientDisconnected:
             raise
@@ -224,6 +225,18 @@ class RestApp:
             logger.error("request failed", method=request.scope["method"], route=request.route, exc_info=failure)
             return render_internal_error(failure, self._dev)
         response.headers += rate_limit_headers(request.meter.statuses)
+        return response
+
+    async def _call_in_turn(self, request: RestRequest, handler: Handler) -> RestResponse:
+        """Call the handler when its client has used no more than its share of the processor. Presses never wait.
+
+        Raises: RateLimitExceeded if the client has used too much, and all exceptions of the handler.
+        """
+        client, processor_time = request.principal.limited_client_id, self._work.processor_time
+        if request.is_press:
+            return await handler(request)
+        response = await processor_time.run(client, lambda: handler(request), is_rate_limited=request.meter.is_due)
+        processor_time.charge_response(client, len(response.body))
         return response
 
     def _refuse_if_limited(self, request: RestRequest) -> None:
@@ -251,6 +264,7 @@ class RestApp:
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
             self._limited_clients.note(request.principal.limited_client_id, request.meter.statuses)
+            await self._work.processor_time.delay_refusal(request.principal.limited_client_id)
         if error.status >= 500:
             self._log_refusal(request, error)
         return render_problem(error)

@@ -4,6 +4,9 @@ During a long simulation the instance also serves other requests.
 """
 
 import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import orjson
 
@@ -12,6 +15,8 @@ from synckairos.errors import IdempotencyKeyReused, SyncKairosError, ValidationF
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.fair_queue import FairQueue
+from synckairos.limits.processor_time import run_in_thread
 from synckairos.limits.work_rate_table import SIMULATION_STEPS
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
@@ -19,8 +24,16 @@ from synckairos.wire import response_models
 from synckairos.wire.request_bodies import SimulationBody
 from synckairos.wire.simulation_run import NIL_SESSION_ID, estimate_steps, timed_commands, timeline_json
 
+T = TypeVar("T")
+
 MAX_SLICE_S = 0.002
 """Maximum seconds for which a simulation runs before other tasks of the event loop can run."""
+
+PAUSE_RATIO = 3
+"""Duration of the pause after a slice while other clients are active, as a multiple of the slice's duration."""
+
+THREAD_COUNT = 500
+"""Commands of a request, or rows of a timeline, above which they are converted in a thread. So many take about 2 ms."""
 
 REPLAY_KEY_TTL_S = 3_600
 """Seconds for which Redis keeps an `Idempotency-Key` with the fingerprint of its request.
@@ -36,6 +49,7 @@ class SimulateRoutes:
         self._store = store
         self._rate_limits = rate_limits
         self._work = work
+        self._slices = FairQueue()
 
     def operations(self) -> list[Operation]:
         """Return the REST operations of this class."""
@@ -50,18 +64,18 @@ class SimulateRoutes:
     async def simulate(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(SimulationBody)
         await self._rate_limits.count(request.meter)
-        self._charge(request, estimate_steps(body))
+        self._charge(request, await _call(len(body.commands), lambda: estimate_steps(body)))
         is_replay = await self._is_replay(request)
         if is_replay:
             await self._rate_limits.count_replay(request.meter)
         try:
             async with self._work.wait_for_simulation_turn(request.principal.limited_client_id):
-                simulation = await _run_simulation(body)
+                simulation = await self._run(body, request.principal.limited_client_id)
         except SyncKairosError as refusal:
             refusal.replayed = is_replay
             raise
         replayed = [(b"idempotency-replayed", b"true")] if is_replay else []
-        result = orjson.dumps(timeline_json(simulation))
+        result = await _call(len(simulation.rows), lambda: orjson.dumps(timeline_json(simulation)))
         return RestResponse(render_data(result, request.warnings), headers=replayed)
 
     def _charge(self, request: RestRequest, steps: int) -> None:
@@ -94,15 +108,35 @@ class SimulateRoutes:
             raise IdempotencyKeyReused
         return stored is not None
 
+    async def _run(self, body: SimulationBody, client: str) -> Simulation:
+        """Run a simulation in slices of `MAX_SLICE_S`. The simulations of all clients run one slice after the other.
 
-async def _run_simulation(body: SimulationBody) -> Simulation:
-    simulation = Simulation()
-    session_id = body.session.session_id or NIL_SESSION_ID
-    steps = simulation.run_stepwise(body.session.to_create(), timed_commands(body), body.until_ms, session_id)
-    loop = asyncio.get_running_loop()
-    began_at = loop.time()
+        While other clients are active, a pause of `PAUSE_RATIO` times its duration follows each slice. So all
+        simulations together use a quarter of the processor time.
+        """
+        simulation = Simulation()
+        session_id = body.session.session_id or NIL_SESSION_ID
+        commands = await _call(len(body.commands), lambda: timed_commands(body))
+        steps = simulation.run_stepwise(body.session.to_create(), commands, body.until_ms, session_id)
+        processor_time = self._work.processor_time
+        while True:
+            async with self._slices.turn(client):
+                used_s = _run_slice(steps)
+                if used_s is None:
+                    return simulation
+                await asyncio.sleep(used_s * PAUSE_RATIO if processor_time.has_other_clients(client) else 0)
+
+
+async def _call(count: int, function: Callable[[], T]) -> T:
+    """Return the result of a function that processes `count` commands or rows. Call it in a thread if they are many."""
+    return await run_in_thread(function) if count > THREAD_COUNT else function()
+
+
+def _run_slice(steps: Iterator[None]) -> float | None:
+    """Run steps of a simulation for `MAX_SLICE_S`. Return the seconds that they took; None after the final step."""
+    began_s = time.perf_counter()
     for _ in steps:
-        if loop.time() - began_at >= MAX_SLICE_S:
-            await asyncio.sleep(0)
-            began_at = loop.time()
-    return simulation
+        used_s = time.perf_counter() - began_s
+        if used_s >= MAX_SLICE_S:
+            return used_s
+    return None

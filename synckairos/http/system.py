@@ -16,6 +16,8 @@ from synckairos.http.problem_responses import render_problem
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.sub_path import add_sub_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.processor_time import run_in_thread
+from synckairos.limits.shared_read import SharedRead
 from synckairos.limits.work_rate_table import SCRAPES
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
@@ -68,6 +70,7 @@ class SystemRoutes:
         self._work = work
         self._stores = CachedProbe(self._look_at_stores)
         self._gauges = CachedProbe(self._refresh_all_gauges)
+        self._rendering: SharedRead[bytes] = SharedRead()
         self._stale_gauges = LogThrottle()
         self._root_path = root_path
         self._openapi = b""
@@ -183,7 +186,9 @@ class SystemRoutes:
     async def metrics(self, request: RestRequest) -> RestResponse:
         self._work.charge(request.principal.limited_client_id, SCRAPES)
         await self._gauges.get_or_run()
-        return RestResponse(metrics.render(), content_type=metrics.CONTENT_TYPE.encode())
+        # Rendering takes about 10 ms, so it runs in a thread. Requests during a rendering share the next one.
+        text = await self._rendering.read_shared(lambda: run_in_thread(metrics.render))
+        return RestResponse(text, content_type=metrics.CONTENT_TYPE.encode())
 
     async def _refresh_all_gauges(self) -> None:
         try:

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.parse_queue import ParseQueue
+from synckairos.limits.processor_time import ProcessorTime
 from synckairos.limits.token_bucket import TokenBucket
-from synckairos.limits.work_rate_table import SETTING, WORK_LIMITS, WorkLimit
+from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING, WORK_LIMITS, WorkLimit
 
 MAX_CLIENTS = 20_000
 """Clients with a budget, at most. Beyond that, the client that was idle for the longest time gets a new budget."""
@@ -56,6 +57,7 @@ class ClientWorkLimits:
         """Take the factor that multiplies all limits, and the monotonic clock in seconds."""
         self.parse_queue = ParseQueue()
         self._limits = {each.name: each.scale(factor) for each in WORK_LIMITS if each.of == "client"}
+        self.processor_time = ProcessorTime(self._limits[PROCESSOR_MS.name], clock)
         self._clock = clock
         self._simulations: dict[str, tuple[asyncio.Lock, int]] = {}
         """Of each client with simulations: the lock of the one that runs, and the number of all."""

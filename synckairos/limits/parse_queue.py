@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from synckairos.limits.fair_queue import FairQueue
+from synckairos.limits.processor_time import run_in_thread
+
 THREAD_VALUES = 2_000
 """Values in a JSON text above which it is parsed in a thread. So many take about 2 ms."""
 
@@ -11,24 +14,24 @@ T = TypeVar("T")
 
 
 class ParseQueue:
-    """Parses the large inputs of all clients of this instance, one input at a time, in the order of the calls.
+    """Parses the large inputs of all clients of this instance, one input at a time. The clients take turns.
 
     The event loop runs at least one turn between two inputs. Several threads would not parse faster, because the
     interpreter runs one of them at a time.
     """
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._turns = FairQueue()
 
-    async def run(self, values: int, parse: Callable[[], T]) -> T:
-        """Wait for all earlier inputs, then call `parse` and return its result.
+    async def run(self, client: str, values: int, parse: Callable[[], T]) -> T:
+        """Wait for a turn of this client, then call `parse` and return its result.
 
         `values` is the approximate number of JSON values that `parse` parses. Above `THREAD_VALUES`, `parse` runs in a
         thread.
         """
-        async with self._lock:
+        async with self._turns.turn(client):
             if values > THREAD_VALUES:
-                return await asyncio.to_thread(parse)
-            # The lock is kept for a turn of the event loop. So the next input is parsed in a later turn.
+                return await run_in_thread(parse)
+            # The turn is kept for a turn of the event loop. So the next input is parsed in a later turn of the loop.
             await asyncio.sleep(0)
             return parse()

@@ -37,6 +37,7 @@ class WorkLimit(Struct, frozen=True):
         return replace(self, per_s=self.per_s * factor, burst=max(1, int(self.burst * factor)))
 
 
+WAITS = "the request waits; after 5 s 429 `RATE_LIMIT_EXCEEDED`"
 REFUSED = "429 `RATE_LIMIT_EXCEEDED`"
 CLOSED = "closed with 1008"
 ERROR = "`ERROR` with `RATE_LIMIT_EXCEEDED`"
@@ -45,8 +46,9 @@ NO_HANDSHAKE = "429 in place of the handshake"
 FREE_BYTES = 1_024
 """Bytes of a body or message that is not counted. The limits of requests and of socket messages bound small ones."""
 
+PROCESSOR_MS = WorkLimit("milliseconds of processor time while other clients are active", "client", 200, 200, WAITS)
 BYTES = WorkLimit("bytes in bodies and messages", "client", 2_000_000, 32_000_000, REFUSED)
-VALUES = WorkLimit("JSON values in bodies and messages", "client", 100_000, 300_000, REFUSED)
+VALUES = WorkLimit("JSON values in bodies and messages", "client", 40_000, 300_000, REFUSED)
 CONNECTION_BYTES = WorkLimit("bytes in messages", "connection", 500_000, 2_000_000, CLOSED)
 CONNECTION_VALUES = WorkLimit("JSON values in messages", "connection", 30_000, 100_000, CLOSED)
 HANDSHAKES = WorkLimit("WebSocket handshakes", "client", 200, 20_000, NO_HANDSHAKE)
@@ -60,7 +62,7 @@ MAX_LIVE_TAILS = 500
 """Live tails that a client may have open on an instance. Each also counts as a connection."""
 
 WORK_LIMITS = (
-    *(BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES),
+    *(PROCESSOR_MS, BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES),
     *(HANDSHAKES, SUBSCRIPTIONS, UNKNOWN_SESSIONS, SIMULATION_STEPS, REPORTS, SCRAPES),
 )
 """All limits, in the order of the page."""

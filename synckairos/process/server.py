@@ -33,7 +33,7 @@ from synckairos.http.client_address import CallerResolver
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.process.gc_tuning import tune_gc
+from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.hub import Hub
@@ -95,6 +95,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
         def announce_ready() -> None:
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
             tune_gc()
+            tune_thread_switches()
             logger.info("serving", host=settings.host, port=server.port)
             if on_ready is not None:
                 on_ready(f"http://{host}:{server.port}{settings.root_path}")

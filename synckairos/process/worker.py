@@ -6,7 +6,7 @@ from functools import partial
 
 from synckairos.config import Settings
 from synckairos.process import drain_and_job_loops
-from synckairos.process.gc_tuning import tune_gc
+from synckairos.process.interpreter_tuning import tune_gc
 from synckairos.telemetry.guarded_loop import LONGEST_PAUSE_S, keep_running
 from synckairos.telemetry.outages import StoreOutage
 from synckairos.webhooks import dispatcher

@@ -41,6 +41,7 @@ from synckairos.realtime.v3_update_frames import (
     render_state_update_frame,
 )
 from synckairos.realtime.watcher_interface import Subscription
+from synckairos.store.rate_quotas import PRESSES
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire import v3_messages
@@ -170,7 +171,10 @@ class V3Connection(SocketConnection):
                 if request is None:
                     continue
                 try:
-                    await self._handle(request)
+                    await self._handle_in_turn(request)
+                except RateLimitExceeded as refusal:
+                    await self._delay_refusal()
+                    self._send_refusal(refusal, self.hub.now_ms(), request.id, request.session_id)
                 except Exception as fault:  # the client must get an answer to this request and to later requests
                     logger.error("a client's request failed", session_id=request.session_id, exc_info=fault)
                     if isinstance(request, v3_messages.Subscribe):
@@ -186,7 +190,9 @@ class V3Connection(SocketConnection):
         """Parse a large message and return its COMMAND. If it is no valid COMMAND, send an ERROR and return None."""
         try:
             request = await self.hub.work.parse_queue.run(
-                max_value_count(text), lambda: v3_messages.parse_v3_message(text)
+                self.principal.limited_client_id,
+                max_value_count(text),
+                lambda: v3_messages.parse_v3_message(text),
             )
             if isinstance(request, v3_messages.Command):
                 return request
@@ -194,6 +200,18 @@ class V3Connection(SocketConnection):
         except SyncKairosError as refusal:
             self._send_refusal(refusal, self.hub.now_ms(), v3_messages.extract_message_id(text))
             return None
+
+    async def _handle_in_turn(self, request: InboxRequest) -> None:
+        """Handle a request when its client has used no more than its share of the processor. Presses never wait.
+
+        Raises: RateLimitExceeded if the client has used too much.
+        """
+        client, processor_time = self.principal.limited_client_id, self.hub.work.processor_time
+        processor_time.note_activity(client)
+        if isinstance(request, v3_messages.Command) and request.command in PRESSES:
+            await self._execute(request)
+        else:
+            await processor_time.run(client, lambda: self._handle(request))
 
     async def _handle(self, request: InboxRequest) -> None:
         match request:
@@ -251,6 +269,10 @@ class V3Connection(SocketConnection):
                 request.id, request.session_id, *answer.snapshot.epoch_and_version, at_ms, expired, receipt, warnings
             )
         )
+
+    async def _delay_refusal(self) -> None:
+        """Hold back the next answer, because the client is rate-limited."""
+        await self.hub.work.processor_time.delay_refusal(self.principal.limited_client_id)
 
     def _send_refusal(
         self, refusal: SyncKairosError, at_ms: int, reply_to: str | None = None, session_id: str | None = None
@@ -310,6 +332,8 @@ class V3Connection(SocketConnection):
             missed = await self._read_missed(request, current)
         except SyncKairosError as refusal:
             self._drop_subscription(session_id)
+            if isinstance(refusal, RateLimitExceeded):
+                await self._delay_refusal()
             self._send_refusal(refusal, self.hub.now_ms(), request.id, session_id)
             if isinstance(refusal, SessionNotFound):
                 self._close_if_unused(NO_SUCH_SESSION)

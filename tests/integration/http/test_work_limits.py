@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
+from synckairos.limits import processor_time
 from synckairos.limits.work_rate_table import (
     BYTES,
     CLOSED,
@@ -22,6 +23,7 @@ from synckairos.limits.work_rate_table import (
     FREE_BYTES,
     HANDSHAKES,
     NO_HANDSHAKE,
+    PROCESSOR_MS,
     REFUSED,
     REPORTS,
     SCRAPES,
@@ -29,6 +31,7 @@ from synckairos.limits.work_rate_table import (
     SUBSCRIPTIONS,
     UNKNOWN_SESSIONS,
     VALUES,
+    WAITS,
     WORK_LIMITS,
     WorkLimit,
 )
@@ -38,6 +41,8 @@ from tests.integration.rest_server import RestServer, chess_body, open_rest_serv
 
 FACTOR = 0.001
 """Client limits of the tests: small, so that one or two requests exceed them."""
+
+OTHER_ADDRESS = "192.0.2.7"
 
 JSON = {"content-type": "application/json"}
 
@@ -149,7 +154,21 @@ async def exceed_scrapes(server: RestServer, instance: Instance) -> str:
     return await repeat_until_refused(server, SCRAPES, "GET", "/metrics")
 
 
+async def exceed_processor_time(server: RestServer, instance: Instance) -> str:
+    """Read sessions until a read is refused. Another client presses before each read, and never waits."""
+    while True:
+        press = await server.client.post(f"/v1/sessions/{uuid4()}/switch", headers={"x-forwarded-for": OTHER_ADDRESS})
+        assert press.status_code == 404
+        answer = await server.client.get(f"/v1/sessions/{uuid4()}")
+        if answer.status_code == 429:
+            break
+        assert answer.status_code == 404
+    assert PROCESSOR_MS.name in answer.json()["detail"]
+    return f"the request waits; after 5 s {answer.status_code} `{answer.json()['error']['code']}`"
+
+
 EXCEED: dict[WorkLimit, Callable[[RestServer, Instance], Awaitable[str]]] = {
+    PROCESSOR_MS: exceed_processor_time,
     BYTES: exceed_bytes,
     VALUES: exceed_values,
     CONNECTION_BYTES: exceed_connection_bytes,
@@ -174,18 +193,22 @@ async def test_simulation_with_more_steps_than_the_budget_holds_is_refused_as_in
 
 def test_each_limit_is_tested() -> None:
     assert tuple(EXCEED) == WORK_LIMITS
-    assert {each.answer for each in WORK_LIMITS} == {REFUSED, CLOSED, ERROR, NO_HANDSHAKE}
+    assert {each.answer for each in WORK_LIMITS} == {REFUSED, CLOSED, ERROR, NO_HANDSHAKE, WAITS}
 
 
 @pytest.mark.parametrize("limit", WORK_LIMITS, ids=lambda limit: limit.name)
-async def test_work_above_a_limit_gets_the_answer_of_the_list(settings: Settings, limit: WorkLimit) -> None:
+async def test_work_above_a_limit_gets_the_answer_of_the_list(
+    settings: Settings, limit: WorkLimit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor_time, "MAX_WAIT_S", 0.1)
     factor = FACTOR if limit.of == "client" else 1_000
-    limited = settings.model_copy(update={"client_work_factor": factor})
+    limited = settings.model_copy(update={"client_work_factor": factor, "trusted_proxies": ("127.0.0.1",)})
     async with open_rest_server(limited) as server, serving(limited) as instance:
         before = rate_limited_by_socket()
         assert await EXCEED[limit](server, instance) == limit.answer
         assert rate_limited_by_socket() - before == (limit.answer in (ERROR, NO_HANDSHAKE))
-        other = await server.client.post("/v1/sessions", json=chess_body())
+        headers = {"x-forwarded-for": OTHER_ADDRESS} if limit is PROCESSOR_MS else {}
+        other = await server.client.post("/v1/sessions", json=chess_body(), headers=headers)
         assert other.status_code == 201, "other requests are not work of this kind"
 
 

@@ -72,7 +72,7 @@ def test_number_of_budgets_is_bounded_and_the_client_that_was_idle_longest_leave
 
 async def test_one_input_is_parsed_in_a_turn_of_the_event_loop() -> None:
     queue, turn, parsed_in = ParseQueue(), 0, list[int]()
-    inputs = [asyncio.create_task(queue.run(10, lambda: parsed_in.append(turn))) for _ in range(5)]
+    inputs = [asyncio.create_task(queue.run("a", 10, lambda: parsed_in.append(turn))) for _ in range(5)]
     while not all(each.done() for each in inputs):
         await asyncio.sleep(0)
         turn += 1
@@ -81,12 +81,12 @@ async def test_one_input_is_parsed_in_a_turn_of_the_event_loop() -> None:
 
 async def test_input_with_many_values_is_parsed_in_a_thread_and_its_refusal_is_raised() -> None:
     queue = ParseQueue()
-    assert await queue.run(THREAD_VALUES, threading.get_ident) == threading.get_ident()
-    assert await queue.run(THREAD_VALUES + 1, threading.get_ident) != threading.get_ident()
+    assert await queue.run("a", THREAD_VALUES, threading.get_ident) == threading.get_ident()
+    assert await queue.run("a", THREAD_VALUES + 1, threading.get_ident) != threading.get_ident()
 
     def refuse() -> None:
         raise ValueError("malformed")
 
     with pytest.raises(ValueError, match="malformed"):
-        await queue.run(THREAD_VALUES + 1, refuse)
-    assert await queue.run(1, lambda: "next") == "next"
+        await queue.run("a", THREAD_VALUES + 1, refuse)
+    assert await queue.run("a", 1, lambda: "next") == "next"

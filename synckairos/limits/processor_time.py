@@ -1,0 +1,217 @@
+"""The share of each client in the processor time of this instance.
+
+An instance has one event loop, so its processor time is what clients share. The time that the requests of a client use
+is measured. If a client has used more than its share while other clients are active, its next requests wait. Presses
+never wait: they are short, and other limits bound them.
+"""
+
+import asyncio
+import math
+import time
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from synckairos.errors import RateLimitExceeded
+from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING, WorkLimit
+
+MAX_CLIENTS = 20_000
+"""Clients with an account, at most. Beyond that, the client that was idle for the longest time gets a new account."""
+
+ACTIVE_S = 0.5
+"""Seconds for which a client counts as active after a request."""
+
+MAX_PAUSE_S = 2.0
+"""Seconds that a client waits at most before its next request, however much time its last request used."""
+
+MAX_WAIT_S = 5.0
+"""Seconds that a request waits for its turn. Then it is refused."""
+
+MAX_UNLIMITED_WAIT_S = 1.0
+"""Seconds that a request without rate limit waits for its turn. Then it runs."""
+
+REFUSAL_DELAY_S = 0.1
+"""Seconds for which the answer of a rate-limited client is held back, so that it does not try again at once."""
+
+REQUEST_S = 0.000_1
+"""Seconds of a request that cannot be measured for it: protocols, and the turns of the event loop."""
+
+RESPONSE_BYTE_S = 1e-9
+"""Seconds, for each byte of a response body, that cannot be measured: from the stores and to the client."""
+
+CHECK_S = 0.05
+"""Seconds between two checks whether other clients are still active."""
+
+_RECENT_WEIGHT = 0.2  # weight of the newest request in the mean of a client
+
+T = TypeVar("T")
+
+
+class Account:
+    """The processor time that one client used, and the requests of the client that wait."""
+
+    __slots__ = ("_burst_s", "_clock", "_free_at_s", "_share", "mean_s", "turns", "waiting")
+
+    def __init__(self, limit: WorkLimit, clock: Callable[[], float]) -> None:
+        self._share = limit.per_s / 1000
+        self._burst_s = limit.burst / 1000 / self._share
+        self._clock = clock
+        self._free_at_s = float("-inf")
+        """Instant at which the client has used no more than its share."""
+        self.mean_s = 0.0
+        """Mean processor time of the client's recent requests, in seconds."""
+        self.turns: asyncio.Lock | None = None
+        """The lock for which the waiting requests wait. None if no request waits."""
+        self.waiting = 0
+        """The number of requests that wait."""
+
+    def charge(self, seconds: float) -> None:
+        """Charge processor time to the client. Negative seconds undo a charge."""
+        now_s = self._clock()
+        begin_s = max(self._free_at_s, now_s - self._burst_s)
+        self._free_at_s = min(begin_s + seconds / self._share, now_s + MAX_PAUSE_S)
+
+    def seconds_to_wait(self) -> float:
+        """Return the seconds until the client has used no more than its share; 0 if that is so now."""
+        return max(0.0, self._free_at_s - self._clock())
+
+
+_current: ContextVar[Account | None] = ContextVar("processor_time_account", default=None)
+
+
+class ProcessorTime:
+    """The accounts of all clients of this instance."""
+
+    def __init__(self, limit: WorkLimit = PROCESSOR_MS, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the limit of each client, and the monotonic clock in seconds."""
+        self._limit = limit
+        self._clock = clock
+        self._accounts: OrderedDict[str, Account] = OrderedDict()
+        self._last_client = ""
+        self._last_at_s = self._other_at_s = float("-inf")
+
+    def note_activity(self, client: str) -> None:
+        """Note that a client sent a request now."""
+        now_s = self._clock()
+        if client != self._last_client:
+            self._last_client, self._other_at_s = client, self._last_at_s
+        self._last_at_s = now_s
+
+    def has_other_clients(self, client: str) -> bool:
+        """Return whether a client other than this one is active."""
+        at_s = self._other_at_s if client == self._last_client else self._last_at_s
+        return self._clock() - at_s < ACTIVE_S
+
+    async def run(self, client: str, work: Callable[[], Coroutine[Any, Any, T]], *, is_rate_limited: bool = True) -> T:
+        """Wait until the client has used no more than its share, then await `work()` and charge its time.
+
+        Nothing waits if no other client is active. If `is_rate_limited` is False, the work is never refused.
+
+        Raises: RateLimitExceeded if the wait was too long. `work` is not called then.
+        """
+        account = self._account(client)
+        if account.turns is not None or account.seconds_to_wait():
+            await self._wait(client, account, is_rate_limited)
+        reserved_s = account.mean_s
+        account.charge(reserved_s + REQUEST_S)
+        token = _current.set(account)
+        spent = [REQUEST_S]
+        try:
+            return await _measure(work(), account, spent)
+        finally:
+            _current.reset(token)
+            account.charge(-reserved_s)
+            account.mean_s += (spent[0] - account.mean_s) * _RECENT_WEIGHT
+
+    def charge_response(self, client: str, size_bytes: int) -> None:
+        """Charge the transport of a response body to a client."""
+        self._account(client).charge(size_bytes * RESPONSE_BYTE_S)
+
+    async def delay_refusal(self, client: str) -> None:
+        """Hold back the answer to a request of a rate-limited client. Return at once if no other client is active."""
+        if self.has_other_clients(client):
+            await asyncio.sleep(REFUSAL_DELAY_S)
+
+    @property
+    def accounts(self) -> int:
+        """Return the number of clients with an account."""
+        return len(self._accounts)
+
+    def _account(self, client: str) -> Account:
+        account = self._accounts.get(client)
+        if account is None:
+            account = self._accounts[client] = Account(self._limit, self._clock)
+            if len(self._accounts) > MAX_CLIENTS:
+                self._accounts.popitem(last=False)
+        else:
+            self._accounts.move_to_end(client)
+        return account
+
+    async def _wait(self, client: str, account: Account, is_rate_limited: bool) -> None:
+        """Wait until the client has used no more than its share, or no other client is active.
+
+        The requests of a client wait in the order of their arrival, and each is estimated with the mean of the others.
+
+        Raises: RateLimitExceeded.
+        """
+        if account.turns is None:
+            account.turns = asyncio.Lock()
+        account.waiting += 1
+        try:
+            async with asyncio.timeout(MAX_WAIT_S if is_rate_limited else MAX_UNLIMITED_WAIT_S), account.turns:
+                while (wait_s := account.seconds_to_wait()) and self.has_other_clients(client):  # noqa: ASYNC110
+                    await asyncio.sleep(min(wait_s, CHECK_S))
+        except TimeoutError:
+            if is_rate_limited:
+                wait_ms = max(1, math.ceil(account.seconds_to_wait() * 1000))
+                raise RateLimitExceeded(self._limit.description, SETTING, wait_ms) from None
+        finally:
+            account.waiting -= 1
+            if not account.waiting:
+                account.turns = None
+
+
+async def run_in_thread(function: Callable[[], T]) -> T:
+    """Call a function in a thread, and charge its processor time to the client whose request runs. Return the result.
+
+    The function should take at least some milliseconds: a thread costs 0.1 ms.
+    """
+    account = _current.get()
+    if account is None:
+        return await asyncio.to_thread(function)
+
+    def measure() -> tuple[T, float]:
+        began_s = time.thread_time()
+        return function(), time.thread_time() - began_s
+
+    result, spent_s = await asyncio.to_thread(measure)
+    account.charge(spent_s)
+    return result
+
+
+@types.coroutine
+def _measure(coroutine: Coroutine[Any, Any, T], account: Account, spent: list[float]) -> Generator[Any, Any, T]:
+    """Run a coroutine to its end, and charge to the account the time in which it did not wait."""
+    sent: Any = None
+    raised: BaseException | None = None
+    while True:
+        began_s = time.perf_counter()
+        try:
+            awaited = coroutine.send(sent) if raised is None else coroutine.throw(raised)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            used_s = time.perf_counter() - began_s
+            spent[0] += used_s
+            account.charge(used_s)
+        sent = raised = None
+        try:
+            sent = yield awaited
+        except GeneratorExit:
+            coroutine.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - the coroutine must see cancellations too
+            raised = error

@@ -1,0 +1,63 @@
+"""Turns of clients in a queue of which one part runs at a time."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from synckairos.limits.fair_queue import FairQueue
+from synckairos.limits.parse_queue import ParseQueue
+
+
+async def settle(tasks: list[asyncio.Task[None]]) -> None:
+    async with asyncio.timeout(10):
+        await asyncio.gather(*tasks)
+
+
+async def test_client_with_one_call_gets_the_second_turn_after_a_client_with_many() -> None:
+    queue, order = FairQueue(), list[str]()
+
+    async def work(client: str) -> None:
+        async with queue.turn(client):
+            order.append(client)
+            await asyncio.sleep(0)
+
+    await settle([asyncio.create_task(work(client)) for client in "aaaabbc"])
+    assert order == list("aabcaba")
+    assert queue.waiting_clients == 0
+
+
+async def test_input_of_another_client_is_parsed_before_the_further_inputs_of_a_client() -> None:
+    queue, parsed = ParseQueue(), list[str]()
+
+    def parse(client: str) -> Coroutine[Any, Any, None]:
+        return queue.run(client, 1, lambda: parsed.append(client))
+
+    await settle([asyncio.create_task(parse(client)) for client in "aaab"])
+    assert parsed == list("aaba")
+
+
+@pytest.mark.parametrize("is_next", [True, False])
+async def test_cancelled_call_loses_its_turn_and_the_next_call_gets_it(is_next: bool) -> None:
+    queue, order = FairQueue(), list[str]()
+
+    async def work(client: str) -> None:
+        async with queue.turn(client):
+            order.append(client)
+
+    async with queue.turn("first"):
+        cancelled, waiting = asyncio.create_task(work("cancelled")), asyncio.create_task(work("waiting"))
+        await asyncio.sleep(0)
+        if not is_next:
+            cancelled.cancel()
+            await asyncio.sleep(0)
+            assert queue.waiting_clients == 1
+    cancelled.cancel()
+    with suppress(asyncio.CancelledError):
+        await cancelled
+    await settle([waiting])
+    assert order == ["waiting"]
+    async with asyncio.timeout(10), queue.turn("last"):
+        assert queue.waiting_clients == 0

@@ -1,0 +1,175 @@
+"""The share of each client in the processor time of an instance."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from synckairos.errors import RateLimitExceeded
+from synckairos.limits import processor_time
+from synckairos.limits.processor_time import Account, ProcessorTime, run_in_thread
+from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+async def answer() -> str:
+    await asyncio.sleep(0)
+    return "answer"
+
+
+def use_all(shares: ProcessorTime, client: str) -> None:
+    """Charge so much to a client that its next request waits."""
+    shares.charge_response(client, int(10 / processor_time.RESPONSE_BYTE_S))
+
+
+def test_client_may_use_the_burst_at_once_and_then_its_share() -> None:
+    clock = Clock()
+    account = Account(PROCESSOR_MS, clock)
+    account.charge(PROCESSOR_MS.burst / 1000)
+    assert account.seconds_to_wait() == 0
+    account.charge(0.1)
+    assert account.seconds_to_wait() == pytest.approx(0.1 / (PROCESSOR_MS.per_s / 1000))
+    clock.now_s += account.seconds_to_wait()
+    assert account.seconds_to_wait() == 0
+    account.charge(1_000)
+    assert account.seconds_to_wait() == processor_time.MAX_PAUSE_S
+
+
+def test_another_client_is_active_for_a_while_after_its_request() -> None:
+    clock = Clock()
+    shares = ProcessorTime(clock=clock)
+    shares.note_activity("a")
+    shares.note_activity("a")
+    assert (shares.has_other_clients("a"), shares.has_other_clients("b")) == (False, True)
+    shares.note_activity("b")
+    shares.note_activity("a")
+    assert (shares.has_other_clients("a"), shares.has_other_clients("b")) == (True, True)
+    clock.now_s += processor_time.ACTIVE_S
+    shares.note_activity("a")
+    assert (shares.has_other_clients("a"), shares.has_other_clients("b")) == (False, True)
+
+
+async def test_client_above_its_share_is_refused_only_while_others_are_active(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor_time, "MAX_WAIT_S", 0)
+    monkeypatch.setattr(processor_time, "MAX_UNLIMITED_WAIT_S", 0)
+    shares = ProcessorTime(clock=Clock())
+    shares.note_activity("a")
+    use_all(shares, "a")
+    assert await shares.run("a", answer) == "answer"
+    shares.note_activity("b")
+    with pytest.raises(RateLimitExceeded, match="limit of 200 milliseconds of processor time") as refusal:
+        await shares.run("a", answer)
+    assert refusal.value.details["setting"] == SETTING
+    assert await shares.run("a", answer, is_rate_limited=False) == "answer", "a probe is never refused"
+    assert await shares.run("b", answer) == "answer"
+
+
+async def test_waiting_requests_of_a_client_run_in_order_when_the_share_allows_it() -> None:
+    clock, order = Clock(), list[int]()
+    shares = ProcessorTime(clock=clock)
+    shares.note_activity("a")
+    shares.note_activity("b")
+    use_all(shares, "a")
+
+    async def work(number: int) -> None:
+        order.append(number)
+
+    def request(number: int) -> asyncio.Task[None]:
+        return asyncio.create_task(shares.run("a", lambda: work(number)))
+
+    requests = [request(number) for number in range(5)]
+    await asyncio.sleep(0)
+    assert order == []
+    clock.now_s += processor_time.MAX_PAUSE_S
+    async with asyncio.timeout(10):
+        await asyncio.gather(*requests)
+    assert order == list(range(5))
+
+
+async def test_time_of_a_request_is_charged_without_its_waits_and_with_its_threads() -> None:
+    clock = Clock()
+    shares = ProcessorTime(clock=clock)
+
+    def use_processor() -> int:
+        end_s = time.thread_time() + 0.02
+        while time.thread_time() < end_s:
+            pass
+        return threading.get_ident()
+
+    async def work() -> None:
+        assert await run_in_thread(use_processor) != threading.get_ident()
+        use_processor()
+        await asyncio.sleep(0.01)
+
+    await shares.run("a", work)
+    shares.charge_response("a", round((PROCESSOR_MS.burst / 1000 - 0.04) / processor_time.RESPONSE_BYTE_S))
+    shares.note_activity("b")
+    shares.note_activity("a")
+    pending = asyncio.create_task(shares.run("a", answer))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not pending.done(), "the threads and the coroutine used the burst together"
+    clock.now_s += processor_time.MAX_PAUSE_S
+    assert await pending == "answer"
+
+
+async def test_error_of_a_request_is_raised_and_a_cancellation_reaches_it() -> None:
+    shares, events = ProcessorTime(), list[str]()
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("wrong")
+
+    async def wait_forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            events.append("cleaned up")
+
+    async def catch() -> str:
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "caught"
+        return "not reached"
+
+    with pytest.raises(ValueError, match="wrong"):
+        await shares.run("a", fail)
+    task = asyncio.create_task(shares.run("a", wait_forever))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert events == ["cleaned up"]
+    assert await shares.run("a", catch) == "caught"
+
+
+async def test_number_of_accounts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor_time, "MAX_CLIENTS", 3)
+    shares = ProcessorTime()
+    for client in range(10):
+        await shares.run(str(client), answer)
+    assert shares.accounts == 3
+
+
+async def test_refusal_is_held_back_only_while_others_are_active(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor_time, "REFUSAL_DELAY_S", 60)
+    shares = ProcessorTime(clock=Clock())
+    shares.note_activity("a")
+    await shares.delay_refusal("a")
+    shares.note_activity("b")
+    held_back = asyncio.create_task(shares.delay_refusal("a"))
+    await asyncio.sleep(0)
+    assert not held_back.done()
+    held_back.cancel()
