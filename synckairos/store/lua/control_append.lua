@@ -1,7 +1,7 @@
 -- Add entries to the control channel, each under the next number, and publish them. An entry that the set already has
 -- is not added again. If the store lost its data, a new generation begins.
 --
--- uses write_or_drop
+-- uses write_replacing_invalid
 --
 -- KEYS  1 position (hash)  2 entries (sorted set: JSON by number; same hash tag)
 -- ARGV  1 channel  2 a new random text  3 maximum number of entries  4 '1' if the set is complete after this call
