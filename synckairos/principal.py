@@ -86,6 +86,20 @@ class Principal(Struct, frozen=True, kw_only=True):
         return cls._without_credential("anonymous", "anonymous", address)
 
     @classmethod
+    def without_rights(cls, address: str) -> "Principal":
+        """Return the principal of a caller without a valid credential while authentication is on. It has no rights."""
+        return cls(
+            kind="anonymous",
+            tenant=DEFAULT_TENANT,
+            subject="anonymous",
+            role="viewer",
+            address=address,
+            participant_id=None,
+            grants=(),
+            life=None,
+        )
+
+    @classmethod
     def timekeeper(cls) -> "Principal":
         """Return the principal of overdue transitions."""
         return cls._without_credential("timekeeper", "timekeeper", "")

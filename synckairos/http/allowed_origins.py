@@ -18,7 +18,7 @@ ALLOWED_METHODS = b"GET, HEAD, POST, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id"
 EXPOSED_HEADERS = (
     b"Allow, ETag, Link, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
-    b"Idempotency-Replayed, SyncKairos-Audited-Version, SyncKairos-History, X-Request-Id"
+    b"Idempotency-Replayed, SyncKairos-Audited-Version, SyncKairos-History, WWW-Authenticate, X-Request-Id"
 )
 """Names of response headers that scripts of another origin can read, in addition to headers such as `Content-Type`.
 
@@ -143,7 +143,6 @@ class AllowedOrigins:
         if origin is not None and self.allows_host(host) and self.allows_origin(origin, host):
             headers += [
                 (b"access-control-allow-origin", origin),
-                (b"access-control-allow-credentials", b"true"),
                 (b"access-control-expose-headers", EXPOSED_HEADERS),
             ]
         return headers

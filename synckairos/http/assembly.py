@@ -30,6 +30,7 @@ from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
 from synckairos.http.webhooks import WebhookRoutes
+from synckairos.identity.authenticator import Authenticator
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.revocations.channel import ControlChannel
 from synckairos.service.sessions import Sessions
@@ -71,6 +72,7 @@ def build_application(
     refresh_gauges: Sequence[Callable[[], Awaitable[None]]] = (),
     access_recorder: AccessRecorder | None = None,
     control_channel: ControlChannel | None = None,
+    authenticator: Authenticator | None = None,
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
 
@@ -81,6 +83,7 @@ def build_application(
     - `connections`: counts live tails as connections. Without it, only the tails of each client are limited.
     - `refresh_gauges`: functions that run before `/metrics` is rendered.
     - `control_channel`: the revocations. None while authentication is off.
+    - `authenticator`: authenticates callers. None while authentication is off.
     - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
     """
     settings, root_path = dependencies.settings, dependencies.settings.root_path
@@ -130,6 +133,7 @@ def build_application(
         dependencies.work,
         settings,
         access_recorder,
+        authenticator,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
         fallback_prefixes=[DEMO_PATH] if static else [],
     )

@@ -28,13 +28,14 @@ A dual-stack socket reports the IPv4 address 10.0.0.5 as `::ffff:10.0.0.5`.
 _BRACKETED_IPV6 = re.compile(r"\[([^\]]*)\](?::\S*)?")
 _IPV4_WITH_PORT = re.compile(r"([0-9]+(?:\.[0-9]+){3}):[^:\s]*")
 _FORWARDED_FOR = re.compile(r"(?:^|;)\s*for\s*=\s*([^;]*)", re.IGNORECASE)
+_FORWARDED_PROTO = re.compile(r"(?:^|;)\s*proto=\"?([a-z]+)", re.IGNORECASE)
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
 class CallerResolver:
-    """Determines the principal of a request from the client's address.
+    """Determines the client's address, the anonymous principal of a request, and whether the request came securely.
 
     This class authenticates no caller: every principal is anonymous and has the role `admin`.
     """
@@ -47,7 +48,7 @@ class CallerResolver:
         self._proxies: list[Network] = [_parse_network(each) for each in trusted_proxies]
 
     def principal_for(self, scope: Scope) -> Principal:
-        """Return the principal of an HTTP request or a WebSocket upgrade."""
+        """Return the principal of an HTTP request or a WebSocket upgrade while authentication is off."""
         return Principal.anonymous(self.address_for(scope))
 
     def address_for(self, scope: Scope) -> str:
@@ -63,6 +64,18 @@ class CallerResolver:
         if self._proxies and self._is_proxy(address):
             address = self._client_behind_proxies(scope, address)
         return _client_key(address)
+
+    def is_secure(self, scope: Scope) -> bool:
+        """Return whether a request came over HTTPS or from this machine, so that others cannot have read it.
+
+        Only a trusted proxy can state that the request came over HTTPS, by `X-Forwarded-Proto` or `Forwarded`.
+        """
+        peer = parse_address((scope.get("client") or ("", 0))[0])
+        if peer is None:
+            return True  # a Unix socket
+        if not (self._proxies and self._is_proxy(peer)):
+            return peer.is_loopback
+        return _forwarded_protocol(scope) == "https" or self._client_behind_proxies(scope, peer).is_loopback
 
     def _client_behind_proxies(self, scope: Scope, address: Address) -> Address:
         """Return the forwarded address nearest to this server that is not a trusted proxy.
@@ -128,6 +141,14 @@ def _forwarded_hops(scope: Scope) -> Iterator[str]:
         for element in reversed(values.split(",")):
             found = _FORWARDED_FOR.search(element)
             yield "" if found is None else found[1]
+
+
+def _forwarded_protocol(scope: Scope) -> str | None:
+    """Return the protocol that the proxy nearest to this server names, None if it names none."""
+    if (values := _header_values(scope, b"x-forwarded-proto")) is not None:
+        return values.rpartition(",")[2].strip().lower()
+    found = _FORWARDED_PROTO.search((_header_values(scope, b"forwarded") or "").rpartition(",")[2])
+    return None if found is None else found[1].lower()
 
 
 def _header_values(scope: Scope, wanted: bytes) -> str | None:

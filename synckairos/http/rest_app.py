@@ -25,6 +25,7 @@ from synckairos.errors import (
     RateLimitExceeded,
     StoreUnavailable,
     SyncKairosError,
+    Unauthorized,
 )
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
@@ -33,7 +34,9 @@ from synckairos.http.problem_responses import rate_limit_headers, render_interna
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import to_public_path
+from synckairos.identity.authenticator import Authenticator, IgnoredCredentials
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.principal import Principal
 from synckairos.store.limited_clients import LimitedClients
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.rate_meter import RateMeter
@@ -53,6 +56,17 @@ UNBUFFERED = (b"x-accel-buffering", b"no")
 
 Without this header, such proxies wait until a buffer is full.
 """
+
+PUBLIC_PATHS = frozenset(
+    {
+        *("/health", "/ready", "/v1/time", "/openapi.json", "/asyncapi.json", "/docs", "/", "/ws"),
+        *("/api-docs", "/api-docs.json", "/demo-qr.svg"),
+    }
+)
+"""Paths of operations that need no credential."""
+
+PUBLIC_PREFIX = "/docs/"
+"""Prefix of the paths of the files of the page `/docs`."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -81,6 +95,7 @@ class RestApp:
         work: ClientWorkLimits,
         settings: Settings,
         access_recorder: AccessRecorder | None,
+        authenticator: Authenticator | None,
         fallback: ASGIApp,
         fallback_prefixes: Sequence[str],
     ) -> None:
@@ -98,6 +113,8 @@ class RestApp:
         self._general_rate = general_rate(settings.rate_limit_general)
         self._dev = settings.dev
         self._access_recorder = access_recorder
+        self._authenticator = authenticator
+        self._ignored_credentials = IgnoredCredentials()
         self._fallback = fallback
         self._fallback_prefixes = tuple(fallback_prefixes)
         self._counters: dict[tuple[str, str, int], Callable[[], None]] = {}
@@ -125,7 +142,7 @@ class RestApp:
                 route = prefix
                 status = await self._serve_by_fallback(scope, receive, send, common)
                 return
-            request, outcome = self._match(scope, receive, headers)
+            request, outcome = await self._match(scope, receive, headers)
             route = request.route
             response = await self._respond(request, outcome)
             status, is_stream = response.status, response.stream is not None
@@ -137,18 +154,20 @@ class RestApp:
 
     # -- responses ----------------------------------------------------------------------------------------------------
 
-    def _match(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]) -> tuple[RestRequest, Outcome]:
+    async def _match(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]) -> tuple[RestRequest, Outcome]:
         """Build the request, and determine its outcome: the handler of its operation, a response, or an error."""
         method: str = scope["method"]
         path: str = scope["path"]
         methods, values = self._operations.find(path)
         found = methods.get("GET" if method == "HEAD" else method)
         path_parameters: dict[str, str] = {}
+        is_public = True
         outcome: Outcome
         if found is not None:
             operation, names = found
             route, is_limited, outcome = operation.route_label, operation.is_rate_limited, operation.handle
             path_parameters = dict(zip(names, values, strict=True))
+            is_public = operation.path in PUBLIC_PATHS or operation.path.startswith(PUBLIC_PREFIX)
         elif methods:
             operation, _ = next(iter(methods.values()))
             route, is_limited = operation.route_label, operation.is_rate_limited
@@ -159,7 +178,7 @@ class RestApp:
         is_administrative = found is not None and found[0].is_administrative
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
-        principal = self._caller_identity.principal_for(scope)
+        principal, refusal = await self._authenticate(scope, headers, is_public)
         meter = RateMeter(Quota(self._general_rate, principal.limited_client_id)) if is_limited else RateMeter()
         request = RestRequest(
             scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits, self._work
@@ -169,7 +188,28 @@ class RestApp:
             outcome = Forbidden(_FOREIGN_HOST)
         elif method not in SAFE_METHODS and not self._origins.allows_request(scope):
             outcome = Forbidden(_FOREIGN_ORIGIN)
+        elif refusal is not None:
+            outcome = refusal
         return request, outcome
+
+    async def _authenticate(
+        self, scope: Scope, headers: dict[bytes, bytes], is_public: bool
+    ) -> tuple[Principal, SyncKairosError | None]:
+        """Return the principal of a request, and the refusal if the request needs a credential and has no valid one."""
+        if self._authenticator is None:
+            self._ignored_credentials.note(b"authorization" in headers)
+            return self._caller_identity.principal_for(scope), None
+        refusal: SyncKairosError | None = None
+        if not is_public:
+            try:
+                principal = await self._authenticator.authenticate(scope)
+            except SyncKairosError as error:
+                refusal = error
+            else:
+                if principal is not None:
+                    return principal, None
+                refusal = Unauthorized("This request needs a token", has_credential=False)
+        return Principal.without_rights(self._caller_identity.address_for(scope)), refusal
 
     def _not_found(self, method: str, path: str, scope: Scope) -> NotFound:
         """Return the error for an unknown path. For paths under `/v1/` the error lists the valid names."""

@@ -57,13 +57,14 @@ UNKNOWN_SESSIONS = WorkLimit("subscriptions and presses for unknown sessions", "
 SIMULATION_STEPS = WorkLimit("steps of simulations", "client", 10_000, 250_000, REFUSED)
 REPORTS = WorkLimit("time reports, and pages of events as CSV, NDJSON or with snapshots", "client", 10, 100, REFUSED)
 SCRAPES = WorkLimit("reads of `/metrics`", "client", 10, 100, REFUSED)
+REFUSED_TOKENS = WorkLimit("tokens that are refused", "client", 1, 60, REFUSED)
 
 MAX_LIVE_TAILS = 500
 """Live tails that a client may have open on an instance. Each also counts as a connection."""
 
 WORK_LIMITS = (
     *(PROCESSOR_MS, BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES),
-    *(HANDSHAKES, SUBSCRIPTIONS, UNKNOWN_SESSIONS, SIMULATION_STEPS, REPORTS, SCRAPES),
+    *(HANDSHAKES, SUBSCRIPTIONS, UNKNOWN_SESSIONS, SIMULATION_STEPS, REPORTS, SCRAPES, REFUSED_TOKENS),
 )
 """All limits, in the order of the page."""
 

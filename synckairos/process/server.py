@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.routing import WebSocketRoute
@@ -19,8 +20,8 @@ from synckairos.audit.backlog_log import BacklogLog
 from synckairos.audit.drain_wakeups import DrainWakeupSender, make_queue_outage
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
-from synckairos.config import BadSettings, Settings, env_variables_of
-from synckairos.errors import StoreUnavailable
+from synckairos.config import Settings
+from synckairos.errors import StoreUnavailable, Unauthorized
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
@@ -30,9 +31,12 @@ from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.http import assembly as http
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
+from synckairos.identity.authenticator import Authenticator
+from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.principal import Principal
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
@@ -68,9 +72,6 @@ _POSTGRES_EFFECT = (
     "evicted sessions and webhook settings get a 503 until it is back"
 )
 
-MAX_CREDENTIAL_LIFE_S = 86_400
-"""Seconds after its issue at which each credential has ended. Revocations are kept for this time."""
-
 BackgroundLoop = Coroutine[Any, Any, None]
 
 
@@ -85,8 +86,6 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
         StoreUnusable: The data in Redis belongs to other settings, or Redis is unsafe to write to.
         StoreUnavailable: Redis does not answer.
     """
-    if settings.auth != "none":
-        raise BadSettings(f"{env_variables_of('auth')[0]}: required is not complete in this release")
     listener = listen(settings.host, settings.port)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
@@ -115,6 +114,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
     The caller must run the server and the loops. The components are closed at the end of the block.
     """
+    verifier = None if settings.auth == "none" else TokenVerifier.from_settings(settings)
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
@@ -152,9 +152,6 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         origins, callers = AllowedOrigins.from_settings(settings), CallerResolver(settings.trusted_proxies)
         rate_limits = RateLimits(pipe, keys)
         commands = CommandHandler(sessions, rate_limits, settings)
-        endpoint = WebSocketEndpoint(
-            hub, commands, allows_origin=origins.allows_request, principal_for=callers.principal_for
-        )
         control_channel = None
         if settings.auth != "none":
             control_channel = ControlChannel(
@@ -162,12 +159,32 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 RevocationTable(pool),
                 feed.subscriber,
                 hub.now_ms,
-                max_credential_life_s=MAX_CREDENTIAL_LIFE_S,
+                max_credential_life_s=settings.jwt_max_ttl,
             )
             with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
                 await control_channel.load()
         access_table = AccessTable(pool)
         access_recorder = AccessRecorder(access_table, hub.now_ms)
+        authenticator = (
+            None
+            if verifier is None or control_channel is None
+            else Authenticator(
+                verifier,
+                now_ms=hub.now_ms,
+                address_for=callers.address_for,
+                is_secure=lambda scope: settings.insecure or callers.is_secure(scope),
+                work=work,
+                refuse_ended=partial(_refuse_revoked, control_channel),
+            )
+        )
+        endpoint = WebSocketEndpoint(
+            hub,
+            commands,
+            allows_origin=origins.allows_request,
+            principal_for=callers.principal_for,
+            authenticator=authenticator,
+            record_refusal=access_recorder.record_refusal,
+        )
         stack.push_async_callback(_flush_access_log, access_recorder)
         read_cache, backlog_log = ReadCache(pipe, keys), BacklogLog()
 
@@ -197,6 +214,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             commit_signals=hub.subscribe_change_event,
             connections=hub,
             control_channel=control_channel,
+            authenticator=authenticator,
             access_recorder=None if settings.auth == "none" else access_recorder,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )
@@ -209,8 +227,18 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("recovery", recovery.run),
                 keep_running("access log", access_recorder.run),
                 *([] if control_channel is None else [keep_running("revocations", control_channel.run)]),
+                *(
+                    [keep_running("keys of issuers", verifier.run_background_loop)]
+                    if verifier and settings.jwks
+                    else []
+                ),
             ],
         )
+
+
+def _refuse_revoked(channel: ControlChannel, principal: Principal) -> None:
+    if channel.is_revoked(principal):
+        raise Unauthorized("The token was revoked")
 
 
 async def _flush_access_log(recorder: AccessRecorder) -> None:

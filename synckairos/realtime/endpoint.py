@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs
 
-from synckairos.errors import RateLimitExceeded
+from synckairos.errors import RateLimitExceeded, SyncKairosError, Unauthorized
+from synckairos.identity.authenticator import Authenticator, IgnoredCredentials
+from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
 from synckairos.limits.work_rate_table import HANDSHAKES, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime import v2_connection, v3_connection
@@ -23,9 +25,6 @@ from synckairos.wire.v3_messages import SUBPROTOCOL
 
 PATH = "/ws"
 
-CREDENTIAL_PREFIX = "synckairos.bearer."
-"""Prefix of a subprotocol that contains a token. Browsers cannot send an Authorization header with a WebSocket."""
-
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """Pattern of a valid subprotocol name. RFC 6455 allows the characters of a token of RFC 9110."""
 
@@ -40,7 +39,8 @@ class WebSocketEndpoint:
     """ASGI application that accepts WebSockets and adds their connections to a hub.
 
     `allows_origin` returns whether the `Origin` header of an ASGI scope is allowed. `principal_for` returns the
-    principal of an ASGI scope.
+    principal of an ASGI scope while authentication is off. `authenticator` authenticates callers, None while
+    authentication is off. `record_refusal` gets the address and the code of each refused credential.
     """
 
     def __init__(
@@ -50,11 +50,16 @@ class WebSocketEndpoint:
         *,
         allows_origin: Callable[[Scope], bool],
         principal_for: Callable[[Scope], Principal],
+        authenticator: Authenticator | None = None,
+        record_refusal: Callable[[str, str], None] | None = None,
     ) -> None:
         self._hub = hub
         self._commands = commands
         self._allows_origin = allows_origin
         self._principal_for = principal_for
+        self._authenticator = authenticator
+        self._record_refusal = record_refusal
+        self._ignored_credentials = IgnoredCredentials()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle the handshake of one WebSocket.
@@ -62,7 +67,6 @@ class WebSocketEndpoint:
         The server must support two ASGI extensions: `SOCKET_EXTENSION` and `websocket.http.response`.
         """
         await receive()  # websocket.connect
-        principal = self._principal_for(scope)
         uses_v3 = SUBPROTOCOL in scope.get("subprotocols", ())
         if scope["path"] != PATH:
             await _refuse(send, 404, f"The WebSocket is at {scope.get('root_path', '')}{PATH}".encode())
@@ -70,15 +74,49 @@ class WebSocketEndpoint:
             await _refuse(send, 403, b"This Origin may not connect")
         elif self._hub.is_draining:
             await _refuse(send, 503, b"This instance stops; try again", DRAINING_RETRY_AFTER_S)
-        elif (refusal := self._charge(principal, uses_v3)) is not None:
+        else:
+            principal, refusal = await self._authenticate(scope, uses_v3)
+            await self._admit(principal, refusal, uses_v3, scope, send)
+
+    async def _authenticate(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None]:
+        """Return the principal of a handshake, and the refusal if the handshake has no valid credential.
+
+        A v2 client can send its token only in the header `Authorization`.
+        """
+        principal = self._principal_for(scope)
+        if self._authenticator is None:
+            self._ignored_credentials.note(
+                any(name == b"authorization" for name, _ in scope["headers"])
+                or any(each.startswith(SUBPROTOCOL_PREFIX) for each in scope.get("subprotocols", ()))
+            )
+            return principal, None
+        try:
+            authenticated = await self._authenticator.authenticate(scope, in_subprotocols=uses_v3)
+        except SyncKairosError as error:
+            return Principal.without_rights(principal.address), error
+        if authenticated is not None:
+            return authenticated, None
+        refusal = Unauthorized("This connection needs a token", has_credential=False)
+        return Principal.without_rights(principal.address), refusal
+
+    async def _admit(
+        self, principal: Principal, refusal: SyncKairosError | None, uses_v3: bool, scope: Scope, send: Send
+    ) -> None:
+        """Accept a handshake, or refuse it. `refusal` is the reason if it has no valid credential."""
+        if (limited := self._charge(principal, uses_v3)) is not None:
+            refusal = limited
+        if isinstance(refusal, RateLimitExceeded):
             RATE_LIMITED.labels("ws").inc()
-            await _refuse(send, refusal.status, refusal.message.encode(), refusal.retry_after_s)
+        elif refusal is not None and refusal.status in (401, 403) and self._record_refusal is not None:
+            self._record_refusal(principal.address, refusal.code)
+        if refusal is not None and (uses_v3 or refusal.status not in (401, 403)):
+            await _refuse_with(send, refusal)
         elif not uses_v3 and self._hub.would_exceed_limit(principal.address):
             await _refuse(send, 503, b"Too many connections; try again", RETRY_AFTER_S)
         elif uses_v3:
             await self._accept_v3(principal, scope, send)
         else:
-            await self._accept_v2(principal, scope, send)
+            await self._accept_v2(principal, refusal, scope, send)
 
     def _charge(self, principal: Principal, uses_v3: bool) -> RateLimitExceeded | None:
         """Charge a handshake to its client. Return None if the handshake is allowed, else the refusal.
@@ -94,9 +132,13 @@ class WebSocketEndpoint:
             return refusal
         return None
 
-    async def _accept_v2(self, principal: Principal, scope: Scope, send: Send) -> None:
+    async def _accept_v2(self, principal: Principal, refusal: SyncKairosError | None, scope: Scope, send: Send) -> None:
         # Select the first offered subprotocol, as v2 does. Some clients fail if the response selects no subprotocol.
         await send({"type": "websocket.accept", "subprotocol": _first_name(scope.get("subprotocols", ()))})
+        if refusal is not None:
+            # Close after the handshake, because a browser does not show the status of a refused handshake.
+            await _close(send, *v2_connection.NO_CREDENTIAL)
+            return
         text = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("sessionId", [""])[0]
         try:
             session_id = parse_uuid(text)
@@ -133,17 +175,30 @@ def _first_name(subprotocols: Iterable[str]) -> str | None:
     Subprotocols with credentials are skipped, because the response would repeat the credentials.
     """
     names = (each for each in subprotocols if _TOKEN.fullmatch(each))
-    return next((each for each in names if not each.startswith(CREDENTIAL_PREFIX)), None)
+    return next((each for each in names if not each.startswith(SUBPROTOCOL_PREFIX)), None)
 
 
 async def _close(send: Send, code: int, reason: str) -> None:
     await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-async def _refuse(send: Send, status: int, reason: bytes, retry_after_s: int | None = None) -> None:
-    """Refuse the handshake with a plain-text HTTP response. `retry_after_s` None sends no `Retry-After`."""
+async def _refuse_with(send: Send, error: SyncKairosError) -> None:
+    """Refuse the handshake with the status and the message of an error."""
+    challenge = error.challenge if isinstance(error, Unauthorized) else None
+    await _refuse(send, error.status, error.message.encode(), getattr(error, "retry_after_s", None), challenge)
+
+
+async def _refuse(
+    send: Send, status: int, reason: bytes, retry_after_s: int | None = None, challenge: str | None = None
+) -> None:
+    """Refuse the handshake with a plain-text HTTP response.
+
+    `retry_after_s` is the value of `Retry-After`, and `challenge` that of `WWW-Authenticate`. None omits the header.
+    """
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if retry_after_s is not None:
         headers.append((b"retry-after", str(retry_after_s).encode()))
+    if challenge is not None:
+        headers.append((b"www-authenticate", challenge.encode()))
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": reason, "more_body": False})

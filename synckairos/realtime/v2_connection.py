@@ -16,6 +16,7 @@ from synckairos.wire import v2_messages
 
 NO_PARAMETER = (1008, "Missing sessionId parameter")
 NO_DIALECT = (1008, "Unknown subprotocol. Use synckairos.v3, or add a sessionId parameter for v2")
+NO_CREDENTIAL = (1008, "Unauthorized")
 NO_UUID = (1008, "Invalid sessionId format")
 DELETED = (1000, "Session deleted")
 

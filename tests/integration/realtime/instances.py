@@ -15,6 +15,7 @@ from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
+from synckairos.identity.authenticator import Authenticator
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
@@ -104,6 +105,7 @@ async def serving(
     settings: Settings,
     *,
     principal: Principal | None = CALLER,
+    authenticator: Authenticator | None = None,
     realtime_timings: RealtimeTimeLimits = SHORT_REALTIME,
     server_timings: ServerTimeLimits = SHORT_SERVER,
     feed_compare_s: float = COMPARE_S,
@@ -112,6 +114,7 @@ async def serving(
     """Run an instance inside the block, then drain it.
 
     All clients have the principal `principal`. None identifies clients by their address.
+    `authenticator` replaces both.
     """
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
@@ -134,6 +137,7 @@ async def serving(
             commands,
             allows_origin=AllowedOrigins.from_settings(settings).allows_request,
             principal_for=lambda scope: principal or callers.principal_for(scope),
+            authenticator=authenticator,
         )
         listener = listen(settings.host, settings.port, user_timeout_ms=user_timeout_ms)
         server = Server(app, settings, hub, listener, timings=server_timings)
