@@ -273,9 +273,9 @@ def reads(history: HistoryReader, sessions: int) -> dict[str, Callable[[], Await
     return {
         "latest": lambda: history.read_latest_version(session_id()),
         "state_at": lambda: history.read_version_at_instant(session_id(), instant()),
-        "events": lambda: history.events(session_id()),
-        "sessions": lambda: history.sessions(),
-        "participant_sessions": lambda: history.participant_sessions(participant_id(), since_ms=first_ms),
+        "events": lambda: history.read_events_page(session_id()),
+        "sessions": lambda: history.read_sessions_page(),
+        "participant_sessions": lambda: history.read_participant_sessions_page(participant_id(), since_ms=first_ms),
         "participant_time": lambda: history.used_time.sum_by_bucket(
             participant_id(), from_ms=first_ms, to_ms=first_ms + month_ms, now_ms=first_ms + month_ms
         ),

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=20, help="updates of each kind per round")
     parser.add_argument("--link", type=float, metavar="GBIT", help="bandwidth of the link, in Gbit/s; needs root")
     options = parser.parse_args()
-    log.configure("critical")
+    log.configure_logging("critical")
     with ExitStack() as stack:
         link = LOOPBACK if options.link is None else stack.enter_context(create_link(options.link))
         figures = uvloop.run(

@@ -103,5 +103,5 @@ def main() -> None:
     parser.add_argument("--participants", type=int, default=1_000)
     parser.add_argument("--switches", type=int, default=100, help="switches of each session per round")
     options = parser.parse_args()
-    log.configure("critical")
+    log.configure_logging("critical")
     print_result("large_sessions", uvloop.run(run(options.participants, options.switches)))

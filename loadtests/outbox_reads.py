@@ -44,7 +44,7 @@ async def measure(outbox: Outbox, pipe: RedisPipe, reads: int) -> dict[str, floa
     took_s: tuple[list[float], list[float]] = ([], [])
     for _ in range(reads):
         began_s = time.perf_counter()
-        await outbox.session_entries(session_id)
+        await outbox.read_session_entries(session_id)
         took_s[0].append(time.perf_counter() - began_s)
         began_s = time.perf_counter()
         await outbox.participant_session_ids(str(uuid4()))

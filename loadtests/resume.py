@@ -117,5 +117,5 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--missed", type=int, default=10, help="missed versions of each session")
     options = parser.parse_args()
-    log.configure("critical")
+    log.configure_logging("critical")
     print_result("resume", uvloop.run(run(options)))

@@ -150,5 +150,5 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--rate", type=float, default=300, help="commands per second, of all clients together")
     options = parser.parse_args()
-    log.configure("critical")
+    log.configure_logging("critical")
     print_result("rolling_restart", uvloop.run(run(options.clients, options.rate)))

@@ -421,7 +421,7 @@ class InvalidStoredData(StoreUnavailable):
         super().__init__("The stored data of this request is invalid; the operator must repair it")
 
 
-class BacklogFull(StoreUnavailable):
+class OutboxFull(StoreUnavailable):
     """The commit was refused because the outbox is full. `bound` names the limit: entries, bytes or age.
 
     Overdue transitions are still committed. The command was not decided, and no idempotency record was saved. The same
@@ -438,7 +438,7 @@ class BacklogFull(StoreUnavailable):
         self.bound = bound
 
 
-class StoreUnusable(SyncKairosError):
+class StoreMisconfigured(SyncKairosError):
     """The store was created with other settings, or it is unsafe to write to. The process refuses to start."""
 
     code = "STORE_MISMATCH"

@@ -28,14 +28,14 @@ def clean_environment() -> None:
     for field in Settings.model_fields:
         for name in env_variables_of(field):
             os.environ.pop(name, None)
-    log.configure("info")
+    log.configure_logging("info")
 
 
 @pytest.fixture(autouse=True)
 def restored_log() -> Iterator[None]:
     """Restore the log after the test. Commands configure another log level, and a stream that is closed later."""
     yield
-    log.configure("info")
+    log.configure_logging("info")
 
 
 @pytest.fixture(scope="session")

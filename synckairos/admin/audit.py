@@ -23,7 +23,7 @@ class AuditFaultsFound(SyncKairosError):
     code = "BAD_AUDIT"
 
 
-class NoSuchEntry(SyncKairosError):
+class FailedEntryNotFound(SyncKairosError):
     """No entry with this id was set aside."""
 
     code = "NO_SUCH_ENTRY"
@@ -45,13 +45,13 @@ async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
     A worker retries the entries at its next sweep. Return the number of scheduled entries.
 
     Raises:
-        NoSuchEntry: No entry with this id was set aside.
-        StoreUnavailable, StoreUnusable: Redis is unreachable, or was created with other settings.
+        FailedEntryNotFound: No entry with this id was set aside.
+        StoreUnavailable, StoreMisconfigured: Redis is unreachable, or was created with other settings.
     """
     async with _open_failed_entries(settings) as failed_entries:
         count = await failed_entries.retry_set_aside(entry_id)
     if entry_id is not None and not count:
-        raise NoSuchEntry(
+        raise FailedEntryNotFound(
             f"No entry {entry_id} was set aside: `synckairos audit failed` lists the entries that were set aside"
         )
     return count

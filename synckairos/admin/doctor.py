@@ -23,7 +23,7 @@ from redis.exceptions import RedisError, ResponseError
 from synckairos import config
 from synckairos.config import PREFIX, Settings
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
-from synckairos.errors import StoreUnavailable, StoreUnusable, SyncKairosError
+from synckairos.errors import StoreMisconfigured, StoreUnavailable, SyncKairosError
 from synckairos.store.connect import make_redis_client, parse_partitions
 from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions
@@ -37,7 +37,7 @@ _OLDEST_POSTGRES = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class CheckResult:
     """Result of one check. `remedy` is what the operator must do if `passed` is False."""
 
     name: str
@@ -46,20 +46,20 @@ class Check:
     remedy: str = ""
 
 
-def render_check(check: Check) -> str:
+def render_check(check: CheckResult) -> str:
     """Return the text of a check. If the check failed, its remedy is on a second line."""
     line = f"{'ok  ' if check.passed else 'BAD '} {check.name}: {check.result}"
     return line if check.passed or not check.remedy else f"{line}\n     -> {check.remedy}"
 
 
-def render_check_json(check: Check) -> str:
+def render_check_json(check: CheckResult) -> str:
     """Return one check as a line of JSON. `remedy` is null if the check passed."""
     remedy = None if check.passed else check.remedy or None
     values = {"name": check.name, "passed": check.passed, "result": check.result, "remedy": remedy}
     return orjson.dumps(values).decode()
 
 
-async def run_checks() -> list[Check]:
+async def run_checks() -> list[CheckResult]:
     """Run the checks and return their results.
 
     If a setting is invalid or a store is unreachable, the checks that need this setting or store are omitted.
@@ -70,11 +70,11 @@ async def run_checks() -> list[Check]:
     except config.BadSettings as error:
         return [
             *checks,
-            *(Check("settings", False, line, "correct or unset it") for line in error.message.split("\n")),
+            *(CheckResult("settings", False, line, "correct or unset it") for line in error.message.split("\n")),
         ]
     checks.append(_check_settings())
     checks.append(await _check_port(settings))
-    store_checks: list[Callable[[Settings], Awaitable[list[Check]]]] = [
+    store_checks: list[Callable[[Settings], Awaitable[list[CheckResult]]]] = [
         _check_redis,
         _check_queue_redis,
         _check_postgres,
@@ -85,32 +85,32 @@ async def run_checks() -> list[Check]:
     return checks
 
 
-def _check_python() -> Check:
+def _check_python() -> CheckResult:
     version = ".".join(str(part) for part in sys.version_info[:3])
-    return Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
+    return CheckResult("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
 
 
-def _check_wheels() -> list[Check]:
+def _check_wheels() -> list[CheckResult]:
     checks = []
     for name, locate in (("embedded valkey", valkey_binary), ("embedded postgres", postgres_home)):
         try:
-            checks.append(Check(name, True, str(locate())))
+            checks.append(CheckResult(name, True, str(locate())))
         except EmbeddedStoreFailed as error:
             # Production does not need these Python packages, so the check passes without them.
             result = f"missing, so `synckairos dev` needs the URL of a store: {error.message}"
-            checks.append(Check(name, True, result))
+            checks.append(CheckResult(name, True, result))
     return checks
 
 
-def _check_settings() -> Check:
+def _check_settings() -> CheckResult:
     unknown = config.unknown_variables(os.environ)
     if unknown:
         result = f"{', '.join(unknown)} sets nothing"
-        return Check("settings", False, result, "compare the spelling with .env.example, or unset it")
-    return Check("settings", True, "every variable that is set has a valid value")
+        return CheckResult("settings", False, result, "compare the spelling with .env.example, or unset it")
+    return CheckResult("settings", True, "every variable that is set has a valid value")
 
 
-async def _check_port(settings: Settings) -> Check:
+async def _check_port(settings: Settings) -> CheckResult:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
     address = f"{host}:{settings.port}"
@@ -123,12 +123,14 @@ async def _check_port(settings: Settings) -> Check:
                 return await _check_root_path(address, version, settings)
             if error.errno == errno.EADDRINUSE:
                 remedy = f"stop the program that listens there, or set {PREFIX}PORT"
-                return Check("port", False, f"{address} is taken", remedy)
-            return Check("port", False, f"{address}: {error.strerror or error}", f"set {PREFIX}HOST and {PREFIX}PORT")
-    return Check("port", True, f"{address} is free")
+                return CheckResult("port", False, f"{address} is taken", remedy)
+            return CheckResult(
+                "port", False, f"{address}: {error.strerror or error}", f"set {PREFIX}HOST and {PREFIX}PORT"
+            )
+    return CheckResult("port", True, f"{address} is free")
 
 
-async def _check_root_path(address: str, version: str, settings: Settings) -> Check:
+async def _check_root_path(address: str, version: str, settings: Settings) -> CheckResult:
     """Check that the running server uses the sub-path of the settings.
 
     A server with a sub-path answers each path with and without the sub-path.
@@ -136,8 +138,8 @@ async def _check_root_path(address: str, version: str, settings: Settings) -> Ch
     result = f"SyncKairos {version} listens on {address}"
     if settings.root_path and await _running_version(f"{address}{settings.root_path}") is None:
         remedy = f"restart it with {PREFIX}ROOT_PATH={settings.root_path}"
-        return Check("port", False, f"{result}, but not under {settings.root_path}", remedy)
-    return Check("port", True, f"{result}{f', also under {settings.root_path}' if settings.root_path else ''}")
+        return CheckResult("port", False, f"{result}, but not under {settings.root_path}", remedy)
+    return CheckResult("port", True, f"{result}{f', also under {settings.root_path}' if settings.root_path else ''}")
 
 
 async def _running_version(address: str) -> str | None:
@@ -153,7 +155,7 @@ async def _running_version(address: str) -> str | None:
         return None
 
 
-async def _check_redis(settings: Settings) -> list[Check]:
+async def _check_redis(settings: Settings) -> list[CheckResult]:
     url = redact_url(settings.redis_url)
     keys = Keys(settings.key_prefix, settings.partitions)
     has_own_queue = settings.queue_redis_url != settings.redis_url
@@ -166,9 +168,11 @@ async def _check_redis(settings: Settings) -> list[Check]:
         partitions = None if "+hget" in missing else await _recorded_partitions(client, keys)
     except (RedisError, OSError) as error:
         remedy = "start it, or set REDIS_URL to a running one"
-        return [Check("redis", False, f"{url}: {_first_line(error)}", remedy)]
-    except StoreUnusable as error:
-        return [Check("partitions", False, error.message, f"set the field to {PREFIX}PARTITIONS of the first process")]
+        return [CheckResult("redis", False, f"{url}: {_first_line(error)}", remedy)]
+    except StoreMisconfigured as error:
+        return [
+            CheckResult("partitions", False, error.message, f"set the field to {PREFIX}PARTITIONS of the first process")
+        ]
     finally:
         await client.aclose()
     policy = information.get("maxmemory_policy")
@@ -176,14 +180,14 @@ async def _check_redis(settings: Settings) -> list[Check]:
     checks = [
         _check_redis_version(url, information),
         _check_permissions("redis permissions", permissions, missing, address.username),
-        Check(
+        CheckResult(
             "redis maxmemory-policy",
             policy in (None, "noeviction"),
             str(policy or f"{_NOT_READABLE}; make sure that it is noeviction"),
             "CONFIG SET maxmemory-policy noeviction, and set it in the configuration file: any other policy drops live "
             "sessions",
         ),
-        Check(
+        CheckResult(
             "redis appendonly",
             append_only in (None, "yes"),
             append_only or f"{_NOT_READABLE}; make sure that data survives a restart",
@@ -192,7 +196,7 @@ async def _check_redis(settings: Settings) -> list[Check]:
     ]
     if partitions is not None:
         checks.append(
-            Check(
+            CheckResult(
                 "partitions",
                 partitions == settings.partitions,
                 f"the store was created with {partitions}, {PREFIX}PARTITIONS is {settings.partitions}",
@@ -200,11 +204,11 @@ async def _check_redis(settings: Settings) -> list[Check]:
             )
         )
     elif "+hget" not in missing:
-        checks.append(Check("partitions", True, f"the store is new and will have {settings.partitions}"))
+        checks.append(CheckResult("partitions", True, f"the store is new and will have {settings.partitions}"))
     return checks
 
 
-async def _check_queue_redis(settings: Settings) -> list[Check]:
+async def _check_queue_redis(settings: Settings) -> list[CheckResult]:
     if settings.queue_redis_url == settings.redis_url:
         return []
     url = redact_url(settings.queue_redis_url)
@@ -214,20 +218,20 @@ async def _check_queue_redis(settings: Settings) -> list[Check]:
     try:
         missing = await permissions.find_missing_permissions(client)
     except (RedisError, OSError) as error:
-        return [Check("queue redis", False, f"{url}: {_first_line(error)}", "start it, or unset QUEUE_REDIS_URL")]
+        return [CheckResult("queue redis", False, f"{url}: {_first_line(error)}", "start it, or unset QUEUE_REDIS_URL")]
     finally:
         await client.aclose()
     return [
-        Check("queue redis", True, f"{url} answers"),
+        CheckResult("queue redis", True, f"{url} answers"),
         _check_permissions("queue redis permissions", permissions, missing, address.username),
     ]
 
 
-def _check_redis_version(url: str, information: Mapping[str, object]) -> Check:
+def _check_redis_version(url: str, information: Mapping[str, object]) -> CheckResult:
     version = information.get("valkey_version") or information.get("redis_version")
     if version is None:
-        return Check("redis", True, f"{url} answers, version {_NOT_READABLE}; make sure that it is 7 or newer")
-    return Check(
+        return CheckResult("redis", True, f"{url} answers, version {_NOT_READABLE}; make sure that it is 7 or newer")
+    return CheckResult(
         "redis",
         tuple(int(part) for part in str(version).split(".")[:2]) >= _OLDEST_REDIS,
         f"{url} answers, version {version}",
@@ -235,15 +239,15 @@ def _check_redis_version(url: str, information: Mapping[str, object]) -> Check:
     )
 
 
-def _check_permissions(name: str, permissions: Permissions, missing: Sequence[str], user: str | None) -> Check:
+def _check_permissions(name: str, permissions: Permissions, missing: Sequence[str], user: str | None) -> CheckResult:
     """Check the permissions of a Redis user.
 
     The result always contains the ACL rule, for operators who want a user with few permissions.
     """
     rule = permissions.render_rule(user or "synckairos")
     if missing:
-        return Check(name, False, f"missing: {' '.join(missing)}", rule)
-    return Check(name, True, f"sufficient. A user with only the necessary permissions:\n     {rule}")
+        return CheckResult(name, False, f"missing: {' '.join(missing)}", rule)
+    return CheckResult(name, True, f"sufficient. A user with only the necessary permissions:\n     {rule}")
 
 
 async def _redis_information(client: redis.asyncio.Redis) -> Mapping[str, object]:
@@ -263,7 +267,7 @@ async def _recorded_partitions(client: redis.asyncio.Redis, keys: Keys) -> int |
     return None if recorded is None else parse_partitions(recorded, keys)
 
 
-async def _check_postgres(settings: Settings) -> list[Check]:
+async def _check_postgres(settings: Settings) -> list[CheckResult]:
     from synckairos.postgres.privileges import find_missing_grants
 
     url = redact_url(settings.database_url)
@@ -274,9 +278,9 @@ async def _check_postgres(settings: Settings) -> list[Check]:
             grants = await find_missing_grants(connection)
     except psycopg.Error as error:
         remedy = "start it, or set DATABASE_URL to a running one that accepts its user"
-        return [Check("postgres", False, f"{url}: {_first_line(error)}", remedy)]
+        return [CheckResult("postgres", False, f"{url}: {_first_line(error)}", remedy)]
     checks = [
-        Check(
+        CheckResult(
             "postgres",
             version >= _OLDEST_POSTGRES,
             f"{url} answers, version {version}",
@@ -286,12 +290,12 @@ async def _check_postgres(settings: Settings) -> list[Check]:
     if grants:
         remedy = "; ".join(grants)
         checks.append(
-            Check("postgres privileges", False, "the role cannot use all tables", f"as their owner: {remedy}")
+            CheckResult("postgres privileges", False, "the role cannot use all tables", f"as their owner: {remedy}")
         )
     return [*checks, *await _check_migrations(settings)]
 
 
-async def _check_migrations(settings: Settings) -> list[Check]:
+async def _check_migrations(settings: Settings) -> list[CheckResult]:
     """Check the schema through the URL that `synckairos migrate` uses."""
     from synckairos.postgres.migrate import pending_migrations
     from synckairos.postgres.privileges import PrivilegeMissing, find_missing_create_grant
@@ -303,18 +307,20 @@ async def _check_migrations(settings: Settings) -> list[Check]:
         ) as connection:
             grant = await find_missing_create_grant(connection) if missing else None
     except PrivilegeMissing as error:
-        return [Check("migrations", False, error.message, "connect as the owner, or grant the privilege")]
+        return [CheckResult("migrations", False, error.message, "connect as the owner, or grant the privilege")]
     except StoreUnavailable as error:
         name = "DATABASE_DIRECT_URL" if settings.database_direct_url else "DATABASE_URL"
-        return [Check("migrations", False, redact_url(error.message), f"set {name} to a Postgres that answers")]
+        return [CheckResult("migrations", False, redact_url(error.message), f"set {name} to a Postgres that answers")]
     except SyncKairosError as error:
-        return [Check("migrations", False, error.message, "run the release that belongs to this database")]
+        return [CheckResult("migrations", False, error.message, "run the release that belongs to this database")]
     result = f"not applied: {', '.join(missing)}" if missing else "all applied"
     if grant is not None:
         return [
-            Check("migrations", False, f"{result}, and the role may not create tables", f"{grant}; synckairos migrate")
+            CheckResult(
+                "migrations", False, f"{result}, and the role may not create tables", f"{grant}; synckairos migrate"
+            )
         ]
-    return [Check("migrations", not missing, result, "synckairos migrate")]
+    return [CheckResult("migrations", not missing, result, "synckairos migrate")]
 
 
 def _nearest_visible(folder: Path) -> Path:
@@ -326,7 +332,7 @@ def _nearest_visible(folder: Path) -> Path:
     return Path("/")
 
 
-async def _check_archive(settings: Settings) -> list[Check]:
+async def _check_archive(settings: Settings) -> list[CheckResult]:
     """Check whether archives can be stored. For a remote store, read one object that does not exist."""
     from synckairos.history.cold.object_store import ColdStorage, ObjectMissing, parse_local_folder
 
@@ -336,15 +342,15 @@ async def _check_archive(settings: Settings) -> list[Check]:
         nearest = _nearest_visible(folder)
         if nearest.is_dir() and os.access(nearest, os.W_OK):
             state = "can be created" if nearest != folder else "is writable"
-            return [Check("archive", True, f"{folder} {state}")]
-        return [Check("archive", False, f"{nearest} is not a writable folder", remedy)]
+            return [CheckResult("archive", True, f"{folder} {state}")]
+        return [CheckResult("archive", False, f"{nearest} is not a writable folder", remedy)]
     try:
         await ColdStorage(settings.archive_url).get("doctor/nothing")
     except StoreUnavailable as fault:
-        return [Check("archive", False, redact_url(fault.message), f"{remedy}, with its AWS_* variables")]
+        return [CheckResult("archive", False, redact_url(fault.message), f"{remedy}, with its AWS_* variables")]
     except ObjectMissing:
         pass
-    return [Check("archive", True, f"{settings.archive_url} answers")]
+    return [CheckResult("archive", True, f"{settings.archive_url} answers")]
 
 
 def _first_line(error: Exception) -> str:

@@ -163,8 +163,8 @@ async def import_sessions(
     Raises:
         ImportsFailed: At least one session was not imported. Other sessions stay imported. Raised after the last line.
         ImportAlreadyRunning: Another import from this Redis is running.
-        StoreUnavailable, StoreUnusable: A store does not answer, Redis is unsafe to write to, or the database is not
-            migrated.
+        StoreUnavailable, StoreMisconfigured: A store does not answer, Redis is unsafe to write to, or the database
+            is not migrated.
     """
     await _check_migrated(settings)
     async with _open(settings, redis_url, prefix, progress) as imports, imports.v2.hold_import_lease():

@@ -19,7 +19,7 @@ class InvalidSimulation(SyncKairosError):
     code = ValidationFailed.code
 
 
-def timeline_lines(text: bytes, warn: Callable[[str], None], *, as_json: bool = False) -> Iterator[str]:
+def simulate_to_lines(text: bytes, warn: Callable[[str], None], *, as_json: bool = False) -> Iterator[str]:
     """Yield the timeline of a simulation as lines of text, then the final status and the used time.
 
     `text` is the content of the file. Each line has the instant in seconds, the version, the event type and the

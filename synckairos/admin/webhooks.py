@@ -85,7 +85,7 @@ async def list_deliveries(
     return [line for each in page.items for line in _delivery_lines(each)]
 
 
-async def send_test(settings: Settings, webhook_id: str, timeout_s: float) -> list[str]:
+async def send_test_message(settings: Settings, webhook_id: str, timeout_s: float) -> list[str]:
     """Enqueue a test message, wait for a worker's first attempt, and return lines that describe this attempt.
 
     Raises:

@@ -28,7 +28,7 @@ _PAUSE_AFTER_FAULT_S = 1.0
 _NO_TTL = -1  # reply of PTTL for a key that never expires
 
 
-def make_queue_outage() -> StoreOutage:
+def make_arq_queue_outage() -> StoreOutage:
     """Return the outage log for the queue's Redis. Without this Redis, sweeps of the workers still start all work."""
     return StoreOutage(
         "queue redis", "QUEUE_REDIS_URL", "drains and jobs start up to two seconds later; nothing else waits"
@@ -78,7 +78,7 @@ class DrainWakeupSender:
         self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0, outage: StoreOutage | None = None
     ) -> None:
         self._queue = make_arq_client(queue_redis_url, key_prefix, timeout_s)
-        self._outage = outage or make_queue_outage()
+        self._outage = outage or make_arq_queue_outage()
         self._requested: set[int] = set()
         self._has_requests = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

@@ -46,7 +46,7 @@ class TakeoverResult:
 
 @dataclass(frozen=True, slots=True)
 class RowsSinceTakeover:
-    """Result of `convert_later`.
+    """Result of `convert_written_after_takeover`.
 
     `sessions` is the number of converted sessions, `participants` their participants, and `event_ids` the ids of v2's
     rows.
@@ -68,7 +68,7 @@ class V2RowConverter:
         self._unreadable: dict[str, None] = {}
         self._written: list[ParticipantRow] | None = None
 
-    async def convert_all(self, on_progress: Callable[[int], None] | None) -> None:
+    async def convert_all_sessions(self, on_progress: Callable[[int], None] | None) -> None:
         """Convert all sessions, page by page. See `v2_takeover.take_over_v2_database` for `on_progress`."""
         after, count = _NIL, 0
         while page := await self._ids("ids", after=after, limit=_PAGE):
@@ -77,8 +77,8 @@ class V2RowConverter:
             if on_progress is not None and count % PROGRESS_SESSIONS < len(page):
                 on_progress(count)
 
-    async def convert_changed(self) -> TakeoverResult:
-        """Convert all sessions again that v2 has written after `convert_all`.
+    async def reconvert_changed_sessions(self) -> TakeoverResult:
+        """Convert all sessions again that v2 has written after `convert_all_sessions`.
 
         Return the numbers of all sessions and rows.
         """
@@ -89,7 +89,7 @@ class V2RowConverter:
         sessions, events = (await self._run("counts"))[0]
         return TakeoverResult(sessions, events, tuple(self._unreadable))
 
-    async def convert_later(self) -> RowsSinceTakeover:
+    async def convert_written_after_takeover(self) -> RowsSinceTakeover:
         """Convert all sessions again for which v2 wrote rows after the takeover. Return what was converted."""
         self._written = []
         later = await self._ids("not_taken_over")

@@ -60,9 +60,9 @@ async def take_over_v2_database(
         for migration in read_migrations(migrations_dir()):
             await apply_migration(connection, migration)
         converter = V2RowConverter(connection, place)
-        await converter.convert_all(on_progress)
+        await converter.convert_all_sessions(on_progress)
         await _lock(connection, place)
-        result = await converter.convert_changed()
+        result = await converter.reconvert_changed_sessions()
         await connection.execute(takeover_statement("move", v2=place, place=place))
         await connection.execute(takeover_statement("bridge", place=place))
         return result
@@ -84,7 +84,7 @@ async def convert_new_v2_rows(
         if found is None or not found[0]:
             return None
         await connection.execute("SET LOCAL timezone = 'UTC'")
-        later = await V2RowConverter(connection, V2_SCHEMA).convert_later()
+        later = await V2RowConverter(connection, V2_SCHEMA).convert_written_after_takeover()
     await refresh(later.participants)
     async with _transaction(database_url) as connection:
         row = await (await connection.execute(takeover_statement("mark"), {"event_ids": later.event_ids})).fetchone()

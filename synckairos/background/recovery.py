@@ -90,7 +90,7 @@ class RecoveryLoop:
         """
         after: str | None = None
         count = 0
-        while page := await self._history.unfinished_sessions(
+        while page := await self._history.list_unfinished_session_ids(
             other_than_generation=generation, after=after, limit=PAGE_SIZE
         ):
             ours = [session_id for session_id in page if self._keys.partition_of(session_id) == partition]

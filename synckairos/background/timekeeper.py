@@ -81,7 +81,7 @@ class Timekeeper:
                 free_batches.acquire()
             )  # before the claim, so that claimed sessions do not wait here while their lease runs
             try:
-                claim = await self._deadlines.claim(partition, BATCH_SIZE, LEASE_MS)
+                claim = await self._deadlines.claim_due(partition, BATCH_SIZE, LEASE_MS)
             except StoreUnavailable:
                 free_batches.release()
                 await asyncio.sleep(MAX_SLEEP_S)

@@ -36,9 +36,9 @@ def load_process_settings(env_file: Path | None = None, **options: Any) -> Setti
     by field name. An option that is not None has priority over other sources.
     """
     settings = config.load(env_file, **{name: value for name, value in options.items() if value is not None})
-    log.configure(settings.log_level, dev=settings.dev)
+    log.configure_logging(settings.log_level, dev=settings.dev)
     dsn = settings.sentry_dsn
-    alert_sender.configure(settings.alarm_webhook_url, None if dsn is None else dsn.get_secret_value())
+    alert_sender.configure_alerts(settings.alarm_webhook_url, None if dsn is None else dsn.get_secret_value())
     return settings
 
 
@@ -48,7 +48,7 @@ def load_command_settings() -> Settings:
     If no log level is set, log only errors, because the command prints its result.
     """
     settings = config.load()
-    log.configure(settings.log_level if config.is_set(settings, "log_level") else "error")
+    log.configure_logging(settings.log_level if config.is_set(settings, "log_level") else "error")
     return settings
 
 

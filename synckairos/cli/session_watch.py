@@ -37,5 +37,5 @@ def session_watch(session_id: UUID, url: str | None) -> None:
 def _configured_url() -> str:
     """Return the URL of the server that the settings describe, on this machine."""
     settings = config.load()
-    host = settings.local_host
+    host = settings.local_connect_host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port or 3000}{settings.root_path}"

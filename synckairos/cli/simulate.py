@@ -23,6 +23,6 @@ def simulate(file: BinaryIO, as_json: bool) -> None:
         text = file.read(MAX_FILE_BYTES + 1)
         if len(text) > MAX_FILE_BYTES:
             raise click.BadParameter(f"larger than {MAX_FILE_BYTES >> 20} MiB", param_hint="FILE")
-        for line in simulation_text.timeline_lines(text, display.announce, as_json=as_json):
+        for line in simulation_text.simulate_to_lines(text, display.announce, as_json=as_json):
             is_refused = f"  {simulation_text.REFUSED}: " in line and not as_json
             display.echo(line, colour="yellow" if is_refused else None)

@@ -109,5 +109,5 @@ def webhooks_test(webhook_id: UUID, timeout: float) -> None:
     settings = load_command_settings()
     from synckairos.admin import webhooks
 
-    sent = webhooks.send_test(settings, str(webhook_id), timeout)
+    sent = webhooks.send_test_message(settings, str(webhook_id), timeout)
     echo("\n".join(run_with_progress("waiting for a worker to send the test message", sent)))

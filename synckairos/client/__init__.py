@@ -10,7 +10,7 @@ from synckairos.client.clock_offset import Sample, ServerClock
 from synckairos.client.errors import CommandRefused, ConnectionEnded, ServerTimeUnknown, SessionDeleted
 from synckairos.client.pending_commands import Ack
 from synckairos.client.reconnecting_client import Client
-from synckairos.client.replica import Happened, Present, Update
+from synckairos.client.replica import ReceivedEvent, ReceivedPresence, Update
 from synckairos.client.watched_session import Watch
 from synckairos.errors import TooManyConnections
 
@@ -19,8 +19,8 @@ __all__ = [
     "Client",
     "CommandRefused",
     "ConnectionEnded",
-    "Happened",
-    "Present",
+    "ReceivedEvent",
+    "ReceivedPresence",
     "Sample",
     "ServerClock",
     "ServerTimeUnknown",

@@ -22,7 +22,7 @@ class ReplicaGap(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class ReceivedEvent:
     """An event that no command caused, such as a warning or an expiry, or the deletion of the session.
 
     `event_type` is a name from `docs/reference/events.md`. `at_ms` is in ms since the Unix epoch.
@@ -43,12 +43,12 @@ class Update:
     """
 
     state: Session
-    events: tuple[Happened, ...] = ()
+    events: tuple[ReceivedEvent, ...] = ()
     has_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class ReceivedPresence:
     """The watchers of a session: the number of clients, the number for each role, and the ids of participants."""
 
     clients: int
@@ -56,7 +56,7 @@ class Present:
     participants: frozenset[str]
 
     @classmethod
-    def from_message(cls, message: Message) -> "Present":
+    def from_message(cls, message: Message) -> "ReceivedPresence":
         """Return the watchers in a PRESENCE message."""
         return cls(message["clients"], message["roles"], frozenset(message["participants"]))
 
@@ -67,7 +67,7 @@ class SessionReplica:
     def __init__(self) -> None:
         self.state: Session | None = None
         self._document: document_merge_patch.Json = {}
-        self._events: list[Happened] = []
+        self._events: list[ReceivedEvent] = []
         self._last_event: tuple[str, int] | None = None
         self._tag: str | None = None
 
@@ -104,7 +104,7 @@ class SessionReplica:
         self._document = merge_patch(self._document, message["patch"])
         return self._replace_state(message, session_from_json(document_merge_patch.lists_from_keyed(self._document)))
 
-    def keep_event(self, message: Message) -> Happened | None:
+    def keep_event(self, message: Message) -> ReceivedEvent | None:
         """Keep the event of an EVENT message for the next update. Return None if the event was received before.
 
         A server repeats events after a resume.
@@ -115,7 +115,7 @@ class SessionReplica:
             return None
         self._last_event = position
         at_ms = parse_instant_ms(message["at"])
-        happened = Happened(message["event_type"], position[1], position[0], at_ms, message.get("participant_id"))
+        happened = ReceivedEvent(message["event_type"], position[1], position[0], at_ms, message.get("participant_id"))
         self._events.append(happened)
         return happened
 

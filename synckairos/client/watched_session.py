@@ -8,7 +8,7 @@ from typing import Any
 
 from synckairos.client import readings
 from synckairos.client.pending_commands import Ack
-from synckairos.client.replica import Message, Present, SessionReplica, Update
+from synckairos.client.replica import Message, ReceivedPresence, SessionReplica, Update
 from synckairos.clock.model import Session
 from synckairos.errors import SyncKairosError
 
@@ -47,7 +47,7 @@ class Watch:
         participant_id: str | None = None,
     ) -> None:
         self.session_id = session_id
-        self.present: Present | None = None
+        self.present: ReceivedPresence | None = None
         """The connected watchers, None before the first PRESENCE. It arrives soon after the first state."""
         self.users = 0
         """Number of `async with` blocks that share this watch."""
@@ -117,13 +117,13 @@ class Watch:
         finally:
             self._readers.discard(reader)
 
-    async def presences(self) -> AsyncGenerator[Present, None]:
+    async def presences(self) -> AsyncGenerator[ReceivedPresence, None]:
         """Yield the connected watchers now, and again after changes. Several changes can be combined into one.
 
         If the client loses the connection, the last known watchers stay. The iteration ends as the iteration over
         `updates` does.
         """
-        last: Present | None = None
+        last: ReceivedPresence | None = None
         while True:
             changed = self._presence_changed
             if self.present is not None and self.present != last:
@@ -189,7 +189,7 @@ class Watch:
             case "EVENT":
                 self._replica.keep_event(message)
             case "PRESENCE":
-                self.present = Present.from_message(message)
+                self.present = ReceivedPresence.from_message(message)
                 self._wake_presences()
 
     def end_iterations(self, failure: SyncKairosError | None = None) -> None:

@@ -4,7 +4,7 @@ No module of this package opens a connection, holds global state, or prints a va
 """
 
 from synckairos.config.loading import is_set, load, unknown_variables
-from synckairos.config.reference_pages import render_example, render_settings_page
+from synckairos.config.reference_pages import render_env_example, render_settings_page
 from synckairos.config.settings import PREFIX, UNPREFIXED, BadSettings, Settings, env_variables_of
 from synckairos.config.value_types import LONGEST_S, OWN_SEGMENTS
 
@@ -18,7 +18,7 @@ __all__ = [
     "env_variables_of",
     "is_set",
     "load",
-    "render_example",
+    "render_env_example",
     "render_settings_page",
     "unknown_variables",
 ]

@@ -30,7 +30,7 @@ The page [limits](limits.md) lists the bounds that no setting changes.
 """
 
 
-def render_example() -> str:
+def render_env_example() -> str:
     """Return the text of `.env.example`: each variable with its default and one line of meaning."""
     lines = [
         "# Every setting with its default. Only `synckairos dev` reads .env. Other commands read only the environment.",

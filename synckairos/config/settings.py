@@ -309,7 +309,7 @@ class Settings(BaseSettings):
             return self.host != "localhost"
 
     @property
-    def local_host(self) -> str:
+    def local_connect_host(self) -> str:
         """The host by which a program on this machine reaches the server: `host`, or loopback if it is unspecified.
 
         `0.0.0.0` and `::` mean all addresses of this machine.

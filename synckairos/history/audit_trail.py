@@ -25,7 +25,7 @@ class AuditTrail:
         self._outbox = outbox
         self._read_cache = read_cache
 
-    async def page(
+    async def read_page(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
     ) -> Page[TrailEvent]:
         """Return a page of a session's audit trail over all its epochs, oldest first.
@@ -43,7 +43,7 @@ class AuditTrail:
         """
         # Read the outbox before Postgres. A version that is drained between the two reads is then in both results. In
         # the other order it could be missing in both.
-        in_outbox = await self._outbox.session_entries(session_id)
+        in_outbox = await self._outbox.read_session_entries(session_id)
         page = await self._page_from_postgres(session_id, cursor, limit, snapshots)
         if page.next_cursor is not None or not in_outbox:
             return page
@@ -62,10 +62,10 @@ class AuditTrail:
     ) -> Page[TrailEvent]:
         if snapshots:
             # Such pages are up to some MiB in size: to render and cache them would cost more than to read them again.
-            return await self._history.events(session_id, cursor=cursor, limit=limit, snapshots=True)
+            return await self._history.read_events_page(session_id, cursor=cursor, limit=limit, snapshots=True)
 
         async def query() -> bytes:
-            page = await self._history.events(session_id, cursor=cursor, limit=limit)
+            page = await self._history.read_events_page(session_id, cursor=cursor, limit=limit)
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
         key = f"{cursor or ''} {limit} 0"

@@ -24,7 +24,7 @@ class TimeReporter:
         self._history = history
         self._outbox = outbox
 
-    async def time_slices(
+    async def report_used_time(
         self,
         participant_id: str,
         *,
@@ -61,7 +61,7 @@ class TimeReporter:
 
     async def _times_in_outbox(self, participant_id: str, now_ms: int) -> list[UsedTimeInOutbox]:
         session_ids = await self._outbox.participant_session_ids(participant_id)
-        found = await asyncio.gather(*(self._outbox.session_entries(each) for each in session_ids))
+        found = await asyncio.gather(*(self._outbox.read_session_entries(each) for each in session_ids))
         return [used_time_in_outbox(entries, participant_id, now_ms) for entries in found if entries]
 
 

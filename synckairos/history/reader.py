@@ -128,7 +128,7 @@ class HistoryReader:
         snapshot = SessionSnapshot(epoch, version, document, deleted=deleted)
         return AuditedVersion(session_id, snapshot)
 
-    async def events(
+    async def read_events_page(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
     ) -> Page[TrailEvent]:
         """Return a page of a session's audit trail over all its epochs, oldest first.
@@ -159,7 +159,7 @@ class HistoryReader:
         end = found[-1].sort_key if rows and rows[0][10] > len(rows) else None
         after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
         cold = await self._read_cold(
-            session_id, lambda records: self.cold_reader.events(records, after, limit + 1, snapshots)
+            session_id, lambda records: self.cold_reader.read_events(records, after, limit + 1, snapshots)
         )
         if cold:
             known = {(event.epoch, event.version) for event in found}
@@ -177,16 +177,16 @@ class HistoryReader:
 
         Raises: ArchiveDamaged if an archive is damaged and was not replaced.
         """
-        records = await self.archive_records(session_id, removed_only=True)
+        records = await self.read_archive_records(session_id, removed_only=True)
         try:
             return await read(records) if records else None
         except ArchiveDamaged:
-            newer = await self.archive_records(session_id, removed_only=True)
+            newer = await self.read_archive_records(session_id, removed_only=True)
             if newer == records:
                 raise
             return await read(newer)
 
-    async def archive_records(self, session_id: str, *, removed_only: bool = False) -> list[ArchiveRecord]:
+    async def read_archive_records(self, session_id: str, *, removed_only: bool = False) -> list[ArchiveRecord]:
         """Return the archive records of a session, newest first.
 
         A session that was deleted and created again has one record for each creation. With `removed_only`, return only
@@ -210,7 +210,9 @@ class HistoryReader:
         paused_ms: int = (await self._queries.run("paused_time", values))[0][0]
         return paused_ms
 
-    async def unfinished_sessions(self, *, other_than_generation: str, after: str | None, limit: int) -> list[str]:
+    async def list_unfinished_session_ids(
+        self, *, other_than_generation: str, after: str | None, limit: int
+    ) -> list[str]:
         """Return ids of sessions that have not ended and whose epoch is not of the generation `other_than_generation`.
 
         Sessions in the audit of v2 are excluded. Return at most `limit` ids that are greater than `after`, in ascending
@@ -230,7 +232,7 @@ class HistoryReader:
 
     # -- lists --------------------------------------------------------------------------------------------------------
 
-    async def sessions(
+    async def read_sessions_page(
         self,
         *,
         cursor: str | None = None,
@@ -263,7 +265,7 @@ class HistoryReader:
         more = bool(rows) and rows[0][5] > len(found)
         return Page(found, render_cursor(found[-1].created_at_ms, found[-1].session_id) if more else None)
 
-    async def participant_sessions(
+    async def read_participant_sessions_page(
         self, participant_id: str, *, since_ms: int, cursor: str | None = None, limit: int = 50
     ) -> Page[ParticipantSession]:
         """Return a page of a participant's sessions with `began_at_ms >= since_ms`, the largest `began_at_ms` first.
@@ -285,7 +287,7 @@ class HistoryReader:
         found = tuple(parse_participant_session(row) for row in rows[:limit])
         return Page(found, render_cursor(*found[-1].sort_key) if len(rows) > limit else None)
 
-    async def participant_sessions_by_id(
+    async def read_participant_sessions_by_id(
         self, participant_id: str, session_ids: Sequence[str]
     ) -> dict[str, ParticipantSession]:
         """Return those of the given sessions in which the participant takes or took part, by session id.

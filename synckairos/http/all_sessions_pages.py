@@ -58,7 +58,7 @@ class SessionList:
         self._live_batch_size = live_batch_size
         self._max_live_batches = max_live_batches
 
-    async def page(self, query: ListQuery) -> SessionsPage:
+    async def read_page(self, query: ListQuery) -> SessionsPage:
         """Return a page of at most `query.limit` sessions, in the order of creation, the newest session first.
 
         A page can have fewer sessions than `query.limit`, for example after about 4 MiB of documents. Only the final
@@ -78,7 +78,7 @@ class SessionList:
         # Read Redis before Postgres. A session that ends between the two reads is then in both results, and cannot be
         # missing in both.
         live, live_end = await self._live_sessions(query, before)
-        audited = await self._history.sessions(
+        audited = await self._history.read_sessions_page(
             cursor=query.cursor, limit=query.limit, status=query.status, sync_mode=query.sync_mode
         )
         found: dict[ListKey, bytes] = dict(live)

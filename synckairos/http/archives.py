@@ -106,7 +106,7 @@ class ArchiveRoutes:
             NotArchived: The session exists without an archive record, or the archiving of its newest record failed.
             ArchiveInProgress: A worker writes the object of the newest record now.
         """
-        records = await self._history.archive_records(session_id)
+        records = await self._history.read_archive_records(session_id)
         stored = next((each for each in records if each.path is not None), None)
         if stored is not None:
             return stored

@@ -101,7 +101,7 @@ class HistoryRoutes:
     async def list_sessions(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ListQuery)
         await self._rate_limits.count(request.meter)
-        page = await self._session_list.page(query)
+        page = await self._session_list.read_page(query)
         body = b'{"data":[%b],"next_cursor":%b}' % (b",".join(page.documents), orjson.dumps(page.next_cursor))
         return RestResponse(body, headers=_next_page_link(request, page.next_cursor))
 
@@ -134,7 +134,9 @@ class HistoryRoutes:
         Raises: SessionNotFound, ValidationFailed if the cursor is invalid, StoreUnavailable.
         """
         try:
-            page = await self._audit_trail.page(session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots)
+            page = await self._audit_trail.read_page(
+                session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots
+            )
         except ValidationFailed:
             if cursor == query.cursor:
                 raise
@@ -153,7 +155,7 @@ class HistoryRoutes:
             self._count_if_possible(request),
             self._participant_sessions.read_page_from_redis(participant_id, cursor=query.cursor, limit=query.limit),
         )
-        listed = await self._participant_sessions.page(
+        listed = await self._participant_sessions.read_page(
             participant_id, lookup, days=query.days, cursor=query.cursor, limit=query.limit
         )
         rows = [each.row for each in listed.page.items]
@@ -192,7 +194,7 @@ class HistoryRoutes:
         except StoreUnavailable:
             now_ms = await self._history.now_ms()
         from_ms, to_ms = parse_time_range(query, now_ms)
-        slices, is_redis_unavailable = await self._time_report.time_slices(
+        slices, is_redis_unavailable = await self._time_report.report_used_time(
             participant_id,
             from_ms=from_ms,
             to_ms=to_ms,

@@ -227,7 +227,9 @@ class LiveEventStreams:
     async def _read(self, key: ReadKey) -> Sequence[TrailEvent] | None:
         session_id, cursor, snapshots = key
         try:
-            return (await self._audit_trail.page(session_id, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)).items
+            return (
+                await self._audit_trail.read_page(session_id, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)
+            ).items
         except StoreUnavailable:
             return None
 

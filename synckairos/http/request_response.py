@@ -53,7 +53,7 @@ class RestResponse:
     stream: ByteStream | None = None
 
 
-def render_data(document: bytes, warnings: Sequence[Fault]) -> bytes:
+def render_data_envelope(document: bytes, warnings: Sequence[Fault]) -> bytes:
     """Return the JSON of a successful answer with the members `data` and `warnings`.
 
     `document` is the JSON of `data`. If there are no warnings, the member `warnings` is omitted.

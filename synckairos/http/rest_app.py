@@ -303,7 +303,7 @@ class RestApp:
             self._access_recorder.record_refusal(request.principal.address, error.code)
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
-            self._limited_clients.note(request.principal.limited_client_id, request.meter.statuses)
+            self._limited_clients.remember_if_limited(request.principal.limited_client_id, request.meter.statuses)
             await self._work.processor_time.delay_refusal(request.principal.limited_client_id)
         if error.status >= 500:
             self._log_refusal(request, error)

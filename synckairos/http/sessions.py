@@ -10,7 +10,7 @@ import orjson
 from synckairos.errors import PreconditionFailed, SessionNotFound
 from synckairos.http.etag import is_not_modified, parse_if_match, render_etag
 from synckairos.http.operations import Handler, Operation
-from synckairos.http.request_response import RestRequest, RestResponse, render_data
+from synckairos.http.request_response import RestRequest, RestResponse, render_data_envelope
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_quotas import PRESSES, Quota, switch_rate
@@ -211,7 +211,9 @@ def _session_response(answer: SessionResult, warnings: list[Fault], document: by
         headers.append((b"synckairos-audited-version", b"%d" % answer.audited_version))
     if answer.replayed:
         headers.append((b"idempotency-replayed", b"true"))
-    return RestResponse(render_data(snapshot.document if document is None else document, warnings), headers=headers)
+    return RestResponse(
+        render_data_envelope(snapshot.document if document is None else document, warnings), headers=headers
+    )
 
 
 def render_switch_answer(answer: SessionResult) -> bytes:

@@ -13,7 +13,7 @@ import orjson
 from synckairos.clock.simulation import Simulation
 from synckairos.errors import IdempotencyKeyReused, SyncKairosError, ValidationFailed
 from synckairos.http.operations import Operation
-from synckairos.http.request_response import RestRequest, RestResponse, render_data
+from synckairos.http.request_response import RestRequest, RestResponse, render_data_envelope
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.processor_time import run_in_thread
@@ -76,7 +76,7 @@ class SimulateRoutes:
             raise
         replayed = [(b"idempotency-replayed", b"true")] if is_replay else []
         result = await _call(len(simulation.rows), lambda: orjson.dumps(timeline_json(simulation)))
-        return RestResponse(render_data(result, request.warnings), headers=replayed)
+        return RestResponse(render_data_envelope(result, request.warnings), headers=replayed)
 
     def _charge(self, request: RestRequest, steps: int) -> None:
         """Charge `steps`, the estimated steps of a simulation, to the client.
@@ -84,7 +84,7 @@ class SimulateRoutes:
         A replay is also charged, because the simulation runs again. Raises, and then charges nothing: ValidationFailed
         if `steps` exceeds the maximum of one simulation, RateLimitExceeded if the client's budget is used up.
         """
-        most = self._work.find_limit(SIMULATION_STEPS).burst
+        most = self._work.scaled_limit(SIMULATION_STEPS).burst
         if steps > most:
             text = f"take {steps:,} steps together; a simulation has at most {most:,}"
             raise ValidationFailed.at_path("commands", text)

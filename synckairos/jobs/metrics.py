@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from synckairos.errors import StoreUnavailable
-from synckairos.jobs.table import JobTable, JobTally
+from synckairos.jobs.table import JobAttemptTotal, JobTable
 
 JOBS = Gauge("synckairos_jobs", "Background jobs of the last 30 days", ("type", "status"))
 OLDEST_QUEUED = Gauge("synckairos_jobs_oldest_queued_seconds", "Age of the oldest queued job", ("type",))
@@ -23,7 +23,7 @@ class _TallyCollector(Collector):
     """Collector that exports the attempt counters in Postgres. A restart of a process does not reset these counters."""
 
     def __init__(self) -> None:
-        self.tallies: list[JobTally] = []
+        self.tallies: list[JobAttemptTotal] = []
 
     def collect(self) -> Iterable[Metric]:
         labels = ["type", "outcome"]

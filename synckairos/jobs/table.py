@@ -116,7 +116,7 @@ class QueueDepth:
 
 
 @dataclass(frozen=True, slots=True)
-class JobTally:
+class JobAttemptTotal:
     """Number of attempts at jobs of one type with one outcome, and the total duration of these attempts."""
 
     type: str
@@ -227,9 +227,9 @@ class JobTable:
         """Return the numbers of jobs by type and status."""
         return [QueueDepth(*row) for row in await self._run("queue_depths")]
 
-    async def count_attempts(self) -> list[JobTally]:
+    async def count_attempts(self) -> list[JobAttemptTotal]:
         """Return the numbers of attempts by job type and outcome."""
-        return [JobTally(*row) for row in await self._run("attempt_tally")]
+        return [JobAttemptTotal(*row) for row in await self._run("attempt_tally")]
 
     async def _run_for_claim(self, name: str, claim: ClaimedJob, **values: Any) -> list[Row]:
         claim_values = {"job_id": claim.job_id, "worker": claim.worker, "attempts": claim.attempts}

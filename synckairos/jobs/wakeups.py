@@ -4,7 +4,7 @@ import asyncio
 
 from redis.exceptions import RedisError
 
-from synckairos.audit.drain_wakeups import WAKEUP_EXPIRES_S, make_arq_client, make_queue_outage
+from synckairos.audit.drain_wakeups import WAKEUP_EXPIRES_S, make_arq_client, make_arq_queue_outage
 from synckairos.jobs.table import DueJob
 from synckairos.telemetry.outages import StoreOutage
 
@@ -19,7 +19,7 @@ class JobWakeups:
         self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0, outage: StoreOutage | None = None
     ) -> None:
         self._queue = make_arq_client(queue_redis_url, key_prefix, timeout_s, "job")
-        self._outage = outage or make_queue_outage()
+        self._outage = outage or make_arq_queue_outage()
         self._sending: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:

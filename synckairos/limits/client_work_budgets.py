@@ -102,18 +102,18 @@ class ClientWorkLimits:
                 self._budgets.popitem(last=False)
         else:
             self._budgets.move_to_end(client)
-        budget.charge(self.find_limit(limit), amount, self._clock())
+        budget.charge(self.scaled_limit(limit), amount, self._clock())
 
     def undo_charge(self, client: str, limit: WorkLimit) -> None:
         """Give back one unit that was charged to a client before."""
         if (budget := self._budgets.get(client)) is not None:  # else the client left since the charge
             budget.undo_charge(limit, 1, self._clock())
 
-    def find_limit(self, limit: WorkLimit) -> WorkLimit:
+    def scaled_limit(self, limit: WorkLimit) -> WorkLimit:
         """Return the limit of a client with the factor of this instance."""
         return self._limits[limit.name]
 
     @property
-    def clients(self) -> int:
+    def client_count(self) -> int:
         """Return the number of clients with a budget."""
         return len(self._budgets)

@@ -69,7 +69,7 @@ WORK_LIMITS = (
 """All limits, in the order of the page."""
 
 
-def render_limits_table() -> str:
+def render_work_limits_table() -> str:
     """Return the table of all limits in Markdown."""
     lines = ["| limit | value | at once | unit | if exceeded | setting |", "|---|---|---|---|---|---|"]
     for each in WORK_LIMITS:

@@ -33,7 +33,7 @@ class PrivilegeMissing(SyncKairosError):
     code = "PRIVILEGE_MISSING"
 
 
-def create_grant(role: str, schema: str) -> str:
+def render_create_grant(role: str, schema: str) -> str:
     """Return the GRANT statement that would let a role create tables. Run nothing."""
     return SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(Identifier(schema), Identifier(role)).as_string()
 
@@ -46,7 +46,7 @@ async def find_missing_create_grant(connection: psycopg.AsyncConnection) -> str 
     found = await (await connection.execute(_CREATE)).fetchone()
     assert found is not None
     role, schema, is_granted = found
-    return None if is_granted else create_grant(role, schema)
+    return None if is_granted else render_create_grant(role, schema)
 
 
 async def find_missing_grants(connection: psycopg.AsyncConnection, directory: Path | None = None) -> list[str]:
@@ -85,6 +85,5 @@ def explain_refusal(fault: InsufficientPrivilege | InvalidSchemaName, connection
     if "must be owner" in message or "for table" in message:
         return f"The role {role} cannot change the schema: {message}. Connect as the owner of the tables"
     schema = message.removeprefix("permission denied for schema ") if "for schema" in message else "public"
-    return (
-        f"The role {role} cannot create tables: {message}. Run as the owner of the schema: {create_grant(role, schema)}"
-    )
+    grant = render_create_grant(role, schema)
+    return f"The role {role} cannot create tables: {message}. Run as the owner of the schema: {grant}"

@@ -208,7 +208,7 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
     table = "\n".join(f"  {name:<9} {value}" for name, value in rows.items())
     banner = f"\nSyncKairos {__version__} is ready. Ctrl-C stops all processes.\n\n{table}\n"
     exported = {
-        env_variables_of("host")[0]: settings.local_host if is_set(settings, "host") else None,
+        env_variables_of("host")[0]: settings.local_connect_host if is_set(settings, "host") else None,
         env_variables_of("port")[0]: str(urlsplit(urls["http"]).port),
         env_variables_of("root_path")[0]: settings.root_path or None,
         "REDIS_URL": settings.redis_url if "Valkey" in stores.embedded else None,

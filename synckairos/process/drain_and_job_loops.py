@@ -27,7 +27,7 @@ from synckairos.audit.drain_wakeups import (
     arq_queue_name,
     drain_wakeup_key,
     make_arq_client,
-    make_queue_outage,
+    make_arq_queue_outage,
     serialize_arq_job,
 )
 from synckairos.backoff import Backoff
@@ -95,8 +95,8 @@ async def run_arq_worker(
     writes them to Postgres.
 
     Raises:
-        StoreUnusable: The data in Redis belongs to other settings, or Redis is unsafe to write to. Only at the start,
-            before the first drain and job.
+        StoreMisconfigured: The data in Redis belongs to other settings, or Redis is unsafe to write to. Only at the
+            start, before the first drain and job.
     """
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # at INFO arq writes two lines for each message
     keys = Keys(settings.key_prefix, settings.partitions)
@@ -108,7 +108,7 @@ async def run_arq_worker(
     try:
         pipe = RedisPipe(settings.redis_url, settings.redis_timeout_s)
         pipe.outage = StoreOutage("redis", "REDIS_URL", _EFFECT)
-        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_queue_outage()
+        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_arq_queue_outage()
         async with pipe:
             await _wait_for_store(pipe, keys, sweep_s)
             outbox = Outbox(pipe, keys, OutboxLimits.from_settings(settings))

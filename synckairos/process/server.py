@@ -17,7 +17,7 @@ from starlette.routing import WebSocketRoute
 from synckairos.access_log.recorder import AccessRecorder
 from synckairos.access_log.table import AccessTable
 from synckairos.audit.backlog_log import BacklogLog
-from synckairos.audit.drain_wakeups import DrainWakeupSender, make_queue_outage
+from synckairos.audit.drain_wakeups import DrainWakeupSender, make_arq_queue_outage
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
 from synckairos.config import Settings
@@ -83,7 +83,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
     Raises, before the server accepts connections:
         PortTaken: Another process listens on the port.
         BadSettings: The configured host or port cannot be used.
-        StoreUnusable: The data in Redis belongs to other settings, or Redis is unsafe to write to.
+        StoreMisconfigured: The data in Redis belongs to other settings, or Redis is unsafe to write to.
         StoreUnavailable: Redis does not answer.
     """
     listener = listen(settings.host, settings.port)
@@ -122,7 +122,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         # Set the outage log after the first connection. If the first connection fails, the process ends with an error
         # and needs no message about an outage.
         pipe.outage = StoreOutage("redis", "REDIS_URL", _REDIS_EFFECT)
-        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_queue_outage()
+        at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_arq_queue_outage()
         redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
         stack.push_async_callback(redis.aclose)
         pool = open_history_pool(settings)

@@ -253,7 +253,7 @@ class PresenceTracker:
         counts: dict[str, PresenceCounts] = {}
         for instance, text in by_instance.items():
             try:
-                with self._store.parsing_counts_of(session_id):
+                with self._store.reporting_invalid_counts(session_id):
                     counts[instance] = PresenceCounts.parse(text)
             except InvalidStoredData:
                 with suppress(StoreUnavailable):

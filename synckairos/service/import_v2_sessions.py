@@ -103,7 +103,7 @@ class SessionImporter:
 
         Raises:
             ImportRefused: the session was created or changed in this product. Nothing was imported.
-            BacklogFull: the outbox is full. Nothing was imported; retry.
+            OutboxFull: the outbox is full. Nothing was imported; retry.
             StoreUnavailable: Redis or Postgres does not answer. The state was possibly imported. A retry is safe.
         """
         session_id = request.state.session_id

@@ -150,7 +150,7 @@ class PastVersionReader:
         If the caller queries Postgres afterwards, no version is missed. A drain in the meantime only moves versions to
         Postgres.
         """
-        return (entry.to_feed_message() for entry in reversed(await self._outbox.session_entries(session_id)))
+        return (entry.to_feed_message() for entry in reversed(await self._outbox.read_session_entries(session_id)))
 
 
 def _answer(message: FeedMessage, at_ms: int) -> SessionResult:

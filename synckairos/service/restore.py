@@ -75,7 +75,7 @@ class SessionRestorer:
 
     def remove_from_unknown_cache(self, session_id: str) -> None:
         """Remove the id of a session from the cache of unknown ids, because this instance has created the session."""
-        self._unknown.forget(session_id)
+        self._unknown.remove_id(session_id)
 
     async def _restore_or_recover(self, session_id: str) -> StoredSession | None:
         audited = await self._history.read_latest_version(session_id)

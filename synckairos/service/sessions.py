@@ -60,7 +60,7 @@ class UnfinishedAttempt(NamedTuple):
 class Sessions:
     """Executes commands on sessions and reads sessions. Refusals are raised as subclasses of `SyncKairosError`.
 
-    After StoreUnavailable the outcome of a command is unknown, except after BacklogFull: then the command was not
+    After StoreUnavailable the outcome of a command is unknown, except after OutboxFull: then the command was not
     executed. A retry with the same command id gets the outcome or executes the command. A request with a meter is
     counted against its rate limits.
     """

@@ -30,6 +30,6 @@ class UnknownSessionCache:
         if len(self._until_s) > MAX_IDS:
             del self._until_s[next(iter(self._until_s))]
 
-    def forget(self, session_id: str) -> None:
+    def remove_id(self, session_id: str) -> None:
         """Remove an id, because its session exists now."""
         self._until_s.pop(session_id, None)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from synckairos.clock.model import EventType
-from synckairos.errors import BacklogFull
+from synckairos.errors import OutboxFull
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
@@ -158,8 +158,8 @@ class CommitScript:
     async def run(self, pipe: RedisPipe, commit: Commit) -> CommitOutcome:
         """Send a commit in one round trip, and return its result.
 
-        Raises: BacklogFull if the commit has new versions and the outbox has reached a limit. Nothing was committed
-        then. A commit with `by_time` never raises BacklogFull.
+        Raises: OutboxFull if the commit has new versions and the outbox has reached a limit. Nothing was committed
+        then. A commit with `by_time` never raises OutboxFull.
         """
         return self._parse_outcome(commit, await self._script_for(commit)(pipe, *self._build_call(commit)))
 
@@ -168,7 +168,7 @@ class CommitScript:
 
         Each commit is atomic by itself. After an exception, other commits of the call were possibly committed.
 
-        Raises: BacklogFull if at least one commit was refused because the outbox has reached a limit. The exception
+        Raises: OutboxFull if at least one commit was refused because the outbox has reached a limit. The exception
         does not name the refused commits.
         """
         script = self._script_for(*commits)
@@ -189,7 +189,7 @@ class CommitScript:
                 return AlreadyDecided(reply[1])
             case b"full":
                 BACKLOG_REFUSALS.inc()
-                raise BacklogFull(reply[1].decode())
+                raise OutboxFull(reply[1].decode())
             case _:
                 with reporting_invalid_data(self._keys.session(commit.session_id)):
                     return CommitConflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))

@@ -7,7 +7,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
-from synckairos.errors import StoreUnusable
+from synckairos.errors import StoreMisconfigured
 from synckairos.store.keys import Keys
 from synckairos.store.redis_errors import TEMPORARY_ERRORS, translated_errors
 from synckairos.store.shared_connection import RedisPipe
@@ -80,7 +80,7 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
     If the user is not permitted to read the eviction policy, the check logs a warning and continues.
 
     Raises:
-        StoreUnusable: the eviction policy is not `noeviction`, or the store was created with another number of
+        StoreMisconfigured: the eviction policy is not `noeviction`, or the store was created with another number of
             partitions.
         StoreUnavailable: Redis does not answer or temporarily refuses a command.
     """
@@ -91,7 +91,7 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
                 "eviction policy of redis not readable", setting="REDIS_URL", remedy="make sure that it is noeviction"
             )
         elif policy != "noeviction":
-            raise StoreUnusable(
+            raise StoreMisconfigured(
                 f"Redis runs with maxmemory-policy {policy}, which loses sessions in full memory; set it to noeviction"
             )
         # A process must be able to start while Redis accepts no writes.
@@ -100,7 +100,7 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
             stored = await pipe.call("HGET", keys.fixed_settings, "partitions")
     partitions = parse_partitions(stored, keys)
     if partitions != keys.partitions:
-        raise StoreUnusable(
+        raise StoreMisconfigured(
             f"This store was created with SYNCKAIROS_PARTITIONS={partitions}, not {keys.partitions}: "
             f"set SYNCKAIROS_PARTITIONS={partitions}"
         )
@@ -123,11 +123,14 @@ async def _maxmemory_policy(pipe: RedisPipe) -> str | None:
 
 
 def parse_partitions(stored: bytes, keys: Keys) -> int:
-    """Return the number of partitions that a store was created with. Raises StoreUnusable if it is not a number."""
+    """Return the number of partitions that a store was created with.
+
+    Raises: StoreMisconfigured if it is not a number.
+    """
     try:
         return int(stored)
     except ValueError:
-        raise StoreUnusable(
+        raise StoreMisconfigured(
             f"The field `partitions` of the key {keys.fixed_settings} is not a number; set the field to the number of "
             "partitions that this store was created with"
         ) from None

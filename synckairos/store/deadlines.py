@@ -70,7 +70,7 @@ class Deadlines:
         self._realign_script = LuaScript("deadline_set_from_session", allow_oom=True)
         self._postpone_script = LuaScript("deadline_postpone", allow_oom=True)
 
-    async def claim(self, partition: int, count: int, lease_ms: int) -> DueClaims:
+    async def claim_due(self, partition: int, count: int, lease_ms: int) -> DueClaims:
         """Claim at most `count` due sessions of a partition, and load the sessions. Atomic, one round trip.
 
         The lease on each claimed session ends `lease_ms` milliseconds after the claim. Then any instance can claim the

@@ -21,7 +21,7 @@ class LimitedClients:
         self._clock = clock
         self._limited: dict[str, tuple[RateLimitStatus, float]] = {}
 
-    def note(self, client: str, statuses: Sequence[RateLimitStatus]) -> None:
+    def remember_if_limited(self, client: str, statuses: Sequence[RateLimitStatus]) -> None:
         """Remember the client if `statuses` has its general quota as exceeded. Call this after each refusal."""
         for status in statuses:
             if status.exceeded and status.rate is not None and status.rate.name == "general":

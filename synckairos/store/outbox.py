@@ -213,7 +213,7 @@ class Outbox:
         with translated_errors():
             return not await self._pipe.call("XLEN", self.keys.outbox(partition))
 
-    async def session_entries(self, session_id: str) -> list[OutboxEntry]:
+    async def read_session_entries(self, session_id: str) -> list[OutboxEntry]:
         """Return the versions of a session in the outbox, oldest first. One round trip.
 
         Failed entries are not in the outbox. If the session has more than 5,000 entries or about 32 MiB in the outbox,

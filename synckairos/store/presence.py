@@ -143,7 +143,7 @@ class PresenceStore:
                 await self._pipe.call_many(removals)
         return [{_decode_name(name): value for name, value in fields.items() if name in living} for fields in found]
 
-    def parsing_counts_of(self, session_id: str) -> reporting_invalid_data:
+    def reporting_invalid_counts(self, session_id: str) -> reporting_invalid_data:
         """Return the context manager in which the caller parses the counts of a session.
 
         If parsing fails, the context manager reports the Redis key and raises InvalidStoredData.

@@ -109,7 +109,7 @@ class RateMeter:
         self.is_due = False
         commands = [quota.make_take_tokens_command(keys, 1) for quota in self.quotas]
         if self._general is not None:
-            commands.append(("PTTL", self._general.key(keys)))
+            commands.append(("PTTL", self._general.bucket_key(keys)))
         return commands
 
     def record_replies(self, replies: Sequence[Any]) -> None:

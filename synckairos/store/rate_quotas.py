@@ -78,7 +78,7 @@ class Quota(Struct, frozen=True):
     rate: Rate
     owner: str
 
-    def key(self, keys: Keys) -> str:
+    def bucket_key(self, keys: Keys) -> str:
         """Return the key of the quota's bucket."""
         return keys.rate_limit_bucket(f"{self.rate.name}:{self.owner}")
 
@@ -87,4 +87,4 @@ class Quota(Struct, frozen=True):
 
         If `tokens` is negative, the command gives tokens back.
         """
-        return ("EVALSHA", TAKE_SCRIPT.sha, 1, self.key(keys), *self.rate.script_arguments, tokens)
+        return ("EVALSHA", TAKE_SCRIPT.sha, 1, self.bucket_key(keys), *self.rate.script_arguments, tokens)

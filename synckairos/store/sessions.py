@@ -152,7 +152,7 @@ class SessionStore:
         The result is Committed, AlreadyDecided or CommitConflict. Only Committed means that the commit was stored.
 
         Raises:
-            BacklogFull: the commit has new versions and the outbox has reached a limit. Nothing was committed. A
+            OutboxFull: the commit has new versions and the outbox has reached a limit. Nothing was committed. A
                 commit with `by_time` never raises this error.
             StoreUnavailable: no reply came, so the outcome is unknown. A command id makes a retry safe.
         """

@@ -92,7 +92,7 @@ class Alerts:
 _alerts = Alerts({})
 
 
-def configure(webhook_url: str | None, sentry_dsn: str | None) -> None:
+def configure_alerts(webhook_url: str | None, sentry_dsn: str | None) -> None:
     """Set the receivers of later alerts. If an argument is None or empty, alerts are not sent to that receiver.
 
     If this function is never called, alerts are only logged.

@@ -27,7 +27,7 @@ _USERINFO = re.compile(r"(?<=://)[^\s\"'<>]+@")
 _QUERY = re.compile(r"(/[^\s?\"']*)\?[^\s\"']+")
 
 
-def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) -> None:
+def configure_logging(level: str, *, dev: bool = False, stream: TextIO | None = None) -> None:
     """Write log lines of `level` and above to `stream` (default stderr): JSON, or readable text if `dev`.
 
     Start uvicorn with `log_config=None, access_log=False`. Otherwise uvicorn replaces the handlers of this function.
@@ -57,7 +57,7 @@ def configure(level: str, *, dev: bool = False, stream: TextIO | None = None) ->
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _drop_color_message,
                 structlog.processors.format_exc_info,
-                scrub,
+                scrub_event,
                 *prepare,
                 render,
             ],
@@ -95,12 +95,12 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.get_logger(name)
 
 
-def scrub(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def scrub_event(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Return the line with `***` instead of secrets, and without the query strings of URLs."""
     return {key: "***" if _SECRET_KEY.search(key) and value else _scrub_value(value) for key, value in event.items()}
 
 
-def scrub_text(text: str) -> str:
+def scrub_secrets(text: str) -> str:
     """Return the text with `***` instead of secrets, and without the query strings of URLs.
 
     Secrets are the credentials in a URL or header, tokens, and values such as `password=`.
@@ -143,7 +143,7 @@ def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDic
 def _scrub_value(value: object) -> object:
     match value:
         case str():
-            return scrub_text(value)
+            return scrub_secrets(value)
         case dict():
             return {
                 key: "***" if isinstance(key, str) and _SECRET_KEY.search(key) and item else _scrub_value(item)

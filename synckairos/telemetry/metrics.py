@@ -103,6 +103,6 @@ CACHE_READS = Counter(
 )
 
 
-def render() -> bytes:
+def render_metrics() -> bytes:
     """Return all metrics in the text format of Prometheus."""
     return generate_latest()

@@ -17,7 +17,7 @@ from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import DeliveryQueue, DeliveryResult, open_delivery_queue
 from synckairos.webhooks.records import DueDelivery
 from synckairos.webhooks.sender import SendResult, WebhookSender
-from synckairos.wire.webhooks import TEST_EVENT_TYPE, render_message, render_test_message
+from synckairos.wire.webhooks import TEST_EVENT_TYPE, render_event_message, render_test_message
 
 SCHEDULE_S = (5.0, 300.0, 1_800.0, 7_200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 """Seconds of delay before the second attempt, the third attempt and so on, as Standard Webhooks recommends.
@@ -165,7 +165,7 @@ class Dispatcher:
         if due.event is not None and due.session_id is not None:
             try:
                 with reporting_invalid_data(f"sync_events {due.session_id}"):
-                    body = render_message(due.session_id, due.event)
+                    body = render_event_message(due.session_id, due.event)
             except InvalidStoredData:
                 return None
         elif due.event_type == TEST_EVENT_TYPE:

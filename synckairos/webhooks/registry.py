@@ -115,7 +115,7 @@ class WebhookTransaction:
         ((count,),) = await self.query("count_endpoints", {})
         if count >= self._max_endpoints:
             raise TooManyWebhooks(self._max_endpoints)
-        endpoint_id, secret = str(uuid4()), make_secret()
+        endpoint_id, secret = str(uuid4()), make_signing_secret()
         await self.query("create_endpoint", {"endpoint_id": endpoint_id, **_columns(fields)})
         await self.query("add_secret", {"endpoint_id": endpoint_id, "secret": secret})
         return await self.read_endpoint(endpoint_id), secret
@@ -153,7 +153,7 @@ class WebhookTransaction:
     async def rotate_secret(self, endpoint_id: str, overlap_s: int) -> str:
         """Create a new secret and return it. For `overlap_s` seconds messages are also signed with the old secrets."""
         await self.read_endpoint(endpoint_id)
-        secret = make_secret()
+        secret = make_signing_secret()
         await self.query("expire_secrets", {"endpoint_id": endpoint_id, "overlap_s": overlap_s})
         await self.query("add_secret", {"endpoint_id": endpoint_id, "secret": secret})
         return secret
@@ -207,7 +207,7 @@ class WebhookTransaction:
         return await self._transaction.fetch(load_statements("webhooks.sql", __package__)[name], values, binary=True)
 
 
-def make_secret() -> str:
+def make_signing_secret() -> str:
     """Return a new signing secret of 32 random bytes in the format of Standard Webhooks: `whsec_` and base64."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 

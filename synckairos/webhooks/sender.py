@@ -108,7 +108,7 @@ class WebhookSender:
                 headers = [
                     ("content-type", "application/json"),
                     ("user-agent", f"SyncKairos/{__version__}"),
-                    *sign(secrets, message_id, datetime.now(UTC), body).items(),
+                    *signature_headers(secrets, message_id, datetime.now(UTC), body).items(),
                 ]
                 request = self._pool.stream("POST", url, headers=headers, content=body)
                 async with request as response:
@@ -129,7 +129,7 @@ class WebhookSender:
         return SendResult(status, duration_ms, error or f"answered {status}", retry_after_s)
 
 
-def sign(secrets: Iterable[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
+def signature_headers(secrets: Iterable[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
     """Return the HTTP headers of Standard Webhooks: message id, timestamp, and one signature for each secret.
 
     `at` is the instant of the attempt.

@@ -179,7 +179,7 @@ TEST_EVENT_TYPE = "webhook_test"
 """The event type of a message that only tests whether the webhook endpoint answers."""
 
 
-def render_message(session_id: str, event: RenderableEvent) -> bytes:
+def render_event_message(session_id: str, event: RenderableEvent) -> bytes:
     """Render the webhook message for an event. `data` is the event as in `event_json`, with the session id."""
     return _message(event.event_type, event.occurred_at_ms, {"session_id": session_id, **event_json(event)})
 

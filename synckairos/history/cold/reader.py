@@ -87,7 +87,7 @@ class ColdReader:
                     return AuditedVersion(each.session_id, snapshot)
         return None
 
-    async def events(
+    async def read_events(
         self, records: Sequence[ArchiveRecord], after: tuple[int, int, str], limit: int, snapshots: bool
     ) -> list[TrailEvent]:
         """Return the first `limit` events that are later than the audit trail position `after`, oldest first.

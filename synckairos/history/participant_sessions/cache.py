@@ -55,7 +55,7 @@ class ParticipantSessionCache:
         """Return the Redis time in milliseconds, with one round trip."""
         return await self._store.now_ms()
 
-    async def page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
+    async def read_page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
         """Return a page of at most `limit` sessions that are older than the position `before`, with one round trip.
 
         `before` None gives the first page. Return None if Redis has no complete set of the participant's sessions.
@@ -140,7 +140,7 @@ class ParticipantSessionCache:
         found: dict[str, ParticipantSession] = {}
         for first in range(0, len(session_ids), MAX_PAGE_ITEMS):
             ids = session_ids[first : first + MAX_PAGE_ITEMS]
-            found |= await self._history.participant_sessions_by_id(participant_id, ids)
+            found |= await self._history.read_participant_sessions_by_id(participant_id, ids)
         filled = {
             session_id: (build_summary(session), render_participant_part(session.time_used_ms, session.cycle_count))
             for session_id, session in found.items()

@@ -70,7 +70,7 @@ class ListItemBuilder:
             return None
         began_ms = began_ms or parse_instant_ms(document["session_started_at"] or document["created_at"])
         session = _from_document(document, values, began_at_ms=began_ms)
-        entries = await self._outbox.session_entries(session_id)
+        entries = await self._outbox.read_session_entries(session_id)
         paused_ms, first_ms = _pauses(entries)
         if first_ms is not None and entries[0].version > 1:
             # The list also counts pauses from the time before the participant joined.
@@ -91,7 +91,7 @@ class ListItemBuilder:
         current = _from_document(document, values, began_at_ms=session.began_at_ms)
         later = [
             entry
-            for entry in await self._outbox.session_entries(session.session_id)
+            for entry in await self._outbox.read_session_entries(session.session_id)
             if entry.epoch != session.epoch or entry.version > session.version
         ]
         if not later:
@@ -105,7 +105,7 @@ class ListItemBuilder:
 
     async def _read_again(self, session: ParticipantSession, participant_id: str) -> ParticipantSession:
         try:
-            found = await self._history.participant_sessions_by_id(participant_id, [session.session_id])
+            found = await self._history.read_participant_sessions_by_id(participant_id, [session.session_id])
         except StoreUnavailable:
             return session  # the later versions are in the outbox, but among the entries that reads do not cover
         return found.get(session.session_id, session)

@@ -111,7 +111,8 @@ class ParticipantSessions:
             # Redis runs the read of the outbox first. A version that is drained between the two reads is then in both
             # results. In the other order it could be missing in both.
             in_outbox, recent = await asyncio.gather(
-                self._outbox.participant_session_ids(participant_id), self._cache.page(participant_id, before, limit)
+                self._outbox.participant_session_ids(participant_id),
+                self._cache.read_page(participant_id, before, limit),
             )
         except InvalidStoredData:
             with suppress(StoreUnavailable):
@@ -121,7 +122,7 @@ class ParticipantSessions:
             return None
         return RedisPageData(in_outbox, recent)
 
-    async def page(
+    async def read_page(
         self,
         participant_id: str,
         lookup: RedisPageData | None,
@@ -176,7 +177,7 @@ class ParticipantSessions:
         """
         now_ms = await self._cache.redis_now_ms()
         await self._cache.fill_from_postgres(participant_id, now_ms)
-        recent = await self._cache.page(participant_id, parse_list_cursor(cursor), limit)
+        recent = await self._cache.read_page(participant_id, parse_list_cursor(cursor), limit)
         return RedisPageData(lookup.in_outbox, recent or CachedPage(now_ms, (), False, _NEVER_MS, {}))
 
     async def _build_page(
@@ -277,7 +278,7 @@ class ParticipantSessions:
         cursor = render_cursor(*query.before)
 
         async def run_query() -> bytes:
-            page = await self._history.participant_sessions(
+            page = await self._history.read_participant_sessions_page(
                 participant_id, since_ms=hour_ms, cursor=cursor, limit=query.limit
             )
             return orjson.dumps([page.next_cursor, [_to_dict(session) for session in page.items]])
@@ -293,7 +294,7 @@ class ParticipantSessions:
         self, participant_id: str, days: int, cursor: str | None, limit: int
     ) -> ParticipantSessionPage:
         now_ms = await self._history.now_ms()
-        page = await self._history.participant_sessions(
+        page = await self._history.read_participant_sessions_page(
             participant_id, since_ms=now_ms - days * DAY_MS, cursor=cursor, limit=limit
         )
         items = tuple(build_item_from_postgres(session, now_ms) for session in page.items)

@@ -139,7 +139,7 @@ def summary_after_batch(
     return _render_summary(str(session.session_id), position, facts, session.metadata.encode())
 
 
-def render_parts(participants: Sequence[ParticipantRow]) -> dict[str, bytes]:
+def render_participant_parts(participants: Sequence[ParticipantRow]) -> dict[str, bytes]:
     """Return the parts of all participants that are in the session now, as bytes by participant id."""
     return {
         str(each.participant_id): render_participant_part(each.time_used_ms, each.cycle_count)

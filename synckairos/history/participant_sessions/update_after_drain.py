@@ -11,7 +11,7 @@ from uuid import UUID
 
 from synckairos.audit.entry_rows import BatchRows, EventRow, ParticipantRow, SessionRow
 from synckairos.errors import InvalidStoredData
-from synckairos.history.participant_sessions.summary import is_deleted, render_parts, summary_after_batch
+from synckairos.history.participant_sessions.summary import is_deleted, render_participant_parts, summary_after_batch
 from synckairos.store.keys import Keys
 from synckairos.store.participant_sessions import ParticipantSessionStore, SessionSummary
 from synckairos.store.read_cache import ReadCache
@@ -121,7 +121,7 @@ class SummaryRefresh:
         before = summaries.get(session_id)
         after = summary_after_batch(before, session, events)
         if after is not before or after is None:
-            await self._store.replace_summary(session_id, before, after, render_parts(participants))
+            await self._store.replace_summary(session_id, before, after, render_participant_parts(participants))
         is_gone = after is not None and is_deleted(after)
         await asyncio.gather(
             *(

@@ -35,7 +35,7 @@ def unsafe_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Va
         yield store
 
 
-async def failed_checks() -> dict[str, doctor.Check]:
+async def failed_checks() -> dict[str, doctor.CheckResult]:
     """Run all checks. Return the failed checks by name. Each of them must have a remedy."""
     found = {check.name: check for check in await doctor.run_checks() if not check.passed}
     assert all(check.remedy for check in found.values())

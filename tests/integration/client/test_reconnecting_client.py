@@ -7,7 +7,15 @@ from uuid import uuid4
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from synckairos.client import Ack, Client, CommandRefused, ConnectionEnded, Present, SessionDeleted, TooManyConnections
+from synckairos.client import (
+    Ack,
+    Client,
+    CommandRefused,
+    ConnectionEnded,
+    ReceivedPresence,
+    SessionDeleted,
+    TooManyConnections,
+)
 from synckairos.client.errors import ClientClosed
 from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
 from synckairos.clock.model import Session, Status
@@ -185,9 +193,9 @@ async def test_presences_yield_the_connected_watchers_after_each_change(settings
             aclosing(session.presences()) as presences,
         ):
             async with asyncio.timeout(DEADLINE_S):
-                alone = Present(1, {"viewer": 1}, frozenset())
+                alone = ReceivedPresence(1, {"viewer": 1}, frozenset())
                 assert await anext(presences) == session.present == alone
                 async with Client(instance.ws_url, participant_id=ada) as other, other.watch(session_id):
-                    both = Present(2, {"participant": 1, "viewer": 1}, frozenset({ada}))
+                    both = ReceivedPresence(2, {"participant": 1, "viewer": 1}, frozenset({ada}))
                     assert await anext(presences) == session.present == both
                 assert await anext(presences) == alone

@@ -38,7 +38,7 @@ WHOLE: dict[str, Any] = {"from_ms": 0, "to_ms": NOW_MS, "now_ms": NOW_MS, "metad
 
 async def slices(server: RestServer, participant_id: str, **more: Any) -> list[UsedTimeBucket]:
     hours = TimeReporter(server.parts.history, server.outbox)
-    found, is_away = await hours.time_slices(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
+    found, is_away = await hours.report_used_time(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
     assert not is_away
     return found
 

@@ -24,9 +24,9 @@ SESSION = "01890000-0000-7000-8000-000000000000"
 CALLS: list[Callable[[HistoryReader], Awaitable[object]]] = [
     lambda history: history.read_latest_version(SESSION),
     lambda history: history.read_version_at_instant(SESSION, 0),
-    lambda history: history.events(SESSION),
-    lambda history: history.sessions(),
-    lambda history: history.participant_sessions(SESSION, since_ms=0),
+    lambda history: history.read_events_page(SESSION),
+    lambda history: history.read_sessions_page(),
+    lambda history: history.read_participant_sessions_page(SESSION, since_ms=0),
 ]
 
 

@@ -82,7 +82,7 @@ async def test_reads_of_an_unknown_session_return_nothing(audit: AuditParts, ses
     assert await audit.history.read_latest_version(session_id) is None
     assert await audit.history.read_version_document(session_id, "e", 1) is None
     assert await audit.history.read_version_at_instant(session_id, T0) is None
-    assert (await audit.history.events(session_id)).items == ()
+    assert (await audit.history.read_events_page(session_id)).items == ()
 
 
 async def test_version_at_returns_the_version_in_effect_at_the_instant(audit: AuditParts) -> None:
@@ -109,7 +109,7 @@ async def test_the_trail_is_complete_while_versions_are_in_the_outbox(audit: Aud
     seen: list[TrailEvent] = []
     cursor = None
     for _ in range(10):
-        page = await trail.page(life.session_id, cursor=cursor, limit=3, snapshots=True)
+        page = await trail.read_page(life.session_id, cursor=cursor, limit=3, snapshots=True)
         seen += page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -119,16 +119,16 @@ async def test_the_trail_is_complete_while_versions_are_in_the_outbox(audit: Aud
     assert [event.version for event in seen] == [1, 2, 3, 4, 5, 6, 7]
     assert {event.version: event.document for event in seen} == life.documents
     assert (seen[2].event_type, seen[2].participant_id, seen[2].time_used_ms) == ("cycle_switched", ALICE, 1000)
-    assert (await trail.page(life.session_id)).items[0].document is None
+    assert (await trail.read_page(life.session_id)).items[0].document is None
 
 
 async def test_outbox_entries_of_a_session_are_its_own_and_none_after_a_drain(audit: AuditParts) -> None:
     life, _ = await play_session(audit.committer), await play_session(audit.committer)
-    waiting = await audit.outbox.session_entries(life.session_id)
+    waiting = await audit.outbox.read_session_entries(life.session_id)
     assert {entry.version: entry.document for entry in waiting} == life.documents
     assert [entry.version for entry in waiting] == sorted(life.documents)
     await audit.drain()
-    assert await audit.outbox.session_entries(life.session_id) == []
+    assert await audit.outbox.read_session_entries(life.session_id) == []
 
 
 async def test_sessions_are_listed_newest_first_by_cursor(audit: AuditParts) -> None:
@@ -141,17 +141,17 @@ async def test_sessions_are_listed_newest_first_by_cursor(audit: AuditParts) -> 
     )
     seen, cursor = [], None
     while True:
-        page = await audit.history.sessions(cursor=cursor, limit=2)
+        page = await audit.history.read_sessions_page(cursor=cursor, limit=2)
         seen += [(item.created_at_ms, item.session_id) for item in page.items]
         cursor = page.next_cursor
         if cursor is None:
             break
     assert seen == expected
-    running = await audit.history.sessions(status="running")
+    running = await audit.history.read_sessions_page(status="running")
     assert [(item.session_id, item.snapshot.document) for item in running.items] == [
         (lives[3].session_id, lives[3].documents[2])
     ]
-    assert (await audit.history.sessions(sync_mode="global")).items == ()
+    assert (await audit.history.read_sessions_page(sync_mode="global")).items == ()
 
 
 @pytest.mark.pooler
@@ -166,7 +166,7 @@ async def test_participant_sessions_are_listed_newest_first_with_their_values(au
     await audit.drain()
     now_ms = T0 + 2 * DAY_MS
 
-    page = await audit.history.participant_sessions(BOB, since_ms=now_ms - 30 * DAY_MS)
+    page = await audit.history.read_participant_sessions_page(BOB, since_ms=now_ms - 30 * DAY_MS)
     assert [item.session_id for item in page.items] == [paused.session_id, life.session_id]
     assert (page.items[0].paused_ms, page.items[0].at_ms) == (0, T0 + DAY_MS + 1001), "the pause has not ended"
     item = page.items[1]
@@ -175,8 +175,8 @@ async def test_participant_sessions_are_listed_newest_first_with_their_values(au
     assert (item.started_at_ms, item.completed_at_ms) == (T0 + 1, T0 + 1 + 11 * 60_000)
     assert item.metadata == b'{"project":"x"}'
 
-    first = await audit.history.participant_sessions(BOB, since_ms=0, limit=2)
-    rest = await audit.history.participant_sessions(BOB, since_ms=0, cursor=first.next_cursor)
+    first = await audit.history.read_participant_sessions_page(BOB, since_ms=0, limit=2)
+    rest = await audit.history.read_participant_sessions_page(BOB, since_ms=0, cursor=first.next_cursor)
     assert [item.session_id for item in rest.items] == [old.session_id]
     assert rest.next_cursor is None
 
@@ -188,7 +188,7 @@ async def test_a_removed_participant_keeps_the_session_and_its_time(audit: Audit
     await audit.committer.apply(life, RemoveParticipant(ALICE), T0 + 8000)
     await audit.committer.apply(life, Complete(), T0 + 9000)
     await audit.drain()
-    (item,) = (await audit.history.participant_sessions(ALICE, since_ms=0)).items
+    (item,) = (await audit.history.read_participant_sessions_page(ALICE, since_ms=0)).items
     assert item.time_used_ms == 7000
     (slot,) = await audit.history.used_time.sum_by_bucket(ALICE, from_ms=0, to_ms=T0 + DAY_MS, now_ms=T0 + DAY_MS)
     assert slot.time_used_ms == 7000
@@ -274,8 +274,8 @@ async def test_an_unknown_time_zone_is_refused(audit: AuditParts, tz: str) -> No
 @pytest.mark.parametrize("cursor", ["x", "W10", "WzEsMl0", "ä", "WzEsIm5vdXVpZCJd"])
 async def test_an_invalid_cursor_or_limit_is_refused(audit: AuditParts, cursor: str) -> None:
     with pytest.raises(ValidationFailed):
-        await audit.history.sessions(cursor=cursor)
+        await audit.history.read_sessions_page(cursor=cursor)
     with pytest.raises(ValidationFailed):
-        await audit.history.events(str(uuid4()), cursor=cursor)
+        await audit.history.read_events_page(str(uuid4()), cursor=cursor)
     with pytest.raises(ValidationFailed):
-        await audit.history.sessions(limit=201)
+        await audit.history.read_sessions_page(limit=201)

@@ -48,7 +48,7 @@ async def list_documents(sessions: SessionList, **query: Any) -> list[dict[str, 
     """Return the documents of all pages."""
     found: list[dict[str, Any]] = []
     while True:
-        page = await sessions.page(ListQuery(**query))
+        page = await sessions.read_page(ListQuery(**query))
         found += map(orjson.loads, page.documents)
         if page.next_cursor is None:
             return found

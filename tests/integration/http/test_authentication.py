@@ -186,7 +186,7 @@ async def test_ended_credential_is_refused_although_its_token_is_cached(settings
 
 async def test_token_is_in_no_log_line_and_in_no_metric(server: RestServer) -> None:
     stream = io.StringIO()
-    log.configure("debug", stream=stream)
+    log.configure_logging("debug", stream=stream)
     good = make_token(role="admin", jti="t-17")
     bad = sign_with_secret(claims_at(now_ms()), "another secret, with 32 bytes or more")
     for token in (good, bad):
@@ -202,7 +202,7 @@ async def test_token_is_in_no_log_line_and_in_no_metric(server: RestServer) -> N
 
 async def test_credentials_are_ignored_with_one_warning_while_authentication_is_off(settings: Settings) -> None:
     stream = io.StringIO()
-    log.configure("info", stream=stream)
+    log.configure_logging("info", stream=stream)
     async with open_rest_server(settings) as server:
         for _ in range(3):
             assert (await server.client.get(SESSIONS, headers=bearer("x"))).status_code == 200

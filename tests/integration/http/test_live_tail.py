@@ -68,7 +68,7 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
 
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False, commit_signals)
-    first = (await trail.page(session["session_id"])).items
+    first = (await trail.read_page(session["session_id"])).items
     stream = tails.stream(
         tails.reserve_place(Principal.anonymous()), session["session_id"], first, None, snapshots=False
     )
@@ -106,10 +106,10 @@ class CountedTrail:
         self.reads = 0
         self.release = asyncio.Event()
 
-    async def page(self, session_id: str, *, cursor: str | None, limit: int, snapshots: bool) -> Page[TrailEvent]:
+    async def read_page(self, session_id: str, *, cursor: str | None, limit: int, snapshots: bool) -> Page[TrailEvent]:
         self.reads += 1
         await self.release.wait()
-        return await self._trail.page(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
+        return await self._trail.read_page(session_id, cursor=cursor, limit=limit, snapshots=snapshots)
 
 
 async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server: RestServer) -> None:
@@ -117,7 +117,7 @@ async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server:
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     counted = CountedTrail(trail)
     tails = LiveEventStreams(cast(AuditTrail, counted), lambda: False)
-    first = (await trail.page(session_id)).items
+    first = (await trail.read_page(session_id)).items
     streams = [
         tails.stream(tails.reserve_place(Principal.anonymous("192.0.2.1")), session_id, first, None, False)
         for _ in range(20)
@@ -145,7 +145,7 @@ async def test_pages_of_tails_that_begin_at_once_leave_turns_of_the_event_loop(s
     session_id = (await server.create_started())["session_id"]
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False)
-    first = (await trail.page(session_id)).items
+    first = (await trail.read_page(session_id)).items
     turns: list[int] = []
 
     async def read_block(number: int) -> None:
@@ -173,7 +173,7 @@ async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False)
     caller, other = Principal.anonymous("192.0.2.1"), Principal.anonymous("192.0.2.2")
-    first = (await trail.page(session_id)).items
+    first = (await trail.read_page(session_id)).items
     places = [tails.reserve_place(caller) for _ in range(2)]
     with pytest.raises(TooManyConnections, match="at most 2 live tails"):
         tails.reserve_place(caller)
@@ -190,13 +190,13 @@ async def test_simultaneous_requests_for_live_tails_do_not_exceed_the_limit(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_tail, "MAX_LIVE_TAILS", 3)
-    read, may_read = AuditTrail.page, asyncio.Event()
+    read, may_read = AuditTrail.read_page, asyncio.Event()
 
     async def read_later(trail: AuditTrail, session_id: str, **options: Any) -> Page[TrailEvent]:
         await may_read.wait()
         return await read(trail, session_id, **options)
 
-    monkeypatch.setattr(AuditTrail, "page", read_later)
+    monkeypatch.setattr(AuditTrail, "read_page", read_later)
     live = {"accept": "text/event-stream"}
     async with open_rest_server(settings, is_draining=lambda: True) as server:
         path = session_url(await server.create(), "events")

@@ -88,7 +88,7 @@ async def read_trail(audit: AuditParts, session_id: str, limit: int = 200) -> li
     events: list[TrailEvent] = []
     cursor: str | None = None
     while True:
-        page = await audit.history.events(session_id, cursor=cursor, limit=limit, snapshots=True)
+        page = await audit.history.read_events_page(session_id, cursor=cursor, limit=limit, snapshots=True)
         events += page.items
         cursor = page.next_cursor
         if cursor is None:

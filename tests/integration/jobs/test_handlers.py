@@ -37,7 +37,7 @@ async def test_a_session_that_cannot_be_archived_gets_its_own_job(audit: AuditPa
     (job,) = await jobs.job_table.list_jobs()
     assert (job.type, job.params["session_id"]) == ("archive", bad)
     for life in lives:
-        (record,) = await audit.history.archive_records(life.session_id)
+        (record,) = await audit.history.read_archive_records(life.session_id)
         assert record.status == ("failed" if life.session_id == bad else "ready")
     # The failed session is skipped for an hour, and the others are done.
     assert await jobs.handlers.run(claim_all("archive")) == {"done": 0, "left": 0, "failed": 0}
@@ -57,9 +57,9 @@ async def test_a_session_with_an_incomplete_archive_is_skipped_for_an_hour(
     assert await jobs.handlers.run(claim_all("retention")) == {"done": 0, "left": 0, "failed": 0}
     with pytest.raises(ArchiveIncomplete, match="version 2"):
         await jobs.retention.archive_and_delete(bad.session_id, 0)
-    (record,) = await audit.history.archive_records(bad.session_id)
+    (record,) = await audit.history.read_archive_records(bad.session_id)
     assert (record.status, "version 2" in (record.error or "")) == ("ready", True)
-    (record,) = await audit.history.archive_records(good.session_id)
+    (record,) = await audit.history.read_archive_records(good.session_id)
     assert (record.removed, record.error) == (True, None)
 
 
@@ -77,7 +77,7 @@ async def test_a_retained_session_is_skipped_by_retention_but_not_by_archive(
     # A session of which Postgres has only a late version, and whose archive is missing, is skipped too.
     await audit.committer.apply(life, UpdateMetadata({"note": "late"}), T0 + 91_000)
     await audit.drain()
-    (record,) = await audit.history.archive_records(life.session_id)
+    (record,) = await audit.history.read_archive_records(life.session_id)
     assert record.path is not None
     await jobs.cold_storage.delete(record.path)
     assert await jobs.handlers.run(claim_all("retention")) == {"done": 0, "left": 0, "failed": 1}

@@ -84,7 +84,7 @@ async def test_a_late_version_of_the_earlier_life_is_removed_with_the_next_life(
     assert await count_rows_left(audit) == 0
     assert await jobs.job_table.list_jobs() == []
     await assert_history_is_complete(audit, first, second)
-    newest, oldest = await audit.history.archive_records(first.session_id)
+    newest, oldest = await audit.history.read_archive_records(first.session_id)
     assert (newest.removed, newest.error, newest.events) == (True, None, len(second.documents) + 1)
     assert (oldest.removed, oldest.version) == (True, first.state.version - 1)
     assert (await audit.history.cold_reader.read_latest_version([newest])).snapshot.document == second.documents[
@@ -179,5 +179,5 @@ async def test_a_session_recreated_while_it_is_archived_is_not_archived(
         await jobs.archiver.archive(first.session_id)
     record = await jobs.archiver.archive(first.session_id)
     assert (record.status, record.version, record.events) == ("ready", 4, 11)
-    newest, oldest = await audit.history.archive_records(first.session_id)
+    newest, oldest = await audit.history.read_archive_records(first.session_id)
     assert (newest.path, oldest.path, oldest.status) == (record.path, None, "failed")

@@ -61,7 +61,7 @@ async def test_a_change_after_the_removal_is_added_to_the_archive(audit: AuditPa
     assert await count_rows(audit) == [0, 0, 0, 0]
     assert await read_trail(audit, life.session_id) == after
     assert await read_trail(audit, life.session_id, limit=1) == after
-    (record,) = await audit.history.archive_records(life.session_id)
+    (record,) = await audit.history.read_archive_records(life.session_id)
     assert (record.version, record.events, record.removed) == (life.state.version, len(after), True)
 
 
@@ -120,7 +120,7 @@ async def test_a_session_with_pending_webhook_deliveries_is_retained(audit: Audi
     )
     before = await jobs.archiver.archive(life.session_id)
     assert not await jobs.retention.archive_and_delete(life.session_id, 0)
-    (record,) = await audit.history.archive_records(life.session_id)
+    (record,) = await audit.history.read_archive_records(life.session_id)
     assert record.archived_at_ms == before.archived_at_ms
     assert record.error == "Stays: the session has pending webhook deliveries"
     await audit.database.execute("UPDATE webhook_deliveries SET status = 'delivered'")
@@ -170,7 +170,7 @@ async def test_conflicts_are_removed_with_their_session_and_stay_in_the_archive(
     for _ in range(2):
         assert await jobs.retention.archive_and_delete(life.session_id, 0)
         assert await count_rows(audit) == [0, 0, 0, 0]
-        (record,) = await audit.history.archive_records(life.session_id)
+        (record,) = await audit.history.read_archive_records(life.session_id)
         (conflict,) = (await audit.history.cold_reader.read_archive(record)).conflicts
         assert (conflict.document, conflict.row["event"], conflict.row["version"]) == (b"{}", {"a": 1}, 2)
         # They also stay when a later version is added to the archive.

@@ -157,6 +157,6 @@ async def test_an_archive_that_cannot_be_written_is_recorded_as_failed(audit: Au
         with pytest.raises(StoreUnavailable, match="object store"):
             await jobs.retention.archive_and_delete(life.session_id, 0)
     assert await count_rows(audit) == before
-    (record,) = await audit.history.archive_records(life.session_id)
+    (record,) = await audit.history.read_archive_records(life.session_id)
     assert (record.status, record.path) == ("failed", None)
     assert record.error is not None

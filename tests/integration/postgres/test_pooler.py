@@ -193,7 +193,7 @@ async def test_certificates_are_verified_on_the_way_to_postgres(
         assert await audit.drain() == 1
         ((is_encrypted,),) = await audit.writer.pool.fetch(b"SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         assert is_encrypted
-        assert (await audit.history.events(life.session_id)).items[0].version == 1
+        assert (await audit.history.read_events_page(life.session_id)).items[0].version == 1
     (tmp_path / "other").mkdir()
     foreign = create_certificates(tmp_path / "other").authority
     with pytest.raises(StoreUnavailable, match="SSL error"):

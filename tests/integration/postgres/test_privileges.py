@@ -92,7 +92,7 @@ async def test_a_read_without_privileges_does_not_ask_for_migrations(settings: S
     async with open_history_pool(limited) as pool:
         history = HistoryReader(pool, ColdStorage(settings.archive_url))
         with pytest.raises(StoreRefused, match="does not permit this"):
-            await history.sessions()
+            await history.read_sessions_page()
 
 
 async def test_migrate_uses_the_direct_url_and_names_it_in_errors(settings: Settings, bare_database_url: str) -> None:

@@ -97,7 +97,7 @@ async def test_another_worker_runs_the_job_of_a_killed_one(
     assert (job.status, job.attempts) == ("done", 2)
     assert job.worker is not None
     assert not job.worker.endswith(f":{first.pid}")
-    (record,) = await audit.history.archive_records(life.session_id)
+    (record,) = await audit.history.read_archive_records(life.session_id)
     latest = await audit.history.cold_reader.read_latest_version([record])
     assert latest.snapshot.document == life.documents[life.state.version]
 
@@ -150,6 +150,6 @@ async def test_a_worker_archives_and_removes_ended_sessions_on_schedule(audit: A
     finally:
         process.stop()
     for life in lives:
-        (record,) = await audit.history.archive_records(life.session_id)
+        (record,) = await audit.history.read_archive_records(life.session_id)
         assert record.removed
     assert {job.type for job in await job_table.list_jobs()} == {"archive", "retention"}

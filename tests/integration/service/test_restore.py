@@ -31,7 +31,7 @@ async def test_read_after_data_loss_recovers_at_the_next_version_under_a_new_epo
         assert now == replace(was, version=after.snapshot.version, epoch=after.snapshot.epoch)
         assert await switch(parts, session_id, "switch-1") == first_answer
         await wait_until_drained(parts)
-        events = (await parts.history.events(session_id)).items
+        events = (await parts.history.read_events_page(session_id)).items
         assert [(event.version, event.event_type) for event in events][-2:] == [
             (3, EventType.CYCLE_SWITCHED),
             (4, EventType.SESSION_RECOVERED),

@@ -176,7 +176,7 @@ async def test_store_opens_with_a_warning_for_a_user_that_cannot_read_the_evicti
     with own_store.admin() as admin:
         admin.execute_command(*rule.split(" "), "-info")
     stream = io.StringIO()
-    log.configure("info", stream=stream)
+    log.configure_logging("info", stream=stream)
     async with RedisPipe(f"redis://blind:p@127.0.0.1:{own_store.port}", 1) as pipe:
         await check_store_settings(pipe, Keys())
     (line,) = stream.getvalue().splitlines()

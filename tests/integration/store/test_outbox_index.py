@@ -43,7 +43,7 @@ async def execute(parts: Parts, session_id: str, command: Command) -> None:
 
 
 async def versions(outbox: Outbox, session_id: str) -> list[int]:
-    return [entry.version for entry in await outbox.session_entries(session_id)]
+    return [entry.version for entry in await outbox.read_session_entries(session_id)]
 
 
 async def drain(parts: Parts, outbox: Outbox) -> None:
@@ -97,7 +97,7 @@ async def test_unknown_ids_and_indexed_entries_cause_no_scan(parts: Parts, outbo
     for _ in range(3):
         await execute(parts, session_id, Switch())
     before = await scans(parts)
-    assert await outbox.session_entries(str(uuid4())) == []
+    assert await outbox.read_session_entries(str(uuid4())) == []
     assert await outbox.participant_session_ids(str(uuid4())) == []
     assert await outbox.participant_session_ids(PEOPLE[1]) == [session_id]
     assert await versions(outbox, session_id) == [1, 2, 3, 4, 5]
@@ -190,7 +190,7 @@ async def test_entries_removed_by_an_earlier_worker_do_not_hide_entries_of_an_ea
     await parts.pipe.call("XDEL", keys.outbox(0), *(each.entry_id for each in entries))
     other = await start(parts, str(uuid4()), str(uuid4()))
     await rewrite_as_earlier_release_without_index(parts, other)
-    person = (await outbox.session_entries(other))[0].document.partition(b'"participant_id":"')[2][:36].decode()
+    person = (await outbox.read_session_entries(other))[0].document.partition(b'"participant_id":"')[2][:36].decode()
     assert await outbox.participant_session_ids(person) == [other]
 
 

@@ -31,7 +31,9 @@ async def test_delivered_event_equals_the_event_in_the_audit_trail(webhooks: Web
     messages = [each.verify(secret) for each in receiver.received]
     assert receiver.types == ["session_created", "session_started", "cycle_switched", "cycle_switched"]
     read_cache = ReadCache(webhooks.audit.pipe, webhooks.audit.keys)
-    trail = (await AuditTrail(webhooks.audit.history, webhooks.audit.outbox, read_cache).page(life.session_id)).items
+    trail = (
+        await AuditTrail(webhooks.audit.history, webhooks.audit.outbox, read_cache).read_page(life.session_id)
+    ).items
     for message, event in zip(messages, trail, strict=True):
         expected = orjson.loads(orjson.dumps(event_json(event)))
         assert message == {

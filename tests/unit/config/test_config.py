@@ -233,7 +233,7 @@ def test_other_address_needs_insecure(host: str) -> None:
     ],
 )
 def test_local_host_is_loopback_only_for_all_addresses(host: str, local: str) -> None:
-    assert config.load(host=host, insecure=True).local_host == local
+    assert config.load(host=host, insecure=True).local_connect_host == local
 
 
 def test_misspelled_variables_are_found() -> None:

@@ -9,7 +9,7 @@ EXAMPLE = Path(__file__).parents[3] / ".env.example"
 
 
 def test_file_is_rendered_from_the_settings() -> None:
-    assert EXAMPLE.read_text() == config.render_example(), "stale: run `make env`"
+    assert EXAMPLE.read_text() == config.render_env_example(), "stale: run `make env`"
 
 
 def test_file_has_every_variable_below_its_description() -> None:

@@ -18,7 +18,7 @@ from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import render_session
 from synckairos.wire.tabular import render_csv
 from synckairos.wire.v3_messages import event_frame
-from synckairos.wire.webhooks import render_message
+from synckairos.wire.webhooks import render_event_message
 from synckairos.wire.websocket_frames import extract_text_payload
 from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, play, produced_by
 from tests.unit.docs.pages import Row, code_blocks, code_words, read_page, table_after
@@ -176,7 +176,7 @@ def test_members_of_each_form_are_those_that_the_page_lists(name: str) -> None:
     for produced in example_runs()[name]:
         shown = trail_event_from_entry(outbox_entry(produced), snapshots=True)
         assert set(event_json(shown)) <= set(members("trail"))
-        webhook = orjson.loads(render_message(outbox_entry(produced).session_id, shown))
+        webhook = orjson.loads(render_event_message(outbox_entry(produced).session_id, shown))
         assert set(webhook) == {"type", "timestamp", "data"}
         assert set(webhook["data"]) <= set(members("webhook"))
         frame = orjson.loads(
@@ -193,7 +193,7 @@ def test_the_forms_of_one_event_are_real() -> None:
     assert table == render_csv(EVENT_COLUMNS, [trail_event(produced)]).decode().replace("\r\n", "\n")
     session_id = produced.transition.state.session_id
     assert webhook == orjson.loads(
-        render_message(session_id, trail_event_from_entry(outbox_entry(produced), snapshots=False))
+        render_event_message(session_id, trail_event_from_entry(outbox_entry(produced), snapshots=False))
     )
     message = FeedMessage.from_transition(produced.transition, b"{}")
     assert frame == orjson.loads(extract_text_payload(event_frame(message, frame["server_time_ms"])))

@@ -217,7 +217,7 @@ IN_CODE = {
 
 def test_page_has_the_table_of_all_limits_of_work() -> None:
     page = read_page("limits.md")
-    assert f"\n\n{work_rate_table.render_limits_table()}\n\n" in page
+    assert f"\n\n{work_rate_table.render_work_limits_table()}\n\n" in page
     assert f"up to {text(work_rate_table.FREE_BYTES)} bytes are not counted" in page
     assert f"a body above {text(request_response.LARGE_BODY_BYTES)} bytes, except a press" in page.replace("\n  ", " ")
     assert f"more than {text(parse_queue.THREAD_VALUES)} values, it is parsed in a thread" in page.replace("\n", " ")

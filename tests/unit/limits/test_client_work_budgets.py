@@ -64,7 +64,7 @@ def test_number_of_budgets_is_bounded_and_the_client_that_was_idle_longest_leave
     with pytest.raises(RateLimitExceeded):
         work.charge("a", VALUES, 1)
     work.charge("d", VALUES, 1)
-    assert work.clients == 3
+    assert work.client_count == 3
     with pytest.raises(RateLimitExceeded):
         work.charge("a", VALUES, 1)
     work.charge("b", VALUES, 1)

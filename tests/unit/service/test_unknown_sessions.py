@@ -12,7 +12,7 @@ def test_unknown_id_is_remembered_for_some_seconds_unless_it_is_forgotten() -> N
     assert not unknown.contains_id("a")
     unknown.add_id("a")
     unknown.add_id("b")
-    unknown.forget("b")
+    unknown.remove_id("b")
     assert (unknown.contains_id("a"), unknown.contains_id("b")) == (True, False)
     now_s += REMEMBER_S
     assert not unknown.contains_id("a")

@@ -134,9 +134,9 @@ def test_limited_client_is_remembered_until_its_next_token() -> None:
     now_s = 100.0
     limited = LimitedClients(clock=lambda: now_s)
     used_up = RateLimitStatus(6, 0, 60, exceeded=True, wait_ms=9_000, rate=general_rate(6))
-    limited.note("a", (RateLimitStatus.from_reply(SWITCH, [0, 0, 33_000, 1_300_000]),))
+    limited.remember_if_limited("a", (RateLimitStatus.from_reply(SWITCH, [0, 0, 33_000, 1_300_000]),))
     assert limited.find("a") is None, "the limit of a session says nothing about its client"
-    limited.note("a", (used_up,))
+    limited.remember_if_limited("a", (used_up,))
     now_s += 4
     assert limited.find("a") == (used_up, 5_000)
     assert limited.find("b") is None
@@ -149,5 +149,5 @@ def test_number_of_remembered_clients_is_bounded(monkeypatch: pytest.MonkeyPatch
     limited = LimitedClients()
     used_up = RateLimitStatus(6, 0, 60, exceeded=True, wait_ms=9_000, rate=general_rate(6))
     for client in ("a", "b", "a", "c"):
-        limited.note(client, (used_up,))
+        limited.remember_if_limited(client, (used_up,))
     assert [limited.find(client) is not None for client in "abc"] == [True, False, True]

@@ -49,12 +49,12 @@ def receiver() -> Iterator[tuple[str, Received]]:
 @pytest.fixture(autouse=True)
 def no_receivers_after_the_test() -> Iterator[None]:
     yield
-    alert_sender.configure(None, None)
+    alert_sender.configure_alerts(None, None)
 
 
 def test_alert_is_posted_to_the_webhook() -> None:
     with receiver() as (address, received):
-        alert_sender.configure(f"http://{address}/hook", None)
+        alert_sender.configure_alerts(f"http://{address}/hook", None)
         alert_sender.raise_alert("job failed", job_id=7, error="why")
         path, body = received.get(timeout=10)
     sent = orjson.loads(body)
@@ -65,7 +65,7 @@ def test_alert_is_posted_to_the_webhook() -> None:
 
 def test_alert_is_sent_to_sentry() -> None:
     with receiver() as (address, received):
-        alert_sender.configure(None, f"http://key@{address}/1")
+        alert_sender.configure_alerts(None, f"http://key@{address}/1")
         alert_sender.raise_alert("job failed", job_id=7)
         path, body = received.get(timeout=10)
     assert path.endswith("/api/1/envelope/")

@@ -14,9 +14,9 @@ from synckairos.telemetry import log
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     out = io.StringIO()
-    log.configure("info", stream=out)
+    log.configure_logging("info", stream=out)
     yield out
-    log.configure("info")
+    log.configure_logging("info")
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:
@@ -55,7 +55,7 @@ def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
 
 @pytest.mark.parametrize("dev", [False, True])
 def test_secrets_and_query_strings_are_removed(dev: bool, stream: io.StringIO) -> None:
-    log.configure("info", dev=dev, stream=stream)
+    log.configure_logging("info", dev=dev, stream=stream)
     logger = log.get_logger("a")
     logger.info("kept", url="redis://:hidden@h/0", path="/ws?ticket=hidden", jwt_secret="hidden")
     logger.info("kept", url="cannot connect to redis://u:hid@d/den@h:1/0 now")
@@ -84,7 +84,7 @@ def test_secrets_and_query_strings_are_removed(dev: bool, stream: io.StringIO) -
     ],
 )
 def test_secrets_in_a_text_are_removed(text: str) -> None:
-    scrubbed = log.scrub_text(text)
+    scrubbed = log.scrub_secrets(text)
     assert "***" in scrubbed or "?" not in scrubbed
     for secret in ("abc.DEF", "eyJ", "hid", "en@h", "sessionId"):
         assert secret not in scrubbed
@@ -92,7 +92,7 @@ def test_secrets_in_a_text_are_removed(text: str) -> None:
 
 @pytest.mark.parametrize("dev", [False, True])
 def test_control_characters_of_callers_do_not_reach_the_terminal(dev: bool, stream: io.StringIO) -> None:
-    log.configure("info", dev=dev, stream=stream)
+    log.configure_logging("info", dev=dev, stream=stream)
     log.get_logger("a").info("kept", name="x\x1b[2J\x9b1m\n2026 forged line\u202e")
     text = stream.getvalue()
     assert text.count("\n") == 1

@@ -32,9 +32,9 @@ def outage(clock: Clock) -> StoreOutage:
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
     out = io.StringIO()
-    log.configure("info", stream=out)
+    log.configure_logging("info", stream=out)
     yield out
-    log.configure("info")
+    log.configure_logging("info")
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ async def test_a_read_during_the_replacement_of_an_archive_uses_the_newer_one(
         return await audit.history.read_version_document(life.session_id, epoch, 1)
 
     async def read_first_event() -> bytes | None:
-        return (await audit.history.events(life.session_id, limit=1, snapshots=True)).items[0].document
+        return (await audit.history.read_events_page(life.session_id, limit=1, snapshots=True)).items[0].document
 
     async def read_latest() -> bytes | None:
         latest = await audit.history.read_latest_version(life.session_id)
@@ -84,5 +84,5 @@ async def test_a_read_during_the_replacement_of_an_archive_uses_the_newer_one(
 async def test_a_version_in_two_archives_is_one_event(audit: AuditParts, jobs: JobComponents) -> None:
     life = await finish_and_drain(audit)
     record = await jobs.archiver.archive(life.session_id)
-    events = await audit.history.cold_reader.events([record, record], (-1, 0, ""), 200, False)
+    events = await audit.history.cold_reader.read_events([record, record], (-1, 0, ""), 200, False)
     assert [event.version for event in events] == list(range(1, record.version + 1))
