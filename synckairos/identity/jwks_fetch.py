@@ -26,7 +26,7 @@ class JwksFetchFailed(SyncKairosError):
     status = 503
 
 
-async def fetch_jwks(url: str) -> list[dict[str, Any]]:
+async def fetch_jwks(url: str, timeout_s: float = TIMEOUT_S) -> list[dict[str, Any]]:
     """Fetch a key set and return its keys. Redirects are not followed.
 
     TLS certificates are checked against the authorities of the system. `SSL_CERT_FILE` sets other authorities.
@@ -34,10 +34,10 @@ async def fetch_jwks(url: str) -> list[dict[str, Any]]:
     Raises: JwksFetchFailed.
     """
     try:
-        async with asyncio.timeout(TIMEOUT_S):
-            body = await _read(url)
+        async with asyncio.timeout(timeout_s):
+            body = await _read(url, timeout_s)
     except TimeoutError:
-        raise JwksFetchFailed(f"no complete answer within {TIMEOUT_S:g} s") from None
+        raise JwksFetchFailed(f"no complete answer within {timeout_s:g} s") from None
     except (httpx.HTTPError, OSError) as error:
         raise JwksFetchFailed(f"no answer: {type(error).__name__}") from None
     try:
@@ -52,11 +52,11 @@ async def fetch_jwks(url: str) -> list[dict[str, Any]]:
     return keys
 
 
-async def _read(url: str) -> bytes:
+async def _read(url: str, timeout_s: float) -> bytes:
     headers = {"accept": "application/jwk-set+json, application/json", "accept-encoding": "identity"}
     async with (
         httpx.AsyncClient(
-            verify=ssl.create_default_context(), trust_env=False, follow_redirects=False, timeout=TIMEOUT_S
+            verify=ssl.create_default_context(), trust_env=False, follow_redirects=False, timeout=timeout_s
         ) as client,
         client.stream("GET", url, headers=headers) as response,
     ):

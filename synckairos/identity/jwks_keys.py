@@ -40,6 +40,8 @@ class JwksKeys:
     ) -> None:
         """Take the source, the function that fetches a key set, and the monotonic clock in seconds."""
         self.keys: tuple[VerificationKey, ...] = ()
+        self.has_failed = False
+        """Whether the last fetch failed, so that the issuer may have newer keys."""
         self._source = source
         self._tenants = None if source.tenants is None else frozenset(source.tenants)
         self._fetch = fetch
@@ -95,6 +97,7 @@ class JwksKeys:
         try:
             found = await self._fetch(self._source.url)
         except JwksFetchFailed as failure:
+            self.has_failed = True
             if (more_before := self._quiet.allow_next_line()) is not None:
                 logger.warning(
                     "key set not fetched",
@@ -118,6 +121,7 @@ class JwksKeys:
                 keys[content] = key
         self._replace(keys)
         self._fetched_at_s = self._clock()
+        self.has_failed = False
         return True
 
     def _replace(self, keys: dict[str, VerificationKey]) -> None:

@@ -73,10 +73,11 @@ class TokenVerifier:
             return cached
         header = read_header(token)
         found = self._check_signature(token, self._candidates(header))
-        if found is None and await self._refresh_for(header):
-            found = self._check_signature(token, self._candidates(header))
+        for _ in range(2):  # a fetch that ran already may have begun before the key was published
+            if found is None and await self._refresh_for(header):
+                found = self._check_signature(token, self._candidates(header))
         if found is None:
-            if self._may_lack_keys(header):
+            if self._may_lack_keys(header) or self._may_be_new(header):
                 raise KeysUnavailable
             raise Unauthorized("The signature of the token is not from an accepted key")
         key, payload = found
@@ -119,13 +120,21 @@ class TokenVerifier:
         """Return whether a key set that was not fetched could have a key of the token. Key sets have no secrets."""
         return header.algorithm != "HS256" and not all(each.is_loaded for each in self._key_sets)
 
+    def _may_be_new(self, header: TokenHeader) -> bool:
+        """Return whether the token names a key id that no key set has, and a key set could not be fetched again."""
+        return self._is_unknown(header) and any(each.has_failed for each in self._key_sets)
+
+    def _is_unknown(self, header: TokenHeader) -> bool:
+        """Return whether the token names a key id that no key set has. Key sets have no secrets."""
+        if header.algorithm == "HS256" or header.key_id is None:
+            return False
+        return not any(key.key_id == header.key_id for each in self._key_sets for key in each.keys)
+
     async def _refresh_for(self, header: TokenHeader) -> bool:
         """Fetch key sets if none of them has the key id of the token. Return whether a fetch succeeded."""
-        if header.algorithm == "HS256" or header.key_id is None or not self._key_sets:
-            return False
-        if any(key.key_id == header.key_id for each in self._key_sets for key in each.keys):
-            return False
-        return any(await asyncio.gather(*(each.refresh_for_unknown_key() for each in self._key_sets)))
+        return self._is_unknown(header) and any(
+            await asyncio.gather(*(each.refresh_for_unknown_key() for each in self._key_sets))
+        )
 
     def _check_signature(self, token: str, keys: Iterable[VerificationKey]) -> tuple[VerificationKey, bytes] | None:
         """Return the key that signed the token and the payload, None if none of `keys` did."""
