@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from synckairos.access_log.records import Act, Refusals
+from synckairos.access_log.records import AdministrativeAct, RefusalTally
 from synckairos.access_log.table import AccessTable
 from synckairos.errors import StoreUnavailable
 from synckairos.principal import DEFAULT_TENANT, Principal
@@ -47,13 +47,13 @@ class AccessRecorder:
     def __init__(self, table: AccessTable, now_ms: Callable[[], int]) -> None:
         self._table = table
         self._now_ms = now_ms
-        self._acts: deque[Act] = deque(maxlen=MAX_ACTS)
+        self._acts: deque[AdministrativeAct] = deque(maxlen=MAX_ACTS)
         self._refusals: dict[tuple[str, str, int], int] = {}
         self._act_added = asyncio.Event()
 
     def record_act(self, principal: Principal, action: str, target: str, status: int) -> None:
-        """Log an act and queue it for Postgres. See `Act` for the arguments."""
-        act = Act(
+        """Log an act and queue it for Postgres. See `AdministrativeAct` for the arguments."""
+        act = AdministrativeAct(
             tenant=principal.tenant,
             at_ms=self._now_ms(),
             kind=principal.kind,
@@ -109,7 +109,7 @@ class AccessRecorder:
             try:
                 await self._table.add_refusals(
                     [
-                        Refusals(tenant=DEFAULT_TENANT, address=address, reason=reason, at_ms=at_ms, count=count)
+                        RefusalTally(tenant=DEFAULT_TENANT, address=address, reason=reason, at_ms=at_ms, count=count)
                         for (address, reason, at_ms), count in counted.items()
                     ]
                 )

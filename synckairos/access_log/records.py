@@ -7,7 +7,7 @@ from msgspec import Struct
 EntryKind = Literal["act", "refusal"]
 
 
-class Act(Struct, frozen=True, kw_only=True):
+class AdministrativeAct(Struct, frozen=True, kw_only=True):
     """One administrative act of a caller.
 
     - `at_ms`: instant of the answer, in ms since the Unix epoch, by the time of Redis.
@@ -28,7 +28,7 @@ class Act(Struct, frozen=True, kw_only=True):
     status: int
 
 
-class Refusals(Struct, frozen=True, kw_only=True):
+class RefusalTally(Struct, frozen=True, kw_only=True):
     """Number of requests from one address that were refused for one reason within one minute.
 
     `at_ms` is the start of the minute, in ms since the Unix epoch. `reason` is the code of the error. No claim of a

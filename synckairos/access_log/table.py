@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from synckairos.access_log.records import AccessEntry, Act, EntryKind, Refusals
+from synckairos.access_log.records import AccessEntry, AdministrativeAct, EntryKind, RefusalTally
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.postgres.named_sql import load_statements
@@ -29,11 +29,11 @@ class AccessTable:
         self._pool = pool
         self._queries = TimeLimitedQueries()
 
-    async def add_act(self, act: Act) -> None:
+    async def add_act(self, act: AdministrativeAct) -> None:
         """Add an act, in one transaction."""
         await self._run([("add_act", asdict(act))])
 
-    async def add_refusals(self, refusals: Sequence[Refusals]) -> None:
+    async def add_refusals(self, refusals: Sequence[RefusalTally]) -> None:
         """Add numbers of refusals to the rows of their minutes, all in one transaction."""
         # All instances must lock the rows in the same order, so that two instances never wait for each other.
         ordered = sorted(refusals, key=lambda each: (each.tenant, each.address, each.reason, each.at_ms))

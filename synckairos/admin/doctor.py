@@ -244,7 +244,7 @@ def _check_permissions(name: str, permissions: Permissions, missing: Sequence[st
 
     The result always contains the ACL rule, for operators who want a user with few permissions.
     """
-    rule = permissions.render_rule(user or "synckairos")
+    rule = permissions.render_acl_rule(user or "synckairos")
     if missing:
         return CheckResult(name, False, f"missing: {' '.join(missing)}", rule)
     return CheckResult(name, True, f"sufficient. A user with only the necessary permissions:\n     {rule}")

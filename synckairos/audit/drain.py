@@ -284,7 +284,7 @@ class OutboxDrain:
                 await self._record_failure(partition, delivery, failed.retries + 1, str(fault))
                 continue
             lock.drained += result.new
-            await self._failed_entries.record_written(partition, delivery)
+            await self._failed_entries.remove_version_gap(partition, delivery)
             await self._settle(partition, [(delivery, parsed)], rows, result)
             await self._failed_entries.remove(partition, delivery.entry_id)
 

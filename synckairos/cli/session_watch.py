@@ -1,4 +1,4 @@
-"""Commands `synckairos session …`, which show a session of a running server."""
+"""Command `synckairos session watch`, which shows a session of a running server, live."""
 
 import sys
 from uuid import UUID
@@ -30,7 +30,7 @@ def session_watch(session_id: UUID, url: str | None) -> None:
     except ValueError as fault:
         raise click.BadParameter(str(fault), param_hint="--url") from None
     with show_progress(f"connecting to {url}") as display:
-        watching = terminal_watch.show(url, str(session_id), sys.stdout, on_first_state=display.close)
+        watching = terminal_watch.show_session(url, str(session_id), sys.stdout, on_first_state=display.close)
         run(run_until_signal(watching))
 
 

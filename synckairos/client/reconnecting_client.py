@@ -324,7 +324,7 @@ class Client:
         if self._failure is None:
             self._time_known.clear()
         if self._connection is not None:
-            self._connection.discard_if_slept()
+            self._connection.remeasure_if_slept()
 
     def _add_sample(self, sample: Sample) -> None:
         self._forget_time_after_sleep()

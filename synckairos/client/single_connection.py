@@ -113,7 +113,7 @@ class Connection:
     async def _ping_once(self) -> Sample:
         ping_id = f"ping-{next(self._numbers)}"
         future: asyncio.Future[Sample] = asyncio.get_running_loop().create_future()
-        sleeps = self.discard_if_slept()
+        sleeps = self.remeasure_if_slept()
         sent_ms = self._local_clock.now_ms()
         self._pings[ping_id] = sleeps, sent_ms, future
         try:
@@ -123,7 +123,7 @@ class Connection:
         finally:
             del self._pings[ping_id]
 
-    def discard_if_slept(self) -> int:
+    def remeasure_if_slept(self) -> int:
         """Check whether this machine has slept. If so, drop all running measurements and start new measurements.
 
         Returns the number of sleeps so far. The method is called often, so that a connection that broke during a sleep
@@ -158,7 +158,7 @@ class Connection:
         if ping is None:
             return
         sleeps, sent_ms, future = ping
-        if self.discard_if_slept() != sleeps:
+        if self.remeasure_if_slept() != sleeps:
             return
         self._patience_s = PONG_TIMEOUT_S
         # None means that the server has not measured the time of Redis yet.
@@ -206,7 +206,7 @@ class Connection:
     async def _watch_for_sleep(self) -> None:
         while True:
             await asyncio.sleep(SLEEP_CHECK_INTERVAL_S)
-            self.discard_if_slept()
+            self.remeasure_if_slept()
 
     async def _close_at(self, at: float) -> None:
         """Close the connection after a GOAWAY at the instant of the reconnection. The server can close it before."""

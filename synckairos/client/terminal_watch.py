@@ -33,7 +33,9 @@ class ServerUnreachable(SyncKairosError):
         super().__init__(f"No answer from {url}: {trouble or 'it accepts the connection but sends no state'}")
 
 
-async def show(url: str, session_id: str, out: TextIO, on_first_state: Callable[[], None] = lambda: None) -> None:
+async def show_session(
+    url: str, session_id: str, out: TextIO, on_first_state: Callable[[], None] = lambda: None
+) -> None:
     """Show the clocks of a session until the session ends. The errors below name the server.
 
     On a terminal the view is redrawn in the same lines. Otherwise the view is written once for each update.

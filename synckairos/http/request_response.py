@@ -19,7 +19,7 @@ from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import PRESSES
 from synckairos.wire.field_types import StrictModel, parse_uuid
 from synckairos.wire.input_warnings import request_warnings
-from synckairos.wire.json_decode import decode_json, max_value_count
+from synckairos.wire.json_decode import decode_json, value_count_upper_bound
 from synckairos.wire.query_parameters import parse_query
 from synckairos.wire.request_bodies import V2CommandBody, parse_body
 from synckairos.wire.validation_faults import Fault, fault
@@ -193,7 +193,7 @@ class RestRequest:
         """
         if len(raw) <= FREE_BYTES:
             return 0
-        values = max_value_count(raw)
+        values = value_count_upper_bound(raw)
         self._work.charge(self.principal.limited_client_id, BYTES, len(raw))
         self._work.charge(self.principal.limited_client_id, VALUES, values)
         return values

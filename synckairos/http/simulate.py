@@ -22,7 +22,7 @@ from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models
 from synckairos.wire.request_bodies import SimulationBody
-from synckairos.wire.simulation_run import NIL_SESSION_ID, estimate_steps, timed_commands, timeline_json
+from synckairos.wire.simulation_run import NIL_SESSION_ID, estimate_cost_in_steps, timed_commands, timeline_json
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class SimulateRoutes:
     async def simulate(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(SimulationBody)
         await self._rate_limits.count(request.meter)
-        self._charge(request, await _call(len(body.commands), lambda: estimate_steps(body)))
+        self._charge(request, await _call(len(body.commands), lambda: estimate_cost_in_steps(body)))
         is_replay = await self._is_replay(request)
         if is_replay:
             await self._rate_limits.count_replay(request.meter)

@@ -19,7 +19,7 @@ _PLAIN = (
 )
 
 
-def accept_all(_: Principal) -> None:
+def accept_every_principal(_: Principal) -> None:
     """Accept each principal with a valid token."""
 
 
@@ -34,7 +34,7 @@ class Authenticator:
         address_for: Callable[[Scope], str],
         is_secure: Callable[[Scope], bool],
         work: ClientWorkLimits,
-        refuse_ended: Callable[[Principal], None] = accept_all,
+        refuse_ended: Callable[[Principal], None] = accept_every_principal,
     ) -> None:
         """Create the authenticator.
 

@@ -48,7 +48,7 @@ class TokenVerifier:
         return cls(secrets, public_keys, key_sets, ClaimRules.from_settings(settings))
 
     @property
-    def cached_tokens(self) -> int:
+    def cached_token_count(self) -> int:
         """Return the number of tokens in the cache."""
         return len(self._verified)
 

@@ -29,7 +29,7 @@ class FairQueue:
             self._pass_on()
 
     @property
-    def waiting_clients(self) -> int:
+    def waiting_client_count(self) -> int:
         """Return the number of clients that wait for a turn."""
         return len(self._waiting)
 

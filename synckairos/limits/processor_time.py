@@ -49,7 +49,7 @@ _RECENT_WEIGHT = 0.2  # weight of the newest request in the mean of a client
 T = TypeVar("T")
 
 
-class Account:
+class ProcessorTimeAccount:
     """The processor time that one client used, and the requests of the client that wait."""
 
     __slots__ = ("_burst_s", "_clock", "_free_at_s", "_share", "mean_s", "turns", "waiting")
@@ -78,7 +78,7 @@ class Account:
         return max(0.0, self._free_at_s - self._clock())
 
 
-_current: ContextVar[Account | None] = ContextVar("processor_time_account", default=None)
+_current: ContextVar[ProcessorTimeAccount | None] = ContextVar("processor_time_account", default=None)
 
 
 class ProcessorTime:
@@ -88,7 +88,7 @@ class ProcessorTime:
         """Take the limit of each client, and the monotonic clock in seconds."""
         self._limit = limit
         self._clock = clock
-        self._accounts: OrderedDict[str, Account] = OrderedDict()
+        self._accounts: OrderedDict[str, ProcessorTimeAccount] = OrderedDict()
         self._last_client = ""
         self._last_at_s = self._other_at_s = float("-inf")
 
@@ -135,21 +135,21 @@ class ProcessorTime:
             await asyncio.sleep(REFUSAL_DELAY_S)
 
     @property
-    def accounts(self) -> int:
+    def account_count(self) -> int:
         """Return the number of clients with an account."""
         return len(self._accounts)
 
-    def _account(self, client: str) -> Account:
+    def _account(self, client: str) -> ProcessorTimeAccount:
         account = self._accounts.get(client)
         if account is None:
-            account = self._accounts[client] = Account(self._limit, self._clock)
+            account = self._accounts[client] = ProcessorTimeAccount(self._limit, self._clock)
             if len(self._accounts) > MAX_CLIENTS:
                 self._accounts.popitem(last=False)
         else:
             self._accounts.move_to_end(client)
         return account
 
-    async def _wait(self, client: str, account: Account, is_rate_limited: bool) -> None:
+    async def _wait(self, client: str, account: ProcessorTimeAccount, is_rate_limited: bool) -> None:
         """Wait until the client has used no more than its share, or no other client is active.
 
         The requests of a client wait in the order of their arrival, and each is estimated with the mean of the others.
@@ -192,7 +192,9 @@ async def run_in_thread(function: Callable[[], T]) -> T:
 
 
 @types.coroutine
-def _measure(coroutine: Coroutine[Any, Any, T], account: Account, spent: list[float]) -> Generator[Any, Any, T]:
+def _measure(
+    coroutine: Coroutine[Any, Any, T], account: ProcessorTimeAccount, spent: list[float]
+) -> Generator[Any, Any, T]:
     """Run a coroutine to its end, and charge to the account the time in which it did not wait."""
     sent: Any = None
     raised: BaseException | None = None

@@ -46,7 +46,7 @@ from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire import v3_messages
 from synckairos.wire.input_warnings import command_args_warnings
-from synckairos.wire.json_decode import max_value_count
+from synckairos.wire.json_decode import value_count_upper_bound
 from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import extract_updated_at_ms, may_use_lag_compensation
 
@@ -126,7 +126,7 @@ class V3Connection(SocketConnection):
             refusal = PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
             self._send_refusal(refusal, received_ms)
             return
-        values, now_s = max_value_count(text), time.monotonic()
+        values, now_s = value_count_upper_bound(text), time.monotonic()
         if self._budget is None:
             self._budget = WorkBudget()
         try:
@@ -191,7 +191,7 @@ class V3Connection(SocketConnection):
         try:
             request = await self.hub.work.parse_queue.run(
                 self.principal.limited_client_id,
-                max_value_count(text),
+                value_count_upper_bound(text),
                 lambda: v3_messages.parse_v3_message(text),
             )
             if isinstance(request, v3_messages.Command):

@@ -41,7 +41,7 @@ class RevocationSet:
         """
         if principal.tenant not in self._tenants:
             return None
-        instants = (each.effective_at_ms for each in self._candidates(principal) if selects(each, principal))
+        instants = (each.effective_at_ms for each in self._candidates(principal) if revocation_covers(each, principal))
         return min(instants, default=None)
 
     def is_revoked(self, principal: Principal, now_ms: int) -> bool:
@@ -54,7 +54,7 @@ class RevocationSet:
             yield from self._by_selector.get((principal.tenant, name, value), ())
 
 
-def selects(revocation: Revocation, principal: Principal) -> bool:
+def revocation_covers(revocation: Revocation, principal: Principal) -> bool:
     """Return whether a revocation selects the credential of a principal, at any time after it takes effect."""
     life = principal.life
     if life is None or principal.tenant != revocation.tenant:

@@ -124,7 +124,7 @@ class FailedEntries:
                 retried += await self.retry(each.partition, each.entry.entry_id)
         return retried
 
-    async def record_written(self, partition: int, entry: StreamEntry) -> None:
+    async def remove_version_gap(self, partition: int, entry: StreamEntry) -> None:
         """Remove the gap that a failed entry caused. Postgres must already have the version of the entry.
 
         One round trip. Call this method before `Outbox.remove_written` for the same session, then call `remove`. This

@@ -119,7 +119,7 @@ class Permissions:
         """Return the names of the commands. The name of a subcommand is like `script|load`."""
         return frozenset(self._commands)
 
-    def render_rule(self, user: str = "synckairos") -> str:
+    def render_acl_rule(self, user: str = "synckairos") -> str:
         """Render the ACL SETUSER command that gives a user exactly these permissions.
 
         The word `PASSWORD` stands for the password.

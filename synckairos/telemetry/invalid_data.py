@@ -50,7 +50,7 @@ _quiet: dict[str, LogThrottle] = {}
 def report_invalid_data(key: str | bytes, cause: object) -> None:
     """Count invalid data, and log it with its key. At most one log line per minute is written for each kind of key."""
     text = key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
-    kind = kind_of_key(text)
+    kind = redis_key_kind(text)
     INVALID_STORED_DATA.labels(kind).inc()
     if (more_before := _quiet.setdefault(kind, LogThrottle()).allow_next_line()) is not None:
         reason = f"{type(cause).__name__}: {cause}" if isinstance(cause, Exception) else str(cause)
@@ -66,7 +66,7 @@ def report_dropped_keys(keys: Iterable[bytes]) -> None:
         report_invalid_data(key, "the data had another type or format, so the key was dropped")
 
 
-def kind_of_key(key: str) -> str:
+def redis_key_kind(key: str) -> str:
     """Return the kind of a key, such as `session` for `sk:{0}:session:<id>`. The kind of an unknown key is `other`."""
     found = _KIND.match(key)
     kind = found[1] if found else "other"

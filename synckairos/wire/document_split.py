@@ -48,7 +48,7 @@ class DocumentParts(NamedTuple):
         """Return the document that consists of these parts."""
         return b"".join((self.head, b",".join(self.participants), _BETWEEN, b",".join(self.groups), self.tail))
 
-    def take_positions(self, positions: PartPositions) -> "DocumentParts":
+    def with_only_positions(self, positions: PartPositions) -> "DocumentParts":
         """Return the parts with only those participants and groups that are at `positions`. Head and tail stay."""
         participants, groups = ([rows[at] for at in some] for rows, some in zip(self[1:3], positions, strict=True))
         return DocumentParts(self.head, participants, groups, self.tail)

@@ -83,7 +83,7 @@ class RenderedSession:
         if len(new.participants) != len(old.participants):
             return None
         changed = list(compress(count(), map(ne, old.participants, new.participants)))
-        partial = parse_session(new.take_positions((changed, range(len(new.groups)))).join())
+        partial = parse_session(new.with_only_positions((changed, range(len(new.groups)))).join())
         if partial.rules != before.rules:
             return None
         participants = list(before.participants)
@@ -132,7 +132,9 @@ class RenderedSession:
         new = DocumentParts(empty_lists.head, participants, groups, empty_lists.tail)
         splices = make_splices(old, new, positions, len(self.document))
         patch = (
-            document_merge_patch.render_document_patch(old.take_positions(positions), new.take_positions(positions))
+            document_merge_patch.render_document_patch(
+                old.with_only_positions(positions), new.with_only_positions(positions)
+            )
             or b""
         )
         return RenderedSession(after, apply_message_body(self.document, splices), new, splices, patch)

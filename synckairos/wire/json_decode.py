@@ -17,14 +17,14 @@ from synckairos.wire.validation_faults import (
     MAX_MEMBERS,
     MAX_VALUES,
     Fault,
-    build_json_path,
     fault,
+    linked_place_path,
     raise_if_faults,
     too_many_values_faults,
 )
 
 
-def max_value_count(text: str | bytes) -> int:
+def value_count_upper_bound(text: str | bytes) -> int:
     """Return a number that is at least the number of values in a JSON text. The text is not parsed."""
     if isinstance(text, str):
         return 1 + text.count(",") + text.count("[") + text.count("{")
@@ -48,7 +48,7 @@ def decode_json(body: bytes) -> Any:
         if body.count(b"[") > MAX_VALUES:
             raise ValidationFailed.at_path("", f"a body has at most {MAX_VALUES} values")
         value = orjson.loads(body)
-        if max_value_count(body) > MAX_VALUES:
+        if value_count_upper_bound(body) > MAX_VALUES:
             raise_if_faults(too_many_values_faults(value))
         return json.loads(body, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:
@@ -96,6 +96,6 @@ def _repeated(value: Any) -> Iterator[Fault]:
         for name, item in each if isinstance(each, _Members) else enumerate(each):
             names[name] += 1
             if names[name] == 2:
-                yield fault(build_json_path((name, place)), "this name appears twice in one object")
+                yield fault(linked_place_path((name, place)), "this name appears twice in one object")
             if item and isinstance(item, list):
                 unread.append((item, (name, place)))

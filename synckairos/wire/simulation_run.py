@@ -24,7 +24,7 @@ METADATA_BYTES_PER_STEP = 640
 """The two constants are chosen so that one step of any command takes about 20 µs."""
 
 
-def estimate_steps(body: SimulationBody) -> int:
+def estimate_cost_in_steps(body: SimulationBody) -> int:
     """Return the estimated cost of a simulation's commands in steps of about 20 µs, without running the simulation.
 
     Overdue transitions are not part of the estimate.

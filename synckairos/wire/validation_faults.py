@@ -149,7 +149,7 @@ def too_many_values_faults(value: Any) -> Iterator[Fault]:
 
     The path of the fault is the position at which the number of values exceeds the maximum. Later values are not read.
     """
-    # Each position is a linked pair as in `build_json_path`, because building a path for each value takes much longer
+    # Each position is a linked pair as in `linked_place_path`, because building a path for each value takes much longer
     # in deep nesting.
     remaining = MAX_VALUES
     unread: list[tuple[Any, Any]] = [(value, None)] if isinstance(value, dict | list) else []
@@ -158,14 +158,15 @@ def too_many_values_faults(value: Any) -> Iterator[Fault]:
         remaining -= len(each)
         if remaining < 0:
             yield fault(
-                build_json_path(place), f"a body has at most {MAX_VALUES} values; this body exceeds the maximum here"
+                linked_place_path(place),
+                f"a body has at most {MAX_VALUES} values; this body exceeds the maximum here",
             )
             return
         items = each.items() if isinstance(each, dict) else enumerate(each)
         unread += [(item, (name, place)) for name, item in items if item and isinstance(item, dict | list)]
 
 
-def build_json_path(place: Any) -> list[str | int]:
+def linked_place_path(place: Any) -> list[str | int]:
     """Return the path to a position in a JSON value, from the outermost name to the innermost name.
 
     `place` is a pair: the name or array position, and the `place` of the surrounding object or array. It is None for

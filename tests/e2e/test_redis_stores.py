@@ -64,7 +64,7 @@ def open_store(kind: str, folder: Path, stack: ExitStack) -> tuple[RedisServer, 
 
 def set_rule(store: RedisServer, *changes: str) -> None:
     """Give the user of the deployment exactly the permissions of the printed ACL rule, with the given changes."""
-    rule = Permissions(Keys(), store=True, queue=True, db=2).render_rule()
+    rule = Permissions(Keys(), store=True, queue=True, db=2).render_acl_rule()
     with store.admin() as admin:
         admin.execute_command(*rule.replace(">PASSWORD", f">{PASSWORD}").split(" "), *changes)
         admin.execute_command("ACL", "SAVE")
@@ -217,7 +217,7 @@ async def test_user_with_exactly_the_printed_rule_is_refused_nothing(
         checks = await doctor.run_checks()
         assert [check for check in checks if not check.passed and check.name != "port"] == []
         (shown,) = (check.result for check in checks if check.name == "redis permissions")
-        assert Permissions(Keys(), store=True, queue=True, db=2).render_rule() in shown
+        assert Permissions(Keys(), store=True, queue=True, db=2).render_acl_rule() in shown
     with deployment.store.admin() as admin:
         assert admin.acl_log() == []
         used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}

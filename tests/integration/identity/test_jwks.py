@@ -109,7 +109,7 @@ async def test_flood_of_unknown_key_ids_fetches_once_in_30_seconds(server: JwksS
                 await issuer.verifier.verify(FIRST.sign(claims_at(NOW_MS), kid=f"k{n}"), NOW_MS)
         issuer.clock.now_s += 30
     assert server.requests == 3
-    assert issuer.verifier.cached_tokens == 0
+    assert issuer.verifier.cached_token_count == 0
 
 
 async def test_unknown_key_ids_at_once_wait_for_one_fetch(server: JwksServer) -> None:

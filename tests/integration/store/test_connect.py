@@ -139,7 +139,7 @@ async def test_user_with_a_percent_encoded_password_is_accepted(own_store: Redis
 @pytest.mark.parametrize(("store", "queue"), [(True, True), (True, False), (False, True)])
 async def test_each_missing_permission_is_found_and_no_other(own_store: RedisServer, store: bool, queue: bool) -> None:
     permissions = Permissions(Keys(), store=store, queue=queue, db=1)
-    rule = permissions.render_rule("narrow").replace(">PASSWORD", ">p").split(" ")
+    rule = permissions.render_acl_rule("narrow").replace(">PASSWORD", ">p").split(" ")
     words = {f"+{command}": f"-{command}" for command in permissions.redis_commands}
     words |= {"~sk:*": "resetkeys", "&sk:*": "resetchannels"}
     with own_store.admin() as admin:
@@ -172,7 +172,7 @@ async def test_check_of_permissions_changes_no_key(own_store: RedisServer) -> No
 async def test_store_opens_with_a_warning_for_a_user_that_cannot_read_the_eviction_policy(
     own_store: RedisServer,
 ) -> None:
-    rule = Permissions(Keys(), store=True, queue=True).render_rule("blind").replace(">PASSWORD", ">p")
+    rule = Permissions(Keys(), store=True, queue=True).render_acl_rule("blind").replace(">PASSWORD", ">p")
     with own_store.admin() as admin:
         admin.execute_command(*rule.split(" "), "-info")
     stream = io.StringIO()

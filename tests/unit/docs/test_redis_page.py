@@ -15,7 +15,7 @@ def section(title: str) -> str:
 
 
 def test_the_redis_page_has_the_rule_that_the_doctor_prints() -> None:
-    assert f"\n{Permissions(Keys(), store=True, queue=True).render_rule()}\n" in section("Permissions")
+    assert f"\n{Permissions(Keys(), store=True, queue=True).render_acl_rule()}\n" in section("Permissions")
 
 
 def test_the_redis_page_lists_each_option_of_a_url() -> None:

@@ -30,7 +30,7 @@ async def refusal_of(token: str, verifier: TokenVerifier | None = None) -> SyncK
     verifier = verifier or verifier_of()
     with pytest.raises(SyncKairosError) as caught:
         await verifier.verify(token, NOW_MS)
-    assert verifier.cached_tokens == 0
+    assert verifier.cached_token_count == 0
     return caught.value
 
 
@@ -327,7 +327,7 @@ async def test_claim_that_is_not_accepted_is_refused(changes: dict[str, Any], me
 async def test_instants_within_the_leeway_are_accepted(changes: dict[str, Any]) -> None:
     verifier = verifier_of()
     assert (await verifier.verify(sign_with_secret(claims_at(NOW_MS, **changes)), NOW_MS)).subject == "alice"
-    assert verifier.cached_tokens == (0 if "exp" in changes else 1)
+    assert verifier.cached_token_count == (0 if "exp" in changes else 1)
 
 
 async def test_token_of_another_issuer_is_refused_if_issuers_are_set() -> None:
@@ -354,7 +354,7 @@ async def test_cached_token_ends_at_its_expiry() -> None:
     principal = await verifier.verify(token, NOW_MS)
     assert verifier.find_cached(token, NOW_MS + 9_999) is principal
     assert verifier.find_cached(token, NOW_MS + 10_000) is None
-    assert verifier.cached_tokens == 0
+    assert verifier.cached_token_count == 0
 
 
 def test_cache_drops_the_token_that_was_used_least_recently() -> None:

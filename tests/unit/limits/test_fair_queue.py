@@ -26,7 +26,7 @@ async def test_client_with_one_call_gets_the_second_turn_after_a_client_with_man
 
     await settle([asyncio.create_task(work(client)) for client in "aaaabbc"])
     assert order == list("aabcaba")
-    assert queue.waiting_clients == 0
+    assert queue.waiting_client_count == 0
 
 
 async def test_input_of_another_client_is_parsed_before_the_further_inputs_of_a_client() -> None:
@@ -53,11 +53,11 @@ async def test_cancelled_call_loses_its_turn_and_the_next_call_gets_it(is_next: 
         if not is_next:
             cancelled.cancel()
             await asyncio.sleep(0)
-            assert queue.waiting_clients == 1
+            assert queue.waiting_client_count == 1
     cancelled.cancel()
     with suppress(asyncio.CancelledError):
         await cancelled
     await settle([waiting])
     assert order == ["waiting"]
     async with asyncio.timeout(10), queue.turn("last"):
-        assert queue.waiting_clients == 0
+        assert queue.waiting_client_count == 0

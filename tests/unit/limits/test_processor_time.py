@@ -8,7 +8,7 @@ import pytest
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits import processor_time
-from synckairos.limits.processor_time import Account, ProcessorTime, run_in_thread
+from synckairos.limits.processor_time import ProcessorTime, ProcessorTimeAccount, run_in_thread
 from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING
 
 
@@ -32,7 +32,7 @@ def use_all(shares: ProcessorTime, client: str) -> None:
 
 def test_client_may_use_the_burst_at_once_and_then_its_share() -> None:
     clock = Clock()
-    account = Account(PROCESSOR_MS, clock)
+    account = ProcessorTimeAccount(PROCESSOR_MS, clock)
     account.charge(PROCESSOR_MS.burst / 1000)
     assert account.seconds_to_wait() == 0
     account.charge(0.1)
@@ -160,7 +160,7 @@ async def test_number_of_accounts_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     shares = ProcessorTime()
     for client in range(10):
         await shares.run(str(client), answer)
-    assert shares.accounts == 3
+    assert shares.account_count == 3
 
 
 async def test_refusal_is_held_back_only_while_others_are_active(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,7 +61,7 @@ def test_rule_for_the_store_has_exactly_the_commands_of_its_code() -> None:
 
 
 def test_rule_names_the_prefix_the_user_and_select_only_if_it_is_needed() -> None:
-    rule = Permissions(Keys("club"), store=True, queue=True, db=3).render_rule("clock")
+    rule = Permissions(Keys("club"), store=True, queue=True, db=3).render_acl_rule("clock")
     start, commands = rule.split(" -@all ")
     assert start == "ACL SETUSER clock on >PASSWORD resetkeys ~club:* ~arq:* resetchannels &club:*"
     assert {"+select", "+evalsha", "+script|load", "+psetex"} <= set(commands.split())
@@ -69,7 +69,7 @@ def test_rule_names_the_prefix_the_user_and_select_only_if_it_is_needed() -> Non
 
 
 def test_rule_for_the_queue_has_no_channels() -> None:
-    rule = Permissions(Keys(), store=False, queue=True).render_rule()
+    rule = Permissions(Keys(), store=False, queue=True).render_acl_rule()
     assert "resetchannels -@all" in rule
     assert "~sk:* ~arq:*" in rule
     assert "+evalsha" not in rule

@@ -3,7 +3,7 @@
 import pytest
 
 from synckairos.errors import InvalidStoredData
-from synckairos.telemetry.invalid_data import KINDS, kind_of_key, reporting_invalid_data
+from synckairos.telemetry.invalid_data import KINDS, redis_key_kind, reporting_invalid_data
 from synckairos.telemetry.metrics import INVALID_STORED_DATA
 
 
@@ -24,7 +24,7 @@ from synckairos.telemetry.metrics import INVALID_STORED_DATA
     ],
 )
 def test_kind_of_a_key_is_the_part_after_the_partition(key: str, kind: str) -> None:
-    assert kind_of_key(key) == kind
+    assert redis_key_kind(key) == kind
     assert kind in KINDS
 
 
