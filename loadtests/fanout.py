@@ -21,6 +21,7 @@ from loadtests.compared_servers import plain_loop_server, product_server, run_se
 from loadtests.network_link import LOOPBACK, Link, create_link
 from loadtests.sessions import start_session
 from loadtests.stores import valkey_only
+from synckairos.principal import TIMEKEEPER
 from synckairos.telemetry import log
 from tests.integration.parts import open_parts
 
@@ -35,7 +36,7 @@ async def run(count: int, participants: int, rounds: int, updates: int, dialect:
         settings = stack.enter_context(valkey_only(ws_max_connections=2 * count + 100, **reachable))
         parts = await stack.enter_async_context(open_parts(settings))
         session_id = await start_session(parts, participants)
-        frame_bytes = len((await parts.sessions.read(session_id)).snapshot.document) + ENVELOPE_BYTES
+        frame_bytes = len((await parts.sessions.read(TIMEKEEPER, session_id)).snapshot.document) + ENVELOPE_BYTES
         server = await stack.enter_async_context(run_server(settings))
         product, memory_kb = await stack.enter_async_context(
             product_server(parts, server, link, session_id, count, dialect)

@@ -17,6 +17,7 @@ from loadtests.report import print_result
 from loadtests.sessions import ANONYMOUS, start_session
 from loadtests.stores import valkey_only
 from synckairos.clock.commands import Switch
+from synckairos.principal import TIMEKEEPER
 from synckairos.service.requests import CommandRequest
 from synckairos.telemetry import log
 from tests.integration.parts import Parts, open_parts
@@ -72,7 +73,7 @@ async def _store_figures(parts: Parts) -> tuple[float, float, float]:
 
 async def _start(parts: Parts, participants: int) -> MeasuredSession:
     session_id = await start_session(parts, participants)
-    return MeasuredSession(session_id, len((await parts.sessions.read(session_id)).snapshot.document))
+    return MeasuredSession(session_id, len((await parts.sessions.read(TIMEKEEPER, session_id)).snapshot.document))
 
 
 async def run(participants: int, switches: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import secrets
 
 from synckairos.errors import InvalidStoredData, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
+from synckairos.principal import TIMEKEEPER
 from synckairos.service.sessions import Sessions
 from synckairos.store.keys import Keys
 from synckairos.store.session_index_rebuild import SessionIndexRebuilder
@@ -103,7 +104,7 @@ class RecoveryLoop:
 
     async def _read(self, session_id: str) -> None:
         try:
-            await self._sessions.read(session_id)
+            await self._sessions.read(TIMEKEEPER, session_id)
         except SessionNotFound:
             logger.info("session deleted before its recovery", session_id=session_id)
         except InvalidStoredData:

@@ -4,7 +4,6 @@ import orjson
 
 from synckairos.access_log.records import AccessEntry
 from synckairos.access_log.table import AccessTable
-from synckairos.errors import Forbidden
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.store.rate_limits import RateLimits
@@ -23,7 +22,8 @@ class AccessRoutes:
         """Return the REST operations of this class."""
         return [
             Operation(
-                "GET", "/v1/access", self.list, "List administrative acts and refused requests, newest first", "access",
+                "GET", "/v1/access", "read_access_log", self.list,
+                "List administrative acts and refused requests, newest first", "access",
                 response_model=AccessPage, query_model=AccessQuery,
             ),
         ]  # fmt: skip
@@ -31,8 +31,6 @@ class AccessRoutes:
     async def list(self, request: RestRequest) -> RestResponse:
         query = request.read_query(AccessQuery)
         await self._rate_limits.count(request.meter)
-        if request.principal.role != "admin":
-            raise Forbidden("The access log requires the role admin")
         page = await self._table.read_page(
             request.principal.tenant, cursor=query.cursor, limit=query.limit, entry=query.entry
         )

@@ -11,6 +11,7 @@ from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_BYTES, cut_to_page
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ListedSession
+from synckairos.principal import TIMEKEEPER
 from synckairos.service.sessions import Sessions
 from synckairos.store.participant_sessions import ListKey
 from synckairos.store.sessions import SessionStore
@@ -168,7 +169,7 @@ class SessionList:
         if stored.due_ms is None or stored.due_ms > now_ms:
             return stored.snapshot.document
         try:
-            return (await self._sessions.read(session_id)).snapshot.document
+            return (await self._sessions.read(TIMEKEEPER, session_id)).snapshot.document
         except (SessionNotFound, InvalidStoredData):
             return None
 

@@ -19,6 +19,8 @@ from synckairos.http.etag import is_not_modified
 from synckairos.http.off_loop_rendering import LARGE_BYTES, stream_in_blocks
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
+from synckairos.principal import TIMEKEEPER, Role, includes_role
+from synckairos.service.authorization import find_role
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
@@ -52,7 +54,7 @@ class ArchiveRoutes:
         """Return the REST operations of this class."""
         return [
             Operation(
-                "GET", "/v1/sessions/{session_id}/archive", self.read_archive,
+                "GET", "/v1/sessions/{session_id}/archive", "read_archive", self.read_archive,
                 "Read the archive of a finished session from cold storage", "history",
                 response_model=response_models.ArchiveAnswer, query_model=ArchiveQuery,
                 refusal_statuses=(304, 403, 404, 409), media_types=(NDJSON,),
@@ -64,22 +66,23 @@ class ArchiveRoutes:
         session_id = request.path_uuid("session_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))
         await self._rate_limits.count(request.meter)
-        if not request.principal.has_role(self._role):
-            raise Forbidden(f"Archives require the role {self._role} or a higher role")
+        role = find_role(request.principal, session_id)
         record = await self._newest_record(session_id)
+        if not includes_role(role, self._role):
+            raise Forbidden(f"Archives require the role {self._role} or a higher role")
         try:
-            return await self._respond(request, record, media_type, query.snapshots)
+            return await self._respond(request, role, record, media_type, query.snapshots)
         except ArchiveDamaged:
             # A newer archive can have replaced this archive in the meantime. Its object is then deleted.
             newer = await self._newest_record(session_id)
             if newer == record:
                 raise
-            return await self._respond(request, newer, media_type, query.snapshots)
+            return await self._respond(request, role, newer, media_type, query.snapshots)
 
     async def _respond(
-        self, request: RestRequest, record: ArchiveRecord, media_type: str, snapshots: bool
+        self, request: RestRequest, role: Role, record: ArchiveRecord, media_type: str, snapshots: bool
     ) -> RestResponse:
-        scope = self._readable_scope(request)
+        scope = self._readable_scope(role)
         etag = f'"{record.checksum.hex()[:32]}-{scope}-{media_type.rpartition("-")[2]}-{snapshots:d}"'
         response = RestResponse(content_type=media_type.encode(), headers=[(b"etag", etag.encode())])
         response.headers += [(b"vary", b"Accept"), (b"cache-control", b"private, no-cache")]
@@ -111,16 +114,16 @@ class ArchiveRoutes:
         if stored is not None:
             return stored
         if not records:
-            await self._sessions.read(session_id)
+            await self._sessions.read(TIMEKEEPER, session_id)
             raise NotArchived(session_id)
         if records[0].status == "processing":
             raise ArchiveInProgress(session_id)
         raise NotArchived(session_id, failed=True)
 
-    def _readable_scope(self, request: RestRequest) -> ReadableScope:
-        if request.principal.has_role("admin"):
+    def _readable_scope(self, role: Role) -> ReadableScope:
+        if role == "admin":
             return "all"
-        return "events" if request.principal.has_role(self._events_role) else "state"
+        return "events" if includes_role(role, self._events_role) else "state"
 
 
 def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> Iterator[bytes]:

@@ -76,23 +76,25 @@ class HistoryRoutes:
         tag = "history"
         return [
             Operation(
-                "GET", "/v1/sessions", self.list_sessions, "List sessions, newest first", tag,
+                "GET", "/v1/sessions", "list_sessions", self.list_sessions, "List sessions, newest first", tag,
                 response_model=response_models.SessionPage, query_model=ListQuery,
             ),
             Operation(
-                "GET", "/v1/sessions/{session_id}/events", self.list_events,
+                "GET", "/v1/sessions/{session_id}/events", "read_events", self.list_events,
                 "List the events of a session, oldest first, or stream them live", tag,
                 response_model=response_models.EventPage, query_model=EventsQuery, refusal_statuses=(404,),
                 media_types=(CSV, NDJSON, SSE),
             ),
             Operation(
-                "GET", "/v1/participants/{participant_id}/sessions", self.list_participant_sessions,
+                "GET", "/v1/participants/{participant_id}/sessions", "read_participant_sessions",
+                self.list_participant_sessions,
                 "List the sessions of a participant, newest first", tag,
                 response_model=response_models.ParticipationPage, query_model=ParticipantSessionsQuery,
                 media_types=(CSV,),
             ),
             Operation(
-                "GET", "/v1/participants/{participant_id}/time", self.report_participant_time,
+                "GET", "/v1/participants/{participant_id}/time", "report_participant_time",
+                self.report_participant_time,
                 "Report the time used by a participant, by session, day or week", tag,
                 response_model=response_models.TimeBuckets, query_model=ParticipantTimeQuery, media_types=(CSV,),
             ),
@@ -113,6 +115,7 @@ class HistoryRoutes:
         if media_type == SSE and cursor is None:
             cursor = request.header(b"last-event-id") or None
         await self._rate_limits.count(request.meter)
+        await self._sessions.require_role(request.principal, session_id, "read_events")
         with ExitStack() as place:
             if media_type == SSE:
                 place.enter_context(self._live_tail.reserve_place(request.principal))

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from synckairos.http.request_response import RestRequest, RestResponse
+from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.wire.field_types import StrictModel
 
 Handler = Callable[[RestRequest], Coroutine[Any, Any, RestResponse]]
@@ -28,6 +29,7 @@ class Operation:
     """One REST operation, for routing and for the OpenAPI description.
 
     - `path`: the path with its parameters in braces.
+    - `verb`: the name of the access rule. A name without a rule raises KeyError when the operation is created.
     - `handle`: the function that handles a request.
     - `summary` and `tag`: texts of OpenAPI. An operation with an empty `summary` is not in the description.
     - `response_model`: model of the JSON response with `success_status`. None if the description has no such model.
@@ -41,6 +43,7 @@ class Operation:
 
     method: str
     path: str
+    verb: str
     handle: Handler
     summary: str
     tag: str
@@ -54,6 +57,9 @@ class Operation:
     is_rate_limited: bool = True
     is_administrative: bool = False
     can_be_unready: bool = False
+
+    def __post_init__(self) -> None:
+        ACCESS_RULES[self.verb]
 
     @property
     def route_label(self) -> str:

@@ -53,7 +53,7 @@ class QrCodeRoutes:
 
     def operations(self) -> list[Operation]:
         """Return the REST operation of this class. It has no summary, because it is a part of the demo page."""
-        return [Operation("GET", QR_CODE_PATH, self.draw, "", "")]
+        return [Operation("GET", QR_CODE_PATH, "qr_code", self.draw, "", "")]
 
     async def draw(self, request: RestRequest) -> RestResponse:
         query = request.read_query(QrCodeQuery)

@@ -37,6 +37,8 @@ from synckairos.http.sub_path import to_public_path
 from synckairos.identity.authenticator import Authenticator, IgnoredCredentials
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.principal import Principal
+from synckairos.service.access_rules import ACCESS_RULES
+from synckairos.service.authorization import authorize_without_session
 from synckairos.store.limited_clients import LimitedClients
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.rate_meter import RateMeter
@@ -56,17 +58,6 @@ UNBUFFERED = (b"x-accel-buffering", b"no")
 
 Without this header, such proxies wait until a buffer is full.
 """
-
-PUBLIC_PATHS = frozenset(
-    {
-        *("/health", "/ready", "/v1/time", "/openapi.json", "/asyncapi.json", "/docs", "/", "/ws"),
-        *("/api-docs", "/api-docs.json", "/demo-qr.svg"),
-    }
-)
-"""Paths of operations that need no credential."""
-
-PUBLIC_PREFIX = "/docs/"
-"""Prefix of the paths of the files of the page `/docs`."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
@@ -167,7 +158,7 @@ class RestApp:
             operation, names = found
             route, is_limited, outcome = operation.route_label, operation.is_rate_limited, operation.handle
             path_parameters = dict(zip(names, values, strict=True))
-            is_public = operation.path in PUBLIC_PATHS or operation.path.startswith(PUBLIC_PREFIX)
+            is_public = ACCESS_RULES[operation.verb].least == "public"
         elif methods:
             operation, _ = next(iter(methods.values()))
             route, is_limited = operation.route_label, operation.is_rate_limited
@@ -184,6 +175,11 @@ class RestApp:
             scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits, self._work
         )
         request.is_administrative = is_administrative
+        if found is not None and refusal is None:
+            try:
+                authorize_without_session(principal, found[0].verb, path_parameters.get("participant_id", "").lower())
+            except Forbidden as forbidden:
+                refusal = forbidden
         if not self._origins.allows_host(headers.get(b"host")):
             outcome = Forbidden(_FOREIGN_HOST)
         elif method not in SAFE_METHODS and not self._origins.allows_request(scope):

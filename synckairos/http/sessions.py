@@ -48,24 +48,24 @@ class SessionRoutes:
 
         def command(verb: str, summary: str) -> Operation:
             return Operation(
-                "POST", f"{SESSION_PATH}/{verb}", self._command_handler(verb), summary, tag,
+                "POST", f"{SESSION_PATH}/{verb}", verb, self._command_handler(verb), summary, tag,
                 response_model=model, body_model=COMMAND_BODIES[verb], is_body_required=verb == "adjust",
                 refusal_statuses=(404, 409, 412, 422),
             )  # fmt: skip
 
         return [
             Operation(
-                "POST", "/v1/sessions", self.create, "Create a session", tag,
+                "POST", "/v1/sessions", "create", self.create, "Create a session", tag,
                 response_model=model, success_status=201, body_model=CreateSession, is_body_required=True,
                 refusal_statuses=(409, 422),
             ),
             Operation(
-                "GET", SESSION_PATH, self.read, "Read a session, now or at an earlier instant", tag,
+                "GET", SESSION_PATH, "read", self.read, "Read a session, now or at an earlier instant", tag,
                 response_model=model, query_model=ReadQuery, refusal_statuses=(304, 404, 412),
             ),
             command("start", "Start a session and its first turn"),
             Operation(
-                "POST", f"{SESSION_PATH}/switch", self.switch, "End the current turn and start the next", tag,
+                "POST", f"{SESSION_PATH}/switch", "switch", self.switch, "End the current turn and start the next", tag,
                 response_model=response_models.SwitchAnswer, body_model=COMMAND_BODIES["switch"],
                 refusal_statuses=(404, 409, 412, 422),
             ),
@@ -73,24 +73,27 @@ class SessionRoutes:
             command("resume", "Remove one pause reason or all; after the last one the clocks continue"),
             command("adjust", "Add time to clocks or take time from them"),
             Operation(
-                "POST", f"{SESSION_PATH}/participants", self.add_participant, "Add a participant", tag,
+                "POST", f"{SESSION_PATH}/participants", "add_participant", self.add_participant,
+                "Add a participant", tag,
                 response_model=model, body_model=JoinBody, is_body_required=True,
                 refusal_statuses=(404, 409, 412, 422),
             ),
             Operation(
-                "DELETE", f"{SESSION_PATH}/participants/{{participant_id}}", self.remove_participant,
+                "DELETE", f"{SESSION_PATH}/participants/{{participant_id}}", "remove_participant",
+                self.remove_participant,
                 "Remove a participant", tag,
                 response_model=model, body_model=RemovalBody, refusal_statuses=(404, 409, 412),
             ),
             Operation(
-                "PATCH", SESSION_PATH, self.patch, "Change the metadata by a merge patch (RFC 7396)", tag,
+                "PATCH", SESSION_PATH, "update_metadata", self.patch,
+                "Change the metadata by a merge patch (RFC 7396)", tag,
                 response_model=model, body_model=MetadataBody, is_body_required=True,
                 refusal_statuses=(404, 409, 412, 422), media_types=(MERGE_PATCH,),
             ),
             command("complete", "End a session as completed"),
             command("cancel", "End a session as cancelled"),
             Operation(
-                "DELETE", SESSION_PATH, self.delete, "Delete a session; its audit trail stays", tag,
+                "DELETE", SESSION_PATH, "delete", self.delete, "Delete a session; its audit trail stays", tag,
                 success_status=204, body_model=DeleteBody, refusal_statuses=(409, 412),
             ),
         ]  # fmt: skip
@@ -122,9 +125,9 @@ class SessionRoutes:
         query = request.read_query(ReadQuery)
         session_id = request.path_uuid("session_id")
         if query.at is None:
-            answer = await self._sessions.read(session_id, request.meter)
+            answer = await self._sessions.read(request.principal, session_id, request.meter)
         else:
-            answer = await self._sessions.read_at_instant(session_id, query.at, request.meter)
+            answer = await self._sessions.read_at_instant(request.principal, session_id, query.at, request.meter)
         response, snapshot = _session_response(answer, request.warnings), answer.snapshot
         tags = parse_if_match(request.header(b"if-match"))
         if tags and (snapshot.version, snapshot.epoch) not in tags:
@@ -174,7 +177,7 @@ class SessionRoutes:
             await self._execute(request, request.path_uuid("session_id"), "delete", body)
         except SessionNotFound:
             # For an admin a deletion of a missing session succeeds. Other callers may not delete.
-            if not request.principal.has_role("admin"):
+            if request.principal.role != "admin":
                 raise
         return RestResponse(status=204)
 

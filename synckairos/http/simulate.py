@@ -55,7 +55,8 @@ class SimulateRoutes:
         """Return the REST operations of this class."""
         return [
             Operation(
-                "POST", "/v1/simulate", self.simulate, "Simulate a session; nothing is stored", "simulation",
+                "POST", "/v1/simulate", "simulate", self.simulate,
+                "Simulate a session; nothing is stored", "simulation",
                 response_model=response_models.SimulationAnswer, body_model=SimulationBody, is_body_required=True,
                 refusal_statuses=(422,),
             )

@@ -81,40 +81,43 @@ class SystemRoutes:
         files = ("docs.js", "schema.js", "sockets.js", "docs.css")
         return [
             Operation(
-                "GET", "/v1/time", self.time, "Read the server time", "system",
+                "GET", "/v1/time", "time", self.time, "Read the server time", "system",
                 response_model=response_models.TimeView, refusal_statuses=(503,), is_rate_limited=False,
             ),
             Operation(
-                "GET", "/health", self.health, "Check that the process runs", "system",
+                "GET", "/health", "health", self.health, "Check that the process runs", "system",
                 response_model=response_models.Health, is_rate_limited=False,
             ),
             Operation(
-                "GET", "/ready", self.ready, "Check that the instance can serve requests", "system",
+                "GET", "/ready", "ready", self.ready, "Check that the instance can serve requests", "system",
                 response_model=response_models.Readiness, is_rate_limited=False, can_be_unready=True,
             ),
             Operation(
-                "GET", "/metrics", self.metrics, "Read metrics in the Prometheus text format", "system",
+                "GET", "/metrics", "metrics", self.metrics, "Read metrics in the Prometheus text format", "system",
                 is_rate_limited=False, media_types=("text/plain",),
             ),
             Operation(
-                "GET", "/openapi.json", self.openapi, "Read the OpenAPI description of REST", "system",
+                "GET", "/openapi.json", "api_description", self.openapi,
+                "Read the OpenAPI description of REST", "system",
                 is_rate_limited=False, media_types=("application/json",),
             ),
             Operation(
-                "GET", "/asyncapi.json", self.asyncapi, "Read the AsyncAPI description of the sockets at `/ws`",
+                "GET", "/asyncapi.json", "api_description", self.asyncapi,
+                "Read the AsyncAPI description of the sockets at `/ws`",
                 "system", is_rate_limited=False, media_types=("application/json",),
             ),
             Operation(
-                "GET", "/docs", self._file_handler("index.html"), "Show both descriptions as a web page", "system",
+                "GET", "/docs", "page", self._file_handler("index.html"),
+                "Show both descriptions as a web page", "system",
                 is_rate_limited=False, media_types=("text/html",),
             ),
-            Operation("GET", "/", self.redirect_to_docs, "", "", is_rate_limited=False),
-            Operation("GET", "/ws", self.refuse_without_upgrade, "", "", is_rate_limited=False),
+            Operation("GET", "/", "page", self.redirect_to_docs, "", "", is_rate_limited=False),
+            Operation("GET", "/ws", "page", self.refuse_without_upgrade, "", "", is_rate_limited=False),
             # The paths of the API description and of its web page in v2.
-            Operation("GET", "/api-docs.json", self.openapi, "", "", is_rate_limited=False),
-            Operation("GET", "/api-docs", self._file_handler("index.html"), "", "", is_rate_limited=False),
+            Operation("GET", "/api-docs.json", "api_description", self.openapi, "", "", is_rate_limited=False),
+            Operation("GET", "/api-docs", "page", self._file_handler("index.html"), "", "", is_rate_limited=False),
             *(
-                Operation("GET", f"/docs/{name}", self._file_handler(name), "", "", is_rate_limited=False)
+                Operation("GET", f"/docs/{name}", "page", self._file_handler(name), "", "", is_rate_limited=False)
                 for name in files
             ),
         ]  # fmt: skip

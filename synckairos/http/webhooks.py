@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.errors import Forbidden, ValidationFailed
+from synckairos.errors import ValidationFailed
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.store.rate_limits import RateLimits
@@ -31,46 +31,52 @@ class WebhookRoutes:
         tag = "webhooks"
         return [
             Operation(
-                "POST", COLLECTION_PATH, self.create, "Register a webhook endpoint", tag,
+                "POST", COLLECTION_PATH, "manage_webhooks", self.create, "Register a webhook endpoint", tag,
                 response_model=wire.WebhookCreated, success_status=201, body_model=wire.CreateWebhook,
                 is_body_required=True, refusal_statuses=(409, 422),
                 is_administrative=True,
             ),
             Operation(
-                "GET", COLLECTION_PATH, self.list, "List webhook endpoints", tag, response_model=wire.WebhookList,
+                "GET", COLLECTION_PATH, "manage_webhooks", self.list,
+                "List webhook endpoints", tag, response_model=wire.WebhookList,
             ),
             Operation(
-                "GET", ENDPOINT_PATH, self.read, "Read a webhook endpoint", tag,
+                "GET", ENDPOINT_PATH, "manage_webhooks", self.read, "Read a webhook endpoint", tag,
                 response_model=wire.WebhookAnswer, refusal_statuses=(404,),
             ),
             Operation(
-                "PATCH", ENDPOINT_PATH, self.patch, "Change, enable or disable a webhook endpoint", tag,
+                "PATCH", ENDPOINT_PATH, "manage_webhooks", self.patch,
+                "Change, enable or disable a webhook endpoint", tag,
                 response_model=wire.WebhookAnswer, body_model=wire.PatchWebhook, refusal_statuses=(404,),
                 is_administrative=True,
             ),
             Operation(
-                "DELETE", ENDPOINT_PATH, self.delete, "Delete a webhook endpoint and its delivery log", tag,
+                "DELETE", ENDPOINT_PATH, "manage_webhooks", self.delete,
+                "Delete a webhook endpoint and its delivery log", tag,
                 success_status=204,
                 is_administrative=True,
             ),
             Operation(
-                "POST", f"{ENDPOINT_PATH}/rotate", self.rotate, "Replace the signing secret of a webhook endpoint", tag,
+                "POST", f"{ENDPOINT_PATH}/rotate", "manage_webhooks", self.rotate,
+                "Replace the signing secret of a webhook endpoint", tag,
                 response_model=wire.SecretAnswer, body_model=wire.RotateSecret, refusal_statuses=(404, 422),
                 is_administrative=True,
             ),
             Operation(
-                "POST", f"{ENDPOINT_PATH}/test", self.test, "Send a test message to a webhook endpoint", tag,
+                "POST", f"{ENDPOINT_PATH}/test", "manage_webhooks", self.test,
+                "Send a test message to a webhook endpoint", tag,
                 response_model=wire.DeliveryAnswer, success_status=202, body_model=wire.EmptyBody,
                 refusal_statuses=(404, 409, 422),
                 is_administrative=True,
             ),
             Operation(
-                "GET", f"{ENDPOINT_PATH}/deliveries", self.deliveries,
+                "GET", f"{ENDPOINT_PATH}/deliveries", "manage_webhooks", self.deliveries,
                 "List deliveries to a webhook endpoint, newest first, with the result of each attempt", tag,
                 response_model=wire.DeliveryPage, query_model=wire.DeliveriesQuery, refusal_statuses=(404,),
             ),
             Operation(
-                "POST", f"{ENDPOINT_PATH}/deliveries/{{delivery_id}}/resend", self.resend, "Send a delivery again", tag,
+                "POST", f"{ENDPOINT_PATH}/deliveries/{{delivery_id}}/resend", "manage_webhooks", self.resend,
+                "Send a delivery again", tag,
                 response_model=wire.DeliveryAnswer, success_status=202, body_model=wire.EmptyBody,
                 refusal_statuses=(404, 409, 422),
                 is_administrative=True,
@@ -93,13 +99,13 @@ class WebhookRoutes:
         return response
 
     async def list(self, request: RestRequest) -> RestResponse:
-        await self._authorize(request)
+        await self._rate_limits.count(request.meter)
         found = await self._registry.transact(lambda transaction: transaction.list_endpoints())
         return RestResponse(orjson.dumps({"data": [endpoint_json(each) for each in found], "next_cursor": None}))
 
     async def read(self, request: RestRequest) -> RestResponse:
         webhook_id = request.path_uuid("webhook_id")
-        await self._authorize(request)
+        await self._rate_limits.count(request.meter)
         return _data_response(
             endpoint_json(await self._registry.transact(lambda transaction: transaction.read_endpoint(webhook_id)))
         )
@@ -109,7 +115,7 @@ class WebhookRoutes:
         webhook_id = request.path_uuid("webhook_id")
         if body.url is not None:
             self._check_url(body.url)
-        await self._authorize(request)
+        await self._rate_limits.count(request.meter)
         return _data_response(
             endpoint_json(
                 await self._registry.transact(lambda transaction: transaction.update_endpoint(webhook_id, body))
@@ -118,7 +124,7 @@ class WebhookRoutes:
 
     async def delete(self, request: RestRequest) -> RestResponse:
         webhook_id = request.path_uuid("webhook_id")
-        await self._authorize(request)
+        await self._rate_limits.count(request.meter)
         await self._registry.transact(lambda transaction: transaction.delete_endpoint(webhook_id))
         return RestResponse(status=204)
 
@@ -143,7 +149,7 @@ class WebhookRoutes:
     async def deliveries(self, request: RestRequest) -> RestResponse:
         query = request.read_query(wire.DeliveriesQuery)
         webhook_id = request.path_uuid("webhook_id")
-        await self._authorize(request)
+        await self._rate_limits.count(request.meter)
         page = await self._registry.transact(
             lambda transaction: transaction.list_deliveries(
                 webhook_id, cursor=query.cursor, limit=query.limit, status=query.status
@@ -169,29 +175,19 @@ class WebhookRoutes:
         except AddressRefused as refused:
             raise ValidationFailed.at_path("url", refused.message) from None
 
-    async def _authorize(self, request: RestRequest) -> None:
-        """Count the request against its rate limits, then check that the caller has the role `admin`.
-
-        Raises: RateLimitExceeded or StoreUnavailable from the count. Forbidden if the role is missing; the request
-        stays counted.
-        """
-        await self._rate_limits.count(request.meter)
-        if request.principal.role != "admin":
-            raise Forbidden("Webhooks require the role admin")
-
     async def _run_once(
         self, request: RestRequest, change: Callable[[WebhookTransaction], Awaitable[dict[str, Any]]], status: int = 200
     ) -> RestResponse:
-        """Authorize the request, run `change` in a transaction, and return a response with the result of `change`.
+        """Count the request, run `change` in a transaction, and return a response with the result of `change`.
 
         `status` is the status of the response. If an equal request with the same `Idempotency-Key` was executed before,
         do not run `change`. The response then has the saved result, without the secret. So the secret is only in the
         first response, and no later reader of the key can get it.
 
-        Raises: IdempotencyKeyReused if the key was used for another request, and the errors of `_authorize` and
-        `change`.
+        Raises: IdempotencyKeyReused if the key was used for another request, and the errors of `change` and of
+        the count.
         """
-        await self._authorize(request)
+        await self._rate_limits.count(request.meter)
         result: dict[str, Any] = {}
 
         async def render_result(transaction: WebhookTransaction) -> bytes:

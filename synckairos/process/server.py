@@ -36,7 +36,7 @@ from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.principal import Principal
+from synckairos.principal import TIMEKEEPER, Principal
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
@@ -143,7 +143,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
         hub = Hub(
             feed,
-            sessions.read,
+            partial(sessions.read, TIMEKEEPER),
             presence,
             work,
             max_connections=raise_open_file_limit(settings.ws_max_connections),

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from synckairos.errors import Forbidden, InvalidStoredData, StoreUnavailable
-from synckairos.principal import Principal
+from synckairos.principal import Principal, Role
 from synckairos.realtime.presence_sync_state import (
     PresenceSyncState,
     RereadScope,
@@ -43,14 +43,15 @@ REFRESH_S = FIELD_TTL_S / 3
 logger = log.get_logger(__name__)
 
 
-def presence_identity(principal: Principal, declared_id: str | None = None) -> PresenceIdentity:
+def presence_identity(principal: Principal, role: Role, declared_id: str | None = None) -> PresenceIdentity:
     """Return the identity under which presence counts a client.
 
-    `declared_id` is the participant id that the client sends in SUBSCRIBE; None if it sends no id.
+    `role` is the role of the principal on the session. `declared_id` is the participant id that the client sends in
+    SUBSCRIBE; None if it sends no id.
 
     - Client without authentication: `declared_id` is accepted unchecked. The role is `participant` if there is an id,
       and otherwise `viewer`.
-    - Authenticated client: the role is the role of the principal. `declared_id` must be None or the participant id of
+    - Authenticated client: the role is `role`. `declared_id` must be None or the participant id of
       the principal.
 
     Raises: Forbidden if the client is authenticated and `declared_id` is another id than its participant id.
@@ -59,7 +60,7 @@ def presence_identity(principal: Principal, declared_id: str | None = None) -> P
         return PresenceIdentity("viewer") if declared_id is None else PresenceIdentity("participant", declared_id)
     if declared_id not in (None, principal.participant_id):
         raise Forbidden(f"Your credential does not name the participant {declared_id}. Omit participant_id")
-    return PresenceIdentity(principal.role, principal.participant_id)
+    return PresenceIdentity(role, principal.participant_id)
 
 
 class _WatcherEntry(NamedTuple):

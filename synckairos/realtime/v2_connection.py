@@ -11,6 +11,7 @@ from synckairos.realtime.presence import presence_identity
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher_interface import Subscription
+from synckairos.service.authorization import find_role
 from synckairos.telemetry import log
 from synckairos.wire import v2_messages
 
@@ -42,6 +43,10 @@ class V2Connection(SocketConnection):
         """
         session_id = self._session_id
         self.send_or_queue(v2_messages.connected_frame(session_id, self.hub.now_ms()))
+        try:
+            role = find_role(self.principal, session_id)
+        except SessionNotFound:
+            return  # the connection stays open without a state, as for a session that does not exist
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
         current: SessionUpdate | None = None
         try:
@@ -60,7 +65,7 @@ class V2Connection(SocketConnection):
             subscription.sync_request = v2_messages.V2ClientMessage.RECONNECT
             self.send_or_conflate(subscription, current)
         self.hub.activate_subscription(subscription, current)
-        self.hub.presence.add(subscription, presence_identity(self.principal), wants_frames=False)
+        self.hub.presence.add(subscription, presence_identity(self.principal, role), wants_frames=False)
 
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         if subscription.sync_request is not None:
@@ -94,6 +99,8 @@ class V2Connection(SocketConnection):
 
     async def _resync(self) -> None:
         """Answer a RECONNECT message with STATE_SYNC, or with an error if the state cannot be read."""
+        if not self.subscriptions and not self.is_lost:
+            self.send_or_queue(v2_messages.error_frame(SessionNotFound(self._session_id)))
         for session_id, subscription in tuple(self.subscriptions.items()):
             try:
                 current = await self.hub.read_current(session_id)

@@ -41,6 +41,7 @@ from synckairos.realtime.v3_update_frames import (
     render_state_update_frame,
 )
 from synckairos.realtime.watcher_interface import Subscription
+from synckairos.service.authorization import find_role
 from synckairos.store.rate_quotas import PRESSES
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RATE_LIMITED
@@ -319,7 +320,8 @@ class V3Connection(SocketConnection):
         self._drop_subscription(session_id)
         subscription = Subscription(self, session_id)
         try:
-            identity = presence_identity(self.principal, request.participant_id)
+            role = find_role(self.principal, session_id)
+            identity = presence_identity(self.principal, role, request.participant_id)
             if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
                 raise TooManySubscriptions(MAX_SUBSCRIPTIONS)
             self.hub.work.charge(self.principal.limited_client_id, SUBSCRIPTIONS)

@@ -9,7 +9,7 @@ from synckairos.clock import creation
 from synckairos.clock.first_edition import check_first_edition
 from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable
 from synckairos.frozen_replace import replace
-from synckairos.service.authorization import authorize
+from synckairos.service.authorization import authorize_without_session
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit
 from synckairos.service.requests import CreateRequest, SessionResult
@@ -58,7 +58,7 @@ class SessionCreator:
         that another session has the id of the request. ValidationFailed means that a member needs a later edition of
         the clock than new sessions have.
         """
-        authorize(request.principal, "create", None)
+        authorize_without_session(request.principal, "create")
         if self._clock_edition == 1:
             check_first_edition(request.spec)
         session_id = request.session_id or str(uuid7())

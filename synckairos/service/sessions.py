@@ -20,8 +20,14 @@ from synckairos.errors import Forbidden, RateLimitExceeded, SessionNotFound, Sto
 from synckairos.frozen_replace import replace
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
-from synckairos.principal import TIMEKEEPER
-from synckairos.service.authorization import authorize, authorize_own_action
+from synckairos.principal import TIMEKEEPER, Principal, Role
+from synckairos.service.authorization import (
+    authorize_command,
+    find_role,
+    has_session_role,
+    require_participation,
+    require_session_role,
+)
 from synckairos.service.create import SessionCreator
 from synckairos.service.expire import CAUSED_BY_TIME, OverdueBatchCommitter
 from synckairos.service.past_versions import PastVersionReader
@@ -102,14 +108,18 @@ class Sessions:
         """Raise StoreUnavailable if Redis accepts no writes."""
         await self._store.check_writable()
 
-    async def read(self, session_id: str, meter: RateMeter | None = None) -> SessionResult:
+    async def read(self, principal: Principal, session_id: str, meter: RateMeter | None = None) -> SessionResult:
         """Commit the overdue transitions of a session, then return the latest state of the session.
+
+        `principal` is the caller, or `TIMEKEEPER` if the server itself reads the session.
 
         So no clock is shown past its zero. If no transition is overdue and Redis has the session, the read takes one
         round trip.
 
-        Raises: SessionNotFound, RateLimitExceeded, StoreUnavailable.
+        Raises: SessionNotFound if the session does not exist or the caller cannot reach it. RateLimitExceeded,
+            StoreUnavailable.
         """
+        find_role(principal, session_id)
         loaded = await self._store.load(session_id, meter=meter, held=self._cache.find_snapshot(session_id))
         stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
         if stored is None or stored.snapshot.deleted:
@@ -119,15 +129,29 @@ class Sessions:
             return await self.commit_overdue(session_id)
         return SessionResult.from_stored_session(stored, loaded.now_ms)
 
-    async def read_at_instant(self, session_id: str, at_ms: int, meter: RateMeter | None = None) -> SessionResult:
+    async def require_role(self, principal: Principal, session_id: str, verb: str) -> None:
+        """Check that a caller is allowed to use a verb on a session. Allowed callers need no look-up of the session.
+
+        Raises: SessionNotFound if the session does not exist or the caller cannot reach it. Forbidden if the caller can
+            reach the session, but its role does not allow the verb.
+        """
+        role = find_role(principal, session_id)
+        if not has_session_role(role, verb):
+            await self.read(principal, session_id)  # a missing session is 404 for each role
+            require_session_role(role, verb)
+
+    async def read_at_instant(
+        self, principal: Principal, session_id: str, at_ms: int, meter: RateMeter | None = None
+    ) -> SessionResult:
         """Return a session as it was at the instant `at_ms`, in ms since the Unix epoch.
 
         For an instant in the future, return the latest state.
 
         Raises: SessionNotFound if the instant is before the creation or after the deletion, and the errors of `read`.
         """
+        find_role(principal, session_id)
         with suppress(SessionNotFound):
-            current = await self.read(session_id, meter)
+            current = await self.read(principal, session_id, meter)
             if current.session.updated_at_ms <= at_ms:
                 return current
         return await self._past_versions.read_at_instant(session_id, at_ms)
@@ -193,17 +217,19 @@ class Sessions:
 
     async def _execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> SessionResult:
         session_id = request.session_id
+        role = self._find_role(request)
         key = self._store.keys.session(session_id)
         if loaded is None:
             held = self._cache.find_snapshot(session_id)
             loaded = await self._store.load(session_id, request.record_name, request.meter, held)
         if loaded.record is not None:
             session = None
-            if request.principal.role == "participant":
+            if role == "participant":
                 stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
                 if stored is not None:
                     session = self._cache.parse_stored(session_id, stored.snapshot, key).session
-            authorize(request.principal, request.verb, session)
+            require_session_role(role, request.verb)
+            require_participation(request.principal, role, session)
             return await self._past_versions.replay_answer(
                 session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
             )
@@ -215,7 +241,7 @@ class Sessions:
                 self._store.charge_press_without_effect(request.meter)
                 raise SessionNotFound(session_id)
             before = self._cache.parse_stored(session_id, stored.snapshot, key)
-            self._authorize(request, before.session)
+            self._authorize(request, role, before.session)
             result = await self._attempt(request, command, stored, before, now_ms)
             if isinstance(result, SessionResult):
                 return result
@@ -249,7 +275,22 @@ class Sessions:
             self._work.undo_charge(client, UNKNOWN_SESSIONS)
         return stored
 
-    def _authorize(self, request: CommandRequest, session: Session) -> None:
+    def _find_role(self, request: CommandRequest) -> Role:
+        """Return the role of the caller on the session of the command.
+
+        If the caller cannot reach the session, its presses count only as its requests. So a client cannot use up the
+        presses of such a session.
+
+        Raises: SessionNotFound.
+        """
+        try:
+            return find_role(request.principal, request.session_id)
+        except SessionNotFound:
+            if request.meter is not None:
+                request.meter.count_as_request()
+            raise
+
+    def _authorize(self, request: CommandRequest, role: Role, session: Session) -> None:
         """Check that the caller is allowed to execute the command on this version of the session.
 
         A forbidden press gives its token back to the session and takes a token of the client instead. So a client
@@ -257,11 +298,10 @@ class Sessions:
 
         Raises: Forbidden, or RateLimitExceeded if the general quota of the client is used up.
         """
-        if request.principal.role == "admin":
+        if role == "admin":
             return
         try:
-            authorize(request.principal, request.verb, session)
-            authorize_own_action(request.principal, request.command, session)
+            authorize_command(request.principal, role, request.verb, request.command, session)
         except Forbidden:
             self._store.refund_press(request.meter)
             self._store.charge_press_without_effect(request.meter)

@@ -89,6 +89,12 @@ class RateMeter:
             self.quotas = (press,)
             self.is_due = True
 
+    def count_as_request(self) -> None:
+        """Undo `count_as_press` for a press that is not counted yet: it takes a token of the general quota."""
+        if self._general is not None and self.is_due:
+            self.quotas = (self._general,)
+            self._general = None
+
     @property
     def is_press(self) -> bool:
         """Return whether the request counts as a press, and has taken no token of the general quota yet."""

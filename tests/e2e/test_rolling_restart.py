@@ -17,6 +17,7 @@ from synckairos.client.watched_session import Watch
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
+from synckairos.principal import TIMEKEEPER
 from synckairos.wire.session_json import parse_session
 from tests.balancer import run_balancer
 from tests.integration.parts import Parts, open_parts
@@ -128,7 +129,7 @@ async def test_rolling_restart_under_load_loses_no_acknowledged_command(
         assert Counter(command_id for command_id, *_ in audited) == Counter(load.acknowledged.keys())
         assert {command_id: result for command_id, *result in audited} == load.acknowledged
         for watch in watches:
-            stored = parse_session((await parts.sessions.read(watch.session_id)).snapshot.document)
+            stored = parse_session((await parts.sessions.read(TIMEKEEPER, watch.session_id)).snapshot.document)
             async with asyncio.timeout(DEADLINE_S):
                 assert await watch.reach(stored.version) == stored
 

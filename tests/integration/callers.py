@@ -5,13 +5,19 @@ from typing import cast
 from starlette.types import Scope
 
 from synckairos.http.client_address import CallerResolver
-from synckairos.principal import Kind, Principal, Role
+from synckairos.principal import Kind, Principal, Role, SessionGrant
 from tests.principals import make_principal
 
 
-def as_caller(subject: str, role: Role = "admin", kind: Kind = "user") -> dict[str, str]:
-    """Return the headers of a caller."""
-    return {"x-caller": f"{kind} {role} {subject}"}
+def as_caller(
+    subject: str, role: Role = "admin", kind: Kind = "user", *, reaches: str = "*", participant_id: str = "-"
+) -> dict[str, str]:
+    """Return the headers of a caller.
+
+    `reaches` is the id of the session that its grant names, `*` for all sessions, `-` for none. `participant_id` is `-`
+    for a caller that is no participant.
+    """
+    return {"x-caller": f"{kind} {role} {reaches} {participant_id} {subject}"}
 
 
 class NamedCallers(CallerResolver):
@@ -21,11 +27,17 @@ class NamedCallers(CallerResolver):
         header = dict(scope["headers"]).get(b"x-caller")
         if header is None:
             return super().principal_for(scope)
-        kind, role, subject = header.decode().split(" ", 2)
+        kind, role, reaches, participant_id, subject = header.decode().split(" ", 4)
+        if role == "participant" and participant_id == "-":
+            participant_id = subject.lower()
+        grant = SessionGrant(
+            session_ids=frozenset({reaches} - {"*"}), labels=frozenset(), all_sessions=reaches == "*", role=None
+        )
         return make_principal(
             cast(Role, role),
             subject,
             kind=cast(Kind, kind),
             address="10.0.0.1",
-            participant_id=subject.lower() if role == "participant" else None,
+            participant_id=None if participant_id == "-" else participant_id,
+            grants=() if reaches == "-" else (grant,),
         )

@@ -13,6 +13,7 @@ from synckairos.clock.commands import Create, NewParticipant, Switch
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
+from synckairos.principal import TIMEKEEPER
 from synckairos.service.requests import CommandRequest
 from tests.faketime import SettableClock
 from tests.integration.background.timekeeping import CALLER, create_started, keeping_time, load_document
@@ -68,7 +69,7 @@ async def list_events(parts: Parts, session_id: str) -> list[dict[str, object]]:
 async def test_time_is_neither_lost_nor_gained_if_the_clock_is_set_back(parts: Parts, clock: SettableClock) -> None:
     two = tuple(NewParticipant(str(uuid4()), total_time_ms=60_000) for _ in range(2))
     session_id = await create_started(parts, Create(SyncMode.PER_PARTICIPANT, two))
-    before, steps_before = (await parts.sessions.read(session_id)).session, counted_steps()
+    before, steps_before = (await parts.sessions.read(TIMEKEEPER, session_id)).session, counted_steps()
     await set_clock(clock, -30)
     for version in (3, 4):
         answer = await parts.sessions.execute(CommandRequest(CALLER, session_id, Switch(), "switch"))

@@ -18,6 +18,7 @@ from synckairos.client import Client
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.config import Settings
+from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.endpoint import DRAINING_RETRY_AFTER_S
 from synckairos.service.requests import CreateRequest
 from synckairos.wire.session_json import parse_session
@@ -48,7 +49,7 @@ async def test_command_whose_connection_breaks_before_the_ack_takes_effect_once(
             assert ack.version == 3 + press
         assert proxy.connections >= 2
         await session.reach(7)
-        assert session.state == parse_session((await instance.sessions.read(session_id)).snapshot.document)
+        assert session.state == parse_session((await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.document)
         assert session.state.version == 7
 
 
@@ -126,7 +127,7 @@ async def wait_for_version(instance: Instance, session_id: str, version: int) ->
     """Wait until a session has a version. Each read commits the overdue transitions of the session."""
 
     async def has_version() -> bool:
-        return (await instance.sessions.read(session_id)).snapshot.version >= version
+        return (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.version >= version
 
     await eventually(has_version)
 
@@ -259,7 +260,7 @@ async def test_delta_with_a_gap_makes_the_client_subscribe_from_its_position(
 ) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
-    document = orjson.loads((await instance.sessions.read(session_id)).snapshot.document)
+    document = orjson.loads((await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.document)
     name = {"session_id": session_id, "epoch": document["epoch"]}
 
     def answers(message: dict[str, Any]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
 from synckairos.clock.model import Session, Status
 from synckairos.config import Settings
 from synckairos.errors import Forbidden, PayloadTooLarge, SessionNotFound, Unauthorized
-from synckairos.principal import Principal
+from synckairos.principal import TIMEKEEPER, Principal
 from synckairos.wire.session_json import parse_session
 from tests.integration.realtime.instances import Instance, serving
 
@@ -29,7 +29,7 @@ DEADLINE_S = 20
 
 
 async def stored(instance: Instance, session_id: str) -> Session:
-    return parse_session((await instance.sessions.read(session_id)).snapshot.document)
+    return parse_session((await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.document)
 
 
 async def test_watch_begins_with_the_state_and_gets_each_newer_state(instance: Instance) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
 from synckairos.identity.authenticator import Authenticator
-from synckairos.principal import Principal
+from synckairos.principal import TIMEKEEPER, Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.endpoint import WebSocketEndpoint
@@ -123,7 +124,7 @@ async def serving(
         presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
         hub = Hub(
             feed,
-            parts.sessions.read,
+            partial(parts.sessions.read, TIMEKEEPER),
             PresenceTracker(presence_store, feed.server_time, realtime_timings),
             parts.work,
             max_connections=settings.ws_max_connections,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from synckairos.principal import TIMEKEEPER
 from synckairos.telemetry.metrics import COMMANDS
 from tests.integration.realtime.instances import Instance
 from tests.integration.realtime.v3_client import v3_client
@@ -35,7 +36,7 @@ async def test_a_refused_command_takes_two_round_trips_and_is_counted_once(
 
 async def test_an_error_has_the_instant_of_the_version_that_the_command_was_refused_on(instance: Instance) -> None:
     session_id = await instance.create()
-    updated_at_ms = (await instance.sessions.read(session_id)).session.updated_at_ms
+    updated_at_ms = (await instance.sessions.read(TIMEKEEPER, session_id)).session.updated_at_ms
     async with v3_client(instance) as client:
         command = {"id": "early", "session_id": session_id, "command": "switch"}
         first = await client.request("COMMAND", **command)
@@ -59,7 +60,7 @@ async def test_switch_after_the_end_by_time_is_acknowledged_with_the_participant
     session_id = await instance.create()
     async with v3_client(instance) as client:
         await client.request("COMMAND", session_id=session_id, command="start")
-        state = (await instance.sessions.read(session_id)).session
+        state = (await instance.sessions.read(TIMEKEEPER, session_id)).session
         first, second = (each.participant_id for each in state.participants)
         await instance.parts.rewind(session_id, 300_000)
         for command_id, args in (("a", {}), ("b", {"current_participant_id": first}), ("a", {})):

@@ -12,6 +12,7 @@ import pytest
 from synckairos.client import Client
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
+from synckairos.principal import TIMEKEEPER
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.realtime.instances import Instance, serving
 from tests.integration.realtime.v3_client import Known, V3Client, normal, shown, subscribe_and_leave, v3_client
@@ -55,7 +56,7 @@ async def start_session(instance: Instance, participants: int) -> str:
 
 
 async def check_converged(client: V3Client, instance: Instance, session_id: str) -> None:
-    stored = await instance.sessions.read(session_id)
+    stored = await instance.sessions.read(TIMEKEEPER, session_id)
     await client.receive_until(session_id, stored.snapshot.version)
     assert normal(client.states[session_id]) == shown(stored.snapshot.document)
 

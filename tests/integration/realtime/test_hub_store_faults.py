@@ -21,6 +21,7 @@ from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
+from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.connection import SocketConnection
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.store.shared_connection import RedisPipe
@@ -84,7 +85,7 @@ class Cluster:
             await self.instances[number % INSTANCES].command(self.session_id, Switch())
 
     async def stored(self) -> SessionResult:
-        return await self.instances[0].sessions.read(self.session_id)
+        return await self.instances[0].sessions.read(TIMEKEEPER, self.session_id)
 
     async def is_consistent(self) -> bool:
         try:

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.connection import MESSAGES_AT_ONCE
 from synckairos.server.direct_write_websocket import MAX_FRAGMENTS, BoundedWebSocketProtocol
 from tests.integration.realtime.instances import Instance
@@ -52,7 +53,7 @@ async def test_flood_of_commands_is_closed_with_1008(instance: Instance) -> None
         commands = (orjson.dumps({**message, "id": f"c{number}"}) for number in range(3 * MESSAGES_AT_ONCE))
         await client.send(b"".join(frame(0x81, each) for each in commands))
         assert await read_close_code(client, instance) == TOO_MANY
-    assert (await instance.sessions.read(session_id)).snapshot.version <= 2
+    assert (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.version <= 2
 
 
 async def test_message_in_many_fragments_is_joined_and_keeps_few_fragments(instance: Instance) -> None:

@@ -11,6 +11,7 @@ from websockets.typing import Subprotocol
 
 from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
+from synckairos.principal import TIMEKEEPER
 from tests.integration.realtime.instances import Instance, receive, receive_until, serving, watching
 from tests.integration.realtime.store_proxy import store_proxy
 
@@ -24,7 +25,7 @@ async def test_watcher_gets_connected_and_state_sync(instance: Instance) -> None
         sync = await receive(client)
         assert list(sync) == ["type", "sessionId", "timestamp", "state"]
         assert (sync["type"], sync["sessionId"]) == ("STATE_SYNC", session_id)
-        assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).snapshot.document)
+        assert sync["state"] == orjson.loads((await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.document)
 
 
 async def test_upper_case_session_id_names_the_same_session(instance: Instance) -> None:

@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
 from synckairos.config import Settings
+from synckairos.principal import TIMEKEEPER
 from synckairos.wire.v3_messages import CLIENT_MESSAGES
 from tests.integration.realtime.instances import Instance, receive, serving, watching
 from tests.integration.realtime.v3_client import V3, V3Client, normal, shown, v3_client
@@ -17,7 +18,7 @@ from tests.integration.realtime.v3_client import V3, V3Client, normal, shown, v3
 
 async def check_converged(client: V3Client, instance: Instance, session_id: str) -> None:
     """Check that a client's state, which is built from deltas, is equal to the stored document."""
-    stored = (await instance.sessions.read(session_id)).snapshot.document
+    stored = (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.document
     await client.receive_until(session_id, orjson.loads(stored)["version"])
     assert normal(client.states[session_id]) == shown(stored)
 
@@ -29,7 +30,7 @@ async def test_subscribe_is_answered_with_state_sync(instance: Instance) -> None
         sync = await client.receive()
         assert list(sync) == ["type", "session_id", "version", "server_time_ms", "epoch", "tag", "state"]
         assert (sync["type"], sync["session_id"], sync["version"]) == ("STATE_SYNC", session_id, 1)
-        assert sync["state"] == orjson.loads((await instance.sessions.read(session_id)).snapshot.document)
+        assert sync["state"] == orjson.loads((await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.document)
         assert abs(sync["server_time_ms"] - await instance.sessions.now_ms()) < 2_000
 
 
@@ -111,7 +112,7 @@ async def test_unknown_position_is_answered_with_the_full_state(
 ) -> None:
     session_id = await instance.create()
     await instance.command(session_id, Start())
-    epoch = (await instance.sessions.read(session_id)).snapshot.epoch
+    epoch = (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.epoch
     async with v3_client(instance) as client:
         answer = await client.request("SUBSCRIBE", session_id=session_id, **{"epoch": epoch, **position})
         assert (answer["type"], answer["recovered"]) == ("STATE_SYNC", False)
@@ -123,7 +124,7 @@ async def test_position_older_than_the_history_is_answered_with_the_full_state(s
         await instance.command(session_id, Start())
         for _ in range(5):
             await instance.command(session_id, Switch())
-        epoch = (await instance.sessions.read(session_id)).snapshot.epoch
+        epoch = (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.epoch
         async with v3_client(instance) as client:
             answer = await client.request("SUBSCRIBE", session_id=session_id, epoch=epoch, version=2)
             assert (answer["type"], answer["recovered"], answer["version"]) == ("STATE_SYNC", False, 7)
@@ -200,7 +201,7 @@ async def test_repeated_command_is_executed_once_and_gets_the_same_answer(
         assert orjson.loads(refused[0])["code"] == "INVALID_STATE_TRANSITION"
         other = await here.request("COMMAND", id="once", session_id=session_id, command="pause")
         assert other["code"] == "IDEMPOTENCY_KEY_REUSED"
-    assert (await instance.sessions.read(session_id)).snapshot.version == 2
+    assert (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.version == 2
 
 
 async def test_command_with_a_stale_expected_version_is_refused_with_the_state(instance: Instance) -> None:
@@ -327,7 +328,7 @@ async def test_client_that_subscribes_during_changes_converges(instance: Instanc
             await client.request("SUBSCRIBE", session_id=session_id)
             await client.receive_until(session_id, 152)
             known = client.states[session_id]
-        assert normal(known) == shown((await instance.sessions.read(session_id)).snapshot.document)
+        assert normal(known) == shown((await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.document)
 
     switching = asyncio.create_task(switch_on())
     await asyncio.gather(*(watch() for _ in range(10)))

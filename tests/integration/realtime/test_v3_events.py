@@ -4,6 +4,7 @@ from uuid import uuid4
 
 from synckairos.clock.commands import Create, NewParticipant, Start
 from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.principal import TIMEKEEPER
 from synckairos.service.requests import CreateRequest
 from tests.integration.realtime.instances import CALLER, Instance
 from tests.integration.realtime.v3_client import v3_client
@@ -24,7 +25,7 @@ async def test_expiry_event_is_sent_before_the_state_that_it_causes(instance: In
     async with v3_client(instance) as client:
         await client.request("SUBSCRIBE", session_id=session_id)
         await instance.parts.rewind(session_id, 25_000)
-        await instance.sessions.read(session_id)  # this read commits the overdue transitions
+        await instance.sessions.read(TIMEKEEPER, session_id)  # this read commits the overdue transitions
         received = await client.receive_until(session_id, 4)
         assert [(each["type"], each["version"]) for each in received] == [
             ("EVENT", 3),
@@ -44,7 +45,7 @@ async def test_resuming_client_gets_the_missed_events(instance: Instance, other_
         await client.request("SUBSCRIBE", session_id=session_id)
         known = client.states[session_id]
     await instance.parts.rewind(session_id, 15_000)
-    await instance.sessions.read(session_id)
+    await instance.sessions.read(TIMEKEEPER, session_id)
     async with v3_client(other_instance) as client:
         client.states[session_id] = known
         await client.send("SUBSCRIBE", session_id=session_id, epoch=known["epoch"], version=known["version"])

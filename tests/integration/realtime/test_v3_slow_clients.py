@@ -11,6 +11,7 @@ import pytest
 
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
+from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.connection import MAX_QUEUED_FRAMES
 from synckairos.realtime.timings import RealtimeTimeLimits
 from tests.integration.realtime.instances import Instance, serving
@@ -68,7 +69,7 @@ async def test_slow_client_gets_all_answers_in_order_and_then_the_newest_state(i
         for number in range(20):
             await slow.send(masked({"type": "PING", "id": f"p{number}", "t0": number}))
             await instance.command(session_id, Switch())
-        last = (await instance.sessions.read(session_id)).snapshot.version
+        last = (await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.version
 
         states: list[dict[str, object]] = []
         answers: list[object] = []

@@ -9,6 +9,7 @@ from synckairos.clock.model import EventType, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFound
 from synckairos.frozen_replace import replace
+from synckairos.principal import TIMEKEEPER
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.commit_script import RECORDS_TTL_MS
 from synckairos.wire.idempotency_record import IdempotencyRecord
@@ -21,10 +22,10 @@ async def test_read_after_data_loss_recovers_at_the_next_version_under_a_new_epo
     async with open_parts(own_settings) as parts, draining(own_settings):
         session_id = await create_started(parts)
         first_answer = await switch(parts, session_id, "switch-1")
-        before = await parts.sessions.read(session_id)
+        before = await parts.sessions.read(TIMEKEEPER, session_id)
         await wait_until_drained(parts)
         await parts.pipe.call("FLUSHALL")
-        after = await parts.sessions.read(session_id)
+        after = await parts.sessions.read(TIMEKEEPER, session_id)
         assert after.snapshot.version == before.snapshot.version + 1
         assert after.snapshot.epoch != before.snapshot.epoch
         was, now = before.session, after.session
@@ -45,20 +46,20 @@ async def test_final_session_is_restored_unchanged_after_data_loss(own_settings:
         session_id = created.session.session_id
         await parts.sessions.execute(CommandRequest(CALLER, session_id, Start(), "start"))
         await parts.rewind(session_id, 5_000)
-        over = await parts.sessions.read(session_id)
+        over = await parts.sessions.read(TIMEKEEPER, session_id)
         assert over.session.status is Status.EXPIRED
         await wait_until_drained(parts)
         await parts.pipe.call("FLUSHALL")
-        assert (await parts.sessions.read(session_id)).snapshot.document == over.snapshot.document
+        assert (await parts.sessions.read(TIMEKEEPER, session_id)).snapshot.document == over.snapshot.document
 
 
 async def test_evicted_session_is_restored_unchanged(own_settings: Settings) -> None:
     async with open_parts(own_settings) as parts, draining(own_settings):
         session_id = await create_started(parts)
-        before = await parts.sessions.read(session_id)
+        before = await parts.sessions.read(TIMEKEEPER, session_id)
         await wait_until_drained(parts)
         await parts.pipe.call("DEL", parts.store.keys.session(session_id), parts.store.keys.history(session_id))
-        after = await parts.sessions.read(session_id)
+        after = await parts.sessions.read(TIMEKEEPER, session_id)
         assert (after.snapshot.epoch, after.snapshot.version, after.snapshot.document) == (
             before.snapshot.epoch,
             before.snapshot.version,
@@ -80,7 +81,7 @@ async def test_creation_key_of_an_evicted_session_is_replayed(own_settings: Sett
         again = await parts.sessions.create(request)
         assert again.replayed
         assert again.snapshot.document == created.snapshot.document
-        assert (await parts.sessions.read(session_id)).snapshot.version == 2
+        assert (await parts.sessions.read(TIMEKEEPER, session_id)).snapshot.version == 2
 
 
 async def test_idempotency_records_stay_until_the_session_is_final(own_settings: Settings) -> None:
@@ -121,9 +122,9 @@ async def test_running_session_without_a_deadline_leaves_after_a_week_and_return
         await eventually(is_audited)
         keys = parts.store.keys
         assert RECORDS_TTL_MS - 60_000 < await parts.pipe.call("PTTL", keys.session(session_id)) <= RECORDS_TTL_MS
-        before = await parts.sessions.read(session_id)
+        before = await parts.sessions.read(TIMEKEEPER, session_id)
         await parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id))
-        after = await parts.sessions.read(session_id)
+        after = await parts.sessions.read(TIMEKEEPER, session_id)
         assert after.snapshot.document == before.snapshot.document
         assert session_id in [each for _, each, _ in await parts.store.list_live(10, max_bytes=1 << 20)]
 
@@ -132,7 +133,7 @@ async def test_session_keeps_at_most_a_thousand_idempotency_records(own_settings
     async with open_parts(own_settings) as parts:
         session_id = await create_started(parts)
         key = parts.store.keys.idempotency_records(session_id)
-        epoch = (await parts.sessions.read(session_id)).session.epoch
+        epoch = (await parts.sessions.read(TIMEKEEPER, session_id)).session.epoch
         old = {f"old-{at}": IdempotencyRecord("f", epoch, at).render() for at in range(1, 1_000)}
         await parts.pipe.call("HSET", key, *(each for pair in old.items() for each in pair))
         await parts.pipe.call("HSET", key, "other-epoch", IdempotencyRecord("f", "e", 9_999).render())
@@ -149,4 +150,4 @@ async def test_session_keeps_at_most_a_thousand_idempotency_records(own_settings
 async def test_read_of_a_session_that_never_existed_is_refused(own_settings: Settings) -> None:
     async with open_parts(own_settings) as parts:
         with pytest.raises(SessionNotFound):
-            await parts.sessions.read(str(uuid4()))
+            await parts.sessions.read(TIMEKEEPER, str(uuid4()))

@@ -36,6 +36,7 @@ from synckairos.errors import (
     VersionConflict,
 )
 from synckairos.frozen_replace import replace
+from synckairos.principal import TIMEKEEPER
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_meter import RateMeter
@@ -85,7 +86,7 @@ def request_of(session_id: str, command: Command, **more: Any) -> CommandRequest
 
 async def test_read_returns_the_committed_document(sessions: Sessions) -> None:
     created = await create(sessions)
-    read = await sessions.read(created.session.session_id)
+    read = await sessions.read(TIMEKEEPER, created.session.session_id)
     assert (read.snapshot.document, read.snapshot.version, read.snapshot.epoch) == (
         created.snapshot.document,
         1,
@@ -105,7 +106,7 @@ async def test_fifty_switches_by_two_instances_leave_no_gap_and_lose_no_time(set
             ::-1
         ]
         assert [state["version"] for state in history] == list(range(21, 53))
-        last = (await two.sessions.read(session_id)).session
+        last = (await two.sessions.read(TIMEKEEPER, session_id)).session
         assert last.anchor_ms is not None
         assert last.started_at_ms is not None
         assert sum(p.used_ms for p in last.participants) == last.anchor_ms - last.started_at_ms
@@ -118,7 +119,7 @@ async def test_command_id_sent_a_hundred_times_at_once_is_executed_once(sessions
     answers = await asyncio.gather(*(sessions.execute(request) for _ in range(100)))
     assert {answer.snapshot.document for answer in answers} == {answers[0].snapshot.document}
     assert sum(not answer.replayed for answer in answers) == 1
-    assert (await sessions.read(session_id)).snapshot.version == 3
+    assert (await sessions.read(TIMEKEEPER, session_id)).snapshot.version == 3
 
 
 async def test_replay_after_later_commands_is_the_first_answer(sessions: Sessions) -> None:
@@ -179,7 +180,7 @@ async def test_creation_with_an_existing_id_is_refused_until_it_is_deleted(sessi
         await sessions.create(request)
     await sessions.execute(request_of(first.session.session_id, Delete()))
     with pytest.raises(SessionNotFound):
-        await sessions.read(first.session.session_id)
+        await sessions.read(TIMEKEEPER, first.session.session_id)
     second = await sessions.create(request)
     assert second.snapshot.version == 1
     assert second.snapshot.epoch != first.snapshot.epoch
@@ -211,13 +212,13 @@ async def test_command_without_a_change_makes_no_version(sessions: Sessions) -> 
 async def test_read_after_the_deadline_commits_the_expiry_at_the_deadline(sessions: Sessions) -> None:
     spec = Create(SyncMode.GLOBAL, total_time_ms=1_000)
     session_id = await create_started(sessions, spec)
-    deadline_ms = orjson.loads((await sessions.read(session_id)).snapshot.document)["deadline_at"]
+    deadline_ms = orjson.loads((await sessions.read(TIMEKEEPER, session_id)).snapshot.document)["deadline_at"]
 
     async def is_over() -> bool:
-        return (await sessions.read(session_id)).session.status is Status.EXPIRED
+        return (await sessions.read(TIMEKEEPER, session_id)).session.status is Status.EXPIRED
 
     await eventually(is_over)
-    over = orjson.loads((await sessions.read(session_id)).snapshot.document)
+    over = orjson.loads((await sessions.read(TIMEKEEPER, session_id)).snapshot.document)
     assert over["session_completed_at"] == over["deadline_at"] == deadline_ms == over["updated_at"]
 
 
@@ -241,12 +242,12 @@ async def test_read_at_an_instant_uses_the_version_history(sessions: Sessions) -
     started_answer = await sessions.execute(request_of(session_id, Start()))
     ended = await sessions.execute(request_of(session_id, Cancel()))
     assert (
-        await sessions.read_at_instant(session_id, ended.now_ms + 10**9)
+        await sessions.read_at_instant(TIMEKEEPER, session_id, ended.now_ms + 10**9)
     ).snapshot.document == ended.snapshot.document
-    at_start = await sessions.read_at_instant(session_id, started_answer.session.updated_at_ms)
+    at_start = await sessions.read_at_instant(TIMEKEEPER, session_id, started_answer.session.updated_at_ms)
     assert at_start.session.updated_at_ms <= started_answer.session.updated_at_ms
     with pytest.raises(SessionNotFound):
-        await sessions.read_at_instant(session_id, created_ms - 1)
+        await sessions.read_at_instant(TIMEKEEPER, session_id, created_ms - 1)
 
 
 async def test_versions_that_are_no_longer_in_the_history_are_found_in_the_outbox(settings: Settings) -> None:
@@ -263,10 +264,10 @@ async def test_versions_that_are_no_longer_in_the_history_are_found_in_the_outbo
         for at in range(3):
             await parts.sessions.execute(request_of(session_id, UpdateMetadata({"at": at})))
         assert (
-            await parts.sessions.read_at_instant(session_id, created_ms)
+            await parts.sessions.read_at_instant(TIMEKEEPER, session_id, created_ms)
         ).snapshot.document == created.snapshot.document
         with pytest.raises(SessionNotFound):
-            await parts.sessions.read_at_instant(session_id, created_ms - 1)
+            await parts.sessions.read_at_instant(TIMEKEEPER, session_id, created_ms - 1)
         again = await parts.sessions.execute(start)
         assert (again.replayed, again.snapshot.document) == (True, started_answer.snapshot.document)
 
@@ -274,7 +275,7 @@ async def test_versions_that_are_no_longer_in_the_history_are_found_in_the_outbo
         # outbox. No older version replaces it.
         await parts.pipe.call("DEL", parts.store.keys.outbox(parts.store.keys.partition_of(session_id)))
         with pytest.raises(StoreUnavailable, match="Postgres does not have the version"):
-            await parts.sessions.read_at_instant(session_id, created_ms)
+            await parts.sessions.read_at_instant(TIMEKEEPER, session_id, created_ms)
         with pytest.raises(StoreUnavailable, match="Postgres does not have the version"):
             await parts.sessions.execute(start)
 
@@ -292,7 +293,7 @@ async def test_rate_limit_is_counted_before_the_command_and_not_for_replays(sess
     with pytest.raises(RateLimitExceeded):
         await sessions.execute(request_of(session_id, Switch(), meter=meter))
     assert meter.statuses[0].remaining == 0
-    assert (await sessions.read(session_id)).snapshot.version == 4
+    assert (await sessions.read(TIMEKEEPER, session_id)).snapshot.version == 4
 
 
 async def test_cancelled_caller_of_a_shielded_command_does_not_stop_it(sessions: Sessions) -> None:
@@ -301,7 +302,7 @@ async def test_cancelled_caller_of_a_shielded_command_does_not_stop_it(sessions:
     await asyncio.sleep(0)
     command.cancel()
     await sessions.wait_for_shielded_commands()
-    assert (await sessions.read(session_id)).snapshot.version == 3
+    assert (await sessions.read(TIMEKEEPER, session_id)).snapshot.version == 3
 
 
 async def test_unfinished_sessions_are_listed_newest_first_without_evicted_sessions(parts: Parts) -> None:

@@ -11,7 +11,7 @@ from synckairos.clock.commands import Create, NewParticipant, Switch
 from synckairos.clock.model import Status, SyncMode
 from synckairos.config import Settings
 from synckairos.errors import InvalidStoredData
-from synckairos.principal import Principal
+from synckairos.principal import TIMEKEEPER, Principal
 from synckairos.service.requests import CommandRequest
 from synckairos.store.connect import make_redis_client
 from synckairos.store.deadlines import Deadlines
@@ -63,7 +63,7 @@ async def test_session_with_a_field_of_random_bytes_is_refused_alone(parts: Part
     damaged, other = await parts.start_session(two_players()), await parts.start_session(two_players())
     await parts.pipe.call("HSET", parts.store.keys.session(damaged), field, b"\xff\x00{[")
     with pytest.raises(InvalidStoredData):
-        await parts.sessions.read(damaged)
+        await parts.sessions.read(TIMEKEEPER, damaged)
     with pytest.raises(InvalidStoredData):
         await switch(parts, damaged)
     assert await switch(parts, other) == 3
@@ -89,7 +89,7 @@ async def test_records_of_another_type_refuse_commands_with_an_id_and_write_noth
     await parts.pipe.call("SET", keys.idempotency_records(session_id), "x")
     with pytest.raises(InvalidStoredData):
         await switch(parts, session_id, "press-1")
-    assert (await parts.sessions.read(session_id)).session.version == 2
+    assert (await parts.sessions.read(TIMEKEEPER, session_id)).session.version == 2
 
 
 async def test_rebuilt_index_has_the_deadlines_and_live_sessions_again(parts: Parts) -> None:
@@ -121,7 +121,7 @@ async def test_timekeeper_postpones_a_session_with_invalid_data_and_expires_the_
     task = asyncio.create_task(Timekeeper(parts.sessions, Deadlines(parts.pipe, redis, keys), 1).run())
 
     async def is_done() -> bool:
-        return (await parts.sessions.read(other)).session.status is Status.EXPIRED and await are_postponed()
+        return (await parts.sessions.read(TIMEKEEPER, other)).session.status is Status.EXPIRED and await are_postponed()
 
     async def are_postponed() -> bool:
         now_ms = await parts.store.now_ms()

@@ -9,7 +9,7 @@ async def respond(request: RestRequest) -> RestResponse:
 
 
 def operation(method: str, path: str) -> Operation:
-    return Operation(method, path, respond, "", "")
+    return Operation(method, path, "page", respond, "", "")
 
 
 def test_operations_are_found_by_path_and_method() -> None:

@@ -1,0 +1,82 @@
+"""The table of access rules: the least role for each REST operation, socket message, command and page.
+
+`authorization.py` enforces the table. The page of access rules is generated from it, and a test fails for an operation,
+a message, a command or a page without a rule.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from synckairos.principal import Role, includes_role
+
+Access = Literal["public", "credential"] | Role
+"""Least right that a rule requires.
+
+`public` requires nothing. `credential` requires any verified credential. A role requires this role or a higher role.
+"""
+
+Scope = Literal["session", "participant", "tenant", "none"]
+"""Object on which the role is required.
+
+- `session`: the role on the session that the request names. The service decides.
+- `participant`: the caller must be the participant that the request names. Callers with the role `admin` pass too.
+- `tenant`: the role of the credential.
+- `none`: `public` and `credential` concern no object.
+"""
+
+
+class AccessRule(Struct, frozen=True):
+    """A rule: the least right, and the object on which a role is required."""
+
+    least: Access
+    scope: Scope
+
+    def allows(self, role: Role) -> bool:
+        """Return whether a caller with a verified credential and this role on the object passes the rule."""
+        return self.least == "public" or self.least == "credential" or includes_role(role, self.least)
+
+
+ACCESS_RULES: dict[str, AccessRule] = {
+    # System and pages
+    "health": AccessRule("public", "none"),
+    "ready": AccessRule("public", "none"),
+    "time": AccessRule("public", "none"),
+    "page": AccessRule("public", "none"),
+    "api_description": AccessRule("public", "none"),
+    "qr_code": AccessRule("public", "none"),
+    "ping": AccessRule("public", "none"),
+    "connect": AccessRule("credential", "none"),
+    "unsubscribe": AccessRule("credential", "none"),
+    "simulate": AccessRule("credential", "none"),
+    "metrics": AccessRule("admin", "tenant"),
+    # Reads of one session
+    "read": AccessRule("viewer", "session"),
+    "subscribe": AccessRule("viewer", "session"),
+    "read_archive": AccessRule("viewer", "session"),
+    "read_archive_events": AccessRule("participant", "session"),
+    "read_events": AccessRule("controller", "session"),
+    # Reads of one participant
+    "read_participant_sessions": AccessRule("participant", "participant"),
+    "report_participant_time": AccessRule("participant", "participant"),
+    # Commands on one session
+    "switch": AccessRule("participant", "session"),
+    "pause": AccessRule("participant", "session"),
+    "resume": AccessRule("participant", "session"),
+    "start": AccessRule("controller", "session"),
+    "adjust": AccessRule("controller", "session"),
+    "complete": AccessRule("controller", "session"),
+    "cancel": AccessRule("controller", "session"),
+    "add_participant": AccessRule("controller", "session"),
+    "remove_participant": AccessRule("controller", "session"),
+    "update_metadata": AccessRule("controller", "session"),
+    "delete": AccessRule("admin", "session"),
+    # The tenant
+    "create": AccessRule("admin", "tenant"),
+    "list_sessions": AccessRule("admin", "tenant"),
+    "manage_webhooks": AccessRule("admin", "tenant"),
+    "read_access_log": AccessRule("admin", "tenant"),
+    "manage_revocations": AccessRule("admin", "tenant"),
+    "disconnect": AccessRule("admin", "tenant"),
+}
+"""The rules by verb. Commands have the names that REST and sockets use for them."""

@@ -1,0 +1,174 @@
+"""Each REST operation with each role: allowed, 403, or the answer for a session that does not exist."""
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from synckairos.config import Settings
+from synckairos.principal import Role
+from tests.integration.callers import NamedCallers, as_caller
+from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+from tests.integration.round_trips import RoundTrips
+
+ROLES: tuple[Role, ...] = ("viewer", "participant", "controller", "admin")
+MISSING = "00000000-0000-4000-8000-000000000000"
+
+
+class Case(NamedTuple):
+    """One operation. `{id}` and `{pid}` are the ids of a session and of its active participant."""
+
+    method: str
+    path: str
+    least: Role
+    body: dict[str, Any] | None = None
+
+
+SESSION_CASES = (
+    Case("GET", "/v1/sessions/{id}", "viewer"),
+    Case("GET", "/v1/sessions/{id}?at=9999999999999", "viewer"),
+    Case("GET", "/v1/sessions/{id}/archive", "viewer"),
+    Case("GET", "/v1/sessions/{id}/events", "controller"),
+    Case("GET", "/v1/sessions/{id}/events?snapshots=1", "controller"),
+    Case("POST", "/v1/sessions/{id}/switch", "participant", {"current_participant_id": "{pid}"}),
+    Case("POST", "/v1/sessions/{id}/pause", "participant", {}),
+    Case("POST", "/v1/sessions/{id}/start", "controller", {}),
+    Case("POST", "/v1/sessions/{id}/adjust", "controller", {"delta_ms": 1}),
+    Case("POST", "/v1/sessions/{id}/complete", "controller", {}),
+    Case("POST", "/v1/sessions/{id}/cancel", "controller", {}),
+    Case("POST", "/v1/sessions/{id}/participants", "controller", {"participant_id": MISSING, "total_time_ms": 60_000}),
+    Case("DELETE", "/v1/sessions/{id}/participants/{pid}", "controller"),
+    Case("PATCH", "/v1/sessions/{id}", "controller", {"metadata": {"a": 1}}),
+    Case("DELETE", "/v1/sessions/{id}", "admin"),
+)
+TENANT_CASES = (
+    Case("GET", "/v1/sessions", "admin"),
+    Case("POST", "/v1/sessions", "admin", chess_body(session_id=None)),
+    Case("GET", "/v1/access", "admin"),
+    Case("GET", "/metrics", "admin"),
+    Case("GET", "/v1/webhooks", "admin"),
+    Case("POST", "/v1/webhooks", "admin", {"url": "https://example.org/"}),
+    Case("GET", f"/v1/webhooks/{MISSING}", "admin"),
+    Case("PATCH", f"/v1/webhooks/{MISSING}", "admin", {"enabled": True}),
+    Case("DELETE", f"/v1/webhooks/{MISSING}", "admin"),
+    Case("POST", f"/v1/webhooks/{MISSING}/rotate", "admin", {}),
+    Case("POST", f"/v1/webhooks/{MISSING}/test", "admin", {}),
+    Case("GET", f"/v1/webhooks/{MISSING}/deliveries", "admin"),
+    Case("POST", f"/v1/webhooks/{MISSING}/deliveries/{MISSING}/resend", "admin", {}),
+)
+PUBLIC_PATHS = (
+    *("/health", "/ready", "/v1/time", "/openapi.json", "/asyncapi.json"),
+    *("/docs", "/docs/docs.js", "/api-docs", "/api-docs.json"),
+)
+
+
+@pytest.fixture
+async def server(settings: Settings) -> AsyncIterator[RestServer]:
+    async with open_rest_server(settings, caller_identity=NamedCallers()) as opened:
+        yield opened
+
+
+async def send(
+    server: RestServer, case: Case, headers: dict[str, str], session_id: str = MISSING, person: str = MISSING
+) -> httpx.Response:
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: fill(each) for name, each in value.items()}
+        return value.replace("{id}", session_id).replace("{pid}", person) if isinstance(value, str) else value
+
+    options = {} if case.body is None else {"json": fill(case.body)}
+    return await server.client.request(case.method, fill(case.path), headers=headers, **options)
+
+
+def refusal_of(answer: httpx.Response) -> tuple[int, str] | None:
+    """Return status and code if the answer is a refusal of authorisation, None for each other answer."""
+    code = "" if answer.is_success else answer.json()["error"]["code"]
+    is_refusal = answer.status_code in (401, 403) or code in ("SESSION_NOT_FOUND", "FORBIDDEN")
+    return (answer.status_code, code) if is_refusal else None
+
+
+async def created(server: RestServer) -> tuple[str, str]:
+    """Create and start a session as an admin. Return its id and the id of its active participant."""
+    admin = as_caller("root")
+    made = (await server.client.post("/v1/sessions", json=chess_body(), headers=admin)).json()["data"]
+    session_id: str = made["session_id"]
+    assert (await server.client.post(f"/v1/sessions/{session_id}/start", headers=admin)).is_success
+    person: str = made["participants"][0]["participant_id"]
+    return session_id, person
+
+
+@pytest.mark.parametrize("case", SESSION_CASES, ids=lambda case: f"{case.method} {case.path}")
+async def test_role_on_the_session_decides(server: RestServer, case: Case) -> None:
+    for role in ROLES:
+        session_id, person = await created(server)
+        caller = as_caller("x", role, reaches=session_id, participant_id=person)
+        answer = await send(server, case, caller, session_id, person)
+        expected = None if ROLES.index(role) >= ROLES.index(case.least) else (403, "FORBIDDEN")
+        assert refusal_of(answer) == expected, role
+
+
+@pytest.mark.parametrize("case", SESSION_CASES, ids=lambda case: f"{case.method} {case.path}")
+async def test_session_out_of_reach_answers_and_costs_the_same_as_a_missing_session(
+    server: RestServer, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id, person = await created(server)
+    for role in ("viewer", "participant", "controller"):
+        answers = []
+        for requested in (session_id, str(uuid4())):
+            caller = as_caller(f"{role} of another", role, reaches=MISSING, participant_id=person)
+            with monkeypatch.context() as patch:
+                trips = RoundTrips(patch, server.parts.pipe, requested)
+                answer = await send(server, case, caller | {"if-match": '"9-x"'}, requested, person)
+            headers = [each for each in answer.headers.multi_items() if each[0] not in ("x-request-id", "date")]
+            headers = [each for each in headers if not each[0].startswith("ratelimit")]
+            answers.append((answer.status_code, answer.text.replace(requested, "ID"), headers, trips.count))
+        assert answers[0] == answers[1]
+        assert (answers[0][0], answers[0][3]) == (404, 0)
+
+
+@pytest.mark.parametrize("case", TENANT_CASES, ids=lambda case: f"{case.method} {case.path}")
+async def test_operation_of_the_tenant_needs_the_role_admin(server: RestServer, case: Case) -> None:
+    for role in ROLES:
+        answer = await send(server, case, as_caller("x", role))
+        assert refusal_of(answer) == (None if role == "admin" else (403, "FORBIDDEN")), role
+
+
+@pytest.mark.parametrize("path", ["/v1/participants/{pid}/sessions", "/v1/participants/{pid}/time"])
+async def test_participant_reads_its_own_sessions_and_times_only(server: RestServer, path: str) -> None:
+    own, other = str(uuid4()), str(uuid4())
+    expectations: list[tuple[Role, str, str, tuple[int, str] | None]] = [
+        ("participant", own, own, None),
+        ("participant", own, own.upper(), None),
+        ("participant", own, other, (403, "FORBIDDEN")),
+        ("controller", own, own, None),
+        ("controller", "-", own, (403, "FORBIDDEN")),
+        ("viewer", own, own, (403, "FORBIDDEN")),
+        ("admin", "-", own, None),
+    ]
+    for role, participant_id, requested, expected in expectations:
+        caller = as_caller("x", role, participant_id=participant_id)
+        assert refusal_of(await send(server, Case("GET", path, role), caller, person=requested)) == expected
+
+
+async def test_lower_of_ceiling_and_grant_is_the_role(server: RestServer) -> None:
+    session_id, person = await created(server)
+    for role in ("viewer", "participant"):
+        caller = as_caller("x", role, reaches=session_id, participant_id=person)
+        assert (await send(server, Case("DELETE", "/v1/sessions/{id}", "admin"), caller, session_id)).status_code == 403
+
+
+async def test_deletion_is_204_for_admins_and_404_or_403_for_others(server: RestServer) -> None:
+    session_id, _ = await created(server)
+    case = Case("DELETE", "/v1/sessions/{id}", "admin")
+    assert (await send(server, case, as_caller("x", "controller", reaches="-"), session_id)).status_code == 404
+    assert (await send(server, case, as_caller("x", "controller"), session_id)).status_code == 403
+    assert (await send(server, case, as_caller("x", "controller"), MISSING)).status_code == 404
+    for requested in (session_id, session_id, MISSING):
+        assert (await send(server, case, as_caller("x"), requested)).status_code == 204
+
+
+@pytest.mark.parametrize("path", PUBLIC_PATHS)
+async def test_public_operation_needs_no_role(server: RestServer, path: str) -> None:
+    assert (await server.client.get(path, headers=as_caller("x", "viewer", reaches="-"))).status_code == 200
