@@ -16,6 +16,7 @@ from synckairos.server.timings import ServerTimeLimits
 from synckairos.store.participant_sessions import MAX_SESSIONS
 from tests.integration.audit_parts import AuditParts, open_audit_parts
 from tests.integration.jobs.job_components import JobComponents, open_job_components
+from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.instances import SHORT_REALTIME, SHORT_SERVER, Instance, serving
 from tests.integration.rest_server import RestServer, open_rest_server
 
@@ -43,6 +44,13 @@ def realtime_timings() -> RealtimeTimeLimits:
 def server_timings() -> ServerTimeLimits:
     """Return the time limits of the server. A test overrides them by a parameter with this name."""
     return SHORT_SERVER
+
+
+@pytest.fixture
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    """Open the parts of an instance on the stores of one test."""
+    async with open_parts(settings) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Sessions, a worker and a Valkey that tests flush to cause data loss."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
@@ -11,6 +10,7 @@ from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.process import drain_and_job_loops
 from synckairos.service.requests import CommandRequest, CreateRequest
+from tests.background_task import running
 from tests.integration.parts import Parts
 from tests.waiting import eventually
 
@@ -20,13 +20,8 @@ CALLER = Principal.anonymous()
 @asynccontextmanager
 async def draining(settings: Settings) -> AsyncIterator[None]:
     """Run a worker."""
-    task = asyncio.create_task(drain_and_job_loops.run_arq_worker(settings, sweep_s=0.05))
-    try:
+    async with running(drain_and_job_loops.run_arq_worker(settings, sweep_s=0.05)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def create_started(parts: Parts) -> str:

@@ -1,8 +1,7 @@
 """The recovery loop: after data loss it recovers all unfinished sessions without a request."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import orjson
 
@@ -11,6 +10,7 @@ from synckairos.clock.model import Status
 from synckairos.config import Settings
 from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from synckairos.store.store_generation import Generations
+from tests.background_task import running
 from tests.integration.data_loss import create_started, draining, wait_until_drained
 from tests.integration.parts import Parts, open_parts
 from tests.waiting import eventually
@@ -23,13 +23,8 @@ async def recovering(parts: Parts) -> AsyncIterator[None]:
     recovery = RecoveryLoop(
         parts.sessions, parts.history, Generations(parts.pipe, keys), SessionIndexRebuilder(parts.pipe, keys), keys
     )
-    task = asyncio.create_task(recovery.run())
-    try:
+    async with running(recovery.run()):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_thousand_unfinished_sessions_are_recovered_without_a_request(own_settings: Settings) -> None:

@@ -1,8 +1,7 @@
 """An instance with a running timekeeper, and sessions for it."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import orjson
 
@@ -13,6 +12,7 @@ from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.connect import make_redis_client
 from synckairos.store.deadlines import Deadlines
+from tests.background_task import running
 from tests.integration.parts import Parts, open_parts
 
 CALLER = Principal.anonymous()
@@ -24,13 +24,10 @@ async def keeping_time(settings: Settings) -> AsyncIterator[Parts]:
     redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
     async with open_parts(settings) as parts:
         timekeeper = Timekeeper(parts.sessions, Deadlines(parts.pipe, redis, parts.store.keys), settings.partitions)
-        task = asyncio.create_task(timekeeper.run())
         try:
-            yield parts
+            async with running(timekeeper.run()):
+                yield parts
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
             await redis.aclose()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.webhooks import dispatcher
+from tests.background_task import running
 from tests.integration.rest_server import RestServer, open_rest_server
 from tests.integration.webhooks.receiver import Receiver
 from tests.waiting import eventually
@@ -32,10 +33,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 async def dispatching(settings: Settings) -> AsyncIterator[None]:
-    task = asyncio.create_task(dispatcher.run_dispatcher(settings))
-    yield
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with running(dispatcher.run_dispatcher(settings)):
+        yield
 
 
 async def register(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:

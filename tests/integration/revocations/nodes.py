@@ -1,7 +1,6 @@
 """Control channels of instances on the stores of a test."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from synckairos.store.control_store import ControlStore
 from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.shared_connection import RedisPipe
+from tests.background_task import running
 from tests.principals import make_principal
 from tests.waiting import eventually
 
@@ -71,17 +71,6 @@ async def open_node(settings: Settings, redis_url: str = "", stale_after_s: floa
         await channel.load()
         await stack.enter_async_context(running(channel.run()))
         yield Node(channel, store, table, pipe, keys, subscriber)
-
-
-@asynccontextmanager
-async def running(loop: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Run a loop inside the block."""
-    task = asyncio.create_task(loop)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))
 
 
 async def until(check: Callable[[], bool]) -> None:

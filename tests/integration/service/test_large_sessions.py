@@ -102,12 +102,9 @@ async def test_version_that_another_instance_committed_again_replaces_the_cached
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
         session_id = await start_large_session(one)
-        keys = one.store.keys
-        names = keys.session(session_id), keys.history(session_id)
-        dumped = [await one.pipe.call("DUMP", name) for name in names]
+        dumped = await dump_session(one, session_id)
         await execute(one, session_id, Switch())
-        for name, value in zip(names, dumped, strict=True):
-            await one.pipe.call("RESTORE", name, 0, value, "REPLACE")
+        await restore_dumped_session(one, dumped)
         other = await execute(two, session_id, UpdateMetadata({"who": "two"}))
         last = orjson.loads(await execute(one, session_id, Switch()))
         assert last["metadata"] == {"who": "two"}
@@ -119,15 +116,12 @@ async def test_history_has_no_versions_before_a_version_that_the_store_lost(sett
     async with AsyncExitStack() as stack:
         one, two = [await stack.enter_async_context(open_parts(settings)) for _ in range(2)]
         session_id = await start_large_session(one)
-        keys = one.store.keys
-        names = keys.session(session_id), keys.history(session_id)
-        dumped = [await one.pipe.call("DUMP", name) for name in names]
+        dumped = await dump_session(one, session_id)
         await execute(one, session_id, UpdateMetadata({"who": "one, with a longer text"}))
         lost = await load_snapshot(one, session_id)
-        for name, value in zip(names, dumped, strict=True):
-            await one.pipe.call("RESTORE", name, 0, value, "REPLACE")
+        await restore_dumped_session(one, dumped)
         await execute(two, session_id, UpdateMetadata({"who": "two"}))
-        kept = await one.pipe.call("LRANGE", keys.history(session_id), 0, -1)
+        kept = await one.pipe.call("LRANGE", one.store.keys.history(session_id), 0, -1)
         assert [*parse_history(lost, kept, "")] == []
         stored = await load_snapshot(two, session_id)
         assert [message.snapshot.version for message in parse_history(stored, kept, "")] == [
@@ -213,6 +207,19 @@ async def test_stored_documents_equal_rendered_documents_in_random_histories(set
             assert kept == documents[-len(kept) :]
             assert all(document == render_session(parse_session(document)) for document in kept)
             assert len(kept) == min(len(documents), settings.history_length)
+
+
+async def dump_session(parts: Parts, session_id: str) -> dict[str, bytes]:
+    """Return the stored values of a session and of its version history, by key."""
+    keys = parts.store.keys
+    names = keys.session(session_id), keys.history(session_id)
+    return {name: await parts.pipe.call("DUMP", name) for name in names}
+
+
+async def restore_dumped_session(parts: Parts, dumped: dict[str, bytes]) -> None:
+    """Store the values of `dump_session` again, as a failover does that loses the later versions."""
+    for name, value in dumped.items():
+        await parts.pipe.call("RESTORE", name, 0, value, "REPLACE")
 
 
 async def commit(

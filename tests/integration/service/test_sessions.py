@@ -1,7 +1,6 @@
 """The session service with real stores: commands take effect once, versions have no gap, and no time is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
@@ -47,12 +46,6 @@ from tests.principals import make_principal
 from tests.waiting import eventually
 
 CALLER = make_principal("admin")
-
-
-@pytest.fixture
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    async with open_parts(settings) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The store with invalid data in its keys: scripts remove derived data, and such sessions are postponed."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -16,15 +15,9 @@ from synckairos.service.requests import CommandRequest
 from synckairos.store.connect import make_redis_client
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.session_index_rebuild import SessionIndexRebuilder
-from tests.integration.parts import Parts, open_parts
+from tests.integration.parts import Parts
 from tests.principals import make_principal
 from tests.waiting import eventually
-
-
-@pytest.fixture
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    async with open_parts(settings) as opened:
-        yield opened
 
 
 def two_players(total_ms: int = 60_000) -> Create:

@@ -1,22 +1,13 @@
 """Keys that grow with a session have a bound and a life. Other tests show those of the caches and of the outbox."""
 
-from collections.abc import AsyncIterator
 from uuid import uuid4
-
-import pytest
 
 from synckairos.clock.commands import Cancel, Create, NewParticipant, Pause, Switch
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest
-from tests.integration.parts import Parts, open_parts
-
-
-@pytest.fixture
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    async with open_parts(settings) as opened:
-        yield opened
+from tests.integration.parts import Parts
 
 
 async def start(parts: Parts) -> str:

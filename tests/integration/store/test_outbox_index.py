@@ -3,28 +3,20 @@
 Entries of an earlier release, which no index has, are found by a bounded scan.
 """
 
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
 from synckairos.clock.commands import Command, Create, NewParticipant, Pause, RemoveParticipant, Resume, Switch
 from synckairos.clock.model import SyncMode
-from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox, WrittenVersion
-from tests.integration.parts import Parts, open_parts
+from tests.integration.parts import Parts
 
 PEOPLE = [str(uuid4()) for _ in range(3)]
 TTL_MS = 3_600_000
-
-
-@pytest.fixture
-async def parts(settings: Settings) -> AsyncIterator[Parts]:
-    async with open_parts(settings) as opened:
-        yield opened
 
 
 @pytest.fixture

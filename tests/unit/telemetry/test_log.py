@@ -2,25 +2,12 @@
 
 import io
 import logging
-from collections.abc import Iterator
 
-import orjson
 import pytest
 import structlog
 
 from synckairos.telemetry import log
-
-
-@pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    out = io.StringIO()
-    log.configure_logging("info", stream=out)
-    yield out
-    log.configure_logging("info")
-
-
-def lines(stream: io.StringIO) -> list[dict[str, object]]:
-    return [orjson.loads(line) for line in stream.getvalue().splitlines()]
+from tests.unit.telemetry.log_lines import lines
 
 
 def test_line_is_json_with_its_logger_and_bound_context(stream: io.StringIO) -> None:

@@ -1,14 +1,11 @@
 """Log lines about the outage of a store: one at the start, at most one per minute, one at the end."""
 
 import io
-from collections.abc import Iterator
-from typing import Any
 
-import orjson
 import pytest
 
-from synckairos.telemetry import log
 from synckairos.telemetry.outages import REPEAT_S, LogThrottle, SilentOutage, StoreOutage
+from tests.unit.telemetry.log_lines import lines
 
 
 class Clock:
@@ -27,18 +24,6 @@ def clock() -> Clock:
 @pytest.fixture
 def outage(clock: Clock) -> StoreOutage:
     return StoreOutage("redis", "REDIS_URL", "all wait", clock=clock)
-
-
-@pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    out = io.StringIO()
-    log.configure_logging("info", stream=out)
-    yield out
-    log.configure_logging("info")
-
-
-def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [orjson.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def test_all_parts_and_attempts_of_one_outage_share_a_line(stream: io.StringIO, outage: StoreOutage) -> None:
