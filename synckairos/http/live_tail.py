@@ -216,7 +216,7 @@ class LiveEventStreams:
         shared, readers = self._reads.get(key) or (SharedRead(), 0)
         self._reads[key] = (shared, readers + 1)
         try:
-            return await shared.read_shared(lambda: self._read(key))
+            return await shared.join_next_read(lambda: self._read(key))
         finally:
             readers = self._reads[key][1] - 1
             if readers:

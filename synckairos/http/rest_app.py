@@ -193,7 +193,7 @@ class RestApp:
     ) -> tuple[Principal, SyncKairosError | None]:
         """Return the principal of a request, and the refusal if the request needs a credential and has no valid one."""
         if self._authenticator is None:
-            self._ignored_credentials.note(b"authorization" in headers)
+            self._ignored_credentials.warn_once_if_sent(b"authorization" in headers)
             return self._caller_identity.principal_for(scope), None
         refusal: SyncKairosError | None = None
         if not is_public:

@@ -68,7 +68,7 @@ class SimulateRoutes:
         self._charge(request, await _call(len(body.commands), lambda: estimate_cost_in_steps(body)))
         is_replay = await self._is_replay(request)
         if is_replay:
-            await self._rate_limits.count_replay(request.meter)
+            await self._rate_limits.recount_as_replay(request.meter)
         try:
             async with self._work.wait_for_simulation_turn(request.principal.limited_client_id):
                 simulation = await self._run(body, request.principal.limited_client_id)

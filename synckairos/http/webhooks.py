@@ -203,7 +203,7 @@ class WebhookRoutes:
         body, is_replay = await self._registry.transact_idempotently(key, request.fingerprint(), render_result)
         if not is_replay:
             return _data_response(result, status)
-        await self._rate_limits.count_replay(request.meter)
+        await self._rate_limits.recount_as_replay(request.meter)
         # The previous release saved the secret too.
         body = _render_without_secret(orjson.loads(body)["data"])
         return RestResponse(body, status, headers=[(b"idempotency-replayed", b"true")])

@@ -99,7 +99,7 @@ class IgnoredCredentials:
     def __init__(self) -> None:
         self._is_logged = False
 
-    def note(self, has_credential: bool) -> None:
+    def warn_once_if_sent(self, has_credential: bool) -> None:
         """Log a warning for the first request with a credential."""
         if has_credential and not self._is_logged:
             self._is_logged = True

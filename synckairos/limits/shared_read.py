@@ -21,7 +21,7 @@ class SharedRead(Generic[T]):
         self._current: asyncio.Task[T] | None = None
         self._next: asyncio.Task[T] | None = None
 
-    async def read_shared(self, read: Callable[[], Awaitable[T]]) -> T:
+    async def join_next_read(self, read: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a read that begins at this call or later.
 
         If several calls share a read, only the `read` function of the first call is called. If a call is cancelled, the

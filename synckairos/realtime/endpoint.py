@@ -85,7 +85,7 @@ class WebSocketEndpoint:
         """
         principal = self._principal_for(scope)
         if self._authenticator is None:
-            self._ignored_credentials.note(
+            self._ignored_credentials.warn_once_if_sent(
                 any(name == b"authorization" for name, _ in scope["headers"])
                 or any(each.startswith(SUBPROTOCOL_PREFIX) for each in scope.get("subprotocols", ()))
             )

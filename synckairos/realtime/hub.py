@@ -215,7 +215,7 @@ class Hub:
             answer = await self._read_session(session_id)
             return SessionUpdate(session_id, answer.snapshot, self.now_ms())
 
-        return await session.shared_read.read_shared(read)
+        return await session.shared_read.join_next_read(read)
 
     async def read_stored_history(self, current: SessionUpdate) -> Iterator[SessionUpdate]:
         """Return the versions in the version history of a session, newest version first, beginning with `current`.

@@ -66,7 +66,7 @@ def revocation_covers(revocation: Revocation, principal: Principal) -> bool:
     return life.issued_at_ms is None or life.issued_at_ms < revocation.issued_before_ms
 
 
-def subject_name(principal: Principal) -> str:
+def revocable_subject(principal: Principal) -> str:
     """Return the name by which a revocation or a disconnection selects a subject.
 
     It is the claim `sub` of a user. For the other kinds it is `<kind>:<subject>`. No user has such a claim `sub`.
@@ -80,7 +80,7 @@ def _selectors_of(principal: Principal) -> Iterator[tuple[str, str]]:
     if life is None:
         return
     yield "all", ""
-    yield "subject", subject_name(principal)
+    yield "subject", revocable_subject(principal)
     if life.token_id is not None:
         yield "jti", life.token_id
     if life.group is not None:

@@ -52,12 +52,12 @@ class RateLimits:
                 await run_script_commands(self._pipe, commands)
         meter.require_recount()
 
-    async def count_replay(self, meter: RateMeter) -> None:
-        """Count a request that is already counted as a replay instead. See `count_replay_with_pipe`."""
-        await count_replay_with_pipe(self._pipe, self._keys, meter)
+    async def recount_as_replay(self, meter: RateMeter) -> None:
+        """Count a request that is already counted as a replay instead. See `recount_as_replay_with_pipe`."""
+        await recount_as_replay_with_pipe(self._pipe, self._keys, meter)
 
 
-async def count_replay_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
+async def recount_as_replay_with_pipe(pipe: RedisPipe, keys: Keys, meter: RateMeter) -> None:
     """Give back the tokens that a replay took, and take one token of the client's quota for replays.
 
     One round trip for both. A request that is not limited by its client takes no token.

@@ -14,7 +14,7 @@ from synckairos.store.commit_script import RECORDS_TTL_MS, Commit, CommitOutcome
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
-from synckairos.store.rate_limits import count_replay_with_pipe, run_script_commands
+from synckairos.store.rate_limits import recount_as_replay_with_pipe, run_script_commands
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms, raise_if_invalid_data
@@ -116,7 +116,7 @@ class SessionStore:
             if record is None:
                 meter.raise_if_exceeded()
             else:
-                await count_replay_with_pipe(self._pipe, self.keys, meter)
+                await recount_as_replay_with_pipe(self._pipe, self.keys, meter)
         with reporting_invalid_data(self.keys.session(session_id)):
             return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 

@@ -112,12 +112,12 @@ async def test_replay_is_free_until_the_quota_for_replays_is_used_up(pipe: Redis
     for _ in range(4):
         meter = RateMeter(Quota(general, "one"))
         await limits.count(meter)
-        await limits.count_replay(meter)
+        await limits.recount_as_replay(meter)
         assert meter.statuses == ()
     meter = RateMeter(Quota(general, "one"))
     await limits.count(meter)
     with pytest.raises(RateLimitExceeded, match="replay limit of 4 replays a minute and client"):
-        await limits.count_replay(meter)
+        await limits.recount_as_replay(meter)
     assert (meter.statuses[0].limit, meter.statuses[0].remaining) == (4, 0)
 
 
@@ -126,7 +126,7 @@ async def test_replay_of_a_limited_client_gives_no_token_back(pipe: RedisPipe, k
     await limits.count(RateMeter(Quota(general, "one")))
     meter = RateMeter(Quota(general, "one"))
     meter.record_replies(await run_script_commands(pipe, meter.build_count_commands(keys)))
-    await limits.count_replay(meter)
+    await limits.recount_as_replay(meter)
     with pytest.raises(RateLimitExceeded):
         await limits.count(RateMeter(Quota(general, "one")))
 

@@ -32,7 +32,7 @@ async def run_started_tasks() -> None:
 
 async def test_first_caller_starts_a_read_at_once() -> None:
     source, shared = Source(), SharedRead[int]()
-    caller = asyncio.create_task(shared.read_shared(source.read))
+    caller = asyncio.create_task(shared.join_next_read(source.read))
     await run_started_tasks()
     assert len(source.finish) == 1
     source.finish_all()
@@ -41,9 +41,9 @@ async def test_first_caller_starts_a_read_at_once() -> None:
 
 async def test_callers_during_a_read_share_the_next_read() -> None:
     source, shared = Source(), SharedRead[int]()
-    first = asyncio.create_task(shared.read_shared(source.read))
+    first = asyncio.create_task(shared.join_next_read(source.read))
     await run_started_tasks()
-    late = [asyncio.create_task(shared.read_shared(source.read)) for _ in range(3)]
+    late = [asyncio.create_task(shared.join_next_read(source.read)) for _ in range(3)]
     await run_started_tasks()
     assert len(source.finish) == 1
     source.finish_all()
@@ -58,7 +58,7 @@ async def test_caller_during_the_next_read_gets_a_third_read() -> None:
     source, shared = Source(), SharedRead[int]()
     callers = []
     for _ in range(3):
-        callers.append(asyncio.create_task(shared.read_shared(source.read)))
+        callers.append(asyncio.create_task(shared.join_next_read(source.read)))
         await run_started_tasks()
         if len(callers) == 2:
             source.finish[0].set()
@@ -76,9 +76,9 @@ async def test_failed_read_fails_its_callers_and_not_the_next_read() -> None:
         await source.read()
         raise ConnectionResetError
 
-    first = asyncio.create_task(shared.read_shared(fail))
+    first = asyncio.create_task(shared.join_next_read(fail))
     await run_started_tasks()
-    late = asyncio.create_task(shared.read_shared(source.read))
+    late = asyncio.create_task(shared.join_next_read(source.read))
     await run_started_tasks()
     source.finish_all()
     with pytest.raises(ConnectionResetError):
@@ -90,9 +90,9 @@ async def test_failed_read_fails_its_callers_and_not_the_next_read() -> None:
 
 async def test_cancelled_caller_does_not_cancel_the_shared_read() -> None:
     source, shared = Source(), SharedRead[int]()
-    first = asyncio.create_task(shared.read_shared(source.read))
+    first = asyncio.create_task(shared.join_next_read(source.read))
     await run_started_tasks()
-    cancelled, late = (asyncio.create_task(shared.read_shared(source.read)) for _ in range(2))
+    cancelled, late = (asyncio.create_task(shared.join_next_read(source.read)) for _ in range(2))
     await run_started_tasks()
     cancelled.cancel()
     source.finish_all()
