@@ -204,14 +204,15 @@ class Client:
         args: Mapping[str, Any] | None = None,
         *,
         expected_version: int | None = None,
+        expected_turn: int | None = None,
         command_id: str | None = None,
     ) -> Ack:
         """Send a command and wait for its answer. Without a connection, wait for a connection.
 
         If the connection breaks, the client sends the command again with the same id, and it takes effect only once.
-        `verb` is the name of the command in REST. `expected_version` is the version that the session must have; None
-        for any version. After a cancellation of the call the outcome is unknown. Repeat the call with the same
-        `command_id` to get the outcome.
+        `verb` is the name of the command in REST. `expected_version` and `expected_turn` are the version and the turn
+        number that the session must have; None for any. After a cancellation of the call the outcome is unknown. Repeat
+        the call with the same `command_id` to get the outcome.
 
         Raises:
             CommandRefused: the server refused the command, or could not decide it now. See `CommandRefused`.
@@ -224,6 +225,8 @@ class Client:
         message |= {"args": args or {}}
         if expected_version is not None:
             message["expected_version"] = expected_version
+        if expected_turn is not None:
+            message["expected_turn"] = expected_turn
         frame = orjson.dumps(message)
         if len(frame) > MAX_SENT_BYTES:
             raise PayloadTooLarge(f"A message has at most {MAX_SENT_BYTES} bytes, this one has {len(frame)}; use REST")

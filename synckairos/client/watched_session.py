@@ -155,11 +155,17 @@ class Watch:
         args: Mapping[str, Any] | None = None,
         *,
         expected_version: int | None = None,
+        expected_turn: int | None = None,
         command_id: str | None = None,
     ) -> Ack:
         """Send a command to the session. The command takes effect once; see `Client.command`."""
         return await self._send_command(
-            self.session_id, verb, args, expected_version=expected_version, command_id=command_id
+            self.session_id,
+            verb,
+            args,
+            expected_version=expected_version,
+            expected_turn=expected_turn,
+            command_id=command_id,
         )
 
     # -- for the client -----------------------------------------------------------------------------------------------

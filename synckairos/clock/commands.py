@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from synckairos.clock.clock_systems import ClockSystem
-from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.clock.model import ExtendBy, OnTimeout, SyncMode
 from synckairos.frozen_replace import replace
 
 
@@ -63,6 +63,12 @@ class Create(Struct, frozen=True):
     extend_on_switch_ms: int | None = None
     pause_budget: int | None = None
     lag_compensation: bool = False
+    extend_window_ms: int | None = None
+    extend_by: ExtendBy | None = None
+    max_extension_ms: int | None = None
+    max_extensions: int | None = None
+    switch_while_paused: bool = False
+    holds_between_turns: bool = False
     active_participant_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     edition: int = 2
@@ -80,13 +86,14 @@ class Switch(Struct, frozen=True):
 
     `lag_ms` is the network delay in the turn as the client claims it, in ms, None without a claim. `measured_lag_ms` is
     the delay that the server measured, None without a measurement. Only sessions with lag compensation use these two
-    fields.
+    fields. If `hold` is True, the session is paused between the two turns.
     """
 
     next_participant_id: str | None = None
     current_participant_id: str | None = None
     lag_ms: int | None = None
     measured_lag_ms: int | None = None
+    hold: bool = False
 
 
 class Pause(Struct, frozen=True):

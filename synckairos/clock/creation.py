@@ -10,6 +10,7 @@ from synckairos.clock.make_transition import find_participant_index, make_sessio
 from synckairos.clock.model import (
     MAX_CYCLES,
     EventType,
+    Extensions,
     Group,
     OnTimeout,
     Participant,
@@ -50,6 +51,12 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         extend_on_switch_ms=spec.extend_on_switch_ms,
         pause_budget=spec.pause_budget,
         lag_compensation=spec.lag_compensation,
+        extend_window_ms=spec.extend_window_ms,
+        extend_by=spec.extend_by,
+        max_extension_ms=spec.max_extension_ms,
+        max_extensions=spec.max_extensions,
+        switch_while_paused=spec.switch_while_paused,
+        holds_between_turns=spec.holds_between_turns,
     )
     empty = Session(
         rules=rules,
@@ -60,6 +67,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         remaining_ms=_session_budget_ms(spec),
         metadata=spec.metadata,
         turn_number=None if spec.edition == 1 else 0,
+        extensions=None if spec.edition == 1 or spec.extend_on_switch_ms is None else Extensions(),
     )
     participants = _participants(spec, empty)
     state = replace(empty, participants=participants, groups=_groups(spec, empty, participants))

@@ -15,7 +15,17 @@ def as_first_edition(state: Session) -> Session:
     """Return the state without the facts and settings that only the second edition has."""
     if not state.is_second_edition:
         return state
-    return replace(state, turn_number=None, turn=replace(state.turn, is_in_overtime=False))
+    rules = replace(
+        state.rules,
+        extend_window_ms=None,
+        extend_by=None,
+        max_extension_ms=None,
+        max_extensions=None,
+        switch_while_paused=False,
+        holds_between_turns=False,
+    )
+    turn = replace(state.turn, is_in_overtime=False)
+    return replace(state, rules=rules, turn=turn, turn_number=None, extensions=None)
 
 
 def check_first_edition(spec: Create) -> None:
@@ -23,7 +33,15 @@ def check_first_edition(spec: Create) -> None:
 
     Raises: ValidationFailed that names the first setting that needs the second edition.
     """
-    needs = {"warnings_ms": any(each <= 0 for each in spec.warnings_ms)}
+    needs = {
+        "warnings_ms": any(each <= 0 for each in spec.warnings_ms),
+        "extend_window_ms": spec.extend_window_ms is not None,
+        "extend_by": spec.extend_by is not None,
+        "max_extension_ms": spec.max_extension_ms is not None,
+        "max_extensions": spec.max_extensions is not None,
+        "switch_while_paused": spec.switch_while_paused,
+        "between_turns": spec.holds_between_turns,
+    }
     for name, is_used in needs.items():
         if is_used:
             raise ValidationFailed.at_path(name, "needs the second edition of the clock (SYNCKAIROS_CLOCK_EDITION=2)")

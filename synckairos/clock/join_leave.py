@@ -1,12 +1,13 @@
 """Participants that join or leave a session whose status is not final. The order of the other participants stays."""
 
+from synckairos.clock.begin_turn import begin_turn, is_held, show_next_turn
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
 from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.timing import charge_session_until, find_group_index
-from synckairos.clock.turns import begin_turn, end_turn, has_flagged, next_in_rotation, next_session_budget_ms
+from synckairos.clock.turns import end_turn, has_flagged, next_in_rotation, next_session_budget_ms
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
 from synckairos.frozen_replace import replace
 
@@ -132,13 +133,15 @@ def _leave_during_turn(state: Session, position: int, now_ms: int) -> Transition
     """Return the transition that removes the active participant and begins the turn of the next participant."""
     charged = charge_session_until(state, now_ms)
     leaver = charged.participants[position]
-    if state.rules.sync_mode is SyncMode.PER_GROUP:
+    in_hold = is_held(state)
+    if state.rules.sync_mode is SyncMode.PER_GROUP and not in_hold:
         # The budget stays with the group. So the clock system finishes this turn like any other turn of the group.
         charged = end_turn(charged, has_flagged(charged))
     rest = replace(_without_participant(charged, position), turn=CurrentTurn(cycles=charged.turn.cycles))
     following = next_in_rotation(rest, position - 1)
     if following is None and rest.participants:
         following = position % len(rest.participants)
-    begun = begin_turn(rest, following, next_session_budget_ms(rest), now_ms)
+    begin = show_next_turn if in_hold else begin_turn
+    begun = begin(rest, following, next_session_budget_ms(rest), now_ms)
     left = begun if state.anchor_ms is not None else replace(begun, anchor_ms=None)
     return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, leaver), left)

@@ -66,6 +66,13 @@ class OnTimeout(StrEnum):
     OVERTIME = "overtime"
 
 
+class ExtendBy(StrEnum):
+    """The way in which a switch extends the budget. `reset`: to at least a given time. `add`: by a given time."""
+
+    RESET = "reset"
+    ADD = "add"
+
+
 class EventType(StrEnum):
     """The type of a transition. `docs/reference/events.md` describes each type."""
 
@@ -93,6 +100,12 @@ class EventType(StrEnum):
 
 TIMEOUT_REASON = "timeout"
 """Reason of the pause that begins at zero under `on_timeout: pause`. Callers cannot use this reason."""
+
+HOLD_REASON = "hold"
+"""Reason of the pause between two turns. The clock adds it, and callers cannot use it."""
+
+RESERVED_REASONS = frozenset({TIMEOUT_REASON, HOLD_REASON, "reopened", "rest"})
+"""Pause reasons that callers cannot use. Sessions of early releases can contain them, except `timeout`."""
 
 MAX_CYCLES = 1_000
 """Maximum number of cycles of a `per_cycle` session that was created without `max_cycles`."""
@@ -172,7 +185,13 @@ class Rules(Struct, frozen=True):
 
     `clock` is the session's clock system, which the creation names or implies. A participant can have its own clock
     system instead. `warnings_ms` holds the warning thresholds in ms before zero, the greatest first. `pause_budget` is
-    the number of pauses that each actor is allowed, None without a maximum.
+    the number of pauses that each actor is allowed, None without a maximum. If `switch_while_paused`, a switch is
+    allowed during a pause. If `holds_between_turns`, each turn ends with a hold.
+
+    In `global` and `count_up`, `extend_on_switch_ms` is the time that is left after a switch at least, or the time that
+    a switch adds (`extend_by` is `add`). Only a switch with at most `extend_window_ms` left extends the budget, None if
+    the window is `extend_on_switch_ms`. `max_extension_ms` limits the sum of all extensions and `max_extensions` their
+    number, None without a limit.
     """
 
     session_id: str
@@ -188,6 +207,19 @@ class Rules(Struct, frozen=True):
     extend_on_switch_ms: int | None = None
     pause_budget: int | None = None
     lag_compensation: bool = False
+    extend_window_ms: int | None = None
+    extend_by: ExtendBy | None = None
+    max_extension_ms: int | None = None
+    max_extensions: int | None = None
+    switch_while_paused: bool = False
+    holds_between_turns: bool = False
+
+
+class Extensions(Struct, frozen=True):
+    """The extensions of a soft close so far: their number, and the time in ms that they added."""
+
+    count: int = 0
+    added_ms: int = 0
 
 
 class Session(Struct, frozen=True):
@@ -206,7 +238,7 @@ class Session(Struct, frozen=True):
     True in a tombstone.
 
     `turn_number` is the number of turns that have begun, 0 while the session is pending. It never decreases. It is None
-    in a session of the first edition.
+    in a session of the first edition. `extensions` is None without a soft close, and in the first edition.
     """
 
     rules: Rules
@@ -229,6 +261,7 @@ class Session(Struct, frozen=True):
     metadata: dict[str, Any] = field(default_factory=dict)
     deleted: bool = False
     turn_number: int | None = None
+    extensions: Extensions | None = None
 
     @property
     def is_second_edition(self) -> bool:

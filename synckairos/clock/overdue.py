@@ -4,6 +4,7 @@ Each overdue transition takes effect at the instant at which it was due, even if
 recovered session, a transition that was due before the recovery takes effect at the instant of the recovery.
 """
 
+from synckairos.clock.begin_turn import begin_turn, hold
 from synckairos.clock.make_transition import make_end_transition, make_event, with_next_version
 from synckairos.clock.model import (
     TIMEOUT_REASON,
@@ -23,7 +24,7 @@ from synckairos.clock.timing import (
     next_upcoming_event,
     replace_item,
 )
-from synckairos.clock.turns import begin_turn, end_turn, has_ended_last_cycle, next_in_rotation, next_session_budget_ms
+from synckairos.clock.turns import end_turn, has_ended_last_cycle, next_in_rotation, next_session_budget_ms
 from synckairos.frozen_replace import replace
 
 MAX_OVERDUE = 64
@@ -139,7 +140,7 @@ def _mark_expired(state: Session) -> Session:
 
 
 def _advance(expired: Session, at_ms: int) -> Transition:
-    """Return the transition that ends the turn and begins the next turn at the same instant.
+    """Return the transition that ends the turn and begins the next turn at the same instant, or a hold.
 
     If no participant in the rotation or no cycle is left, the session expires instead. It also expires in `global` and
     `count_up`, because there no other budget can run.
@@ -149,5 +150,6 @@ def _advance(expired: Session, at_ms: int) -> Transition:
     event_type = ADVANCE_EVENTS.get(ended.rules.sync_mode)
     if event_type is None or position is None or has_ended_last_cycle(ended):
         return make_end_transition(ended, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
-    begun = begin_turn(ended, position, next_session_budget_ms(ended), at_ms)
+    begin = hold if ended.rules.holds_between_turns else begin_turn
+    begun = begin(ended, position, next_session_budget_ms(ended), at_ms)
     return Transition(make_event(event_type, begun, at_ms, ended.active_participant), begun)

@@ -1,11 +1,13 @@
 """Pauses: a session has a set of pause reasons. The clock runs only if the set is empty.
 
-The clock itself adds one reason: under `on_timeout: pause` it pauses the session at zero. A resume can end this reason
-only after time was added. A switch also ends this reason, if the clock of the next turn has time.
+The clock itself adds two reasons. Under `on_timeout: pause` it pauses the session at zero. A resume can end this reason
+only after time was added. A switch also ends this reason, if the clock of the next turn has time. The other reason is
+the hold between two turns (`begin_turn.py`).
 """
 
+from synckairos.clock.begin_turn import begin_turn, is_hold
 from synckairos.clock.commands import Pause, Resume
-from synckairos.clock.make_transition import make_event
+from synckairos.clock.make_transition import make_event, with_next_version
 from synckairos.clock.model import TIMEOUT_REASON, ActivePause, EventType, Session, Status, Transition
 from synckairos.clock.timing import charge_session_until, time_to_zero_ms
 from synckairos.errors import InvalidTransition, ValidationFailed
@@ -90,13 +92,15 @@ def resume(state: Session, command: Resume, now_ms: int) -> Transition:
 def make_pause_end_transition(state: Session, lifted: tuple[ActivePause, ...], at_ms: int) -> Transition:
     """Return the transition that removes the pause reasons in `lifted`.
 
-    If no reason is left, the clock runs from `at_ms`.
+    If no reason is left, the clock runs from `at_ms`. The end of a hold begins the next turn.
     """
     rest = tuple(pause for pause in state.pauses if pause not in lifted)
+    if state.is_second_edition and any(map(is_hold, lifted)):
+        before = begin_turn(state, state.active_position, state.remaining_ms, at_ms)
+    else:
+        before = with_next_version(state, at_ms)
     resumed = replace(
-        state,
-        version=state.version + 1,
-        updated_at_ms=at_ms,
+        before,
         status=Status.PAUSED if rest else Status.RUNNING,
         anchor_ms=None if rest else at_ms,
         pauses=rest,

@@ -57,7 +57,7 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
     Status.PENDING: _allowed_before_end(Status.PENDING) | {Start: _to(Status.RUNNING)},
     Status.RUNNING: _allowed_before_end(Status.RUNNING)
     | {
-        Switch: _to(Status.RUNNING, Status.COMPLETED),
+        Switch: _to(Status.RUNNING, Status.PAUSED, Status.COMPLETED),
         Pause: _to(Status.PAUSED),
         Expire: _to(Status.RUNNING, Status.PAUSED, Status.EXPIRED),
     },
@@ -72,7 +72,7 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
 """For each status: each allowed command with the set of statuses that the command can lead to.
 
 `Expire` stands for overdue transitions: warnings, timeouts and ends of pauses. In a paused session `switch` is allowed
-only if the session is paused at zero (`turns.switch`).
+only at zero, in a hold, or with `switch_while_paused` (`turns.switch`). A switch leads to a paused session by a hold.
 """
 
 

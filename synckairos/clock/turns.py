@@ -1,5 +1,6 @@
-"""Turns: start, switch, the rotation, and the end and beginning of a turn."""
+"""Turns: start, switch, the rotation, and the end of a turn."""
 
+from synckairos.clock.begin_turn import begin_turn, hold, is_held, show_next_turn
 from synckairos.clock.clock_systems import BudgetHolder, ClockSystem
 from synckairos.clock.commands import Switch
 from synckairos.clock.lag_compensation import compensate_lag, limit_lag_claim
@@ -8,6 +9,8 @@ from synckairos.clock.model import (
     MAX_CYCLES,
     CurrentTurn,
     EventType,
+    ExtendBy,
+    Extensions,
     OnTimeout,
     Participant,
     Session,
@@ -21,11 +24,10 @@ from synckairos.clock.timing import (
     charge_session_until,
     clock_system_for,
     find_group_index,
-    reached_warning_thresholds_ms,
     replace_item,
     time_to_zero_ms,
 )
-from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired
+from synckairos.errors import InvalidTransition, NotActiveParticipant, ParticipantExpired, ValidationFailed
 from synckairos.frozen_replace import replace
 
 
@@ -41,25 +43,33 @@ def start(state: Session, now_ms: int) -> Transition:
     return Transition(make_event(EventType.SESSION_STARTED, begun, now_ms), begun)
 
 
-def switch(state: Session, command: Switch, now_ms: int) -> Transition:
+def switch(state: Session, command: Switch, now_ms: int) -> Transition | None:
     """Return the transition that ends the turn and begins the next turn. After the last cycle it completes the session.
 
-    The event concerns the participant whose turn ended.
+    The event concerns the participant whose turn ended. With a hold, the next turn does not begin. In a hold, the
+    command changes the next participant; the result is None if it is the same participant. During a pause, the command
+    charges no time and the session stays paused.
 
     Raises:
-        InvalidTransition: the session is paused, but not at zero. Or the command names no next participant, and no
-            participant has time left.
+        InvalidTransition: the session is paused, but not at zero, and its rules do not allow a switch. Or the command
+            names no next participant, and no participant has time left or the session is in a hold.
+        ValidationFailed: the command has a hold, but the session is of the first edition.
         NotActiveParticipant: the participant `current_participant_id` does not have the turn.
         ParticipantNotFound: the session has no participant `next_participant_id`.
         ParticipantExpired: the participant `next_participant_id` has no time left.
     """
     at_zero = is_paused_by_timeout(state)
-    if state.status is Status.PAUSED and not at_zero:
+    in_hold = is_held(state)
+    if state.status is Status.PAUSED and not (at_zero or in_hold or state.rules.switch_while_paused):
         raise InvalidTransition(f"Session is not running (it is {state.status}); resume it first")
+    if command.hold and not state.is_second_edition:
+        raise ValidationFailed.at_path("hold", "sessions of the first edition have no hold")
     active = state.active_participant
     expected_id = command.current_participant_id
     if expected_id is not None and (active is None or active.participant_id != expected_id):
         raise NotActiveParticipant(expected_id, None if active is None else active.participant_id)
+    if in_hold:
+        return _choose_next(state, command, now_ms)
     compensated = _compensate_lag(state, command, now_ms)
     receipt = compensated.lag_receipt
     charged = charge_session_until(compensated, now_ms if receipt is None else now_ms - receipt.compensated_ms)
@@ -68,9 +78,15 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition:
     position = _next_position(ended, command.next_participant_id)
     if has_ended_last_cycle(ended):
         return make_end_transition(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
-    begun = begin_turn(ended, position, _budget_after_switch_ms(ended, flagged), now_ms)
-    if at_zero:
-        begun = lift_timeout_pause(begun, now_ms)
+    ended, remaining_ms = _extend(ended, flagged)
+    if command.hold or state.rules.holds_between_turns:
+        begun = hold(ended, position, remaining_ms, now_ms)
+    else:
+        begun = begin_turn(ended, position, remaining_ms, now_ms)
+        if at_zero:
+            begun = lift_timeout_pause(begun, now_ms)
+        elif begun.status is Status.PAUSED:
+            begun = replace(begun, anchor_ms=None)
     return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended.active_participant), begun)
 
 
@@ -91,16 +107,44 @@ def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
     return replace(state, participants=participants, lag_receipt=receipt)
 
 
-def _budget_after_switch_ms(ended: Session, flagged: bool) -> int | None:
-    """Return the session's own budget for the next turn, ms: the full cycle in `per_cycle`, else the remaining budget.
+def _choose_next(held: Session, command: Switch, now_ms: int) -> Transition | None:
+    """Return the transition that changes the next participant of a hold. None if it is the same participant.
 
-    In `global` and `count_up` with `extend_on_switch_ms` (soft close), a switch before zero raises a lower budget to
-    `extend_on_switch_ms`. None if the session has no own budget.
+    The event concerns the new next participant.
     """
-    left_ms, at_least_ms = next_session_budget_ms(ended), ended.rules.extend_on_switch_ms
-    if at_least_ms is None or left_ms is None or flagged or ended.rules.sync_mode is SyncMode.PER_CYCLE:
-        return left_ms
-    return max(left_ms, at_least_ms)
+    if command.next_participant_id is None:
+        raise InvalidTransition(
+            f"Session is not running (it is {held.status} between turns); resume it, or name the next participant"
+        )
+    position = _next_position(held, command.next_participant_id)
+    if position == held.active_position:
+        return None
+    shown = show_next_turn(held, position, held.remaining_ms, now_ms)
+    return Transition(make_event(EventType.CYCLE_SWITCHED, shown, now_ms), shown)
+
+
+def _extend(ended: Session, flagged: bool) -> tuple[Session, int | None]:
+    """Return the state with the extension of this switch, and the session's own budget for the next turn in ms.
+
+    The budget is the full cycle in `per_cycle`, else the remaining budget, None if the session has no own budget. In
+    `global` and `count_up` with `extend_on_switch_ms` (soft close), a switch before zero extends a low budget.
+    """
+    rules, left_ms, before = ended.rules, next_session_budget_ms(ended), ended.extensions
+    step_ms = rules.extend_on_switch_ms
+    if step_ms is None or left_ms is None or flagged or rules.sync_mode is SyncMode.PER_CYCLE:
+        return ended, left_ms
+    if before is None:
+        return ended, max(left_ms, step_ms)
+    window_ms = step_ms if rules.extend_window_ms is None else rules.extend_window_ms
+    is_last_used = rules.max_extensions is not None and before.count >= rules.max_extensions
+    if left_ms > window_ms or is_last_used:
+        return ended, left_ms
+    added_ms = step_ms if rules.extend_by is ExtendBy.ADD else step_ms - left_ms
+    if rules.max_extension_ms is not None:
+        added_ms = min(added_ms, rules.max_extension_ms - before.added_ms)
+    if added_ms <= 0:
+        return ended, left_ms
+    return replace(ended, extensions=Extensions(before.count + 1, before.added_ms + added_ms)), left_ms + added_ms
 
 
 # -- the rotation -----------------------------------------------------------------------------------------------------
@@ -149,7 +193,7 @@ def _next_position(ended: Session, next_participant_id: str | None) -> int | Non
     return following
 
 
-# -- the end and the beginning of a turn ------------------------------------------------------------------------------
+# -- the end of a turn ------------------------------------------------------------------------------------------------
 
 
 def has_flagged(charged: Session) -> bool:
@@ -200,39 +244,6 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
 
 def _finish(system: ClockSystem, budget: BudgetHolder, turn_used_ms: int, flagged: bool) -> BudgetHolder:
     return system.replenish_after_flag(budget) if flagged else system.replenish_after_turn(budget, turn_used_ms)
-
-
-def begin_turn(state: Session, active_position: int | None, remaining_ms: int | None, at_ms: int) -> Session:
-    """Return the state, with the next version, after the beginning of a turn at `at_ms`.
-
-    `active_position` is the position of the participant of the new turn, None if the session has no participant.
-    `remaining_ms` is the session's own budget for the new turn, None if the session has no own budget. The turn number
-    grows by 1.
-    """
-    begun = replace(
-        state,
-        version=state.version + 1,
-        updated_at_ms=at_ms,
-        active_position=active_position,
-        remaining_ms=remaining_ms,
-        anchor_ms=at_ms,
-        turn_number=None if state.turn_number is None else state.turn_number + 1,
-    )
-    # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold. A
-    # turn that begins at or below zero does not cross zero.
-    reached = reached_warning_thresholds_ms(begun)
-    is_in_overtime = begins_in_overtime(begun)
-    if reached or is_in_overtime:
-        return replace(begun, turn=CurrentTurn(0, state.turn.cycles, reached, is_in_overtime))
-    return begun
-
-
-def begins_in_overtime(begun: Session) -> bool:
-    """Return whether the clock of a turn is at or below zero and continues. Always False in the first edition."""
-    if begun.rules.on_timeout is not OnTimeout.OVERTIME or not begun.is_second_edition:
-        return False
-    left_ms = time_to_zero_ms(begun)
-    return left_ms is not None and left_ms <= 0
 
 
 def next_session_budget_ms(state: Session) -> int | None:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from synckairos.clock.commands import Create, NewGroup, NewParticipant
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
-from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.clock.model import ExtendBy, OnTimeout, SyncMode
 from synckairos.clock.overdue import ADVANCE_EVENTS
 from synckairos.wire.clock_system_models import Clock
 from synckairos.wire.field_types import (
@@ -46,6 +46,8 @@ WarningTimes = Annotated[
     list[Annotated[int, Field(ge=-MAX_DURATION_MS, le=MAX_DURATION_MS)]],
     Field(max_length=MAX_WARNINGS, json_schema_extra={"uniqueItems": True}),
 ]
+ExtendByName = Literal["reset", "add"]
+ExtensionMs = Annotated[int, Field(ge=1, le=MAX_DURATION_MS)]
 PauseBudget = Annotated[int, Field(ge=0, le=1_000, description="Maximum number of pauses of each actor")]
 
 
@@ -119,6 +121,12 @@ class CreateSession(StrictModel):
     on_timeout: Omittable[OnTimeoutName] = None
     warnings_ms: WarningTimes = Field(default_factory=list)
     extend_on_switch_ms: Omittable[BudgetMs] = None
+    extend_window_ms: Omittable[ExtensionMs] = None
+    extend_by: Omittable[ExtendByName] = None
+    max_extension_ms: Omittable[ExtensionMs] = None
+    max_extensions: Omittable[Annotated[int, Field(ge=1, le=1_000_000)]] = None
+    switch_while_paused: bool = False
+    between_turns: Omittable[Literal["hold"]] = None
     pause_budget: Omittable[PauseBudget] = None
     lag_compensation: bool = False
     active_participant_id: Omittable[Uuid] = None
@@ -164,6 +172,12 @@ class CreateSession(StrictModel):
             extend_on_switch_ms=self.extend_on_switch_ms,
             pause_budget=self.pause_budget,
             lag_compensation=self.lag_compensation,
+            extend_window_ms=self.extend_window_ms,
+            extend_by=None if self.extend_by is None else ExtendBy(self.extend_by),
+            max_extension_ms=self.max_extension_ms,
+            max_extensions=self.max_extensions,
+            switch_while_paused=self.switch_while_paused,
+            holds_between_turns=self.between_turns is not None,
             active_participant_id=active,
             metadata=self.metadata,
         )

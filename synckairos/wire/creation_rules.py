@@ -11,6 +11,7 @@ from synckairos.clock.creation import MODES_WITH_OWN_BUDGETS
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import SyncMode
 from synckairos.wire.field_types import MAX_STAGES, MAX_WARNINGS, SECOND_MS
+from synckairos.wire.session_json import EXTENSION_RULES
 from synckairos.wire.validation_faults import Fault, fault
 
 SHARED_BUDGET = ("global", "count_up")
@@ -275,6 +276,10 @@ class _Creation:
         is_uncapped = self.mode == "count_up" and "max_time_ms" not in self.value
         if is_known_mode and "extend_on_switch_ms" in self.value and (self.mode not in SHARED_BUDGET or is_uncapped):
             yield fault(("extend_on_switch_ms",), "is allowed only in global, and in count_up with max_time_ms")
+
+        for name in EXTENSION_RULES:
+            if name in self.value and "extend_on_switch_ms" not in self.value:
+                yield fault((name,), "is allowed only with extend_on_switch_ms")
 
     def _warnings(self) -> Iterator[Fault]:
         seen: set[int] = set()

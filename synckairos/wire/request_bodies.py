@@ -27,7 +27,7 @@ from synckairos.clock.commands import (
     VersionPrecondition,
 )
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
-from synckairos.clock.model import TIMEOUT_REASON
+from synckairos.clock.model import RESERVED_REASONS, TIMEOUT_REASON
 from synckairos.errors import ValidationFailed
 from synckairos.wire.creation_body import CreateSession, MainTimeMs, Participant
 from synckairos.wire.creation_rules import clock_faults, creation_faults
@@ -68,9 +68,13 @@ def _zero_or_a_second(budget_ms: int) -> int:
 
 
 def _not_reserved(reason: str) -> str:
-    if reason == TIMEOUT_REASON:
+    if reason in RESERVED_REASONS:
         raise PydanticCustomError("reserved", "this reason is reserved for the clock")
     return reason
+
+
+def _not_timeout(reason: str) -> str:
+    return _not_reserved(reason) if reason == TIMEOUT_REASON else reason
 
 
 def _each_once(values: list[str]) -> list[str]:
@@ -142,15 +146,17 @@ class SwitchBody(V2CommandBody):
     If `current_participant_id` is given and this participant does not have the turn, the switch is refused. This guards
     against a late second press. `next_participant_id` gets the next turn. By default, the next participant in the order
     of turns gets it. `lag_ms` is the network delay in the turn as the client measured it, in ms. Only sessions with
-    `lag_compensation` use it.
+    `lag_compensation` use it. If `hold` is true, the session is paused for the reason `hold` until a resume begins the
+    next turn. During a hold, a switch needs `next_participant_id` and only changes the next participant.
     """
 
     next_participant_id: Omittable[Uuid] = None
     current_participant_id: Omittable[Uuid] = None
     lag_ms: Omittable[DurationMs] = None
+    hold: bool = False
 
     def to_command(self) -> Command:
-        return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms)
+        return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms, hold=self.hold)
 
     def with_measured_lag(self, lag_ms: int) -> "SwitchWithServerLag":
         """Return a copy of this body with the network delay that the server measured, in ms. Its own `lag_ms` stays."""
@@ -163,13 +169,14 @@ class SwitchWithServerLag(SwitchBody):
     measured_lag_ms: Omittable[DurationMs] = None
 
     def to_command(self) -> Command:
-        return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms, self.measured_lag_ms)
+        participants = (self.next_participant_id, self.current_participant_id)
+        return Switch(*participants, self.lag_ms, self.measured_lag_ms, self.hold)
 
 
 class PauseBody(V2CommandBody):
     """Pauses the session for a reason. If `max_ms` is given, the reason ends automatically after `max_ms`.
 
-    The reason `timeout` is refused, because it is reserved for the clock.
+    The reasons `timeout`, `hold`, `reopened` and `rest` are refused, because they are reserved for the clock.
     """
 
     reason: Annotated[PauseReasonName, AfterValidator(_not_reserved)] = "manual"
@@ -177,6 +184,12 @@ class PauseBody(V2CommandBody):
 
     def to_command(self) -> Command:
         return Pause(self.reason, self.max_ms)
+
+
+class StoredPauseBody(PauseBody):
+    """A pause as the audit stores it. Early releases reserved only the reason `timeout`."""
+
+    reason: Annotated[PauseReasonName, AfterValidator(_not_timeout)] = "manual"
 
 
 class ResumeBody(V2CommandBody):
@@ -262,7 +275,10 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
 }
 """The model of each command's request body, by the name of the command."""
 
-STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"switch": SwitchWithServerLag}
+SIMULATED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"switch": SwitchWithServerLag}
+"""The model of each command's arguments in a simulation."""
+
+STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = SIMULATED_COMMAND_BODIES | {"pause": StoredPauseBody}
 """The model of each command's arguments in the audit. These models include members that the server adds."""
 
 
@@ -281,7 +297,7 @@ def _known_command(verb: str) -> str:
 def _parse_args(value: Any, info: ValidationInfo) -> CommandBody:
     if "command" not in info.data:
         return StartBody()  # the command is unknown, so its arguments cannot be checked
-    return STORED_COMMAND_BODIES[info.data["command"]].model_validate(value, context=info.context)
+    return SIMULATED_COMMAND_BODIES[info.data["command"]].model_validate(value, context=info.context)
 
 
 class TimedCommand(StrictModel):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from synckairos.clock.model import EventType
-from synckairos.wire.creation_body import OnTimeoutName, SyncModeName
+from synckairos.wire.creation_body import ExtendByName, OnTimeoutName, SyncModeName
 
 Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
@@ -133,6 +133,13 @@ class TurnView(BaseModel):
     )
 
 
+class ExtensionsView(BaseModel):
+    """The extensions of a soft close so far: their number, and the time in ms that they added."""
+
+    count: int = 0
+    added_ms: Ms = 0
+
+
 class SessionView(BaseModel):
     """A session after its last transition. The times do not change while a clock runs.
 
@@ -163,6 +170,21 @@ class SessionView(BaseModel):
     warnings_ms: list[Ms]
     extend_on_switch_ms: Ms = Field(
         default=0, description="Minimum remaining time in ms after each switch; absent if unset"
+    )
+    extend_window_ms: Ms = Field(
+        default=0, description="Remaining time in ms from which on a switch extends the time; absent if unset"
+    )
+    extend_by: ExtendByName = Field(default="reset", description="Way of the extension; absent if unset")
+    max_extension_ms: Ms = Field(default=0, description="Maximum sum of all extensions in ms; absent if unset")
+    max_extensions: int = Field(default=0, description="Maximum number of extensions; absent if unset")
+    extensions: ExtensionsView = Field(
+        default_factory=ExtensionsView, description="Extensions so far; absent without `extend_on_switch_ms`"
+    )
+    switch_while_paused: bool = Field(
+        default=False, description="Always true: a switch is allowed during a pause; absent if it is not"
+    )
+    between_turns: Literal["hold"] = Field(
+        default="hold", description="Each turn ends with a hold; absent if the next turn begins at once"
     )
     pause_budget: int = Field(default=0, description="Maximum number of pauses of each actor; absent if unset")
     pauses_taken: dict[str, int] = Field(default_factory=dict, description="Number of pauses that each actor has taken")

@@ -13,8 +13,11 @@ import orjson
 from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReadingDetails, ClockSystem, Delay, Hourglass
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos.clock.model import (
+    HOLD_REASON,
     ActivePause,
     CurrentTurn,
+    ExtendBy,
+    Extensions,
     Group,
     OnTimeout,
     Participant,
@@ -40,6 +43,9 @@ RECEIPT_MEMBERS = ("participant_id", "elapsed_ms", "trusted_lag_ms", "compensate
 READING_FACTS = ("phase", "periods_left", "moves_left", "stage")
 """Names of the JSON members of a `reading` that are facts. The other members only help clients."""
 
+
+EXTENSION_RULES = ("extend_window_ms", "extend_by", "max_extension_ms", "max_extensions")
+"""Names of the optional rules of a soft close. `Rules` and the document have the same names."""
 
 _REMAINING_MS = attrgetter("remaining_ms")
 
@@ -81,6 +87,15 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["max_time_ms"] = rules.max_time_ms
     if rules.extend_on_switch_ms is not None:
         document["extend_on_switch_ms"] = rules.extend_on_switch_ms
+        for name in EXTENSION_RULES:
+            if (value := getattr(rules, name)) is not None:
+                document[name] = value
+        if state.extensions is not None:
+            document["extensions"] = {"count": state.extensions.count, "added_ms": state.extensions.added_ms}
+    if rules.switch_while_paused:
+        document["switch_while_paused"] = True
+    if rules.holds_between_turns:
+        document["between_turns"] = HOLD_REASON
     if rules.pause_budget is not None:
         document["pause_budget"] = rules.pause_budget
         document["pauses_taken"] = state.pauses_taken
@@ -318,6 +333,12 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         max_time_ms=d.get("max_time_ms"),
         max_cycles=d["max_cycles"],
         warnings_ms=tuple(d["warnings_ms"]),
+        extend_window_ms=d.get("extend_window_ms"),
+        extend_by=ExtendBy(d["extend_by"]) if "extend_by" in d else None,
+        max_extension_ms=d.get("max_extension_ms"),
+        max_extensions=d.get("max_extensions"),
+        switch_while_paused=d.get("switch_while_paused", False),
+        holds_between_turns="between_turns" in d,
     )
     mode = rules.sync_mode
     own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)
@@ -347,6 +368,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         metadata=d["metadata"],
         deleted=deleted,
         turn_number=d.get("turn_number"),
+        extensions=Extensions(**d["extensions"]) if "extensions" in d else None,
     )
 
 

@@ -125,6 +125,18 @@ class RandomPlayer:
         timeouts = ["expire", "pause", "overtime", *(["advance"] * 3 if has_budgets or mode == "per_cycle" else [])]
         if pick.random() < 0.7:
             body["on_timeout"] = pick.choice(timeouts)
+        if body.get("on_timeout") == "overtime" and pick.random() < 0.5:
+            body["warnings_ms"] = [1_000, 0, -1_000]
+        if pick.random() < 0.3:
+            body["between_turns"] = "hold"
+        if pick.random() < 0.3:
+            body["switch_while_paused"] = True
+        if mode == "global" and pick.random() < 0.5:
+            body |= {
+                "extend_on_switch_ms": 2_000,
+                "extend_by": pick.choice(("add", "reset")),
+                "max_extension_ms": 5_000,
+            }
         return body if clock is None else body | {"clock": clock}
 
     def _new_participant(self, mode: str, participant_id: str) -> dict[str, Any]:
@@ -142,7 +154,7 @@ class RandomPlayer:
             case 0:
                 return "switch", {"next_participant_id": participant_id}
             case 1:
-                return "switch", {"current_participant_id": participant_id}
+                return "switch", {"current_participant_id": participant_id, "hold": pick.random() < 0.5}
             case 2 | 3:
                 return "pause", {"reason": pick.choice(("rain", "ä b")), "max_ms": pick.choice((1, 700, 5_000))}
             case 4:

@@ -77,6 +77,10 @@ async def test_command_is_acknowledged_or_refused(instance: Instance) -> None:
             await session.command("switch", expected_version=1)
         assert refused.value.code == "CONFLICT"
         assert refused.value.details["actual_version"] == 2
+        with pytest.raises(CommandRefused) as refused:
+            await session.command("switch", expected_turn=7)
+        assert refused.value.code == "TURN_OVER"
+        assert refused.value.details == {"expected_turn": 7, "turn_number": 1}
         with pytest.raises(CommandRefused, match="validation"):
             await session.command("adjust", {"nonsense": 1})
         with pytest.raises(PayloadTooLarge):

@@ -34,7 +34,7 @@ from synckairos.clock.commands import (
     UpdateMetadata,
     VersionPrecondition,
 )
-from synckairos.clock.model import OnTimeout, SyncMode
+from synckairos.clock.model import ExtendBy, OnTimeout, SyncMode
 
 SYSTEMS: tuple[ClockSystem, ...] = (
     SuddenDeath(),
@@ -78,6 +78,7 @@ def draw_creation(tape: Bytes) -> Create:
     if isinstance(clock, Hourglass):
         mode, count = SyncMode.PER_PARTICIPANT, 2
     options = tape.below(256)
+    extends = bool(options & 32) and mode in (SyncMode.GLOBAL, SyncMode.COUNT_UP)
     people = tuple(
         NewParticipant(
             NAMES[at],
@@ -100,11 +101,17 @@ def draw_creation(tape: Bytes) -> Create:
         clock=clock,
         on_timeout=on_timeout,
         warnings_ms=((4_000, 0, -2_000) if is_overtime else (4_000, 1_000)) if options & 16 else (),
-        extend_on_switch_ms=3_000 if options & 32 and mode in (SyncMode.GLOBAL, SyncMode.COUNT_UP) else None,
+        extend_on_switch_ms=3_000 if extends else None,
         lag_compensation=mode is SyncMode.PER_PARTICIPANT and bool(options & 8) and not isinstance(clock, Hourglass),
         pause_budget=tape.below(3) if options & 4 else None,
         active_participant_id=NAMES[count - 1] if options & 64 else None,
         metadata={"round": 1} if options & 128 else {},
+        extend_window_ms=(None, 2_000, 8_000)[tape.below(3)] if extends else None,
+        extend_by=(None, ExtendBy.RESET, ExtendBy.ADD)[tape.below(3)] if extends else None,
+        max_extension_ms=(None, 3_500)[tape.below(2)] if extends else None,
+        max_extensions=(None, 1, 2)[tape.below(3)] if extends else None,
+        switch_while_paused=tape.one_in(4),
+        holds_between_turns=tape.one_in(4),
         edition=1 if tape.below(8) == 7 and not is_overtime else 2,
     )
 
@@ -135,7 +142,8 @@ def _name(tape: Bytes) -> str:
 def _command(tape: Bytes) -> Command:
     match tape.below(32):
         case 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 as which:
-            return Switch(lag_ms=LAGS_MS[which], measured_lag_ms=(None, 10, 2_000)[which % 3])
+            measured_lag_ms = (None, 10, 2_000)[which % 3]
+            return Switch(lag_ms=LAGS_MS[which], measured_lag_ms=measured_lag_ms, hold=tape.one_in(6))
         case 8:
             return Switch(next_participant_id=_name(tape))
         case 9:

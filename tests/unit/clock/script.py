@@ -1,8 +1,9 @@
 """Scripts of commands, such as `0 start; 10 switch; 70 time`, and the lines of text that result from them.
 
 Times are in seconds after the creation. Participants have the names A, B, C … and a budget of one minute each. `A/x` is
-participant A in group x. Commands: `start switch switch>C switch@A pause pause:tea pause:tea+5 resume resume:tea
-complete cancel adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`.
+participant A in group x. Commands: `start switch switch>C switch@A switch! pause pause:tea pause:tea+5 resume
+resume:tea complete cancel adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`. `switch!`
+has a hold.
 """
 
 import json
@@ -164,7 +165,7 @@ def command(text: str) -> Command:
     if verb.startswith("switch"):
         guard = re.search(r"@(\w)", verb)
         following = re.search(r">(\w)", verb)
-        return Switch(following and following[1], guard and guard[1])
+        return Switch(following and following[1], guard and guard[1], hold=verb.endswith("!"))
     match verb:
         case "pause":
             reason, _, seconds = rest.partition("+")

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from synckairos.clock import creation, engine
+from synckairos.clock.begin_turn import is_held
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Command, Expire, VersionPrecondition
-from synckairos.clock.model import Event, EventType, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.model import Event, EventType, Extensions, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, deadline_at_ms, next_upcoming_event, time_to_zero_ms
 from synckairos.wire.session_json import parse_session, render_session
@@ -137,6 +138,7 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
     ):
         for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, time_to_zero_ms):
             assert read(after) == read(before)
+    _check_extensions(before, after)
     _check_continuous(after)
     _check_receipt(before, after)
 
@@ -160,8 +162,23 @@ def _check_turn_number(before: Session, after: Session, event: Event) -> None:
     has_left = event.type is EventType.PARTICIPANT_REMOVED and before.status is not Status.PENDING
     leaver = before.active_participant if has_left else None
     begins = event.type in BEGINS_TURN or (leaver is not None and leaver.participant_id == event.participant_id)
-    assert after.turn_number - before.turn_number == begins
+    ends_hold = event.type is EventType.SESSION_RESUMED and is_held(before)
+    assert after.turn_number - before.turn_number == ((begins or ends_hold) and not is_held(after))
     assert (after.turn_number == 0) == (after.started_at_ms is None)
+
+
+def _check_extensions(before: Session, after: Session) -> None:
+    """Check that extensions stay within their limits, and that they explain each growth of the session's budget."""
+    if before.extensions is None or after.extensions is None:
+        return
+    rules, grown = after.rules, after.extensions.added_ms - before.extensions.added_ms
+    assert after.extensions.added_ms <= (rules.max_extension_ms or after.extensions.added_ms)
+    assert after.extensions.count <= (rules.max_extensions or after.extensions.count)
+    assert after.extensions.count - before.extensions.count == (grown > 0)
+    if grown:
+        left_ms = charge_session_until(before, after.updated_at_ms).remaining_ms
+        assert left_ms is not None
+        assert after.remaining_ms == left_ms + grown
 
 
 def _check_receipt(before: Session, after: Session) -> None:
@@ -257,7 +274,7 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
     """Check that the histories contain all modes, systems, events and refusals, because a law is checked only there."""
     seen: Counter[str] = Counter()
     dice = random.Random(1)
-    for _ in range(2_000):
+    for _ in range(4_000):
         choices = Bytes(dice.randbytes(72))
         spec = draw_creation(choices)
         state, now_ms = creation.create(spec, "s", "e", T0).state, T0
@@ -269,6 +286,8 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
             for transition in decision.all_transitions:
                 seen[transition.event.type] += 1
                 seen[f"{state.status} {transition.state.status}"] += 1
+                seen["hold"] += is_held(transition.state)
+                seen["extended"] += (transition.state.extensions or Extensions()).count > 0
                 state = transition.state
             if decision.refusal is not None:
                 seen[decision.refusal.code] += 1

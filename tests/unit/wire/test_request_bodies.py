@@ -90,7 +90,7 @@ def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command
         ("switch", {"next_participant_id": "white"}, "next_participant_id"),
         ("pause", {"reason": ""}, "reason"),
         ("pause", {"reason": "x" * 65}, "reason"),
-        ("pause", {"reason": "timeout"}, "reason"),
+        *(("pause", {"reason": each}, "reason") for each in ("timeout", "hold", "reopened", "rest")),
         ("pause", {"reason": "a\0"}, "reason"),
         ("pause", {"max_ms": 0}, "max_ms"),
         ("pause", {"max_ms": 400 * DAY + 1}, "max_ms"),
@@ -172,4 +172,11 @@ def test_the_measured_lag_is_stored_but_ignored_from_a_client() -> None:
     assert measured.model_dump(exclude_unset=True) == args | {"measured_lag_ms": 200}
     assert parse_audited_args("switch", measured.model_dump(exclude_unset=True)) == measured
     assert measured.to_command() == Switch(None, A, 90, 200)
-    assert parse_audited_args("pause", {"reason": "tea"}) == parse_command("pause", {"reason": "tea"})
+    stored_pause = parse_audited_args("pause", {"reason": "tea"})
+    assert stored_pause.to_command() == parse_command("pause", {"reason": "tea"}).to_command()
+
+
+def test_pause_of_an_early_release_for_a_reason_that_is_now_reserved_is_read_from_the_audit() -> None:
+    assert parse_audited_args("pause", {"reason": "hold"}).to_command() == Pause("hold")
+    with pytest.raises(ValidationFailed):
+        parse_audited_args("pause", {"reason": "timeout"})

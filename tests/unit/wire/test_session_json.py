@@ -18,7 +18,7 @@ from synckairos.clock.clock_systems import (
 )
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.creation import create
-from synckairos.clock.model import SyncMode
+from synckairos.clock.model import ExtendBy, SyncMode
 from synckairos.frozen_replace import replace
 from synckairos.wire.instants import render_instant
 from synckairos.wire.session_json import (
@@ -47,6 +47,13 @@ MEMBERS = [
     "increment_ms",
     "max_time_ms",
     "extend_on_switch_ms",
+    "extend_window_ms",
+    "extend_by",
+    "max_extension_ms",
+    "max_extensions",
+    "extensions",
+    "switch_while_paused",
+    "between_turns",
     "pause_budget",
     "pauses_taken",
     "lag_compensation",
@@ -91,7 +98,14 @@ def document(creation: Any, script: str) -> dict[str, Any]:
 
 
 def test_members_are_in_the_published_order() -> None:
-    creation = spec("count_up", "A/x", increment_ms=5, extend_on_switch_ms=7, pause_budget=2)
+    extensions: dict[str, Any] = {
+        "extend_window_ms": 9,
+        "extend_by": ExtendBy.ADD,
+        "max_extension_ms": 20,
+        "max_extensions": 3,
+    }
+    creation = spec("count_up", "A/x", increment_ms=5, extend_on_switch_ms=7, pause_budget=2, **extensions)
+    creation = replace(creation, switch_while_paused=True, holds_between_turns=True)
     assert list(document(creation, "")) == [name for name in MEMBERS if not name.startswith("lag_")]
     compensated = spec("per_participant", lag_compensation=True)
     assert set(document(compensated, "0 start; 10 switch")) > {"lag_compensation", "lag_receipt"}
@@ -103,7 +117,8 @@ def test_members_are_in_the_published_order() -> None:
 def test_unset_members_are_absent() -> None:
     shown = document(spec("per_participant"), "")
     left_out = {"increment_ms", "max_time_ms", "extend_on_switch_ms", "pause_budget", "pauses_taken"}
-    left_out |= {"lag_compensation", "lag_receipt"}
+    left_out |= {"lag_compensation", "lag_receipt", "switch_while_paused", "between_turns"}
+    left_out |= {"extend_window_ms", "extend_by", "max_extension_ms", "max_extensions", "extensions"}
     assert [name for name in MEMBERS if name not in shown] == [name for name in MEMBERS if name in left_out]
     assert list(shown["participants"][0]) == [
         n for n in PARTICIPANT if n not in ("group_id", "clock", "reading", "lag")

@@ -1,0 +1,87 @@
+"""The beginning of a turn, and the hold between two turns.
+
+In a hold no clock runs. The next participant is shown with its whole budget, but its turn begins only with a resume.
+"""
+
+from synckairos.clock.model import (
+    HOLD_REASON,
+    TIMEOUT_REASON,
+    ActivePause,
+    CurrentTurn,
+    OnTimeout,
+    Session,
+    Status,
+)
+from synckairos.clock.timing import reached_warning_thresholds_ms, time_to_zero_ms
+from synckairos.frozen_replace import replace
+
+
+def begin_turn(state: Session, active_position: int | None, remaining_ms: int | None, at_ms: int) -> Session:
+    """Return the state, with the next version, after the beginning of a turn at `at_ms`.
+
+    `active_position` is the position of the participant of the new turn, None if the session has no participant.
+    `remaining_ms` is the session's own budget for the new turn, None if the session has no own budget. The turn number
+    grows by 1.
+    """
+    begun = replace(
+        state,
+        version=state.version + 1,
+        updated_at_ms=at_ms,
+        active_position=active_position,
+        remaining_ms=remaining_ms,
+        anchor_ms=at_ms,
+        turn_number=None if state.turn_number is None else state.turn_number + 1,
+    )
+    # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold. A
+    # turn that begins at or below zero does not cross zero.
+    reached = reached_warning_thresholds_ms(begun)
+    is_in_overtime = _begins_in_overtime(begun)
+    if reached or is_in_overtime:
+        return replace(begun, turn=CurrentTurn(0, state.turn.cycles, reached, is_in_overtime))
+    return begun
+
+
+def _begins_in_overtime(begun: Session) -> bool:
+    """Return whether the clock of a turn is at or below zero and continues. Always False in the first edition."""
+    if begun.rules.on_timeout is not OnTimeout.OVERTIME or not begun.is_second_edition:
+        return False
+    left_ms = time_to_zero_ms(begun)
+    return left_ms is not None and left_ms <= 0
+
+
+def show_next_turn(state: Session, active_position: int | None, remaining_ms: int | None, at_ms: int) -> Session:
+    """Return the state, with the next version, in which no clock runs and the next turn is shown.
+
+    The arguments are those of `begin_turn`. The turn does not begin, so the turn number stays.
+    """
+    return replace(
+        state,
+        version=state.version + 1,
+        updated_at_ms=at_ms,
+        active_position=active_position,
+        remaining_ms=remaining_ms,
+        anchor_ms=None,
+    )
+
+
+def hold(ended: Session, active_position: int | None, remaining_ms: int | None, at_ms: int) -> Session:
+    """Return the state, with the next version, that is paused between the ended turn and the next turn.
+
+    The arguments are those of `begin_turn`. The hold also ends a pause at zero.
+    """
+    others = tuple(pause for pause in ended.pauses if pause.reason != TIMEOUT_REASON)
+    shown = show_next_turn(ended, active_position, remaining_ms, at_ms)
+    return replace(shown, status=Status.PAUSED, pauses=(*others, ActivePause(HOLD_REASON, at_ms)))
+
+
+def is_held(state: Session) -> bool:
+    """Return whether the session is paused between two turns. Always False in the first edition."""
+    return state.is_second_edition and any(map(is_hold, state.pauses))
+
+
+def is_hold(pause: ActivePause) -> bool:
+    """Return whether the clock added this pause reason between two turns.
+
+    In sessions of early releases, callers could pause for a reason with the same name.
+    """
+    return pause.reason == HOLD_REASON and pause.paused_by is None
