@@ -200,6 +200,7 @@ class Postgres:
         """
         without_fsync = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
         with self._log.open("ab") as output:
+            self._log.chmod(0o600)
             log_start = output.tell()
             self._child = ChildProcess(
                 [

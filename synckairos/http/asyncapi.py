@@ -137,7 +137,7 @@ def _messages(dialect: str, models: dict[str, type[BaseModel]], examples: Json) 
         f"{dialect}.{name}": {
             "name": name,
             "title": name,
-            **({"summary": model.__doc__.strip()} if model.__doc__ else {}),
+            **({"summary": " ".join(model.__doc__.split())} if model.__doc__ else {}),
             "payload": schema_ref(model),
             "examples": [{"payload": examples[name]}],
         }

@@ -13,6 +13,13 @@ from synckairos.http.sub_path import add_sub_path
 
 _INDEX = "index.html"
 
+_HEADERS = {
+    # The page contains the other directives in a `meta` element. Browsers ignore `frame-ancestors` there.
+    "content-security-policy": "frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+"""Headers of all responses under `/demo`."""
+
 
 class DemoFiles(StaticFiles):
     """Static files of the demo page. The HTML with the sub-path is rendered one time, at construction."""
@@ -23,6 +30,11 @@ class DemoFiles(StaticFiles):
         self._etag = f'"{hashlib.md5(self._page, usedforsecurity=False).hexdigest()}"'
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await self._get_response(path, scope)
+        response.headers.update(_HEADERS)
+        return response
+
+    async def _get_response(self, path: str, scope: Scope) -> Response:
         if path not in (".", _INDEX) or scope["method"] not in ("GET", "HEAD"):
             return await super().get_response(path, scope)
         response = Response(self._page, media_type="text/html", headers={"etag": self._etag})

@@ -378,3 +378,9 @@ class Hub:
             for connection in leaving[at : at + DRAIN_BATCH]:
                 connection.close_for_shutdown()
         await self.presence.withdraw_counts()
+
+    def close_connections_at_once(self) -> None:
+        """Close all connections that are still open, without waiting for requests or between the closes."""
+        self.is_draining = True
+        for connection in list(self.connections):
+            connection.close_for_shutdown()

@@ -34,6 +34,12 @@ MAX_HEADER_BYTES = 8_000
 MAX_HEADERS_BYTES = 32_768
 """Maximum bytes of the request target and all headers of a request together."""
 
+MAX_CHUNK_BYTES = 16_384
+"""Maximum bytes of the sizes and extensions of all chunks of a body, beside `CHUNK_BYTES_PER_BYTE`."""
+
+CHUNK_BYTES_PER_BYTE = 8
+"""Bytes of sizes and extensions of chunks that are allowed for each byte of the body. A chunk can have one byte."""
+
 WEBSOCKET_VERSION = b"13"
 """The supported WebSocket version. By RFC 6455, section 4.4, a refusal of another version must name this version."""
 
@@ -80,6 +86,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._is_refused = False
         self._header_timer: asyncio.TimerHandle | None = None
         self._is_in_body = False
+        self._raw_body_bytes = self._body_bytes = 0
+        """Bytes of the body as received, about, and bytes of the content of the body."""
+        self._has_completed = False
+        """Whether the latest data has the end of a request."""
         self._body_timer: asyncio.TimerHandle | None = None
         self._latest_data = b""
 
@@ -96,12 +106,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._is_refused:
             return
         self._latest_data = data
+        self._has_completed = False
         super().data_received(data)
         self._latest_data = b""
         # Start the timer here, after all received bytes are parsed. Most bodies arrive together with the headers, are
         # already complete here, and need no timer.
         if self._is_in_body and self._body_timer is None:
             self._start_body_timer()
+        if self._has_completed:
+            # The data also has earlier requests, and the parser does not report the position of the incomplete request.
+            return
+        if self._is_in_body:
+            self._count_chunk_bytes(len(data))
         if self._header_timer is not None:
             # The headers are incomplete, so all received bytes are headers. The parser reports only complete headers.
             self._received += len(data)
@@ -134,14 +150,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self._is_refused:
             super().on_headers_complete()
             self._is_in_body = True
+            self._raw_body_bytes = -self._header_bytes  # the latest data can begin with the headers
+            self._body_bytes = 0
             if self._is_draining():
                 self.announce_connection_close()
 
     def on_body(self, body: bytes) -> None:
         if not self._is_refused:
+            self._body_bytes += len(body)
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._has_completed = True
         self._stop_body_timer()
         if not self._is_refused:
             super().on_message_complete()
@@ -187,6 +207,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._header_bytes += added
         if size > MAX_HEADER_BYTES or self._header_bytes > MAX_HEADERS_BYTES or self._header_count > MAX_HEADERS:
             self._refuse_headers()
+
+    def _count_chunk_bytes(self, received: int) -> None:
+        """Count bytes of an incomplete body. Refuse the request if its chunks have too long sizes and extensions."""
+        self._raw_body_bytes += received
+        others = self._raw_body_bytes - self._body_bytes
+        if others > MAX_CHUNK_BYTES + MAX_HEADERS_BYTES + CHUNK_BYTES_PER_BYTE * self._body_bytes:
+            self._refuse(ValidationFailed.at_path("", "the chunks of the body have too long extensions"))
 
     def _refuse_wrong_host(self) -> None:
         """Refuse a request that has no `Host` header or several (RFC 9112, section 3.2).
@@ -238,7 +265,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _headers_overdue(self) -> None:
         self._header_timer = None
-        self.transport.abort()
+        if self.flow.read_paused:
+            self._start_header_timer()  # the server answers earlier requests and does not read further headers
+        else:
+            self.transport.abort()
 
     def _start_body_timer(self) -> None:
         self._body_timer = self.loop.call_later(self._timings.body_s, self._body_overdue)

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import resource
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from errno import EADDRINUSE
 from functools import partial
 from typing import Any, cast
@@ -151,6 +151,8 @@ class Server(uvicorn.Server):
         self._listener = listener
         self._timings = timings
         self._drain_s = settings.drain_timeout_s
+        self._forced = asyncio.Event()
+        """Event after a second call of `stop`."""
         self._on_drain: Callable[[], None] = lambda: None
 
     @property
@@ -173,11 +175,12 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Start to drain, and return immediately. A second call shortens the drain.
 
-        After a second call the server does not wait for running HTTP requests. When the hub has closed the WebSocket
-        connections, the server aborts the remaining connections. Signal handlers of the event loop are allowed to call
+        After a second call the server closes all WebSocket connections at once, and does not wait for running HTTP
+        requests. Signal handlers of the event loop are allowed to call
         this method.
         """
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self._forced.set()
         self.should_exit = True
         for connection in self.server_state.connections:
             if isinstance(connection, BoundedHttpProtocol):
@@ -204,20 +207,32 @@ class Server(uvicorn.Server):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 balancers_notice = asyncio.sleep(min(self._timings.not_ready_s, self._drain_s / 4))
-                await asyncio.gather(self._hub.close_all_connections(self._drain_s), balancers_notice)
-                for server in self.servers:
-                    server.close()
-                for connection in list(self.server_state.connections):
-                    connection.shutdown()
-                while self.server_state.connections or self.server_state.tasks:
-                    if self.force_exit:
-                        break
-                    await asyncio.sleep(0.02)
+                draining = asyncio.ensure_future(self._drain(balancers_notice))
+                forced = asyncio.ensure_future(self._forced.wait())
+                try:
+                    await asyncio.wait((draining, forced), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    draining.cancel()
+                    forced.cancel()
+                if draining.done():
+                    draining.result()
+                else:
+                    self._hub.close_connections_at_once()
         await self._cut_connections()
         for server in self.servers:
             server.close()
         self._listener.close()
         self._lag_check.cancel()
+
+    async def _drain(self, balancers_notice: Coroutine[Any, Any, None]) -> None:
+        """Close the sockets, and wait until all connections are closed and all requests have ended."""
+        await asyncio.gather(self._hub.close_all_connections(self._drain_s), balancers_notice)
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
     async def _cut_connections(self) -> None:
         """Abort the remaining connections, wait for their request tasks, and cancel the tasks that do not end.

@@ -6,7 +6,7 @@ for each session were half of the cost of an expiry.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire
@@ -44,7 +44,8 @@ class OverdueBatchCommitter:
         came first, nothing was due, deciding failed, or one decision cannot contain all overdue transitions of the
         session.
 
-        Raises: StoreUnavailable. Some of the sessions were possibly committed then, and `on_commit` was not called.
+        Raises: the errors of `SessionStore.commit_all`. Some of the sessions were possibly committed then. `on_commit`
+        was called for all of them.
         """
         began_s = time.perf_counter()
         decided: dict[str, tuple[PreparedCommit, RenderedSession]] = {}
@@ -56,7 +57,11 @@ class OverdueBatchCommitter:
                 continue
             if expiry is not None:
                 decided[session_id] = expiry
-        outcomes = await self._store.commit_all([prepared.commit for prepared, _ in decided.values()])
+        try:
+            outcomes = await self._store.commit_all([prepared.commit for prepared, _ in decided.values()])
+        except Exception:
+            self._notify(decided)
+            raise
         took_s = time.perf_counter() - began_s
         done = {each for each, outcome in zip(decided, outcomes, strict=True) if isinstance(outcome, Committed)}
         for session_id in done:
@@ -65,9 +70,13 @@ class OverdueBatchCommitter:
                 self._cache.put(session_id, prepared.stored.snapshot, rendered)
             COMMAND_DURATION.observe(took_s)
         COMMANDS.labels("expire", "applied").inc(len(done))
-        for partition in {self._store.keys.partition_of(session_id) for session_id in done}:
-            self._on_commit(partition)
+        self._notify(done)
         return [session_id in done for session_id, _ in due]
+
+    def _notify(self, session_ids: Iterable[str]) -> None:
+        """Call `on_commit` for each partition of these sessions."""
+        for partition in {self._store.keys.partition_of(session_id) for session_id in session_ids}:
+            self._on_commit(partition)
 
     def _decide(self, session_id: str, loaded: SessionLoadResult) -> tuple[PreparedCommit, RenderedSession] | None:
         """Return the commit of a session's overdue transitions, and the session after these transitions.

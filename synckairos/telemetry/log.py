@@ -20,7 +20,7 @@ _SECRET_VALUE = re.compile(
     re.IGNORECASE,
 )
 _CREDENTIALS = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
-_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+_TOKEN = re.compile(r"\bwhsec_[A-Za-z0-9+/=]+|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 # The match extends to the last @, because a password can contain @ and /.
 _USERINFO = re.compile(r"(?<=://)[^\s\"'<>]+@")
 # The query string of a URL, or of a request line such as `"WebSocket /ws?ticket=…" [accepted]`.
@@ -106,7 +106,7 @@ def scrub_secrets(text: str) -> str:
     Secrets are the credentials in a URL or header, tokens, and values such as `password=`.
     """
     text = _QUERY.sub(r"\1", _USERINFO.sub("***@", text))
-    return _JWT.sub("***", _CREDENTIALS.sub(r"\1 ***", _SECRET_VALUE.sub(r"\1***", text)))
+    return _TOKEN.sub("***", _CREDENTIALS.sub(r"\1 ***", _SECRET_VALUE.sub(r"\1***", text)))
 
 
 def escape_control_characters(text: str, *, keep_lines: bool = True) -> str:

@@ -6,12 +6,16 @@ from itertools import pairwise
 from uuid import uuid4
 
 import orjson
+import pytest
 
 from synckairos.clock.commands import Adjust, Create, NewParticipant, Pause
 from synckairos.clock.model import OnTimeout, Status, SyncMode
 from synckairos.config import Settings
+from synckairos.errors import SyncKairosError
 from synckairos.frozen_replace import replace
+from synckairos.service.expire import OverdueBatchCommitter
 from synckairos.service.requests import CommandRequest
+from synckairos.service.session_cache import SessionCache
 from tests.integration.background.timekeeping import CALLER, create_started, keeping_time, load_document
 from tests.integration.parts import open_parts
 from tests.waiting import eventually
@@ -102,6 +106,22 @@ async def test_batch_expires_each_session_independently_of_other_sessions(settin
         assert [message.snapshot.version for message in await store.read_history(expired)] == [3, 2, 1]
         assert (await load_document(parts, early))["status"] == Status.RUNNING
         assert await parts.sessions.commit_overdue_batch([]) == []
+
+
+async def test_drain_gets_a_wake_up_for_the_committed_sessions_of_a_batch_that_fails(settings: Settings) -> None:
+    woken_up: list[int] = []
+    async with open_parts(settings) as parts:
+        spec = Create(SyncMode.GLOBAL, total_time_ms=3_600_000)
+        first, invalid = [await create_started(parts, spec) for _ in range(2)]
+        for session_id in (first, invalid):
+            await parts.rewind(session_id, 3_600_000)
+        due = [(session_id, await parts.store.load(session_id)) for session_id in (first, invalid)]
+        await parts.pipe.call("SET", parts.store.keys.session(invalid), "no hash")
+        committer = OverdueBatchCommitter(parts.store, SessionCache(), woken_up.append)
+        with pytest.raises(SyncKairosError):
+            await committer.commit_overdue(due)
+        assert (await load_document(parts, first))["status"] == Status.EXPIRED
+        assert set(woken_up) == {parts.store.keys.partition_of(session_id) for session_id in (first, invalid)}
 
 
 async def test_broken_session_and_lost_scripts_do_not_stop_the_timekeeper(settings: Settings) -> None:

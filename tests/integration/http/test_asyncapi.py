@@ -41,7 +41,7 @@ SCHEMA = {"type": "object"}
 BINDING = object_schema({"method": {"const": "GET"}, "bindingVersion": TEXT}, {"headers": SCHEMA, "query": SCHEMA})
 MESSAGE = object_schema(
     {"name": TEXT, "payload": REF, "examples": {"type": "array", "items": object_schema({"payload": SCHEMA})}},
-    {"title": TEXT, "summary": TEXT},
+    {"title": TEXT, "summary": TEXT | {"pattern": r"^[^\n]+$"}},
 )
 OPERATION = object_schema(
     {"action": {"enum": ["send", "receive"]}, "channel": REF, "messages": REFS},

@@ -160,3 +160,7 @@ async def test_web_pages_need_no_other_host(client: httpx.AsyncClient) -> None:
     assert (demo.status_code, demo.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert (await client.get("/demo/")).content == demo.content
     assert demo.headers["x-content-type-options"] == "nosniff"
+    for path in ("/docs", "/demo", "/demo/page.css"):
+        headers = (await client.get(path)).headers
+        assert "frame-ancestors 'none'" in headers["content-security-policy"], path
+        assert headers["referrer-policy"] == "no-referrer", path

@@ -1,6 +1,7 @@
 """Limits of the HTTP protocol: size, number and duration of headers, duration of the body, and error responses."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -168,6 +169,42 @@ async def test_too_many_trailers_are_refused(instance: Instance, monkeypatch: py
         await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
         await client.send(trailers)
         assert b" 431 " in await client.head()
+
+
+async def test_many_pipelined_requests_in_one_packet_are_all_answered(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance.server.config, "loaded_app", read_all)
+    count = 6_000
+    async with raw_client(instance.server.port) as client, asyncio.timeout(60):
+        sending = asyncio.create_task(client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * count))
+        for _ in range(count):
+            assert b" 204 " in await client.head()
+        await sending
+
+
+@pytest.mark.parametrize("extension", [100_000, 5_000_000])
+async def test_long_extensions_of_chunks_are_refused(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, extension: int
+) -> None:
+    monkeypatch.setattr(instance.server.config, "loaded_app", read_all)
+    async with raw_client(instance.server.port) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            await client.send(b"2;a=%b\r\n{}\r\n" % (b"x" * extension))
+            _, error = await read_problem(client)
+            assert error["code"] == "VALIDATION_ERROR"
+            assert await client.rest() == b""
+
+
+async def test_body_in_chunks_of_one_byte_is_accepted(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instance.server.config, "loaded_app", echo_headers)
+    body = b"x" * 40_000
+    async with raw_client(instance.server.port) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+        await client.send(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
+        assert b" 200 " in await client.head()
+        assert (await client.rest()).endswith(b"body=" + body)
 
 
 async def test_refusal_is_not_sent_while_an_earlier_response_is_due(

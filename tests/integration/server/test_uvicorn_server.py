@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from synckairos.config import Settings
 from synckairos.server.uvicorn_server import LOOP_CHECK_S
-from tests.integration.realtime.instances import Instance, serving
+from tests.integration.realtime.instances import Instance, receive, serving, watching
 from tests.integration.realtime.raw_client import raw_client
 from tests.waiting import eventually
 
@@ -54,6 +54,30 @@ async def test_idle_connection_is_closed_after_the_set_time(
 
 async def test_idle_connections_outlive_those_of_load_balancers_by_default(instance: Instance) -> None:
     assert instance.server.config.timeout_keep_alive == 75
+
+
+async def test_second_stop_closes_the_sockets_at_once(settings: Settings) -> None:
+    async with (
+        serving(settings.model_copy(update={"drain_timeout_s": 600})) as instance,
+        watching(instance, await instance.create()) as client,
+    ):
+        await receive(client)
+
+        async def run_until_cancelled() -> None:
+            await asyncio.Event().wait()
+
+        instance.hub.spawn_request_task(run_until_cancelled())  # the drain waits for it, for a half of its timeout
+        instance.server.stop()
+
+        async def is_draining() -> bool:
+            return instance.hub.is_draining
+
+        await eventually(is_draining)
+        instance.server.stop()
+        async with asyncio.timeout(10):
+            await client.wait_closed()
+            await instance.done
+        assert client.close_code == 1001
 
 
 async def test_responses_of_a_stopping_server_end_their_connections(

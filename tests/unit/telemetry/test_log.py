@@ -67,6 +67,7 @@ def test_secrets_and_query_strings_are_removed(dev: bool, stream: io.StringIO) -
         "{'password': 'hidden value', 'n': 1}",
         "opened wss://host/ws?sessionId=1&ticket=hidden",
         "ticket=hidden",
+        "the secret whsec_hidden+/= is old",
         "redis://us@er:hid/d@en@h:1/0",
     ],
 )
