@@ -20,7 +20,8 @@ def session() -> None:
 @click.option(
     "--url", help="URL of the server. Default: http://127.0.0.1:3000, or the port and host of the SYNCKAIROS variables."
 )
-def session_watch(session_id: UUID, url: str | None) -> None:
+@click.option("--token", envvar="SYNCKAIROS_TOKEN", help="Token for a server with authentication.", show_envvar=True)
+def session_watch(session_id: UUID, url: str | None, token: str | None) -> None:
     """Show the running clocks of session ID until it ends or Ctrl-C is pressed."""
     from synckairos.client import terminal_watch
     from synckairos.client.server_url import socket_url
@@ -30,7 +31,7 @@ def session_watch(session_id: UUID, url: str | None) -> None:
     except ValueError as fault:
         raise click.BadParameter(str(fault), param_hint="--url") from None
     with show_progress(f"connecting to {url}") as display:
-        watching = terminal_watch.show_session(url, str(session_id), sys.stdout, on_first_state=display.close)
+        watching = terminal_watch.show_session(url, str(session_id), sys.stdout, display.close, token)
         run(run_until_signal(watching))
 
 

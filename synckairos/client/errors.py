@@ -91,10 +91,11 @@ def error_for_close(code: int, reason: str) -> SyncKairosError | None:
 
 
 def error_for_http_status(status: int) -> SyncKairosError | None:
-    """Return the permanent error for the HTTP status of a refused handshake; None if the client must retry."""
+    """Return the permanent error for the HTTP status of a refused handshake; None if the client must retry.
+
+    The status must not be 401: `TokenSource.refused` decides about it.
+    """
     match status:
-        case 401:
-            return Unauthorized("The server requires authentication")
         case 403:
             return Forbidden("The server does not accept this client")
         case 408 | 425 | 429:

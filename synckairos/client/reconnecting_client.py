@@ -22,6 +22,7 @@ from synckairos.client.replica import Message, ReplicaGap
 from synckairos.client.server_url import socket_url
 from synckairos.client.single_connection import Connection
 from synckairos.client.sleep_detecting_clock import SuspendAwareClock
+from synckairos.client.token_source import GetToken, TokenSource, TokenUnavailable
 from synckairos.client.watched_session import Watch
 from synckairos.clock.model import EventType
 from synckairos.errors import PayloadTooLarge, SessionNotFound, SyncKairosError
@@ -69,6 +70,8 @@ class Client:
         url: str,
         *,
         participant_id: str | None = None,
+        token: str | None = None,
+        get_token: GetToken | None = None,
         headers: Mapping[str, str] | None = None,
         proxy: str | None = None,
         open_timeout_s: float = OPEN_TIMEOUT_S,
@@ -76,18 +79,23 @@ class Client:
     ) -> None:
         """Create a client for the server at `url`, such as `ws://host:3000/ws` or `https://host/clock`.
 
-        `participant_id` identifies this client to other watchers. A server with authentication ignores it. `headers`
-        are sent with the handshake. `proxy` is the URL of a proxy, None for no proxy. `open_timeout_s` is the maximum
-        number of seconds for connecting and the handshake. `local_clock` replaces the clock of this machine in tests.
+        `participant_id` identifies this client to other watchers. With authentication it must be the participant of the
+        token. `token` is the credential for servers with authentication. `get_token` is an async function that returns
+        a token which is valid now. It is called before each connection, and before the token of an open connection
+        expires. An exception of `get_token` counts as a failed attempt to connect. `headers` are sent with the
+        handshake. `proxy` is the URL of a proxy, None for no proxy. `open_timeout_s` is the maximum number of seconds
+        for connecting and the handshake. `local_clock` replaces the clock of this machine in tests.
 
-        Raises: ValueError if `url` is not valid.
+        Raises: ValueError if `url` is not valid, or if both `token` and `get_token` are given.
         """
         self.url = socket_url(url)
         self.clock = ServerClock()
         self.trouble: str | None = None
         """The reason why there is no connection; None while connected and before the first attempt."""
         self._participant_id = participant_id
-        self._headers = headers
+        self._headers = dict(headers or {})
+        self._tokens = TokenSource(token, get_token)
+        self._renewal: asyncio.Task[None] | None = None
         self._proxy = proxy
         self._open_timeout_s = open_timeout_s
         self._local_clock = local_clock or SuspendAwareClock.from_machine_clocks()
@@ -112,6 +120,8 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
         self._task.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
 
@@ -275,20 +285,29 @@ class Client:
         Returns the seconds until the next attempt. None means that the next attempt begins when there is new work.
         """
         try:
+            token = await self._tokens.fetch()
+        except TokenUnavailable as fault:
+            self.trouble = fault.message
+            return self._backoff.next_s()
+        credential = {} if token is None else {"Authorization": f"Bearer {token}"}
+        try:
             async with connect(
-                self.url, subprotocols=[SUBPROTOCOL], additional_headers=self._headers, proxy=self._proxy,
+                self.url, subprotocols=[SUBPROTOCOL], additional_headers=self._headers | credential, proxy=self._proxy,
                 compression=None, ping_interval=None, max_size=MAX_RECEIVED_BYTES,
                 open_timeout=self._open_timeout_s, close_timeout=1,
             ) as socket:  # fmt: skip
                 if socket.subprotocol != SUBPROTOCOL:
                     self._fail(errors.ConnectionEnded(101, f"without {SUBPROTOCOL}"))
                     return None
+                self._tokens.accepted()
                 connection = Connection(socket, self._local_clock, self._add_sample, self._receive)
                 return await self._run_connection(connection)
         except InvalidStatus as refused:
-            if failure := errors.error_for_http_status(refused.response.status_code):
+            status = refused.response.status_code
+            failure = self._tokens.refused() if status == 401 else errors.error_for_http_status(status)
+            if failure is not None:
                 self._fail(failure)
-            self.trouble = f"the server answers {refused.response.status_code}"
+            self.trouble = f"the server answers {status}"
             return _retry_after_s(refused.response.headers.get("Retry-After")) + self._backoff.next_s()
         except (OSError, InvalidHandshake) as trouble:
             self.trouble = str(trouble) or type(trouble).__name__
@@ -337,11 +356,18 @@ class Client:
     def _receive(self, message: Message) -> None:
         if message["type"] in ("ACK", "ERROR") and self._pending.resolve(message):
             return
+        if message["type"] == "REAUTH":
+            self._start_renewal()
+            return
         watch = self._watches.get(message.get("session_id", ""))
         if watch is None:
             return
         if message["type"] == "ERROR":
             self._receive_refusal(watch, message)
+            return
+        if message["type"] == "UNSUBSCRIBED":
+            refusal = errors.SubscriptionRefused(message["code"], "The rights of this client do not reach the session")
+            self._end_watch(watch, refusal)
             return
         try:
             watch.apply_message(message)
@@ -350,6 +376,27 @@ class Client:
                 self._subscribe(watch)
         if message["type"] == "EVENT" and message["event_type"] == EventType.SESSION_DELETED:
             self._end_watch(watch, errors.SessionDeleted(watch.session_id))
+
+    def _start_renewal(self) -> None:
+        """Fetch a fresh token and send it on the open connection. Without `get_token`, the server ends the connection.
+
+        If `get_token` fails, the server also ends the connection, and the next connection needs a token.
+        """
+        connection = self._connection
+        if connection is None or not self._tokens.can_renew or self._renewal is not None:
+            return
+
+        async def renew() -> None:
+            try:
+                token = await self._tokens.fetch()
+                if self._connection is connection:
+                    connection.send(orjson.dumps({"type": "REFRESH", "token": token}))
+            except TokenUnavailable as fault:
+                self.trouble = fault.message
+            finally:
+                self._renewal = None
+
+        self._renewal = asyncio.create_task(renew())
 
     def _receive_refusal(self, watch: Watch, message: Message) -> None:
         """Handle the refusal of a SUBSCRIBE.

@@ -34,12 +34,16 @@ class ServerUnreachable(SyncKairosError):
 
 
 async def show_session(
-    url: str, session_id: str, out: TextIO, on_first_state: Callable[[], None] = lambda: None
+    url: str,
+    session_id: str,
+    out: TextIO,
+    on_first_state: Callable[[], None] = lambda: None,
+    token: str | None = None,
 ) -> None:
     """Show the clocks of a session until the session ends. The errors below name the server.
 
     On a terminal the view is redrawn in the same lines. Otherwise the view is written once for each update.
-    `on_first_state` is called before the first output.
+    `on_first_state` is called before the first output. `token` is the credential for a server with authentication.
 
     Raises:
         ServerUnreachable: no state arrived within 10 seconds.
@@ -48,7 +52,7 @@ async def show_session(
     """
     server = server_url(url)
     try:
-        await _show(url, session_id, out, on_first_state)
+        await _show(Client(url, token=token), session_id, out, on_first_state)
     except SessionDeleted as error:
         error.message = f"Session {session_id} was deleted at {server}"
         raise
@@ -62,9 +66,9 @@ async def show_session(
         raise
 
 
-async def _show(url: str, session_id: str, out: TextIO, on_first_state: Callable[[], None]) -> None:
+async def _show(connecting: Client, session_id: str, out: TextIO, on_first_state: Callable[[], None]) -> None:
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(Client(url))
+        client = await stack.enter_async_context(connecting)
         try:
             async with asyncio.timeout(FIRST_STATE_TIMEOUT_S):
                 session = await stack.enter_async_context(client.watch(session_id))

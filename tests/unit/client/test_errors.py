@@ -30,7 +30,7 @@ def test_permanent_close_code_is_an_error_with_the_reason(code: int, name: str) 
 
 @pytest.mark.parametrize(
     ("status", "name"),
-    [(401, "UNAUTHORIZED"), (403, "FORBIDDEN"), (404, "CONNECTION_ENDED"), (429, None), (500, None), (503, None)],
+    [(403, "FORBIDDEN"), (404, "CONNECTION_ENDED"), (429, None), (500, None), (503, None)],
 )
 def test_refused_handshake_is_an_error_unless_temporary(status: int, name: str | None) -> None:
     failure = error_for_http_status(status)
