@@ -76,7 +76,7 @@ class Unauthorized(SyncKairosError):
 
 
 class InsecureTransport(SyncKairosError):
-    """A token came over plain HTTP from another machine. Others can read it on its way."""
+    """A token came over plain HTTP from another machine, so other machines can have read it. The token is refused."""
 
     code = "INSECURE_TRANSPORT"
     status = 400
@@ -390,7 +390,10 @@ class StoreUnavailable(SyncKairosError):
 
 
 class KeysUnavailable(SyncKairosError):
-    """The keys that verify tokens were not fetched yet, or not for 24 hours. No token can be decided on."""
+    """An issuer's keys were not fetched yet, or the last fetch is more than 24 hours ago.
+
+    Tokens that need these keys can be neither accepted nor refused. The caller can retry the request.
+    """
 
     code = "KEYS_UNAVAILABLE"
     status = 503

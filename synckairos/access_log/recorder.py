@@ -41,7 +41,7 @@ logger = log.get_logger(__name__)
 class AccessRecorder:
     """Recorder of administrative acts and refusals.
 
-    `now_ms` returns the time of Redis as this instance knows it, in ms since the Unix epoch.
+    `now_ms` returns the time of Redis as this instance estimates it, in ms since the Unix epoch.
     """
 
     def __init__(self, table: AccessTable, now_ms: Callable[[], int]) -> None:
@@ -77,7 +77,10 @@ class AccessRecorder:
         self._refusals[key] = self._refusals.get(key, 0) + 1
 
     async def run(self) -> None:
-        """Write acts at once, refusals every `FLUSH_INTERVAL_S` seconds, and delete old entries, until cancelled."""
+        """Write acts and refusals to Postgres, and delete old entries, until cancelled.
+
+        Acts are written at once, refusals every `FLUSH_INTERVAL_S` seconds.
+        """
         loop = asyncio.get_running_loop()
         next_cleanup_s = loop.time()
         while True:

@@ -42,7 +42,10 @@ class AccessTable:
     async def read_page(
         self, tenant: str, *, cursor: str | None, limit: int, entry: EntryKind | None
     ) -> Page[AccessEntry]:
-        """Return a page of the entries of a tenant, newest first. `entry` is a filter; None means no filter."""
+        """Return a page of the entries of a tenant, newest first.
+
+        `entry` selects entries of one kind; None selects all entries.
+        """
         (before,) = parse_cursor(cursor, int) if cursor else (_MAX_ID,)
         values = {"tenant": tenant, "before": before, "entry": entry, "limit": limit + 1}
         rows = await self._run([("read_page", values)])

@@ -24,8 +24,8 @@ class BacklogLog:
     def report_backlog(self, backlog: OutboxBacklog) -> None:
         """Publish a measured backlog as metrics, and log changes since the previous call.
 
-        Logs a line if the backlog passed a higher threshold, if it fell below all thresholds, or if more entries were
-        set aside.
+        Logs a line if the backlog passed a higher threshold, if it fell below all thresholds, or if the number of
+        entries that are set aside grew.
         """
         metrics.set_backlog_gauges(backlog)
         age_s = backlog.oldest_age_ms / 1000

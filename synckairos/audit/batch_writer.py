@@ -140,9 +140,10 @@ class AuditDatabase:
 class BatchWriter:
     """Writer of the batches of one locked partition, inside `AuditDatabase.acquire_partition_writer`.
 
-    `transaction` holds the lock. COMMIT and ROLLBACK release the lock. The same round trip takes it again. If another
-    drain takes it in between, the next write tries once more and then raises PartitionTaken. Meanwhile both drains can
-    have read the same entries. Postgres ignores the rows that it already has, so no row is written twice.
+    `transaction` holds the lock. COMMIT and ROLLBACK release the lock, and the same round trip takes the lock again. If
+    another drain takes the lock in between, the next write tries once more to take the lock, and raises PartitionTaken
+    if this fails. Meanwhile both drains can have read the same entries. Postgres ignores the rows that it already has,
+    so no row is written twice.
     """
 
     def __init__(self, transaction: Transaction, lock: Mapping[str, Any], batch_timeout_s: float) -> None:

@@ -66,10 +66,10 @@ class SessionRow(NamedTuple):
 
 
 class ParticipantRow(NamedTuple):
-    """Row of `sync_participants`: a participant at the newest version of the session in a batch, or when removed.
+    """Row of `sync_participants`: a participant at the newest version of the session in a batch.
 
-    For a removed participant, `participant_index` and `cycle_count` are None. These two columns in Postgres then keep
-    their values.
+    A participant that the batch removed from the session also has a row. In this row `left_at` is set, and
+    `participant_index` and `cycle_count` are None. These two columns in Postgres then keep their values.
     """
 
     session_id: UUID
@@ -158,7 +158,7 @@ def build_batch_rows(parsed: Iterable[ParsedEntry]) -> BatchRows:
 
     Each entry becomes an event row. The newest version of each session gives the session row and the participant rows.
 
-    Raises: ValueError if such a document is incomplete.
+    Raises: ValueError if the document of a newest version is incomplete.
     """
     events: list[EventRow] = []
     newest: dict[UUID, ParsedEntry] = {}

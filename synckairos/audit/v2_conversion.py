@@ -191,7 +191,8 @@ def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 def takeover_statement(name: str, *, v2: str = V2_SCHEMA, place: str = "") -> Composed:
     """Return a statement of `v2_takeover.sql`.
 
-    `v2` is the name of the schema with v2's tables. `place` becomes an SQL literal.
+    `v2` is the name of the schema with v2's tables now. `place` is the name of the schema in which the takeover found
+    v2's tables, for statements that need this name.
     """
     text = load_statements(_SQL, "synckairos.audit")[name].decode()
     return SQL(text).format(v2=Identifier(v2), place=Literal(place))

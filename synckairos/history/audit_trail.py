@@ -33,9 +33,9 @@ class AuditTrail:
         `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
         events, from 1 to 200. `snapshots`: whether the events have documents. A page with documents also ends with the
         event at which its documents reach 4 MiB. The pages together contain each committed version one time. If the
-        outbox has more than 5,000 versions or 32 MiB of the session, they can lack the oldest of these. A page
-        without `next_cursor` is the final page at this moment. If the first page is empty, no session with this id ever
-        existed.
+        outbox has more than 5,000 versions or 32 MiB of the session, the pages can lack the oldest of the versions in
+        the outbox. A page without `next_cursor` is the final page at this moment. If the first page is empty, no
+        session with this id ever existed.
 
         Raises:
             ValidationFailed: The cursor is invalid, or the limit is out of range.

@@ -1,6 +1,6 @@
 """Time reports: the time that a participant used, from Postgres and the outbox.
 
-A version that is in both is counted only once.
+The time of a version that is in Postgres and in the outbox is counted only once.
 """
 
 import asyncio

@@ -1,9 +1,8 @@
-"""Reads of the audit tables in Postgres: evicted sessions, audit trails, lists of sessions and time reports.
+"""Reads of the audit tables in Postgres: evicted sessions, audit trails and lists of sessions.
 
 Reads and commands of sessions that are in Redis do not use this module. Each method returns or raises within about two
-seconds, time reports within ten seconds. Each method except `is_reachable` raises StoreUnavailable if Postgres is
-unreachable. If retention removed a session from Postgres, it is read from cold storage, which can take longer. Lists
-and time reports do not contain such sessions.
+seconds. Each method except `is_reachable` raises StoreUnavailable if Postgres is unreachable. If retention removed a
+session from Postgres, it is read from cold storage, which can take longer. Lists do not contain such sessions.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -198,9 +197,10 @@ class HistoryReader:
         return [parse_archive_record(row) for row in rows]
 
     async def sum_paused_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
-        """Return the total duration of a session's pauses that began between two instants, in milliseconds.
+        """Return the total time in ms for which a session was paused from `since_ms` to `until_ms`.
 
-        A pause counts until `until_ms` at most. Only rows in Postgres count.
+        If a pause began before `since_ms`, its time before the first version at or after `since_ms` is missing. Pauses
+        in versions that Postgres does not have are missing. Both instants are in ms since the Unix epoch.
         """
         values = {
             "session_id": uuid_or_none(session_id),
@@ -353,7 +353,7 @@ def build_trail_page(events: Sequence[TrailEvent], limit: int, *, has_more: bool
 
 
 def _position_parameters(cursor: str | None) -> dict[str, Any]:
-    """Return the query parameters for the list position in a cursor. None is the begin of the list."""
+    """Return the query parameters for the list position in a cursor; for the start of the list if `cursor` is None."""
     before_ms, before_id = parse_list_cursor(cursor) or (None, _LAST_ID)
     return {"before_at": "infinity" if before_ms is None else postgres_instant(before_ms), "before_id": before_id}
 

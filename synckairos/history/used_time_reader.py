@@ -38,6 +38,8 @@ class UsedTimeReader:
     ) -> list[UsedTimeBucket]:
         """Return the time that a participant used from `from_ms` (included) to `to_ms` (excluded), by bucket.
 
+        All instants are in ms since the Unix epoch.
+
         - `now_ms`: the present instant. A running turn counts until this instant, and time after it does not count.
         - `tz`: IANA name of the time zone for days and weeks.
         - `bucket`: one row for each session, local day or ISO week.

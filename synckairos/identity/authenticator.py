@@ -41,8 +41,8 @@ class Authenticator:
         - `now_ms`: the time of Redis in ms since the Unix epoch.
         - `address_for`: the address under which limits count the client of a request.
         - `is_secure`: whether no other machine can have read a request on its way.
-        - `refuse_ended`: raises Unauthorized if the credential of a principal was ended before its expiry. It is called
-          for each request, also if the token is in the cache.
+        - `refuse_ended`: raises Unauthorized if the credential of a principal was revoked. It is called for each
+          request, also if the token is in the cache.
         """
         self.now_ms = now_ms
         self._verifier = verifier

@@ -20,7 +20,7 @@ MAX_KEYS = 100
 
 
 class JwksFetchFailed(SyncKairosError):
-    """The key set was not fetched. The message says why, and contains nothing of the response."""
+    """The key set was not fetched. The message contains the reason, and no part of the response."""
 
     code = "KEYS_UNAVAILABLE"
     status = 503

@@ -54,7 +54,7 @@ class JwksKeys:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether a fetched key set serves: the last good one, for at most 24 hours. Older keys are retired."""
+        """Return whether the last fetched key set is at most 24 hours old. If it is older, retire all of its keys."""
         if self._fetched_at_s is None:
             return False
         if self._clock() - self._fetched_at_s < MAX_AGE_S:
@@ -125,7 +125,7 @@ class JwksKeys:
         return True
 
     def _replace(self, keys: dict[str, VerificationKey]) -> None:
-        """Replace all keys. Keys that are gone are retired, which also ends the tokens that they verified."""
+        """Replace all keys. Old keys that are not in `keys` are retired, so tokens that they verified are refused."""
         for content, key in self._by_content.items():
             if content not in keys:
                 key.is_retired = True

@@ -44,7 +44,10 @@ _LABEL = re.compile(r"label:([a-z0-9._-]{1,63})=(.{1,63})", re.DOTALL)
 
 
 class ClaimRules(Struct, frozen=True, kw_only=True):
-    """The rules of the settings for claims. Each field `claim_…` is the name of a claim. No `issuers` means all."""
+    """The rules of the settings for claims. Each field `claim_…` is the name of a claim.
+
+    If `issuers` is empty, tokens of every issuer are accepted.
+    """
 
     audience: str
     issuers: frozenset[str]
@@ -181,7 +184,10 @@ def _role(claims: Mapping[str, Any], name: str) -> Role:
 
 
 def _participant_id(claims: Mapping[str, Any], name: str, subject: str) -> str | None:
-    """Return the participant id of the token, else the subject if it is a UUID. The result has lower case."""
+    """Return the participant id of the token, else the subject if the subject is a UUID, else None.
+
+    `name` is the name of the claim with the participant id. The result is a lower-case UUID.
+    """
     value = claims.get(name)
     if value is None:
         return subject.lower() if _UUID.fullmatch(subject) else None
@@ -191,7 +197,11 @@ def _participant_id(claims: Mapping[str, Any], name: str, subject: str) -> str |
 
 
 def _tenant(claims: Mapping[str, Any], key: VerificationKey, rules: ClaimRules) -> str:
-    """Return the tenant of the token. Without a claim it is the only tenant of the key, else that of the settings."""
+    """Return the tenant that the token claims.
+
+    If the token has no such claim, return the tenant of the key if the key has exactly one tenant. Otherwise return the
+    default tenant of the settings.
+    """
     only = next(iter(key.tenants)) if key.tenants is not None and len(key.tenants) == 1 else rules.tenant
     tenant = claims.get(rules.claim_tenant, only)
     if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):

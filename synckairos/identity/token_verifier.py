@@ -17,7 +17,7 @@ from synckairos.principal import Principal
 
 
 class TokenVerifier:
-    """Verifies tokens. Tokens that were verified before come from a cache."""
+    """Verifies tokens. The principals of verified tokens are kept in a cache."""
 
     def __init__(
         self,
@@ -96,10 +96,11 @@ class TokenVerifier:
     # -- keys ---------------------------------------------------------------------------------------------------------
 
     def _candidates(self, header: TokenHeader) -> list[VerificationKey]:
-        """Return the keys that may have signed a token, by its algorithm and its key id.
+        """Return the keys that can have signed a token, by the algorithm and the key id in its header.
 
-        A key id selects the keys of key sets with this id, else the keys of the settings, which have no id. Without a
-        key id, exactly one key of the algorithm must be configured. Both secrets count as one.
+        With a key id, return the keys of key sets with this id. If there are none, return the keys of the settings,
+        which have no id. Without a key id, return the key if exactly one key has the algorithm, otherwise no key. The
+        current and the previous secret count as one key.
         """
         fetched = [
             key
@@ -117,7 +118,7 @@ class TokenVerifier:
         return [*fetched, *own] if is_only_key else []
 
     def _may_lack_keys(self, header: TokenHeader) -> bool:
-        """Return whether a key set that was not fetched could have a key of the token. Key sets have no secrets."""
+        """Return whether a key set that is not loaded could have a key of the token. Key sets have no HS256 secrets."""
         return header.algorithm != "HS256" and not all(each.is_loaded for each in self._key_sets)
 
     def _may_be_new(self, header: TokenHeader) -> bool:
@@ -125,7 +126,7 @@ class TokenVerifier:
         return self._is_unknown(header) and any(each.has_failed for each in self._key_sets)
 
     def _is_unknown(self, header: TokenHeader) -> bool:
-        """Return whether the token names a key id that no key set has. Key sets have no secrets."""
+        """Return whether the token names a key id that no key set has. False for HS256: key sets have no secrets."""
         if header.algorithm == "HS256" or header.key_id is None:
             return False
         return not any(key.key_id == header.key_id for each in self._key_sets for key in each.keys)

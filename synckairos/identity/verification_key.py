@@ -32,9 +32,9 @@ Material = bytes | PublicKey
 class VerificationKey:
     """A key that verifies tokens.
 
-    - `key_id`: the `kid` that tokens name. None: the key has no name.
-    - `issuer`: the only issuer of tokens of this key. None: not fixed.
-    - `tenants`: the tenants that tokens of this key may name. None: all.
+    - `key_id`: the `kid` by which tokens name this key. None: the key has no id.
+    - `issuer`: the only issuer whose tokens this key verifies. None: the key does not restrict the issuer.
+    - `tenants`: the tenants that tokens of this key are allowed to name. None: all tenants.
     - `is_retired`: the key verifies no more tokens, and tokens that it verified before are no longer accepted.
     """
 

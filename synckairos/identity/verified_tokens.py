@@ -1,6 +1,6 @@
 """Cache of verified tokens, so that a token's signature is checked only once.
 
-The cache knows each token by its SHA-256, not by its text. It holds only tokens that were accepted.
+The cache has the SHA-256 of each token instead of its text. It has only tokens that were accepted.
 """
 
 from hashlib import sha256

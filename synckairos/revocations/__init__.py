@@ -1,1 +1,1 @@
-"""Revocations: credentials that ended early, known to every instance through the numbered control channel."""
+"""Revocations: credentials that end before their expiry. Every instance gets them through the control channel."""

@@ -54,8 +54,10 @@ class ControlChannel:
     ) -> None:
         """Create a channel without entries.
 
-        - `now_ms`: returns the time of Redis as this instance knows it.
-        - `max_credential_life_s`: seconds after its issue at which each credential has ended.
+        - `now_ms`: returns the time of Redis as this instance estimates it, in ms since the Unix epoch.
+        - `max_credential_life_s`: seconds after which a credential has ended in any case, counted from its issue.
+        - `check_s`: seconds between two comparisons with Redis.
+        - `stale_after_s`: seconds after the last successful comparison from which no credential is accepted.
         """
         self.revocations = RevocationSet()
         self._store = store
@@ -77,7 +79,8 @@ class ControlChannel:
     def require_current(self) -> None:
         """Check that this instance knows all revocations.
 
-        Raises: StoreUnavailable if Redis did not confirm this for five seconds. Then no credential can be accepted.
+        Raises: StoreUnavailable if the last successful comparison with Redis is older than `stale_after_s` seconds.
+            Then no credential can be accepted.
         """
         if time.monotonic() - self._current_s > self._stale_after_s:
             raise StoreUnavailable("The revocations are not known; try again shortly")
@@ -85,7 +88,9 @@ class ControlChannel:
     def is_revoked(self, principal: Principal) -> bool:
         """Return whether the principal's credential is revoked now.
 
-        Raises: StoreUnavailable, see `require_current`. Only for principals with the life of a credential.
+        Return False for a principal without a `life`.
+
+        Raises: StoreUnavailable for a principal with a `life`, see `require_current`.
         """
         if principal.life is None:
             return False
@@ -98,7 +103,7 @@ class ControlChannel:
         return sorted(found, key=lambda each: (each.at_ms, each.entry_id), reverse=True)
 
     def add_listener(self, listener: Listener) -> None:
-        """Call `listener` for each entry that is new to this instance from now on."""
+        """Register `listener`, which is called for each entry that is new to this instance from now on."""
         self._listeners.append(listener)
 
     # -- changes ------------------------------------------------------------------------------------------------------
@@ -175,7 +180,10 @@ class ControlChannel:
         await self._synchronise()
 
     async def run(self) -> None:
-        """Keep the memory current until cancelled. While a store is unavailable, try again."""
+        """Compare the entries in memory with Redis every `check_s` seconds until cancelled, and read missing entries.
+
+        If a store is unavailable, try again at the next comparison.
+        """
         while True:
             self._differs.clear()
             try:
@@ -270,7 +278,7 @@ class RevocationCopier:
         self._next_cleanup_s = 0.0
 
     async def copy_new(self) -> None:
-        """Copy the revocations that were not copied yet. Remove the old ones once a minute.
+        """Copy the revocations that were not copied yet. Once a minute, remove the revocations without effect.
 
         Raises: StoreUnavailable.
         """

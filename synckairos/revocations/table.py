@@ -34,7 +34,10 @@ class RevocationTable:
         await self._run("copy", values)
 
     async def read(self, now_ms: int) -> Sequence[bytes]:
-        """Return the entries that still have an effect at the instant `now_ms`, the oldest first."""
+        """Return the bytes of the entries that still have an effect at the instant `now_ms`, the oldest first.
+
+        `now_ms` is in ms since the Unix epoch, by the time of Redis.
+        """
         return [row[0] for row in await self._run("read", {"now_ms": now_ms, "limit": MAX_ENTRIES})]
 
     async def delete_expired(self, now_ms: int) -> None:

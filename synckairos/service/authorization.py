@@ -41,7 +41,7 @@ def require_session_role(role: Role, verb: str) -> None:
 
 
 def authorize_without_session(principal: Principal, verb: str, participant_id: str | None = None) -> None:
-    """Check a verb that concerns no single session. Verbs of the scope `session` always pass, the service checks them.
+    """Check a verb without a session. Verbs of the scope `session` always pass here; `Sessions` checks these verbs.
 
     `participant_id` is the participant (lower-case UUID) that the request names. Only the scope `participant` uses it.
 

@@ -55,8 +55,8 @@ class SessionCreator:
         Without an Idempotency-Key, each call is a new request.
 
         Raises: Forbidden, ValidationFailed, SessionExists, and the errors of `Sessions.execute`. SessionExists means
-        that another session has the id of the request. ValidationFailed means that a member needs a later edition of
-        the clock than new sessions have.
+        that another session has the id of the request. ValidationFailed means that a JSON member of the request needs a
+        later edition of the clock than the edition of new sessions.
         """
         authorize_without_session(request.principal, "create")
         if self._clock_edition == 1:

@@ -40,9 +40,9 @@ class OverdueBatchCommitter:
 
         The results are in the order of `due`: True if this call committed the transitions of the session. Each
         session's commit is atomic by itself. If the result is False, this call committed nothing for the session, and
-        the caller must expire the session alone. The possible reasons are: the session does not exist, another commit
-        came first, nothing was due, deciding failed, or one decision cannot contain all overdue transitions of the
-        session.
+        the caller must call `Sessions.commit_overdue` for the session. The possible reasons are: the session does not
+        exist, another commit came first, no transition was overdue, the calculation of the transitions raised an error,
+        or one commit cannot contain all overdue transitions of the session.
 
         Raises: the errors of `SessionStore.commit_all`. Some of the sessions were possibly committed then. `on_commit`
         was called for all of them.
@@ -81,7 +81,7 @@ class OverdueBatchCommitter:
     def _decide(self, session_id: str, loaded: SessionLoadResult) -> tuple[PreparedCommit, RenderedSession] | None:
         """Return the commit of a session's overdue transitions, and the session after these transitions.
 
-        None if the session must be expired alone.
+        None if the caller must call `Sessions.commit_overdue` for the session instead.
         """
         stored = loaded.stored
         if stored is None or stored.snapshot.deleted:

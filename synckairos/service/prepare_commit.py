@@ -101,7 +101,7 @@ def build_versions(
 ) -> tuple[list[NewVersion], RenderedSession]:
     """Build the new versions of consecutive transitions. Return the versions and the session after the last transition.
 
-    `before` is the session before the first transition, and `tag` is the tag of its document.
+    `before` is the session before the first transition, and `tag` is the tag of the document of `before`.
     """
     versions: list[NewVersion] = []
     for transition, cause in zip(transitions, causes, strict=True):
@@ -133,5 +133,5 @@ def next_transition_at_ms(state: Session) -> int | None:
 
 
 def created_at_if_live_ms(state: Session) -> int | None:
-    """Return the creation instant of the session, ms since the Unix epoch. None if the session is final or deleted."""
+    """Return the creation instant of the session in ms since the Unix epoch. None if it has ended or was deleted."""
     return None if state.deleted or state.status.is_final else state.rules.created_at_ms

@@ -60,9 +60,9 @@ class SessionRestorer:
         """Restore or recover a session that Redis does not have.
 
         An evicted session is restored unchanged, with the same epoch and version. After data loss, an unfinished
-        session is recovered: it continues at the next version under a new epoch. A final session is always restored
+        session is recovered: it continues at the next version under a new epoch. An ended session is always restored
         unchanged. A deleted session is returned but not written to Redis. Returns None if Postgres does not have the
-        session, or did not have it a few seconds ago.
+        session, or if an earlier call did not find the session in Postgres a few seconds ago.
 
         Raises:
             SessionNotImported: the session is unfinished in v2 and was not imported. v2 decides about its clock.
@@ -70,7 +70,7 @@ class SessionRestorer:
         return None if self.is_known_to_be_missing(session_id) else await self._restore_or_recover(session_id)
 
     def is_known_to_be_missing(self, session_id: str) -> bool:
-        """Return whether `restore_or_recover` now returns None for this session without a read of Postgres."""
+        """Return whether `restore_or_recover` would return None for this session now, without a read of Postgres."""
         return self._unknown.contains_id(session_id)
 
     def remove_from_unknown_cache(self, session_id: str) -> None:

@@ -66,8 +66,8 @@ class UnfinishedAttempt(NamedTuple):
 class Sessions:
     """Executes commands on sessions and reads sessions. Refusals are raised as subclasses of `SyncKairosError`.
 
-    After StoreUnavailable the outcome of a command is unknown, except after OutboxFull: then the command was not
-    executed. A retry with the same command id gets the outcome or executes the command. A request with a meter is
+    After StoreUnavailable the outcome of a command is unknown. Its subclass OutboxFull is an exception: the command was
+    not executed. A retry with the same command id gets the outcome or executes the command. A request with a meter is
     counted against its rate limits.
     """
 
@@ -111,10 +111,9 @@ class Sessions:
     async def read(self, principal: Principal, session_id: str, meter: RateMeter | None = None) -> SessionResult:
         """Commit the overdue transitions of a session, then return the latest state of the session.
 
-        `principal` is the caller, or `TIMEKEEPER` if the server itself reads the session.
-
-        So no clock is shown past its zero. If no transition is overdue and Redis has the session, the read takes one
-        round trip.
+        The commit ensures that no clock is shown past its zero. If no transition is overdue and Redis has the session,
+        the read takes one round trip. `principal` is the caller, or `TIMEKEEPER` if the server itself reads the
+        session.
 
         Raises: SessionNotFound if the session does not exist or the caller cannot reach it. RateLimitExceeded,
             StoreUnavailable.
@@ -130,10 +129,14 @@ class Sessions:
         return SessionResult.from_stored_session(stored, loaded.now_ms)
 
     async def require_role(self, principal: Principal, session_id: str, verb: str) -> None:
-        """Check that a caller is allowed to use a verb on a session. Allowed callers need no look-up of the session.
+        """Check that a caller is allowed to use a verb on a session.
 
-        Raises: SessionNotFound if the session does not exist or the caller cannot reach it. Forbidden if the caller can
-            reach the session, but its role does not allow the verb.
+        If the role of the caller allows the verb, the method returns without a check that the session exists.
+
+        Raises:
+            SessionNotFound: the caller cannot reach a session with this id. Also if its role does not allow the verb
+                and the session does not exist.
+            Forbidden: the session exists and the caller can reach it, but its role does not allow the verb.
         """
         role = find_role(principal, session_id)
         if not has_session_role(role, verb):
@@ -159,7 +162,7 @@ class Sessions:
     # -- commands -----------------------------------------------------------------------------------------------------
 
     async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None = None) -> SessionResult:
-        """Execute a command and return the session after the command.
+        """Execute a command and return the session after the command, or replay its first answer.
 
         A command id is executed at most once. If the command id was decided before, the first answer is replayed. The
         execution takes two round trips, and one more for each conflict with another commit. If `loaded` is given, the

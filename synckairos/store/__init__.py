@@ -1,1 +1,1 @@
-"""All Redis commands of the product. Other packages send Redis commands only over arq's own connection."""
+"""All Redis commands of the product, except the commands of the arq queue and of the check `doctor`."""

@@ -52,9 +52,9 @@ class Commit(Struct, frozen=True):
     The script commits only if the session in Redis is `base`. If `base` is None, Redis must not have the session.
     Without new versions, only the idempotency record is stored. If `command_id` is None, no idempotency record is
     stored. `due_ms` is the instant of the next transition by time after the new versions, in ms since the Unix epoch.
-    It is None if no transition is due by time. `live_since_ms` is the creation instant of the session, None if the
-    session is final. If `by_time` is True, the new versions must be overdue transitions only. The limits of the outbox
-    then do not apply to the commit.
+    It is None if no transition will fall due by time. `live_since_ms` is the creation instant of the session, None if
+    the session has ended or was deleted. If `by_time` is True, the new versions must be overdue transitions only. The
+    limits of the outbox then do not apply to the commit.
     """
 
     session_id: str

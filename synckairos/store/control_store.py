@@ -38,8 +38,9 @@ class ControlPosition(Struct, frozen=True):
 class StoredEntries(Struct, frozen=True):
     """The entries of the control channel and a position that is not newer than they are.
 
-    `position` is None if the store has no generation, which means an empty store. `is_complete`: whether the entries of
-    Postgres were added after the store lost its data. `now_ms` is the time of Redis.
+    `position` is None if the channel has no entry since the store was created or lost its data, or if the data is
+    invalid. `is_complete`: whether all entries of Postgres were added in the present generation of the channel.
+    `now_ms` is the time of Redis.
     """
 
     position: ControlPosition | None
@@ -66,9 +67,10 @@ class ControlStore:
         self._append_script = LuaScript("control_append", allow_oom=True)
 
     async def append(self, entries: Sequence[bytes], *, completes: bool = False) -> bool:
-        """Add entries that the set does not have yet, and publish them. Return False if the set is full.
+        """Add and publish the entries that the channel does not have yet. Return whether all entries were added.
 
-        `completes`: whether all entries of Postgres are in the set after this call. The maximum does not apply then.
+        If the channel would have more than `MAX_ENTRIES` entries, return False; some entries were possibly added then.
+        `completes`: whether the channel has all entries of Postgres after this call. If so, there is no maximum.
         """
         few = [entries[at : at + ENTRIES_PER_CALL] for at in range(0, len(entries), ENTRIES_PER_CALL)] or [()]
         for at, each in enumerate(few):
@@ -87,7 +89,8 @@ class ControlStore:
     async def read_position(self, min_entries: int = 0) -> ControlPosition | None:
         """Return the position of the channel. One round trip.
 
-        Return None if the position is unknown, if the set is not complete, or if it has less than `min_entries`.
+        Return None if the position is unknown, if the channel is not complete (see `StoredEntries`), or if it has fewer
+        than `min_entries` entries.
         """
         with translated_errors():
             found, count = await self._pipe.call_many_independent(
@@ -121,7 +124,10 @@ class ControlStore:
                 await self._pipe.call("ZREM", self._keys.control_entries, *entries[at : at + ENTRIES_PER_CALL])
 
     def listen(self, subscriber: PubSubConnection, receive: Callable[[AddedEntry], None]) -> None:
-        """Call `receive` for each entry that is added from now on. Messages can be lost."""
+        """Register `receive`, which is called for each entry that is added from now on. Return immediately.
+
+        Messages can be lost. Then `receive` is not called for their entries.
+        """
 
         def receive_payload(channel: str, payload: bytes) -> None:
             generation, number, tag, tag_before, entry = payload.split(b" ", 4)
@@ -135,7 +141,7 @@ class ControlStore:
         return ("HMGET", self._keys.control_position, "generation", "number", "tag", "complete")
 
     def _parse_position(self, found: object) -> tuple[ControlPosition | None, bool]:
-        """Return the position, and whether the set is complete. Invalid data counts as no position."""
+        """Return the position, and whether the channel is complete. Invalid data counts as no position."""
         if isinstance(found, list) and found[0] is None:
             return None, False
         try:

@@ -192,7 +192,9 @@ class Feed:
             watched.needs_resync = True
 
     async def read_history(self, session_id: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
-        """Return the feed messages of `snapshot` and of the versions before it, newest first. One round trip.
+        """Return the feed messages of `snapshot` and of the versions before `snapshot`, newest first. One round trip.
+
+        The versions before `snapshot` come from the version history in Redis.
 
         Raises: StoreUnavailable if Redis does not answer.
         """

@@ -63,7 +63,10 @@ class Keys(Struct, frozen=True):
     # -- lists of participants ----------------------------------------------------------------------------------------
 
     def participant_sessions(self, participant_id: str) -> str:
-        """Return the key of the sorted set with a participant's recent sessions, by the instants of their beginning."""
+        """Return the key of the sorted set with a participant's recent sessions, by their start instants.
+
+        The start instant of a session that was never started is its creation instant.
+        """
         return self._for_text("recent", participant_id)
 
     def summary(self, session_id: str) -> str:

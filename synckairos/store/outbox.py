@@ -165,7 +165,7 @@ class Outbox:
         conflicts: int = 0,
         busy_us: int = 0,
     ) -> int:
-        """Settle the sessions of entries that Postgres already has, then remove the entries from the outbox.
+        """Update the sessions of entries that Postgres already has, then remove the entries from the outbox.
 
         Returns the number of entries that this call removed.
 

@@ -1,8 +1,9 @@
 """Lists of participants' recent sessions in Redis: a set for each participant, and a summary for each session.
 
 The set of a participant has the ids of at most 1,000 sessions of the last 30 days. It is sorted by the instants at
-which the sessions began. The summary of a session has the values that lists show, for the newest version in Postgres.
-All participants use the same summary. Sets and summaries exist only after a list was read.
+which the sessions began: were started, or were created if they were never started. The summary of a session has the
+values that lists show, for the newest version in Postgres. All participants use the same summary. Sets and summaries
+exist only after a list was read.
 
 Only the holder of a lease fills a set or a summary from Postgres. A drain that moves newer versions to Postgres breaks
 the lease, so that older data is never stored afterwards. This module does not parse the bytes of a summary; the package
@@ -63,8 +64,8 @@ ReadyRow = bytes
 class SessionSummary(Struct, frozen=True):
     """The values of a session that lists show: `position` (`<epoch> <version>`), facts and metadata as JSON.
 
-    `row_template` is the row without the two numbers that belong to one participant. It is empty if a value in the row
-    changes by time.
+    `row_template` is the row without the two numbers of one participant: used time and number of turns. The template
+    is empty if a value in the row changes by time.
     """
 
     position: bytes
@@ -76,9 +77,10 @@ class SessionSummary(Struct, frozen=True):
 class ListRowParts(Struct, frozen=True):
     """The cached data of a session for one participant's list.
 
-    `summary` is None if no summary is cached. `part` has the two numbers of the participant, None if the numbers are
-    not cached. `live` is the snapshot of the session in Redis, None if Redis does not have the session. The snapshot
-    has an empty document if its version is the version of the summary and the session does not run.
+    `summary` is None if no summary is cached. `part` has the used time in ms and the number of turns of the
+    participant, None if these two numbers are not cached. `live` is the snapshot of the session in Redis, None if Redis
+    does not have the session. The snapshot has an empty document if its version is the version of the summary and the
+    session does not have the status `running`.
     """
 
     summary: SessionSummary | None
@@ -211,7 +213,7 @@ class ParticipantSessionStore:
     # -- filling from Postgres ----------------------------------------------------------------------------------------
 
     async def acquire_list_lease(self, participant_id: str, token: int) -> bool:
-        """Take the lease on filling a participant's set. Return False if the set exists or another lease holds."""
+        """Take the lease on filling a participant's set. Return False if the set exists or has another lease."""
         name = self.keys.participant_sessions(participant_id)
         return bool(await self._run(self._lease_script, [name], ["set", token, LEASE_MS]))
 

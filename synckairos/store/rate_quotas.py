@@ -53,10 +53,11 @@ def general_rate(limit: int) -> Rate:
 
 
 def switch_rate(limit: int) -> Rate:
-    """Return the rate limit for the presses of one session: `limit` per second, with bursts of at most `limit`.
+    """Return the rate limit for the presses of one session: `limit` per second.
 
-    From the default on, bursts are a third larger, so that 40 bids can arrive together at the end of an auction. A
-    smaller limit is strict, as in v2.
+    If `limit` is at least the default of RATE_LIMIT_SWITCH, bursts have at most a third more presses than `limit`, so
+    that 40 bids can arrive together at the end of an auction. With a smaller `limit`, bursts have at most `limit`
+    presses, as in v2.
     """
     burst = limit + limit // 3 if limit >= _LARGER_BURSTS_FROM else limit
     return make_rate("switch", limit, 1, burst, "presses a second and session", "RATE_LIMIT_SWITCH")

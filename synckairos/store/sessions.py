@@ -50,7 +50,7 @@ They can have been created in the same millisecond.
 class SessionToRestore(Struct, frozen=True):
     """A session to restore unchanged. Redis can evict the session again after `ttl_ms` milliseconds.
 
-    `live_since_ms` is the creation instant of the session, None if the session is final.
+    `live_since_ms` is the creation instant of the session, None if the session has ended.
     """
 
     stored: StoredSession
@@ -96,8 +96,8 @@ class SessionStore:
 
         One round trip. The session is None if Redis does not have it. Without `meter`, the request is not counted. If
         the document is large and equal to the document of `held`, Redis does not send the document, and the result has
-        the document of `held`. A request with an idempotency record is a replay. Then a second round trip gives back
-        the tokens of the request and counts the replay.
+        the document of `held`. If Redis has the idempotency record, the request is a replay. Then a second round trip
+        gives back the tokens of the request and counts the replay.
 
         Raises: RateLimitExceeded if a quota of `meter` is used up, for a replay only if the quota for replays is used
         up.
@@ -244,7 +244,7 @@ class SessionStore:
     # -- live sessions ------------------------------------------------------------------------------------------------
 
     async def count_unfinished(self) -> int:
-        """Return the number of unfinished sessions, in one round trip. Some of these sessions can be evicted."""
+        """Return the number of unfinished sessions, in one round trip. The number can include evicted sessions."""
         partitions = range(self.keys.partitions)
         with translated_errors():
             counts = await self._pipe.call_many_independent([("ZCARD", self.keys.live_sessions(p)) for p in partitions])
@@ -335,7 +335,7 @@ class SessionStore:
             )
 
     async def _remove_from_live(self, session_ids: Sequence[str]) -> None:
-        """Remove evicted sessions from the list of unfinished sessions. A restore adds a session again."""
+        """Remove evicted sessions from the set of live sessions. The restore of a session adds the session again."""
         keys = self.keys
         with translated_errors():
             await self._pipe.call_many(
@@ -348,7 +348,7 @@ def _split_by_size(
 ) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     """Return the keys of the sessions to load next, and the keys that remain.
 
-    Expects that the next sessions have the same average size as the sessions that are already loaded.
+    The split assumes that the next sessions have the same average size as the sessions that are already loaded.
     """
     count = _FIRST_BATCH_SESSIONS
     if loaded:

@@ -83,7 +83,7 @@ class ListItemBuilder:
     async def _item_of_later_version(
         self, session: ParticipantSession, live: SessionSnapshot, participant_id: str, now_ms: int
     ) -> ListItem:
-        """Build the item of a session whose version in Redis is later than the version in Postgres."""
+        """Build the item of a session of which Redis has a later version (`live`) than Postgres (`session`)."""
         document = orjson.loads(live.document)
         # If the participant was removed, the document has no values of the participant. Use the values in Postgres.
         values = _find_participant(document, participant_id)
