@@ -24,6 +24,8 @@ from synckairos import config
 from synckairos.config import PREFIX, Settings
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
 from synckairos.errors import StoreMisconfigured, StoreUnavailable, SyncKairosError
+from synckairos.identity.jwks_fetch import JwksFetchFailed, fetch_jwks
+from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.store.connect import make_redis_client, parse_partitions
 from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions
@@ -73,6 +75,7 @@ async def run_checks() -> list[CheckResult]:
             *(CheckResult("settings", False, line, "correct or unset it") for line in error.message.split("\n")),
         ]
     checks.append(_check_settings())
+    checks.append(await _check_authentication(settings))
     checks.append(await _check_port(settings))
     store_checks: list[Callable[[Settings], Awaitable[list[CheckResult]]]] = [
         _check_redis,
@@ -108,6 +111,26 @@ def _check_settings() -> CheckResult:
         result = f"{', '.join(unknown)} sets nothing"
         return CheckResult("settings", False, result, "compare the spelling with .env.example, or unset it")
     return CheckResult("settings", True, "every variable that is set has a valid value")
+
+
+async def _check_authentication(settings: Settings) -> CheckResult:
+    """Check the keys that verify tokens, and fetch the key sets of issuers."""
+    name = "authentication"
+    if settings.auth == "none":
+        return CheckResult(name, True, "off: every caller that can connect has full access")
+    try:
+        TokenVerifier.from_settings(settings)
+    except config.BadSettings as error:
+        return CheckResult(name, False, error.message, "correct the setting")
+    for source in settings.jwks:
+        try:
+            await fetch_jwks(source.url)
+        except JwksFetchFailed as error:
+            url = redact_url(source.url)
+            return CheckResult(
+                name, False, f"the key set {url} was not fetched: {error.message}", "correct SYNCKAIROS_JWKS"
+            )
+    return CheckResult(name, True, "tokens are required, and each key is usable")
 
 
 async def _check_port(settings: Settings) -> CheckResult:

@@ -51,6 +51,7 @@ _BY_CODE = {
     "RATE_LIMIT_EXCEEDED": ExitCode.UNAVAILABLE,
     "UNAUTHORIZED": ExitCode.UNAVAILABLE,
     "FORBIDDEN": ExitCode.UNAVAILABLE,
+    "KEYS_UNAVAILABLE": ExitCode.UNAVAILABLE,
 }
 """Exit codes by error code. Errors that are not listed have the exit code `NEGATIVE`."""
 

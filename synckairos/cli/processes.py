@@ -36,15 +36,18 @@ _insecure = click.option(
     help="Directory that keeps the data of the stores. If omitted, the data is removed at the end.",
 )
 @_insecure
-def dev(host: str | None, port: int | None, data: Path | None, insecure: bool) -> None:
+@click.option("--auth", is_flag=True, help="Require tokens. Makes a secret, and prints a token for each role.")
+def dev(host: str | None, port: int | None, data: Path | None, insecure: bool, auth: bool) -> None:
     """Run embedded Valkey and Postgres, a server and a worker. Reads .env. Ctrl-C stops all of them."""
     settings = load_process_settings(
-        Path(".env"), host=host, port=port, insecure=insecure or None, dev=True
+        Path(".env"), host=host, port=port, insecure=insecure or None, auth="required" if auth else None, dev=True
     ).refuse_unprotected_exposure()
     from synckairos.process import dev as dev_process
 
     with end_at_signals(), show_progress("starting the stores") as display:
-        raise SystemExit(asyncio.run(dev_process.run_dev(settings, data, display.report, display.close)))
+        raise SystemExit(
+            asyncio.run(dev_process.run_dev(settings, data, display.report, display.close, with_auth=auth))
+        )
 
 
 @click.command()

@@ -87,6 +87,10 @@ class TokenVerifier:
             self._verified.add(token, key, principal)
         return principal
 
+    async def fetch_key_sets(self) -> None:
+        """Fetch all key sets once. A failure is logged, and shows when a token needs a key of the set."""
+        await asyncio.gather(*(each.refresh() for each in self._key_sets))
+
     async def run_background_loop(self) -> None:
         """Keep the keys of all key sets current, until cancelled. Return at once if there are no key sets."""
         async with asyncio.TaskGroup() as tasks:

@@ -8,27 +8,32 @@ processes.
 import asyncio
 import errno
 import os
+import secrets
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import click
+from pydantic import SecretStr
 
 from synckairos import __version__
 from synckairos.config import BadSettings, Settings, env_variables_of, is_set
 from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, persistent_data_dir, temporary_data_dir
 from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.errors import PortTaken
+from synckairos.principal import Role
 from synckairos.process.ready_line import parse_ready_line
 from synckairos.urls.redact_url import redact_url
 
@@ -37,6 +42,9 @@ _DRAIN_S = 2.0
 """Seconds in which the server must drain."""
 _PROCESS_STOP_S = 6.0
 """Seconds in which the server process and the worker process must end."""
+
+_TOKEN_TTL_S = 43_200
+"""Seconds for which the printed tokens are valid: a working day."""
 
 _ARCHIVE_AFTER_S = 60
 """Seconds from the end of a session to its archive. Short, so that a developer sees archives."""
@@ -52,13 +60,19 @@ class _Stores:
 
 
 async def run_dev(
-    settings: Settings, data: Path | None, report: Callable[[str], None], on_spawn: Callable[[], None]
+    settings: Settings,
+    data: Path | None,
+    report: Callable[[str], None],
+    on_spawn: Callable[[], None],
+    *,
+    with_auth: bool = False,
 ) -> int:
     """Run stores, server and worker until Ctrl-C or SIGTERM, or until one of the processes ends.
 
     `data` is the directory for the data of the embedded stores. None uses a temporary directory, which is removed at
     the end. `report` is called with a text about the current activity. `on_spawn` is called one time, before the server
-    and the worker are started. Return the exit code: 0 after Ctrl-C or SIGTERM, 1 if a process ended unexpectedly.
+    and the worker are started. `with_auth` turns on authentication, and prints a token for each role. It makes a secret
+    if none is set. Return the exit code: 0 after Ctrl-C or SIGTERM, 1 if a process ended unexpectedly.
 
     Raises: PortTaken, BadSettings, EmbeddedStoreFailed. All started processes are stopped before the exception leaves.
     """
@@ -71,6 +85,8 @@ async def run_dev(
         (directory / "archive").mkdir(mode=0o700, exist_ok=True)
         stores = await asyncio.to_thread(_start_stores, settings, directory, stack)
         settings = _child_settings(settings, stores, directory)
+        if with_auth:
+            settings = _with_authentication(settings)
         if not stop_requested.is_set():
             from synckairos.postgres.migrate import migrate
 
@@ -109,6 +125,37 @@ def _child_settings(settings: Settings, stores: _Stores, directory: Path) -> Set
     if "Postgres" in stores.embedded:
         update["database_direct_url"] = None  # it would lead to another database
     return settings.model_copy(update=update)
+
+
+def _with_authentication(settings: Settings) -> Settings:
+    """Return the settings with authentication, and with a new secret if they have none."""
+    secret = settings.jwt_secret or SecretStr(secrets.token_urlsafe(48))
+    return settings.model_copy(update={"auth": "required", "jwt_secret": secret})
+
+
+def _tokens_text(settings: Settings) -> str:
+    """Return the part of the banner with a token for each role, and with the secret for commands that need it.
+
+    Each token reaches all sessions. The participant is that of a random UUID, so a session can be created for it.
+    """
+    from synckairos.identity.token_minting import mint_token
+
+    ttl_s = min(_TOKEN_TTL_S, settings.jwt_max_ttl)
+    rows = []
+    for role in get_args(Role):
+        participant_id = str(uuid4()) if role == "participant" else None
+        token, _ = mint_token(
+            settings,
+            time.time_ns() // 1_000_000,
+            subject=f"dev-{role}",
+            role=role,
+            participant_id=participant_id,
+            grants=[{"sessions": ["*"]}],
+            ttl_s=ttl_s,
+        )
+        name = role if participant_id is None else f"{role} {participant_id}"
+        rows.append(f"  {name}\n    {token}\n")
+    return f"Authentication is on. Each token is valid for {ttl_s // 3_600} h:\n\n{''.join(rows)}"
 
 
 def _refuse_taken_port(settings: Settings) -> None:
@@ -214,7 +261,12 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
         "REDIS_URL": settings.redis_url if "Valkey" in stores.embedded else None,
         "DATABASE_URL": settings.database_url if "Postgres" in stores.embedded else None,
         env_variables_of("archive_url")[0]: settings.archive_url if stores.embedded else None,
+        "JWT_SECRET": settings.jwt_secret.get_secret_value()
+        if settings.auth == "required" and settings.jwt_secret
+        else None,
     }
+    if settings.auth == "required" and settings.jwt_secret:
+        banner += f"\n{_tokens_text(settings)}"
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in exported.items() if value is not None)
     return (
         f"{banner}\nCommands such as `synckairos session watch` and `synckairos jobs list` need these variables:\n\n"

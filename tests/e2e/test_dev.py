@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
+from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 import redis
@@ -166,3 +167,22 @@ def test_dot_env_file_is_read(start_dev: StartDev, tmp_path: Path) -> None:
     assert process.wait_end() == ExitCode.SETTINGS
     assert process.output.startswith("SYNCKAIROS_PARTITIONS: ")
     assert len(process.output.splitlines()) == 1
+
+
+def test_authentication_prints_a_token_for_each_role_and_refuses_requests_without(start_dev: StartDev) -> None:
+    process = start_dev("--auth").wait_ready()
+    lines = process.output.splitlines()
+    begin = lines.index("Authentication is on. Each token is valid for 12 h:")
+    names, tokens = lines[begin + 2 : begin + 10 : 2], lines[begin + 3 : begin + 10 : 2]
+    assert [name.split()[0] for name in names] == ["viewer", "participant", "controller", "admin"]
+
+    def status_of(**headers: str) -> int:
+        request = Request(f"{process.base_url}/v1/sessions", headers=headers)
+        try:
+            with urlopen(request) as answer:
+                return int(answer.status)
+        except HTTPError as refusal:
+            return refusal.code
+
+    assert status_of() == 401
+    assert status_of(authorization=f"Bearer {tokens[3].strip()}") == 200

@@ -158,3 +158,18 @@ async def test_missing_wheel_passes_because_only_dev_needs_it(
 
     monkeypatch.setattr(doctor, "valkey_binary", missing)
     assert await failed_checks() == {}
+
+
+async def test_keys_of_required_authentication_are_checked(
+    healthy: Settings, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    monkeypatch.setenv("SYNCKAIROS_AUTH", "required")
+    assert "needs a key that verifies tokens" in (await failed_checks())["authentication"].result
+    monkeypatch.setenv("JWT_SECRET", "short")
+    assert "should have at least 32 bytes, not 5" in (await failed_checks())["authentication"].result
+    monkeypatch.setenv("JWT_SECRET", "x" * 32)
+    assert "authentication" not in await failed_checks()
+    url = f"http://127.0.0.1:{unused_tcp_port}/jwks"
+    monkeypatch.setenv("SYNCKAIROS_JWKS", f'[{{"url": "{url}"}}]')
+    expected = f"the key set {url} was not fetched: no answer: ConnectError"
+    assert (await failed_checks())["authentication"].result == expected

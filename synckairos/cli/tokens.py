@@ -1,0 +1,99 @@
+"""Commands `synckairos tokens …`, which create and check tokens, and `config show`."""
+
+import re
+import sys
+
+import click
+
+from synckairos.cli.command import CommandGroup, load_command_settings, run
+from synckairos.cli.escaped_echo import echo
+from synckairos.cli.exit_codes import ExitCode
+from synckairos.errors import Forbidden, Unauthorized
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
+
+
+def _parse_duration(_: click.Context, __: click.Parameter, text: str) -> int:
+    """Return a duration such as `90`, `90s`, `15m`, `8h` or `7d` in seconds."""
+    found = _DURATION.fullmatch(text)
+    if found is None or int(found[1]) == 0:
+        raise click.BadParameter(f"{text!r} is no duration such as 90s, 15m, 8h or 7d")
+    return int(found[1]) * _UNITS[found[2] or "s"]
+
+
+@click.group(cls=CommandGroup)
+def tokens() -> None:
+    """Create tokens, and check what a token allows."""
+
+
+@tokens.command("create")
+@click.option("--sub", "subject", required=True, metavar="SUBJECT", help="Name of the bearer (claim `sub`).")
+@click.option("--role", metavar="ROLE", help="Highest role: viewer, participant, controller (default) or admin.")
+@click.option(
+    "--grant",
+    "grants",
+    multiple=True,
+    metavar="SESSIONS[@ROLE]",
+    help="Sessions that the bearer can reach: an id, label:KEY=VALUE or '*'; repeatable.",
+)
+@click.option("--participant", "participant_id", metavar="UUID", help="Participant as which the bearer acts.")
+@click.option(
+    "--ttl",
+    metavar="DURATION",
+    callback=_parse_duration,
+    default="1h",
+    show_default=True,
+    help="Duration until the token expires.",
+)
+@click.option("--jti", "token_id", metavar="ID", help="Id of the token, which a revocation can name.")
+@click.option("--group", metavar="NAME", help="Group of the token, which a revocation can name.")
+def tokens_create(
+    subject: str,
+    role: str | None,
+    grants: tuple[str, ...],
+    participant_id: str | None,
+    ttl: int,
+    token_id: str | None,
+    group: str | None,
+) -> None:
+    """Print a new token, signed with JWT_SECRET."""
+    settings = load_command_settings()
+    from synckairos.admin.tokens import create_token
+
+    try:
+        click.echo(create_token(settings, subject, role, participant_id, grants, ttl, token_id, group))
+    except (Unauthorized, Forbidden) as refusal:
+        raise click.UsageError(refusal.message) from None
+
+
+@tokens.command("check")
+@click.argument("token")
+def tokens_check(token: str) -> None:
+    """Print what TOKEN allows, or the reason for its refusal. Exits 1 if it is refused.
+
+    If TOKEN is -, it is read from the standard input. Revocations are not looked up.
+    """
+    settings = load_command_settings()
+    from synckairos.admin.tokens import describe_principal, verify_token
+
+    try:
+        principal = run(verify_token(settings, sys.stdin.read().strip() if token == "-" else token))  # noqa: S105
+    except (Unauthorized, Forbidden) as refusal:
+        echo(f"refused with {refusal.code}: {refusal.message}")
+        raise SystemExit(ExitCode.NEGATIVE) from None
+    echo("\n".join(describe_principal(principal)))
+
+
+@click.group("config", cls=CommandGroup)
+def config_group() -> None:
+    """Show the settings."""
+
+
+@config_group.command("show")
+def config_show() -> None:
+    """Print each setting and its value in this environment. Secrets are redacted."""
+    settings = load_command_settings()
+    from synckairos.admin.tokens import show_settings
+
+    echo("\n".join(show_settings(settings)))

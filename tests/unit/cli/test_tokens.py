@@ -1,0 +1,107 @@
+"""Commands `tokens create`, `tokens check` and `config show`."""
+
+from typing import Any
+
+import jwt
+import pytest
+from click.testing import CliRunner, Result
+
+from synckairos.cli import main
+from tests.tokens import SECRET
+
+SESSION_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+def run(*args: str, stdin: str | None = None, **env: str) -> Result:
+    return CliRunner().invoke(main, args, input=stdin, env={"JWT_SECRET": SECRET, **env})
+
+
+def claims_of(result: Result) -> dict[str, Any]:
+    assert result.exit_code == 0, result.output
+    claims: dict[str, Any] = jwt.decode(result.stdout.strip(), SECRET, algorithms=["HS256"], audience="synckairos")
+    return claims
+
+
+def test_created_token_has_the_given_claims_and_no_other() -> None:
+    claims = claims_of(
+        run(
+            *("tokens", "create", "--sub", "alice", "--role", "participant", "--participant", SESSION_ID),
+            *("--grant", f"{SESSION_ID}@viewer", "--grant", "label:mail=a@b", "--ttl", "15m", "--jti", "t1"),
+            *("--group", "class-7"),
+        )
+    )
+    assert claims.pop("exp") - claims.pop("iat") == 900
+    assert claims == {
+        "sub": "alice",
+        "aud": "synckairos",
+        "role": "participant",
+        "participant_id": SESSION_ID,
+        "grants": [{"sessions": [SESSION_ID], "role": "viewer"}, {"sessions": ["label:mail=a@b"]}],
+        "jti": "t1",
+        "grp": "class-7",
+    }
+    assert claims_of(run("tokens", "create", "--sub", "bob")).keys() == {"sub", "aud", "iat", "exp"}
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "code", "message"),
+    [
+        (("--sub", "a b"), {}, 2, "The sub of the token is not 1 to 128 visible ASCII characters"),
+        (("--sub", "a", "--role", "operator"), {}, 2, "The role of the token is none of viewer,"),
+        (("--sub", "a", "--grant", "all"), {}, 2, "A session of a grant is not a UUID"),
+        (("--sub", "a", "--ttl", "2d"), {}, 2, "The exp of the token is more than 86,400 s ahead"),
+        (("--sub", "a", "--ttl", "soon"), {}, 2, "'soon' is no duration such as 90s, 15m, 8h or 7d"),
+        (("--sub", "a"), {"JWT_SECRET": "short"}, 3, "JWT_SECRET: should have at least 32 bytes, not 5"),
+        (("--sub", "a"), {"JWT_SECRET": ""}, 3, "JWT_SECRET: is needed to sign tokens, and is not set"),
+    ],
+)
+def test_token_that_the_server_would_refuse_is_not_created(
+    args: tuple[str, ...], env: dict[str, str], code: int, message: str
+) -> None:
+    result = run("tokens", "create", *args, **env)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert message in result.stderr
+
+
+def test_check_prints_what_a_token_allows() -> None:
+    token = run("tokens", "create", "--sub", "alice", "--grant", f"{SESSION_ID}@viewer", "--grant", "*").stdout
+    result = run("tokens", "check", "-", stdin=token)
+    assert result.exit_code == 0
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines()[:3])
+    assert lines == {"subject": "alice", "tenant": "default", "role": "controller"}
+    assert result.stdout.splitlines()[-2:] == [
+        f"sessions     {SESSION_ID} as viewer",
+        "sessions     * as controller",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("role", "line"),
+    [
+        ("admin", "sessions     all sessions of the tenant, because the role is admin"),
+        ("viewer", "sessions     none, because the token has no grants"),
+    ],
+)
+def test_check_names_the_sessions_of_a_token_without_grants(role: str, line: str) -> None:
+    token = run("tokens", "create", "--sub", "alice", "--role", role).stdout.strip()
+    assert run("tokens", "check", token).stdout.splitlines()[-1] == line
+
+
+def test_check_prints_the_reason_of_a_refusal_and_exits_1() -> None:
+    token = run("tokens", "create", "--sub", "alice").stdout.strip()
+    result = run("tokens", "check", token, JWT_SECRET="another secret, with 32 bytes or more")
+    assert (result.exit_code, result.stdout) == (
+        1,
+        "refused with UNAUTHORIZED: The signature of the token is not from an accepted key\n",
+    )
+
+
+def test_shown_settings_have_no_secrets() -> None:
+    result = run(
+        "config", "show", DATABASE_URL="postgresql://u:hidden@h/d", SYNCKAIROS_ALARM_WEBHOOK_URL="https://h/hidden"
+    )
+    lines = result.stdout.splitlines()
+    assert {"JWT_SECRET=***", "DATABASE_URL=postgresql://u:***@h/d", "SYNCKAIROS_ALARM_WEBHOOK_URL=***"} <= set(lines)
+    assert "SYNCKAIROS_AUTH=none  # default" in lines
+    assert not {SECRET, "hidden"} & set(result.stdout.split("="))
+    assert "hidden" not in result.stdout
