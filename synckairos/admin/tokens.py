@@ -1,4 +1,4 @@
-"""Work of the commands `tokens …` and `config show`: new tokens, the rights of a token, and the settings in use."""
+"""Work of the commands `tokens …`, `auth explain` and `config show`: tokens, their rights, and the settings in use."""
 
 import time
 from collections.abc import Sequence
@@ -8,12 +8,18 @@ from pydantic import SecretStr
 
 from synckairos.config import Settings, env_variables_of, is_set
 from synckairos.config.settings import env_variable_text
+from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.identity.token_minting import mint_token, parse_grant
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.principal import Principal, SessionGrant
+from synckairos.service.access_rules import ACCESS_RULES
+from synckairos.service.authorization import authorize_without_session, find_role, require_session_role
 from synckairos.urls.redact_url import redact_url
 
 REDACTED = "***"
+
+PARTICIPANT_COMMANDS = ("switch", "pause", "resume")
+"""Commands that a participant executes only for itself."""
 
 
 def create_token(
@@ -74,6 +80,47 @@ def describe_principal(principal: Principal) -> list[str]:
     if not principal.grants:
         return [*lines, f"{'sessions':<12} none, because the token has no grants"]
     return [*lines, *(f"{'sessions':<12} {_render_grant(each, principal)}" for each in principal.grants)]
+
+
+def explain_access(principal: Principal, session_id: str, verb: str) -> tuple[bool, list[str]]:
+    """Return whether a principal is allowed to use a verb on a session, and the lines that show the rule behind it.
+
+    The state of the session is not read, so a participant can still be refused by the session.
+
+    Raises: ValidationFailed if there is no rule with this name.
+    """
+    rule = ACCESS_RULES.get(verb)
+    if rule is None:
+        raise ValidationFailed.at_path("--command", f"should be one of {', '.join(sorted(ACCESS_RULES))}")
+    lines = [f"{'token':<12} accepted: {principal.subject} with the role {principal.role}"]
+    needed = {
+        "session": f"{rule.least} on the session",
+        "participant": "the participant itself, or admin",
+        "tenant": f"the role {rule.least}",
+        "none": "any token" if rule.least == "credential" else "nothing",
+    }[rule.scope]
+    lines.append(f"{'rule':<12} {verb} requires {needed}")
+    try:
+        if rule.scope == "session":
+            role = find_role(principal, session_id)
+            lines.append(f"{'session':<12} {_matching_grant(principal, session_id)} gives the role {role}")
+            require_session_role(role, verb)
+            if role == "participant" and verb in PARTICIPANT_COMMANDS:
+                lines.append(f"{'condition':<12} the caller takes part in the session, and acts only for itself")
+        else:
+            authorize_without_session(principal, verb, principal.participant_id)
+    except SyncKairosError as refusal:
+        return False, [*lines, f"{'result':<12} refused with {refusal.status} {refusal.code}: {refusal.message}"]
+    return True, [*lines, f"{'result':<12} allowed"]
+
+
+def _matching_grant(principal: Principal, session_id: str) -> str:
+    """Return the text of the grant that decides the role of a principal on a session."""
+    if principal.role == "admin":
+        return "the role admin"
+    matching = [each for each in principal.grants if each.all_sessions or session_id in each.session_ids]
+    decisive = next(each for each in matching if principal.role_on(session_id, ()) in (each.role, principal.role))
+    return f"the grant {_render_grant(decisive, principal)!r}"
 
 
 def show_settings(settings: Settings) -> list[str]:

@@ -14,7 +14,7 @@ from synckairos.cli.main_group import MainGroup
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
 from synckairos.cli.session_watch import session
 from synckairos.cli.simulate import simulate
-from synckairos.cli.tokens import config_group, tokens
+from synckairos.cli.tokens import auth, config_group, tokens
 from synckairos.cli.webhooks import webhooks
 
 __all__ = ["main"]
@@ -24,7 +24,7 @@ __all__ = ["main"]
     cls=MainGroup,
     sections={
         "To try the product": (dev, simulate, session),
-        "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, tokens),
+        "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, tokens, auth),
         "To maintain the product": (audit, verify_audit, jobs, webhooks),
     },
     context_settings={"help_option_names": ["-h", "--help"]},

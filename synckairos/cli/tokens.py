@@ -1,7 +1,8 @@
-"""Commands `synckairos tokens …`, which create and check tokens, and `config show`."""
+"""Commands `synckairos tokens …`, which create and check tokens, `auth explain` and `config show`."""
 
 import re
 import sys
+from uuid import UUID
 
 import click
 
@@ -78,11 +79,40 @@ def tokens_check(token: str) -> None:
     from synckairos.admin.tokens import describe_principal, verify_token
 
     try:
-        principal = run(verify_token(settings, sys.stdin.read().strip() if token == "-" else token))  # noqa: S105
+        principal = run(verify_token(settings, _read_token(token)))
     except (Unauthorized, Forbidden) as refusal:
         echo(f"refused with {refusal.code}: {refusal.message}")
         raise SystemExit(ExitCode.NEGATIVE) from None
     echo("\n".join(describe_principal(principal)))
+
+
+@click.group(cls=CommandGroup)
+def auth() -> None:
+    """Explain decisions about rights."""
+
+
+@auth.command("explain")
+@click.option("--token", required=True, help="Token of the caller. - reads it from the standard input.")
+@click.option("--session", "session_id", required=True, metavar="ID", type=click.UUID, help="Id of the session.")
+@click.option("--command", "verb", required=True, metavar="NAME", help="Command or other rule, such as switch or read.")
+def auth_explain(token: str, session_id: UUID, verb: str) -> None:
+    """Print the rule that decides on a command, and its result. Exits 1 if the caller is refused."""
+    settings = load_command_settings()
+    from synckairos.admin.tokens import explain_access, verify_token
+
+    try:
+        principal = run(verify_token(settings, _read_token(token)))
+    except (Unauthorized, Forbidden) as refusal:
+        echo(f"{'token':<12} refused with {refusal.status} {refusal.code}: {refusal.message}")
+        raise SystemExit(ExitCode.NEGATIVE) from None
+    is_allowed, lines = explain_access(principal, str(session_id), verb)
+    echo("\n".join(lines))
+    if not is_allowed:
+        raise SystemExit(ExitCode.NEGATIVE)
+
+
+def _read_token(token: str) -> str:
+    return sys.stdin.read().strip() if token == "-" else token  # noqa: S105 - not a password
 
 
 @click.group("config", cls=CommandGroup)

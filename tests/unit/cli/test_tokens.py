@@ -96,6 +96,63 @@ def test_check_prints_the_reason_of_a_refusal_and_exits_1() -> None:
     )
 
 
+def explain(verb: str, *args: str, session_id: str = SESSION_ID) -> tuple[int, list[str]]:
+    token = run("tokens", "create", "--sub", "alice", *args).stdout.strip()
+    result = run("auth", "explain", "--token", token, "--session", session_id, "--command", verb)
+    return result.exit_code, result.stdout.splitlines()
+
+
+def test_explanation_names_the_token_the_rule_the_grant_and_the_result() -> None:
+    assert explain("switch", "--role", "participant", "--grant", SESSION_ID) == (
+        0,
+        [
+            "token        accepted: alice with the role participant",
+            "rule         switch requires participant on the session",
+            f"session      the grant '{SESSION_ID} as participant' gives the role participant",
+            "condition    the caller takes part in the session, and acts only for itself",
+            "result       allowed",
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "args", "code", "result"),
+    [
+        ("delete", ("--role", "admin"), 0, "allowed"),
+        ("health", (), 0, "allowed"),
+        ("simulate", ("--role", "viewer"), 0, "allowed"),
+        (
+            "start",
+            ("--role", "admin", "--grant", "*@viewer"),
+            0,
+            "allowed",
+        ),
+        (
+            "start",
+            ("--grant", "*@viewer"),
+            1,
+            "refused with 403 FORBIDDEN: start requires the role controller or a higher role on the session",
+        ),
+        ("read", (), 1, f"refused with 404 SESSION_NOT_FOUND: Session {SESSION_ID} not found"),
+        ("create", ("--grant", "*"), 1, "refused with 403 FORBIDDEN: create requires the role admin or a higher role"),
+    ],
+)
+def test_explanation_has_the_answer_of_the_server(verb: str, args: tuple[str, ...], code: int, result: str) -> None:
+    found_code, lines = explain(verb, *args)
+    assert (found_code, lines[-1]) == (code, f"result       {result}")
+
+
+def test_explanation_of_a_refused_token_and_of_an_unknown_command() -> None:
+    args = ("auth", "explain", "--session", SESSION_ID, "--command", "read", "--token", "-")
+    result = run(*args, stdin="a.b.c")
+    text = "token        refused with 401 UNAUTHORIZED: The token is not a JSON Web Token\n"
+    assert (result.exit_code, result.stdout) == (1, text)
+    token = run("tokens", "create", "--sub", "alice").stdout
+    result = run(*args[:-3], "fly", "--token", "-", stdin=token)
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 2
+
+
 def test_shown_settings_have_no_secrets() -> None:
     result = run(
         "config", "show", DATABASE_URL="postgresql://u:hidden@h/d", SYNCKAIROS_ALARM_WEBHOOK_URL="https://h/hidden"
