@@ -25,6 +25,7 @@ from synckairos.limits.work_rate_table import (
     NO_HANDSHAKE,
     PROCESSOR_MS,
     REFUSED,
+    REFUSED_TOKENS,
     REPORTS,
     SCRAPES,
     SIMULATION_STEPS,
@@ -35,6 +36,7 @@ from synckairos.limits.work_rate_table import (
     WORK_LIMITS,
     WorkLimit,
 )
+from tests.integration.authentication import bearer, make_authenticator
 from tests.integration.realtime.instances import Instance, serving
 from tests.integration.realtime.v3_client import V3, v3_client
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
@@ -167,6 +169,15 @@ async def exceed_processor_time(server: RestServer, instance: Instance) -> str:
     return f"the request waits; after 5 s {answer.status_code} `{answer.json()['error']['code']}`"
 
 
+async def exceed_refused_tokens(server: RestServer, instance: Instance) -> str:
+    settings, sent = server.settings, bearer("no.valid.token") | {"x-forwarded-proto": "https"}
+    async with open_rest_server(settings, authenticator=make_authenticator(settings)) as closed:
+        while (answer := await closed.client.get("/v1/sessions", headers=sent)).status_code != 429:
+            assert answer.status_code == 401
+    assert REFUSED_TOKENS.name in answer.json()["detail"]
+    return f"429 `{answer.json()['error']['code']}`"
+
+
 EXCEED: dict[WorkLimit, Callable[[RestServer, Instance], Awaitable[str]]] = {
     PROCESSOR_MS: exceed_processor_time,
     BYTES: exceed_bytes,
@@ -179,6 +190,7 @@ EXCEED: dict[WorkLimit, Callable[[RestServer, Instance], Awaitable[str]]] = {
     SIMULATION_STEPS: exceed_simulation_steps,
     REPORTS: exceed_reports,
     SCRAPES: exceed_scrapes,
+    REFUSED_TOKENS: exceed_refused_tokens,
 }
 
 
@@ -202,7 +214,7 @@ async def test_work_above_a_limit_gets_the_answer_of_the_list(
 ) -> None:
     monkeypatch.setattr(processor_time, "MAX_WAIT_S", 0.1)
     factor = FACTOR if limit.of == "client" else 1_000
-    limited = settings.model_copy(update={"client_work_factor": factor, "trusted_proxies": ("127.0.0.1",)})
+    limited = settings.model_copy(update={"client_work_factor": factor, "trusted_proxies": ["127.0.0.1"]})
     async with open_rest_server(limited) as server, serving(limited) as instance:
         before = rate_limited_by_socket()
         assert await EXCEED[limit](server, instance) == limit.answer
