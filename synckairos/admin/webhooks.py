@@ -44,7 +44,7 @@ async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[st
 
 
 async def list_endpoints(settings: Settings, *, as_json: bool = False) -> list[str]:
-    """Return lines that describe all endpoints, oldest first, or one line of JSON for each."""
+    """Return lines that describe all endpoints, oldest first. `as_json` gives one line of JSON for each endpoint."""
     async with _open_registry(settings) as registry:
         found = await registry.transact(lambda transaction: transaction.list_endpoints())
     if as_json:

@@ -95,7 +95,7 @@ def jobs_run() -> None:
 )
 @_wait
 def jobs_run_archive(session_id: UUID | None, after_s: int, wait: bool) -> None:
-    """Archive the finished session ID, or all finished sessions. Archives that are up to date are not written again."""
+    """Archive the ended session ID, or all ended sessions. Archives that are up to date are not written again."""
     _enqueue("archive", _session_params(session_id, after_s), wait)
 
 
@@ -111,7 +111,7 @@ def jobs_run_archive(session_id: UUID | None, after_s: int, wait: bool) -> None:
 )
 @_wait
 def jobs_run_retention(session_id: UUID | None, after_s: int, wait: bool) -> None:
-    """Archive the finished session ID, or all finished sessions, verify the archives, and delete the Postgres rows."""
+    """Archive the ended session ID, or all ended sessions, verify the archives, and delete the Postgres rows."""
     _enqueue("retention", _session_params(session_id, after_s), wait)
 
 
@@ -154,7 +154,7 @@ def _enqueue(type_: str, params: dict[str, Any], wait: bool) -> None:
 def _print_outcome(settings: Settings, job_id: int, wait: bool) -> None:
     """Print the id of an enqueued job.
 
-    With `wait`, wait for its end, print its result, and exit with 1 if it failed.
+    With `wait`, also wait for the end of the job, print the result of the job, and exit with 1 if the job failed.
     """
     from synckairos.admin import jobs as admin_jobs
 

@@ -37,7 +37,7 @@ class _Reader:
 
 
 class Watch:
-    """A watched session. `Client.watch` creates the watch and returns it when it has its first state."""
+    """A watched session, from `async with Client.watch(…)`. The block begins when the watch has its first state."""
 
     def __init__(
         self,

@@ -138,13 +138,13 @@ class Adjust(Struct, frozen=True):
 
 
 class AddParticipant(Struct, frozen=True):
-    """Add a participant to a session whose status is not final."""
+    """Add a participant to a session that has not ended."""
 
     participant: NewParticipant
 
 
 class RemoveParticipant(Struct, frozen=True):
-    """Remove a participant from a session whose status is not final."""
+    """Remove a participant from a session that has not ended."""
 
     participant_id: str
 

@@ -1,4 +1,4 @@
-"""Participants that join or leave a session whose status is not final. The order of the other participants stays."""
+"""Participants that join or leave a session that has not ended. The order of the other participants stays."""
 
 from synckairos.clock.begin_turn import begin_turn, is_held, show_next_turn
 from synckairos.clock.clock_systems import Hourglass

@@ -188,10 +188,10 @@ class Rules(Struct, frozen=True):
     the number of pauses that each actor is allowed, None without a maximum. If `switch_while_paused`, a switch is
     allowed during a pause. If `holds_between_turns`, each turn ends with a hold.
 
-    In `global` and `count_up`, `extend_on_switch_ms` is the time that is left after a switch at least, or the time that
-    a switch adds (`extend_by` is `add`). Only a switch with at most `extend_window_ms` left extends the budget, None if
-    the window is `extend_on_switch_ms`. `max_extension_ms` limits the sum of all extensions and `max_extensions` their
-    number, None without a limit.
+    In `global` and `count_up`, `extend_on_switch_ms` is the minimum time that is left after a switch (`extend_by` is
+    `reset`), or the time that a switch adds (`extend_by` is `add`). A switch extends the budget only if at most
+    `extend_window_ms` is left before the switch. If `extend_window_ms` is None, `extend_on_switch_ms` is used instead.
+    `max_extension_ms` limits the sum of all extensions and `max_extensions` their number, None without a limit.
     """
 
     session_id: str
@@ -265,7 +265,7 @@ class Session(Struct, frozen=True):
 
     @property
     def is_second_edition(self) -> bool:
-        """Return whether the rules of the second edition apply. A session without a turn number keeps the first."""
+        """Return whether the rules of the second edition apply: the session has a turn number."""
         return self.turn_number is not None
 
     @property

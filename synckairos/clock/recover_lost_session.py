@@ -50,7 +50,7 @@ def recover_session(state: Session, epoch: str, now_ms: int, policy: OutageCharg
 
     The instant of the recovery is the instant of that version, so deadlines during the outage keep their instants. Only
     under `freeze` with a running clock, the instant of the recovery is `now_ms`, and the clock continues from `now_ms`.
-    Expects a session whose status is not final.
+    Expects a session that has not ended.
     """
     at_ms = state.updated_at_ms
     if policy.kind == "freeze" and state.anchor_ms is not None:

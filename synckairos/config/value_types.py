@@ -126,8 +126,8 @@ class JwksSource(BaseModel):
     """A key set (JWKS) of an issuer of tokens.
 
     - `url`: the address of the key set.
-    - `issuer`: the only issuer (`iss`) of the tokens that these keys sign. None: not fixed.
-    - `tenants`: the tenants that these tokens may name. None: all.
+    - `issuer`: the only issuer (`iss`) whose tokens these keys verify. None: any issuer.
+    - `tenants`: the tenants that these tokens are allowed to name. None: all tenants.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -1,4 +1,4 @@
-"""REST route that reads the archive of a finished session from cold storage.
+"""REST route that reads the archive of an ended session from cold storage.
 
 The caller's role decides which parts of the archive the response contains.
 """

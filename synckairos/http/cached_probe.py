@@ -1,4 +1,4 @@
-"""Cached looks at the stores: many requests share one running look, and use its result again for a second."""
+"""Cached probes of the stores: concurrent requests share one running probe, and its result is reused for a second."""
 
 import asyncio
 import time

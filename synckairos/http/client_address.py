@@ -66,7 +66,7 @@ class CallerResolver:
         return _client_key(address)
 
     def is_secure(self, scope: Scope) -> bool:
-        """Return whether a request came over HTTPS or from this machine, so that others cannot have read it.
+        """Return whether a request came over HTTPS or from this machine, so that no other machine can have read it.
 
         Only a trusted proxy can state that the request came over HTTPS, by `X-Forwarded-Proto` or `Forwarded`.
         """

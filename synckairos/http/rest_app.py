@@ -264,9 +264,12 @@ class RestApp:
         return response
 
     async def _call_in_turn(self, request: RestRequest, handler: Handler) -> RestResponse:
-        """Call the handler when its client has used no more than its share of the processor. Presses never wait.
+        """Wait until the client has used no more than its share of the processor, then call the handler.
 
-        Raises: RateLimitExceeded if the client has used too much, and all exceptions of the handler.
+        The handlers of presses are called without a wait.
+
+        Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. And all exceptions of the
+            handler.
         """
         client, processor_time = request.principal.limited_client_id, self._work.processor_time
         if request.is_press:
@@ -278,8 +281,8 @@ class RestApp:
     def _refuse_if_limited(self, request: RestRequest) -> None:
         """Refuse a request if this instance knows that its client's general quota is used up.
 
-        The check reads no body and needs no Redis. It never refuses a press, because a press may be legal. It also
-        never refuses a request with an `Idempotency-Key`, because such a request may be a replay.
+        The check reads no body and needs no Redis. It never refuses a press, because the press is possibly legal. It
+        also never refuses a request with an `Idempotency-Key`, because the request is possibly a replay.
 
         Raises: RateLimitExceeded.
         """

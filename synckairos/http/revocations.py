@@ -16,9 +16,9 @@ AUTHENTICATION_IS_OFF = "Authentication is off. Set SYNCKAIROS_AUTH=required to 
 
 
 class RevocationRoutes:
-    """REST operations on revocations. All of them require the role `admin`.
+    """REST operations on revocations and disconnections. All operations require the role `admin`.
 
-    `channel` is None while authentication is off. Then all of them answer 403.
+    `channel` is None while authentication is off. Then all operations answer 403.
     """
 
     def __init__(self, channel: ControlChannel | None, rate_limits: RateLimits) -> None:

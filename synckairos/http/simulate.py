@@ -112,8 +112,8 @@ class SimulateRoutes:
     async def _run(self, body: SimulationBody, client: str) -> Simulation:
         """Run a simulation in slices of `MAX_SLICE_S`. The simulations of all clients run one slice after the other.
 
-        While other clients are active, a pause of `PAUSE_RATIO` times its duration follows each slice. So all
-        simulations together use a quarter of the processor time.
+        While other clients are active, a pause of `PAUSE_RATIO` times the duration of the slice follows each slice. So
+        all simulations together then use a quarter of the processor time.
         """
         simulation = Simulation()
         session_id = body.session.session_id or NIL_SESSION_ID
@@ -129,7 +129,10 @@ class SimulateRoutes:
 
 
 async def _call(count: int, function: Callable[[], T]) -> T:
-    """Return the result of a function that processes `count` commands or rows. Call it in a thread if they are many."""
+    """Call a function that processes `count` commands or rows, and return its result.
+
+    If `count` exceeds `THREAD_COUNT`, the function is called in a thread.
+    """
     return await run_in_thread(function) if count > THREAD_COUNT else function()
 
 

@@ -42,7 +42,7 @@ class JobQueue:
         return due.job_id
 
     async def retry(self, job_id: int) -> DueJob | None:
-        """Enqueue a failed job again with all attempts, and return it.
+        """Enqueue a failed job again, reset its number of attempts, and return the job.
 
         Return None if there is no failed job with this id.
         """

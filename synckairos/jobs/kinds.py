@@ -34,8 +34,8 @@ class SessionSelectionParams(StrictModel):
     """Parameters of archive and retention jobs.
 
     If `session_id` is None, the job works on all sessions that ended at least `after_s` seconds ago. Otherwise it works
-    on this session. A retention job then does not remove a session that ended later, and an archive job ignores
-    `after_s`.
+    on this session only. An archive job for one session ignores `after_s`. A retention job for one session fails if the
+    session ended less than `after_s` seconds ago.
     """
 
     session_id: Uuid | None = None

@@ -46,8 +46,8 @@ class SessionRowDeleter:
     async def delete(self, record: ArchiveRecord, archive: Archive, after_s: float) -> bool:
         """Delete a session's rows in one transaction, if the archive contains all of these rows with the same hashes.
 
-        Return whether the rows are deleted; also True if another worker deleted them before. They stay if the archive
-        was replaced, or if Postgres has rows that the archive lacks.
+        Return True if the rows are deleted, also if another worker deleted them before. Return False if all rows stay:
+        if the archive was replaced, or if Postgres has rows that the archive lacks.
 
         Raises: The exceptions below. No row was deleted then.
             SessionNotFinished: The session has not ended, or ended less than `after_s` seconds ago.
@@ -99,9 +99,9 @@ class Retention:
     async def archive_and_delete(self, session_id: str, after_s: float) -> bool:
         """Archive a session that ended at least `after_s` seconds ago, verify the archive, and delete the rows.
 
-        Return whether the rows are deleted. They stay for now if Redis has another version of the session, if the
-        session changed in the meantime, or if it has failed entries or pending webhook deliveries. Either all rows of
-        the session are deleted or none. A row is deleted only if the archive contains it with the same hash.
+        Return True if all rows of the session are deleted. Return False if all rows stay for now: if Redis has another
+        version of the session, if the session changed in the meantime, or if the session has failed entries or pending
+        webhook deliveries. Rows are deleted only if the archive contains each row with the same hash.
 
         Raises: The exceptions below. The archive can have been written then.
             SessionNotFinished, ArchiveIncomplete, ArchiveDamaged: See these classes.

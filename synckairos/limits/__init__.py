@@ -1,1 +1,1 @@
-"""Limits of rates and of work: pure arithmetic, and the one list of all units of work."""
+"""Limits of rates and of the work of clients: token buckets, budgets, queues, and the list of all units of work."""

@@ -32,9 +32,10 @@ class WorkBudget:
     def charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
         """Charge `amount` units of work. `now_s` is the time of a monotonic clock in seconds.
 
-        A larger amount than the bucket holds takes the full bucket. So such work waits, but it is never impossible.
+        If `amount` is larger than the size of the bucket, the size of the bucket is charged instead. So such work is
+        possible when the bucket is full.
 
-        Raises: RateLimitExceeded if the budget is too small. Nothing is charged then.
+        Raises: RateLimitExceeded if the bucket has fewer tokens than this charge. Nothing is charged then.
         """
         bucket = self._buckets.get(limit.name)
         if bucket is None:

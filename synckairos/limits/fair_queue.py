@@ -49,7 +49,7 @@ class FairQueue:
             raise
 
     def _pass_on(self) -> None:
-        """Give the turn to the client that waits for the longest time since its last turn."""
+        """Give the turn to the first client in the queue. If this client has further calls, it moves to the end."""
         while self._waiting:
             client, calls = self._waiting.popitem(last=False)
             turn = calls.popleft()

@@ -74,7 +74,7 @@ class ProcessorTimeAccount:
         self._free_at_s = min(begin_s + seconds / self._share, now_s + MAX_PAUSE_S)
 
     def seconds_to_wait(self) -> float:
-        """Return the seconds until the client has used no more than its share; 0 if that is so now."""
+        """Return the seconds until the client has used no more than its share; 0 if it has not used more now."""
         return max(0.0, self._free_at_s - self._clock())
 
 
@@ -105,11 +105,12 @@ class ProcessorTime:
         return self._clock() - at_s < ACTIVE_S
 
     async def run(self, client: str, work: Callable[[], Coroutine[Any, Any, T]], *, is_rate_limited: bool = True) -> T:
-        """Wait until the client has used no more than its share, then await `work()` and charge its time.
+        """Wait until the client has used no more than its share, then await `work()` and charge its processor time.
 
-        Nothing waits if no other client is active. If `is_rate_limited` is False, the work is never refused.
+        The call does not wait if no other client is active. If `is_rate_limited` is False, `work` is always called,
+        after a wait of at most `MAX_UNLIMITED_WAIT_S` seconds.
 
-        Raises: RateLimitExceeded if the wait was too long. `work` is not called then.
+        Raises: RateLimitExceeded if the wait takes more than `MAX_WAIT_S` seconds. `work` is not called then.
         """
         account = self._account(client)
         if account.turns is not None or account.seconds_to_wait():
@@ -126,11 +127,14 @@ class ProcessorTime:
             account.mean_s += (spent[0] - account.mean_s) * _RECENT_WEIGHT
 
     def charge_response(self, client: str, size_bytes: int) -> None:
-        """Charge the transport of a response body to a client."""
+        """Charge the estimated processor time for sending a response body of `size_bytes` bytes to a client."""
         self._account(client).charge(size_bytes * RESPONSE_BYTE_S)
 
     async def delay_refusal(self, client: str) -> None:
-        """Hold back the answer to a request of a rate-limited client. Return at once if no other client is active."""
+        """Wait `REFUSAL_DELAY_S` seconds, before the answer to a refused request of a rate-limited client.
+
+        Return at once if no other client is active.
+        """
         if self.has_other_clients(client):
             await asyncio.sleep(REFUSAL_DELAY_S)
 
@@ -152,9 +156,9 @@ class ProcessorTime:
     async def _wait(self, client: str, account: ProcessorTimeAccount, is_rate_limited: bool) -> None:
         """Wait until the client has used no more than its share, or no other client is active.
 
-        The requests of a client wait in the order of their arrival, and each is estimated with the mean of the others.
+        The requests of a client wait in the order of their arrival.
 
-        Raises: RateLimitExceeded.
+        Raises: RateLimitExceeded if `is_rate_limited` and the wait takes more than `MAX_WAIT_S` seconds.
         """
         if account.turns is None:
             account.turns = asyncio.Lock()

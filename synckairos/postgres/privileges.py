@@ -52,7 +52,7 @@ async def find_missing_create_grant(connection: psycopg.AsyncConnection) -> str 
 async def find_missing_grants(connection: psycopg.AsyncConnection, directory: Path | None = None) -> list[str]:
     """Return the GRANT statements for the privileges that the connected role lacks on tables of the migrations.
 
-    The role is the role of a server or worker. Return an empty list if it lacks no privilege.
+    The connection must use the role of a server or worker. Return an empty list if this role lacks no privilege.
     """
     tables = [
         name for path in sorted((directory or migrations_dir()).glob("*.sql")) for name in tables_created_by(path)

@@ -46,7 +46,8 @@ class TransactionSettings:
     def to_sql(self) -> bytes:
         """Return the SQL statement that applies the settings to the current transaction, and describes the server.
 
-        `transaction_read_only` would also be true in the READ ONLY transactions of a pool.
+        The statement reads `default_transaction_read_only`, which describes the server. `transaction_read_only` is not
+        used, because it is also true in a READ ONLY transaction on a server that accepts writes.
         """
         settings: dict[str, str | SQL] = {"timezone": "UTC", **self.values}
         applied = [

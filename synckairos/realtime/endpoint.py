@@ -102,7 +102,7 @@ class WebSocketEndpoint:
     async def _admit(
         self, principal: Principal, refusal: SyncKairosError | None, uses_v3: bool, scope: Scope, send: Send
     ) -> None:
-        """Accept a handshake, or refuse it. `refusal` is the reason if it has no valid credential."""
+        """Accept or refuse a handshake. `refusal` is the error if the handshake has no valid credential, else None."""
         if (limited := self._charge(principal, uses_v3)) is not None:
             refusal = limited
         if isinstance(refusal, RateLimitExceeded):
@@ -121,8 +121,8 @@ class WebSocketEndpoint:
     def _charge(self, principal: Principal, uses_v3: bool) -> RateLimitExceeded | None:
         """Charge a handshake to its client. Return None if the handshake is allowed, else the refusal.
 
-        A v2 client subscribes with its handshake. So its budget for unknown sessions must also not be used up. The
-        handshake takes nothing from this second budget.
+        A v2 client subscribes with its handshake. So its handshake is also refused if the client's budget for unknown
+        sessions is used up. The handshake takes nothing from this second budget.
         """
         try:
             if not uses_v3:

@@ -285,14 +285,14 @@ class Hub:
     # -- the feed's listener ------------------------------------------------------------------------------------------
 
     def on_feed_message(self, message: FeedMessage) -> None:
-        """Pass the version in a feed message to the watchers that have no such or newer version of the session."""
+        """Pass the version in a feed message to the watchers of the session that have only older versions."""
         self._fan_out(SessionUpdate.from_message(message, self.now_ms()))
 
     def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
-        """Pass a state that the feed read from the store to the watchers that have no such or newer version.
+        """Pass a state that the feed read from the store to the watchers of the session that have only older versions.
 
         The feed reads the store when feed messages were lost. `went_back`: whether the store lost versions. If so, all
-        watchers get the state, even if it has a lower version than the versions that they have.
+        watchers get the state, even if its version is lower than the versions that the watchers have.
         """
         if (session := self._sessions.get(session_id)) is not None:
             if session.ended_epoch == snapshot.epoch:

@@ -125,7 +125,7 @@ class PresenceTracker:
     # -- watchers of this instance ------------------------------------------------------------------------------------
 
     def add(self, subscription: Subscription, identity: PresenceIdentity, *, wants_frames: bool) -> None:
-        """Start to count a watcher, from the next round on. Do nothing if the watcher has unsubscribed in the meantime.
+        """Start to count a watcher, from the next round on. Do nothing if `subscription` has already ended.
 
         Call this after the watcher got the session's state. `wants_frames`: whether the watcher gets PRESENCE frames.
         """

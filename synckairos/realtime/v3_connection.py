@@ -120,8 +120,8 @@ class V3Connection(SocketConnection):
     def _receive_large(self, text: str, received_ms: int) -> None:
         """Charge a large message, and put it into the inbox unparsed. Only a COMMAND is allowed to be large.
 
-        Another message gets an ERROR. If the connection's budget is used up, close the connection. If the client's
-        budget is used up, send an ERROR. In these three cases the message is dropped.
+        If the large message is not a COMMAND, send an ERROR. If the connection's budget is used up, close the
+        connection. If the client's budget is used up, send an ERROR. In these three cases the message is dropped.
         """
         if not v3_messages.may_be_command(text):
             refusal = PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
@@ -203,9 +203,11 @@ class V3Connection(SocketConnection):
             return None
 
     async def _handle_in_turn(self, request: InboxRequest) -> None:
-        """Handle a request when its client has used no more than its share of the processor. Presses never wait.
+        """Wait until the client has used no more than its share of the processor, then handle the request.
 
-        Raises: RateLimitExceeded if the client has used too much.
+        Presses are handled without a wait.
+
+        Raises: RateLimitExceeded if the wait takes too long. The request was not handled then.
         """
         client, processor_time = self.principal.limited_client_id, self.hub.work.processor_time
         processor_time.note_activity(client)
@@ -272,7 +274,7 @@ class V3Connection(SocketConnection):
         )
 
     async def _delay_refusal(self) -> None:
-        """Hold back the next answer, because the client is rate-limited."""
+        """Wait before the answer to a request that was refused because of a rate limit. See `ProcessorTime`."""
         await self.hub.work.processor_time.delay_refusal(self.principal.limited_client_id)
 
     def _send_refusal(

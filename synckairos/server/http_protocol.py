@@ -209,7 +209,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse_headers()
 
     def _count_chunk_bytes(self, received: int) -> None:
-        """Count bytes of an incomplete body. Refuse the request if its chunks have too long sizes and extensions."""
+        """Count bytes of an incomplete body. Refuse the request if chunk sizes and extensions take too many bytes."""
         self._raw_body_bytes += received
         others = self._raw_body_bytes - self._body_bytes
         if others > MAX_CHUNK_BYTES + MAX_HEADERS_BYTES + CHUNK_BYTES_PER_BYTE * self._body_bytes:

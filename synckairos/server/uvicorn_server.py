@@ -71,7 +71,9 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> socket.socket:
-    """Open and return the listening socket. Port 0 selects a free port. `user_timeout_ms` is in milliseconds.
+    """Open and return the listening socket. Port 0 selects a free port.
+
+    `user_timeout_ms` is the `TCP_USER_TIMEOUT` of each connection in milliseconds, see `USER_TIMEOUT_MS`.
 
     Raises: PortTaken if another process listens on the port, BadSettings if the address cannot be used.
     """
@@ -176,8 +178,7 @@ class Server(uvicorn.Server):
         """Start to drain, and return immediately. A second call shortens the drain.
 
         After a second call the server closes all WebSocket connections at once, and does not wait for running HTTP
-        requests. Signal handlers of the event loop are allowed to call
-        this method.
+        requests. Signal handlers of the event loop are allowed to call this method.
         """
         if self.should_exit:
             self._forced.set()
@@ -192,7 +193,7 @@ class Server(uvicorn.Server):
         self._on_ready()
 
     def _schedule_lag_check(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Schedule a measurement of how late the event loop runs a callback. It repeats itself until shutdown."""
+        """Schedule a repeated measurement of how late the event loop runs a callback. It ends at shutdown."""
 
         def observe() -> None:
             LOOP_LAG.observe(max(0.0, loop.time() - self._lag_check.when()))
@@ -225,7 +226,10 @@ class Server(uvicorn.Server):
         self._lag_check.cancel()
 
     async def _drain(self, balancers_notice: Coroutine[Any, Any, None]) -> None:
-        """Close the sockets, and wait until all connections are closed and all requests have ended."""
+        """Close the sockets, and wait until all connections are closed and all requests have ended.
+
+        `balancers_notice` waits until load balancers have read `/ready`. Only then the listening socket is closed.
+        """
         await asyncio.gather(self._hub.close_all_connections(self._drain_s), balancers_notice)
         for server in self.servers:
             server.close()

@@ -21,7 +21,8 @@ from synckairos.wire.instants import datetime_to_ms
 class DeliveryResult:
     """Result of one attempt: the delivery's new status, and the consequences for its endpoint.
 
-    - `outcome`: label of the attempt counter: `delivered`, `failed`, `gone` or `lapsed`.
+    - `outcome`: label of the attempt counter: `delivered`, `failed`, `gone` (the endpoint answered 410) or `lapsed`
+      (no message was sent, because the audit no longer has the event).
     - `status`: new status of the delivery: `pending`, `delivered` or `failed`.
     - `next_s`: seconds until the next attempt; None if no further attempt is planned.
     - `pause_s`: seconds for which the endpoint gets no messages; None for no pause.

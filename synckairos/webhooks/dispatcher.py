@@ -160,7 +160,8 @@ class Dispatcher:
     async def _send(self, due: DueDelivery) -> SendResult | None:
         """Send the message of a delivery.
 
-        Returns None, without a message, if the audit does not have its event, or has it with an invalid document.
+        Returns None and sends no message if the audit does not have the event, or has the event with an invalid
+        document.
         """
         if due.event is not None and due.session_id is not None:
             try:

@@ -17,8 +17,8 @@ class Revocation(Struct, frozen=True, kw_only=True):
 
     Exactly one of `token_id`, `subject`, `group`, `credential` and `is_for_all` is set. `subject` and `is_for_all`
     select credentials that were issued before `issued_before_ms`, and credentials without an instant of issue. The
-    other selectors ignore the instant of issue. The revocation has no effect before `effective_at_ms`. It can be
-    forgotten at `until_ms`, because no selected credential can then be valid. Instants are in ms since the Unix epoch.
+    other selectors ignore the instant of issue. The revocation has no effect before `effective_at_ms`. It is not needed
+    after `until_ms`, because all selected credentials have then expired. Instants are in ms since the Unix epoch.
     """
 
     entry_id: str

@@ -19,7 +19,7 @@ MAX_WARNINGS = 200
 
 
 def request_warnings(body: StrictModel, value: Any) -> list[Fault]:
-    """Return the warnings of a valid request, at most `MAX_WARNINGS`. If there are more, one further item says so.
+    """Return the warnings of a valid request, at most `MAX_WARNINGS`, and a last item if further warnings are left out.
 
     `value` has the JSON values of the request, and `body` is the model that was parsed from `value`.
     """

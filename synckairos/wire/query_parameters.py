@@ -147,7 +147,10 @@ class ArchiveQuery(StrictModel):
 
 
 class ParticipantSessionsQuery(PageQuery):
-    """The query for the sessions of a participant that began in the last `days` days, newest first."""
+    """The query for the sessions of a participant that were started in the last `days` days, newest first.
+
+    A session that was never started counts from its creation.
+    """
 
     days: Days = 30
 

@@ -31,7 +31,7 @@ Warnings = Annotated[
 
 
 class Reading(BaseModel):
-    """Facts of a clock whose reading is not simply remaining − elapsed.
+    """Facts of a clock whose shown time is not simply its remaining time minus the elapsed time.
 
     The clock system determines which members are present.
     """
@@ -143,8 +143,10 @@ class ExtensionsView(BaseModel):
 class SessionView(BaseModel):
     """A session after its last transition. The times do not change while a clock runs.
 
-    If `cycle_started_at` is not null, a clock without `reading` has `time_remaining_ms − (now − cycle_started_at)` left
-    at the instant `now`.
+    If `cycle_started_at` is not null, one clock runs: the clock of the active participant, of its group, or of the
+    session, depending on the mode. At the instant `now` the running clock shows `time_remaining_ms − (now −
+    cycle_started_at)`. All other clocks show `time_remaining_ms`. For a clock with the member `reading`, the facts in
+    `reading` change this calculation.
     """
 
     session_id: Id

@@ -224,7 +224,10 @@ def group_json(state: Session, group: Group, is_turn: bool) -> dict[str, Any]:
 def _reading_json(
     state: Session, system: ClockSystem, facts: ClockReadingDetails | None, is_turn: bool
 ) -> dict[str, Any]:
-    """Return the facts that a client needs to calculate a reading that is not simply remaining − elapsed."""
+    """Return the facts for a client to calculate a reading that is not simply remaining minus elapsed time.
+
+    Empty if the reading of this clock is remaining minus elapsed time.
+    """
     reading: dict[str, Any] = {}
     if facts is not None:
         values = ((name, getattr(facts, name)) for name in READING_FACTS)

@@ -60,7 +60,10 @@ class StateUpdate(BaseModel):
 
 
 class StateDelta(BaseModel):
-    """The difference between two versions. If it answers a SUBSCRIBE, an empty patch means: no version is missed."""
+    """The difference between two versions, as a merge patch.
+
+    If the message answers a SUBSCRIBE and its patch is empty, the client already has the newest version.
+    """
 
     type: Literal["STATE_DELTA"]
     session_id: Id

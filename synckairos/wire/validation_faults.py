@@ -67,7 +67,7 @@ def raise_if_faults(faults: Iterable[Fault]) -> None:
     """Raise ValidationFailed if there are faults.
 
     The error lists the first fault of each path. If more than MAX_FAULTS paths have faults, the error lists the first
-    MAX_FAULTS and a last item that says so.
+    MAX_FAULTS of these faults, and a last item that states that faults are left out.
     """
     firsts: dict[str, Fault] = {}
     for each in faults:

@@ -1,7 +1,7 @@
 """Pages of a participant's sessions: recent sessions from Redis, older ones from Postgres, new ones from the outbox.
 
 Each session is on exactly one page. If Redis or Postgres is unreachable, the page has the sessions of the other store,
-and names this store.
+and its `only_store` is the name of the store that answered.
 """
 
 import asyncio
