@@ -13,19 +13,21 @@ LENGTH = b"content-length: "
 class HttpConnection(asyncio.Protocol):
     """One connection. `post` and `get` return the status and the body of the response."""
 
-    def __init__(self, host: str) -> None:
-        self._host = host
+    def __init__(self, host: str, token: str | None = None) -> None:
+        self._common_headers = f"Host: {host}\r\n"
+        if token is not None:
+            self._common_headers += f"Authorization: Bearer {token}\r\n"
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._response: asyncio.Future[tuple[int, bytes]] | None = None
 
     @classmethod
-    async def open(cls, base_url: str) -> Self:
-        """Connect to the server at `base_url`."""
+    async def open(cls, base_url: str, token: str | None = None) -> Self:
+        """Connect to the server at `base_url`. Each request has `token`, if it is not None."""
         address = urlsplit(base_url)
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(
-            lambda: cls(address.netloc), address.hostname or "", address.port or 80
+            lambda: cls(address.netloc, token), address.hostname or "", address.port or 80
         )
         return connection
 
@@ -42,7 +44,7 @@ class HttpConnection(asyncio.Protocol):
     async def _request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         assert self._transport is not None
         head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\n"
+            f"{method} {path} HTTP/1.1\r\n{self._common_headers}Content-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         self._response = asyncio.get_running_loop().create_future()

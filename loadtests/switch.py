@@ -5,18 +5,23 @@ limits. The bare loop sends only the Redis commands of one switch: TIME, the loa
 script with a real payload. The loop has two variants. One uses the connection pool of redis-py, as a program without
 this product would. The other uses the shared connection of this product, which is the harder comparison. Server and
 variants take turns in short rounds, so that other load on the machine affects them equally.
+
+With `--auth`, the test compares two servers on the same stores instead: one without authentication, and one that
+requires tokens. Each connection has a token of its own, with the role `controller` and a grant for all sessions.
 """
 
 import argparse
 import asyncio
+import secrets
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 from uuid import uuid4
 
 import uvloop
+from pydantic import SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.http_client import HttpConnection
@@ -27,6 +32,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
+from synckairos.identity.token_minting import mint_token
 from synckairos.service.prepare_commit import build_version
 from synckairos.store.commit_script import NewVersion
 from synckairos.store.keys import Keys
@@ -37,6 +43,7 @@ from synckairos.store.rate_quotas import TAKE_SCRIPT, Quota, general_rate, switc
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stored_session import SESSION_FIELDS
 from synckairos.wire.outbox_entry import CommitCause
+from tests.processes import spawn_server
 
 CONCURRENCY = (1, 32)
 ROUNDS = 3
@@ -45,6 +52,13 @@ LEGEND = {
     "bare_redis_py": "the same two round trips in a loop, with the connection pool of redis-py",
     "bare_shared": "the same two round trips in a loop, with the one shared connection of this product",
     "rate_to_*": "rate of REST divided by that of the bare loop; p50_to_*: the same for the median latencies",
+}
+
+AUTH_ROUNDS = 6
+AUTH_LEGEND = {
+    "none": "POST /v1/sessions/{id}/switch on one server process without authentication",
+    "required": "the same on a server that requires tokens, with one token for each connection",
+    "*_to_none": "rate and median latency with tokens divided by those without",
 }
 
 GENERAL, PRESSES = Quota(general_rate(1_000_000), "bare"), switch_rate(1_000_000)
@@ -209,6 +223,65 @@ async def compare(base_url: str, redis_url: str, concurrency: int, sessions: int
     return figures
 
 
+async def compare_authentication(
+    without: str, required: str, secret: SecretStr, concurrency: int, sessions: int, seconds: float
+) -> dict[str, Any]:
+    """Measure switches on the servers without and with authentication in turn. Return their figures and ratios.
+
+    `without` and `required` are the base URLs of the servers.
+    """
+    signing = Settings(jwt_secret=secret)
+
+    def make_token(subject: str, role: str) -> str:
+        grants = [{"sessions": ["*"]}]
+        now_ms = time.time_ns() // 1_000_000
+        return mint_token(signing, now_ms, subject=subject, role=role, grants=grants, ttl_s=3_600)[0]
+
+    async with AsyncExitStack() as stack:
+
+        async def switches(base_url: str, admin: str | None, tokens: list[str | None]) -> list[SwitchOnce]:
+            creator = await HttpConnection.open(base_url, admin)
+            stack.callback(creator.close)
+            started = [await start_session_by_rest(creator) for _ in range(sessions)]
+            functions = []
+            for first, token in enumerate(tokens):
+                connection = await HttpConnection.open(base_url, token)
+                stack.callback(connection.close)
+                functions.append(switch_by_rest(connection, started[first::concurrency]))
+            return functions
+
+        tokens: list[str | None] = [make_token(f"player-{n}", "controller") for n in range(concurrency)]
+        variants = {
+            "none": await switches(without, None, [None] * concurrency),
+            "required": await switches(required, make_token("backend", "admin"), tokens),
+        }
+        latencies = {name: Latencies() for name in variants}
+        for number in range(AUTH_ROUNDS):
+            # The order changes, so that no variant always runs after the other.
+            for name in sorted(variants, reverse=number % 2 == 1):
+                await latencies[name].run_round(variants[name], seconds / AUTH_ROUNDS)
+    figures: dict[str, Any] = {name: each.figures() for name, each in latencies.items()}
+    none, with_tokens = figures["none"], figures["required"]
+    figures["rate_to_none"] = round(with_tokens["per_s"] / none["per_s"], 3)
+    figures["p50_to_none"] = round(with_tokens["p50_ms"] / none["p50_ms"], 2)
+    return figures
+
+
+async def run_with_authentication(sessions: int, seconds: float) -> dict[str, Any]:
+    """Start stores, two servers and a worker, and compare the servers. Return the figures."""
+    async with valkey_and_postgres(durable=False) as (settings, _):
+        secret = SecretStr(secrets.token_urlsafe(48))
+        with server_and_worker(settings) as without, ExitStack() as stack:
+            required = spawn_server(settings.model_copy(update={"auth": "required", "jwt_secret": secret}))
+            stack.callback(required.stop)
+            return {
+                f"concurrency_{concurrency}": await compare_authentication(
+                    without.base_url, required.base_url, secret, concurrency, sessions, seconds
+                )
+                for concurrency in CONCURRENCY
+            }
+
+
 async def run(sessions: int, seconds: float) -> dict[str, Any]:
     """Start stores, server and worker, and measure. Return the figures."""
     async with valkey_and_postgres(durable=False) as (settings, _):
@@ -225,6 +298,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests switch", description=__doc__)
     parser.add_argument("--sessions", type=int, default=256)
     parser.add_argument("--seconds", type=float, default=6, help="seconds of each variant and concurrency")
+    parser.add_argument("--auth", action="store_true", help="compare servers without and with authentication")
     options = parser.parse_args()
-    figures = uvloop.run(run(options.sessions, options.seconds))
-    print_result("switch", {"sessions": options.sessions, **figures, "legend": LEGEND})
+    measure = run_with_authentication if options.auth else run
+    figures = uvloop.run(measure(options.sessions, options.seconds))
+    legend = AUTH_LEGEND if options.auth else LEGEND
+    print_result("switch", {"sessions": options.sessions, **figures, "legend": legend})
