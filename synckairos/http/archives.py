@@ -31,7 +31,6 @@ from synckairos.wire.query_parameters import ArchiveQuery
 JSON, NDJSON = "application/json", "application/x-ndjson"
 
 _EVENT_BYTES = 300  # approximate bytes of a rendered event without its document
-_RAW_PIECE_BYTES = 64 << 10
 
 ReadableScope = Literal["all", "events", "state"]
 """Part of an archive that a caller is allowed to read.
@@ -91,10 +90,12 @@ class ArchiveRoutes:
             return response
         is_raw = media_type == NDJSON and scope == "all"
         has_documents = is_raw or (snapshots and scope != "state")
-        archive = await self._history.cold_reader.read_archive(record, lean=not has_documents)
+        archive = await self._history.cold_reader.read_archive(record)
         render = _render_ndjson if media_type == NDJSON else _render_json
         pieces = render(record, archive, scope, snapshots)
-        size = sum(len(line.document) for line in archive.events) + len(archive.events) * _EVENT_BYTES
+        size = len(archive.newest_line.document) + len(archive.events) * _EVENT_BYTES
+        if has_documents:
+            size += sum(line.row["state_bytes"] for line in archive.events)
         if size > LARGE_BYTES:
             response.stream = stream_in_blocks(pieces)
         else:
@@ -143,7 +144,7 @@ def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, 
     if scope != "state":
         yield b',"events":['
         separator = b""
-        for line in archive.events:
+        for line in archive.read_events() if snapshots else archive.events:
             yield separator + orjson.dumps(event_json(line.to_trail_event(snapshots)))
             separator = b","
         yield b"]"
@@ -162,10 +163,9 @@ def _render_ndjson(record: ArchiveRecord, archive: Archive, scope: ReadableScope
     """
     match scope:
         case "all":
-            for first in range(0, len(archive.raw), _RAW_PIECE_BYTES):
-                yield archive.raw[first : first + _RAW_PIECE_BYTES]
+            yield from archive.read_pieces()
         case "events":
-            for line in archive.events:
+            for line in archive.read_events() if snapshots else archive.events:
                 yield orjson.dumps(event_json(line.to_trail_event(snapshots))) + b"\n"
         case _:
             yield archive.newest_line.document + b"\n"

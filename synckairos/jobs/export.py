@@ -110,15 +110,12 @@ class Exporter:
             async for piece in _copied(transaction, from_at, to_at, form, snapshots):
                 yield piece
             async for row in removed:
-                rows = list(
-                    _archived_rows(
-                        await self._cold_reader.read_archive(parse_archive_record(row)), from_at, to_at, snapshots
-                    )
-                )
-                if form == "csv":
-                    yield len(rows), render_csv_rows(columns, rows)
-                else:
-                    yield len(rows), b"".join(orjson.dumps(row) + b"\n" for row in rows)
+                archive = await self._cold_reader.read_archive(parse_archive_record(row))
+                for rows in _archived_rows(archive, from_at, to_at, snapshots):
+                    if form == "csv":
+                        yield len(rows), render_csv_rows(columns, rows)
+                    else:
+                        yield len(rows), b"".join(orjson.dumps(row) + b"\n" for row in rows)
 
 
 async def _copied(
@@ -155,10 +152,19 @@ def _statement(form: ExportFormat, snapshots: bool, from_at: datetime, to_at: da
 
 def _archived_rows(
     archive: Archive, from_at: datetime, to_at: datetime, snapshots: bool
-) -> Iterator[dict[str, object]]:
-    for line in archive.events:
+) -> Iterator[list[dict[str, object]]]:
+    """Yield the rows of an archive in batches of about 256 KiB of documents."""
+    batch: list[dict[str, object]] = []
+    size = 0
+    for line in archive.read_events() if snapshots else archive.events:
         if from_at <= datetime.fromisoformat(line.row["occurred_at"]) < to_at:
-            yield {"session_id": archive.head["session_id"], **event_json(line.to_trail_event(snapshots))}
+            batch.append({"session_id": archive.head["session_id"], **event_json(line.to_trail_event(snapshots))})
+            size += len(line.document)
+            if size >= _PIECE_BYTES:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _columns(snapshots: bool) -> tuple[str, ...]:

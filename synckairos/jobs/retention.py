@@ -144,7 +144,7 @@ class Retention:
 
         Return whether they are deleted.
         """
-        archive = await self._cold_reader.read_archive(record, lean=True)
+        archive = await self._cold_reader.read_archive(record)
         if len(archive.events) != record.events or archive.newest_line.version != (record.epoch, record.version):
             raise ArchiveDamaged(f"The archive of session {record.session_id} does not match its record")
         missing = await self._find_missing_version(record, archive)
@@ -168,7 +168,7 @@ class Retention:
         if next(find_version_gaps(archive.events), None) is None:
             return None
         records = await self._archiver.load_earlier_removed_records(record)
-        earlier = [await self._cold_reader.read_archive(each, lean=True) for each in records]
+        earlier = [await self._cold_reader.read_archive(each) for each in records]
         return next(find_version_gaps(archive.events, (line for each in earlier for line in each.events)), None)
 
 

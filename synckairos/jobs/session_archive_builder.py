@@ -87,9 +87,11 @@ class SessionArchiveBuilder:
             }
         )
         if earlier is not None:
-            await asyncio.to_thread(writer.add, [line.raw for line in earlier.events])
+            await asyncio.to_thread(writer.add, (line.raw for line in earlier.read_events()))
             await asyncio.to_thread(_add_rows, writer, "event", new_rows)
-            await asyncio.to_thread(writer.add, [line.raw for line in earlier.conflicts])
+            await asyncio.to_thread(
+                writer.add, (line.raw for line in earlier.read_lines() if line.row["kind"] == "conflict")
+            )
         else:
             async for batch in _batches(transaction, ended.session_id):
                 await asyncio.to_thread(_add_rows, writer, "event", batch)

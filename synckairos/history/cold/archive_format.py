@@ -8,7 +8,7 @@ number of these bytes.
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -26,8 +26,8 @@ FORMAT = "synckairos-archive/1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 _GZIP_WBITS = 31  # the value of zlib's parameter `wbits` for the gzip format
-_PIECE_BYTES = 1 << 20
-"""Maximum decompressed bytes of one step of the lean parser."""
+_PIECE_BYTES = 1 << 18
+"""Maximum decompressed bytes of one step of the parser."""
 
 
 class ArchiveBytesDamaged(ValueError):
@@ -39,8 +39,8 @@ class ArchiveLine:
     """One line of an archive, for a version or a conflict.
 
     `row` has the members of the line without `state`. `document` is the session document. `raw` is the whole line
-    without the line end. If the archive was parsed with `lean`, `document` and `raw` are empty, except in the line
-    of the newest version. The stored object always has all documents.
+    without the line end. In the lines of an `Archive`, `document` and `raw` are empty, except in the line of the newest
+    version. `Archive.read_lines` returns lines with all documents.
     """
 
     row: Mapping[str, Any]
@@ -84,22 +84,35 @@ class ArchiveLine:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A parsed archive of one session. `raw` is the whole decompressed object.
+    """A verified archive of one session. `content` is the compressed object.
 
-    In a lean archive `raw` is empty. The `document` and `raw` of each line are also empty, except in the line of the
-    newest version. A lean archive therefore needs little memory for an object of any size.
+    Only the document of the newest version is in memory. The other documents are decompressed when they are read.
     """
 
     head: Mapping[str, Any]
     events: tuple[ArchiveLine, ...]
     conflicts: tuple[ArchiveLine, ...]
-    raw: bytes
+    content: bytes
 
     @property
     def newest_line(self) -> ArchiveLine:
         """Return the line of the newest version, which the head names."""
         last = (self.head["epoch"], self.head["version"])
         return next(line for line in reversed(self.events) if line.version == last)
+
+    def read_lines(self) -> Iterator[ArchiveLine]:
+        """Yield all lines with their documents: the events, then the conflicts. One line is in memory at a time."""
+        lines = _decompressed_lines(self.content)
+        next(lines)  # the head
+        return map(_split_line, lines)
+
+    def read_events(self) -> Iterator[ArchiveLine]:
+        """Yield the lines of all versions with their documents."""
+        return (line for line in self.read_lines() if line.row["kind"] == "event")
+
+    def read_pieces(self) -> Iterator[bytes]:
+        """Yield the decompressed object in pieces. A piece can end in the middle of a line."""
+        return _decompressed_pieces(self.content)
 
 
 class ArchiveWriter:
@@ -112,7 +125,8 @@ class ArchiveWriter:
 
     def add(self, lines: Iterable[bytes]) -> None:
         """Append lines. Each line must be a result of `render_archive_line`, or the `raw` of an `ArchiveLine`."""
-        self._pieces.append(self._compressor.compress(b"".join(line + b"\n" for line in lines)))
+        compressed = (self._compressor.compress(line + b"\n") for line in lines)
+        self._pieces += [piece for piece in compressed if piece]
 
     def finish_to_bytes(self) -> bytes:
         """Finish the compression and return the bytes of the object."""
@@ -148,21 +162,20 @@ def _to_json_value(name: str, value: Any) -> Any:
             return value
 
 
-def parse_archive(content: bytes, *, lean: bool = False) -> Archive:
-    """Parse the bytes of an archive object and verify the hash of each document. See `Archive` for `lean`.
+def parse_archive(content: bytes) -> Archive:
+    """Parse the bytes of an archive object and verify the hash of each document.
 
     Raises: ArchiveBytesDamaged.
     """
     try:
-        raw = b"" if lean else zlib.decompress(content, _GZIP_WBITS)
-        rest = _decompressed_lines(content) if lean else iter(raw.removesuffix(b"\n").split(b"\n"))
+        rest = _decompressed_lines(content)
         head = orjson.loads(next(rest, b""))
         if head["format"] != FORMAT:
             raise ArchiveBytesDamaged(f"the format is {head['format']!r}, not {FORMAT}")
         newest = (head["epoch"], head["version"])
-        lines = [_parse_line(line, keeps_document=lambda version: not lean or version == newest) for line in rest]
+        lines = [_parse_line(line, newest) for line in rest]
         events = tuple(line for line in lines if line.row["kind"] == "event")
-        archive = Archive(head, events, tuple(line for line in lines if line.row["kind"] == "conflict"), raw)
+        archive = Archive(head, events, tuple(line for line in lines if line.row["kind"] == "conflict"), content)
         counts = (head["events"], head["conflicts"])
     except (zlib.error, orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as fault:
         raise ArchiveBytesDamaged(f"{type(fault).__name__}: {fault}") from fault
@@ -178,24 +191,43 @@ def _decompressed_lines(content: bytes) -> Iterator[bytes]:
 
     Raises: ArchiveBytesDamaged if the object is incomplete.
     """
-    decompressor, partial = zlib.decompressobj(_GZIP_WBITS), b""
+    partial: list[bytes] = []
+    for piece in _decompressed_pieces(content):
+        first, *others = piece.split(b"\n")
+        partial.append(first)
+        if others:
+            yield b"".join(partial)
+            yield from others[:-1]
+            partial = [others[-1]]
+
+
+def _decompressed_pieces(content: bytes) -> Iterator[bytes]:
+    """Yield the decompressed bytes of an object, at most `_PIECE_BYTES` at a time.
+
+    Raises: ArchiveBytesDamaged if the object is incomplete.
+    """
+    decompressor, rest = zlib.decompressobj(_GZIP_WBITS), memoryview(content)
     while not decompressor.eof:
-        piece = decompressor.decompress(content, _PIECE_BYTES)
-        content = decompressor.unconsumed_tail
-        if not piece and not content and not decompressor.eof:
+        piece = decompressor.decompress(rest[:_PIECE_BYTES], _PIECE_BYTES)
+        rest = rest[min(len(rest), _PIECE_BYTES) - len(decompressor.unconsumed_tail) :]
+        if not piece and not rest and not decompressor.eof:
             raise ArchiveBytesDamaged("the object is incomplete")
-        *whole, partial = (partial + piece).split(b"\n")
-        yield from whole
+        if piece:
+            yield piece
 
 
-def _parse_line(raw: bytes, keeps_document: Callable[[tuple[str, int]], bool]) -> ArchiveLine:
+def _split_line(raw: bytes) -> ArchiveLine:
     row = orjson.loads(raw)
     document = raw[-1 - row["state_bytes"] : -1]
     del row["state"]
-    line = ArchiveLine(row, document, raw)
-    if sha256(document).digest() != line.stored_payload_hash:
+    return ArchiveLine(row, document, raw)
+
+
+def _parse_line(raw: bytes, newest: tuple[str, int]) -> ArchiveLine:
+    line = _split_line(raw)
+    if sha256(line.document).digest() != line.stored_payload_hash:
         raise ArchiveBytesDamaged(f"version {line.row['version']} of epoch {line.row['epoch']} does not match its hash")
-    return line if keeps_document(line.version) else ArchiveLine(row, b"", b"")
+    return line if line.version == newest else ArchiveLine(line.row, b"", b"")
 
 
 def find_version_gaps(events: Iterable[ArchiveLine], before: Iterable[ArchiveLine] = ()) -> Iterator[str]:

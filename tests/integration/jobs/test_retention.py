@@ -171,7 +171,9 @@ async def test_conflicts_are_removed_with_their_session_and_stay_in_the_archive(
         assert await jobs.retention.archive_and_delete(life.session_id, 0)
         assert await count_rows(audit) == [0, 0, 0, 0]
         (record,) = await audit.history.read_archive_records(life.session_id)
-        (conflict,) = (await audit.history.cold_reader.read_archive(record)).conflicts
+        archive = await audit.history.cold_reader.read_archive(record)
+        (conflict,) = (line for line in archive.read_lines() if line.row["kind"] == "conflict")
+        assert [line.row for line in archive.conflicts] == [conflict.row]
         assert (conflict.document, conflict.row["event"], conflict.row["version"]) == (b"{}", {"a": 1}, 2)
         # They also stay when a later version is added to the archive.
         await audit.committer.apply(life, UpdateMetadata({"of": life.state.version}), T0 + 90_000)

@@ -34,7 +34,7 @@ async def test_an_archive_has_every_row_byte_for_byte(audit: AuditParts, jobs: J
     content = object_path(audit, record).read_bytes()
     assert len(content) == record.size_bytes
     archive = await audit.history.cold_reader.read_archive(record)
-    assert {line.version: line.document for line in archive.events} == {
+    assert {line.version: line.document for line in archive.read_events()} == {
         (life.state.epoch, version): document for version, document in life.documents.items()
     }
     assert archive.newest_line.document == life.documents[703]

@@ -14,8 +14,9 @@ def test_each_test_that_the_page_names_exists() -> None:
     assert [name for name in named if f"def {name}(" not in TESTS] == []
 
 
-def test_each_row_has_a_bound_and_a_life() -> None:
+def test_each_row_has_a_bound_a_life_and_a_test() -> None:
     for table in tables(PAGE):
         for row in table:
             assert row["bound"]
             assert row["life"]
+            assert row["test"], row["what grows"]

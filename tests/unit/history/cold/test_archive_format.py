@@ -1,6 +1,7 @@
-"""Archive format: lean and whole parsing, and every kind of damage."""
+"""Archive format: parsing with little memory, and every kind of damage."""
 
 import gzip
+import tracemalloc
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -28,18 +29,32 @@ def render_bundle(documents: list[bytes]) -> bytes:
     return writer.finish_to_bytes()
 
 
-def test_a_lean_bundle_has_all_rows_and_only_the_newest_document() -> None:
+def test_archive_has_all_rows_and_the_newest_document_and_reads_the_other_documents() -> None:
     content = render_bundle(DOCUMENTS)
-    lean, whole = parse_archive(content, lean=True), parse_archive(content)
-    assert [line.document for line in lean.events] == [b"", b"", DOCUMENTS[2]]
-    assert [line.document for line in whole.events] == DOCUMENTS
-    assert [line.row for line in lean.events] == [line.row for line in whole.events]
-    assert (lean.raw, lean.newest_line.document) == (b"", DOCUMENTS[2])
+    archive = parse_archive(content)
+    assert [line.document for line in archive.events] == [b"", b"", DOCUMENTS[2]]
+    assert archive.newest_line.document == DOCUMENTS[2]
+    assert [line.document for line in archive.read_events()] == DOCUMENTS
+    assert [line.row for line in archive.events] == [line.row for line in archive.read_lines()]
+    assert b"".join(archive.read_pieces()) == gzip.decompress(content)
 
 
-@pytest.mark.parametrize("lean", [True, False])
+def test_huge_archive_is_parsed_and_read_with_little_memory() -> None:
+    document = b'{"text":"%b"}' % (b"x" * 200_000)
+    content = render_bundle([document] * 100)
+    tracemalloc.start()
+    try:
+        archive = parse_archive(content)
+        assert sum(len(line.document) for line in archive.read_events()) == 100 * len(document)
+        assert sum(len(piece) for piece in archive.read_pieces()) > 100 * len(document)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 100 * len(document) / 3, "copies of a few documents, not of all"
+
+
 @pytest.mark.parametrize("damage", ["no trailer", "half", "empty", "changed byte", "other format"])
-def test_a_damaged_bundle_is_rejected(damage: str, lean: bool) -> None:
+def test_a_damaged_bundle_is_rejected(damage: str) -> None:
     content = render_bundle(DOCUMENTS)
     damaged = {
         "no trailer": content[:-9],
@@ -49,14 +64,13 @@ def test_a_damaged_bundle_is_rejected(damage: str, lean: bool) -> None:
         "other format": gzip.compress(b'{"format":"another"}\n'),
     }[damage]
     with pytest.raises(ArchiveBytesDamaged):
-        parse_archive(damaged, lean=lean)
+        parse_archive(damaged)
 
 
-@pytest.mark.parametrize("lean", [True, False])
-def test_a_changed_document_is_rejected_by_its_hash(lean: bool) -> None:
+def test_a_changed_document_is_rejected_by_its_hash() -> None:
     lines = gzip.decompress(render_bundle([b'{"a":1}', b'{"a":2}']))
     with pytest.raises(ArchiveBytesDamaged, match="hash"):
-        parse_archive(gzip.compress(lines.replace(b'{"a":1}', b'{"a":3}')), lean=lean)
+        parse_archive(gzip.compress(lines.replace(b'{"a":1}', b'{"a":3}')))
 
 
 def test_a_document_that_does_not_match_its_hash_is_not_rendered() -> None:
