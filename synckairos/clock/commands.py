@@ -99,21 +99,25 @@ class Switch(Struct, frozen=True):
 class Pause(Struct, frozen=True):
     """Pause the session for a reason. If `max_ms` (> 0) is given, the reason ends by itself `max_ms` later.
 
-    `actor` is the actor that pauses the session. `with_actor` sets this field.
+    `actor` is the actor that pauses the session. `with_actor` sets this field. `taken_by` replaces the actor if the
+    pause belongs to a participant, None if it does not.
     """
 
     reason: str = "manual"
     max_ms: int | None = None
     actor: str = "anonymous"
+    taken_by: str | None = None
 
 
 class Resume(Struct, frozen=True):
     """End the pause reason `reason` of the session. If `reason` is None, end all pause reasons of the session.
 
-    The session runs again only if no pause reason is left.
+    If `taken_by` is given, the command ends only pauses that `taken_by` took. The session runs again only if no pause
+    reason is left.
     """
 
     reason: str | None = None
+    taken_by: str | None = None
 
 
 class Complete(Struct, frozen=True):

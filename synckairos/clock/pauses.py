@@ -10,7 +10,7 @@ from synckairos.clock.commands import Pause, Resume
 from synckairos.clock.make_transition import make_event, with_next_version
 from synckairos.clock.model import TIMEOUT_REASON, ActivePause, EventType, Session, Status, Transition
 from synckairos.clock.timing import charge_session_until, time_to_zero_ms
-from synckairos.errors import InvalidTransition, ValidationFailed
+from synckairos.errors import Forbidden, InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace
 
 
@@ -27,8 +27,9 @@ def pause(state: Session, command: Pause, now_ms: int) -> Transition:
         raise InvalidTransition(
             f"Session cannot be paused: the session is already {state.status} for the reason {command.reason!r}"
         )
-    counted = _take_from_pause_budget(state, command.actor)
-    reason = ActivePause(command.reason, now_ms, command.max_ms, command.actor)
+    taken_by = command.taken_by or command.actor
+    counted = _take_from_pause_budget(state, taken_by)
+    reason = ActivePause(command.reason, now_ms, command.max_ms, taken_by)
     return make_pause_transition(charge_session_until(counted, now_ms), reason)
 
 
@@ -70,13 +71,18 @@ def make_pause_transition(charged: Session, reason: ActivePause) -> Transition:
 def resume(state: Session, command: Resume, now_ms: int) -> Transition:
     """Return the transition that ends the pause reason of the command, or all pause reasons if the command names none.
 
-    If no reason is left, the clock runs again.
+    A command with `taken_by` ends only pauses that `taken_by` took. If no reason is left, the clock runs again.
 
     Raises:
+        Forbidden: the command has `taken_by`, and `taken_by` took no pause for this reason, or no pause at all.
         InvalidTransition: the session is not paused for the given reason. Or the resume would end the pause at
             zero, but no time was added.
     """
     lifted = tuple(pause for pause in state.pauses if command.reason in (None, pause.reason))
+    if command.taken_by is not None:
+        lifted = tuple(pause for pause in lifted if pause.paused_by == command.taken_by)
+        if not lifted:
+            raise Forbidden("A participant ends only its own pauses, and it has taken no such pause")
     if not lifted:
         raise InvalidTransition(
             f"Session cannot be resumed: the session is {state.status}, but not for the reason {command.reason!r}"

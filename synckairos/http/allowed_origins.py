@@ -15,7 +15,9 @@ from starlette.types import Scope
 from synckairos.config import Settings
 
 ALLOWED_METHODS = b"GET, HEAD, POST, PATCH, DELETE, OPTIONS"
-ALLOWED_HEADERS = b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id"
+ALLOWED_HEADERS = (
+    b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, On-Behalf-Of, X-Request-Id"
+)
 EXPOSED_HEADERS = (
     b"Allow, ETag, Link, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
     b"Idempotency-Replayed, SyncKairos-Audited-Version, SyncKairos-History, WWW-Authenticate, X-Request-Id"

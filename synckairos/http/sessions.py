@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.errors import PreconditionFailed, SessionNotFound
+from synckairos.errors import PreconditionFailed, SessionNotFound, ValidationFailed
 from synckairos.http.etag import is_not_modified, parse_if_match, render_etag
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data_envelope
@@ -16,6 +16,7 @@ from synckairos.service.sessions import Sessions
 from synckairos.store.rate_quotas import PRESSES, Quota, switch_rate
 from synckairos.wire import response_models
 from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.instants import render_instant
 from synckairos.wire.query_parameters import ReadQuery
 from synckairos.wire.request_bodies import (
@@ -186,6 +187,7 @@ class SessionRoutes:
     async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> SessionResult:
         command_id = request.parse_command_id() if request.scope["method"] in ("POST", "PATCH") else None
         etags = tuple(parse_if_match(request.header(b"if-match")))
+        body, given = _with_represented_participant(request, body)
         if verb in PRESSES:
             request.meter.count_as_press(Quota(self._press_rate, session_id))
         # The service completes the command even if the client disconnects in the meantime.
@@ -195,12 +197,34 @@ class SessionRoutes:
                 session_id,
                 verb,
                 body,
-                request.body_json,
+                given,
                 etags=etags,
                 command_id=command_id,
                 meter=request.meter,
             )
         )
+
+
+def _with_represented_participant(request: RestRequest, body: CommandBody) -> tuple[CommandBody, Any]:
+    """Return the body with `on_behalf_of` from the header `On-Behalf-Of`, and the JSON values as if the body had it.
+
+    The header is for requests without a body. If the request does not have the header, the body stays unchanged.
+
+    Raises: ValidationFailed if the header is not a UUID, or if the body names another participant.
+    """
+    header = request.header(b"on-behalf-of")
+    if header is None:
+        return body, request.body_json
+    try:
+        participant_id = parse_uuid(header)
+    except ValueError as error:
+        raise ValidationFailed.at_path("On-Behalf-Of", str(error)) from None
+    if body.on_behalf_of not in (None, participant_id):
+        raise ValidationFailed.at_path("On-Behalf-Of", "should name the same participant as on_behalf_of of the body")
+    if body.on_behalf_of is not None:
+        return body, request.body_json
+    represented = body.model_copy(update={"on_behalf_of": participant_id})
+    return represented, {**(request.body_json or {}), "on_behalf_of": participant_id}
 
 
 def _session_response(answer: SessionResult, warnings: list[Fault], document: bytes | None = None) -> RestResponse:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from synckairos.config import Settings
-from synckairos.errors import StoreUnavailable, ValidationFailed
+from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFailed
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.sessions import Sessions
@@ -43,6 +43,8 @@ class CommandHandler:
             arguments["expected_version"] = message.expected_version
         if message.expected_turn is not None:
             arguments["expected_turn"] = message.expected_turn
+        if message.on_behalf_of is not None:
+            arguments["on_behalf_of"] = message.on_behalf_of
         meter = RateMeter(Quota(self._general_rate, principal.limited_client_id))
         try:
             body = parse_command(message.command, arguments)
@@ -58,4 +60,11 @@ class CommandHandler:
         request = CommandRequest.for_command(
             principal, message.session_id, message.command, body, arguments, command_id=message.id, meter=meter
         )
-        return await self._sessions.execute_shielded(request)
+        try:
+            return await self._sessions.execute_shielded(request)
+        except SessionNotFound:
+            # The service loads no session that the caller cannot reach, so such a command is not counted yet.
+            if meter.is_due:
+                with suppress(StoreUnavailable):
+                    await self._rate_limits.count(meter)
+            raise

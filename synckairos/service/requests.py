@@ -9,7 +9,7 @@ from msgspec import Struct
 from synckairos.clock.commands import Command, Create, VersionPrecondition
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import Session
-from synckairos.principal import Principal
+from synckairos.principal import Principal, Role
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.outbox_entry import CommitCause
@@ -26,7 +26,7 @@ FORMER_ROUTES = {
 """HTTP method and end of the path that `first_edition_fingerprint` uses for a verb. The default is `POST /<verb>`."""
 
 
-PRECONDITIONS = {"expected_version", "expected_turn"}
+MEMBERS_BESIDE_ARGS = {"expected_version", "expected_turn", "on_behalf_of"}
 """Members of a body that are conditions. The audit does not store them, because a replay does not need them."""
 
 
@@ -68,7 +68,9 @@ class CommandRequest(Struct, frozen=True):
     `verb` is the REST name of the command. `args` are the arguments as JSON values for the audit, including values that
     the server adds. `given` are the arguments as the caller sent them, and `fingerprint` is their digest. If
     `command_id` was used before with another fingerprint, the command is refused. `meter` counts the request against
-    its rate limits. If `meter` is None, the request has no rate limit.
+    its rate limits. If `meter` is None, the request has no rate limit. `on_behalf_of` is the participant for which the
+    caller acts, None if it acts for itself. `role` is the role of the caller on the session, for the audit. It is None
+    for callers without a credential.
     """
 
     principal: Principal
@@ -81,6 +83,8 @@ class CommandRequest(Struct, frozen=True):
     fingerprint: str = ""
     given: Any = None
     meter: RateMeter | None = None
+    on_behalf_of: str | None = None
+    role: Role | None = None
 
     @classmethod
     def for_command(
@@ -100,7 +104,7 @@ class CommandRequest(Struct, frozen=True):
         `etags` are the pairs of version and epoch from `If-Match`. The precondition consists of `etags` and of
         `expected_version` and `expected_turn` of the body. If all are missing, the command has no precondition.
         """
-        args = body.model_dump(exclude_unset=True, exclude=PRECONDITIONS) if body.model_fields_set else None
+        args = body.model_dump(exclude_unset=True, exclude=MEMBERS_BESIDE_ARGS) if body.model_fields_set else None
         return cls(
             principal=principal,
             session_id=session_id,
@@ -112,6 +116,7 @@ class CommandRequest(Struct, frozen=True):
             fingerprint=first_edition_fingerprint(verb, session_id, given) if command_id is not None else "",
             given=given,
             meter=meter,
+            on_behalf_of=body.on_behalf_of,
         )
 
     @property
@@ -125,7 +130,7 @@ class CommandRequest(Struct, frozen=True):
     @property
     def cause(self) -> CommitCause:
         """Return the cause of the command's own transition, for the audit."""
-        return CommitCause(self.principal.actor, self.verb, self.args)
+        return CommitCause(self.principal.actor, self.verb, self.args, role=self.role, on_behalf_of=self.on_behalf_of)
 
     def matches_fingerprint(self, fingerprint: str) -> bool:
         """Return whether a stored fingerprint belongs to this request.
@@ -160,7 +165,8 @@ class CreateRequest(Struct, frozen=True):
     def cause(self) -> CommitCause:
         """Return the cause of the creation, for the audit."""
         fingerprint = self.fingerprint if self.command_id is not None else None
-        return CommitCause(self.principal.actor, "create", self.args, self.record_name, fingerprint)
+        role = None if self.principal.kind == "anonymous" else self.principal.role
+        return CommitCause(self.principal.actor, "create", self.args, self.record_name, fingerprint, role=role)
 
     def matches_fingerprint(self, fingerprint: str) -> bool:
         """Return whether a stored fingerprint is the fingerprint of this request."""

@@ -16,20 +16,26 @@ from synckairos.clock import engine
 from synckairos.clock.commands import Command, Expire, Switch, with_actor
 from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Session, Status
-from synckairos.errors import Forbidden, RateLimitExceeded, SessionNotFound, StoreUnavailable, SyncKairosError
+from synckairos.errors import (
+    Forbidden,
+    ParticipantNotFound,
+    RateLimitExceeded,
+    SessionNotFound,
+    StoreUnavailable,
+    SyncKairosError,
+)
 from synckairos.frozen_replace import replace
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
 from synckairos.principal import TIMEKEEPER, Principal, Role
 from synckairos.service.authorization import (
-    authorize_command,
     find_role,
     has_session_role,
-    require_participation,
     require_session_role,
 )
 from synckairos.service.create import SessionCreator
 from synckairos.service.expire import CAUSED_BY_TIME, OverdueBatchCommitter
+from synckairos.service.own_actions import authorize_command, bind_to_caller, require_participation
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.prepare_commit import (
     MAX_ATTEMPTS,
@@ -231,12 +237,14 @@ class Sessions:
                 stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
                 if stored is not None:
                     session = self._cache.parse_stored(session_id, stored.snapshot, key).session
-            require_session_role(role, request.verb)
-            require_participation(request.principal, role, session)
+            authorize_command(request, role)
+            if role == "participant":
+                require_participation(request, role, session)
             return await self._past_versions.replay_answer(
                 session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
             )
-        command = with_actor(request.command, request.principal.actor)
+        bound = bind_to_caller(request, role)
+        command = with_actor(bound.command, request.principal.actor)
         stored, now_ms = loaded.stored, loaded.now_ms
         for _ in range(MAX_ATTEMPTS):
             stored = stored or await self._restore(request)
@@ -245,7 +253,7 @@ class Sessions:
                 raise SessionNotFound(session_id)
             before = self._cache.parse_stored(session_id, stored.snapshot, key)
             self._authorize(request, role, before.session)
-            result = await self._attempt(request, command, stored, before, now_ms)
+            result = await self._attempt(bound, command, stored, before, now_ms)
             if isinstance(result, SessionResult):
                 return result
             stored, now_ms = result
@@ -299,13 +307,14 @@ class Sessions:
         A forbidden press gives its token back to the session and takes a token of the client instead. So a client
         cannot use up the presses of a session that the client is not allowed to change.
 
-        Raises: Forbidden, or RateLimitExceeded if the general quota of the client is used up.
+        Raises: Forbidden, ParticipantNotFound, or RateLimitExceeded if the general quota of the client is used up.
         """
-        if role == "admin":
+        if role == "admin" and request.on_behalf_of is None:
             return
         try:
-            authorize_command(request.principal, role, request.verb, request.command, session)
-        except Forbidden:
+            authorize_command(request, role)
+            require_participation(request, role, session)
+        except (Forbidden, ParticipantNotFound):
             self._store.refund_press(request.meter)
             self._store.charge_press_without_effect(request.meter)
             raise
@@ -324,6 +333,8 @@ class Sessions:
         if before.session.status is Status.EXPIRED and isinstance(command, Switch):
             out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)
         decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
+        if isinstance(decision.refusal, Forbidden):
+            self._store.refund_press(request.meter)
         if decision.refusal is not None or not (decision.all_transitions or decision.has_more_overdue):
             self._store.charge_press_without_effect(request.meter)
         causes = _causes(decision, request)

@@ -123,6 +123,10 @@ ExpectedTurn = Annotated[
         description="Turn number that the caller expects. If the session has another turn number: TURN_OVER",
     ),
 ]
+RepresentedParticipantId = Annotated[
+    Uuid,
+    Field(description="Participant of the session for which the caller acts. `switch`, `pause` and `resume` accept it"),
+]
 ShortText = Annotated[str, Field(max_length=200)]
 PauseReasonName = Annotated[str, Field(min_length=1, max_length=64)]
 Metadata = Annotated[

@@ -19,7 +19,9 @@ class CommitCause(Struct, frozen=True):
 
     `fingerprint` is the digest of the request. It distinguishes a repeated command from another command with the same
     command id. A replay needs only `command_id`, `fingerprint` and `expired_participant_id`. These three are None if
-    they have no value, and `args` is None if the cause has no request.
+    they have no value, and `args` is None if the cause has no request. `role` is the role of the actor on the session,
+    None for actors without a credential. `on_behalf_of` is the participant for which the actor acted, None if there is
+    none.
     """
 
     actor: str
@@ -28,6 +30,8 @@ class CommitCause(Struct, frozen=True):
     command_id: str | None = None
     fingerprint: str | None = None
     expired_participant_id: str | None = None
+    role: str | None = None
+    on_behalf_of: str | None = None
 
 
 class _Event(Struct, frozen=True):
@@ -78,7 +82,8 @@ def render_event(transition: Transition, cause: CommitCause) -> bytes:
     """Render the `event` of an outbox entry as a JSON object.
 
     JSON members: event_type, occurred_at_ms, participant_id, group_id, time_used_ms, time_remaining_ms, deleted, actor,
-    command, args, command_id, fingerprint, expired_participant_id. Members without a value are absent.
+    command, args, command_id, fingerprint, expired_participant_id, role, on_behalf_of. Members without a value are
+    absent. The previous release ignores the last two members.
     """
     event = transition.event
     fields: dict[str, Any] = {
@@ -95,5 +100,7 @@ def render_event(transition: Transition, cause: CommitCause) -> bytes:
         "command_id": cause.command_id,
         "fingerprint": cause.fingerprint,
         "expired_participant_id": cause.expired_participant_id,
+        "role": cause.role,
+        "on_behalf_of": cause.on_behalf_of,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})

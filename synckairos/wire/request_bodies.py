@@ -41,6 +41,7 @@ from synckairos.wire.field_types import (
     Metadata,
     Omittable,
     PauseReasonName,
+    RepresentedParticipantId,
     StrictModel,
     UntilFaultLimit,
     Uuid,
@@ -53,6 +54,11 @@ from synckairos.wire.validation_faults import (
     json_value_faults,
     raise_if_faults,
 )
+
+MAX_PAUSE_HOLDER_CHARACTERS = 256
+"""Maximum characters of the text that names the holder of a pause: a prefix and the id of a participant."""
+
+PauseHolder = Annotated[str, Field(min_length=1, max_length=MAX_PAUSE_HOLDER_CHARACTERS)]
 
 
 def _not_zero(value: int) -> int:
@@ -88,9 +94,13 @@ class CommandBody(StrictModel):
 
     expected_version: Omittable[ExpectedVersion] = None
     expected_turn: Omittable[ExpectedTurn] = None
+    on_behalf_of: Omittable[RepresentedParticipantId] = None
 
     def to_command(self) -> Command:
-        """Return the command as a value of `clock`. The members of `to_precondition` are not part of this value."""
+        """Return the command as a value of `clock`.
+
+        The members of `to_precondition` and the member `on_behalf_of` are not part of this value.
+        """
         raise NotImplementedError
 
     def to_precondition(self, etags: tuple[tuple[int, str], ...] = ()) -> VersionPrecondition | None:
@@ -187,9 +197,16 @@ class PauseBody(V2CommandBody):
 
 
 class StoredPauseBody(PauseBody):
-    """A pause as the audit stores it. Early releases reserved only the reason `timeout`."""
+    """A pause as the audit stores it. Early releases reserved only the reason `timeout`.
+
+    Clients cannot send `taken_by`, which names the participant to which the pause belongs.
+    """
 
     reason: Annotated[PauseReasonName, AfterValidator(_not_timeout)] = "manual"
+    taken_by: Omittable[PauseHolder] = None
+
+    def to_command(self) -> Command:
+        return Pause(self.reason, self.max_ms, taken_by=self.taken_by)
 
 
 class ResumeBody(V2CommandBody):
@@ -202,6 +219,15 @@ class ResumeBody(V2CommandBody):
 
     def to_command(self) -> Command:
         return Resume(self.reason)
+
+
+class StoredResumeBody(ResumeBody):
+    """A resume as the audit stores it. Clients cannot send `taken_by`, which limits it to pauses of a participant."""
+
+    taken_by: Omittable[PauseHolder] = None
+
+    def to_command(self) -> Command:
+        return Resume(self.reason, self.taken_by)
 
 
 class AdjustBody(CommandBody):
@@ -278,7 +304,10 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
 SIMULATED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"switch": SwitchWithServerLag}
 """The model of each command's arguments in a simulation."""
 
-STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = SIMULATED_COMMAND_BODIES | {"pause": StoredPauseBody}
+STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = SIMULATED_COMMAND_BODIES | {
+    "pause": StoredPauseBody,
+    "resume": StoredResumeBody,
+}
 """The model of each command's arguments in the audit. These models include members that the server adds."""
 
 

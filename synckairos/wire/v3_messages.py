@@ -15,7 +15,14 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJ
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFailed
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.field_types import ExpectedTurn, ExpectedVersion, Omittable, StrictModel, Uuid
+from synckairos.wire.field_types import (
+    ExpectedTurn,
+    ExpectedVersion,
+    Omittable,
+    RepresentedParticipantId,
+    StrictModel,
+    Uuid,
+)
 from synckairos.wire.instants import render_instant
 from synckairos.wire.json_decode import decode_json
 from synckairos.wire.presence_counts import PresenceCounts
@@ -86,6 +93,7 @@ class Command(StrictModel):
     args: Annotated[dict[str, Any], Field(default_factory=dict)]
     expected_version: Omittable[ExpectedVersion] = None
     expected_turn: Omittable[ExpectedTurn] = None
+    on_behalf_of: Omittable[RepresentedParticipantId] = None
 
 
 def _as_given(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import orjson
@@ -174,29 +173,6 @@ async def test_refusal_by_role_comes_before_replay_precondition_and_state(server
     assert (await server.client.post(f"{MISSING}/complete", headers=demoted)).status_code == 404
     created = await server.client.post("/v1/sessions", json=chess_body(), headers=as_caller("carol", "controller"))
     assert created.status_code == 403
-
-
-async def test_participant_acts_only_as_itself(server: RestServer) -> None:
-    session = await server.create_started()
-    white, black = [each["participant_id"] for each in session["participants"]]
-    callers = {each: as_caller(each, "participant") for each in (white, black)}
-
-    async def send(verb: str, caller: str, **body: Any) -> int:
-        answer = await server.client.post(session_url(session, verb), json=body, headers=callers[caller])
-        return answer.status_code
-
-    assert await send("switch", white) == 403
-    assert await send("switch", black, current_participant_id=white) == 403
-    assert await send("switch", white, current_participant_id=white, next_participant_id=white) == 403
-    assert await send("switch", white, current_participant_id=white) == 200
-    assert await send("switch", white, current_participant_id=white) == 409
-    assert await send("pause", white, reason="tea") == 200
-    assert await send("resume", black, reason="tea") == 403
-    assert await send("resume", white) == 403
-    assert await send("resume", white, reason="tea") == 200
-    assert await send("complete", white) == 403
-    stranger = as_caller(str(uuid4()), "participant")
-    assert (await server.client.post(session_url(session, "pause"), headers=stranger)).status_code == 403
 
 
 async def test_forbidden_presses_leave_the_presses_of_the_session(settings: Settings) -> None:

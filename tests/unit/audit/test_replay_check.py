@@ -10,7 +10,7 @@ import pytest
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.audit.replay_check import AuditReplayCheck
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import AddParticipant
+from synckairos.clock.commands import AddParticipant, with_actor
 from synckairos.clock.model import Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.frozen_replace import replace
@@ -33,6 +33,9 @@ COMMANDS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("switch", {"lag_ms": 900, "measured_lag_ms": 900}),
     ("add_participant", {"participant_id": CAROL, "total_time_ms": 1_000}),
     ("switch", {"lag_ms": 900, "measured_lag_ms": 900}),
+    ("pause", {"reason": "tea", "taken_by": f"participant:{ALICE}"}),
+    ("pause", {"reason": "rain"}),
+    ("resume", {"taken_by": f"participant:{ALICE}"}),
 )
 
 
@@ -46,7 +49,7 @@ def rows(creator_counts: bool, joiner_counts: bool) -> Iterator[EventRow]:
     transition = creation.create(replace(spec, participants=people), SESSION, "e1", T0)
     yield row_of(transition, "create", BODY)
     for at, (verb, args) in enumerate(COMMANDS, start=1):
-        command = parse_audited_args(verb, args).to_command()
+        command = with_actor(parse_audited_args(verb, args).to_command(), "tester")
         if isinstance(command, AddParticipant):
             command = AddParticipant(replace(command.participant, counts_byoyomi=joiner_counts))
         (transition,) = engine.apply(transition.state, command, T0 + 10_000 * at).all_transitions

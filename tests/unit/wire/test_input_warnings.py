@@ -162,6 +162,7 @@ def test_warnings_of_a_simulation_have_paths_into_its_session_and_commands() -> 
         "commands": [
             {"at_ms": 0, "command": "start"},
             {"at_ms": 1, "command": "switch", "args": {"lag_ms": 1, "x": 1}},
+            {"at_ms": 2, "command": "pause", "args": {"on_behalf_of": str(uuid4())}},
             {"at_ms": 2, "command": "cancel", "args": {}},
         ],
         "until_ms": 10,
@@ -172,6 +173,7 @@ def test_warnings_of_a_simulation_have_paths_into_its_session_and_commands() -> 
         "session.participants.1.total_time_ms",
         "session.increment_ms",
         "commands.1.args.x",
+        "commands.2.args.on_behalf_of",
     }
 
 
