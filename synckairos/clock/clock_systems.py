@@ -22,13 +22,14 @@ class ClockReadingDetails(Struct, frozen=True):
     `phase`: main time or overtime periods (byo-yomi, canadian). `periods_left`: number of periods that are not lost,
     including the running period (byo-yomi). `moves_left`: number of turns that must still end before the period is full
     again (canadian) or before the stage ends (stages). `stage`: position of the current stage in `Stages.stages`,
-    counted from 0.
+    counted from 0. `period_moves`: number of turns that the current period needs (canadian with `moves_step`).
     """
 
     phase: Phase | None = None
     periods_left: int | None = None
     moves_left: int | None = None
     stage: int | None = None
+    period_moves: int | None = None
 
 
 class BudgetHolder(Protocol):
@@ -172,12 +173,14 @@ class Delay(_Countdown, Struct, frozen=True):
 class Byoyomi(_Countdown, Struct, frozen=True):
     """Main time, then `periods` periods of `period_ms` each.
 
-    A period that runs out is lost. A turn that ends within a period makes that period full again.
+    A period that runs out is lost. A turn that ends within a period makes that period full again. A turn that ends in
+    main time adds `increment_ms`, if it is set.
     """
 
     name: ClassVar[str] = "byoyomi"
     periods: int
     period_ms: int
+    increment_ms: int | None = None
 
     def make_initial_budget(self, budget_ms: int) -> BudgetHolder:
         if budget_ms == 0:
@@ -203,7 +206,9 @@ class Byoyomi(_Countdown, Struct, frozen=True):
 
     def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
         phase, _ = _phase_and_periods(budget)
-        return Budget(self.period_ms, budget.reading) if phase == "overtime" else budget
+        if phase == "overtime":
+            return Budget(self.period_ms, budget.reading)
+        return budget if self.increment_ms is None else Budget(budget.remaining_ms + self.increment_ms, budget.reading)
 
     def add_time(self, budget: BudgetHolder, delta_ms: int, may_fall_below_zero: bool = False) -> BudgetHolder:
         phase, left = _phase_and_periods(budget)
@@ -229,17 +234,20 @@ class Canadian(_Countdown, Struct, frozen=True):
     """Main time, then overtime periods of `period_ms`. A full period begins again after each `moves` finished turns.
 
     The clock reaches zero if a period runs out before `moves` turns have ended in it. A pause inside a turn does not
-    finish the turn.
+    finish the turn. If `moves_step` is set, each further period needs that many turns more than the period before, but
+    at most `moves_max` turns.
     """
 
     name: ClassVar[str] = "canadian"
     moves: int
     period_ms: int
+    moves_step: int | None = None
+    moves_max: int | None = None
 
     def make_initial_budget(self, budget_ms: int) -> BudgetHolder:
         if budget_ms == 0:
-            return self._open_overtime_period(self.period_ms)
-        return Budget(budget_ms, ClockReadingDetails(phase="main", moves_left=self.moves))
+            return self._open_overtime_period(self.period_ms, self.moves)
+        return Budget(budget_ms, self._reading("main", self.moves))
 
     def time_to_zero_ms(self, budget: BudgetHolder, turn_used_ms: int) -> int:
         return budget.remaining_ms + (self.period_ms if _is_main_time(budget) else 0)
@@ -247,7 +255,7 @@ class Canadian(_Countdown, Struct, frozen=True):
     def charge_elapsed(self, budget: BudgetHolder, turn_used_ms: int, elapsed_ms: int) -> BudgetHolder:
         left_ms = budget.remaining_ms - elapsed_ms
         if _is_main_time(budget) and left_ms <= 0:
-            return self._open_overtime_period(self.period_ms + left_ms)
+            return self._open_overtime_period(self.period_ms + left_ms, self.moves)
         return Budget(left_ms, budget.reading)
 
     def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
@@ -257,14 +265,24 @@ class Canadian(_Countdown, Struct, frozen=True):
         assert budget.reading.moves_left is not None
         left = budget.reading.moves_left - 1
         if left == 0:
-            return self._open_overtime_period(self.period_ms)
+            return self._open_overtime_period(self.period_ms, self._moves_after(budget.reading.period_moves))
         return Budget(budget.remaining_ms, replace(budget.reading, moves_left=left))
 
     def add_time(self, budget: BudgetHolder, delta_ms: int, may_fall_below_zero: bool = False) -> BudgetHolder:
         return _Countdown.add_time(self, budget, delta_ms, may_fall_below_zero and not _is_main_time(budget))
 
-    def _open_overtime_period(self, remaining_ms: int) -> BudgetHolder:
-        return Budget(remaining_ms, ClockReadingDetails(phase="overtime", moves_left=self.moves))
+    def _open_overtime_period(self, remaining_ms: int, moves: int) -> BudgetHolder:
+        return Budget(remaining_ms, self._reading("overtime", moves))
+
+    def _reading(self, phase: Phase, moves: int) -> ClockReadingDetails:
+        return ClockReadingDetails(phase, moves_left=moves, period_moves=None if self.moves_step is None else moves)
+
+    def _moves_after(self, period_moves: int | None) -> int:
+        """Return the number of turns of the period after a period that needed `period_moves` turns."""
+        if self.moves_step is None or period_moves is None:
+            return self.moves
+        moves = period_moves + self.moves_step
+        return moves if self.moves_max is None else min(moves, max(self.moves_max, self.moves))
 
 
 def _is_main_time(budget: BudgetHolder) -> bool:
@@ -302,31 +320,64 @@ class Hourglass(_Countdown, Struct, frozen=True):
 class Stage(Struct, frozen=True):
     """One stage of a time control.
 
-    Each turn in the stage adds `increment_ms`. After `moves` turns of a participant or group, its budget gets `add_ms`
-    once and its next stage begins. If `moves` is None, the stage does not end and `add_ms` is not added.
+    Each turn in the stage adds `increment_ms`, or has `delay_ms` of free time. The stage ends after `moves` turns of a
+    participant or group, or, if `at_zero` is True, when its time runs out. The budget then gets `add_ms` once and the
+    next stage begins. If `moves` is None and `at_zero` is not True, the stage does not end and `add_ms` is not added.
     """
 
     moves: int | None = None
     add_ms: int = 0
     increment_ms: int = 0
+    delay_ms: int | None = None
+    at_zero: bool | None = None
 
 
 class Stages(_Countdown, Struct, frozen=True):
     """Several time controls in sequence. The increment of the last stage continues for the rest of the session.
 
-    The last stage also adds its `add_ms` only once, after its `moves` turns.
+    The last stage also adds its `add_ms` only once, after its `moves` turns. If a stage ends at zero within a turn, the
+    turn continues in the next stage. It then has free time only if the delay of the next stage is longer than the time
+    that the turn has used.
     """
 
     name: ClassVar[str] = "stages"
     stages: tuple[Stage, ...]
 
+    def free_time_left_ms(self, budget: BudgetHolder, turn_used_ms: int) -> int:
+        """Return the free time in ms that is left in a turn that has already used `turn_used_ms`."""
+        return _free_ms(self.stages[_stage_of(budget)], turn_used_ms)
+
     def make_initial_budget(self, budget_ms: int) -> BudgetHolder:
         return Budget(budget_ms, ClockReadingDetails(stage=0, moves_left=self.stages[0].moves))
 
+    def time_to_zero_ms(self, budget: BudgetHolder, turn_used_ms: int) -> int:
+        if budget.remaining_ms < 0:
+            return budget.remaining_ms  # as in `Delay`
+        number, left_ms, used_ms = _stage_of(budget), budget.remaining_ms, turn_used_ms
+        used_ms += _free_ms(self.stages[number], used_ms) + left_ms
+        while self._ends_at_zero(number):
+            left_ms = self.stages[number].add_ms
+            number += 1
+            used_ms += _free_ms(self.stages[number], used_ms) + left_ms
+        return used_ms - turn_used_ms
+
+    def charge_elapsed(self, budget: BudgetHolder, turn_used_ms: int, elapsed_ms: int) -> BudgetHolder:
+        number, left_ms, used_ms = _stage_of(budget), budget.remaining_ms, turn_used_ms
+        reading = budget.reading
+        while True:
+            free_ms = _free_ms(self.stages[number], used_ms)
+            if elapsed_ms < free_ms + left_ms or not self._ends_at_zero(number):
+                return Budget(left_ms - max(0, elapsed_ms - free_ms), reading)
+            # The time of this stage has run out, so the turn continues in the next stage.
+            elapsed_ms -= free_ms + left_ms
+            used_ms += free_ms + left_ms
+            left_ms = self.stages[number].add_ms
+            number += 1
+            reading = ClockReadingDetails(stage=number, moves_left=self.stages[number].moves)
+
     def replenish_after_turn(self, budget: BudgetHolder, turn_used_ms: int) -> BudgetHolder:
         assert budget.reading is not None
-        assert budget.reading.stage is not None
-        number, left = budget.reading.stage, budget.reading.moves_left
+        number, left = _stage_of(budget), budget.reading.moves_left
         stage = self.stages[number]
         raised_ms = budget.remaining_ms + stage.increment_ms
         if left is None:
@@ -337,6 +388,23 @@ class Stages(_Countdown, Struct, frozen=True):
         following = min(number + 1, len(self.stages) - 1)
         moves = self.stages[following].moves if following > number else None
         return Budget(raised_ms + stage.add_ms, ClockReadingDetails(stage=following, moves_left=moves))
+
+    def add_time(self, budget: BudgetHolder, delta_ms: int, may_fall_below_zero: bool = False) -> BudgetHolder:
+        has_following_time = self._ends_at_zero(_stage_of(budget))
+        return _Countdown.add_time(self, budget, delta_ms, may_fall_below_zero and not has_following_time)
+
+    def _ends_at_zero(self, number: int) -> bool:
+        return bool(self.stages[number].at_zero) and number + 1 < len(self.stages)
+
+
+def _stage_of(budget: BudgetHolder) -> int:
+    assert budget.reading is not None
+    assert budget.reading.stage is not None
+    return budget.reading.stage
+
+
+def _free_ms(stage: Stage, turn_used_ms: int) -> int:
+    return max(0, (stage.delay_ms or 0) - turn_used_ms)
 
 
 ClockSystem = SuddenDeath | Fischer | Bronstein | Delay | Byoyomi | Canadian | PerMove | Hourglass | Stages

@@ -69,6 +69,7 @@ class Create(Struct, frozen=True):
     max_extensions: int | None = None
     switch_while_paused: bool = False
     holds_between_turns: bool = False
+    initial_ms: int | None = None
     active_participant_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     edition: int = 2

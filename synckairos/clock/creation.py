@@ -57,6 +57,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         max_extensions=spec.max_extensions,
         switch_while_paused=spec.switch_while_paused,
         holds_between_turns=spec.holds_between_turns,
+        initial_ms=spec.initial_ms,
     )
     empty = Session(
         rules=rules,
@@ -65,6 +66,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         status=Status.PENDING,
         updated_at_ms=now_ms,
         remaining_ms=_session_budget_ms(spec),
+        used_ms=spec.initial_ms or 0,
         metadata=spec.metadata,
         turn_number=None if spec.edition == 1 else 0,
         extensions=None if spec.edition == 1 or spec.extend_on_switch_ms is None else Extensions(),
@@ -101,7 +103,7 @@ def _session_budget_ms(spec: Create) -> int | None:
         case SyncMode.PER_CYCLE:
             return spec.time_per_cycle_ms
         case SyncMode.COUNT_UP:
-            return spec.max_time_ms
+            return None if spec.max_time_ms is None else spec.max_time_ms - (spec.initial_ms or 0)
         case _:
             return None
 

@@ -5,6 +5,7 @@ next version of a session of the second edition. It drops all facts that it does
 in the first edition.
 """
 
+from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockSystem, Stages
 from synckairos.clock.commands import Create
 from synckairos.clock.model import Session
 from synckairos.errors import ValidationFailed
@@ -23,9 +24,23 @@ def as_first_edition(state: Session) -> Session:
         max_extensions=None,
         switch_while_paused=False,
         holds_between_turns=False,
+        initial_ms=None,
     )
     turn = replace(state.turn, is_in_overtime=False)
     return replace(state, rules=rules, turn=turn, turn_number=None, extensions=None)
+
+
+def needs_second_edition(system: ClockSystem) -> bool:
+    """Return whether a clock system has settings that only the second edition has."""
+    match system:
+        case Byoyomi():
+            return system.increment_ms is not None
+        case Canadian():
+            return system.moves_step is not None or system.moves_max is not None
+        case Stages():
+            return any(each.delay_ms is not None or each.at_zero is not None for each in system.stages)
+        case _:
+            return False
 
 
 def check_first_edition(spec: Create) -> None:
@@ -40,6 +55,9 @@ def check_first_edition(spec: Create) -> None:
         "max_extension_ms": spec.max_extension_ms is not None,
         "max_extensions": spec.max_extensions is not None,
         "switch_while_paused": spec.switch_while_paused,
+        "clock": spec.clock is not None and needs_second_edition(spec.clock),
+        "participants": any(each.clock and needs_second_edition(each.clock) for each in spec.participants),
+        "initial_ms": spec.initial_ms is not None,
         "between_turns": spec.holds_between_turns,
     }
     for name, is_used in needs.items():

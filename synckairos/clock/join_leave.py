@@ -4,6 +4,7 @@ from synckairos.clock.begin_turn import begin_turn, is_held, show_next_turn
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
+from synckairos.clock.first_edition import needs_second_edition
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
 from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.timing import charge_session_until, find_group_index
@@ -54,6 +55,8 @@ def _check_new_participant(state: Session, new: NewParticipant) -> None:
         raise ValidationFailed.at_path("clock", "a participant can have its own clock only in per_participant")
     if isinstance(state.rules.clock, Hourglass) or isinstance(new.clock, Hourglass):
         raise ValidationFailed.at_path("participant_id", "an hourglass is for exactly two participants")
+    if new.clock is not None and not state.is_second_edition and needs_second_edition(new.clock):
+        raise ValidationFailed.at_path("clock", "sessions of the first edition do not have these settings")
     has_budget = _has_budget(state, new)
     if mode is SyncMode.PER_PARTICIPANT and not has_budget:
         raise ValidationFailed.at_path("total_time_ms", "a participant needs its own budget in per_participant")

@@ -105,6 +105,6 @@ def _time_per_turn_ms(system: ClockSystem) -> int:
         case Canadian():
             return system.period_ms // system.moves
         case Stages():
-            return system.stages[0].increment_ms
+            return system.stages[0].increment_ms + (system.stages[0].delay_ms or 0)
         case _:
             return 0

@@ -188,6 +188,9 @@ class Rules(Struct, frozen=True):
     the number of pauses that each actor is allowed, None without a maximum. If `switch_while_paused`, a switch is
     allowed during a pause. If `holds_between_turns`, each turn ends with a hold.
 
+    `initial_ms` is the time of a `count_up` session at its start, None for 0. It counts in the session's used time, but
+    in no participant's used time.
+
     In `global` and `count_up`, `extend_on_switch_ms` is the minimum time that is left after a switch (`extend_by` is
     `reset`), or the time that a switch adds (`extend_by` is `add`). A switch extends the budget only if at most
     `extend_window_ms` is left before the switch. If `extend_window_ms` is None, `extend_on_switch_ms` is used instead.
@@ -213,6 +216,7 @@ class Rules(Struct, frozen=True):
     max_extensions: int | None = None
     switch_while_paused: bool = False
     holds_between_turns: bool = False
+    initial_ms: int | None = None
 
 
 class Extensions(Struct, frozen=True):

@@ -38,18 +38,25 @@ class DelaySettings(StrictModel):
 class ByoyomiSettings(StrictModel):
     """Main time, then `periods` overtime periods of `period_ms` each.
 
-    A period that runs out is lost. A turn that ends within a period makes that period full again.
+    A period that runs out is lost. A turn that ends within a period makes that period full again. A turn that ends in
+    main time adds `increment_ms`.
     """
 
     periods: Annotated[int, Field(ge=1, le=100)]
     period_ms: BudgetMs
+    increment_ms: Omittable[DurationMs] = None
 
 
 class CanadianSettings(StrictModel):
-    """Main time, then overtime periods of `period_ms`. A full period begins again after each `moves` finished turns."""
+    """Main time, then overtime periods of `period_ms`. A full period begins again after each `moves` finished turns.
+
+    If `moves_step` is given, each further period needs that many turns more, but at most `moves_max` turns.
+    """
 
     moves: MoveCount
     period_ms: BudgetMs
+    moves_step: Omittable[MoveCount] = None
+    moves_max: Omittable[MoveCount] = None
 
 
 class PerMoveSettings(StrictModel):
@@ -61,13 +68,16 @@ class PerMoveSettings(StrictModel):
 class StageSettings(StrictModel):
     """A stage: each turn adds `increment_ms`. After `moves` turns, `add_ms` is added once and the next stage begins.
 
-    Each stage except the last stage needs `moves`. The increment of the last stage continues for the rest of the
-    session.
+    Each stage except the last stage needs `moves` or `at_zero`. The increment of the last stage continues for the rest
+    of the session. With `at_zero`, the stage ends when its time runs out. With `delay_ms`, the first `delay_ms` of each
+    turn are not charged. `delay_ms` excludes `increment_ms`.
     """
 
     moves: Omittable[MoveCount] = None
     add_ms: DurationMs = 0
     increment_ms: DurationMs = 0
+    delay_ms: Omittable[DurationMs] = None
+    at_zero: Omittable[bool] = None
 
 
 class Clock(StrictModel):

@@ -18,6 +18,7 @@ from synckairos.wire.field_types import (
     SECOND_MS,
     BudgetMs,
     CycleCount,
+    DurationMs,
     IncrementMs,
     Metadata,
     Omittable,
@@ -116,6 +117,7 @@ class CreateSession(StrictModel):
     time_per_cycle_ms: Omittable[MainTimeMs] = None
     increment_ms: Omittable[IncrementMs] = None
     max_time_ms: Omittable[BudgetMs] = None
+    initial_ms: Omittable[DurationMs] = None
     max_cycles: Omittable[CycleCount] = None
     clock: Omittable[Clock] = None
     on_timeout: Omittable[OnTimeoutName] = None
@@ -177,6 +179,7 @@ class CreateSession(StrictModel):
             max_extension_ms=self.max_extension_ms,
             max_extensions=self.max_extensions,
             switch_while_paused=self.switch_while_paused,
+            initial_ms=self.initial_ms,
             holds_between_turns=self.between_turns is not None,
             active_participant_id=active,
             metadata=self.metadata,

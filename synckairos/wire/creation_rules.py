@@ -38,9 +38,24 @@ def clock_faults(clock: Any, path: tuple[str | int, ...] = ("clock",)) -> Iterat
         return
     if len(clock) != 1:
         yield fault(path, "should name exactly one clock system")
-    for at, stage in _objects(MAX_STAGES, clock.get("stages"))[:-1]:
-        if "moves" not in stage:
-            yield fault((*path, "stages", at, "moves"), "required in all stages but the last")
+    stages = _objects(MAX_STAGES, clock.get("stages"))
+    for at, stage in stages[:-1]:
+        if "moves" not in stage and stage.get("at_zero") is not True:
+            yield fault((*path, "stages", at, "moves"), "required in all stages but the last, unless at_zero is true")
+    for at, stage in stages:
+        if "moves" in stage and stage.get("at_zero") is True:
+            yield fault((*path, "stages", at, "at_zero"), "contradicts moves; omit one of them")
+        if stage.get("delay_ms") and stage.get("increment_ms"):
+            yield fault((*path, "stages", at, "delay_ms"), "contradicts increment_ms; omit one of them")
+    if stages and stages[-1][1].get("at_zero") is True:
+        yield fault((*path, "stages", stages[-1][0], "at_zero"), "no stage follows the last stage; omit this member")
+    canadian = clock.get("canadian")
+    if isinstance(canadian, dict) and "moves_max" in canadian:
+        moves, most = canadian.get("moves"), canadian["moves_max"]
+        if "moves_step" not in canadian:
+            yield fault((*path, "canadian", "moves_max"), "is allowed only with moves_step")
+        elif type(moves) is int and type(most) is int and most < moves:
+            yield fault((*path, "canadian", "moves_max"), "should be at least moves")
 
 
 def _first(limit: int, value: Any) -> list[Any]:
@@ -218,6 +233,9 @@ class _Creation:
             settings = clock["delay"]
             delay_ms = settings.get("delay_ms") if isinstance(settings, dict) else None
             return type(delay_ms) is not int or delay_ms > 0
+        if name == "stages":
+            first = next((stage for _, stage in _objects(1, clock["stages"])), {})
+            return bool(first.get("delay_ms")) or (first.get("at_zero") is True and bool(first.get("add_ms")))
         return name in ZERO_MAIN_CLOCKS
 
     def _group_budgets(self) -> Iterator[Fault]:
@@ -277,6 +295,11 @@ class _Creation:
         if is_known_mode and "extend_on_switch_ms" in self.value and (self.mode not in SHARED_BUDGET or is_uncapped):
             yield fault(("extend_on_switch_ms",), "is allowed only in global, and in count_up with max_time_ms")
 
+        initial_ms, max_ms = self.value.get("initial_ms"), self.value.get("max_time_ms")
+        if is_known_mode and "initial_ms" in self.value and self.mode != "count_up":
+            yield fault(("initial_ms",), "is allowed only in count_up")
+        elif type(initial_ms) is int and type(max_ms) is int and initial_ms >= max_ms:
+            yield fault(("initial_ms",), "should be less than max_time_ms")
         for name in EXTENSION_RULES:
             if name in self.value and "extend_on_switch_ms" not in self.value:
                 yield fault((name,), "is allowed only with extend_on_switch_ms")

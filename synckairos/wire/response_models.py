@@ -45,6 +45,7 @@ class Reading(BaseModel):
     period_ms: Ms = 0
     moves_left: int = 0
     stage: int = 0
+    period_moves: int = 0
 
 
 class LagView(BaseModel):
@@ -170,6 +171,7 @@ class SessionView(BaseModel):
     clock: dict[str, Any]
     on_timeout: OnTimeoutName
     warnings_ms: list[Ms]
+    initial_ms: Ms = Field(default=0, description="Time in ms at the start of a `count_up` session; absent if unset")
     extend_on_switch_ms: Ms = Field(
         default=0, description="Minimum remaining time in ms after each switch; absent if unset"
     )

@@ -10,7 +10,16 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReadingDetails, ClockSystem, Delay, Hourglass
+from synckairos.clock.clock_systems import (
+    Budget,
+    Byoyomi,
+    Canadian,
+    ClockReadingDetails,
+    ClockSystem,
+    Delay,
+    Hourglass,
+    Stages,
+)
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos.clock.model import (
     HOLD_REASON,
@@ -40,7 +49,7 @@ SYSTEMS_WITH_DERIVED_READING = (Delay, Hourglass)
 RECEIPT_MEMBERS = ("participant_id", "elapsed_ms", "trusted_lag_ms", "compensated_ms", "charged_ms", "quota_left_ms")
 """Names of the JSON members of a lag receipt, in order."""
 
-READING_FACTS = ("phase", "periods_left", "moves_left", "stage")
+READING_FACTS = ("phase", "periods_left", "moves_left", "stage", "period_moves")
 """Names of the JSON members of a `reading` that are facts. The other members only help clients."""
 
 
@@ -85,6 +94,8 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["increment_ms"] = rules.increment_ms
     if rules.max_time_ms is not None:
         document["max_time_ms"] = rules.max_time_ms
+    if rules.initial_ms is not None:
+        document["initial_ms"] = rules.initial_ms
     if rules.extend_on_switch_ms is not None:
         document["extend_on_switch_ms"] = rules.extend_on_switch_ms
         for name in EXTENSION_RULES:
@@ -236,16 +247,20 @@ def _reading_json(
         case Byoyomi() | Canadian():
             reading["period_ms"] = system.period_ms
         case Delay():
-            reading["free_until_at"] = _render_optional(_free_until_ms(state, system)) if is_turn else None
+            free_ms = system.free_time_left_ms(state.turn.used_ms)
+            reading["free_until_at"] = _free_until_at(state, free_ms) if is_turn else None
+        case Stages() if facts is not None and any(each.delay_ms for each in system.stages):
+            free_ms = system.free_time_left_ms(Budget(0, facts), state.turn.used_ms)
+            reading["free_until_at"] = _free_until_at(state, free_ms) if is_turn else None
         case Hourglass():
             rate = 0 if state.anchor_ms is None else 1000
             reading["rate_ms"] = -rate if is_turn else rate
     return reading
 
 
-def _free_until_ms(state: Session, system: Delay) -> int | None:
+def _free_until_at(state: Session, free_ms: int) -> str | None:
     """Return the instant at which this turn's free time ends or ended, None if no clock runs."""
-    return None if state.anchor_ms is None else state.anchor_ms + system.free_time_left_ms(state.turn.used_ms)
+    return None if state.anchor_ms is None else render_instant(state.anchor_ms + free_ms)
 
 
 def _pause_json(pause: ActivePause) -> dict[str, Any]:
@@ -340,6 +355,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         extend_by=ExtendBy(d["extend_by"]) if "extend_by" in d else None,
         max_extension_ms=d.get("max_extension_ms"),
         max_extensions=d.get("max_extensions"),
+        initial_ms=d.get("initial_ms"),
         switch_while_paused=d.get("switch_while_paused", False),
         holds_between_turns="between_turns" in d,
     )

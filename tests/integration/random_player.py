@@ -23,11 +23,11 @@ CLOCKS: list[dict[str, Any]] = [
     {"fischer": {"increment_ms": 700, "cap_ms": 9_000}},
     {"bronstein": {"delay_ms": 900}},
     {"delay": {"delay_ms": 900}},
-    {"byoyomi": {"periods": 2, "period_ms": 1_500}},
-    {"canadian": {"moves": 2, "period_ms": 3_000}},
+    {"byoyomi": {"periods": 2, "period_ms": 1_500, "increment_ms": 300}},
+    {"canadian": {"moves": 1, "period_ms": 3_000, "moves_step": 1, "moves_max": 2}},
     {"per_move": {"move_ms": 2_500}},
     {"hourglass": {}},
-    {"stages": [{"moves": 2, "add_ms": 4_000, "increment_ms": 100}, {"add_ms": 2_000}]},
+    {"stages": [{"moves": 2, "add_ms": 4_000, "delay_ms": 100}, {"at_zero": True, "add_ms": 2_000}, {"add_ms": 2_000}]},
 ]
 
 

@@ -46,6 +46,9 @@ SYSTEMS: tuple[ClockSystem, ...] = (
     Canadian(2, 5_000),
     PerMove(6_000),
     Stages((Stage(2, 4_000, 500), Stage(1, 2_000, 0), Stage(None, 0, 1_000))),
+    Byoyomi(2, 3_000, increment_ms=700),
+    Canadian(1, 3_000, moves_step=1, moves_max=3),
+    Stages((Stage(2, 4_000, delay_ms=1_000), Stage(add_ms=2_000, at_zero=True, delay_ms=2_500), Stage(delay_ms=400))),
     Hourglass(),
 )
 MODES = tuple(SyncMode)
@@ -84,7 +87,7 @@ def draw_creation(tape: Bytes) -> Create:
             NAMES[at],
             total_time_ms=(5 + 2 * at) * 1_000,
             group_id="xy"[at % 2] if mode is SyncMode.PER_GROUP or options & 1 else None,
-            clock=SYSTEMS[tape.below(9)]
+            clock=SYSTEMS[tape.below(len(SYSTEMS) - 1)]
             if mode is SyncMode.PER_PARTICIPANT and options & 2 and not isinstance(clock, Hourglass)
             else None,
         )
@@ -110,6 +113,7 @@ def draw_creation(tape: Bytes) -> Create:
         extend_by=(None, ExtendBy.RESET, ExtendBy.ADD)[tape.below(3)] if extends else None,
         max_extension_ms=(None, 3_500)[tape.below(2)] if extends else None,
         max_extensions=(None, 1, 2)[tape.below(3)] if extends else None,
+        initial_ms=2_000 if mode is SyncMode.COUNT_UP and tape.one_in(4) else None,
         switch_while_paused=tape.one_in(4),
         holds_between_turns=tape.one_in(4),
         edition=1 if tape.below(8) == 7 and not is_overtime else 2,

@@ -391,3 +391,44 @@ def test_delay_without_main_time_gives_each_turn_its_free_time() -> None:
     session = play(creation, "0 start; 9 switch; 18 switch; 27 join:C; 28 time")
     assert session.face == "expired A 0x B 0 C 60"
     assert session.lines[-1] == "28 expired A"
+
+
+def test_stages_of_us_chess_have_a_delay_in_each_turn() -> None:
+    stages = Stages((Stage(2, 30_000, delay_ms=5_000), Stage(delay_ms=5_000)))
+    session = play(spec("per_participant", "A B", clock=stages), "0 start; 8 switch; 9 switch; 29 switch")
+    assert session.face == "running A 72 *B 60"
+    assert session.state.participants[0].reading == ClockReadingDetails(stage=1)
+    assert deadline_at_ms(session.state) == T0 + 29_000 + 65_000
+
+
+def test_stage_that_ends_at_zero_continues_in_the_next_stage_without_a_version() -> None:
+    stages = Stages((Stage(add_ms=30_000, at_zero=True), Stage(2, 10_000, 1_000), Stage()))
+    running = play(spec("per_participant", "A B", clock=stages, warnings_ms=(20_000,)), "0 start; 60 time")
+    assert running.lines == ["0 started A"]
+    assert deadline_at_ms(running.state) == T0 + 90_000
+    session = play(spec("per_participant", "A B", clock=stages), "0 start; 60 switch; 61 switch; 70 switch")
+    assert session.remaining("A") == 30 + 1 - 9 + 1 + 10
+    assert session.state.participants[0].reading == ClockReadingDetails(stage=2)
+
+
+def test_periods_of_canadian_with_a_step_need_more_turns_up_to_a_maximum() -> None:
+    clock = Canadian(1, 9_000, moves_step=2, moves_max=4)
+    session = play(spec("per_participant", "A=0 B=0", clock=clock), "0 start; " + "; ".join(["1 switch"] * 18))
+    needs = [
+        (each.state.participants[0].reading or ClockReadingDetails()).period_moves for each in session.transitions[1::2]
+    ]
+    assert needs == [3, 3, 3, 4, 4, 4, 4, 4, 4]
+
+
+def test_byoyomi_adds_its_increment_in_main_time_only() -> None:
+    clock = Byoyomi(2, 9_000, increment_ms=2_000)
+    session = play(spec("per_participant", "A=20 B=20", clock=clock), "0 start; 5 switch; 5 switch; 24 switch")
+    assert session.remaining("A") == 9
+    assert session.remaining("B") == 22
+
+
+def test_initial_time_of_count_up_is_in_the_time_of_the_session_only() -> None:
+    session = play(spec("count_up", "A B", initial_ms=20_000), "0 start; 10 switch; 99 time")
+    assert session.lines[1:] == ["10 cycle_switched A", "40 expired B"]
+    assert session.state.used_ms == 60_000
+    assert session.used == "A 10 B 30"

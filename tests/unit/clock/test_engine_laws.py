@@ -216,11 +216,12 @@ def _check_continuous(state: Session) -> None:
 
 def _check_balance(state: Session, ledger: Ledger) -> None:
     """Check that charged + paused + compensated time = elapsed time, for the session and for all participants."""
+    initial_ms = state.rules.initial_ms or 0
     if state.started_at_ms is None:
-        assert state.used_ms == 0
+        assert state.used_ms == initial_ms
         return
     settled = charge_session_until(state, state.updated_at_ms)
-    assert settled.used_ms == ledger.ran_ms
+    assert settled.used_ms == ledger.ran_ms + initial_ms
     wall_ms = (state.completed_at_ms or state.updated_at_ms) - state.started_at_ms
     assert ledger.ran_ms + ledger.paused_ms + ledger.compensated_ms == wall_ms
     charged = sum(p.used_ms for p in settled.participants)

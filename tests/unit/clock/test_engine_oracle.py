@@ -41,6 +41,16 @@ SYSTEMS: dict[str, ClockSystem] = {
     "canadian": Canadian(2, 8 * TICK_MS),
     "per move": PerMove(7 * TICK_MS),
     "stages": Stages((Stage(2, 9 * TICK_MS, TICK_MS), Stage(1, 4 * TICK_MS, 0), Stage(None, 0, 2 * TICK_MS))),
+    "byo-yomi with an increment": Byoyomi(2, 5 * TICK_MS, increment_ms=3 * TICK_MS),
+    "canadian with a step": Canadian(1, 6 * TICK_MS, moves_step=1, moves_max=3),
+    "stages with delays": Stages((Stage(2, 9 * TICK_MS, delay_ms=4 * TICK_MS), Stage(delay_ms=2 * TICK_MS))),
+    "stages at zero": Stages(
+        (
+            Stage(add_ms=4 * TICK_MS, at_zero=True, delay_ms=2 * TICK_MS),
+            Stage(add_ms=3 * TICK_MS, increment_ms=TICK_MS, at_zero=True),
+            Stage(delay_ms=3 * TICK_MS),
+        )
+    ),
     "hourglass": Hourglass(),
 }
 
@@ -54,6 +64,7 @@ class Clock:
     in_main: bool = True
     periods: int = 0
     moves: int = 0
+    period_moves: int = 0
     stage: int = 0
     free: int = 0
     turn: int = 0
@@ -65,7 +76,7 @@ class Clock:
             case Byoyomi():
                 self.periods = self.system.periods
             case Canadian():
-                self.moves = self.system.moves
+                self.moves = self.period_moves = self.system.moves
             case PerMove():
                 self.left = self.system.move_ms // TICK_MS
             case Stages():
@@ -74,8 +85,13 @@ class Clock:
     def begin(self) -> None:
         """Begin a turn. If the clock has a debt, it has run out from the beginning."""
         self.turn = 0
-        self.has_run_out = self.left <= 0
-        self.free = self.system.delay_ms // TICK_MS if isinstance(self.system, Delay) else 0
+        self.free = 0
+        match self.system:
+            case Delay(delay_ms=delay_ms):
+                self.free = delay_ms // TICK_MS
+            case Stages(stages=stages):
+                self.free = (stages[self.stage].delay_ms or 0) // TICK_MS
+        self.has_run_out = self.left < 0 or (self.left == 0 and not self.free)
 
     def tick(self) -> None:
         """Let 0.1 s of the turn pass."""
@@ -98,6 +114,12 @@ class Clock:
                 self.periods, self.has_run_out = 0, True
             case Canadian(period_ms=period_ms) if self.in_main:
                 self.in_main, self.left = False, period_ms // TICK_MS
+            case Stages(stages=stages) if stages[self.stage].at_zero and self.stage + 1 < len(stages):
+                if not self.free:
+                    self.left = stages[self.stage].add_ms // TICK_MS
+                    self.stage += 1
+                    self.moves = stages[self.stage].moves or 0
+                    self.free = max(0, (stages[self.stage].delay_ms or 0) // TICK_MS - self.turn)
             case _ if not self.free:
                 self.has_run_out = True
 
@@ -117,10 +139,13 @@ class Clock:
                 self.left += min(self.turn, delay_ms // TICK_MS)
             case Byoyomi(period_ms=period_ms) if not self.in_main:
                 self.left = period_ms // TICK_MS
-            case Canadian(moves=moves, period_ms=period_ms) if not self.in_main:
+            case Byoyomi(increment_ms=int(increment_ms)):
+                self.left += increment_ms // TICK_MS
+            case Canadian(period_ms=period_ms, moves_step=step, moves_max=most) if not self.in_main:
                 self.moves -= 1
                 if not self.moves:
-                    self.moves, self.left = moves, period_ms // TICK_MS
+                    self.period_moves = min(self.period_moves + (step or 0), most or self.period_moves)
+                    self.moves, self.left = self.period_moves, period_ms // TICK_MS
             case PerMove(move_ms=move_ms):
                 self.left = move_ms // TICK_MS
             case Stages(stages=stages):

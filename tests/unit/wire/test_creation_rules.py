@@ -145,6 +145,30 @@ def contradictions() -> Iterator[Any]:
         "total_time_ms",
     )
     yield case("warnings below zero without overtime", chess(warnings_ms=[5, 0, -5]), "warnings_ms.1", "warnings_ms.2")
+    stages = [{"moves": 2, "at_zero": True}, {"add_ms": 5}, {"delay_ms": 1, "increment_ms": 1, "at_zero": True}]
+    path = "clock.stages."
+    yield case(
+        "stages that contradict themselves",
+        chess(clock={"stages": stages}),
+        *(f"{path}{each}" for each in ("0.at_zero", "1.moves", "2.delay_ms", "2.at_zero")),
+    )
+    canadian = {"moves": 5, "period_ms": 1_000}
+    yield case(
+        "maximum without a step", chess(clock={"canadian": canadian | {"moves_max": 9}}), "clock.canadian.moves_max"
+    )
+    yield case(
+        "maximum below the first period",
+        chess(clock={"canadian": canadian | {"moves_step": 1, "moves_max": 4}}),
+        "clock.canadian.moves_max",
+    )
+    count_up = {"sync_mode": "count_up", "participants": bare}
+    yield case("initial time at the maximum", count_up | {"max_time_ms": MIN, "initial_ms": MIN}, "initial_ms")
+    yield case("initial time of a countdown", chess(initial_ms=5), "initial_ms")
+    yield case(
+        "window without an extension",
+        {"sync_mode": "global", "total_time_ms": MIN, "extend_window_ms": 5},
+        "extend_window_ms",
+    )
     yield case("two clocks", chess(clock={"sudden_death": {}, "fischer": {"increment_ms": 1}}), "clock")
     yield case("clock without a system", chess(clock={}), "clock")
     yield case("unknown clock", chess(clock={"sundial": {}}), "clock.sundial")
@@ -227,6 +251,20 @@ def valid_bodies() -> Iterator[Any]:
             warnings_ms=[days],
         ),
         id="400 days",
+    )
+    stages = [
+        {"moves": 40, "add_ms": 3_600_000, "delay_ms": 5_000},
+        {"at_zero": True, "add_ms": MIN},
+        {"delay_ms": 5_000},
+    ]
+    yield pytest.param(chess(clock={"stages": stages}), id="stages with delays and a stage that ends at zero")
+    canadian = {"moves": 5, "period_ms": 60_000, "moves_step": 5, "moves_max": 20}
+    yield pytest.param(chess(clock={"canadian": canadian}), id="canadian with a step")
+    yield pytest.param(
+        chess(clock={"byoyomi": {"periods": 5, "period_ms": 30_000, "increment_ms": 3_000}}), id="byo-yomi, increment"
+    )
+    yield pytest.param(
+        {"sync_mode": "count_up", "participants": bare, "max_time_ms": MIN, "initial_ms": 5_000}, id="initial time"
     )
     yield pytest.param(chess(clock={"hourglass": {}}), id="hourglass")
     yield pytest.param(

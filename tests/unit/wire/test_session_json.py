@@ -46,6 +46,7 @@ MEMBERS = [
     "time_per_cycle_ms",
     "increment_ms",
     "max_time_ms",
+    "initial_ms",
     "extend_on_switch_ms",
     "extend_window_ms",
     "extend_by",
@@ -105,7 +106,7 @@ def test_members_are_in_the_published_order() -> None:
         "max_extensions": 3,
     }
     creation = spec("count_up", "A/x", increment_ms=5, extend_on_switch_ms=7, pause_budget=2, **extensions)
-    creation = replace(creation, switch_while_paused=True, holds_between_turns=True)
+    creation = replace(creation, switch_while_paused=True, holds_between_turns=True, initial_ms=3)
     assert list(document(creation, "")) == [name for name in MEMBERS if not name.startswith("lag_")]
     compensated = spec("per_participant", lag_compensation=True)
     assert set(document(compensated, "0 start; 10 switch")) > {"lag_compensation", "lag_receipt"}
@@ -118,7 +119,7 @@ def test_unset_members_are_absent() -> None:
     shown = document(spec("per_participant"), "")
     left_out = {"increment_ms", "max_time_ms", "extend_on_switch_ms", "pause_budget", "pauses_taken"}
     left_out |= {"lag_compensation", "lag_receipt", "switch_while_paused", "between_turns"}
-    left_out |= {"extend_window_ms", "extend_by", "max_extension_ms", "max_extensions", "extensions"}
+    left_out |= {"extend_window_ms", "extend_by", "max_extension_ms", "max_extensions", "extensions", "initial_ms"}
     assert [name for name in MEMBERS if name not in shown] == [name for name in MEMBERS if name in left_out]
     assert list(shown["participants"][0]) == [
         n for n in PARTICIPANT if n not in ("group_id", "clock", "reading", "lag")
