@@ -1,7 +1,7 @@
 """The recorder of one instance: keeps acts and numbers of refusals in memory, and writes them to Postgres.
 
 A refusal costs one dictionary operation, so that an attacker with bad credentials cannot load Postgres. Acts and
-refusals stay in memory while Postgres is unavailable. Both have a bound.
+refusals stay in memory while Postgres is unavailable. The number of acts and of refusals in memory is limited.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class AccessRecorder:
     async def run(self) -> None:
         """Write acts and refusals to Postgres, and delete old entries, until cancelled.
 
-        Acts are written at once, refusals every `FLUSH_INTERVAL_S` seconds.
+        Acts are written immediately, refusals every `FLUSH_INTERVAL_S` seconds.
         """
         loop = asyncio.get_running_loop()
         next_cleanup_s = loop.time()

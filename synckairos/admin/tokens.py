@@ -83,7 +83,7 @@ def describe_principal(principal: Principal) -> list[str]:
 
 
 def explain_access(principal: Principal, session_id: str, verb: str) -> tuple[bool, list[str]]:
-    """Return whether a principal is allowed to use a verb on a session, and the lines that show the rule behind it.
+    """Return whether a principal is allowed to use a verb on a session, and lines that show the access rule.
 
     The state of the session is not read, so a participant can still be refused by the session.
 

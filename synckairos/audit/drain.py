@@ -127,7 +127,7 @@ class OutboxDrain:
     async def drain_partition(self, partition: int) -> int:
         """Drain a partition until it is empty. Return the number of versions that are new in Postgres.
 
-        If this process already drains the partition, return 0 at once. The running drain reads the partition again
+        If this process already drains the partition, return 0 immediately. The running drain reads the partition again
         before it ends, so it also moves the entries for which this call was made. If another process drains the
         partition, or takes it over between two batches, return without moving further entries.
 
@@ -213,7 +213,7 @@ class OutboxDrain:
         return batch
 
     async def _write(self, lock: _PartitionLock, parsed: Sequence[tuple[StreamEntry, ParsedEntry]]) -> None:
-        """Write entries to Postgres and settle them.
+        """Write entries to Postgres, and finish the written entries with `_settle`.
 
         If Postgres rejects a row, split the entries into halves until the rejected entries are found. A rejected entry
         becomes a failed entry.

@@ -100,7 +100,7 @@ class DrainWakeupSender:
         await self._queue.aclose(close_connection_pool=True)
 
     def request_drain(self, partition: int) -> None:
-        """Request a wake-up for a partition. Return at once and never raise."""
+        """Request a wake-up for a partition. Return immediately and never raise."""
         self._requested.add(partition)
         self._has_requests.set()
 

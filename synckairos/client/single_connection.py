@@ -1,7 +1,7 @@
 """One WebSocket connection: sends at a limited rate, measures the server's time, and detects a silent server.
 
 The connection does not depend on sessions. It passes on all messages except PONG and GOAWAY. After this machine has
-slept, it measures the server's time at once. If the server does not answer within 2 s then, for example because the
+slept, it immediately measures the server's time. If the server then does not answer within 2 s, for example because the
 network changed, the server counts as silent.
 """
 
@@ -79,7 +79,10 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, frame: bytes) -> None:
-        """Queue a message and return at once. Messages are sent in order. Unsent messages are lost at the end."""
+        """Queue a message and return immediately. Messages are sent in order.
+
+        When the connection ends, unsent messages are lost.
+        """
         self._outgoing.put_nowait(frame)
 
     async def read_until_closed(self) -> tuple[int, str]:

@@ -48,7 +48,8 @@ class TokenSource:
     def refused(self) -> Unauthorized | None:
         """Note that the server refused the token with HTTP 401. Return the permanent error, None to try a fresh token.
 
-        A token can expire on its way, so the first refusal is not permanent if the source can renew the token.
+        A token can expire before it reaches the server. So the first refusal is not permanent if the source can renew
+        the token.
         """
         self._refusals += 1
         if self.can_renew and self._refusals < 2:

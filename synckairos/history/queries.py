@@ -84,7 +84,7 @@ class HistoryQueries:
             raise
 
     def _note_outage(self, began_s: float) -> None:
-        """If no connection could be made since `began_s`, let queries of the next seconds fail at once.
+        """If no connection could be made since `began_s`, let queries of the next seconds fail immediately.
 
         `began_s` is an instant by `time.monotonic()`.
         """

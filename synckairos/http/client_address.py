@@ -1,4 +1,4 @@
-"""Identity of a caller: the principal of a request, and the client's address behind trusted proxies."""
+"""Address of a client behind trusted proxies, and the anonymous principal of a request if authentication is off."""
 
 import re
 from collections.abc import Iterator, Sequence

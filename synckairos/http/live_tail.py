@@ -58,7 +58,10 @@ class ConnectionCounter(Protocol):
 
 
 class LiveTail:
-    """A stream of Server-Sent Events, and its place in the limits. The caller must call `aclose` in all cases."""
+    """A stream of Server-Sent Events, and its place from `LiveEventStreams.reserve_place`.
+
+    The caller must call `aclose` in all cases.
+    """
 
     def __init__(self, events: AsyncGenerator[bytes, None], place: AbstractContextManager[object]) -> None:
         self._events = events
@@ -178,8 +181,8 @@ class LiveEventStreams:
     async def _render_block(self, blocks: Iterator[bytes]) -> bytes:
         """Return the next of these blocks; empty at the end.
 
-        The streams of this instance render one block after the other, with a turn of the event loop in between. So many
-        streams that begin at once block the event loop for one block at a time.
+        The streams of this instance render one block after the other, with a turn of the event loop in between. So
+        streams that begin at the same time block the event loop for only one block at a time.
         """
         async with self._rendering:
             block = next(blocks, b"")

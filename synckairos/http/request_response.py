@@ -62,7 +62,7 @@ def render_data_envelope(document: bytes, warnings: Sequence[Fault]) -> bytes:
 
 
 class RestRequest:
-    """A request to a route. `meter` has its quotas, and after it was counted its rate-limit status for the response."""
+    """A request to a route. `meter` has the quotas of the request, and after the count its rate-limit status."""
 
     __slots__ = (
         *("_rate_limits", "_receive", "_work"),

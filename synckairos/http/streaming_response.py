@@ -26,7 +26,7 @@ async def send_stream(
 ) -> None:
     """Send a response whose body is the pieces of `stream`. Return when the stream or the connection ends.
 
-    If the client disconnects, close `stream` at once, even while it waits for its next piece, and return without an
+    If the client disconnects, close `stream` immediately, even if it waits for its next piece, and return without an
     error. If `headers_only` is True (HEAD requests), send an empty body and do not read `stream`. In all cases `stream`
     is closed at the end.
 

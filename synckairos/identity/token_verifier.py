@@ -88,11 +88,11 @@ class TokenVerifier:
         return principal
 
     async def fetch_key_sets(self) -> None:
-        """Fetch all key sets once. A failure is logged, and shows when a token needs a key of the set."""
+        """Fetch all key sets one time. A failure is only logged. A token that needs a missing key then fails later."""
         await asyncio.gather(*(each.refresh() for each in self._key_sets))
 
     async def run_background_loop(self) -> None:
-        """Keep the keys of all key sets current, until cancelled. Return at once if there are no key sets."""
+        """Fetch the keys of all key sets regularly, until cancelled. Return immediately if there are no key sets."""
         async with asyncio.TaskGroup() as tasks:
             for each in self._key_sets:
                 tasks.create_task(each.run())

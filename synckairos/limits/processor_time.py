@@ -133,7 +133,7 @@ class ProcessorTime:
     async def delay_refusal(self, client: str) -> None:
         """Wait `REFUSAL_DELAY_S` seconds, before the answer to a refused request of a rate-limited client.
 
-        Return at once if no other client is active.
+        Return immediately if no other client is active.
         """
         if self.has_other_clients(client):
             await asyncio.sleep(REFUSAL_DELAY_S)

@@ -15,7 +15,7 @@ SETTING = "SYNCKAIROS_CLIENT_WORK_FACTOR"
 
 
 class WorkLimit(Struct, frozen=True):
-    """The limit of one unit of work: a client or a connection can cause `per_s` units in a second, and `burst` at once.
+    """The limit of one unit of work: `per_s` units in a second on average, and at most `burst` units at the same time.
 
     `name` is the unit. `of` is `client` or `connection`. `answer` is the reaction of the server if the limit is
     exceeded.
@@ -33,7 +33,7 @@ class WorkLimit(Struct, frozen=True):
         return f"limit of {self.per_s:,.9g} {self.name} a second and {self.of}, {self.burst:,} at once ({SETTING})"
 
     def scale(self, factor: float) -> "WorkLimit":
-        """Return this limit multiplied by a factor. At least one unit is possible at once."""
+        """Return this limit with `per_s` and `burst` multiplied by a factor. `burst` is at least 1."""
         return replace(self, per_s=self.per_s * factor, burst=max(1, int(self.burst * factor)))
 
 

@@ -252,7 +252,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         self.watch_outage()
 
     def watch_outage(self) -> None:
-        """Start a background task that reports an outage of Postgres until the outage ends. Return at once.
+        """Start a background task that reports an outage of Postgres until the outage ends. Return immediately.
 
         If Postgres is reachable, the task reports this and ends.
         """

@@ -134,9 +134,10 @@ def _with_authentication(settings: Settings) -> Settings:
 
 
 def _tokens_text(settings: Settings) -> str:
-    """Return the part of the banner with a token for each role, and with the secret for commands that need it.
+    """Return the part of the banner with a new token for each role, and with the hours for which the tokens are valid.
 
-    Each token reaches all sessions. The participant is that of a random UUID, so a session can be created for it.
+    Each token reaches all sessions. The token with the role `participant` names a random participant id, for which a
+    session can be created.
     """
     from synckairos.identity.token_minting import mint_token
 

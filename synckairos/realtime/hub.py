@@ -380,7 +380,7 @@ class Hub:
         await self.presence.withdraw_counts()
 
     def close_connections_at_once(self) -> None:
-        """Close all connections that are still open, without waiting for requests or between the closes."""
+        """Close all connections that are still open. Do not wait for running requests, nor between two closes."""
         self.is_draining = True
         for connection in list(self.connections):
             connection.close_for_shutdown()

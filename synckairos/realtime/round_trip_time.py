@@ -37,7 +37,7 @@ class RoundTripTime:
     def make_ping_frame(self, now_s: float) -> bytes:
         """Begin a measurement and return its ping frame; empty bytes if an earlier ping is unanswered.
 
-        The caller must write the frame to the socket at once. `now_s` is the instant of this write in seconds, by
+        The caller must write the frame to the socket immediately. `now_s` is the instant of this write in seconds, by
         `time.monotonic()`.
         """
         if self._token:

@@ -45,7 +45,7 @@ class Socket(Protocol):
         """
 
     def abort(self) -> None:
-        """Disconnect at once, without a close frame."""
+        """Disconnect immediately, without a close frame."""
 
 
 class SocketEventReceiver(Protocol):

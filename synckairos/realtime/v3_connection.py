@@ -74,7 +74,7 @@ logger = log.get_logger(__name__)
 
 
 class V3Connection(SocketConnection):
-    """Connection of a v3 client. Answers PING at once and handles all other requests in the order of arrival."""
+    """Connection of a v3 client. Answers PING immediately and handles all other requests in the order of arrival."""
 
     __slots__ = ("_budget", "_close_when_idle", "_commands", "_inbox", "_queue_empty", "_round_trip_time")
 

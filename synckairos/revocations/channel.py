@@ -268,7 +268,7 @@ class ControlChannel:
 
 
 class RevocationCopier:
-    """The worker's part: copies the revocations from Redis to Postgres, and removes those without effect from both."""
+    """Copies new revocations from Redis to Postgres, and removes revocations without effect from both. For workers."""
 
     def __init__(self, store: ControlStore, table: RevocationTable) -> None:
         self._store = store

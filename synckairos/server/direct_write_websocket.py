@@ -234,7 +234,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """Send a close frame after invalid data, and discard all further bytes of the client.
 
-        The connection is aborted after `ServerTimeLimits.close_s` seconds. A close at once, with unread bytes, would
+        The connection is aborted after `ServerTimeLimits.close_s` seconds. An immediate close, with unread bytes, would
         reset the connection before the client receives the close frame.
         """
         self.ready = False

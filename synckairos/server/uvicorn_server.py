@@ -177,7 +177,7 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Start to drain, and return immediately. A second call shortens the drain.
 
-        After a second call the server closes all WebSocket connections at once, and does not wait for running HTTP
+        After a second call the server closes all WebSocket connections immediately, and does not wait for running HTTP
         requests. Signal handlers of the event loop are allowed to call this method.
         """
         if self.should_exit:

@@ -1,9 +1,9 @@
 """Authorisation: decides what a caller is allowed to do, by the table of access rules.
 
-The order is: whether the session exists for the caller (404), the role of the caller (403), then the state. All of it
-comes before the replay of a command id, the check of the precondition, and any detail of a state. Grants name sessions
-by their ids, so the first decision needs no look-up. A session that the caller cannot reach therefore costs and answers
-the same as a session that does not exist.
+The order of the decisions is: whether the session exists for the caller (404), the role of the caller (403), then the
+rights that depend on the state. These decisions come before the replay of a command id, the check of the precondition,
+and any answer about the state. Grants name sessions by their ids, so the first decision needs no look-up. A request for
+a session that the caller cannot reach therefore has the same answer and cost as a request for a missing session.
 """
 
 from synckairos.errors import Forbidden, SessionNotFound

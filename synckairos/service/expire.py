@@ -44,8 +44,8 @@ class OverdueBatchCommitter:
         exist, another commit came first, no transition was overdue, the calculation of the transitions raised an error,
         or one commit cannot contain all overdue transitions of the session.
 
-        Raises: the errors of `SessionStore.commit_all`. Some of the sessions were possibly committed then. `on_commit`
-        was called for all of them.
+        Raises: the errors of `SessionStore.commit_all`. Some of the sessions were possibly committed then, so
+        `on_commit` was called for the partitions of all sessions that this call tried to commit.
         """
         began_s = time.perf_counter()
         decided: dict[str, tuple[PreparedCommit, RenderedSession]] = {}

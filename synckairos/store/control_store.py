@@ -36,7 +36,7 @@ class ControlPosition(Struct, frozen=True):
 
 
 class StoredEntries(Struct, frozen=True):
-    """The entries of the control channel and a position that is not newer than they are.
+    """The entries of the control channel, and the position that Redis had just before the entries were read.
 
     `position` is None if the channel has no entry since the store was created or lost its data, or if the data is
     invalid. `is_complete`: whether all entries of Postgres were added in the present generation of the channel.

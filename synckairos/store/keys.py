@@ -55,8 +55,8 @@ class Keys(Struct, frozen=True):
     def rate_limit_bucket(self, owner: str) -> str:
         """Return the key of a rate limit's token bucket. Its value is the instant at which the bucket is full again.
 
-        Instances of the first edition can use the same store. They count fixed windows in keys whose part before
-        `owner` is `limit`.
+        Instances of the first edition can use the same store. Those instances count requests in fixed windows, under
+        other keys: the part before `owner` is `limit`.
         """
         return self._for_text("bucket", owner)
 

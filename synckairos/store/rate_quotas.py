@@ -80,7 +80,7 @@ class Quota(Struct, frozen=True):
     owner: str
 
     def bucket_key(self, keys: Keys) -> str:
-        """Return the key of the quota's bucket."""
+        """Return the Redis key of the quota's token bucket."""
         return keys.rate_limit_bucket(f"{self.rate.name}:{self.owner}")
 
     def make_take_tokens_command(self, keys: Keys, tokens: int) -> RedisCommand:

@@ -33,7 +33,9 @@ class SessionIndexRebuilder:
             return bool(await self._pipe.call("EXISTS", self._keys.index_rebuild_mark(partition)))
 
     async def rebuild(self, partition: int) -> int:
-        """Remove the mark, then add all sessions of a partition to its sets. Return the number of added sessions.
+        """Remove `Keys.index_rebuild_mark`, then add all sessions of a partition to its deadlines and live sessions.
+
+        Return the number of added sessions.
 
         If the rebuild fails or is cancelled, the mark is written again. If a script removes a set during the rebuild,
         the script also writes the mark again. In both cases `is_rebuild_due` returns True afterwards.

@@ -77,7 +77,7 @@ class DeliveryQueue:
         return due
 
     async def release(self, delivery_ids: Sequence[str]) -> None:
-        """End the leases of these deliveries, so that other workers can send them at once.
+        """End the leases of these deliveries, so that other workers can send them immediately.
 
         The deliveries must be unfinished deliveries that this worker leased.
         """

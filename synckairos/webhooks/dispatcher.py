@@ -106,7 +106,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Send due deliveries until cancelled. At cancellation end the leases of unfinished deliveries.
 
-        Other workers can then send these deliveries at once.
+        Other workers can then send these deliveries immediately.
         """
         pruning = asyncio.create_task(self._prune_log(), name="webhook log")
         try:

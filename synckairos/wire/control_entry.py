@@ -55,7 +55,7 @@ class Revocation(Struct, frozen=True, kw_only=True):
 
 
 class Disconnection(Struct, frozen=True, kw_only=True):
-    """An order to close all sockets and streams of one subject at once. It revokes nothing."""
+    """An order to close all present sockets and streams of one subject. It revokes no credential."""
 
     entry_id: str
     tenant: str

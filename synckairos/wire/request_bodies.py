@@ -104,7 +104,10 @@ class CommandBody(StrictModel):
         raise NotImplementedError
 
     def to_precondition(self, etags: tuple[tuple[int, str], ...] = ()) -> VersionPrecondition | None:
-        """Return the expected version and turn, with the pairs of version and epoch in `etags`. None without any."""
+        """Return the precondition: the expected version, the expected turn and `etags`, pairs of version and epoch.
+
+        Return None if all three are absent.
+        """
         if self.expected_version is None and self.expected_turn is None and not etags:
             return None
         return VersionPrecondition(self.expected_version, etags, self.expected_turn)

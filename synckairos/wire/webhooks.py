@@ -61,7 +61,7 @@ class PatchWebhook(StrictModel):
 
 
 class RotateSecret(StrictModel):
-    """Replaces the secret of a webhook endpoint by a new secret, which signs messages at once.
+    """Replaces the secret of a webhook endpoint by a new secret, which signs all later messages.
 
     The old secrets also sign messages for at most `overlap_s` seconds more.
     """

@@ -140,7 +140,7 @@ def summary_after_batch(
 
 
 def render_participant_parts(participants: Sequence[ParticipantRow]) -> dict[str, bytes]:
-    """Return the parts of all participants that are in the session now, as bytes by participant id."""
+    """Return the parts of the participants that have not left the session, as bytes by participant id."""
     return {
         str(each.participant_id): render_participant_part(each.time_used_ms, each.cycle_count)
         for each in participants
