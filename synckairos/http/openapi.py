@@ -13,6 +13,7 @@ from synckairos import __version__
 from synckairos.http import api_examples
 from synckairos.http.json_schemas import SchemaGenerator, add_field_docs, schema_ref, schemas_for, without_titles
 from synckairos.http.operations import Operation
+from synckairos.service.access_rules import ACCESS_RULES, Scope
 from synckairos.wire import response_models
 from synckairos.wire.field_docs import FIELD_DESCRIPTIONS
 from synckairos.wire.request_bodies import COMMAND_BODIES
@@ -21,6 +22,17 @@ COMMON_REFUSALS = (400, 500, 503)
 """Error statuses of each rate-limited operation, in addition to 403 and 429."""
 
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+_REQUIREMENTS: dict[Scope, str] = {
+    "none": "requires any credential",
+    "session": "requires the role {least} on the session",
+    "participant": "requires the role admin, or the role {least} and the id of the participant",
+    "tenant": "requires the role {least}",
+}
+"""Text about the right that an access rule requires, by the scope of the rule."""
+
+_REPEATABLE = frozenset({("POST", "sessions"), ("PATCH", "sessions"), ("POST", "webhooks")})
+"""HTTP methods and tags of operations with the header `Idempotency-Key`."""
 
 TAG_DESCRIPTIONS = [
     {"name": "sessions", "description": "Create, read, change and delete sessions."},
@@ -45,6 +57,14 @@ TAG_DESCRIPTIONS = [
 ]
 
 
+SECURITY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "Token of a caller. Required if the server has authentication, otherwise ignored.",
+}
+
+
 def render_openapi(operations: Sequence[Operation], root_path: str = "") -> bytes:
     """Return the OpenAPI description as JSON. Operations without a summary are omitted.
 
@@ -61,9 +81,11 @@ def render_openapi(operations: Sequence[Operation], root_path: str = "") -> byte
                 "ISO 8601 in UTC.",
             },
             "servers": [{"url": root_path or "/"}],
+            "security": [{"bearer": []}, {}],
             "tags": TAG_DESCRIPTIONS,
             "paths": _paths(described),
             "components": {
+                "securitySchemes": {"bearer": SECURITY_SCHEME},
                 "schemas": _schemas(described),
                 "examples": {name: {"value": value} for name, value in api_examples.example_answers().items()},
             },
@@ -103,6 +125,11 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
         "parameters": _parameters(operation),
         "responses": _responses(operation),
     }
+    rule = ACCESS_RULES[operation.verb]
+    if rule.least == "public":
+        described["security"] = []
+    else:
+        described["description"] = f"With authentication: {_REQUIREMENTS[rule.scope].format(least=rule.least)}."
     if operation.body_model is not None:
         shown = {"schema": schema_ref(operation.body_model)}
         if (example := api_examples.REQUEST_BODIES.get(operation.body_model.__name__)) is not None:
@@ -132,7 +159,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
                 "ETag of a version that the client has. If it is the current version, the response is 304.",
             )
         )
-    if operation.method == "POST" and operation.tag in ("sessions", "webhooks"):
+    if (operation.method, operation.tag) in _REPEATABLE:
         key = _header(
             "Idempotency-Key",
             "Unique id of the request. A retry with the same key gets the same answer and has no further effect.",
@@ -182,6 +209,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     refusals = set(operation.refusal_statuses)
     if operation.is_rate_limited:
         refusals |= {*COMMON_REFUSALS, 403, 429}
+    if ACCESS_RULES[operation.verb].least != "public":
+        refusals.add(401)
     if operation.body_model is not None:
         refusals |= {413, 415}
     for status in sorted(refusals):

@@ -109,3 +109,26 @@ def _create_started(client: httpx.Client, body: dict[str, Any]) -> str:
     session_id: str = body["session_id"]
     assert client.post(f"/v1/sessions/{session_id}/start").status_code == 200
     return session_id
+
+
+async def test_description_names_the_token_and_the_role_of_each_operation(server: RestServer) -> None:
+    document = (await server.client.get("/openapi.json")).json()
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    assert document["security"] == [{"bearer": []}, {}]
+    paths = document["paths"]
+    assert paths["/v1/time"]["get"]["security"] == []
+    assert "401" not in paths["/v1/time"]["get"]["responses"]
+    requirements = {
+        ("/v1/simulate", "post"): "With authentication: requires any credential.",
+        (
+            "/v1/sessions/{session_id}/start",
+            "post",
+        ): "With authentication: requires the role controller on the session.",
+        ("/v1/webhooks", "get"): "With authentication: requires the role admin.",
+        ("/v1/participants/{participant_id}/time", "get"): (
+            "With authentication: requires the role admin, or the role participant and the id of the participant."
+        ),
+    }
+    for (path, method), text in requirements.items():
+        assert paths[path][method]["description"] == text
+        assert "401" in paths[path][method]["responses"]
