@@ -40,7 +40,7 @@ async def list_failed_entries(settings: Settings, *, as_json: bool = False) -> l
 
 
 async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
-    """Schedule a retry of one entry that was set aside, or of all these entries if `entry_id` is None.
+    """Schedule a retry of the set-aside entry `entry_id`, or of all set-aside entries if `entry_id` is None.
 
     A worker retries the entries at its next sweep. Return the number of scheduled entries.
 

@@ -157,8 +157,9 @@ async def import_sessions(
 ) -> AsyncIterator[str]:
     """Import the live sessions of v2.
 
-    Yield a line for each fault, lines that report the progress, and a summary at the end. With `stop`, first import
-    each change of v2 until the event is set. Then, also without `stop`, import all changed sessions in one pass.
+    Yield a line for each fault, lines that report the progress, and a summary at the end. Without `stop`, import all
+    sessions of v2 in one pass. With `stop`, import all sessions and then each change of v2 until the event is set. A
+    final pass then imports the sessions that changed in the meantime.
 
     Raises:
         ImportsFailed: At least one session was not imported. Other sessions stay imported. Raised after the last line.

@@ -1,4 +1,4 @@
-"""Log lines about the lag of the audit and the size of the outbox: one at each threshold, and one at the end."""
+"""Log lines about the backlog of the outbox: one when it passes each threshold, one when it is below all again."""
 
 from synckairos.audit import metrics
 from synckairos.store.outbox import OutboxBacklog

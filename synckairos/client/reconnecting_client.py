@@ -378,9 +378,10 @@ class Client:
             self._end_watch(watch, errors.SessionDeleted(watch.session_id))
 
     def _start_renewal(self) -> None:
-        """Fetch a fresh token and send it on the open connection. Without `get_token`, the server ends the connection.
+        """Start a task that fetches a fresh token and sends the token on the open connection. Return immediately.
 
-        If `get_token` fails, the server also ends the connection, and the next connection needs a token.
+        Without `get_token`, do nothing. In this case, and if `get_token` fails, the server ends the connection when the
+        old token expires.
         """
         connection = self._connection
         if connection is None or not self._tokens.can_renew or self._renewal is not None:

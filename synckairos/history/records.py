@@ -121,7 +121,7 @@ class ParticipantSession(Struct, frozen=True):
 
 
 class UsedTimeBucket(Struct, frozen=True):
-    """Row of a time report: the time that a participant used in one bucket, and the number of sessions with this time.
+    """Row of a time report: the time that a participant used in one bucket, and in how many sessions it was used.
 
     `bucket` is a session id, a local day (`2026-01-31`) or an ISO week (`2026-W05`). `key` is the value of the metadata
     member that the report groups by. `key` is None if the sessions lack this member, or if the report has no grouping.

@@ -1,7 +1,7 @@
 """Table of REST operations, by method and path, for routing and for the OpenAPI description.
 
-Routing and description use the same `Operation` objects. The description therefore lists exactly the operations that
-the instance serves.
+Routing and description use the same `Operation` objects. The description therefore lists only operations that the
+instance serves: all operations except those without a summary.
 """
 
 from collections.abc import Callable, Coroutine, Iterable

@@ -40,7 +40,8 @@ def mint_token(
 ) -> tuple[str, Principal]:
     """Return a token that the settings accept, signed with `jwt_secret`, and its principal.
 
-    `now_ms` is the time in ms since the Unix epoch. The names of the claims are those of the settings.
+    `now_ms` is the instant of issue in ms since the Unix epoch. The token expires `ttl_s` seconds later. The names of
+    the claims are the names in the settings.
 
     Raises: BadSettings if there is no secret. Unauthorized if the settings do not accept the claims.
     """

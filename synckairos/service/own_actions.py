@@ -23,8 +23,8 @@ _SWITCH_MEMBERS = frozenset({"current_participant_id", "lag_ms", "measured_lag_m
 def find_acting_participant(principal: Principal, role: Role, on_behalf_of: str | None) -> str | None:
     """Return the participant (lower-case UUID) as which or for which a caller acts.
 
-    None if the caller acts for no participant. The result is empty if the role is `participant` and the credential
-    names no participant.
+    Return None if the caller acts for no participant. Return "" if the role is `participant` and the credential names
+    no participant.
     """
     if role == "participant":
         return principal.participant_id or ""
@@ -79,7 +79,9 @@ def bind_to_caller(request: CommandRequest, role: Role) -> CommandRequest:
 
 
 def authorize_command(request: CommandRequest, role: Role) -> None:
-    """Check that a caller with the role `role` on a session is allowed to execute a command, whatever its state is.
+    """Check the rights of a caller for a command that do not depend on the state of the session.
+
+    `role` is the role of the caller on the session.
 
     `request` is the request as the caller sent it.
 

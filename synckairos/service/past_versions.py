@@ -60,7 +60,7 @@ class PastVersionReader:
         return SessionResult(snapshot, now_ms, expired_participant_id=decision.expired_participant_id, replayed=True)
 
     async def read_at_instant(self, session_id: str, at_ms: int) -> SessionResult:
-        """Return the newest version of a session at the instant `at_ms`, in ms since the Unix epoch.
+        """Return the version of a session that was in effect at the instant `at_ms`, in ms since the Unix epoch.
 
         Overdue transitions that are not committed yet are not applied.
 
@@ -96,7 +96,7 @@ class PastVersionReader:
         return None
 
     async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> SessionResult:
-        """Return the newest version of a session at the instant `at_ms`, from Postgres.
+        """Return the version of a session that was in effect at the instant `at_ms`, from Postgres.
 
         `oldest` is the oldest version after that instant that the caller has found, None if the caller has found none.
 

@@ -42,7 +42,8 @@ class RecordedOutcome(Struct, frozen=True):
     def render_record(self, snapshot: SessionSnapshot) -> bytes:
         """Render the idempotency record, which has the epoch and version of `snapshot`.
 
-        `snapshot` must be the version on which the command was decided.
+        If the command was accepted, `snapshot` must be the session after the command. If it was refused, `snapshot`
+        must be the version on which it was refused.
         """
         if self.refusal is not None:
             return IdempotencyRecord.from_refusal(self.fingerprint, *snapshot.epoch_and_version, self.refusal).render()

@@ -177,8 +177,9 @@ class SessionResult(Struct, frozen=True):
     """The session after a command or at a read, and the time of Redis (`now_ms`) at the decision.
 
     `audited_version` is the newest version that Postgres is sure to have, None if unknown. `expired_participant_id` is
-    the participant whose time ran out before the command, None if there is none. `replayed` is True if the answer is
-    from an idempotency record. `parsed` is the parsed state of the session, None if the state is not parsed yet.
+    the participant whose time ran out before a switch, if the switch therefore changed nothing. Otherwise it is None.
+    `replayed` is True if the answer is from an idempotency record. `parsed` is the parsed state of the session, None if
+    the state is not parsed yet.
     """
 
     snapshot: SessionSnapshot

@@ -276,7 +276,7 @@ class Outbox:
 
         The check begins after the member `after`, or at the first member if `after` is "". Returns the last checked
         member, which is `after` of the next call. Returns "" at the end of the index. The call also removes the members
-        of the index of entries that are older than the outbox.
+        of `Keys.indexed_outbox_entries` that are older than the oldest outbox entry.
         """
         keys = self.keys
         names = [keys.outbox_participants(partition), keys.outbox(partition), keys.indexed_outbox_entries(partition)]

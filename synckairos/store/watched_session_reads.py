@@ -22,7 +22,9 @@ class WatchedSessionReads:
         self._ttl_s = session_ttl_s
 
     async def load_history(self, session_id: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
-        """Return the feed messages of `snapshot` and of the versions before it, newest first. One round trip.
+        """Return the feed messages of `snapshot` and of the versions before `snapshot`, newest first. One round trip.
+
+        The versions before `snapshot` come from the version history in Redis.
 
         Raises: StoreUnavailable if Redis does not answer.
         """
@@ -33,10 +35,11 @@ class WatchedSessionReads:
     async def load_positions(
         self, ids: list[str], extend_ttl: bool = False
     ) -> list[SessionSnapshot | InvalidStoredData | None]:
-        """Return the stored snapshot of each session with an empty document, None if there is no session.
+        """Return the stored snapshots of sessions without their documents: each `document` is empty.
 
-        One round trip. The results are in the order of `ids`. A session with invalid data is reported, and its result
-        is the error. If `extend_ttl` is True, also extend the TTLs of the sessions.
+        One round trip. The results are in the order of `ids`, None for each session that Redis does not have. A session
+        with invalid data is reported, and its result is the error. If `extend_ttl` is True, also extend the TTLs of the
+        sessions.
         """
         keys = self._keys
         commands: list[RedisCommand] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
@@ -65,8 +68,8 @@ class WatchedSessionReads:
     ) -> list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]]:
         """Return the stored snapshot and the version history of each session, in the order of `ids`. One round trip.
 
-        The newest version of a history is first. If the data of a session is invalid, its snapshot is the error and its
-        history is empty.
+        The newest version of a history is first. If Redis does not have a session, its snapshot is None and its history
+        is empty. If the data of a session is invalid, its snapshot is the error and its history is empty.
         """
         commands: list[RedisCommand] = []
         for session_id in ids:
