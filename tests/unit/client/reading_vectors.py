@@ -1,0 +1,176 @@
+"""Vectors for readings of a clock, made from the engine. `python -m tests.unit.client.reading_vectors` writes the file.
+
+Each vector has a session's document, an instant, and what a client must show at that instant. The engine gives the
+expected values in another way than the client: it pauses the session at that instant, or commits what was due. So the
+file also serves clients in other languages.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from synckairos.clock import creation, engine
+from synckairos.clock.commands import Command, Expire, Pause
+from synckairos.clock.model import Session, Status
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.request_bodies import parse_body, parse_command
+from synckairos.wire.session_json import session_json
+
+FILE = Path(__file__).parents[2] / "vectors" / "readings.json"
+
+T0 = 1_769_860_800_000
+"""2026-01-31T12:00:00.000Z, the creation of every session here."""
+
+SESSION = "0198c0de-0000-7000-8000-000000000001"
+A, B = (f"0198c0de-0000-7000-8000-00000000000{at}" for at in "ab")
+RED, BLUE = (f"0198c0de-0000-7000-8000-0000000000f{at}" for at in (1, 2))
+PAIR = [{"participant_id": A}, {"participant_id": B}]
+TEAMS = [{"participant_id": A, "group_id": RED}, {"participant_id": B, "group_id": BLUE}]
+
+Json = dict[str, Any]
+Step = tuple[int, str, Json]
+
+START: Step = (0, "start", {})
+STAGES_AT_ZERO = [{"at_zero": True, "add_ms": 20_000, "delay_ms": 5_000}, {"delay_ms": 40_000}]
+
+CASES: list[tuple[str, Json, list[Step], tuple[int, ...]]] = [
+    ("pending", {"total_time_ms": 60_000}, [], (5_000,)),
+    ("sudden death", {"total_time_ms": 60_000}, [START], (0, 1, 59_999)),
+    ("days", {"total_time_ms": 34_560_000_000}, [START], (90_061_001,)),
+    (
+        "fischer after a switch",
+        {"total_time_ms": 60_000, "increment_ms": 2_000},
+        [START, (8_000, "switch", {})],
+        (9_500,),
+    ),
+    ("delay stands still", {"total_time_ms": 60_000, "clock": {"delay": {"delay_ms": 5_000}}}, [START], (4_999, 5_001)),
+    (
+        "delay after a pause",
+        {"total_time_ms": 60_000, "clock": {"delay": {"delay_ms": 5_000}}},
+        [START, (3_000, "pause", {}), (9_000, "resume", {})],
+        (10_500, 12_000),
+    ),
+    (
+        "byo-yomi",
+        {"total_time_ms": 60_000, "clock": {"byoyomi": {"periods": 3, "period_ms": 10_000}}},
+        [START],
+        (59_999, 60_000, 65_000, 70_000, 89_999),
+    ),
+    (
+        "canadian",
+        {"total_time_ms": 60_000, "clock": {"canadian": {"moves": 5, "period_ms": 30_000, "moves_step": 5}}},
+        [START],
+        (59_000, 60_000, 75_500),
+    ),
+    ("per move", {"clock": {"per_move": {"move_ms": 30_000}}}, [START, (7_000, "switch", {})], (17_000,)),
+    ("hourglass", {"total_time_ms": 60_000, "clock": {"hourglass": {}}}, [START], (15_000,)),
+    (
+        "stages with a delay",
+        {"total_time_ms": 60_000, "clock": {"stages": [{"moves": 1, "add_ms": 9_000, "delay_ms": 5_000}, {}]}},
+        [START, (8_000, "switch", {})],
+        (10_000, 20_000),
+    ),
+    (
+        "stage that ends at zero",
+        {"total_time_ms": 30_000, "clock": {"stages": STAGES_AT_ZERO}},
+        [START],
+        (34_999, 35_000, 39_999, 41_000, 59_000),
+    ),
+    (
+        "overtime",
+        {"total_time_ms": 60_000, "on_timeout": "overtime"},
+        [START, (60_000, "expire", {})],
+        (60_000, 75_250),
+    ),
+    (
+        "overtime before its event",
+        {"total_time_ms": 60_000, "on_timeout": "overtime"},
+        [START],
+        (59_000,),
+    ),
+    ("pause", {"total_time_ms": 60_000}, [START, (5_000, "pause", {})], (50_000,)),
+    ("hold", {"total_time_ms": 60_000, "between_turns": "hold"}, [START, (5_000, "switch", {})], (50_000,)),
+    (
+        "cycle",
+        {"sync_mode": "per_cycle", "time_per_cycle_ms": 60_000},
+        [START, (5_000, "switch", {})],
+        (5_000, 20_000),
+    ),
+    (
+        "group",
+        {
+            "sync_mode": "per_group",
+            "participants": TEAMS,
+            "groups": [{"group_id": RED, "total_time_ms": 60_000}, {"group_id": BLUE, "total_time_ms": 90_000}],
+        },
+        [START, (5_000, "switch", {})],
+        (25_000,),
+    ),
+    ("global", {"sync_mode": "global", "total_time_ms": 60_000, "participants": []}, [START], (25_000,)),
+    ("count up", {"sync_mode": "count_up"}, [START, (5_000, "switch", {})], (25_000,)),
+    (
+        "count up with a maximum",
+        {"sync_mode": "count_up", "max_time_ms": 60_000, "initial_ms": 10_000},
+        [START],
+        (25_000,),
+    ),
+    ("ended", {"total_time_ms": 60_000}, [START, (60_000, "expire", {})], (99_000,)),
+]
+"""Name, creation, steps, and instants of the readings. All times are in ms after the creation."""
+
+
+def vectors() -> Iterator[Json]:
+    """Yield all vectors."""
+    for name, fields, steps, instants in CASES:
+        body = {"sync_mode": "per_participant", "participants": PAIR} | fields
+        state = creation.create(parse_body(CreateSession, body).to_create(), SESSION, "vectors", T0).state
+        for at_ms, verb, args in steps:
+            state = _decide(state, Expire() if verb == "expire" else parse_command(verb, args).to_command(), at_ms)
+        for at_ms in instants:
+            yield {
+                "name": f"{name}, {at_ms} ms",
+                "now_ms": T0 + at_ms,
+                "session": session_json(state),
+                "shown": _shown(_stopped(state, at_ms)),
+            }
+
+
+def _decide(state: Session, command: Command, at_ms: int) -> Session:
+    decision = engine.apply(state, command, T0 + at_ms)
+    assert decision.refusal is None, decision.refusal
+    return decision.all_transitions[-1].state if decision.all_transitions else state
+
+
+def _stopped(state: Session, at_ms: int) -> Session:
+    """Return the session with its clock stopped at an instant."""
+    return _decide(state, Pause(), at_ms) if state.status is Status.RUNNING else state
+
+
+def _shown(stopped: Session) -> Json:
+    """Return what a client shows: the session's times, and those of each participant and group."""
+    document = session_json(stopped)
+    return {
+        "time_used_ms": document["time_used_ms"],
+        "time_remaining_ms": stopped.remaining_ms,
+        "participants": {each["participant_id"]: _owner(each) for each in document["participants"]},
+        "groups": {each["group_id"]: _owner(each) for each in document["groups"]},
+    }
+
+
+def _owner(document: Json) -> Json:
+    facts = {name: value for name, value in document.get("reading", {}).items() if name in FACTS}
+    return {"time_used_ms": document["time_used_ms"], "time_remaining_ms": document["time_remaining_ms"]} | facts
+
+
+FACTS = ("phase", "periods_left", "moves_left", "stage", "period_moves")
+
+
+def render() -> bytes:
+    """Render the file."""
+    return orjson.dumps([*vectors()], option=orjson.OPT_INDENT_2) + b"\n"
+
+
+if __name__ == "__main__":
+    FILE.write_bytes(render())
