@@ -31,8 +31,8 @@ class AdministrativeAct(Struct, frozen=True, kw_only=True):
 class RefusalTally(Struct, frozen=True, kw_only=True):
     """Number of requests from one address that were refused for one reason within one minute.
 
-    `at_ms` is the start of the minute, in ms since the Unix epoch. `reason` is the code of the error. No claim of a
-    credential that was not verified is kept.
+    `at_ms` is the start of the minute, in ms since the Unix epoch. `reason` is the code of the error. Claims of
+    unverified credentials are not kept.
     """
 
     tenant: str

@@ -194,7 +194,9 @@ class _Drains:
 
 
 async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
-    """Measure and tidy the outbox and start a drain of every partition, every `sweep_s` seconds until cancelled.
+    """Measure the outbox, prune its participants and start a drain of every partition. Repeat this until cancelled.
+
+    `sweep_s` is the number of seconds between two sweeps.
 
     If Postgres is unreachable, the sweep starts no drain. The next sweep does not wait for the end of running drains.
     """

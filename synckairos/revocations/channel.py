@@ -211,7 +211,11 @@ class ControlChannel:
             await self._synchronise()
 
     async def _synchronise(self) -> None:
-        """Make the entries in memory, in Redis and in Postgres equal, in at most three passes."""
+        """Make the entries in memory and in Redis equal, in at most three passes.
+
+        If Redis is not complete after data loss, also add the entries of Postgres to memory and to Redis. Nothing is
+        written to Postgres; `RevocationCopier` writes the entries there.
+        """
         for _ in range(3):
             read_s = time.monotonic()
             stored = await self._store.read_all()

@@ -191,9 +191,9 @@ class SessionImporter:
         return import_session(state, make_session_epoch(generation), state.version + 1, not_before_ms)
 
     async def _is_untouched(self, session_id: str, stored: StoredSession) -> bool:
-        """Return whether only overdue transitions have changed the session since its last import.
+        """Return whether the session has no versions after its last import except overdue transitions.
 
-        Returns False if the version history does not have the import.
+        Returns False if the version history does not have the last import.
         """
         for message in await self._store.read_history(session_id):
             if message.snapshot.epoch != stored.snapshot.epoch:

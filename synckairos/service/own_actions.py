@@ -81,9 +81,7 @@ def bind_to_caller(request: CommandRequest, role: Role) -> CommandRequest:
 def authorize_command(request: CommandRequest, role: Role) -> None:
     """Check the rights of a caller for a command that do not depend on the state of the session.
 
-    `role` is the role of the caller on the session.
-
-    `request` is the request as the caller sent it.
+    `role` is the role of the caller on the session. `request` is the request as the caller sent it.
 
     Raises: Forbidden.
     """
@@ -106,9 +104,10 @@ def authorize_command(request: CommandRequest, role: Role) -> None:
 
 
 def require_participation(request: CommandRequest, role: Role, session: Session | None) -> None:
-    """Check that the participant as which or for which a caller acts takes part in the session. Other callers pass.
+    """Check that the participant as which or for which a caller acts takes part in the session.
 
-    `session` is None if no store has the session any more. It then has no participant.
+    A caller that acts for no participant passes. `session` is None if no store has the session any more; then the
+    participant does not take part.
 
     Raises: Forbidden if the caller acts as itself. ParticipantNotFound if it acts on behalf of the participant.
     """

@@ -41,8 +41,8 @@ class PastVersionReader:
     ) -> SessionResult:
         """Return the answer of an idempotency record, rendered from the snapshot of the version in the record.
 
-        `current` is the stored snapshot of the session, None if the caller does not have the snapshot. It saves a round
-        trip if it is the version in the record.
+        `current` is the stored snapshot of the session, None if the caller does not have the snapshot. If `current` is
+        the version in the record, the method needs no round trip.
 
         Raises:
             IdempotencyKeyReused: the command id was used for another request.

@@ -90,7 +90,7 @@ class RateMeter:
             self.is_due = True
 
     def count_as_request(self) -> None:
-        """Undo `count_as_press` for a press that is not counted yet: it takes a token of the general quota."""
+        """Undo `count_as_press` for a press that is not counted yet. The press then uses the general quota."""
         if self._general is not None and self.is_due:
             self.quotas = (self._general,)
             self._general = None
