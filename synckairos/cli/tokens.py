@@ -92,7 +92,13 @@ def auth() -> None:
 
 
 @auth.command("explain")
-@click.option("--token", required=True, help="Token of the caller. - reads it from the standard input.")
+@click.option(
+    "--token",
+    required=True,
+    envvar="SYNCKAIROS_TOKEN",
+    show_envvar=True,
+    help="Token of the caller. - reads it from the standard input.",
+)
 @click.option("--session", "session_id", required=True, metavar="ID", type=click.UUID, help="Id of the session.")
 @click.option("--command", "verb", required=True, metavar="NAME", help="Command or other rule, such as switch or read.")
 def auth_explain(token: str, session_id: UUID, verb: str) -> None:

@@ -13,6 +13,9 @@ from pydantic import ValidationError
 
 from synckairos.config.settings import PREFIX, BadSettings, Settings, env_variables_of
 
+VARIABLES_OF_COMMANDS = frozenset({f"{PREFIX}TOKEN"})
+"""Variables that are no settings of a process: commands of a client read them as options."""
+
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
     """Load the settings.
@@ -44,7 +47,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
     Such variables are most likely misspelled.
     """
-    known = {name for field in Settings.model_fields for name in env_variables_of(field)}
+    known = {name for field in Settings.model_fields for name in env_variables_of(field)} | VARIABLES_OF_COMMANDS
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
 
 

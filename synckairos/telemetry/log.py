@@ -20,7 +20,9 @@ _SECRET_VALUE = re.compile(
     re.IGNORECASE,
 )
 _CREDENTIALS = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
-_TOKEN = re.compile(r"\bwhsec_[A-Za-z0-9+/=]+|\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+# The header of a JSON Web Token is a JSON object. White space may follow its brace, so there are four first letters.
+_TOKEN = re.compile(r"\bwhsec_[A-Za-z0-9+/=]+|\b(?:eyJ|eyA|ewo|ew0)[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+_SUBPROTOCOL = re.compile(r"(synckairos\.bearer\.)[^\s,;\"']+")
 # The match extends to the last @, because a password can contain @ and /.
 _USERINFO = re.compile(r"(?<=://)[^\s\"'<>]+@")
 # The query string of a URL, or of a request line such as `"WebSocket /ws?ticket=…" [accepted]`.
@@ -106,6 +108,7 @@ def scrub_secrets(text: str) -> str:
     Secrets are the credentials in a URL or header, tokens, and values such as `password=`.
     """
     text = _QUERY.sub(r"\1", _USERINFO.sub("***@", text))
+    text = _SUBPROTOCOL.sub(r"\1***", text)
     return _TOKEN.sub("***", _CREDENTIALS.sub(r"\1 ***", _SECRET_VALUE.sub(r"\1***", text)))
 
 

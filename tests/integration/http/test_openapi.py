@@ -55,6 +55,16 @@ async def test_description_is_valid_and_lists_all_operations(server: RestServer)
     schemathesis.openapi.from_dict(document).validate()
 
 
+async def test_description_names_the_operations_that_need_a_token(server: RestServer) -> None:
+    document = (await server.client.get("/openapi.json")).json()
+    assert document["security"] == [{"bearer": []}, {}]
+    operations = {f"{method} {path}": each for path, item in document["paths"].items() for method, each in item.items()}
+    public = {name for name, each in operations.items() if each.get("security") == []}
+    assert {"get /health", "get /v1/time"} <= public
+    assert not public & {"get /metrics", "post /v1/sessions", "get /v1/sessions/{session_id}"}
+    assert {name for name, each in operations.items() if "401" not in each["responses"]} == public
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_server_conforms_to_the_description(

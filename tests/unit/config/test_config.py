@@ -239,3 +239,7 @@ def test_local_host_is_loopback_only_for_all_addresses(host: str, local: str) ->
 def test_misspelled_variables_are_found() -> None:
     environ = {"SYNCKAIROS_PROT": "1", "SYNCKAIROS_PORT": "1", "PORT": "1", "PATH": "/bin"}
     assert config.unknown_variables(environ) == ["SYNCKAIROS_PROT"]
+
+
+def test_variable_of_a_command_is_not_an_unknown_setting() -> None:
+    assert config.unknown_variables({"SYNCKAIROS_TOKEN": "x", "SYNCKAIROS_TOKENS": "x"}) == ["SYNCKAIROS_TOKENS"]

@@ -63,6 +63,9 @@ def test_secrets_and_query_strings_are_removed(dev: bool, stream: io.StringIO) -
     [
         "header Authorization: Bearer abc.DEF-_123=",
         "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln was refused",
+        "token eyAiYWxnIjogIkhTMjU2IiB9.eyJzdWIiOiJ4In0.c2ln was refused",
+        "token ewogImFsZyI6ICJIUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln was refused",
+        "< Sec-WebSocket-Protocol: synckairos.v3, synckairos.bearer.hidden",
         "connection failed: host=h password=hid/d@en user=u",
         "{'password': 'hidden value', 'n': 1}",
         "opened wss://host/ws?sessionId=1&ticket=hidden",
@@ -74,7 +77,7 @@ def test_secrets_and_query_strings_are_removed(dev: bool, stream: io.StringIO) -
 def test_secrets_in_a_text_are_removed(text: str) -> None:
     scrubbed = log.scrub_secrets(text)
     assert "***" in scrubbed or "?" not in scrubbed
-    for secret in ("abc.DEF", "eyJ", "hid", "en@h", "sessionId"):
+    for secret in ("abc.DEF", "eyJ", "c2ln", "hid", "en@h", "sessionId"):
         assert secret not in scrubbed
 
 
