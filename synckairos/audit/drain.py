@@ -73,7 +73,7 @@ class _BackgroundTask:
 
 @dataclass(slots=True)
 class _PartitionLock:
-    """A locked partition, its writer, and the background task that settles the previously written batch.
+    """A locked partition, its writer, and the background task that finishes the previous batch (`_settle`).
 
     `drained` is the number of versions that are new in Postgres, of all batches that were written with this lock.
     """

@@ -93,7 +93,7 @@ def error_for_close(code: int, reason: str) -> SyncKairosError | None:
 def error_for_http_status(status: int) -> SyncKairosError | None:
     """Return the permanent error for the HTTP status of a refused handshake; None if the client must retry.
 
-    The status must not be 401: `TokenSource.refused` decides about it.
+    Do not call this for the status 401. Call `TokenSource.refused` instead.
     """
     match status:
         case 403:

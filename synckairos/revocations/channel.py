@@ -1,8 +1,8 @@
 """The control channel of one instance: all entries in memory, and their synchronisation with Redis and Postgres.
 
 A new entry arrives by pub/sub. Each second the instance compares its position with the position in Redis. After a lost
-message it reads all entries again, so the loss heals within two seconds. Entries in memory that Redis lost are added
-again. If the store lost all its data, the copies in Postgres are added first.
+message it reads all entries again, so it has the missing entries within two seconds. Entries in memory that Redis lost
+are added to Redis again. If Redis lost all data, the copies in Postgres are added first.
 """
 
 import asyncio

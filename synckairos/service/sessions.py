@@ -289,8 +289,8 @@ class Sessions:
     def _find_role(self, request: CommandRequest) -> Role:
         """Return the role of the caller on the session of the command.
 
-        If the caller cannot reach the session, its presses count only as its requests. So a client cannot use up the
-        presses of such a session.
+        If the caller cannot reach the session, its press is counted against the general quota of the caller instead of
+        the quota for presses of the session. So a client cannot use up the presses of such a session.
 
         Raises: SessionNotFound.
         """

@@ -6,7 +6,7 @@ makes the reverse splices. `tests/vectors/document_splices.json` has test vector
     splices  = line LF texts
     line     = length *( SP offset SP removed SP inserted )      decimal numbers, single spaces
     length   = number of bytes of the document before
-    offset   = position in bytes in the document before at which a splice begins; ascending, no overlap
+    offset   = position in bytes, from 0, in the document before at which a splice begins; ascending, no overlap
     removed  = number of bytes removed at the offset
     inserted = number of bytes inserted at the offset, taken from `texts` in order
     texts    = the inserted bytes of all splices, without separators
