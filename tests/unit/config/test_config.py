@@ -222,6 +222,10 @@ def test_other_address_needs_insecure(host: str) -> None:
     assert config.load(host=host, insecure=True).refuse_unprotected_exposure().is_exposed_to_network
 
 
+def test_other_address_needs_no_insecure_if_tokens_are_required() -> None:
+    assert config.load(host="0.0.0.0", auth="required").refuse_unprotected_exposure().is_exposed_to_network
+
+
 @pytest.mark.parametrize(
     ("host", "local"),
     [
