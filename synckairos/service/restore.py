@@ -12,7 +12,7 @@ from synckairos.service.prepare_commit import (
     prepare_commit,
 )
 from synckairos.service.unknown_sessions import UnknownSessionCache
-from synckairos.store.commit_script import CommitConflict
+from synckairos.store.commit_script import CommitConflict, find_records_ttl_ms
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.sessions import SessionStore, SessionToRestore
 from synckairos.store.store_generation import Generations, belongs_to_generation, make_session_epoch
@@ -112,10 +112,12 @@ class SessionRestorer:
 
         If another instance has recovered the session first, return the session of that instance.
         """
-        transition = recover_session(state, epoch, await self._store.now_ms(), self._policy)
+        now_ms = await self._store.now_ms()
+        transition = recover_session(state, epoch, now_ms, self._policy)
         recovered = transition.state
         prepared = prepare_commit(None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True)
-        await self._store.add_idempotency_records(state.session_id, audited.records)
+        ttl_ms = find_records_ttl_ms(prepared.commit.due_ms, now_ms)
+        await self._store.add_idempotency_records(state.session_id, audited.records, ttl_ms)
         outcome = await self._store.commit(prepared.commit)
         if isinstance(outcome, CommitConflict):
             return outcome.stored

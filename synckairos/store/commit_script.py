@@ -9,6 +9,7 @@ from synckairos.clock.model import EventType
 from synckairos.errors import OutboxFull
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
+from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from synckairos.store.stored_session import StoredSession, parse_stored_session
@@ -26,10 +27,16 @@ The history then has fewer versions than `history_length`, but at least two.
 
 
 RECORDS_TTL_MS = 7 * 86_400_000
-"""Milliseconds that the idempotency records of an unfinished session stay in Redis after the last of them."""
+"""Milliseconds that the idempotency records of an unfinished session stay in Redis after the last of them, at least.
+
+See `find_records_ttl_ms`.
+"""
 
 MAX_RECORDS = 1_000
-"""Maximum number of idempotency records of a session. Beyond it, the oldest half is removed."""
+"""Maximum number of idempotency records of a session. Beyond it, half of them are removed.
+
+Refusals are removed first, then the records of the lowest versions.
+"""
 
 _CHANGES_PARTICIPANTS = frozenset(
     {
@@ -37,6 +44,14 @@ _CHANGES_PARTICIPANTS = frozenset(
         *(EventType.PARTICIPANT_ADDED, EventType.PARTICIPANT_REMOVED),
     }
 )
+
+
+def find_records_ttl_ms(due_ms: int | None, now_ms: int) -> int:
+    """Return the TTL in ms of the idempotency records of an unfinished session, as the commit script sets it.
+
+    The records stay at least as long as the session, whose next transition by time is at `due_ms`.
+    """
+    return max(RECORDS_TTL_MS, 0 if due_ms is None else due_ms + MIN_STAY_AFTER_DEADLINE_MS - now_ms)
 
 
 class NewVersion(Struct, frozen=True):

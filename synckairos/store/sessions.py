@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from synckairos.errors import InvalidStoredData
-from synckairos.store.commit_script import RECORDS_TTL_MS, Commit, CommitOutcome, CommitScript
+from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
@@ -204,12 +204,15 @@ class SessionStore:
         with reporting_invalid_data(keys.session(session_id)):
             return SessionLoadResult(parse_time_ms(reply[:2]), parse_stored_session(reply[2:]))
 
-    async def add_idempotency_records(self, session_id: str, records: Mapping[str, bytes]) -> None:
-        """Add idempotency records to a session by command id. Existing records stay unchanged. One round trip."""
+    async def add_idempotency_records(self, session_id: str, records: Mapping[str, bytes], ttl_ms: int) -> None:
+        """Add idempotency records to a session by command id. Existing records stay unchanged. One round trip.
+
+        All records of the session get the TTL `ttl_ms`.
+        """
         key = self.keys.idempotency_records(session_id)
         with translated_errors():
             await self._pipe.call_many(
-                [*(("HSETNX", key, *pair) for pair in records.items()), ("PEXPIRE", key, RECORDS_TTL_MS)]
+                [*(("HSETNX", key, *pair) for pair in records.items()), ("PEXPIRE", key, ttl_ms)]
             )
 
     async def read_history(self, session_id: str) -> Iterator[FeedMessage]:

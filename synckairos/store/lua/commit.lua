@@ -52,6 +52,7 @@ local VERSION, TAG, EVENT, HEADER, BODY = 0, 1, 2, 3, 4
 
 local FINAL = {expired = true, completed = true, cancelled = true}
 local RECORDS_MS = 604800000 -- a week after the last record of a session that is not final
+local AFTER_DEADLINE_MS = 3600000 -- an hour after the next deadline
 local MAX_RECORDS = 1000
 local has_versions = #ARGV >= FIRST
 local last = #ARGV - EACH + 1
@@ -78,15 +79,33 @@ local function apply_message_body(before, body)
   return after, #after .. ' ' .. table.concat(places, ' ') .. '\n' .. table.concat(removed_texts)
 end
 
--- Remove half of the idempotency records: those of other epochs, and those of the lowest versions.
+-- Return the TTL in ms of the idempotency records of a session that is not final. They stay as long as the session.
+-- `entry` is the id of an outbox entry that was just added, nil if the commit has no new versions. It begins with the
+-- time in ms, which saves a call.
+local function find_records_ttl(entry)
+  if due_ms == '' then return RECORDS_MS end
+  local now = entry and string.match(entry, '^%d+')
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return math.max(RECORDS_MS, due_ms + AFTER_DEADLINE_MS - now)
+end
+
+-- Remove half of the idempotency records: first those of refusals, then those of other epochs, then those of the lowest
+-- versions. A refused command that is executed again does less harm than an accepted command that is executed again.
 local function remove_oldest_records()
   local stored_epoch = redis.call('HGET', session_key, 'epoch')
   local found, ages = redis.call('HGETALL', records_key), {}
   for at = 1, #found, 2 do
     local record_epoch, version = string.match(found[at + 1], '^%["[^"]*","([^"]*)",(%d+)')
-    ages[#ages + 1] = {found[at], record_epoch == stored_epoch and tonumber(version) or 0}
+    local is_accepted = string.sub(found[at + 1], -6) == ',null]'
+    ages[#ages + 1] = {found[at], is_accepted and 1 or 0, record_epoch == stored_epoch and tonumber(version) or 0}
   end
-  table.sort(ages, function(a, b) return a[2] < b[2] or (a[2] == b[2] and a[1] < b[1]) end)
+  table.sort(ages, function(a, b)
+    if a[2] ~= b[2] then return a[2] < b[2] end
+    return a[3] < b[3] or (a[3] == b[3] and a[1] < b[1])
+  end)
   for at = 1, #ages - MAX_RECORDS / 2 do
     if ages[at][1] ~= command_id then redis.call('HDEL', records_key, ages[at][1]) end
   end
@@ -97,7 +116,9 @@ if command_id ~= '' then
   if found then return {'replay', found} end
 end
 
-local stored = redis.call('HMGET', session_key, 'epoch', 'version', 'tag', 'entry', 'indexed', 'audited')
+-- Only new versions need the document.
+local stored = redis.call('HMGET', session_key, 'epoch', 'version', 'tag', 'entry', 'indexed', 'audited',
+  has_versions and 'state' or 'schema')
 local is_conflict = (stored[1] or '') ~= base_epoch
   or (stored[1] and (stored[2] ~= base_version or (base_tag ~= '' and stored[3] ~= base_tag)))
 if is_conflict then
@@ -106,7 +127,7 @@ if is_conflict then
   return {'conflict', time[1], time[2], unpack(winner, 1, 7)}
 end
 
-local is_earliest = false
+local is_earliest, newest_entry = false, nil
 if has_versions then
   if max_entries ~= '' then
     if write('XLEN', outbox_key) >= tonumber(max_entries) then return {'full', 'entries'} end
@@ -118,7 +139,7 @@ if has_versions then
     end
   end
   local bytes, documents, bodies_back = 0, {}, {}
-  local document = redis.call('HGET', session_key, 'state') or ''
+  local document = stored[7] or ''
   for at = FIRST, #ARGV, EACH do
     document, bodies_back[at] = apply_message_body(document, ARGV[at + BODY])
     documents[at] = document
@@ -133,19 +154,32 @@ if has_versions then
     end
     redis.call('SET', outbox_bytes_key, bytes) -- the count was wrong: an empty outbox has no bytes
   end
-  if stored[1] and stored[1] ~= epoch then redis.call('HDEL', session_key, 'audited') end
   -- Each entry has the id of the session's entry before it, so that the entries of a session are found without a scan.
   -- The id is '?' if an earlier release wrote the version before.
   local entry, entry_version = string.match(stored[4] or '', '^(%S+) (%d+)$')
   local is_unlinked = entry_version ~= (stored[2] or nil)
   if is_unlinked then entry = stored[2] ~= stored[6] and '?' or '' end
   entry = entry or ''
+  local entries = {}
   for at = FIRST, #ARGV, EACH do
-    write('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
     entry = write('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
       'event', ARGV[at + EVENT], 'state', documents[at], 'previous', entry)
+    if type(entry) == 'table' then
+      -- The outbox has no more ids until a drain has emptied it. Undo all writes.
+      for _, added in ipairs(entries) do
+        redis.call('XDEL', outbox_key, added)
+        redis.call('ZREM', indexed_entries_key, added)
+        redis.call('LTRIM', history_key, 0, -2)
+      end
+      redis.call('DECRBY', outbox_bytes_key, bytes)
+      error(entry)
+    end
+    entries[#entries + 1] = entry
+    write('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
     write('ZADD', indexed_entries_key, string.match(entry, '^%d+'), entry)
   end
+  newest_entry = entry
+  if stored[1] and stored[1] ~= epoch then redis.call('HDEL', session_key, 'audited') end
   redis.call('HSET', session_key, 'schema', schema, 'epoch', epoch, 'version', ARGV[last + VERSION],
     'tag', ARGV[last + TAG], 'status', status, 'deleted', deleted, 'due', due_ms, 'state', document,
     'entry', entry .. ' ' .. ARGV[last + VERSION])
@@ -165,7 +199,9 @@ if has_versions then
   if redis.call('PERSIST', session_key) == 1 then
     -- Both keys always get their TTLs together.
     redis.call('PERSIST', history_key)
-    if redis.call('PTTL', records_key) >= 0 then redis.call('PEXPIRE', records_key, RECORDS_MS) end
+    if command_id == '' and redis.call('PTTL', records_key) >= 0 then
+      redis.call('PEXPIRE', records_key, find_records_ttl(entry))
+    end
   end
   if due_ms == '' then
     write('ZREM', deadlines_key, session_id)
@@ -184,13 +220,13 @@ end
 if command_id ~= '' then
   redis.call('HSET', records_key, command_id, record)
   if redis.call('HLEN', records_key) > MAX_RECORDS then remove_oldest_records() end
-  local ttl = redis.call('PTTL', session_key)
+  local ttl = has_versions and -1 or redis.call('PTTL', session_key)
   if ttl > 0 and FINAL[redis.call('HGET', session_key, 'status')] then
     -- Only the drain gives a session a TTL, and this commit may add no entry to the outbox. So the idempotency
     -- records get the TTL of the session here, at least one hour.
     redis.call('PEXPIRE', records_key, math.max(ttl, 3600000))
   else
-    redis.call('PEXPIRE', records_key, RECORDS_MS)
+    redis.call('PEXPIRE', records_key, math.max(ttl, find_records_ttl(newest_entry)))
   end
 end
 

@@ -73,9 +73,11 @@ for key = 7, #KEYS, 3 do
         end
         redis.call('HDEL', KEYS[key], 'indexed')
       end
+      -- Idempotency records stay as long as the session. Those of a session that is not final can stay longer.
       if FINAL[found[5]] then
-        -- Idempotency records stay as long as the session can change.
         redis.call('PEXPIRE', KEYS[key + 2], string.format('%.0f', ttl))
+      else
+        redis.call('PEXPIRE', KEYS[key + 2], string.format('%.0f', ttl), 'GT')
       end
     end
   end

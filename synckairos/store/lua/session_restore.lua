@@ -10,13 +10,15 @@
 --       11… two for each idempotency record: command id, idempotency record
 -- Returns {seconds, microseconds, epoch, version, deleted, due, document, audited, tag} of the session in Redis.
 
+local RECORDS_MS = 604800000 -- a week, for the records of a session that is not final
+
 if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('HSET', KEYS[1], 'schema', ARGV[2], 'epoch', ARGV[3], 'version', ARGV[4], 'status', ARGV[5],
     'deleted', ARGV[6], 'due', ARGV[7], 'state', ARGV[8], 'audited', ARGV[4])
   redis.call('PEXPIRE', KEYS[1], ARGV[10])
   for at = 11, #ARGV, 2 do redis.call('HSETNX', KEYS[2], ARGV[at], ARGV[at + 1]) end
-  -- A session that is not final keeps its records for a week, as after a commit.
-  redis.call('PEXPIRE', KEYS[2], ARGV[9] == '' and ARGV[10] or 604800000)
+  -- A session that is not final keeps its records for a week or as long as the session, as after a commit.
+  redis.call('PEXPIRE', KEYS[2], ARGV[9] == '' and ARGV[10] or math.max(RECORDS_MS, tonumber(ARGV[10])))
   if ARGV[7] ~= '' then redis.call('ZADD', KEYS[3], ARGV[7], ARGV[1]) end
   if ARGV[9] ~= '' then redis.call('ZADD', KEYS[4], ARGV[9], ARGV[1]) end
   if ARGV[5] == 'running' then

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from synckairos.clock.commands import Cancel, Create, NewParticipant, Start, Switch
+from synckairos.clock.commands import Cancel, Create, NewParticipant, Pause, Start, Switch, UpdateMetadata
 from synckairos.clock.model import EventType, Status, SyncMode
 from synckairos.config import Settings
 from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFound
@@ -12,6 +12,7 @@ from synckairos.frozen_replace import replace
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.requests import CommandRequest, CreateRequest
 from synckairos.store.commit_script import RECORDS_TTL_MS
+from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from tests.integration.data_loss import CALLER, create_started, draining, switch, wait_until_drained
 from tests.integration.parts import open_parts
@@ -145,6 +146,57 @@ async def test_session_keeps_at_most_a_thousand_idempotency_records(own_settings
         assert b"newest" in kept
         assert b"old-999" in kept
         assert not {b"other-epoch", b"old-1", b"old-498"} & set(kept)
+
+
+async def test_full_records_remove_refusals_before_accepted_commands(own_settings: Settings) -> None:
+    async with open_parts(own_settings) as parts:
+        session_id = await create_started(parts)
+        key = parts.store.keys.idempotency_records(session_id)
+        press = CommandRequest(CALLER, session_id, Switch(), "switch", command_id="accepted", fingerprint="f")
+        session = (await parts.sessions.execute(press)).session
+        refused = IdempotencyRecord.from_refusal("f", session.epoch, session.version, InvalidTransition("no")).render()
+        records = {f"refused-{at}": refused for at in range(998)}
+        records["timed-out"] = IdempotencyRecord("f", session.epoch, 1, expired_participant_id="p").render()
+        await parts.pipe.call("HSET", key, *(each for pair in records.items() for each in pair))
+        again = CommandRequest(CALLER, session_id, Start(), "start", command_id="again", fingerprint="f")
+        with pytest.raises(InvalidTransition):
+            await parts.sessions.execute(again)
+        kept = await parts.pipe.call("HKEYS", key)
+        assert 500 <= len(kept) <= 501
+        assert {b"timed-out", b"accepted", b"again"} < set(kept)
+        assert (await parts.sessions.execute(press)).replayed
+
+
+async def test_records_stay_until_an_hour_after_a_distant_deadline(own_settings: Settings) -> None:
+    stay_ms = RECORDS_TTL_MS + MIN_STAY_AFTER_DEADLINE_MS
+    async with open_parts(own_settings) as parts:
+        session_id, keys = await create_started(parts), parts.store.keys
+        key = keys.idempotency_records(session_id)
+
+        async def is_long() -> bool:
+            return bool(stay_ms - 60_000 < await parts.pipe.call("PTTL", key) <= stay_ms)
+
+        async def execute(command: Pause | Start | UpdateMetadata, verb: str, command_id: str | None) -> None:
+            request = CommandRequest(CALLER, session_id, command, verb, command_id=command_id, fingerprint="f")
+            await parts.sessions.execute(request)
+
+        await execute(Pause(max_ms=RECORDS_TTL_MS), "pause", "pause-1")
+        assert await is_long()
+        with pytest.raises(InvalidTransition):
+            await execute(Start(), "start", "start-1")
+        assert await is_long()
+        await parts.pipe.call("PEXPIRE", key, RECORDS_TTL_MS)
+        async with draining(own_settings):
+            await eventually(is_long)
+        await parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id), key)
+        await parts.sessions.read(TIMEKEEPER, session_id)
+        assert await is_long()
+        await parts.pipe.call("PEXPIRE", key, RECORDS_TTL_MS)
+        await execute(UpdateMetadata({"a": 1}), "update_metadata", None)
+        assert await is_long()
+        await parts.pipe.call("FLUSHALL")
+        assert (await parts.sessions.read(TIMEKEEPER, session_id)).session.status is Status.PAUSED
+        assert await is_long()
 
 
 async def test_read_of_a_session_that_never_existed_is_refused(own_settings: Settings) -> None:

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from synckairos.background.timekeeper import BROKEN_LEASE_MS, Timekeeper
-from synckairos.clock.commands import Create, NewParticipant, Switch
+from synckairos.clock.commands import Create, NewParticipant, Pause, Switch
 from synckairos.clock.model import Status, SyncMode
 from synckairos.config import Settings
 from synckairos.errors import InvalidStoredData
@@ -49,6 +49,36 @@ async def test_commit_to_an_empty_outbox_ignores_an_absurd_count_of_bytes(parts:
     await parts.pipe.call("DEL", keys.outbox(0))
     await parts.pipe.call("SET", keys.outbox_bytes(0), 2**62)
     assert await switch(parts, session_id) == 3
+
+
+@pytest.mark.parametrize("ids_left", [0, 1])
+async def test_commit_to_an_outbox_without_enough_ids_writes_nothing_until_it_is_drained(
+    parts: Parts, ids_left: int
+) -> None:
+    session_id, keys = await parts.start_session(two_players()), parts.store.keys
+    await parts.sessions.execute(
+        CommandRequest(Principal.anonymous(), session_id, Pause(max_ms=1), "pause", command_id="p")
+    )
+    due_ms = int(await parts.pipe.call("HGET", keys.session(session_id), "due"))
+
+    async def is_due() -> bool:
+        return await parts.store.now_ms() > due_ms
+
+    await eventually(is_due)  # then the switch adds two versions: the end of the pause, and its own
+    entries = [entry_id for entry_id, _ in await parts.pipe.call("XRANGE", keys.outbox(0), "-", "+")]
+    last = f"{2**64 - 1}-{2**64 - 1 - ids_left}"
+    await parts.pipe.call("XADD", keys.outbox(0), last, "x", "y")
+    await parts.pipe.call("XDEL", keys.outbox(0), last)
+    index = ("ZRANGE", keys.indexed_outbox_entries(0), 0, -1)
+    lists = (("XRANGE", keys.outbox(0), "-", "+"), ("LRANGE", keys.history(session_id), 0, -1))
+    reads = (*lists, ("HGETALL", keys.session(session_id)), ("GET", keys.outbox_bytes(0)), index)
+    before = [await parts.pipe.call(*each) for each in reads]
+    with pytest.raises(InvalidStoredData):
+        await switch(parts, session_id)
+    assert [await parts.pipe.call(*each) for each in reads] == before
+    await parts.pipe.call("XDEL", keys.outbox(0), *entries)
+    assert await switch(parts, session_id) == 5
+    assert await parts.pipe.call("XLEN", keys.outbox(0)) == 2
 
 
 @pytest.mark.parametrize("field", ["state", "version", "epoch", "due"])

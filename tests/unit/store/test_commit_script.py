@@ -4,6 +4,7 @@ import re
 
 from synckairos.store.commit_script import MAX_RECORDS, RECORDS_TTL_MS, CommitArguments, CommitKeys, VersionArguments
 from synckairos.store.lua_scripts import LuaScript
+from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 
 TEXT = LuaScript("commit").text
 
@@ -39,4 +40,5 @@ def test_the_script_uses_the_numbers_of_arguments_only_where_it_names_them() -> 
 def test_the_script_has_the_limits_of_idempotency_records() -> None:
     assert f"\nlocal RECORDS_MS = {RECORDS_TTL_MS} " in TEXT
     assert f"\nlocal MAX_RECORDS = {MAX_RECORDS}\n" in TEXT
-    assert f", {RECORDS_TTL_MS})" in LuaScript("session_restore").text.replace("ARGV[10] or ", ", ")
+    assert f"\nlocal AFTER_DEADLINE_MS = {MIN_STAY_AFTER_DEADLINE_MS} " in TEXT
+    assert f"\nlocal RECORDS_MS = {RECORDS_TTL_MS} " in LuaScript("session_restore").text
