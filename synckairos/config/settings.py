@@ -295,6 +295,13 @@ class Settings(BaseSettings):
         "All clients of an untrusted proxy count as one address.",
     )
 
+    ws_max_age: int = Field(
+        43_200,
+        ge=60,
+        le=LONGEST_S,
+        description="Mean maximum age in seconds of a socket with a credential. Sockets differ by up to 10 %.",
+    )
+
     @property
     def schema_url(self) -> str:
         """The Postgres URL for changes of the schema: `database_direct_url`, or `database_url` if it is not set."""

@@ -112,6 +112,11 @@ def v3_message_examples() -> Json:
             "message": f"Participant {WHITE_ID} is not active", "details": {"active_participant_id": BLACK_ID},
         },
         {"type": "PONG", "server_time_ms": NOW_MS, "reply_to": "p1", "t0": 1234.5, **times},
+        {"type": "AUTH", "id": "a1", "token": "eyJhbGciOi…"},
+        {"type": "REFRESH", "id": "r1", "token": "eyJhbGciOi…"},
+        {"type": "AUTHENTICATED", "server_time_ms": NOW_MS, "reply_to": "a1", "expires_in_ms": 3_600_000},
+        {"type": "REAUTH", "server_time_ms": NOW_MS, "within_ms": 25_000},
+        {"type": "UNSUBSCRIBED", **timed, "code": "FORBIDDEN"},
         {"type": "GOAWAY", "server_time_ms": NOW_MS, "retry_after_ms": 730},
     ]  # fmt: skip
     return {each["type"]: each for each in examples}

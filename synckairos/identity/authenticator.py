@@ -61,9 +61,16 @@ class Authenticator:
         token = find_token(scope, in_subprotocols=in_subprotocols)
         if token is None:
             return None
+        self.require_secure(scope)
+        return await self.authenticate_token(token, self._address_for(scope))
+
+    def require_secure(self, scope: Scope) -> None:
+        """Check that a token may travel on the connection of a request.
+
+        Raises: InsecureTransport.
+        """
         if not self._is_secure(scope):
             raise InsecureTransport(_PLAIN)
-        return await self.authenticate_token(token, self._address_for(scope))
 
     async def authenticate_token(self, token: str, address: str) -> Principal:
         """Return the principal of a token that came from `address`. The principal has this address.

@@ -21,7 +21,7 @@ from synckairos.audit.drain_wakeups import DrainWakeupSender, make_arq_queue_out
 from synckairos.background.recovery import RecoveryLoop
 from synckairos.background.timekeeper import Timekeeper
 from synckairos.config import Settings
-from synckairos.errors import StoreUnavailable, Unauthorized
+from synckairos.errors import StoreUnavailable
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
@@ -36,13 +36,14 @@ from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.principal import TIMEKEEPER, Principal
+from synckairos.principal import TIMEKEEPER
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.revocations.channel import ControlChannel
+from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.revocations.table import RevocationTable
 from synckairos.server.uvicorn_server import Server, listen, raise_open_file_limit
 from synckairos.service.assembly import build_session_service
@@ -141,6 +142,18 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
+        control_channel = None
+        if settings.auth != "none":
+            control_channel = ControlChannel(
+                ControlStore(pipe, keys),
+                RevocationTable(pool),
+                feed.subscriber,
+                feed.server_time.now_ms,
+                max_credential_life_s=settings.jwt_max_ttl,
+            )
+            with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
+                await control_channel.load()
+        credential_ends = CredentialEnds(feed.server_time.now_ms, control_channel, max_age_s=settings.ws_max_age)
         hub = Hub(
             feed,
             partial(sessions.read, TIMEKEEPER),
@@ -148,21 +161,11 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             work,
             max_connections=raise_open_file_limit(settings.ws_max_connections),
             max_per_address=settings.ws_max_connections_per_address,
+            credential_ends=credential_ends,
         )
         origins, callers = AllowedOrigins.from_settings(settings), CallerResolver(settings.trusted_proxies)
         rate_limits = RateLimits(pipe, keys)
         commands = CommandHandler(sessions, rate_limits, settings)
-        control_channel = None
-        if settings.auth != "none":
-            control_channel = ControlChannel(
-                ControlStore(pipe, keys),
-                RevocationTable(pool),
-                feed.subscriber,
-                hub.now_ms,
-                max_credential_life_s=settings.jwt_max_ttl,
-            )
-            with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
-                await control_channel.load()
         access_table = AccessTable(pool)
         access_recorder = AccessRecorder(access_table, hub.now_ms)
         authenticator = (
@@ -174,7 +177,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 address_for=callers.address_for,
                 is_secure=lambda scope: settings.insecure or callers.is_secure(scope),
                 work=work,
-                refuse_ended=partial(_refuse_revoked, control_channel),
+                refuse_ended=credential_ends.require_not_revoked,
             )
         )
         endpoint = WebSocketEndpoint(
@@ -234,11 +237,6 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 ),
             ],
         )
-
-
-def _refuse_revoked(channel: ControlChannel, principal: Principal) -> None:
-    if channel.is_revoked(principal):
-        raise Unauthorized("The token was revoked")
 
 
 async def _flush_access_log(recorder: AccessRecorder) -> None:

@@ -7,6 +7,7 @@ not be dropped. Only the socket's backpressure starts and stops writes, so no bu
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synckairos.principal import Principal
@@ -14,6 +15,7 @@ from synckairos.realtime.hub import Hub
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher_interface import Subscription
+from synckairos.revocations.credential_ends import EndReason
 from synckairos.telemetry.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
 from synckairos.wire.websocket_frames import PING_FRAME
 
@@ -38,6 +40,7 @@ class DialectCloseCodes:
     too_slow: int
     silent: int
     too_many_messages: int
+    credential_ends: Mapping[EndReason, tuple[int, str]]
     too_big: int = 1009
 
 
@@ -138,6 +141,13 @@ class SocketConnection:
                 if (update := subscription.unsent) is not None and socket.ready:
                     subscription.unsent = None
                     self.send_or_conflate(subscription, update)
+
+    def warn_of_end(self, within_ms: int) -> None:
+        """Do nothing. A dialect with a warning before the end of the credential overrides this method."""
+
+    def end_with_credential(self, reason: EndReason) -> None:
+        """Unsubscribe from all sessions and begin to close the connection, because its credential has ended."""
+        self.close(*self.codes.credential_ends[reason])
 
     def announce_shutdown(self, spread_s: float) -> None:
         """Do nothing. A dialect with an announcement of the shutdown overrides this method."""

@@ -16,6 +16,7 @@ from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.sign_in import SignIns
 from synckairos.realtime.socket_interface import SOCKET_EXTENSION, DirectSocket, Receive, Scope, Send, Socket
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
@@ -41,6 +42,7 @@ class WebSocketEndpoint:
     `allows_origin` returns whether the `Origin` header of an ASGI scope is allowed. `principal_for` returns the
     principal of an ASGI scope while authentication is off. `authenticator` authenticates callers, None while
     authentication is off. `record_refusal` gets the address and the code of each refused credential.
+    `sign_ins` handles AUTH and REFRESH.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class WebSocketEndpoint:
         principal_for: Callable[[Scope], Principal],
         authenticator: Authenticator | None = None,
         record_refusal: Callable[[str, str], None] | None = None,
+        sign_ins: SignIns | None = None,
     ) -> None:
         self._hub = hub
         self._commands = commands
@@ -59,6 +62,7 @@ class WebSocketEndpoint:
         self._principal_for = principal_for
         self._authenticator = authenticator
         self._record_refusal = record_refusal
+        self._sign_ins = sign_ins or SignIns(authenticator)
         self._ignored_credentials = IgnoredCredentials()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +85,8 @@ class WebSocketEndpoint:
     async def _authenticate(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None]:
         """Return the principal of a handshake, and the refusal if the handshake has no valid credential.
 
-        A v2 client can send its token only in the header `Authorization`.
+        A v2 client can send its token only in the header `Authorization`. A v3 client without a credential gets a
+        principal without rights, and must send AUTH.
         """
         principal = self._principal_for(scope)
         if self._authenticator is None:
@@ -96,8 +101,20 @@ class WebSocketEndpoint:
             return Principal.without_rights(principal.address), error
         if authenticated is not None:
             return authenticated, None
+        if uses_v3:
+            return Principal.without_rights(principal.address), self._refusal_of_waiting(scope, principal.address)
         refusal = Unauthorized("This connection needs a token", has_credential=False)
         return Principal.without_rights(principal.address), refusal
+
+    def _refusal_of_waiting(self, scope: Scope, address: str) -> SyncKairosError | None:
+        """Return the refusal of a v3 handshake without a credential, None if the socket may wait for AUTH."""
+        assert self._authenticator is not None
+        try:
+            self._authenticator.require_secure(scope)
+            self._sign_ins.require_place(address)
+        except SyncKairosError as refusal:
+            return refusal
+        return None
 
     async def _admit(
         self, principal: Principal, refusal: SyncKairosError | None, uses_v3: bool, scope: Scope, send: Send
@@ -158,7 +175,9 @@ class WebSocketEndpoint:
         if self._hub.would_exceed_limit(principal.address):
             await _close(send, *v3_connection.TOO_MANY_CONNECTIONS)
             return
-        await self._connect(scope, lambda socket: V3Connection(self._hub, socket, principal, self._commands))
+        await self._connect(
+            scope, lambda socket: V3Connection(self._hub, socket, principal, self._commands, self._sign_ins)
+        )
 
     async def _connect(self, scope: Scope, build: Callable[[Socket], SocketConnection]) -> None:
         """Build a connection for the accepted socket and attach it. Return after `handshake_completed`."""

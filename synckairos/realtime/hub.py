@@ -14,10 +14,12 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.shared_read import SharedRead
+from synckairos.principal import Principal
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
 from synckairos.realtime.watcher_interface import Subscription, Watcher
+from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.requests import SessionResult
 from synckairos.store.feed import Feed
 from synckairos.telemetry import log
@@ -70,6 +72,7 @@ class Hub:
         *,
         max_connections: int,
         max_per_address: int,
+        credential_ends: CredentialEnds | None = None,
         timings: RealtimeTimeLimits = DEFAULT_TIMINGS,
     ) -> None:
         """Create a hub without connections.
@@ -80,8 +83,10 @@ class Hub:
         - `work`: the budgets of the clients.
         - `max_connections`: maximum number of connections of this instance.
         - `max_per_address`: maximum number of connections from one IP address.
+        - `credential_ends`: ends connections together with their credentials. None while authentication is off.
         """
         self.server_time = feed.server_time
+        self.credential_ends = credential_ends or CredentialEnds(feed.server_time.now_ms, None)
         self.presence = presence
         self.work = work
         self.timings = timings
@@ -131,12 +136,19 @@ class Hub:
     def add_connection(self, connection: Watcher) -> None:
         self.connections.add(connection)
         self._by_address[connection.principal.address] += 1
+        self.credential_ends.add(connection, has_max_age=True)
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
+
+    def authenticate_connection(self, connection: Watcher, principal: Principal) -> None:
+        """Set the principal of a connection that had no credential before. The address must stay the same."""
+        connection.principal = principal
+        self.credential_ends.add(connection, has_max_age=True)
 
     def remove_connection(self, connection: Watcher) -> None:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
+        self.credential_ends.remove(connection)
         self._release_address(connection.principal.address)
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 

@@ -11,6 +11,7 @@ from synckairos.realtime.presence import presence_identity
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher_interface import Subscription
+from synckairos.revocations.credential_ends import EndReason
 from synckairos.service.authorization import find_role
 from synckairos.telemetry import log
 from synckairos.wire import v2_messages
@@ -29,7 +30,13 @@ class V2Connection(SocketConnection):
 
     __slots__ = ("_session_id",)
 
-    codes = DialectCloseCodes(going_away=1001, too_slow=1013, silent=1001, too_many_messages=1008)
+    codes = DialectCloseCodes(
+        going_away=1001,
+        too_slow=1013,
+        silent=1001,
+        too_many_messages=1008,
+        credential_ends={each: (1008, each.value) for each in EndReason},
+    )
 
     def __init__(self, hub: Hub, socket: Socket, principal: Principal, session_id: str) -> None:
         super().__init__(hub, socket, principal)

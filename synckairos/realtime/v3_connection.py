@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from synckairos.errors import (
+    Forbidden,
     InternalError,
     MalformedMessage,
     PayloadTooLarge,
@@ -13,6 +14,7 @@ from synckairos.errors import (
     SessionNotFound,
     SyncKairosError,
     TooManySubscriptions,
+    Unauthorized,
 )
 from synckairos.limits.client_work_budgets import WorkBudget
 from synckairos.limits.work_rate_table import (
@@ -31,6 +33,7 @@ from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import presence_identity
 from synckairos.realtime.round_trip_time import RoundTripTime
 from synckairos.realtime.session_update import SessionUpdate
+from synckairos.realtime.sign_in import SignIns
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.v3_update_frames import (
     count_missed_frames,
@@ -41,6 +44,7 @@ from synckairos.realtime.v3_update_frames import (
     render_state_update_frame,
 )
 from synckairos.realtime.watcher_interface import Subscription
+from synckairos.revocations.credential_ends import EndReason
 from synckairos.service.authorization import find_role
 from synckairos.store.rate_quotas import PRESSES
 from synckairos.telemetry import log
@@ -66,9 +70,17 @@ MAX_INBOX_CHARACTERS = 1 << 20
 The inbox holds large requests as text, because their values take up to 20 times this size in memory.
 """
 
+_TOO_LARGE = (
+    f"Messages except COMMAND have at most {FREE_BYTES:,} characters, AUTH and REFRESH at most "
+    f"{v3_messages.MAX_CREDENTIAL_CHARACTERS:,}"
+)
+
 NO_SUCH_SESSION = (4504, "no such session")
 DELETED = (4510, "deleted")
 TOO_MANY_CONNECTIONS = (4520, "too many connections")
+NOT_AUTHENTICATED = (4501, "unauthorized")
+UNDECIDED = (4000, "the credential cannot be checked now")
+IDENTITY_CHANGED = (4501, "identity changed")
 
 logger = log.get_logger(__name__)
 
@@ -76,13 +88,30 @@ logger = log.get_logger(__name__)
 class V3Connection(SocketConnection):
     """Connection of a v3 client. Answers PING immediately and handles all other requests in the order of arrival."""
 
-    __slots__ = ("_budget", "_close_when_idle", "_commands", "_inbox", "_queue_empty", "_round_trip_time")
+    __slots__ = (
+        *("_budget", "_close_when_idle", "_commands", "_inbox", "_queue_empty", "_round_trip_time", "_sign_in"),
+    )
 
-    codes = DialectCloseCodes(going_away=4000, too_slow=4001, silent=4002, too_many_messages=1008, too_big=4513)
+    codes = DialectCloseCodes(
+        going_away=4000,
+        too_slow=4001,
+        silent=4002,
+        too_many_messages=1008,
+        credential_ends={
+            EndReason.EXPIRED: (4005, EndReason.EXPIRED.value),
+            EndReason.REVOKED: (4501, EndReason.REVOKED.value),
+            EndReason.TOO_OLD: (4000, EndReason.TOO_OLD.value),
+            EndReason.DISCONNECTED: (4000, EndReason.DISCONNECTED.value),
+        },
+        too_big=4513,
+    )
 
-    def __init__(self, hub: Hub, socket: Socket, principal: Principal, commands: CommandHandler) -> None:
+    def __init__(
+        self, hub: Hub, socket: Socket, principal: Principal, commands: CommandHandler, sign_ins: SignIns
+    ) -> None:
         super().__init__(hub, socket, principal)
         self._commands = commands
+        self._sign_in = sign_ins.begin(principal, lambda: self.close(*NOT_AUTHENTICATED))
         self._budget: WorkBudget | None = None
         """The budget of this connection. None before the first large message."""
         self._inbox: deque[tuple[InboxRequest | str, int]] | None = None
@@ -96,13 +125,22 @@ class V3Connection(SocketConnection):
         """Future that ends when no frame is queued for the client. None if no request waits for this moment."""
         self._round_trip_time: RoundTripTime | None = None
 
+    async def handshake_completed(self) -> None:
+        """Send AUTHENTICATED if the handshake had a credential."""
+        if self.principal.life is not None:
+            self._send_authenticated(None)
+
+    def _send_authenticated(self, reply_to: str | None) -> None:
+        expires_in_ms = self.hub.credential_ends.expires_in_ms(self.principal)
+        self.send_or_queue(v3_messages.authenticated_frame(expires_in_ms or 0, self.hub.now_ms(), reply_to))
+
     # -- from the client ----------------------------------------------------------------------------------------------
 
     def text_received(self, text: str) -> None:
         received_ms = self.hub.now_ms()
         if not self.allow_message():
             return
-        if len(text) > FREE_BYTES:
+        if len(text) > FREE_BYTES and not v3_messages.may_have_token(text):
             self._receive_large(text, received_ms)
             return
         try:
@@ -114,6 +152,13 @@ class V3Connection(SocketConnection):
             self.send_or_queue(
                 v3_messages.pong_frame(request, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms)
             )
+        elif isinstance(request, v3_messages.Auth | v3_messages.Refresh):
+            self.hub.spawn_request_task(self._sign(request))
+        elif self._sign_in.is_waiting:
+            self._send_refusal(Unauthorized("Send AUTH first"), received_ms, request.id, request.session_id)
+        elif len(text) > FREE_BYTES:
+            too_large = PayloadTooLarge(_TOO_LARGE)
+            self._send_refusal(too_large, received_ms, request.id)
         else:
             self._enqueue(request, len(text))
 
@@ -124,8 +169,11 @@ class V3Connection(SocketConnection):
         connection. If the client's budget is used up, send an ERROR. In these three cases the message is dropped.
         """
         if not v3_messages.may_be_command(text):
-            refusal = PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
+            refusal = PayloadTooLarge(_TOO_LARGE)
             self._send_refusal(refusal, received_ms)
+            return
+        if self._sign_in.is_waiting:
+            self._send_refusal(Unauthorized("Send AUTH first"), received_ms)
             return
         values, now_s = value_count_upper_bound(text), time.monotonic()
         if self._budget is None:
@@ -197,7 +245,7 @@ class V3Connection(SocketConnection):
             )
             if isinstance(request, v3_messages.Command):
                 return request
-            raise PayloadTooLarge(f"Messages except COMMAND have at most {FREE_BYTES:,} characters")
+            raise PayloadTooLarge(_TOO_LARGE)
         except SyncKairosError as refusal:
             self._send_refusal(refusal, self.hub.now_ms(), v3_messages.extract_message_id(text))
             return None
@@ -257,6 +305,7 @@ class V3Connection(SocketConnection):
 
     async def _execute(self, request: v3_messages.Command) -> None:
         try:
+            self.hub.credential_ends.require_valid(self.principal)
             answer = await self._commands.execute_command(self.principal, request, self._round_trip_ms_for(request))
         except SyncKairosError as refusal:
             # Each replay of a saved refusal must be identical. The instant is therefore the one of the saved document.
@@ -287,6 +336,46 @@ class V3Connection(SocketConnection):
         if isinstance(refusal, RateLimitExceeded):
             RATE_LIMITED.labels("ws").inc()
         self.send_or_queue(v3_messages.error_frame(refusal, at_ms, reply_to, session_id))
+
+    # -- credential ---------------------------------------------------------------------------------------------------
+
+    async def _sign(self, request: v3_messages.Auth | v3_messages.Refresh) -> None:
+        """Answer an AUTH or REFRESH with AUTHENTICATED or ERROR.
+
+        After a failed AUTH the connection is closed. A failed REFRESH changes nothing.
+        """
+        was_waiting = self._sign_in.is_waiting
+        is_auth = isinstance(request, v3_messages.Auth)
+        try:
+            if not is_auth and was_waiting:
+                raise Unauthorized("Send AUTH first")
+            verify = self._sign_in.authenticate if is_auth else self._sign_in.refresh
+            principal = await verify(request.token, self.principal.address)
+        except SyncKairosError as refusal:
+            self._send_refusal(refusal, self.hub.now_ms(), request.id)
+            if is_auth and was_waiting:
+                self.close(*(NOT_AUTHENTICATED if refusal.status in (401, 403) else UNDECIDED))
+            return
+        if self.is_lost:
+            return
+        if was_waiting:
+            self._sign_in.end_wait()
+            self.hub.authenticate_connection(self, principal)
+        elif _identity(principal) != _identity(self.principal):
+            self.close(*IDENTITY_CHANGED)
+            return
+        else:
+            self.principal = principal
+            self.hub.credential_ends.reschedule(self)
+        self._send_authenticated(request.id)
+        self._end_unreachable_subscriptions()
+
+    def _end_unreachable_subscriptions(self) -> None:
+        """End the subscriptions to sessions that the credential no longer reaches."""
+        for session_id in tuple(self.subscriptions):
+            if self.principal.role_on(session_id, ()) is None:
+                self._drop_subscription(session_id)
+                self.send_or_queue(v3_messages.unsubscribed_frame(session_id, Forbidden.code, self.hub.now_ms()))
 
     # -- lag ----------------------------------------------------------------------------------------------------------
 
@@ -322,6 +411,7 @@ class V3Connection(SocketConnection):
         self._drop_subscription(session_id)
         subscription = Subscription(self, session_id)
         try:
+            self.hub.credential_ends.require_valid(self.principal)
             role = find_role(self.principal, session_id)
             identity = presence_identity(self.principal, role, request.participant_id)
             if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
@@ -435,9 +525,18 @@ class V3Connection(SocketConnection):
 
     def _unsubscribe_all(self) -> None:
         super()._unsubscribe_all()
+        self._sign_in.end_wait()
         self._wake_if_queue_empty()
+
+    def warn_of_end(self, within_ms: int) -> None:
+        self.send_or_queue(v3_messages.reauth_frame(within_ms, self.hub.now_ms()))
 
     def announce_shutdown(self, spread_s: float) -> None:
         # Each client reconnects after a random delay. The maximum is later than the close of all connections.
         retry_after_ms = random.randint(0, 1_000 + int(spread_s * 1_000))  # noqa: S311 - jitter
         self.send_or_queue(v3_messages.goaway_frame(retry_after_ms, self.hub.now_ms()))
+
+
+def _identity(principal: Principal) -> tuple[str, str, str]:
+    """Return what a REFRESH must not change: tenant, kind and subject."""
+    return principal.tenant, principal.kind, principal.subject

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from synckairos.principal import Principal
 from synckairos.realtime.session_update import SessionUpdate
+from synckairos.revocations.credential_ends import EndReason
 
 
 class Subscription:
@@ -51,6 +52,12 @@ class Watcher(Protocol):
 
         `now_s` is `time.monotonic()`.
         """
+
+    def warn_of_end(self, within_ms: int) -> None:
+        """Notify the client that its credential ends within `within_ms` milliseconds, if the dialect has a message."""
+
+    def end_with_credential(self, reason: EndReason) -> None:
+        """Unsubscribe from all sessions and begin to close the connection, because its credential has ended."""
 
     def announce_shutdown(self, spread_s: float) -> None:
         """Send the client an announcement of the shutdown, if the dialect has one.

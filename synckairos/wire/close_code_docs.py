@@ -4,9 +4,12 @@ V3_CLOSE_CODES = {
     1002: "the client sent an invalid WebSocket frame",
     1007: "the client sent a text that is not valid UTF-8",
     1008: "the client sent too many messages",
-    4000: "the server stops; reconnect after the `retry_after_ms` of the GOAWAY message",
+    4000: "the server stops, the connection is too old, or an administrator disconnected it; reconnect, after the "
+    "`retry_after_ms` of the GOAWAY message if there was one",
     4001: "the client reads too slowly: its queue is full, or it read nothing for 15 s; reconnect",
     4002: "the client sent nothing, not even a pong; reconnect",
+    4005: "the token expired; reconnect with a new token",
+    4501: "the token was refused or revoked, or a REFRESH had another identity; do not reconnect with it",
     4504: "the session does not exist and there is no other subscription; do not reconnect",
     4510: "the session was deleted and there is no other subscription; do not reconnect",
     4513: "the client sent a message larger than 64 KiB; do not reconnect",
@@ -19,7 +22,7 @@ V2_CLOSE_CODES = {
     1001: "the server stops, or the client sent nothing for too long",
     1002: "the client sent an invalid WebSocket frame",
     1007: "the client sent a text that is not valid UTF-8",
-    1008: "the `sessionId` is missing or invalid, or the client sent too many messages",
+    1008: "the `sessionId` is missing or invalid, the client sent too many messages, or it has no valid token",
     1009: "the client sent a message larger than 64 KiB",
     1013: "the client reads too slowly",
 }

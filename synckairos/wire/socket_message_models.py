@@ -168,6 +168,35 @@ class Goaway(BaseModel):
     retry_after_ms: int = Field(ge=0, description="Time to wait before the client reconnects, in ms")
 
 
+class Authenticated(BaseModel):
+    """The credential of the connection is valid.
+
+    Sent after a handshake with a credential, and as the answer to an AUTH or REFRESH.
+    """
+
+    type: Literal["AUTHENTICATED"]
+    server_time_ms: ServerTime
+    reply_to: Omittable[ReplyTo] = None
+    expires_in_ms: int = Field(ge=0, description="Time until the credential ends, in ms")
+
+
+class Reauth(BaseModel):
+    """The credential ends soon. The client should send REFRESH with a new token before `within_ms` are over."""
+
+    type: Literal["REAUTH"]
+    server_time_ms: ServerTime
+    within_ms: int = Field(ge=0, description="Time until the credential ends, in ms")
+
+
+class Unsubscribed(BaseModel):
+    """The server ended a subscription, because the credential no longer reaches the session."""
+
+    type: Literal["UNSUBSCRIBED"]
+    session_id: Id
+    server_time_ms: ServerTime
+    code: str = Field(description="The reason as an error code: `FORBIDDEN`")
+
+
 class V2Ping(BaseModel):
     """Requests a PONG."""
 
@@ -239,6 +268,9 @@ V3_SERVER_MESSAGES: tuple[type[BaseModel], ...] = (
     Error,
     Pong,
     Goaway,
+    Authenticated,
+    Reauth,
+    Unsubscribed,
 )
 V2_SERVER_MESSAGES: tuple[type[BaseModel], ...] = (
     *(V2Connected, V2StateSync, V2StateUpdate, V2SessionDeleted, V2Pong, V2Error),

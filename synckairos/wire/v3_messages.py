@@ -109,16 +109,41 @@ class Ping(StrictModel):
     t0: Annotated[float, WrapValidator(_as_given), Field(description="Any number, such as the client's time")]
 
 
-ClientMessage = Subscribe | Unsubscribe | Command | Ping
+Token = Annotated[str, Field(min_length=1, max_length=7_900, description="A token, as in `Authorization: Bearer`")]
+
+
+class Auth(StrictModel):
+    """Authenticates a connection whose handshake had no credential. Before it, only AUTH and PING are allowed."""
+
+    type: Literal["AUTH"]
+    id: Omittable[MessageId] = None
+    token: Token
+
+
+class Refresh(StrictModel):
+    """Replaces the credential of the connection. The new token must have the same tenant, kind and subject."""
+
+    type: Literal["REFRESH"]
+    id: Omittable[MessageId] = None
+    token: Token
+
+
+ClientMessage = Subscribe | Unsubscribe | Command | Ping | Auth | Refresh
 
 CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
     "SUBSCRIBE": Subscribe,
     "UNSUBSCRIBE": Unsubscribe,
     "COMMAND": Command,
     "PING": Ping,
+    "AUTH": Auth,
+    "REFRESH": Refresh,
 }
 
 
+MAX_CREDENTIAL_CHARACTERS = 8_000
+"""Maximum number of characters of an AUTH or REFRESH message."""
+
+_CREDENTIAL_TYPE = re.compile(r'"type"\s*:\s*"(?:AUTH|REFRESH)"')
 _COMMAND_TYPE = re.compile(r'"type"\s*:\s*"COMMAND"')
 
 
@@ -129,6 +154,11 @@ def may_be_command(text: str) -> bool:
     or `COMMAND` with JSON escapes.
     """
     return _COMMAND_TYPE.search(text) is not None
+
+
+def may_have_token(text: str) -> bool:
+    """Return whether a text can be an AUTH or REFRESH message of an allowed length, without parsing the text."""
+    return len(text) <= MAX_CREDENTIAL_CHARACTERS and _CREDENTIAL_TYPE.search(text) is not None
 
 
 def parse_v3_message(text: str) -> ClientMessage:
@@ -286,6 +316,28 @@ def pong_frame(ping: Ping, received_ms: int, sent_ms: int, error_ms: float) -> b
     if ping.id is not None:
         members["reply_to"] = ping.id
     return _frame(members | {"t0": ping.t0, "t1": received_ms, "t2": sent_ms, "error_ms": round(error_ms, 3)})
+
+
+def authenticated_frame(expires_in_ms: int, server_time_ms: int, reply_to: str | None = None) -> bytes:
+    """Return the frame that says how long the credential of the connection is valid.
+
+    It follows a handshake with a credential, and answers AUTH and REFRESH. `reply_to` is the `id` of that message.
+    """
+    members: dict[str, Any] = {"type": "AUTHENTICATED", "server_time_ms": server_time_ms}
+    if reply_to is not None:
+        members["reply_to"] = reply_to
+    return _frame(members | {"expires_in_ms": expires_in_ms})
+
+
+def reauth_frame(within_ms: int, server_time_ms: int) -> bytes:
+    """Return the frame that requests a REFRESH, because the credential ends within `within_ms` milliseconds."""
+    return _frame({"type": "REAUTH", "server_time_ms": server_time_ms, "within_ms": within_ms})
+
+
+def unsubscribed_frame(session_id: str, code: str, server_time_ms: int) -> bytes:
+    """Return the frame that ends a subscription from the server's side. `code` is an error code."""
+    members = {"type": "UNSUBSCRIBED", "session_id": session_id, "server_time_ms": server_time_ms, "code": code}
+    return _frame(members)
 
 
 def goaway_frame(retry_after_ms: int, server_time_ms: int) -> bytes:

@@ -23,15 +23,21 @@ from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.endpoint import WebSocketEndpoint
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
+from synckairos.realtime.sign_in import SignIns
 from synckairos.realtime.timings import RealtimeTimeLimits
+from synckairos.revocations.channel import ControlChannel
+from synckairos.revocations.credential_ends import CredentialEnds
+from synckairos.revocations.table import RevocationTable
 from synckairos.server.timings import ServerTimeLimits
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS, Server, listen
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
 from synckairos.store.connect import make_redis_client
+from synckairos.store.control_store import ControlStore
 from synckairos.store.feed import COMPARE_S, Feed
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
+from tests.integration.authentication import make_authenticator
 from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.asyncapi_check import check_message
 from tests.principals import make_principal
@@ -53,6 +59,16 @@ SHORT_SERVER = ServerTimeLimits(not_ready_s=0.0, close_s=0.5)
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialLifeOptions:
+    """Time limits in seconds for credentials on sockets. By default nothing ends during a test."""
+
+    max_age_s: float = 3_600
+    warn_before_s: float = 0.0
+    auth_timeout_s: float = 30
+    refresh_interval_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """A running server with its hub."""
 
@@ -61,6 +77,12 @@ class Instance:
     hub: Hub
     server: Server
     done: asyncio.Task[None]
+    channel: ControlChannel | None
+
+    @property
+    def revocations(self) -> ControlChannel:
+        assert self.channel is not None, "the instance was started without credential_life"
+        return self.channel
 
     @property
     def sessions(self) -> Sessions:
@@ -111,17 +133,44 @@ async def serving(
     server_timings: ServerTimeLimits = SHORT_SERVER,
     feed_compare_s: float = COMPARE_S,
     user_timeout_ms: int = USER_TIMEOUT_MS,
+    credential_life: CredentialLifeOptions | None = None,
 ) -> AsyncIterator[Instance]:
     """Run an instance inside the block, then drain it.
 
     All clients have the principal `principal`. None identifies clients by their address.
-    `authenticator` replaces both.
+    `authenticator` replaces both. With `credential_life`, clients authenticate with tokens of `make_token`, and
+    revocations work.
     """
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(open_parts(settings))
         redis = await stack.enter_async_context(make_redis_client(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s, compare_s=feed_compare_s)
         presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
+        channel = ends = sign_ins = None
+        if credential_life is not None:
+            channel = ControlChannel(
+                ControlStore(parts.pipe, parts.store.keys),
+                RevocationTable(parts.pool),
+                feed.subscriber,
+                feed.server_time.now_ms,
+                max_credential_life_s=86_400,
+                check_s=0.2,
+            )
+            await channel.load()
+            running_channel = asyncio.create_task(channel.run())
+            stack.callback(running_channel.cancel)
+            ends = CredentialEnds(
+                feed.server_time.now_ms,
+                channel,
+                max_age_s=credential_life.max_age_s,
+                warn_before_s=credential_life.warn_before_s,
+            )
+            authenticator = make_authenticator(settings, refuse_ended=ends.require_not_revoked)
+            sign_ins = SignIns(
+                authenticator,
+                auth_timeout_s=credential_life.auth_timeout_s,
+                refresh_interval_s=credential_life.refresh_interval_s,
+            )
         hub = Hub(
             feed,
             partial(parts.sessions.read, TIMEKEEPER),
@@ -129,6 +178,7 @@ async def serving(
             parts.work,
             max_connections=settings.ws_max_connections,
             max_per_address=settings.ws_max_connections_per_address,
+            credential_ends=ends,
             timings=realtime_timings,
         )
         commands = CommandHandler(parts.sessions, RateLimits(parts.pipe, parts.store.keys), settings)
@@ -139,6 +189,7 @@ async def serving(
             allows_origin=AllowedOrigins.from_settings(settings).allows_request,
             principal_for=lambda scope: principal or callers.principal_for(scope),
             authenticator=authenticator,
+            sign_ins=sign_ins,
         )
         listener = listen(settings.host, settings.port, user_timeout_ms=user_timeout_ms)
         server = Server(app, settings, hub, listener, timings=server_timings)
@@ -147,7 +198,7 @@ async def serving(
         done = asyncio.create_task(server.run_until_stopped(on_ready=ready.set))
         await ready.wait()
         try:
-            yield Instance(parts, feed, hub, server, done)
+            yield Instance(parts, feed, hub, server, done, channel)
         finally:
             server.stop()
             await done

@@ -11,6 +11,7 @@ from synckairos.clock.commands import Delete, Start, Switch
 from synckairos.config import Settings
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.watcher_interface import Subscription
+from synckairos.revocations.credential_ends import EndReason
 from tests.integration.realtime.instances import CALLER, Instance, receive, serving, watching
 from tests.integration.realtime.raw_client import raw_client
 from tests.integration.realtime.store_proxy import store_proxy
@@ -96,6 +97,8 @@ class LateWatcher:
         return False
 
     def check_liveness(self, now_s: float) -> None: ...
+    def warn_of_end(self, within_ms: int) -> None: ...
+    def end_with_credential(self, reason: EndReason) -> None: ...
     def announce_shutdown(self, spread_s: float) -> None: ...
     def close_for_shutdown(self) -> None: ...
 

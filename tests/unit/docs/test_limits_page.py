@@ -13,7 +13,7 @@ from synckairos.http import request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.jobs import enqueue, table
 from synckairos.limits import parse_queue, work_rate_table
-from synckairos.realtime import connection, v3_connection
+from synckairos.realtime import connection, sign_in, v3_connection
 from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
 from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
@@ -183,6 +183,11 @@ IN_CODE = {
     "silence until the server pings": text(REALTIME_TIMINGS.ping_after_s),
     "silence of a client": text(REALTIME_TIMINGS.silent_after_s),
     "time to acknowledge sent data by TCP": text(uvicorn_server.USER_TIMEOUT_MS / 1000),
+    "`AUTH` or `REFRESH`": text(v3_messages.MAX_CREDENTIAL_CHARACTERS),
+    "sockets of one address that wait for `AUTH`": text(sign_in.MAX_WAITING),
+    "time until `AUTH`": text(sign_in.AUTH_TIMEOUT_S),
+    "time between two `REFRESH` of a socket": text(sign_in.REFRESH_INTERVAL_S),
+    "mean age of a socket with a credential": setting("ws_max_age"),
     "participants in `PRESENCE`": text(presence_counts.MAX_LISTED),
     # stores
     "versions in the [version history](../glossary.md#version-history)": setting("history_length"),

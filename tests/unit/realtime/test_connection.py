@@ -18,7 +18,9 @@ STUCK_AFTER_S = DEFAULT_TIMINGS.stuck_after_s
 class PlainConnection(SocketConnection):
     """A connection without a dialect."""
 
-    codes = DialectCloseCodes(going_away=4000, too_slow=TOO_SLOW, silent=4002, too_many_messages=1008)
+    codes = DialectCloseCodes(
+        going_away=4000, too_slow=TOO_SLOW, silent=4002, too_many_messages=1008, credential_ends={}
+    )
 
 
 class FullSocket:

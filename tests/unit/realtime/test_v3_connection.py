@@ -11,6 +11,7 @@ from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.hub import Hub
+from synckairos.realtime.sign_in import SignIns
 from synckairos.realtime.v3_connection import MAX_INBOX_CHARACTERS, V3Connection
 from synckairos.realtime.watcher_interface import Subscription
 
@@ -61,7 +62,8 @@ def command(size: int) -> str:
 @pytest.mark.parametrize("size", [1 << 15, 1 << 16])
 def test_connection_is_closed_when_its_inbox_has_too_much_text(size: int) -> None:
     socket = Socket()
-    connection = V3Connection(cast(Hub, IdleHub()), socket, Principal.anonymous(), cast(CommandHandler, None))
+    hub, commands = cast(Hub, IdleHub()), cast(CommandHandler, None)
+    connection = V3Connection(hub, socket, Principal.anonymous(), commands, SignIns(None))
     for _ in range(MAX_INBOX_CHARACTERS // size):
         connection.text_received(command(size))
     assert socket.closed_with is None

@@ -1,0 +1,244 @@
+"""Ends of open sockets and streams: expiry, revocation, maximum age and disconnection.
+
+All holders of a credential on one instance share one heap and one timer, so an open socket costs no task. A new entry
+of the control channel is compared with each holder.
+"""
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from enum import Enum
+from typing import Protocol
+
+from synckairos.errors import Unauthorized
+from synckairos.principal import Principal
+from synckairos.revocations.channel import ControlChannel
+from synckairos.revocations.revocation_set import revocable_subject, revocation_covers
+from synckairos.wire.control_entry import Disconnection, Revocation
+
+WARN_BEFORE_S = 25.0
+"""Seconds before the end of a credential at which its holder is warned."""
+
+MAX_AGE_S = 43_200.0
+"""Seconds: mean maximum age of a socket with a credential."""
+
+MAX_AGE_SPREAD = 0.1
+"""Part of the maximum age by which each socket differs from the mean, so that sockets do not end together."""
+
+ENDS_PER_TURN = 200
+"""Number of holders that end before other tasks of the event loop run."""
+
+STALE_ITEMS = 64
+"""Number of stale items in the heap that are allowed in addition to one for each holder."""
+
+MAX_DELAY_S = 86_400.0
+"""Maximum seconds until the timer runs. Event loops refuse much longer delays."""
+
+
+class EndReason(Enum):
+    """The reason for the end of a socket or a stream."""
+
+    EXPIRED = "token_expired"
+    REVOKED = "revoked"
+    TOO_OLD = "maximum age"
+    DISCONNECTED = "disconnected"
+
+
+class CredentialHolder(Protocol):
+    """A socket or a stream that a credential opened. The methods are synchronous and must not block or raise."""
+
+    principal: Principal
+
+    def warn_of_end(self, within_ms: int) -> None:
+        """Notify the client that its credential ends within `within_ms` milliseconds."""
+
+    def end_with_credential(self, reason: EndReason) -> None:
+        """Begin to end. The holder then calls `CredentialEnds.remove`."""
+
+
+class _Schedule:
+    """The next action for a holder. `number` identifies the valid item of the heap."""
+
+    __slots__ = ("max_age_at_s", "number", "warned_of_ms")
+
+    def __init__(self, max_age_at_s: float) -> None:
+        self.max_age_at_s = max_age_at_s
+        """Instant of the end by the maximum age, by the time of the event loop. Infinite for streams."""
+        self.number = 0
+        self.warned_of_ms: int | None = None
+        """The end of which the holder was warned, in ms since the Unix epoch. None before a warning."""
+
+
+class CredentialEnds:
+    """The ends of all holders of this instance. Holders whose principal has no credential never end here."""
+
+    def __init__(
+        self,
+        now_ms: Callable[[], int],
+        channel: ControlChannel | None,
+        *,
+        max_age_s: float = MAX_AGE_S,
+        warn_before_s: float = WARN_BEFORE_S,
+    ) -> None:
+        """Create a registry without holders.
+
+        - `now_ms`: returns the time of Redis as this instance knows it.
+        - `channel`: the revocations. None while authentication is off.
+        - `max_age_s`: mean maximum age of sockets in seconds.
+        - `warn_before_s`: seconds between the warning and the end of a credential.
+        """
+        self._now_ms = now_ms
+        self._channel = channel
+        self._max_age_s = max_age_s
+        self._warn_before_ms = int(warn_before_s * 1000)
+        self._schedules: dict[CredentialHolder, _Schedule] = {}
+        self._heap: list[tuple[float, int, CredentialHolder]] = []
+        self._numbers = itertools.count(1)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = float("inf")
+        if channel is not None:
+            channel.add_listener(self._apply)
+
+    @property
+    def holder_count(self) -> int:
+        """Return the number of holders."""
+        return len(self._schedules)
+
+    def add(self, holder: CredentialHolder, *, has_max_age: bool) -> None:
+        """Watch a holder until `remove`. If its credential has ended already, it ends in the next turn of the loop."""
+        if holder.principal.life is None:
+            return
+        max_age_at_s = float("inf")
+        if has_max_age:
+            spread = random.uniform(1 - MAX_AGE_SPREAD, 1 + MAX_AGE_SPREAD)  # noqa: S311 - jitter
+            max_age_at_s = asyncio.get_running_loop().time() + self._max_age_s * spread
+        self._schedules[holder] = _Schedule(max_age_at_s)
+        self.reschedule(holder)
+
+    def remove(self, holder: CredentialHolder) -> None:
+        """Stop to watch a holder. If it is not watched, nothing happens."""
+        self._schedules.pop(holder, None)
+        self._drop_stale_items()
+
+    def reschedule(self, holder: CredentialHolder) -> None:
+        """Plan the next action for a holder, after its principal or the revocations have changed."""
+        schedule = self._schedules.get(holder)
+        if schedule is None:
+            return
+        due_s = self._next_action_at_s(holder, schedule)
+        schedule.number = next(self._numbers)
+        heapq.heappush(self._heap, (due_s, schedule.number, holder))
+        self._drop_stale_items()
+        self._set_timer(due_s)
+
+    def _drop_stale_items(self) -> None:
+        """Remove stale items from the heap if they are the larger part of it. They would keep holders in memory."""
+        if len(self._heap) <= 2 * len(self._schedules) + STALE_ITEMS:
+            return
+        valid = self._schedules
+        self._heap = [item for item in self._heap if item[2] in valid and valid[item[2]].number == item[1]]
+        heapq.heapify(self._heap)
+
+    def expires_in_ms(self, principal: Principal) -> int | None:
+        """Return the milliseconds until the credential of a principal ends, None if it has no credential."""
+        end = self._end_of(principal)
+        return None if end is None else max(0, end[0] - self._now_ms())
+
+    def require_not_revoked(self, principal: Principal) -> None:
+        """Check that the credential of a principal is not revoked. The check reads only memory.
+
+        Raises: Unauthorized. StoreUnavailable if the revocations are not known.
+        """
+        if self._channel is not None and self._channel.is_revoked(principal):
+            raise Unauthorized("The token was revoked")
+
+    def require_valid(self, principal: Principal) -> None:
+        """Check that the credential of a principal is neither expired nor revoked. The check reads only memory.
+
+        Raises: Unauthorized. StoreUnavailable if the revocations are not known.
+        """
+        if principal.life is None or self._channel is None:
+            return
+        self._channel.require_current()
+        end = self._end_of(principal)
+        if end is not None and end[0] <= self._now_ms():
+            raise Unauthorized("The credential of this connection has ended")
+
+    # -- planning -----------------------------------------------------------------------------------------------------
+
+    def _end_of(self, principal: Principal) -> tuple[int, EndReason] | None:
+        """Return the instant in ms since the Unix epoch and the reason of the end of a credential."""
+        life = principal.life
+        if life is None:
+            return None
+        revoked_at_ms = None if self._channel is None else self._channel.revocations.ends_at_ms(principal)
+        if revoked_at_ms is not None and revoked_at_ms <= life.expires_at_ms:
+            return revoked_at_ms, EndReason.REVOKED
+        return life.expires_at_ms, EndReason.EXPIRED
+
+    def _warn_at_ms(self, end_ms: int, reason: EndReason) -> int:
+        # A revocation with a margin is a request to authenticate again, so the warning is sent at once.
+        return self._now_ms() if reason is EndReason.REVOKED else end_ms - self._warn_before_ms
+
+    def _next_action_at_s(self, holder: CredentialHolder, schedule: _Schedule) -> float:
+        end = self._end_of(holder.principal)
+        if end is None:
+            return schedule.max_age_at_s
+        end_ms, reason = end
+        action_ms = end_ms if schedule.warned_of_ms == end_ms else min(end_ms, self._warn_at_ms(end_ms, reason))
+        return min(schedule.max_age_at_s, self._loop_time_of(action_ms))
+
+    def _loop_time_of(self, at_ms: int) -> float:
+        return asyncio.get_running_loop().time() + (at_ms - self._now_ms()) / 1000
+
+    def _set_timer(self, due_s: float) -> None:
+        if due_s >= self._timer_at_s:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer_at_s = due_s
+        self._timer = loop.call_at(min(due_s, loop.time() + MAX_DELAY_S), self._run_due)
+
+    # -- acting -------------------------------------------------------------------------------------------------------
+
+    def _run_due(self) -> None:
+        self._timer, self._timer_at_s = None, float("inf")
+        now_s = asyncio.get_running_loop().time()
+        for _ in range(ENDS_PER_TURN):
+            if not self._heap or self._heap[0][0] > now_s:
+                break
+            _, number, holder = heapq.heappop(self._heap)
+            schedule = self._schedules.get(holder)
+            if schedule is not None and schedule.number == number:
+                self._act(holder, schedule, now_s)
+        if self._heap:
+            self._set_timer(self._heap[0][0])
+
+    def _act(self, holder: CredentialHolder, schedule: _Schedule, now_s: float) -> None:
+        now_ms, end = self._now_ms(), self._end_of(holder.principal)
+        if end is not None and end[0] <= now_ms:
+            self._end(holder, end[1])
+            return
+        if schedule.max_age_at_s <= now_s:
+            self._end(holder, EndReason.TOO_OLD)
+            return
+        if end is not None and schedule.warned_of_ms != end[0] and self._warn_at_ms(*end) <= now_ms:
+            schedule.warned_of_ms = end[0]
+            holder.warn_of_end(end[0] - now_ms)
+        self.reschedule(holder)
+
+    def _end(self, holder: CredentialHolder, reason: EndReason) -> None:
+        self.remove(holder)
+        holder.end_with_credential(reason)
+
+    def _apply(self, entry: Revocation | Disconnection) -> None:
+        """Apply a new entry of the control channel to all holders."""
+        for holder in tuple(self._schedules):
+            if isinstance(entry, Revocation):
+                if revocation_covers(entry, holder.principal):
+                    self.reschedule(holder)
+            elif holder.principal.tenant == entry.tenant and revocable_subject(holder.principal) == entry.subject:
+                self._end(holder, EndReason.DISCONNECTED)
