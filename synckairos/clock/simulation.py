@@ -42,6 +42,9 @@ class Simulation:
 
     rows: list[TimelineRow] = field(default_factory=list)
     state: Session | None = None
+    created_at_ms: int = 0
+    """Instant of the creation in ms since the Unix epoch. All other times of a simulation count from it."""
+
     out_of_time_id: str | None = None
     """The participant that had the turn when the session expired."""
 
@@ -57,21 +60,23 @@ class Simulation:
         Raises: ValidationFailed if the timeline would have more than `MAX_ROWS` rows. `rows` then has the first
         `MAX_ROWS` rows.
         """
-        state = self._record(creation.create(spec, session_id, epoch, 0))
+        began_ms = self.created_at_ms
+        state = self._record(creation.create(spec, session_id, epoch, began_ms))
         for timed in sorted(commands, key=lambda each: each.at_ms):
-            for reached in self._run_until(state, timed.at_ms - 1):
+            for reached in self._run_until(state, began_ms + timed.at_ms - 1):
                 state = reached
                 yield
             if state.deleted:
                 self._record_refusal(timed.at_ms, SessionNotFound(session_id))
                 continue
-            decision = engine.apply(state, timed.command, timed.at_ms, timed.precondition, self.out_of_time_id)
+            now_ms = began_ms + timed.at_ms
+            decision = engine.apply(state, timed.command, now_ms, timed.precondition, self.out_of_time_id)
             for transition in decision.all_transitions:
                 state = self._record(transition)
             if decision.refusal is not None:
                 self._record_refusal(timed.at_ms, decision.refusal)
             yield
-        for _ in self._run_until(state, until_ms):
+        for _ in self._run_until(state, began_ms + until_ms):
             yield
 
     def _run_until(self, state: Session, at_ms: int) -> Iterator[Session]:
@@ -88,7 +93,9 @@ class Simulation:
         event, self.state = transition.event, transition.state
         if event.type is EventType.SESSION_EXPIRED:
             self.out_of_time_id = event.participant_id
-        self._add_row(TimelineRow(event.at_ms, event.type, transition.state.version, event.participant_id))
+        self._add_row(
+            TimelineRow(event.at_ms - self.created_at_ms, event.type, transition.state.version, event.participant_id)
+        )
         return transition.state
 
     def _record_refusal(self, at_ms: int, refusal: SyncKairosError) -> None:
@@ -102,12 +109,14 @@ class Simulation:
         self.rows.append(row)
 
 
-def simulate(spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str) -> Simulation:
+def simulate(
+    spec: Create, commands: Sequence[TimedCommand], until_ms: int, session_id: str, created_at_ms: int = 0
+) -> Simulation:
     """Run a whole simulation without interruption, and return it after its end.
 
     Raises: ValidationFailed if the timeline has more than `MAX_ROWS` rows.
     """
-    simulation = Simulation()
+    simulation = Simulation(created_at_ms=created_at_ms)
     for _ in simulation.run_stepwise(spec, commands, until_ms, session_id):
         pass
     return simulation

@@ -115,7 +115,7 @@ class SimulateRoutes:
         While other clients are active, a pause of `PAUSE_RATIO` times the duration of the slice follows each slice. So
         all simulations together then use a quarter of the processor time.
         """
-        simulation = Simulation()
+        simulation = Simulation(created_at_ms=body.created_at_ms)
         session_id = body.session.session_id or NIL_SESSION_ID
         commands = await _call(len(body.commands), lambda: timed_commands(body))
         steps = simulation.run_stepwise(body.session.to_create(), commands, body.until_ms, session_id)

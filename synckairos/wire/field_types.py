@@ -8,10 +8,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchema
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from synckairos.clock.engine import MAX_METADATA_BYTES
+from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.validation_faults import FaultCountLimit
 
 DAY_MS = 86_400_000
 SECOND_MS = 1_000
+MAX_INSTANT_MS = 221_845_392_000_000 - 1
+"""Milliseconds since the Unix epoch: the last instant of the year 8999."""
 MAX_DURATION_MS = 400 * DAY_MS
 """Milliseconds: maximum of each duration in a request."""
 
@@ -67,6 +70,16 @@ def _check_uuid(text: str) -> str:
         raise PydanticCustomError("uuid", "should be a UUID") from error
 
 
+def _check_instant(text: str) -> str:
+    try:
+        is_in_range = 0 <= parse_instant_ms(text) <= MAX_INSTANT_MS
+    except ValueError as error:
+        raise PydanticCustomError("instant", "should be an instant such as 2026-01-31T12:00:00.000Z") from error
+    if not is_in_range:
+        raise PydanticCustomError("instant", "should be in the years 1970 to 8999")
+    return text
+
+
 def metadata_fault(metadata: dict[str, Any]) -> str | None:
     """Return a text that describes the first fault in a session's metadata, None if there is no fault.
 
@@ -98,6 +111,12 @@ def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 Uuid = Annotated[str, AfterValidator(_check_uuid), WithJsonSchema({"type": "string", "format": "uuid"})]
+InstantText = Annotated[
+    str,
+    Field(max_length=40),
+    AfterValidator(_check_instant),
+    WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40}),
+]
 BudgetMs = Annotated[int, Field(ge=SECOND_MS, le=MAX_DURATION_MS, description="Budget in ms, 1 s to 400 days")]
 DurationMs = Annotated[int, Field(ge=0, le=MAX_DURATION_MS, description="Duration in ms, at most 400 days")]
 IncrementMs = Annotated[

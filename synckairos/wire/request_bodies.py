@@ -38,6 +38,7 @@ from synckairos.wire.field_types import (
     DurationMs,
     ExpectedTurn,
     ExpectedVersion,
+    InstantText,
     Metadata,
     Omittable,
     PauseReasonName,
@@ -46,6 +47,7 @@ from synckairos.wire.field_types import (
     UntilFaultLimit,
     Uuid,
 )
+from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.validation_faults import (
     Fault,
     FaultCountLimit,
@@ -348,7 +350,7 @@ class TimedCommand(StrictModel):
 class SimulationBody(StrictModel):
     """A session to simulate, and its commands. The server stores nothing.
 
-    The timeline ends `until_ms` ms after the creation of the session.
+    The timeline ends `until_ms` ms after the creation of the session, which is at `created_at`.
     """
 
     session: CreateSession
@@ -356,6 +358,14 @@ class SimulationBody(StrictModel):
         default_factory=list
     )
     until_ms: SimulatedMs
+    created_at: Omittable[Annotated[InstantText, Field(description="Instant of the creation. Default: 1970-01-01")]] = (
+        None
+    )
+
+    @property
+    def created_at_ms(self) -> int:
+        """Return the instant of the creation in ms since the Unix epoch."""
+        return 0 if self.created_at is None else parse_instant_ms(self.created_at)
 
 
 Model = TypeVar("Model", bound=StrictModel)

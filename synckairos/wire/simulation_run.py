@@ -73,7 +73,8 @@ def run_simulation(value: Any) -> dict[str, Any]:
     """
     body = parse_body(SimulationBody, value)
     session_id = body.session.session_id or NIL_SESSION_ID
-    return timeline_json(simulate(body.session.to_create(), timed_commands(body), body.until_ms, session_id))
+    simulation = simulate(body.session.to_create(), timed_commands(body), body.until_ms, session_id, body.created_at_ms)
+    return timeline_json(simulation)
 
 
 def simulation_warnings(value: Any) -> list[Fault]:

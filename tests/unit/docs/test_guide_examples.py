@@ -58,6 +58,13 @@ TIMELINES = {
         ),
         "expired",
     ),
+    "auction-soft-close": (
+        (
+            "0 session_started 1|300000 cycle_switched 1|590000 cycle_switched 2|625000 cycle_switched 3"
+            "|649000 cycle_switched 2|650000 session_expired 3"
+        ),
+        "expired",
+    ),
     "quiz-30s-a-question": (
         (
             "0 session_started 1|25000 time_warning 1|30000 cycle_expired 1|42000 cycle_switched 2|67000 time_warning 3"

@@ -95,3 +95,30 @@ def test_a_timeline_with_too_many_rows_is_refused() -> None:
     with pytest.raises(ValidationFailed, match="failed") as refused:
         run_simulation(simulation | {"until_ms": 9_999 * 1_000})
     assert refused.value.details[0]["path"] == "until_ms"
+
+
+def test_times_count_from_the_creation_at_a_given_instant() -> None:
+    commands = [{"at_ms": 0, "command": "start"}, {"at_ms": 4_000, "command": "switch"}]
+    plain = run_simulation(body(commands=commands))
+    found = run_simulation(body(commands=commands, created_at="2026-03-29T01:59:58.000+01:00"))
+    assert found["timeline"] == plain["timeline"]
+    assert found["final"]["created_at"] == "2026-03-29T00:59:58.000Z"
+    assert found["final"]["session_completed_at"] == "2026-03-29T01:00:12.000Z"
+
+
+@pytest.mark.parametrize(
+    "created_at",
+    ["", "soon", "2026-03-29", "2026-03-29T01:59:58", "1969-12-31T23:59:59Z", "9000-01-01T00:00:00Z", 0, None],
+)
+def test_instant_of_creation_that_is_malformed_or_far_away_is_refused(created_at: Any) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        run_simulation(body(created_at=created_at))
+    assert [each["path"] for each in refused.value.details] == ["created_at"]
+
+
+def test_simulation_lasts_up_to_800_days() -> None:
+    days = 86_400_000
+    session = body()["session"] | {"total_time_ms": 400 * days, "clock": {"per_move": {"move_ms": 400 * days}}}
+    commands = [{"at_ms": 0, "command": "start"}, {"at_ms": 399 * days, "command": "switch"}]
+    found = run_simulation(body(session=session, commands=commands, until_ms=800 * days))
+    assert [row["at_ms"] // days for row in found["timeline"]] == [0, 0, 399, 799]
