@@ -21,6 +21,9 @@ from synckairos.wire.control_entry import Disconnection, Revocation
 WARN_BEFORE_S = 25.0
 """Seconds before the end of a credential at which its holder is warned."""
 
+MIN_MARGIN_MS = 500
+"""Milliseconds until a revocation takes effect up to which the holder is not warned."""
+
 MAX_AGE_S = 43_200.0
 """Seconds: mean maximum age of a socket with a credential."""
 
@@ -179,8 +182,12 @@ class CredentialEnds:
         return life.expires_at_ms, EndReason.EXPIRED
 
     def _warn_at_ms(self, end_ms: int, reason: EndReason) -> int:
-        # A revocation with a margin is a request to authenticate again, so the warning is sent at once.
-        return self._now_ms() if reason is EndReason.REVOKED else end_ms - self._warn_before_ms
+        if reason is EndReason.EXPIRED:
+            return end_ms - self._warn_before_ms
+        # A revocation with a margin is a request to authenticate again, so the warning is sent immediately. Without a
+        # margin, the end can be in the future only because the estimates of the time of Redis differ.
+        now_ms = self._now_ms()
+        return now_ms if end_ms - now_ms > MIN_MARGIN_MS else end_ms
 
     def _next_action_at_s(self, holder: CredentialHolder, schedule: _Schedule) -> float:
         end = self._end_of(holder.principal)
