@@ -25,6 +25,7 @@ import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,12 +41,23 @@ from loadtests.http_client import HttpConnection
 from loadtests.report import percentile, print_result
 from loadtests.stores import valkey_and_postgres
 from synckairos.config import Settings
+from synckairos.store.connect import make_redis_client
+from synckairos.store.keys import Keys
 from tests.processes import Process, spawn_server
 
 CLIENTS = 100
 LARGE_SESSIONS = 20
 LARGE_SWITCHES = 198
 NAME_BYTES = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Victims:
+    """The ids that the attacker uses: a large session, a participant of it, and a session with an invalid document."""
+
+    large_id: str
+    participant_id: str
+    broken_id: str
 
 
 class RestPlayer:
@@ -110,14 +122,16 @@ async def measure(players: list[RestPlayer | SocketPlayer], seconds: float, pres
 
 
 @asynccontextmanager
-async def attack(name: str, server: Process, session_id: str, answers: dict[str, int], nice: int) -> AsyncIterator[int]:
+async def attack(
+    name: str, server: Process, victims: Victims, answers: dict[str, int], nice: int
+) -> AsyncIterator[int]:
     """Attack the server during the block. Yield the process id of the attacker.
 
     Fill `answers` with the number of answers to the attacker by status. `nice` lowers the attacker's priority.
     """
     process = await asyncio.create_subprocess_exec(
         *("nice", "-n", str(nice), sys.executable, "-m", "loadtests.attacks"),
-        *(name, server.base_url, server.ws_url, session_id),
+        *(name, server.base_url, server.ws_url, victims.large_id, victims.participant_id, victims.broken_id),
         stdin=PIPE,
         stdout=PIPE,
     )
@@ -179,10 +193,10 @@ def large_session() -> dict[str, Any]:
     }
 
 
-async def create_sessions(server: Process) -> tuple[list[str], str]:
-    """Create a small running session for each client, and large sessions.
+async def create_sessions(server: Process) -> tuple[list[str], Victims]:
+    """Create a small running session for each client, and the sessions of the attacker.
 
-    Return the ids of the small sessions and the id of one large session.
+    Return the ids of the small sessions, and those of the attacker. The document of `broken_id` is still valid.
     """
     small = {
         "sync_mode": "per_participant",
@@ -202,12 +216,24 @@ async def create_sessions(server: Process) -> tuple[list[str], str]:
         return session_id
 
     ids = [await create({**small, "session_id": str(uuid4())}) for _ in range(CLIENTS)]
-    large = [await create(large_session()) for _ in range(LARGE_SESSIONS)]
+    bodies = [large_session() for _ in range(LARGE_SESSIONS)]
+    large = [await create(body) for body in bodies]
+    broken_id = await create({**small, "session_id": str(uuid4())})
     for _ in range(LARGE_SWITCHES):
         status, answer = await connection.post(f"/v1/sessions/{large[0]}/switch")
         assert status == 200, answer[:300]
     connection.close()
-    return ids, large[0]
+    return ids, Victims(large[0], bodies[0]["participants"][0]["participant_id"], broken_id)
+
+
+async def break_session(settings: Settings, session_id: str) -> None:
+    """Make the document of a session in Redis invalid."""
+    redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
+    try:
+        key = Keys(settings.key_prefix, settings.partitions).session(session_id)
+        await redis.execute_command("HSET", key, "state", "{}")
+    finally:
+        await redis.aclose()
 
 
 async def fill_outbox(server: Process, session_id: str, size_mb: int) -> None:
@@ -248,7 +274,7 @@ async def measure_attack(
     name: str,
     server: Process,
     players: list[RestPlayer | SocketPlayer],
-    large_id: str,
+    victims: Victims,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Alternate phases without and with the attack. Return the figures of the attack."""
@@ -263,7 +289,7 @@ async def measure_attack(
         await measure(players, options.seconds, quiet)
         server_alone_s += processor_s(server.pid) - began_s
         before = await loop_lag_buckets(server)
-        async with attack(name, server, large_id, answers, options.nice) as attacker:
+        async with attack(name, server, victims, answers, options.nice) as attacker:
             began_s, attacker_began_s = processor_s(server.pid), processor_s(attacker)
             await measure(players, options.seconds, loud)
             server_attacked_s += processor_s(server.pid) - began_s
@@ -303,18 +329,19 @@ async def run(options: argparse.Namespace) -> None:
             # The sessions are created by a server without limits.
             server = await asyncio.to_thread(spawn_server, settings)
             try:
-                session_ids, large_id = await create_sessions(server)
+                session_ids, victims = await create_sessions(server)
                 if options.backlog:
                     worker.send(signal.SIGSTOP)
-                    await fill_outbox(server, large_id, options.backlog)
+                    await fill_outbox(server, victims.large_id, options.backlog)
             finally:
                 await asyncio.to_thread(server.stop)
+            await break_session(settings, victims.broken_id)
             server = await asyncio.to_thread(spawn_server, settings.model_copy(update=limits))
             try:
                 async with open_players(server, session_ids) as players:
                     await measure(players, 2, Presses())
                     for name in options.only or ATTACKS:
-                        print_result("abuse", await measure_attack(name, server, players, large_id, options))
+                        print_result("abuse", await measure_attack(name, server, players, victims, options))
             finally:
                 await asyncio.to_thread(server.stop)
         finally:

@@ -1,7 +1,8 @@
 """Attacks within the documented limits, for the load test `abuse`. The process runs one attack.
 
-`python -m loadtests.attacks NAME HTTP_URL WS_URL SESSION_ID` prints `ready` and attacks until the end of its standard
-input. Then it prints the number of answers by status. All requests come from the address `ATTACKER`.
+`python -m loadtests.attacks NAME HTTP_URL WS_URL SESSION_ID PARTICIPANT_ID BROKEN_ID` prints `ready` and attacks until
+the end of its standard input. Then it prints the number of answers by status. All requests come from the address
+`ATTACKER`.
 """
 
 import asyncio
@@ -33,10 +34,13 @@ PATCHES = 5_000
 class Target:
     """The attacked server, with the number of its answers by status or close code."""
 
-    def __init__(self, http_url: str, ws_url: str, session_id: str) -> None:
+    def __init__(self, http_url: str, ws_url: str, session_id: str, participant_id: str, broken_id: str) -> None:
+        """`session_id` is a large session with the participant, and `broken_id` a session with an invalid document."""
         address = urlsplit(http_url)
         self.ws_url = ws_url
         self.session_id = session_id
+        self.participant_id = participant_id
+        self.broken_id = broken_id
         self.answers: Counter[str] = Counter()
         self._host = address.hostname or ""
         self._port = address.port or 80
@@ -199,6 +203,26 @@ async def subscribe_to_unknown_sessions(target: Target) -> None:
     await asyncio.gather(*(subscribe() for _ in range(SUBSCRIBING_SOCKETS)))
 
 
+async def request_long_reports(target: Target) -> None:
+    """Request time reports by day over ten years, of a participant of a large session, on four connections."""
+    path = f"/v1/participants/{target.participant_id}/time?from=2020-01-01T00:00:00Z&bucket=day"
+    await asyncio.gather(*(target.request("GET", path) for _ in range(4)))
+
+
+async def use_broken_session(target: Target) -> None:
+    """Read and switch a session whose document in Redis is invalid, each on two connections."""
+    path = f"/v1/sessions/{target.broken_id}"
+    await asyncio.gather(
+        *(target.request("GET", path) for _ in range(2)),
+        *(target.request("POST", f"{path}/switch", b"{}") for _ in range(2)),
+    )
+
+
+async def switch_large_session(target: Target) -> None:
+    """Switch a large session as often as the limit of its presses allows."""
+    await target.request("POST", f"/v1/sessions/{target.session_id}/switch", b"{}")
+
+
 ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     "snapshots": read_snapshots,
     "lists": list_large_sessions,
@@ -210,6 +234,9 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     "outbox": scan_outbox,
     "tails": open_live_tails,
     "subscribes": subscribe_to_unknown_sessions,
+    "reports": request_long_reports,
+    "broken": use_broken_session,
+    "huge": switch_large_session,
 }
 """The attack functions by name."""
 
@@ -225,4 +252,4 @@ async def run(name: str, target: Target) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(run(sys.argv[1], Target(*sys.argv[2:5])))
+    uvloop.run(run(sys.argv[1], Target(*sys.argv[2:7])))

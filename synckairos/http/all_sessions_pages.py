@@ -29,6 +29,9 @@ LOAD_BATCH_SIZE = 100
 MAX_LIVE_BATCHES = 10
 """Maximum number of reads of live sessions for one page, if a filter excludes most of the live sessions."""
 
+MAX_READS = 5
+"""Maximum number of reads of both stores for one page. Then the page ends, even if it is empty."""
+
 
 @dataclass(frozen=True, slots=True)
 class SessionsPage:
@@ -52,27 +55,30 @@ class SessionList:
         *,
         live_batch_size: int = LIVE_BATCH_SIZE,
         max_live_batches: int = MAX_LIVE_BATCHES,
+        max_reads: int = MAX_READS,
     ) -> None:
         self._sessions = sessions
         self._store = store
         self._history = history
         self._live_batch_size = live_batch_size
         self._max_live_batches = max_live_batches
+        self._max_reads = max_reads
 
     async def read_page(self, query: ListQuery) -> SessionsPage:
         """Return a page of at most `query.limit` sessions, in the order of creation, the newest session first.
 
-        A page can have fewer sessions than `query.limit`, for example after about 4 MiB of documents. Only the final
-        page can be empty. The list is complete when the cursor of the next page is None.
+        A page can have fewer sessions than `query.limit`, for example after about 4 MiB of documents. A page
+        can be empty if a filter excludes many sessions. The list is complete when the cursor of the next page is None.
 
         Raises: ValidationFailed if the cursor is invalid. StoreUnavailable if Redis or Postgres does not answer.
         """
-        while True:
+        for _ in range(self._max_reads - 1):
             page = await self._page(query)
             if page.documents or page.next_cursor is None:
                 return page
-            # All sessions of this page were deleted in the meantime. Continue with the next page.
+            # No session of this page matches, or all were deleted in the meantime. Continue with the next page.
             query = query.model_copy(update={"cursor": page.next_cursor})
+        return await self._page(query)
 
     async def _page(self, query: ListQuery) -> SessionsPage:
         before = parse_list_cursor(query.cursor)

@@ -70,6 +70,28 @@ async def test_filtered_list_of_more_live_sessions_than_one_page_reads_is_comple
         assert [each["metadata"]["at"] for each in everything] == list(range(13, -1, -1))
 
 
+async def test_page_of_a_filter_without_matches_ends_after_some_reads_with_a_cursor(server: RestServer) -> None:
+    parts = server.parts
+    sessions = SessionList(
+        parts.sessions, parts.store, parts.history, live_batch_size=2, max_live_batches=1, max_reads=2
+    )
+    oldest = await server.create_started()
+    for _ in range(9):
+        await server.create()
+    found: list[bytes] = []
+    sizes: list[int] = []
+    query = ListQuery(status="running", limit=50)
+    while True:
+        page = await sessions.read_page(query)
+        found += page.documents
+        sizes.append(len(page.documents))
+        if page.next_cursor is None:
+            break
+        query = query.model_copy(update={"cursor": page.next_cursor})
+    assert sizes[:2] == [0, 0], "each of these pages read only four sessions"
+    assert [orjson.loads(each)["session_id"] for each in found] == [oldest["session_id"]]
+
+
 async def test_session_with_a_passed_deadline_is_listed_as_expired(server: RestServer) -> None:
     session = await server.create_started()
     await server.parts.rewind(session["session_id"], 700_000)
