@@ -42,6 +42,8 @@ def page() -> Iterator[Page]:
         (0, "0:00", ".0"),
         (3_600_000, "1:00:00", ""),
         (36_061_001, "10:01:01", ""),
+        (90_061_001, "1d 01:01:01", ""),
+        (-1_500, "−0:01", ".5"),
     ],
 )
 def test_reading_is_rounded_down_and_shows_tenths_below_20_s(page: Page, ms: int, digits: str, tenths: str) -> None:

@@ -1,5 +1,8 @@
-"""The readings of the Python client are those of the shared vectors, which come from the engine."""
+"""The readings of the Python client and of the web pages are those of the shared vectors, which the engine made."""
 
+import base64
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -8,6 +11,7 @@ import pytest
 from synckairos.client.readings import participant_remaining_ms, remaining_ms_at, session_charged_until, used_ms_at
 from synckairos.clock.clock_systems import ClockReadingDetails
 from synckairos.clock.model import SyncMode
+from synckairos.http.demo_files import demo_folder
 from synckairos.wire.session_json import session_from_json
 from tests.unit.client.reading_vectors import FACTS, FILE, render
 
@@ -34,6 +38,15 @@ def test_client_shows_what_the_vector_shows(vector: dict[str, Any]) -> None:
     for group in charged.groups:
         times = {"time_used_ms": group.used_ms, "time_remaining_ms": group.remaining_ms}
         assert shown["groups"][group.group_id] == times | facts(group.reading)
+
+
+def test_web_pages_show_what_the_vectors_show() -> None:
+    # Node loads a module only if its name or its package says that it is a module, so the source is given as a URL.
+    source = base64.b64encode((demo_folder() / "clocks.js").read_bytes()).decode()
+    program = Path(__file__).with_name("reading_vectors.mjs")
+    command = ["node", str(program), f"data:text/javascript;base64,{source}", str(FILE)]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=30, text=True)
+    assert orjson.loads(done.stdout) == []
 
 
 def facts(reading: ClockReadingDetails | None) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 // Readings of a session's clocks at an instant. These functions are pure: they read no clock and keep no state.
 
+import { readParticipant } from "./clocks.js";
+
 const FINAL = new Set(["expired", "completed", "cancelled"]);
 
 /** Return whether the session has ended, so that its clocks cannot change any more. */
@@ -11,9 +13,10 @@ export function elapsedMs(state, participant, serverNowMs) {
   return runs ? Math.max(0, serverNowMs - Date.parse(state.cycle_started_at)) : 0;
 }
 
-/** Return the reading of a participant's clock in milliseconds, at least 0. */
+/** Return the reading of a participant's clock in milliseconds. It is below 0 only in overtime. */
 export function readingMs(state, participant, serverNowMs) {
-  return Math.max(0, participant.time_remaining_ms - elapsedMs(state, participant, serverNowMs));
+  const left = readParticipant(state, participant, serverNowMs).time_remaining_ms;
+  return state.on_timeout === "overtime" ? left : Math.max(0, left);
 }
 
 /** Return whether the budget of this participant has expired. */
@@ -24,8 +27,12 @@ export function hasExpired(state, participant) {
 /** Milliseconds below which a reading is low. A low reading shows tenths of seconds and has another colour. */
 export const LOW_MS = 20_000;
 
-/** Return a reading as text: `digits` rounded down to seconds, and `tenths` of seconds if the reading is low. */
-export function formatReading(ms) {
+/**
+ * Return a reading as text: `digits` rounded down to seconds, and `tenths` of seconds if the reading is low. A reading
+ * below 0 has a minus sign, and from 24 hours on the digits begin with the days.
+ */
+export function formatReading(reading) {
+  const ms = Math.abs(reading);
   const seconds = Math.floor(ms / 1000);
   const pad = (number) => String(number).padStart(2, "0");
   const days = Math.floor(seconds / 86400);
@@ -34,7 +41,8 @@ export function formatReading(ms) {
   const short = `${minutes}:${pad(seconds % 60)}`;
   const long = `${pad(minutes)}:${pad(seconds % 60)}`;
   const digits = days ? `${days}d ${pad(hours)}:${long}` : hours ? `${hours}:${long}` : short;
-  return { digits, tenths: ms < LOW_MS ? `.${Math.floor(ms / 100) % 10}` : "" };
+  const sign = reading < 0 ? "−" : "";
+  return { digits: sign + digits, tenths: ms < LOW_MS ? `.${Math.floor(ms / 100) % 10}` : "" };
 }
 
 const countTurns = (state) => state.participants.reduce((sum, each) => sum + each.cycle_count, 0);

@@ -1,0 +1,17 @@
+// Print the vectors that the readings of the web pages do not match, as JSON. Arguments: the module, the vectors.
+import { readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
+
+const [modulePath, vectorsPath] = process.argv.slice(2);
+const { readGroup, readParticipant, readSession } = await import(modulePath);
+
+const differing = [];
+for (const { name, now_ms: now, session, shown } of JSON.parse(readFileSync(vectorsPath, "utf8"))) {
+  const found = {
+    ...readSession(session, now),
+    participants: Object.fromEntries(session.participants.map((p) => [p.participant_id, readParticipant(session, p, now)])),
+    groups: Object.fromEntries(session.groups.map((g) => [g.group_id, readGroup(session, g, now)])),
+  };
+  if (!isDeepStrictEqual(found, shown)) differing.push({ name, found, shown });
+}
+console.log(JSON.stringify(differing));
