@@ -15,9 +15,10 @@ from psycopg import AsyncCursor
 from psycopg.sql import SQL
 
 from synckairos.audit.entry_rows import BatchRows, EventRow, ParticipantRow, SessionRow
-from synckairos.errors import StoreRefused, StoreUnavailable, SyncKairosError
+from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
+from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.pool import PostgresPool, explain_missing_privilege
 from synckairos.postgres.transaction import Transaction
 
 STATEMENT_TIMEOUT_S = 60.0
@@ -35,9 +36,6 @@ _SETTINGS: dict[str, str | SQL] = {
     "synchronous_commit": SQL("replace(current_setting('synchronous_commit'), 'off', 'on')"),
 }
 _DATA_ERROR_CLASSES = ("22", "23", "54")  # bad data, broken constraint, limit exceeded: a retry would fail too
-_EVENT_TYPES = (
-    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
-)
 
 
 class RowsRejected(SyncKairosError):
@@ -198,12 +196,9 @@ async def _copy_events(transaction: Transaction, rows: BatchRows) -> BatchResult
 
     Raises: UniqueViolation if Postgres has one of the versions.
     """
-    statement = f"COPY sync_events ({', '.join(EventRow._fields[:-1])}) FROM STDIN (FORMAT BINARY)"
-    async with transaction.run_copy(statement.encode()) as copy:
-        copy.set_types(_EVENT_TYPES.split())
+    async with transaction.run_copy(COPY_EVENTS) as copy:
         with _rejecting_values():
-            for row in rows.events:
-                await copy.write_row(row[:-1])
+            await write_event_rows(copy, rows.events)
     return BatchResult(len(rows.events), 0)
 
 
@@ -289,11 +284,7 @@ def _translate_errors() -> Iterator[None]:
         if state[:2] in _DATA_ERROR_CLASSES or (not state and isinstance(fault, psycopg.DataError)):
             raise RowsRejected(f"{state} {fault}".strip()) from fault
         if isinstance(fault, psycopg.errors.InsufficientPrivilege):
-            raise StoreRefused(
-                f"Postgres does not permit this: {fault.diag.message_primary}. `synckairos doctor` prints the statement"
-                " that grants it",
-                setting="DATABASE_URL",
-            ) from fault
+            raise explain_missing_privilege(fault) from fault
         if state.startswith("42"):
             raise StoreUnavailable(f"The database isn't up to date: run `synckairos migrate` ({fault})") from fault
         raise StoreUnavailable(f"Postgres cannot write now: {fault}") from fault

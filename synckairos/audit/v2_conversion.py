@@ -7,7 +7,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
-from synckairos.audit.entry_rows import EventRow, ParsedEntry, ParticipantRow, build_batch_rows
+from synckairos.audit.entry_rows import ParsedEntry, ParticipantRow, build_batch_rows
+from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
 from synckairos.audit.v2_rows import V2Event, V2Participant, V2Session, convert_session
 from synckairos.postgres.named_sql import load_statements
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2_GENERATION
@@ -22,9 +23,6 @@ _SQL = "v2_takeover.sql"
 _NIL = "00000000-0000-0000-0000-000000000000"
 _PAGE = 100  # maximum number of sessions that are converted together
 _ROWS = 500  # number of rows that one fetch returns
-_EVENT_TYPES = (
-    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +162,8 @@ class V2RowConverter:
         if self._written is not None:
             self._written += rows.participants
         async with self._connection.cursor() as cursor:
-            columns = ", ".join(EventRow._fields[:-1])
-            async with cursor.copy(f"COPY sync_events ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy:
-                copy.set_types(_EVENT_TYPES.split())
-                for row in rows.events:
-                    await copy.write_row(row[:-1])
+            async with cursor.copy(COPY_EVENTS) as copy:
+                await write_event_rows(copy, rows.events)
             generation = {"v2_generation": V2_GENERATION}
             for name, projected in (("keep_session", rows.sessions), ("keep_participant", rows.participants)):
                 await cursor.executemany(self._statement(name), [each._asdict() | generation for each in projected])

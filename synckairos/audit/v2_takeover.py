@@ -97,7 +97,8 @@ async def convert_new_v2_rows(
 async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
     """Connect to the database and run one transaction inside the block.
 
-    If several processes do this at the same time, only one process runs its block, and the other processes wait.
+    The statement timeout of the database or role does not apply, because the conversion and its locks can take long. If
+    several processes do this at the same time, only one process runs its block, and the other processes wait.
     """
     with unreachable_as_store_unavailable(), refusal_as_store_refused(), _refused_takeover():
         async with await AsyncConnection.connect(
@@ -106,6 +107,7 @@ async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
             application_name="synckairos takeover",
             prepare_threshold=None,
         ) as connection:
+            await connection.execute("SET LOCAL statement_timeout = 0")
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
             yield connection
 

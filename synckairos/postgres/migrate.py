@@ -80,7 +80,7 @@ async def migrate(
             while (name := await _apply_next(connection, wanted, len(names), on_file)) is not None:
                 names.append(name)
         except (InsufficientPrivilege, InvalidSchemaName) as refusal:
-            raise PrivilegeMissing(explain_refusal(refusal, connection)) from refusal
+            raise PrivilegeMissing(await explain_refusal(refusal, connection)) from refusal
     return names
 
 
@@ -138,7 +138,7 @@ async def pending_migrations(database_url: str, directory: Path | None = None) -
         try:
             applied = await _applied(connection) if await _has_migrations_table(connection) else {}
         except InsufficientPrivilege as refusal:
-            raise PrivilegeMissing(explain_refusal(refusal, connection)) from refusal
+            raise PrivilegeMissing(await explain_refusal(refusal, connection)) from refusal
     return [migration.name for migration in _missing(wanted, applied)]
 
 

@@ -337,11 +337,16 @@ def refusal_as_store_refused() -> Iterator[None]:
     except ReadOnlySqlTransaction as fault:
         raise StoreRefused(f"Postgres cannot write now: {fault}", setting="DATABASE_URL") from fault
     except InsufficientPrivilege as fault:
-        raise StoreRefused(
-            f"Postgres does not permit this: {fault.diag.message_primary}. `synckairos doctor` prints the statement"
-            " that grants it",
-            setting="DATABASE_URL",
-        ) from fault
+        raise explain_missing_privilege(fault) from fault
+
+
+def explain_missing_privilege(fault: InsufficientPrivilege) -> StoreRefused:
+    """Return the exception for a statement that Postgres refuses, because the role lacks a privilege."""
+    return StoreRefused(
+        f"Postgres does not permit this: {fault.diag.message_primary}. `synckairos doctor` prints the statement"
+        " that grants it",
+        setting="DATABASE_URL",
+    )
 
 
 @contextmanager

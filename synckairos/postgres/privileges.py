@@ -25,6 +25,12 @@ _CREATE = """
 SELECT current_user, name, has_schema_privilege(name, 'CREATE')
 FROM coalesce(current_schema(), 'public') AS name
 """
+_REFUSED = """
+SELECT
+    current_user, name, has_schema_privilege(name, 'CREATE'),
+    coalesce(has_table_privilege(to_regclass('sync_migrations'), 'SELECT'), true)
+FROM coalesce(current_schema(), 'public') AS name
+"""
 
 
 class PrivilegeMissing(SyncKairosError):
@@ -78,12 +84,16 @@ def tables_created_by(migration: Path) -> list[str]:
     return _TABLE.findall(migration.read_text())
 
 
-def explain_refusal(fault: InsufficientPrivilege | InvalidSchemaName, connection: psycopg.AsyncConnection) -> str:
-    """Return one sentence for a refused change of the schema."""
-    role = connection.info.user
+async def explain_refusal(fault: InsufficientPrivilege | InvalidSchemaName, connection: psycopg.AsyncConnection) -> str:
+    """Return one sentence for a refused change of the schema.
+
+    The privileges in the database decide what to grant. The message of the refusal is in the language of the server.
+    """
+    found = await (await connection.execute(_REFUSED)).fetchone()
+    assert found is not None
+    role, schema, can_create, can_read = found
     message = fault.diag.message_primary or str(fault)
-    if "must be owner" in message or "for table" in message:
+    if not can_read or (can_create and not isinstance(fault, InvalidSchemaName)):
         return f"The role {role} cannot change the schema: {message}. Connect as the owner of the tables"
-    schema = message.removeprefix("permission denied for schema ") if "for schema" in message else "public"
     grant = render_create_grant(role, schema)
     return f"The role {role} cannot create tables: {message}. Run as the owner of the schema: {grant}"

@@ -13,13 +13,20 @@ from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_conversion import TakeoverResult
 from synckairos.audit.v2_takeover import V2TakeoverRefused, convert_new_v2_rows, take_over_v2_database
 from synckairos.errors import StoreUnavailable
-from synckairos.postgres.migrate import InvalidMigrations, migrate
+from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, InvalidMigrations, migrate
 from synckairos.wire.v2_state_parser import is_v2_epoch
 from tests.fixtures.v2 import product
 from tests.pgbouncer import PgBouncer
 from tests.unit.docs.pages import code_blocks, read_page
+from tests.waiting import eventually
 
 T0 = 1_750_000_000_000
+WAITS_LONG = """
+SELECT 1 FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'synckairos takeover' AND wait_event_type = 'Lock'
+    AND query_start < clock_timestamp() - interval '400 ms'
+"""
+"""Query that finds a takeover whose statement has waited for a lock for more than 400 ms."""
 
 
 @pytest.fixture
@@ -109,6 +116,21 @@ async def test_takeover_works_through_a_transaction_pooler(v2_url: str, pgbounce
     assert later is not None
     assert (later.sessions, later.events) == (1, 2)
     assert len(rows(v2_url, "SELECT 1 FROM sync_events")) == 6
+
+
+async def test_takeover_ignores_the_statement_timeout_of_the_database(v2_url: str) -> None:
+    with v2_process(v2_url) as v2, psycopg.connect(v2_url) as other:
+        record(v2, history())
+        v2.execute(f"ALTER DATABASE {v2.info.dbname} SET statement_timeout = '300ms'".encode())
+        other.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
+        taking_over = asyncio.create_task(take_over_v2_database(v2_url))
+
+        async def is_beyond_the_timeout() -> bool:
+            return taking_over.done() or bool(rows(v2_url, WAITS_LONG))
+
+        await eventually(is_beyond_the_timeout)
+        other.rollback()
+        assert await taking_over == TakeoverResult(sessions=1, events=6)
 
 
 async def test_second_run_does_nothing(v2_url: str) -> None:

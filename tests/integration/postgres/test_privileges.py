@@ -1,6 +1,7 @@
 """A role without privileges: every command says in one sentence what to grant, and works once it is granted."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -13,7 +14,8 @@ from synckairos.embedded import Postgres
 from synckairos.errors import StoreRefused
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.reader import HistoryReader, open_history_pool
-from synckairos.postgres.migrate import migrate
+from synckairos.postgres.migrate import migrate, read_migrations
+from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.privileges import PrivilegeMissing
 from tests.integration.admin.test_audit import run_command
 
@@ -50,6 +52,42 @@ async def test_migrate_names_the_missing_grant_and_works_after_it(
     code, lines = await run_command(limited, "migrate")
     assert code == 0
     assert lines[0].startswith("applied 0001_")
+
+
+async def test_migrate_names_the_grant_in_whatever_words_postgres_refuses(bare_database_url: str, role: str) -> None:
+    """The name of the schema makes the message look like a refusal for a table. The session uses another role."""
+    schema = '"permission for table"'
+    run_as_owner(
+        bare_database_url,
+        f"CREATE SCHEMA {schema}",
+        f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+        f"ALTER DATABASE {bare_database_url.partition('?')[0].rpartition('/')[2]} SET search_path = {schema}",
+    )
+    separator = "&" if "?" in bare_database_url else "?"
+    url = f"{bare_database_url}{separator}options=-c%20role%3D{role}"
+    with pytest.raises(PrivilegeMissing) as refusal:
+        await migrate(url)
+    grant = f'GRANT USAGE, CREATE ON SCHEMA {schema} TO "{role}"'
+    assert refusal.value.message.startswith(f"The role {role} cannot create tables: ")
+    assert refusal.value.message.endswith(f". Run as the owner of the schema: {grant}")
+    run_as_owner(bare_database_url, grant)
+    assert (await migrate(url))[0].startswith("0001_")
+
+
+async def test_migrate_by_a_role_that_does_not_own_the_tables_names_the_owner(
+    direct_database_url: str, role: str, tmp_path: Path
+) -> None:
+    migrations = read_migrations(migrations_dir())
+    for each in migrations:
+        (tmp_path / each.name).write_text(each.text)
+    (tmp_path / f"{migrations[-1].number + 1:04d}_more.sql").write_text("ALTER TABLE sync_sessions ADD more int")
+    run_as_owner(
+        direct_database_url,
+        f"GRANT CREATE ON SCHEMA public TO {role}",
+        f"GRANT SELECT, INSERT ON sync_migrations TO {role}",
+    )
+    with pytest.raises(PrivilegeMissing, match="Connect as the owner of the tables"):
+        await migrate(as_role(direct_database_url, role), tmp_path)
 
 
 async def test_migrate_without_work_needs_no_privilege_to_create(direct_database_url: str, role: str) -> None:
