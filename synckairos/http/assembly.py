@@ -33,6 +33,7 @@ from synckairos.http.webhooks import WebhookRoutes
 from synckairos.identity.authenticator import Authenticator
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.revocations.channel import ControlChannel
+from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
@@ -73,6 +74,7 @@ def build_application(
     access_recorder: AccessRecorder | None = None,
     control_channel: ControlChannel | None = None,
     authenticator: Authenticator | None = None,
+    credential_ends: CredentialEnds | None = None,
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
 
@@ -83,6 +85,7 @@ def build_application(
     - `connections`: counts live tails as connections. Without it, only the tails of each client are limited.
     - `refresh_gauges`: functions that run before `/metrics` is rendered.
     - `control_channel`: the revocations. None while authentication is off.
+    - `credential_ends`: ends streams together with their credentials. None while authentication is off.
     - `authenticator`: authenticates callers. None while authentication is off.
     - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
     """
@@ -134,6 +137,7 @@ def build_application(
         settings,
         access_recorder,
         authenticator,
+        credential_ends,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
         fallback_prefixes=[DEMO_PATH] if static else [],
     )

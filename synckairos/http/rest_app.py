@@ -5,6 +5,7 @@ response. It turns errors into problem responses and adds the headers that every
 contain the handlers.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -37,6 +38,7 @@ from synckairos.http.sub_path import to_public_path
 from synckairos.identity.authenticator import Authenticator, IgnoredCredentials
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.principal import Principal
+from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.service.authorization import authorize_without_session
 from synckairos.store.limited_clients import LimitedClients
@@ -52,6 +54,9 @@ KNOWN_METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONN
 
 UNMATCHED_ROUTE = "unmatched"
 """Value of the label `route` in metrics for paths without an operation."""
+
+EVENT_STREAM = b"text/event-stream"
+"""Content type of live tails. They have no end, so their end by the server is no fault."""
 
 UNBUFFERED = (b"x-accel-buffering", b"no")
 """Response header of streams. nginx and other proxies that support this header forward each piece at once.
@@ -87,6 +92,7 @@ class RestApp:
         settings: Settings,
         access_recorder: AccessRecorder | None,
         authenticator: Authenticator | None,
+        credential_ends: CredentialEnds | None,
         fallback: ASGIApp,
         fallback_prefixes: Sequence[str],
     ) -> None:
@@ -105,6 +111,7 @@ class RestApp:
         self._dev = settings.dev
         self._access_recorder = access_recorder
         self._authenticator = authenticator
+        self._credential_ends = credential_ends
         self._ignored_credentials = IgnoredCredentials()
         self._fallback = fallback
         self._fallback_prefixes = tuple(fallback_prefixes)
@@ -137,7 +144,11 @@ class RestApp:
             route = request.route
             response = await self._respond(request, outcome)
             status, is_stream = response.status, response.stream is not None
-            await _send(response, common, scope, receive, send)
+            if response.stream is None or self._credential_ends is None:
+                await _send(response, common, scope, receive, send)
+            else:
+                with self._credential_ends.watch_stream(request.principal) as ended:
+                    await _send(response, common, scope, receive, send, ended)
         except ClientDisconnected:
             status = 499
         finally:
@@ -422,14 +433,30 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     return f"{getrandbits(128):032x}"  # only identifies log lines, so a predictable value is no risk
 
 
-async def _send(response: RestResponse, common: HeaderList, scope: Scope, receive: Receive, send: Send) -> None:
+async def _send(
+    response: RestResponse,
+    common: HeaderList,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    ended: asyncio.Event | None = None,
+) -> None:
     headers = [*response.headers, *common]
     if response.status != 204:
         headers.append((b"content-type", response.content_type))
     if response.stream is not None:
         headers.append(UNBUFFERED)
         is_head = scope["method"] == "HEAD"
-        await send_stream(response.stream, response.status, headers, receive, send, headers_only=is_head)
+        await send_stream(
+            response.stream,
+            response.status,
+            headers,
+            receive,
+            send,
+            headers_only=is_head,
+            ended=ended,
+            is_endless=response.content_type == EVENT_STREAM,
+        )
         return
     if response.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(response.body)))

@@ -23,12 +23,15 @@ async def send_stream(
     send: Send,
     *,
     headers_only: bool,
+    ended: asyncio.Event | None = None,
+    is_endless: bool = False,
 ) -> None:
     """Send a response whose body is the pieces of `stream`. Return when the stream or the connection ends.
 
     If the client disconnects, close `stream` immediately, even if it waits for its next piece, and return without an
-    error. If `headers_only` is True (HEAD requests), send an empty body and do not read `stream`. In all cases `stream`
-    is closed at the end.
+    error. If `ended` is set, do the same. If `is_endless` is True, the body then ends normally. Otherwise it stays
+    incomplete, so that no part looks like a whole file. If `headers_only` is True (HEAD requests), send an empty body
+    and do not read `stream`. In all cases `stream` is closed at the end.
 
     Raises: The exceptions of `stream`. The client has then already received the status and headers.
     """
@@ -37,12 +40,15 @@ async def send_stream(
         if headers_only:
             await send({"type": "http.response.body", "body": b""})
         else:
-            await _send_pieces_until_disconnect(stream, receive, send)
+            ended = ended or asyncio.Event()
+            await _send_pieces_until_disconnect(stream, receive, send, ended)
+            if ended.is_set() and is_endless:
+                await send({"type": "http.response.body", "body": b""})
     finally:
         await stream.aclose()
 
 
-async def _send_pieces_until_disconnect(stream: ByteStream, receive: Receive, send: Send) -> None:
+async def _send_pieces_until_disconnect(stream: ByteStream, receive: Receive, send: Send, ended: asyncio.Event) -> None:
     async def send_pieces() -> None:
         async for piece in stream:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -53,13 +59,13 @@ async def _send_pieces_until_disconnect(stream: ByteStream, receive: Receive, se
             pass
 
     sending = asyncio.create_task(send_pieces())
-    disconnecting = asyncio.create_task(wait_for_disconnect())
+    others = (asyncio.create_task(wait_for_disconnect()), asyncio.create_task(ended.wait()))
     try:
-        await asyncio.wait((sending, disconnecting), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((sending, *others), return_when=asyncio.FIRST_COMPLETED)
     finally:
         has_failed = sending.done() and not sending.cancelled() and sending.exception() is not None
-        for task in (sending, disconnecting):
+        for task in (sending, *others):
             task.cancel()
-        await asyncio.gather(sending, disconnecting, return_exceptions=True)
+        await asyncio.gather(sending, *others, return_exceptions=True)
     if has_failed:
         raise sending.exception() or RuntimeError

@@ -218,6 +218,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             connections=hub,
             control_channel=control_channel,
             authenticator=authenticator,
+            credential_ends=credential_ends,
             access_recorder=None if settings.auth == "none" else access_recorder,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )

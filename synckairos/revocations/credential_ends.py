@@ -8,7 +8,8 @@ import asyncio
 import heapq
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Protocol
 
@@ -59,6 +60,20 @@ class CredentialHolder(Protocol):
 
     def end_with_credential(self, reason: EndReason) -> None:
         """Begin to end. The holder then calls `CredentialEnds.remove`."""
+
+
+class _StreamHolder:
+    """The holder of the credential of one stream of a response. `ended` is set when the credential has ended."""
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+        self.ended = asyncio.Event()
+
+    def warn_of_end(self, within_ms: int) -> None:
+        """Do nothing. A stream has no messages about credentials."""
+
+    def end_with_credential(self, reason: EndReason) -> None:
+        self.ended.set()
 
 
 class _Schedule:
@@ -119,6 +134,16 @@ class CredentialEnds:
             max_age_at_s = asyncio.get_running_loop().time() + self._max_age_s * spread
         self._schedules[holder] = _Schedule(max_age_at_s)
         self.reschedule(holder)
+
+    @contextmanager
+    def watch_stream(self, principal: Principal) -> Iterator[asyncio.Event]:
+        """Yield an event that is set when the credential of the stream's principal ends inside the block."""
+        holder = _StreamHolder(principal)
+        self.add(holder, has_max_age=False)
+        try:
+            yield holder.ended
+        finally:
+            self.remove(holder)
 
     def remove(self, holder: CredentialHolder) -> None:
         """Stop to watch a holder. If it is not watched, nothing happens."""

@@ -46,6 +46,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "api_description": AccessRule("public", "none"),
     "qr_code": AccessRule("public", "none"),
     "ping": AccessRule("public", "none"),
+    "authenticate": AccessRule("public", "none"),
     "connect": AccessRule("credential", "none"),
     "unsubscribe": AccessRule("credential", "none"),
     "simulate": AccessRule("credential", "none"),

@@ -12,7 +12,13 @@ from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.v3_messages import CLIENT_MESSAGES
 
-MESSAGE_RULES = {"SUBSCRIBE": "subscribe", "UNSUBSCRIBE": "unsubscribe", "PING": "ping"}
+MESSAGE_RULES = {
+    "SUBSCRIBE": "subscribe",
+    "UNSUBSCRIBE": "unsubscribe",
+    "PING": "ping",
+    "AUTH": "authenticate",
+    "REFRESH": "authenticate",
+}
 """Rules of socket messages. A COMMAND has the rule of its command."""
 
 
