@@ -150,13 +150,22 @@ class SystemRoutes:
             reason = None if is_redis_up else "redis is not reachable"
         if reason is not None:
             # v2 clients read the reason from the member `error`.
-            body = {"status": "not_ready", "reason": reason, "error": reason}
+            body = {"status": "not_ready"} | self._reason_members(request, reason, "reason", "error")
             return RestResponse(orjson.dumps(body), 503, headers=[(b"retry-after", b"1")])
         if not is_redis_writable:
-            return RestResponse(b'{"status":"degraded","reason":"redis accepts no writes"}')
-        if not is_postgres_up:
-            return RestResponse(b'{"status":"degraded","reason":"postgres is not reachable"}')
-        return RestResponse(b'{"status":"ready"}')
+            reason = "redis accepts no writes"
+        elif not is_postgres_up:
+            reason = "postgres is not reachable"
+        else:
+            return RestResponse(b'{"status":"ready"}')
+        return RestResponse(orjson.dumps({"status": "degraded"} | self._reason_members(request, reason, "reason")))
+
+    def _reason_members(self, request: RestRequest, reason: str, *names: str) -> dict[str, str]:
+        """Return the members with the reason, none for callers without rights.
+
+        With authentication the route is public, and strangers must not learn which store is down.
+        """
+        return dict.fromkeys(names, reason) if request.principal.role == "admin" else {}
 
     async def _look_at_stores(self) -> tuple[bool, bool, bool]:
         """Return whether Redis answers, whether Redis accepts writes, and whether Postgres answers.

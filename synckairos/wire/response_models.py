@@ -365,7 +365,9 @@ class Readiness(BaseModel):
     """The readiness of the instance to serve requests."""
 
     status: Literal["ready", "degraded", "not_ready"] = Field(description="Readiness of the instance")
-    reason: str = Field(default="", description="Reason why the instance is degraded or not ready")
+    reason: str = Field(
+        default="", description="Reason why the instance is degraded or not ready. Absent if authentication is on"
+    )
 
 
 class FaultView(BaseModel):

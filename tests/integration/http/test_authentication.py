@@ -95,6 +95,13 @@ async def test_public_path_needs_no_token_and_ignores_a_bad_token(
     assert (await server.client.get(path, headers=headers)).status_code == 200
 
 
+async def test_readiness_has_no_reason(settings: Settings) -> None:
+    guard = make_authenticator(settings)
+    async with open_rest_server(settings, authenticator=guard, is_draining=lambda: True) as server:
+        answer = await server.client.get("/ready", headers=admin())
+        assert (answer.status_code, answer.json()) == (503, {"status": "not_ready"})
+
+
 async def test_preflight_needs_no_token(server: RestServer) -> None:
     asked = {"origin": "http://127.0.0.1:3000", "access-control-request-method": "POST"}
     answer = await server.client.options(SESSIONS, headers=asked)
