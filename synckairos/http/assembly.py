@@ -29,6 +29,7 @@ from synckairos.http.sessions import SessionRoutes
 from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
+from synckairos.http.tickets import TicketRoutes
 from synckairos.http.webhooks import WebhookRoutes
 from synckairos.identity.authenticator import Authenticator
 from synckairos.limits.client_work_budgets import ClientWorkLimits
@@ -37,6 +38,7 @@ from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
+from synckairos.store.tickets import TicketStore
 from synckairos.telemetry.metrics import ACTIVE_SESSIONS
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.registry import WebhookRegistry
@@ -74,6 +76,7 @@ def build_application(
     access_recorder: AccessRecorder | None = None,
     control_channel: ControlChannel | None = None,
     authenticator: Authenticator | None = None,
+    tickets: TicketStore | None = None,
     credential_ends: CredentialEnds | None = None,
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
@@ -86,6 +89,7 @@ def build_application(
     - `refresh_gauges`: functions that run before `/metrics` is rendered.
     - `control_channel`: the revocations. None while authentication is off.
     - `credential_ends`: ends streams together with their credentials. None while authentication is off.
+    - `tickets`: the tickets for sockets. None while authentication is off.
     - `authenticator`: authenticates callers. None while authentication is off.
     - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
     """
@@ -121,6 +125,7 @@ def build_application(
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
         *AccessRoutes(dependencies.access_table, rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
+        *TicketRoutes(tickets, rate_limits).operations(),
         *RevocationRoutes(control_channel, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),
         *QrCodeRoutes(origins, rate_limits, root_path).operations(),

@@ -58,6 +58,7 @@ from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
 from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.tickets import TicketStore
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.outages import StoreOutage
@@ -180,6 +181,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 refuse_ended=credential_ends.require_not_revoked,
             )
         )
+        tickets = None if authenticator is None else TicketStore(pipe, keys)
         endpoint = WebSocketEndpoint(
             hub,
             commands,
@@ -187,6 +189,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             principal_for=callers.principal_for,
             authenticator=authenticator,
             record_refusal=access_recorder.record_refusal,
+            tickets=tickets,
         )
         stack.push_async_callback(_flush_access_log, access_recorder)
         read_cache, backlog_log = ReadCache(pipe, keys), BacklogLog()
@@ -219,6 +222,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             control_channel=control_channel,
             authenticator=authenticator,
             credential_ends=credential_ends,
+            tickets=tickets,
             access_recorder=None if settings.auth == "none" else access_recorder,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
         )

@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs
 
-from synckairos.errors import RateLimitExceeded, SyncKairosError, Unauthorized
+from synckairos.errors import RateLimitExceeded, SyncKairosError, TooManyConnections, Unauthorized
+from synckairos.frozen_replace import replace
 from synckairos.identity.authenticator import Authenticator, IgnoredCredentials
 from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
 from synckairos.limits.work_rate_table import HANDSHAKES, UNKNOWN_SESSIONS
@@ -20,6 +21,7 @@ from synckairos.realtime.sign_in import SignIns
 from synckairos.realtime.socket_interface import SOCKET_EXTENSION, DirectSocket, Receive, Scope, Send, Socket
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
+from synckairos.store.tickets import TicketStore
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.v3_messages import SUBPROTOCOL
@@ -42,7 +44,7 @@ class WebSocketEndpoint:
     `allows_origin` returns whether the `Origin` header of an ASGI scope is allowed. `principal_for` returns the
     principal of an ASGI scope while authentication is off. `authenticator` authenticates callers, None while
     authentication is off. `record_refusal` gets the address and the code of each refused credential.
-    `sign_ins` handles AUTH and REFRESH.
+    `sign_ins` handles AUTH and REFRESH. `tickets` are the tickets in URLs, None while authentication is off.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class WebSocketEndpoint:
         authenticator: Authenticator | None = None,
         record_refusal: Callable[[str, str], None] | None = None,
         sign_ins: SignIns | None = None,
+        tickets: TicketStore | None = None,
     ) -> None:
         self._hub = hub
         self._commands = commands
@@ -62,6 +65,7 @@ class WebSocketEndpoint:
         self._principal_for = principal_for
         self._authenticator = authenticator
         self._record_refusal = record_refusal
+        self._tickets = tickets
         self._sign_ins = sign_ins or SignIns(authenticator)
         self._ignored_credentials = IgnoredCredentials()
 
@@ -99,12 +103,37 @@ class WebSocketEndpoint:
             authenticated = await self._authenticator.authenticate(scope, in_subprotocols=uses_v3)
         except SyncKairosError as error:
             return Principal.without_rights(principal.address), error
+        text = _query_value(scope, "ticket")
         if authenticated is not None:
+            if text is not None:
+                refusal = Unauthorized("The request has two different credentials")
+                return Principal.without_rights(principal.address), refusal
             return authenticated, None
+        if text is not None:
+            return await self._redeem(text, scope, principal.address)
         if uses_v3:
             return Principal.without_rights(principal.address), self._refusal_of_waiting(scope, principal.address)
         refusal = Unauthorized("This connection needs a token", has_credential=False)
         return Principal.without_rights(principal.address), refusal
+
+    async def _redeem(self, text: str, scope: Scope, address: str) -> tuple[Principal, SyncKairosError | None]:
+        """Take a ticket. Return the principal of the socket, and the refusal if the ticket is not valid.
+
+        A connection limit is checked first, so that a refused client can use its ticket again.
+        """
+        without_rights = Principal.without_rights(address)
+        if self._hub.would_exceed_limit(address):
+            return without_rights, TooManyConnections("Too many connections; try again")
+        try:
+            if self._authenticator is not None:
+                self._authenticator.require_secure(scope)
+            ticket = None if self._tickets is None else await self._tickets.take(text)
+            if ticket is None or ticket.origin not in (None, _origin_of(scope)):
+                raise Unauthorized("The ticket is not valid")
+            self._hub.credential_ends.require_valid(ticket.principal)
+        except SyncKairosError as refusal:
+            return without_rights, refusal
+        return replace(ticket.principal, address=address), None
 
     def _refusal_of_waiting(self, scope: Scope, address: str) -> SyncKairosError | None:
         """Return the refusal of a v3 handshake without a credential, None if the socket may wait for AUTH."""
@@ -156,7 +185,7 @@ class WebSocketEndpoint:
             # Close after the handshake, because a browser does not show the status of a refused handshake.
             await _close(send, *v2_connection.NO_CREDENTIAL)
             return
-        text = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("sessionId", [""])[0]
+        text = _query_value(scope, "sessionId") or ""
         try:
             session_id = parse_uuid(text)
         except ValueError:
@@ -186,6 +215,16 @@ class WebSocketEndpoint:
         self._hub.add_connection(connection)
         socket.attach_receiver(connection)
         await connection.handshake_completed()
+
+
+def _query_value(scope: Scope, name: str) -> str | None:
+    """Return the first value of a parameter of the query string, None without this parameter."""
+    values = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get(name)
+    return values[0] if values else None
+
+
+def _origin_of(scope: Scope) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None)
 
 
 def _first_name(subprotocols: Iterable[str]) -> str | None:

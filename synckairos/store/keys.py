@@ -60,6 +60,10 @@ class Keys(Struct, frozen=True):
         """
         return self._for_text("bucket", owner)
 
+    def ticket(self, digest: str) -> str:
+        """Return the key of the string with a ticket, by the SHA-256 of its text."""
+        return self._for_text("ticket", digest)
+
     # -- lists of participants ----------------------------------------------------------------------------------------
 
     def participant_sessions(self, participant_id: str) -> str:

@@ -20,6 +20,7 @@ _STORE = {
     "exists": "KEY",
     "expire": "KEY 1",
     "get": "KEY",
+    "getdel": "KEY",
     "hdel": "KEY 1",
     "hget": "KEY 1",
     "hgetall": "KEY",

@@ -37,6 +37,7 @@ from synckairos.store.control_store import ControlStore
 from synckairos.store.feed import COMPARE_S, Feed
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
+from synckairos.store.tickets import TicketStore
 from tests.integration.authentication import make_authenticator
 from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.asyncapi_check import check_message
@@ -190,6 +191,7 @@ async def serving(
             principal_for=lambda scope: principal or callers.principal_for(scope),
             authenticator=authenticator,
             sign_ins=sign_ins,
+            tickets=TicketStore(parts.pipe, parts.store.keys),
         )
         listener = listen(settings.host, settings.port, user_timeout_ms=user_timeout_ms)
         server = Server(app, settings, hub, listener, timings=server_timings)

@@ -1,0 +1,72 @@
+"""REST route that makes tickets: single-use credentials for the URL of a WebSocket."""
+
+import orjson
+
+from synckairos.errors import Forbidden
+from synckairos.frozen_replace import replace
+from synckairos.http.operations import Operation
+from synckairos.http.request_response import RestRequest, RestResponse
+from synckairos.http.revocations import AUTHENTICATION_IS_OFF
+from synckairos.principal import ALL_SESSIONS, Principal, Role, SessionGrant
+from synckairos.service.authorization import find_role
+from synckairos.store.rate_limits import RateLimits
+from synckairos.store.tickets import Ticket, TicketStore
+from synckairos.wire.instants import render_instant
+from synckairos.wire.tickets import CreateTicket, TicketAnswer
+
+
+class TicketRoutes:
+    """REST operation that makes a ticket for the caller itself. `tickets` is None while authentication is off."""
+
+    def __init__(self, tickets: TicketStore | None, rate_limits: RateLimits) -> None:
+        self._tickets = tickets
+        self._rate_limits = rate_limits
+
+    def operations(self) -> list[Operation]:
+        """Return the REST operations of this class."""
+        return [
+            Operation(
+                "POST", "/v1/tickets", "make_ticket", self.create, "Make a ticket for one socket", "credentials",
+                response_model=TicketAnswer, success_status=201, body_model=CreateTicket, refusal_statuses=(403, 404),
+            ),
+        ]  # fmt: skip
+
+    async def create(self, request: RestRequest) -> RestResponse:
+        body = await request.read_body(CreateTicket)
+        await self._rate_limits.count(request.meter)
+        if self._tickets is None:
+            raise Forbidden(AUTHENTICATION_IS_OFF)
+        principal = narrow_principal(request.principal, body)
+        ticket = Ticket(principal=principal, origin=body.origin or request.header(b"origin"))
+        now_ms = await self._tickets.now_ms()
+        text = await self._tickets.make(ticket, body.ttl_s)
+        data = {"ticket": text, "expires_at": render_instant(now_ms + body.ttl_s * 1000)}
+        return RestResponse(orjson.dumps({"data": data}), 201, headers=[(b"cache-control", b"no-store")])
+
+
+def narrow_principal(principal: Principal, body: CreateTicket) -> Principal:
+    """Return the principal of a ticket: the caller, limited to the sessions and the role that the body names.
+
+    Raises: SessionNotFound if the caller cannot reach one of the sessions. Forbidden if the role is above the caller's.
+    """
+    if body.role is not None and not principal.has_role(body.role):
+        raise Forbidden("A ticket has at most the role of its caller")
+    narrowed = principal if body.role is None else replace(principal, role=body.role)
+    if body.session_ids is None:
+        grants = principal.grants
+        if principal.role == "admin" and body.role is not None:
+            grants = (ALL_SESSIONS,)
+        return replace(narrowed, grants=grants)
+    found = [(session_id, find_role(principal, session_id)) for session_id in body.session_ids]
+    # A caller with the role admin reaches each session without a grant, so a limited ticket needs a lower role.
+    role: Role = "controller" if narrowed.role == "admin" else narrowed.role
+    grants = tuple(
+        SessionGrant(
+            session_ids=frozenset((session_id,)),
+            labels=frozenset(),
+            all_sessions=False,
+            role="controller" if on_session == "admin" else on_session,
+        )
+        for session_id, on_session in found
+    )
+    return replace(narrowed, role=role, grants=grants)

@@ -1,0 +1,70 @@
+"""Tickets in Redis: single-use credentials for the URL of a WebSocket, stored under the SHA-256 of their text."""
+
+import hashlib
+import secrets
+
+import msgspec
+from msgspec import Struct
+
+from synckairos.principal import Principal
+from synckairos.store.keys import Keys
+from synckairos.store.redis_errors import translated_errors
+from synckairos.store.shared_connection import RedisPipe, parse_time_ms
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
+
+TICKET_BYTES = 24
+"""Number of random bytes in a ticket: 192 bits."""
+
+MAX_TICKET_CHARACTERS = 100
+"""Maximum number of characters that are looked up as a ticket."""
+
+
+class Ticket(Struct, frozen=True, kw_only=True):
+    """The content of a ticket: the principal of the socket, and the origin to which the ticket is bound.
+
+    The principal has the life of the credential behind the ticket. `origin` is None for a ticket without a bound.
+    """
+
+    principal: Principal
+    origin: str | None
+
+
+class TicketStore:
+    """The tickets of all instances. All methods raise StoreUnavailable if Redis does not answer."""
+
+    def __init__(self, pipe: RedisPipe, keys: Keys) -> None:
+        self._pipe = pipe
+        self._keys = keys
+
+    async def make(self, ticket: Ticket, ttl_s: int) -> str:
+        """Store a ticket for `ttl_s` seconds and return its text. One round trip."""
+        text = secrets.token_urlsafe(TICKET_BYTES)
+        with translated_errors():
+            await self._pipe.call("SET", self._key(text), msgspec.json.encode(ticket), "EX", ttl_s)
+        return text
+
+    async def now_ms(self) -> int:
+        """Return the time of Redis in ms since the Unix epoch. One round trip."""
+        with translated_errors():
+            return parse_time_ms(await self._pipe.call("TIME"))
+
+    async def take(self, text: str) -> Ticket | None:
+        """Remove a ticket and return it, None if there is none. Only the first of several callers gets it.
+
+        Invalid data counts as no ticket.
+        """
+        if not text or len(text) > MAX_TICKET_CHARACTERS:
+            return None
+        key = self._key(text)
+        with translated_errors():
+            (found,) = await self._pipe.call_many_independent([("GETDEL", key)])
+        if found is None:
+            return None
+        try:
+            return msgspec.json.decode(found, type=Ticket)
+        except PARSE_ERRORS as error:
+            report_invalid_data(key, error)
+            return None
+
+    def _key(self, text: str) -> str:
+        return self._keys.ticket(hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest())

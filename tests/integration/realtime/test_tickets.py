@@ -1,0 +1,182 @@
+"""Tickets: single-use credentials in the URL of a WebSocket, in both dialects."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from synckairos.config import Settings
+from synckairos.store.tickets import TicketStore
+from tests.integration.authentication import bearer, make_authenticator, make_token
+from tests.integration.realtime.instances import CredentialLifeOptions, Instance, receive, serving, watching
+from tests.integration.realtime.v3_client import V3, V3Client
+from tests.integration.rest_server import RestServer, open_rest_server
+from tests.principals import make_principal
+
+ADMIN = make_principal("admin", "root")
+LIFE = CredentialLifeOptions()
+PAGE = "http://127.0.0.1:3000"
+
+
+@pytest.fixture
+async def rest(settings: Settings) -> AsyncIterator[RestServer]:
+    """Return a REST application whose tickets all instances of the test accept."""
+    async with open_rest_server(settings) as plain:
+        tickets = TicketStore(plain.parts.pipe, plain.parts.store.keys)
+        async with open_rest_server(settings, authenticator=make_authenticator(settings), tickets=tickets) as opened:
+            yield opened
+
+
+async def make_ticket(rest: RestServer, token: str = "", headers: dict[str, str] | None = None, **body: Any) -> str:
+    headers = bearer(token or make_token(role="admin")) | (headers or {})
+    answer = await rest.client.post("/v1/tickets", json=body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["data"]["expires_at"].endswith("Z")
+    ticket: str = answer.json()["data"]["ticket"]
+    assert len(ticket) >= 22, "a ticket has at least 128 random bits"
+    return ticket
+
+
+@asynccontextmanager
+async def using(instance: Instance, ticket: str, **options: Any) -> AsyncIterator[V3Client]:
+    async with connect(f"{instance.ws_url}?ticket={ticket}", subprotocols=[V3], proxy=None, **options) as socket:
+        client = V3Client(socket)
+        assert (await client.receive())["type"] == "AUTHENTICATED"
+        yield client
+
+
+async def refusal_of(instance: Instance, ticket: str, **options: Any) -> tuple[int, str]:
+    with pytest.raises(InvalidStatus) as refused:
+        async with using(instance, ticket, **options):
+            pass
+    return refused.value.response.status_code, refused.value.response.body.decode()
+
+
+NOT_VALID = (401, "The ticket is not valid")
+
+
+async def test_ticket_opens_one_socket(settings: Settings, rest: RestServer) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        session_id = await instance.create()
+        ticket = await make_ticket(rest)
+        async with using(instance, ticket) as client:
+            assert (await client.request("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
+        assert await refusal_of(instance, ticket) == NOT_VALID
+        assert await refusal_of(instance, "unknown") == NOT_VALID
+        assert await refusal_of(instance, "x" * 5_000) == NOT_VALID
+
+
+async def test_ticket_used_at_the_same_time_on_two_instances_opens_one_socket(
+    settings: Settings, rest: RestServer
+) -> None:
+    async with serving(settings, credential_life=LIFE) as here, serving(settings, credential_life=LIFE) as there:
+        ticket = await make_ticket(rest)
+
+        async def use(instance: Instance) -> int:
+            try:
+                async with using(instance, ticket):
+                    return 101
+            except InvalidStatus as refused:
+                return refused.response.status_code
+
+        assert sorted(await asyncio.gather(use(here), use(there))) == [101, 401]
+
+
+async def test_ticket_is_bound_to_the_origin_of_the_body_else_of_the_request(
+    settings: Settings, rest: RestServer
+) -> None:
+    settings = settings.model_copy(update={"allowed_origins": [PAGE, "http://other.example"]})
+    async with serving(settings, credential_life=LIFE) as instance:
+        by_body = [await make_ticket(rest, origin=PAGE) for _ in range(3)]
+        by_header = [await make_ticket(rest, headers={"origin": PAGE}) for _ in range(2)]
+        for ticket in (by_body[0], by_header[0]):
+            assert await refusal_of(instance, ticket) == NOT_VALID
+            assert await refusal_of(instance, ticket, origin=PAGE) == NOT_VALID, "it was used up"
+        assert await refusal_of(instance, by_body[1], origin="http://other.example") == NOT_VALID
+        for ticket in (by_body[2], by_header[1]):
+            async with using(instance, ticket, origin=PAGE):
+                pass
+        async with using(instance, await make_ticket(rest), origin=PAGE):
+            pass
+
+
+async def test_ticket_of_a_revoked_token_is_refused_and_its_socket_ends_with_the_token(
+    settings: Settings, rest: RestServer
+) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        token = make_token(role="admin", jti="t1")
+        unused = await make_ticket(rest, token)
+        async with using(instance, await make_ticket(rest, token)) as client:
+            await instance.revocations.revoke(ADMIN, token_id="t1")
+            with pytest.raises(ConnectionClosed):
+                await client.socket.recv()
+            assert (client.socket.close_code, client.socket.close_reason) == (4501, "revoked")
+        assert await refusal_of(instance, unused) == (401, "The credential of this connection has ended")
+
+
+async def test_ticket_has_only_the_sessions_and_the_role_that_were_requested(
+    settings: Settings, rest: RestServer
+) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        one, other = await instance.create(), await instance.create()
+        ticket = await make_ticket(rest, session_ids=[one], role="viewer")
+        async with using(instance, ticket) as client:
+            assert (await client.request("SUBSCRIBE", session_id=one))["type"] == "STATE_SYNC"
+            assert (await client.request("SUBSCRIBE", session_id=other))["code"] == "SESSION_NOT_FOUND"
+            answer = await client.request("COMMAND", session_id=one, command="start")
+            assert answer["code"] == "FORBIDDEN"
+        async with using(instance, await make_ticket(rest, session_ids=[one])) as client:
+            assert (await client.request("COMMAND", session_id=one, command="start"))["type"] == "ACK"
+            assert (await client.request("COMMAND", session_id=one, command="delete"))["code"] == "FORBIDDEN"
+            assert (await client.request("SUBSCRIBE", session_id=other))["code"] == "SESSION_NOT_FOUND"
+
+
+async def test_ticket_never_has_more_rights_than_its_caller(settings: Settings, rest: RestServer) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        own, foreign = await instance.create(), await instance.create()
+        token = make_token(role="viewer", grants=[{"sessions": [own]}])
+        answers = [
+            await rest.client.post("/v1/tickets", json=body, headers=bearer(token))
+            for body in ({"role": "controller"}, {"session_ids": [foreign]}, {"role": "admin"}, {"ttl_s": 301})
+        ]
+        assert [(each.status_code, each.json()["error"]["code"]) for each in answers] == [
+            (403, "FORBIDDEN"),
+            (404, "SESSION_NOT_FOUND"),
+            (400, "VALIDATION_ERROR"),
+            (400, "VALIDATION_ERROR"),
+        ]
+        async with using(instance, await make_ticket(rest, token)) as client:
+            assert (await client.request("SUBSCRIBE", session_id=own))["type"] == "STATE_SYNC"
+            answer = await client.request("COMMAND", session_id=own, command="start")
+            assert answer["code"] == "FORBIDDEN"
+
+
+async def test_v2_client_connects_with_a_ticket_and_a_bad_one_is_closed_with_1008(
+    settings: Settings, rest: RestServer
+) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        session_id = await instance.create()
+        ticket = await make_ticket(rest)
+        async with watching(instance, f"{session_id}&ticket={ticket}") as client:
+            assert (await receive(client))["type"] == "CONNECTED"
+        async with watching(instance, f"{session_id}&ticket={ticket}") as client:
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+            assert (client.close_code, client.close_reason) == (1008, "Unauthorized")
+
+
+async def test_ticket_beside_a_token_is_refused(settings: Settings, rest: RestServer) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        headers = bearer(make_token(role="admin"))
+        found = await refusal_of(instance, await make_ticket(rest), additional_headers=headers)
+        assert found == (401, "The request has two different credentials")
+
+
+async def test_without_authentication_tickets_are_403_and_name_the_setting(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/tickets", json={})
+    assert (answer.status_code, "SYNCKAIROS_AUTH" in answer.json()["error"]["message"]) == (403, True)
