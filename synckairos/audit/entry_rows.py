@@ -43,6 +43,8 @@ class EventRow(NamedTuple):
     command_id: str | None
     fingerprint: str | None
     expired_participant_id: str | None
+    role: str | None
+    on_behalf_of: UUID | None
     deleted: bool
     payload_hash: bytes
     snapshot: bytes
@@ -145,6 +147,8 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
         get("command_id"),
         get("fingerprint"),
         get("expired_participant_id"),
+        get("role"),
+        _optional_uuid(get("on_behalf_of")),
         get("deleted", False),
         sha256(entry.document).digest(),
         entry.document,

@@ -9,7 +9,10 @@ from synckairos.audit.entry_rows import EventRow
 COPY_EVENTS = f"COPY sync_events ({', '.join(EventRow._fields[:-1])}) FROM STDIN (FORMAT BINARY)".encode()
 """Statement that starts the COPY. The last field of an event row is no column of the table."""
 
-_TYPES = "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
+_TYPES = (
+    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text text uuid bool"
+    " bytea bytea"
+)
 
 
 async def write_event_rows(copy: AsyncCopy, rows: Iterable[EventRow]) -> None:

@@ -243,7 +243,14 @@ def _differing(row: EventRow, transition: Transition) -> Iterator[str]:
     """Yield a description of each column in which a row differs from the row that the drain would build."""
     args = None if row.args is None else orjson.loads(row.args)
     cause = CommitCause(
-        row.actor or "", row.command or "", args, row.command_id, row.fingerprint, row.expired_participant_id
+        row.actor or "",
+        row.command or "",
+        args,
+        row.command_id,
+        row.fingerprint,
+        row.expired_participant_id,
+        row.role,
+        None if row.on_behalf_of is None else str(row.on_behalf_of),
     )
     after = transition.state
     document = render_session(after)

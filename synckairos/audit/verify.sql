@@ -20,7 +20,7 @@ SELECT count(DISTINCT session_id) FROM sync_sessions;
 SELECT
     session_id, epoch, version, occurred_at, event_type, status::text, running_participant_id, participant_id, group_id,
     time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
-    deleted, payload_hash, snapshot, ''::bytea
+    role, on_behalf_of, deleted, payload_hash, snapshot, ''::bytea
 FROM sync_events
 WHERE session_id = %(session_id)s::uuid
 ORDER BY epoch, version;

@@ -68,7 +68,8 @@ class AuditTrail:
             page = await self._history.read_events_page(session_id, cursor=cursor, limit=limit)
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
-        key = f"{cursor or ''} {limit} 0"
+        # The previous release reads keys that end with 0. It cannot read events with `role` and `on_behalf_of`.
+        key = f"{cursor or ''} {limit} roles"
         return await self._read_cache.read_through("events", session_id, key, query, _parse_page)
 
 
@@ -78,12 +79,11 @@ def _parse_page(answer: bytes) -> Page[TrailEvent]:
 
 
 def _to_list(event: TrailEvent) -> list[Any]:
-    # The last value was the document. The previous release reads it.
-    return [*(getattr(event, name) for name in _NAMES), None]
+    return [getattr(event, name) for name in _NAMES]
 
 
 def _from_list(*values: Any) -> TrailEvent:
-    return TrailEvent(**dict(zip(_NAMES, values[:-1], strict=True)))
+    return TrailEvent(**dict(zip(_NAMES, values, strict=True)))
 
 
 def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
@@ -100,4 +100,6 @@ def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
         time_used_ms=fields.get("time_used_ms"),
         time_remaining_ms=fields.get("time_remaining_ms"),
         document=entry.document if snapshots else None,
+        role=fields.get("role"),
+        on_behalf_of=fields.get("on_behalf_of"),
     )

@@ -82,6 +82,7 @@ ORDER BY created_at DESC, measured.session_id DESC;
 WITH page AS (
     SELECT
         epoch, version, event_type, participant_id, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
+        role, on_behalf_of,
         CASE WHEN %(snapshots)s::boolean THEN snapshot END AS document
     FROM sync_events
     WHERE session_id = %(session_id)s
@@ -99,7 +100,7 @@ measured AS (
 )
 SELECT
     epoch, version, event_type, participant_id::text, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
-    document, found
+    document, found, role, on_behalf_of::text
 FROM measured
 WHERE coalesce(bytes_before, 0) < %(max_bytes)s
 ORDER BY occurred_at, version, epoch;

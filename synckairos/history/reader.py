@@ -151,7 +151,20 @@ class HistoryReader:
             },
         )
         found = [
-            TrailEvent(row[0], row[1], row[2], datetime_to_ms(row[6]), row[3], row[4], row[5], row[7], row[8], row[9])
+            TrailEvent(
+                row[0],
+                row[1],
+                row[2],
+                datetime_to_ms(row[6]),
+                participant_id=row[3],
+                group_id=row[4],
+                actor=row[5],
+                time_used_ms=row[7],
+                time_remaining_ms=row[8],
+                document=row[9],
+                role=row[11],
+                on_behalf_of=row[12],
+            )
             for row in rows
         ]
         # If the query stopped because of MAX_PAGE_BYTES, the page ends at this event and omits later archived events.

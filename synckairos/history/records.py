@@ -81,6 +81,8 @@ class TrailEvent(Struct, frozen=True):
     time_used_ms: int | None = None
     time_remaining_ms: int | None = None
     document: bytes | None = None
+    role: str | None = None
+    on_behalf_of: str | None = None
 
     @property
     def sort_key(self) -> tuple[int, int, str]:

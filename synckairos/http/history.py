@@ -28,7 +28,7 @@ from synckairos.limits.work_rate_table import REPORTS
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
-from synckairos.wire.event_json import EVENT_COLUMNS, event_json
+from synckairos.wire.event_json import event_columns, event_json
 from synckairos.wire.instants import render_instant
 from synckairos.wire.query_parameters import EventsQuery, ListQuery, ParticipantSessionsQuery, ParticipantTimeQuery
 from synckairos.wire.tabular import render_csv, render_ndjson
@@ -249,7 +249,7 @@ async def _render_events(page: Page[TrailEvent], media_type: str, snapshots: boo
         rows = [event_json(event) for event in page.items]
         match media_type:
             case "text/csv":
-                return render_csv((*EVENT_COLUMNS, "state") if snapshots else EVENT_COLUMNS, rows)
+                return render_csv(event_columns(snapshots), rows)
             case "application/x-ndjson":
                 return render_ndjson(rows)
             case _:

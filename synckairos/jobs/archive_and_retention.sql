@@ -14,7 +14,7 @@ SELECT count(*), min(occurred_at), max(occurred_at) FROM sync_events WHERE sessi
 SELECT
     epoch, version, occurred_at, event_type, status::text, running_participant_id::text, participant_id::text, group_id,
     time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
-    nullif(deleted, false) AS deleted, recorded_at, payload_hash, snapshot
+    role, on_behalf_of::text, nullif(deleted, false) AS deleted, recorded_at, payload_hash, snapshot
 FROM sync_events
 WHERE session_id = %(session_id)s
 ORDER BY occurred_at, version, epoch;
@@ -134,7 +134,7 @@ ORDER BY session_id, created_at;
 SELECT
     session_id, epoch, version, event_type, participant_id, group_id, actor,
     to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS occurred_at, time_used_ms,
-    time_remaining_ms, snapshot
+    time_remaining_ms, role, on_behalf_of, snapshot
 FROM sync_events
 WHERE occurred_at >= %(from)s AND occurred_at < %(to)s
 ORDER BY session_id, sync_events.occurred_at, version, epoch

@@ -21,7 +21,7 @@ from synckairos.history.row_values import parse_archive_record
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
-from synckairos.wire.event_json import EVENT_COLUMNS, event_json
+from synckairos.wire.event_json import event_columns, event_json
 from synckairos.wire.tabular import FORMULA_AFTER_SEPARATOR, FORMULA_TEXT, render_csv_rows
 
 ExportFormat = Literal["ndjson", "csv"]
@@ -48,6 +48,9 @@ _DEFUSED_TEXT = (
     rf" || regexp_replace({{0}}, '{FORMULA_AFTER_SEPARATOR}', '\1''', 'g') AS {{0}}"
 )
 _DEFUSED_STATE = r"replace(convert_from(snapshot, 'UTF8'), ';', '\u003b') AS state"
+
+_CSV_EXPRESSIONS = {name: _DEFUSED_TEXT.format(name) for name in ("group_id", "actor")} | {"state": _DEFUSED_STATE}
+"""Expressions of the columns that a CSV does not contain unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +139,9 @@ async def _copied(
 
 
 def _statement(form: ExportFormat, snapshots: bool, from_at: datetime, to_at: datetime) -> sql.SQL:
-    names = [f"e.{name}" for name in EVENT_COLUMNS]
+    names = [f"e.{name}" for name in event_columns(snapshots=False)]
     if form == "csv":
-        names = [_DEFUSED_TEXT.format(name) if name in ("group_id", "actor") else name for name in EVENT_COLUMNS]
-        names += [_DEFUSED_STATE] if snapshots else []
+        names = [_CSV_EXPRESSIONS.get(name, name) for name in event_columns(snapshots)]
         line, outer = _CSV_LINE, _CSV
     else:
         line, outer = (_JSON_LINE_WITH_STATE if snapshots else _JSON_LINE), _NDJSON
@@ -168,7 +170,7 @@ def _archived_rows(
 
 
 def _columns(snapshots: bool) -> tuple[str, ...]:
-    return ("session_id", *EVENT_COLUMNS, *(("state",) if snapshots else ()))
+    return ("session_id", *event_columns(snapshots))
 
 
 def _render_compact(at: datetime) -> str:

@@ -143,7 +143,9 @@ def translate_errors() -> Iterator[None]:
 
 def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
     delivery_id, endpoint_id, url, secrets, attempts, scheduled, event_type, created_at, session_id = row[:9]
-    epoch, version, participant_id, group_id, actor, occurred_at, used_ms, remaining_ms, snapshot = row[9:]
+    epoch, version, participant_id, group_id, actor, occurred_at, used_ms, remaining_ms, snapshot, role, represented = (
+        row[9:]
+    )
     event = None
     if occurred_at is not None:
         event = TrailEvent(
@@ -157,6 +159,8 @@ def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
             time_used_ms=used_ms,
             time_remaining_ms=remaining_ms,
             document=snapshot,
+            role=role,
+            on_behalf_of=represented,
         )
     return DueDelivery(
         delivery_id=delivery_id,

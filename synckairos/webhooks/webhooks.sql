@@ -63,7 +63,7 @@ SELECT
     v.participant_id::text, v.group_id, v.actor,
     CASE WHEN v.occurred_at IS NOT NULL THEN least(greatest(v.occurred_at, '0001-01-02'), '9999-12-30') END,
     v.time_used_ms, v.time_remaining_ms,
-    CASE WHEN e.snapshots THEN v.snapshot END
+    CASE WHEN e.snapshots THEN v.snapshot END, v.role, v.on_behalf_of::text
 FROM leased AS d
 JOIN webhook_endpoints AS e USING (endpoint_id)
 LEFT JOIN sync_events AS v

@@ -6,10 +6,19 @@ import orjson
 
 from synckairos.wire.instants import render_instant
 
-EVENT_COLUMNS = (
+_FIRST_COLUMNS = (
     "epoch", "version", "event_type", "participant_id", "group_id", "actor", "occurred_at", "time_used_ms",
     "time_remaining_ms",
 )  # fmt: skip
+_LAST_COLUMNS = ("role", "on_behalf_of")
+
+
+def event_columns(snapshots: bool) -> tuple[str, ...]:
+    """Return the columns of events as CSV. `snapshots`: whether they include `state`.
+
+    Columns that are newer than `state` come after it, so that the position of a column never changes.
+    """
+    return (*_FIRST_COLUMNS, *(("state",) if snapshots else ()), *_LAST_COLUMNS)
 
 
 class RenderableEvent(Protocol):
@@ -39,6 +48,10 @@ class RenderableEvent(Protocol):
     def time_remaining_ms(self) -> int | None: ...
     @property
     def document(self) -> bytes | None: ...
+    @property
+    def role(self) -> str | None: ...
+    @property
+    def on_behalf_of(self) -> str | None: ...
 
 
 def event_json(event: RenderableEvent) -> dict[str, Any]:
@@ -57,5 +70,7 @@ def event_json(event: RenderableEvent) -> dict[str, Any]:
         "time_used_ms": event.time_used_ms,
         "time_remaining_ms": event.time_remaining_ms,
         "state": None if event.document is None else orjson.Fragment(event.document),
+        "role": event.role,
+        "on_behalf_of": event.on_behalf_of,
     }
     return {name: value for name, value in members.items() if value is not None}

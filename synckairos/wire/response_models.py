@@ -261,6 +261,8 @@ class EventView(BaseModel):
     state: SessionView | None = Field(
         default=None, description="The session after the event; only if the query has `snapshots`"
     )
+    role: str = Field(default="", description="Role of the actor on the session; absent without a credential")
+    on_behalf_of: Id = Field(default="", description="Participant for which the actor acted; absent if there is none")
 
 
 class EventPage(BaseModel):

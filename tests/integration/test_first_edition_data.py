@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
+from synckairos.postgres.migrate import migrate
 from tests.faketime import SettableClock
 from tests.fixtures.first_edition import stores
 from tests.fixtures.first_edition.recording import (
@@ -123,6 +124,8 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Apply the present schema to the old database, as an upgrade does first, and start a server."""
+    await migrate(settings.database_url)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(Redis.from_url(settings.redis_url))
         server = await asyncio.to_thread(spawn_server, settings)

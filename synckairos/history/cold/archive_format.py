@@ -79,6 +79,8 @@ class ArchiveLine:
             time_used_ms=get("time_used_ms"),
             time_remaining_ms=get("time_remaining_ms"),
             document=self.document if snapshots else None,
+            role=get("role"),
+            on_behalf_of=get("on_behalf_of"),
         )
 
 

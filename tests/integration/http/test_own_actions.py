@@ -9,7 +9,11 @@ import httpx
 import orjson
 import pytest
 
+from synckairos.audit.entry_rows import parse_entry
+from synckairos.audit.verify import open_verifier
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
+from synckairos.frozen_replace import replace
 from synckairos.wire.outbox_entry import OutboxEntry
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import RestServer, open_rest_server, session_url
@@ -253,3 +257,46 @@ async def test_members_of_the_server_have_no_effect_in_a_request(server: RestSer
     answer = await game.send("pause", as_participant(game.white), reason="tea", **forged)
     assert answer.json()["data"]["pauses"][1]["paused_by"] == f"participant:{game.white}"
     assert [each["path"] for each in answer.json()["warnings"]] == ["taken_by"]
+
+
+# -- the audit --------------------------------------------------------------------------------------------------------
+
+
+async def test_event_has_the_role_and_the_represented_participant_before_and_after_the_drain(
+    server: RestServer,
+) -> None:
+    game = await start_game(server)
+    assert await game.result("switch", REFEREE, on_behalf_of=game.white) == OK
+    assert await game.result("pause", as_participant(game.black), reason="tea") == OK
+    assert await game.result("resume", as_participant(game.black)) == OK
+    events_url = session_url(game.session, "events")
+    in_outbox = (await server.client.get(events_url)).json()["data"]
+    await server.drain()
+    audited = (await server.client.get(events_url)).json()["data"]
+    cached = (await server.client.get(events_url)).json()["data"]
+    assert in_outbox == audited == cached
+    shown = [(each["actor"], each.get("role"), each.get("on_behalf_of")) for each in audited[2:]]
+    assert shown == [
+        ("user:referee", "controller", game.white),
+        ("user:phone", "participant", None),
+        ("user:phone", "participant", None),
+    ]
+    assert all({"role", "on_behalf_of"}.isdisjoint(each) for each in audited[:2])
+    for query in ("", "?snapshots=1"):
+        table = await server.client.get(events_url + query, headers={"accept": "text/csv"})
+        lines = table.text.splitlines()
+        assert lines[0].endswith(",role,on_behalf_of")
+        assert lines[3].endswith(f'"controller","{game.white}"')
+    async with open_verifier(server.settings.database_url, OutageChargePolicy()) as verifier:
+        verified = await verifier.verify_session(game.session["session_id"])
+    assert verified is not None
+    assert verified.findings == ()
+
+
+async def test_entry_of_the_release_before_has_neither_role_nor_represented_participant(server: RestServer) -> None:
+    game = await start_game(server)
+    entry = (await server.outbox.read_session_entries(game.session["session_id"]))[-1]
+    row = parse_entry(entry).event
+    assert (row.role, row.on_behalf_of) == (None, None)
+    with pytest.raises(ValueError, match="UUID"):
+        parse_entry(replace(entry, event=orjson.dumps(orjson.loads(entry.event) | {"on_behalf_of": "no id"})))

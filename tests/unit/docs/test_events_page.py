@@ -11,7 +11,7 @@ from synckairos.audit.entry_rows import EventRow
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.history.audit_trail import trail_event_from_entry
 from synckairos.realtime.session_update import EVENTS_SENT, SessionUpdate
-from synckairos.wire.event_json import EVENT_COLUMNS, event_json
+from synckairos.wire.event_json import event_columns, event_json
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.outbox_entry import OutboxEntry, render_event
 from synckairos.wire.request_bodies import COMMAND_BODIES
@@ -163,7 +163,7 @@ def members(column: str) -> list[str]:
 
 
 def test_members_of_the_trail_are_the_columns_of_its_csv() -> None:
-    assert members("trail") == [*EVENT_COLUMNS, "state"]
+    assert members("trail") == [*event_columns(snapshots=True)]
 
 
 def test_members_of_the_audit_row_are_its_columns() -> None:
@@ -190,7 +190,7 @@ def test_the_forms_of_one_event_are_real() -> None:
     trail, webhook, frame = map(orjson.loads, code_blocks(PAGE, "json"))
     (table,) = code_blocks(PAGE, "csv")
     assert trail == trail_event(produced)
-    assert table == render_csv(EVENT_COLUMNS, [trail_event(produced)]).decode().replace("\r\n", "\n")
+    assert table == render_csv(event_columns(snapshots=False), [trail_event(produced)]).decode().replace("\r\n", "\n")
     session_id = produced.transition.state.session_id
     assert webhook == orjson.loads(
         render_event_message(session_id, trail_event_from_entry(outbox_entry(produced), snapshots=False))
