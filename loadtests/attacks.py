@@ -228,6 +228,7 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     "lists": list_large_sessions,
     "frames": send_large_frames,
     "bodies": send_large_bodies,
+    "huge": switch_large_session,  # before the replays, which pause the session
     "replays": replay_commands,
     "simulations": simulate,
     "unlimited": read_unlimited_routes,
@@ -236,7 +237,6 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     "subscribes": subscribe_to_unknown_sessions,
     "reports": request_long_reports,
     "broken": use_broken_session,
-    "huge": switch_large_session,
 }
 """The attack functions by name."""
 
