@@ -11,7 +11,7 @@ from synckairos.errors import RateLimitExceeded, SyncKairosError, TooManyConnect
 from synckairos.frozen_replace import replace
 from synckairos.identity.authenticator import Authenticator, IgnoredCredentials
 from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
-from synckairos.limits.work_rate_table import HANDSHAKES, UNKNOWN_SESSIONS
+from synckairos.limits.work_rate_table import HANDSHAKES, REFUSED_TOKENS, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.commands import CommandHandler
@@ -119,7 +119,8 @@ class WebSocketEndpoint:
     async def _redeem(self, text: str, scope: Scope, address: str) -> tuple[Principal, SyncKairosError | None]:
         """Take a ticket. Return the principal of the socket, and the refusal if the ticket is not valid.
 
-        A connection limit is checked first, so that a refused client can use its ticket again.
+        A connection limit is checked first, so that a refused client can use its ticket again. A refused ticket takes
+        from the budget of its address for refused tokens. If the budget is used up, the ticket is not looked up.
         """
         without_rights = Principal.without_rights(address)
         if self._hub.would_exceed_limit(address):
@@ -127,8 +128,10 @@ class WebSocketEndpoint:
         try:
             if self._authenticator is not None:
                 self._authenticator.require_secure(scope)
+            self._hub.work.require_budget(address, REFUSED_TOKENS)
             ticket = None if self._tickets is None else await self._tickets.take(text)
             if ticket is None or ticket.origin not in (None, _origin_of(scope)):
+                self._hub.work.charge(address, REFUSED_TOKENS)
                 raise Unauthorized("The ticket is not valid")
             self._hub.credential_ends.require_valid(ticket.principal)
         except SyncKairosError as refusal:

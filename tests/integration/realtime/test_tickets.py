@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
+from synckairos.limits.work_rate_table import REFUSED_TOKENS
 from synckairos.store.tickets import TicketStore
 from tests.integration.authentication import bearer, make_authenticator, make_token
 from tests.integration.realtime.instances import CredentialLifeOptions, Instance, receive, serving, watching
@@ -69,6 +70,19 @@ async def test_ticket_opens_one_socket(settings: Settings, rest: RestServer) -> 
         assert await refusal_of(instance, ticket) == NOT_VALID
         assert await refusal_of(instance, "unknown") == NOT_VALID
         assert await refusal_of(instance, "x" * 5_000) == NOT_VALID
+
+
+async def test_ticket_is_neither_looked_up_nor_used_after_too_many_refused_tickets(
+    settings: Settings, rest: RestServer
+) -> None:
+    limited = settings.model_copy(update={"client_work_factor": 3 / REFUSED_TOKENS.burst})
+    async with serving(limited, credential_life=LIFE) as instance, serving(settings, credential_life=LIFE) as other:
+        ticket = await make_ticket(rest)
+        statuses = {(await refusal_of(instance, "unknown"))[0] for _ in range(20)}
+        assert statuses == {401, 429}
+        assert (await refusal_of(instance, ticket))[0] == 429
+        async with using(other, ticket):
+            pass
 
 
 async def test_ticket_used_at_the_same_time_on_two_instances_opens_one_socket(
