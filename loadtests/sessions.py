@@ -11,7 +11,7 @@ from synckairos.clock.model import SyncMode
 from synckairos.principal import Principal
 from tests.integration.parts import Parts
 
-ANONYMOUS = Principal.anonymous()
+ANONYMOUS = Principal.anonymous_admin()
 DAY_MS = 86_400_000
 
 

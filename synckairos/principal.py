@@ -78,7 +78,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     life: CredentialLife | None
 
     @classmethod
-    def anonymous(cls, address: str = "") -> "Principal":
+    def anonymous_admin(cls, address: str = "") -> "Principal":
         """Return the principal of a caller without a credential. It always has the role `admin`.
 
         Use this principal only if authentication is off.

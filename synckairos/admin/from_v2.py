@@ -15,7 +15,7 @@ import orjson
 from synckairos.admin.progress import NO_PROGRESS, Progress
 from synckairos.audit.drain_wakeups import DrainWakeupSender
 from synckairos.audit.entry_rows import ParticipantRow
-from synckairos.audit.v2_conversion import TakeoverResult
+from synckairos.audit.v2_table_conversion import TakeoverResult
 from synckairos.audit.v2_takeover import convert_new_v2_rows, take_over_v2_database
 from synckairos.clock.commands import Delete, VersionPrecondition
 from synckairos.config import Settings

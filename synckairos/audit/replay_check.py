@@ -16,7 +16,7 @@ import orjson
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, with_actor
-from synckairos.clock.first_edition import as_first_edition
+from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session

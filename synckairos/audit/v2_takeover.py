@@ -13,7 +13,7 @@ from psycopg.errors import InsufficientPrivilege, LockNotAvailable
 from psycopg.sql import SQL, Literal
 
 from synckairos.audit.entry_rows import ParticipantRow
-from synckairos.audit.v2_conversion import V2_SCHEMA, TakeoverResult, V2RowConverter, takeover_statement
+from synckairos.audit.v2_table_conversion import V2_SCHEMA, TakeoverResult, V2RowConverter, takeover_statement
 from synckairos.errors import SyncKairosError
 from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, apply_migration, create_migrations_table, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir

@@ -4,7 +4,7 @@ from synckairos.clock.begin_turn import begin_turn, is_held, show_next_turn
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
-from synckairos.clock.first_edition import needs_second_edition
+from synckairos.clock.first_edition_compatibility import needs_second_edition
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
 from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.timing import charge_session_until, find_group_index

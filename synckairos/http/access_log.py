@@ -7,7 +7,7 @@ from synckairos.access_log.table import AccessTable
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.store.rate_limits import RateLimits
-from synckairos.wire.access_log import AccessPage, AccessQuery
+from synckairos.wire.access_log_models import AccessPage, AccessQuery
 from synckairos.wire.instants import render_instant
 
 

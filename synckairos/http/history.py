@@ -76,7 +76,7 @@ class HistoryRoutes:
         tag = "history"
         return [
             Operation(
-                "GET", "/v1/sessions", "list_sessions", self.list_sessions, "List sessions, newest first", tag,
+                "GET", "/v1/sessions", "list_sessions", self.list_all_sessions, "List sessions, newest first", tag,
                 response_model=response_models.SessionPage, query_model=ListQuery,
             ),
             Operation(
@@ -100,7 +100,7 @@ class HistoryRoutes:
             ),
         ]  # fmt: skip
 
-    async def list_sessions(self, request: RestRequest) -> RestResponse:
+    async def list_all_sessions(self, request: RestRequest) -> RestResponse:
         query = request.read_query(ListQuery)
         await self._rate_limits.count(request.meter)
         page = await self._session_list.read_page(query)

@@ -35,13 +35,13 @@ from synckairos.http.problem_responses import rate_limit_headers, render_interna
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import to_public_path
-from synckairos.identity.authenticator import Authenticator, IgnoredCredentials
+from synckairos.identity.authenticator import Authenticator, IgnoredCredentialsWarning
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.principal import Principal
 from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.service.authorization import authorize_without_session
-from synckairos.store.limited_clients import LimitedClients
+from synckairos.store.rate_limited_clients import LimitedClients
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import Quota, general_rate
@@ -112,7 +112,7 @@ class RestApp:
         self._access_recorder = access_recorder
         self._authenticator = authenticator
         self._credential_ends = credential_ends
-        self._ignored_credentials = IgnoredCredentials()
+        self._ignored_credentials_warning = IgnoredCredentialsWarning()
         self._fallback = fallback
         self._fallback_prefixes = tuple(fallback_prefixes)
         self._counters: dict[tuple[str, str, int], Callable[[], None]] = {}
@@ -204,7 +204,7 @@ class RestApp:
     ) -> tuple[Principal, SyncKairosError | None]:
         """Return the principal of a request, and the refusal if the request needs a credential and has no valid one."""
         if self._authenticator is None:
-            self._ignored_credentials.warn_once_if_sent(b"authorization" in headers)
+            self._ignored_credentials_warning.warn_once_if_sent(b"authorization" in headers)
             return self._caller_identity.principal_for(scope), None
         refusal: SyncKairosError | None = None
         if not is_public:

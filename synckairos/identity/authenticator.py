@@ -100,7 +100,7 @@ class Authenticator:
         return replace(principal, address=address)
 
 
-class IgnoredCredentials:
+class IgnoredCredentialsWarning:
     """Logs once that credentials have no effect, while authentication is off."""
 
     def __init__(self) -> None:

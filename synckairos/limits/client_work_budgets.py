@@ -111,7 +111,7 @@ class ClientWorkLimits:
             budget.undo_charge(limit, 1, self._clock())
 
     def scaled_limit(self, limit: WorkLimit) -> WorkLimit:
-        """Return the limit of a client with the factor of this instance."""
+        """Return `limit` multiplied by the factor that this object was created with. It is the same for all clients."""
         return self._limits[limit.name]
 
     @property

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from synckairos.errors import RateLimitExceeded, SyncKairosError, TooManyConnections, Unauthorized
 from synckairos.frozen_replace import replace
-from synckairos.identity.authenticator import Authenticator, IgnoredCredentials
+from synckairos.identity.authenticator import Authenticator, IgnoredCredentialsWarning
 from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
 from synckairos.limits.work_rate_table import HANDSHAKES, REFUSED_TOKENS, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
@@ -67,7 +67,7 @@ class WebSocketEndpoint:
         self._record_refusal = record_refusal
         self._tickets = tickets
         self._sign_ins = sign_ins or SignIns(authenticator)
-        self._ignored_credentials = IgnoredCredentials()
+        self._ignored_credentials_warning = IgnoredCredentialsWarning()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle the handshake of one WebSocket.
@@ -94,7 +94,7 @@ class WebSocketEndpoint:
         """
         principal = self._principal_for(scope)
         if self._authenticator is None:
-            self._ignored_credentials.warn_once_if_sent(
+            self._ignored_credentials_warning.warn_once_if_sent(
                 any(name == b"authorization" for name, _ in scope["headers"])
                 or any(each.startswith(SUBPROTOCOL_PREFIX) for each in scope.get("subprotocols", ()))
             )

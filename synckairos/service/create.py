@@ -6,7 +6,7 @@ from uuid import UUID
 from uuid6 import uuid7
 
 from synckairos.clock import creation
-from synckairos.clock.first_edition import check_first_edition
+from synckairos.clock.first_edition_compatibility import check_first_edition
 from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.service.authorization import authorize_without_session

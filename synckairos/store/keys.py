@@ -216,7 +216,7 @@ class Keys(Struct, frozen=True):
 
     @property
     def control_channel(self) -> str:
-        """Return the name of the channel for new entries of the control channel."""
+        """Return the name of the Redis pub/sub channel that carries each new control entry with its position."""
         return f"{self.prefix}:{{control}}:added"
 
     def _for_text(self, kind: str, text: str) -> str:

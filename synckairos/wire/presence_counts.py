@@ -29,9 +29,10 @@ class PresenceIdentity:
 
 @dataclass(frozen=True, slots=True)
 class PresenceCounts:
-    """The number of clients by role, and the ids of the participants among these clients.
+    """The number of connections by role, and the ids of the participants that have a connection.
 
-    The ids are sorted, without repetition, and at most `MAX_LISTED`.
+    A participant with two connections counts twice in `roles` and is listed once. The ids are sorted, and at most
+    `MAX_LISTED`.
     """
 
     roles: dict[str, int]

@@ -192,7 +192,9 @@ async def test_large_csv_arrives_complete_through_each_proxy(
         session_id = await parts.start_session(spec)
         for number in range(198):
             patch = UpdateMetadata({"number": number})
-            await parts.sessions.execute(CommandRequest(Principal.anonymous(), session_id, patch, "update_metadata"))
+            await parts.sessions.execute(
+                CommandRequest(Principal.anonymous_admin(), session_id, patch, "update_metadata")
+            )
 
     async def read(base_url: str) -> str:
         path = f"v1/sessions/{session_id}/events?limit=200&snapshots=true"

@@ -14,7 +14,7 @@ from tests.background_task import running
 from tests.integration.parts import Parts
 from tests.waiting import eventually
 
-CALLER = Principal.anonymous()
+CALLER = Principal.anonymous_admin()
 
 
 @asynccontextmanager

@@ -38,8 +38,8 @@ class Parts:
 
     async def start_session(self, spec: Create) -> str:
         """Create a session and start it, as a caller without authentication. Return the session id."""
-        session_id = (await self.sessions.create(CreateRequest(Principal.anonymous(), spec))).session.session_id
-        await self.sessions.execute(CommandRequest(Principal.anonymous(), session_id, Start(), "start"))
+        session_id = (await self.sessions.create(CreateRequest(Principal.anonymous_admin(), spec))).session.session_id
+        await self.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Start(), "start"))
         return session_id
 
     async def rewind(self, session_id: str, ms: int) -> None:

@@ -80,14 +80,16 @@ class RandomPlayer:
         body = body or self._body()
         model = parse_body(CreateSession, body)
         args = model.model_dump(exclude_unset=True)
-        await self._sessions.create(CreateRequest(Principal.anonymous(), model.to_create(), self.session_id, args))
+        await self._sessions.create(
+            CreateRequest(Principal.anonymous_admin(), model.to_create(), self.session_id, args)
+        )
 
     async def send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
         """Send a command. Append its verb, or the code of its refusal, to `outcomes`."""
         body = parse_audited_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = CommandRequest(
-            Principal.anonymous(),
+            Principal.anonymous_admin(),
             self.session_id,
             body.to_command(),
             verb,

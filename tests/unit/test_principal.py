@@ -22,7 +22,7 @@ def test_principal_without_a_field_is_refused(missing: str) -> None:
 
 
 def test_anonymous_principal_keeps_the_scopes_and_the_actor_of_earlier_releases() -> None:
-    caller = Principal.anonymous("10.0.0.1")
+    caller = Principal.anonymous_admin("10.0.0.1")
     assert (caller.role, caller.actor, caller.limited_client_id) == ("admin", "anonymous", "10.0.0.1")
     assert caller.qualify_command_id("press-17") == "press-17"
     assert caller.qualify_request_id("press-17") == "::press-17"
@@ -51,7 +51,7 @@ def test_command_ids_of_different_principals_never_get_the_same_scope() -> None:
 def test_actor_and_client_with_a_reserved_subject_are_those_of_the_kind(kind: Kind, subject: str) -> None:
     principal = make("default", kind, subject)
     assert principal.actor == f"{kind}:{subject}"
-    assert principal.actor not in (TIMEKEEPER.actor, Principal.anonymous().actor)
+    assert principal.actor not in (TIMEKEEPER.actor, Principal.anonymous_admin().actor)
     assert principal.limited_client_id == f"7:default{len(kind)}:{kind}{len(subject)}:{subject}"
 
 

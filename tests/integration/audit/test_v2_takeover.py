@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from synckairos.audit.entry_rows import ParticipantRow
-from synckairos.audit.v2_conversion import TakeoverResult
+from synckairos.audit.v2_table_conversion import TakeoverResult
 from synckairos.audit.v2_takeover import V2TakeoverRefused, convert_new_v2_rows, take_over_v2_database
 from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, InvalidMigrations, migrate
@@ -263,7 +263,7 @@ async def test_rows_written_during_the_takeover_are_not_lost(v2_url: str, monkey
                 written.append(await asyncio.to_thread(_write, v2))
 
         writer = asyncio.create_task(write_on())
-        monkeypatch.setattr("synckairos.audit.v2_conversion.PROGRESS_SESSIONS", 100)
+        monkeypatch.setattr("synckairos.audit.v2_table_conversion.PROGRESS_SESSIONS", 100)
         reported: list[int] = []
         taken = await take_over_v2_database(v2_url, reported.append)
         assert reported[:3] == [100, 200, 300]

@@ -15,7 +15,7 @@ from synckairos.store.deadlines import Deadlines
 from tests.background_task import running
 from tests.integration.parts import Parts, open_parts
 
-CALLER = Principal.anonymous()
+CALLER = Principal.anonymous_admin()
 
 
 @asynccontextmanager

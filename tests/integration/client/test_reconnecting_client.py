@@ -189,7 +189,7 @@ async def test_call_outside_the_async_with_block_is_refused(instance: Instance) 
 
 
 async def test_presences_yield_the_connected_watchers_after_each_change(settings: Settings) -> None:
-    async with serving(settings, principal=Principal.anonymous()) as instance:
+    async with serving(settings, principal=Principal.anonymous_admin()) as instance:
         session_id, ada = await instance.create(), str(uuid4())
         async with (
             Client(instance.ws_url) as client,

@@ -19,8 +19,8 @@ WHITE, BLACK = str(uuid4()), str(uuid4())
 async def start_session(instance: Instance) -> str:
     people = tuple(NewParticipant(each, total_time_ms=300_000) for each in (WHITE, BLACK))
     spec = Create(SyncMode.PER_PARTICIPANT, people, lag_compensation=True)
-    session_id = (await instance.sessions.create(CreateRequest(Principal.anonymous(), spec))).session.session_id
-    await instance.sessions.execute(CommandRequest(Principal.anonymous(), session_id, Start(), "start"))
+    session_id = (await instance.sessions.create(CreateRequest(Principal.anonymous_admin(), spec))).session.session_id
+    await instance.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Start(), "start"))
     return session_id
 
 

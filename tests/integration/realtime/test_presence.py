@@ -32,7 +32,7 @@ from tests.integration.realtime.v3_client import v3_client
 from tests.principals import make_principal
 from tests.waiting import eventually
 
-ANONYMOUS = Principal.anonymous()
+ANONYMOUS = Principal.anonymous_admin()
 SMALL = 4_096
 
 

@@ -98,7 +98,7 @@ async def test_data_loss_without_postgres_is_not_decided(own_settings: Settings,
             await until(lambda: not is_current(here.channel))
             with pytest.raises(StoreUnavailable):
                 here.channel.is_revoked(holder("t1"))
-            assert not here.channel.is_revoked(Principal.anonymous())
+            assert not here.channel.is_revoked(Principal.anonymous_admin())
             await database.execute("ALTER TABLE away RENAME TO sync_revocations")
         await until(lambda: is_current(here.channel))
 

@@ -27,7 +27,7 @@ def two_players(total_ms: int = 60_000) -> Create:
 
 async def switch(parts: Parts, session_id: str, command_id: str | None = None) -> int:
     answer = await parts.sessions.execute(
-        CommandRequest(Principal.anonymous(), session_id, Switch(), "switch", command_id=command_id)
+        CommandRequest(Principal.anonymous_admin(), session_id, Switch(), "switch", command_id=command_id)
     )
     return answer.session.version
 
@@ -57,7 +57,7 @@ async def test_commit_to_an_outbox_without_enough_ids_writes_nothing_until_it_is
 ) -> None:
     session_id, keys = await parts.start_session(two_players()), parts.store.keys
     await parts.sessions.execute(
-        CommandRequest(Principal.anonymous(), session_id, Pause(max_ms=1), "pause", command_id="p")
+        CommandRequest(Principal.anonymous_admin(), session_id, Pause(max_ms=1), "pause", command_id="p")
     )
     due_ms = int(await parts.pipe.call("HGET", keys.session(session_id), "due"))
 

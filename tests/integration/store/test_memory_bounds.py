@@ -18,18 +18,18 @@ async def start(parts: Parts) -> str:
 async def test_version_history_and_sets_of_sessions_are_bounded(parts: Parts, settings: Settings) -> None:
     session_id, keys = await start(parts), parts.store.keys
     for _ in range(settings.history_length + 3):
-        await parts.sessions.execute(CommandRequest(Principal.anonymous(), session_id, Switch(), "switch"))
+        await parts.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Switch(), "switch"))
     assert await parts.pipe.call("LLEN", keys.history(session_id)) == settings.history_length
     for key in (keys.deadlines(0), keys.live_sessions(0)):
         assert await parts.pipe.call("ZRANGE", key, 0, -1) == [session_id.encode()]
-    await parts.sessions.execute(CommandRequest(Principal.anonymous(), session_id, Cancel(), "cancel"))
+    await parts.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Cancel(), "cancel"))
     for key in (keys.deadlines(0), keys.live_sessions(0)):
         assert await parts.pipe.call("ZCARD", key) == 0
 
 
 async def test_evicted_session_leaves_the_live_sessions_when_they_are_listed(parts: Parts) -> None:
     session_id, keys = await start(parts), parts.store.keys
-    await parts.sessions.execute(CommandRequest(Principal.anonymous(), session_id, Pause(), "pause"))
+    await parts.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Pause(), "pause"))
     await parts.pipe.call("DEL", keys.session(session_id))
     assert await parts.store.list_live(10, max_bytes=1 << 20) == []
     assert await parts.pipe.call("ZCARD", keys.live_sessions(0)) == 0

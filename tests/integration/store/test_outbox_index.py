@@ -31,7 +31,7 @@ async def start(parts: Parts, *people: str) -> str:
 
 async def execute(parts: Parts, session_id: str, command: Command) -> None:
     verb = type(command).__name__.lower()
-    await parts.sessions.execute(CommandRequest(Principal.anonymous(), session_id, command, verb))
+    await parts.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, command, verb))
 
 
 async def versions(outbox: Outbox, session_id: str) -> list[int]:

@@ -9,7 +9,7 @@ from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.audit.replay_check import AuditReplayCheck
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire, with_actor
-from synckairos.clock.first_edition import as_first_edition
+from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.model import Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.frozen_replace import replace

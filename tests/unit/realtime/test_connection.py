@@ -61,7 +61,7 @@ def socket() -> FullSocket:
 
 @pytest.fixture
 def connection(socket: FullSocket) -> SocketConnection:
-    return PlainConnection(cast(Hub, EmptyHub()), socket, Principal.anonymous())
+    return PlainConnection(cast(Hub, EmptyHub()), socket, Principal.anonymous_admin())
 
 
 def test_client_that_takes_no_byte_is_closed_after_stuck_after_s(

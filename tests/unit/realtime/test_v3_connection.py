@@ -63,7 +63,7 @@ def command(size: int) -> str:
 def test_connection_is_closed_when_its_inbox_has_too_much_text(size: int) -> None:
     socket = Socket()
     hub, commands = cast(Hub, IdleHub()), cast(CommandHandler, None)
-    connection = V3Connection(hub, socket, Principal.anonymous(), commands, SignIns(None))
+    connection = V3Connection(hub, socket, Principal.anonymous_admin(), commands, SignIns(None))
     for _ in range(MAX_INBOX_CHARACTERS // size):
         connection.text_received(command(size))
     assert socket.closed_with is None

@@ -51,7 +51,7 @@ def revocation(**selector: object) -> Revocation:
         (
             {"is_for_all": True},
             [credential(), credential("bob"), credential("k1", kind="key"), credential(issued_at_ms=None)],
-            [credential(issued_at_ms=NOW_MS), credential(tenant="other"), Principal.anonymous("10.0.0.1")],
+            [credential(issued_at_ms=NOW_MS), credential(tenant="other"), Principal.anonymous_admin("10.0.0.1")],
         ),
     ],
 )

@@ -15,7 +15,9 @@ PARTICIPANT = "01980000-0000-7000-8000-000000000002"
 
 def request(verb: str, given: dict[str, Any], **more: Any) -> CommandRequest:
     body = parse_command(verb, given)
-    return CommandRequest.for_command(Principal.anonymous(), SESSION, verb, body, given, **({"command_id": "k"} | more))
+    return CommandRequest.for_command(
+        Principal.anonymous_admin(), SESSION, verb, body, given, **({"command_id": "k"} | more)
+    )
 
 
 # For each command: the fingerprint that the last commit of the first edition, 72a91a8, stored.

@@ -7,9 +7,9 @@ import pytest
 from synckairos.config import Settings
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.token_bucket import TokenBucket
-from synckairos.store import limited_clients
+from synckairos.store import rate_limited_clients
 from synckairos.store.keys import Keys
-from synckairos.store.limited_clients import LimitedClients
+from synckairos.store.rate_limited_clients import LimitedClients
 from synckairos.store.rate_meter import RateLimitStatus, RateMeter
 from synckairos.store.rate_quotas import Quota, Rate, general_rate, switch_rate
 
@@ -145,7 +145,7 @@ def test_limited_client_is_remembered_until_its_next_token() -> None:
 
 
 def test_number_of_remembered_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limited_clients, "MAX_LIMITED_CLIENTS", 2)
+    monkeypatch.setattr(rate_limited_clients, "MAX_LIMITED_CLIENTS", 2)
     limited = LimitedClients()
     used_up = RateLimitStatus(6, 0, 60, exceeded=True, wait_ms=9_000, rate=general_rate(6))
     for client in ("a", "b", "a", "c"):

@@ -9,7 +9,7 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from synckairos.audit.entry_rows import ParsedEntry, ParticipantRow, build_batch_rows
 from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
-from synckairos.audit.v2_rows import V2Event, V2Participant, V2Session, convert_session
+from synckairos.audit.v2_row_conversion import V2Event, V2Participant, V2Session, convert_session
 from synckairos.postgres.named_sql import load_statements
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2_GENERATION
 

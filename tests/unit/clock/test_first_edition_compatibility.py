@@ -3,7 +3,7 @@
 import pytest
 
 from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockSystem, Fischer, Stage, Stages
-from synckairos.clock.first_edition import check_first_edition, needs_second_edition
+from synckairos.clock.first_edition_compatibility import check_first_edition, needs_second_edition
 from synckairos.errors import ValidationFailed
 from tests.unit.clock.script import play, spec
 

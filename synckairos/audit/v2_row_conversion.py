@@ -1,4 +1,4 @@
-"""Conversion of rows of v2's audit to rows of this audit. Pure; `v2_conversion.py` reads and writes Postgres.
+"""Conversion of rows of v2's audit to rows of this audit. Pure; `v2_table_conversion.py` reads and writes Postgres.
 
 v2 records two event types, `session_created` and `session_updated`, with the whole state of the session. Two successive
 states show which event happened between them. The rows of this audit have the states as documents of this product. They
