@@ -12,6 +12,7 @@ from synckairos.cli.import_v2 import import_v2
 from synckairos.cli.jobs import jobs
 from synckairos.cli.main_group import MainGroup
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
+from synckairos.cli.revocations import revocations
 from synckairos.cli.session_watch import session
 from synckairos.cli.simulate import simulate
 from synckairos.cli.tokens import auth, config_group, tokens
@@ -25,7 +26,7 @@ __all__ = ["main"]
     sections={
         "To try the product": (dev, simulate, session),
         "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, tokens, auth),
-        "To maintain the product": (audit, verify_audit, jobs, webhooks),
+        "To maintain the product": (audit, verify_audit, jobs, webhooks, revocations),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )
