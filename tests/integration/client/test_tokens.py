@@ -1,6 +1,7 @@
 """Tokens of the client, with a server that requires authentication."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from synckairos.client import Client
 from synckairos.config import Settings
 from synckairos.errors import SessionNotFound, Unauthorized
-from tests.integration.authentication import make_authenticator, make_token
-from tests.integration.realtime.instances import Instance, serving
+from tests.integration.authentication import make_authenticator, make_token, now_ms
+from tests.integration.realtime.instances import CredentialLifeOptions, Instance, serving
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -77,3 +79,26 @@ def test_token_and_function_together_are_refused() -> None:
 
     with pytest.raises(ValueError, match="not both"):
         Client("ws://127.0.0.1/ws", token="x", get_token=get_token)
+
+
+async def test_client_sends_a_fresh_token_on_the_open_connection_before_the_old_one_ends(settings: Settings) -> None:
+    options = CredentialLifeOptions(warn_before_s=25)
+    async with serving(settings, credential_life=options) as instance:
+        session_id = await instance.create()
+        lives_s = [20, 3_600]
+
+        async def get_token() -> str:
+            return make_token(role="admin", exp=time.time() + lives_s.pop(0))
+
+        client = Client(instance.ws_url, get_token=get_token)
+        async with asyncio.timeout(20), client, client.watch(session_id):
+            (connection,) = instance.connections
+
+            async def has_long_life() -> bool:
+                life = connection.principal.life
+                return life is not None and life.expires_at_ms > now_ms() + 60_000
+
+            await eventually(has_long_life)
+            assert (await client.command(session_id, "start")).version == 2
+            assert instance.connections == [connection]
+        assert lives_s == []
