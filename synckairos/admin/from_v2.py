@@ -197,9 +197,10 @@ class _Imports:
         self._spellings: dict[str, str] = {}
 
     async def pass_over(self) -> AsyncIterator[str]:
-        """Import all sessions of v2 that changed after their previous import in this run.
+        """Import all sessions of v2, except those whose state did not change since their import in this run.
 
-        Yield a line for each new fault, and for each imported session that v2 does not have any more.
+        Failed imports are tried again. Yield a line for each new fault. Yield one line per run for each session that
+        this run or an earlier run imported and that v2 does not have any more.
         """
         seen: set[str] = set()
         async for page in self.v2.session_ids():

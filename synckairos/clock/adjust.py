@@ -22,9 +22,13 @@ Owner = TypeVar("Owner", Participant, Group)
 def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
     """Return the transition of the command `adjust`, None if no budget changes.
 
-    A negative `delta_ms` cannot lower a budget below 0, and leaves a budget below 0 unchanged. Under `on_timeout:
-    overtime` it can lower a budget below 0, but not in a session of the first edition. If the time to zero of the
-    running clock becomes 0, the clock times out at `now_ms`.
+    A negative `delta_ms` lowers a budget to 0 at most, and leaves a budget that is already below 0 unchanged.
+    Exception: in a session of the second edition with `on_timeout: overtime`, it also lowers a budget to below 0, or
+    further below 0. But main time, or a period that another period follows, never falls below 0. If `participant_ids`
+    and `group_id` are both given, only the named participants of this group are adjusted.
+
+    The transition does not contain a timeout. If the time to zero of the running clock becomes 0, the returned state is
+    due at `now_ms`, and the caller must apply its overdue transitions (see `engine.apply`).
 
     Raises:
         ParticipantNotFound: `participant_ids` has an id that the session does not have.

@@ -32,10 +32,11 @@ class AuditTrail:
 
         `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
         events, from 1 to 200. `snapshots`: whether the events have documents. A page with documents also ends with the
-        event at which its documents reach 4 MiB. The pages together contain each committed version one time. If the
-        outbox has more than 5,000 versions or 32 MiB of the session, the pages can lack the oldest of the versions in
-        the outbox. A page without `next_cursor` is the final page at this moment. If the first page is empty, no
-        session with this id ever existed.
+        event at which its documents reach 4 MiB. Each version occurs at most once in the pages. The pages lack
+        failed entries and entries that cannot be parsed. They can also lack the oldest versions in the outbox, if the
+        outbox has more than 5,000 versions or 32 MiB of the session, or entries of an earlier release. A page without
+        `next_cursor` is the final page at this moment. If the first page is empty, neither Postgres nor the outbox has
+        a readable version.
 
         Raises:
             ValidationFailed: The cursor is invalid, or the limit is out of range.

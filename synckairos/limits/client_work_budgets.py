@@ -111,7 +111,12 @@ class ClientWorkLimits:
             budget.undo_charge(limit, 1, self._clock())
 
     def scaled_limit(self, limit: WorkLimit) -> WorkLimit:
-        """Return `limit` multiplied by the factor that this object was created with. It is the same for all clients."""
+        """Return the limit of this name from `WORK_LIMITS`, multiplied by the factor of this object.
+
+        Each client has a separate budget with this same limit.
+
+        Raises: KeyError if `limit` is not a limit of clients, such as a limit of connections.
+        """
         return self._limits[limit.name]
 
     @property

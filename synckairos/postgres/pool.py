@@ -221,9 +221,11 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         await super().putconn(conn)
 
     def is_unreachable_since(self, began_s: float) -> bool:
-        """Return whether no caller has had a connection since `began_s`, an instant by `time.monotonic()`.
+        """Return whether a failed wait for a connection, which began at `began_s`, means that Postgres is unreachable.
 
-        A pool whose connections are all in use is busy, and not unreachable.
+        Call this only after such a failure: an idle pool also returns True. The result is False if a connection is in
+        use now (then the pool is only busy), or if a caller got a connection since `began_s`, an instant by
+        `time.monotonic()`.
         """
         return self.in_use == 0 and self.connected_at_s < began_s
 

@@ -139,7 +139,8 @@ class SessionImporter:
     async def find_unchanged_import(self, session_id: str) -> StoredSession | None:
         """Return an imported session that no caller has changed or deleted since its last import.
 
-        Returns None if a caller has changed or deleted the session, or if Redis does not have the session.
+        Returns None if a caller has changed or deleted the session, if Redis does not have the session, or if its
+        version history does not have the import.
         """
         stored = (await self._store.load(session_id)).stored
         if stored is None or stored.snapshot.deleted or not await self._is_untouched(session_id, stored):

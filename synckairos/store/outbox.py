@@ -165,15 +165,22 @@ class Outbox:
         conflicts: int = 0,
         busy_us: int = 0,
     ) -> int:
-        """Update the sessions of entries that Postgres already has, then remove the entries from the outbox.
+        """Update in Redis the sessions in `newest`, then remove the entries `entry_ids` from the outbox.
 
         Returns the number of entries that this call removed.
 
-        If Postgres has the newest version of a session without a gap, the session gets the TTL `ttl_ms` in Redis. The
-        TTL is extended, so that the session stays at least one hour after its next deadline. A running session without
-        a deadline stays at least one week. Other sessions get no TTL. In the hash of each session, the audited version
-        is updated: the newest version in Postgres before the first gap. `size_bytes` must be the number of bytes in the
-        entries. `drained`, `conflicts` and `busy_us` are added to the tally.
+        Postgres must already have all these entries; this is not checked. `newest` has the newest version that Postgres
+        has of each session to update. The entries of a session that is not in `newest` are removed, but the session is
+        not updated. If Redis has another epoch of a session, this session is not updated.
+
+        Each updated session gets its audited version: the newest version in Postgres before the first gap. If this is
+        the version that Redis has, and the session has no gap, the session also gets a TTL of `ttl_ms`. The TTL is
+        longer if needed: at least until one hour after the next deadline, and at least one week for a running session
+        without a deadline. If Postgres does not have the newest version, or the session has a gap, the TTL is not
+        changed.
+
+        `size_bytes` must be the number of bytes in the entries. `drained`, `conflicts` and `busy_us` are added to the
+        tally.
 
         Each thousand sessions take one round trip, so that other commands do not wait long. After an error the call can
         be repeated. The repeated call can add to the tally a second time.

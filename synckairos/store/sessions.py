@@ -88,29 +88,31 @@ class SessionStore:
     async def load(
         self,
         session_id: str,
-        command_id: str | None = None,
+        record_name: str | None = None,
         meter: RateMeter | None = None,
         held: SessionSnapshot | None = None,
     ) -> SessionLoadResult:
-        """Load a session, the time of Redis and the idempotency record of `command_id`, and count the request.
+        """Load a session, the time of Redis and an idempotency record, and count the request.
 
-        One round trip. The session is None if Redis does not have it. Without `meter`, the request is not counted. If
-        the document is large and equal to the document of `held`, Redis does not send the document, and the result has
-        the document of `held`. If Redis has the idempotency record, the request is a replay. Then a second round trip
-        gives back the tokens of the request and counts the replay.
+        `record_name` is the name of the record, as `Principal.qualify_command_id` returns it, and not the command id of
+        the client. One round trip. The session is None if Redis does not have it. If the document is large and equal to
+        the document of `held`, Redis does not send it, and the result has the document of `held`.
 
-        Raises: RateLimitExceeded if a quota of `meter` is used up, for a replay only if the quota for replays is used
-        up.
+        Without `meter`, nothing is counted. With `meter`, a request whose record exists is a replay: a second round
+        trip gives back its tokens and counts the replay.
+
+        Raises: RateLimitExceeded if a quota of `meter` is used up; for a replay, only if the quota for replays is used
+        up. StoreUnavailable if Redis does not answer.
         """
         commands: list[RedisCommand] = [("TIME",), self._load_command(session_id, held)]
-        if command_id is not None:
-            commands.append(("HGET", self.keys.idempotency_records(session_id), command_id))
+        if record_name is not None:
+            commands.append(("HGET", self.keys.idempotency_records(session_id), record_name))
         counts_from = len(commands)
         if meter is not None:
             commands += meter.build_count_commands(self.keys)
         with translated_errors():
             replies = await run_script_commands(self._pipe, commands, self._load_script)
-        record = replies[2] if command_id is not None else None
+        record = replies[2] if record_name is not None else None
         if meter is not None:
             meter.record_replies(replies[counts_from:])
             if record is None:

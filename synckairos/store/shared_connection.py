@@ -214,9 +214,12 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     async def send(self, commands: list[bytes]) -> list[Any]:
-        """Send packed commands and return their replies in order.
+        """Send packed commands and return their replies in order. An error reply is an item of the list, not raised.
 
         All commands of the same turn of the event loop are written together.
+
+        Raises: ConnectionError or TimeoutError of redis if the connection is lost or no reply came. The commands were
+        possibly executed.
         """
         if self.lost.is_set():
             raise RedisConnectionError("connection to Redis lost")

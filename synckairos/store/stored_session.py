@@ -49,7 +49,11 @@ class SessionLoadResult(Struct, frozen=True):
 
     @property
     def snapshot(self) -> SessionSnapshot | None:
-        """Return the snapshot of the session, None if there is no session."""
+        """Return the snapshot of the session, None if Redis does not have the session.
+
+        An evicted session also gives None, although Postgres has it. For a deleted session that Redis still has,
+        `snapshot.deleted` is True.
+        """
         return None if self.stored is None else self.stored.snapshot
 
 

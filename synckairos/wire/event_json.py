@@ -24,8 +24,8 @@ def event_columns(snapshots: bool) -> tuple[str, ...]:
 class RenderableEvent(Protocol):
     """The attributes of an event that rendering reads. `occurred_at_ms` is in ms since the Unix epoch.
 
-    `document` is the session's JSON after the event. An attribute is None if the event has no such value, or if the
-    document was not read.
+    `document` is the session's JSON after the event, None if it was not read. Each other optional attribute is None if
+    the event has no such value. It does not depend on whether the document was read.
     """
 
     @property

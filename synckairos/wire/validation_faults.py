@@ -119,9 +119,11 @@ def _count(number: int, kind: str) -> str:
 
 
 def json_value_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
-    """Yield a fault for each NUL character, inexact number and too deep nesting, at all levels of a JSON value.
+    """Yield the faults of all names and values inside an object or array, at all levels.
 
-    `path` is the path to `value` in the body.
+    Faults are NUL characters, integers beyond ±`MAX_INTEGER`, floats that are not finite, and nesting beyond
+    `MAX_DEPTH` levels of the body. If `value` is not an object or array, it is not checked. `path` is the path to
+    `value` in the body, and its length counts as depth.
     """
     # This code runs for every value of every body, so a valid value must cost only one or two comparisons.
     for name, item in value.items() if type(value) is dict else enumerate(value) if type(value) is list else ():
