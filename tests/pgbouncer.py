@@ -55,13 +55,9 @@ def pgbouncer_binary() -> str:
 
 @contextmanager
 def running_pgbouncer(
-    folder: Path, postgres: Postgres, certificates: Certificates | None = None, pool_size: int = 20
+    folder: Path, postgres: Postgres, certificates: Certificates | None = None
 ) -> Iterator[PgBouncer]:
-    """Run a PgBouncer with the defaults of its package, apart from the pool mode. With certificates it wants TLS.
-
-    `pool_size` is the maximum number of connections to Postgres for each database and role. With 1, all clients of a
-    database share one connection, one transaction after the other.
-    """
+    """Run a PgBouncer with the defaults of its package, apart from the pool mode. With certificates it wants TLS."""
     (socket_folder,) = parse_qs(urlsplit(postgres.url).query)["host"]
     port = _free_port()
     folder.mkdir(exist_ok=True)
@@ -78,7 +74,6 @@ def running_pgbouncer(
         "auth_type": "trust",
         "auth_file": folder / "users.txt",
         "pool_mode": "transaction",
-        "default_pool_size": pool_size,
         "max_client_conn": 500,
         "logfile": folder / "pgbouncer.log",
         **tls,
