@@ -87,6 +87,13 @@ class Forbidden(SyncKairosError):
     status = 403
 
 
+class AuthenticationOff(Forbidden):
+    """The operation concerns credentials, and authentication is off."""
+
+    def __init__(self) -> None:
+        super().__init__("Authentication is off. Set SYNCKAIROS_AUTH=required to use credentials")
+
+
 class TenantUnknown(Forbidden):
     code = "TENANT_UNKNOWN"
 

@@ -2,14 +2,13 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
 from typing import Any
 
 import orjson
 
 from synckairos.admin.jobs import parse_day_or_instant
 from synckairos.config import Settings
-from synckairos.errors import Forbidden
+from synckairos.errors import AuthenticationOff
 from synckairos.history.reader import open_history_pool
 from synckairos.principal import Principal
 from synckairos.revocations.channel import ControlChannel
@@ -32,31 +31,21 @@ async def create_revocation(settings: Settings, fields: Mapping[str, Any], issue
 
     `fields` are members of `CreateRevocation`. `issued_before` is an instant with a time zone or a UTC day.
 
-    Raises: ValidationFailed, Forbidden, StoreUnavailable, TooManyRevocations.
+    Raises: ValidationFailed, AuthenticationOff, StoreUnavailable, TooManyRevocations.
     """
     members = dict(fields)
     if issued_before is not None:
-        instant = datetime.fromisoformat(parse_day_or_instant(issued_before, "--issued-before"))
-        members["issued_before_ms"] = round(instant.timestamp() * 1000)
+        members["issued_before"] = parse_day_or_instant(issued_before, "--issued-before")
     body = parse_body(CreateRevocation, members)
     async with _open_channel(settings) as channel:
-        made = await channel.revoke(
-            PRINCIPAL,
-            token_id=body.jti,
-            subject=body.subject,
-            issued_before_ms=body.issued_before_ms,
-            group=body.grp,
-            credential=body.credential,
-            is_for_all=body.all is not None,
-            margin_s=body.margin_s,
-        )
+        made = await channel.revoke_as_requested(PRINCIPAL, body)
     return [_line(made)]
 
 
 async def list_revocations(settings: Settings, *, as_json: bool = False) -> list[str]:
     """Return one line for each revocation that has an effect, newest first. `as_json` gives JSON.
 
-    Raises: Forbidden, StoreUnavailable.
+    Raises: AuthenticationOff, StoreUnavailable.
     """
     async with _open_channel(settings) as channel:
         await channel.load()
@@ -81,7 +70,7 @@ def _line(revocation: Revocation) -> str:
 @asynccontextmanager
 async def _open_channel(settings: Settings) -> AsyncIterator[ControlChannel]:
     if settings.auth == "none":
-        raise Forbidden("Authentication is off. Set SYNCKAIROS_AUTH=required to use credentials")
+        raise AuthenticationOff
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
         redis = await stack.enter_async_context(make_redis_client(settings.redis_url, settings.redis_timeout_s))

@@ -177,7 +177,6 @@ class RestApp:
         else:
             route, is_limited = UNMATCHED_ROUTE, path.startswith("/v1/")
             outcome = self._not_found(method, path, scope)
-        is_administrative = found is not None and found[0].is_administrative
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
         principal, refusal = await self._authenticate(scope, headers, is_public)
@@ -185,7 +184,7 @@ class RestApp:
         request = RestRequest(
             scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits, self._work
         )
-        request.is_administrative = is_administrative
+        request.is_administrative = found is not None and found[0].is_administrative
         if found is not None and refusal is None:
             try:
                 authorize_without_session(principal, found[0].verb, path_parameters.get("participant_id", "").lower())

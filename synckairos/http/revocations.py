@@ -2,7 +2,7 @@
 
 import orjson
 
-from synckairos.errors import Forbidden
+from synckairos.errors import AuthenticationOff
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
@@ -11,8 +11,6 @@ from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import revocations as wire
 
 PATH = "/v1/revocations"
-
-AUTHENTICATION_IS_OFF = "Authentication is off. Set SYNCKAIROS_AUTH=required to use credentials"
 
 
 class RevocationRoutes:
@@ -49,16 +47,7 @@ class RevocationRoutes:
     async def create(self, request: RestRequest) -> RestResponse:
         body = await request.read_body(wire.CreateRevocation)
         channel = await self._authorize(request)
-        made = await channel.revoke(
-            request.principal,
-            token_id=body.jti,
-            subject=body.subject,
-            issued_before_ms=body.issued_before_ms,
-            group=body.grp,
-            credential=body.credential,
-            is_for_all=body.all is not None,
-            margin_s=body.margin_s,
-        )
+        made = await channel.revoke_as_requested(request.principal, body)
         return RestResponse(orjson.dumps({"data": wire.revocation_json(made)}), 201)
 
     async def list(self, request: RestRequest) -> RestResponse:
@@ -81,9 +70,9 @@ class RevocationRoutes:
     async def _authorize(self, request: RestRequest) -> ControlChannel:
         """Count the request against its rate limits, and return the channel.
 
-        Raises: RateLimitExceeded or StoreUnavailable from the count. Forbidden if authentication is off.
+        Raises: RateLimitExceeded or StoreUnavailable from the count. AuthenticationOff.
         """
         await self._rate_limits.count(request.meter)
         if self._channel is None:
-            raise Forbidden(AUTHENTICATION_IS_OFF)
+            raise AuthenticationOff
         return self._channel

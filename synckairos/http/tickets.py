@@ -2,11 +2,10 @@
 
 import orjson
 
-from synckairos.errors import Forbidden
+from synckairos.errors import AuthenticationOff, Forbidden
 from synckairos.frozen_replace import replace
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
-from synckairos.http.revocations import AUTHENTICATION_IS_OFF
 from synckairos.principal import ALL_SESSIONS, Principal, Role, SessionGrant
 from synckairos.service.authorization import find_role
 from synckairos.store.rate_limits import RateLimits
@@ -35,7 +34,7 @@ class TicketRoutes:
         body = await request.read_body(CreateTicket)
         await self._rate_limits.count(request.meter)
         if self._tickets is None:
-            raise Forbidden(AUTHENTICATION_IS_OFF)
+            raise AuthenticationOff
         principal = narrow_principal(request.principal, body)
         ticket = Ticket(principal=principal, origin=body.origin or request.header(b"origin"))
         now_ms = await self._tickets.now_ms()

@@ -119,8 +119,9 @@ class WebSocketEndpoint:
     async def _redeem(self, text: str, scope: Scope, address: str) -> tuple[Principal, SyncKairosError | None]:
         """Take a ticket. Return the principal of the socket, and the refusal if the ticket is not valid.
 
-        A connection limit is checked first, so that a refused client can use its ticket again. A refused ticket takes
-        from the budget of its address for refused tokens. If the budget is used up, the ticket is not looked up.
+        The limits of connections, handshakes and refused tokens of the address are checked first. If one is reached,
+        the ticket is not looked up, so that the client can use it again. A refused ticket takes from the budget of its
+        address for refused tokens.
         """
         without_rights = Principal.without_rights(address)
         if self._hub.would_exceed_limit(address):
@@ -128,7 +129,8 @@ class WebSocketEndpoint:
         try:
             if self._authenticator is not None:
                 self._authenticator.require_secure(scope)
-            self._hub.work.require_budget(address, REFUSED_TOKENS)
+            for limit in (HANDSHAKES, REFUSED_TOKENS):
+                self._hub.work.require_budget(address, limit)
             ticket = None if self._tickets is None else await self._tickets.take(text)
             if ticket is None or ticket.origin not in (None, _origin_of(scope)):
                 self._hub.work.charge(address, REFUSED_TOKENS)

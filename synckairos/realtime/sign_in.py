@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from synckairos.errors import Forbidden, RateLimitExceeded, TooManyConnections, Unauthorized
+from synckairos.errors import AuthenticationOff, Forbidden, RateLimitExceeded, TooManyConnections, Unauthorized
 from synckairos.identity.authenticator import Authenticator
 from synckairos.principal import Principal
 
@@ -59,10 +59,17 @@ class SignIns:
             del self._waiting[address]
 
     async def authenticate(self, token: str, address: str) -> Principal:
-        """Return the principal of a token. Raises: the errors of `Authenticator.authenticate_token`, and Forbidden."""
+        """Return the principal of a token.
+
+        Raises: the errors of `Authenticator.authenticate_token`, and AuthenticationOff.
+        """
+        return await self.require_authenticator().authenticate_token(token, address)
+
+    def require_authenticator(self) -> Authenticator:
+        """Return the authenticator. Raises: AuthenticationOff."""
         if self._authenticator is None:
-            raise Forbidden("Authentication is off. Set SYNCKAIROS_AUTH=required to use credentials")
-        return await self._authenticator.authenticate_token(token, address)
+            raise AuthenticationOff
+        return self._authenticator
 
     def check_interval(self, last_s: float) -> float:
         """Return the present instant by `time.monotonic()`.
@@ -110,7 +117,7 @@ class SignIn:
         Raises: Forbidden if the socket does not wait for AUTH. Unauthorized and the other errors of the token.
         """
         if not self.is_waiting:
-            await self._sign_ins.authenticate(token, address)
+            self._sign_ins.require_authenticator()
             raise Forbidden("This connection is authenticated. Send REFRESH to replace its token")
         return await self._run(token, address)
 

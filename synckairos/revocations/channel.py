@@ -19,6 +19,7 @@ from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.wire.control_entry import ControlEntry, Disconnection, Revocation, parse_control_entry
+from synckairos.wire.revocations import CreateRevocation
 
 CHECK_S = 1.0
 """Seconds between two comparisons of the position with Redis."""
@@ -146,6 +147,19 @@ class ControlChannel:
         )
         await self._append(revocation)
         return revocation
+
+    async def revoke_as_requested(self, principal: Principal, body: CreateRevocation) -> Revocation:
+        """Revoke the credentials that a request body selects. Raises: the errors of `revoke`."""
+        return await self.revoke(
+            principal,
+            token_id=body.jti,
+            subject=body.subject,
+            issued_before_ms=body.issued_before,
+            group=body.grp,
+            credential=body.credential,
+            is_for_all=body.all is not None,
+            margin_s=body.margin_s,
+        )
 
     async def disconnect(self, principal: Principal, subject: str) -> None:
         """Close all sockets and streams of a subject of the principal's tenant, on all instances.

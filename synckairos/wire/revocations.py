@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from synckairos.wire.control_entry import Revocation
 from synckairos.wire.field_types import Omittable, StrictModel
-from synckairos.wire.instants import render_instant
+from synckairos.wire.instants import parse_instant_ms, render_instant
 from synckairos.wire.query_parameters import PageQuery
 from synckairos.wire.response_models import Instant
 
@@ -22,6 +22,17 @@ def _only_true(value: bool) -> bool:
     return value
 
 
+def _instant_as_ms(value: Any) -> int:
+    """Return an instant in ms since the Unix epoch. `value` is an ISO 8601 text or a number of ms."""
+    try:
+        at_ms = parse_instant_ms(value) if isinstance(value, str) else value
+    except (ValueError, OverflowError):
+        at_ms = None
+    if isinstance(at_ms, bool) or not isinstance(at_ms, int) or not 0 <= at_ms <= _LAST_MS:
+        raise PydanticCustomError("instant", "should be an instant with a time zone, or ms since 1970")
+    return at_ms
+
+
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+\z")]
 TokenId = Annotated[Name, Field(description="Claim `jti` of the token")]
 Subject = Annotated[
@@ -32,11 +43,13 @@ Credential = Annotated[Name, Field(description="Id of an API key or a link")]
 All = Annotated[bool, AfterValidator(_only_true), Field(description="`true` selects every credential of the tenant")]
 IssuedBefore = Annotated[
     int,
+    BeforeValidator(_instant_as_ms),
     Field(
-        ge=0,
-        le=_LAST_MS,
-        description="Only with `subject` or `all`: tokens issued at this instant or later stay valid. In ms since the "
-        "Unix epoch; default: now. Tokens without `iat` count as issued before",
+        description="Only with `subject` or `all`: tokens issued at this instant or later stay valid. An ISO 8601 text "
+        "with a time zone, or ms since the Unix epoch; default: now. Tokens without `iat` count as issued before",
+    ),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0, "maximum": _LAST_MS}]}
     ),
 ]
 Margin = Annotated[
@@ -54,7 +67,7 @@ class CreateRevocation(StrictModel):
 
     jti: Omittable[TokenId] = None
     subject: Omittable[Subject] = None
-    issued_before_ms: Omittable[IssuedBefore] = None
+    issued_before: Omittable[IssuedBefore] = None
     grp: Omittable[Group] = None
     credential: Omittable[Credential] = None
     all: Omittable[All] = None
@@ -67,8 +80,8 @@ class CreateRevocation(StrictModel):
             raise PydanticCustomError(
                 "selector", "should have exactly one of {names}", {"names": ", ".join(_SELECTORS)}
             )
-        if self.issued_before_ms is not None and given[0] not in ("subject", "all"):
-            raise PydanticCustomError("selector", "issued_before_ms needs subject or all")
+        if self.issued_before is not None and given[0] not in ("subject", "all"):
+            raise PydanticCustomError("selector", "issued_before needs subject or all")
         return self
 
 
@@ -92,7 +105,7 @@ class RevocationView(BaseModel):
     revoked_by: str = Field(description="The caller that made the revocation, as the audit names actors")
     jti: Omittable[str] = None
     subject: Omittable[str] = None
-    issued_before_ms: Omittable[int] = None
+    issued_before: Omittable[Instant] = None
     grp: Omittable[str] = None
     credential: Omittable[str] = None
     all: Omittable[bool] = None
@@ -117,7 +130,7 @@ def revocation_json(revocation: Revocation) -> dict[str, Any]:
         "all": revocation.is_for_all or None,
     }
     has_instant = revocation.subject is not None or revocation.is_for_all
-    selectors["issued_before_ms"] = revocation.issued_before_ms if has_instant else None
+    selectors["issued_before"] = render_instant(revocation.issued_before_ms) if has_instant else None
     return {
         "revocation_id": revocation.entry_id,
         "at": render_instant(revocation.at_ms),

@@ -33,10 +33,16 @@ async def revoke(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     return found
 
 
+async def test_instant_of_a_revocation_is_a_text_or_a_number_of_ms(client: httpx.AsyncClient) -> None:
+    for given in ("1970-01-01T01:00:01+01:00", 1_000):
+        made = await revoke(client, subject="alice", issued_before=given)
+        assert made["issued_before"] == "1970-01-01T00:00:01.000Z"
+
+
 async def test_revocations_are_listed_newest_first_page_by_page(client: httpx.AsyncClient, node: Node) -> None:
     made = [
         await revoke(client, jti="t1"),
-        await revoke(client, subject="alice", issued_before_ms=1_000),
+        await revoke(client, subject="alice", issued_before="1970-01-01T01:00:01+01:00"),
         await revoke(client, grp="login-7", margin_s=60),
         await revoke(client, credential="k1"),
         await revoke(client, all=True),
@@ -44,7 +50,7 @@ async def test_revocations_are_listed_newest_first_page_by_page(client: httpx.As
     assert node.knows("t1")
     assert made[0].keys() == {"revocation_id", "at", "effective_at", "until", "revoked_by", "jti"}
     assert (made[0]["revoked_by"], made[0]["at"]) == ("user:root", made[0]["effective_at"])
-    assert (made[1]["subject"], made[1]["issued_before_ms"]) == ("alice", 1_000)
+    assert (made[1]["subject"], made[1]["issued_before"]) == ("alice", "1970-01-01T00:00:01.000Z")
     assert made[2]["effective_at"] > made[2]["at"]
     assert made[4]["all"] is True
     listed: list[dict[str, Any]] = []
@@ -66,9 +72,13 @@ async def test_revocations_are_listed_newest_first_page_by_page(client: httpx.As
         {"jti": ""},
         {"jti": "a b"},
         {"jti": "x" * 256},
-        {"jti": "a", "issued_before_ms": 5},
+        {"jti": "a", "issued_before": 5},
         {"subject": "a", "margin_s": 3_601},
-        {"subject": "a", "issued_before_ms": 2**60},
+        {"subject": "a", "issued_before": 2**60},
+        {"subject": "a", "issued_before": True},
+        {"subject": "a", "issued_before": 1.5},
+        {"subject": "a", "issued_before": "yesterday"},
+        {"subject": "a", "issued_before": "2026-01-31T12:00:00"},
     ],
 )
 async def test_revocation_without_exactly_one_valid_selector_is_400(

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
-from synckairos.limits.work_rate_table import REFUSED_TOKENS
+from synckairos.limits.work_rate_table import HANDSHAKES, REFUSED_TOKENS
 from synckairos.store.tickets import TicketStore
 from tests.integration.authentication import bearer, make_authenticator, make_token
 from tests.integration.realtime.instances import CredentialLifeOptions, Instance, receive, serving, watching
@@ -51,6 +51,12 @@ async def using(instance: Instance, ticket: str, **options: Any) -> AsyncIterato
         yield client
 
 
+async def connect_often(instance: Instance, times: int) -> None:
+    for _ in range(times):
+        async with connect(instance.ws_url, subprotocols=[V3], proxy=None):
+            pass
+
+
 async def refusal_of(instance: Instance, ticket: str, **options: Any) -> tuple[int, str]:
     with pytest.raises(InvalidStatus) as refused:
         async with using(instance, ticket, **options):
@@ -80,6 +86,17 @@ async def test_ticket_is_neither_looked_up_nor_used_after_too_many_refused_ticke
         ticket = await make_ticket(rest)
         statuses = {(await refusal_of(instance, "unknown"))[0] for _ in range(20)}
         assert statuses == {401, 429}
+        assert (await refusal_of(instance, ticket))[0] == 429
+        async with using(other, ticket):
+            pass
+
+
+async def test_ticket_is_not_used_by_a_handshake_beyond_the_limit(settings: Settings, rest: RestServer) -> None:
+    limited = settings.model_copy(update={"client_work_factor": 3 / HANDSHAKES.burst})
+    async with serving(limited, credential_life=LIFE) as instance, serving(settings, credential_life=LIFE) as other:
+        ticket = await make_ticket(rest)
+        with pytest.raises(InvalidStatus, match="429"):
+            await connect_often(instance, 10)
         assert (await refusal_of(instance, ticket))[0] == 429
         async with using(other, ticket):
             pass
