@@ -61,51 +61,79 @@ def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """
     import uvloop
 
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM)
-    received: list[signal.Signals] = []
-    try:
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can handle signals
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            result = runner.run(_cancel_at_signals(coroutine, received) if is_main else coroutine)
-        if not received:
+            return runner.run(coroutine)
+    cancellation = _CancellationAtSignals()
+    try:
+        with cancellation.handling_signals(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            result = runner.run(cancellation.run(coroutine))
+        if not cancellation.received:
             return result
     except asyncio.CancelledError:
-        if not received:
+        if not cancellation.received:
             raise
-    finally:
-        if is_main:
-            signal.signal(signal.SIGTERM, before)  # the loop resets it to the default
-    raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(ExitCode.TERMINATED)
+    raise KeyboardInterrupt if cancellation.received[0] == signal.SIGINT else SystemExit(ExitCode.TERMINATED)
 
 
-async def _cancel_at_signals(coroutine: Coroutine[Any, Any, Result], received: list[signal.Signals]) -> Result:
-    """Run a coroutine, and cancel it at Ctrl-C and SIGTERM. `received` gets the signals.
+class _CancellationAtSignals:
+    """Cancellation of one coroutine at Ctrl-C and SIGTERM.
 
-    redis-py can swallow a cancellation (see `store/redis_errors.py`), so the cancellation is repeated until the end.
+    The handlers are not those of the event loop. A loop that has run its coroutine does not see the signals that arrive
+    until it is closed, so these signals would be lost.
     """
-    task = asyncio.current_task()
-    assert task is not None
-    loop = asyncio.get_running_loop()
 
-    repetitions: list[asyncio.TimerHandle] = []
+    received: list[signal.Signals]
+    """The signals so far, oldest first."""
 
-    def cancel() -> None:
-        task.cancel()
-        repetitions[:] = [loop.call_later(CANCEL_AGAIN_S, cancel)]
+    def __init__(self) -> None:
+        self.received = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._repetition: asyncio.TimerHandle | None = None
 
-    def stop(number: signal.Signals) -> None:
-        received.append(number)
-        for each in repetitions:
-            each.cancel()
-        cancel()
+    @contextmanager
+    def handling_signals(self) -> Iterator[None]:
+        """Record both signals inside the block, and restore the handlers from before at its end."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.getsignal(number) for number in numbers]
+        for number in numbers:
+            signal.signal(number, self._handle)
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    try:
-        return await coroutine
-    finally:
-        for each in repetitions:
-            each.cancel()
+    async def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine, and cancel it at each signal. Raises: CancelledError after a signal."""
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        if self.received:  # the signal arrived before the loop ran
+            self._cancel()
+        try:
+            return await coroutine
+        finally:
+            self._task = None
+            self._stop_repeating()
+
+    def _handle(self, number: int, _: object) -> None:
+        self.received.append(signal.Signals(number))
+        if self._loop is not None and self._task is not None:
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        """Cancel the coroutine, and repeat this until its end.
+
+        redis-py can swallow a cancellation (see `store/redis_errors.py`).
+        """
+        self._stop_repeating()
+        if self._loop is not None and self._task is not None:
+            self._task.cancel()
+            self._repetition = self._loop.call_later(CANCEL_AGAIN_S, self._cancel)
+
+    def _stop_repeating(self) -> None:
+        if self._repetition is not None:
+            self._repetition.cancel()
 
 
 @contextmanager

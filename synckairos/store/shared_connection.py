@@ -42,10 +42,11 @@ class RedisPipe:
         self.outage = SilentOutage()
         self._address = parse_redis_url(url)
         self._timeout_s = timeout_s
+        self._no_answer = f"no answer within {timeout_s:g} s"
         self._connection: _Connection | None = None
         self._connected = asyncio.Event()
         self._reconnecting: asyncio.Task[None] | None = None
-        self._last_error = "no answer yet"
+        self._last_error = self._no_answer
 
     async def __aenter__(self) -> Self:
         self._reconnecting = asyncio.create_task(self._keep_connected())
@@ -130,7 +131,7 @@ class RedisPipe:
             try:
                 connection = await self._connect()
             except (OSError, TimeoutError, RedisError) as error:
-                self._last_error = str(error) or f"no answer within {self._timeout_s:g} s"
+                self._last_error = str(error) or self._no_answer
                 self.outage.report_unreachable("commands", self._last_error)
                 await asyncio.sleep(backoff.next_s())
                 continue

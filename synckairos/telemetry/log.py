@@ -7,6 +7,7 @@ Log lines of this product and of libraries (uvicorn, arq) are processed in the s
 import json
 import logging
 import re
+import socket
 import sys
 from typing import TextIO
 
@@ -76,6 +77,7 @@ def configure_logging(level: str, *, dev: bool = False, stream: TextIO | None = 
     logging.getLogger("uvicorn.access").disabled = True
     # psycopg warns of each attempt to connect, in each pool. The pools report outages to `telemetry.outages` instead.
     logging.getLogger("psycopg").setLevel(max(logging.ERROR, root.level))
+    logging.getLogger("asyncio").addFilter(_is_not_abandoned_lookup)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -135,6 +137,15 @@ def _escape_values(logger: WrappedLogger, method: str, event: EventDict) -> Even
         else value
         for key, value in event.items()
     }
+
+
+def _is_not_abandoned_lookup(record: logging.LogRecord) -> bool:
+    """Return False for a failed look-up of a host name that nothing waited for any more.
+
+    When the timeout of a connection attempt ends during the look-up, uvloop does not cancel the look-up. The attempt
+    itself reports the timeout, so the later failure of the look-up tells nothing new.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], socket.gaierror))
 
 
 def _drop_color_message(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -44,7 +44,7 @@ def run_shell(command: str, env: Mapping[str, str] | None = None) -> "subprocess
         ("synckairos simulate /", ExitCode.USAGE),
         ("synckairos simulate - < /dev/null", ExitCode.USAGE),
         ("synckairos simulate - < /dev/zero", ExitCode.USAGE),
-        ("synckairos serve --host host.invalid --insecure", ExitCode.SETTINGS),
+        ("synckairos serve --host 'no host' --insecure", ExitCode.SETTINGS),
         ("synckairos serve --host 192.0.2.1 --insecure", ExitCode.SETTINGS),
         (f"synckairos simulate {EXAMPLE} > /dev/full", ExitCode.SYSTEM),
         (f"synckairos simulate {EXAMPLE} | true", ExitCode.OUTPUT_CLOSED),
@@ -110,10 +110,11 @@ def test_env_file_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
     assert (process.wait_end(), process.output) == (ExitCode.SETTINGS, ".env: should be UTF-8\n")
 
 
+# A look-up of the name `no host` fails without a request to a name server, which takes 10 s on a machine without one.
 def test_unreachable_database_has_one_code_in_every_command(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = urlsplit(database_url)
     for wrong in (
-        "postgresql://host.invalid/synckairos",
+        "postgresql://no%20host/synckairos",
         parts._replace(path="/nothing").geturl(),
         database_url.replace(f"{parts.username}@", "stranger@", 1),
     ):
@@ -148,7 +149,7 @@ def test_unreachable_redis_has_one_code_in_every_command(
     serve_process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNCKAIROS_REDIS_TIMEOUT_S", "0.5")
-    for wrong in ("redis://host.invalid", f"redis://{urlsplit(serve_process.base_url).netloc}"):
+    for wrong in ("redis://no%20host", f"redis://{urlsplit(serve_process.base_url).netloc}"):
         monkeypatch.setenv("REDIS_URL", wrong)
         for line in unavailable_lines(["audit failed", "audit retry --all", "serve --port 0"]):
             assert line.startswith("REDIS_URL: ")

@@ -1,7 +1,9 @@
 """Log lines are JSON with their context, and show no secrets."""
 
+import asyncio
 import io
 import logging
+import socket
 
 import pytest
 import structlog
@@ -100,3 +102,9 @@ def test_control_characters_become_escapes_and_lines_stay() -> None:
 def test_values_without_a_json_form_are_written_as_text(stream: io.StringIO) -> None:
     log.get_logger("a").info("odd", thing=object, pair=(1, b"x"))
     assert lines(stream)[0]["event"] == "odd"
+
+
+async def test_failed_look_up_that_nothing_waits_for_is_not_logged(stream: io.StringIO) -> None:
+    for error in (socket.gaierror(-3, "Temporary failure in name resolution"), OSError("other")):
+        asyncio.get_running_loop().create_future().set_exception(error)  # asyncio logs the error at its deletion
+    assert ["other" in line["exception"] for line in lines(stream)] == [True]
