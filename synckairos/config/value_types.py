@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
+from synckairos.urls.host_name import can_be_looked_up
 from synckairos.urls.redis_url import validate_redis_url
 
 TENANT_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
@@ -46,6 +47,9 @@ def _url_with(*schemes: str) -> AfterValidator:
             raise ValueError("should have a host, and a port between 0 and 65535") from None
         if parts.scheme not in schemes:
             raise ValueError(f"should be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        # A Postgres URL can have several hosts, each with a port.
+        if not all(can_be_looked_up(host) for host in re.split("[,:]", parts.hostname or "")):
+            raise ValueError("should have a host name without empty or very long parts")
         return value
 
     return AfterValidator(check)

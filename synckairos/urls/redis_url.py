@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from synckairos.urls.host_name import can_be_looked_up
+
 DEFAULT_PORT = 6379
 
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -117,8 +119,11 @@ def parse_redis_url(url: str) -> RedisAddress:
             raise ValueError(f"should have an absolute path after unix://, such as unix:///run/redis.sock{_HINT}")
         db = _database(options.get("db", "0"))
         return RedisAddress(path=unquote(parts.path), db=db, username=username, password=password)
+    host = unquote(parts.hostname or "localhost")
+    if not can_be_looked_up(host):
+        raise ValueError(f"should have a host name without empty or very long parts{_HINT}")
     return RedisAddress(
-        host=unquote(parts.hostname or "localhost"),
+        host=host,
         port=port or DEFAULT_PORT,
         db=_database(options.get("db") or unquote(parts.path).strip("/") or "0"),
         username=username,

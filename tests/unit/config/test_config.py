@@ -97,6 +97,13 @@ def test_log_level_of_v2_is_translated(value: str, level: str, monkeypatch: pyte
         ("QUEUE_REDIS_URL", "redis://h?timeout=1", "QUEUE_REDIS_URL: should not have the option timeout"),
         ("REDIS_URL", "rediss://h?ssl_ca_certs=missing.crt", "REDIS_URL: ssl_ca_certs: missing.crt: No such file"),
         ("DATABASE_URL", "postgresql://u:p℀@h/d", "DATABASE_URL: should have a host, and a port"),
+        ("DATABASE_URL", "postgresql://a,b..c:5432/d", "DATABASE_URL: should have a host name without empty"),
+        ("REDIS_URL", "redis://b..c", "REDIS_URL: should have a host name without empty"),
+        (
+            "SYNCKAIROS_ALARM_WEBHOOK_URL",
+            "http://b..c",
+            "SYNCKAIROS_ALARM_WEBHOOK_URL: should have a host name without",
+        ),
         ("SYNCKAIROS_AUTH", "jwt", "SYNCKAIROS_AUTH: should be 'none' or 'required'"),
         ("SYNCKAIROS_JWKS", "https://a.example/", "SYNCKAIROS_JWKS: should be a JSON list such as"),
         (

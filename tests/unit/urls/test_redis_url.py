@@ -63,6 +63,8 @@ def test_each_part_of_a_url_is_parsed(url: str, address: RedisAddress) -> None:
         ("redis://u:1?hidden@h:1/0", "should not have the option; the options are db, username, password;"),
         ("redis://u:hi℀dden@h", "should have a port"),
         ("redis://u:%FF@h", "should have a user and a password in UTF-8"),
+        ("redis://a..b", "should have a host name without empty or very long parts"),
+        (f"redis://{'a' * 64}.b", "should have a host name without empty or very long parts"),
         ("redis://h/one", "should have a database number"),
         ("redis://h?db=-1", "should have a database number"),
         ("redis://h?socket_timeout=5", "should not have the option socket_timeout; the options are db,"),
