@@ -16,7 +16,8 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode
 from synckairos.wire.incremental_rendering import RenderedSession
-from synckairos.wire.session_json import parse_session, render_session
+from synckairos.wire.session_json import render_session
+from synckairos.wire.session_parser import parse_session
 
 SWITCHES = 5_000
 DOCUMENTS = {2: 2_000, 1_000: 60}

@@ -18,8 +18,8 @@ from synckairos.store.control_store import ControlStore
 from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.wire.body_parser import parse_body
 from synckairos.wire.control_entry import Revocation
-from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.revocations import CreateRevocation, Disconnect, revocation_json
 
 PRINCIPAL = Principal.importer("revocations")

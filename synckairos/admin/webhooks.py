@@ -14,8 +14,8 @@ from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
 from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
 from synckairos.webhooks.records_json import delivery_json, endpoint_json
 from synckairos.webhooks.registry import WebhookRegistry
+from synckairos.wire.body_parser import parse_body
 from synckairos.wire.instants import render_instant
-from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.webhooks import CreateWebhook, RotateSecret
 
 POLL_S = 0.1

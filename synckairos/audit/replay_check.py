@@ -22,11 +22,13 @@ from synckairos.clock.model import Session, Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
+from synckairos.wire.body_parser import parse_audited_args, parse_body
 from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.document_scan import is_second_edition
 from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
-from synckairos.wire.request_bodies import parse_audited_args, parse_body
-from synckairos.wire.session_json import is_second_edition, parse_session, render_session
+from synckairos.wire.session_json import render_session
+from synckairos.wire.session_parser import parse_session
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, V2StateMalformed, parse_v2_session
 
 FindingKind = Literal["gap", "hash", "mismatch", "unplayable", "conflict", "projection", "taken", "imported"]

@@ -11,7 +11,7 @@ from synckairos.clock.merge_patch import merge_patch
 from synckairos.clock.model import Session
 from synckairos.wire import document_merge_patch
 from synckairos.wire.instants import parse_instant_ms
-from synckairos.wire.session_json import session_from_json
+from synckairos.wire.session_parser import session_from_json
 
 Message = dict[str, Any]
 """A socket message as JSON values."""

@@ -15,8 +15,8 @@ from synckairos.http.json_schemas import SchemaGenerator, add_field_docs, schema
 from synckairos.http.operations import Operation
 from synckairos.service.access_rules import ACCESS_RULES, Scope
 from synckairos.wire import response_models
+from synckairos.wire.command_bodies import COMMAND_BODIES
 from synckairos.wire.field_docs import FIELD_DESCRIPTIONS
-from synckairos.wire.request_bodies import COMMAND_BODIES
 
 COMMON_REFUSALS = (400, 500, 503)
 """Error statuses of each rate-limited operation, in addition to 403 and 429."""

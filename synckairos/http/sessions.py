@@ -15,11 +15,7 @@ from synckairos.service.requests import CommandRequest, CreateRequest, SessionRe
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_quotas import PRESSES, Quota, switch_rate
 from synckairos.wire import response_models
-from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.field_types import parse_uuid
-from synckairos.wire.instants import render_instant
-from synckairos.wire.query_parameters import ReadQuery
-from synckairos.wire.request_bodies import (
+from synckairos.wire.command_bodies import (
     COMMAND_BODIES,
     CommandBody,
     DeleteBody,
@@ -28,7 +24,12 @@ from synckairos.wire.request_bodies import (
     MetadataBody,
     RemovalBody,
 )
-from synckairos.wire.session_json import extract_participants_json, receipt_json
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.document_scan import extract_participants_json
+from synckairos.wire.field_types import parse_uuid
+from synckairos.wire.instants import render_instant
+from synckairos.wire.query_parameters import ReadQuery
+from synckairos.wire.session_json import receipt_json
 from synckairos.wire.validation_faults import Fault
 
 MERGE_PATCH = "application/merge-patch+json"

@@ -21,7 +21,7 @@ from synckairos.limits.work_rate_table import SIMULATION_STEPS
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models
-from synckairos.wire.request_bodies import SimulationBody
+from synckairos.wire.simulation_body import SimulationBody
 from synckairos.wire.simulation_run import NIL_SESSION_ID, estimate_cost_in_steps, timed_commands, timeline_json
 
 T = TypeVar("T")

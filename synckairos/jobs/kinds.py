@@ -9,9 +9,9 @@ from pydantic_core import PydanticCustomError
 
 from synckairos.config import LONGEST_S
 from synckairos.errors import ValidationFailed
+from synckairos.wire.body_parser import parse_body
 from synckairos.wire.field_types import StrictModel, Uuid
 from synckairos.wire.instants import parse_instant_ms
-from synckairos.wire.request_bodies import parse_body
 
 JobKind = Literal["archive", "export", "retention"]
 

@@ -11,7 +11,8 @@ from synckairos.store.rate_limits import RateLimits
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import PRESSES, Quota, general_rate, switch_rate
 from synckairos.wire import v3_messages
-from synckairos.wire.request_bodies import SwitchBody, parse_command
+from synckairos.wire.body_parser import parse_command
+from synckairos.wire.command_bodies import SwitchBody
 
 
 class CommandHandler:

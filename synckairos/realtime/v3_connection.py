@@ -50,10 +50,10 @@ from synckairos.store.rate_quotas import PRESSES
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire import v3_messages
+from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.document_scan import extract_updated_at_ms, may_use_lag_compensation
 from synckairos.wire.input_warnings import command_args_warnings
 from synckairos.wire.json_decode import value_count_upper_bound
-from synckairos.wire.request_bodies import COMMAND_BODIES
-from synckairos.wire.session_json import extract_updated_at_ms, may_use_lag_compensation
 
 InboxRequest = v3_messages.Subscribe | v3_messages.Unsubscribe | v3_messages.Command
 """Requests that a connection handles in the order of arrival. PING is answered at once and is not such a request."""

@@ -7,8 +7,8 @@ from typing import Any
 from synckairos.clock.model import EventType
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.wire import v3_messages
+from synckairos.wire.document_scan import extract_updated_at_ms
 from synckairos.wire.feed_message import FeedMessage
-from synckairos.wire.session_json import extract_updated_at_ms
 
 
 def render_event_frame(update: SessionUpdate) -> bytes:

@@ -22,7 +22,7 @@ from synckairos.store.store_generation import Generations, make_session_epoch
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.outbox_entry import CommitCause
-from synckairos.wire.session_json import parse_session
+from synckairos.wire.session_parser import parse_session
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND, is_v2_epoch
 
 IMPORTER = Principal.importer(IMPORT_COMMAND)

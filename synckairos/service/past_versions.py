@@ -16,7 +16,7 @@ from synckairos.store.sessions import SessionStore
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
-from synckairos.wire.session_json import parse_session
+from synckairos.wire.session_parser import parse_session
 from synckairos.wire.snapshot import SessionSnapshot
 
 

@@ -12,9 +12,9 @@ from synckairos.clock.model import Session
 from synckairos.principal import Principal, Role
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.stored_session import StoredSession
+from synckairos.wire.command_bodies import CommandBody
 from synckairos.wire.outbox_entry import CommitCause
-from synckairos.wire.request_bodies import CommandBody
-from synckairos.wire.session_json import parse_session
+from synckairos.wire.session_parser import parse_session
 from synckairos.wire.snapshot import SessionSnapshot
 
 FORMER_ROUTES = {

@@ -21,7 +21,7 @@ from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.metrics import RECOVERED_SESSIONS, RESTORED_SESSIONS
 from synckairos.wire.outbox_entry import CommitCause
-from synckairos.wire.session_json import parse_session
+from synckairos.wire.session_parser import parse_session
 from synckairos.wire.v2_state_parser import is_v2_epoch
 
 CAUSED_BY_RECOVERY = CommitCause("recovery", "recover")

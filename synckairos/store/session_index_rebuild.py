@@ -11,7 +11,7 @@ from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe, raise_if_invalid_data
 from synckairos.store.stored_session import SESSION_FIELDS, parse_session_id, parse_stored_session
 from synckairos.telemetry.invalid_data import reporting_invalid_data
-from synckairos.wire.session_json import extract_created_at_ms
+from synckairos.wire.document_scan import extract_created_at_ms
 
 _PAGE = 200  # keys of one step of SCAN
 

@@ -17,14 +17,8 @@ from synckairos.frozen_replace import replace
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_splices import apply_message_body, make_splices
 from synckairos.wire.document_split import DocumentParts
-from synckairos.wire.session_json import (
-    group_json,
-    parse_session,
-    participant_json,
-    render_session,
-    session_json,
-    shown_turn_indexes,
-)
+from synckairos.wire.session_json import group_json, participant_json, render_session, session_json, shown_turn_indexes
+from synckairos.wire.session_parser import parse_session
 
 SPLICING_MIN_PARTICIPANTS = 32
 """Minimum number of participants for splices. With fewer participants, rendering the whole document is faster."""

@@ -8,9 +8,9 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from synckairos.errors import ValidationFailed
+from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import SyncModeName
 from synckairos.wire.field_types import Omittable, StrictModel
-from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.response_models import StatusName
 from synckairos.wire.validation_faults import Fault, fault
 

@@ -1,10 +1,9 @@
 """The session's document: the JSON that is stored, published, audited and returned, always with the same bytes.
 
-`render_session` and `parse_session` are inverse: rendering a parsed document gives the same bytes. All JSON members are
-facts at the last transition, so the document of a version never changes.
+`render_session` and `session_parser.parse_session` are inverse: rendering a parsed document gives the same bytes. All
+JSON members are facts at the last transition, so the document of a version never changes.
 """
 
-import re
 from operator import attrgetter
 from typing import Any
 
@@ -20,24 +19,11 @@ from synckairos.clock.clock_systems import (
     Hourglass,
     Stages,
 )
-from synckairos.clock.lag_compensation import LagAccount, LagReceipt
-from synckairos.clock.model import (
-    HOLD_REASON,
-    ActivePause,
-    CurrentTurn,
-    ExtendBy,
-    Extensions,
-    Group,
-    OnTimeout,
-    Participant,
-    Rules,
-    Session,
-    Status,
-    SyncMode,
-)
+from synckairos.clock.lag_compensation import LagReceipt
+from synckairos.clock.model import HOLD_REASON, ActivePause, Group, Participant, Session, Status, SyncMode
 from synckairos.clock.timing import active_group, active_group_index, clock_system_for, deadline_at_ms
-from synckairos.wire.clock_system_json import parse_clock_system, render_clock_system
-from synckairos.wire.instants import parse_instant_ms, render_instant
+from synckairos.wire.clock_system_json import render_clock_system
+from synckairos.wire.instants import render_instant
 
 DOCUMENT_SCHEMA = 1
 """Number of the document's schema. Redis stores this number with the document."""
@@ -275,157 +261,3 @@ def _pause_json(pause: ActivePause) -> dict[str, Any]:
 
 def _render_optional(at_ms: int | None) -> str | None:
     return None if at_ms is None else render_instant(at_ms)
-
-
-def extract_participants_json(document: bytes) -> bytes:
-    """Return the bytes of the array of participants in a document, without parsing the document."""
-    # The members before the array contain only names and numbers that this server writes. No text inside the array
-    # contains an unescaped quote.
-    return document[document.index(b'"participants":') + 15 : document.index(b',"groups":[')]
-
-
-def extract_updated_at_ms(document: bytes) -> int:
-    """Return the instant of the last transition in a document, in ms since the Unix epoch.
-
-    The document is not parsed.
-    """
-    # No text before this member contains an unescaped quote, so the first match is the member itself.
-    begin = document.index(b'"updated_at":"') + 14
-    return parse_instant_ms(document[begin : document.index(b'"', begin)].decode())
-
-
-def extract_created_at_ms(document: bytes) -> int:
-    """Return the instant of the session's creation in a document, ms since the Unix epoch.
-
-    Raises: ValueError if the document is not JSON or has no such instant.
-    """
-    created_at = orjson.loads(document).get("created_at")
-    if not isinstance(created_at, str):
-        raise ValueError("the document has no instant of creation")
-    return parse_instant_ms(created_at)
-
-
-# -- parsing -----------------------------------------------------------------------------------------------------------
-
-
-def parse_session(document: bytes, deleted: bool = False) -> Session:
-    """Parse a document that `render_session` rendered.
-
-    A document does not contain whether the session is deleted. So the caller must pass `deleted`.
-    """
-    return session_from_json(orjson.loads(document), deleted)
-
-
-def may_use_lag_compensation(document: bytes) -> bool:
-    """Return whether a session possibly uses lag compensation, without parsing the document.
-
-    False is always correct. True can be wrong, because metadata can contain the same text.
-    """
-    return b'"lag_compensation":true' in document
-
-
-_TURN_NUMBER_AT_END = re.compile(rb',"turn_number":\d+}\Z')
-
-
-def is_second_edition(document: bytes) -> bool:
-    """Return whether a document belongs to a session of the clock's second edition, without parsing the document."""
-    return _TURN_NUMBER_AT_END.search(document, max(0, len(document) - 64)) is not None
-
-
-def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
-    """Return the session that the JSON values of a document describe.
-
-    A document does not contain whether the session is deleted. So the caller must pass `deleted`.
-    """
-    rules = Rules(
-        session_id=d["session_id"],
-        sync_mode=SyncMode(d["sync_mode"]),
-        on_timeout=OnTimeout(d["on_timeout"]),
-        created_at_ms=parse_instant_ms(d["created_at"]),
-        clock=parse_clock_system(d["clock"]),
-        increment_ms=d.get("increment_ms"),
-        extend_on_switch_ms=d.get("extend_on_switch_ms"),
-        pause_budget=d.get("pause_budget"),
-        lag_compensation=d.get("lag_compensation", False),
-        time_per_cycle_ms=d["time_per_cycle_ms"],
-        max_time_ms=d.get("max_time_ms"),
-        max_cycles=d["max_cycles"],
-        warnings_ms=tuple(d["warnings_ms"]),
-        extend_window_ms=d.get("extend_window_ms"),
-        extend_by=ExtendBy(d["extend_by"]) if "extend_by" in d else None,
-        max_extension_ms=d.get("max_extension_ms"),
-        max_extensions=d.get("max_extensions"),
-        initial_ms=d.get("initial_ms"),
-        switch_while_paused=d.get("switch_while_paused", False),
-        holds_between_turns="between_turns" in d,
-    )
-    mode = rules.sync_mode
-    own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)
-    active_id = d["active_participant_id"]
-    participants = _parse_participants(d["participants"], mode)
-    turn = d["turn"]
-    return Session(
-        rules=rules,
-        epoch=d["epoch"],
-        version=d["version"],
-        status=Status(d["status"]),
-        updated_at_ms=parse_instant_ms(d["updated_at"]),
-        participants=participants,
-        groups=tuple(_parse_group(group) for group in d["groups"]),
-        active_position=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
-        used_ms=d["time_used_ms"],
-        remaining_ms=None if own else d["time_remaining_ms"],
-        turn=CurrentTurn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"]), turn.get("overtime", False)),
-        pauses=tuple(
-            ActivePause(p["reason"], parse_instant_ms(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
-        ),
-        pauses_taken=d.get("pauses_taken", {}),
-        lag_receipt=LagReceipt(**d["lag_receipt"]) if "lag_receipt" in d else None,
-        anchor_ms=_parse_optional(d["cycle_started_at"]),
-        started_at_ms=_parse_optional(d["session_started_at"]),
-        completed_at_ms=_parse_optional(d["session_completed_at"]),
-        metadata=d["metadata"],
-        deleted=deleted,
-        turn_number=d.get("turn_number"),
-        extensions=Extensions(**d["extensions"]) if "extensions" in d else None,
-    )
-
-
-def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tuple[Participant, ...]:
-    # The arguments are positional, because keyword arguments take a third longer with 1,000 participants.
-    is_per_cycle = mode is SyncMode.PER_CYCLE
-    return tuple(
-        Participant(
-            d["participant_id"],
-            d["participant_index"],
-            0 if is_per_cycle else d["time_remaining_ms"],
-            d["time_used_ms"],
-            d["cycle_count"],
-            d["has_expired"],
-            d["display_name"],
-            d.get("group_id"),
-            parse_clock_system(d["clock"]) if "clock" in d else None,
-            _parse_reading(d["reading"]) if "reading" in d else None,
-            LagAccount(**d["lag"]) if "lag" in d else None,
-        )
-        for d in documents
-    )
-
-
-def _parse_group(d: dict[str, Any]) -> Group:
-    return Group(
-        group_id=d["group_id"],
-        remaining_ms=d["time_remaining_ms"],
-        used_ms=d["time_used_ms"],
-        has_expired=d["has_expired"],
-        reading=_parse_reading(d["reading"]) if "reading" in d else None,
-    )
-
-
-def _parse_reading(d: dict[str, Any]) -> ClockReadingDetails | None:
-    facts = {name: d[name] for name in READING_FACTS if name in d}
-    return ClockReadingDetails(**facts) if facts else None
-
-
-def _parse_optional(text: str | None) -> int | None:
-    return None if text is None else parse_instant_ms(text)

@@ -7,9 +7,11 @@ import orjson
 from synckairos.clock.engine import MAX_METADATA_BYTES
 from synckairos.clock.model import Session
 from synckairos.clock.simulation import Simulation, TimedCommand, TimelineRow, simulate
+from synckairos.wire.body_parser import parse_body
+from synckairos.wire.command_bodies import CommandBody
 from synckairos.wire.input_warnings import request_warnings
-from synckairos.wire.request_bodies import CommandBody, SimulationBody, parse_body
 from synckairos.wire.session_json import session_json
+from synckairos.wire.simulation_body import SimulationBody
 from synckairos.wire.validation_faults import Fault
 
 NIL_SESSION_ID = "00000000-0000-0000-0000-000000000000"

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJ
 
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFailed
+from synckairos.wire.command_bodies import COMMAND_BODIES
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.field_types import (
     ExpectedTurn,
@@ -27,7 +28,6 @@ from synckairos.wire.instants import render_instant
 from synckairos.wire.json_decode import decode_json
 from synckairos.wire.presence_counts import PresenceCounts
 from synckairos.wire.problem_json import error_details
-from synckairos.wire.request_bodies import COMMAND_BODIES
 from synckairos.wire.session_json import receipt_json
 from synckairos.wire.validation_faults import Fault, faults_from_pydantic, json_value_faults, raise_if_faults
 from synckairos.wire.websocket_frames import text_frame

@@ -18,7 +18,7 @@ from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import TIMEKEEPER
-from synckairos.wire.session_json import parse_session
+from synckairos.wire.session_parser import parse_session
 from tests.balancer import run_balancer
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process

@@ -21,7 +21,8 @@ from synckairos.store.connect import check_store_settings
 from synckairos.store.keys import Keys
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.wire.session_json import parse_session, render_session
+from synckairos.wire.session_json import render_session
+from synckairos.wire.session_parser import parse_session
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from synckairos.service.sessions import Sessions
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult
+from synckairos.wire.body_parser import parse_audited_args, parse_body
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import parse_audited_args, parse_body
 from synckairos.wire.snapshot import SessionSnapshot
 
 T0 = 1_800_000_000_000

@@ -21,7 +21,7 @@ from synckairos.config import Settings
 from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.endpoint import DRAINING_RETRY_AFTER_S
 from synckairos.service.requests import CreateRequest
-from synckairos.wire.session_json import parse_session
+from synckairos.wire.session_parser import parse_session
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.realtime.instances import CALLER, Instance, serving
 from tests.processes import Process

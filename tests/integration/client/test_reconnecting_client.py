@@ -22,7 +22,7 @@ from synckairos.clock.model import Session, Status
 from synckairos.config import Settings
 from synckairos.errors import Forbidden, PayloadTooLarge, SessionNotFound, Unauthorized
 from synckairos.principal import TIMEKEEPER, Principal
-from synckairos.wire.session_json import parse_session
+from synckairos.wire.session_parser import parse_session
 from tests.integration.realtime.instances import Instance, serving
 
 DEADLINE_S = 20

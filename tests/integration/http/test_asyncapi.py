@@ -10,9 +10,10 @@ import jsonschema_rs
 import pytest
 
 from synckairos.http import api_examples
-from synckairos.wire import request_bodies, v3_messages
+from synckairos.wire import body_parser, command_bodies, v3_messages
+from synckairos.wire.command_bodies import COMMAND_BODIES
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import COMMAND_BODIES, SimulationBody
+from synckairos.wire.simulation_body import SimulationBody
 from synckairos.wire.webhooks import CreateWebhook, PatchWebhook, RotateSecret
 from tests.integration.rest_server import RestServer
 
@@ -136,9 +137,9 @@ BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecr
 
 
 @pytest.mark.parametrize("model", BODIES)
-def test_examples_of_bodies_are_accepted(model: type[request_bodies.CommandBody]) -> None:
+def test_examples_of_bodies_are_accepted(model: type[command_bodies.CommandBody]) -> None:
     if model.__name__ in api_examples.REQUEST_BODIES:
-        request_bodies.parse_body(model, api_examples.REQUEST_BODIES[model.__name__])
+        body_parser.parse_body(model, api_examples.REQUEST_BODIES[model.__name__])
     else:
         assert model.__name__ in ("LeaveBody", "DeleteBody")
 

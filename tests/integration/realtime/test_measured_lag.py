@@ -13,8 +13,8 @@ from synckairos.clock.commands import Start
 from synckairos.clock.lag_compensation import CLAIM_TOLERANCE_MS
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.service.requests import CreateRequest
+from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import parse_body
 from tests.integration.audit_parts import AuditParts
 from tests.integration.client.proxy import proxy_to
 from tests.integration.realtime.instances import CALLER, Instance, serving

@@ -20,7 +20,8 @@ from synckairos.store.rate_quotas import Quota, general_rate
 from synckairos.store.stored_session import parse_history
 from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import CommitCause
-from synckairos.wire.session_json import parse_session, render_session
+from synckairos.wire.session_json import render_session
+from synckairos.wire.session_parser import parse_session
 from synckairos.wire.snapshot import SessionSnapshot
 from tests.integration.parts import Parts, open_parts
 from tests.principals import make_principal

@@ -14,9 +14,9 @@ from synckairos.clock.commands import AddParticipant, with_actor
 from synckairos.clock.model import Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.frozen_replace import replace
+from synckairos.wire.body_parser import parse_audited_args, parse_body
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
-from synckairos.wire.request_bodies import parse_audited_args, parse_body
 from synckairos.wire.session_json import render_session
 
 T0 = 1_700_000_000_123

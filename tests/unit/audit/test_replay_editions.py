@@ -13,10 +13,11 @@ from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.model import Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.frozen_replace import replace
+from synckairos.wire.body_parser import parse_audited_args, parse_body
 from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.document_scan import is_second_edition
 from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
-from synckairos.wire.request_bodies import parse_audited_args, parse_body
-from synckairos.wire.session_json import is_second_edition, render_session
+from synckairos.wire.session_json import render_session
 
 T0 = 1_700_000_000_123
 SESSION = "01890000-0000-7000-8000-000000000000"

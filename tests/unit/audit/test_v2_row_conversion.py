@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from synckairos.audit.entry_rows import EventRow, build_batch_rows
 from synckairos.audit.v2_row_conversion import V2Event, V2Participant, V2Session, convert_session
 from synckairos.wire.instants import datetime_to_ms, ms_to_datetime
-from synckairos.wire.session_json import parse_session
+from synckairos.wire.session_parser import parse_session
 from synckairos.wire.v2_state_parser import epoch_of_v2_session
 from tests.fixtures.v2 import product
 

@@ -14,8 +14,8 @@ import orjson
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Expire, Pause
 from synckairos.clock.model import Session, Status
+from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import parse_body, parse_command
 from synckairos.wire.session_json import session_json
 
 FILE = Path(__file__).parents[2] / "vectors" / "readings.json"

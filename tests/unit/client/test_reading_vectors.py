@@ -12,7 +12,7 @@ from synckairos.client.readings import participant_remaining_ms, remaining_ms_at
 from synckairos.clock.clock_systems import ClockReadingDetails
 from synckairos.clock.model import SyncMode
 from synckairos.http.demo_files import demo_folder
-from synckairos.wire.session_json import session_from_json
+from synckairos.wire.session_parser import session_from_json
 from tests.unit.client.reading_vectors import FACTS, FILE, render
 
 VECTORS: list[dict[str, Any]] = orjson.loads(FILE.read_bytes())

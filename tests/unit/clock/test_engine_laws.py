@@ -15,7 +15,8 @@ from synckairos.clock.commands import Adjust, Command, Expire, VersionPreconditi
 from synckairos.clock.model import Event, EventType, Extensions, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, deadline_at_ms, next_upcoming_event, time_to_zero_ms
-from synckairos.wire.session_json import parse_session, render_session
+from synckairos.wire.session_json import render_session
+from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 

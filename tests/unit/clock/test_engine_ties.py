@@ -9,7 +9,8 @@ from synckairos.clock import engine
 from synckairos.clock.commands import Command, Switch
 from synckairos.clock.model import Session
 from synckairos.clock.timing import deadline_at_ms
-from synckairos.wire.session_json import parse_session, render_session
+from synckairos.wire.session_json import render_session
+from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.script import open_session, play, spec
 
 COMMANDS = 10_000

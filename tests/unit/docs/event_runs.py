@@ -9,9 +9,9 @@ from synckairos.clock.commands import Expire
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recover_lost_session import recover_session
+from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.outbox_entry import CommitCause
-from synckairos.wire.request_bodies import parse_body, parse_command
 
 SESSION = "0198c0de-0000-7000-8000-000000000001"
 A = "0198c0de-0000-7000-8000-00000000000a"

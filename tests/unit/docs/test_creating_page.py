@@ -6,8 +6,8 @@ import orjson
 import pytest
 from pydantic import BaseModel
 
+from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import CreateSession, Group, Participant
-from synckairos.wire.request_bodies import parse_body
 from tests.unit.docs.pages import code_blocks, code_words, read_page, table_after
 from tests.unit.wire.test_input_warnings import WITHOUT_EFFECT
 

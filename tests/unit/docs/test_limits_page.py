@@ -21,10 +21,11 @@ from synckairos.service import create, prepare_commit
 from synckairos.store import commit_script, participant_sessions, rate_quotas
 from synckairos.webhooks import dispatcher, registry, sender
 from synckairos.wire import (
+    command_bodies,
     field_types,
     presence_counts,
     query_parameters,
-    request_bodies,
+    simulation_body,
     v3_messages,
     validation_faults,
 )
@@ -154,19 +155,19 @@ IN_CODE = {
     "`metadata` as JSON": text(engine.MAX_METADATA_BYTES),
     "depth of `metadata`": text(field_types.MAX_METADATA_DEPTH),
     # commands
-    "`delta_ms` of `adjust`": bounds(request_bodies.AdjustBody, "delta_ms"),
-    "`participant_ids` of `adjust`": bounds(request_bodies.AdjustBody, "participant_ids"),
+    "`delta_ms` of `adjust`": bounds(command_bodies.AdjustBody, "delta_ms"),
+    "`participant_ids` of `adjust`": bounds(command_bodies.AdjustBody, "participant_ids"),
     "`reason` of `pause` and `resume`": same(
-        bounds(request_bodies.PauseBody, "reason"), bounds(request_bodies.ResumeBody, "reason")
+        bounds(command_bodies.PauseBody, "reason"), bounds(command_bodies.ResumeBody, "reason")
     ),
-    "`max_ms` of `pause`": bounds(request_bodies.PauseBody, "max_ms"),
-    "`lag_ms` of `switch`": bounds(request_bodies.SwitchBody, "lag_ms"),
+    "`max_ms` of `pause`": bounds(command_bodies.PauseBody, "max_ms"),
+    "`lag_ms` of `switch`": bounds(command_bodies.SwitchBody, "lag_ms"),
     "attempts of a command that loses races": text(prepare_commit.MAX_ATTEMPTS),
     "steps of a simulation": text(work_rate_table.SIMULATION_STEPS.burst),
-    "commands of a simulation": bounds(request_bodies.SimulationBody, "commands"),
+    "commands of a simulation": bounds(simulation_body.SimulationBody, "commands"),
     "rows of a simulation": text(simulation.MAX_ROWS),
     "`at_ms` and `until_ms` of a simulation": same(
-        bounds(request_bodies.SimulationBody, "until_ms"), bounds(request_bodies.SimulationBody, "commands.[].at_ms")
+        bounds(simulation_body.SimulationBody, "until_ms"), bounds(simulation_body.SimulationBody, "commands.[].at_ms")
     ),
     # sockets
     "connections of an instance": setting("ws_max_connections"),

@@ -7,8 +7,8 @@ import pytest
 
 from synckairos.clock.commands import Create
 from synckairos.errors import ValidationFailed
+from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import parse_body
 
 P = [str(UUID(int=at + 1)) for at in range(4)]
 """Ids of participants."""

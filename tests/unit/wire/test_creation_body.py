@@ -13,9 +13,9 @@ from synckairos.clock import creation
 from synckairos.clock.clock_systems import Byoyomi, Fischer, Stage, Stages
 from synckairos.clock.model import OnTimeout
 from synckairos.errors import ValidationFailed
+from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.field_types import MAX_DURATION_MS
-from synckairos.wire.request_bodies import parse_body
 from synckairos.wire.response_models import SessionView
 from synckairos.wire.session_json import render_session
 from synckairos.wire.validation_faults import MAX_FAULTS

@@ -13,7 +13,8 @@ from synckairos.clock.model import Session, SyncMode
 from synckairos.wire.document_merge_patch import make_keyed_patch, parse_keyed_document
 from synckairos.wire.document_splices import apply_message_body
 from synckairos.wire.incremental_rendering import RenderedSession
-from synckairos.wire.session_json import parse_session, render_session
+from synckairos.wire.session_json import render_session
+from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.histories import Bytes
 from tests.unit.clock.script import T0
 from tests.unit.wire.large_sessions import random_large_history

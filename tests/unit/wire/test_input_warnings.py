@@ -7,10 +7,12 @@ import orjson
 import pytest
 
 from synckairos.clock import creation
+from synckairos.wire.body_parser import parse_body
+from synckairos.wire.command_bodies import COMMAND_BODIES, V2CommandBody
 from synckairos.wire.creation_body import V2_UNREAD_MEMBERS, CreateSession, TimeoutAction
 from synckairos.wire.input_warnings import MAX_WARNINGS, request_warnings
-from synckairos.wire.request_bodies import COMMAND_BODIES, SimulationBody, V2CommandBody, parse_body
 from synckairos.wire.session_json import session_json
+from synckairos.wire.simulation_body import SimulationBody
 from tests.unit.wire.creations import MIN, G, P, chess, make_participants
 
 

@@ -20,14 +20,10 @@ from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.creation import create
 from synckairos.clock.model import ExtendBy, SyncMode
 from synckairos.frozen_replace import replace
+from synckairos.wire.document_scan import extract_participants_json
 from synckairos.wire.instants import render_instant
-from synckairos.wire.session_json import (
-    extract_participants_json,
-    parse_session,
-    participants_json,
-    render_session,
-    session_json,
-)
+from synckairos.wire.session_json import participants_json, render_session, session_json
+from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.script import T0, play, spec
 
 MEMBERS = [

@@ -12,9 +12,10 @@ from synckairos.clock.commands import Complete, Expire, Resume, Start, Switch
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Status, SyncMode
 from synckairos.clock.timing import deadline_at_ms
+from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.request_bodies import parse_body
-from synckairos.wire.session_json import parse_session, render_session
+from synckairos.wire.session_json import render_session
+from synckairos.wire.session_parser import parse_session
 from synckairos.wire.v2_state_parser import (
     V2_GENERATION,
     V2StateMalformed,

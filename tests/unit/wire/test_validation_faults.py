@@ -10,10 +10,12 @@ import pytest
 
 from synckairos.errors import ValidationFailed
 from synckairos.http.request_response import MAX_BODY_BYTES
+from synckairos.wire.body_parser import parse_body
+from synckairos.wire.command_bodies import AdjustBody, StartBody
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.field_types import StrictModel
 from synckairos.wire.json_decode import decode_json
-from synckairos.wire.request_bodies import AdjustBody, SimulationBody, StartBody, parse_body
+from synckairos.wire.simulation_body import SimulationBody
 from synckairos.wire.validation_faults import MAX_FAULTS
 
 MAX_CALLS = MAX_BODY_BYTES

@@ -24,14 +24,9 @@ from synckairos.clock.commands import (
     UpdateMetadata,
 )
 from synckairos.errors import ValidationFailed
-from synckairos.wire.request_bodies import (
-    COMMAND_BODIES,
-    SimulationBody,
-    SwitchBody,
-    parse_audited_args,
-    parse_body,
-    parse_command,
-)
+from synckairos.wire.body_parser import parse_audited_args, parse_body, parse_command
+from synckairos.wire.command_bodies import COMMAND_BODIES, SwitchBody
+from synckairos.wire.simulation_body import SimulationBody
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
 DAY = 86_400_000

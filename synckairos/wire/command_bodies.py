@@ -1,14 +1,12 @@
-"""Pydantic models of request bodies: commands and simulations. OpenAPI is generated from the same models.
+"""Pydantic models of the arguments of commands. OpenAPI is generated from the same models.
 
-REST and WebSocket both parse commands here. A body becomes a value of `clock.commands`. The clock then checks whether
-the state of the session allows the command.
+REST and WebSocket both parse commands into these models (`body_parser`). A body becomes a value of `clock.commands`.
+The clock then checks whether the state of the session allows the command.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, ValidationError, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from synckairos.clock.commands import (
@@ -28,33 +26,19 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import RESERVED_REASONS, TIMEOUT_REASON
-from synckairos.errors import ValidationFailed
-from synckairos.wire.creation_body import CreateSession, MainTimeMs, Participant
-from synckairos.wire.creation_rules import clock_faults, creation_faults
+from synckairos.wire.creation_body import MainTimeMs, Participant
 from synckairos.wire.field_types import (
-    DAY_MS,
     MAX_DURATION_MS,
     SECOND_MS,
     DurationMs,
     ExpectedTurn,
     ExpectedVersion,
-    InstantText,
     Metadata,
     Omittable,
     PauseReasonName,
     RepresentedParticipantId,
     StrictModel,
-    UntilFaultLimit,
     Uuid,
-)
-from synckairos.wire.instants import parse_instant_ms
-from synckairos.wire.validation_faults import (
-    Fault,
-    FaultCountLimit,
-    fault,
-    faults_from_pydantic,
-    json_value_faults,
-    raise_if_faults,
 )
 
 MAX_PAUSE_HOLDER_CHARACTERS = 256
@@ -314,143 +298,3 @@ STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = SIMULATED_COMMAND_BODIES |
     "resume": StoredResumeBody,
 }
 """The model of each command's arguments in the audit. These models include members that the server adds."""
-
-
-MAX_COMMANDS = 10_000
-"""Maximum number of commands in a simulation."""
-
-SimulatedMs = Annotated[int, Field(ge=0, le=800 * DAY_MS)]
-
-
-def _known_command(verb: str) -> str:
-    if verb not in COMMAND_BODIES:
-        raise PydanticCustomError("command", "should be one of {verbs}", {"verbs": ", ".join(COMMAND_BODIES)})
-    return verb
-
-
-def _parse_args(value: Any, info: ValidationInfo) -> CommandBody:
-    if "command" not in info.data:
-        return StartBody()  # the command is unknown, so its arguments cannot be checked
-    return SIMULATED_COMMAND_BODIES[info.data["command"]].model_validate(value, context=info.context)
-
-
-class TimedCommand(StrictModel):
-    """A command of a simulation. It is executed `at_ms` ms after the creation of the session."""
-
-    at_ms: SimulatedMs
-    command: Annotated[str, AfterValidator(_known_command)]
-    args: Annotated[
-        Any,  # the model of the command's body after validation
-        PlainValidator(_parse_args),
-        Field(default_factory=dict, validate_default=True),
-        WithJsonSchema({"type": "object", "additionalProperties": True}),
-    ]
-
-
-class SimulationBody(StrictModel):
-    """A session to simulate, and its commands. The server stores nothing.
-
-    The timeline ends `until_ms` ms after the creation of the session, which is at `created_at`.
-    """
-
-    session: CreateSession
-    commands: Annotated[list[UntilFaultLimit[TimedCommand]], Field(max_length=MAX_COMMANDS)] = Field(
-        default_factory=list
-    )
-    until_ms: SimulatedMs
-    created_at: Omittable[Annotated[InstantText, Field(description="Instant of the creation. Default: 1970-01-01")]] = (
-        None
-    )
-
-    @property
-    def created_at_ms(self) -> int:
-        """Return the instant of the creation in ms since the Unix epoch."""
-        return 0 if self.created_at is None else parse_instant_ms(self.created_at)
-
-
-Model = TypeVar("Model", bound=StrictModel)
-
-_EMPTY_BODIES: dict[type[StrictModel], StrictModel] = {}
-"""The parsed empty JSON object of each model. Most commands have an empty body, and models are frozen."""
-
-
-def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> Model:
-    """Parse JSON values into a model. `known` has the faults that the caller has already found.
-
-    Raises:
-        ValidationFailed: there are faults in `value` or in `known`. The error lists the faults in `known` first.
-    """
-    if not known and value == {} and model in _EMPTY_BODIES:
-        return cast(Model, _EMPTY_BODIES[model])
-    parsed: Model | None = None
-    faults: Iterable[Fault] = known
-    try:
-        parsed = model.model_validate(value, context=FaultCountLimit())
-    except ValidationError as error:
-        faults = [*known, *faults_from_pydantic(error)]
-    raise_if_faults(chain(faults, json_value_faults(value), _rule_faults(model, value)))
-    assert parsed is not None
-    if value == {}:
-        _EMPTY_BODIES[model] = parsed
-    return parsed
-
-
-def parse_command(verb: str, args: Any) -> CommandBody:
-    """Parse a command from its name and the JSON values of its arguments.
-
-    Raises: ValidationFailed with every fault, also if the name is unknown.
-    """
-    return _parse_by_verb(COMMAND_BODIES, verb, args)
-
-
-def parse_audited_args(verb: str, args: Any) -> CommandBody:
-    """Parse a command from its name and its arguments in the audit.
-
-    Unknown members are faults in every command, also in commands whose requests can have unknown members.
-
-    Raises: ValidationFailed with every fault, also if the name is unknown.
-    """
-    body = _parse_by_verb(STORED_COMMAND_BODIES, verb, args)
-    raise_if_faults(fault((name,), "unknown field") for name in unknown_members(type(body), args))
-    return body
-
-
-def unknown_members(model: type[StrictModel], value: dict[str, Any]) -> list[str]:
-    """Return the names of the members of `value` that the model does not have, in the order of the JSON text."""
-    return [name for name in value if name not in model.model_fields]
-
-
-def _parse_by_verb(models: dict[str, type[CommandBody]], verb: str, args: Any) -> CommandBody:
-    model = models.get(verb)
-    if model is None:
-        raise ValidationFailed.at_path("command", f"should be one of {', '.join(models)}")
-    return parse_body(model, args)
-
-
-def _rule_faults(model: type[StrictModel], value: Any) -> Iterable[Fault]:
-    """Yield the faults that concern several JSON members of a request.
-
-    `value` can have malformed members. The models report these, and this function does not.
-    """
-    if model is CreateSession:
-        return creation_faults(value)
-    if model is JoinBody and isinstance(value, dict):
-        return clock_faults(value.get("clock"))
-    if model is SimulationBody and isinstance(value, dict):
-        return _simulation_rule_faults(value)
-    return ()
-
-
-def _simulation_rule_faults(value: dict[str, Any]) -> Iterator[Fault]:
-    """Yield the faults that concern several JSON members of a simulation, with their paths."""
-    for each in creation_faults(value.get("session")):
-        yield fault(("session", each["path"]), each["message"])
-    commands, until_ms = value.get("commands"), value.get("until_ms")
-    for at, timed in enumerate(commands[:MAX_COMMANDS] if isinstance(commands, list) else ()):
-        if not isinstance(timed, dict):
-            continue
-        at_ms, args = timed.get("at_ms"), timed.get("args")
-        if isinstance(at_ms, int) and isinstance(until_ms, int) and at_ms > until_ms:
-            yield fault(("commands", at, "at_ms"), "should be at most until_ms")
-        if timed.get("command") == "add_participant" and isinstance(args, dict):
-            yield from clock_faults(args.get("clock"), ("commands", at, "args", "clock"))

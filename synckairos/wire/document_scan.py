@@ -1,0 +1,51 @@
+"""Single facts of a session's document, mostly read from its bytes without parsing it."""
+
+import re
+
+import orjson
+
+from synckairos.wire.instants import parse_instant_ms
+
+
+def extract_participants_json(document: bytes) -> bytes:
+    """Return the bytes of the array of participants in a document, without parsing the document."""
+    # The members before the array contain only names and numbers that this server writes. No text inside the array
+    # contains an unescaped quote.
+    return document[document.index(b'"participants":') + 15 : document.index(b',"groups":[')]
+
+
+def extract_updated_at_ms(document: bytes) -> int:
+    """Return the instant of the last transition in a document, in ms since the Unix epoch.
+
+    The document is not parsed.
+    """
+    # No text before this member contains an unescaped quote, so the first match is the member itself.
+    begin = document.index(b'"updated_at":"') + 14
+    return parse_instant_ms(document[begin : document.index(b'"', begin)].decode())
+
+
+def extract_created_at_ms(document: bytes) -> int:
+    """Return the instant of the session's creation in a document, ms since the Unix epoch.
+
+    Raises: ValueError if the document is not JSON or has no such instant.
+    """
+    created_at = orjson.loads(document).get("created_at")
+    if not isinstance(created_at, str):
+        raise ValueError("the document has no instant of creation")
+    return parse_instant_ms(created_at)
+
+
+def may_use_lag_compensation(document: bytes) -> bool:
+    """Return whether a session possibly uses lag compensation, without parsing the document.
+
+    False is always correct. True can be wrong, because metadata can contain the same text.
+    """
+    return b'"lag_compensation":true' in document
+
+
+_TURN_NUMBER_AT_END = re.compile(rb',"turn_number":\d+}\Z')
+
+
+def is_second_edition(document: bytes) -> bool:
+    """Return whether a document belongs to a session of the clock's second edition, without parsing the document."""
+    return _TURN_NUMBER_AT_END.search(document, max(0, len(document) - 64)) is not None

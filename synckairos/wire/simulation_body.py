@@ -1,0 +1,80 @@
+"""Pydantic models of a simulation: the session to create, and commands with their instants."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from synckairos.wire.command_bodies import COMMAND_BODIES, SIMULATED_COMMAND_BODIES, CommandBody, StartBody
+from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.creation_rules import clock_faults, creation_faults
+from synckairos.wire.field_types import DAY_MS, InstantText, Omittable, StrictModel, UntilFaultLimit
+from synckairos.wire.instants import parse_instant_ms
+from synckairos.wire.validation_faults import Fault, fault
+
+MAX_COMMANDS = 10_000
+"""Maximum number of commands in a simulation."""
+
+SimulatedMs = Annotated[int, Field(ge=0, le=800 * DAY_MS)]
+
+
+def _known_command(verb: str) -> str:
+    if verb not in COMMAND_BODIES:
+        raise PydanticCustomError("command", "should be one of {verbs}", {"verbs": ", ".join(COMMAND_BODIES)})
+    return verb
+
+
+def _parse_args(value: Any, info: ValidationInfo) -> CommandBody:
+    if "command" not in info.data:
+        return StartBody()  # the command is unknown, so its arguments cannot be checked
+    return SIMULATED_COMMAND_BODIES[info.data["command"]].model_validate(value, context=info.context)
+
+
+class TimedCommand(StrictModel):
+    """A command of a simulation. It is executed `at_ms` ms after the creation of the session."""
+
+    at_ms: SimulatedMs
+    command: Annotated[str, AfterValidator(_known_command)]
+    args: Annotated[
+        Any,  # the model of the command's body after validation
+        PlainValidator(_parse_args),
+        Field(default_factory=dict, validate_default=True),
+        WithJsonSchema({"type": "object", "additionalProperties": True}),
+    ]
+
+
+class SimulationBody(StrictModel):
+    """A session to simulate, and its commands. The server stores nothing.
+
+    The timeline ends `until_ms` ms after the creation of the session, which is at `created_at`.
+    """
+
+    session: CreateSession
+    commands: Annotated[list[UntilFaultLimit[TimedCommand]], Field(max_length=MAX_COMMANDS)] = Field(
+        default_factory=list
+    )
+    until_ms: SimulatedMs
+    created_at: Omittable[Annotated[InstantText, Field(description="Instant of the creation. Default: 1970-01-01")]] = (
+        None
+    )
+
+    @property
+    def created_at_ms(self) -> int:
+        """Return the instant of the creation in ms since the Unix epoch."""
+        return 0 if self.created_at is None else parse_instant_ms(self.created_at)
+
+
+def simulation_rule_faults(value: dict[str, Any]) -> Iterator[Fault]:
+    """Yield the faults that concern several JSON members of a simulation, with their paths."""
+    for each in creation_faults(value.get("session")):
+        yield fault(("session", each["path"]), each["message"])
+    commands, until_ms = value.get("commands"), value.get("until_ms")
+    for at, timed in enumerate(commands[:MAX_COMMANDS] if isinstance(commands, list) else ()):
+        if not isinstance(timed, dict):
+            continue
+        at_ms, args = timed.get("at_ms"), timed.get("args")
+        if isinstance(at_ms, int) and isinstance(until_ms, int) and at_ms > until_ms:
+            yield fault(("commands", at, "at_ms"), "should be at most until_ms")
+        if timed.get("command") == "add_participant" and isinstance(args, dict):
+            yield from clock_faults(args.get("clock"), ("commands", at, "args", "clock"))
