@@ -45,7 +45,7 @@ fmt: install ## format the code and apply automatic fixes
 	$(PYTHON) -m ruff format .
 
 env: install ## render .env.example and docs/reference/settings.md from the settings
-	$(PYTHON) -c "from synckairos.config import render_example; print(render_example(), end='')" > .env.example
+	$(PYTHON) -c "from synckairos.config import render_env_example; print(render_env_example(), end='')" > .env.example
 	$(PYTHON) -c "from synckairos.config import render_settings_page; print(render_settings_page(), end='')" \
 		> docs/reference/settings.md
 

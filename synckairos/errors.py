@@ -81,6 +81,12 @@ class InsecureTransport(SyncKairosError):
     code = "INSECURE_TRANSPORT"
     status = 400
 
+    def __init__(self) -> None:
+        super().__init__(
+            "A token must not travel over plain HTTP from another machine. Use HTTPS. If a proxy ends TLS, add it to "
+            "SYNCKAIROS_TRUSTED_PROXIES and let it send X-Forwarded-Proto. SYNCKAIROS_INSECURE allows plain HTTP"
+        )
+
 
 class Forbidden(SyncKairosError):
     code = "FORBIDDEN"

@@ -14,6 +14,7 @@ from synckairos.config.value_types import (
     JwksSources,
     KeyPrefix,
     LogLevel,
+    MetricsTokenText,
     Networks,
     OptionalPostgresUrl,
     Origins,
@@ -155,6 +156,11 @@ class Settings(BaseSettings):
         "participant_id", description="Name of the claim with the participant id (UUID)."
     )
     jwt_claim_grp: str = Field("grp", description="Name of the claim with the group that revocations can name.")
+    metrics_token: MetricsTokenText = Field(
+        None,
+        description="Bearer token that opens `/metrics` and the reasons of `/ready`: at least 32 characters. "
+        "If it is set, `/metrics` needs it also without authentication.",
+    )
     log_level: LogLevel = Field(
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
     )

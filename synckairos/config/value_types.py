@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from synckairos.urls.host_name import can_be_looked_up
@@ -29,6 +29,10 @@ OWN_SEGMENTS = frozenset(
 
 MAX_ROOT_PATH_LENGTH = 64
 """Maximum number of characters of a sub-path. With this length, the URL of a link still fits into its QR code."""
+
+
+MIN_METRICS_TOKEN_LENGTH = 32
+"""Minimum number of characters of the metrics token, so that it cannot be guessed."""
 
 
 LONGEST_S = 100 * 365 * 86_400
@@ -150,6 +154,12 @@ def _parse_json_list(value: object) -> object:
         raise ValueError('should be a JSON list such as [{"url": "https://id.example.org/jwks.json"}]') from None
 
 
+def _check_metrics_token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(rf"[!-~]{{{MIN_METRICS_TOKEN_LENGTH},7900}}", value.get_secret_value()):
+        raise ValueError(f"should have at least {MIN_METRICS_TOKEN_LENGTH} visible ASCII characters and no spaces")
+    return value
+
+
 def _lower_level(value: object) -> object:
     return _LEVELS.get(value.lower(), value.lower()) if isinstance(value, str) else value
 
@@ -157,6 +167,7 @@ def _lower_level(value: object) -> object:
 RedisUrl = Annotated[str, AfterValidator(validate_redis_url), Field(repr=False)]
 PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
 OptionalPostgresUrl = Annotated[Annotated[str, _url_with("postgresql", "postgres")] | None, Field(repr=False)]
+MetricsTokenText = Annotated[Annotated[SecretStr, AfterValidator(_check_metrics_token)] | None, Field(repr=False)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]
 WebUrl = Annotated[str, _url_with("http", "https")]
 RootPath = Annotated[str, AfterValidator(_check_root_path)]

@@ -23,6 +23,7 @@ from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.qr_code import QrCodeRoutes
+from synckairos.http.request_authentication import RequestAuthentication
 from synckairos.http.rest_app import RestApp
 from synckairos.http.revocations import RevocationRoutes
 from synckairos.http.sessions import SessionRoutes
@@ -32,6 +33,7 @@ from synckairos.http.system import SystemRoutes
 from synckairos.http.tickets import TicketRoutes
 from synckairos.http.webhooks import WebhookRoutes
 from synckairos.identity.authenticator import Authenticator
+from synckairos.identity.metrics_token import MetricsToken
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.credential_ends import CredentialEnds
@@ -97,6 +99,7 @@ def build_application(
     sessions, store, history = dependencies.sessions, dependencies.store, dependencies.history
     rate_limits = dependencies.rate_limits
     origins = origins or AllowedOrigins.from_settings(settings)
+    callers = caller_identity or CallerResolver(settings.trusted_proxies)
 
     async def count_live_sessions() -> None:
         ACTIVE_SESSIONS.set(await store.count_unfinished())
@@ -137,13 +140,20 @@ def build_application(
         OperationTable(operations),
         rate_limits,
         origins,
-        caller_identity or CallerResolver(settings.trusted_proxies),
+        RequestAuthentication(callers, authenticator, _metrics_token(settings, callers)),
         dependencies.work,
         settings,
         access_recorder,
-        authenticator,
         credential_ends,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
         fallback_prefixes=[DEMO_PATH] if static else [],
     )
     return SubPathApp(rest, root_path) if root_path else rest
+
+
+def _metrics_token(settings: Settings, callers: CallerResolver) -> MetricsToken | None:
+    if settings.metrics_token is None:
+        return None
+    return MetricsToken(
+        settings.metrics_token.get_secret_value(), lambda scope: settings.insecure or callers.is_secure(scope)
+    )

@@ -67,7 +67,7 @@ class RestRequest:
 
     __slots__ = (
         *("_rate_limits", "_receive", "_work"),
-        *("body_json", "headers", "is_administrative", "meter", "path_parameters"),
+        *("body_json", "headers", "is_administrative", "is_monitor", "meter", "path_parameters"),
         *("principal", "route", "scope", "warnings"),
     )
 
@@ -103,6 +103,8 @@ class RestRequest:
         """The parsed JSON body. None before `read_body`."""
         self.is_administrative = False
         """Whether the request is recorded in the access log if it is executed."""
+        self.is_monitor = False
+        """Whether the request has the metrics token. The token has an effect on `/metrics` and `/ready` only."""
         self.warnings: list[Fault] = []
         """A warning for each part of the body that has no effect. Empty before `read_body`."""
 

@@ -26,21 +26,16 @@ from synckairos.errors import (
     RateLimitExceeded,
     StoreUnavailable,
     SyncKairosError,
-    Unauthorized,
 )
 from synckairos.http.allowed_origins import AllowedOrigins
-from synckairos.http.client_address import CallerResolver
 from synckairos.http.operations import Handler, Operation, OperationTable
 from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
+from synckairos.http.request_authentication import RequestAuthentication
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import to_public_path
-from synckairos.identity.authenticator import Authenticator, IgnoredCredentialsWarning
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.principal import Principal
 from synckairos.revocations.credential_ends import CredentialEnds
-from synckairos.service.access_rules import ACCESS_RULES
-from synckairos.service.authorization import authorize_without_session
 from synckairos.store.rate_limited_clients import LimitedClients
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.rate_meter import RateMeter
@@ -87,11 +82,10 @@ class RestApp:
         operations: OperationTable,
         rate_limits: RateLimits,
         origins: AllowedOrigins,
-        caller_identity: CallerResolver,
+        authentication: RequestAuthentication,
         work: ClientWorkLimits,
         settings: Settings,
         access_recorder: AccessRecorder | None,
-        authenticator: Authenticator | None,
         credential_ends: CredentialEnds | None,
         fallback: ASGIApp,
         fallback_prefixes: Sequence[str],
@@ -106,13 +100,11 @@ class RestApp:
         self._work = work
         self._limited_clients = LimitedClients()
         self._origins = origins
-        self._caller_identity = caller_identity
+        self._authentication = authentication
         self._general_rate = general_rate(settings.rate_limit_general)
         self._dev = settings.dev
         self._access_recorder = access_recorder
-        self._authenticator = authenticator
         self._credential_ends = credential_ends
-        self._ignored_credentials_warning = IgnoredCredentialsWarning()
         self._fallback = fallback
         self._fallback_prefixes = tuple(fallback_prefixes)
         self._counters: dict[tuple[str, str, int], Callable[[], None]] = {}
@@ -163,13 +155,11 @@ class RestApp:
         methods, values = self._operations.find(path)
         found = methods.get("GET" if method == "HEAD" else method)
         path_parameters: dict[str, str] = {}
-        is_public = True
         outcome: Outcome
         if found is not None:
             operation, names = found
             route, is_limited, outcome = operation.route_label, operation.is_rate_limited, operation.handle
             path_parameters = dict(zip(names, values, strict=True))
-            is_public = ACCESS_RULES[operation.verb].least == "public"
         elif methods:
             operation, _ = next(iter(methods.values()))
             route, is_limited = operation.route_label, operation.is_rate_limited
@@ -179,43 +169,21 @@ class RestApp:
             outcome = self._not_found(method, path, scope)
         if "session_id" in path_parameters:
             structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
-        principal, refusal = await self._authenticate(scope, headers, is_public)
+        caller = await self._authentication.authenticate(scope, None if found is None else found[0], path_parameters)
+        principal = caller.principal
         meter = RateMeter(Quota(self._general_rate, principal.limited_client_id)) if is_limited else RateMeter()
         request = RestRequest(
             scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits, self._work
         )
+        request.is_monitor = caller.is_monitor
         request.is_administrative = found is not None and found[0].is_administrative
-        if found is not None and refusal is None:
-            try:
-                authorize_without_session(principal, found[0].verb, path_parameters.get("participant_id", "").lower())
-            except Forbidden as forbidden:
-                refusal = forbidden
         if not self._origins.allows_host(headers.get(b"host")):
             outcome = Forbidden(_FOREIGN_HOST)
         elif method not in SAFE_METHODS and not self._origins.allows_request(scope):
             outcome = Forbidden(_FOREIGN_ORIGIN)
-        elif refusal is not None:
-            outcome = refusal
+        elif caller.refusal is not None:
+            outcome = caller.refusal
         return request, outcome
-
-    async def _authenticate(
-        self, scope: Scope, headers: dict[bytes, bytes], is_public: bool
-    ) -> tuple[Principal, SyncKairosError | None]:
-        """Return the principal of a request, and the refusal if the request needs a credential and has no valid one."""
-        if self._authenticator is None:
-            self._ignored_credentials_warning.warn_once_if_sent(b"authorization" in headers)
-            return self._caller_identity.principal_for(scope), None
-        refusal: SyncKairosError | None = None
-        if not is_public:
-            try:
-                principal = await self._authenticator.authenticate(scope)
-            except SyncKairosError as error:
-                refusal = error
-            else:
-                if principal is not None:
-                    return principal, None
-                refusal = Unauthorized("This request needs a token", has_credential=False)
-        return Principal.without_rights(self._caller_identity.address_for(scope)), refusal
 
     def _not_found(self, method: str, path: str, scope: Scope) -> NotFound:
         """Return the error for an unknown path. For paths under `/v1/` the error lists the valid names."""

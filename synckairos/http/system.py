@@ -161,11 +161,12 @@ class SystemRoutes:
         return RestResponse(orjson.dumps({"status": "degraded"} | self._reason_members(request, reason, "reason")))
 
     def _reason_members(self, request: RestRequest, reason: str, *names: str) -> dict[str, str]:
-        """Return the members with the reason, none for callers without rights.
+        """Return the members with the reason, none for callers that must not learn it.
 
-        With authentication the route is public, and strangers must not learn which store is down.
+        With authentication the route is public, and strangers must not learn which store is down. A monitor learns it.
         """
-        return dict.fromkeys(names, reason) if request.principal.role == "admin" else {}
+        is_shown = request.is_monitor or request.principal.role == "admin"
+        return dict.fromkeys(names, reason) if is_shown else {}
 
     async def _look_at_stores(self) -> tuple[bool, bool, bool]:
         """Return whether Redis answers, whether Redis accepts writes, and whether Postgres answers.

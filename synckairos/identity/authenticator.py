@@ -13,11 +13,6 @@ from synckairos.telemetry import log
 
 logger = log.get_logger(__name__)
 
-_PLAIN = (
-    "A token must not travel over plain HTTP from another machine. Use HTTPS. If a proxy ends TLS, add it to "
-    "SYNCKAIROS_TRUSTED_PROXIES and let it send X-Forwarded-Proto. SYNCKAIROS_INSECURE allows plain HTTP"
-)
-
 
 def accept_every_principal(_: Principal) -> None:
     """Accept each principal with a valid token."""
@@ -70,7 +65,7 @@ class Authenticator:
         Raises: InsecureTransport.
         """
         if not self._is_secure(scope):
-            raise InsecureTransport(_PLAIN)
+            raise InsecureTransport
 
     async def authenticate_token(self, token: str, address: str) -> Principal:
         """Return the principal of a token that came from `address`. The principal has this address.

@@ -145,6 +145,10 @@ def test_log_level_of_v2_is_translated(value: str, level: str, monkeypatch: pyte
         ("SYNCKAIROS_ROOT_PATH", "/ws/x", "SYNCKAIROS_ROOT_PATH: should not begin with /ws, which is a path of the"),
         ("SYNCKAIROS_KEY_PREFIX", "a\n", "SYNCKAIROS_KEY_PREFIX: should be 1 to 64 letters"),
         ("SYNCKAIROS_KEY_PREFIX", "a{b}", "SYNCKAIROS_KEY_PREFIX: should be 1 to 64 letters"),
+        *(
+            ("SYNCKAIROS_METRICS_TOKEN", text, "SYNCKAIROS_METRICS_TOKEN: should have at least 32 visible ASCII")
+            for text in ("a" * 31, "a" * 31 + " ", "a" * 31 + "\n", "é" * 32, "a" * 7_901)
+        ),
         ("LOG_LEVEL", "loud", "LOG_LEVEL: should be 'debug', 'info'"),
         ("DATABASE_POOL_MIN", "11", "DATABASE_POOL_MIN: 11 is more than DATABASE_POOL_MAX, 10"),
     ],
@@ -170,7 +174,12 @@ def test_all_invalid_values_are_reported_together_without_passwords(monkeypatch:
 
 
 def test_representation_of_settings_has_no_secrets() -> None:
-    settings = Settings(jwt_secret="hidden", redis_url="redis://:hidden@h/0", database_url="postgresql://u:hidden@h/d")
+    settings = Settings(
+        jwt_secret="hidden",
+        metrics_token="hidden" * 6,
+        redis_url="redis://:hidden@h/0",
+        database_url="postgresql://u:hidden@h/d",
+    )
     assert "hidden" not in f"{settings!r} {settings}"
 
 
