@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from unicodedata import combining, east_asian_width
 
 from synckairos.client.readings import participant_remaining_ms, session_charged_until
-from synckairos.clock.clock_systems import ClockReadingDetails
+from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.model import Group, Participant, Session, SyncMode
 from synckairos.clock.timing import active_group
 

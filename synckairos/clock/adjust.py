@@ -2,7 +2,8 @@
 
 from typing import TypeVar
 
-from synckairos.clock.clock_systems import Budget, ClockSystem
+from synckairos.clock.budget import Budget
+from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.commands import Adjust
 from synckairos.clock.make_transition import find_participant_index, make_event, make_session_event, with_next_version
 from synckairos.clock.model import EventType, Group, OnTimeout, Participant, Session, SyncMode, Transition

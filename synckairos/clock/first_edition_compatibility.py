@@ -5,9 +5,11 @@ next version of a session of the second edition. It drops all facts that it does
 in the first edition.
 """
 
-from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockSystem, Stages
+from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.commands import Create
 from synckairos.clock.model import Session
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stages
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 

@@ -8,7 +8,9 @@ charged to no budget.
 
 from msgspec import Struct
 
-from synckairos.clock.clock_systems import Bronstein, Byoyomi, Canadian, ClockSystem, Delay, Fischer, PerMove, Stages
+from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, PerMove
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stages
 
 CLAIM_TOLERANCE_MS = 140
 """Milliseconds by which an accepted claim can exceed the lag that the server measured.

@@ -19,7 +19,8 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from synckairos.clock.clock_systems import ClockReadingDetails, ClockSystem
+from synckairos.clock.budget import ClockReadingDetails
+from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 
 

@@ -1,7 +1,8 @@
 """Turns: start, switch, the rotation, and the end of a turn."""
 
 from synckairos.clock.begin_turn import begin_turn, hold, is_held, show_next_turn
-from synckairos.clock.clock_systems import BudgetHolder, ClockSystem
+from synckairos.clock.budget import BudgetHolder
+from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.commands import Switch
 from synckairos.clock.lag_compensation import compensate_lag, limit_lag_claim
 from synckairos.clock.make_transition import find_participant_index, make_end_transition, make_event

@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from synckairos.clock.clock_systems import CLOCK_SYSTEMS, ClockSystem, Stage, Stages
+from synckairos.clock.clock_systems import CLOCK_SYSTEMS, ClockSystem
+from synckairos.clock.stages import Stage, Stages
 
 SETTINGS = {kind: tuple(field.name for field in fields(kind)) for kind in (*CLOCK_SYSTEMS.values(), Stage)}
 """Names of the settings of each clock system, and of a stage."""

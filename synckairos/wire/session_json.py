@@ -9,18 +9,12 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.clock_systems import (
-    Budget,
-    Byoyomi,
-    Canadian,
-    ClockReadingDetails,
-    ClockSystem,
-    Delay,
-    Hourglass,
-    Stages,
-)
+from synckairos.clock.budget import Budget, ClockReadingDetails
+from synckairos.clock.clock_systems import ClockSystem, Delay, Hourglass
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import HOLD_REASON, ActivePause, Group, Participant, Session, Status, SyncMode
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stages
 from synckairos.clock.timing import active_group, active_group_index, clock_system_for, deadline_at_ms
 from synckairos.wire.clock_system_json import render_clock_system
 from synckairos.wire.instants import render_instant

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.clock_systems import ClockReadingDetails
+from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos.clock.model import (
     ActivePause,

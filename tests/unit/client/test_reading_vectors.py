@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from synckairos.client.readings import participant_remaining_ms, remaining_ms_at, session_charged_until, used_ms_at
-from synckairos.clock.clock_systems import ClockReadingDetails
+from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.model import SyncMode
 from synckairos.http.demo_files import demo_folder
 from synckairos.wire.session_parser import session_from_json

@@ -4,10 +4,10 @@ import pytest
 
 from synckairos.client.text_view import cut_to_columns, format_clock, render_session_lines
 from synckairos.clock import creation
-from synckairos.clock.clock_systems import Byoyomi
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, Start
 from synckairos.clock.engine import apply
 from synckairos.clock.model import OnTimeout, Session, SyncMode
+from synckairos.clock.overtime_period_systems import Byoyomi
 
 T0 = 1_764_000_000_000
 

@@ -2,19 +2,7 @@
 
 from collections.abc import Iterator
 
-from synckairos.clock.clock_systems import (
-    Bronstein,
-    Byoyomi,
-    Canadian,
-    ClockSystem,
-    Delay,
-    Fischer,
-    Hourglass,
-    PerMove,
-    Stage,
-    Stages,
-    SuddenDeath,
-)
+from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, Hourglass, PerMove, SuddenDeath
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
@@ -35,6 +23,8 @@ from synckairos.clock.commands import (
     VersionPrecondition,
 )
 from synckairos.clock.model import ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stage, Stages
 
 SYSTEMS: tuple[ClockSystem, ...] = (
     SuddenDeath(),

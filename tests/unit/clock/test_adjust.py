@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockReadingDetails
+from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.commands import Adjust, NewParticipant
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, play, spec
 

@@ -2,24 +2,20 @@
 
 import pytest
 
+from synckairos.clock.budget import Budget, BudgetHolder, ClockReadingDetails
 from synckairos.clock.clock_systems import (
     CLOCK_SYSTEMS,
     Bronstein,
-    Budget,
-    BudgetHolder,
-    Byoyomi,
-    Canadian,
-    ClockReadingDetails,
     ClockSystem,
     Delay,
     Fischer,
     Hourglass,
     PerMove,
-    Stage,
-    Stages,
     SuddenDeath,
 )
 from synckairos.clock.commands import NewParticipant
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stage, Stages
 from synckairos.clock.timing import deadline_at_ms
 from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, play, spec

@@ -10,21 +10,11 @@ from typing import Any
 
 import pytest
 
-from synckairos.clock.clock_systems import (
-    Bronstein,
-    Byoyomi,
-    Canadian,
-    ClockSystem,
-    Delay,
-    Fischer,
-    Hourglass,
-    PerMove,
-    Stage,
-    Stages,
-    SuddenDeath,
-)
+from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, Hourglass, PerMove, SuddenDeath
 from synckairos.clock.commands import Create, Expire, NewParticipant, Pause, Resume, Start, Switch
 from synckairos.clock.model import EventType, OnTimeout, Participant, SyncMode
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stage, Stages
 from synckairos.clock.timing import charge_session_until
 from tests.unit.clock.script import T0, Played, open_session
 

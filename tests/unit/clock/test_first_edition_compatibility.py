@@ -2,8 +2,10 @@
 
 import pytest
 
-from synckairos.clock.clock_systems import Byoyomi, Canadian, ClockSystem, Fischer, Stage, Stages
+from synckairos.clock.clock_systems import ClockSystem, Fischer
 from synckairos.clock.first_edition_compatibility import check_first_edition, needs_second_edition
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stage, Stages
 from synckairos.errors import ValidationFailed
 from tests.unit.clock.script import play, spec
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from synckairos.clock.clock_systems import Byoyomi, ClockReadingDetails, ClockSystem, Hourglass, PerMove
+from synckairos.clock.budget import ClockReadingDetails
+from synckairos.clock.clock_systems import ClockSystem, Hourglass, PerMove
 from synckairos.clock.commands import AddParticipant, Create, NewParticipant
+from synckairos.clock.overtime_period_systems import Byoyomi
 from synckairos.frozen_replace import replace
 from tests.unit.clock.script import T0, play, spec
 

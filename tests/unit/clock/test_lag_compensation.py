@@ -4,21 +4,12 @@ from typing import Any
 
 import pytest
 
-from synckairos.clock.clock_systems import (
-    Bronstein,
-    Byoyomi,
-    Canadian,
-    ClockSystem,
-    Delay,
-    Fischer,
-    PerMove,
-    Stage,
-    Stages,
-    SuddenDeath,
-)
+from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, PerMove, SuddenDeath
 from synckairos.clock.commands import Expire, Switch
 from synckairos.clock.lag_compensation import LagAccount, compensate_lag, limit_lag_claim, open_lag_account
 from synckairos.clock.model import EventType, Status
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stage, Stages
 from tests.unit.clock.script import MINUTE, T0, Played, play, spec
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from synckairos.clock.clock_systems import Byoyomi, Delay, PerMove
+from synckairos.clock.clock_systems import Delay, PerMove
+from synckairos.clock.overtime_period_systems import Byoyomi
 from synckairos.clock.timing import deadline_at_ms
 from tests.unit.clock.script import T0, play, spec
 

@@ -3,18 +3,10 @@
 import pytest
 from pydantic import BaseModel
 
-from synckairos.clock.clock_systems import (
-    Bronstein,
-    Byoyomi,
-    Canadian,
-    Delay,
-    Fischer,
-    PerMove,
-    Stage,
-    Stages,
-    SuddenDeath,
-)
+from synckairos.clock.clock_systems import Bronstein, Delay, Fischer, PerMove, SuddenDeath
 from synckairos.clock.lag_compensation import compensate_lag, limit_lag_claim, open_lag_account
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stage, Stages
 from synckairos.wire.response_models import LagView, ReceiptView
 from tests.unit.docs.event_runs import A
 from tests.unit.docs.pages import Row, code_words, read_page, table_after

@@ -4,19 +4,9 @@ from typing import Any
 
 import pytest
 
-from synckairos.clock.clock_systems import (
-    Bronstein,
-    Byoyomi,
-    Canadian,
-    ClockSystem,
-    Delay,
-    Fischer,
-    Hourglass,
-    PerMove,
-    Stage,
-    Stages,
-    SuddenDeath,
-)
+from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, Hourglass, PerMove, SuddenDeath
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stage, Stages
 from synckairos.wire.clock_system_json import parse_clock_system, render_clock_system
 
 

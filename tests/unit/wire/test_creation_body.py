@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synckairos.clock import creation
-from synckairos.clock.clock_systems import Byoyomi, Fischer, Stage, Stages
+from synckairos.clock.clock_systems import Fischer
 from synckairos.clock.model import OnTimeout
+from synckairos.clock.overtime_period_systems import Byoyomi
+from synckairos.clock.stages import Stage, Stages
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import CreateSession

@@ -5,20 +5,12 @@ from typing import Any
 import orjson
 import pytest
 
-from synckairos.clock.clock_systems import (
-    Byoyomi,
-    Canadian,
-    ClockSystem,
-    Delay,
-    Fischer,
-    Hourglass,
-    Stage,
-    Stages,
-    SuddenDeath,
-)
+from synckairos.clock.clock_systems import ClockSystem, Delay, Fischer, Hourglass, SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.creation import create
 from synckairos.clock.model import ExtendBy, SyncMode
+from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.stages import Stage, Stages
 from synckairos.frozen_replace import replace
 from synckairos.wire.document_scan import extract_participants_json
 from synckairos.wire.instants import render_instant
