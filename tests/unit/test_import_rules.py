@@ -44,7 +44,7 @@ def test_pure_package_imports_only_its_allow_list(package: str) -> None:
 
 def test_package_has_at_most_five_loose_modules() -> None:
     loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
-    assert loose == {"backoff", "errors", "frozen_replace", "principal"}
+    assert loose == {"backoff", "frozen_replace", "principal"}
 
 
 def test_only_the_pool_of_postgres_takes_connections_out_of_it() -> None:

@@ -1,0 +1,34 @@
+"""Refusals of requests that concern webhooks and revocations."""
+
+from synckairos.errors.base import SyncKairosError
+
+
+class WebhookDisabled(SyncKairosError):
+    """The webhook endpoint is disabled. It receives no messages until an operator enables it."""
+
+    code = "WEBHOOK_DISABLED"
+    status = 409
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f"Webhook {webhook_id} is disabled; enable it first")
+
+
+class TooManyWebhooks(SyncKairosError):
+    """There are already `limit` webhook endpoints, the maximum. The new webhook endpoint was refused."""
+
+    code = "TOO_MANY_WEBHOOKS"
+    status = 409
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"At most {limit} webhook endpoints are allowed; delete one first")
+        self.limit = limit
+
+
+class TooManyRevocations(SyncKairosError):
+    """The store already has the maximum number of revocations that still have an effect."""
+
+    code = "TOO_MANY_REVOCATIONS"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("The maximum number of revocations is reached. Revoke by grp, subject or all instead of jti")

@@ -1,0 +1,94 @@
+"""Failures of the server, of its stores and of the keys that verify tokens."""
+
+from synckairos.errors.base import SyncKairosError
+
+
+class StoreUnavailable(SyncKairosError):
+    """Redis does not answer, or Postgres does not answer a request that needs Postgres.
+
+    After this error the outcome of a command is unknown. Retry the command with the same Idempotency-Key. `setting` is
+    the variable with the URL of the store, None if the store was reached. `remedy` is the action for an operator if the
+    store was not reached. `address` is the URL of the store without secrets, None if `setting` has the URL.
+    """
+
+    code = "STORE_UNAVAILABLE"
+    status = 503
+    retry_after_s = 1
+    remedy = "start the store, or correct the setting (`synckairos doctor` checks both)"
+
+    def __init__(
+        self,
+        message: str = "The store is not reachable; try again shortly",
+        *,
+        setting: str | None = None,
+        address: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.setting = setting
+        self.address = address
+
+
+class KeysUnavailable(SyncKairosError):
+    """An issuer's keys were not fetched yet, or the last fetch is more than 24 hours ago.
+
+    Tokens that need these keys can be neither accepted nor refused. The caller can retry the request.
+    """
+
+    code = "KEYS_UNAVAILABLE"
+    status = 503
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("The keys that verify tokens cannot be fetched at the moment; try again shortly")
+
+
+class StoreRefused(StoreUnavailable):
+    """The store answers but refuses the operation: the user lacks a privilege, or the database accepts no writes.
+
+    The message of the error is the message of the store.
+    """
+
+    remedy = "connect as a user with this privilege to a database that accepts writes"
+
+
+class InvalidStoredData(StoreUnavailable):
+    """The stored data that a request needs is invalid. The log names the key. Requests for other data are not affected.
+
+    A retry succeeds only after the operator has repaired or removed the data.
+    """
+
+    retry_after_s = 30
+
+    def __init__(self) -> None:
+        super().__init__("The stored data of this request is invalid; the operator must repair it")
+
+
+class OutboxFull(StoreUnavailable):
+    """The commit was refused because the outbox is full. `bound` names the limit: entries, bytes or age.
+
+    Overdue transitions are still committed. The command was not decided, and no idempotency record was saved. The same
+    command can succeed after a drain of the outbox.
+    """
+
+    retry_after_s = 5
+
+    def __init__(self, bound: str) -> None:
+        super().__init__(
+            f"The audit is too far behind (the outbox has reached its limit of {bound}), so changes are refused until "
+            "it catches up; try again later"
+        )
+        self.bound = bound
+
+
+class StoreMisconfigured(SyncKairosError):
+    """The store was created with other settings, or it is unsafe to write to. The process refuses to start."""
+
+    code = "STORE_MISMATCH"
+
+
+class PortTaken(SyncKairosError):
+    code = "PORT_TAKEN"
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"Port {port} is taken; choose another with --port, or --port 0 for a free one")
+        self.port = port
