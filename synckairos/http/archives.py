@@ -20,7 +20,7 @@ from synckairos.http.off_loop_rendering import LARGE_BYTES, stream_in_blocks
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.principal import TIMEKEEPER, Role, includes_role
-from synckairos.service.authorization import find_role
+from synckairos.service.authorization import find_role, has_session_role
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
@@ -32,10 +32,11 @@ JSON, NDJSON = "application/json", "application/x-ndjson"
 
 _EVENT_BYTES = 300  # approximate bytes of a rendered event without its document
 
-ReadableScope = Literal["all", "events", "state"]
+ReadableScope = Literal["all", "events", "events_without_actors", "state"]
 """Part of an archive that a caller is allowed to read.
 
-`all`: events, final state and storage data. `events`: events and final state. `state`: only the final state.
+`all`: events, final state and storage data. `events`: events and final state. `events_without_actors`: the same without
+the members of `ACTOR_MEMBERS`. `state`: only the final state.
 """
 
 
@@ -124,7 +125,9 @@ class ArchiveRoutes:
     def _readable_scope(self, role: Role) -> ReadableScope:
         if role == "admin":
             return "all"
-        return "events" if includes_role(role, self._events_role) else "state"
+        if not includes_role(role, self._events_role):
+            return "state"
+        return "events" if has_session_role(role, "read_actors") else "events_without_actors"
 
 
 def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> Iterator[bytes]:
@@ -145,7 +148,8 @@ def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, 
         yield b',"events":['
         separator = b""
         for line in archive.read_events() if snapshots else archive.events:
-            yield separator + orjson.dumps(event_json(line.to_trail_event(snapshots)))
+            event = event_json(line.to_trail_event(snapshots), shows_actor=scope != "events_without_actors")
+            yield separator + orjson.dumps(event)
             separator = b","
         yield b"]"
     if scope == "all":
@@ -158,14 +162,16 @@ def _render_ndjson(record: ArchiveRecord, archive: Archive, scope: ReadableScope
     """Yield pieces of JSON lines. `scope` selects the content of the lines.
 
     - `all`: the stored lines of the archive, unchanged. A piece can end in the middle of a line.
-    - `events`: one line for each event. `snapshots`: whether these lines contain the session's document.
+    - `events` and `events_without_actors`: one line for each event. `snapshots`: whether these lines contain the
+      session's document.
     - `state`: one line with the final session document.
     """
     match scope:
         case "all":
             yield from archive.read_pieces()
-        case "events":
+        case "events" | "events_without_actors":
             for line in archive.read_events() if snapshots else archive.events:
-                yield orjson.dumps(event_json(line.to_trail_event(snapshots))) + b"\n"
+                event = event_json(line.to_trail_event(snapshots), shows_actor=scope == "events")
+                yield orjson.dumps(event) + b"\n"
         case _:
             yield archive.newest_line.document + b"\n"

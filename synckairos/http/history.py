@@ -25,6 +25,7 @@ from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.time_ranges import parse_time_range
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.work_rate_table import REPORTS
+from synckairos.service.authorization import has_session_role
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
@@ -115,7 +116,8 @@ class HistoryRoutes:
         if media_type == SSE and cursor is None:
             cursor = request.header(b"last-event-id") or None
         await self._rate_limits.count(request.meter)
-        await self._sessions.require_role(request.principal, session_id, "read_events")
+        role = await self._sessions.require_role(request.principal, session_id, "read_events")
+        shows_actors = has_session_role(role, "read_actors")
         with ExitStack() as place:
             if media_type == SSE:
                 place.enter_context(self._live_tail.reserve_place(request.principal))
@@ -123,10 +125,18 @@ class HistoryRoutes:
                 self._work.charge(request.principal.limited_client_id, REPORTS)
             page = await self._read_events(session_id, query, cursor)
             if media_type == SSE:
-                stream = self._live_tail.stream(place.pop_all(), session_id, page.items, cursor, query.snapshots)
+                stream = self._live_tail.stream(
+                    place.pop_all(),
+                    session_id,
+                    page.items,
+                    cursor,
+                    snapshots=query.snapshots,
+                    shows_actors=shows_actors,
+                )
                 return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
         response = RestResponse(
-            await _render_events(page, media_type, query.snapshots), content_type=_TYPES[media_type]
+            await _render_events(page, media_type, snapshots=query.snapshots, shows_actors=shows_actors),
+            content_type=_TYPES[media_type],
         )
         response.headers += [*_next_page_link(request, page.next_cursor), (b"vary", b"Accept")]
         return response
@@ -238,15 +248,17 @@ def _single_store_header(listed: ParticipantSessionPage) -> list[tuple[bytes, by
     return [(b"synckairos-history", listed.only_store.encode() + since)]
 
 
-async def _render_events(page: Page[TrailEvent], media_type: str, snapshots: bool) -> bytes:
+async def _render_events(page: Page[TrailEvent], media_type: str, *, snapshots: bool, shows_actors: bool) -> bytes:
     """Render a page of events as `media_type`: CSV, JSON lines, or JSON for all other types.
+
+    If `shows_actors` is False, the members of `ACTOR_MEMBERS` are absent, and their columns in CSV are empty.
 
     Of the three bodies, only JSON contains the cursor of the next page. The caller adds this cursor as the header
     `Link` to the response in every format.
     """
 
     def render() -> bytes:
-        rows = [event_json(event) for event in page.items]
+        rows = [event_json(event, shows_actor=shows_actors) for event in page.items]
         match media_type:
             case "text/csv":
                 return render_csv(event_columns(snapshots), rows)

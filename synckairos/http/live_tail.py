@@ -137,21 +137,29 @@ class LiveEventStreams:
         session_id: str,
         first_page: Sequence[TrailEvent],
         cursor: str | None,
+        *,
         snapshots: bool,
+        shows_actors: bool,
     ) -> LiveTail:
         """Return a stream of Server-Sent Events as bytes: first the events of `first_page`, then all later events.
 
         `place` must come from `reserve_place`. It is released when the stream is closed. `first_page` must be the page
         of the audit trail after `cursor`; `cursor` None means the begin of the audit trail. `snapshots`: whether the
-        events contain the session's document.
+        events contain the session's document. `shows_actors`: whether the events contain the members of
+        `ACTOR_MEMBERS`.
 
         The stream ends after the event of the session's deletion, or when a drain begins. If a store is unavailable,
         the stream waits and tries again.
         """
-        return LiveTail(self._generate(session_id, first_page, cursor, snapshots), place)
+        return LiveTail(self._generate(session_id, first_page, cursor, snapshots, shows_actors), place)
 
     async def _generate(
-        self, session_id: str, first_page: Sequence[TrailEvent], cursor: str | None, snapshots: bool
+        self,
+        session_id: str,
+        first_page: Sequence[TrailEvent],
+        cursor: str | None,
+        snapshots: bool,
+        shows_actors: bool,
     ) -> AsyncGenerator[bytes, None]:
         yield b"retry: 1000\n\n"
         events: Sequence[TrailEvent] | None = first_page
@@ -161,7 +169,7 @@ class LiveEventStreams:
             while True:
                 if events:
                     cursor = render_cursor(*events[-1].sort_key)
-                    blocks = join_in_blocks(map(_render, events))
+                    blocks = join_in_blocks(_render(each, shows_actors) for each in events)
                     while block := await self._render_block(blocks):
                         yield block
                     sent_at = loop.time()
@@ -242,9 +250,9 @@ async def _never_signalled(session_id: str) -> AsyncIterator[asyncio.Event]:
     yield asyncio.Event()
 
 
-def _render(event: TrailEvent) -> bytes:
+def _render(event: TrailEvent, shows_actor: bool) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (
         render_cursor(*event.sort_key).encode(),
         event.event_type.encode(),
-        orjson.dumps(event_json(event)),
+        orjson.dumps(event_json(event, shows_actor=shows_actor)),
     )

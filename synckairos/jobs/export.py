@@ -160,7 +160,8 @@ def _archived_rows(
     size = 0
     for line in archive.read_events() if snapshots else archive.events:
         if from_at <= datetime.fromisoformat(line.row["occurred_at"]) < to_at:
-            batch.append({"session_id": archive.head["session_id"], **event_json(line.to_trail_event(snapshots))})
+            event = event_json(line.to_trail_event(snapshots), shows_actor=True)  # an operator reads exports
+            batch.append({"session_id": archive.head["session_id"], **event})
             size += len(line.document)
             if size >= _PIECE_BYTES:
                 yield batch

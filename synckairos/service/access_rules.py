@@ -58,6 +58,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "read_archive": AccessRule("viewer", "session"),
     "read_archive_events": AccessRule("participant", "session"),
     "read_events": AccessRule("controller", "session"),
+    "read_actors": AccessRule("controller", "session"),
     # Reads of one participant
     "read_participant_sessions": AccessRule("participant", "participant"),
     "report_participant_time": AccessRule("participant", "participant"),

@@ -134,8 +134,8 @@ class Sessions:
             return await self.commit_overdue(session_id)
         return SessionResult.from_stored_session(stored, loaded.now_ms)
 
-    async def require_role(self, principal: Principal, session_id: str, verb: str) -> None:
-        """Check that a caller is allowed to use a verb on a session.
+    async def require_role(self, principal: Principal, session_id: str, verb: str) -> Role:
+        """Check that a caller is allowed to use a verb on a session. Return the role of the caller on the session.
 
         If the role of the caller allows the verb, the method returns without a check that the session exists.
 
@@ -148,6 +148,7 @@ class Sessions:
         if not has_session_role(role, verb):
             await self.read(principal, session_id)  # a missing session is 404 for each role
             require_session_role(role, verb)
+        return role
 
     async def read_at_instant(
         self, principal: Principal, session_id: str, at_ms: int, meter: RateMeter | None = None

@@ -12,6 +12,9 @@ _FIRST_COLUMNS = (
 )  # fmt: skip
 _LAST_COLUMNS = ("role", "on_behalf_of")
 
+ACTOR_MEMBERS = frozenset(("actor", "role", "on_behalf_of"))
+"""Members of an event that say who caused the event, with which role and for which participant."""
+
 
 def event_columns(snapshots: bool) -> tuple[str, ...]:
     """Return the columns of events as CSV. `snapshots`: whether they include `state`.
@@ -54,10 +57,11 @@ class RenderableEvent(Protocol):
     def on_behalf_of(self) -> str | None: ...
 
 
-def event_json(event: RenderableEvent) -> dict[str, Any]:
+def event_json(event: RenderableEvent, *, shows_actor: bool) -> dict[str, Any]:
     """Return an event as JSON values, without the members that are None.
 
-    The JSON member `state` contains the bytes of `event.document` unchanged.
+    `shows_actor`: whether the result contains the members of `ACTOR_MEMBERS`. The rule `read_actors` decides this by
+    the role of the reader. The JSON member `state` contains the bytes of `event.document` unchanged.
     """
     members: dict[str, Any] = {
         "epoch": event.epoch,
@@ -73,4 +77,8 @@ def event_json(event: RenderableEvent) -> dict[str, Any]:
         "role": event.role,
         "on_behalf_of": event.on_behalf_of,
     }
-    return {name: value for name, value in members.items() if value is not None}
+    return {
+        name: value
+        for name, value in members.items()
+        if value is not None and (shows_actor or name not in ACTOR_MEMBERS)
+    }

@@ -254,15 +254,21 @@ class EventView(BaseModel):
     event_type: EventTypeName
     participant_id: Id = ""
     group_id: Id = ""
-    actor: str = ""
+    actor: str = Field(default="", description="Actor that caused the event; absent below the role `controller`")
     occurred_at: Instant
     time_used_ms: Ms = 0
     time_remaining_ms: Ms = 0
     state: SessionView | None = Field(
         default=None, description="The session after the event; only if the query has `snapshots`"
     )
-    role: str = Field(default="", description="Role of the actor on the session; absent without a credential")
-    on_behalf_of: Id = Field(default="", description="Participant for which the actor acted; absent if there is none")
+    role: str = Field(
+        default="",
+        description="Role of the actor on the session; absent if it had no credential, and below the role `controller`",
+    )
+    on_behalf_of: Id = Field(
+        default="",
+        description="Participant for which the actor acted; absent if there is none, and below the role `controller`",
+    )
 
 
 class EventPage(BaseModel):

@@ -180,8 +180,12 @@ TEST_EVENT_TYPE = "webhook_test"
 
 
 def render_event_message(session_id: str, event: RenderableEvent) -> bytes:
-    """Render the webhook message for an event. `data` is the event as in `event_json`, with the session id."""
-    return _message(event.event_type, event.occurred_at_ms, {"session_id": session_id, **event_json(event)})
+    """Render the webhook message for an event. `data` is the event as in `event_json`, with actor and session id.
+
+    Only callers with the role `admin` make webhook endpoints, so the receiver may know the actor.
+    """
+    members = {"session_id": session_id, **event_json(event, shows_actor=True)}
+    return _message(event.event_type, event.occurred_at_ms, members)
 
 
 def render_test_message(webhook_id: str, at_ms: int) -> bytes:

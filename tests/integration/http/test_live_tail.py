@@ -70,7 +70,12 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
     tails = LiveEventStreams(trail, lambda: False, commit_signals)
     first = (await trail.read_page(session["session_id"])).items
     stream = tails.stream(
-        tails.reserve_place(Principal.anonymous_admin()), session["session_id"], first, None, snapshots=False
+        tails.reserve_place(Principal.anonymous_admin()),
+        session["session_id"],
+        first,
+        None,
+        snapshots=False,
+        shows_actors=True,
     )
     tail = TailReader(stream)
     assert [(await tail.next())["event"] for _ in range(2)] == ["session_created", "session_started"]
@@ -119,7 +124,14 @@ async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server:
     tails = LiveEventStreams(cast(AuditTrail, counted), lambda: False)
     first = (await trail.read_page(session_id)).items
     streams = [
-        tails.stream(tails.reserve_place(Principal.anonymous_admin("192.0.2.1")), session_id, first, None, False)
+        tails.stream(
+            tails.reserve_place(Principal.anonymous_admin("192.0.2.1")),
+            session_id,
+            first,
+            None,
+            snapshots=False,
+            shows_actors=True,
+        )
         for _ in range(20)
     ]
     readers = [TailReader(stream) for stream in streams]
@@ -150,7 +162,12 @@ async def test_pages_of_tails_that_begin_at_once_leave_turns_of_the_event_loop(s
 
     async def read_block(number: int) -> None:
         stream = tails.stream(
-            tails.reserve_place(Principal.anonymous_admin()), session_id, first, None, snapshots=False
+            tails.reserve_place(Principal.anonymous_admin()),
+            session_id,
+            first,
+            None,
+            snapshots=False,
+            shows_actors=True,
         )
         assert (await anext(stream)).startswith(b"retry")
         assert (await anext(stream)).count(b"event: ") == 2
@@ -180,7 +197,7 @@ async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
     with pytest.raises(TooManyConnections, match="at most 2 live tails"):
         tails.reserve_place(caller)
     tails.reserve_place(other).close()
-    streams = [tails.stream(place, session_id, first, None, False) for place in places]
+    streams = [tails.stream(place, session_id, first, None, snapshots=False, shows_actors=True) for place in places]
     await anext(streams[0])
     for stream in streams:  # the second stream never started
         await stream.aclose()
@@ -220,7 +237,9 @@ async def test_simultaneous_requests_for_live_tails_do_not_exceed_the_limit(
 async def test_stream_is_closed_if_its_headers_cannot_be_sent(server: RestServer) -> None:
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False)
-    stream = tails.stream(tails.reserve_place(Principal.anonymous_admin()), str(uuid4()), [], None, False)
+    stream = tails.stream(
+        tails.reserve_place(Principal.anonymous_admin()), str(uuid4()), [], None, snapshots=False, shows_actors=True
+    )
 
     async def receive() -> Message:
         return {"type": "http.disconnect"}

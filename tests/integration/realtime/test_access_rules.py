@@ -193,6 +193,31 @@ async def test_repeated_command_id_is_replayed_only_while_its_caller_has_the_rig
         assert (await send(client, f"COMMAND {verb}", session_id))["code"] == "SESSION_NOT_FOUND"
 
 
+async def test_messages_about_a_session_have_no_actor(instance: Instance) -> None:
+    session_id, version = await open_session(instance, "switch")
+    token = make_token(role="viewer", grants=[{"sessions": [session_id]}])
+    messages = []
+    async with (
+        signed_in(instance, "viewer", session_id) as client,
+        signed_in(instance, "admin", sub="referee-7f3") as referee,
+    ):
+        messages.append(await send(client, "SUBSCRIBE", session_id))
+        known = client.known(session_id)
+        for verb, members in (("switch", {"on_behalf_of": WHITE}), ("adjust", {}), ("complete", {})):
+            version += 1
+            messages.append(await send(referee, f"COMMAND {verb}", session_id, id=verb, **members))
+            messages += await client.receive_until(session_id, version)
+        messages.append(await client.resume(session_id, known))
+        messages += await client.receive_until(session_id, version)
+        messages += await v2_conversation(instance, session_id, token, 2)
+        await send(referee, "COMMAND delete", session_id, id="delete")
+        while messages[-1]["type"] != "EVENT":
+            messages.append(await client.receive())
+    assert {each["type"] for each in messages} >= {"CONNECTED", "STATE_SYNC", "STATE_DELTA", "EVENT", "ACK"}
+    assert "referee-7f3" not in str(messages)
+    assert "on_behalf_of" not in str(messages)
+
+
 async def test_socket_without_a_credential_gets_only_the_answers_of_ping_and_auth(instance: Instance) -> None:
     session_id, version = await open_session(instance, "switch")
     async with connect(instance.ws_url, subprotocols=[V3], proxy=None) as socket:

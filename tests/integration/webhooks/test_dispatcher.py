@@ -35,7 +35,7 @@ async def test_delivered_event_equals_the_event_in_the_audit_trail(webhooks: Web
         await AuditTrail(webhooks.audit.history, webhooks.audit.outbox, read_cache).read_page(life.session_id)
     ).items
     for message, event in zip(messages, trail, strict=True):
-        expected = orjson.loads(orjson.dumps(event_json(event)))
+        expected = orjson.loads(orjson.dumps(event_json(event, shows_actor=True)))
         assert message == {
             "type": expected["event_type"],
             "timestamp": expected["occurred_at"],
