@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Sequence
 
-from synckairos.errors import InternalError, SyncKairosError, Unauthorized
+from synckairos.errors import InternalError, MethodNotAllowed, SyncKairosError, Unauthorized
 from synckairos.http.request_response import HeaderList, RestResponse
 from synckairos.store.rate_meter import RateLimitStatus
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
@@ -25,6 +25,13 @@ def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]
         response.headers.append((b"idempotency-replayed", b"true"))
     response.headers += headers
     return response
+
+
+def render_method_not_allowed(method: str, allowed: Sequence[str]) -> RestResponse:
+    """Return the response with status 405 to the HTTP method `method`. Its header `Allow` names `allowed`."""
+    names = ", ".join(allowed)
+    error = MethodNotAllowed(f"{method} is not allowed here. Allowed methods: {names}")
+    return render_problem(error, [(b"allow", names.encode())])
 
 
 def render_internal_error(failure: Exception, dev: bool) -> RestResponse:

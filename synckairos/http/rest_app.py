@@ -1,8 +1,7 @@
-"""REST as one ASGI application: routing, origin checks, rate limits, error responses, metrics and the request log.
+"""REST as one ASGI application: headers of every response, the fallback application, metrics and the request log.
 
-For each request the application finds the operation, checks `Host` and `Origin`, calls the handler and sends the
-response. It turns errors into problem responses and adds the headers that every response has. The route modules
-contain the handlers.
+`RequestMatcher` finds the operation of a request and checks the caller, `RequestResponder` calls the handler and turns
+errors into problem responses. The route modules contain the handlers.
 """
 
 import asyncio
@@ -10,7 +9,6 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from random import getrandbits
 
 import structlog
@@ -20,35 +18,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from synckairos.access_log.recorder import AccessRecorder
 from synckairos.config import Settings
 from synckairos.errors import (
-    Forbidden,
-    MethodNotAllowed,
     NotFound,
-    RateLimitExceeded,
-    StoreUnavailable,
-    SyncKairosError,
 )
 from synckairos.http.allowed_origins import AllowedOrigins
-from synckairos.http.operations import Handler, Operation, OperationTable
-from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
+from synckairos.http.operations import OperationTable
+from synckairos.http.problem_responses import render_internal_error, render_method_not_allowed, render_problem
 from synckairos.http.request_authentication import RequestAuthentication
-from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
+from synckairos.http.request_matcher import SAFE_METHODS, UNMATCHED_ROUTE, RequestMatcher
+from synckairos.http.request_responder import RequestResponder
+from synckairos.http.request_response import ClientDisconnected, HeaderList, RestResponse
 from synckairos.http.streaming_response import send_stream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.revocations.credential_ends import CredentialEnds
-from synckairos.store.rate_limited_clients import LimitedClients
 from synckairos.store.rate_limits import RateLimits
-from synckairos.store.rate_meter import RateMeter
-from synckairos.store.rate_quotas import Quota, general_rate
 from synckairos.telemetry import log
-from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS, RATE_LIMITED
-from synckairos.telemetry.outages import LogThrottle
+from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KNOWN_METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
-
-UNMATCHED_ROUTE = "unmatched"
-"""Value of the label `route` in metrics for paths without an operation."""
 
 EVENT_STREAM = b"text/event-stream"
 """Content type of live tails. They have no end, so their end by the server is no fault."""
@@ -61,14 +48,8 @@ Without this header, such proxies wait until a buffer is full.
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
-_FOREIGN_HOST = "The Host header does not name this server. Add its origin to SYNCKAIROS_ALLOWED_ORIGINS"
-_FOREIGN_ORIGIN = "Pages of this origin are not allowed. Add the origin to SYNCKAIROS_ALLOWED_ORIGINS"
-
 logger = log.get_logger(__name__)
 _enabled = logging.getLogger(__name__).isEnabledFor
-
-Outcome = Handler | RestResponse | SyncKairosError
-"""Result of routing: a handler to call, a complete response, or an error for the response."""
 
 
 class RestApp:
@@ -95,21 +76,15 @@ class RestApp:
         `access_recorder` gets administrative acts and refusals, None while authentication is off. `fallback` serves all
         HTTP paths that begin with one of `fallback_prefixes`, and all other ASGI scopes.
         """
-        self._operations = operations
-        self._rate_limits = rate_limits
-        self._work = work
-        self._limited_clients = LimitedClients()
+        self._matcher = RequestMatcher(operations, rate_limits, origins, authentication, work, settings)
+        self._responder = RequestResponder(rate_limits, work, settings, access_recorder)
         self._origins = origins
-        self._authentication = authentication
-        self._general_rate = general_rate(settings.rate_limit_general)
         self._dev = settings.dev
-        self._access_recorder = access_recorder
         self._credential_ends = credential_ends
         self._fallback = fallback
         self._fallback_prefixes = tuple(fallback_prefixes)
         self._counters: dict[tuple[str, str, int], Callable[[], None]] = {}
         self._timers: dict[tuple[str, str], Callable[[float], None]] = {}
-        self._refusal_lines: dict[tuple[str, str | None], LogThrottle] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -132,9 +107,9 @@ class RestApp:
                 route = prefix
                 status = await self._serve_by_fallback(scope, receive, send, common)
                 return
-            request, outcome = await self._match(scope, receive, headers)
+            request, outcome = await self._matcher.match(scope, receive, headers)
             route = request.route
-            response = await self._respond(request, outcome)
+            response = await self._responder.respond(request, outcome)
             status, is_stream = response.status, response.stream is not None
             if response.stream is None or self._credential_ends is None:
                 await _send(response, common, scope, receive, send)
@@ -145,174 +120,6 @@ class RestApp:
             status = 499
         finally:
             self._record(scope, route, status, time.perf_counter() - started, is_stream)
-
-    # -- responses ----------------------------------------------------------------------------------------------------
-
-    async def _match(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]) -> tuple[RestRequest, Outcome]:
-        """Build the request, and determine its outcome: the handler of its operation, a response, or an error."""
-        method: str = scope["method"]
-        path: str = scope["path"]
-        methods, values = self._operations.find(path)
-        found = methods.get("GET" if method == "HEAD" else method)
-        path_parameters: dict[str, str] = {}
-        outcome: Outcome
-        if found is not None:
-            operation, names = found
-            route, is_limited, outcome = operation.route_label, operation.is_rate_limited, operation.handle
-            path_parameters = dict(zip(names, values, strict=True))
-        elif methods:
-            operation, _ = next(iter(methods.values()))
-            route, is_limited = operation.route_label, operation.is_rate_limited
-            outcome = self._respond_without_operation(method, methods, headers)
-        else:
-            route, is_limited = UNMATCHED_ROUTE, path.startswith("/v1/")
-            outcome = self._not_found(method, path, scope)
-        if "session_id" in path_parameters:
-            structlog.contextvars.bind_contextvars(session_id=path_parameters["session_id"])
-        caller = await self._authentication.authenticate(scope, None if found is None else found[0], path_parameters)
-        principal = caller.principal
-        meter = RateMeter(Quota(self._general_rate, principal.limited_client_id)) if is_limited else RateMeter()
-        request = RestRequest(
-            scope, receive, headers, route, path_parameters, principal, meter, self._rate_limits, self._work
-        )
-        request.is_monitor = caller.is_monitor
-        request.is_administrative = found is not None and found[0].is_administrative
-        if not self._origins.allows_host(headers.get(b"host")):
-            outcome = Forbidden(_FOREIGN_HOST)
-        elif method not in SAFE_METHODS and not self._origins.allows_request(scope):
-            outcome = Forbidden(_FOREIGN_ORIGIN)
-        elif caller.refusal is not None:
-            outcome = caller.refusal
-        return request, outcome
-
-    def _not_found(self, method: str, path: str, scope: Scope) -> NotFound:
-        """Return the error for an unknown path. For paths under `/v1/` the error lists the valid names."""
-        names = self._operations.valid_sibling_names(path, "GET" if method == "HEAD" else method)
-        known = f". Known names for {method}: {', '.join(names)}" if names and path.startswith("/v1/") else ""
-        return NotFound(f"There is nothing at {to_public_path(scope, path)}{known}")
-
-    def _respond_without_operation(
-        self, method: str, methods: dict[str, tuple[Operation, tuple[str, ...]]], headers: dict[bytes, bytes]
-    ) -> RestResponse | SyncKairosError:
-        """Return the response to OPTIONS, or to another HTTP method without an operation at this path.
-
-        `methods` are the operations of the path by HTTP method.
-        """
-        names = sorted({*methods, "OPTIONS", *(("HEAD",) if "GET" in methods else ())})
-        allow = (b"allow", ", ".join(names).encode())
-        if method != "OPTIONS":
-            return render_problem(_method_not_allowed(method, ", ".join(names)), [allow])
-        origin = headers.get(b"origin")
-        if origin is None or b"access-control-request-method" not in headers:
-            return RestResponse(status=204, headers=[allow])
-        if not self._origins.allows_origin(origin, headers.get(b"host")):
-            return Forbidden(_FOREIGN_ORIGIN)
-        return RestResponse(status=204, headers=[allow, *self._origins.preflight_headers()])
-
-    async def _respond(self, request: RestRequest, outcome: Outcome) -> RestResponse:
-        """Return the response to a request: call its handler, or use the response or error that `outcome` is.
-
-        Errors become problem responses. If a handler returns a response, this method does not count the request. A
-        refusal, and a response without a handler, is counted against the request's rate limits if it is not counted
-        yet. Exceptions: OPTIONS, and refusals because a store is unavailable, are not counted.
-
-        Raises: ClientDisconnected.
-        """
-        self._work.processor_time.note_activity(request.principal.limited_client_id)
-        try:
-            if isinstance(outcome, RestResponse):
-                # Do not count OPTIONS, because browsers send preflight requests automatically.
-                response = outcome
-                if request.scope["method"] != "OPTIONS":
-                    await self._count(request)
-            elif isinstance(outcome, SyncKairosError):
-                raise outcome
-            else:
-                self._refuse_if_limited(request)
-                response = await self._call_in_turn(request, outcome)
-                self._record_act(request, response.status)
-        except ClientDisconnected:
-            raise
-        except SyncKairosError as error:
-            response = await self._refuse(request, error)
-        except Exception as failure:
-            logger.error("request failed", method=request.scope["method"], route=request.route, exc_info=failure)
-            return render_internal_error(failure, self._dev)
-        response.headers += rate_limit_headers(request.meter.statuses)
-        return response
-
-    async def _call_in_turn(self, request: RestRequest, handler: Handler) -> RestResponse:
-        """Wait until the client has used no more than its share of the processor, then call the handler.
-
-        The handlers of presses are called without a wait.
-
-        Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. And all exceptions of the
-            handler.
-        """
-        client, processor_time = request.principal.limited_client_id, self._work.processor_time
-        if request.is_press:
-            return await handler(request)
-        response = await processor_time.run(client, lambda: handler(request), is_rate_limited=request.meter.is_due)
-        processor_time.charge_response(client, len(response.body))
-        return response
-
-    def _refuse_if_limited(self, request: RestRequest) -> None:
-        """Refuse a request if this instance knows that its client's general quota is used up.
-
-        The check reads no body and needs no Redis. It never refuses a press, because the press is possibly legal. It
-        also never refuses a request with an `Idempotency-Key`, because the request is possibly a replay.
-
-        Raises: RateLimitExceeded.
-        """
-        meter = request.meter
-        if not meter.is_due or b"idempotency-key" in request.headers or request.is_press:
-            return
-        if (limited := self._limited_clients.find(request.principal.limited_client_id)) is not None:
-            meter.refuse_uncounted(*limited)
-
-    async def _refuse(self, request: RestRequest, error: SyncKairosError) -> RestResponse:
-        if not isinstance(error, StoreUnavailable):
-            try:
-                await self._count(request)
-            except RateLimitExceeded as exceeded:
-                error = exceeded
-        if self._access_recorder is not None and error.status in (401, 403):
-            self._access_recorder.record_refusal(request.principal.address, error.code)
-        if isinstance(error, RateLimitExceeded):
-            RATE_LIMITED.labels("http").inc()
-            self._limited_clients.remember_if_limited(request.principal.limited_client_id, request.meter.statuses)
-            await self._work.processor_time.delay_refusal(request.principal.limited_client_id)
-        if error.status >= 500:
-            self._log_refusal(request, error)
-        return render_problem(error)
-
-    def _record_act(self, request: RestRequest, status: int) -> None:
-        """Record an executed administrative operation for the access log."""
-        if self._access_recorder is not None and request.is_administrative:
-            action = f"{request.scope['method']} {request.route}"
-            target = " ".join(request.path_parameters.values())
-            self._access_recorder.record_act(request.principal, action, target, status)
-
-    def _log_refusal(self, request: RestRequest, error: SyncKairosError) -> None:
-        """Log a refusal, at most once a minute for each code and store.
-
-        The caller must call this only for refusals with a 5xx status. During an outage of a store every request is
-        refused, which would fill the log.
-        """
-        store = error.setting if isinstance(error, StoreUnavailable) else None
-        quiet = self._refusal_lines.setdefault((error.code, store), LogThrottle())
-        if (suppressed := quiet.allow_next_line()) is not None:
-            cause = repr(error.__cause__)
-            logger.warning("request refused", code=error.code, route=request.route, cause=cause, more_before=suppressed)
-
-    async def _count(self, request: RestRequest) -> None:
-        """Count a request against its rate limits if it is not counted yet. If Redis is unavailable, do nothing.
-
-        Raises: RateLimitExceeded if a rate limit is used up.
-        """
-        if request.meter.is_due:
-            with suppress(StoreUnavailable):
-                await self._rate_limits.count(request.meter)
 
     # -- fallback application -----------------------------------------------------------------------------------------
 
@@ -353,7 +160,7 @@ class RestApp:
         if isinstance(failure, HTTPException) and failure.status_code == 404:
             return render_problem(NotFound(f"There is nothing at {to_public_path(scope, scope['path'])}"))
         if isinstance(failure, HTTPException) and failure.status_code == 405:
-            return render_problem(_method_not_allowed(scope["method"], "GET, HEAD"), [(b"allow", b"GET, HEAD")])
+            return render_method_not_allowed(scope["method"], ("GET", "HEAD"))
         logger.error("request failed", method=scope["method"], path=scope["path"], exc_info=failure)
         return render_internal_error(failure, self._dev)
 
@@ -379,10 +186,6 @@ class RestApp:
             logger.log(
                 level, "request", method=method, path=scope["path"], status=status, ms=round(elapsed_s * 1000, 2)
             )
-
-
-def _method_not_allowed(method: str, allowed: str) -> MethodNotAllowed:
-    return MethodNotAllowed(f"{method} is not allowed here. Allowed methods: {allowed}")
 
 
 def _headers_by_name(scope: Scope) -> dict[bytes, bytes]:

@@ -1,0 +1,150 @@
+"""Responses to matched REST requests: calls of handlers, rate limits, problem responses and the access log."""
+
+from contextlib import suppress
+
+from synckairos.access_log.recorder import AccessRecorder
+from synckairos.config import Settings
+from synckairos.errors import (
+    RateLimitExceeded,
+    StoreUnavailable,
+    SyncKairosError,
+)
+from synckairos.http.operations import Handler
+from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
+from synckairos.http.request_matcher import Outcome
+from synckairos.http.request_response import ClientDisconnected, RestRequest, RestResponse
+from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.store.rate_limited_clients import LimitedClients
+from synckairos.store.rate_limits import RateLimits
+from synckairos.telemetry import log
+from synckairos.telemetry.metrics import RATE_LIMITED
+from synckairos.telemetry.outages import LogThrottle
+
+logger = log.get_logger(__name__)
+
+
+class RequestResponder:
+    """Turns the outcome of each REST request into its response."""
+
+    def __init__(
+        self,
+        rate_limits: RateLimits,
+        work: ClientWorkLimits,
+        settings: Settings,
+        access_recorder: AccessRecorder | None,
+    ) -> None:
+        """Create the responder.
+
+        `access_recorder` gets administrative acts and refusals. It is None while authentication is off.
+        """
+        self._rate_limits = rate_limits
+        self._work = work
+        self._dev = settings.dev
+        self._access_recorder = access_recorder
+        self._limited_clients = LimitedClients()
+        self._refusal_lines: dict[tuple[str, str | None], LogThrottle] = {}
+
+    async def respond(self, request: RestRequest, outcome: Outcome) -> RestResponse:
+        """Return the response to a request: call its handler, or use the response or error that `outcome` is.
+
+        Errors become problem responses. If a handler returns a response, this method does not count the request. A
+        refusal, and a response without a handler, is counted against the request's rate limits if it is not counted
+        yet. Exceptions: OPTIONS, and refusals because a store is unavailable, are not counted.
+
+        Raises: ClientDisconnected.
+        """
+        self._work.processor_time.note_activity(request.principal.limited_client_id)
+        try:
+            if isinstance(outcome, RestResponse):
+                # Do not count OPTIONS, because browsers send preflight requests automatically.
+                response = outcome
+                if request.scope["method"] != "OPTIONS":
+                    await self._count(request)
+            elif isinstance(outcome, SyncKairosError):
+                raise outcome
+            else:
+                self._refuse_if_limited(request)
+                response = await self._call_in_turn(request, outcome)
+                self._record_act(request, response.status)
+        except ClientDisconnected:
+            raise
+        except SyncKairosError as error:
+            response = await self._refuse(request, error)
+        except Exception as failure:
+            logger.error("request failed", method=request.scope["method"], route=request.route, exc_info=failure)
+            return render_internal_error(failure, self._dev)
+        response.headers += rate_limit_headers(request.meter.statuses)
+        return response
+
+    async def _call_in_turn(self, request: RestRequest, handler: Handler) -> RestResponse:
+        """Wait until the client has used no more than its share of the processor, then call the handler.
+
+        The handlers of presses are called without a wait.
+
+        Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. And all exceptions of the
+            handler.
+        """
+        client, processor_time = request.principal.limited_client_id, self._work.processor_time
+        if request.is_press:
+            return await handler(request)
+        response = await processor_time.run(client, lambda: handler(request), is_rate_limited=request.meter.is_due)
+        processor_time.charge_response(client, len(response.body))
+        return response
+
+    def _refuse_if_limited(self, request: RestRequest) -> None:
+        """Refuse a request if this instance knows that its client's general quota is used up.
+
+        The check reads no body and needs no Redis. It never refuses a press, because the press is possibly legal. It
+        also never refuses a request with an `Idempotency-Key`, because the request is possibly a replay.
+
+        Raises: RateLimitExceeded.
+        """
+        meter = request.meter
+        if not meter.is_due or b"idempotency-key" in request.headers or request.is_press:
+            return
+        if (limited := self._limited_clients.find(request.principal.limited_client_id)) is not None:
+            meter.refuse_uncounted(*limited)
+
+    async def _refuse(self, request: RestRequest, error: SyncKairosError) -> RestResponse:
+        if not isinstance(error, StoreUnavailable):
+            try:
+                await self._count(request)
+            except RateLimitExceeded as exceeded:
+                error = exceeded
+        if self._access_recorder is not None and error.status in (401, 403):
+            self._access_recorder.record_refusal(request.principal.address, error.code)
+        if isinstance(error, RateLimitExceeded):
+            RATE_LIMITED.labels("http").inc()
+            self._limited_clients.remember_if_limited(request.principal.limited_client_id, request.meter.statuses)
+            await self._work.processor_time.delay_refusal(request.principal.limited_client_id)
+        if error.status >= 500:
+            self._log_refusal(request, error)
+        return render_problem(error)
+
+    def _record_act(self, request: RestRequest, status: int) -> None:
+        """Record an executed administrative operation for the access log."""
+        if self._access_recorder is not None and request.is_administrative:
+            action = f"{request.scope['method']} {request.route}"
+            target = " ".join(request.path_parameters.values())
+            self._access_recorder.record_act(request.principal, action, target, status)
+
+    def _log_refusal(self, request: RestRequest, error: SyncKairosError) -> None:
+        """Log a refusal, at most once a minute for each code and store.
+
+        The caller must call this only for refusals with a 5xx status. During an outage of a store every request is
+        refused, which would fill the log.
+        """
+        store = error.setting if isinstance(error, StoreUnavailable) else None
+        quiet = self._refusal_lines.setdefault((error.code, store), LogThrottle())
+        if (suppressed := quiet.allow_next_line()) is not None:
+            cause = repr(error.__cause__)
+            logger.warning("request refused", code=error.code, route=request.route, cause=cause, more_before=suppressed)
+
+    async def _count(self, request: RestRequest) -> None:
+        """Count a request against its rate limits if it is not counted yet. If Redis is unavailable, do nothing.
+
+        Raises: RateLimitExceeded if a rate limit is used up.
+        """
+        if request.meter.is_due:
+            with suppress(StoreUnavailable):
+                await self._rate_limits.count(request.meter)
