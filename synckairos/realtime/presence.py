@@ -152,6 +152,21 @@ class PresenceTracker:
         session.owed.discard(subscription)
         self._schedule_write(subscription.session_id)
 
+    def change_identity(self, subscription: Subscription, identity: PresenceIdentity) -> None:
+        """Count a watcher under another identity, from the next round on. Do nothing if the watcher is not counted.
+
+        For a watcher whose credential was replaced. The watcher gets a frame only if the counts change.
+        """
+        session = self._sessions.get(subscription.session_id)
+        if session is None or (entry := session.entries.get(subscription)) is None or entry.identity == identity:
+            return
+        session.entries[subscription] = _watcher_entry(identity, entry.wants_frames)
+        session.local_counts[identity] += 1
+        session.local_counts[entry.identity] -= 1
+        if not session.local_counts[entry.identity]:
+            del session.local_counts[entry.identity]
+        self._schedule_write(subscription.session_id)
+
     def send_unsent_frames(self, watcher: Watcher) -> None:
         """Send a watcher its unsent PRESENCE frames, as long as its socket is ready.
 

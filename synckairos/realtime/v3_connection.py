@@ -368,14 +368,20 @@ class V3Connection(SocketConnection):
             self.principal = principal
             self.hub.credential_ends.reschedule(self)
         self._send_authenticated(request.id)
-        self._end_unreachable_subscriptions()
+        self._apply_rights_to_subscriptions()
 
-    def _end_unreachable_subscriptions(self) -> None:
-        """End the subscriptions to sessions that the credential no longer reaches."""
-        for session_id in tuple(self.subscriptions):
-            if self.principal.role_on(session_id, ()) is None:
+    def _apply_rights_to_subscriptions(self) -> None:
+        """Count the client under the role and participant of its new credential for presence.
+
+        End the subscriptions to sessions that the credential does not reach.
+        """
+        for session_id, subscription in tuple(self.subscriptions.items()):
+            role = self.principal.role_on(session_id, ())
+            if role is None:
                 self._drop_subscription(session_id)
                 self.send_or_queue(v3_messages.unsubscribed_frame(session_id, Forbidden.code, self.hub.now_ms()))
+            else:
+                self.hub.presence.change_identity(subscription, presence_identity(self.principal, role))
 
     # -- lag ----------------------------------------------------------------------------------------------------------
 
@@ -407,13 +413,12 @@ class V3Connection(SocketConnection):
     # -- sessions -----------------------------------------------------------------------------------------------------
 
     async def _subscribe(self, request: v3_messages.Subscribe) -> None:
-        session_id = request.session_id
+        session_id, principal = request.session_id, self.principal
         self._drop_subscription(session_id)
         subscription = Subscription(self, session_id)
         try:
-            self.hub.credential_ends.require_valid(self.principal)
-            role = find_role(self.principal, session_id)
-            identity = presence_identity(self.principal, role, request.participant_id)
+            self.hub.credential_ends.require_valid(principal)
+            identity = presence_identity(principal, find_role(principal, session_id), request.participant_id)
             if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
                 raise TooManySubscriptions(MAX_SUBSCRIPTIONS)
             self.hub.work.charge(self.principal.limited_client_id, SUBSCRIPTIONS)
@@ -424,6 +429,8 @@ class V3Connection(SocketConnection):
                 self.hub.work.charge(self.principal.limited_client_id, UNKNOWN_SESSIONS)
                 raise SessionNotFound(session_id)
             missed = await self._read_missed(request, current)
+            if not self.is_lost and self.subscriptions.get(session_id) is not subscription:
+                raise SessionNotFound(session_id)  # a REFRESH took the right away during the reads
         except SyncKairosError as refusal:
             self._drop_subscription(session_id)
             if isinstance(refusal, RateLimitExceeded):
@@ -444,6 +451,8 @@ class V3Connection(SocketConnection):
                 self.send_or_queue(frame)
             subscription.sent = current
         self.hub.activate_subscription(subscription, current)
+        if self.principal is not principal:
+            identity = presence_identity(self.principal, find_role(self.principal, session_id))
         self.hub.presence.add(subscription, identity, wants_frames=request.presence is not False)
 
     def _unsubscribe(self, request: v3_messages.Unsubscribe) -> None:

@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -14,8 +16,17 @@ from synckairos.config import Settings
 from synckairos.errors import Unauthorized
 from synckairos.principal import CredentialLife
 from synckairos.realtime import sign_in
+from synckairos.realtime.session_update import SessionUpdate
 from tests.integration.authentication import bearer, make_token
-from tests.integration.realtime.instances import CredentialLifeOptions, Instance, receive, serving, watching
+from tests.integration.realtime.instances import (
+    SHORT_REALTIME,
+    CredentialLifeOptions,
+    Instance,
+    receive,
+    receive_presence,
+    serving,
+    watching,
+)
 from tests.integration.realtime.v3_client import V3, V3Client
 from tests.principals import make_principal
 from tests.waiting import eventually
@@ -119,6 +130,65 @@ async def test_refresh_with_fewer_grants_ends_the_subscription_that_it_no_longer
             assert (ended["type"], ended["session_id"], ended["code"]) == ("UNSUBSCRIBED", lost, "FORBIDDEN")
             (connection,) = instance.connections
             assert list(connection.subscriptions) == [kept]
+
+
+async def test_refresh_changes_the_role_and_the_participant_of_presence_on_each_instance(settings: Settings) -> None:
+    person = str(uuid4())
+    timings = replace(SHORT_REALTIME, presence_round_s=0.05)
+    async with (
+        serving(settings, credential_life=LIFE, realtime_timings=timings) as here,
+        serving(settings, credential_life=LIFE, realtime_timings=timings) as there,
+    ):
+        session_id = await here.create()
+        async with (
+            signed_in(here, make_token(role="viewer", grants=[{"sessions": [session_id]}])) as client,
+            signed_in(there) as watcher,
+        ):
+            for each in (client, watcher):
+                await each.request("SUBSCRIBE", session_id=session_id)
+            for role, participant_id in (("viewer", None), ("participant", person), ("controller", None)):
+                if role != "viewer":
+                    claims = {"role": role, "participant_id": participant_id, "grants": [{"sessions": [session_id]}]}
+                    assert (await client.request("REFRESH", token=make_token(**claims)))["type"] == "AUTHENTICATED"
+                for each in (client, watcher):
+                    while (shown := await receive_presence(each.socket, 2))["roles"] != {"admin": 1, role: 1}:
+                        pass
+                    assert shown["participants"] == [each for each in (participant_id,) if each is not None]
+            await client.request("UNSUBSCRIBE", session_id=session_id)
+            assert (await receive_presence(watcher.socket, 1))["roles"] == {"admin": 1}
+
+
+@pytest.mark.parametrize("keeps_reach", [True, False])
+async def test_refresh_during_a_subscription_decides_about_its_answer(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, keeps_reach: bool
+) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        session_id = await instance.create()
+        hub, may_read, reads = instance.hub, asyncio.Event(), asyncio.Event()
+        read_current = hub.read_current
+
+        async def delayed(requested: str) -> SessionUpdate | None:
+            reads.set()
+            await may_read.wait()
+            return await read_current(requested)
+
+        async with signed_in(instance, make_token(role="viewer", grants=[{"sessions": [session_id]}])) as client:
+            monkeypatch.setattr(hub, "read_current", delayed)
+            await client.send("SUBSCRIBE", id="s", session_id=session_id)
+            await reads.wait()
+            reached = session_id if keeps_reach else str(uuid4())
+            token = make_token(role="participant", participant_id=str(uuid4()), grants=[{"sessions": [reached]}])
+            assert (await client.request("REFRESH", token=token))["type"] == "AUTHENTICATED"
+            if keeps_reach:
+                may_read.set()
+                assert (await client.receive())["type"] == "STATE_SYNC"
+                assert (await receive_presence(client.socket, 1))["roles"] == {"participant": 1}
+            else:
+                assert (await client.receive())["type"] == "UNSUBSCRIBED"
+                may_read.set()
+                answer = await client.receive()
+                assert (answer["reply_to"], answer["code"]) == ("s", "SESSION_NOT_FOUND")
+                assert (await end_of(client.socket))[0] == 4504
 
 
 async def test_auth_is_answered_and_before_it_only_auth_and_ping_are_allowed(settings: Settings) -> None:
