@@ -245,6 +245,12 @@ class SocketConnection:
         elif quiet_s > timings.silent_after_s:
             self.close(self.codes.silent, "silent")
 
+    def drop_subscription(self, session_id: str) -> None:
+        """End the subscription to a session without a message to the client. Without a subscription, do nothing."""
+        subscription = self.subscriptions.pop(session_id, None)
+        if subscription is not None:
+            self.hub.unsubscribe([subscription])
+
     def _unsubscribe_all(self) -> None:
         if not self.is_lost:
             self.is_lost = True

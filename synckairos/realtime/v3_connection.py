@@ -3,11 +3,8 @@
 import asyncio
 import random
 import time
-from collections import deque
 
 from synckairos.errors import (
-    Forbidden,
-    InternalError,
     MalformedMessage,
     PayloadTooLarge,
     RateLimitExceeded,
@@ -35,6 +32,10 @@ from synckairos.realtime.round_trip_time import RoundTripTime
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.sign_in import SignIns
 from synckairos.realtime.socket_interface import Socket
+from synckairos.realtime.v3_inbox import InboxRequest, V3Inbox
+from synckairos.realtime.v3_missed_updates import read_missed_updates
+from synckairos.realtime.v3_refusals import TOO_LARGE, send_refusal
+from synckairos.realtime.v3_sign_in import NOT_AUTHENTICATED, answer_sign_in, send_authenticated
 from synckairos.realtime.v3_update_frames import (
     count_missed_frames,
     render_event_frame,
@@ -46,42 +47,19 @@ from synckairos.realtime.v3_update_frames import (
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.revocations.credential_ends import EndReason
 from synckairos.service.authorization import find_role
-from synckairos.store.rate_quotas import PRESSES
 from synckairos.telemetry import log
-from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire import v3_messages
 from synckairos.wire.command_bodies import COMMAND_BODIES
 from synckairos.wire.document_scan import extract_updated_at_ms, may_use_lag_compensation
 from synckairos.wire.input_warnings import command_args_warnings
 from synckairos.wire.json_decode import value_count_upper_bound
 
-InboxRequest = v3_messages.Subscribe | v3_messages.Unsubscribe | v3_messages.Command
-"""Requests that a connection handles in the order of arrival. PING is answered at once and is not such a request."""
-
 MAX_SUBSCRIPTIONS = 32
 """Maximum number of sessions that one connection can watch."""
-
-MAX_INBOX = 512
-"""Maximum number of requests in the inbox of one connection. The inbox holds requests that are not started."""
-
-MAX_INBOX_CHARACTERS = 1 << 20
-"""Maximum characters of all requests in one inbox: 32 times the largest metadata.
-
-The inbox holds large requests as text, because their values take up to 20 times this size in memory.
-"""
-
-_TOO_LARGE = (
-    f"Messages except COMMAND have at most {FREE_BYTES:,} characters, AUTH and REFRESH at most "
-    f"{v3_messages.MAX_CREDENTIAL_CHARACTERS:,}"
-)
 
 NO_SUCH_SESSION = (4504, "no such session")
 DELETED = (4510, "deleted")
 TOO_MANY_CONNECTIONS = (4520, "too many connections")
-NOT_AUTHENTICATED = (4501, "unauthorized")
-UNDECIDED = (4000, "the credential cannot be checked now")
-IDENTITY_CHANGED = (4501, "identity changed")
-
 logger = log.get_logger(__name__)
 
 
@@ -114,8 +92,8 @@ class V3Connection(SocketConnection):
         self._sign_in = sign_ins.begin(principal, lambda: self.close(*NOT_AUTHENTICATED))
         self._budget: WorkBudget | None = None
         """The budget of this connection. None before the first large message."""
-        self._inbox: deque[tuple[InboxRequest | str, int]] | None = None
-        """Requests that are not started, each with its number of characters. None if no task handles requests."""
+        self._inbox: V3Inbox | None = None
+        """The requests that are not started. None if no task handles requests."""
         self._close_when_idle: tuple[int, str] | None = None
         """Close code and reason for the moment when the inbox is empty.
 
@@ -128,11 +106,7 @@ class V3Connection(SocketConnection):
     async def handshake_completed(self) -> None:
         """Send AUTHENTICATED if the handshake had a credential."""
         if self.principal.life is not None:
-            self._send_authenticated(None)
-
-    def _send_authenticated(self, reply_to: str | None) -> None:
-        expires_in_ms = self.hub.credential_ends.expires_in_ms(self.principal)
-        self.send_or_queue(v3_messages.authenticated_frame(expires_in_ms or 0, self.hub.now_ms(), reply_to))
+            send_authenticated(self, None)
 
     # -- from the client ----------------------------------------------------------------------------------------------
 
@@ -146,19 +120,19 @@ class V3Connection(SocketConnection):
         try:
             request = v3_messages.parse_v3_message(text)
         except SyncKairosError as refusal:
-            self._send_refusal(refusal, received_ms, v3_messages.extract_message_id(text))
+            send_refusal(self, refusal, received_ms, v3_messages.extract_message_id(text))
             return
         if isinstance(request, v3_messages.Ping):
             self.send_or_queue(
                 v3_messages.pong_frame(request, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms)
             )
         elif isinstance(request, v3_messages.Auth | v3_messages.Refresh):
-            self.hub.spawn_request_task(self._sign(request))
+            self.hub.spawn_request_task(answer_sign_in(self, self._sign_in, request))
         elif self._sign_in.is_waiting:
-            self._send_refusal(Unauthorized("Send AUTH first"), received_ms, request.id, request.session_id)
+            send_refusal(self, Unauthorized("Send AUTH first"), received_ms, request.id, request.session_id)
         elif len(text) > FREE_BYTES:
-            too_large = PayloadTooLarge(_TOO_LARGE)
-            self._send_refusal(too_large, received_ms, request.id)
+            too_large = PayloadTooLarge(TOO_LARGE)
+            send_refusal(self, too_large, received_ms, request.id)
         else:
             self._enqueue(request, len(text))
 
@@ -169,11 +143,11 @@ class V3Connection(SocketConnection):
         connection. If the client's budget is used up, send an ERROR. In these three cases the message is dropped.
         """
         if not v3_messages.may_be_command(text):
-            refusal = PayloadTooLarge(_TOO_LARGE)
-            self._send_refusal(refusal, received_ms)
+            refusal = PayloadTooLarge(TOO_LARGE)
+            send_refusal(self, refusal, received_ms)
             return
         if self._sign_in.is_waiting:
-            self._send_refusal(Unauthorized("Send AUTH first"), received_ms)
+            send_refusal(self, Unauthorized("Send AUTH first"), received_ms)
             return
         values, now_s = value_count_upper_bound(text), time.monotonic()
         if self._budget is None:
@@ -188,83 +162,39 @@ class V3Connection(SocketConnection):
             self.hub.work.charge(self.principal.limited_client_id, BYTES, len(text))
             self.hub.work.charge(self.principal.limited_client_id, VALUES, values)
         except RateLimitExceeded as refusal:
-            self._send_refusal(refusal, received_ms, v3_messages.extract_message_id(text))
+            send_refusal(self, refusal, received_ms, v3_messages.extract_message_id(text))
             return
         self._enqueue(text, len(text))
 
     def _enqueue(self, request: InboxRequest | str, size: int) -> None:
-        if self._inbox is None:
-            self._inbox = deque(((request, size),))
-            self.hub.spawn_request_task(self._handle_inbox())
-        elif len(self._inbox) >= MAX_INBOX or sum(each for _, each in self._inbox) > MAX_INBOX_CHARACTERS - size:
+        """Put a request with `size` characters into the inbox. If the inbox is full, close the connection."""
+        inbox = self._inbox
+        if inbox is None:
+            inbox = self._inbox = V3Inbox(self, self._handle_request)
+            inbox.add(request, size)
+            self.hub.spawn_request_task(self._handle_inbox(inbox))
+        elif not inbox.add(request, size):
             self.close(self.codes.too_many_messages, "too many messages")
-        else:
-            self._inbox.append((request, size))
 
     def bytes_received(self, data: bytes) -> None:
         if self.allow_message():
             refusal = MalformedMessage("Send messages as text frames. This message is binary")
-            self._send_refusal(refusal, self.hub.now_ms())
+            send_refusal(self, refusal, self.hub.now_ms())
 
-    async def _handle_inbox(self) -> None:
-        """Handle the requests of the inbox in order, until the inbox is empty.
+    async def _handle_inbox(self, inbox: V3Inbox) -> None:
+        """Handle the requests of the inbox until the inbox is empty, then remove the inbox.
 
-        The task of this method then ends, so that an idle client has no task.
+        The task of this method then ends, so that an idle client has neither an inbox nor a task.
         """
-        inbox = self._inbox
-        assert inbox is not None
         try:
-            while inbox and not self.is_lost:
-                next_request, _ = inbox.popleft()
-                request = await self._parse_large(next_request) if isinstance(next_request, str) else next_request
-                if request is None:
-                    continue
-                try:
-                    await self._handle_in_turn(request)
-                except RateLimitExceeded as refusal:
-                    await self._delay_refusal()
-                    self._send_refusal(refusal, self.hub.now_ms(), request.id, request.session_id)
-                except Exception as fault:  # the client must get an answer to this request and to later requests
-                    logger.error("a client's request failed", session_id=request.session_id, exc_info=fault)
-                    if isinstance(request, v3_messages.Subscribe):
-                        self._drop_subscription(request.session_id)
-                    self._send_refusal(InternalError(), self.hub.now_ms(), request.id, request.session_id)
+            await inbox.handle_all()
         finally:
             self._inbox = None
             close_with, self._close_when_idle = self._close_when_idle, None
             if close_with is not None:
                 self._close_if_unused(close_with)
 
-    async def _parse_large(self, text: str) -> v3_messages.Command | None:
-        """Parse a large message and return its COMMAND. If it is no valid COMMAND, send an ERROR and return None."""
-        try:
-            request = await self.hub.work.parse_queue.run(
-                self.principal.limited_client_id,
-                value_count_upper_bound(text),
-                lambda: v3_messages.parse_v3_message(text),
-            )
-            if isinstance(request, v3_messages.Command):
-                return request
-            raise PayloadTooLarge(_TOO_LARGE)
-        except SyncKairosError as refusal:
-            self._send_refusal(refusal, self.hub.now_ms(), v3_messages.extract_message_id(text))
-            return None
-
-    async def _handle_in_turn(self, request: InboxRequest) -> None:
-        """Wait until the client has used no more than its share of the processor, then handle the request.
-
-        Presses are handled without a wait.
-
-        Raises: RateLimitExceeded if the wait takes too long. The request was not handled then.
-        """
-        client, processor_time = self.principal.limited_client_id, self.hub.work.processor_time
-        processor_time.note_activity(client)
-        if isinstance(request, v3_messages.Command) and request.command in PRESSES:
-            await self._execute(request)
-        else:
-            await processor_time.run(client, lambda: self._handle(request))
-
-    async def _handle(self, request: InboxRequest) -> None:
+    async def _handle_request(self, request: InboxRequest) -> None:
         match request:
             case v3_messages.Command():
                 await self._execute(request)
@@ -310,7 +240,7 @@ class V3Connection(SocketConnection):
         except SyncKairosError as refusal:
             # Each replay of a saved refusal must be identical. The instant is therefore the one of the saved document.
             at_ms = self.hub.now_ms() if refusal.document is None else extract_updated_at_ms(refusal.document)
-            self._send_refusal(refusal, at_ms, request.id, request.session_id)
+            send_refusal(self, refusal, at_ms, request.id, request.session_id)
             return
         at_ms = extract_updated_at_ms(answer.snapshot.document)
         expired = answer.expired_participant_id
@@ -321,67 +251,6 @@ class V3Connection(SocketConnection):
                 request.id, request.session_id, *answer.snapshot.epoch_and_version, at_ms, expired, receipt, warnings
             )
         )
-
-    async def _delay_refusal(self) -> None:
-        """Wait before the answer to a request that was refused because of a rate limit. See `ProcessorTime`."""
-        await self.hub.work.processor_time.delay_refusal(self.principal.limited_client_id)
-
-    def _send_refusal(
-        self, refusal: SyncKairosError, at_ms: int, reply_to: str | None = None, session_id: str | None = None
-    ) -> None:
-        """Send a refusal as an ERROR, and count it if a limit was exceeded.
-
-        See `v3_messages.error_frame` for the parameters.
-        """
-        if isinstance(refusal, RateLimitExceeded):
-            RATE_LIMITED.labels("ws").inc()
-        self.send_or_queue(v3_messages.error_frame(refusal, at_ms, reply_to, session_id))
-
-    # -- credential ---------------------------------------------------------------------------------------------------
-
-    async def _sign(self, request: v3_messages.Auth | v3_messages.Refresh) -> None:
-        """Answer an AUTH or REFRESH with AUTHENTICATED or ERROR.
-
-        After a failed AUTH the connection is closed. A failed REFRESH changes nothing.
-        """
-        was_waiting = self._sign_in.is_waiting
-        is_auth = isinstance(request, v3_messages.Auth)
-        try:
-            if not is_auth and was_waiting:
-                raise Unauthorized("Send AUTH first")
-            verify = self._sign_in.authenticate if is_auth else self._sign_in.refresh
-            principal = await verify(request.token, self.principal.address)
-        except SyncKairosError as refusal:
-            self._send_refusal(refusal, self.hub.now_ms(), request.id)
-            if is_auth and was_waiting:
-                self.close(*(NOT_AUTHENTICATED if refusal.status in (401, 403) else UNDECIDED))
-            return
-        if self.is_lost:
-            return
-        if was_waiting:
-            self._sign_in.end_wait()
-            self.hub.authenticate_connection(self, principal)
-        elif _identity(principal) != _identity(self.principal):
-            self.close(*IDENTITY_CHANGED)
-            return
-        else:
-            self.principal = principal
-            self.hub.credential_ends.reschedule(self)
-        self._send_authenticated(request.id)
-        self._apply_rights_to_subscriptions()
-
-    def _apply_rights_to_subscriptions(self) -> None:
-        """Count the client under the role and participant of its new credential for presence.
-
-        End the subscriptions to sessions that the credential does not reach.
-        """
-        for session_id, subscription in tuple(self.subscriptions.items()):
-            role = self.principal.role_on(session_id, ())
-            if role is None:
-                self._drop_subscription(session_id)
-                self.send_or_queue(v3_messages.unsubscribed_frame(session_id, Forbidden.code, self.hub.now_ms()))
-            else:
-                self.hub.presence.change_identity(subscription, presence_identity(self.principal, role))
 
     # -- lag ----------------------------------------------------------------------------------------------------------
 
@@ -414,7 +283,7 @@ class V3Connection(SocketConnection):
 
     async def _subscribe(self, request: v3_messages.Subscribe) -> None:
         session_id, principal = request.session_id, self.principal
-        self._drop_subscription(session_id)
+        self.drop_subscription(session_id)
         subscription = Subscription(self, session_id)
         try:
             self.hub.credential_ends.require_valid(principal)
@@ -428,14 +297,14 @@ class V3Connection(SocketConnection):
             if current is None:
                 self.hub.work.charge(self.principal.limited_client_id, UNKNOWN_SESSIONS)
                 raise SessionNotFound(session_id)
-            missed = await self._read_missed(request, current)
+            missed = await read_missed_updates(self.hub, request, current)
             if not self.is_lost and self.subscriptions.get(session_id) is not subscription:
                 raise SessionNotFound(session_id)  # a REFRESH took the right away during the reads
         except SyncKairosError as refusal:
-            self._drop_subscription(session_id)
+            self.drop_subscription(session_id)
             if isinstance(refusal, RateLimitExceeded):
-                await self._delay_refusal()
-            self._send_refusal(refusal, self.hub.now_ms(), request.id, session_id)
+                await self.hub.work.processor_time.delay_refusal(self.principal.limited_client_id)
+            send_refusal(self, refusal, self.hub.now_ms(), request.id, session_id)
             if isinstance(refusal, SessionNotFound):
                 self._close_if_unused(NO_SUCH_SESSION)
             return
@@ -456,43 +325,9 @@ class V3Connection(SocketConnection):
         self.hub.presence.add(subscription, identity, wants_frames=request.presence is not False)
 
     def _unsubscribe(self, request: v3_messages.Unsubscribe) -> None:
-        self._drop_subscription(request.session_id)
+        self.drop_subscription(request.session_id)
         if request.id is not None:
             self.send_or_queue(v3_messages.subscription_ack_frame(request.id, request.session_id, self.hub.now_ms()))
-
-    def _drop_subscription(self, session_id: str) -> None:
-        subscription = self.subscriptions.pop(session_id, None)
-        if subscription is not None:
-            self.hub.unsubscribe([subscription])
-
-    async def _read_missed(self, request: v3_messages.Subscribe, current: SessionUpdate) -> list[SessionUpdate] | None:
-        """Return the updates from the client's version to the current version, both included, oldest first.
-
-        The client's version is the version that `request` names. Return None if no delta to this version is possible:
-
-        - `request` names no version, another epoch than the current epoch, or a version above the current version.
-        - At least one of the versions to return is not in the version history.
-        - The version in the version history has another tag than the client's version. The store then lost the client's
-          version and issued its number again.
-        """
-        if request.version is None or request.epoch != current.epoch or request.version > current.version:
-            return None
-        missed = [current] if request.version == current.version else await self._read_kept(request.version, current)
-        if [each.version for each in missed] != [*range(request.version, current.version + 1)]:
-            return None
-        return missed if request.tag in (None, missed[0].snapshot.tag) else None
-
-    async def _read_kept(self, version: int, current: SessionUpdate) -> list[SessionUpdate]:
-        """Return the updates of the version history from `version` to `current`, oldest first.
-
-        The list is shorter if the version history does not reach back to `version`.
-        """
-        kept: list[SessionUpdate] = []
-        for each in await self.hub.read_stored_history(current):
-            if each.epoch != current.epoch or each.version < version:
-                break
-            kept.insert(0, each)
-        return kept
 
     # -- to the client ------------------------------------------------------------------------------------------------
 
@@ -511,7 +346,7 @@ class V3Connection(SocketConnection):
         if not update.snapshot.deleted:
             self.send_or_conflate(subscription, update)
             return
-        self._drop_subscription(subscription.session_id)
+        self.drop_subscription(subscription.session_id)
         self._close_if_unused(DELETED)
 
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
@@ -544,8 +379,3 @@ class V3Connection(SocketConnection):
         # Each client reconnects after a random delay. The maximum is later than the close of all connections.
         retry_after_ms = random.randint(0, 1_000 + int(spread_s * 1_000))  # noqa: S311 - jitter
         self.send_or_queue(v3_messages.goaway_frame(retry_after_ms, self.hub.now_ms()))
-
-
-def _identity(principal: Principal) -> tuple[str, str, str]:
-    """Return what a REFRESH must not change: tenant, kind and subject."""
-    return principal.tenant, principal.kind, principal.subject

@@ -1,5 +1,6 @@
 """All messages and close codes match AsyncAPI. `instances.receive` also checks the messages of all other tests."""
 
+from itertools import chain
 from uuid import uuid4
 
 import jsonschema_rs
@@ -7,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
-from synckairos.realtime import v2_connection, v3_connection
+from synckairos.realtime import v2_connection, v3_connection, v3_sign_in
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
 from synckairos.wire.close_code_docs import V2_CLOSE_CODES, V3_CLOSE_CODES
@@ -66,11 +67,12 @@ def test_message_with_an_undescribed_member_fails_the_check() -> None:
 
 
 def test_every_close_code_is_described() -> None:
-    for connection, module, described in (
-        (V3Connection, v3_connection, V3_CLOSE_CODES),
-        (V2Connection, v2_connection, V2_CLOSE_CODES),
+    for connection, modules, described in (
+        (V3Connection, (v3_connection, v3_sign_in), V3_CLOSE_CODES),
+        (V2Connection, (v2_connection,), V2_CLOSE_CODES),
     ):
         by_name = {name: getattr(connection.codes, name) for name in connection.codes.__slots__}
         codes = {code for code, _ in by_name.pop("credential_ends").values()} | set(by_name.values())
-        codes |= {each[0] for each in vars(module).values() if isinstance(each, tuple) and isinstance(each[0], int)}
+        constants = chain.from_iterable(vars(module).values() for module in modules)
+        codes |= {each[0] for each in constants if isinstance(each, tuple) and isinstance(each[0], int)}
         assert codes <= set(described)

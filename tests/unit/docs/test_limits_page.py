@@ -13,7 +13,7 @@ from synckairos.http import request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.jobs import enqueue, table
 from synckairos.limits import parse_queue, work_rate_table
-from synckairos.realtime import connection, sign_in, v3_connection
+from synckairos.realtime import connection, sign_in, v3_connection, v3_inbox
 from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
 from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
@@ -175,8 +175,8 @@ IN_CODE = {
     "message from a client": text(uvicorn_server.MAX_FRAME_BYTES),
     "message that is not a `COMMAND`": text(work_rate_table.FREE_BYTES),
     "subscriptions of a v3 connection": text(v3_connection.MAX_SUBSCRIPTIONS),
-    "requests of a v3 connection that wait": text(v3_connection.MAX_INBOX),
-    "text of these requests": text(v3_connection.MAX_INBOX_CHARACTERS),
+    "requests of a v3 connection that wait": text(v3_inbox.MAX_INBOX),
+    "text of these requests": text(v3_inbox.MAX_INBOX_CHARACTERS),
     "`id` of a message": message_id_bounds(),
     "unsent events and answers of a connection": text(connection.MAX_QUEUED_FRAMES),
     "missed versions that a resume sends": text(connection.MAX_QUEUED_FRAMES),

@@ -12,7 +12,8 @@ from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.sign_in import SignIns
-from synckairos.realtime.v3_connection import MAX_INBOX_CHARACTERS, V3Connection
+from synckairos.realtime.v3_connection import V3Connection
+from synckairos.realtime.v3_inbox import MAX_INBOX_CHARACTERS
 from synckairos.realtime.watcher_interface import Subscription
 
 TOO_MANY = 1008

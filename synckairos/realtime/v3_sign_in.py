@@ -1,0 +1,82 @@
+"""Answers of a v3 connection to AUTH and REFRESH."""
+
+from synckairos.errors import (
+    Forbidden,
+    SyncKairosError,
+    Unauthorized,
+)
+from synckairos.principal import Principal
+from synckairos.realtime.connection import SocketConnection
+from synckairos.realtime.presence import presence_identity
+from synckairos.realtime.sign_in import SignIn
+from synckairos.realtime.v3_refusals import send_refusal
+from synckairos.wire import v3_messages
+
+NOT_AUTHENTICATED = (4501, "unauthorized")
+UNDECIDED = (4000, "the credential cannot be checked now")
+IDENTITY_CHANGED = (4501, "identity changed")
+
+
+def send_authenticated(connection: SocketConnection, reply_to: str | None) -> None:
+    """Send AUTHENTICATED with the milliseconds until the credential of the connection ends.
+
+    `reply_to` is the id of the AUTH or REFRESH. It is None if the credential came with the handshake.
+    """
+    expires_in_ms = connection.hub.credential_ends.expires_in_ms(connection.principal)
+    connection.send_or_queue(v3_messages.authenticated_frame(expires_in_ms or 0, connection.hub.now_ms(), reply_to))
+
+
+async def answer_sign_in(
+    connection: SocketConnection, sign_in: SignIn, request: v3_messages.Auth | v3_messages.Refresh
+) -> None:
+    """Verify the token of an AUTH or REFRESH, take over its principal, and answer with AUTHENTICATED.
+
+    If the token is refused, answer with an ERROR. The first AUTH also closes the connection if it is refused. If the
+    token of a REFRESH has another identity than the connection, close the connection. Subscriptions to sessions that
+    the new credential does not reach are ended.
+    """
+    was_waiting = sign_in.is_waiting
+    is_auth = isinstance(request, v3_messages.Auth)
+    try:
+        if not is_auth and was_waiting:
+            raise Unauthorized("Send AUTH first")
+        verify = sign_in.authenticate if is_auth else sign_in.refresh
+        principal = await verify(request.token, connection.principal.address)
+    except SyncKairosError as refusal:
+        send_refusal(connection, refusal, connection.hub.now_ms(), request.id)
+        if is_auth and was_waiting:
+            connection.close(*(NOT_AUTHENTICATED if refusal.status in (401, 403) else UNDECIDED))
+        return
+    if connection.is_lost:
+        return
+    if was_waiting:
+        sign_in.end_wait()
+        connection.hub.authenticate_connection(connection, principal)
+    elif _identity(principal) != _identity(connection.principal):
+        connection.close(*IDENTITY_CHANGED)
+        return
+    else:
+        connection.principal = principal
+        connection.hub.credential_ends.reschedule(connection)
+    send_authenticated(connection, request.id)
+    _apply_rights_to_subscriptions(connection)
+
+
+def _apply_rights_to_subscriptions(connection: SocketConnection) -> None:
+    """Count the client under the role and participant of its new credential for presence.
+
+    End the subscriptions to sessions that the credential does not reach.
+    """
+    for session_id, subscription in tuple(connection.subscriptions.items()):
+        role = connection.principal.role_on(session_id, ())
+        if role is None:
+            connection.drop_subscription(session_id)
+            now_ms = connection.hub.now_ms()
+            connection.send_or_queue(v3_messages.unsubscribed_frame(session_id, Forbidden.code, now_ms))
+        else:
+            connection.hub.presence.change_identity(subscription, presence_identity(connection.principal, role))
+
+
+def _identity(principal: Principal) -> tuple[str, str, str]:
+    """Return what a REFRESH must not change: tenant, kind and subject."""
+    return principal.tenant, principal.kind, principal.subject
