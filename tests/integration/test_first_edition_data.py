@@ -47,7 +47,7 @@ Load = Callable[[int], Settings]
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, Any]:
     """Return what the old server answered."""
-    return stores.read_responses()
+    return stores.DATA.read_responses()
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def load(tmp_path: Path, bare_database_url: str) -> Iterator[Load]:
     def load_at(at_s: int) -> Settings:
         clock.set(at_s - int(time.time()))
         valkey.start()
-        stores.load_redis(valkey.port)
-        stores.load_postgres(bare_database_url)
-        shutil.copytree(stores.ARCHIVE_FOLDER, tmp_path / "archive")
+        stores.DATA.load_redis(valkey.port)
+        stores.DATA.load_postgres(bare_database_url)
+        shutil.copytree(stores.DATA.archive_folder, tmp_path / "archive")
         settings = stores.settings_for(valkey.url, bare_database_url, tmp_path / "archive")
         # One client sends hundreds of requests at once. The first edition had no limits of a client's work.
         return settings.model_copy(update={"client_work_factor": 1_000})
