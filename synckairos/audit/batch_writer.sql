@@ -77,24 +77,25 @@ SELECT pg_logical_emit_message(true, 'synckairos', '');
 WITH moved AS (
     INSERT INTO sync_sessions AS s (
         session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
-        metadata
+        metadata, labels
     )
     SELECT
         session_id, epoch, version, sync_mode::sync_mode, status::sync_status, created_at, started_at, completed_at,
-        updated_at, deleted_at, metadata::jsonb
+        updated_at, deleted_at, metadata::jsonb, labels::jsonb
     FROM unnest(
         %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(sync_mode)b::text[], %(status)b::text[],
         %(created_at)b::timestamptz[], %(started_at)b::timestamptz[], %(completed_at)b::timestamptz[],
-        %(updated_at)b::timestamptz[], %(deleted_at)b::timestamptz[], %(metadata)b::text[]
+        %(updated_at)b::timestamptz[], %(deleted_at)b::timestamptz[], %(metadata)b::text[],
+        %(labels)b::text[]
     ) AS i (
         session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
-        metadata
+        metadata, labels
     )
     ON CONFLICT (session_id) DO UPDATE SET
         epoch = excluded.epoch, version = excluded.version, sync_mode = excluded.sync_mode,
         status = excluded.status, created_at = excluded.created_at, started_at = excluded.started_at,
         completed_at = excluded.completed_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
-        metadata = excluded.metadata, archived = false
+        metadata = excluded.metadata, labels = excluded.labels, archived = false
     WHERE CASE
         WHEN excluded.created_at <> s.created_at THEN excluded.created_at > s.created_at
         WHEN excluded.epoch = s.epoch THEN excluded.version > s.version

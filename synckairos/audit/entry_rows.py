@@ -65,6 +65,7 @@ class SessionRow(NamedTuple):
     updated_at: datetime
     deleted_at: datetime | None
     metadata: str
+    labels: str
 
 
 class ParticipantRow(NamedTuple):
@@ -206,6 +207,7 @@ def _session(session_id: UUID, row: EventRow, document: dict[str, Any]) -> Sessi
         updated_at=datetime.fromisoformat(document["updated_at"]),
         deleted_at=row.occurred_at if row.deleted else None,
         metadata=orjson.dumps(document["metadata"]).decode(),
+        labels=orjson.dumps(document.get("labels", {})).decode(),
     )
 
 

@@ -206,7 +206,8 @@ def _event_type(known: _Known, before: Session | None, after: Session) -> EventT
 
     For v2's `session_updated` events, return the type that the change from `before` to `after` shows.
     """
-    if known.event.event_type in tuple(EventType):
+    # v2 uses the name `session_updated` for every change of the state.
+    if known.event.event_type != "session_updated" and known.event.event_type in tuple(EventType):
         return EventType(known.event.event_type)
     if before is None or known.state is None:
         return EventType.SESSION_IMPORTED

@@ -72,6 +72,7 @@ class Create(Struct, frozen=True):
     initial_ms: int | None = None
     active_participant_id: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     edition: int = 2
 
 
@@ -160,6 +161,17 @@ class UpdateMetadata(Struct, frozen=True):
     patch: dict[str, Any]
 
 
+class UpdateSession(Struct, frozen=True):
+    """Change settings of the session by a merge patch (RFC 7396), in one version.
+
+    `labels` maps keys to new values; None removes the label. `metadata` is a merge patch of the metadata, None without
+    a change.
+    """
+
+    labels: dict[str, str | None] = field(default_factory=dict)
+    metadata: dict[str, Any] | None = None
+
+
 class Delete(Struct, frozen=True):
     """Delete the session: add a final version, the tombstone. A session that has not ended is also cancelled."""
 
@@ -179,6 +191,7 @@ Command = (
     | AddParticipant
     | RemoveParticipant
     | UpdateMetadata
+    | UpdateSession
     | Delete
     | Expire
 )

@@ -68,6 +68,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         remaining_ms=_session_budget_ms(spec),
         used_ms=spec.initial_ms or 0,
         metadata=spec.metadata,
+        labels=spec.labels,
         turn_number=None if spec.edition == 1 else 0,
         extensions=None if spec.edition == 1 or spec.extend_on_switch_ms is None else Extensions(),
     )

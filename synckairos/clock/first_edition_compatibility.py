@@ -29,7 +29,7 @@ def as_first_edition(state: Session) -> Session:
         initial_ms=None,
     )
     turn = replace(state.turn, is_in_overtime=False)
-    return replace(state, rules=rules, turn=turn, turn_number=None, extensions=None)
+    return replace(state, rules=rules, turn=turn, turn_number=None, extensions=None, labels={})
 
 
 def needs_second_edition(system: ClockSystem) -> bool:
@@ -61,6 +61,7 @@ def check_first_edition(spec: Create) -> None:
         "participants": any(each.clock and needs_second_edition(each.clock) for each in spec.participants),
         "initial_ms": spec.initial_ms is not None,
         "between_turns": spec.holds_between_turns,
+        "labels": bool(spec.labels),
     }
     for name, is_used in needs.items():
         if is_used:

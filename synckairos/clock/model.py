@@ -91,6 +91,7 @@ class EventType(StrEnum):
     TIME_WARNING = "time_warning"
     OVERTIME_STARTED = "overtime_started"
     METADATA_UPDATED = "metadata_updated"
+    SESSION_UPDATED = "session_updated"
     SESSION_EXPIRED = "session_expired"
     SESSION_COMPLETED = "session_completed"
     SESSION_CANCELLED = "session_cancelled"
@@ -264,6 +265,7 @@ class Session(Struct, frozen=True):
     started_at_ms: int | None = None
     completed_at_ms: int | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     deleted: bool = False
     turn_number: int | None = None
     extensions: Extensions | None = None

@@ -20,6 +20,7 @@ from synckairos.clock.commands import (
     Start,
     Switch,
     UpdateMetadata,
+    UpdateSession,
 )
 from synckairos.clock.model import FINAL, Status
 
@@ -36,7 +37,11 @@ def _allowed_always(status: Status) -> NextStatuses:
 
     The statuses to which the commands lead are those for a session in `status`.
     """
-    return {UpdateMetadata: _to(status), Delete: _to(status if status in FINAL else Status.CANCELLED)}
+    return {
+        UpdateMetadata: _to(status),
+        UpdateSession: _to(status),
+        Delete: _to(status if status in FINAL else Status.CANCELLED),
+    }
 
 
 def _allowed_before_end(status: Status) -> NextStatuses:

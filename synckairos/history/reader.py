@@ -5,9 +5,11 @@ seconds. Each method except `is_reachable` raises StoreUnavailable if Postgres i
 session from Postgres, it is read from cold storage, which can take longer. Lists do not contain such sessions.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
+
+import orjson
 
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable, ValidationFailed
@@ -252,11 +254,13 @@ class HistoryReader:
         limit: int = 50,
         status: str | None = None,
         sync_mode: str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Page[ListedSession]:
         """Return a page of the sessions in Postgres that are not deleted, last created first.
 
         `limit` is the maximum number of sessions, from 1 to 200. The page also ends at about 4 MiB of documents.
-        `status` and `sync_mode` are filters; None means no filter. The cursor contains `created_at_ms` and
+        `status`, `sync_mode` and `labels` are filters; None means no filter. A session matches `labels` if it has all
+        these labels. The cursor contains `created_at_ms` and
         `session_id`.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
@@ -267,6 +271,7 @@ class HistoryReader:
                 **_position_parameters(cursor),
                 "status": status,
                 "sync_mode": sync_mode,
+                "labels": orjson.dumps(labels).decode() if labels else None,
                 "limit": _checked_limit(limit) + 1,
                 "max_bytes": MAX_PAGE_BYTES,
             },

@@ -86,7 +86,11 @@ class SessionList:
         # missing in both.
         live, live_end = await self._live_sessions(query, before)
         audited = await self._history.read_sessions_page(
-            cursor=query.cursor, limit=query.limit, status=query.status, sync_mode=query.sync_mode
+            cursor=query.cursor,
+            limit=query.limit,
+            status=query.status,
+            sync_mode=query.sync_mode,
+            labels=query.labels,
         )
         found: dict[ListKey, bytes] = dict(live)
         unseen = [item for item in audited.items if (item.created_at_ms, item.session_id) not in found]
@@ -143,7 +147,7 @@ class SessionList:
         if query.status in ("expired", "completed", "cancelled"):
             return found, None
         size = 0
-        batch_size = self._live_batch_size if query.status or query.sync_mode else query.limit
+        batch_size = self._live_batch_size if query.is_filtered else query.limit
         for _ in range(self._max_live_batches):
             batch = await self._store.list_live(batch_size, before, max_bytes=MAX_PAGE_BYTES)
             if not batch:
@@ -194,7 +198,11 @@ def _checked_document(item: ListedSession) -> bytes | None:
 
 
 def _matches(document: bytes, query: ListQuery) -> bool:
-    if query.status is None and query.sync_mode is None:
+    if not query.is_filtered:
         return True
     session: dict[str, Any] = orjson.loads(document)
-    return query.status in (None, session["status"]) and query.sync_mode in (None, session["sync_mode"])
+    return (
+        query.status in (None, session["status"])
+        and query.sync_mode in (None, session["sync_mode"])
+        and query.labels.items() <= session.get("labels", {}).items()
+    )

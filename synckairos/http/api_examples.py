@@ -43,6 +43,8 @@ REQUEST_BODIES: Json = {
     "CancelBody": {},
     "JoinBody": {"participant_id": LATE_PLAYER_ID, "display_name": "Late", "total_time_ms": 300_000},
     "MetadataBody": {"metadata": {"round": 2, "arbiter": None}},
+    "SessionChangesBody": {"labels": {"tournament": "spring", "round": None}},
+    "PatchBody": {"metadata": {"round": 2, "arbiter": None}, "labels": {"tournament": "spring"}},
     "CreateWebhook": {"url": "https://example.org/hooks", "event_types": ["session_expired"]},
     "PatchWebhook": {"enabled": True},
     "RotateSecret": {"overlap_s": 3_600},

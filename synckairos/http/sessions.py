@@ -21,7 +21,7 @@ from synckairos.wire.command_bodies import (
     DeleteBody,
     JoinBody,
     LeaveBody,
-    MetadataBody,
+    PatchBody,
     RemovalBody,
 )
 from synckairos.wire.creation_body import CreateSession
@@ -87,9 +87,9 @@ class SessionRoutes:
                 response_model=model, body_model=RemovalBody, refusal_statuses=(404, 409, 412),
             ),
             Operation(
-                "PATCH", SESSION_PATH, "update_metadata", self.patch,
-                "Change the metadata by a merge patch (RFC 7396)", tag,
-                response_model=model, body_model=MetadataBody, is_body_required=True,
+                "PATCH", SESSION_PATH, "update_session", self.patch,
+                "Change the metadata and the labels by a merge patch (RFC 7396)", tag,
+                response_model=model, body_model=PatchBody, is_body_required=True,
                 refusal_statuses=(404, 409, 412, 422), media_types=(MERGE_PATCH,),
             ),
             command("complete", "End a session as completed"),
@@ -156,8 +156,8 @@ class SessionRoutes:
         return handle
 
     async def patch(self, request: RestRequest) -> RestResponse:
-        body = await request.read_body(MetadataBody, "application/json", MERGE_PATCH)
-        answer = await self._execute(request, request.path_uuid("session_id"), "update_metadata", body)
+        body = await request.read_body(PatchBody, "application/json", MERGE_PATCH)
+        answer = await self._execute(request, request.path_uuid("session_id"), body.verb, body)
         return _session_response(answer, request.warnings)
 
     async def add_participant(self, request: RestRequest) -> RestResponse:

@@ -73,6 +73,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "add_participant": AccessRule("controller", "session"),
     "remove_participant": AccessRule("controller", "session"),
     "update_metadata": AccessRule("controller", "session"),
+    "update_session": AccessRule("controller", "session"),
     "delete": AccessRule("admin", "session"),
     # The tenant
     "create": AccessRule("admin", "tenant"),

@@ -21,6 +21,7 @@ FORMER_ROUTES = {
     "add_participant": ("POST", "/participants"),
     "remove_participant": ("DELETE", "/participants"),
     "update_metadata": ("PATCH", ""),
+    "update_session": ("PATCH", ""),
     "delete": ("DELETE", ""),
 }
 """HTTP method and end of the path that `first_edition_fingerprint` uses for a verb. The default is `POST /<verb>`."""

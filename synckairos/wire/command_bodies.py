@@ -4,9 +4,9 @@ REST and WebSocket both parse commands into these models (`body_parser`). A body
 The clock then checks whether the state of the session allows the command.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from synckairos.clock.commands import (
@@ -22,6 +22,7 @@ from synckairos.clock.commands import (
     Start,
     Switch,
     UpdateMetadata,
+    UpdateSession,
     VersionPrecondition,
 )
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
@@ -33,6 +34,7 @@ from synckairos.wire.field_types import (
     DurationMs,
     ExpectedTurn,
     ExpectedVersion,
+    LabelChanges,
     Metadata,
     Omittable,
     PauseReasonName,
@@ -275,6 +277,39 @@ class MetadataBody(CommandBody):
         return UpdateMetadata(self.metadata)
 
 
+class SessionChangesBody(CommandBody):
+    """Changes labels and metadata in one version, each by a merge patch (RFC 7396): null removes a member."""
+
+    labels: LabelChanges
+    metadata: Omittable[Metadata] = None
+
+    def to_command(self) -> Command:
+        return UpdateSession(self.labels, self.metadata)
+
+
+class PatchBody(CommandBody):
+    """Changes the session by a merge patch (RFC 7396): null removes a member, objects merge, other values replace."""
+
+    metadata: Omittable[Metadata] = None
+    labels: Omittable[LabelChanges] = None
+
+    @model_validator(mode="after")
+    def _require_a_change(self) -> Self:
+        if self.metadata is None and self.labels is None:
+            raise PydanticCustomError("no_change", "should have `metadata` or `labels`")
+        return self
+
+    @property
+    def verb(self) -> str:
+        """The command of the patch. A patch of the metadata alone keeps the command of earlier releases."""
+        return "update_metadata" if self.labels is None else "update_session"
+
+    def to_command(self) -> Command:
+        if self.labels is None:
+            return UpdateMetadata(self.metadata or {})
+        return UpdateSession(self.labels, self.metadata)
+
+
 COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "start": StartBody,
     "switch": SwitchBody,
@@ -286,6 +321,7 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "add_participant": JoinBody,
     "remove_participant": LeaveBody,
     "update_metadata": MetadataBody,
+    "update_session": SessionChangesBody,
     "delete": DeleteBody,
 }
 """The model of each command's request body, by the name of the command."""

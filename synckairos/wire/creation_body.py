@@ -20,6 +20,7 @@ from synckairos.wire.field_types import (
     CycleCount,
     DurationMs,
     IncrementMs,
+    Labels,
     Metadata,
     Omittable,
     RotationIndex,
@@ -136,6 +137,7 @@ class CreateSession(StrictModel):
     auto_advance: Omittable[bool] = None
     action_on_timeout: Omittable[TimeoutAction] = None
     metadata: Metadata = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -183,6 +185,7 @@ class CreateSession(StrictModel):
             holds_between_turns=self.between_turns is not None,
             active_participant_id=active,
             metadata=self.metadata,
+            labels=self.labels,
         )
 
     def _v2_cycle_ms(self) -> int | None:

@@ -7,7 +7,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WithJsonSchema, WrapValidator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from synckairos.clock.engine import MAX_METADATA_BYTES
+from synckairos.clock.engine import MAX_LABELS, MAX_METADATA_BYTES
 from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.validation_faults import FaultCountLimit
 
@@ -104,6 +104,12 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return any(_is_deeper(item, levels - 1) for item in (value.values() if isinstance(value, dict) else value))
 
 
+def _check_printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError("printable", "should have only printable characters")
+    return text
+
+
 def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     if (text := metadata_fault(metadata)) is not None:
         raise PydanticCustomError("metadata", "{text}", {"text": text})
@@ -148,6 +154,17 @@ RepresentedParticipantId = Annotated[
 ]
 ShortText = Annotated[str, Field(max_length=200)]
 PauseReasonName = Annotated[str, Field(min_length=1, max_length=64)]
+LABEL_KEY = r"[a-z0-9._-]{1,63}"
+LabelKey = Annotated[str, Field(pattern=f"^{LABEL_KEY}$")]
+LabelValue = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(_check_printable)]
+Labels = Annotated[
+    dict[LabelKey, LabelValue],
+    Field(max_length=MAX_LABELS, description=f"Keys and values by which sessions are found, at most {MAX_LABELS}"),
+]
+LabelChanges = Annotated[
+    dict[LabelKey, LabelValue | None],
+    Field(max_length=2 * MAX_LABELS, description="New values of labels by key; null removes the label"),
+]
 Metadata = Annotated[
     dict[str, Any],
     AfterValidator(_check_metadata),

@@ -1,16 +1,18 @@
 """Pydantic models of query strings. All values in a query string are text; numbers are plain digits."""
 
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 from urllib.parse import parse_qsl
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from synckairos.clock.engine import MAX_LABELS
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import SyncModeName
-from synckairos.wire.field_types import Omittable, StrictModel
+from synckairos.wire.field_types import LABEL_KEY, Omittable, StrictModel
 from synckairos.wire.response_models import StatusName
 from synckairos.wire.validation_faults import Fault, fault
 
@@ -36,6 +38,17 @@ def _metadata_key(text: str) -> str:
     return text
 
 
+def _split_labels(texts: list[str]) -> dict[str, str]:
+    """Return the labels in texts such as `round=3`, by key."""
+    return {key: value for key, _, value in (text.partition("=") for text in texts)}
+
+
+def _each_key_once(texts: list[str]) -> list[str]:
+    if len(_split_labels(texts)) < len(set(texts)):
+        raise PydanticCustomError("label", "should name each key with only one value")
+    return texts
+
+
 LAST_INSTANT_MS = 253_402_300_799_999
 """Milliseconds since the Unix epoch: the last millisecond of the year 9999."""
 
@@ -50,6 +63,13 @@ InstantMs = Annotated[
         description="Instant in ms since the Unix epoch. The response has the session as it was at this instant",
     ),
     BeforeValidator(_number),
+]
+LabelText = Annotated[
+    str,
+    Field(
+        pattern=f"^{LABEL_KEY}=.{{1,63}}$",
+        description="Label that each listed session has, as `<key>=<value>`. Repeat it to require several labels",
+    ),
 ]
 Cursor = Annotated[str, Field(min_length=1, max_length=512, description="`next_cursor` of the previous page")]
 InstantOrDay = Annotated[str, Field(max_length=40)]
@@ -79,29 +99,44 @@ def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = No
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError:
         raise ValidationFailed([*faults, fault((), "the query string is malformed")]) from None
-    values: dict[str, str] = {}
+    return parse_body(model, _collect_values(model, pairs, faults), faults)
+
+
+def _collect_values(
+    model: type[StrictModel], pairs: Iterable[tuple[str, str]], faults: list[Fault]
+) -> dict[str, str | list[str]]:
+    """Return the parameters by name. A parameter that is a list in the model has a list of all its values.
+
+    A fault is added to `faults` for each other parameter that appears twice.
+    """
+    values: dict[str, str | list[str]] = {}
     for name, text in pairs:
-        if name in values:
+        earlier = values.get(name)
+        if _is_list(model, name):
+            values[name] = [*(earlier or ()), text]
+            continue
+        if earlier is not None:
             faults.append(fault((name,), "this parameter appears twice"))
         values[name] = text
-    return parse_body(model, values, faults)
+    return values
+
+
+def _is_list(model: type[StrictModel], name: str) -> bool:
+    field = model.model_fields.get(name)
+    return field is not None and get_origin(field.annotation) is list
 
 
 def _read_named_parameters(
     model: type[StrictModel], query: bytes, known: list[Fault] | None
-) -> tuple[dict[str, str], list[Fault]]:
+) -> tuple[dict[str, str | list[str]], list[Fault]]:
     """Return the parameters that the model names, and the faults: `known`, then a fault for each repeated parameter.
 
     Parameters that the model does not name are skipped and can have any form. The values are not validated.
     """
     faults = list(known or ())
-    values: dict[str, str] = {}
-    for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace"):
-        if name in model.model_fields:
-            if name in values:
-                faults.append(fault((name,), "this parameter appears twice"))
-            values[name] = text
-    return values, faults
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="replace")
+    named = ((name, text) for name, text in pairs if name in model.model_fields)
+    return _collect_values(model, named, faults), faults
 
 
 class V2CompatibleQuery(StrictModel):
@@ -126,6 +161,19 @@ class ListQuery(PageQuery):
 
     status: Omittable[StatusName] = None
     sync_mode: Omittable[SyncModeName] = None
+    label: Annotated[list[LabelText], Field(max_length=MAX_LABELS), AfterValidator(_each_key_once)] = Field(
+        default_factory=list
+    )
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that each listed session has. Empty without a filter."""
+        return _split_labels(self.label)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the query excludes some sessions."""
+        return self.status is not None or self.sync_mode is not None or bool(self.label)
 
 
 class EventsQuery(PageQuery):

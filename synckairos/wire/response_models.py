@@ -207,6 +207,7 @@ class SessionView(BaseModel):
     updated_at: Instant
     metadata: dict[str, Any]
     turn: TurnView
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels by key; absent without labels")
     turn_number: int = Field(
         default=0,
         description="Number of turns that have begun, 0 before the start. Absent in sessions of earlier releases",

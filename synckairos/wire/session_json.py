@@ -111,6 +111,8 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
     }
     if turn.is_in_overtime:
         document["turn"]["overtime"] = True
+    if state.labels:
+        document["labels"] = state.labels
     if state.turn_number is not None:
         document["turn_number"] = state.turn_number  # the last member, as `is_second_edition` expects
     return document

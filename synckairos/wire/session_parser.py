@@ -85,6 +85,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         started_at_ms=_parse_optional(d["session_started_at"]),
         completed_at_ms=_parse_optional(d["session_completed_at"]),
         metadata=d["metadata"],
+        labels=d.get("labels", {}),
         deleted=deleted,
         turn_number=d.get("turn_number"),
         extensions=Extensions(**d["extensions"]) if "extensions" in d else None,

@@ -7,6 +7,7 @@ import orjson
 from synckairos.http.all_sessions_pages import SessionList
 from synckairos.wire.query_parameters import ListQuery
 from synckairos.wire.response_models import SessionPage
+from tests.integration.problems import problem_of
 from tests.integration.rest_server import RestServer, list_all, session_url
 
 
@@ -42,6 +43,43 @@ async def test_list_can_be_filtered_by_status_and_mode(server: RestServer) -> No
     await server.client.post(session_url(running, "pause"))
     assert await ids(status="running") == []
     assert await ids(status="paused") == [running["session_id"]]
+
+
+async def test_list_by_labels_finds_live_and_past_sessions_that_have_all_of_them(server: RestServer) -> None:
+    async def ids(*labels: str, **params: Any) -> set[str]:
+        query = params | {"label": list(labels)}
+        return {each["session_id"] for each in await list_all(server.client, "/v1/sessions", limit=1, **query)}
+
+    past = await server.create(labels={"tournament": "spring", "round": "1"})
+    moved = await server.create(labels={"round": "2"})
+    await server.create()
+    await server.client.post(session_url(past, "complete"))
+    await server.drain()
+    live = await server.create_started(labels={"tournament": "spring", "round": "2"})
+    answer = await server.client.patch(session_url(moved), json={"labels": {"round": None, "hall": "b=1"}})
+    assert answer.json()["data"]["labels"] == {"hall": "b=1"}
+    assert await ids("tournament=spring") == {past["session_id"], live["session_id"]}
+    assert await ids("tournament=spring", "round=2") == {live["session_id"]}
+    assert await ids("tournament=spring", status="completed") == {past["session_id"]}
+    assert await ids("round=2") == {live["session_id"]}, "the audit still has the former label of the other session"
+    await server.drain()
+    assert await ids("round=2") == {live["session_id"]}
+    assert await ids("hall=b=1") == {moved["session_id"]}
+    events = (await server.client.get(session_url(moved, "events"))).json()["data"]
+    assert [each["event_type"] for each in events] == ["session_created", "session_updated"]
+    for wrong in ("round", "=1", "Round=1", "round="):
+        assert (await server.client.get("/v1/sessions", params={"label": wrong})).status_code == 400
+    conflicting = await server.client.get("/v1/sessions", params={"label": ["round=1", "round=2"]})
+    assert problem_of(conflicting) == (400, "VALIDATION_ERROR")
+
+
+async def test_patch_changes_labels_and_metadata_together_or_one_of_them(server: RestServer) -> None:
+    session = await server.create(labels={"round": "1"})
+    both = await server.client.patch(session_url(session), json={"labels": {"round": "2"}, "metadata": {"a": 1}})
+    assert (both.json()["data"]["version"], both.json()["data"]["metadata"]) == (2, {"a": 1})
+    alone = await server.client.patch(session_url(session), json={"metadata": {"a": 2}})
+    assert (alone.json()["data"]["version"], alone.json()["data"]["labels"]) == (3, {"round": "2"})
+    assert problem_of(await server.client.patch(session_url(session), json={})) == (400, "VALIDATION_ERROR")
 
 
 async def list_documents(sessions: SessionList, **query: Any) -> list[dict[str, Any]]:

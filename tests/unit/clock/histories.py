@@ -20,6 +20,7 @@ from synckairos.clock.commands import (
     Start,
     Switch,
     UpdateMetadata,
+    UpdateSession,
     VersionPrecondition,
 )
 from synckairos.clock.model import ExtendBy, OnTimeout, SyncMode
@@ -159,6 +160,9 @@ def _command(tape: Bytes) -> Command:
         case 22 | 23:
             return RemoveParticipant(_name(tape))
         case 24:
+            if tape.one_in(2):
+                labels: dict[str, str | None] = {"round": ("2", None)[tape.below(2)], "a.b": "é"}
+                return UpdateSession(labels)
             return UpdateMetadata(({"round": 2}, {"round": None}, {"a": {"b": True}})[tape.below(3)])
         case 25:
             return (Start(), Complete(), Cancel(), Delete())[tape.below(4)] if tape.one_in(4) else Expire()

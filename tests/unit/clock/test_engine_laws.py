@@ -135,6 +135,7 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
         EventType.TIME_WARNING,
         EventType.OVERTIME_STARTED,
         EventType.METADATA_UPDATED,
+        EventType.SESSION_UPDATED,
         EventType.PARTICIPANT_ADDED,
     ):
         for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, time_to_zero_ms):

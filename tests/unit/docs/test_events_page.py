@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, list[Json]] = {
     "add_participant": [{"participant_id": LATE, "total_time_ms": 60_000, "group_id": A}],
     "remove_participant": [{"participant_id": A}],
     "update_metadata": [{"metadata": {"round": 2}}],
+    "update_session": [{"labels": {"round": "2"}}],
 }
 
 
@@ -107,6 +108,7 @@ def example_runs() -> dict[str, list[Produced]]:
         "over": play("global", [start, (60_000, "expire", {})], on_timeout="overtime"),
         "lost": play("global", [start, (30_000, "recover", {})], participants=[]),
         "v2": play("global", [start, (30_000, "import-v2", {})], participants=[]),
+        "labels": play("global", [start, (2_000, "update_session", {"labels": {"round": "2"}})]),
         "off": play("count_up", [start, (1_000, "cancel", {})]),
     }
 

@@ -48,7 +48,8 @@ def test_a_fingerprint_of_the_first_edition_matches_the_same_command_only(
 
 
 def test_the_list_of_first_edition_fingerprints_has_every_command() -> None:
-    assert [verb for verb, _, _ in FIRST_EDITION] == list(COMMAND_BODIES)
+    later = {"update_session"}
+    assert [verb for verb, _, _ in FIRST_EDITION] == [verb for verb in COMMAND_BODIES if verb not in later]
 
 
 def test_a_fingerprint_depends_on_verb_session_and_arguments_but_not_on_their_order() -> None:

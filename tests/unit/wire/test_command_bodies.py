@@ -22,6 +22,7 @@ from synckairos.clock.commands import (
     Start,
     Switch,
     UpdateMetadata,
+    UpdateSession,
 )
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_audited_args, parse_body, parse_command
@@ -63,6 +64,8 @@ def paths(verb: str, args: Any) -> list[str]:
         ),
         ("remove_participant", {"participant_id": A}, RemoveParticipant(A)),
         ("update_metadata", {"metadata": {"a": None}}, UpdateMetadata({"a": None})),
+        ("update_session", {"labels": {"round": "é", "a.b-c_1": None}}, UpdateSession({"round": "é", "a.b-c_1": None})),
+        ("update_session", {"labels": {}, "metadata": {"a": 1}}, UpdateSession({}, {"a": 1})),
     ],
 )
 def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command: Command) -> None:
@@ -104,6 +107,14 @@ def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command
         ("update_metadata", {}, "metadata"),
         ("update_metadata", {"metadata": None}, "metadata"),
         ("update_metadata", {"metadata": {"a": 2**60}}, "metadata.a"),
+        ("update_session", {}, "labels"),
+        ("update_session", {"labels": {"Round": "1"}}, "labels.Round.[key]"),
+        ("update_session", {"labels": {"": "1"}}, "labels..[key]"),
+        ("update_session", {"labels": {"a" * 64: "1"}}, f"labels.{'a' * 64}.[key]"),
+        ("update_session", {"labels": {"a": ""}}, "labels.a"),
+        ("update_session", {"labels": {"a": "x" * 64}}, "labels.a"),
+        ("update_session", {"labels": {"a": "x\n"}}, "labels.a"),
+        ("update_session", {"labels": {"a": 1}}, "labels.a"),
         ("dance", {}, "command"),
     ],
 )
