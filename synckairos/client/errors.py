@@ -16,6 +16,9 @@ DELETED = 4510
 SESSION_CLOSE_CODES = frozenset({NO_SUCH_SESSION, DELETED})
 """Close codes of a connection whose only session does not exist. The client can still watch another session."""
 
+TEMPORARY_CODES = frozenset({"STORE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED"})
+"""Codes of temporary refusals. The same request can succeed later."""
+
 
 class CommandRefused(SyncKairosError):
     """The server refused a command, or could not decide it now. `code` and `details` are from the server.

@@ -1,15 +1,22 @@
 """Commands without an answer. A command is sent again with the same id on each new connection, until it is answered."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from synckairos.client.errors import CommandRefused
 from synckairos.clock.lag_compensation import LagReceipt
-from synckairos.errors import SyncKairosError
+from synckairos.errors import PayloadTooLarge, SyncKairosError
 
 Message = dict[str, Any]
 """A socket message as JSON values."""
+
+
+MAX_SENT_BYTES = 65_536
+"""Bytes: maximum size of a message that the server accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,31 @@ class Ack:
     expired_participant_id: str | None = None
     lag_receipt: LagReceipt | None = None
     warnings: tuple[dict[str, str], ...] = ()
+
+
+def command_frame(
+    command_id: str,
+    session_id: str,
+    verb: str,
+    args: Mapping[str, Any],
+    expected_version: int | None,
+    expected_turn: int | None,
+) -> bytes:
+    """Return the COMMAND message of a command, as UTF-8 JSON.
+
+    `expected_version` and `expected_turn` are the version and the turn number that the session must have; None for any.
+
+    Raises: PayloadTooLarge if the message has more than `MAX_SENT_BYTES` bytes.
+    """
+    message: Message = {"type": "COMMAND", "id": command_id, "session_id": session_id, "command": verb, "args": args}
+    if expected_version is not None:
+        message["expected_version"] = expected_version
+    if expected_turn is not None:
+        message["expected_turn"] = expected_turn
+    frame = orjson.dumps(message)
+    if len(frame) > MAX_SENT_BYTES:
+        raise PayloadTooLarge(f"A message has at most {MAX_SENT_BYTES} bytes, this one has {len(frame)}; use REST")
+    return frame
 
 
 class PendingCommands:

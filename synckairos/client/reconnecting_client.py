@@ -16,21 +16,20 @@ from websockets.typing import Subprotocol
 
 from synckairos.backoff import Backoff
 from synckairos.client import errors
-from synckairos.client.clock_offset import Sample, ServerClock
-from synckairos.client.pending_commands import Ack, PendingCommands
+from synckairos.client.clock_offset import Sample
+from synckairos.client.pending_commands import Ack, PendingCommands, command_frame
 from synckairos.client.replica import Message, ReplicaGap
+from synckairos.client.server_time import ServerTime
 from synckairos.client.server_url import socket_url
 from synckairos.client.single_connection import Connection
 from synckairos.client.sleep_detecting_clock import SuspendAwareClock
+from synckairos.client.token_renewal import TokenRenewal
 from synckairos.client.token_source import GetToken, TokenSource, TokenUnavailable
 from synckairos.client.watched_session import Watch
 from synckairos.clock.model import EventType
-from synckairos.errors import PayloadTooLarge, SessionNotFound, SyncKairosError
+from synckairos.errors import SessionNotFound, SyncKairosError
 
 SUBPROTOCOL = Subprotocol("synckairos.v3")
-
-MAX_SENT_BYTES = 65_536
-"""Bytes: maximum size of a message that the server accepts."""
 
 MAX_RECEIVED_BYTES = 64 << 20
 """Bytes: maximum size of a message that the client accepts."""
@@ -47,9 +46,6 @@ MAX_PENDING_COMMANDS = 256
 
 RESUBSCRIBE_DELAY_S = 0.5
 """Seconds, in addition to the back-off, before a SUBSCRIBE is sent again after a temporary refusal."""
-
-TEMPORARY_CODES = frozenset({"STORE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED"})
-"""Codes of temporary refusals. The same request can succeed later."""
 
 
 class Client:
@@ -89,21 +85,20 @@ class Client:
         Raises: ValueError if `url` is not valid, or if both `token` and `get_token` are given.
         """
         self.url = socket_url(url)
-        self.clock = ServerClock()
         self.trouble: str | None = None
         """The reason why there is no connection; None while connected and before the first attempt."""
         self._participant_id = participant_id
         self._headers = dict(headers or {})
         self._tokens = TokenSource(token, get_token)
-        self._renewal: asyncio.Task[None] | None = None
+        self._renewal = TokenRenewal(self._tokens, self._note_trouble)
         self._proxy = proxy
         self._open_timeout_s = open_timeout_s
         self._local_clock = local_clock or SuspendAwareClock.from_machine_clocks()
-        self._known_sleeps = self._local_clock.detect_sleeps()
+        self._server_time = ServerTime(self._local_clock, self._remeasure_time)
+        self.clock = self._server_time.clock
         self._backoff = Backoff()
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
-        self._time_known = asyncio.Event()
         self._work_added = asyncio.Event()
         self._watches: dict[str, Watch] = {}
         self._pending = PendingCommands()
@@ -120,8 +115,7 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         assert self._task is not None
         self._task.cancel()
-        if self._renewal is not None:
-            self._renewal.cancel()
+        self._renewal.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
 
@@ -133,8 +127,7 @@ class Client:
     @property
     def is_time_known(self) -> bool:
         """Return whether the server's time is known: it was measured, and this machine has not slept afterwards."""
-        self._forget_time_after_sleep()
-        return self.clock.is_known
+        return self._server_time.is_known
 
     def now_ms(self) -> float:
         """Return the server's time, ms since the Unix epoch.
@@ -142,10 +135,7 @@ class Client:
         Raises: ServerTimeUnknown before the first measurement. After this machine has slept, the error is raised until
         the next measurement.
         """
-        local_ms = self._local_clock.now_ms()
-        if not self.is_time_known:
-            raise errors.ServerTimeUnknown
-        return self.clock.now_ms(local_ms)
+        return self._server_time.now_ms()
 
     @property
     def error_ms(self) -> float:
@@ -153,8 +143,7 @@ class Client:
 
         It is infinite if the server's time is not known.
         """
-        self._forget_time_after_sleep()
-        return self.clock.error_ms(self._local_clock.now_ms())
+        return self._server_time.error_ms
 
     async def measure(self) -> Sample:
         """Measure the server's time now, and return the sample. Without a connection, wait for a connection.
@@ -199,7 +188,7 @@ class Client:
             await watch.reach(0)
             while not self.is_time_known:
                 self._raise_if_ended()
-                await self._time_known.wait()
+                await self._server_time.wait()
             self._raise_if_ended()
             yield watch
         finally:
@@ -231,15 +220,7 @@ class Client:
             SyncKairosError: the server ended the connection permanently.
         """
         command_id = command_id or str(uuid4())
-        message: Message = {"type": "COMMAND", "id": command_id, "session_id": session_id, "command": verb}
-        message |= {"args": args or {}}
-        if expected_version is not None:
-            message["expected_version"] = expected_version
-        if expected_turn is not None:
-            message["expected_turn"] = expected_turn
-        frame = orjson.dumps(message)
-        if len(frame) > MAX_SENT_BYTES:
-            raise PayloadTooLarge(f"A message has at most {MAX_SENT_BYTES} bytes, this one has {len(frame)}; use REST")
+        frame = command_frame(command_id, session_id, verb, args or {}, expected_version, expected_turn)
         async with self._command_slots:
             self._raise_if_ended()
             answer = self._pending.add(command_id, frame)
@@ -300,7 +281,7 @@ class Client:
                     self._fail(errors.ConnectionEnded(101, f"without {SUBPROTOCOL}"))
                     return None
                 self._tokens.accepted()
-                connection = Connection(socket, self._local_clock, self._add_sample, self._receive)
+                connection = Connection(socket, self._local_clock, self._server_time.add_sample, self._receive)
                 return await self._run_connection(connection)
         except InvalidStatus as refused:
             status = refused.response.status_code
@@ -337,27 +318,16 @@ class Client:
             return max(0.0, connection.reconnect_at - asyncio.get_running_loop().time())
         return self._backoff.next_s()
 
-    def _forget_time_after_sleep(self) -> None:
-        sleeps = self._local_clock.detect_sleeps()
-        if sleeps == self._known_sleeps:
-            return
-        self._known_sleeps = sleeps
-        self.clock.remove_all_samples()
-        if self._failure is None:
-            self._time_known.clear()
+    def _remeasure_time(self) -> None:
         if self._connection is not None:
             self._connection.remeasure_if_slept()
-
-    def _add_sample(self, sample: Sample) -> None:
-        self._forget_time_after_sleep()
-        self.clock.add_sample(sample)
-        self._time_known.set()
 
     def _receive(self, message: Message) -> None:
         if message["type"] in ("ACK", "ERROR") and self._pending.resolve(message):
             return
         if message["type"] == "REAUTH":
-            self._start_renewal()
+            if self._connection is not None:
+                self._renewal.start(self._connection)
             return
         watch = self._watches.get(message.get("session_id", ""))
         if watch is None:
@@ -377,27 +347,8 @@ class Client:
         if message["type"] == "EVENT" and message["event_type"] == EventType.SESSION_DELETED:
             self._end_watch(watch, errors.SessionDeleted(watch.session_id))
 
-    def _start_renewal(self) -> None:
-        """Start a task that fetches a fresh token and sends the token on the open connection. Return immediately.
-
-        Without `get_token`, do nothing. In this case, and if `get_token` fails, the server ends the connection when the
-        old token expires.
-        """
-        connection = self._connection
-        if connection is None or not self._tokens.can_renew or self._renewal is not None:
-            return
-
-        async def renew() -> None:
-            try:
-                token = await self._tokens.fetch()
-                if self._connection is connection:
-                    connection.send(orjson.dumps({"type": "REFRESH", "token": token}))
-            except TokenUnavailable as fault:
-                self.trouble = fault.message
-            finally:
-                self._renewal = None
-
-        self._renewal = asyncio.create_task(renew())
+    def _note_trouble(self, fault: TokenUnavailable) -> None:
+        self.trouble = fault.message
 
     def _receive_refusal(self, watch: Watch, message: Message) -> None:
         """Handle the refusal of a SUBSCRIBE.
@@ -405,7 +356,7 @@ class Client:
         After a temporary refusal subscribe again, after a permanent refusal end the watch.
         """
         code = message["code"]
-        if code in TEMPORARY_CODES:
+        if code in errors.TEMPORARY_CODES:
             delay_s = RESUBSCRIBE_DELAY_S + self._backoff.next_s()
             asyncio.get_running_loop().call_later(delay_s, self._resubscribe, watch, self._connection)
         elif code == SessionNotFound.code:
@@ -439,7 +390,7 @@ class Client:
         self._watches.clear()
         self._pending.fail_all(failure)
         self._connected.set()
-        self._time_known.set()
+        self._server_time.end_waits()
 
 
 def _retry_after_s(text: str | None) -> float:

@@ -6,33 +6,21 @@ and applied again to the newer session. A session that Redis does not have is re
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from synckairos.clock import engine
 from synckairos.clock.commands import Command, Expire, Switch, with_actor
 from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Session, Status
-from synckairos.errors import (
-    Forbidden,
-    ParticipantNotFound,
-    RateLimitExceeded,
-    SessionNotFound,
-    StoreUnavailable,
-    SyncKairosError,
-)
+from synckairos.errors import Forbidden, ParticipantNotFound, RateLimitExceeded, SessionNotFound, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
 from synckairos.principal import TIMEKEEPER, Principal, Role
-from synckairos.service.authorization import (
-    find_role,
-    has_session_role,
-    require_session_role,
-)
+from synckairos.service.authorization import find_role, has_session_role, require_session_role
+from synckairos.service.command_metrics import measure_command
 from synckairos.service.create import SessionCreator
 from synckairos.service.expire import CAUSED_BY_TIME, OverdueBatchCommitter
 from synckairos.service.own_actions import authorize_command, bind_to_caller, require_participation
@@ -52,7 +40,7 @@ from synckairos.store.rate_meter import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations
 from synckairos.store.stored_session import SessionLoadResult, StoredSession
-from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS, COMMIT_CONFLICTS
+from synckairos.telemetry.metrics import COMMIT_CONFLICTS
 from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import CommitCause
 
@@ -178,7 +166,7 @@ class Sessions:
 
         Raises: the refusal of the command, SessionNotFound, RateLimitExceeded or StoreUnavailable.
         """
-        return await _measure(request.verb, self._execute(request, loaded))
+        return await measure_command(request.verb, self._execute(request, loaded))
 
     async def execute_shielded(self, request: CommandRequest) -> SessionResult:
         """Execute a command in a separate task, and return its result like `execute`.
@@ -194,7 +182,7 @@ class Sessions:
 
         Raises: SessionExists, and the errors of `execute`.
         """
-        return await self._shield(_measure("create", self._creator.create(request)))
+        return await self._shield(measure_command("create", self._creator.create(request)))
 
     async def commit_overdue(self, session_id: str) -> SessionResult:
         """Commit a session's overdue transitions, and return the session after these transitions.
@@ -363,28 +351,6 @@ class Sessions:
         if prepared.commit.versions:
             self._on_commit(self._store.keys.partition_of(session_id))
         self._cache.put(session_id, prepared.stored.snapshot, rendered)
-
-
-async def _measure(verb: str, work: Coroutine[Any, Any, SessionResult]) -> SessionResult:
-    """Await the answer of a command and return it. Count the outcome and the duration in the metrics."""
-    began_s = time.perf_counter()
-    outcome = "failed"
-    try:
-        answer = await work
-        outcome = "replayed" if answer.replayed else "applied"
-    except SyncKairosError as refusal:
-        if refusal.status < 500:
-            outcome = "replayed" if refusal.replayed else "refused"
-        raise
-    finally:
-        _counter(verb, outcome)()
-        COMMAND_DURATION.observe(time.perf_counter() - began_s)
-    return answer
-
-
-@cache
-def _counter(verb: str, outcome: str) -> Callable[[], None]:
-    return COMMANDS.labels(verb, outcome).inc
 
 
 def _causes(decision: CommandDecision, request: CommandRequest) -> list[CommitCause]:
