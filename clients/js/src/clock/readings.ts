@@ -1,0 +1,131 @@
+// Readings of a session's clocks at an instant, calculated from the facts of the session's document. Pure.
+import type { GroupView, ParticipantView, SessionView } from "../generated/schemas.js";
+import { chargeElapsed, clockOf, factsOf, freeTimeLeftMs, type ClockFacts } from "./systems.js";
+
+/** What a clock shows at an instant. The names are those of the session's document. */
+export interface ClockReading extends ClockFacts {
+  /** Used time in ms. */
+  time_used_ms: number;
+  /** Remaining time in ms, null without a time limit. It is below 0 only in overtime. */
+  time_remaining_ms: number | null;
+}
+
+/** What a clock shows at an instant, and how the shown time changes. */
+export interface RunningReading extends ClockReading {
+  /** Change of the remaining time in ms per second: −1000, 0 or 1000 (hourglass). In a count-up: of the used time. */
+  rateMs: -1000 | 0 | 1000;
+  /** Milliseconds of free time that are left, during which the remaining time stands still. */
+  freeMs: number;
+}
+
+/** Return an instant of a document in ms since the Unix epoch, null for null. */
+export const instantMs = (text: string | null | undefined): number | null => (text ? Date.parse(text) : null);
+
+/** Return whether a session with this status has ended. */
+export const isFinal = (session: SessionView): boolean =>
+  session.status === "expired" || session.status === "completed" || session.status === "cancelled";
+
+/** Return whether participants or groups own the budgets, and not the session. */
+export const hasOwnBudgets = (session: SessionView): boolean =>
+  session.sync_mode === "per_participant" || session.sync_mode === "per_group";
+
+/** Return the turn number that a turn guard names. The first edition counts ended turns plus 1. */
+export const turnNumber = (session: SessionView): number => session.turn_number ?? session.turn.cycles + 1;
+
+/**
+ * Return the milliseconds for which the running clock has run since its anchor, 0 if no clock runs. Time after a deadline
+ * counts only in overtime, because the server decides the effect of the deadline.
+ */
+export function elapsedMs(session: SessionView, nowMs: number): number {
+  const anchorMs = instantMs(session.cycle_started_at);
+  if (anchorMs === null) return 0;
+  const deadlineMs = session.on_timeout === "overtime" ? null : instantMs(session.deadline_at);
+  return Math.max(0, Math.floor(Math.min(nowMs, deadlineMs ?? Infinity)) - anchorMs);
+}
+
+/** Return the times of the session itself. The remaining time is null if participants or groups own the budgets. */
+export function readSession(session: SessionView, nowMs: number): ClockReading {
+  const elapsed = elapsedMs(session, nowMs);
+  const leftMs = hasOwnBudgets(session) ? null : session.time_remaining_ms;
+  return {
+    time_used_ms: session.time_used_ms + elapsed,
+    time_remaining_ms: leftMs === null ? null : leftMs - elapsed,
+  };
+}
+
+/** Return the times of a participant's own clock and its facts. */
+export function readParticipant(session: SessionView, participant: ParticipantView, nowMs: number): ClockReading {
+  const elapsed = elapsedMs(session, nowMs);
+  const hasTurn = participant.participant_id === session.active_participant_id;
+  const usedMs = participant.time_used_ms + (hasTurn ? elapsed : 0);
+  const leftMs = participant.time_remaining_ms;
+  if (session.sync_mode !== "per_participant") {
+    const shareMs = session.sync_mode === "per_cycle" ? leftMs - elapsed : Math.max(0, leftMs - elapsed);
+    return { time_used_ms: usedMs, time_remaining_ms: hasTurn ? shareMs : leftMs };
+  }
+  const clock = clockOf(session, participant);
+  const budget = { leftMs, facts: factsOf(participant) };
+  if (!hasTurn && clock.hourglass) budget.leftMs += elapsed;
+  const after = hasTurn ? chargeElapsed(clock, budget, session.turn.used_ms, elapsed) : budget;
+  return { time_used_ms: usedMs, time_remaining_ms: after.leftMs, ...after.facts };
+}
+
+/** Return the times of a group's clock and its facts. */
+export function readGroup(session: SessionView, group: GroupView, nowMs: number): ClockReading {
+  const hasTurn = group.group_id === session.active_group_id;
+  const elapsed = hasTurn ? elapsedMs(session, nowMs) : 0;
+  const leftMs = group.time_remaining_ms;
+  const usedMs = group.time_used_ms + elapsed;
+  if (session.sync_mode !== "per_group") {
+    return { time_used_ms: usedMs, time_remaining_ms: hasTurn ? Math.max(0, leftMs - elapsed) : leftMs };
+  }
+  const after = chargeElapsed(clockOf(session), { leftMs, facts: factsOf(group) }, session.turn.used_ms, elapsed);
+  return { time_used_ms: usedMs, time_remaining_ms: after.leftMs, ...after.facts };
+}
+
+const still = (reading: ClockReading): RunningReading => ({ ...reading, rateMs: 0, freeMs: 0 });
+
+/**
+ * Return the reading of one clock and its speed; null if the session has no such participant.
+ *
+ * With an id the clock is the own clock of this participant, in `per_group` the clock of its group. Without an id it is
+ * the clock that runs, or that would run after a start or resume.
+ */
+export function readClock(session: SessionView, participantId: string | undefined, nowMs: number): RunningReading | null {
+  const id = participantId ?? (hasOwnBudgets(session) ? session.active_participant_id : undefined);
+  const owner = session.participants.find((each) => each.participant_id === id);
+  if (participantId !== undefined && !owner) return null;
+  const runs = session.cycle_started_at !== null && !isPastDeadline(session, nowMs);
+  if (!owner) return runRate(session, readSession(session, nowMs), runs);
+  const hasTurn = owner.participant_id === session.active_participant_id;
+  if (session.sync_mode === "per_group") return readGroupOf(session, owner, nowMs, runs);
+  const reading = readParticipant(session, owner, nowMs);
+  if (session.sync_mode !== "per_participant") return runRate(session, reading, runs && hasTurn);
+  const clock = clockOf(session, owner);
+  if (!runs || (!hasTurn && !clock.hourglass)) return still(reading);
+  if (!hasTurn) return { ...reading, rateMs: 1000, freeMs: 0 };
+  return withFreeTime(session, clock, reading, nowMs);
+}
+
+function readGroupOf(session: SessionView, owner: ParticipantView, nowMs: number, runs: boolean): RunningReading {
+  const group = session.groups.find((each) => each.group_id === owner.group_id);
+  if (!group) return still(readParticipant(session, owner, nowMs));
+  const reading = readGroup(session, group, nowMs);
+  if (!runs || group.group_id !== session.active_group_id) return still(reading);
+  return withFreeTime(session, clockOf(session), reading, nowMs);
+}
+
+function withFreeTime(session: SessionView, clock: ReturnType<typeof clockOf>, reading: ClockReading, nowMs: number) {
+  const usedMs = session.turn.used_ms + elapsedMs(session, nowMs);
+  return { ...reading, rateMs: -1000 as const, freeMs: freeTimeLeftMs(clock, reading, usedMs) ?? 0 };
+}
+
+function runRate(session: SessionView, reading: ClockReading, runs: boolean): RunningReading {
+  if (!runs) return still(reading);
+  return { ...reading, rateMs: session.sync_mode === "count_up" ? 1000 : -1000, freeMs: 0 };
+}
+
+function isPastDeadline(session: SessionView, nowMs: number): boolean {
+  const deadlineMs = instantMs(session.deadline_at);
+  return deadlineMs !== null && session.on_timeout !== "overtime" && nowMs >= deadlineMs;
+}

@@ -1,0 +1,23 @@
+// The client of SyncKairos: live sessions, their clocks, commands and REST.
+export { connect, SyncKairosClient } from "./client.js";
+export type { ConnectionState, ConnectionStatus, ConnectOptions } from "./client.js";
+export { Watch } from "./watch.js";
+export type { ClockOptions, CommandName, CommandOptions } from "./watch.js";
+export type { Presence } from "./watched-session.js";
+export type { SessionEvent, Update } from "./replica.js";
+export type { Ack } from "./pending-commands.js";
+export type { Credentials } from "./tokens.js";
+export type { RequestOptions, ResponseData } from "./rest.js";
+export { turnNumber } from "./clock/readings.js";
+export type { DeviceClock } from "./local-clock.js";
+export type { SocketLike, WebSocketClass } from "./environment.js";
+export type { Unsubscribe } from "./listeners.js";
+export { isFinal, readClock, readGroup, readParticipant, readSession } from "./clock/readings.js";
+export type { ClockReading, RunningReading } from "./clock/readings.js";
+export type { ClockFacts } from "./clock/systems.js";
+export { formatClock, UNKNOWN_TEXT } from "./clock-text.js";
+export type { TextFormat } from "./clock-text.js";
+export * from "./errors.js";
+export type { Api } from "./generated/operations.js";
+export type * from "./generated/schemas.js";
+export type { SessionView as Session, ParticipantView as SessionParticipant } from "./generated/schemas.js";
