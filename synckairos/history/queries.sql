@@ -53,7 +53,7 @@ LIMIT 1;
 -- name: sessions
 -- Sessions, newest first. The row comparison of (created_at, id) uses the index. Postgres knows the size of a document
 -- without its content, so it reads only the documents that fit on the page. `found` is the number of sessions before
--- this cut.
+-- this cut. The sessions of known_ids have no document, because the caller has their current documents.
 WITH page AS (
     SELECT s.session_id, s.epoch, s.version, s.created_at, e.snapshot
     FROM sync_sessions AS s
@@ -73,7 +73,9 @@ measured AS (
         sum(octet_length(snapshot)) OVER (ORDER BY created_at DESC, session_id DESC) - octet_length(snapshot) AS bytes_before
     FROM page
 )
-SELECT session_id::text, epoch, version, created_at, snapshot, found
+SELECT
+    session_id::text, epoch, version, created_at,
+    CASE WHEN session_id = ANY(%(known_ids)s::uuid[]) THEN NULL ELSE snapshot END, found
 FROM measured
 WHERE bytes_before < %(max_bytes)s
 ORDER BY created_at DESC, measured.session_id DESC;

@@ -255,13 +255,14 @@ class HistoryReader:
         status: str | None = None,
         sync_mode: str | None = None,
         labels: Mapping[str, str] | None = None,
+        known_ids: Sequence[str] = (),
     ) -> Page[ListedSession]:
         """Return a page of the sessions in Postgres that are not deleted, last created first.
 
         `limit` is the maximum number of sessions, from 1 to 200. The page also ends at about 4 MiB of documents.
         `status`, `sync_mode` and `labels` are filters; None means no filter. A session matches `labels` if it has all
-        these labels. The cursor contains `created_at_ms` and
-        `session_id`.
+        these labels. The documents of the sessions `known_ids` are not read: their `snapshot` is None. The cursor
+        contains `created_at_ms` and `session_id`.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
@@ -274,10 +275,13 @@ class HistoryReader:
                 "labels": orjson.dumps(labels).decode() if labels else None,
                 "limit": _checked_limit(limit) + 1,
                 "max_bytes": MAX_PAGE_BYTES,
+                "known_ids": [UUID(each) for each in known_ids],
             },
         )
         found = tuple(
-            ListedSession(row[0], datetime_to_ms(row[3]), SessionSnapshot(row[1], row[2], row[4]))
+            ListedSession(
+                row[0], datetime_to_ms(row[3]), None if row[4] is None else SessionSnapshot(row[1], row[2], row[4])
+            )
             for row in rows[:limit]
         )
         more = bool(rows) and rows[0][5] > len(found)

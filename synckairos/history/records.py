@@ -61,11 +61,11 @@ class ArchiveRecord(Struct, frozen=True):
 
 
 class ListedSession(Struct, frozen=True):
-    """Item of a list of sessions: the newest version of one session."""
+    """Item of a list of sessions: the newest version of one session; None if the reader already has the document."""
 
     session_id: str
     created_at_ms: int
-    snapshot: SessionSnapshot
+    snapshot: SessionSnapshot | None
 
 
 class TrailEvent(Struct, frozen=True):

@@ -85,15 +85,16 @@ class SessionList:
         # Read Redis before Postgres. A session that ends between the two reads is then in both results, and cannot be
         # missing in both.
         live, live_end = await self._live_sessions(query, before)
+        found: dict[ListKey, bytes] = dict(live)
         audited = await self._history.read_sessions_page(
             cursor=query.cursor,
             limit=query.limit,
             status=query.status,
             sync_mode=query.sync_mode,
             labels=query.labels,
+            known_ids=[session_id for _, session_id in found],
         )
-        found: dict[ListKey, bytes] = dict(live)
-        unseen = [item for item in audited.items if (item.created_at_ms, item.session_id) not in found]
+        unseen = [item for item in audited.items if item.snapshot is not None]
         # A store that was not read to its end can have more sessions after the oldest key read from it. The page
         # therefore ends at the newest of these keys. Older sessions of the other stores belong to a later page.
         ends = [] if live_end is None else [live_end]
@@ -185,10 +186,12 @@ class SessionList:
 
 
 def _checked_document(item: ListedSession) -> bytes | None:
-    """Return the session document of a list item from Postgres. Return None if the document is invalid.
+    """Return the session document of a list item from Postgres. Return None if it is absent or invalid.
 
     The list omits sessions with invalid documents.
     """
+    if item.snapshot is None:
+        return None
     try:
         with reporting_invalid_data(f"sync_events {item.session_id}"):
             check_stored_document(item.session_id, item.snapshot)

@@ -34,8 +34,11 @@ from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
 LARGE_DOCUMENT_BYTES = 8_192
 """Bytes: minimum size of a document for which Redis is asked whether the caller already has the same document."""
 
-_FIRST_BATCH_SESSIONS = 8
-"""Number of live sessions in the first batch, before their average size is known. A document has up to 1 MiB."""
+_BATCH_BYTES = 256 << 10
+"""Bytes of documents of live sessions that one round trip loads. A larger document is loaded alone.
+
+All commands of an instance share a connection, so the replies to other commands wait behind these documents.
+"""
 
 WRITE_CHECK_TTL_MS = 60_000
 """Milliseconds after which the key of the check whether Redis accepts writes expires."""
@@ -262,15 +265,17 @@ class SessionStore:
 
         `before` is the sort key (created_at_ms, session id) of the last session on the previous page. The page ends
         after `limit` sessions, or soon after the documents reach `max_bytes` bytes. If the page is empty, there are no
-        more sessions. Three round trips; more if documents are large. If the page has evicted sessions, they are
-        removed from the list of live sessions in more round trips.
+        more sessions. Three round trips, and one more for each further `_BATCH_BYTES` of documents. If the page has
+        evicted sessions, they are removed from the list of live sessions in more round trips.
         """
         found: list[tuple[int, str, StoredSession]] = []
         size = 0
         while len(found) < limit and size < max_bytes and (keys := await self._live_keys(limit - len(found), before)):
             before = keys[-1]
-            while keys and size < max_bytes:
-                batch, keys = _split_by_size(keys, size, len(found), max_bytes)
+            sizes = await self._document_sizes([session_id for _, session_id in keys])
+            for batch in _batches_by_size(keys, sizes):
+                if size >= max_bytes:
+                    break
                 loaded, evicted = await self._load_live([session_id for _, session_id in batch])
                 for at_ms, session_id in batch:
                     if (stored := loaded.get(session_id)) is not None:
@@ -278,6 +283,14 @@ class SessionStore:
                         size += len(stored.snapshot.document)
                 await self._remove_from_live(evicted)
         return found
+
+    async def _document_sizes(self, session_ids: Sequence[str]) -> list[int]:
+        """Return the bytes of each session's document, in one round trip; 0 for evicted and invalid sessions."""
+        with translated_errors():
+            replies = await self._pipe.call_many_independent(
+                [("HSTRLEN", self.keys.session(each), "state") for each in session_ids]
+            )
+        return [reply if isinstance(reply, int) else 0 for reply in replies]
 
     async def _load_live(self, session_ids: Sequence[str]) -> tuple[dict[str, StoredSession], list[str]]:
         """Load sessions, in one round trip. Return the loaded sessions by id, and the ids of evicted sessions.
@@ -348,14 +361,15 @@ class SessionStore:
             )
 
 
-def _split_by_size(
-    keys: list[tuple[int, str]], loaded_bytes: int, loaded: int, max_bytes: int
-) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """Return the keys of the sessions to load next, and the keys that remain.
-
-    The split assumes that the next sessions have the same average size as the sessions that are already loaded.
-    """
-    count = _FIRST_BATCH_SESSIONS
-    if loaded:
-        count = max(1, (max_bytes - loaded_bytes) * loaded // max(loaded_bytes, 1))
-    return keys[:count], keys[count:]
+def _batches_by_size(keys: Sequence[tuple[int, str]], sizes: Sequence[int]) -> Iterator[list[tuple[int, str]]]:
+    """Yield the keys in batches. `sizes` has the bytes of their documents. A batch has `_BATCH_BYTES`, or one key."""
+    batch: list[tuple[int, str]] = []
+    batch_bytes = 0
+    for key, size in zip(keys, sizes, strict=True):
+        if batch and batch_bytes + size > _BATCH_BYTES:
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(key)
+        batch_bytes += size
+    if batch:
+        yield batch

@@ -36,7 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
     "archive_records": {"session_id": SESSION, "removed_only": True},
     "version_document": {"session_id": SESSION, "epoch": "e", "version": 7},
     "version_at": {"session_id": SESSION, "at": NOON},
-    "sessions": {**ALL, "status": None, "sync_mode": None, "labels": None, "max_bytes": 4 << 20},
+    "sessions": {**ALL, "status": None, "sync_mode": None, "labels": None, "max_bytes": 4 << 20, "known_ids": []},
     "events": {
         "session_id": SESSION, "after_at": NOON, "after_version": 7, "after_epoch": "e", "snapshots": True, "limit": 51,
         "max_bytes": 4 << 20,
@@ -124,7 +124,15 @@ async def test_given_sessions_of_a_participant_are_found_without_reading_all(lar
 async def test_a_filter_reads_no_session_without_its_value(large_database: str, filtered: dict[str, str]) -> None:
     async with await psycopg.AsyncConnection.connect(large_database) as connection:
         sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("queries.sql", "synckairos.history")["sessions"]
-        values = {**ALL, "status": None, "sync_mode": None, "labels": None, "max_bytes": 4 << 20, **filtered}
+        values = {
+            **ALL,
+            "status": None,
+            "sync_mode": None,
+            "labels": None,
+            "max_bytes": 4 << 20,
+            "known_ids": [],
+            **filtered,
+        }
         row = await (await connection.execute(sql, values)).fetchone()
     assert row is not None
     assert sum(rows for _, _, rows in scans(row[0][0]["Plan"])) == 0

@@ -148,9 +148,12 @@ async def test_sessions_are_listed_newest_first_by_cursor(audit: AuditParts) -> 
             break
     assert seen == expected
     running = await audit.history.read_sessions_page(status="running")
-    assert [(item.session_id, item.snapshot.document) for item in running.items] == [
+    assert [(item.session_id, item.snapshot and item.snapshot.document) for item in running.items] == [
         (lives[3].session_id, lives[3].documents[2])
     ]
+    known = await audit.history.read_sessions_page(known_ids=[lives[3].session_id])
+    assert [item.created_at_ms for item in known.items] == [created_at_ms for created_at_ms, _ in expected]
+    assert {item.session_id for item in known.items if item.snapshot is None} == {lives[3].session_id}
     assert (await audit.history.read_sessions_page(sync_mode="global")).items == ()
 
 
