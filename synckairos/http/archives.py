@@ -16,7 +16,7 @@ from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ArchiveRecord
 from synckairos.http.content_negotiation import preferred_media_type
 from synckairos.http.etag import is_not_modified
-from synckairos.http.off_loop_rendering import LARGE_BYTES, stream_in_blocks
+from synckairos.http.large_bodies import LARGE_BYTES, stream_in_blocks
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.principal import TIMEKEEPER, Role, includes_role

@@ -4,6 +4,7 @@ The request's `Accept` header selects JSON, CSV, JSON lines or Server-Sent Event
 """
 
 import asyncio
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -18,8 +19,8 @@ from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Page, TrailEvent
 from synckairos.http.all_sessions_pages import SessionList
 from synckairos.http.content_negotiation import preferred_media_type
+from synckairos.http.large_bodies import respond_with_pieces
 from synckairos.http.live_tail import LiveEventStreams
-from synckairos.http.off_loop_rendering import render_off_loop_if_large
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.time_ranges import parse_time_range
@@ -32,7 +33,7 @@ from synckairos.wire import response_models
 from synckairos.wire.event_json import event_columns, event_json
 from synckairos.wire.instants import render_instant
 from synckairos.wire.query_parameters import EventsQuery, ListQuery, ParticipantSessionsQuery, ParticipantTimeQuery
-from synckairos.wire.tabular import render_csv, render_ndjson
+from synckairos.wire.tabular import render_csv_pieces, render_ndjson_pieces
 
 JSON, CSV, NDJSON, SSE = "application/json", "text/csv", "application/x-ndjson", "text/event-stream"
 
@@ -105,8 +106,10 @@ class HistoryRoutes:
         query = request.read_query(ListQuery)
         await self._rate_limits.count(request.meter)
         page = await self._session_list.read_page(query)
-        body = b'{"data":[%b],"next_cursor":%b}' % (b",".join(page.documents), orjson.dumps(page.next_cursor))
-        return RestResponse(body, headers=_next_page_link(request, page.next_cursor))
+        pieces = _render_json_page(page.documents, page.next_cursor)
+        response = respond_with_pieces(pieces, sum(map(len, page.documents)), _TYPES[JSON])
+        response.headers += _next_page_link(request, page.next_cursor)
+        return response
 
     async def list_events(self, request: RestRequest) -> RestResponse:
         query = request.read_query(EventsQuery)
@@ -134,9 +137,10 @@ class HistoryRoutes:
                     shows_actors=shows_actors,
                 )
                 return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
-        response = RestResponse(
-            await _render_events(page, media_type, snapshots=query.snapshots, shows_actors=shows_actors),
-            content_type=_TYPES[media_type],
+        response = respond_with_pieces(
+            _render_events(page, media_type, snapshots=query.snapshots, shows_actors=shows_actors),
+            sum(len(event.document or b"") for event in page.items),
+            _TYPES[media_type],
         )
         response.headers += [*_next_page_link(request, page.next_cursor), (b"vary", b"Accept")]
         return response
@@ -173,15 +177,10 @@ class HistoryRoutes:
         )
         rows = [each.row for each in listed.page.items]
         if media_type == CSV:
-            response = _csv_response(
-                await render_off_loop_if_large(
-                    sum(map(len, rows)), lambda: render_csv(PARTICIPANT_SESSION_COLUMNS, map(orjson.loads, rows))
-                )
-            )
+            pieces = render_csv_pieces(PARTICIPANT_SESSION_COLUMNS, map(orjson.loads, rows))
         else:
-            response = RestResponse(
-                b'{"data":[%b],"next_cursor":%b}' % (b",".join(rows), orjson.dumps(listed.page.next_cursor))
-            )
+            pieces = _render_json_page(rows, listed.page.next_cursor)
+        response = respond_with_pieces(pieces, sum(map(len, rows)), _TYPES[media_type])
         response.headers += [*_next_page_link(request, listed.page.next_cursor), (b"vary", b"Accept")]
         response.headers += _single_store_header(listed)
         return response
@@ -222,13 +221,11 @@ class HistoryRoutes:
             if query.group_by is not None:
                 row["key"] = each.key
             rows.append(row | {"time_used_ms": each.time_used_ms, "session_count": each.session_count})
-        content_bytes = len(rows) * _TIME_REPORT_ROW_BYTES
         if media_type == CSV:
-            response = _csv_response(
-                await render_off_loop_if_large(content_bytes, lambda: render_csv(TIME_REPORT_COLUMNS, rows))
-            )
+            pieces = render_csv_pieces(TIME_REPORT_COLUMNS, rows)
         else:
-            response = RestResponse(await render_off_loop_if_large(content_bytes, lambda: orjson.dumps({"data": rows})))
+            pieces = _render_json_list(map(orjson.dumps, rows), b"}")
+        response = respond_with_pieces(pieces, len(rows) * _TIME_REPORT_ROW_BYTES, _TYPES[media_type])
         response.headers += [
             (b"vary", b"Accept"),
             *([(b"synckairos-history", b"postgres")] if is_redis_unavailable else []),
@@ -248,30 +245,38 @@ def _single_store_header(listed: ParticipantSessionPage) -> list[tuple[bytes, by
     return [(b"synckairos-history", listed.only_store.encode() + since)]
 
 
-async def _render_events(page: Page[TrailEvent], media_type: str, *, snapshots: bool, shows_actors: bool) -> bytes:
-    """Render a page of events as `media_type`: CSV, JSON lines, or JSON for all other types.
+def _render_events(page: Page[TrailEvent], media_type: str, *, snapshots: bool, shows_actors: bool) -> Iterator[bytes]:
+    """Yield the pieces of a page of events as `media_type`: CSV, JSON lines, or JSON for all other types.
 
-    If `shows_actors` is False, the members of `ACTOR_MEMBERS` are absent, and their columns in CSV are empty.
+    If `shows_actors` is False, the members of `ACTOR_MEMBERS` are absent, and their columns in CSV are empty. A row is
+    rendered when its piece is requested.
 
     Of the three bodies, only JSON contains the cursor of the next page. The caller adds this cursor as the header
     `Link` to the response in every format.
     """
-
-    def render() -> bytes:
-        rows = [event_json(event, shows_actor=shows_actors) for event in page.items]
-        match media_type:
-            case "text/csv":
-                return render_csv(event_columns(snapshots), rows)
-            case "application/x-ndjson":
-                return render_ndjson(rows)
-            case _:
-                return orjson.dumps({"data": rows, "next_cursor": page.next_cursor})
-
-    return await render_off_loop_if_large(sum(len(event.document or b"") for event in page.items), render)
+    rows = (event_json(event, shows_actor=shows_actors) for event in page.items)
+    match media_type:
+        case "text/csv":
+            yield from render_csv_pieces(event_columns(snapshots), rows)
+        case "application/x-ndjson":
+            yield from render_ndjson_pieces(rows)
+        case _:
+            yield from _render_json_page(map(orjson.dumps, rows), page.next_cursor)
 
 
-def _csv_response(body: bytes) -> RestResponse:
-    return RestResponse(body, content_type=_TYPES[CSV])
+def _render_json_page(items: Iterable[bytes], next_cursor: str | None) -> Iterator[bytes]:
+    """Yield the pieces of the JSON of a page. An item is read when its piece is requested."""
+    return _render_json_list(items, b',"next_cursor":%b}' % orjson.dumps(next_cursor))
+
+
+def _render_json_list(items: Iterable[bytes], end: bytes) -> Iterator[bytes]:
+    """Yield the pieces of a JSON object with the items in its member `data`. `end` follows the list."""
+    yield b'{"data":['
+    separator = b""
+    for item in items:
+        yield separator + item
+        separator = b","
+    yield b"]" + end
 
 
 def _next_page_link(request: RestRequest, next_cursor: str | None) -> list[tuple[bytes, bytes]]:

@@ -1,21 +1,23 @@
-"""Rendering of large response bodies without blocking the event loop: in a thread, or in pieces during the sending."""
+"""Large response bodies, rendered in pieces during the sending, so that no body blocks the event loop."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 
-from synckairos.limits.processor_time import run_in_thread
+from synckairos.http.request_response import RestResponse
 
 LARGE_BYTES = 256 << 10
-"""Bytes of content above which a response body is rendered in a thread or sent in pieces."""
+"""Bytes of content above which a response body is rendered and sent in pieces."""
 
 _BLOCK_BYTES = 64 << 10
 
 
-async def render_off_loop_if_large(content_bytes: int, render: Callable[[], bytes]) -> bytes:
-    """Return the result of `render`. Call it in a thread if `content_bytes` exceeds `LARGE_BYTES`, otherwise directly.
+def respond_with_pieces(pieces: Iterator[bytes], content_bytes: int, content_type: bytes) -> RestResponse:
+    """Return a response with these pieces as its body. If `content_bytes` is large, the body is a stream.
 
-    `content_bytes` is the approximate number of bytes that `render` processes. A direct call blocks the event loop.
+    `content_bytes` is the approximate size of the body. A piece of a stream is read from `pieces` when it is sent.
     """
-    return await run_in_thread(render) if content_bytes > LARGE_BYTES else render()
+    if content_bytes > LARGE_BYTES:
+        return RestResponse(stream=stream_in_blocks(pieces), content_type=content_type)
+    return RestResponse(b"".join(pieces), content_type=content_type)
 
 
 def join_in_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from synckairos.errors import StoreUnavailable, TooManyConnections
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
-from synckairos.http.off_loop_rendering import join_in_blocks
+from synckairos.http.large_bodies import join_in_blocks
 from synckairos.limits.shared_read import SharedRead
 from synckairos.limits.work_rate_table import MAX_LIVE_TAILS
 from synckairos.principal import Principal

@@ -4,11 +4,12 @@
 errors into problem responses. The route modules contain the handlers.
 """
 
-import asyncio
 import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from random import getrandbits
 
 import structlog
@@ -26,8 +27,8 @@ from synckairos.http.problem_responses import render_internal_error, render_meth
 from synckairos.http.request_authentication import RequestAuthentication
 from synckairos.http.request_matcher import SAFE_METHODS, UNMATCHED_ROUTE, RequestMatcher
 from synckairos.http.request_responder import RequestResponder
-from synckairos.http.request_response import ClientDisconnected, HeaderList, RestResponse
-from synckairos.http.streaming_response import send_stream
+from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
+from synckairos.http.streaming_response import ByteStream, send_stream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.revocations.credential_ends import CredentialEnds
@@ -80,6 +81,7 @@ class RestApp:
         self._responder = RequestResponder(rate_limits, work, settings, access_recorder)
         self._origins = origins
         self._dev = settings.dev
+        self._work = work
         self._credential_ends = credential_ends
         self._fallback = fallback
         self._fallback_prefixes = tuple(fallback_prefixes)
@@ -111,15 +113,41 @@ class RestApp:
             route = request.route
             response = await self._responder.respond(request, outcome)
             status, is_stream = response.status, response.stream is not None
-            if response.stream is None or self._credential_ends is None:
-                await _send(response, common, scope, receive, send)
+            if response.stream is None:
+                await _send(response, common, scope, send)
             else:
-                with self._credential_ends.watch_stream(request.principal) as ended:
-                    await _send(response, common, scope, receive, send, ended)
+                await self._send_stream(response, response.stream, common, request, receive, send)
         except ClientDisconnected:
             status = 499
         finally:
             self._record(scope, route, status, time.perf_counter() - started, is_stream)
+
+    async def _send_stream(
+        self,
+        response: RestResponse,
+        stream: ByteStream,
+        common: HeaderList,
+        request: RestRequest,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Send a response with a stream. The stream ends with the credential of the client.
+
+        The processor time of each piece counts for the share of the client.
+        """
+        ends, processor_time = self._credential_ends, self._work.processor_time
+        with nullcontext() if ends is None else ends.watch_stream(request.principal) as ended:
+            await send_stream(
+                stream,
+                response.status,
+                [*_render_headers(response, common), UNBUFFERED],
+                receive,
+                send,
+                headers_only=request.scope["method"] == "HEAD",
+                pace=partial(processor_time.pace, request.principal.limited_client_id),
+                ended=ended,
+                is_endless=response.content_type == EVENT_STREAM,
+            )
 
     # -- fallback application -----------------------------------------------------------------------------------------
 
@@ -153,7 +181,7 @@ class RestApp:
                 raise
             response = self._render_fallback_failure(failure, scope)
             status = response.status
-            await _send(response, common, scope, receive, send)
+            await _send(response, common, scope, send)
         return status
 
     def _render_fallback_failure(self, failure: Exception, scope: Scope) -> RestResponse:
@@ -203,33 +231,18 @@ def _request_id(headers: dict[bytes, bytes]) -> str:
     return f"{getrandbits(128):032x}"  # only identifies log lines, so a predictable value is no risk
 
 
-async def _send(
-    response: RestResponse,
-    common: HeaderList,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    ended: asyncio.Event | None = None,
-) -> None:
-    headers = [*response.headers, *common]
-    if response.status != 204:
-        headers.append((b"content-type", response.content_type))
-    if response.stream is not None:
-        headers.append(UNBUFFERED)
-        is_head = scope["method"] == "HEAD"
-        await send_stream(
-            response.stream,
-            response.status,
-            headers,
-            receive,
-            send,
-            headers_only=is_head,
-            ended=ended,
-            is_endless=response.content_type == EVENT_STREAM,
-        )
-        return
+async def _send(response: RestResponse, common: HeaderList, scope: Scope, send: Send) -> None:
+    """Send a response that is not a stream."""
+    headers = _render_headers(response, common)
     if response.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(response.body)))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b"" if scope["method"] == "HEAD" or response.status == 304 else response.body
     await send({"type": "http.response.body", "body": body})
+
+
+def _render_headers(response: RestResponse, common: HeaderList) -> HeaderList:
+    headers = [*response.headers, *common]
+    if response.status != 204:
+        headers.append((b"content-type", response.content_type))
+    return headers

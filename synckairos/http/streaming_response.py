@@ -1,7 +1,8 @@
 """Streaming of HTTP response bodies: each piece is sent when it is produced, until stream or connection ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 from starlette.types import Receive, Send
@@ -15,6 +16,10 @@ class ByteStream(Protocol):
     async def aclose(self) -> None: ...
 
 
+Pace = Callable[[ByteStream], AsyncGenerator[bytes, None]]
+"""Function that yields the pieces of a stream, each at the time at which it may be produced and sent."""
+
+
 async def send_stream(
     stream: ByteStream,
     status: int,
@@ -23,11 +28,13 @@ async def send_stream(
     send: Send,
     *,
     headers_only: bool,
+    pace: Pace,
     ended: asyncio.Event | None = None,
     is_endless: bool = False,
 ) -> None:
     """Send a response whose body is the pieces of `stream`. Return when the stream or the connection ends.
 
+    The pieces are sent as `pace` yields them.
     If the client disconnects, close `stream` immediately, even if it waits for its next piece, and return without an
     error. If `ended` is set, do the same. If `is_endless` is True, the body then ends normally. Otherwise it stays
     incomplete, so that no part looks like a whole file. If `headers_only` is True (HEAD requests), send an empty body
@@ -41,17 +48,20 @@ async def send_stream(
             await send({"type": "http.response.body", "body": b""})
         else:
             ended = ended or asyncio.Event()
-            await _send_pieces_until_disconnect(stream, receive, send, ended)
+            await _send_pieces_until_disconnect(pace(stream), receive, send, ended)
             if ended.is_set() and is_endless:
                 await send({"type": "http.response.body", "body": b""})
     finally:
         await stream.aclose()
 
 
-async def _send_pieces_until_disconnect(stream: ByteStream, receive: Receive, send: Send, ended: asyncio.Event) -> None:
+async def _send_pieces_until_disconnect(
+    pieces: AsyncGenerator[bytes, None], receive: Receive, send: Send, ended: asyncio.Event
+) -> None:
     async def send_pieces() -> None:
-        async for piece in stream:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        async with aclosing(pieces):
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
     async def wait_for_disconnect() -> None:

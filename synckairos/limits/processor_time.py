@@ -10,7 +10,7 @@ import math
 import time
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -35,6 +35,12 @@ MAX_UNLIMITED_WAIT_S = 1.0
 REFUSAL_DELAY_S = 0.1
 """Seconds for which the answer of a rate-limited client is held back, so that it does not try again at once."""
 
+REFUSAL_INTERVAL_S = 0.01
+"""Seconds between two such answers to one client. Without it, a client with many connections gets them all together."""
+
+MAX_REFUSAL_DELAY_S = 2.0
+"""Seconds for which such an answer is held back at most, however many other answers are held back."""
+
 REQUEST_S = 0.000_1
 """Seconds of a request that cannot be measured for it: protocols, and the turns of the event loop."""
 
@@ -52,7 +58,7 @@ T = TypeVar("T")
 class ProcessorTimeAccount:
     """The processor time that one client used, and the requests of the client that wait."""
 
-    __slots__ = ("_burst_s", "_clock", "_free_at_s", "_share", "mean_s", "turns", "waiting")
+    __slots__ = ("_burst_s", "_clock", "_free_at_s", "_next_refusal_at_s", "_share", "mean_s", "turns", "waiting")
 
     def __init__(self, limit: WorkLimit, clock: Callable[[], float]) -> None:
         self._share = limit.per_s / 1000
@@ -60,6 +66,8 @@ class ProcessorTimeAccount:
         self._clock = clock
         self._free_at_s = float("-inf")
         """Instant at which the client has used no more than its share."""
+        self._next_refusal_at_s = float("-inf")
+        """Earliest instant of the next answer to a refused request."""
         self.mean_s = 0.0
         """Mean processor time of the client's recent requests, in seconds."""
         self.turns: asyncio.Lock | None = None
@@ -76,6 +84,13 @@ class ProcessorTimeAccount:
     def seconds_to_wait(self) -> float:
         """Return the seconds until the client has used no more than its share; 0 if it has not used more now."""
         return max(0.0, self._free_at_s - self._clock())
+
+    def reserve_refusal(self) -> float:
+        """Return the seconds to wait before the answer to a refused request. The next answer comes later."""
+        now_s = self._clock()
+        at_s = max(now_s + REFUSAL_DELAY_S, min(self._next_refusal_at_s, now_s + MAX_REFUSAL_DELAY_S))
+        self._next_refusal_at_s = at_s + REFUSAL_INTERVAL_S
+        return at_s - now_s
 
 
 _current: ContextVar[ProcessorTimeAccount | None] = ContextVar("processor_time_account", default=None)
@@ -114,7 +129,34 @@ class ProcessorTime:
         """
         account = self._account(client)
         if account.turns is not None or account.seconds_to_wait():
-            await self._wait(client, account, is_rate_limited)
+            await self._wait(client, account, MAX_WAIT_S if is_rate_limited else MAX_UNLIMITED_WAIT_S, is_rate_limited)
+        return await self._charge_while_running(account, work)
+
+    async def pace(self, client: str, stream: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+        """Yield the pieces of a response body. Charge the processor time of each piece to the client.
+
+        Before each piece, wait until the client has used no more than its share. The wait ends when no other client is
+        active. The caller must close the result and `stream`.
+        """
+        pieces = aiter(stream)
+
+        async def next_piece() -> bytes | None:
+            return await anext(pieces, None)
+
+        while True:
+            account = self._account(client)
+            if account.turns is not None or account.seconds_to_wait():
+                await self._wait(client, account, None, is_rate_limited=False)
+            piece = await self._charge_while_running(account, next_piece)
+            if piece is None:
+                return
+            account.charge(len(piece) * RESPONSE_BYTE_S)
+            yield piece
+            await asyncio.sleep(0)  # if the client reads fast, the sending does not end the turn of the event loop
+
+    @staticmethod
+    async def _charge_while_running(account: ProcessorTimeAccount, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Await `work()` and charge its processor time to an account."""
         reserved_s = account.mean_s
         account.charge(reserved_s + REQUEST_S)
         token = _current.set(account)
@@ -131,12 +173,13 @@ class ProcessorTime:
         self._account(client).charge(size_bytes * RESPONSE_BYTE_S)
 
     async def delay_refusal(self, client: str) -> None:
-        """Wait `REFUSAL_DELAY_S` seconds, before the answer to a refused request of a rate-limited client.
+        """Wait at least `REFUSAL_DELAY_S` seconds, before the answer to a refused request of a rate-limited client.
 
-        Return immediately if no other client is active.
+        A client with many refused requests gets one answer each `REFUSAL_INTERVAL_S` seconds. Return immediately if no
+        other client is active.
         """
         if self.has_other_clients(client):
-            await asyncio.sleep(REFUSAL_DELAY_S)
+            await asyncio.sleep(self._account(client).reserve_refusal())
 
     @property
     def account_count(self) -> int:
@@ -153,18 +196,21 @@ class ProcessorTime:
             self._accounts.move_to_end(client)
         return account
 
-    async def _wait(self, client: str, account: ProcessorTimeAccount, is_rate_limited: bool) -> None:
+    async def _wait(
+        self, client: str, account: ProcessorTimeAccount, max_wait_s: float | None, is_rate_limited: bool
+    ) -> None:
         """Wait until the client has used no more than its share, or no other client is active.
 
-        The requests of a client wait in the order of their arrival.
+        The requests of a client wait in the order of their arrival. The wait ends after `max_wait_s` seconds; None is
+        no limit.
 
-        Raises: RateLimitExceeded if `is_rate_limited` and the wait takes more than `MAX_WAIT_S` seconds.
+        Raises: RateLimitExceeded if `is_rate_limited` and the wait takes more than `max_wait_s` seconds.
         """
         if account.turns is None:
             account.turns = asyncio.Lock()
         account.waiting += 1
         try:
-            async with asyncio.timeout(MAX_WAIT_S if is_rate_limited else MAX_UNLIMITED_WAIT_S), account.turns:
+            async with asyncio.timeout(max_wait_s), account.turns:
                 while (wait_s := account.seconds_to_wait()) and self.has_other_clients(client):  # noqa: ASYNC110
                     await asyncio.sleep(min(wait_s, CHECK_S))
         except TimeoutError:

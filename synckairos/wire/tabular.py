@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -30,34 +30,32 @@ _FORMULA_TEXT = re.compile(FORMULA_TEXT)
 _FORMULA_AFTER_SEPARATOR = re.compile(FORMULA_AFTER_SEPARATOR)
 
 
-def render_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render rows as CSV with a header line. None and absent values are empty; objects and arrays are JSON.
+def render_csv_pieces(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield rows as CSV, after a header line. None and absent values are empty; objects and arrays are JSON.
 
     The encoding is UTF-8 without a byte order mark. Lines end with CR LF. Texts in rows are always quoted, numbers are
-    never quoted.
+    never quoted. Each row is rendered when its line is requested.
     """
-    return _render([",".join(columns), *_lines(columns, rows)], "\r\n")
+    yield (",".join(columns) + "\r\n").encode()
+    for line in _lines(columns, rows):
+        yield (line + "\r\n").encode()
 
 
 def render_csv_rows(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render rows as CSV without a header. Cells are as in `render_csv`.
+    """Render rows as CSV without a header. Cells are as in `render_csv_pieces`.
 
     Lines end with a line feed only, as Postgres writes them.
     """
-    return _render(_lines(columns, rows), "\n")
+    return "".join([line + "\n" for line in _lines(columns, rows)]).encode()
 
 
 def _lines(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterable[str]:
     return (",".join([_cell(row.get(column)) for column in columns]) for row in rows)
 
 
-def _render(lines: Iterable[str], end: str) -> bytes:
-    return "".join([line + end for line in lines]).encode()
-
-
-def render_ndjson(rows: Iterable[dict[str, Any]]) -> bytes:
-    """Render each row as one line of JSON."""
-    return b"".join(orjson.dumps(row) + b"\n" for row in rows)
+def render_ndjson_pieces(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield each row as one line of JSON. Each row is rendered when its line is requested."""
+    return (orjson.dumps(row) + b"\n" for row in rows)
 
 
 def defuse_text(text: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 from uuid import uuid4
@@ -19,6 +20,7 @@ from synckairos.history.records import Page, TrailEvent
 from synckairos.http import live_tail
 from synckairos.http.live_tail import LiveEventStreams
 from synckairos.http.streaming_response import send_stream
+from synckairos.limits.processor_time import ProcessorTime
 from synckairos.principal import Principal
 from synckairos.store.read_cache import ReadCache
 from tests.integration.realtime.instances import serving
@@ -248,7 +250,7 @@ async def test_stream_is_closed_if_its_headers_cannot_be_sent(server: RestServer
         raise OSError("the client is gone")
 
     with pytest.raises(OSError, match="the client is gone"):
-        await send_stream(stream, 200, [], receive, fail, headers_only=False)
+        await send_stream(stream, 200, [], receive, fail, headers_only=False, pace=partial(ProcessorTime().pace, "a"))
     assert tails.open_stream_count == 0
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from starlette.types import Message
 
 from synckairos.config import Settings
 from synckairos.http.streaming_response import send_stream
+from synckairos.limits.processor_time import ProcessorTime
 from synckairos.revocations.credential_ends import CredentialEnds
 from tests.integration.authentication import bearer, make_authenticator, make_token, now_ms
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server, session_url
@@ -100,7 +102,8 @@ async def test_download_that_ends_early_stays_incomplete_and_a_live_tail_does_no
             ended.set()
 
     stream = EndlessStream()
-    await send_stream(stream, 200, [], receive, send, headers_only=False, ended=ended, is_endless=is_endless)
+    pace = partial(ProcessorTime().pace, "client")
+    await send_stream(stream, 200, [], receive, send, headers_only=False, pace=pace, ended=ended, is_endless=is_endless)
     assert stream.is_closed
     assert [each.get("body") for each in sent[1:]] == [b"piece", b""][: 1 + is_complete]
     assert (sent[-1].get("more_body", False) is False) == is_complete

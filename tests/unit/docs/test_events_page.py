@@ -16,7 +16,7 @@ from synckairos.wire.event_json import event_columns, event_json
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.outbox_entry import OutboxEntry, render_event
 from synckairos.wire.session_json import render_session
-from synckairos.wire.tabular import render_csv
+from synckairos.wire.tabular import render_csv_pieces
 from synckairos.wire.v3_messages import event_frame
 from synckairos.wire.webhooks import render_event_message
 from synckairos.wire.websocket_frames import extract_text_payload
@@ -194,7 +194,8 @@ def test_the_forms_of_one_event_are_real() -> None:
     trail, webhook, frame = map(orjson.loads, code_blocks(PAGE, "json"))
     (table,) = code_blocks(PAGE, "csv")
     assert trail == trail_event(produced)
-    assert table == render_csv(event_columns(snapshots=False), [trail_event(produced)]).decode().replace("\r\n", "\n")
+    lines = render_csv_pieces(event_columns(snapshots=False), [trail_event(produced)])
+    assert table == b"".join(lines).decode().replace("\r\n", "\n")
     session_id = produced.transition.state.session_id
     assert webhook == orjson.loads(
         render_event_message(session_id, trail_event_from_entry(outbox_entry(produced), snapshots=False))

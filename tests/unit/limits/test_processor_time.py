@@ -3,6 +3,8 @@
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 
@@ -173,3 +175,52 @@ async def test_refusal_is_held_back_only_while_others_are_active(monkeypatch: py
     await asyncio.sleep(0)
     assert not held_back.done()
     held_back.cancel()
+
+
+async def test_refusals_of_one_client_are_answered_one_after_the_other() -> None:
+    clock = Clock()
+    account = ProcessorTimeAccount(PROCESSOR_MS, clock)
+    waits = [account.reserve_refusal() for _ in range(1_000)]
+    assert waits[0] == pytest.approx(processor_time.REFUSAL_DELAY_S)
+    steps = [later - earlier for earlier, later in pairwise(waits[:100])]
+    assert steps == pytest.approx([processor_time.REFUSAL_INTERVAL_S] * len(steps))
+    assert max(waits) == pytest.approx(processor_time.MAX_REFUSAL_DELAY_S)
+    clock.now_s += 2 * processor_time.MAX_REFUSAL_DELAY_S
+    assert account.reserve_refusal() == pytest.approx(processor_time.REFUSAL_DELAY_S)
+
+
+class Pieces:
+    """A stream of ten equal pieces."""
+
+    def __init__(self, piece: bytes) -> None:
+        self.piece = piece
+        self.produced = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in range(10):
+            self.produced += 1
+            yield self.piece
+
+
+async def test_pieces_of_a_stream_wait_for_the_share_of_their_client_while_others_are_active() -> None:
+    clock = Clock()
+    shares = ProcessorTime(clock=clock)
+    shares.note_activity("b")
+    shares.note_activity("a")
+    burst_s = PROCESSOR_MS.burst / 1000
+    stream = Pieces(b"x" * int(burst_s / 2 / processor_time.RESPONSE_BYTE_S))
+    received: list[bytes] = []
+
+    async def read() -> None:
+        received.extend([piece async for piece in shares.pace("a", stream)])
+
+    reading = asyncio.create_task(read())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert stream.produced in (2, 3), "two pieces and the time to produce them use the burst"
+    assert await shares.run("b", answer) == "answer"
+    shares.note_activity("b")
+    clock.now_s += processor_time.ACTIVE_S
+    async with asyncio.timeout(10):
+        await reading
+    assert received == [stream.piece] * 10, "no other client was active any more"

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -11,7 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.wire.tabular import render_csv, render_csv_rows, render_ndjson
+from synckairos.wire.tabular import render_csv_pieces, render_csv_rows, render_ndjson_pieces
+
+
+def render_csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(render_csv_pieces(columns, rows))
 
 
 def test_rows_are_rendered_as_csv_and_as_json_lines() -> None:
@@ -26,7 +31,7 @@ def test_rows_are_rendered_as_csv_and_as_json_lines() -> None:
         "",
     ]
     assert render_csv_rows(("b", "a"), [{"a": ""}]) == b',""\n'
-    assert render_ndjson([{"a": 1}, {"a": orjson.Fragment(b"[2]")}]) == b'{"a":1}\n{"a":[2]}\n'
+    assert b"".join(render_ndjson_pieces([{"a": 1}, {"a": orjson.Fragment(b"[2]")}])) == b'{"a":1}\n{"a":[2]}\n'
 
 
 def test_csv_is_utf_8_without_a_byte_order_mark() -> None:
@@ -96,4 +101,4 @@ def test_json_in_a_cell_is_the_same_value_without_a_semicolon() -> None:
 
 def test_json_lines_keep_every_text() -> None:
     rows = [{"a": f"{before}{sign}1;{sign}2"} for before in ("", *INVISIBLE) for sign in SIGNS]
-    assert [orjson.loads(line) for line in render_ndjson(rows).splitlines()] == rows
+    assert [orjson.loads(line) for line in b"".join(render_ndjson_pieces(rows)).splitlines()] == rows
