@@ -15,12 +15,16 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def make_authenticator(settings: Settings, **options: Any) -> Authenticator:
-    """Return an authenticator for the settings, by the clock of this machine."""
+def authentication_settings(settings: Settings) -> Settings:
+    """Return settings with authentication on. If they have no secret, they get the secret of `tests.tokens`."""
+    return Settings(**{"jwt_secret": SECRET, **settings.model_dump(exclude_unset=True), "auth": "required"})
+
+
+def make_authenticator(settings: Settings, verifier: TokenVerifier | None = None, **options: Any) -> Authenticator:
+    """Return an authenticator by the clock of this machine. By default its verifier is that of the settings."""
     callers = CallerResolver(settings.trusted_proxies)
-    given = {"jwt_secret": SECRET, **settings.model_dump(exclude_unset=True), "auth": "required"}
     return Authenticator(
-        TokenVerifier.from_settings(Settings(**given)),
+        verifier or TokenVerifier.from_settings(authentication_settings(settings)),
         now_ms=now_ms,
         address_for=callers.address_for,
         is_secure=callers.is_secure,

@@ -107,3 +107,28 @@ async def test_download_that_ends_early_stays_incomplete_and_a_live_tail_does_no
     assert stream.is_closed
     assert [each.get("body") for each in sent[1:]] == [b"piece", b""][: 1 + is_complete]
     assert (sent[-1].get("more_body", False) is False) == is_complete
+
+
+async def test_request_during_a_revocation_is_answered_and_the_next_one_is_not(
+    server: RestServer, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = await server.client.post("/v1/sessions", json=chess_body(), headers=bearer(make_token(role="admin")))
+    start = session_url(created.json()["data"], "start")
+    revoked, other = (bearer(make_token(role="admin", jti=each)) | {"idempotency-key": "k"} for each in ("t1", "t2"))
+    load, is_loading, may_load = server.parts.store.load, asyncio.Event(), asyncio.Event()
+
+    async def held(*args: Any, **options: Any) -> Any:
+        is_loading.set()
+        await may_load.wait()
+        return await load(*args, **options)
+
+    monkeypatch.setattr(server.parts.store, "load", held)
+    running = asyncio.create_task(server.client.post(start, headers=revoked))
+    await is_loading.wait()
+    await node.channel.revoke(ADMIN, token_id="t1")
+    may_load.set()
+    answer = await running
+    assert (answer.status_code, answer.json()["data"]["status"]) == (200, "running")
+    assert (await server.client.post(start, headers=revoked)).status_code == 401
+    again = await server.client.post(start, headers=other)  # the same subject with another token
+    assert (again.content, again.headers["idempotency-replayed"]) == (answer.content, "true")

@@ -11,15 +11,19 @@ from tests.tokens import SigningKey
 
 
 class JwksServer:
-    """The server. `body` is its answer. While `may_answer` is not set, it waits after it has chosen its answer."""
+    """The server. `body` is its answer. While `may_answer` is not set, it waits after it has chosen its answer.
+
+    If `sent_bytes` is set, the server sends only this many bytes of the body and ends the connection.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.status = "200 OK"
         self.headers: list[str] = []
         self.body = b""
+        self.sent_bytes: int | None = None
         self.requests = 0
-        self.asked = asyncio.Event()
+        self._asked = asyncio.Condition()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
@@ -27,13 +31,19 @@ class JwksServer:
         """Answer with these keys from now on."""
         self.body = json.dumps({"keys": [*(key.jwk for key in keys), *others]}).encode()
 
+    async def wait_until_asked(self, times: int = 1) -> None:
+        """Wait until the server has received this number of requests, and has chosen its answers."""
+        async with asyncio.timeout(10), self._asked:
+            await self._asked.wait_for(lambda: self.requests >= times)
+
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await reader.readuntil(b"\r\n\r\n")
             self.requests += 1
             head = [f"HTTP/1.1 {self.status}", f"Content-Length: {len(self.body)}", "Connection: close", *self.headers]
-            data = "\r\n".join([*head, "", ""]).encode() + self.body
-            self.asked.set()
+            data = "\r\n".join([*head, "", ""]).encode() + self.body[: self.sent_bytes]
+            async with self._asked:
+                self._asked.notify_all()
             await self.may_answer.wait()
             writer.write(data)
             await writer.drain()

@@ -20,7 +20,7 @@ from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.identity.verification_key import parse_secret
 from tests.certificates import create_certificates
 from tests.integration.identity.jwks_server import JwksServer, serving_jwks
-from tests.tokens import SECRET, claims_at, sign_with_secret, signing_key
+from tests.tokens import SECRET, SigningKey, claims_at, sign_with_secret, signing_key
 
 NOW_MS = 1_800_000_000_000
 FIRST, SECOND = signing_key("ES256", "first"), signing_key("RS256", "second")
@@ -91,6 +91,53 @@ async def test_new_key_is_fetched_once_and_a_gone_key_ends_its_cached_tokens(ser
         await issuer.verifier.verify(old, NOW_MS)
 
 
+async def test_key_that_is_replaced_under_its_key_id_ends_its_cached_tokens(server: JwksServer) -> None:
+    issuer = Issuer(server)
+    new_key = SigningKey("ES256", signing_key("ES256", "another").key, FIRST.key_id)
+    old, new = FIRST.sign(claims_at(NOW_MS)), new_key.sign(claims_at(NOW_MS, sub="bob"))
+    assert await issuer.subject_of(old) == "alice"
+    server.publish(new_key)
+    assert await issuer.keys.refresh()
+    assert issuer.verifier.find_cached(old, NOW_MS) is None
+    with pytest.raises(Unauthorized, match=UNKNOWN_KEY):
+        await issuer.verifier.verify(old, NOW_MS)
+    assert await issuer.subject_of(new) == "bob"
+
+
+async def test_rotation_while_tokens_are_verified_accepts_the_new_key_and_keeps_no_token_of_the_old_key(
+    server: JwksServer,
+) -> None:
+    issuer = Issuer(server)
+    assert await issuer.keys.refresh()
+    server.publish(SECOND)
+    server.may_answer.clear()
+    new = [SECOND.sign(claims_at(NOW_MS, jti=f"new{n}")) for n in range(10)]
+    old = [FIRST.sign(claims_at(NOW_MS, jti=f"old{n}")) for n in range(10)]
+    waiting = [asyncio.create_task(issuer.subject_of(each)) for each in new]  # all need the set that is on its way
+    await server.wait_until_asked(2)
+    assert [await issuer.subject_of(each) for each in old] == ["alice"] * 10
+    server.may_answer.set()
+    assert await asyncio.gather(*waiting) == ["alice"] * 10
+    assert [issuer.verifier.find_cached(each, NOW_MS) for each in old] == [None] * 10
+    for each in old:
+        with pytest.raises(Unauthorized, match=UNKNOWN_KEY):
+            await issuer.verifier.verify(each, NOW_MS)
+    assert server.requests == 2
+
+
+async def test_set_that_ends_early_replaces_nothing(server: JwksServer) -> None:
+    issuer = Issuer(server)
+    token = FIRST.sign(claims_at(NOW_MS))
+    assert await issuer.subject_of(token) == "alice"
+    server.publish(SECOND)
+    server.sent_bytes = 40
+    assert not await issuer.keys.refresh()
+    assert issuer.verifier.find_cached(token, NOW_MS) is not None
+    server.sent_bytes = None
+    assert await issuer.keys.refresh()
+    assert issuer.verifier.find_cached(token, NOW_MS) is None
+
+
 async def test_key_that_stays_in_the_set_keeps_its_cached_tokens(server: JwksServer) -> None:
     issuer = Issuer(server)
     token = FIRST.sign(claims_at(NOW_MS))
@@ -116,7 +163,7 @@ async def test_unknown_key_ids_at_once_wait_for_one_fetch(server: JwksServer) ->
     issuer = Issuer(server)
     server.may_answer.clear()
     waiting = [asyncio.create_task(issuer.subject_of(FIRST.sign(claims_at(NOW_MS, jti=f"t{n}")))) for n in range(20)]
-    await server.asked.wait()
+    await server.wait_until_asked()
     waiting[0].cancel()  # a caller that leaves does not end the fetch of the others
     server.may_answer.set()
     assert await asyncio.gather(*waiting[1:]) == ["alice"] * 19
@@ -127,7 +174,7 @@ async def test_key_that_is_published_while_a_fetch_runs_is_found(server: JwksSer
     issuer = Issuer(server)
     server.may_answer.clear()
     running = asyncio.create_task(issuer.keys.refresh())
-    await server.asked.wait()
+    await server.wait_until_asked()
     server.publish(FIRST, SECOND)
     verified = asyncio.create_task(issuer.subject_of(SECOND.sign(claims_at(NOW_MS))))
     await asyncio.sleep(0)  # the verification now waits for the running fetch, whose answer has only the first key

@@ -1,8 +1,9 @@
 """The life of a credential on open sockets: sign-in, refresh, expiry, revocation and maximum age."""
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,9 @@ from synckairos.errors import Unauthorized
 from synckairos.principal import CredentialLife
 from synckairos.realtime import sign_in
 from synckairos.realtime.session_update import SessionUpdate
+from synckairos.store.shared_connection import RedisCommand
 from tests.integration.authentication import bearer, make_token
+from tests.integration.parts import open_parts
 from tests.integration.realtime.instances import (
     SHORT_REALTIME,
     CredentialLifeOptions,
@@ -67,6 +70,25 @@ async def end_of(socket: ClientConnection) -> tuple[int | None, str | None, list
     return socket.close_code, socket.close_reason, [each for each in types if each != "AUTHENTICATED"]
 
 
+class HeldTrip:
+    """Holds the round trip to Redis with this number of those that name the session, until `may_continue` is set."""
+
+    def __init__(self, instance: Instance, monkeypatch: pytest.MonkeyPatch, session_id: str, *, number: int) -> None:
+        self.is_reached, self.may_continue = asyncio.Event(), asyncio.Event()
+        numbers = itertools.count(1)
+        call_many = instance.parts.pipe.call_many
+
+        async def call_held(commands: Iterable[RedisCommand]) -> list[Any]:
+            sent = list(commands)
+            names_session = any(session_id in str(argument) for command in sent for argument in command)
+            if names_session and next(numbers) == number:
+                self.is_reached.set()
+                await self.may_continue.wait()
+            return await call_many(sent)
+
+        monkeypatch.setattr(instance.parts.pipe, "call_many", call_held)
+
+
 async def test_expiry_warns_and_closes_with_4005_in_v3_and_1008_in_v2(settings: Settings) -> None:
     life = CredentialLifeOptions(warn_before_s=25)
     async with serving(settings, credential_life=life) as instance:
@@ -88,7 +110,6 @@ async def test_refresh_renews_the_credential_and_the_old_one_ends_nothing(settin
             answer = await client.request("REFRESH", token=make_token(role="admin", jti="new"))
             assert (answer["type"], answer["expires_in_ms"] > 60_000) == ("AUTHENTICATED", True)
             await instance.revocations.revoke(ADMIN, token_id="old")
-            await asyncio.sleep(0)
             assert (await client.request("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
             await instance.revocations.revoke(ADMIN, token_id="new")
             assert (await end_of(client.socket))[:2] == (4501, "revoked")
@@ -327,6 +348,30 @@ async def test_command_of_a_revoked_token_is_not_executed(settings: Settings) ->
             answer = await client.request("COMMAND", session_id=session_id, command="start")
             assert (answer["type"], answer["code"]) == ("ERROR", "UNAUTHORIZED")
             assert (await instance.sessions.read(ADMIN, session_id)).snapshot.version == 1
+
+
+@pytest.mark.parametrize("trip", ["load", "commit"])
+async def test_command_during_a_revocation_is_executed_and_the_commands_after_it_are_not(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, trip: str
+) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        session_id = await instance.create()
+        async with signed_in(instance, make_token(role="admin", jti="t1")) as client:
+            held = HeldTrip(instance, monkeypatch, session_id, number=1 if trip == "load" else 2)
+            for verb in ("start", "pause", "complete"):
+                await client.send("COMMAND", id=verb, session_id=session_id, command=verb)
+            await held.is_reached.wait()
+            await instance.revocations.revoke(ADMIN, token_id="t1")
+            assert await end_of(client.socket) == (4501, "revoked", [])
+            held.may_continue.set()
+
+            async def is_started() -> bool:
+                return (await instance.sessions.read(ADMIN, session_id)).snapshot.version > 1
+
+            await eventually(is_started)
+        await instance.wait_until_unused()
+    async with open_parts(settings) as parts:  # the instance has ended with all of its tasks
+        assert (await parts.sessions.read(ADMIN, session_id)).session.status == "running"
 
 
 async def test_refresh_and_auth_are_403_while_authentication_is_off(settings: Settings) -> None:
