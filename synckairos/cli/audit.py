@@ -5,7 +5,13 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, load_command_settings, print_lines_with_progress, run_with_progress
+from synckairos.cli.command import (
+    CommandGroup,
+    json_option,
+    load_command_settings,
+    print_lines_with_progress,
+    run_with_progress,
+)
 from synckairos.cli.escaped_echo import echo
 from synckairos.cli.exit_codes import ExitCode
 
@@ -19,7 +25,7 @@ def audit() -> None:
 
 
 @audit.command("failed")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per entry.")
+@json_option("entry")
 def audit_failed(as_json: bool) -> None:
     """List the outbox entries that were set aside. Exits 1 if there is such an entry."""
     settings = load_command_settings()

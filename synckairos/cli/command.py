@@ -22,6 +22,26 @@ CANCEL_AGAIN_S = 2.0
 """Seconds after which a command that was cancelled by a signal, and still runs, is cancelled again."""
 
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def json_option(item: str) -> Callable[[Decorated], Decorated]:
+    """Return a decorator that adds the flag `--json` to a command, as its parameter `as_json`.
+
+    `item` is the noun for one result in the help, such as "job".
+    """
+    return click.option("--json", "as_json", is_flag=True, help=f"Print JSON, one line per {item}.")
+
+
+def limit_option(items: str, default: int, maximum: int) -> Callable[[Decorated], Decorated]:
+    """Return a decorator that adds the option `--limit` to a command: a number of results from 1 to `maximum`.
+
+    `items` is the plural noun for the results in the help, such as "jobs".
+    """
+    limit, help_text = click.IntRange(1, maximum), f"Maximum number of {items}."
+    return click.option("--limit", metavar="NUMBER", type=limit, default=default, show_default=True, help=help_text)
+
+
 class CommandGroup(click.Group):
     """Command group whose help shows the whole first sentence of each command. Click would truncate long sentences."""
 

@@ -7,6 +7,8 @@ import click
 
 from synckairos.cli.command import (
     CommandGroup,
+    json_option,
+    limit_option,
     load_command_settings,
     print_lines_with_progress,
     run,
@@ -23,7 +25,7 @@ def jobs() -> None:
     """List, run and retry background jobs: archive, export, retention."""
 
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per job.")
+_as_json = json_option("job")
 _wait = click.option("--wait", is_flag=True, help="Wait until the job ends. Exits 1 if it failed.")
 
 
@@ -34,14 +36,7 @@ _wait = click.option("--wait", is_flag=True, help="Wait until the job ends. Exit
 @click.option(
     "--type", "type_", type=click.Choice(["archive", "export", "retention"]), help="List only jobs of this type."
 )
-@click.option(
-    "--limit",
-    metavar="NUMBER",
-    type=click.IntRange(1, 10_000),
-    default=50,
-    show_default=True,
-    help="Maximum number of jobs.",
-)
+@limit_option("jobs", 50, 10_000)
 @_as_json
 def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) -> None:
     """List jobs, newest first."""

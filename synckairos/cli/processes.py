@@ -7,6 +7,7 @@ import click
 
 from synckairos.cli.command import (
     end_at_signals,
+    json_option,
     load_command_settings,
     load_process_settings,
     run,
@@ -85,7 +86,7 @@ def migrate() -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per check.")
+@json_option("check")
 def doctor(as_json: bool) -> None:
     """Check every dependency and setting, and print a remedy for each fault. Exits 1 if a check fails."""
     from synckairos.admin import doctor as admin_doctor

@@ -2,7 +2,7 @@
 
 import click
 
-from synckairos.cli.command import CommandGroup, load_command_settings, run_with_progress
+from synckairos.cli.command import CommandGroup, json_option, load_command_settings, run_with_progress
 from synckairos.cli.escaped_echo import echo
 
 
@@ -43,7 +43,7 @@ def revocations_create(
 
 
 @revocations.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per item.")
+@json_option("item")
 def revocations_list(as_json: bool) -> None:
     """List the revocations that have an effect, newest first."""
     settings = load_command_settings()

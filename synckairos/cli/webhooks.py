@@ -4,10 +4,10 @@ from uuid import UUID
 
 import click
 
-from synckairos.cli.command import CommandGroup, load_command_settings, run_with_progress
+from synckairos.cli.command import CommandGroup, json_option, limit_option, load_command_settings, run_with_progress
 from synckairos.cli.escaped_echo import echo
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one line per item.")
+_as_json = json_option("item")
 
 
 @click.group(cls=CommandGroup)
@@ -75,14 +75,7 @@ def webhooks_rotate(webhook_id: UUID, overlap: int) -> None:
 @click.option(
     "--status", type=click.Choice(["pending", "delivered", "failed"]), help="List only deliveries with this status."
 )
-@click.option(
-    "--limit",
-    metavar="NUMBER",
-    type=click.IntRange(1, 200),
-    default=20,
-    show_default=True,
-    help="Maximum number of deliveries.",
-)
+@limit_option("deliveries", 20, 200)
 @_as_json
 def webhooks_deliveries(webhook_id: UUID, status: str | None, limit: int, as_json: bool) -> None:
     """List deliveries to endpoint ID, newest first, with the result of each attempt."""

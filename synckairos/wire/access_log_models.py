@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from synckairos.wire.field_types import Omittable
 from synckairos.wire.query_parameters import PageQuery
-from synckairos.wire.response_models import Instant
+from synckairos.wire.session_view import Instant
 
 EntryName = Annotated[
     Literal["act", "refusal"],

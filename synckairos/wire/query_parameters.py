@@ -13,7 +13,7 @@ from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import SyncModeName
 from synckairos.wire.field_types import LABEL_KEY, Omittable, StrictModel
-from synckairos.wire.response_models import StatusName
+from synckairos.wire.session_view import StatusName
 from synckairos.wire.validation_faults import Fault, fault
 
 MAX_FIELDS = 100

@@ -9,7 +9,7 @@ from synckairos.wire.control_entry import Revocation
 from synckairos.wire.field_types import Omittable, StrictModel
 from synckairos.wire.instants import parse_instant_ms, render_instant
 from synckairos.wire.query_parameters import PageQuery
-from synckairos.wire.response_models import Instant
+from synckairos.wire.session_view import Instant
 
 MAX_MARGIN_S = 3_600
 _LAST_MS = 253_000_000_000_000

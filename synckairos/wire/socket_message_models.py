@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from synckairos.wire.field_types import Omittable
-from synckairos.wire.response_models import EventTypeName, Id, Instant, ReceiptView, SessionView, Warnings
+from synckairos.wire.response_models import EventTypeName, Warnings
+from synckairos.wire.session_view import Id, Instant, ReceiptView, SessionView
 from synckairos.wire.v3_messages import Tag
 
 ServerTime = Annotated[int, Field(description="Time of Redis in ms since the Unix epoch")]

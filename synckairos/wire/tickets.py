@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from synckairos.wire.field_types import Omittable, StrictModel, Uuid
-from synckairos.wire.response_models import Instant
+from synckairos.wire.session_view import Instant
 
 SessionIds = Annotated[
     list[Uuid],

@@ -11,7 +11,8 @@ from synckairos.wire.event_json import RenderableEvent, event_json
 from synckairos.wire.field_types import Metadata, Omittable, ShortText, StrictModel
 from synckairos.wire.instants import render_instant
 from synckairos.wire.query_parameters import PageQuery
-from synckairos.wire.response_models import EventTypeName, Id, Instant
+from synckairos.wire.response_models import EventTypeName
+from synckairos.wire.session_view import Id, Instant
 
 DAY_S = 86_400
 EVENT_TYPES = tuple(str(each) for each in EventType)

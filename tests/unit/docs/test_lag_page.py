@@ -7,7 +7,7 @@ from synckairos.clock.clock_systems import Bronstein, Delay, Fischer, PerMove, S
 from synckairos.clock.lag_compensation import compensate_lag, limit_lag_claim, open_lag_account
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
-from synckairos.wire.response_models import LagView, ReceiptView
+from synckairos.wire.session_view import LagView, ReceiptView
 from tests.unit.docs.event_runs import A
 from tests.unit.docs.pages import Row, code_words, read_page, table_after
 

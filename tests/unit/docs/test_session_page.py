@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from synckairos.wire.response_models import GroupView, ParticipantView, PauseView, Reading, SessionView, TurnView
+from synckairos.wire.session_view import GroupView, ParticipantView, PauseView, Reading, SessionView, TurnView
 from tests.unit.docs.pages import code_words, read_page, table_after
 
 PAGE = read_page("session.md")

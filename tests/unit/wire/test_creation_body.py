@@ -18,8 +18,8 @@ from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.field_types import MAX_DURATION_MS
-from synckairos.wire.response_models import SessionView
 from synckairos.wire.session_json import render_session
+from synckairos.wire.session_view import SessionView
 from synckairos.wire.validation_faults import MAX_FAULTS
 from tests.unit.wire.creations import MIN, G, P, chess, faults, make_participants, spec
 

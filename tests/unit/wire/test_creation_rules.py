@@ -8,8 +8,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from synckairos.clock import creation
-from synckairos.wire.response_models import SessionView
 from synckairos.wire.session_json import render_session
+from synckairos.wire.session_view import SessionView
 from tests.unit.wire.creations import MIN, G, P, chess, faults, make_participants, spec
 
 

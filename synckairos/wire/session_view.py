@@ -1,0 +1,201 @@
+"""Pydantic models of a session's document. OpenAPI and AsyncAPI are generated from these models.
+
+The models render nothing: `session_json.py` renders a session's document.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, WithJsonSchema
+
+from synckairos.wire.creation_body import ExtendByName, OnTimeoutName, SyncModeName
+
+Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+Ms = int
+"""Milliseconds. `field_docs.py` has the descriptions of the JSON members."""
+
+StatusName = Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
+
+
+class Reading(BaseModel):
+    """Facts of a clock whose shown time is not simply its remaining time minus the elapsed time.
+
+    The clock system determines which members are present.
+    """
+
+    rate_ms: int = Field(default=0, description="Speed of the reading in ms per second: −1000, 0 or 1000")
+    free_until_at: Instant | None = Field(
+        default=None, description="Instant at which the free time of this turn ends; null if no clock runs"
+    )
+    phase: Literal["main", "overtime"] = "main"
+    periods_left: int = 0
+    period_ms: Ms = 0
+    moves_left: int = 0
+    stage: int = 0
+    period_moves: int = 0
+
+
+class LagView(BaseModel):
+    """Lag account of a participant: remaining quota, gain per turn, total compensated time.
+
+    Absent if the session does not use lag compensation.
+    """
+
+    quota_ms: Ms = 0
+    gain_ms: Ms = 0
+    compensated_ms: Ms = 0
+
+
+class ReceiptView(BaseModel):
+    """Charge of the most recently finished turn: elapsed = compensated + charged.
+
+    Absent before the first turn ends, or if the session does not use lag compensation.
+    """
+
+    participant_id: Id = ""
+    elapsed_ms: Ms = 0
+    trusted_lag_ms: Ms = 0
+    compensated_ms: Ms = 0
+    charged_ms: Ms = 0
+    quota_left_ms: Ms = 0
+
+
+class ParticipantView(BaseModel):
+    """A participant and its clock."""
+
+    participant_id: Id
+    participant_index: int
+    display_name: str | None
+    group_id: Id = Field(default="", description="Id of the participant's group; absent without a group")
+    total_time_ms: Ms = Field(description="`time_used_ms` plus `time_remaining_ms`")
+    time_used_ms: Ms
+    time_remaining_ms: Ms
+    cycle_count: int
+    is_active: bool
+    has_expired: bool
+    clock: dict[str, Any] = Field(
+        default_factory=dict,
+        description="The participant's own clock system; absent if the session's clock system applies",
+    )
+    reading: Reading = Field(
+        default_factory=Reading, description="Facts of the clock; absent if the reading is simply remaining − elapsed"
+    )
+    lag: LagView = Field(default_factory=LagView)
+
+
+class GroupView(BaseModel):
+    """A group and its clock."""
+
+    group_id: Id
+    total_time_ms: Ms
+    time_used_ms: Ms
+    time_remaining_ms: Ms
+    has_expired: bool
+    reading: Reading = Field(default_factory=Reading)
+
+
+class PauseView(BaseModel):
+    """An active pause reason."""
+
+    reason: str
+    paused_at: Instant
+    max_ms: Ms | None
+    lifts_at: Instant | None
+    paused_by: str | None = Field(
+        description="Actor that paused the session; null if the clock paused the session at zero"
+    )
+
+
+class TurnView(BaseModel):
+    """Facts of the current turn: time used before the anchor, number of earlier turns, and warning thresholds.
+
+    `warned_ms` has the thresholds that were sent in this turn, or that the clock had already passed when the turn
+    began.
+    """
+
+    used_ms: Ms
+    cycles: int
+    warned_ms: list[Ms]
+    overtime: bool = Field(
+        default=False, description="Always true: the overtime of this turn has begun; absent before overtime"
+    )
+
+
+class ExtensionsView(BaseModel):
+    """The extensions of a soft close so far: their number, and the time in ms that they added."""
+
+    count: int = 0
+    added_ms: Ms = 0
+
+
+class SessionView(BaseModel):
+    """A session after its last transition. The times do not change while a clock runs.
+
+    If `cycle_started_at` is not null, one clock runs: the clock of the active participant, of its group, or of the
+    session, depending on the mode. At the instant `now` the running clock shows `time_remaining_ms − (now −
+    cycle_started_at)`. All other clocks show `time_remaining_ms`. For a clock with the member `reading`, the facts in
+    `reading` change this calculation.
+    """
+
+    session_id: Id
+    sync_mode: SyncModeName
+    status: StatusName
+    version: int = Field(ge=1)
+    epoch: str
+    participants: list[ParticipantView]
+    groups: list[GroupView]
+    active_participant_id: Id | None
+    active_group_id: Id | None
+    total_time_ms: Ms
+    time_used_ms: Ms
+    time_remaining_ms: Ms | None
+    time_per_cycle_ms: Ms | None
+    increment_ms: Ms = Field(default=0, description="Time in ms that is added after each turn; absent if unset")
+    max_time_ms: Ms = Field(
+        default=0, description="Maximum time in ms, at which a `count_up` session expires; absent if unset"
+    )
+    max_cycles: int | None
+    clock: dict[str, Any]
+    on_timeout: OnTimeoutName
+    warnings_ms: list[Ms]
+    initial_ms: Ms = Field(default=0, description="Time in ms at the start of a `count_up` session; absent if unset")
+    extend_on_switch_ms: Ms = Field(
+        default=0, description="Minimum remaining time in ms after each switch; absent if unset"
+    )
+    extend_window_ms: Ms = Field(
+        default=0, description="Remaining time in ms from which on a switch extends the time; absent if unset"
+    )
+    extend_by: ExtendByName = Field(default="reset", description="Way of the extension; absent if unset")
+    max_extension_ms: Ms = Field(default=0, description="Maximum sum of all extensions in ms; absent if unset")
+    max_extensions: int = Field(default=0, description="Maximum number of extensions; absent if unset")
+    extensions: ExtensionsView = Field(
+        default_factory=ExtensionsView, description="Extensions so far; absent without `extend_on_switch_ms`"
+    )
+    switch_while_paused: bool = Field(
+        default=False, description="Always true: a switch is allowed during a pause; absent if it is not"
+    )
+    between_turns: Literal["hold"] = Field(
+        default="hold", description="Each turn ends with a hold; absent if the next turn begins at once"
+    )
+    pause_budget: int = Field(default=0, description="Maximum number of pauses of each actor; absent if unset")
+    pauses_taken: dict[str, int] = Field(default_factory=dict, description="Number of pauses that each actor has taken")
+    lag_compensation: bool = Field(default=False, description="Always true; absent if lag compensation is off")
+    lag_receipt: ReceiptView = Field(default_factory=ReceiptView)
+    pauses: list[PauseView]
+    deadline_at: Instant | None = Field(
+        description="Instant when the running clock reaches zero; null if there is no such instant"
+    )
+    cycle_started_at: Instant | None = Field(
+        description="Anchor: instant from which the running clock is measured; null if no clock runs"
+    )
+    session_started_at: Instant | None
+    session_completed_at: Instant | None
+    created_at: Instant
+    updated_at: Instant
+    metadata: dict[str, Any]
+    turn: TurnView
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels by key; absent without labels")
+    turn_number: int = Field(
+        default=0,
+        description="Number of turns that have begun, 0 before the start. Absent in sessions of earlier releases",
+    )
