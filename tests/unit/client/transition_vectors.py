@@ -16,9 +16,9 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire, Switch
 from synckairos.clock.model import Session
 from synckairos.frozen_replace import replace
+from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.document_merge_patch import key_lists_by_id, make_keyed_patch
-from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.session_json import session_json
 from tests.unit.client.reading_vectors import CASES as READING_CASES
 from tests.unit.client.reading_vectors import PAIR, SESSION, START, T0, TEAMS, A, B
