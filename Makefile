@@ -7,12 +7,13 @@ RELEASE_VENV   := build/release
 RELEASE_PYTHON := $(RELEASE_VENV)/bin/python
 UPGRADE := --upgrade
 CHECKED = synckairos tests $(wildcard loadtests)
+JS_STAMP := clients/js/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test tools check fmt env lock sbom
+.PHONY: help install run test test-js js-types tools check fmt env lock sbom
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 install: $(STAMP) ## create or update the Python environment in .venv
 
@@ -27,8 +28,19 @@ $(STAMP): requirements/development.lock pyproject.toml
 run: install ## run `synckairos dev`: embedded stores, server and worker; ARGS="--port 0 --data DIR" sets options
 	@exec $(PYTHON) -m synckairos dev $(ARGS)
 
-test: install tools ## run all tests on real stores; ARGS is passed to pytest
+test: install tools ## run all tests on real stores; ARGS is passed to pytest and leaves out the tests of clients/js
 	$(PYTHON) -m pytest $(ARGS)
+	$(if $(ARGS),,$(MAKE) test-js)
+
+test-js: install tools $(JS_STAMP) ## build, check and test the JavaScript client in clients/js
+	cd clients/js && npm run --silent build && npm run --silent check && npm test --silent
+
+js-types: install tools $(JS_STAMP) ## generate the types of the JavaScript client from the descriptions of the server
+	cd clients/js && npm run --silent types
+
+$(JS_STAMP): clients/js/package-lock.json
+	cd clients/js && npm ci --silent
+	@touch $@
 
 # Some tests need further programs. CHROMIUM, LIBFAKETIME and REDIS_SERVER set other paths of three of these programs.
 tools:
