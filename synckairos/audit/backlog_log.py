@@ -5,7 +5,10 @@ from synckairos.store.outbox import OutboxBacklog
 from synckairos.telemetry import log
 
 LAG_THRESHOLDS_S = (10, 60, 300, 1800)
-"""Ages of the oldest outbox entry in seconds at which a line is logged. Each age is logged once per lag."""
+"""Ages of the oldest outbox entry, in seconds, at which a line is logged.
+
+Each age is logged once, until the age has fallen below all thresholds.
+"""
 
 FULLNESS_THRESHOLDS = (0.5, 0.8, 1.0)
 """Sizes of the outbox, as fractions of its limit, at which a line is logged. At 1 commands are refused."""
@@ -14,7 +17,7 @@ logger = log.get_logger(__name__)
 
 
 class BacklogLog:
-    """Logger for the backlog of the outbox. Keeps the highest threshold that was logged."""
+    """Logs changes of the outbox backlog. Keeps the highest threshold that was logged since the backlog was below all."""
 
     def __init__(self) -> None:
         self._lag_thresholds_passed = 0

@@ -39,7 +39,7 @@ _DATA_ERROR_CLASSES = ("22", "23", "54")  # bad data, broken constraint, limit e
 
 
 class RowsRejected(SyncKairosError):
-    """Postgres rejects the content of some of the written rows."""
+    """Postgres rejects the content of at least one of the written rows. No row was written. A retry would fail too."""
 
     code = "ROWS_REFUSED"
 
@@ -52,9 +52,10 @@ class PartitionTaken(SyncKairosError):
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """Result of one transaction.
+    """Result of one transaction. The numbers and tuples count only the versions of its batch.
 
     A version is a tuple of session id, epoch and version number.
+
     - `new`: number of versions that Postgres did not have.
     - `known`: number of versions that Postgres had with the same content, or with disputed content that had arrived
       before.
@@ -69,7 +70,7 @@ class BatchResult:
 
 
 class AuditDatabase:
-    """Writer to the audit tables. Methods raise StoreUnavailable if Postgres is unreachable or cannot write now."""
+    """Writer to the audit tables. All methods raise StoreUnavailable if Postgres is unreachable or cannot write now."""
 
     def __init__(
         self,
@@ -114,10 +115,11 @@ class AuditDatabase:
 
     @asynccontextmanager
     async def acquire_partition_writer(self, partition: int) -> AsyncIterator["BatchWriter | None"]:
-        """Lock a partition inside the block and yield the partition's writer. Yield None if another drain has the lock.
+        """Lock a partition during the block, and yield its writer. Yield None if another drain has the lock.
 
-        The lock ends with its transaction, and therefore with its connection. If the transaction of another drain takes
-        longer than the time limit of a batch, disconnect that drain. The next attempt then gets the lock.
+        The lock ends with its transaction, and therefore with its connection. If the transaction of the other drain has
+        lasted longer than the time limit of a batch, this call closes the connection of that drain, so that a later
+        attempt gets the lock.
         """
         lock = {"scope": self._scope, "partition": partition, "stuck_s": self._batch_timeout_s}
         with _translate_errors():
@@ -150,7 +152,9 @@ class BatchWriter:
         self._batch_timeout_s = batch_timeout_s
 
     async def write(self, rows: BatchRows) -> BatchResult:
-        """Write a batch in one transaction, completely or not at all. Existing rows are not changed.
+        """Write a batch in one transaction, completely or not at all.
+
+        Rows of versions that Postgres has are not changed.
 
         Raises:
             PartitionTaken: Another drain has the lock. No row of the batch was written.
@@ -164,7 +168,12 @@ class BatchWriter:
                 return await self.write_missing_versions(rows)
 
     async def write_missing_versions(self, rows: BatchRows) -> BatchResult:
-        """Write a batch of which Postgres already has some versions. `write` calls this method if it is necessary."""
+        """Write those versions of a batch that Postgres does not have.
+
+        `write` calls this method if Postgres has some of them.
+
+        Raises: the errors of `write`.
+        """
         return await self._write(rows, _merge_events)
 
     async def _write(

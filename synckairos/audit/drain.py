@@ -125,11 +125,11 @@ class OutboxDrain:
         self._requested_again: set[int] = set()
 
     async def drain_partition(self, partition: int) -> int:
-        """Drain a partition until it is empty. Return the number of versions that are new in Postgres.
+        """Drain a partition until it is empty. Return the number of versions that this call added to Postgres.
 
         If this process already drains the partition, return 0 immediately. The running drain reads the partition again
         before it ends, so it also moves the entries for which this call was made. If another process drains the
-        partition, or takes it over between two batches, return without moving further entries.
+        partition, or takes the partition over between two batches, return without moving further entries.
 
         Raises:
             StoreUnavailable: Redis or Postgres is unreachable. Batches that were committed stay in Postgres, and all

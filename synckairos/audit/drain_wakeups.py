@@ -29,16 +29,20 @@ _NO_TTL = -1  # reply of PTTL for a key that never expires
 
 
 def make_arq_queue_outage() -> StoreOutage:
-    """Return the outage log for the queue's Redis. Without this Redis, sweeps of the workers still start all work."""
+    """Return a new outage log for the Redis of the arq queues.
+
+    Without this Redis, sweeps of the workers start all work.
+    """
     return StoreOutage(
         "queue redis", "QUEUE_REDIS_URL", "drains and jobs start up to two seconds later; nothing else waits"
     )
 
 
 def make_arq_client(url: str, key_prefix: str, timeout_s: float, name: str = "drain") -> ArqRedis:
-    """Return a client of the arq queue `name`. The client connects at its first use.
+    """Return a new client of the arq queue `name`. The client connects at its first use.
 
-    Messages are JSON. arq's default is pickle, which would execute code in a message.
+    `timeout_s` limits each connect and each reply. Messages are JSON. arq's default is pickle, which would execute code
+    in a message.
     """
     pool: ConnectionPool = ConnectionPool(**connection_options(url, timeout_s))
     return ArqRedis(
@@ -50,12 +54,12 @@ def make_arq_client(url: str, key_prefix: str, timeout_s: float, name: str = "dr
 
 
 def serialize_arq_job(value: dict[str, Any]) -> bytes:
-    """Return an arq job or its result as JSON. An exception becomes its text."""
+    """Return an arq job or its result as JSON. A value that JSON lacks, such as an exception, becomes its `repr`."""
     return orjson.dumps(value, default=repr)
 
 
 def arq_queue_name(key_prefix: str, name: str = "drain") -> str:
-    """Return the Redis key of the arq queue `name`."""
+    """Return the Redis key of the arq queue `name`. Workers and senders use the same key."""
     return f"{key_prefix}:{name}-queue"
 
 
@@ -68,7 +72,7 @@ def drain_wakeup_key(queue: ArqRedis, partition: int) -> str:
 
 
 class DrainWakeupSender:
-    """Sender of the wake-ups of one process.
+    """Sends the wake-ups of one process in a background task.
 
     Requests of this process for one partition are combined. A key in the queue's Redis combines the wake-ups of all
     processes, so that at most one wake-up for a partition is queued.
@@ -88,7 +92,7 @@ class DrainWakeupSender:
         self._task = asyncio.create_task(self._send_all(), name="drain wake-ups")
 
     async def close(self) -> None:
-        """Wait at most one second until the requested wake-ups are sent. Then drop the others, and disconnect."""
+        """Wait at most one second until the requested wake-ups are sent. Then drop the unsent wake-ups, and disconnect."""
         if self._task is not None:
             task, self._task = self._task, None
             self._has_requests.set()
@@ -100,7 +104,7 @@ class DrainWakeupSender:
         await self._queue.aclose(close_connection_pool=True)
 
     def request_drain(self, partition: int) -> None:
-        """Request a wake-up for a partition. Return immediately and never raise."""
+        """Request a wake-up for a partition. Returns at once; the background task sends the wake-up. Never raises."""
         self._requested.add(partition)
         self._has_requests.set()
 
@@ -125,10 +129,13 @@ class DrainWakeupSender:
 
 
 async def enqueue_drain_wakeup(queue: ArqRedis, partition: int) -> None:
-    """Queue a wake-up for a partition, if no wake-up for this partition is queued.
+    """Queue a wake-up for a partition, unless one is queued already.
 
-    Uses three round trips, or two if a wake-up is queued. The worker deletes the key when the drain begins. A wake-up
-    that is sent during a drain is therefore queued. It is needed for entries that arrive after the drain's last read.
+    Uses three round trips, or two if a wake-up is queued. A worker calls `drain_partition` for the wake-up and first
+    deletes the key that marks it as queued. A wake-up that is sent during a drain is therefore queued. It is needed for
+    entries that arrive after the last read of that drain.
+
+    Raises: RedisError or OSError if the queue's Redis does not answer.
     """
     key = drain_wakeup_key(queue, partition)
     if await queue.set(key, b"1", nx=True, px=int(_SUPPRESS_S * 1000)):

@@ -23,7 +23,8 @@ NUL_ESCAPE = rb"\u0000"
 class EventRow(NamedTuple):
     """Row of `sync_events`: one version.
 
-    The fields are in the order of the COPY columns. `event` is stored only if the version is disputed.
+    The fields are in the order of the COPY columns. `snapshot` is the document and `event` the event, both as the JSON
+    bytes of the outbox entry. `event` is stored only if the version is disputed.
     """
 
     session_id: UUID
@@ -52,7 +53,7 @@ class EventRow(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """Row of `sync_sessions`: the newest version of a session in a batch."""
+    """Row of `sync_sessions`: the newest version of a session in a batch. `metadata` and `labels` are JSON text."""
 
     session_id: UUID
     epoch: str
@@ -112,7 +113,10 @@ class BatchRows:
 
 
 def parse_entry(entry: OutboxEntry) -> ParsedEntry:
-    """Parse an outbox entry. Raises: ValueError if the entry is invalid."""
+    """Parse an outbox entry, and build its event row.
+
+    Raises: ValueError if the entry is not JSON, lacks a member, or if its document belongs to another version.
+    """
     try:
         return _parse(entry)
     except (KeyError, TypeError, AttributeError, OverflowError) as fault:
@@ -161,7 +165,8 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
 def build_batch_rows(parsed: Iterable[ParsedEntry]) -> BatchRows:
     """Build the rows of one transaction from parsed entries in the order of their commits.
 
-    Each entry becomes an event row. The newest version of each session gives the session row and the participant rows.
+    Each entry gives one event row. The newest version of each session in `parsed` gives the session row and the
+    participant rows.
 
     Raises: ValueError if the document of a newest version is incomplete.
     """
@@ -253,7 +258,10 @@ def _optional_uuid(text: str | None) -> UUID | None:
 
 
 def replace_nul(value: Any) -> Any:
-    """Return a JSON value with U+FFFD in place of U+0000 in all texts. The column `snapshot` keeps U+0000."""
+    """Return a copy of a JSON value with U+FFFD in place of U+0000 in all texts and member names.
+
+    Postgres cannot store U+0000 in text and JSON columns. The bytes in the column `snapshot` keep U+0000.
+    """
     match value:
         case str():
             return value.replace("\0", "\ufffd")

@@ -16,7 +16,7 @@ _TYPES = (
 
 
 async def write_event_rows(copy: AsyncCopy, rows: Iterable[EventRow]) -> None:
-    """Send event rows with a COPY that was started with `COPY_EVENTS`."""
+    """Send event rows with a COPY that was started with `COPY_EVENTS`. The caller must commit the transaction."""
     copy.set_types(_TYPES.split())
     for row in rows:
         await copy.write_row(row[:-1])

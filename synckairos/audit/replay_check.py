@@ -60,6 +60,7 @@ class ReplayFinding:
 
     @property
     def contradicts_audit(self) -> bool:
+        """Return whether this finding is a fault of the audit: True for all kinds except `taken` and `imported`."""
         return self.kind not in _NO_FAULTS
 
 
@@ -68,7 +69,7 @@ class _Unplayable(Exception):
 
 
 class AuditReplayCheck:
-    """Replay of one session. Call `replay_row` for each row, in the order of epoch and version."""
+    """Replay of one session. Call `replay_row` once for each row, in the order of epoch and version."""
 
     def __init__(self, policy: OutageChargePolicy, archived: Mapping[str, int] | None = None) -> None:
         """Create a replay.
@@ -83,10 +84,11 @@ class AuditReplayCheck:
         self._version = 0
 
     def replay_row(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[ReplayFinding]:
-        """Replay one row and yield its findings.
+        """Replay one row and yield its findings. Yield nothing if the row is the result of its command.
 
-        `bases` are the documents from which the session can have been recovered: the previous version in each other
-        epoch. After a fault the replay continues from the document of the row.
+        The rows of earlier calls are the state before. `bases` are the documents from which the session can have been
+        recovered: the previous version in each other epoch. After a fault the replay continues from the document of the
+        row.
         """
         if sha256(row.snapshot).digest() != row.payload_hash:
             yield _finding(row, "hash", "the bytes of the document do not match payload_hash")

@@ -98,10 +98,12 @@ class _Known(Struct, frozen=True):
 def convert_session(
     session_id: str, session: V2Session | None, events: Iterable[V2Event], participants: Sequence[V2Participant] = ()
 ) -> list[ParsedEntry]:
-    """Return the rows of one session in the order of its versions. A session without events has one row.
+    """Return the rows of one session of v2 in the order of their versions. A session without events has one row.
 
-    If v2 created a session several times under one id, each creation has a separate epoch. In each epoch the versions
-    are counted from 1. They are equal to v2's versions if v2 lost no row and issued no version twice.
+    `session` is the row of v2's `sync_sessions`, None if it is missing. The result is empty if the rows of v2 contain
+    no state that this product can read. If v2 created a session several times under one id, each creation has a
+    separate epoch. In each epoch the versions are counted from 1. They are equal to v2's versions if v2 lost no row and
+    issued no version twice.
     """
     known = sorted((_Known(each, _parse(session_id, each.state)) for each in events), key=_recording_order)
     skeleton = None if session is None else _skeleton(session_id, session, participants)

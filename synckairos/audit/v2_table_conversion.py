@@ -58,7 +58,7 @@ class RowsSinceTakeover:
 
 
 class V2RowConverter:
-    """Converter of v2's sessions inside one transaction."""
+    """Converts v2's sessions inside one transaction of `connection`. `v2_schema` is the schema with v2's tables."""
 
     def __init__(self, connection: AsyncConnection, v2_schema: str) -> None:
         self._connection = connection
@@ -67,7 +67,10 @@ class V2RowConverter:
         self._written: list[ParticipantRow] | None = None
 
     async def convert_all_sessions(self, on_progress: Callable[[int], None] | None) -> None:
-        """Convert all sessions, page by page. See `v2_takeover.take_over_v2_database` for `on_progress`."""
+        """Convert all sessions of v2, in the order of their ids.
+
+        `on_progress` is called with the total number of converted sessions, after each `PROGRESS_SESSIONS` sessions.
+        """
         after, count = _NIL, 0
         while page := await self._ids("ids", after=after, limit=_PAGE):
             await self._convert(page)
@@ -78,7 +81,7 @@ class V2RowConverter:
     async def reconvert_changed_sessions(self) -> TakeoverResult:
         """Convert all sessions again that v2 has written after `convert_all_sessions`.
 
-        Return the numbers of all sessions and rows.
+        Return the numbers of all converted sessions and rows, including those of `convert_all_sessions`.
         """
         changed = await self._ids("changed")
         await self._run("forget", session_ids=changed, v2_generation=V2_GENERATION)
@@ -88,7 +91,11 @@ class V2RowConverter:
         return TakeoverResult(sessions, events, tuple(self._unreadable))
 
     async def convert_written_after_takeover(self) -> RowsSinceTakeover:
-        """Convert all sessions again for which v2 wrote rows after the takeover. Return what was converted."""
+        """Convert all sessions again for which v2 wrote rows after the takeover.
+
+        Sessions that were changed in this product after the takeover are left out. Return the converted sessions, the
+        ids of v2's rows, and the sessions that were left out.
+        """
         self._written = []
         later = await self._ids("not_taken_over")
         values = {"v2_generation": V2_GENERATION, "command": IMPORT_COMMAND}
@@ -184,7 +191,7 @@ def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def takeover_statement(name: str, *, v2: str = V2_SCHEMA, place: str = "") -> Composed:
-    """Return a statement of `v2_takeover.sql`.
+    """Return the statement `name` of `v2_takeover.sql` with the names of schemas inserted.
 
     `v2` is the name of the schema with v2's tables now. `place` is the name of the schema in which the takeover found
     v2's tables, for statements that need this name.

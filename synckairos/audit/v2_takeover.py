@@ -32,13 +32,11 @@ class V2TakeoverRefused(SyncKairosError):
 async def take_over_v2_database(
     database_url: str, on_progress: Callable[[int], None] | None = None
 ) -> TakeoverResult | None:
-    """Take over a database of v2 in one transaction.
+    """Take over a database of v2 in one transaction, and return the numbers of converted sessions and rows.
 
-    Return None if the database has no tables of v2, or if it was taken over before.
-
-    v2's tables are locked only at the end. The transaction then converts the rows that v2 wrote in the meantime, and
-    exchanges the tables. `on_progress` is called with the total number of sessions that are converted until then, after
-    each `PROGRESS_SESSIONS` sessions.
+    Return None if the database has no tables of v2, or if it was taken over before. v2's tables are locked only at the
+    end. The transaction then converts the rows that v2 wrote in the meantime, and exchanges the tables. `on_progress`
+    is called with the total number of sessions that are converted until then, after each `PROGRESS_SESSIONS` sessions.
 
     Raises: The exceptions below. Nothing was changed then.
         V2TakeoverRefused: Privileges are missing, v2's tables stay in use, or their schema is not the first schema of
@@ -71,11 +69,12 @@ async def take_over_v2_database(
 async def convert_new_v2_rows(
     database_url: str, refresh: Callable[[Sequence[ParticipantRow]], Awaitable[None]], *, last: bool = False
 ) -> TakeoverResult | None:
-    """Convert the rows that v2 wrote after the takeover. Return None if the database was not taken over from v2.
+    """Convert the rows that v2 wrote after the takeover, and return the numbers of converted sessions and rows.
 
-    After the commit, `refresh` is called with the participants of the converted sessions, so that caches drop these
-    sessions. If `refresh` fails, the next run converts the rows again. `last`: whether v2 has stopped. If so, the
-    trigger and v2's columns are removed from the tables of this product.
+    Return None if the database was not taken over from v2. After the commit, `refresh` is called with the participants
+    of the converted sessions, so that caches drop these sessions. If `refresh` fails, the next run converts the rows
+    again. `last` must be True only if v2 has stopped. The trigger and v2's columns are then removed from the tables of
+    this product.
 
     Raises: The exceptions of `take_over_v2_database` and of `refresh`.
     """

@@ -35,7 +35,9 @@ class VerifiedSession:
 
 @asynccontextmanager
 async def open_verifier(database_url: str, policy: OutageChargePolicy) -> AsyncIterator["AuditVerifier"]:
-    """Open a connection and yield a verifier.
+    """Open a connection to Postgres and yield a verifier. The connection is closed at the end of the block.
+
+    `policy` is the configured outage policy.
 
     Raises: StoreUnavailable if Postgres is unreachable or not migrated.
     """
@@ -53,12 +55,12 @@ class AuditVerifier:
         self._pool = pool
         self._policy = policy
         self.total: int | None = None
-        """Number of sessions, as `verify_each_session` found it at its begin."""
+        """Number of sessions in Postgres when `verify_each_session` began; None before."""
 
     async def verify_session(self, session_id: str) -> VerifiedSession | None:
-        """Verify one session. Return None if Postgres has no row of the session.
+        """Verify one session, and return the result. Return None if Postgres has no row of the session.
 
-        Only some rows are in memory at a time.
+        Only a part of the rows is in memory at a time.
         """
         findings: list[ReplayFinding] = []
         newest: dict[str, EventRow] = {}
@@ -83,7 +85,7 @@ class AuditVerifier:
         return VerifiedSession(session_id, versions, len(newest), tuple(findings))
 
     async def verify_each_session(self) -> AsyncIterator[VerifiedSession]:
-        """Yield the result of each session in the order of session ids."""
+        """Verify all sessions in Postgres one after the other, and yield each result, in the order of session ids."""
         after = _NIL
         self.total = (await self._pool.fetch(_statement("count_sessions"), {}))[0][0]
         while True:

@@ -31,12 +31,14 @@ class AuditTrail:
         """Return a page of a session's audit trail over all its epochs, oldest first.
 
         `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
-        events, from 1 to 200. `snapshots`: whether the events have documents. A page with documents also ends with the
-        event at which its documents reach 4 MiB. Each version occurs at most once in the pages. The pages lack
-        failed entries and entries that cannot be parsed. They can also lack the oldest versions in the outbox, if the
-        outbox has more than 5,000 versions or 32 MiB of the session, or entries of an earlier release. A page without
-        `next_cursor` is the final page at this moment. If the first page is empty, neither Postgres nor the outbox has
-        a readable version.
+        events, from 1 to 200. If `snapshots` is True, each event has the document of its version, and the page also
+        ends with the event at which its documents reach 4 MiB. If it is False, the documents are None.
+
+        Each version occurs at most once in the pages. The pages lack outbox entries that Postgres rejected and entries
+        that cannot be parsed. They can also lack the oldest versions in the outbox, if the outbox has more than 5,000
+        versions or 32 MiB of the session, or entries of an earlier release. If the result has no `next_cursor`, there
+        are no further events at this moment. If the first page is empty, neither Postgres nor the outbox has a readable
+        version.
 
         Raises:
             ValidationFailed: The cursor is invalid, or the limit is out of range.
@@ -88,7 +90,12 @@ def _from_list(*values: Any) -> TrailEvent:
 
 
 def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
-    """Build the audit trail event of an outbox entry. `snapshots`: whether the event has the document."""
+    """Build the audit trail event of an outbox entry.
+
+    If `snapshots` is True, the event has the entry's document, otherwise its `document` is None.
+
+    Raises: ValueError if the event of the entry is not JSON, KeyError if the event lacks its type or instant.
+    """
     fields: dict[str, Any] = orjson.loads(entry.event)
     return TrailEvent(
         epoch=entry.epoch,

@@ -21,14 +21,16 @@ MAX_NUMBER = 2**53 - 1
 
 
 def render_cursor(*key: int | str) -> str:
-    """Return the cursor for the list position `key`, as base64url without padding."""
+    """Return the cursor for a list position: the values of `key` as JSON in base64url without padding."""
     return base64.urlsafe_b64encode(orjson.dumps(key)).rstrip(b"=").decode()
 
 
 def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
-    """Return the list position in a cursor. Its values must have the given types, in order.
+    """Return the list position that a cursor of `render_cursor` contains, as a tuple.
 
-    Raises: ValidationFailed if `text` is not such a cursor.
+    `types` are the expected types of the values, `int` or `str`, in order.
+
+    Raises: ValidationFailed if `text` is not a cursor with values of these types.
     """
     try:
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
@@ -41,7 +43,11 @@ def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
 
 
 def parse_list_cursor(cursor: str | None) -> ListKey | None:
-    """Return the list position in the cursor of a list of sessions. Return None if `cursor` is None.
+    """Return the position in a list of sessions that a cursor contains:
+
+    an instant in ms since the Unix epoch, and a session id.
+
+    Return None if `cursor` is None, for the start of the list.
 
     Raises: ValidationFailed if the cursor is invalid.
     """

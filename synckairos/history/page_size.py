@@ -7,16 +7,16 @@ MAX_PAGE_ITEMS = 200
 """Maximum number of items in a page."""
 
 MAX_PAGE_BYTES = 4 << 20
-"""Bytes of documents after which a page ends. The page includes the document with which it reaches this size."""
+"""Bytes of documents at which a page ends. The document that reaches this size is still on the page."""
 
 T = TypeVar("T")
 
 
 def cut_to_page(items: Sequence[T], limit: int, size_of: Callable[[T], int]) -> Sequence[T]:
-    """Return the leading items that fit on one page: at most `limit` items, and at least one item if there is one.
+    """Return the first items that fit on one page: at most `limit` items, and at least one item if there is one.
 
-    `size_of` returns the bytes of an item's document. The page also ends with the item at which the sum of these
-    bytes reaches `MAX_PAGE_BYTES`.
+    `size_of` returns the number of bytes of an item's document. The result also ends with the item at which the sum of
+    these numbers reaches `MAX_PAGE_BYTES`; this item is included.
     """
     size = 0
     for index, item in enumerate(items[:limit]):

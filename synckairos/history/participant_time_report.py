@@ -37,8 +37,10 @@ class TimeReporter:
     ) -> tuple[list[UsedTimeBucket], bool]:
         """Return the rows of a participant's time report, and whether Redis is unreachable.
 
-        See `UsedTimeReader.sum_by_bucket` for the parameters and rows. If Redis is unreachable, the time in
-        versions that are in the outbox is missing.
+        See `UsedTimeReader.sum_by_bucket` for the parameters, the rows and their order. If Redis is unreachable, the
+        rows lack the time in versions that only the outbox has.
+
+        Raises: ValidationFailed if the time zone is unknown. StoreUnavailable if Postgres is unreachable or too slow.
         """
         is_redis_unreachable = False
         try:
@@ -68,7 +70,8 @@ class TimeReporter:
 def used_time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> UsedTimeInOutbox:
     """Return the time that a participant used in the outbox entries of one session.
 
-    A running turn counts until `now_ms`, or until its deadline if the deadline is earlier.
+    `entries` are at least one entry of the session, in any order. A running turn counts until `now_ms` (ms since the
+    Unix epoch), or until the deadline of the session if the deadline is earlier.
     """
     versions = sorted(((orjson.loads(each.event), each) for each in entries), key=_sort_key)
     event, first = versions[0]

@@ -15,7 +15,7 @@ from synckairos.postgres.pool import PostgresPool, TimeLimitedQueries
 from synckairos.postgres.transaction import Row
 
 TIMEOUT_S = 2.0
-"""Seconds after which a query fails, if the call does not set another limit."""
+"""Seconds after which a query fails, if the caller of `HistoryQueries.run` does not set another limit."""
 
 REPORT_TIMEOUT_S = 10.0
 """Seconds after which the query of a report fails."""
@@ -31,7 +31,7 @@ _REPORT_SHARE = 3
 
 
 class HistoryQueries:
-    """Runner of named queries on one connection pool."""
+    """Runs the named queries of `queries.sql` on one connection pool, each in its own transaction."""
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
@@ -40,10 +40,12 @@ class HistoryQueries:
         self._report_slots = asyncio.Semaphore(max(1, pool.max_size // _REPORT_SHARE))
 
     async def run_report(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        """Run the query `name` of a report with a time limit of ten seconds, on the connections that reports share.
+        """Run the query `name` of a report with `values`, and return its rows.
 
-        Raises: StoreUnavailable in the cases of `run`. Also if other reports use all these connections during the first
-            two seconds of this call.
+        The time limit is ten seconds. Reports share a third of the connections of the pool.
+
+        Raises: the errors of `run`. Also StoreUnavailable if other reports use all these connections during the first
+            two seconds of the call.
         """
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -56,9 +58,14 @@ class HistoryQueries:
             self._report_slots.release()
 
     async def run(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:
-        """Run the query `name` with `values` and return its rows. Return or raise within `timeout_s` seconds.
+        """Run the query `name` with the parameters `values`, and return all its rows.
 
-        Raises: StoreUnavailable if Postgres is unreachable, too slow or not migrated.
+        The call returns or raises within `timeout_s` seconds. After an outage of Postgres was seen, calls raise at once
+        for half a second.
+
+        Raises:
+            StoreUnavailable: Postgres is unreachable or too slow, or the database is not migrated.
+            StoreRefused: The user of the pool lacks a privilege.
         """
         began_s = time.monotonic()
         if began_s < self._fail_until_s:

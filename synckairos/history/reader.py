@@ -45,9 +45,9 @@ _LAST_ID = "f" * 32
 
 
 def open_history_pool(settings: Settings) -> PostgresPool:
-    """Return a pool, not opened yet, for the history reads of an instance.
+    """Return a new pool for the history reads of an instance. The caller must open the pool.
 
-    The pool accepts only a primary. The primary can be read-only.
+    The pool connects only to a primary of Postgres. A primary that accepts no writes is allowed.
     """
     return PostgresPool(
         settings.database_url,
@@ -61,7 +61,10 @@ def open_history_pool(settings: Settings) -> PostgresPool:
 
 
 class HistoryReader:
-    """Reader of the audit tables. If retention removed a session from Postgres, reads the session in cold storage."""
+    """Reader of the audit tables. If retention removed a session from Postgres, the session is read from cold storage.
+
+    `cold_reader` reads archives, and `used_time` sums used time.
+    """
 
     def __init__(
         self, pool: PostgresPool, cold_storage: ColdStorage, *, cold_timeout_s: float = COLD_TIMEOUT_S
@@ -82,11 +85,11 @@ class HistoryReader:
     # -- one session --------------------------------------------------------------------------------------------------
 
     async def read_latest_version(self, session_id: str) -> AuditedVersion | None:
-        """Return the newest version of a session, with the idempotency records of its newest 100 commands.
+        """Return the newest version of a session in the audit, with the idempotency records of its newest 100 commands.
 
-        Versions in the outbox are ignored. Return None if neither Postgres nor cold storage has the session. If the
-        session was deleted, the result is its tombstone. Uses one round trip to Postgres, and then reads cold storage
-        if retention removed the session.
+        Versions that only the outbox has are ignored. If the session was deleted, the result is its tombstone. Return
+        None if neither Postgres nor cold storage has the session. The method uses one round trip to Postgres. If
+        retention removed the session, a second round trip and a read of cold storage follow.
         """
         rows = await self._queries.run("latest_version", {"session_id": uuid_or_none(session_id)})
         if not rows:
@@ -102,7 +105,10 @@ class HistoryReader:
         return AuditedVersion(session_id, snapshot, records)
 
     async def read_version_document(self, session_id: str, epoch: str, version: int) -> bytes | None:
-        """Return the document of one version; None if neither Postgres nor cold storage has this version."""
+        """Return the document of one version as JSON bytes.
+
+        Return None if neither Postgres nor cold storage has the version.
+        """
         values = {"session_id": uuid_or_none(session_id), "epoch": epoch, "version": version}
         rows = await self._queries.run("version_document", values)
         if rows:
@@ -113,10 +119,10 @@ class HistoryReader:
         )
 
     async def read_version_at_instant(self, session_id: str, at_ms: int) -> AuditedVersion | None:
-        """Return the version of a session that was in effect at the instant `at_ms`.
+        """Return the newest version of a session that was committed at or before `at_ms`.
 
-        Return None if the instant is before the first version, or if there is no such session. The version can be a
-        tombstone. The result has no idempotency records.
+        `at_ms` is an instant in ms since the Unix epoch. The version can be a tombstone. The result has no idempotency
+        records. Return None if the first version is later than the instant, or if there is no such session.
         """
         rows = await self._queries.run(
             "version_at", {"session_id": uuid_or_none(session_id), "at": postgres_instant(at_ms)}
@@ -134,8 +140,10 @@ class HistoryReader:
     ) -> Page[TrailEvent]:
         """Return a page of a session's audit trail over all its epochs, oldest first.
 
-        `limit` is the maximum number of events, from 1 to 200. A page with documents also ends with the event at which
-        its documents reach 4 MiB. The page lacks versions that are in the outbox; `AuditTrail` adds these versions.
+        `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
+        events, from 1 to 200. If `snapshots` is True, each event has its document, and the page also ends with the
+        event at which the documents reach 4 MiB. The page lacks versions that only the outbox has; `AuditTrail` adds
+        these versions.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
@@ -203,8 +211,10 @@ class HistoryReader:
     async def read_archive_records(self, session_id: str, *, removed_only: bool = False) -> list[ArchiveRecord]:
         """Return the archive records of a session, newest first.
 
-        A session that was deleted and created again has one record for each creation. With `removed_only`, return only
-        the records of creations whose rows retention removed from Postgres.
+        The list is empty if the session has no archive record.
+
+        A session that was deleted and created again has one record for each creation. If `removed_only` is True, return
+        only the records of creations whose rows retention removed from Postgres.
         """
         rows = await self._queries.run(
             "archive_records", {"session_id": uuid_or_none(session_id), "removed_only": removed_only}
@@ -212,10 +222,10 @@ class HistoryReader:
         return [parse_archive_record(row) for row in rows]
 
     async def sum_paused_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
-        """Return the total time in ms for which a session was paused from `since_ms` to `until_ms`.
+        """Return the time in ms for which a session was paused from `since_ms` (included) to `until_ms` (excluded).
 
-        If a pause began before `since_ms`, its time before the first version at or after `since_ms` is missing. Pauses
-        in versions that Postgres does not have are missing. Both instants are in ms since the Unix epoch.
+        Both instants are in ms since the Unix epoch. A pause that began before `since_ms` counts only from the first
+        version at or after `since_ms`. Pauses in versions that Postgres does not have are missing.
         """
         values = {
             "session_id": uuid_or_none(session_id),
@@ -228,10 +238,10 @@ class HistoryReader:
     async def list_unfinished_session_ids(
         self, *, other_than_generation: str, after: str | None, limit: int
     ) -> list[str]:
-        """Return ids of sessions that have not ended and whose epoch is not of the generation `other_than_generation`.
+        """Return ids of sessions that have not ended and belong to another generation than `other_than_generation`.
 
-        Sessions in the audit of v2 are excluded. Return at most `limit` ids that are greater than `after`, in ascending
-        order. `after` None begins at the first id.
+        The epoch of a session begins with its generation. Sessions in the audit of v2 are excluded. Return at most
+        `limit` ids in ascending order, only ids greater than `after`. If `after` is None, begin at the smallest id.
         """
         nil = "00000000-0000-0000-0000-000000000000"
         rows = await self._queries.run(
@@ -257,12 +267,12 @@ class HistoryReader:
         labels: Mapping[str, str] | None = None,
         known_ids: Sequence[str] = (),
     ) -> Page[ListedSession]:
-        """Return a page of the sessions in Postgres that are not deleted, last created first.
+        """Return a page of the sessions in Postgres that are not deleted, newest creation first.
 
-        `limit` is the maximum number of sessions, from 1 to 200. The page also ends at about 4 MiB of documents.
-        `status`, `sync_mode` and `labels` are filters; None means no filter. A session matches `labels` if it has all
-        these labels. The documents of the sessions `known_ids` are not read: their `snapshot` is None. The cursor
-        contains `created_at_ms` and `session_id`.
+        `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
+        sessions, from 1 to 200. The page also ends at about 4 MiB of documents. `status`, `sync_mode` and `labels` are
+        filters; None means no filter. A session matches `labels` if it has all these labels with these values. The
+        query does not read the documents of the sessions `known_ids`; these items have `snapshot` None.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
@@ -292,7 +302,8 @@ class HistoryReader:
     ) -> Page[ParticipantSession]:
         """Return a page of a participant's sessions with `began_at_ms >= since_ms`, the largest `began_at_ms` first.
 
-        `limit` is the maximum number of sessions, from 1 to 200. The cursor contains `began_at_ms` and `session_id`.
+        `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
+        sessions, from 1 to 200. See `ParticipantSession` for `began_at_ms`.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
@@ -312,9 +323,10 @@ class HistoryReader:
     async def read_participant_sessions_by_id(
         self, participant_id: str, session_ids: Sequence[str]
     ) -> dict[str, ParticipantSession]:
-        """Return those of the given sessions in which the participant takes or took part, by session id.
+        """Return the values of a participant's sessions by session id, for the sessions `session_ids`.
 
-        The result lacks deleted sessions and sessions that Postgres does not have.
+        The result lacks deleted sessions, sessions that Postgres does not have, and sessions that the participant never
+        joined.
         """
         rows = await self._queries.run(
             "participant_sessions",
@@ -331,9 +343,9 @@ class HistoryReader:
     async def list_participant_session_starts(
         self, participant_id: str, *, since_ms: int, limit: int
     ) -> list[tuple[int, str]]:
-        """Return `began_at_ms` and id of a participant's sessions with `began_at_ms >= since_ms`.
+        """Return pairs of `began_at_ms` and session id of a participant's sessions with `began_at_ms >= since_ms`.
 
-        Return at most `limit` sessions, the largest `began_at_ms` first.
+        Return at most `limit` pairs, the largest `began_at_ms` first. Deleted sessions are excluded.
         """
         values = {
             "participant_id": uuid_or_none(participant_id),
@@ -346,10 +358,7 @@ class HistoryReader:
         ]
 
     async def find_participant_session_starts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return `began_at_ms` by session id, for those given sessions that Postgres lists for the participant.
-
-        The result lacks the other given sessions.
-        """
+        """Return `began_at_ms` by session id, for those of `session_ids` that Postgres lists for the participant."""
         values = {
             "participant_id": uuid_or_none(participant_id),
             "session_ids": [UUID(each) for each in session_ids],
@@ -360,14 +369,18 @@ class HistoryReader:
         }
 
     async def now_ms(self) -> int:
-        """Return the present instant in milliseconds by the clock of Postgres, for reads without Redis."""
+        """Return the present instant by the clock of Postgres, ms since the Unix epoch.
+
+        Used for reads while Redis is unreachable.
+        """
         return datetime_to_ms((await self._queries.run("current_time", {}))[0][0])
 
 
 def build_trail_page(events: Sequence[TrailEvent], limit: int, *, has_more: bool = False) -> Page[TrailEvent]:
-    """Build a page of at most `limit` events and about 4 MiB of documents from the first of these events.
+    """Build a page from the first of `events`: at most `limit` events, and at most about 4 MiB of documents.
 
-    `has_more`: whether the audit trail has events after the last of these events.
+    `events` are in the order of the audit trail. `has_more` must be True if the audit trail has events after the last
+    of `events`. The page has a `next_cursor` if further events follow.
     """
     items = tuple(cut_to_page(events, limit, lambda event: len(event.document or b"")))
     has_more = has_more or len(items) < len(events)

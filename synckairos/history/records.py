@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """A page of items, and the cursor with which the next page is requested; None if this is the final page."""
+    """A page of items. `next_cursor` is the cursor for the request of the next page; None if this is the final page."""
 
     items: tuple[T, ...]
     next_cursor: str | None = None
@@ -38,6 +38,7 @@ class ArchiveRecord(Struct, frozen=True):
     - `status`: `ready` if an object was written. Otherwise the state of the newest attempt: `processing` or `failed`.
     - `error`: the reason why the newest attempt failed, also if an object exists; None without a failure.
     - `epoch`, `version` and `session_status`: the newest version in the archive, and its session status.
+    - `deleted`: whether the newest version is a tombstone.
     - `checksum` and `size_bytes`: SHA-256 and length of the object.
     - `events`: the number of versions in the archive.
     - `archived_at_ms`: when the object was written; if there is no object, when the archive was requested.
@@ -61,7 +62,7 @@ class ArchiveRecord(Struct, frozen=True):
 
 
 class ListedSession(Struct, frozen=True):
-    """Item of a list of sessions: the newest version of one session; None if the reader already has the document."""
+    """Item of a list of sessions. `snapshot` is the newest version, None if the caller of the read already has it."""
 
     session_id: str
     created_at_ms: int
@@ -69,7 +70,13 @@ class ListedSession(Struct, frozen=True):
 
 
 class TrailEvent(Struct, frozen=True):
-    """One version in a session's audit trail. `document` is None if the reader did not request documents."""
+    """One version in a session's audit trail.
+
+    `occurred_at_ms` is the instant of the version. `time_used_ms` and `time_remaining_ms` are values of the participant
+    or group that the event names. `actor` is the caller of the command, and `role` the role of that caller.
+    `on_behalf_of` is the participant for whom the caller acted. `document` is None if the caller of the read requested
+    no documents. Other values are None if the event has no such value.
+    """
 
     epoch: str
     version: int
@@ -118,15 +125,21 @@ class ParticipantSession(Struct, frozen=True):
 
     @property
     def sort_key(self) -> tuple[int, str]:
-        """Return the position of this session in the list: `began_at_ms` and session id. Lists are newest first."""
+        """Return the position of this session in the list:
+
+        `began_at_ms` and session id. Lists are sorted by it, largest first.
+        """
         return self.began_at_ms, self.session_id
 
 
 class UsedTimeBucket(Struct, frozen=True):
-    """Row of a time report: the time that a participant used in one bucket, and in how many sessions it was used.
+    """Row of a time report:
+
+    the time in ms that a participant used in one bucket, and the number of sessions with this time.
 
     `bucket` is a session id, a local day (`2026-01-31`) or an ISO week (`2026-W05`). `key` is the value of the metadata
-    member that the report groups by. `key` is None if the sessions lack this member, or if the report has no grouping.
+    member by which the report groups its rows. `key` is None if the sessions lack this member, or if the report has no
+    grouping.
     """
 
     bucket: str

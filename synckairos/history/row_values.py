@@ -39,7 +39,7 @@ def parse_participant_session(row: Row) -> ParticipantSession:
 
 
 def uuid_or_none(text: str) -> UUID | None:
-    """Return `text` as a UUID. Return None, which matches no row, if `text` is not a UUID."""
+    """Parse a UUID. Return None if `text` is not a UUID; as a query parameter None matches no row."""
     try:
         return UUID(text)
     except ValueError:
@@ -47,5 +47,8 @@ def uuid_or_none(text: str) -> UUID | None:
 
 
 def postgres_instant(at_ms: int) -> datetime:
-    """Return an instant as a datetime. Instants outside of Postgres's range become the first or last instant."""
+    """Return the instant `at_ms` (ms since the Unix epoch) as a datetime in UTC.
+
+    An instant outside of the range that Postgres accepts becomes the first or the last instant of this range.
+    """
     return ms_to_datetime(min(max(at_ms, FIRST_POSTGRES_MS), LAST_POSTGRES_MS))

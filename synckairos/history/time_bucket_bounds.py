@@ -11,9 +11,9 @@ from synckairos.wire.time_zone_days import day_start_ms, local_day
 
 @dataclass(frozen=True, slots=True)
 class TimeBuckets:
-    """Names and bounds of consecutive buckets, in order.
+    """Names and bounds of consecutive buckets, oldest first.
 
-    Bucket `names[i]` lasts from `bounds_ms[i]` to `bounds_ms[i + 1]`, in milliseconds since the Unix epoch.
+    Bucket `names[i]` lasts from `bounds_ms[i]` (included) to `bounds_ms[i + 1]` (excluded), in ms since the Unix epoch.
     """
 
     names: tuple[str, ...]

@@ -19,7 +19,7 @@ _LONG_RANGE_MS = 400 * 86_400_000
 
 
 class UsedTimeReader:
-    """Sums the time that a participant used. The caller gives the time in versions that Postgres does not have yet."""
+    """Sums the time that participants used. The caller passes the time in versions that only the outbox has."""
 
     def __init__(self, queries: HistoryQueries) -> None:
         self._queries = queries
@@ -46,9 +46,9 @@ class UsedTimeReader:
         - `metadata_key`: name of the metadata member by whose value rows are grouped. None does not group.
         - `in_outbox`: used time in versions that Postgres does not have yet.
 
-        Return only the first 10,000 rows in the order of the buckets.
+        Return at most the first 10,000 rows, in ascending order of the buckets.
 
-        Raises: ValidationFailed if the time zone is unknown.
+        Raises: ValidationFailed if the time zone is unknown. StoreUnavailable if Postgres is unreachable or too slow.
         """
         try:
             zone = parse_time_zone(tz)

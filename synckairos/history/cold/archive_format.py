@@ -31,7 +31,7 @@ _PIECE_BYTES = 1 << 18
 
 
 class ArchiveBytesDamaged(ValueError):
-    """The bytes of an object are not a complete and unchanged archive."""
+    """The bytes of an object are not a complete and unchanged archive. The message names the first fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,19 @@ class ArchiveLine:
 
     @property
     def occurred_at_ms(self) -> int:
+        """Return the instant of this version, ms since the Unix epoch."""
         return (datetime.fromisoformat(self.row["occurred_at"]) - _EPOCH) // _MS
 
     @property
     def stored_payload_hash(self) -> bytes:
+        """Return the SHA-256 of the document as the line states it. This property does not calculate the hash."""
         return bytes.fromhex(self.row["payload_hash"])
 
     def to_trail_event(self, snapshots: bool) -> TrailEvent:
-        """Return this version as an event of the audit trail. `snapshots`: whether the event has the document."""
+        """Return this version as an event of the audit trail.
+
+        If `snapshots` is True, the event has the line's document.
+        """
         get = self.row.get
         return TrailEvent(
             epoch=self.row["epoch"],
@@ -86,7 +91,7 @@ class ArchiveLine:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A verified archive of one session. `content` is the compressed object.
+    """A verified archive of one session. `head` is the parsed first line, and `content` is the compressed object.
 
     Only the document of the newest version is in memory. The other documents are decompressed when they are read.
     """
@@ -98,7 +103,7 @@ class Archive:
 
     @property
     def newest_line(self) -> ArchiveLine:
-        """Return the line of the newest version, which the head names."""
+        """Return the line of the newest version, with its document. The head of the archive names this version."""
         last = (self.head["epoch"], self.head["version"])
         return next(line for line in reversed(self.events) if line.version == last)
 
@@ -109,7 +114,10 @@ class Archive:
         return map(_split_line, lines)
 
     def read_events(self) -> Iterator[ArchiveLine]:
-        """Yield the lines of all versions with their documents."""
+        """Yield the lines of all versions with their documents, in the order of the audit trail.
+
+        Conflicts are left out.
+        """
         return (line for line in self.read_lines() if line.row["kind"] == "event")
 
     def read_pieces(self) -> Iterator[bytes]:
@@ -131,16 +139,16 @@ class ArchiveWriter:
         self._pieces += [piece for piece in compressed if piece]
 
     def finish_to_bytes(self) -> bytes:
-        """Finish the compression and return the bytes of the object."""
+        """Finish the compression and return the bytes of the object. No method may be called afterwards."""
         self._pieces.append(self._compressor.flush())
         return b"".join(self._pieces)
 
 
 def render_archive_line(kind: str, row: Mapping[str, Any], document: bytes) -> bytes:
-    """Return the archive line of a row, without a line end. `kind` is `event` or `conflict`.
+    """Return the archive line of a version or conflict, without a line end. `kind` is `event` or `conflict`.
 
-    Columns with the value null are omitted. `payload_hash` is written in hexadecimal form, and `args` with unchanged
-    bytes.
+    `row` has the columns of the row in Postgres, by name. Columns with the value null are omitted. `payload_hash` is
+    written in hexadecimal form, and `args` with unchanged bytes.
 
     Raises: ValueError if the document does not match `payload_hash` or contains a line end.
     """
@@ -165,7 +173,7 @@ def _to_json_value(name: str, value: Any) -> Any:
 
 
 def parse_archive(content: bytes) -> Archive:
-    """Parse the bytes of an archive object and verify the hash of each document.
+    """Decompress and parse the bytes of an archive object, and verify the hash of each document.
 
     Raises: ArchiveBytesDamaged.
     """
@@ -233,11 +241,13 @@ def _parse_line(raw: bytes, newest: tuple[str, int]) -> ArchiveLine:
 
 
 def find_version_gaps(events: Iterable[ArchiveLine], before: Iterable[ArchiveLine] = ()) -> Iterator[str]:
-    """Yield a description of each gap in the version numbers of `before` and `events` together.
+    """Yield a text for each gap in the version numbers of `before` and `events` together.
 
-    An epoch begins with version 1, or it continues an earlier version of another epoch. An epoch that was imported from
-    v2 can begin with any version, because v2 can have lost earlier rows. `before` has the lines of earlier archives of
-    the session.
+    Yield nothing if there is no gap.
+
+    `before` has the lines of earlier archives of the session. An epoch begins with version 1, or it continues an
+    earlier version of another epoch. An epoch that was imported from v2 can begin with any version, because v2 can have
+    lost earlier rows.
     """
     epochs: defaultdict[str, dict[int, ArchiveLine]] = defaultdict(dict)
     for line in chain(before, events):

@@ -78,7 +78,10 @@ class ColdStorage:
         self._opened: ObjectStore | None = None
 
     async def write_bytes(self, path: str, content: bytes) -> WrittenObject:
-        """Write an object atomically. A concurrent reader gets the whole old object or the whole new object."""
+        """Write an object atomically, and return its size and checksum. An existing object at `path` is replaced.
+
+        A concurrent reader gets the whole old object or the whole new object.
+        """
         import obstore
 
         with self._translate_errors(path):
@@ -87,9 +90,9 @@ class ColdStorage:
         return WrittenObject(len(content), hashlib.sha256(content).digest())
 
     async def write_stream(self, path: str, pieces: AsyncIterable[bytes]) -> WrittenObject:
-        """Write an object from pieces, with a few megabytes in memory.
+        """Write an object from pieces, and return its size and checksum. Only a few megabytes are in memory.
 
-        If the write fails, no object is created.
+        If the write fails or `pieces` raises, no object is created.
         """
         import obstore
 
@@ -104,7 +107,7 @@ class ColdStorage:
         return WrittenObject(size, digest.digest())
 
     async def get(self, path: str) -> bytes:
-        """Return the bytes of an object. Raises: ObjectMissing."""
+        """Return the bytes of an object. Raises: ObjectMissing if there is no object at `path`."""
         import obstore
 
         with self._translate_errors(path):
@@ -152,7 +155,10 @@ class ColdStorage:
 
 
 def parse_local_folder(url: str) -> Path | None:
-    """Return the local folder that the URL or path names; None if `url` names a remote store."""
+    """Return the absolute path of the folder that a path or a `file:///` URL names.
+
+    Return None if `url` names a remote store.
+    """
     parts = urlsplit(url)
     if parts.scheme in REMOTE_SCHEMES:
         return None

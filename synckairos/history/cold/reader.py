@@ -35,14 +35,20 @@ class ArchiveDamaged(SyncKairosError):
 
 
 class ColdReader:
-    """Reader of the archive objects that archive records name. Methods raise StoreUnavailable and ArchiveDamaged."""
+    """Reader of the archive objects that archive records name.
+
+    All methods raise StoreUnavailable if cold storage is unreachable, and ArchiveDamaged if an archive cannot be read.
+    """
 
     def __init__(self, cold_storage: ColdStorage, timeout_s: float = COLD_TIMEOUT_S) -> None:
         self._cold_storage = cold_storage
         self._timeout_s = timeout_s
 
     async def read_archive(self, record: ArchiveRecord) -> Archive:
-        """Read an archive object, and verify its checksum and the hash of each document."""
+        """Read the object of an archive record, and verify its checksum and the hash of each document.
+
+        The `path` of the record must not be None.
+        """
         assert record.path is not None
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -57,7 +63,7 @@ class ColdReader:
     async def read_latest_version(self, records: Sequence[ArchiveRecord]) -> AuditedVersion:
         """Return a session's newest version with the idempotency records of its newest 100 commands.
 
-        Reads the first of `records`, which must be the newest archive.
+        The method reads only the first of `records`, which must be the newest archive.
         """
         record = records[0]
         archive = await self.read_archive(record)
@@ -70,7 +76,7 @@ class ColdReader:
         return AuditedVersion(record.session_id, snapshot, idempotency_records)
 
     async def read_version_document(self, records: Iterable[ArchiveRecord], epoch: str, version: int) -> bytes | None:
-        """Return the document of one version; None if no archive of `records` has this version."""
+        """Return the document of one version as JSON bytes. Return None if no archive of `records` has this version."""
         for each in records:
             archive = await self.read_archive(each)
             if any(line.version == (epoch, version) for line in archive.events):
@@ -78,9 +84,9 @@ class ColdReader:
         return None
 
     async def read_version_at_instant(self, records: Iterable[ArchiveRecord], at_ms: int) -> AuditedVersion | None:
-        """Return the version that was in effect at the instant `at_ms`; None if the instant is before all versions.
+        """Return the newest version that was committed at or before `at_ms`, an instant in ms since the Unix epoch.
 
-        `records` must be ordered from the newest to the oldest archive.
+        Return None if all versions are later. `records` must be ordered from the newest to the oldest archive.
         """
         for each in records:
             archive = await self.read_archive(each)

@@ -52,32 +52,38 @@ class ParticipantSessionCache:
         self._history = history
 
     async def redis_now_ms(self) -> int:
-        """Return the Redis time in milliseconds, with one round trip."""
+        """Return the time of Redis, ms since the Unix epoch. Uses one round trip."""
         return await self._store.now_ms()
 
     async def read_page(self, participant_id: str, before: ListKey | None, limit: int) -> CachedPage | None:
-        """Return a page of at most `limit` sessions that are older than the position `before`, with one round trip.
+        """Return a cached page of at most `limit` sessions, newest first, with one round trip.
 
-        `before` None gives the first page. Return None if Redis has no complete set of the participant's sessions.
+        `before` is the list position of the last item of the previous page, None for the first page. Return None if
+        Redis has no complete set of the participant's sessions.
         """
         return await self._store.load_cached_page(participant_id, before, limit)
 
     async def discard_invalid_caches(self, participant_id: str, session_ids: Sequence[str]) -> None:
-        """Drop the cached data of a participant and of sessions, because some of it is invalid. One round trip."""
+        """Delete the cached data of a participant and of the sessions `session_ids` from Redis.
+
+        Called if some of these data are invalid. Uses one round trip. Later reads fill the cache again from Postgres.
+        """
         await self._store.discard_invalid_caches(session_ids, [participant_id])
 
     async def load_cached_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return `ParticipantSession.began_at_ms` by session id, for the given sessions that the cached set has.
+        """Return `began_at_ms` by session id, for those of `session_ids` that the cached set contains.
 
-        A session that is missing in the result is not cached; Postgres can still have it. Uses one round trip.
+        A session that the result lacks is not cached; Postgres can still have the session. Uses one round trip. See
+        `ParticipantSession` for `began_at_ms`.
         """
         return await self._store.load_cached_start_times(participant_id, session_ids)
 
     async def fill_from_postgres(self, participant_id: str, now_ms: int) -> None:
-        """Fill the set and the summaries of a participant from Postgres.
+        """Fill the set and the summaries of a participant in Redis from Postgres.
 
-        Do nothing if another reader fills them now, or if Redis accepts no writes. `now_ms` is the present instant. The
-        set gets at most the 1,000 newest sessions. It then stays in Redis until it is unused for 30 days.
+        Do nothing if another reader fills them now, or if Redis accepts no writes. `now_ms` is the present instant in
+        ms since the Unix epoch. The set gets the sessions of the last `SPAN_MS`, at most the 1,000 newest. It stays in
+        Redis until it is unused for 30 days.
         """
         token = 1 + secrets.randbits(31)
         try:

@@ -21,9 +21,9 @@ from synckairos.wire.v2_state_parser import is_v2_epoch
 
 
 class ListItemBuilder:
-    """Builder of items of a participant's list with the values of the present instant.
+    """Builds items of a participant's list with the values of the present instant.
 
-    Methods raise StoreUnavailable if a store that they need is unreachable.
+    Both methods raise StoreUnavailable if a store that they need is unreachable.
     """
 
     def __init__(self, history: HistoryReader, outbox: Outbox) -> None:
@@ -33,10 +33,10 @@ class ListItemBuilder:
     async def build_item(
         self, key: ListKey, cached: ListedSessionData, participant_id: str, now_ms: int
     ) -> ListItem | None:
-        """Build the item of a session that Redis or Postgres listed at the position `key`.
+        """Build the item of a session that Redis or Postgres lists at the position `key`.
 
-        Return None if the session was deleted, or if the participant is neither in Postgres nor in the session.
-        `now_ms` is the present instant in milliseconds.
+        `cached` is the cached data of the session. `now_ms` is the present instant, ms since the Unix epoch. Return
+        None if the session was deleted, or if neither Postgres nor the document of the session lists the participant.
         """
         session, live = cached.session, cached.live
         if cached.row:
@@ -59,8 +59,10 @@ class ListItemBuilder:
     ) -> ListItem | None:
         """Build the item of a session that Postgres does not list for the participant.
 
-        `live` is the session's snapshot in Redis. `began_ms` is the session's position in the list; None calculates the
-        position from the document. Return None if the session was deleted, or if the participant is not in the session.
+        `live` is the session's snapshot in Redis, None if Redis does not have the session. `began_ms` is the
+        `began_at_ms` of the session. If it is None, it is taken from the document. `now_ms` is the present instant. All
+        instants are in ms since the Unix epoch. Return None if Redis has no undeleted session, or if the participant is
+        not in the session.
         """
         if live is None or live.deleted or not live.document:
             return None
@@ -112,9 +114,9 @@ class ListItemBuilder:
 
 
 def build_item_from_postgres(session: ParticipantSession, now_ms: int) -> ListItem:
-    """Build an item from the values in Postgres alone, for use when Redis is unreachable.
+    """Build an item from the values in Postgres alone, for use while Redis is unreachable.
 
-    `paused_ms` includes a running pause until `now_ms`. The used time does not include a running turn.
+    `now_ms` is the present instant. A running pause counts until then. The used time does not include a running turn.
     """
     return _render_item(_as_of(session, None, now_ms), synced=True)
 

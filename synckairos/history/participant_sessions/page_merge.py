@@ -14,7 +14,7 @@ _LOWEST_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class ListItem(Struct, frozen=True):
-    """Item of a participant's list: the list position (`key`), and the JSON of one session (`row`)."""
+    """Item of a participant's list: the list position (`key`), and the JSON object of one session as bytes (`row`)."""
 
     key: ListKey
     row: bytes
@@ -33,9 +33,9 @@ class PageRange(Struct, frozen=True):
     end: ListKey | None
 
     def contains(self, key: ListKey) -> bool:
-        """Return whether `key` is in this range, which excludes `before` and `end`.
+        """Return whether `key` is a position in this range. The positions `before` and `end` are not in the range.
 
-        Only for sessions that neither Redis nor Postgres listed.
+        Call this only for sessions that neither Redis nor Postgres listed. Listed sessions are on the page in any case.
         """
         return (
             key[0] >= self.since_ms
@@ -45,7 +45,7 @@ class PageRange(Struct, frozen=True):
 
 
 class OlderSessionsQuery(Struct, frozen=True):
-    """Query of Postgres for at most `limit` sessions that are older than the position `before`."""
+    """Query of Postgres for at most `limit` sessions that come after the list position `before`, so are older."""
 
     before: ListKey
     limit: int

@@ -100,9 +100,10 @@ class ParticipantSessions:
     async def read_page_from_redis(
         self, participant_id: str, *, cursor: str | None, limit: int
     ) -> RedisPageData | None:
-        """Read the cached page and the outbox from Redis in one round trip.
+        """Read the cached page of a participant and the ids of its sessions in the outbox, in one round trip to Redis.
 
-        `cursor` None reads the first page. Return None if Redis is unreachable or its data are invalid.
+        `cursor` is the `next_cursor` of the previous page; None for the first page. Return None if Redis is unreachable
+        or its data are invalid; invalid data are deleted.
 
         Raises: ValidationFailed if the cursor is invalid.
         """
@@ -133,11 +134,11 @@ class ParticipantSessions:
     ) -> ParticipantSessionPage:
         """Return a page of a participant's sessions with `began_at_ms` in the last `days` days, newest first.
 
-        `lookup` is the result of `read_page_from_redis` for the same page. None reads the page from Postgres alone.
-        `limit` is the maximum number of sessions, from 1 to 200. Only the final page can be empty. A session whose
-        versions are all in the outbox is missing only if the participant has more than 1,000 such sessions in a
-        partition. If the page is cached and the outbox has no versions of its sessions, no further round trip is
-        needed.
+        `lookup` is the result of `read_page_from_redis` for the same page. If it is None, the page is read from
+        Postgres alone. `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the
+        maximum number of sessions, from 1 to 200. Only the final page can be empty. A session whose versions are all in
+        the outbox is missing only if the participant has more than 1,000 such sessions in a partition. If the page is
+        cached and the outbox has no versions of its sessions, no further round trip is needed.
 
         Raises:
             ValidationFailed: The cursor is invalid.

@@ -54,7 +54,10 @@ def _render_summary(session_id: str, position: bytes, facts: list[Any], metadata
 
 
 def render_participant_part(time_used_ms: int, cycle_count: int) -> bytes:
-    """Return a participant's part of a summary as bytes."""
+    """Return a participant's part of a summary:
+
+    the used time in ms and the number of turns, as text with a space between.
+    """
     return b"%d %d" % (time_used_ms, cycle_count)
 
 
@@ -68,7 +71,8 @@ def build_participant_session(
 ) -> ParticipantSession:
     """Build the list item of a participant from the session's summary and the participant's part.
 
-    The summary must not belong to a deleted session.
+    `part` is a result of `render_participant_part`. `began_at_ms` is the list position in ms since the Unix epoch. The
+    summary must not belong to a deleted session.
     """
     epoch, version = summary.position.split()
     time_used_ms, cycle_count = part.split()
@@ -140,7 +144,7 @@ def summary_after_batch(
 
 
 def render_participant_parts(participants: Sequence[ParticipantRow]) -> dict[str, bytes]:
-    """Return the parts of the participants that have not left the session, as bytes by participant id."""
+    """Return the part of each participant that has not left the session, by participant id."""
     return {
         str(each.participant_id): render_participant_part(each.time_used_ms, each.cycle_count)
         for each in participants

@@ -21,7 +21,7 @@ from synckairos.wire.instants import datetime_to_ms
 
 
 class SummaryRefresh:
-    """Updater of participant sets, session summaries and read cache after changes in Postgres.
+    """Updates the participant sets, session summaries and the read cache in Redis after changes in Postgres.
 
     All methods raise StoreUnavailable if Redis is unreachable.
     """
@@ -31,9 +31,12 @@ class SummaryRefresh:
         self._read_cache = ReadCache(pipe, keys)
 
     async def apply_audited_rows(self, rows: BatchRows) -> None:
-        """Apply rows that the drain committed to Postgres. A repeated call with the same rows changes nothing.
+        """Update the caches with rows that the drain committed to Postgres.
 
-        Uses one round trip to each partition, or two if Redis has a summary or a set for the rows.
+        A repeated call with the same rows changes nothing.
+
+        If cached data are invalid, the cached data of all sessions and participants of the rows are deleted. Uses one
+        round trip to each partition, or two if Redis has a summary or a set for the rows.
         """
         sessions = {str(row.session_id): row for row in rows.sessions}
         participants: defaultdict[UUID, list[ParticipantRow]] = defaultdict(list)
@@ -99,7 +102,10 @@ class SummaryRefresh:
         )
 
     async def remove_from_caches(self, session_id: str, participant_ids: Iterable[str]) -> None:
-        """Remove a session from the caches and from its participants' sets, after Postgres removed the session."""
+        """Remove a session from the caches and from the sets of the participants `participant_ids`.
+
+        Called after Postgres deleted the rows of the session.
+        """
         ids = list(participant_ids)
         await asyncio.gather(
             self._read_cache.drop([session_id], ids),
