@@ -17,7 +17,10 @@ logger = log.get_logger(__name__)
 
 
 class BacklogLog:
-    """Logs changes of the outbox backlog. Keeps the highest threshold that was logged since the backlog was below all."""
+    """Logs changes of the outbox backlog.
+
+    Keeps the highest threshold that was logged, until the backlog is below all.
+    """
 
     def __init__(self) -> None:
         self._lag_thresholds_passed = 0

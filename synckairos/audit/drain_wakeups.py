@@ -92,7 +92,7 @@ class DrainWakeupSender:
         self._task = asyncio.create_task(self._send_all(), name="drain wake-ups")
 
     async def close(self) -> None:
-        """Wait at most one second until the requested wake-ups are sent. Then drop the unsent wake-ups, and disconnect."""
+        """Wait at most one second until the requested wake-ups are sent. Then drop unsent wake-ups, and disconnect."""
         if self._task is not None:
             task, self._task = self._task, None
             self._has_requests.set()

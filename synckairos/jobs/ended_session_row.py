@@ -21,7 +21,7 @@ class SessionRecreated(SessionNotFinished):
 
 @dataclass(frozen=True, slots=True)
 class EndedSession:
-    """Row of `sync_sessions` for a session that ended."""
+    """Row of `sync_sessions` for a session that ended. `finished_at` is the instant of its end or deletion."""
 
     session_id: str
     epoch: str
@@ -33,7 +33,7 @@ class EndedSession:
     deleted: bool
 
     def object_path(self, content: bytes) -> str:
-        """Return the path for the session's archive in cold storage.
+        """Return the path for the session's archive in cold storage. `content` is the compressed archive.
 
         The path contains the day of the session's end and a hash of `content`, so different content has a different
         path.
@@ -43,6 +43,6 @@ class EndedSession:
 
 
 async def load_ended_session(transaction: Transaction, session_id: str) -> EndedSession | None:
-    """Return an ended session. Return None if Postgres has no row of it, or if it has not ended."""
+    """Return the row of an ended session. Return None if Postgres has no row of the session, or if it has not ended."""
     rows = await transaction.fetch(load_statement("ended_session"), {"session_id": session_id})
     return EndedSession(*rows[0]) if rows and rows[0][6] is not None else None

@@ -16,10 +16,10 @@ KEPT_DAYS = 30
 
 
 class JobQueue:
-    """Queue of background jobs.
+    """Adds background jobs to the job table and wakes workers.
 
-    Methods raise StoreUnavailable if Postgres is unreachable. If Redis is unreachable, a job is still enqueued, and the
-    next sweep of a worker starts it.
+    All methods raise StoreUnavailable if Postgres is unreachable. If Redis is unreachable, a job is still enqueued, and
+    the next sweep of a worker starts the job.
     """
 
     def __init__(self, job_table: JobTable, wakeups: JobWakeups) -> None:
@@ -29,10 +29,10 @@ class JobQueue:
     async def enqueue(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> int | None:
         """Enqueue a job and return its id. Return None if a queued or running job has the same `once`.
 
-        `once` is a text that identifies equal jobs; None allows any number of equal jobs. Uses two or three round
-        trips.
+        `type_` and `params` are the type and the parameters of the job. `once` is a text that identifies equal jobs;
+        None allows any number of equal jobs. Uses two or three round trips.
 
-        Raises: ValidationFailed if the job type does not accept `params`.
+        Raises: ValidationFailed if the type is unknown or does not accept `params`.
         """
         parse_job_params(type_, params)
         due = await self._job_table.add_unless_queued(type_, params, once)

@@ -63,9 +63,9 @@ class ExportResult:
 
 
 class Exporter:
-    """Exporter of events.
+    """Writes exports to cold storage.
 
-    Methods raise StoreUnavailable if the object store is unreachable, and the errors of psycopg.
+    `export` raises StoreUnavailable if the object store is unreachable, and the errors of psycopg.
     """
 
     def __init__(self, pool: PostgresPool, cold_storage: ColdStorage) -> None:
@@ -76,11 +76,12 @@ class Exporter:
     async def export(
         self, name: str, from_at: datetime, to_at: datetime, form: ExportFormat, *, snapshots: bool = False
     ) -> ExportResult:
-        """Export the events from `from_at` (included) to `to_at` (excluded) of all sessions, and return the result.
+        """Write the events of all sessions from `from_at` (included) to `to_at` (excluded) to one object.
 
-        `name` is a part of the object's path. `snapshots`: whether the events have documents. The events come from
-        Postgres and cold storage, as of one instant. Events of one session are adjacent and in the order of the audit
-        trail. Each line begins with `session_id`. Sessions that retention removed from Postgres are at the end.
+        `name` is a part of the object's path. `form` is the file format. If `snapshots` is True, each event has the
+        document of its version. The events come from Postgres and cold storage, as of one instant. Events of one
+        session are adjacent and in the order of the audit trail. Each line begins with `session_id`. Sessions that
+        retention removed from Postgres are at the end.
         """
         time_range = f"{_render_compact(from_at)}-{_render_compact(to_at)}"
         path = f"exports/{name}/events-{time_range}.{form}.gz"

@@ -32,7 +32,10 @@ JobResult = Mapping[str, Any]
 
 
 class JobHandlers:
-    """Handlers of all kinds of jobs. Each exception of `run` means that the attempt failed."""
+    """Handlers of all kinds of jobs.
+
+    `JobRunner` calls `run` for each attempt. An exception means that the attempt failed.
+    """
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class JobHandlers:
         )
 
     async def run(self, claim: ClaimedJob) -> JobResult:
-        """Run one attempt at a job and return the job's result.
+        """Run one attempt at a job, and return the job's result as JSON values.
 
         Raises: PermanentJobFailure if a retry cannot complete the job. After other exceptions a retry can complete it.
         """

@@ -40,7 +40,10 @@ REGISTRY.register(_TALLY_COLLECTOR)
 
 
 class JobGauges:
-    """Updater of the job metrics from the job table."""
+    """Sets the job metrics of this process to values from the job table.
+
+    `/metrics` calls `refresh` before each answer.
+    """
 
     def __init__(self, job_table: JobTable) -> None:
         self._job_table = job_table
@@ -48,7 +51,7 @@ class JobGauges:
     async def refresh(self) -> None:
         """Update the metrics. If Postgres does not answer within 0.5 s, keep the old values.
 
-        One `/metrics` response contains the metrics of jobs and of the audit. The metrics of the audit must not wait
+        The limit is short because the same `/metrics` response has the metrics of the audit, which must not wait
         longer.
         """
         try:

@@ -24,14 +24,20 @@ from synckairos.store.sessions import SessionStore
 
 
 class ArchiveIncomplete(SyncKairosError):
-    """The archive lacks versions, most likely versions in failed entries. The session stays in Postgres."""
+    """The archive lacks versions, most likely versions in failed entries. The session stays in Postgres.
+
+    `stored_as` is the begin of the text that is saved for the session; SQL statements compare it.
+    """
 
     code = "INCOMPLETE"
     stored_as = "Incomplete"
 
 
 class SessionRetained(SyncKairosError):
-    """The session must stay in Postgres for now. Scheduled jobs try to remove it again after an hour."""
+    """The session must stay in Postgres for now. Scheduled jobs try to remove the session again after an hour.
+
+    `stored_as` is the begin of the text that is saved for the session; SQL statements compare it.
+    """
 
     code = "STAYS"
     stored_as = "Stays"  # compared by `archive_and_retention.sql`

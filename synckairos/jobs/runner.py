@@ -17,7 +17,7 @@ RETRY_DELAYS_S = (5.0, 25.0)
 """Seconds before the second attempt and before the third attempt at a job."""
 
 LEASE_S = 30.0
-"""Seconds after the newest renewal of a lease after which its worker counts as dead."""
+"""Seconds of a lease. If a worker does not renew the lease in this time, the worker counts as dead."""
 
 _WAKEUPS_PER_SWEEP = 100
 
@@ -34,7 +34,7 @@ class PermanentJobFailure(SyncKairosError):
 
 
 class JobRunner:
-    """Runner of the attempts of one worker.
+    """Runs the attempts of one worker at jobs.
 
     `handler` does the work of a job. `worker` is the name of the worker in the job table.
     """
@@ -55,10 +55,10 @@ class JobRunner:
         self._lease_s = lease_s
 
     async def run_job(self, job_id: int) -> None:
-        """Run one attempt at a job. Do nothing if the job is not due or another worker runs it.
+        """Claim a job, and run one attempt at it. Do nothing if the job is not due or another worker runs it.
 
-        Return when the attempt has ended. Errors of the job are saved, and not raised. If this call is cancelled, the
-        job is released for other workers.
+        Return when the attempt has ended. Errors of the job are saved in the job table, and not raised. If this call is
+        cancelled, the job is released for other workers.
         """
         try:
             claim = await self._job_table.claim_if_due(job_id, self._worker, self._lease_s)
@@ -69,7 +69,7 @@ class JobRunner:
             logger.warning("job interrupted", job_id=job_id, error=fault.message)
 
     async def reclaim_and_wake_due(self, wake_up: Callable[[DueJob], Awaitable[None]]) -> None:
-        """Queue the jobs of dead workers again. Then call `wake_up` for jobs that are due, the longest overdue first.
+        """Queue the jobs of dead workers again, and call `wake_up` for each due job, the longest overdue first.
 
         A job of a dead worker fails instead, with an alert, if this was its last allowed attempt.
         """

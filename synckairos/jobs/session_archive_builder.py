@@ -37,15 +37,16 @@ class BuiltArchive:
 
 
 class SessionArchiveBuilder:
-    """Builder that reads and compresses the rows of sessions. Methods raise the errors of psycopg."""
+    """Reads and compresses the rows of sessions. `build_archive` raises the errors of psycopg."""
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
     async def build_archive(self, expected: EndedSession, earlier: Archive | None) -> BuiltArchive:
-        """Read a session's rows as of one instant and compress them.
+        """Read a session's rows from Postgres as of one instant, and compress them to an archive.
 
-        `earlier` is an earlier archive of the session, whose lines come before the new rows; None if there is none.
+        `expected` is the row on which the caller decided to archive. `earlier` is an earlier archive of the session,
+        whose lines come before the new rows; None if there is none.
 
         Raises: SessionRecreated if the session was created again after `expected` was read.
         """

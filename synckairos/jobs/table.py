@@ -143,7 +143,7 @@ class JobTable:
     async def add_unless_queued(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> DueJob | None:
         """Add a queued job and return it. Return None if a queued or running job has the same `once`.
 
-        `once` None always adds the job.
+        If `once` is None, the job is always added.
         """
         rows = await self._run("add", type=type_, params=Jsonb(params), once=once)
         return DueJob(*rows[0]) if rows else None
@@ -157,20 +157,23 @@ class JobTable:
         return ClaimedJob(*rows[0]) if rows else None
 
     async def renew_lease(self, claim: ClaimedJob, lease_s: float) -> bool:
-        """Renew the lease of a claim for `lease_s` seconds from now. Return False if the claim was lost."""
+        """Renew the lease of a claim for `lease_s` seconds from now.
+
+        Return False if the claim was lost, otherwise True.
+        """
         return bool(await self._run_for_claim("renew_lease", claim, lease_s=lease_s))
 
     async def complete(self, claim: ClaimedJob, result: Mapping[str, Any]) -> bool:
-        """Save the result of a job and mark the job as done. Return False if the claim was lost."""
+        """Save the result of a job and mark the job as done. Return False if the claim was lost, otherwise True."""
         return bool(await self._run_for_claim("complete", claim, result=Jsonb(result)))
 
     async def save_failed_attempt(
         self, claim: ClaimedJob, error: str, retry_in_s: float, *, for_good: bool = False
     ) -> JobStatus | None:
-        """Save a failed attempt. Return the job's new status; None if the claim was lost.
+        """Save a failed attempt with the text `error`. Return the job's new status; None if the claim was lost.
 
-        The job is queued again after `retry_in_s` seconds. If no further attempt is allowed, or with `for_good`, the
-        job fails instead.
+        The job is queued again, due after `retry_in_s` seconds. If no further attempt is allowed, or if `for_good` is
+        True, the job fails instead.
         """
         values = {"error": error, "retry_in_s": retry_in_s, "for_good": for_good, "max_attempts": MAX_ATTEMPTS}
         rows = await self._run_for_claim("fail", claim, **values)
@@ -178,13 +181,18 @@ class JobTable:
         return status
 
     async def release(self, claim: ClaimedJob) -> bool:
-        """Queue a claimed job again, without counting the attempt. Return False if the claim was lost."""
+        """Queue a claimed job again without counting the attempt.
+
+        Return False if the claim was lost, otherwise True.
+        """
         return bool(await self._run_for_claim("release", claim))
 
     async def end_abandoned_attempts(self) -> list[AbandonedJob]:
-        """End all attempts with an expired lease, because their workers count as dead. Return the jobs.
+        """End all attempts with an expired lease, because their workers count as dead.
 
-        A job is queued again. It fails instead if this was its last allowed attempt.
+        Return the jobs of these attempts.
+
+        Each of these jobs is queued again. A job fails instead if this was its last allowed attempt.
         """
         return [AbandonedJob(*row) for row in await self._run("reclaim_abandoned", max_attempts=MAX_ATTEMPTS)]
 
@@ -201,9 +209,9 @@ class JobTable:
         return DueJob(job_id, rows[0][0]) if rows else None
 
     async def has_sessions_for_job(self, type_: str, after_s: float) -> bool:
-        """Return whether there is a session for a scheduled archive or retention job.
+        """Return whether a scheduled job of type `type_` (`archive` or `retention`) has a session to work on.
 
-        Such a session ended at least `after_s` seconds ago.
+        The job works on sessions that ended at least `after_s` seconds ago.
         """
         query = {"archive": "sessions_to_archive", "retention": "sessions_to_remove"}[type_]
         values = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
@@ -224,11 +232,11 @@ class JobTable:
         return [Job(*row) for row in await self._run("list_jobs", status=status, type=type_, limit=limit)]
 
     async def queue_depths(self) -> list[QueueDepth]:
-        """Return the numbers of jobs by type and status."""
+        """Return the number of jobs for each type and status. Combinations without jobs are left out."""
         return [QueueDepth(*row) for row in await self._run("queue_depths")]
 
     async def count_attempts(self) -> list[JobAttemptTotal]:
-        """Return the numbers of attempts by job type and outcome."""
+        """Return the number and total duration of all attempts, for each job type and outcome."""
         return [JobAttemptTotal(*row) for row in await self._run("attempt_tally")]
 
     async def _run_for_claim(self, name: str, claim: ClaimedJob, **values: Any) -> list[Row]:

@@ -13,7 +13,7 @@ RUN_JOB = "carry_out"
 
 
 class JobWakeups:
-    """Sender of wake-ups for jobs. Methods never raise, because a sweep finds all due jobs in the job table."""
+    """Sends wake-ups for jobs. The methods never raise, because a sweep finds all due jobs in the job table."""
 
     def __init__(
         self, queue_redis_url: str, key_prefix: str, timeout_s: float = 2.0, outage: StoreOutage | None = None
@@ -23,13 +23,19 @@ class JobWakeups:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Wait at most one second until the wake-ups of cancelled callers are sent. Then disconnect."""
+        """Wait at most one second for wake-ups whose callers were cancelled and that are still being sent.
+
+        Then disconnect.
+        """
         if self._sending:
             await asyncio.wait(self._sending, timeout=1.0)
         await self._queue.aclose(close_connection_pool=True)
 
     async def wake_worker(self, due: DueJob) -> None:
-        """Send a wake-up for a job to one worker. A second wake-up with the same id has no effect."""
+        """Send a wake-up for a job.
+
+        One worker receives it. A second wake-up with the same `DueJob.arq_wakeup_id` has no effect.
+        """
         task = asyncio.create_task(self._send(due))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)

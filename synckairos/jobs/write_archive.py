@@ -22,9 +22,9 @@ from synckairos.postgres.transaction import Row, Transaction
 
 
 class Archiver:
-    """Archiver of ended sessions.
+    """Writes archives of ended sessions to cold storage.
 
-    Methods raise StoreUnavailable if cold storage is unreachable, and the errors of psycopg.
+    All methods raise StoreUnavailable if cold storage is unreachable, and the errors of psycopg.
     """
 
     def __init__(
@@ -38,8 +38,9 @@ class Archiver:
     async def archive(self, session_id: str, *, force: bool = False) -> ArchiveRecord:
         """Archive a session and return the archive record.
 
-        If the archive already has all rows, return its record. With `force`, write a new archive also in this case. If
-        retention removed the rows, return the record of the archive that has them.
+        If an archive with all rows exists, the method writes nothing and returns its record. If `force` is True, it
+        writes a new archive in this case too. If retention removed the rows, it returns the record of the archive that
+        has them.
 
         Raises: The exceptions below, or an error of the write.
             SessionNotFinished: The session has not ended, or Postgres has no row of it.

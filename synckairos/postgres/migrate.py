@@ -54,17 +54,19 @@ class Migration:
 
     @property
     def checksum(self) -> str:
+        """Return the SHA-256 of the text in hexadecimal form. The table of applied migrations keeps this value."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 async def migrate(
     database_url: str, directory: Path | None = None, on_file: Callable[[str, int, int], None] | None = None
 ) -> list[str]:
-    """Apply the migration files that are not applied yet, each in one transaction. Return their names in order.
+    """Apply the migration files that are not applied yet, each in one transaction. Return their file names in order.
 
-    Several processes can call this function at the same time, because a lock lets them run one after the other. The
-    lock ends with each transaction, so this works through a transaction pooler too. Before each file `on_file` is
-    called with its name, the number of files that this call has applied, and the total number that it will apply.
+    `directory` is the folder of the files; None means `migrations_dir()`. Several processes can call this function at
+    the same time, because a lock lets them run one after the other. The lock ends with each transaction, so this works
+    through a transaction pooler too. Before each file `on_file` is called with its name, the number of files that this
+    call has applied, and the total number that it will apply.
 
     Raises:
         InvalidMigrations: An applied file was changed or is missing, the numbers have a gap or a duplicate, or the
@@ -120,7 +122,7 @@ async def create_migrations_table(connection: psycopg.AsyncConnection) -> None:
 
 
 async def apply_migration(connection: psycopg.AsyncConnection, migration: Migration) -> None:
-    """Apply one migration file and save it as applied, inside the current transaction of `connection`."""
+    """Run one migration file and mark it as applied, inside the current transaction of `connection`."""
     await connection.execute(migration.text.encode())
     await connection.execute(
         "INSERT INTO sync_migrations (number, name, checksum) VALUES (%s, %s, %s)",
@@ -129,7 +131,9 @@ async def apply_migration(connection: psycopg.AsyncConnection, migration: Migrat
 
 
 async def pending_migrations(database_url: str, directory: Path | None = None) -> list[str]:
-    """Return the names of the migration files that are not applied yet. Change nothing.
+    """Return the names of the migration files that are not applied yet, in order. The database is not changed.
+
+    `directory` is the folder of the files; None means `migrations_dir()`.
 
     Raises: InvalidMigrations, PrivilegeMissing and StoreUnavailable, for the same reasons as `migrate`.
     """

@@ -12,7 +12,10 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 @cache
 def load_statements(file: str, package: str) -> dict[str, bytes]:
-    """Return the statements of one file of a package, by name. The file is read once in a process."""
+    """Return the statements of the file `file` in the package `package`, by name.
+
+    The file is read once in a process.
+    """
     text = resources.files(package).joinpath(file).read_text()
     parts = _NAME.split(text)
     return {name: body.strip().encode() for name, body in zip(parts[1::2], parts[2::2], strict=True)}

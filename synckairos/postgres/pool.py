@@ -62,7 +62,10 @@ class CancellableConnection(AsyncConnection[Any]):
     """
 
     async def wait(self, gen: PQGen[T], interval: float = _INTERVAL_S, timeout: float | None = None) -> T:  # noqa: ASYNC109
-        """Run one exchange with Postgres until it ends or is cancelled. Overrides psycopg's method."""
+        """Run one exchange with Postgres until it ends or is cancelled, and return its result.
+
+        Overrides psycopg's method.
+        """
         try:
             return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
         except asyncio.CancelledError:
@@ -84,8 +87,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
     """Pool of connections to Postgres, directly or through a transaction pooler.
 
     Other packages must run statements only with `transaction` and `fetch`, which check the kind of the server. The pool
-    checks each connection before its use. Opening the pool does not wait for a connection. Closing the pool takes at
-    most a second.
+    checks each connection before its use. Opening the pool does not wait for a connection.
     """
 
     def __init__(
@@ -145,9 +147,10 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
     async def transaction(
         self, *, isolation: Isolation = "READ COMMITTED", read_only: bool = False
     ) -> AsyncIterator[Transaction]:
-        """Run one transaction. It begins with its first statement. It is committed at the end of the block.
+        """Run one transaction during the block, and yield it. It begins with its first statement.
 
-        If the block raises, or has set `Transaction.is_rolled_back`, the transaction is rolled back instead.
+        The transaction is committed at the end of the block. If the block raises, or has set
+        `Transaction.is_rolled_back`, the transaction is rolled back instead.
 
         Raises: PoolTimeout, WrongServer and other errors of psycopg.
         """
@@ -191,7 +194,9 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             raise StoreUnavailable(reason, setting="DATABASE_URL") from late
 
     async def getconn(self, timeout: float | None = None) -> CancellableConnection:  # noqa: ASYNC109 - psycopg's signature
-        """Return a connection. Overrides psycopg's method.
+        """Return a working connection, for psycopg's own methods. Overrides psycopg's method.
+
+        `timeout` is the maximum wait in seconds; None means the `timeout_s` of the pool.
 
         Raises:
             PoolTimeout: There is no working connection in time. psycopg itself has no limit for the check of a
@@ -216,16 +221,16 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         return connection
 
     async def putconn(self, conn: CancellableConnection) -> None:
-        """Take a connection back. Overrides psycopg's method."""
+        """Return a connection to the pool. Overrides psycopg's method."""
         self.in_use -= 1
         await super().putconn(conn)
 
     def is_unreachable_since(self, began_s: float) -> bool:
-        """Return whether a failed wait for a connection, which began at `began_s`, means that Postgres is unreachable.
+        """Return whether Postgres is unreachable, after a wait for a connection has failed that began at `began_s`.
 
-        Call this only after such a failure: an idle pool also returns True. The result is False if a connection is in
-        use now (then the pool is only busy), or if a caller got a connection since `began_s`, an instant by
-        `time.monotonic()`.
+        `began_s` is an instant by `time.monotonic()`. Return False if a connection is in use now (then the pool is only
+        busy), or if a caller got a connection since `began_s`. Do not call this method without such a failure, because
+        it also returns True for an idle pool.
         """
         return self.in_use == 0 and self.connected_at_s < began_s
 
@@ -286,7 +291,7 @@ def _host_options(database_url: str, host: HostKind) -> dict[str, str]:
 
 
 class TimeLimitedQueries:
-    """Runner of queries with a time limit, each query in a separate task.
+    """Runs queries with a time limit, each query in a separate task.
 
     A cancelled query ends only when the server answers. Therefore `run` raises at the time limit, and the task of the
     query ends later.
@@ -343,7 +348,7 @@ def refusal_as_store_refused() -> Iterator[None]:
 
 
 def explain_missing_privilege(fault: InsufficientPrivilege) -> StoreRefused:
-    """Return the exception for a statement that Postgres refuses, because the role lacks a privilege."""
+    """Return the exception to raise for a statement that Postgres refused, because the role lacks a privilege."""
     return StoreRefused(
         f"Postgres does not permit this: {fault.diag.message_primary}. `synckairos doctor` prints the statement"
         " that grants it",

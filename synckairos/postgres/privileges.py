@@ -45,7 +45,7 @@ def render_create_grant(role: str, schema: str) -> str:
 
 
 async def find_missing_create_grant(connection: psycopg.AsyncConnection) -> str | None:
-    """Return the GRANT statement that would let the connected role create tables.
+    """Return the GRANT statement that would let the connected role create tables. Run no GRANT.
 
     Return None if the role already has this privilege.
     """
@@ -58,7 +58,8 @@ async def find_missing_create_grant(connection: psycopg.AsyncConnection) -> str 
 async def find_missing_grants(connection: psycopg.AsyncConnection, directory: Path | None = None) -> list[str]:
     """Return the GRANT statements for the privileges that the connected role lacks on tables of the migrations.
 
-    The connection must use the role of a server or worker. Return an empty list if this role lacks no privilege.
+    `directory` is the folder of the migration files; None means `migrations_dir()`. The connection must use the role of
+    a server or worker. Return an empty list if this role lacks no privilege. The function runs no GRANT.
     """
     tables = [
         name for path in sorted((directory or migrations_dir()).glob("*.sql")) for name in tables_created_by(path)
@@ -85,9 +86,10 @@ def tables_created_by(migration: Path) -> list[str]:
 
 
 async def explain_refusal(fault: InsufficientPrivilege | InvalidSchemaName, connection: psycopg.AsyncConnection) -> str:
-    """Return one sentence for a refused change of the schema.
+    """Return one sentence that explains a refused change of the schema, with the GRANT statement that would allow it.
 
-    The privileges in the database decide what to grant. The message of the refusal is in the language of the server.
+    The function reads the role's privileges from the database. The message of `fault` is not used, because it is in the
+    language of the server.
     """
     found = await (await connection.execute(_REFUSED)).fetchone()
     assert found is not None

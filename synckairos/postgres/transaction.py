@@ -82,7 +82,10 @@ class Transaction:
         isolation: Isolation = "READ COMMITTED",
         read_only: bool = False,
     ) -> None:
-        """Create a transaction that has not begun. `settings_statement` is the result of `settings.to_sql()`."""
+        """Create a transaction that has not begun. `settings_statement` is the result of `settings.to_sql()`.
+
+        `is_rolled_back` is False at first. A caller sets it to True to end the transaction with a rollback.
+        """
         self._connection = connection
         self._settings = settings
         self._settings_statement = settings_statement
@@ -93,7 +96,10 @@ class Transaction:
 
     @property
     def backend_pid(self) -> int:
-        """Process id of the Postgres backend of this connection. Behind a pooler it is not the id of a backend."""
+        """Return the process id of the Postgres backend of this connection.
+
+        Behind a pooler the number is not the id of a backend.
+        """
         return self._connection.info.backend_pid
 
     async def execute(
@@ -104,7 +110,14 @@ class Transaction:
         binary: bool = False,
         row_factory: AsyncRowFactory[Any] = tuple_row,
     ) -> AsyncCursor[Any]:
-        """Run one statement and return its cursor. `binary`: whether results are transferred in binary form."""
+        """Run one statement and return its cursor.
+
+        The first statement also begins the transaction, in the same round trip.
+
+        If `binary` is True, results are transferred in binary form. `row_factory` builds the rows of the cursor.
+
+        Raises: WrongServer and other errors of psycopg.
+        """
         if self._is_begun:
             return await self._execute(statement, values, binary, row_factory)
         self._is_begun = True
@@ -128,7 +141,10 @@ class Transaction:
         binary: bool = False,
         row_factory: AsyncRowFactory[Any] = tuple_row,
     ) -> AsyncIterator[AsyncServerCursor[Any]]:
-        """Open a server-side cursor, which keeps only some rows in memory. The cursor ends with the transaction."""
+        """Open the server-side cursor `name` for the rows of a statement, and yield it.
+
+        The cursor keeps only some rows in memory. It is closed at the end of the block.
+        """
         await self.begin()
         async with self._connection.cursor(name=name, binary=binary, row_factory=row_factory) as cursor:
             await cursor.execute(statement, values)
@@ -185,9 +201,12 @@ class Transaction:
 
 @asynccontextmanager
 async def run_transaction(transaction: Transaction, connection: AsyncConnection[Any]) -> AsyncIterator[Transaction]:
-    """Commit the transaction at the end of the block.
+    """Yield `transaction`, and commit it at the end of the block.
 
-    Roll it back instead after an exception, or if `transaction.is_rolled_back` is True.
+    If the block raises, or if `transaction.is_rolled_back` is True, roll the transaction back instead. The exception of
+    the block is raised again.
+
+    Raises: InFailedSqlTransaction if a statement failed and the block raised no exception.
     """
     try:
         yield transaction

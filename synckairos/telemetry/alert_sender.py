@@ -33,7 +33,10 @@ class Alerts:
     """Sends alerts to receivers from a separate thread, because a receiver can be slow or unreachable."""
 
     def __init__(self, receivers: Mapping[str, SendAlert], *, quiet_s: float = QUIET_S) -> None:
-        """Take the receivers by name, and the seconds in which further alerts with the same name are suppressed."""
+        """Create a sender for `receivers`, a function for each name of a receiver.
+
+        `quiet_s` is the number of seconds in which further alerts with the same name are suppressed.
+        """
         self._receivers = dict(receivers)
         self._quiet_s = quiet_s
         self._sent_s: dict[str, float] = {}
@@ -68,9 +71,9 @@ class Alerts:
             logger.warning("alert not sent", alert=name, error="the queue is full")
 
     def wait_until_sent(self, timeout_s: float = _FLUSH_S) -> None:
-        """Wait until each queued alert is sent or has failed.
+        """Block until each queued alert is sent or has failed, but at most `timeout_s` seconds.
 
-        Return without an error after `timeout_s` seconds, even if alerts are still queued.
+        No error is raised if alerts are still queued then.
         """
         until_s = time.monotonic() + timeout_s
         with self._queue.all_tasks_done:
@@ -93,7 +96,9 @@ _alerts = Alerts({})
 
 
 def configure_alerts(webhook_url: str | None, sentry_dsn: str | None) -> None:
-    """Set the receivers of later alerts. If an argument is None or empty, alerts are not sent to that receiver.
+    """Set the receivers of all later alerts:
+
+    a webhook URL and a Sentry DSN. None or an empty text means no such receiver.
 
     If this function is never called, alerts are only logged.
     """
@@ -116,10 +121,10 @@ def raise_alert(name: str, **facts: Any) -> None:
 
 
 def make_webhook_sender(url: str) -> SendAlert:
-    """Return a function that sends an alert to `url` by POST as JSON. Chat services show its JSON member `text`.
+    """Return a function that sends one alert to `url` by POST as JSON. Chat services show its JSON member `text`.
 
-    The function waits for the response, and raises an exception if the alert is not accepted. The operator configures
-    the URL, so it can be on a private network.
+    The returned function waits for the response, and raises an exception if the alert is not accepted. The operator
+    configures the URL, so it can be on a private network.
     """
 
     def send(alert: Mapping[str, Any]) -> None:
@@ -133,7 +138,7 @@ def make_webhook_sender(url: str) -> SendAlert:
 
 
 def make_sentry_sender(dsn: str) -> SendAlert:
-    """Return a function that sends an alert to Sentry. The extra `sentry` is imported at the first alert."""
+    """Return a function that sends one alert to Sentry. It imports the package `sentry_sdk` at its first call."""
     initialized = False
 
     def send(alert: Mapping[str, Any]) -> None:

@@ -16,10 +16,10 @@ logger = log.get_logger(__name__)
 async def keep_running(
     name: str, loop: Callable[[], Awaitable[None]], *, longest_pause_s: float = LONGEST_PAUSE_S
 ) -> None:
-    """Run a background loop until cancelled.
+    """Run a background loop until this call is cancelled. `name` is the name of the loop in the log.
 
-    If `loop` returns or raises an exception, start it again after a back-off of at most `longest_pause_s` seconds. Log
-    the exception, at most once a minute.
+    If `loop` returns or raises an exception, it is called again after a back-off of at most `longest_pause_s` seconds.
+    An exception is logged, at most once a minute.
     """
     backoff, quiet = Backoff(longest_s=longest_pause_s), LogThrottle()
     while True:

@@ -36,7 +36,10 @@ KINDS = frozenset(
         ),
     }
 )
-"""The values of the metric label `kind`: the part of a key after the partition, or the name of a table."""
+"""The values of the metric label `kind`:
+
+the part of a Redis key after the partition, or the name of a Postgres table.
+"""
 
 MAX_TEXT = 200
 """Maximum number of characters of a key or a cause in a log line."""
@@ -48,7 +51,10 @@ _quiet: dict[str, LogThrottle] = {}
 
 
 def report_invalid_data(key: str | bytes, cause: object) -> None:
-    """Count invalid data, and log it with its key. At most one log line per minute is written for each kind of key."""
+    """Count invalid data in the metrics, and log its key and cause.
+
+    At most one log line per minute for each kind of key.
+    """
     text = key.decode(errors="backslashreplace") if isinstance(key, bytes) else key
     kind = redis_key_kind(text)
     INVALID_STORED_DATA.labels(kind).inc()
@@ -58,9 +64,9 @@ def report_invalid_data(key: str | bytes, cause: object) -> None:
 
 
 def report_dropped_keys(keys: Iterable[bytes]) -> None:
-    """Report each of the keys as invalid data.
+    """Report each of the keys as invalid data that was removed.
 
-    A Lua script has already removed the keys, because it could not use their data.
+    Called after a Lua script has removed the keys, because it could not use their data.
     """
     for key in keys:
         report_invalid_data(key, "the data had another type or format, so the key was dropped")

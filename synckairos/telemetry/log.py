@@ -31,9 +31,12 @@ _QUERY = re.compile(r"(/[^\s?\"']*)\?[^\s\"']+")
 
 
 def configure_logging(level: str, *, dev: bool = False, stream: TextIO | None = None) -> None:
-    """Write log lines of `level` and above to `stream` (default stderr): JSON, or readable text if `dev`.
+    """Configure the logging of the process:
 
-    Start uvicorn with `log_config=None, access_log=False`. Otherwise uvicorn replaces the handlers of this function.
+    lines of `level` and above to `stream`, as JSON, or as readable text if `dev`.
+
+    If `stream` is None, the lines are written to stderr. Start uvicorn with `log_config=None, access_log=False`.
+    Otherwise uvicorn replaces the handlers of this function.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -100,7 +103,10 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def scrub_event(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Return the line with `***` instead of secrets, and without the query strings of URLs."""
+    """Return the fields of a log line with `***` instead of secrets, and without the query strings of URLs.
+
+    This function is a processor of structlog.
+    """
     return {key: "***" if _SECRET_KEY.search(key) and value else _scrub_value(value) for key, value in event.items()}
 
 

@@ -16,7 +16,10 @@ logger = log.get_logger(__name__)
 
 
 class LogThrottle:
-    """Limit of one log line in `quiet_s` seconds. The log lines that are not allowed are counted."""
+    """Limit of one log line in `quiet_s` seconds.
+
+    It counts the log lines that are suppressed. `clock` returns seconds.
+    """
 
     def __init__(self, quiet_s: float = REPEAT_S, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet_s = quiet_s
@@ -25,10 +28,10 @@ class LogThrottle:
         self._suppressed = 0
 
     def allow_next_line(self) -> int | None:
-        """Return None if the caller must suppress its log line now. Otherwise the caller must write the log line.
+        """Return None if the caller must not write its log line now. Otherwise the caller must write the log line.
 
-        In the second case, return the number of log lines that were suppressed after the previous allowed log line,
-        which can be 0.
+        In the second case the result is the number of log lines that were suppressed since the previous allowed log
+        line. The number can be 0.
         """
         now_s = self._clock()
         if now_s < self._next_s:
@@ -47,9 +50,10 @@ class StoreOutage:
     """
 
     def __init__(self, store: str, setting: str, effect: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the name of the store, the variable with its URL, and the effect of an outage.
+        """Create the log of one store's outages. `store` is the name of the store, `setting` the variable with its URL.
 
-        `effect` is a text that describes what works and what waits during an outage.
+        `effect` is a text for the log that describes what works and what waits during an outage. `clock` returns
+        seconds.
         """
         self._store = store
         self._setting = setting

@@ -47,9 +47,9 @@ class AddressRefused(SyncKairosError):
 
 @dataclass(frozen=True, slots=True)
 class AddressGuard:
-    """Rules for webhook targets. Addresses on the public internet and all addresses in `networks` are allowed.
+    """Rules for webhook targets: public addresses of the internet and all addresses in `networks` are allowed.
 
-    `http`: whether URLs with the scheme `http` are allowed in addition to `https`.
+    URLs need the scheme `https`. If `http` is True, URLs with the scheme `http` are also allowed.
     """
 
     networks: tuple[Network, ...] = ()
@@ -62,7 +62,12 @@ class AddressGuard:
         return cls(networks, settings.webhook_allow_http)
 
     def check_url(self, url: str) -> None:
-        """Check a webhook URL without a DNS query. Raises: AddressRefused."""
+        """Check the length, scheme, host and port of a webhook URL, and its address if the host is an IP address.
+
+        No DNS query is made.
+
+        Raises: AddressRefused if the URL is not allowed.
+        """
         if len(url) > MAX_URL or _VISIBLE.fullmatch(url) is None or "\\" in url:
             raise AddressRefused(f"should be a URL of visible ASCII characters, at most {MAX_URL}; no backslashes")
         try:

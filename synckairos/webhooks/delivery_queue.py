@@ -58,7 +58,10 @@ class QueueMeasurements:
 
 
 class DeliveryQueue:
-    """Queue of deliveries. Each method except `prune` uses one round trip. Each method can raise StoreUnavailable."""
+    """Queue of deliveries. Each method except `prune` uses one round trip.
+
+    All methods raise StoreUnavailable if Postgres is unreachable, refuses the statement or is not migrated.
+    """
 
     def __init__(self, pool: PostgresPool) -> None:
         self.pool = pool
@@ -66,8 +69,9 @@ class DeliveryQueue:
     async def claim(self, *, per_endpoint: int, limit: int, lease_s: float) -> list[DueDelivery]:
         """Lease at most `limit` due deliveries for `lease_s` seconds, and return them.
 
-        All workers together have at most `per_endpoint` leases for one endpoint. For each session of an endpoint they
-        have at most one lease. A leased delivery whose stored data are invalid is reported, and is not in the result.
+        `per_endpoint` is the maximum number of leases of all workers for one endpoint. For each session of an endpoint
+        there is at most one lease. If the stored data of a leased delivery are invalid, the delivery is reported and
+        left out of the result.
         """
         rows = await self._query("claim", {"per_endpoint": per_endpoint, "limit": limit, "lease_s": lease_s})
         due: list[DueDelivery] = []
@@ -77,18 +81,18 @@ class DeliveryQueue:
         return due
 
     async def release(self, delivery_ids: Sequence[str]) -> None:
-        """End the leases of these deliveries, so that other workers can send them immediately.
+        """End the leases of deliveries, so that other workers can lease them immediately.
 
-        The deliveries must be unfinished deliveries that this worker leased.
+        The caller must have leased these deliveries, and must not have saved a result for them.
         """
         await self._query("release", {"delivery_ids": list(delivery_ids)})
 
     async def save_attempt_result(self, due: DueDelivery, result: DeliveryResult, give_up_s: float) -> str | None:
         """Save the result of an attempt and end the lease.
 
-        Do nothing if the lease expired and another worker saved a result. Return the reason if this attempt disabled
-        the endpoint; None otherwise. `give_up_s` is the number of seconds of failures after which the endpoint is
-        disabled.
+        Do nothing if the lease expired and another worker saved a result. `give_up_s` is the number of seconds of
+        failures without a success after which the endpoint is disabled. If this attempt disabled the endpoint, return
+        the reason as text, otherwise None.
         """
         rows = await self._query(
             "finish",
@@ -103,7 +107,7 @@ class DeliveryQueue:
         return rows[0][0] if rows else None
 
     async def prune(self, days: int) -> None:
-        """Delete deliveries of any status that were created more than `days` days ago, one page at a time.
+        """Delete all deliveries that were created more than `days` days ago, whatever their status, one page at a time.
 
         Also delete expired secrets, and saved answers of idempotent requests that are older than a day.
         """
@@ -118,10 +122,10 @@ class DeliveryQueue:
 
 @asynccontextmanager
 async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncIterator[DeliveryQueue]:
-    """Open the delivery queue of a worker with a pool of at most `connections` connections.
+    """Open a pool of at most `connections` connections, and yield the delivery queue of a worker.
 
-    Does not wait until Postgres is reachable. Commits do not wait for the disk. If a crash of Postgres loses the result
-    of an attempt, the message is only sent a second time.
+    The pool is closed at the end of the block. The function does not wait until Postgres is reachable. Commits do not
+    wait for the disk. If a crash of Postgres loses the result of an attempt, the message is only sent a second time.
     """
     settings = {"statement_timeout": "30s", "synchronous_commit": "off"}
     async with PostgresPool(database_url, "webhooks", max_connections=connections, settings=settings) as pool:
@@ -130,7 +134,10 @@ async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncI
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Convert each Postgres error in the block to StoreUnavailable. Its text contains no details of the database."""
+    """Convert each psycopg error in the block to StoreUnavailable, or to StoreRefused if a privilege is missing.
+
+    The text of the new error contains no details of the database.
+    """
     try:
         yield
     except InsufficientPrivilege as fault:

@@ -55,7 +55,11 @@ logger = log.get_logger(__name__)
 
 
 async def run_dispatcher(settings: Settings, postgres_outage: StoreOutage | None = None) -> None:
-    """Send due deliveries until cancelled. If Postgres is unreachable, wait until it is reachable again."""
+    """Open a delivery queue and a sender, and send due deliveries until cancelled.
+
+    If Postgres is unreachable, the function reports this to `postgres_outage`, and tries again until Postgres is
+    reachable. If `postgres_outage` is None, it makes its own outage log.
+    """
     async with (
         open_delivery_queue(settings.database_url) as queue,
         WebhookSender(AddressGuard.from_settings(settings), timeout_s=settings.webhook_timeout_s) as sender,
@@ -66,7 +70,7 @@ async def run_dispatcher(settings: Settings, postgres_outage: StoreOutage | None
 
 
 class Dispatcher:
-    """Sender of due deliveries. Any number of dispatchers can use the same queue at the same time."""
+    """Sends due deliveries of one queue. Any number of dispatchers can use the same queue at the same time."""
 
     def __init__(
         self,
@@ -104,9 +108,10 @@ class Dispatcher:
         self._fault_backoff = Backoff(longest_s=_RETRY_AFTER_FAULT_S)
 
     async def run(self) -> None:
-        """Send due deliveries until cancelled. At cancellation end the leases of unfinished deliveries.
+        """Send due deliveries until cancelled.
 
-        Other workers can then send these deliveries immediately.
+        At cancellation the leases of unfinished deliveries are ended, so that other workers can send these deliveries
+        immediately.
         """
         pruning = asyncio.create_task(self._prune_log(), name="webhook log")
         try:

@@ -42,7 +42,10 @@ REGISTRY.register(_ATTEMPTS)
 
 
 class WebhookGauges:
-    """Updater of the webhook metrics from Postgres."""
+    """Sets the webhook metrics of this process to values from Postgres.
+
+    `/metrics` calls `refresh` before each answer.
+    """
 
     def __init__(self, registry: WebhookRegistry) -> None:
         self._registry = registry

@@ -66,9 +66,11 @@ class PinnedBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        """Refuse the connection, because webhooks use no Unix sockets."""
         raise AddressRefused("a webhook cannot be sent to a Unix socket")
 
     async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds`. httpcore calls this method between attempts."""
         await asyncio.sleep(seconds)
 
 
@@ -83,10 +85,14 @@ class NameResolver:
         self._queries: dict[str, asyncio.Future[list[Address]]] = {}
 
     def close(self) -> None:
+        """Cancel queries that have not begun, and return without a wait for running queries."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def resolve(self, host: str) -> list[Address]:
-        """Return all addresses of a host name. Raises: httpcore.ConnectError if there is no address."""
+        """Return all IP addresses of a host name, without duplicates, in the order of the system's resolver.
+
+        Raises: httpcore.ConnectError if the name has no address.
+        """
         query = self._queries.get(host)
         if query is None:
             query = asyncio.get_running_loop().run_in_executor(self._threads, _resolve_in_thread, host)

@@ -41,10 +41,10 @@ class WebhookEndpoint:
 class DueDelivery:
     """A due delivery that a worker has leased and must send now.
 
-    - `secrets`: the secrets with which the message is signed.
+    - `secrets`: the secrets with which the message is signed, in the form `whsec_` and base64.
     - `attempts`: number of all earlier attempts.
-    - `scheduled_attempts`: number of earlier attempts after the delivery was queued the last time.
-    - `event`: None for a test message, and for an event that the audit does not have any more.
+    - `scheduled_attempts`: number of earlier attempts after the delivery was queued or requeued the last time.
+    - `event`: the event to send. None for a test message, and for an event that the audit does not have any more.
     """
 
     delivery_id: str

@@ -20,7 +20,10 @@ from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.webhooks import TEST_EVENT_TYPE, CreateWebhook, PatchWebhook
 
 MAX_ENDPOINTS = 100
-"""Maximum number of webhook endpoints. The limit exists because the drain compares each event with each endpoint."""
+"""Maximum number of webhook endpoints of a deployment.
+
+The limit exists because the drain compares each event with each endpoint.
+"""
 
 _TIMEOUT_S = 5.0
 """Seconds after which a transaction fails."""
@@ -31,9 +34,9 @@ T = TypeVar("T")
 
 
 class WebhookRegistry:
-    """Runner of transactions on the webhook tables.
+    """Runs transactions on the webhook tables.
 
-    Methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
+    All methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
     """
 
     def __init__(self, pool: PostgresPool, *, max_endpoints: int = MAX_ENDPOINTS) -> None:
@@ -54,12 +57,10 @@ class WebhookRegistry:
     async def transact_idempotently(
         self, key: str, fingerprint: str, action: "Callable[[WebhookTransaction], Awaitable[bytes]]"
     ) -> tuple[bytes, bool]:
-        """Run `action` in one transaction and save its answer for a day under the idempotency key `key`.
+        """Run `action` in one transaction, and save its answer for a day under the idempotency key `key`.
 
-        If an answer is already saved under `key`, do not run `action`. Return the answer, and whether it is a replay of
-        a saved answer.
-
-        If `action` raises, nothing is saved.
+        If an answer is already saved under `key`, `action` is not called. Return the answer as bytes, and whether it is
+        a saved answer of an earlier call. If `action` raises, nothing is saved and nothing is changed.
 
         Raises: IdempotencyKeyReused if the saved answer belongs to another fingerprint.
         """
@@ -77,7 +78,7 @@ class WebhookRegistry:
         return await self.transact(run_once)
 
     async def measure_queue(self) -> QueueMeasurements:
-        """Return the values for the webhook metrics."""
+        """Read the values for the webhook metrics from Postgres, and return them. The time limit is one second."""
 
         async def read(transaction: WebhookTransaction) -> QueueMeasurements:
             (row,) = await transaction.query("measure", {})
@@ -94,8 +95,8 @@ class WebhookRegistry:
 class WebhookTransaction:
     """Operations on endpoints and deliveries inside one transaction.
 
-    Methods with an `endpoint_id` or `delivery_id` raise NotFound if the endpoint or the delivery does not exist. Only
-    `delete_endpoint` does not raise.
+    All methods with an `endpoint_id` or `delivery_id`, except `delete_endpoint`, raise NotFound if the endpoint or the
+    delivery does not exist.
     """
 
     def __init__(self, transaction: Transaction, max_endpoints: int) -> None:
@@ -105,9 +106,9 @@ class WebhookTransaction:
     # -- endpoints ----------------------------------------------------------------------------------------------------
 
     async def create_endpoint(self, fields: CreateWebhook) -> tuple[WebhookEndpoint, str]:
-        """Create an endpoint. Return the endpoint and its first secret, which no other method returns.
+        """Create an endpoint, and return it with its signing secret. The secret cannot be read again later.
 
-        This method does not check the URL. The caller must call `AddressGuard.check_url` before.
+        The method does not check the URL. The caller must call `AddressGuard.check_url` before.
 
         Raises: TooManyWebhooks if the maximum number of endpoints exists already.
         """
@@ -125,15 +126,16 @@ class WebhookTransaction:
         return [_parse_endpoint(row) for row in await self.query("read_endpoints", {"endpoint_id": None})]
 
     async def read_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
+        """Return one endpoint."""
         rows = await self.query("read_endpoints", {"endpoint_id": endpoint_id})
         if not rows:
             raise NotFound(f"Webhook {endpoint_id} not found")
         return _parse_endpoint(rows[0])
 
     async def update_endpoint(self, endpoint_id: str, fields: PatchWebhook) -> WebhookEndpoint:
-        """Change the fields of an endpoint that `fields` sets, and return the changed endpoint.
+        """Change those fields of an endpoint that are set in `fields`, and return the changed endpoint.
 
-        This method does not check a new URL. The caller must call `AddressGuard.check_url` before.
+        The method does not check a new URL. The caller must call `AddressGuard.check_url` before.
         """
         values = {
             "endpoint_id": endpoint_id,
@@ -151,7 +153,10 @@ class WebhookTransaction:
         await self.query("delete_deliveries", {"endpoint_id": endpoint_id})
 
     async def rotate_secret(self, endpoint_id: str, overlap_s: int) -> str:
-        """Create a new secret and return it. For `overlap_s` seconds messages are also signed with the old secrets."""
+        """Create a new signing secret for an endpoint and return it.
+
+        For `overlap_s` seconds messages are signed with the new secret and with the old secrets.
+        """
         await self.read_endpoint(endpoint_id)
         secret = make_signing_secret()
         await self.query("expire_secrets", {"endpoint_id": endpoint_id, "overlap_s": overlap_s})
@@ -165,7 +170,10 @@ class WebhookTransaction:
     ) -> Page[WebhookDelivery]:
         """Return a page of an endpoint's deliveries with their attempts, newest delivery first.
 
-        `status` is a filter; None means no filter.
+        `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
+        deliveries. `status` is a filter; None means no filter.
+
+        Raises: ValidationFailed if the cursor is invalid.
         """
         await self.read_endpoint(endpoint_id)
         (before,) = parse_cursor(cursor, int) if cursor else (_MAX_SEQUENCE,)
@@ -175,6 +183,7 @@ class WebhookTransaction:
         return Page(items, render_cursor(items[-1].sequence) if len(rows) > limit else None)
 
     async def read_delivery(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
+        """Return one delivery of an endpoint, with its attempts."""
         values = {"endpoint_id": endpoint_id, "delivery_id": delivery_id, "before": _MAX_SEQUENCE, "status": None}
         rows = await self.query("read_deliveries", {**values, "limit": 1})
         if not rows:
@@ -190,7 +199,7 @@ class WebhookTransaction:
         return await self.read_delivery(endpoint_id, delivery_id)
 
     async def requeue(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
-        """Enqueue a delivery of any status again, and return the delivery.
+        """Queue a delivery of any status for an immediate attempt, and return the changed delivery.
 
         Raises: WebhookDisabled if the endpoint is disabled.
         """

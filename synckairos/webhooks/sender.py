@@ -58,7 +58,7 @@ class SendResult:
 
 
 class WebhookSender:
-    """Sender of signed messages, any number at the same time. An async context manager that closes its connections."""
+    """Sends signed messages, any number at the same time. Use it with `async with`, which closes its connections."""
 
     def __init__(
         self,
@@ -96,9 +96,10 @@ class WebhookSender:
         self._resolver.close()
 
     async def send(self, url: str, secrets: Sequence[str], message_id: str, body: bytes) -> SendResult:
-        """Send a message that is signed with each secret, and return the result. Failures are returned, never raised.
+        """Send one message by POST, and return the result. Failures are returned, never raised.
 
-        A secret is `whsec_` and base64. `body` is JSON in UTF-8 and is sent unchanged.
+        The message is signed with each of `secrets`, which have the form `whsec_` and base64. `message_id` is the value
+        of the header `webhook-id`. `body` is JSON in UTF-8 and is sent unchanged.
         """
         started_s = time.monotonic()
         status, error, retry_after_s = None, None, None
@@ -130,9 +131,9 @@ class WebhookSender:
 
 
 def signature_headers(secrets: Iterable[str], message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """Return the HTTP headers of Standard Webhooks: message id, timestamp, and one signature for each secret.
+    """Return the HTTP headers of Standard Webhooks by name: message id, timestamp, and one signature for each secret.
 
-    `at` is the instant of the attempt.
+    `at` is the instant of the attempt. The receiver refuses messages with an old timestamp.
     """
     text = body.decode()
     return {
