@@ -22,6 +22,7 @@ from synckairos.http.demo_files import DemoFiles, demo_folder
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
 from synckairos.http.operations import Operation, OperationTable
+from synckairos.http.own_credential import OwnCredentialRoutes
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.request_authentication import RequestAuthentication
 from synckairos.http.rest_app import RestApp
@@ -128,6 +129,7 @@ def build_application(
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
         *AccessRoutes(dependencies.access_table, rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
+        *OwnCredentialRoutes(None if authenticator is None else authenticator.now_ms, rate_limits).operations(),
         *TicketRoutes(tickets, rate_limits).operations(),
         *RevocationRoutes(control_channel, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),

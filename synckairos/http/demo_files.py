@@ -14,9 +14,11 @@ from synckairos.http.sub_path import add_sub_path
 _INDEX = "index.html"
 
 _HEADERS = {
-    # The page contains the other directives in a `meta` element. Browsers ignore `frame-ancestors` there.
-    "content-security-policy": "frame-ancestors 'none'",
+    "content-security-policy": "default-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
+    # The modules of the page must be of one release, so a browser must ask whether its copies are still current.
+    "cache-control": "no-cache",
 }
 """Headers of all responses under `/demo`."""
 

@@ -133,16 +133,17 @@ def _with_authentication(settings: Settings) -> Settings:
     return settings.model_copy(update={"auth": "required", "jwt_secret": secret})
 
 
-def _tokens_text(settings: Settings) -> str:
-    """Return the part of the banner with a new token for each role, and with the hours for which the tokens are valid.
+def _make_tokens(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Return a new token for each role, by the role: the token and the text that names it in the banner.
 
     Each token reaches all sessions. The token with the role `participant` names a random participant id, for which a
-    session can be created.
+    session can be created. Return no tokens if authentication is off, or if the settings have no secret.
     """
     from synckairos.identity.token_minting import mint_token
 
-    ttl_s = min(_TOKEN_TTL_S, settings.jwt_max_ttl)
-    rows = []
+    if settings.auth == "none" or settings.jwt_secret is None:
+        return {}
+    tokens = {}
     for role in get_args(Role):
         participant_id = str(uuid4()) if role == "participant" else None
         token, _ = mint_token(
@@ -152,11 +153,24 @@ def _tokens_text(settings: Settings) -> str:
             role=role,
             participant_id=participant_id,
             grants=[{"sessions": ["*"]}],
-            ttl_s=ttl_s,
+            ttl_s=_token_ttl_s(settings),
         )
-        name = role if participant_id is None else f"{role} {participant_id}"
-        rows.append(f"  {name}\n    {token}\n")
-    return f"Authentication is on. Each token is valid for {ttl_s // 3_600} h:\n\n{''.join(rows)}"
+        tokens[role] = token, role if participant_id is None else f"{role} {participant_id}"
+    return tokens
+
+
+def _token_ttl_s(settings: Settings) -> int:
+    return min(_TOKEN_TTL_S, settings.jwt_max_ttl)
+
+
+def _tokens_text(settings: Settings, tokens: Mapping[str, tuple[str, str]]) -> str:
+    """Return the part of the banner with the tokens, and with the hours for which they are valid."""
+    rows = "".join(f"  {name}\n    {token}\n" for token, name in tokens.values())
+    return (
+        f"Authentication is on. Each token is valid for {_token_ttl_s(settings) // 3_600} h:\n\n{rows}\n"
+        "The demo URL has the token of the admin. To open a link of the demo page with another role, add "
+        "#token=TOKEN to it.\n"
+    )
 
 
 def _refuse_taken_port(settings: Settings) -> None:
@@ -243,10 +257,11 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
 
     `urls` are the URLs of the ready line.
     """
+    tokens = _make_tokens(settings)
     rows = {
         "http": urls["http"],
         "ws": urls["ws"],
-        "demo": urls["http"] + "/demo",
+        "demo": urls["http"] + "/demo" + (f"#token={tokens['admin'][0]}" if tokens else ""),
         "docs": urls["http"] + "/docs",
         "metrics": urls["http"] + "/metrics",
         "redis": redact_url(settings.redis_url) + (" (embedded)" if "Valkey" in stores.embedded else ""),
@@ -266,8 +281,8 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
         if settings.auth == "required" and settings.jwt_secret
         else None,
     }
-    if settings.auth == "required" and settings.jwt_secret:
-        banner += f"\n{_tokens_text(settings)}"
+    if tokens:
+        banner += f"\n{_tokens_text(settings, tokens)}"
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in exported.items() if value is not None)
     return (
         f"{banner}\nCommands such as `synckairos session watch` and `synckairos jobs list` need these variables:\n\n"

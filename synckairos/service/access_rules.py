@@ -48,6 +48,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "ping": AccessRule("public", "none"),
     "authenticate": AccessRule("public", "none"),
     "connect": AccessRule("credential", "none"),
+    "describe_caller": AccessRule("credential", "none"),
     "make_ticket": AccessRule("credential", "none"),
     "unsubscribe": AccessRule("credential", "none"),
     "simulate": AccessRule("credential", "none"),

@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, e
 
 from synckairos.config import Settings
 from synckairos.http.qr_code import BORDER
-from tests.e2e.chromium import TIMEOUT_MS, chromium
+from tests.e2e.chromium import chromium
+from tests.e2e.demo_page import board, expect_active, expect_mood, origin, press, session_id, watched_contexts
 from tests.processes import Process
 from tests.qr_decoder import decode, parse_svg
 
@@ -26,28 +27,8 @@ def browser(template_database: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def new_context(browser: Browser) -> Iterator[Callable[[], BrowserContext]]:
-    """Open separate browser contexts. Fail if a script fails, or if a request goes to another host."""
-    contexts: list[BrowserContext] = []
-    failures: list[str] = []
-    hosts: set[str] = set()
-
-    def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: failures.append(str(error)))
-        page.on("console", lambda message: failures.append(message.text) if "Security Policy" in message.text else None)
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
-
-    def open_context() -> BrowserContext:
-        context = browser.new_context(viewport={"width": 1280, "height": 800})
-        context.set_default_timeout(TIMEOUT_MS)
-        context.on("page", watch)
-        contexts.append(context)
-        return context
-
-    yield open_context
-    for context in contexts:
-        context.close()
-    assert not failures
-    assert hosts <= {"127.0.0.1"}
+    with watched_contexts(browser) as open_context:
+        yield open_context
 
 
 @pytest.fixture
@@ -60,26 +41,8 @@ def page(new_context: Callable[[], BrowserContext], module_server: Process) -> P
     return page
 
 
-def board(page: Page, side: str) -> Locator:
-    return page.locator(f'.board[data-side="{side}"]')
-
-
-def press(page: Page, side: str) -> None:
-    board(page, side).locator(".press").click()
-
-
 def clock_face(ms: int) -> str:
     return f"{ms // 60_000}:{ms // 1000 % 60:02}"
-
-
-def expect_mood(page: Page, side: str, mood: str) -> None:
-    expect(board(page, side)).to_have_attribute("data-mood", mood)
-
-
-def expect_active(page: Page, side: str) -> None:
-    """Wait until only the board of this side is bright and its clock runs."""
-    expect(page.locator(".board.lit")).to_have_count(1)
-    expect(page.locator(f'.board.lit[data-side="{side}"]')).to_have_attribute("data-mood", "running")
 
 
 def expect_version(page: Page, side: str, version: int) -> None:
@@ -101,15 +64,6 @@ def start_game(page: Page, preset: str) -> None:
     page.locator(f'.presets button[value="{preset}"]').click()
     page.wait_for_url(lambda url: before not in url)
     expect(page.locator(".board:not([data-mood='pending'])")).to_have_count(0)
-
-
-def session_id(page: Page) -> str:
-    return parse_qs(urlsplit(page.url).query)["session"][0]
-
-
-def origin(page: Page) -> str:
-    url = urlsplit(page.url)
-    return f"{url.scheme}://{url.netloc}"
 
 
 def state_of(page: Page) -> dict[str, Any]:

@@ -186,3 +186,4 @@ def test_authentication_prints_a_token_for_each_role_and_refuses_requests_withou
 
     assert status_of() == 401
     assert status_of(authorization=f"Bearer {tokens[3].strip()}") == 200
+    assert f"  demo      {process.base_url}/demo#token={tokens[3].strip()}" in lines

@@ -72,7 +72,7 @@ def test_demo_and_docs_work_under_a_sub_path(
     for _ in range(2):
         expect(digits).not_to_have_text(digits.inner_text())
     page.locator("#join").click()
-    page.wait_for_function("document.getElementById('qr').naturalWidth > 0")
+    assert page.locator("#qr").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     link = page.locator("#link").get_attribute("href") or ""
     assert link.startswith(f"{base_url}/demo?session=")
     assert page.evaluate("document.fonts.check('16px Archivo')")

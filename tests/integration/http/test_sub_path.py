@@ -9,6 +9,7 @@ import pytest
 
 from synckairos.config import OWN_SEGMENTS, Settings
 from synckairos.http import assembly
+from synckairos.http.demo_files import demo_folder
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.qr_code import QR_CODE_PATH
 from synckairos.realtime.endpoint import PATH
@@ -83,8 +84,8 @@ async def test_every_link_of_a_page_has_the_sub_path_and_leads_to_a_file(
 
 async def test_scripts_and_styles_name_no_absolute_path_of_this_server(client: httpx.AsyncClient) -> None:
     names = [f"docs/{name}" for name in ("docs.js", "schema.js", "sockets.js", "docs.css")]
-    names += [f"demo/{each}.js" for each in ("main", "board", "join", "link", "reading", "rest", "servertime", "tape")]
-    names += ["demo/page.css", "demo/board.css"]
+    names += [f"demo/{each.name}" for each in demo_folder().iterdir() if each.suffix in (".js", ".css")]
+    assert len(names) > 15
     own = "|".join(re.escape(each) for each in sorted(OWN_SEGMENTS))
     for name in names:
         text = (await client.get(f"{ROOT}/{name}")).raise_for_status().text

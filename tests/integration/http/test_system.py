@@ -163,4 +163,6 @@ async def test_web_pages_need_no_other_host(client: httpx.AsyncClient) -> None:
     for path in ("/docs", "/demo", "/demo/page.css"):
         headers = (await client.get(path)).headers
         assert "frame-ancestors 'none'" in headers["content-security-policy"], path
-        assert headers["referrer-policy"] == "no-referrer", path
+        assert "default-src 'self'" in headers["content-security-policy"], path
+        assert "unsafe" not in headers["content-security-policy"], path
+        assert (headers["referrer-policy"], headers["cache-control"]) == ("no-referrer", "no-cache"), path

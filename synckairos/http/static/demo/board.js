@@ -11,12 +11,14 @@ const SIDES = ["white", "black"];
 export class Board {
   /**
    * `side` is white or black. `link` is the socket of the session. `time` estimates the server's clock. `onpress` is
-   * called for each press of the clock, and `ongive` for each press of "+15 s". If `isWall`, the board only shows the
-   * clock of its side, without buttons and without the opponent's clock.
+   * called for each press of the clock, and `ongive` for each press of "+15 s". `rights` returns the rights of the
+   * caller, see rights.js. If `isWall`, the board only shows the clock of its side, without buttons and without the
+   * opponent's clock.
    */
-  constructor({ side, link, time, isWall, onpress, ongive }) {
+  constructor({ side, link, time, isWall, rights, onpress, ongive }) {
     this.side = side;
     this.link = link;
+    this.rights = rights;
     this.isWall = isWall;
     this.element = document.getElementById("board").content.firstElementChild.cloneNode(true);
     this.element.dataset.side = side;
@@ -28,7 +30,7 @@ export class Board {
     listenForPress(this.press, () => onpress(this));
     this.give.onclick = () => ongive(this);
     this.retry.onclick = () => link.retryNow();
-    if (isWall) for (const each of [this.press, this.give, this.opponentClock]) each.hidden = true;
+    if (isWall) this.opponentClock.hidden = true;
     this.attach(link);
   }
 
@@ -79,14 +81,24 @@ export class Board {
     this["opponent-name"].textContent = opponent ? nameOf(opponent, "opponent") : "";
     this.hint.textContent = this.hintText();
     this.retry.hidden = mood !== "lost";
+    this.press.hidden = this.isWall || !this.mayPress();
+    this.give.hidden = this.isWall || !this.rights().adjust;
     this.give.disabled = !player || isFinal(this.link.state) || mood === "gone" || mood === "lost";
     this.give.setAttribute("aria-label", `Give ${this.name.textContent} 15 seconds`);
     this.press.setAttribute("aria-label", this.pressLabel());
     this.press.setAttribute("aria-disabled", String(!this.canPress()));
   }
 
+  /** Whether the caller is ever allowed to press this clock. */
+  mayPress() {
+    const { start, press } = this.rights();
+    return start || (this.player !== null && press(this.player.participant_id));
+  }
+
+  /** Whether the caller is allowed to press this clock now. */
   canPress() {
-    return this.mood === "pending" || (this.mood === "running" && this.isActive);
+    if (this.mood === "pending") return this.rights().start;
+    return this.mood === "running" && this.isActive && this.mayPress();
   }
 
   pressLabel() {
@@ -99,10 +111,12 @@ export class Board {
       case "waiting": return "Connecting";
       case "gone": return "This game does not exist any more";
       case "lost": return "Connection lost";
-      case "pending": return this.isWall ? this.scanText() : "Press to start";
+      case "pending":
+        if (this.isWall) return this.scanText();
+        return this.canPress() ? "Press to start" : "Waiting for the start";
       case "running":
         if (!this.isActive) return this.isWall ? "" : `Waiting for ${opponent}`;
-        return this.isWall ? "To move" : "Press when you have moved";
+        return this.isWall || !this.canPress() ? "To move" : "Press when you have moved";
       case "paused": return "Paused";
       case "flagged": return "Time is up";
       case "won": return "Wins on time";

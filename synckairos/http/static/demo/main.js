@@ -1,13 +1,17 @@
 // The demo page: selects the session and the boards, handles buttons and keys, and paints the boards in a frame loop.
 
 import { Board } from "./board.js";
+import { forgetToken, hasToken, takeTokenFromFragment } from "./credential.js";
 import { seatUrl, setUpJoinDialog, showQrCode } from "./join.js";
 import { Link } from "./link.js";
 import { elapsedMs, hasExpired, isFinal, readingMs } from "./reading.js";
-import { PRESETS, Refusal, createGame, mergeMetadata, readGame, sendCommand } from "./rest.js";
+import { PRESETS, Refusal, createGame, describeCaller, makeTicket, mergeMetadata, readGame, sendCommand } from "./rest.js";
+import { rightsFor } from "./rights.js";
 import { ServerTime, keepSynchronized } from "./servertime.js";
+import { hideSignIn, setUpSignIn, showCaller, showSignIn } from "./sign_in.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const UUID_INSIDE = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/; // A link to a game has its id.
 const VIEWS = { both: ["white", "black"], white: ["white"], black: ["black"], wall: ["white", "black"] };
 
 const STORAGE_KEY = "synckairos-demo-session";
@@ -17,7 +21,11 @@ const time = new ServerTime();
 const parameters = new URLSearchParams(location.search);
 const view = parameters.get("board") in VIEWS ? parameters.get("board") : "both";
 let startTimer = 0;
+let caller = null; // The answer of GET /v1/me. Its session_role is the role on the game.
+let begins = 0; // Number of begun sign-ins. The answers to an earlier one are ignored.
 const game = { sessionId: null, links: [], boards: [] };
+
+const rights = () => rightsFor(caller, newestState());
 
 /** Return the newest state that any link has, or null. */
 const newestState = () =>
@@ -25,31 +33,60 @@ const newestState = () =>
 
 // -- the current game ------------------------------------------------------------------------------------------------
 
-function openGame(sessionId) {
+function closeGame() {
   game.links.forEach((link) => link.close());
   game.boards.forEach((board) => board.element.remove());
+  game.links = game.boards = [];
+}
+
+function openGame(sessionId) {
+  closeGame();
   game.sessionId = sessionId;
   if (UUID.test(sessionId)) remember(sessionId);
   showStartRefusal(null);
-  const shared = view === "wall" ? new Link(sessionId) : null;
+  $("choose").hidden = true;
+  const openLink = () => new Link(sessionId, isSignedIn() ? makeTicket : null);
+  const shared = view === "wall" ? openLink() : null;
   game.links = shared ? [shared] : [];
   game.boards = VIEWS[view].map((side) => {
-    const link = shared ?? new Link(sessionId);
+    const link = shared ?? openLink();
     if (!shared) game.links.push(link);
-    return new Board({ side, link, time, isWall: view === "wall", onpress, ongive });
+    return new Board({ side, link, time, isWall: view === "wall", rights, onpress, ongive });
   });
   const [first, second] = game.boards;
   $("stage").prepend(first.element);
   if (second) $("stage").append(second.element);
   game.links.forEach((link) => {
     link.addEventListener("state", ({ detail }) => onState(detail));
-    link.addEventListener("status", showGame);
+    link.addEventListener("status", () => onStatus(link));
   });
   if (view === "wall") game.boards.forEach(showSeatCode);
   const url = new URL(location.href);
   url.searchParams.set("session", sessionId);
   history.replaceState(null, "", url);
   showGame();
+  readSessionRole(sessionId);
+}
+
+/** Read the caller's role on the game. Until the answer arrives, the page shows no button that needs a role. */
+async function readSessionRole(sessionId) {
+  if (caller.role === "admin") {
+    caller.session_role = "admin";
+  } else if (UUID.test(sessionId)) {
+    const asked = caller;
+    asked.session_role = null;
+    await showRefusalOf(async () => {
+      const { session_role: role } = await describeCaller(sessionId);
+      if (caller === asked && game.sessionId === sessionId) asked.session_role = role;
+    });
+  }
+  game.boards.forEach((board) => board.show());
+  showGame();
+}
+
+function onStatus(link) {
+  if (link.status === "unauthorized") signOut(link.unauthorizedReason);
+  else showGame();
 }
 
 function onState({ before, state, isChange }) {
@@ -68,9 +105,15 @@ function showGame() {
   const isPaused = state?.status === "paused";
   const isGone = game.links.some((link) => link.status === "missing" || link.status === "deleted");
   const isLive = game.links.some((link) => link.status === "live");
+  const { create, start, pause, resume } = rights();
+  const mayPress = start || game.boards.some((board) => board.mayPress());
+  $("pause").hidden = isPaused ? !resume : !pause;
   $("pause").disabled = !isLive || !["running", "paused"].includes(state?.status);
   $("pause").setAttribute("aria-label", isPaused ? "Resume" : "Pause");
   $("pause").querySelector("use").setAttribute("href", isPaused ? "#icon-play" : "#icon-pause");
+  $("new").hidden = !create;
+  $("press-key").hidden = !mayPress;
+  $("pause-key").hidden = $("pause").hidden;
   $("new").classList.toggle("urgent", isGone || (state !== null && isFinal(state)));
   $("game").textContent = state?.metadata?.time_control ?? "Chess clock";
   document.documentElement.dataset.status = isGone ? "gone" : (state?.status ?? "waiting");
@@ -109,8 +152,9 @@ const ongive = (board) =>
 
 function pauseOrResume() {
   const status = newestState()?.status;
-  if (status === "running") sendFrom(game.boards[0], "pause");
-  if (status === "paused") sendFrom(game.boards[0], "resume");
+  const { pause, resume } = rights();
+  if (status === "running" && pause) sendFrom(game.boards[0], "pause");
+  if (status === "paused" && resume) sendFrom(game.boards[0], "resume");
 }
 
 async function sendFrom(board, verb, body) {
@@ -127,7 +171,8 @@ async function showRefusalOf(action) {
     return 200;
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
-    showNote(error.message);
+    if (error.status === 401) signOut(error.message);
+    else showNote(error.message);
     return error.status || "no answer";
   }
 }
@@ -147,7 +192,13 @@ $("note").lastElementChild.onclick = hideNote;
 $("pause").onclick = pauseOrResume;
 $("again").onclick = () => {
   $("again").disabled = true;
-  openFirstGame();
+  begin();
+};
+$("choose").onsubmit = (event) => {
+  event.preventDefault();
+  const id = $("choose-id").value.toLowerCase().match(UUID_INSIDE)?.[0];
+  if (id) openGame(id);
+  else showNote("This text has no id of a game.");
 };
 $("new").onclick = () => {
   $("new-dialog").returnValue = "";
@@ -230,27 +281,67 @@ async function keepScreenAwake(isWanted) {
   }
 }
 
-// -- start -----------------------------------------------------------------------------------------------------------
+// -- sign-in and start ---------------------------------------------------------------------------------------------
 
+const isSignedIn = () => caller !== null && caller.kind !== "anonymous";
+
+/** Ask the server who the caller is, then open the game of the address, or the first game. */
+async function begin() {
+  const begun = (begins += 1);
+  try {
+    const found = await describeCaller();
+    if (begun !== begins) return;
+    if (found.expires_in_ms === 0) return signOut("The token has expired");
+    caller = found;
+    if (!isSignedIn()) forgetToken(); // While authentication is off, a token has no effect.
+    hideSignIn();
+    showCaller(caller);
+    const sessionId = game.sessionId ?? parameters.get("session")?.toLowerCase();
+    if (sessionId) openGame(sessionId);
+    else await openFirstGame(begun);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    if (begun !== begins) return;
+    if (error.status === 401 || error.status === 403) signOut(hasToken() ? error.message : "");
+    else showStartRefusal(error);
+  }
+}
+
+/** Forget the token, close the game and ask for a token. The next sign-in opens the same game again. */
+function signOut(reason) {
+  begins += 1;
+  forgetToken();
+  caller = null;
+  closeGame();
+  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+  hideNote();
+  showCaller(null);
+  showStartRefusal(null);
+  $("choose").hidden = true;
+  showGame();
+  showSignIn(reason);
+}
+
+/** Open the game that this tab showed last. Create a game if there is none, or if that game has ended. */
+async function openFirstGame(begun) {
+  const last = remembered();
+  const state = last && (await readGame(last));
+  const mayCreate = caller.role === "admin";
+  const found = state && !(mayCreate && isFinal(state)) ? state : mayCreate ? await createGame("3+2") : null;
+  if (begun !== begins) return;
+  if (found) return openGame(found.session_id);
+  showStartRefusal(null);
+  $("choose").hidden = false;
+  $("choose-id").focus();
+}
+
+setUpSignIn(begin, () => signOut(""));
+addEventListener("hashchange", () => takeTokenFromFragment() && begin());
+takeTokenFromFragment();
 document.documentElement.dataset.view = view;
 keepSynchronized(time);
 requestAnimationFrame(paint);
-const sessionId = parameters.get("session")?.toLowerCase();
-if (sessionId) openGame(sessionId);
-else openFirstGame();
-
-/** Open the game that this tab showed last. Create a game if there is none, or if that game has ended. */
-async function openFirstGame() {
-  try {
-    const last = remembered();
-    const state = last && (await readGame(last));
-    const found = state && !isFinal(state) ? state : await createGame("3+2");
-    openGame(found.session_id);
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    showStartRefusal(error);
-  }
-}
+begin();
 
 /** Show why there is no game, with a button that works after the wait that the server asks for. Null hides it. */
 function showStartRefusal(refusal) {

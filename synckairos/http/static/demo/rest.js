@@ -1,5 +1,7 @@
 // Commands over REST. All attempts of one command have the same Idempotency-Key, so that the command is executed once.
 
+import { authorizationHeader } from "./credential.js";
+
 const SERVER = new URL("../", import.meta.url); // URL of the server, with the sub-path if a proxy adds one.
 const ATTEMPTS = 4;
 const FIRST_WAIT_MS = 400;
@@ -32,6 +34,21 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
+/**
+ * Return the caller: its name, its highest role, and its role on a session if `sessionId` is not null. The caller is
+ * `anonymous` while authentication is off.
+ */
+export function describeCaller(sessionId = null) {
+  const query = sessionId === null ? "" : `?session_id=${encodeURIComponent(sessionId)}`;
+  return send("GET", `v1/me${query}`);
+}
+
+/** Make a ticket for one socket that watches a session. `timeoutMs` limits the only attempt. */
+export async function makeTicket(sessionId, timeoutMs) {
+  const signal = AbortSignal.timeout(timeoutMs);
+  return (await send("POST", "v1/tickets", { session_ids: [sessionId] }, { attempts: 1, signal })).ticket;
+}
+
 /** Return the state of a session, or null if there is no such session. */
 export async function readGame(sessionId) {
   try {
@@ -60,14 +77,14 @@ export const sendCommand = (sessionId, verb, body = {}) => send("POST", `v1/sess
 /** Change the metadata of a session with the merge patch `metadata`. */
 export const mergeMetadata = (sessionId, metadata) => send("PATCH", `v1/sessions/${sessionId}`, { metadata });
 
-async function send(method, path, body) {
-  const headers = { "Content-Type": "application/json" };
+async function send(method, path, body, { attempts = ATTEMPTS, signal } = {}) {
+  const headers = { "Content-Type": "application/json", ...authorizationHeader() };
   if (method === "POST") headers["Idempotency-Key"] = uuid();
-  const request = { method, headers, body: body && JSON.stringify(body) };
+  const request = { method, headers, signal, body: body && JSON.stringify(body) };
   for (let attempt = 1; ; attempt += 1) {
     const response = await fetch(new URL(path, SERVER), request).catch(() => null);
     if (response?.ok) return (await response.json()).data;
-    if (attempt === ATTEMPTS || (response && !UNKNOWN_OUTCOME.has(response.status))) throw await readRefusal(response);
+    if (attempt === attempts || (response && !UNKNOWN_OUTCOME.has(response.status))) throw await readRefusal(response);
     await sleep(Math.random() * FIRST_WAIT_MS * 2 ** (attempt - 1));
   }
 }

@@ -1,0 +1,57 @@
+// The token of this tab. It comes from the fragment of the URL, or from the sign-in form. Fragments are not sent to the
+// server, and the page removes the token from its address immediately. The page sends the token only in a header.
+
+const STORAGE_KEY = "synckairos-demo-token";
+const TOKEN = /^[!-~]{1,7900}$/; // Visible ASCII characters. Other characters are not allowed in a header.
+
+let token = readStored();
+
+/** Return whether this tab has a token. */
+export const hasToken = () => token !== null;
+
+/** Return the header that sends the token; no header without a token. */
+export const authorizationHeader = () => (token === null ? {} : { Authorization: `Bearer ${token}` });
+
+/** Keep a token until the tab is closed. Return false if the text cannot be a token. The earlier token is then kept. */
+export function keepToken(text) {
+  if (!TOKEN.test(text)) return false;
+  token = text;
+  try {
+    sessionStorage.setItem(STORAGE_KEY, text);
+  } catch {
+    // Some browsers refuse the storage. The page then keeps the token until it is loaded again.
+  }
+  return true;
+}
+
+/** Forget the token. */
+export function forgetToken() {
+  token = null;
+  try {
+    sessionStorage.removeItem(STORAGE_KEY);
+  } catch {
+    // Without the storage there is nothing to remove.
+  }
+}
+
+/**
+ * Move a token from the fragment `#token=…` of the address to the storage. Return whether the fragment had one. A text
+ * that cannot be a token removes the earlier token, because the link was meant to replace it.
+ */
+export function takeTokenFromFragment() {
+  const found = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (found === null) return false;
+  const url = new URL(location.href);
+  url.hash = "";
+  history.replaceState(null, "", url);
+  if (!keepToken(found)) forgetToken();
+  return true;
+}
+
+function readStored() {
+  try {
+    return sessionStorage.getItem(STORAGE_KEY);
+  } catch {
+    return null;
+  }
+}
