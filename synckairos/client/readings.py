@@ -3,19 +3,28 @@
 import math
 
 from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode
-from synckairos.clock.timing import active_group, charge_session_until, deadline_at_ms
+from synckairos.clock.timing import active_group, charge_session_until, deadline_at_ms, session_remaining_ms
 from synckairos.errors import ParticipantNotFound
+from synckairos.frozen_replace import replace
+
+
+def changes_with_time(state: Session) -> bool:
+    """Return whether a reading of the session changes with time: a clock runs, or the session has an end."""
+    return state.anchor_ms is not None or (state.ends_at_ms is not None and state.status is Status.PAUSED)
 
 
 def session_charged_until(state: Session, now_ms: float) -> Session:
     """Return the session with all time charged until `now_ms`, the server's time in ms since the Unix epoch.
 
     Time after a deadline is charged only with the timeout policy `overtime`, because otherwise the server decides the
-    effect of the deadline. A reading is below zero only in overtime.
+    effect of the deadline. A reading is below zero only in overtime. The clock of a session with an end also runs
+    during a pause, so `updated_at_ms` of the result is then the instant of the reading.
     """
     deadline_ms = deadline_at_ms(state)
     if deadline_ms is not None and state.rules.on_timeout is not OnTimeout.OVERTIME:
         now_ms = min(now_ms, deadline_ms)
+    if state.ends_at_ms is not None and state.status is Status.PAUSED:
+        return replace(state, updated_at_ms=max(state.updated_at_ms, math.floor(now_ms)))
     return charge_session_until(state, math.floor(now_ms))
 
 
@@ -37,7 +46,7 @@ def remaining_ms_at(state: Session, now_ms: float, participant_id: str | None = 
     if mode is SyncMode.PER_GROUP:
         active = active_group(charged)
         return None if active is None else active.remaining_ms
-    return charged.remaining_ms
+    return session_remaining_ms(charged)
 
 
 def participant_remaining_ms(charged: Session, participant: Participant) -> int | None:

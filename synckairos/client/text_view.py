@@ -1,12 +1,13 @@
 """A session as lines of plain text for one screen at one instant. Pure: reads no clock and writes nothing."""
 
+import math
 from dataclasses import dataclass, replace
 from unicodedata import combining, east_asian_width
 
-from synckairos.client.readings import participant_remaining_ms, session_charged_until
+from synckairos.client.readings import changes_with_time, participant_remaining_ms, session_charged_until
 from synckairos.clock.budget import ClockReadingDetails
-from synckairos.clock.model import Group, Participant, Session, SyncMode
-from synckairos.clock.timing import active_group
+from synckairos.clock.model import Group, Participant, Session, Status, SyncMode
+from synckairos.clock.timing import active_group, session_remaining_ms
 
 TENTHS_BELOW_MS = 20_000
 """Milliseconds below which a clock face shows tenths of a second."""
@@ -41,10 +42,11 @@ def render_session_lines(
     `now_ms` is the server's time in ms since the Unix epoch. If it is None and a clock runs, no time is shown. If there
     is no room for all clocks, only the clock that has the turn and the clocks around it are shown.
     """
-    is_known = now_ms is not None or state.anchor_ms is None
+    is_known = now_ms is not None or not changes_with_time(state)
     charged = state if now_ms is None else session_charged_until(state, now_ms)
     rules = charged.rules
-    header = [f"session {rules.session_id}", f"{rules.sync_mode}, {charged.status}, version {charged.version}", ""]
+    status = f"{rules.sync_mode}, {charged.status}{_until_start(state, now_ms)}, version {charged.version}"
+    header = [f"session {rules.session_id}", status, ""]
     shared, own = _rows(charged)
     if not is_known:
         shared, own = _without_times(shared), _without_times(own)
@@ -53,6 +55,13 @@ def render_session_lines(
     room = max(1, lines - len(header) - len(shared) - len(end))
     drawn = [*header, *map(_line, shared), *_window(own, room), *end]
     return [cut_to_columns(line, columns).rstrip() for line in drawn[:lines]]
+
+
+def _until_start(state: Session, now_ms: float | None) -> str:
+    """Return the text of the time until a pending session starts by itself, empty if it does not or now is unknown."""
+    if state.status is not Status.PENDING or state.starts_at_ms is None or now_ms is None:
+        return ""
+    return f" (starts in {format_clock(max(0, state.starts_at_ms - math.floor(now_ms)))})"
 
 
 def format_clock(ms: int) -> str:
@@ -97,7 +106,8 @@ def _rows(charged: Session) -> tuple[list[_Row], list[_Row]]:
             note = f"cycle {charged.turn.cycles + 1}"
             shared = [_Row("this cycle", format_clock(charged.remaining_ms or 0), note), _Row("", "")]
         case SyncMode.GLOBAL:
-            shared = [_Row("session", format_clock(charged.remaining_ms or 0)), _Row("", "")]
+            left_ms = session_remaining_ms(charged)
+            shared = [_Row("session", UNKNOWN_FACE if left_ms is None else format_clock(left_ms)), _Row("", "")]
         case SyncMode.COUNT_UP:
             note = "" if charged.remaining_ms is None else f"{format_clock(charged.remaining_ms)} left"
             shared = [_Row("session", format_clock(charged.used_ms), note), _Row("", "")]

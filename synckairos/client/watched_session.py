@@ -89,7 +89,7 @@ class Watch:
 
     def _reading_at_ms(self) -> float:
         """Return the instant for a reading. If no clock runs, any instant gives the same reading."""
-        return self.state.updated_at_ms if self.state.anchor_ms is None else self._now_ms()
+        return self._now_ms() if readings.changes_with_time(self.state) else self.state.updated_at_ms
 
     async def updates(self) -> AsyncGenerator[Update, None]:
         """Yield the latest state without events, then each newer state with the events after the previous state.

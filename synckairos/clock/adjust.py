@@ -7,12 +7,13 @@ from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.commands import Adjust
 from synckairos.clock.make_transition import find_participant_index, make_event, make_session_event, with_next_version
 from synckairos.clock.model import EventType, Group, OnTimeout, Participant, Session, SyncMode, Transition
+from synckairos.clock.start_and_end import move_end
 from synckairos.clock.timing import (
     SUDDEN_DEATH,
     charge_session_until,
     clock_system_for,
     find_group_index,
-    time_to_zero_ms,
+    rearm_warnings,
 )
 from synckairos.errors import ParticipantNotFound, ValidationFailed
 from synckairos.frozen_replace import replace
@@ -46,7 +47,7 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
             adjusted = _adjust_session(charged, command)
     if _budgets(adjusted) == _budgets(charged):
         return None
-    adjusted = _rearm_warnings(adjusted)
+    adjusted = rearm_warnings(adjusted)
     subject: Participant | Group | None = None
     if command.participant_ids is not None and len(command.participant_ids) == 1:
         subject = adjusted.participants[find_participant_index(adjusted, command.participant_ids[0])]
@@ -58,7 +59,7 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
 
 
 def _budgets(state: Session) -> tuple[object, ...]:
-    return state.participants, state.groups, state.remaining_ms
+    return state.participants, state.groups, state.remaining_ms, state.ends_at_ms
 
 
 def _adjust_participants(state: Session, command: Adjust) -> Session:
@@ -102,6 +103,8 @@ def _adjust_session(state: Session, command: Adjust) -> Session:
         if value is not None:
             mode = state.rules.sync_mode
             raise ValidationFailed.at_path(path, f"in {mode} one budget serves the whole session; omit this member")
+    if state.ends_at_ms is not None:
+        return move_end(state, command.delta_ms, _may_fall_below_zero(state))
     if state.remaining_ms is None:
         raise ValidationFailed.at_path(
             "delta_ms", "this session counts up without max_time_ms, so there is no budget to adjust"
@@ -118,17 +121,3 @@ def _add_time(owner: Owner, system: ClockSystem, delta_ms: int, may_fall_below_z
     left = system.add_time(owner, delta_ms, may_fall_below_zero)
     has_expired = owner.has_expired and left.remaining_ms <= 0
     return replace(owner, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
-
-
-def _rearm_warnings(state: Session) -> Session:
-    """Return the state in which warnings with a threshold below the time to zero count as not sent in this turn.
-
-    So the clock sends such a warning again when it reaches the threshold. If the clock is above zero, overtime has not
-    begun.
-    """
-    left_ms = time_to_zero_ms(state)
-    if left_ms is None:
-        return state
-    warned_ms = tuple(threshold_ms for threshold_ms in state.turn.warned_ms if threshold_ms >= left_ms)
-    is_in_overtime = state.turn.is_in_overtime and left_ms <= 0
-    return replace(state, turn=replace(state.turn, warned_ms=warned_ms, is_in_overtime=is_in_overtime))

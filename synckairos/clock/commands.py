@@ -46,7 +46,8 @@ class Create(Struct, frozen=True):
     `creation.create` replaces a None in `clock`, `on_timeout`, or a budget by the value that the mode implies. In
     `per_cycle` it does so for `max_cycles`. A None in `extend_on_switch_ms` or `pause_budget` turns the feature off. If
     `active_participant_id` is None, the first participant in index order gets the first turn. `edition` is the edition
-    of the clock's rules, 1 or 2.
+    of the clock's rules, 1 or 2. If `starts_at_ms` is None, the session does not start by itself. If `ends_at_ms` is
+    None, the session has a budget.
     """
 
     sync_mode: SyncMode
@@ -74,6 +75,8 @@ class Create(Struct, frozen=True):
     metadata: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     edition: int = 2
+    starts_at_ms: int | None = None
+    ends_at_ms: int | None = None
 
 
 class Start(Struct, frozen=True):
@@ -162,14 +165,19 @@ class UpdateMetadata(Struct, frozen=True):
 
 
 class UpdateSession(Struct, frozen=True):
-    """Change settings of the session by a merge patch (RFC 7396), in one version.
+    """Change settings of the session in one version.
 
-    `labels` maps keys to new values; None removes the label. `metadata` is a merge patch of the metadata, None without
-    a change.
+    `labels` maps keys to new values; None removes the label. `metadata` is a merge patch (RFC 7396) of the metadata,
+    None without a change. A None in `starts_at_ms` or `ends_at_ms` leaves the instant unchanged. If `removes_start` is
+    True, the session has no `starts_at_ms` any more. `starts_at_ms` can be changed only while the session is pending,
+    and `ends_at_ms` only in a session that was created with an end.
     """
 
     labels: dict[str, str | None] = field(default_factory=dict)
     metadata: dict[str, Any] | None = None
+    starts_at_ms: int | None = None
+    ends_at_ms: int | None = None
+    removes_start: bool = False
 
 
 class Delete(Struct, frozen=True):

@@ -20,6 +20,7 @@ from synckairos.clock.model import (
     SyncMode,
     Transition,
 )
+from synckairos.clock.start_and_end import check_start_and_end
 from synckairos.clock.timing import clock_system_for
 from synckairos.frozen_replace import replace
 
@@ -35,7 +36,10 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
 
     `wire` must have checked `spec`: participant ids are unique, `active_participant_id` is one of them, and the budgets
     that the mode needs are given.
+
+    Raises: ValidationFailed if `starts_at_ms` or `ends_at_ms` of `spec` is in the past or too far in the future.
     """
+    check_start_and_end(spec.starts_at_ms, spec.ends_at_ms, now_ms)
     mode = spec.sync_mode
     rules = Rules(
         session_id=session_id,
@@ -71,6 +75,8 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         labels=spec.labels,
         turn_number=None if spec.edition == 1 else 0,
         extensions=None if spec.edition == 1 or spec.extend_on_switch_ms is None else Extensions(),
+        starts_at_ms=spec.starts_at_ms,
+        ends_at_ms=spec.ends_at_ms,
     )
     participants = _participants(spec, empty)
     state = replace(empty, participants=participants, groups=_groups(spec, empty, participants))

@@ -4,9 +4,6 @@ Overdue transitions (`overdue.py`) come first, each at its own deadline. The tra
 module is pure: it does no I/O, reads no clock and makes no ids.
 """
 
-import json
-from typing import Any
-
 from msgspec import Struct
 
 from synckairos.clock import join_leave, pauses, turns
@@ -29,27 +26,20 @@ from synckairos.clock.commands import (
     VersionPrecondition,
 )
 from synckairos.clock.make_transition import make_end_transition, make_session_event, with_next_version
-from synckairos.clock.merge_patch import is_identical_json, merge_patch
 from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, number_of_turn
+from synckairos.clock.update_session import update_metadata, update_session
 from synckairos.errors import (
     InvalidTransition,
     PreconditionFailed,
     SessionNotFound,
     SyncKairosError,
     TurnOver,
-    ValidationFailed,
     VersionConflict,
 )
 from synckairos.frozen_replace import replace
-
-MAX_LABELS = 16
-"""Maximum number of labels of a session."""
-
-MAX_METADATA_BYTES = 32 * 1024
-"""Bytes: maximum size of a session's metadata as JSON."""
 
 REFUSED_VERBS: dict[type[Command], str] = {
     Start: "started",
@@ -60,6 +50,7 @@ REFUSED_VERBS: dict[type[Command], str] = {
     Adjust: "adjusted",
     AddParticipant: "joined",
     RemoveParticipant: "left",
+    UpdateSession: "updated",
 }
 """The verb of each command in the error text of its refusal. v2 uses the same words."""
 
@@ -221,54 +212,13 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
         case RemoveParticipant():
             return join_leave.leave(state, command.participant_id, now_ms)
         case UpdateMetadata():
-            return _update_metadata(state, command.patch, now_ms)
+            return update_metadata(state, command.patch, now_ms)
         case UpdateSession():
-            return _update_session(state, command, now_ms)
+            return update_session(state, command, now_ms)
         case Delete():
             return _delete(state, now_ms)
         case Expire():
             return None
-
-
-def _update_metadata(state: Session, patch: dict[str, Any], now_ms: int) -> Transition | None:
-    metadata = _patched_metadata(state, patch)
-    if metadata is state.metadata:
-        return None
-    updated = replace(with_next_version(state, now_ms), metadata=metadata)
-    return Transition(make_session_event(EventType.METADATA_UPDATED, updated, now_ms), updated)
-
-
-def _update_session(state: Session, command: UpdateSession, now_ms: int) -> Transition | None:
-    """Return the transition to the changed labels and metadata. None if nothing changes.
-
-    Raises: ValidationFailed if the session belongs to the first edition, or would have too many labels.
-    """
-    if not state.is_second_edition:
-        raise ValidationFailed.at_path("labels", "this session belongs to the first edition, which has no labels")
-    labels = merge_patch(state.labels, command.labels)
-    if len(labels) > MAX_LABELS:
-        raise ValidationFailed.at_path("labels", f"the session would have more than {MAX_LABELS} labels")
-    metadata = state.metadata if command.metadata is None else _patched_metadata(state, command.metadata)
-    if labels == state.labels and metadata is state.metadata:
-        return None
-    updated = replace(with_next_version(state, now_ms), labels=labels, metadata=metadata)
-    return Transition(make_session_event(EventType.SESSION_UPDATED, updated, now_ms), updated)
-
-
-def _patched_metadata(state: Session, patch: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata after the merge patch, the same object as before if nothing changes.
-
-    Raises: ValidationFailed if the metadata would be too large.
-    """
-    metadata = merge_patch(state.metadata, patch)
-    if is_identical_json(metadata, state.metadata):
-        return state.metadata
-    # `wire` limits the size of one patch. This check applies the same limit to the sum of all patches.
-    if len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()) > MAX_METADATA_BYTES:
-        raise ValidationFailed.at_path(
-            "metadata", f"all metadata together would exceed {MAX_METADATA_BYTES} bytes of JSON"
-        )
-    return metadata
 
 
 def _delete(state: Session, now_ms: int) -> Transition:

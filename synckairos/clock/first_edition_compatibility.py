@@ -10,6 +10,7 @@ from synckairos.clock.commands import Create
 from synckairos.clock.model import Session
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stages
+from synckairos.clock.timing import session_remaining_ms
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 
@@ -29,7 +30,18 @@ def as_first_edition(state: Session) -> Session:
         initial_ms=None,
     )
     turn = replace(state.turn, is_in_overtime=False)
-    return replace(state, rules=rules, turn=turn, turn_number=None, extensions=None, labels={})
+    # The document of a session with an end also has its remaining time, which an earlier release reads as a budget.
+    return replace(
+        state,
+        rules=rules,
+        turn=turn,
+        remaining_ms=session_remaining_ms(state),
+        turn_number=None,
+        extensions=None,
+        labels={},
+        starts_at_ms=None,
+        ends_at_ms=None,
+    )
 
 
 def needs_second_edition(system: ClockSystem) -> bool:
@@ -62,6 +74,8 @@ def check_first_edition(spec: Create) -> None:
         "initial_ms": spec.initial_ms is not None,
         "between_turns": spec.holds_between_turns,
         "labels": bool(spec.labels),
+        "starts_at": spec.starts_at_ms is not None,
+        "ends_at": spec.ends_at_ms is not None,
     }
     for name, is_used in needs.items():
         if is_used:

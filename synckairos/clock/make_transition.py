@@ -1,6 +1,7 @@
 """Construction of transitions and their events."""
 
 from synckairos.clock.model import Event, EventType, Group, Participant, Session, Status, SyncMode, Transition
+from synckairos.clock.timing import session_remaining_ms
 from synckairos.errors import ParticipantNotFound
 from synckairos.frozen_replace import replace
 
@@ -31,7 +32,7 @@ def make_event(event_type: EventType, state: Session, at_ms: int, subject: Parti
 
 def make_session_event(event_type: EventType, state: Session, at_ms: int) -> Event:
     """Return an event that concerns the session as a whole. Its used and remaining times are those of the session."""
-    return Event(event_type, at_ms, used_ms=state.used_ms, remaining_ms=state.remaining_ms)
+    return Event(event_type, at_ms, used_ms=state.used_ms, remaining_ms=session_remaining_ms(state))
 
 
 def make_end_transition(charged: Session, status: Status, event_type: EventType, at_ms: int) -> Transition:

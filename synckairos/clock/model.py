@@ -245,6 +245,10 @@ class Session(Struct, frozen=True):
 
     `turn_number` is the number of turns that have begun, 0 while the session is pending. It never decreases. It is None
     in a session of the first edition. `extensions` is None without a soft close, and in the first edition.
+
+    `starts_at_ms` is the instant at which a pending session starts by itself, None if only a command starts it. It
+    stays after the start. `ends_at_ms` is the instant at which the clock of the session reaches zero, also during a
+    pause. The session then has no budget of its own, so `remaining_ms` is None. Both are None in the first edition.
     """
 
     rules: Rules
@@ -269,6 +273,8 @@ class Session(Struct, frozen=True):
     deleted: bool = False
     turn_number: int | None = None
     extensions: Extensions | None = None
+    starts_at_ms: int | None = None
+    ends_at_ms: int | None = None
 
     @property
     def is_second_edition(self) -> bool:

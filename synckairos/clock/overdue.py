@@ -24,7 +24,7 @@ from synckairos.clock.timing import (
     next_upcoming_event,
     replace_item,
 )
-from synckairos.clock.turns import end_turn, has_ended_last_cycle, next_in_rotation, next_session_budget_ms
+from synckairos.clock.turns import end_turn, has_ended_last_cycle, next_in_rotation, next_session_budget_ms, start
 from synckairos.frozen_replace import replace
 
 MAX_OVERDUE = 64
@@ -40,7 +40,14 @@ ADVANCE_EVENTS = {
 }
 """Type of the timeout event under `on_timeout: advance`. Modes without a next turn to begin are missing."""
 
-EVENTS_WITHIN_TURN = frozenset({EventType.TIME_WARNING, EventType.OVERTIME_STARTED, EventType.SESSION_RESUMED})
+EVENTS_WITHIN_TURN = frozenset(
+    {
+        EventType.SESSION_STARTED,
+        EventType.TIME_WARNING,
+        EventType.OVERTIME_STARTED,
+        EventType.SESSION_RESUMED,
+    }
+)
 """Types of overdue transitions that do not end the turn."""
 
 
@@ -77,6 +84,8 @@ def _make_due_transition(state: Session, due: UpcomingEvent) -> Transition:
     # instant of the recovery.
     at_ms = max(due.at_ms, state.updated_at_ms)
     match due.kind:
+        case "start":
+            return start(state, at_ms)
         case "warning":
             return _warn(state, due.warning_ms, at_ms)
         case "overtime":

@@ -59,7 +59,7 @@ def _allowed_before_end(status: Status) -> NextStatuses:
 
 
 STATUS_TABLE: dict[Status, NextStatuses] = {
-    Status.PENDING: _allowed_before_end(Status.PENDING) | {Start: _to(Status.RUNNING)},
+    Status.PENDING: _allowed_before_end(Status.PENDING) | {Start: _to(Status.RUNNING), Expire: _to(Status.RUNNING)},
     Status.RUNNING: _allowed_before_end(Status.RUNNING)
     | {
         Switch: _to(Status.RUNNING, Status.PAUSED, Status.COMPLETED),
@@ -71,13 +71,14 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
         Switch: _to(Status.PAUSED, Status.RUNNING, Status.COMPLETED),
         Pause: _to(Status.PAUSED),
         Resume: _to(Status.PAUSED, Status.RUNNING),
-        Expire: _to(Status.PAUSED, Status.RUNNING),
+        Expire: _to(Status.PAUSED, Status.RUNNING, Status.EXPIRED),
     },
 } | {final: _allowed_always(final) for final in FINAL}
 """For each status: each allowed command with the set of statuses that the command can lead to.
 
-`Expire` stands for overdue transitions: warnings, timeouts and ends of pauses. In a paused session `switch` is allowed
-only at zero, in a hold, or with `switch_while_paused` (`turns.switch`). A switch leads to a paused session by a hold.
+`Expire` stands for overdue transitions: starts, warnings, timeouts and ends of pauses. In a paused session `switch` is
+allowed only at zero, in a hold, or with `switch_while_paused` (`turns.switch`). A switch leads to a paused session by a
+hold. Time ends a paused session only if the session has an end.
 """
 
 

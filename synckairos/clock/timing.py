@@ -60,18 +60,40 @@ def time_to_zero_ms(state: Session) -> int | None:
     if mode is SyncMode.PER_GROUP:
         group = active_group(state)
         return None if group is None else state.rules.clock.time_to_zero_ms(group, state.turn.used_ms)
-    return state.remaining_ms
+    return session_remaining_ms(state)
+
+
+def session_remaining_ms(state: Session) -> int | None:
+    """Return the remaining time of the session itself at the anchor in ms, None without an own budget or a limit.
+
+    In a session with an end, it is the time from the anchor to the end. If no clock runs, it is the time from the last
+    transition to the end. In an ended session, it is the time that was left at its end. Before the start, it is the
+    time from `starts_at_ms` to the end, None without `starts_at_ms`.
+    """
+    if state.ends_at_ms is None:
+        return state.remaining_ms
+    if state.started_at_ms is None:
+        return None if state.starts_at_ms is None else state.ends_at_ms - state.starts_at_ms
+    return state.ends_at_ms - (state.completed_at_ms or _reading_at_ms(state))
+
+
+def _reading_at_ms(state: Session) -> int:
+    """Return the instant to which the readings of the state apply: the anchor, or without it the last transition."""
+    return state.updated_at_ms if state.anchor_ms is None else state.anchor_ms
 
 
 def deadline_at_ms(state: Session) -> int | None:
     """Return the instant at which the running clock reaches zero.
 
     None if no clock runs, if there is no time limit, or if overtime has begun. For an expired session, return the
-    deadline at which it expired.
+    deadline at which it expired. The clock of a session with an end also runs during a pause.
     """
     if state.status is Status.EXPIRED:
         return state.completed_at_ms
     left_ms = time_to_zero_ms(state)
+    if state.ends_at_ms is not None and state.status is Status.PAUSED:
+        is_over = state.rules.on_timeout is OnTimeout.OVERTIME and state.turn.is_in_overtime
+        return None if is_over else state.ends_at_ms
     if left_ms is None or state.anchor_ms is None:
         return None
     if state.rules.on_timeout is OnTimeout.OVERTIME and (left_ms <= 0 or state.turn.is_in_overtime):
@@ -93,36 +115,55 @@ def number_of_turn(state: Session) -> int:
 class UpcomingEvent(Struct, frozen=True):
     """The next change that becomes due by time without a command, and the instant at which it is due.
 
-    The instant can be in the past. `timeout`: the clock reaches zero. `overtime`: the clock reaches zero and continues
-    below zero. `warning`: the clock reaches the threshold `warning_ms`, in ms before zero. `pause_end`: a pause reason
-    ends by its `max_ms`.
+    The instant can be in the past. `start`: a pending session starts. `pause_end`: a pause reason ends by its `max_ms`.
+    `warning`: the clock reaches the threshold `warning_ms`, in ms before zero. `timeout`: the clock reaches zero.
+    `overtime`: the clock reaches zero and continues below zero.
     """
 
     at_ms: int
-    kind: Literal["timeout", "overtime", "warning", "pause_end"]
+    kind: Literal["start", "pause_end", "warning", "timeout", "overtime"]
     warning_ms: int = 0
 
 
 def next_upcoming_event(state: Session) -> UpcomingEvent | None:
     """Return the next event that becomes due by time without a command, None if there is none.
 
-    The event can already be overdue. If several events are due at one instant, the order is: pause ends, warnings with
-    the greatest threshold first, zero. A warning with a threshold below 0 comes after zero.
+    The event can already be overdue. If several events are due at one instant, the order is: start, pause ends,
+    warnings with the greatest threshold first, zero. A warning with a threshold below 0 comes after zero.
     """
-    if state.status is Status.PAUSED:
-        ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
-        return UpcomingEvent(min(ends), "pause_end") if ends else None
-    if state.anchor_ms is None or (left_ms := time_to_zero_ms(state)) is None:
+    match state.status:
+        case Status.RUNNING:
+            return _next_event_of_clock(state)
+        case Status.PAUSED:
+            ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
+            pause_end = UpcomingEvent(min(ends), "pause_end") if ends else None
+            by_clock = None if state.ends_at_ms is None else _next_event_of_clock(state)
+            if pause_end is None or (by_clock is not None and by_clock.at_ms < pause_end.at_ms):
+                return by_clock
+            return pause_end
+        case Status.PENDING if state.starts_at_ms is not None:
+            return UpcomingEvent(state.starts_at_ms, "start")
+        case _:
+            return None
+
+
+def _next_event_of_clock(state: Session) -> UpcomingEvent | None:
+    """Return the next warning, or the zero, of the clock, None if there is none.
+
+    Expects a state in which the clock of the session runs, or a paused session with an end.
+    """
+    if (left_ms := time_to_zero_ms(state)) is None:
         return None
+    anchor_ms = _reading_at_ms(state)
     is_overtime = state.rules.on_timeout is OnTimeout.OVERTIME
     if is_overtime and state.is_second_edition:
-        return _next_event_around_zero(state, state.anchor_ms, left_ms)
+        return _next_event_around_zero(state, anchor_ms, left_ms)
     if left_ms > 0:
         for threshold_ms in state.rules.warnings_ms:
             if threshold_ms not in state.turn.warned_ms:
                 # A subtraction of time can jump over a threshold. The warning is then due at once.
-                return UpcomingEvent(state.anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
-    return None if is_overtime else UpcomingEvent(state.anchor_ms + left_ms, "timeout")
+                return UpcomingEvent(anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
+    return None if is_overtime else UpcomingEvent(anchor_ms + left_ms, "timeout")
 
 
 def _next_event_around_zero(state: Session, anchor_ms: int, left_ms: int) -> UpcomingEvent | None:
@@ -144,6 +185,20 @@ def reached_warning_thresholds_ms(state: Session) -> tuple[int, ...]:
     if not state.rules.warnings_ms or (left_ms := time_to_zero_ms(state)) is None:
         return ()
     return tuple(threshold_ms for threshold_ms in state.rules.warnings_ms if threshold_ms >= left_ms)
+
+
+def rearm_warnings(state: Session) -> Session:
+    """Return the state in which warnings with a threshold below the time to zero count as not sent in this turn.
+
+    So the clock sends such a warning again when it reaches the threshold. If the clock is above zero, overtime has not
+    begun.
+    """
+    left_ms = time_to_zero_ms(state)
+    if left_ms is None:
+        return state
+    warned_ms = tuple(threshold_ms for threshold_ms in state.turn.warned_ms if threshold_ms >= left_ms)
+    is_in_overtime = state.turn.is_in_overtime and left_ms <= 0
+    return replace(state, turn=replace(state.turn, warned_ms=warned_ms, is_in_overtime=is_in_overtime))
 
 
 # -- the charge of elapsed time ---------------------------------------------------------------------------------------

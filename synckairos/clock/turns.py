@@ -37,7 +37,13 @@ def start(state: Session, now_ms: int) -> Transition:
 
     The first turn belongs to the `active_participant_id` of the creation, or else to the first participant in index
     order.
+
+    Raises: InvalidTransition if the session has an end, and `now_ms` is not before the end.
     """
+    if state.ends_at_ms is not None and now_ms >= state.ends_at_ms:
+        raise InvalidTransition(
+            f"Session cannot be started: the session is {state.status} and its ends_at has passed; change ends_at first"
+        )
     first = state.active_position if state.active_position is not None else next_in_rotation(state, None)
     running = replace(state, status=Status.RUNNING, started_at_ms=now_ms)
     begun = begin_turn(running, first, state.remaining_ms, now_ms)
@@ -79,7 +85,7 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition | None:
     position = _next_position(ended, command.next_participant_id)
     if has_ended_last_cycle(ended):
         return make_end_transition(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
-    ended, remaining_ms = _extend(ended, flagged)
+    ended, remaining_ms = _extend(ended, flagged, now_ms)
     if command.hold or state.rules.holds_between_turns:
         begun = hold(ended, position, remaining_ms, now_ms)
     else:
@@ -124,12 +130,19 @@ def _choose_next(held: Session, command: Switch, now_ms: int) -> Transition | No
     return Transition(make_event(EventType.CYCLE_SWITCHED, shown, now_ms), shown)
 
 
-def _extend(ended: Session, flagged: bool) -> tuple[Session, int | None]:
-    """Return the state with the extension of this switch, and the session's own budget for the next turn in ms.
+def _extend(ended: Session, flagged: bool, now_ms: int) -> tuple[Session, int | None]:
+    """Return the state with the extension of a switch at `now_ms`, and the session's own budget for the next turn, ms.
 
     The budget is the full cycle in `per_cycle`, else the remaining budget, None if the session has no own budget. In
-    `global` and `count_up` with `extend_on_switch_ms` (soft close), a switch before zero extends a low budget.
+    `global` and `count_up` with `extend_on_switch_ms` (soft close), a switch before zero extends a low budget. In a
+    session with an end, it moves the end.
     """
+    if ended.ends_at_ms is not None:
+        # The extension is the same as that of a budget with as much time as is left until the end.
+        with_budget = replace(ended, ends_at_ms=None, remaining_ms=ended.ends_at_ms - now_ms)
+        extended, extended_ms = _extend(with_budget, flagged, now_ms)
+        assert extended_ms is not None
+        return replace(extended, ends_at_ms=now_ms + extended_ms, remaining_ms=None), None
     rules, left_ms, before = ended.rules, next_session_budget_ms(ended), ended.extensions
     step_ms = rules.extend_on_switch_ms
     if step_ms is None or left_ms is None or flagged or rules.sync_mode is SyncMode.PER_CYCLE:

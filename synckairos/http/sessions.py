@@ -88,7 +88,7 @@ class SessionRoutes:
             ),
             Operation(
                 "PATCH", SESSION_PATH, "update_session", self.patch,
-                "Change the metadata and the labels by a merge patch (RFC 7396)", tag,
+                "Change metadata, labels, and the instants of start and end by a merge patch (RFC 7396)", tag,
                 response_model=model, body_model=PatchBody, is_body_required=True,
                 refusal_statuses=(404, 409, 412, 422), media_types=(MERGE_PATCH,),
             ),

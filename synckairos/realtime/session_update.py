@@ -5,6 +5,7 @@ from itertools import count
 
 from synckairos.clock.model import EventType
 from synckairos.wire import document_merge_patch
+from synckairos.wire.document_scan import starts_at_instant
 from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import SessionSnapshot
@@ -20,13 +21,20 @@ EVENTS_SENT = frozenset(
         EventType.SESSION_DELETED,
     }
 )
-"""Event types for which v3 sends an EVENT message before the state.
+"""Event types for which v3 sends an EVENT message before the state. A start by time also has an EVENT message.
 
 Most of these events come without a command. Without the messages, a slow client that skips states would miss the
 events.
 """
 
 _serials = count()
+
+
+def _is_event_sent(message: FeedMessage) -> bool:
+    """Return whether v3 sends an EVENT message for this version. A start has one only if time caused it."""
+    if message.event_type is EventType.SESSION_STARTED:
+        return starts_at_instant(message.snapshot.document, message.at_ms)
+    return message.event_type in EVENTS_SENT
 
 
 class SessionUpdate:
@@ -62,7 +70,7 @@ class SessionUpdate:
         self.version = snapshot.version
         self.server_time_ms = server_time_ms
         self.message = message
-        self.is_event = snapshot.deleted or (message is not None and message.event_type in EVENTS_SENT)
+        self.is_event = snapshot.deleted or (message is not None and _is_event_sent(message))
         self.serial = next(_serials)
         self._frames: dict[Hashable, bytes] = {}
         self._parts: DocumentParts | None = None

@@ -34,6 +34,7 @@ from synckairos.wire.field_types import (
     DurationMs,
     ExpectedTurn,
     ExpectedVersion,
+    InstantText,
     LabelChanges,
     Metadata,
     Omittable,
@@ -42,6 +43,7 @@ from synckairos.wire.field_types import (
     StrictModel,
     Uuid,
 )
+from synckairos.wire.instants import parse_instant_ms
 
 MAX_PAUSE_HOLDER_CHARACTERS = 256
 """Maximum characters of the text that names the holder of a pause: a prefix and the id of a participant."""
@@ -278,36 +280,53 @@ class MetadataBody(CommandBody):
 
 
 class SessionChangesBody(CommandBody):
-    """Changes labels and metadata in one version, each by a merge patch (RFC 7396): null removes a member."""
+    """Changes labels, metadata, and the instants of start and end, in one version. At least one change is required.
 
-    labels: LabelChanges
-    metadata: Omittable[Metadata] = None
+    Labels and metadata change by a merge patch (RFC 7396): null removes a member, objects merge, other values replace.
+    `starts_at` can be changed only while the session is pending. Null removes it, so that only a command starts the
+    session. `ends_at` can be changed in a session that was created with it.
+    """
 
-    def to_command(self) -> Command:
-        return UpdateSession(self.labels, self.metadata)
-
-
-class PatchBody(CommandBody):
-    """Changes the session by a merge patch (RFC 7396): null removes a member, objects merge, other values replace."""
-
-    metadata: Omittable[Metadata] = None
     labels: Omittable[LabelChanges] = None
+    metadata: Omittable[Metadata] = None
+    starts_at: InstantText | None = None
+    ends_at: Omittable[InstantText] = None
 
     @model_validator(mode="after")
     def _require_a_change(self) -> Self:
-        if self.metadata is None and self.labels is None:
-            raise PydanticCustomError("no_change", "should have `metadata` or `labels`")
+        if not self._changes:
+            raise PydanticCustomError("no_change", "should have `labels`, `metadata`, `starts_at` or `ends_at`")
         return self
+
+    @property
+    def _changes(self) -> set[str]:
+        return self.model_fields_set & {"labels", "metadata", "starts_at", "ends_at"}
+
+    def to_command(self) -> Command:
+        return UpdateSession(
+            self.labels or {},
+            self.metadata,
+            None if self.starts_at is None else parse_instant_ms(self.starts_at),
+            None if self.ends_at is None else parse_instant_ms(self.ends_at),
+            removes_start=self.starts_at is None and "starts_at" in self.model_fields_set,
+        )
+
+
+class PatchBody(SessionChangesBody):
+    """Changes the session by a merge patch (RFC 7396): null removes a member, objects merge, other values replace.
+
+    `starts_at` can be changed only while the session is pending, and `ends_at` only if the session was created with it.
+    """
 
     @property
     def verb(self) -> str:
         """The command of the patch. A patch of the metadata alone keeps the command of earlier releases."""
-        return "update_metadata" if self.labels is None else "update_session"
+        return "update_metadata" if self._changes == {"metadata"} else "update_session"
 
     def to_command(self) -> Command:
-        if self.labels is None:
+        if self.verb == "update_metadata":
             return UpdateMetadata(self.metadata or {})
-        return UpdateSession(self.labels, self.metadata)
+        return super().to_command()
 
 
 COMMAND_BODIES: dict[str, type[CommandBody]] = {

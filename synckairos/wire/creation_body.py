@@ -20,6 +20,7 @@ from synckairos.wire.field_types import (
     CycleCount,
     DurationMs,
     IncrementMs,
+    InstantText,
     Labels,
     Metadata,
     Omittable,
@@ -29,6 +30,7 @@ from synckairos.wire.field_types import (
     UntilFaultLimit,
     Uuid,
 )
+from synckairos.wire.instants import parse_instant_ms
 
 SyncModeName = Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
 OnTimeoutName = Literal["expire", "advance", "pause", "overtime"]
@@ -130,6 +132,8 @@ class CreateSession(StrictModel):
     max_extensions: Omittable[Annotated[int, Field(ge=1, le=1_000_000)]] = None
     switch_while_paused: bool = False
     between_turns: Omittable[Literal["hold"]] = None
+    starts_at: Omittable[InstantText] = None
+    ends_at: Omittable[InstantText] = None
     pause_budget: Omittable[PauseBudget] = None
     lag_compensation: bool = False
     active_participant_id: Omittable[Uuid] = None
@@ -186,6 +190,8 @@ class CreateSession(StrictModel):
             active_participant_id=active,
             metadata=self.metadata,
             labels=self.labels,
+            starts_at_ms=None if self.starts_at is None else parse_instant_ms(self.starts_at),
+            ends_at_ms=None if self.ends_at is None else parse_instant_ms(self.ends_at),
         )
 
     def _v2_cycle_ms(self) -> int | None:

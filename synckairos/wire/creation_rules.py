@@ -110,6 +110,7 @@ class _Creation:
                 # participant.
                 yield fault(("lag_compensation",), "an hourglass does not support lag compensation")
         yield from self._warnings()
+        yield from self._end()
 
     # -- participants -------------------------------------------------------------------------------------------------
 
@@ -192,8 +193,8 @@ class _Creation:
                 if "time_per_cycle_ms" not in self.value and "total_time_ms" not in self.value:
                     yield fault(("time_per_cycle_ms",), "required in per_cycle")
             case "global":
-                if "total_time_ms" not in self.value and "time_per_cycle_ms" not in self.value:
-                    yield fault(("total_time_ms",), "required in global")
+                if not {"total_time_ms", "time_per_cycle_ms", "ends_at"} & self.value.keys():
+                    yield fault(("total_time_ms",), "required in global, unless ends_at is given")
             case "per_group":
                 yield from self._group_budgets()
             case _:
@@ -303,6 +304,19 @@ class _Creation:
         for name in EXTENSION_RULES:
             if name in self.value and "extend_on_switch_ms" not in self.value:
                 yield fault((name,), "is allowed only with extend_on_switch_ms")
+
+    def _end(self) -> Iterator[Fault]:
+        """Yield the faults of an end that replaces the budget. The clock checks the instants against the present."""
+        if "ends_at" not in self.value:
+            return
+        if self.mode in tuple(SyncMode) and self.mode != "global":
+            yield fault(("ends_at",), "is allowed only in global")
+            return
+        for name in ("total_time_ms", "time_per_cycle_ms"):
+            if name in self.value:
+                yield fault((name,), "contradicts ends_at; omit one of them")
+        if self.value.get("on_timeout") == "pause":
+            yield fault(("on_timeout",), "with ends_at, only expire and overtime are possible")
 
     def _warnings(self) -> Iterator[Fault]:
         seen: set[int] = set()

@@ -4,7 +4,7 @@ import re
 
 import orjson
 
-from synckairos.wire.instants import parse_instant_ms
+from synckairos.wire.instants import parse_instant_ms, render_instant
 
 
 def extract_participants_json(document: bytes) -> bytes:
@@ -49,3 +49,10 @@ _TURN_NUMBER_AT_END = re.compile(rb',"turn_number":\d+}\Z')
 def is_second_edition(document: bytes) -> bool:
     """Return whether a document belongs to a session of the clock's second edition, without parsing the document."""
     return _TURN_NUMBER_AT_END.search(document, max(0, len(document) - 64)) is not None
+
+
+def starts_at_instant(document: bytes, at_ms: int) -> bool:
+    """Return whether a document has the `starts_at` `at_ms` (ms since the Unix epoch), without parsing the document."""
+    # No text before `updated_at` contains an unescaped quote, so a match is the member itself.
+    end = document.index(b'"updated_at":"')
+    return document.find(b'"starts_at":"%b"' % render_instant(at_ms).encode(), 0, end) >= 0

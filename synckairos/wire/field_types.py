@@ -7,7 +7,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WithJsonSchema, WrapValidator
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from synckairos.clock.engine import MAX_LABELS, MAX_METADATA_BYTES
+from synckairos.clock.update_session import MAX_LABELS, MAX_METADATA_BYTES
 from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.validation_faults import FaultCountLimit
 

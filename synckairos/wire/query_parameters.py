@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from synckairos.clock.engine import MAX_LABELS
+from synckairos.clock.update_session import MAX_LABELS
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import SyncModeName

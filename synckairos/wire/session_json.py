@@ -15,7 +15,13 @@ from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import HOLD_REASON, ActivePause, Group, Participant, Session, Status, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stages
-from synckairos.clock.timing import active_group, active_group_index, clock_system_for, deadline_at_ms
+from synckairos.clock.timing import (
+    active_group,
+    active_group_index,
+    clock_system_for,
+    deadline_at_ms,
+    session_remaining_ms,
+)
 from synckairos.wire.clock_system_json import render_clock_system
 from synckairos.wire.instants import render_instant
 
@@ -87,6 +93,10 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["switch_while_paused"] = True
     if rules.holds_between_turns:
         document["between_turns"] = HOLD_REASON
+    if state.starts_at_ms is not None:
+        document["starts_at"] = render_instant(state.starts_at_ms)
+    if state.ends_at_ms is not None:
+        document["ends_at"] = render_instant(state.ends_at_ms)
     if rules.pause_budget is not None:
         document["pause_budget"] = rules.pause_budget
         document["pauses_taken"] = state.pauses_taken
@@ -129,7 +139,7 @@ def _totals(state: Session) -> tuple[int, int | None]:
         case SyncMode.PER_GROUP:
             remaining_ms = sum(map(_REMAINING_MS, state.groups))
         case _:
-            remaining_ms = state.remaining_ms
+            remaining_ms = session_remaining_ms(state)
     return state.used_ms + (remaining_ms or 0), remaining_ms
 
 

@@ -74,7 +74,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         groups=tuple(_parse_group(group) for group in d["groups"]),
         active_position=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
         used_ms=d["time_used_ms"],
-        remaining_ms=None if own else d["time_remaining_ms"],
+        remaining_ms=None if own or "ends_at" in d else d["time_remaining_ms"],
         turn=CurrentTurn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"]), turn.get("overtime", False)),
         pauses=tuple(
             ActivePause(p["reason"], parse_instant_ms(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
@@ -89,6 +89,8 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         deleted=deleted,
         turn_number=d.get("turn_number"),
         extensions=Extensions(**d["extensions"]) if "extensions" in d else None,
+        starts_at_ms=_parse_optional(d.get("starts_at")),
+        ends_at_ms=_parse_optional(d.get("ends_at")),
     )
 
 

@@ -177,6 +177,10 @@ class SessionView(BaseModel):
     between_turns: Literal["hold"] = Field(
         default="hold", description="Each turn ends with a hold; absent if the next turn begins at once"
     )
+    starts_at: Instant = Field(default="", description="Instant at which the session starts by itself; absent if unset")
+    ends_at: Instant = Field(
+        default="", description="Instant at which the clock reaches zero, also during a pause; absent with a budget"
+    )
     pause_budget: int = Field(default=0, description="Maximum number of pauses of each actor; absent if unset")
     pauses_taken: dict[str, int] = Field(default_factory=dict, description="Number of pauses that each actor has taken")
     lag_compensation: bool = Field(default=False, description="Always true; absent if lag compensation is off")

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from synckairos.clock.start_and_end import check_start_and_end
+from synckairos.errors import ValidationFailed
 from synckairos.wire.command_bodies import COMMAND_BODIES, SIMULATED_COMMAND_BODIES, CommandBody, StartBody
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.creation_rules import clock_faults, creation_faults
@@ -69,6 +71,7 @@ def simulation_rule_faults(value: dict[str, Any]) -> Iterator[Fault]:
     """Yield the faults that concern several JSON members of a simulation, with their paths."""
     for each in creation_faults(value.get("session")):
         yield fault(("session", each["path"]), each["message"])
+    yield from _instant_faults(value)
     commands, until_ms = value.get("commands"), value.get("until_ms")
     for at, timed in enumerate(commands[:MAX_COMMANDS] if isinstance(commands, list) else ()):
         if not isinstance(timed, dict):
@@ -78,3 +81,24 @@ def simulation_rule_faults(value: dict[str, Any]) -> Iterator[Fault]:
             yield fault(("commands", at, "at_ms"), "should be at most until_ms")
         if timed.get("command") == "add_participant" and isinstance(args, dict):
             yield from clock_faults(args.get("clock"), ("commands", at, "args", "clock"))
+
+
+def _instant_faults(value: dict[str, Any]) -> Iterator[Fault]:
+    """Yield the fault if the session of a simulation starts or ends before its creation, or too long after it."""
+    session, created_at = value.get("session"), value.get("created_at")
+    created_at_ms = 0 if created_at is None else _instant_ms(created_at)
+    if not isinstance(session, dict) or created_at_ms is None:
+        return
+    try:
+        check_start_and_end(_instant_ms(session.get("starts_at")), _instant_ms(session.get("ends_at")), created_at_ms)
+    except ValidationFailed as refusal:
+        for each in refusal.details:
+            yield fault(("session", each["path"]), each["message"])
+
+
+def _instant_ms(text: Any) -> int | None:
+    """Return an instant of a request in ms since the Unix epoch, None if it is absent or malformed."""
+    try:
+        return parse_instant_ms(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

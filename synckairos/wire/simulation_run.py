@@ -4,9 +4,9 @@ from typing import Any
 
 import orjson
 
-from synckairos.clock.engine import MAX_METADATA_BYTES
 from synckairos.clock.model import Session
 from synckairos.clock.simulation import Simulation, TimedCommand, TimelineRow, simulate
+from synckairos.clock.update_session import MAX_METADATA_BYTES
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.command_bodies import CommandBody
 from synckairos.wire.input_warnings import request_warnings

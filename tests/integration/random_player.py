@@ -14,6 +14,7 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult
 from synckairos.wire.body_parser import parse_audited_args, parse_body
 from synckairos.wire.creation_body import CreateSession
+from synckairos.wire.instants import render_instant
 from synckairos.wire.snapshot import SessionSnapshot
 
 T0 = 1_800_000_000_000
@@ -66,6 +67,9 @@ class RandomPlayer:
         pick = self._random
         self._store.at_ms = T0 + pick.randrange(1_000_000)
         await self.create()
+        if pick.random() < 0.3:
+            await self.send("update_session", {"starts_at": self._instant(900)})
+            self._store.at_ms += pick.choice((0, 899, 900, 2_000))
         await self.send("start", {})
         for at in range(commands):
             self._store.at_ms += pick.choice((0, 0, 1, 300, 499, 500, 1_500, 2_500, 6_000))
@@ -139,7 +143,15 @@ class RandomPlayer:
                 "extend_by": pick.choice(("add", "reset")),
                 "max_extension_ms": 5_000,
             }
+        if mode == "global" and body.get("on_timeout") != "pause" and pick.random() < 0.5:
+            del body["total_time_ms"]
+            body["ends_at"] = self._instant(pick.randint(4_000, 15_000))
+        if pick.random() < 0.3:
+            body["starts_at"] = self._instant(pick.randint(0, 2_000))
         return body if clock is None else body | {"clock": clock}
+
+    def _instant(self, after_ms: int) -> str:
+        return render_instant(self._store.at_ms + after_ms)
 
     def _new_participant(self, mode: str, participant_id: str) -> dict[str, Any]:
         participant: dict[str, Any] = {"participant_id": participant_id}
@@ -152,7 +164,7 @@ class RandomPlayer:
     def _command(self) -> tuple[str, dict[str, Any]]:
         pick = self._random
         participant_id = pick.choice(self._participant_ids)
-        match pick.randrange(24):
+        match pick.randrange(26):
             case 0:
                 return "switch", {"next_participant_id": participant_id}
             case 1:
@@ -179,6 +191,9 @@ class RandomPlayer:
                 return "update_metadata", {"metadata": {"y": pick.random(), "b": {"d": 1, "c": None}, "z": None}}
             case 15 if pick.random() < 0.2:
                 return pick.choice(("complete", "cancel")), {}
+            case 24 | 25:
+                starts_at: dict[str, Any] = pick.choice(({}, {"starts_at": None}, {"starts_at": self._instant(900)}))
+                return "update_session", starts_at or {"ends_at": self._instant(pick.randint(1, 9_000))}
             case 16 | 17:
                 measured: dict[str, Any] = pick.choice(({}, {"measured_lag_ms": 300}))
                 return "switch", {"lag_ms": pick.choice((20, 400, 5_000))} | measured

@@ -1,6 +1,6 @@
 // A watched session as the client keeps it: one subscription for all its watches.
 import { predictLoaded, type PredictedCommand } from "./clock/predict.js";
-import { readClock, turnNumber, type RunningReading } from "./clock/readings.js";
+import { clockRuns, readClock, turnNumber, type RunningReading } from "./clock/readings.js";
 import type { SyncKairosError } from "./errors.js";
 import type {
   CommandArguments,
@@ -75,7 +75,7 @@ export class WatchedSession {
   /** Return the reading of a clock at an instant of the server's time, see `readClock`. Null if it is not known. */
   reading(participantId: string | undefined, nowMs: number | null): RunningReading | null {
     const session = this.shown;
-    if (!session || (nowMs === null && session.cycle_started_at !== null)) return null;
+    if (!session || (nowMs === null && clockRuns(session))) return null;
     return readClock(session, participantId, nowMs ?? 0);
   }
 

@@ -41,6 +41,7 @@ SESSION_CASES = (
     Case("POST", "/v1/sessions/{id}/participants", "controller", {"participant_id": MISSING, "total_time_ms": 60_000}),
     Case("DELETE", "/v1/sessions/{id}/participants/{pid}", "controller"),
     Case("PATCH", "/v1/sessions/{id}", "controller", {"metadata": {"a": 1}}),
+    Case("PATCH", "/v1/sessions/{id}", "controller", {"starts_at": None}),
     Case("DELETE", "/v1/sessions/{id}", "admin"),
 )
 TENANT_CASES = (

@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Command, Expire, Pause
+from synckairos.clock.commands import Command, Expire, Pause, UpdateMetadata
 from synckairos.clock.model import Session, Status
+from synckairos.clock.timing import session_remaining_ms
 from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.session_json import session_json
@@ -33,6 +34,7 @@ Json = dict[str, Any]
 Step = tuple[int, str, Json]
 
 START: Step = (0, "start", {})
+ENDS = {"sync_mode": "global", "ends_at": "2026-01-31T12:01:00.000Z"}
 STAGES_AT_ZERO = [{"at_zero": True, "add_ms": 20_000, "delay_ms": 5_000}, {"delay_ms": 40_000}]
 
 CASES: list[tuple[str, Json, list[Step], tuple[int, ...]]] = [
@@ -116,6 +118,23 @@ CASES: list[tuple[str, Json, list[Step], tuple[int, ...]]] = [
         [START],
         (25_000,),
     ),
+    (
+        "start by itself",
+        {"total_time_ms": 60_000, "starts_at": "2026-01-31T12:00:05.000Z"},
+        [(5_000, "expire", {})],
+        (12_500,),
+    ),
+    ("end, pending", ENDS, [], (5_000,)),
+    ("end, pending with a start", ENDS | {"starts_at": "2026-01-31T12:00:20.000Z"}, [], (5_000,)),
+    ("end", ENDS, [START, (5_000, "switch", {})], (5_000, 25_000, 59_999)),
+    ("end during a pause", ENDS, [START, (5_000, "pause", {})], (5_000, 25_000, 59_999)),
+    (
+        "end in overtime during a pause",
+        ENDS | {"on_timeout": "overtime"},
+        [START, (5_000, "pause", {}), (60_000, "expire", {})],
+        (60_000, 75_250),
+    ),
+    ("end, ended early", ENDS, [START, (5_000, "complete", {})], (25_000,)),
     ("ended", {"total_time_ms": 60_000}, [START, (60_000, "expire", {})], (99_000,)),
 ]
 """Name, creation, steps, and instants of the readings. All times are in ms after the creation."""
@@ -144,8 +163,15 @@ def _decide(state: Session, command: Command, at_ms: int) -> Session:
 
 
 def _stopped(state: Session, at_ms: int) -> Session:
-    """Return the session with its clock stopped at an instant."""
-    return _decide(state, Pause(), at_ms) if state.status is Status.RUNNING else state
+    """Return the session with its clock stopped at an instant. The clock of a session with an end runs during a pause.
+
+    So the result for a paused session with an end is a version at this instant.
+    """
+    if state.status is Status.RUNNING:
+        return _decide(state, Pause(), at_ms)
+    if state.status is Status.PAUSED and state.ends_at_ms is not None:
+        return _decide(state, UpdateMetadata({"read_at": at_ms}), at_ms)
+    return state
 
 
 def _shown(stopped: Session) -> Json:
@@ -153,7 +179,7 @@ def _shown(stopped: Session) -> Json:
     document = session_json(stopped)
     return {
         "time_used_ms": document["time_used_ms"],
-        "time_remaining_ms": stopped.remaining_ms,
+        "time_remaining_ms": session_remaining_ms(stopped),
         "participants": {each["participant_id"]: _owner(each) for each in document["participants"]},
         "groups": {each["group_id"]: _owner(each) for each in document["groups"]},
     }

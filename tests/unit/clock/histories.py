@@ -45,6 +45,9 @@ SYSTEMS: tuple[ClockSystem, ...] = (
 MODES = tuple(SyncMode)
 TIMEOUTS = (None, *OnTimeout)
 NAMES = "ABCD"
+T0 = 1_750_000_000_000
+"""The instant of each creation in ms since the Unix epoch. It equals `script.T0`."""
+
 LAGS_MS = (None, 0, 1, 100, 400, 1_000, 10**9, 10**9)
 
 
@@ -84,11 +87,14 @@ def draw_creation(tape: Bytes) -> Create:
         )
         for at in range(count)
     )
+    edition = 1 if tape.below(8) == 7 and not is_overtime else 2
+    has_end = mode is SyncMode.GLOBAL and edition == 2 and on_timeout is not OnTimeout.PAUSE and tape.one_in(2)
+    starts_at_ms = T0 + (0, 500, 3_000, 9_000)[tape.below(4)] if edition == 2 and tape.one_in(4) else None
     return Create(
         mode,
         people,
         groups=(NewGroup("y", 8_000),) if mode is SyncMode.PER_GROUP and options & 4 else (),
-        total_time_ms=15_000 if mode is SyncMode.GLOBAL else None,
+        total_time_ms=15_000 if mode is SyncMode.GLOBAL and not has_end else None,
         time_per_cycle_ms=6_000 if mode is SyncMode.PER_CYCLE else None,
         max_time_ms=15_000 if mode is SyncMode.COUNT_UP and options & 8 else None,
         max_cycles=3 + tape.below(4) if options & 8 else None,
@@ -107,7 +113,9 @@ def draw_creation(tape: Bytes) -> Create:
         initial_ms=2_000 if mode is SyncMode.COUNT_UP and tape.one_in(4) else None,
         switch_while_paused=tape.one_in(4),
         holds_between_turns=tape.one_in(4),
-        edition=1 if tape.below(8) == 7 and not is_overtime else 2,
+        edition=edition,
+        starts_at_ms=starts_at_ms,
+        ends_at_ms=T0 + 15_000 if has_end else None,
     )
 
 
@@ -162,7 +170,10 @@ def _command(tape: Bytes) -> Command:
         case 24:
             if tape.one_in(2):
                 labels: dict[str, str | None] = {"round": ("2", None)[tape.below(2)], "a.b": "é"}
-                return UpdateSession(labels)
+                start = (None, T0 + 2_000, T0 + 9_000)[tape.below(3)]
+                end = (None, T0 + 10_000, T0 + 30_000)[tape.below(3)]
+                removes_start = start is None and tape.one_in(2)
+                return UpdateSession(labels if tape.one_in(2) else {}, None, start, end, removes_start)
             return UpdateMetadata(({"round": 2}, {"round": None}, {"a": {"b": True}})[tape.below(3)])
         case 25:
             return (Start(), Complete(), Cancel(), Delete())[tape.below(4)] if tape.one_in(4) else Expire()

@@ -3,7 +3,7 @@
 Times are in seconds after the creation. Participants have the names A, B, C … and a budget of one minute each. `A/x` is
 participant A in group x. Commands: `start switch switch>C switch@A switch! pause pause:tea pause:tea+5 resume
 resume:tea complete cancel adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`. `switch!`
-has a hold.
+has a hold. `update:start+30` and `update:end+90` set an instant, `update:start-` removes the start.
 """
 
 import json
@@ -29,11 +29,12 @@ from synckairos.clock.commands import (
     Start,
     Switch,
     UpdateMetadata,
+    UpdateSession,
     VersionPrecondition,
 )
 from synckairos.clock.creation import create
 from synckairos.clock.model import EventType, OnTimeout, Session, SyncMode, Transition
-from synckairos.clock.timing import find_group_index
+from synckairos.clock.timing import find_group_index, session_remaining_ms
 
 T0 = 1_750_000_000_000
 MINUTE = 60_000
@@ -127,9 +128,9 @@ class Played:
                 f"{'*' if g.group_id == active else ''}{g.group_id} {_seconds(g.remaining_ms)}{'x' * g.has_expired}"
                 for g in s.groups
             ]
-        if s.remaining_ms is not None:
+        if (left_ms := session_remaining_ms(s)) is not None:
             active = "-" if s.active_participant is None else s.active_participant.participant_id
-            words = [f"*{active} {_seconds(s.remaining_ms)}"]
+            words = [f"*{active} {_seconds(left_ms)}"]
         return " ".join([s.status, *words])
 
     @property
@@ -179,6 +180,8 @@ def command(text: str) -> Command:
             return AddParticipant(NewParticipant(name, int(place) if place else None, MINUTE, group_id=group))
         case "leave":
             return RemoveParticipant(rest)
+        case "update":
+            return _update(rest)
         case "merge":
             return UpdateMetadata(json.loads(rest))
     plain: dict[str, Command] = {
@@ -189,6 +192,13 @@ def command(text: str) -> Command:
         "time": Expire(),
     }
     return plain[verb]
+
+
+def _update(text: str) -> UpdateSession:
+    """Parse the instants of an update, such as `start+30,end+90`, in seconds after the creation."""
+    words = text.split(",")
+    times = {name: T0 + round(float(at) * 1000) for name, _, at in (word.partition("+") for word in words) if at}
+    return UpdateSession({}, None, times.get("start"), times.get("end"), "start-" in words)
 
 
 def _line(transition: Transition) -> str:

@@ -14,7 +14,13 @@ from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Command, Expire, VersionPrecondition
 from synckairos.clock.model import Event, EventType, Extensions, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.status_table import STATUS_TABLE
-from synckairos.clock.timing import charge_session_until, deadline_at_ms, next_upcoming_event, time_to_zero_ms
+from synckairos.clock.timing import (
+    charge_session_until,
+    deadline_at_ms,
+    next_upcoming_event,
+    session_remaining_ms,
+    time_to_zero_ms,
+)
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
@@ -131,18 +137,24 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
         assert all(p.remaining_ms >= 0 for p in after.participants)
         assert all(g.remaining_ms >= 0 for g in after.groups)
     _check_turn_number(before, after, event)
-    if event.type in (
+    moves_end = event.type is EventType.SESSION_UPDATED and after.ends_at_ms != before.ends_at_ms
+    if event.type in LEAVES_CLOCK and not moves_end:
+        for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, _zero_ms):
+            assert read(after) == read(before)
+    _check_extensions(before, after)
+    _check_continuous(after)
+    _check_receipt(before, after)
+
+
+LEAVES_CLOCK = frozenset(
+    {
         EventType.TIME_WARNING,
         EventType.OVERTIME_STARTED,
         EventType.METADATA_UPDATED,
         EventType.SESSION_UPDATED,
         EventType.PARTICIPANT_ADDED,
-    ):
-        for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, time_to_zero_ms):
-            assert read(after) == read(before)
-    _check_extensions(before, after)
-    _check_continuous(after)
-    _check_receipt(before, after)
+    }
+)
 
 
 BEGINS_TURN = frozenset(
@@ -169,6 +181,11 @@ def _check_turn_number(before: Session, after: Session, event: Event) -> None:
     assert (after.turn_number == 0) == (after.started_at_ms is None)
 
 
+def _zero_ms(state: Session) -> int | None:
+    """Return the instant of the zero if the session has an end, else the time to zero at the anchor."""
+    return time_to_zero_ms(state) if state.ends_at_ms is None else state.ends_at_ms
+
+
 def _check_extensions(before: Session, after: Session) -> None:
     """Check that extensions stay within their limits, and that they explain each growth of the session's budget."""
     if before.extensions is None or after.extensions is None:
@@ -178,9 +195,12 @@ def _check_extensions(before: Session, after: Session) -> None:
     assert after.extensions.count <= (rules.max_extensions or after.extensions.count)
     assert after.extensions.count - before.extensions.count == (grown > 0)
     if grown:
-        left_ms = charge_session_until(before, after.updated_at_ms).remaining_ms
-        assert left_ms is not None
-        assert after.remaining_ms == left_ms + grown
+        left_ms = session_remaining_ms(charge_session_until(before, after.updated_at_ms))
+        if after.ends_at_ms is None or before.ends_at_ms is None:
+            assert left_ms is not None
+            assert after.remaining_ms == left_ms + grown
+        else:
+            assert after.ends_at_ms == before.ends_at_ms + grown
 
 
 def _check_receipt(before: Session, after: Session) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from synckairos.clock.commands import Start, UpdateSession
-from synckairos.clock.engine import MAX_LABELS
 from synckairos.clock.first_edition_compatibility import as_first_edition
+from synckairos.clock.update_session import MAX_LABELS
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.script import T0, play, spec

@@ -42,7 +42,7 @@ ARGUMENTS: dict[str, list[Json]] = {
     "add_participant": [{"participant_id": LATE, "total_time_ms": 60_000, "group_id": A}],
     "remove_participant": [{"participant_id": A}],
     "update_metadata": [{"metadata": {"round": 2}}],
-    "update_session": [{"labels": {"round": "2"}}],
+    "update_session": [{"labels": {"round": "2"}}, {"starts_at": "2026-01-31T13:00:00.000Z"}],
 }
 
 
@@ -56,6 +56,9 @@ def attempts() -> Iterator[Step]:
 def explored() -> set[Triple]:
     """Return what happens if every command is tried in every status, in every mode and with every `on_timeout`."""
     found: set[Triple] = set()
+    for mode in SyncMode:
+        produced = play(mode, [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z")
+        found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
     for mode, on_timeout, steps in itertools.product(SyncMode, OnTimeout, REACHED_BY.values()):
         produced = play(mode, steps, on_timeout=str(on_timeout), warnings_ms=[10_000])
         state = produced[-1].transition.state
@@ -108,6 +111,7 @@ def example_runs() -> dict[str, list[Produced]]:
         "over": play("global", [start, (60_000, "expire", {})], on_timeout="overtime"),
         "lost": play("global", [start, (30_000, "recover", {})], participants=[]),
         "v2": play("global", [start, (30_000, "import-v2", {})], participants=[]),
+        "by itself": play("global", [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z"),
         "labels": play("global", [start, (2_000, "update_session", {"labels": {"round": "2"}})]),
         "off": play("count_up", [start, (1_000, "cancel", {})]),
     }
@@ -142,9 +146,11 @@ def test_catalogue_lists_exactly_the_modes_and_commands_that_produce_each_event(
 def test_catalogue_marks_exactly_the_events_that_have_a_frame() -> None:
     marked = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "yes"}
     assert marked == {str(each) for each in EVENTS_SENT}
+    by_time = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "by time"}
     for produced in itertools.chain(*example_runs().values()):
-        message = FeedMessage.from_transition(produced.transition, b"{}")
-        assert SessionUpdate.from_message(message, T0).is_event == (produced.event_type in marked)
+        message = FeedMessage.from_transition(produced.transition, render_session(produced.transition.state))
+        is_by_time = produced.event_type in by_time and produced.cause.command == "expire"
+        assert SessionUpdate.from_message(message, T0).is_event == (produced.event_type in marked or is_by_time)
 
 
 def test_events_that_concern_the_session_name_no_participant() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from synckairos.clock import engine, join_leave, simulation
+from synckairos.clock import join_leave, simulation, update_session
 from synckairos.config import Settings
 from synckairos.history import page_size, used_time_reader
 from synckairos.http import request_response
@@ -152,7 +152,7 @@ IN_CODE = {
     "`pause_budget`": bounds(CreateSession, "pause_budget"),
     "`participant_index`": bounds(CreateSession, "participants.[].participant_index"),
     "`display_name`": bounds(CreateSession, "participants.[].display_name"),
-    "`metadata` as JSON": text(engine.MAX_METADATA_BYTES),
+    "`metadata` as JSON": text(update_session.MAX_METADATA_BYTES),
     "depth of `metadata`": text(field_types.MAX_METADATA_DEPTH),
     # commands
     "`delta_ms` of `adjust`": bounds(command_bodies.AdjustBody, "delta_ms"),

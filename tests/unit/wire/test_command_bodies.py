@@ -26,7 +26,7 @@ from synckairos.clock.commands import (
 )
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_audited_args, parse_body, parse_command
-from synckairos.wire.command_bodies import COMMAND_BODIES, SwitchBody
+from synckairos.wire.command_bodies import COMMAND_BODIES, PatchBody, SwitchBody
 from synckairos.wire.simulation_body import SimulationBody
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
@@ -66,6 +66,10 @@ def paths(verb: str, args: Any) -> list[str]:
         ("update_metadata", {"metadata": {"a": None}}, UpdateMetadata({"a": None})),
         ("update_session", {"labels": {"round": "é", "a.b-c_1": None}}, UpdateSession({"round": "é", "a.b-c_1": None})),
         ("update_session", {"labels": {}, "metadata": {"a": 1}}, UpdateSession({}, {"a": 1})),
+        ("update_session", {"metadata": {"a": 1}}, UpdateSession({}, {"a": 1})),
+        ("update_session", {"starts_at": "2026-01-31T13:00:00+01:00"}, UpdateSession(starts_at_ms=1_769_860_800_000)),
+        ("update_session", {"starts_at": None}, UpdateSession(removes_start=True)),
+        ("update_session", {"ends_at": "2026-01-31T12:00:00.001Z"}, UpdateSession(ends_at_ms=1_769_860_800_001)),
     ],
 )
 def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command: Command) -> None:
@@ -107,7 +111,13 @@ def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command
         ("update_metadata", {}, "metadata"),
         ("update_metadata", {"metadata": None}, "metadata"),
         ("update_metadata", {"metadata": {"a": 2**60}}, "metadata.a"),
-        ("update_session", {}, "labels"),
+        ("update_session", {}, ""),
+        ("update_session", {"expected_version": 1}, ""),
+        ("update_session", {"labels": None}, "labels"),
+        ("update_session", {"ends_at": None}, "ends_at"),
+        ("update_session", {"starts_at": "2026-03-29T02:30:00"}, "starts_at"),  # no offset: in a gap of local clocks
+        ("update_session", {"starts_at": "9000-01-01T00:00:00Z"}, "starts_at"),
+        ("update_session", {"starts_at": 1_769_860_800_000}, "starts_at"),
         ("update_session", {"labels": {"Round": "1"}}, "labels.Round.[key]"),
         ("update_session", {"labels": {"": "1"}}, "labels..[key]"),
         ("update_session", {"labels": {"a" * 64: "1"}}, f"labels.{'a' * 64}.[key]"),
@@ -186,3 +196,36 @@ def test_pause_of_an_early_release_for_a_reason_that_is_now_reserved_is_read_fro
     assert parse_audited_args("pause", {"reason": "hold"}).to_command() == Pause("hold")
     with pytest.raises(ValidationFailed):
         parse_audited_args("pause", {"reason": "timeout"})
+
+
+@pytest.mark.parametrize(
+    ("body", "verb", "command"),
+    [
+        ({"metadata": {"a": 1}}, "update_metadata", UpdateMetadata({"a": 1})),
+        ({"metadata": {"a": 1}, "labels": {"b": "c"}}, "update_session", UpdateSession({"b": "c"}, {"a": 1})),
+        ({"starts_at": None}, "update_session", UpdateSession(removes_start=True)),
+        ({"ends_at": "2026-01-31T12:00:00Z"}, "update_session", UpdateSession(ends_at_ms=1_769_860_800_000)),
+    ],
+)
+def test_patch_means_one_of_two_commands(body: dict[str, Any], verb: str, command: Command) -> None:
+    parsed = parse_body(PatchBody, body | {"expected_version": 7})
+    assert (parsed.verb, parsed.to_command(), parsed.expected_version) == (verb, command, 7)
+
+
+@pytest.mark.parametrize(
+    ("created_at", "fields", "path"),
+    [
+        (None, {"starts_at": "1969-12-31T23:59:59Z"}, "session.starts_at"),
+        ("2026-01-31T12:00:00Z", {"starts_at": "2026-01-31T11:59:59Z"}, "session.starts_at"),
+        ("2026-01-31T12:00:00Z", {"ends_at": "2026-01-31T12:00:00Z"}, "session.ends_at"),
+        ("2026-01-31T12:00:00Z", {"ends_at": "2027-03-31T12:00:00Z"}, "session.ends_at"),
+    ],
+)
+def test_instants_of_a_simulation_count_from_its_creation(
+    created_at: str | None, fields: dict[str, Any], path: str
+) -> None:
+    session = {"sync_mode": "global"} | ({"total_time_ms": 60_000} if "starts_at" in fields else {}) | fields
+    body = {"session": session, "until_ms": 1} | ({} if created_at is None else {"created_at": created_at})
+    with pytest.raises(ValidationFailed) as refused:
+        parse_body(SimulationBody, body)
+    assert [each["path"] for each in refused.value.details] == [path]

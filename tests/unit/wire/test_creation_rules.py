@@ -164,6 +164,12 @@ def contradictions() -> Iterator[Any]:
     count_up = {"sync_mode": "count_up", "participants": bare}
     yield case("initial time at the maximum", count_up | {"max_time_ms": MIN, "initial_ms": MIN}, "initial_ms")
     yield case("initial time of a countdown", chess(initial_ms=5), "initial_ms")
+    end = {"sync_mode": "global", "ends_at": "2026-01-31T12:00:00Z"}
+    yield case("end of a chess game", chess(ends_at="2026-01-31T12:00:00Z"), "ends_at")
+    yield case("end and a budget", end | {"total_time_ms": MIN}, "total_time_ms")
+    yield case("end and the budget of a cycle", end | {"time_per_cycle_ms": MIN}, "time_per_cycle_ms")
+    yield case("pause at the end", end | {"on_timeout": "pause"}, "on_timeout")
+    yield case("end without an offset", end | {"ends_at": "2026-03-29T02:30:00"}, "ends_at")
     yield case(
         "window without an extension",
         {"sync_mode": "global", "total_time_ms": MIN, "extend_window_ms": 5},
@@ -266,6 +272,9 @@ def valid_bodies() -> Iterator[Any]:
     yield pytest.param(
         {"sync_mode": "count_up", "participants": bare, "max_time_ms": MIN, "initial_ms": 5_000}, id="initial time"
     )
+    end = {"sync_mode": "global", "ends_at": "2026-01-31T12:00:00Z"}
+    yield pytest.param(end | {"on_timeout": "overtime", "extend_on_switch_ms": 5_000}, id="end")
+    yield pytest.param(chess(starts_at="2026-01-31T13:00:00+01:00"), id="start")
     yield pytest.param(chess(clock={"hourglass": {}}), id="hourglass")
     yield pytest.param(
         {"sync_mode": "per_group", "participants": make_participants(group_id=G[0])},
@@ -284,5 +293,5 @@ def valid_bodies() -> Iterator[Any]:
 
 @pytest.mark.parametrize("body", list(valid_bodies()))
 def test_members_that_fit_together_create_a_session(body: dict[str, Any]) -> None:
-    state = creation.create(spec(body), str(uuid4()), "e", 1_700_000_000_000).state
+    state = creation.create(spec(body), str(uuid4()), "e", 1_769_000_000_000).state
     assert TypeAdapter(SessionView).validate_json(render_session(state)).status == "pending"

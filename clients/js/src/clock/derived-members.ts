@@ -28,12 +28,19 @@ export const budgetOf = (owner: ParticipantView | GroupView): Budget => ({
 
 /** Return the milliseconds that the running clock, or the clock that would run, needs to reach zero. Null without a limit. */
 export function sessionTimeToZeroMs(session: SessionView): number | null {
-  if (!hasOwnBudgets(session)) return session.time_remaining_ms;
+  if (!hasOwnBudgets(session)) return untilEndMs(session) ?? session.time_remaining_ms;
   const active = activeParticipant(session);
   const isGroupClock = session.sync_mode === "per_group";
   const owner = isGroupClock ? groupOf(session, active) : active;
   const clock = clockOf(session, isGroupClock ? undefined : active);
   return owner ? timeToZeroMs(clock, budgetOf(owner), session.turn.used_ms) : null;
+}
+
+/** Return the milliseconds from the anchor, or else the last transition, to `ends_at`. Null without it or before the start. */
+function untilEndMs(session: SessionView): number | null {
+  const endMs = instantMs(session.ends_at);
+  if (endMs === null || session.session_started_at === null) return null;
+  return endMs - (instantMs(session.session_completed_at ?? session.cycle_started_at ?? session.updated_at) ?? 0);
 }
 
 /** Set the derived members of a document that the caller owns, and return it. */
@@ -55,6 +62,7 @@ export function setDerivedMembers(draft: SessionView): SessionView {
     const owners = draft.sync_mode === "per_group" ? draft.groups : draft.participants;
     draft.time_remaining_ms = owners.reduce((sum, each) => sum + each.time_remaining_ms, 0);
   }
+  draft.time_remaining_ms = untilEndMs(draft) ?? draft.time_remaining_ms;
   draft.total_time_ms = draft.time_used_ms + (draft.time_remaining_ms ?? 0);
   draft.deadline_at = deadlineText(draft);
   return draft;
@@ -63,6 +71,7 @@ export function setDerivedMembers(draft: SessionView): SessionView {
 function deadlineText(draft: SessionView): string | null {
   const leftMs = sessionTimeToZeroMs(draft);
   const anchorMs = instantMs(draft.cycle_started_at);
+  if (draft.ends_at !== undefined && draft.status === "paused") return draft.turn.overtime ? null : draft.ends_at;
   if (leftMs === null || anchorMs === null) return null;
   if (draft.on_timeout === "overtime" && (leftMs <= 0 || draft.turn.overtime)) return null;
   return instantText(anchorMs + leftMs);

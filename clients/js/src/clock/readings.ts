@@ -43,9 +43,27 @@ export function elapsedMs(session: SessionView, nowMs: number): number {
   return Math.max(0, Math.floor(Math.min(nowMs, deadlineMs ?? Infinity)) - anchorMs);
 }
 
+/**
+ * Return the milliseconds until the end of a session with `ends_at`, null before the start. Its clock also runs during a
+ * pause. Without overtime the result is not below 0, because the server decides the effect of the end.
+ */
+function untilEndMs(session: SessionView, nowMs: number): number | null {
+  if (session.session_started_at === null || isFinal(session)) return session.time_remaining_ms;
+  const fromMs = instantMs(session.cycle_started_at ?? session.updated_at) ?? 0;
+  const leftMs = (instantMs(session.ends_at) ?? 0) - Math.max(fromMs, Math.floor(nowMs));
+  return session.on_timeout === "overtime" ? leftMs : Math.max(0, leftMs);
+}
+
+/** Return whether the clock of a session runs: it has an anchor, or it has an end and is paused. */
+export const clockRuns = (session: SessionView): boolean =>
+  session.cycle_started_at !== null || (session.ends_at !== undefined && session.status === "paused");
+
 /** Return the times of the session itself. The remaining time is null if participants or groups own the budgets. */
 export function readSession(session: SessionView, nowMs: number): ClockReading {
   const elapsed = elapsedMs(session, nowMs);
+  if (session.ends_at !== undefined) {
+    return { time_used_ms: session.time_used_ms + elapsed, time_remaining_ms: untilEndMs(session, nowMs) };
+  }
   const leftMs = hasOwnBudgets(session) ? null : session.time_remaining_ms;
   return {
     time_used_ms: session.time_used_ms + elapsed,
@@ -96,11 +114,14 @@ export function readClock(session: SessionView, participantId: string | undefine
   const owner = session.participants.find((each) => each.participant_id === id);
   if (participantId !== undefined && !owner) return null;
   const runs = session.cycle_started_at !== null && !isPastDeadline(session, nowMs);
-  if (!owner) return runRate(session, readSession(session, nowMs), runs);
+  if (!owner) return runRate(session, readSession(session, nowMs), clockRuns(session) && !isPastDeadline(session, nowMs));
   const hasTurn = owner.participant_id === session.active_participant_id;
   if (session.sync_mode === "per_group") return readGroupOf(session, owner, nowMs, runs);
   const reading = readParticipant(session, owner, nowMs);
-  if (session.sync_mode !== "per_participant") return runRate(session, reading, runs && hasTurn);
+  if (session.sync_mode !== "per_participant") {
+    const isSpentShare = session.sync_mode === "global" && reading.time_remaining_ms === 0;
+    return runRate(session, reading, runs && hasTurn && !isSpentShare);
+  }
   const clock = clockOf(session, owner);
   if (!runs || (!hasTurn && !clock.hourglass)) return still(reading);
   if (!hasTurn) return { ...reading, rateMs: 1000, freeMs: 0 };

@@ -82,7 +82,10 @@ function copy(session: SessionView): SessionView {
 
 function isOverdue(session: SessionView, atMs: number): boolean {
   const ends = session.pauses.map((each) => instantMs(each.lifts_at)).filter((each) => each !== null);
-  if (session.status === "paused") return ends.some((each) => each <= atMs);
+  if (session.status === "paused" && ends.some((each) => each <= atMs)) return true;
+  if (session.status === "paused" && session.ends_at === undefined) return false;
+  const startMs = session.status === "pending" ? instantMs(session.starts_at) : null;
+  if (startMs !== null) return atMs >= startMs;
   const deadlineMs = instantMs(session.deadline_at);
   return session.on_timeout !== "overtime" && deadlineMs !== null && atMs >= deadlineMs;
 }
@@ -90,7 +93,8 @@ function isOverdue(session: SessionView, atMs: number): boolean {
 // -- commands ---------------------------------------------------------------------------------------------------------
 
 function start(draft: SessionView, atMs: number): SessionView | null {
-  if (draft.status !== "pending") return null;
+  const endMs = instantMs(draft.ends_at);
+  if (draft.status !== "pending" || (endMs !== null && atMs >= endMs)) return null;
   const first = activeIndex(draft) ?? nextInRotation(draft, null);
   draft.status = "running";
   draft.session_started_at = instantText(atMs);
@@ -120,7 +124,7 @@ function switchTurn(
   if (draft.sync_mode === "per_cycle" && draft.turn.cycles >= (draft.max_cycles || MAX_CYCLES)) {
     return endSession(draft, atMs);
   }
-  const budgetMs = extend(draft, flagged);
+  const budgetMs = extendSession(draft, flagged, atMs);
   if (args.hold || draft.between_turns === HOLD) return hold(draft, next, budgetMs, atMs);
   beginTurn(draft, next, budgetMs, atMs);
   if (atZero) liftTimeout(draft);
@@ -251,6 +255,16 @@ function endTurn(draft: SessionView, flagged: boolean): void {
     }
   }
   draft.turn = { used_ms: 0, cycles: draft.turn.cycles + 1, warned_ms: [] };
+}
+
+/** Extend a low budget of a soft close, or move a near end. Return the session's own budget of the next turn. */
+function extendSession(draft: SessionView, flagged: boolean, atMs: number): number | null {
+  const endMs = instantMs(draft.ends_at);
+  if (endMs === null) return extend(draft, flagged);
+  draft.time_remaining_ms = endMs - atMs;
+  const leftMs = extend(draft, flagged);
+  if (leftMs !== null) draft.ends_at = instantText(atMs + leftMs);
+  return leftMs;
 }
 
 /** Extend a low budget of a soft close. Return the session's own budget of the next turn. */

@@ -62,7 +62,7 @@ export interface Api {
       query?: { at?: number },
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
-    /** Change the metadata and the labels by a merge patch (RFC 7396) */
+    /** Change metadata, labels, and the instants of start and end by a merge patch (RFC 7396) */
     update(
       sessionId: string,
       body: PatchBody,

@@ -273,6 +273,10 @@ export interface CreateSession {
   /** Whether a switch is allowed during a pause. It charges no time and the pause stays */
   switch_while_paused?: boolean;
   between_turns?: "hold";
+  /** Instant at which a pending session starts by itself */
+  starts_at?: string;
+  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` */
+  ends_at?: string;
   /** Maximum number of pauses of each actor */
   pause_budget?: number;
   /** Whether lag compensation is on: network delay is not charged to a turn, up to a quota */
@@ -668,17 +672,25 @@ export interface ParticipationView {
   synced: boolean;
 }
 
-/** Changes the session by a merge patch (RFC 7396): null removes a member, objects merge, other values replace. */
+/**
+ * Changes the session by a merge patch (RFC 7396): null removes a member, objects merge, other values replace.
+ * `starts_at` can be changed only while the session is pending, and `ends_at` only if the session was created with
+ * it.
+ */
 export interface PatchBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */
   expected_version?: number;
   /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
   expected_turn?: number;
   on_behalf_of?: string;
-  /** Free JSON object, at most 32768 bytes and 32 levels */
-  metadata?: Record<string, unknown>;
   /** New values of labels by key; null removes the label */
   labels?: Record<string, unknown>;
+  /** Free JSON object, at most 32768 bytes and 32 levels */
+  metadata?: Record<string, unknown>;
+  /** Instant at which a pending session starts by itself */
+  starts_at?: string | null;
+  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` */
+  ends_at?: string;
 }
 
 /**
@@ -941,7 +953,12 @@ export interface SessionAnswer {
   warnings?: Array<WarningView>;
 }
 
-/** Changes labels and metadata in one version, each by a merge patch (RFC 7396): null removes a member. */
+/**
+ * Changes labels, metadata, and the instants of start and end, in one version. At least one change is required.
+ * Labels and metadata change by a merge patch (RFC 7396): null removes a member, objects merge, other values
+ * replace. `starts_at` can be changed only while the session is pending. Null removes it, so that only a command
+ * starts the session. `ends_at` can be changed in a session that was created with it.
+ */
 export interface SessionChangesBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */
   expected_version?: number;
@@ -949,9 +966,13 @@ export interface SessionChangesBody {
   expected_turn?: number;
   on_behalf_of?: string;
   /** New values of labels by key; null removes the label */
-  labels: Record<string, unknown>;
+  labels?: Record<string, unknown>;
   /** Free JSON object, at most 32768 bytes and 32 levels */
   metadata?: Record<string, unknown>;
+  /** Instant at which a pending session starts by itself */
+  starts_at?: string | null;
+  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` */
+  ends_at?: string;
 }
 
 export interface SessionPage {
@@ -1025,6 +1046,10 @@ export interface SessionView {
   switch_while_paused?: boolean;
   /** Each turn ends with a hold; absent if the next turn begins at once */
   between_turns?: "hold";
+  /** Instant at which the session starts by itself; absent if unset */
+  starts_at?: string;
+  /** Instant at which the clock reaches zero, also during a pause; absent with a budget */
+  ends_at?: string;
   /** Maximum number of pauses of each actor; absent if unset */
   pause_budget?: number;
   /** Number of pauses that each actor has taken */

@@ -15,11 +15,20 @@ export function runMs(state, serverNowMs) {
 /** Return the session's own times: used time, and remaining time. The remaining time is null without an own budget. */
 export function readSession(state, serverNowMs) {
   const elapsed = runMs(state, serverNowMs);
+  if (state.ends_at) return { time_used_ms: state.time_used_ms + elapsed, time_remaining_ms: untilEndMs(state, serverNowMs) };
   const hasBudget = !OWN_BUDGETS.has(state.sync_mode) && state.time_remaining_ms !== null;
   return {
     time_used_ms: state.time_used_ms + elapsed,
     time_remaining_ms: hasBudget ? state.time_remaining_ms - elapsed : null,
   };
+}
+
+/** Return the milliseconds until the end of a session with `ends_at`. Its clock also runs during a pause. */
+function untilEndMs(state, serverNowMs) {
+  if (state.session_started_at === null || state.session_completed_at !== null) return state.time_remaining_ms;
+  const nowMs = Math.max(serverNowMs, Date.parse(state.cycle_started_at ?? state.updated_at));
+  const left = Date.parse(state.ends_at) - nowMs;
+  return state.on_timeout === "overtime" ? left : Math.max(0, left);
 }
 
 /** Return a participant's times and the facts of its clock, such as `periods_left`. */
