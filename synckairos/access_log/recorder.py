@@ -39,7 +39,7 @@ logger = log.get_logger(__name__)
 
 
 class AccessRecorder:
-    """Recorder of administrative acts and refusals.
+    """Collects administrative acts and refusals in memory, and writes them to the access log in Postgres.
 
     `now_ms` returns the time of Redis as this instance estimates it, in ms since the Unix epoch.
     """
@@ -52,7 +52,7 @@ class AccessRecorder:
         self._act_added = asyncio.Event()
 
     def record_act(self, principal: Principal, action: str, target: str, status: int) -> None:
-        """Log an act and queue it for Postgres. See `AdministrativeAct` for the arguments."""
+        """Log an act and queue it for Postgres. Returns at once. See `AdministrativeAct` for the arguments."""
         act = AdministrativeAct(
             tenant=principal.tenant,
             at_ms=self._now_ms(),
@@ -69,7 +69,7 @@ class AccessRecorder:
         self._act_added.set()
 
     def record_refusal(self, address: str, reason: str) -> None:
-        """Count a refusal. `address` is the client's address, `reason` the code of the error."""
+        """Count a refusal in memory. `address` is the client's address, `reason` the code of the error."""
         minute_ms = self._now_ms() // _MINUTE_MS * _MINUTE_MS
         key = address, reason, minute_ms
         if key not in self._refusals and len(self._refusals) >= MAX_REFUSAL_ROWS:

@@ -20,9 +20,9 @@ _MAX_ID = 2**62
 
 
 class AccessTable:
-    """Access to the table `sync_access`.
+    """Access to the table `sync_access` in Postgres.
 
-    Methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
+    All methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
     """
 
     def __init__(self, pool: PostgresPool) -> None:
@@ -30,11 +30,14 @@ class AccessTable:
         self._queries = TimeLimitedQueries()
 
     async def add_act(self, act: AdministrativeAct) -> None:
-        """Add an act, in one transaction."""
+        """Add one act to the table, in one transaction."""
         await self._run([("add_act", asdict(act))])
 
     async def add_refusals(self, refusals: Sequence[RefusalTally]) -> None:
-        """Add numbers of refusals to the rows of their minutes, all in one transaction."""
+        """Add the counts of `refusals` to the table, all in one transaction.
+
+        A minute with the same tenant, address and reason has one row; the count is added to an existing row.
+        """
         # All instances must lock the rows in the same order, so that two instances never wait for each other.
         ordered = sorted(refusals, key=lambda each: (each.tenant, each.address, each.reason, each.at_ms))
         await self._run([("add_refusals", asdict(each)) for each in ordered])
@@ -42,9 +45,12 @@ class AccessTable:
     async def read_page(
         self, tenant: str, *, cursor: str | None, limit: int, entry: EntryKind | None
     ) -> Page[AccessEntry]:
-        """Return a page of the entries of a tenant, newest first.
+        """Return a page of at most `limit` entries of a tenant, newest first.
 
-        `entry` selects entries of one kind; None selects all entries.
+        `cursor` is the `next_cursor` of the previous page; None for the first page. `entry` selects entries of one
+        kind; None selects all entries.
+
+        Raises: ValidationFailed if the cursor is invalid.
         """
         (before,) = parse_cursor(cursor, int) if cursor else (_MAX_ID,)
         values = {"tenant": tenant, "before": before, "entry": entry, "limit": limit + 1}

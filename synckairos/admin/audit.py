@@ -30,9 +30,12 @@ class FailedEntryNotFound(SyncKairosError):
 
 
 async def list_failed_entries(settings: Settings, *, as_json: bool = False) -> list[str]:
-    """Return two lines for each entry that was set aside, the oldest failure first.
+    """Return two lines of text for each entry that was set aside, the oldest failure first.
 
-    `as_json` gives one line of JSON for each entry instead. Return no lines if no entry was set aside.
+    If `as_json` is True, return one line of JSON for each entry instead. Return an empty list if no entry was set
+    aside.
+
+    Raises: StoreUnavailable, StoreMisconfigured.
     """
     async with _open_failed_entries(settings) as failed_entries:
         entries = await failed_entries.load_set_aside_entries()
@@ -60,9 +63,10 @@ async def retry_failed_entries(settings: Settings, entry_id: str | None) -> int:
 async def verify_audit(
     settings: Settings, session_id: str | None, progress: Progress = NO_PROGRESS
 ) -> AsyncIterator[str]:
-    """Verify one session, or all sessions if `session_id` is None.
+    """Verify the audit of one session, or of all sessions if `session_id` is None.
 
-    Yield a line for each finding, and a line with the totals at the end.
+    Yield a line for each finding, and a line with the totals at the end. `progress` gets the number of verified
+    sessions.
 
     Raises:
         AuditFaultsFound: There are faults; raised after the last line. Or Postgres has no rows of the session

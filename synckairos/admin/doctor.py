@@ -40,7 +40,10 @@ _OLDEST_POSTGRES = 14
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """Result of one check. `remedy` is what the operator must do if `passed` is False."""
+    """Result of one check.
+
+    `result` is what the check found. If `passed` is False, `remedy` is what the operator must do.
+    """
 
     name: str
     passed: bool
@@ -62,9 +65,9 @@ def render_check_json(check: CheckResult) -> str:
 
 
 async def run_checks() -> list[CheckResult]:
-    """Run the checks and return their results.
+    """Run all checks with the settings of this process, and return their results in the order of the checks.
 
-    If a setting is invalid or a store is unreachable, the checks that need this setting or store are omitted.
+    If a setting is invalid or a store is unreachable, the checks that need this setting or store are left out.
     """
     checks = [_check_python(), *_check_wheels()]
     try:

@@ -36,7 +36,7 @@ from synckairos.store.v2_sessions import V2Change, V2Store
 from synckairos.wire.v2_state_parser import V2StateMalformed, parse_v2_session
 
 PASS_S = 30.0
-"""Seconds between two passes over all sessions during `--follow`.
+"""Seconds between two passes over all sessions of v2 during `--follow`.
 
 Passes are needed because messages of v2 can be lost.
 """
@@ -58,7 +58,9 @@ class _NotImportable(Exception):
 
 
 async def take_over_and_migrate(settings: Settings, progress: Progress = NO_PROGRESS) -> list[str]:
-    """Take over a database of v2, apply the migrations, and convert later rows of v2. Return a line for each change.
+    """Take over a database of v2 if it is one, apply the migrations, and convert rows that v2 wrote later.
+
+    Return a line of text for each change.
 
     Raises:
         V2TakeoverRefused: See `take_over_v2_database`.
@@ -99,12 +101,12 @@ def _naming_schema_url(settings: Settings) -> Iterator[None]:
 
 
 async def convert_rows_since_takeover(settings: Settings, *, finish: bool = False) -> list[str]:
-    """Convert the rows that v2 wrote after the takeover. Return a line for each change.
+    """Convert the rows that v2 wrote after the takeover. Return a line of text for each change.
 
-    `finish`: whether v2 has stopped and its further rows must be refused. With `finish`, StoreUnavailable is raised if
-    a migration is missing.
+    `finish` must be True only if v2 has stopped; further rows of v2 are then refused.
 
-    Raises: The exceptions of `take_over_v2_database`.
+    Raises: The exceptions of `take_over_v2_database`. If `finish` is True, also StoreUnavailable if a migration is
+        missing.
     """
     if finish:
         await _check_migrated(settings)
@@ -155,11 +157,11 @@ async def import_sessions(
     stop: asyncio.Event | None = None,
     progress: Progress = NO_PROGRESS,
 ) -> AsyncIterator[str]:
-    """Import the live sessions of v2.
+    """Import the live sessions of v2 from the Redis `redis_url`, whose keys have the prefix `prefix`.
 
-    Yield a line for each fault, lines that report the progress, and a summary at the end. Without `stop`, import all
-    sessions of v2 in one pass. With `stop`, import all sessions and then each change of v2 until the event is set. A
-    final pass then imports the sessions that changed in the meantime.
+    Yield a line for each fault, lines that report the progress, and a summary at the end. If `stop` is None, import all
+    sessions of v2 in one pass. Otherwise import all sessions, and then each change of v2 until the event `stop` is set.
+    A final pass then imports the sessions that changed in the meantime.
 
     Raises:
         ImportsFailed: At least one session was not imported. Other sessions stay imported. Raised after the last line.

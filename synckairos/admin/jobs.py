@@ -41,9 +41,12 @@ class JobNotFailed(SyncKairosError):
 async def list_jobs(
     settings: Settings, *, status: str | None, type_: str | None, limit: int, as_json: bool
 ) -> AsyncIterator[str]:
-    """Yield a table of jobs line by line, newest job first. `as_json` yields one line of JSON for each job instead.
+    """Yield a table of at most `limit` jobs line by line, newest job first.
 
-    `status` and `type_` are filters; None means no filter.
+    If `as_json` is True, yield one line of JSON for each job instead. `status` and `type_` are filters; None means no
+    filter.
+
+    Raises: StoreUnavailable.
     """
     async with _open_jobs(settings) as (job_table, _):
         found = await job_table.list_jobs(status=status, type_=type_, limit=limit)
@@ -60,9 +63,11 @@ async def list_jobs(
 
 
 async def show_job(settings: Settings, job_id: int, *, as_json: bool) -> list[str]:
-    """Return all values of a job except null, one value on each line. Raises: NoSuchJob.
+    """Return one line for each value of a job that is not null, with its name.
 
-    `as_json` gives one line of JSON instead.
+    If `as_json` is True, return one line of JSON instead.
+
+    Raises: NoSuchJob, StoreUnavailable.
     """
     async with _open_jobs(settings) as (job_table, _):
         job = await _job(job_table, job_id)
@@ -74,7 +79,10 @@ async def show_job(settings: Settings, job_id: int, *, as_json: bool) -> list[st
 
 
 async def enqueue_job(settings: Settings, type_: str, params: Mapping[str, Any]) -> int:
-    """Enqueue a job and return its id. Raises: ValidationFailed if the job type does not accept `params`."""
+    """Enqueue a job of type `type_` and return its id. The function does not wait for the job.
+
+    Raises: ValidationFailed if the job type does not accept `params`. StoreUnavailable.
+    """
     async with _open_jobs(settings) as (_, job_queue):
         job_id = await job_queue.enqueue(type_, params)
     assert job_id is not None
@@ -90,7 +98,10 @@ async def retry_job(settings: Settings, job_id: int) -> None:
 
 
 async def wait_for_job_end(settings: Settings, job_id: int, progress: Progress = NO_PROGRESS) -> Job:
-    """Wait until a job has ended, and return the job. Raises: NoSuchJob."""
+    """Wait until a job is done or has failed, and return the job. `progress` gets the status while the function waits.
+
+    Raises: NoSuchJob, StoreUnavailable.
+    """
     async with _open_jobs(settings) as (job_table, _):
         while True:
             job = await _job(job_table, job_id)
@@ -101,11 +112,12 @@ async def wait_for_job_end(settings: Settings, job_id: int, progress: Progress =
 
 
 def parse_day_or_instant(text: str, name: str, *, end: bool = False) -> str:
-    """Parse `text`, an instant with a time zone or a UTC day, and return an instant as text.
+    """Parse an instant with a time zone, or a UTC day such as `2026-01-31`, and return an instant as text.
 
-    For a day return its begin, or with `end` the begin of the next day. `name` is the option in the error.
+    An instant is returned unchanged. For a day the result is the begin of the day, or the begin of the next day if
+    `end` is True. `name` is the name of the option in the error.
 
-    Raises: ValidationFailed if `text` is neither.
+    Raises: ValidationFailed if `text` is neither an instant nor a day.
     """
     try:
         if len(text) == len("2026-01-31"):
@@ -124,7 +136,10 @@ def render_job_json(job: Job) -> str:
 
 
 def summarize_job_result(job: Job) -> str:
-    """Return a short text with the result or the error of a job. `jobs show` prints the complete values."""
+    """Return a short text with the result or the error of a job, for the table of jobs.
+
+    It is empty without a result.
+    """
     if job.error is not None:
         return " ".join(job.error.split())
     return _text({name: value for name, value in (job.result or {}).items() if name not in _NOT_IN_TABLE})

@@ -4,7 +4,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receiver of the progress of a command. The methods never wait, so they can be called often."""
+    """Receiver of the progress of a command. The methods return at once, so they can be called often."""
 
     def report(self, activity: str, done: int | None = None, total: int | None = None) -> None:
         """Report the current activity, the number of finished items, and the total number of items.

@@ -27,9 +27,10 @@ PRINCIPAL = Principal.importer("revocations")
 
 
 async def create_revocation(settings: Settings, fields: Mapping[str, Any], issued_before: str | None) -> list[str]:
-    """Revoke credentials on all instances, and return the line of the revocation.
+    """Revoke credentials on all instances. Return one line of text that describes the revocation.
 
-    `fields` are members of `CreateRevocation`. `issued_before` is an instant with a time zone or a UTC day.
+    `fields` are members of `CreateRevocation` except `issued_before`. `issued_before` is an instant with a time zone or
+    a UTC day, or None for the default of `CreateRevocation`.
 
     Raises: ValidationFailed, AuthenticationOff, StoreUnavailable, TooManyRevocations.
     """
@@ -43,7 +44,9 @@ async def create_revocation(settings: Settings, fields: Mapping[str, Any], issue
 
 
 async def list_revocations(settings: Settings, *, as_json: bool = False) -> list[str]:
-    """Return one line for each revocation that has an effect, newest first. `as_json` gives JSON.
+    """Return one line of text for each revocation that has an effect, newest first.
+
+    If `as_json` is True, a line is JSON.
 
     Raises: AuthenticationOff, StoreUnavailable.
     """

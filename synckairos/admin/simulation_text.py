@@ -20,11 +20,11 @@ class InvalidSimulation(SyncKairosError):
 
 
 def simulate_to_lines(text: bytes, warn: Callable[[str], None], *, as_json: bool = False) -> Iterator[str]:
-    """Yield the timeline of a simulation as lines of text, then the final status and the used time.
+    """Run a simulation, and yield its timeline as lines of text, then the final status and the used time.
 
-    `text` is the content of the file. Each line has the instant in seconds, the version, the event type and the
-    participant, or the refusal with its reason. `as_json` yields one JSON text instead. `warn` is called with a line
-    for each member of the file that has no effect.
+    `text` is the content of the simulation file, JSON in UTF-8. Each line has the instant in seconds after the
+    creation, the version, the event type and the participant, or the refusal with its reason. If `as_json` is True,
+    yield one JSON text instead. `warn` is called with a line for each member of the file that has no effect.
 
     Raises: InvalidSimulation.
     """

@@ -19,7 +19,7 @@ from synckairos.urls.redact_url import redact_url
 REDACTED = "***"
 
 PARTICIPANT_COMMANDS = ("switch", "pause", "resume")
-"""Commands that a participant executes only for itself."""
+"""Commands that a caller with the role `participant` can execute only for the participant of its token."""
 
 
 def create_token(
@@ -32,9 +32,11 @@ def create_token(
     token_id: str | None,
     group: str | None,
 ) -> str:
-    """Return a new token. The parameters are those of `mint_token`; each grant is a text of the command line.
+    """Return a new token as text, signed with `jwt_secret`.
 
-    Raises: BadSettings, Unauthorized.
+    The parameters are those of `mint_token`. Each grant is a text as on the command line.
+
+    Raises: BadSettings if there is no secret or a value is invalid. Unauthorized if the new token would be refused.
     """
     token, _ = mint_token(
         settings,
@@ -83,11 +85,11 @@ def describe_principal(principal: Principal) -> list[str]:
 
 
 def explain_access(principal: Principal, session_id: str, verb: str) -> tuple[bool, list[str]]:
-    """Return whether a principal is allowed to use a verb on a session, and lines that show the access rule.
+    """Return whether a principal is allowed to use a verb on a session, and lines of text that show the access rule.
 
-    The state of the session is not read, so a participant can still be refused by the session.
+    The state of the session is not read, so the session can still refuse a command of a participant.
 
-    Raises: ValidationFailed if there is no rule with this name.
+    Raises: ValidationFailed if there is no rule for `verb`.
     """
     rule = ACCESS_RULES.get(verb)
     if rule is None:

@@ -44,7 +44,10 @@ async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[st
 
 
 async def list_endpoints(settings: Settings, *, as_json: bool = False) -> list[str]:
-    """Return lines that describe all endpoints, oldest first. `as_json` gives one line of JSON for each endpoint."""
+    """Return lines of text that describe all endpoints, oldest first.
+
+    If `as_json` is True, return one line of JSON for each endpoint. The list is empty if there are no endpoints.
+    """
     async with _open_registry(settings) as registry:
         found = await registry.transact(lambda transaction: transaction.list_endpoints())
     if as_json:
@@ -60,7 +63,7 @@ async def remove_endpoint(settings: Settings, webhook_id: str) -> None:
 
 
 async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int) -> str:
-    """Create a new secret for an endpoint and return it. For `overlap_s` seconds the old secrets also sign messages.
+    """Create a new signing secret for an endpoint and return it. For `overlap_s` seconds the old secrets stay in use.
 
     Raises: NotFound, ValidationFailed.
     """
@@ -72,9 +75,11 @@ async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int) -> 
 async def list_deliveries(
     settings: Settings, webhook_id: str, status: str | None, limit: int, *, as_json: bool = False
 ) -> list[str]:
-    """Return lines that describe an endpoint's deliveries, newest first, with their attempts. Raises: NotFound.
+    """Return lines of text that describe at most `limit` deliveries of an endpoint with their attempts, newest first.
 
-    `as_json` gives one line of JSON for each delivery.
+    `status` is a filter; None means no filter. If `as_json` is True, return one line of JSON for each delivery.
+
+    Raises: NotFound if there is no such endpoint.
     """
     async with _open_registry(settings) as registry:
         page = await registry.transact(
@@ -86,7 +91,9 @@ async def list_deliveries(
 
 
 async def send_test_message(settings: Settings, webhook_id: str, timeout_s: float) -> list[str]:
-    """Enqueue a test message, wait for a worker's first attempt, and return lines that describe this attempt.
+    """Enqueue a test message for an endpoint, wait for the first attempt of a worker, and describe this attempt.
+
+    Return lines of text. `timeout_s` is the maximum wait in seconds.
 
     Raises:
         NotFound, WebhookDisabled: No message was enqueued.

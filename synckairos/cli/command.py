@@ -46,14 +46,17 @@ class CommandGroup(click.Group):
     """Command group whose help shows the whole first sentence of each command. Click would truncate long sentences."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands of this group to its help."""
         write_help_section(formatter, "Commands", [self.commands[name] for name in self.list_commands(ctx)])
 
 
 def load_process_settings(env_file: Path | None = None, **options: Any) -> Settings:
-    """Load the settings of a long-running process, and configure its log and alerts.
+    """Load the settings of a long-running process, and configure the log and the alerts of this process.
 
     `env_file` is the path of a .env file to read; None reads only the environment. `options` are command-line options
-    by field name. An option that is not None has priority over other sources.
+    by field name. An option that is not None has priority over all other sources.
+
+    Raises: BadSettings.
     """
     settings = config.load(env_file, **{name: value for name, value in options.items() if value is not None})
     log.configure_logging(settings.log_level, dev=settings.dev)
@@ -63,9 +66,11 @@ def load_process_settings(env_file: Path | None = None, **options: Any) -> Setti
 
 
 def load_command_settings() -> Settings:
-    """Load the settings of a command that prints a result and ends.
+    """Load the settings of a command that prints a result and ends, and configure the log of this process.
 
-    If no log level is set, log only errors, because the command prints its result.
+    If no log level is set, only errors are logged, because the command prints its result.
+
+    Raises: BadSettings.
     """
     settings = config.load()
     log.configure_logging(settings.log_level if config.is_set(settings, "log_level") else "error")
@@ -73,11 +78,11 @@ def load_command_settings() -> Settings:
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine in a new event loop until it ends. Return its result.
+    """Run a coroutine in a new event loop until it ends, and return its result.
 
-    Ctrl-C and SIGTERM cancel the coroutine. If the coroutine installs signal handlers, these are used instead.
+    Ctrl-C and SIGTERM cancel the coroutine. A coroutine that installs its own signal handlers is not cancelled.
 
-    Raises: KeyboardInterrupt after Ctrl-C, SystemExit after SIGTERM.
+    Raises: KeyboardInterrupt after Ctrl-C, SystemExit after SIGTERM, and the exceptions of the coroutine.
     """
     import uvloop
 
@@ -158,7 +163,7 @@ class _CancellationAtSignals:
 
 @contextmanager
 def end_at_signals() -> Iterator[None]:
-    """Count Ctrl-C and SIGTERM as a normal end of a long-running process, also while it starts."""
+    """End the block without an exception after Ctrl-C or SIGTERM, for long-running processes and for their start."""
     try:
         yield
     except KeyboardInterrupt:
@@ -169,7 +174,7 @@ def end_at_signals() -> Iterator[None]:
 
 
 async def run_until_signal(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine until it ends. SIGTERM and Ctrl-C cancel the coroutine and count as a normal end."""
+    """Run a coroutine until it ends. SIGTERM and Ctrl-C cancel the coroutine; this function then returns normally."""
     task = asyncio.ensure_future(coroutine)
     is_stopped = False
 
@@ -188,13 +193,13 @@ async def run_until_signal(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 async def print_lines(lines: AsyncIterator[str], echo: Callable[[str], None] = click.echo) -> None:
-    """Print each line when it is available."""
+    """Call `echo` with each line as soon as `lines` yields it, until `lines` ends."""
     async for line in lines:
         echo(line)
 
 
 def run_with_progress(activity: str, coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine and return its result. Show `activity` as progress if the coroutine takes some time."""
+    """Run a coroutine and return its result. If it takes some time, show the text `activity` as progress on stderr."""
     with show_progress(activity):
         return run(coroutine)
 
@@ -202,9 +207,10 @@ def run_with_progress(activity: str, coroutine: Coroutine[Any, Any, Result]) -> 
 def print_lines_with_progress(
     activity: str, lines: Callable[[ProgressDisplay], AsyncIterator[str]], empty: str = ""
 ) -> None:
-    """Print each line when it is available, and show the progress that the source of the lines reports.
+    """Print each line as soon as `lines` yields it, and show progress on stderr.
 
-    `empty` is a message for stderr that is printed if there are no lines.
+    `lines` is called with the display, to which it reports its progress. `activity` is the text of the progress until
+    the first report. `empty` is a message for stderr that is printed if there are no lines; no message if it is empty.
     """
     count = 0
     with show_progress(activity) as display:
@@ -220,5 +226,6 @@ def print_lines_with_progress(
 
 
 def write_help_section(formatter: click.HelpFormatter, title: str, commands: Sequence[click.Command]) -> None:
+    """Write the section `title` of a help text, with one line for the name and the short help of each command."""
     with formatter.section(title):
         formatter.write_dl([(each.name or "", each.get_short_help_str(limit=200)) for each in commands])

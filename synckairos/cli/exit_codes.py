@@ -62,5 +62,5 @@ def exit_code_of(error: SyncKairosError) -> ExitCode:
 
 
 def exit_code_rows() -> list[tuple[str, str]]:
-    """Return pairs of an exit code as text and its meaning."""
+    """Return a pair for each exit code, in ascending order: the code as text, and its meaning."""
     return [(str(int(code)), MEANINGS[code]) for code in ExitCode]

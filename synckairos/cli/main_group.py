@@ -39,6 +39,7 @@ class MainGroup(CommandGroup):
             self.add_command(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands to the help, one section for each title of `sections`."""
         for title, commands in self._sections.items():
             write_help_section(formatter, title, commands)
 
@@ -48,7 +49,10 @@ class MainGroup(CommandGroup):
             formatter.write_dl(exit_code_rows())
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. Disable colours if the environment does not allow colours."""
+        """Run the command that `ctx` names, without colours if the environment does not allow colours.
+
+        Return its result.
+        """
         if not uses_colour():
             ctx.color = False
         try:
@@ -66,7 +70,10 @@ class MainGroup(CommandGroup):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command that the arguments name. End the process with the exit code of the command."""
+        """Run the command that the arguments name, and end the process with the exit code of the command.
+
+        An error is printed on stderr. The parameters are those of `click.Group.main`.
+        """
         run = functools.partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()

@@ -31,7 +31,7 @@ PLAIN_EVERY_S = 10.0
 
 
 def uses_colour() -> bool:
-    """Return whether colours are allowed: NO_COLOR is not set, and TERM is not `dumb`."""
+    """Return whether the environment allows colours, so NO_COLOR is not set, and TERM is not `dumb`."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
@@ -42,7 +42,10 @@ def is_redrawable_terminal(stream: object) -> bool:
 
 
 class ProgressDisplay:
-    """Display of one activity. Any thread can call the methods. After `close`, only `echo` and `announce` print."""
+    """Display of the progress of one activity. All methods can be called from any thread.
+
+    After `close`, `report` has no effect; `echo` and `announce` still print.
+    """
 
     def __init__(
         self, activity: str, *, plain_after_s: float = PLAIN_AFTER_S, plain_every_s: float = PLAIN_EVERY_S
@@ -62,7 +65,7 @@ class ProgressDisplay:
         self._thread.start()
 
     def report(self, activity: str, done: int | None = None, total: int | None = None) -> None:
-        """Set the activity, the number of items that are done, and the total number of items.
+        """Show a new activity, with the number of items that are done and the total number of items.
 
         A number is None if it is not known.
         """
@@ -76,7 +79,7 @@ class ProgressDisplay:
         self._print(line, err=True)
 
     def echo(self, line: str, *, colour: str | None = None) -> None:
-        """Print one line of the command's result on stdout, on a terminal in this colour."""
+        """Print one line of the command's result on stdout. `colour` is the name of a click colour for terminals."""
         self._print(line, err=False, colour=colour)
 
     def close(self) -> None:
@@ -133,7 +136,7 @@ class ProgressDisplay:
 
 @contextmanager
 def show_progress(activity: str) -> Iterator[ProgressDisplay]:
-    """Show the progress of `activity` until the end of the block."""
+    """Show the progress of `activity` until the end of the block, and yield the display."""
     display = ProgressDisplay(activity)
     try:
         yield display

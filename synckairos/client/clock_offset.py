@@ -28,8 +28,8 @@ class Sample:
         """Return the sample of one PING from its four instants, in ms.
 
         By the local clock, the client sent the PING at `t0` and received the answer at `t3`. By the server's clock, the
-        server received the PING at `t1` and answered at `t2`. `t1` and `t2` are rounded down to whole ms, and the
-        server's own estimate has an error of at most `server_error_ms`.
+        server received the PING at `t1` and answered at `t2`. `t1` and `t2` are rounded down to whole ms.
+        `server_error_ms` is the maximum error of the server's own estimate of the time.
         """
         rtt_ms = max(0.0, (t3 - t0) - (t2 - t1))
         # t1 and t2 are each rounded down by up to 1 ms. So the middle of the possible offsets is half a millisecond
@@ -43,7 +43,10 @@ class Sample:
 
 
 class ServerClock:
-    """The server's time, calculated from the sample with the smallest error."""
+    """The server's time, calculated from the sample with the smallest error.
+
+    It keeps the newest `MAX_SAMPLES` samples.
+    """
 
     def __init__(self) -> None:
         self._samples: deque[Sample] = deque(maxlen=MAX_SAMPLES)

@@ -77,7 +77,10 @@ class ClientClosed(SyncKairosError):
 
 
 def error_for_close(code: int, reason: str) -> SyncKairosError | None:
-    """Return the permanent error for a close code; None if the client must reconnect."""
+    """Return the error that later calls of the client must raise after a close code.
+
+    Return None if the code is not permanent, so that the client must reconnect.
+    """
     match code:
         case 4501:
             return Unauthorized(reason)
@@ -94,9 +97,10 @@ def error_for_close(code: int, reason: str) -> SyncKairosError | None:
 
 
 def error_for_http_status(status: int) -> SyncKairosError | None:
-    """Return the permanent error for the HTTP status of a refused handshake; None if the client must retry.
+    """Return the error that later calls of the client must raise after a handshake was refused with this HTTP status.
 
-    Do not call this for the status 401. Call `TokenSource.refused` instead.
+    Return None if the status is not permanent, so that the client must connect again. Do not call this for the status
+    401. Call `TokenSource.refused` instead.
     """
     match status:
         case 403:

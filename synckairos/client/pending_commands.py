@@ -72,11 +72,14 @@ class PendingCommands:
         return len(self._pending)
 
     def frames_to_resend(self) -> list[bytes]:
-        """Return the messages of all pending commands. A new connection must send these messages again."""
+        """Return the messages of all pending commands, in the order in which they were added.
+
+        The client must send these messages again on a new connection.
+        """
         return [frame for frame, _ in self._pending.values()]
 
     def add(self, command_id: str, frame: bytes) -> "asyncio.Future[Ack]":
-        """Add a command. The future in the result gets the answer.
+        """Add a command, and return the future of its answer. `frame` is the COMMAND message.
 
         Raises: ValueError if a command with this id is already pending.
         """
@@ -87,12 +90,18 @@ class PendingCommands:
         return future
 
     def remove(self, command_id: str, future: "asyncio.Future[Ack]") -> None:
-        """Remove a command whose caller no longer waits. A newer command with the same id stays."""
+        """Remove a command after its caller has stopped to wait for `future`.
+
+        If a newer command with the same id is pending, that command stays.
+        """
         if self._pending.get(command_id, (b"", None))[1] is future:
             del self._pending[command_id]
 
     def resolve(self, message: Message) -> bool:
-        """Resolve the command that an ACK or ERROR answers. Return False if no pending command has its id."""
+        """Set the answer of the pending command to which an ACK or ERROR replies, and remove the command.
+
+        Return False, and do nothing, if no pending command has the id in `reply_to`.
+        """
         _, future = self._pending.pop(message.get("reply_to", ""), (b"", None))
         if future is None:
             return False

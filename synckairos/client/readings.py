@@ -14,7 +14,7 @@ def changes_with_time(state: Session) -> bool:
 
 
 def session_charged_until(state: Session, now_ms: float) -> Session:
-    """Return the session with all time charged until `now_ms`, the server's time in ms since the Unix epoch.
+    """Return a copy of the session with the time charged until `now_ms`, the server's time in ms since the Unix epoch.
 
     Time after a deadline is charged only with the timeout policy `overtime`, because otherwise the server decides the
     effect of the deadline. A reading is below zero only in overtime. The clock of a session with an end also runs
@@ -29,10 +29,10 @@ def session_charged_until(state: Session, now_ms: float) -> Session:
 
 
 def remaining_ms_at(state: Session, now_ms: float, participant_id: str | None = None) -> int | None:
-    """Return the reading of one clock in ms; None if this clock has no time limit.
+    """Return the reading of one clock at `now_ms`, in ms. Return None if this clock has no time limit.
 
-    With `participant_id`, the clock is the own clock of this participant. Without, it is the running clock, or the
-    clock that would run after a start or resume. `now_ms` is the server's time in ms since the Unix epoch.
+    If `participant_id` is given, the clock is the own clock of this participant. Otherwise it is the running clock, or
+    the clock that would run after a start or resume. `now_ms` is the server's time in ms since the Unix epoch.
 
     Raises: ParticipantNotFound if the session does not have this participant.
     """
@@ -63,11 +63,11 @@ def participant_remaining_ms(charged: Session, participant: Participant) -> int 
 
 
 def used_ms_at(state: Session, now_ms: float, participant_id: str | None = None) -> int:
-    """Return the used time of the session in ms, or with `participant_id` the used time of this participant.
+    """Return the used time at `now_ms` in ms: of the session, or of one participant if `participant_id` is given.
 
     `now_ms` is the server's time in ms since the Unix epoch.
 
-    Raises: ParticipantNotFound.
+    Raises: ParticipantNotFound if the session does not have this participant.
     """
     charged = session_charged_until(state, now_ms)
     return charged.used_ms if participant_id is None else find_participant(charged, participant_id).used_ms

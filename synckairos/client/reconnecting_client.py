@@ -42,7 +42,10 @@ never answers lasts this long.
 """
 
 MAX_PENDING_COMMANDS = 256
-"""Maximum number of commands that were sent and have no answer. Further commands wait. Servers accept twice as many."""
+"""Maximum number of commands that were sent and have no answer. Calls for further commands wait.
+
+The server accepts twice as many.
+"""
 
 RESUBSCRIBE_DELAY_S = 0.5
 """Seconds, in addition to the back-off, before a SUBSCRIBE is sent again after a temporary refusal."""
@@ -169,7 +172,8 @@ class Client:
     async def watch(self, session_id: str) -> AsyncIterator[Watch]:
         """Watch a session, with `async with`. The block begins when the state and the server's time are known.
 
-        Several blocks for the same session share one watch, which ends with the last of these blocks.
+        The value of the block is a `Watch`. Several blocks for the same session share one watch, which ends with the
+        last of these blocks.
 
         Raises:
             SessionNotFound: there is no such session.
@@ -208,10 +212,11 @@ class Client:
     ) -> Ack:
         """Send a command and wait for its answer. Without a connection, wait for a connection.
 
-        If the connection breaks, the client sends the command again with the same id, and it takes effect only once.
-        `verb` is the name of the command in REST. `expected_version` and `expected_turn` are the version and the turn
-        number that the session must have; None for any. After a cancellation of the call the outcome is unknown. Repeat
-        the call with the same `command_id` to get the outcome.
+        If the connection breaks, the client sends the command again with the same id, and the command takes effect only
+        once. `verb` is the name of the command in REST, `args` are its arguments. `expected_version` and
+        `expected_turn` are the version and the turn number that the session must have; None for any. `command_id` None
+        makes a random id. After a cancellation of the call the outcome is unknown. Repeat the call with the same
+        `command_id` to get the outcome.
 
         Raises:
             CommandRefused: the server refused the command, or could not decide it now. See `CommandRefused`.

@@ -82,7 +82,7 @@ class SessionReplica:
         return position if self._tag is None else position | {"tag": self._tag}
 
     def apply_state(self, message: Message) -> Update:
-        """Replace the copy by the state of a STATE_SYNC or STATE_UPDATE."""
+        """Replace the copy by the state of a STATE_SYNC or STATE_UPDATE. Return the new state with the kept events."""
         self._document = document_merge_patch.key_lists_by_id(message["state"])
         state = session_from_json(message["state"])
         if self._last_event is not None and self._last_event[1] > state.version:
@@ -90,9 +90,11 @@ class SessionReplica:
         return self._replace_state(message, state, has_gap=message.get("recovered") is False)
 
     def apply_delta(self, message: Message) -> Update | None:
-        """Apply the patch of a STATE_DELTA. Return None if the copy already has this version.
+        """Apply the patch of a STATE_DELTA. Return the new state with the kept events.
 
-        Raises: ReplicaGap.
+        Return None, and change nothing, if the copy already has this version.
+
+        Raises: ReplicaGap if the patch applies to another version than the version of the copy.
         """
         known = self.state
         if known is None or known.epoch != message["epoch"] or known.version < message["from_version"]:
@@ -105,9 +107,9 @@ class SessionReplica:
         return self._replace_state(message, session_from_json(document_merge_patch.lists_from_keyed(self._document)))
 
     def keep_event(self, message: Message) -> ReceivedEvent | None:
-        """Keep the event of an EVENT message for the next update. Return None if the event was received before.
+        """Keep the event of an EVENT message for the next update, and return the event.
 
-        A server repeats events after a resume.
+        Return None if the event was received before, because a server repeats events after a resume.
         """
         position = message["epoch"], message["version"]
         last = self._last_event

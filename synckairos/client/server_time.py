@@ -9,9 +9,10 @@ from synckairos.client.sleep_detecting_clock import SuspendAwareClock
 
 
 class ServerTime:
-    """The server's time. It is known after the first sample, and unknown after this machine slept, until a new sample.
+    """The server's time. It is known after the first sample.
 
-    `on_sleep` is called when a sleep of this machine is detected. The owner then must measure the server's time again.
+    After a sleep of this machine it is unknown until the next sample. `on_sleep` is called when a sleep is detected.
+    The owner must then measure the server's time again.
     """
 
     def __init__(self, local_clock: SuspendAwareClock, on_sleep: Callable[[], None]) -> None:

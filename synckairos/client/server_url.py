@@ -25,7 +25,10 @@ def socket_url(url: str) -> str:
 
 
 def server_url(url: str) -> str:
-    """Return the HTTP URL of the server of a WebSocket, such as `http://host:3000` for `ws://host:3000/ws`."""
+    """Return the HTTP base URL of the server with the WebSocket `url`.
+
+    For example, `ws://host:3000/ws` becomes `http://host:3000`.
+    """
     parts = urlsplit(url)
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     return urlunsplit((scheme, parts.netloc, parts.path.removesuffix("/ws"), "", ""))

@@ -79,14 +79,17 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, frame: bytes) -> None:
-        """Queue a message and return immediately. Messages are sent in order.
+        """Queue a message and return immediately. Messages are sent in the order of the calls.
 
-        When the connection ends, unsent messages are lost.
+        Messages that are unsent when the connection ends are lost.
         """
         self._outgoing.put_nowait(frame)
 
     async def read_until_closed(self) -> tuple[int, str]:
-        """Receive messages until the connection ends. Return its close code (1006 if there was none) and the reason."""
+        """Receive messages until the connection ends, and call `on_sample` and `on_message` for them.
+
+        Return the close code (1006 if there was none) and the reason.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = (self._write(), self._measure_time(), self._watch_for_sleep())
@@ -127,9 +130,11 @@ class Connection:
             del self._pings[ping_id]
 
     def remeasure_if_slept(self) -> int:
-        """Check whether this machine has slept. If so, drop all running measurements and start new measurements.
+        """Check whether this machine has slept since the previous check.
 
-        Returns the number of sleeps so far. The method is called often, so that a connection that broke during a sleep
+        If so, drop all running measurements and start new ones.
+
+        Return the number of sleeps so far. The method is called often, so that a connection that broke during a sleep
         is detected soon.
         """
         sleeps = self._local_clock.detect_sleeps()

@@ -22,9 +22,10 @@ It has the same source as the monotonic clock.
 
 
 class SuspendAwareClock:
-    """The local monotonic clock, compared with a clock that continues during sleep.
+    """The local monotonic clock, compared with a clock that continues while the machine sleeps.
 
-    `max_step_s` is the maximum difference between both clocks, in seconds, that does not count as sleep.
+    `monotonic_s` and `continuous_s` read the two clocks, in seconds. `max_step_s` is the maximum change of their
+    difference between two checks, in seconds, that does not count as sleep.
     """
 
     def __init__(
@@ -45,7 +46,10 @@ class SuspendAwareClock:
         return cls(time.monotonic, lambda: time.clock_gettime(boot_clock), MAX_BOOT_STEP_S)
 
     def now_ms(self) -> float:
-        """Return the local monotonic clock in ms. Offsets of the server's clock refer to this clock."""
+        """Return the time of the local monotonic clock in ms.
+
+        It has an arbitrary start. `Sample.at_ms` is of this clock.
+        """
         return self._monotonic_s() * 1000
 
     def detect_sleeps(self) -> int:

@@ -65,9 +65,10 @@ def _until_start(state: Session, now_ms: float | None) -> str:
 
 
 def format_clock(ms: int) -> str:
-    """Return the text of a clock: rounded down, with tenths in the last 20 seconds and a minus sign in overtime.
+    """Return the text of a clock face for `ms`, such as `5:03`.
 
-    From 24 hours on, the text begins with the days.
+    The time is rounded down. The last 20 seconds have tenths. Time below 0 has a minus sign. From 24 hours on, the text
+    begins with the days.
     """
     sign, ms = ("-", -ms) if ms < 0 else ("", ms)
     seconds, tenths = ms // 1000, f".{ms // 100 % 10}" if ms < TENTHS_BELOW_MS else ""
@@ -79,7 +80,7 @@ def format_clock(ms: int) -> str:
 
 
 def cut_to_columns(text: str, columns: int) -> str:
-    """Return a line cut to `columns` columns.
+    """Return a line of text, cut so that it takes at most `columns` columns of a terminal.
 
     Control characters are replaced, because a terminal would execute them.
     """

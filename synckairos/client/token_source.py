@@ -26,7 +26,7 @@ class TokenSource:
 
     @property
     def can_renew(self) -> bool:
-        """Return whether the source can return another token than before."""
+        """Return whether `fetch` can return a fresh token, because the source has a function."""
         return self._get_token is not None
 
     async def fetch(self) -> str | None:
@@ -42,11 +42,13 @@ class TokenSource:
             raise TokenUnavailable(f"get_token failed: {fault!r}") from fault
 
     def accepted(self) -> None:
-        """Note that the server accepted the token."""
+        """Reset the count of refusals, because the server accepted the token."""
         self._refusals = 0
 
     def refused(self) -> Unauthorized | None:
-        """Note that the server refused the token with HTTP 401. Return the permanent error, None to try a fresh token.
+        """Count a refusal of the token with HTTP 401.
+
+        Return the error to raise, or None to try again with a fresh token.
 
         A token can expire before it reaches the server. So the first refusal is not permanent if the source can renew
         the token.

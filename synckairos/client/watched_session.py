@@ -81,7 +81,7 @@ class Watch:
         return readings.remaining_ms_at(self.state, self._reading_at_ms(), participant_id)
 
     def used_ms(self, participant_id: str | None = None) -> int:
-        """Return the used time of the session until now in ms, or with `participant_id` of this participant.
+        """Return the used time until now in ms: of the session, or of one participant if `participant_id` is given.
 
         Raises: ParticipantNotFound and ServerTimeUnknown, for the same reasons as `remaining_ms`.
         """
@@ -92,10 +92,10 @@ class Watch:
         return self._now_ms() if readings.changes_with_time(self.state) else self.state.updated_at_ms
 
     async def updates(self) -> AsyncGenerator[Update, None]:
-        """Yield the latest state without events, then each newer state with the events after the previous state.
+        """Yield the latest state without events, then each newer state with the events since the previous state.
 
-        A reader that is more than 64 updates behind skips intermediate states. It gets the events of the skipped states
-        with a later state. The iteration ends when the last `Client.watch` block of the session ends.
+        A reader that is more than 64 updates behind skips intermediate states. The next state then has the events of
+        the skipped states too. The iteration ends when the last `Client.watch` block of the session ends.
 
         Raises: SessionDeleted, or the error that ended the connection permanently.
         """
@@ -118,10 +118,14 @@ class Watch:
             self._readers.discard(reader)
 
     async def presences(self) -> AsyncGenerator[ReceivedPresence, None]:
-        """Yield the connected watchers now, and again after changes. Several changes can be combined into one.
+        """Yield the connected watchers of the session now, and again after changes.
 
-        If the client loses the connection, the last known watchers stay. The iteration ends as the iteration over
-        `updates` does.
+        Several changes can be combined into one.
+
+        If the client loses the connection, the last known watchers stay. The iteration ends when the last
+        `Client.watch` block of the session ends.
+
+        Raises: the exceptions of `updates`.
         """
         last: ReceivedPresence | None = None
         while True:
@@ -158,7 +162,10 @@ class Watch:
         expected_turn: int | None = None,
         command_id: str | None = None,
     ) -> Ack:
-        """Send a command to the session. The command takes effect once; see `Client.command`."""
+        """Send a command to this session, and wait for its answer.
+
+        See `Client.command` for the parameters and the errors.
+        """
         return await self._send_command(
             self.session_id,
             verb,
@@ -199,7 +206,10 @@ class Watch:
                 self._wake_presences()
 
     def end_iterations(self, failure: SyncKairosError | None = None) -> None:
-        """End all iterations after their queued updates. If `failure` is given, the iterations then raise it."""
+        """End all iterations of this watch after their queued updates.
+
+        If `failure` is given, the iterations then raise it.
+        """
         self._failure, self._is_over = failure, True
         for reader in self._readers:
             reader.changed.set()

@@ -18,10 +18,11 @@ VARIABLES_OF_COMMANDS = frozenset({f"{PREFIX}TOKEN"})
 
 
 def load(env_file: Path | None = None, **overrides: Any) -> Settings:
-    """Load the settings.
+    """Load and check the settings of this process.
 
     For each field, the first of these sources that has the field is used: `overrides` (by field name), the environment,
-    `env_file`. `env_file` is ignored if it is None or the file does not exist.
+    the file `env_file`. Fields without a source have their defaults. `env_file` is ignored if it is None or the file
+    does not exist.
 
     Raises: BadSettings, whose message has one line for each fault.
     """
@@ -38,12 +39,15 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
 
 
 def is_set(settings: Settings, field: str) -> bool:
-    """Return whether a source set `field`. A value that is equal to the default also counts as set."""
+    """Return whether `field` has its value from a source of `load`, not from its default.
+
+    A value that is equal to the default but comes from a source also counts as set.
+    """
     return field in settings.model_fields_set
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Return the variables in `environ` that start with `SYNCKAIROS_` but are not settings, sorted.
+    """Return the names of the variables in `environ` that start with `SYNCKAIROS_` but are not settings, sorted.
 
     Such variables are most likely misspelled.
     """

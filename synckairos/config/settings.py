@@ -58,13 +58,16 @@ class BadSettings(SyncKairosError):
 
 
 def env_variables_of(field: str) -> tuple[str, ...]:
-    """Return the environment variables that set `field`. If several are set, the first in the result is used."""
+    """Return the names of the environment variables that set `field`, the one with the highest priority first."""
     prefixed = PREFIX + field.upper()
     return (prefixed, field.upper()) if field in UNPREFIXED else (prefixed,)
 
 
 def env_variable_text(value: object) -> str:
-    """Return the text by which an environment variable sets this value. The text of a secret is the secret itself."""
+    """Return the text to which an environment variable must be set for this value of a field.
+
+    The text of a secret is the secret itself.
+    """
     match value:
         case SecretStr():
             return value.get_secret_value()
@@ -81,10 +84,7 @@ def env_variable_text(value: object) -> str:
 
 
 class Settings(BaseSettings):
-    """The settings of one process. The object is frozen.
-
-    `to_environment_variables()` returns variables that give a child process the same settings.
-    """
+    """The settings of one process. The object is frozen. `config.load` creates it."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -310,7 +310,7 @@ class Settings(BaseSettings):
 
     @property
     def schema_url(self) -> str:
-        """The Postgres URL for changes of the schema: `database_direct_url`, or `database_url` if it is not set."""
+        """The Postgres URL for changes of the schema: `database_direct_url` if it is set, otherwise `database_url`."""
         return self.database_direct_url or self.database_url
 
     @property
@@ -323,9 +323,9 @@ class Settings(BaseSettings):
 
     @property
     def local_connect_host(self) -> str:
-        """The host by which a program on this machine reaches the server: `host`, or loopback if it is unspecified.
+        """The host by which a program on this machine reaches the server.
 
-        `0.0.0.0` and `::` mean all addresses of this machine.
+        This is `host`, but loopback if `host` is `0.0.0.0` or `::`, which mean all addresses of this machine.
         """
         try:
             return "127.0.0.1" if ip_address(self.host).is_unspecified else self.host
@@ -333,11 +333,11 @@ class Settings(BaseSettings):
             return self.host
 
     def refuse_unprotected_exposure(self) -> Self:
-        """Return the settings unchanged if the process is allowed to listen on `host`.
+        """Return these settings unchanged, after a check that the process is allowed to listen on `host`.
 
         It is allowed if `auth` is not `none`, if `host` is a loopback address, or if `insecure` is set.
 
-        Raises: BadSettings if none of these conditions is true.
+        Raises: BadSettings if it is not allowed.
         """
         if self.auth == "none" and self.is_exposed_to_network and not self.insecure:
             raise BadSettings(

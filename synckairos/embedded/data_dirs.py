@@ -44,9 +44,9 @@ def create_temporary_dir() -> Path:
 
 
 def directory_mode() -> int:
-    """Return the file mode of a new data directory: only the user of this process can enter it.
+    """Return the file mode of a new data directory, with which only the user of this process can use the directory.
 
-    If that user is root, Postgres runs as another user. In that case other users can also pass through the directory.
+    If that user is root, Postgres runs as another user. The mode then also lets other users pass through the directory.
     """
     return 0o711 if os.geteuid() == 0 else 0o700
 
@@ -121,7 +121,9 @@ def _remove_if_abandoned(lock_file: Path) -> None:
 
 
 def find_wheel_dir(name: str) -> Path:
-    """Return the folder of a wheel without importing the wheel, because its wrapper has side effects at import.
+    """Return the folder in which a wheel is installed. `name` is the name of its package.
+
+    The wheel is not imported, because its wrapper has side effects at import.
 
     Raises: EmbeddedStoreFailed if the wheel is not installed.
     """
@@ -134,11 +136,11 @@ def find_wheel_dir(name: str) -> Path:
 
 
 def wait_until(condition: Callable[[], bool], deadline_s: float, message: str) -> None:
-    """Call `condition` repeatedly until it returns True. Block the thread in the meantime.
+    """Block the thread until `condition` returns True. `condition` is called repeatedly.
 
-    `deadline_s` is an instant of the monotonic clock, in seconds.
+    `deadline_s` is an instant by `time.monotonic()`.
 
-    Raises: EmbeddedStoreFailed with `message` if the condition is still false after the deadline.
+    Raises: EmbeddedStoreFailed with `message` if the condition is still false at the deadline.
     """
     while not condition():
         if time.monotonic() > deadline_s:

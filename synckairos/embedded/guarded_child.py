@@ -94,7 +94,7 @@ class ChildProcess:
         return self._reap()
 
     def kill(self) -> int:
-        """Kill the process with SIGKILL, like a crash, wait for its end, and return its exit code."""
+        """Kill the process with SIGKILL, as a crash would end it. Wait for its end, and return its exit code."""
         self.process.kill()
         return self._reap()
 

@@ -62,7 +62,7 @@ class Postgres:
         return self.database_url("synckairos")
 
     def database_url(self, database: str) -> str:
-        """Return the URL of one database of this cluster."""
+        """Return the URL of the database with the name `database` in this cluster. The database need not exist."""
         return f"postgresql://postgres@/{database}?host={quote(str(self._socket_dir), safe='')}&port=5432"
 
     @property
@@ -101,7 +101,10 @@ class Postgres:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
 
     def kill(self) -> None:
-        """Kill the cluster's main process with SIGKILL, like a crash."""
+        """Kill the cluster's main process with SIGKILL, as a crash would end it.
+
+        `start` can start the cluster again.
+        """
         self.child.kill()
 
     def create_cluster(self) -> None:

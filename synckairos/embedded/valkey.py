@@ -134,7 +134,7 @@ class Valkey:
             self._socket_dir = self.data_dir
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL, like a crash."""
+        """Kill the server with SIGKILL, as a crash would end it. `start` can start the server again with its data."""
         self.child.kill()
 
     def suspend(self) -> None:

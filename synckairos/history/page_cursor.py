@@ -43,11 +43,10 @@ def parse_cursor(text: str, *types: type) -> tuple[Any, ...]:
 
 
 def parse_list_cursor(cursor: str | None) -> ListKey | None:
-    """Return the position in a list of sessions that a cursor contains:
+    """Return the position that a cursor of a list of sessions contains.
 
-    an instant in ms since the Unix epoch, and a session id.
-
-    Return None if `cursor` is None, for the start of the list.
+    The position is an instant in ms since the Unix epoch, and a session id. Return None if `cursor` is None, for the
+    start of the list.
 
     Raises: ValidationFailed if the cursor is invalid.
     """

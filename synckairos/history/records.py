@@ -125,17 +125,15 @@ class ParticipantSession(Struct, frozen=True):
 
     @property
     def sort_key(self) -> tuple[int, str]:
-        """Return the position of this session in the list:
+        """Return the position of this session in the list, which is `began_at_ms` and session id.
 
-        `began_at_ms` and session id. Lists are sorted by it, largest first.
+        Lists are sorted by this position, the largest first.
         """
         return self.began_at_ms, self.session_id
 
 
 class UsedTimeBucket(Struct, frozen=True):
-    """Row of a time report:
-
-    the time in ms that a participant used in one bucket, and the number of sessions with this time.
+    """Row of a time report. `time_used_ms` is the time of a participant in one bucket, from `session_count` sessions.
 
     `bucket` is a session id, a local day (`2026-01-31`) or an ISO week (`2026-W05`). `key` is the value of the metadata
     member by which the report groups its rows. `key` is None if the sessions lack this member, or if the report has no

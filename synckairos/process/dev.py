@@ -71,8 +71,10 @@ async def run_dev(
 
     `data` is the directory for the data of the embedded stores. None uses a temporary directory, which is removed at
     the end. `report` is called with a text about the current activity. `on_spawn` is called one time, before the server
-    and the worker are started. `with_auth` turns on authentication, and prints a token for each role. It makes a secret
-    if none is set. Return the exit code: 0 after Ctrl-C or SIGTERM, 1 if a process ended unexpectedly.
+    and the worker are started. If `with_auth` is True, authentication is on, and a token for each role is printed; a
+    secret is made if none is set.
+
+    Return the exit code of the command: 0 after Ctrl-C or SIGTERM, 1 if a process ended unexpectedly.
 
     Raises: PortTaken, BadSettings, EmbeddedStoreFailed. All started processes are stopped before the exception leaves.
     """

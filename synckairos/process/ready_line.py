@@ -16,7 +16,7 @@ def render_ready_line(url: str) -> bytes:
 
 
 def parse_ready_line(line: bytes) -> Mapping[str, str] | None:
-    """Return the URLs of a ready line under the keys `http` and `ws`; None for any other line."""
+    """Return the URLs of a ready line under the keys `http` and `ws`. Return None if `line` is not a ready line."""
     if not line.startswith(READY_PREFIX):
         return None
     urls: dict[str, str] = orjson.loads(line.removeprefix(READY_PREFIX))

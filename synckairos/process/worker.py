@@ -22,8 +22,8 @@ async def run_worker(
 ) -> None:
     """Drain the outbox, run background jobs and send webhooks until cancelled.
 
-    `dispatch` is the loop that sends webhooks. If it fails or returns, it is started again after at most `restart_s`
-    seconds. Drains and jobs continue in the meantime.
+    `dispatch` is the loop that sends webhooks. If this loop fails or returns, it is started again after at most
+    `restart_s` seconds. Drains and jobs continue in the meantime.
 
     Raises: The exceptions of `run_arq_worker`.
     """

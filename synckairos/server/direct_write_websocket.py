@@ -137,6 +137,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         return in_process + in_kernel
 
     def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
+        """Send a close frame after `last_frames`, and abort the connection if the client does not close it in time.
+
+        The method returns at once. The limit is `ServerTimeLimits.close_s`.
+        """
         self.ready = False
         if not self.close_sent and not self.transport.is_closing():
             self.conn.send_close(code, reason)
@@ -147,6 +151,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._abort_soon()
 
     def abort(self) -> None:
+        """Close the connection immediately, without a close frame."""
         self.ready = False
         self.transport.abort()
 

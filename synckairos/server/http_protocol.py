@@ -189,8 +189,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def announce_connection_close(self) -> None:
         """Add `Connection: close` to the responses of all received requests whose response has not started.
 
-        The server calls this when it begins to drain. A load balancer then sends its next request through another
-        connection, and not through a connection that is about to be closed.
+        The server calls this method when it begins to drain. A load balancer then sends its next request through
+        another connection, and not through a connection that is about to be closed.
         """
         cycles: list[RequestResponseCycle | None] = [self.cycle, *(cycle for cycle, _ in self.pipeline)]
         for cycle in cycles:

@@ -71,7 +71,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> socket.socket:
-    """Open and return the listening socket. Port 0 selects a free port.
+    """Open a TCP socket that listens on `host` and `port`, and return it. Port 0 selects a free port.
 
     `user_timeout_ms` is the `TCP_USER_TIMEOUT` of each connection in milliseconds, see `USER_TIMEOUT_MS`.
 
@@ -102,7 +102,7 @@ def listen(host: str, port: int, *, user_timeout_ms: int = USER_TIMEOUT_MS) -> s
 
 
 def raise_open_file_limit(sockets: int) -> int:
-    """Raise the soft limit of open files of this process, so that `sockets` clients can connect.
+    """Raise the soft limit of open files of this process, so that `sockets` clients can connect at the same time.
 
     Return the number of clients that can connect: `sockets`, or fewer if the hard limit is too low. The usual soft
     limit of 1,024 files protects programs that use `select`, so this program does not need it. The hard limit is the
@@ -159,6 +159,7 @@ class Server(uvicorn.Server):
 
     @property
     def port(self) -> int:
+        """Return the number of the port on which the server listens."""
         port: int = self._listener.getsockname()[1]
         return port
 
@@ -175,10 +176,10 @@ class Server(uvicorn.Server):
         await self.serve([self._listener])
 
     def stop(self) -> None:
-        """Start to drain, and return immediately. A second call shortens the drain.
+        """Start to drain, and return immediately. Signal handlers of the event loop are allowed to call this method.
 
-        After a second call the server closes all WebSocket connections immediately, and does not wait for running HTTP
-        requests. Signal handlers of the event loop are allowed to call this method.
+        If the server already drains, it then closes all WebSocket connections immediately, and does not wait for
+        running HTTP requests.
         """
         if self.should_exit:
             self._forced.set()

@@ -96,9 +96,7 @@ _alerts = Alerts({})
 
 
 def configure_alerts(webhook_url: str | None, sentry_dsn: str | None) -> None:
-    """Set the receivers of all later alerts:
-
-    a webhook URL and a Sentry DSN. None or an empty text means no such receiver.
+    """Send all later alerts to a webhook and to Sentry. A URL or DSN that is None or empty means no such receiver.
 
     If this function is never called, alerts are only logged.
     """

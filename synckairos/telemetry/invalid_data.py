@@ -36,9 +36,9 @@ KINDS = frozenset(
         ),
     }
 )
-"""The values of the metric label `kind`:
+"""The values of the metric label `kind`.
 
-the part of a Redis key after the partition, or the name of a Postgres table.
+A value is the part of a Redis key after the partition, or the name of a Postgres table.
 """
 
 MAX_TEXT = 200

@@ -31,9 +31,7 @@ _QUERY = re.compile(r"(/[^\s?\"']*)\?[^\s\"']+")
 
 
 def configure_logging(level: str, *, dev: bool = False, stream: TextIO | None = None) -> None:
-    """Configure the logging of the process:
-
-    lines of `level` and above to `stream`, as JSON, or as readable text if `dev`.
+    """Write all log lines of `level` and above to `stream`, as JSON, or as readable text if `dev` is True.
 
     If `stream` is None, the lines are written to stderr. Start uvicorn with `log_config=None, access_log=False`.
     Otherwise uvicorn replaces the handlers of this function.

@@ -54,9 +54,9 @@ def _render_summary(session_id: str, position: bytes, facts: list[Any], metadata
 
 
 def render_participant_part(time_used_ms: int, cycle_count: int) -> bytes:
-    """Return a participant's part of a summary:
+    """Return a participant's part of a summary as text with two numbers and a space between them.
 
-    the used time in ms and the number of turns, as text with a space between.
+    The numbers are the used time in ms and the number of turns.
     """
     return b"%d %d" % (time_used_ms, cycle_count)
 
