@@ -11,6 +11,7 @@ process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const KIB = 1024;
 const ENTRIES = [
   { name: "index", source: "src/index.ts", maxBytes: 12 * KIB },
+  { name: "testing", source: "src/testing/index.ts" },
 ];
 
 /** The other entry points import the core as a module of its own, so that a page has it once. */

@@ -4,7 +4,7 @@ import { formatClock, nextTextChangeMs, readingText, type TextFormat } from "../
 import type { SessionView } from "../../src/generated/schemas.js";
 import { LocalClock } from "../../src/local-clock.js";
 import { TextScheduler } from "../../src/text-scheduler.js";
-import { ManualDevice } from "../manual-device.js";
+import { FakeDevice } from "../../src/testing/index.js";
 import { readVectors } from "../vectors.js";
 
 test.each<[number, TextFormat, boolean, string]>([
@@ -54,7 +54,7 @@ test.each(readVectors<Vector[]>("readings.json"))("next change of the text: $nam
 });
 
 test("a listener is called only when the text changes, by one timer for all clocks", () => {
-  const device = new ManualDevice();
+  const device = new FakeDevice();
   const scheduler = new TextScheduler(new LocalClock(device));
   const startMs = device.monotonicMs();
   const leftMs = () => 12_000 - (device.monotonicMs() - startMs);
@@ -77,7 +77,7 @@ test("a listener is called only when the text changes, by one timer for all cloc
 
 test("a listener that throws stops no other listener", async () => {
   const thrown = new Promise<unknown>((resolve) => process.once("uncaughtException", resolve));
-  const scheduler = new TextScheduler(new LocalClock(new ManualDevice()));
+  const scheduler = new TextScheduler(new LocalClock(new FakeDevice()));
   const fault = new Error("a listener failed");
   const texts: string[] = [];
   let text = "0:01";

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Backoff } from "../../src/backoff.js";
 import { LocalClock } from "../../src/local-clock.js";
 import { sampleOfPing, ServerClock } from "../../src/server-clock.js";
-import { ManualDevice } from "../manual-device.js";
+import { FakeDevice } from "../../src/testing/index.js";
 
 test.each([
   ["symmetric delays", 40, 40],
@@ -35,7 +35,7 @@ test("a sample that contradicts the others replaces them", () => {
 });
 
 test("a wall clock that gains on the monotonic clock is a sleep, a wall clock that is set back is none", () => {
-  const device = new ManualDevice();
+  const device = new FakeDevice();
   const clock = new LocalClock(device);
   device.advance(60_000);
   expect(clock.countSleeps()).toBe(0);

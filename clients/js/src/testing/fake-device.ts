@@ -1,14 +1,23 @@
 // The clocks and timers of a device that a test moves by hand.
-import type { DeviceClock } from "../src/local-clock.js";
+import type { DeviceClock } from "../index.js";
 
-export class ManualDevice implements DeviceClock {
+/** A device whose clocks stand still until a test moves them. */
+export class FakeDevice implements DeviceClock {
   #monotonicMs = 1000;
   #wallMs = 1_769_860_800_000;
   #timers: { dueMs: number; call: () => void }[] = [];
 
-  monotonicMs = (): number => this.#monotonicMs;
-  wallMs = (): number => this.#wallMs;
+  /** Return the monotonic clock in ms. */
+  monotonicMs(): number {
+    return this.#monotonicMs;
+  }
 
+  /** Return the wall clock in ms since the Unix epoch. */
+  wallMs(): number {
+    return this.#wallMs;
+  }
+
+  /** Call a function once when `advance` reaches the end of the delay, and return a function that cancels the call. */
   after(delayMs: number, call: () => void): () => void {
     const timer = { dueMs: this.#monotonicMs + delayMs, call };
     this.#timers.push(timer);
@@ -20,6 +29,11 @@ export class ManualDevice implements DeviceClock {
   /** Number of timers that run. */
   get timers(): number {
     return this.#timers.length;
+  }
+
+  /** Milliseconds until the next timer is due, Infinity without a timer. */
+  get nextTimerInMs(): number {
+    return Math.min(...this.#timers.map((each) => each.dueMs)) - this.#monotonicMs;
   }
 
   /** Let time pass, and call the timers that are due, in order. */
