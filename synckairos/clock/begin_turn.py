@@ -65,9 +65,9 @@ def show_next_turn(state: Session, active_position: int | None, remaining_ms: in
 
 
 def hold(ended: Session, active_position: int | None, remaining_ms: int | None, at_ms: int) -> Session:
-    """Return the state, with the next version, that is paused between the ended turn and the next turn.
+    """Return the state, with the next version, that is paused between the ended turn `ended` and the next turn.
 
-    The arguments are those of `begin_turn`. The hold also ends a pause at zero.
+    The arguments after `ended` are those of `begin_turn`. The hold also ends a pause at zero.
     """
     others = tuple(pause for pause in ended.pauses if pause.reason != TIMEOUT_REASON)
     shown = show_next_turn(ended, active_position, remaining_ms, at_ms)

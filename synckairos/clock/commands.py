@@ -104,8 +104,8 @@ class Switch(Struct, frozen=True):
 class Pause(Struct, frozen=True):
     """Pause the session for a reason. If `max_ms` (> 0) is given, the reason ends by itself `max_ms` later.
 
-    `actor` is the actor that pauses the session. `with_actor` sets this field. `taken_by` replaces the actor if the
-    pause belongs to a participant, None if it does not.
+    `actor` is the actor that pauses the session. `with_actor` sets this field. `taken_by` names the participant to
+    which the pause belongs, and is stored instead of the actor. It is None if the pause belongs to no participant.
     """
 
     reason: str = "manual"

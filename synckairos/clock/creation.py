@@ -200,9 +200,9 @@ def _groups(spec: Create, state: Session, participants: tuple[Participant, ...])
 
 
 def new_group(state: Session, group_id: str, budget_ms: int) -> Group:
-    """Return a group that has had no turn, with a budget of `budget_ms`.
+    """Return a group that has had no turn. In `per_group`, the clock system makes its budget from `budget_ms`.
 
-    In `per_group`, the clock system makes the initial budget from `budget_ms`.
+    In other modes its budget is `budget_ms`.
     """
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         return Group(group_id, budget_ms)

@@ -38,8 +38,8 @@ def make_session_event(event_type: EventType, state: Session, at_ms: int) -> Eve
 def make_end_transition(charged: Session, status: Status, event_type: EventType, at_ms: int) -> Transition:
     """Return the transition that ends the session at `at_ms` with the final `status`.
 
-    Expects a state in which elapsed time is charged. In the new state no clock runs and no participant is active. The
-    event concerns the participant that is active in `charged`.
+    In `charged` the time until `at_ms` must be charged. In the new state no clock runs and no participant is active.
+    The event concerns the participant that is active in `charged`.
     """
     ended = replace(
         charged,

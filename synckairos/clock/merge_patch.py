@@ -4,7 +4,9 @@ from typing import Any
 
 
 def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Return `target` with `patch` merged in: null removes a JSON member, objects merge, other values replace.
+    """Return a new object: `target` with `patch` merged in.
+
+    Null removes a JSON member, objects merge, other values replace.
 
     Neither argument is changed. The result is not a deep copy: it contains objects and arrays of both arguments.
     """

@@ -52,9 +52,9 @@ def _take_from_pause_budget(state: Session, actor: str) -> Session:
 
 
 def make_pause_transition(charged: Session, reason: ActivePause) -> Transition:
-    """Return the transition that adds a pause reason at the reason's `paused_at_ms`.
+    """Return the transition that adds the pause reason `reason` at its `paused_at_ms`.
 
-    Expects a state in which elapsed time is charged.
+    In `charged` the time until then must be charged.
     """
     at_ms = reason.paused_at_ms
     paused = replace(
@@ -96,7 +96,7 @@ def resume(state: Session, command: Resume, now_ms: int) -> Transition:
 
 
 def make_pause_end_transition(state: Session, lifted: tuple[ActivePause, ...], at_ms: int) -> Transition:
-    """Return the transition that removes the pause reasons in `lifted`.
+    """Return the transition at `at_ms` that removes the pause reasons in `lifted`.
 
     If no reason is left, the clock runs from `at_ms`. The end of a hold begins the next turn.
     """
@@ -121,6 +121,8 @@ def is_paused_by_timeout(state: Session) -> bool:
 
 def lift_timeout_pause(state: Session, now_ms: int) -> Session:
     """Return the state without the pause reason at zero, if the clock of the new turn has time.
+
+    Call this after a switch.
 
     The clock then runs from `now_ms`, unless other pause reasons are left. If the clock has no time, the session stays
     paused at zero.

@@ -179,10 +179,10 @@ def can_get_turns(state: Session, participant: Participant) -> bool:
 
 
 def next_in_rotation(state: Session, after: int | None) -> int | None:
-    """Return the position of the first participant in the rotation after the position `after`, None if there is none.
+    """Return the position of the next participant in the rotation after the position `after`, in `state.participants`.
 
-    If `after` is None, the search starts at the first participant. The search follows the index order and wraps around.
-    The result is `after` if only that participant is in the rotation.
+    The search follows the index order and wraps around. If `after` is None, the search starts at the first participant.
+    The result is `after` if only that participant is in the rotation, and None if no participant is in the rotation.
     """
     count = len(state.participants)
     first = 0 if after is None else after + 1
@@ -211,7 +211,7 @@ def _next_position(ended: Session, next_participant_id: str | None) -> int | Non
 
 
 def has_flagged(charged: Session) -> bool:
-    """Return whether the turn has reached its zero: the session is paused at zero, or it is in overtime.
+    """Return whether the turn has reached its zero, because the session is paused at zero or is in overtime.
 
     No other case needs a check, because overdue transitions are applied before each command.
     """

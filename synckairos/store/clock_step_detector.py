@@ -12,7 +12,7 @@ A time service slews a clock by less, and drift between two readings is less.
 
 
 class ClockStepDetector:
-    """Compares each reading of the Redis clock with the previous reading."""
+    """Compares each reading of the Redis clock with the previous reading of one connection."""
 
     def __init__(self) -> None:
         self._offset_ms: tuple[float, float] | None = None

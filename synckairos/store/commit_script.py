@@ -47,15 +47,16 @@ _CHANGES_PARTICIPANTS = frozenset(
 
 
 def find_records_ttl_ms(due_ms: int | None, now_ms: int) -> int:
-    """Return the TTL in ms of the idempotency records of an unfinished session, as the commit script sets it.
+    """Return the TTL in ms that the commit script gives the idempotency records of an unfinished session.
 
-    The records stay at least as long as the session, whose next transition by time is at `due_ms`.
+    `due_ms` is the instant of the session's next transition by time, None if there is none. `now_ms` is the instant of
+    the commit. Both are in ms since the Unix epoch. The records stay at least as long as the session.
     """
     return max(RECORDS_TTL_MS, 0 if due_ms is None else due_ms + MIN_STAY_AFTER_DEADLINE_MS - now_ms)
 
 
 class NewVersion(Struct, frozen=True):
-    """One version to commit: its audit event as JSON, and its feed message with the snapshot."""
+    """One version to commit. `event` is its audit event as JSON, `message` its feed message, which has the snapshot."""
 
     event: bytes
     message: FeedMessage
@@ -162,7 +163,11 @@ class CommitScript:
     """Builds the calls of the commit script, sends them and parses the results."""
 
     def __init__(self, keys: Keys, history_length: int, limits: OutboxLimits) -> None:
-        """Take the maximum length of a session's version history, and the outbox limits of one partition."""
+        """Create the script for the keys of one store.
+
+        `history_length` is the maximum number of versions in a session's version history. `limits` are the outbox
+        limits of one partition.
+        """
         self._keys = keys
         self._history_length = history_length
         self._limits = limits.script_arguments()

@@ -15,7 +15,7 @@ from synckairos.telemetry import log
 from synckairos.urls.redis_url import TlsOptions, parse_redis_url
 
 MAX_CONNECTIONS = 16
-"""Maximum number of connections of one redis-py client."""
+"""Maximum number of connections in the pool of one client of `make_redis_client`."""
 
 logger = log.get_logger(__name__)
 
@@ -30,9 +30,9 @@ def make_redis_client(url: str, timeout_s: float) -> Redis:
 
 
 def connection_options(url: str, timeout_s: float) -> dict[str, Any]:
-    """Return the arguments of a redis-py connection pool for a Redis URL.
+    """Return the keyword arguments of a redis-py connection pool for a Redis URL.
 
-    `timeout_s` is the maximum seconds for connecting and for each reply.
+    `timeout_s` is the maximum number of seconds for connecting, and for each reply.
 
     Raises: ValueError if the URL is not valid.
     """
@@ -75,9 +75,9 @@ class _TlsContext(RedisSSLContext):
 
 
 async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
-    """Check that the store is safe to write to. If the store is new, store its number of partitions.
+    """Check that the store is safe to write to. If the store is new, write its number of partitions.
 
-    If the user is not permitted to read the eviction policy, the check logs a warning and continues.
+    If the user is not permitted to read the eviction policy, a warning is logged and the policy is not checked.
 
     Raises:
         StoreMisconfigured: the eviction policy is not `noeviction`, or the store was created with another number of
@@ -123,9 +123,9 @@ async def _maxmemory_policy(pipe: RedisPipe) -> str | None:
 
 
 def parse_partitions(stored: bytes, keys: Keys) -> int:
-    """Return the number of partitions that a store was created with.
+    """Return the number of partitions with which a store was created. `stored` is the value in `Keys.fixed_settings`.
 
-    Raises: StoreMisconfigured if it is not a number.
+    Raises: StoreMisconfigured if the value is not a number.
     """
     try:
         return int(stored)

@@ -39,8 +39,8 @@ class StoredEntries(Struct, frozen=True):
     """The entries of the control channel, and the position that Redis had just before the entries were read.
 
     `position` is None if the channel has no entry since the store was created or lost its data, or if the data is
-    invalid. `is_complete`: whether all entries of Postgres were added in the present generation of the channel.
-    `now_ms` is the time of Redis.
+    invalid. If `is_complete` is True, all entries in Postgres were added in the present generation of the channel.
+    `now_ms` is the time of Redis in ms since the Unix epoch.
     """
 
     position: ControlPosition | None
@@ -67,10 +67,11 @@ class ControlStore:
         self._append_script = LuaScript("control_append", allow_oom=True)
 
     async def append(self, entries: Sequence[bytes], *, completes: bool = False) -> bool:
-        """Add and publish the entries that the channel does not have yet. Return whether all entries were added.
+        """Add the entries that the channel does not have yet, in order, and publish each added entry.
 
-        If the channel would have more than `MAX_ENTRIES` entries, return False; some entries were possibly added then.
-        `completes`: whether the channel has all entries of Postgres after this call. If so, there is no maximum.
+        Return False if the channel would have more than `MAX_ENTRIES` entries; some entries were possibly added then.
+        Otherwise return True. Pass `completes=True` only if the channel has all entries in Postgres after this call.
+        There is then no maximum.
         """
         few = [entries[at : at + ENTRIES_PER_CALL] for at in range(0, len(entries), ENTRIES_PER_CALL)] or [()]
         for at, each in enumerate(few):
@@ -89,8 +90,8 @@ class ControlStore:
     async def read_position(self, min_entries: int = 0) -> ControlPosition | None:
         """Return the position of the channel. One round trip.
 
-        Return None if the position is unknown, if the channel is not complete (see `StoredEntries`), or if it has fewer
-        than `min_entries` entries.
+        Return None if the channel has no valid position, if it is not complete (see `StoredEntries`), or if it has
+        fewer than `min_entries` entries.
         """
         with translated_errors():
             found, count = await self._pipe.call_many_independent(
@@ -100,7 +101,7 @@ class ControlStore:
         return position if is_complete and not isinstance(count, Exception) and count >= min_entries else None
 
     async def read_all(self) -> StoredEntries:
-        """Return all entries. One round trip."""
+        """Return all entries with the position of the channel. One round trip."""
         with translated_errors():
             # The position is read first. An entry that is added in between is then read twice, which has no effect.
             found, entries, now = await self._pipe.call_many_independent(
@@ -118,13 +119,13 @@ class ControlStore:
             return parse_time_ms(await self._pipe.call("TIME"))
 
     async def remove(self, entries: Sequence[bytes]) -> None:
-        """Remove entries that have no effect any more. The position stays."""
+        """Remove entries that have no effect any more. The position of the channel does not change."""
         with translated_errors():
             for at in range(0, len(entries), ENTRIES_PER_CALL):
                 await self._pipe.call("ZREM", self._keys.control_entries, *entries[at : at + ENTRIES_PER_CALL])
 
     def listen(self, subscriber: PubSubConnection, receive: Callable[[AddedEntry], None]) -> None:
-        """Register `receive`, which is called for each entry that is added from now on. Return immediately.
+        """Call `receive` for each entry that is added from now on. Return immediately.
 
         Messages can be lost. Then `receive` is not called for their entries.
         """

@@ -107,19 +107,21 @@ class Deadlines:
         return DueClaims(sent_at_s, received_at_s, now_ms, next_due_ms, tuple(claimed), tuple(invalid))
 
     async def extend_lease(self, session_id: str, lease_until_ms: int, until_ms: int) -> None:
-        """Extend the lease on a claimed session to `until_ms`, because the session cannot be expired now.
+        """Extend the lease on a claimed session to `until_ms`. Call this if the session cannot be expired now.
 
         `lease_until_ms` must be the end of the current lease. Both instants are in ms since the Unix epoch. If a commit
-        has written the deadline of the session after the claim, this call changes nothing.
+        has written the deadline of the session after the claim, nothing changes.
         """
         name = self._keys.deadlines(self._keys.partition_of(session_id))
         with translated_errors():
             await self._postpone_script(self._pipe, [name], [session_id, lease_until_ms, until_ms])
 
     async def update_from_state(self, session_id: str) -> None:
-        """Set the deadline of a session to the deadline in its hash. If the hash has no deadline, remove the deadline.
+        """Set the deadline of a session in the sorted set to the deadline in the session's hash.
 
-        A lease on the session ends. Atomic, one round trip.
+        Atomic, one round trip.
+
+        If the hash has no deadline, the session is removed from the sorted set. A lease on the session ends.
         """
         names = [self._keys.deadlines(self._keys.partition_of(session_id)), self._keys.session(session_id)]
         with translated_errors():

@@ -42,11 +42,11 @@ class FailedEntries:
     async def record_failure(
         self, partition: int, entry_id: str, *, retries: int, error: str, next_attempt_in_ms: int | None
     ) -> None:
-        """Move an outbox entry out of the stream, or store another failure of a failed entry. Atomic, one round trip.
+        """Move an outbox entry out of the stream, or save another failure of a failed entry. Atomic, one round trip.
 
         `retries` is the number of retries until now, and `error` is the text of this failure. The next attempt is due
-        after `next_attempt_in_ms` milliseconds. If `next_attempt_in_ms` is None, the entry is set aside. If there is no
-        such entry, nothing changes.
+        after `next_attempt_in_ms` milliseconds. If `next_attempt_in_ms` is None, the entry is set aside. If neither the
+        stream nor the failed entries have the entry, nothing changes.
         """
         names = [
             self._keys.outbox(partition),
@@ -62,9 +62,9 @@ class FailedEntries:
             report_dropped_keys(await self._fail_script(self._pipe, names, args))
 
     async def load_due(self, partition: int, count: int) -> list[FailedEntry]:
-        """Return at most `count` failed entries whose next attempt is due. Two round trips, one if no entry is due.
+        """Return at most `count` failed entries of a partition whose next attempt is due, the longest overdue first.
 
-        Entries that are set aside are never due.
+        Two round trips, one if no entry is due. Entries that are set aside are never due.
         """
         name = self._keys.failed_entries(partition)
         with translated_errors():
@@ -79,9 +79,9 @@ class FailedEntries:
         return await self._load(partition, [(entry_id, at_ms) for entry_id, at_ms in pairs if at_ms <= now_ms])
 
     async def load_all(self, partition: int, *, set_aside_only: bool = False) -> list[FailedEntry]:
-        """Return the failed entries of a partition in the order of their next attempts, in two round trips.
+        """Return all failed entries of a partition in the order of their next attempts, in two round trips.
 
-        Entries that are set aside are last. If `set_aside_only` is True, the result has no other entries.
+        Entries that are set aside are last. If `set_aside_only` is True, the result has only these entries.
         """
         low = "inf" if set_aside_only else "-inf"
         with translated_errors():
@@ -95,18 +95,15 @@ class FailedEntries:
         return await self._load(partition, [(i, None if score == float("inf") else int(score)) for i, score in scores])
 
     async def load_set_aside_entries(self) -> list[FailedEntry]:
-        """Return the entries of all partitions that are set aside, for the operator.
-
-        The entry whose first failure is the oldest comes first.
-        """
+        """Return the set-aside entries of all partitions, the oldest first failure first."""
         found = [each for at in range(self._keys.partitions) for each in await self.load_all(at, set_aside_only=True)]
         return sorted(found, key=lambda each: each.first_failed_at_ms)
 
     async def retry(self, partition: int, entry_id: str) -> bool:
-        """Make the next attempt of a failed entry due now, and reset its number of retries to 0. Atomic.
+        """Make the next attempt of a failed entry due now, and set its number of retries to 0. Atomic, one round trip.
 
-        One round trip. The call does not write the entry to Postgres; a worker does that later. Returns False if there
-        is no such entry.
+        The call does not write the entry to Postgres; a worker does that later. Return False if there is no failed
+        entry with this id, otherwise True.
         """
         names = [self._keys.failed_entries(partition), self._keys.failed_entry(partition, entry_id)]
         with translated_errors():
@@ -115,8 +112,8 @@ class FailedEntries:
     async def retry_set_aside(self, entry_id: str | None = None) -> int:
         """Make set-aside entries due, so that the next sweep of a worker retries the entries.
 
-        If `entry_id` is None, all set-aside entries become due. Otherwise only the set-aside entry `entry_id` becomes
-        due. Returns the number of entries that became due, 0 if there is no such set-aside entry.
+        If `entry_id` is None, all set-aside entries become due, otherwise only the set-aside entry with this id. Return
+        the number of entries that became due.
         """
         retried = 0
         for each in await self.load_set_aside_entries():

@@ -58,16 +58,16 @@ _ERRORS = (RedisError, OSError, StoreUnavailable)
 
 
 class FeedListener(Protocol):
-    """The receiver of versions from the feed. The feed calls the methods synchronously.
+    """The receiver of versions from the feed. The feed calls the methods synchronously, in its own task.
 
     The calls for one session are in the order of its versions. The methods must not raise.
     """
 
     def on_feed_message(self, message: FeedMessage) -> None:
-        """Receive the version that follows the version of the previous call for the same session."""
+        """Called with the version that follows the version of the previous call for the same session."""
 
     def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
-        """Receive the stored version of a session, because the feed cannot deliver the versions between.
+        """Called with the stored version of a session, if the feed cannot deliver the versions before it.
 
         `snapshot` replaces the state that watchers have. `went_back` is True if the store has lost versions that
         watchers received. The store can then use a version number again. So watchers can already have another state
@@ -75,7 +75,7 @@ class FeedListener(Protocol):
         """
 
     def on_session_missing(self, session_id: str) -> None:
-        """Receive the notice that Redis no longer has a watched session.
+        """Called when the feed finds that Redis no longer has a watched session, because it was evicted or lost.
 
         The session stays watched. As long as Redis does not have the session, each comparison can repeat the call.
         """
@@ -117,9 +117,10 @@ class Feed:
     def __init__(
         self, redis: Redis, pipe: RedisPipe, keys: Keys, *, session_ttl_s: int, compare_s: float = COMPARE_S
     ) -> None:
-        """Take a client for pub/sub, a connection for reads, and the TTL in seconds that watched sessions get in Redis.
+        """Create a feed. `redis` is a client for pub/sub, and `pipe` the connection for reads.
 
-        `compare_s` is the number of seconds between two comparisons with the stored versions.
+        `session_ttl_s` is the TTL in seconds that watched sessions get in Redis. `compare_s` is the number of seconds
+        between two comparisons with the stored versions.
         """
         self._pipe = pipe
         self._keys = keys
@@ -165,17 +166,14 @@ class Feed:
             raise StoreUnavailable from None
 
     def unwatch(self, session_id: str) -> None:
-        """Unsubscribe from a session. If the session is not watched, nothing changes.
-
-        The call does not wait for Redis.
-        """
+        """Stop watching a session. Return immediately. If the session is not watched, nothing changes."""
         if self._watched.pop(session_id, None) is not None:
             self.subscriber.unsubscribe(self._keys.feed_channel(session_id))
 
     def set_initial_snapshot(self, session_id: str, snapshot: SessionSnapshot) -> None:
-        """Set the snapshot that watchers of a session have, if the feed has no snapshot of the session yet.
+        """Set the snapshot that the watchers of a session have, if the feed knows no snapshot of the session yet.
 
-        The feed then compares the next feed message with this snapshot to detect a gap.
+        The feed compares the next feed message with this snapshot to detect a gap.
         """
         watched = self._watched.get(session_id)
         if watched is not None and watched.at is None:
@@ -192,9 +190,9 @@ class Feed:
             watched.needs_resync = True
 
     async def read_history(self, session_id: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
-        """Return the feed messages of `snapshot` and of the versions before `snapshot`, newest first. One round trip.
+        """Return the feed messages of `snapshot` and of the versions before it in Redis, newest first. One round trip.
 
-        The versions before `snapshot` come from the version history in Redis.
+        The iterator ends at the oldest version of the version history.
 
         Raises: StoreUnavailable if Redis does not answer.
         """

@@ -19,7 +19,7 @@ class Keys(Struct, frozen=True):
     partitions: int = 1
 
     def partition_of(self, text: str) -> int:
-        """Return the partition number of a session id, or of another text at the end of a key."""
+        """Return the partition number, from 0, of a session id, or of another text at the end of a key."""
         return _crc(text) % self.partitions
 
     # -- sessions -----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ ScriptCall = tuple[list[str], list[Argument]]
 
 
 class LuaScript:
-    """A script that is called by its hash. If Redis does not have the script, its text is sent."""
+    """A script that is called by its hash. If Redis does not have the script, the text of the script is sent."""
 
     def __init__(self, name: str, *, allow_oom: bool = False) -> None:
         """Read the text of the script from `store/lua/<name>.lua`.

@@ -216,7 +216,7 @@ class Outbox:
         return removed
 
     async def is_empty(self, partition: int) -> bool:
-        """Return whether the outbox of a partition has no entries. Failed entries are not in the outbox."""
+        """Return whether the outbox of a partition has no entries. Failed entries do not count."""
         with translated_errors():
             return not await self._pipe.call("XLEN", self.keys.outbox(partition))
 
@@ -245,17 +245,17 @@ class Outbox:
         return found
 
     async def session_has_failed_entries(self, session_id: str) -> bool:
-        """Return whether a session has failed entries, in any epoch. One round trip."""
+        """Return whether a session has failed entries, of any epoch. One round trip."""
         name = self.keys.failed_entry_versions(self.keys.partition_of(session_id))
         with translated_errors():
             return bool(await self._pipe.call("ZLEXCOUNT", name, f"[{session_id} ", f"({session_id}!"))
 
     async def participant_session_ids(self, participant_id: str) -> list[str]:
-        """Return the ids of the sessions that have a version in the outbox with this participant, in no order.
+        """Return the ids of the sessions that have a version in the outbox with this participant, in arbitrary order.
 
-        The method sends the commands for all partitions together. Redis executes the commands before any command that
-        the caller sends after the start of this method. The result has at most 1,000 sessions of each partition. If an
-        earlier release wrote entries, the newest 8 MiB of each partition are searched too.
+        Redis executes the commands of this call before all commands that the caller sends after this method has
+        started. The result has at most 1,000 sessions of each partition. If an earlier release wrote entries, the
+        newest 8 MiB of each partition are searched too.
         """
         keys = self.keys
         # The script is sent as text instead of by its hash. If the hash were missing, the second attempt would run

@@ -18,10 +18,7 @@ class OutboxLimits(Struct, frozen=True):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "OutboxLimits":
-        """Return the limits of one partition.
-
-        The limits of the whole outbox are divided evenly among the partitions.
-        """
+        """Return the limits of one partition: the limits of the settings, divided by the number of partitions."""
         return cls(
             entries=max(1, settings.outbox_max_entries // settings.partitions),
             bytes=max(1, settings.outbox_max_bytes // settings.partitions),

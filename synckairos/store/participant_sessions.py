@@ -169,9 +169,9 @@ class ParticipantSessionStore:
         return CachedPage(parse_time_ms(time), tuple(page[:limit]), len(page) > limit, complete_since_ms, lookups)
 
     async def load_cached_start_times(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
-        """Return the instants at which sessions began, in ms since the Unix epoch, by session id. One round trip.
+        """Return the instant at which each session began, in ms since the Unix epoch, by session id. One round trip.
 
-        Only sessions in the participant's set are in the result.
+        The result has only those of `session_ids` that are in the participant's set.
         """
         name = self.keys.participant_sessions(participant_id)
         with translated_errors():
@@ -213,15 +213,18 @@ class ParticipantSessionStore:
     # -- filling from Postgres ----------------------------------------------------------------------------------------
 
     async def acquire_list_lease(self, participant_id: str, token: int) -> bool:
-        """Take the lease on filling a participant's set. Return False if the set exists or has another lease."""
+        """Take the lease on filling a participant's set, for the holder `token`.
+
+        Return False if the set exists or if another holder has the lease, otherwise True.
+        """
         name = self.keys.participant_sessions(participant_id)
         return bool(await self._run(self._lease_script, [name], ["set", token, LEASE_MS]))
 
     async def fill_list(self, participant_id: str, token: int, complete_since_ms: int, keys: Sequence[ListKey]) -> bool:
-        """Fill a participant's set with the sessions `keys`, if the lease `token` still holds.
+        """Fill a participant's set with the sessions `keys`, if `token` still has the lease.
 
         `keys` must have all sessions of the participant that began at or after `complete_since_ms`, in ms since the
-        Unix epoch. Returns False if the lease was broken. Nothing was written then.
+        Unix epoch. Return False if the lease was broken; nothing was written then.
         """
         args: list[Any] = [token, SPAN_MS, complete_since_ms]
         for began_ms, session_id in keys:
@@ -229,9 +232,10 @@ class ParticipantSessionStore:
         return bool(await self._run(self._fill_script, [self.keys.participant_sessions(participant_id)], args))
 
     async def acquire_summary_leases(self, session_ids: Sequence[str], token: int) -> None:
-        """Take the leases on filling summaries. A summary that exists or has another lease is skipped.
+        """Take the leases on filling the summaries of sessions, for the holder `token`.
 
-        `fill_summaries` with the same token writes only the summaries whose lease was taken.
+        A summary that exists, or whose lease another holder has, is skipped. `fill_summaries` with the same token
+        writes only the summaries whose lease was taken.
         """
         args = ["digest", token, LEASE_MS]
         await asyncio.gather(*(self._run(self._lease_script, [self.keys.summary(each)], args) for each in session_ids))
@@ -239,7 +243,7 @@ class ParticipantSessionStore:
     async def fill_summaries(
         self, token: int, participant_id: str, filled: Mapping[str, tuple[SessionSummary, bytes]]
     ) -> None:
-        """Write summaries with the participant's part, for each session whose lease `token` still holds.
+        """Write the summary and the participant's part for each session of `filled` whose lease `token` still has.
 
         If a summary with the same position exists, only the participant's part is written. In all other cases the
         session is skipped.

@@ -121,7 +121,7 @@ class Permissions:
         return frozenset(self._commands)
 
     def render_acl_rule(self, user: str = "synckairos") -> str:
-        """Render the ACL SETUSER command that gives a user exactly these permissions.
+        """Return the ACL SETUSER command that gives the Redis user `user` exactly these permissions.
 
         The word `PASSWORD` stands for the password.
         """

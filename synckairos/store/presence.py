@@ -60,10 +60,11 @@ class PresenceStore:
         self._publish_script = LuaScript("presence_publish_numbered")
 
     async def send_heartbeat(self, *, may_remove_dead: bool, rename: bool = False) -> HeartbeatResult:
-        """Send a heartbeat of this instance. If `may_remove_dead` is True, also remove dead instances. One round trip.
+        """Send a heartbeat of this instance. One round trip, or two if the instance gets a new name.
 
-        The instance gets a new name if another instance has removed its name, or if `rename` is True. Redis has no
-        counts under a new name, so the caller must write all counts again. A removed name takes a second round trip.
+        If `may_remove_dead` is True, instances without a recent heartbeat are removed. The instance gets a new name if
+        another instance has removed its name, or if `rename` is True. Redis has no counts under a new name, so the
+        caller must write all counts again.
         """
         if not rename:
             lives, changes, living = await self._send_heartbeat(self.instance, "", may_remove_dead)
@@ -83,9 +84,11 @@ class PresenceStore:
         return bool(lives), changes, frozenset(_decode_name(each) for each in living)
 
     async def write_counts(self, values: dict[str, bytes]) -> None:
-        """Write this instance's presence counts, by session id. One round trip.
+        """Write this instance's presence counts of sessions.
 
-        If the value of a session is empty, the field of this instance is removed from that session.
+        `values` are rendered counts by session id. One round trip.
+
+        If a value is empty, the field of this instance is removed from that session.
         """
         commands: list[RedisCommand] = []
         for session_id, value in values.items():
@@ -114,10 +117,10 @@ class PresenceStore:
         report_dropped_keys(dropped)
 
     async def read_counts(self, session_ids: list[str]) -> list[dict[str, bytes]]:
-        """Return the counts of each living instance for each session, and remove the fields of dead instances.
+        """Return the rendered counts of each living instance for each of `session_ids`.
 
-        The results are in the order of `session_ids`. Each result has the counts by instance name. One round trip, or
-        two if there are fields to remove.
+        There is one dictionary by instance name for each session, in the order of `session_ids`. The fields of dead
+        instances are removed. One round trip, or two if there are fields to remove.
         """
         commands: list[RedisCommand] = [("HGETALL", self._keys.presence(each)) for each in session_ids]
         with translated_errors():
@@ -159,10 +162,10 @@ class PresenceStore:
             await self._pipe.call("HDEL", self._keys.presence(session_id), instance)
 
     def listen_for_changes(self, receive: Callable[[int, str, list[str]], None]) -> asyncio.Event:
-        """Call `receive` for each presence message, with the message number, the sending instance and the session ids.
+        """Call `receive` for each presence message from now on. Return immediately.
 
-        This method returns immediately. Messages of this instance are also received. The returned event is set while
-        Redis has confirmed the subscription.
+        The arguments are the number of the message, the name of the sending instance and the session ids. Messages of
+        this instance are also received. The returned event is set while Redis has confirmed the subscription.
         """
 
         def receive_payload(channel: str, payload: bytes) -> None:

@@ -60,7 +60,7 @@ class _Channel:
 class PubSubConnection:
     """Delivers the messages of wanted channels, and reports channels whose subscription was interrupted.
 
-    A message is passed to `receive` with the name of its channel. When a channel is subscribed again after an
+    Each message is passed to `receive` with the name of its channel. When a channel is subscribed again after an
     interruption, `resumed` is called with the name of the channel. Both functions are called synchronously and in
     order. If `receive` raises an exception, the message is dropped.
     """

@@ -17,12 +17,15 @@ class LimitedClients:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the monotonic clock in seconds."""
+        """Create an empty memory. `clock` returns monotonic seconds."""
         self._clock = clock
         self._limited: dict[str, tuple[RateLimitStatus, float]] = {}
 
     def remember_if_limited(self, client: str, statuses: Sequence[RateLimitStatus]) -> None:
-        """Remember the client if `statuses` has its general quota as exceeded. Call this after each refusal."""
+        """Remember a client if `statuses` has its general quota as exceeded.
+
+        Call this after each refusal of a request.
+        """
         for status in statuses:
             if status.exceeded and status.rate is not None and status.rate.name == "general":
                 self._limited.pop(client, None)  # a key that is set again must be the newest

@@ -60,7 +60,7 @@ class RateMeter:
     __slots__ = ("_general", "_general_ttl_ms", "is_due", "quotas", "statuses")
 
     def __init__(self, *quotas: Quota) -> None:
-        """Take the quotas of the request. Without quotas the request is not limited."""
+        """Create the meter of a request with these quotas. Without quotas the request is not limited."""
         self.quotas = quotas
         self.statuses: tuple[RateLimitStatus, ...] = ()
         self.is_due = bool(quotas)
@@ -189,7 +189,7 @@ class RateMeter:
         self.raise_if_exceeded()
 
     def mark_free(self) -> None:
-        """Mark the request as free, so that it takes no token. The status for the response becomes empty."""
+        """Mark the request as free, so that it takes no token. `statuses` becomes empty."""
         self.statuses = ()
         self.is_due = False
         self._general = None
@@ -200,7 +200,10 @@ class RateMeter:
         self.is_due = bool(self.quotas)
 
     def raise_if_exceeded(self) -> None:
-        """Raise RateLimitExceeded if `statuses` has an exceeded quota. Sends no command to Redis."""
+        """Raise RateLimitExceeded if a quota in `statuses` is exceeded, otherwise do nothing.
+
+        Sends no command to Redis.
+        """
         for status in self.statuses:
             if status.exceeded and status.rate is not None:
                 raise RateLimitExceeded(status.rate.description, status.rate.setting, status.wait_ms)

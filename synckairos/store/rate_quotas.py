@@ -43,7 +43,7 @@ class Rate(Struct, frozen=True):
 
 
 def make_rate(name: str, limit: int, period_s: int, burst: int, unit: str, setting: str) -> Rate:
-    """Return a rate limit, including the arguments of its script calls."""
+    """Return a rate limit with its `script_arguments`. See `Rate` for the parameters."""
     return Rate(name, limit, period_s, burst, unit, setting, (repr(period_s * 1_000_000 / limit), str(burst)))
 
 

@@ -47,11 +47,17 @@ class ServerTime:
         return best.round_trip_ms / 2 + (time.monotonic() - best.at_s) * 1000 * DRIFT
 
     def now_ms(self) -> int:
-        """Return the estimated time of Redis in whole ms since the Unix epoch."""
+        """Return the estimated time of Redis in whole ms since the Unix epoch.
+
+        Before the first sample, the estimate is the clock of this machine.
+        """
         return int(time.monotonic() * 1000 + self._offset_ms)
 
     def add_sample(self, sent_s: float, received_s: float, server_ms: float) -> None:
-        """Add a sample: `time.monotonic()` in seconds at the request and at the reply, and the time of Redis in ms."""
+        """Add a sample: a request at `sent_s` and its reply at `received_s`, both by `time.monotonic()` in seconds.
+
+        `server_ms` is the time of Redis in the reply, ms since the Unix epoch.
+        """
         new = _Sample(received_s, (received_s - sent_s) * 1000, server_ms - (sent_s + received_s) * 500)
         # If a sample contradicts the older samples, a clock was stepped. Then only the new sample is kept.
         if any(

@@ -33,12 +33,11 @@ class SessionIndexRebuilder:
             return bool(await self._pipe.call("EXISTS", self._keys.index_rebuild_mark(partition)))
 
     async def rebuild(self, partition: int) -> int:
-        """Remove `Keys.index_rebuild_mark`, then add all sessions of a partition to its deadlines and live sessions.
+        """Add all sessions of a partition to its deadlines and live sessions. Return the number of added sessions.
 
-        Return the number of added sessions.
-
-        If the rebuild fails or is cancelled, the mark is written again. If a script removes a set during the rebuild,
-        the script also writes the mark again. In both cases `is_rebuild_due` returns True afterwards.
+        The call first removes `Keys.index_rebuild_mark`. If the rebuild fails or is cancelled, the mark is written
+        again. If a script removes a set during the rebuild, the script also writes the mark again. In both cases
+        `is_rebuild_due` returns True afterwards.
         """
         with translated_errors():
             await self._pipe.call("DEL", self._keys.index_rebuild_mark(partition))

@@ -66,7 +66,11 @@ class SessionStore:
     """Sessions in Redis. All methods raise StoreUnavailable if Redis does not answer in time."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys, history_length: int, limits: OutboxLimits = UNLIMITED) -> None:
-        """Take the maximum length of a session's version history, and the outbox limits of one partition."""
+        """Create the store of sessions for the connection `pipe`.
+
+        `history_length` is the maximum number of versions in a session's version history. `limits` are the outbox
+        limits of one partition.
+        """
         self._pipe = pipe
         self.keys = keys
         self._commit_script = CommitScript(keys, history_length, limits)
@@ -126,9 +130,11 @@ class SessionStore:
             return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
     def charge_press_without_effect(self, meter: RateMeter | None) -> None:
-        """Take a token of the client's general quota, if the request is a press. Call this if the press had no effect.
+        """Take a token of the client's general quota if the request of `meter` is a press.
 
-        The method does not wait for the reply. A request that is not a press takes no token.
+        Call this if the press had no effect.
+
+        The method does not wait for Redis. A request that is not a press, or without a meter, takes no token.
 
         Raises: RateLimitExceeded if the general quota is used up. No token is taken then.
         """
@@ -137,9 +143,11 @@ class SessionStore:
             meter.raise_if_exceeded()
 
     def refund_press(self, meter: RateMeter | None) -> None:
-        """Give the token of a press back to the quota of its session. For other requests, do nothing.
+        """Give the token of a press back to the quota of its session.
 
-        The method does not wait for the reply.
+        For other requests, and without a meter, do nothing.
+
+        The method does not wait for Redis.
         """
         if meter is not None and meter.is_press:
             for command in meter.build_refund_commands(self.keys):
@@ -176,10 +184,10 @@ class SessionStore:
             return await self._commit_script.run_many(self._pipe, commits)
 
     async def restore(self, session_id: str, evicted: SessionToRestore, records: dict[str, bytes]) -> SessionLoadResult:
-        """Restore an evicted session with its idempotency records, if Redis does not have the session.
+        """Write an evicted session and its idempotency records to Redis, if Redis does not have the session.
 
-        If Redis already has the session, nothing changes. Returns the session that Redis has after the call. Atomic,
-        one round trip.
+        `records` are rendered idempotency records by name. If Redis has the session, nothing changes. Return the
+        session that Redis has after the call. Atomic, one round trip.
         """
         keys, snapshot = self.keys, evicted.stored.snapshot
         partition = keys.partition_of(session_id)
@@ -210,9 +218,9 @@ class SessionStore:
             return SessionLoadResult(parse_time_ms(reply[:2]), parse_stored_session(reply[2:]))
 
     async def add_idempotency_records(self, session_id: str, records: Mapping[str, bytes], ttl_ms: int) -> None:
-        """Add idempotency records to a session by command id. Existing records stay unchanged. One round trip.
+        """Add idempotency records to a session. `records` are rendered records by name. One round trip.
 
-        All records of the session get the TTL `ttl_ms`.
+        Existing records stay unchanged. All records of the session get the TTL `ttl_ms` in ms.
         """
         key = self.keys.idempotency_records(session_id)
         with translated_errors():

@@ -32,13 +32,16 @@ RECONNECT_S = (0.02, 0.5)
 
 
 class RedisPipe:
-    """A pipelined Redis connection that reconnects by itself. Open it with `async with`."""
+    """A pipelined Redis connection that reconnects by itself. Use it with `async with`."""
 
     outage: StoreOutage
     """The recorder of this connection's failures. Other users of the same Redis report their failures to it too."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
-        """Take the URL of Redis, and the timeout in seconds. The timeout applies to each reply and to connecting."""
+        """Create a connection to the Redis at `url`, which is opened by `async with`.
+
+        `timeout_s` is the maximum number of seconds for connecting, and for each reply.
+        """
         self.outage = SilentOutage()
         self._address = parse_redis_url(url)
         self._timeout_s = timeout_s
@@ -109,7 +112,7 @@ class RedisPipe:
         return await connection.send([_pack(command) for command in commands])
 
     def send_unawaited(self, command: RedisCommand) -> None:
-        """Queue one command, which is sent together with the next commands. Its reply is ignored.
+        """Queue one command, which is sent together with the next commands. Return immediately; the reply is ignored.
 
         Without a connection, the command is dropped.
         """

@@ -46,7 +46,7 @@ class Generations:
         self._keys = keys
 
     async def load_or_create(self, partition: int) -> str:
-        """Return the generation of a partition. If it is missing or invalid, make a new generation and return that.
+        """Return the generation of a partition. If Redis has no valid generation, write a new generation and return it.
 
         One round trip, or two for a new generation.
         """
@@ -65,9 +65,9 @@ class Generations:
         return new if found is None else parse_generation(key, found)
 
     async def acquire_recovery_lease(self, partition: int, holder: str, lease_ms: int) -> bool:
-        """Take or renew the lease of `holder` on the recovery of a partition, for `lease_ms` milliseconds from now.
+        """Take or renew the lease on the recovery of a partition for `holder`, for `lease_ms` milliseconds from now.
 
-        Returns False if another holder has the lease, or if Redis had invalid data instead of a lease.
+        Return False if another holder has the lease, or if Redis had invalid data instead of a lease, otherwise True.
         """
         key = self._keys.recovery_lease(partition)
         with translated_errors():
@@ -88,9 +88,9 @@ def _is_generation(found: object) -> bool:
 
 
 def parse_generation(key: str, found: bytes) -> str:
-    """Parse the generation in a key.
+    """Parse a stored generation. `key` is its Redis key, which is reported if the data is invalid.
 
-    Raises: InvalidStoredData if the key has other data.
+    Raises: InvalidStoredData if `found` is not a generation.
     """
     with reporting_invalid_data(key):
         if not _is_generation(found):

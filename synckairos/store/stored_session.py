@@ -58,7 +58,7 @@ class SessionLoadResult(Struct, frozen=True):
 
 
 def parse_session_id(member: bytes) -> str:
-    """Parse a session id from a member of a set.
+    """Parse a session id from a member of a sorted set.
 
     Raises: ValueError if the member is not a session id.
     """

@@ -37,7 +37,7 @@ class TicketStore:
         self._keys = keys
 
     async def make(self, ticket: Ticket, ttl_s: int) -> str:
-        """Store a ticket for `ttl_s` seconds and return its text. One round trip."""
+        """Store a ticket for `ttl_s` seconds, and return the random text by which it can be taken. One round trip."""
         text = secrets.token_urlsafe(TICKET_BYTES)
         with translated_errors():
             await self._pipe.call("SET", self._key(text), msgspec.json.encode(ticket), "EX", ttl_s)

@@ -64,7 +64,10 @@ class V2Store:
     """
 
     def __init__(self, pipe: RedisPipe, url: str, timeout_s: float, prefix: str) -> None:
-        """Take the connection, the URL, the timeout in seconds, and the prefix of v2's session keys."""
+        """Create a reader of the Redis of v2. `pipe` is an open connection to it.
+
+        `url` and `timeout_s` are for further connections. `prefix` is the prefix of v2's session keys.
+        """
         self._pipe = pipe
         self._url = url
         self._timeout_s = timeout_s
@@ -81,7 +84,10 @@ class V2Store:
             yield [key.removeprefix(MARK_PREFIX + self._prefix) for key in keys]
 
     async def read(self, session_ids: Sequence[str]) -> list[bytes | None]:
-        """Return the states of sessions as v2 stores them, None for each session that v2 does not have."""
+        """Return the state of each session as v2 stores it, in the order of `session_ids`.
+
+        None for a session that v2 lacks.
+        """
         if not session_ids:
             return []
         with _named_faults(self._url):
@@ -89,15 +95,18 @@ class V2Store:
         return states
 
     async def mark_imported(self, session_id: str, mark: bytes) -> None:
-        """Write the mark of an imported session."""
+        """Write the mark of an imported session to the Redis of v2.
+
+        `mark` has the format of the module's description.
+        """
         with _named_faults(self._url):
             await self._pipe.call("SET", MARK_PREFIX + self._prefix + session_id, mark, "EX", MARK_TTL_S)
 
     @asynccontextmanager
     async def hold_import_lease(self) -> AsyncIterator[None]:
-        """Context manager that holds the lease for one import from this Redis at a time.
+        """Hold the lease during the block, so that only one import from this Redis runs at a time.
 
-        The lease is renewed until the context ends.
+        The lease is renewed until the end of the block.
 
         Raises: ImportAlreadyRunning if another import holds the lease.
         """

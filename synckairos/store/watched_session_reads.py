@@ -16,15 +16,18 @@ class WatchedSessionReads:
     """Reads sessions for the feed. Each method makes one round trip."""
 
     def __init__(self, pipe: RedisPipe, keys: Keys, session_ttl_s: int) -> None:
-        """Take the TTL in seconds that `load_positions` gives sessions if it extends their TTLs."""
+        """Create a reader on the connection `pipe`.
+
+        `session_ttl_s` is the TTL in seconds that `load_positions` gives sessions if it extends their TTLs.
+        """
         self._pipe = pipe
         self._keys = keys
         self._ttl_s = session_ttl_s
 
     async def load_history(self, session_id: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
-        """Return the feed messages of `snapshot` and of the versions before `snapshot`, newest first. One round trip.
+        """Return the feed messages of `snapshot` and of the versions before it in Redis, newest first. One round trip.
 
-        The versions before `snapshot` come from the version history in Redis.
+        The iterator ends at the oldest version of the version history.
 
         Raises: StoreUnavailable if Redis does not answer.
         """
