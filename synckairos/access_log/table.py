@@ -9,12 +9,11 @@ from synckairos.access_log.records import AccessEntry, AdministrativeAct, EntryK
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import PostgresPool, TimeLimitedQueries, translate_postgres_errors
-from synckairos.postgres.transaction import Row
+from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.time_limits import TimeLimitedTransactions
+from synckairos.postgres.transaction import Row, Transaction
 from synckairos.wire.instants import datetime_to_ms
 
-_TIMEOUT_S = 5.0
-"""Seconds after which a transaction fails."""
 _MAX_ID = 2**62
 """A number that is larger than each `access_id`."""
 
@@ -26,8 +25,7 @@ class AccessTable:
     """
 
     def __init__(self, pool: PostgresPool) -> None:
-        self._pool = pool
-        self._queries = TimeLimitedQueries()
+        self._transactions = TimeLimitedTransactions(pool)
 
     async def add_act(self, act: AdministrativeAct) -> None:
         """Add one act to the table, in one transaction."""
@@ -65,16 +63,13 @@ class AccessTable:
     async def _run(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Row]:
         """Run statements in one transaction. Return the rows of the last statement."""
 
-        async def run() -> list[Row]:
+        async def run(transaction: Transaction) -> list[Row]:
             rows: list[Row] = []
-            with translate_postgres_errors():
-                async with self._pool.transaction() as transaction:
-                    for name, values in statements:
-                        statement = load_statements("access_log.sql", __package__)[name]
-                        rows = await transaction.fetch(statement, values)
+            for name, values in statements:
+                rows = await transaction.fetch(load_statements("access_log.sql", __package__)[name], values)
             return rows
 
-        return await self._queries.run(_TIMEOUT_S, run())
+        return await self._transactions.transact(run)
 
 
 def _parse_entry(row: Row) -> AccessEntry:

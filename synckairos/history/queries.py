@@ -11,7 +11,8 @@ from psycopg_pool import PoolTimeout
 
 from synckairos.errors import StoreRefused, StoreUnavailable
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import PostgresPool, TimeLimitedQueries
+from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.time_limits import TimeLimitedQueries
 from synckairos.postgres.transaction import Row
 
 TIMEOUT_S = 2.0

@@ -5,7 +5,7 @@ If a caller cancels a query, the call ends soon in every state of Postgres. The 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -288,37 +288,6 @@ def _host_options(database_url: str, host: HostKind) -> dict[str, str]:
     hosts = conninfo_to_dict(database_url)
     several = any("," in str(hosts.get(name) or "") for name in ("host", "hostaddr"))
     return {"target_session_attrs": host} if several and host != "any" else {}
-
-
-class TimeLimitedQueries:
-    """Runs queries with a time limit, each query in a separate task.
-
-    A cancelled query ends only when the server answers. Therefore `run` raises at the time limit, and the task of the
-    query ends later.
-    """
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
-
-    async def run(self, timeout_s: float, query: Coroutine[Any, Any, T]) -> T:
-        """Run a query and return its result.
-
-        Raises: The exceptions of the query. StoreUnavailable if the query takes more than `timeout_s` seconds. The
-        query is then cancelled, and it is unknown whether its changes were committed.
-        """
-        task = asyncio.ensure_future(query)
-        self._running.add(task)
-        task.add_done_callback(self._forget)
-        done, _ = await asyncio.wait([task], timeout=timeout_s)
-        if not done:
-            task.cancel()
-            raise StoreUnavailable(f"Postgres did not answer within {timeout_s:g} s; try again shortly")
-        return task.result()
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # marks the exception as retrieved, so that asyncio logs no warning
 
 
 @contextmanager

@@ -4,13 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import PostgresPool, TimeLimitedQueries, translate_postgres_errors
+from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.time_limits import TimeLimitedTransactions
 from synckairos.postgres.transaction import Row
 from synckairos.store.control_store import MAX_ENTRIES
 from synckairos.wire.control_entry import Revocation
-
-_TIMEOUT_S = 5.0
-"""Seconds after which a transaction fails."""
 
 
 class RevocationTable:
@@ -20,8 +18,7 @@ class RevocationTable:
     """
 
     def __init__(self, pool: PostgresPool) -> None:
-        self._pool = pool
-        self._queries = TimeLimitedQueries()
+        self._transactions = TimeLimitedTransactions(pool)
 
     async def copy(self, entries: Mapping[bytes, Revocation]) -> None:
         """Add entries that the table does not have yet. The keys of `entries` are their bytes in Redis."""
@@ -45,8 +42,4 @@ class RevocationTable:
         await self._run("delete_expired", {"now_ms": now_ms})
 
     async def _run(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        async def run() -> list[Row]:
-            with translate_postgres_errors():
-                return await self._pool.fetch(load_statements("revocations.sql", __package__)[name], values)
-
-        return await self._queries.run(_TIMEOUT_S, run())
+        return await self._transactions.fetch(load_statements("revocations.sql", __package__)[name], values)

@@ -1,17 +1,15 @@
 """Queue of webhook deliveries in Postgres, with the operations of workers: claim, finish, release and prune."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
-from psycopg.errors import InsufficientPrivilege
-
-from synckairos.errors import InvalidStoredData, StoreRefused, StoreUnavailable
+from synckairos.errors import InvalidStoredData
 from synckairos.history.records import TrailEvent
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.time_limits import errors_without_details
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.webhooks.records import DueDelivery
 from synckairos.wire.instants import datetime_to_ms
@@ -116,7 +114,7 @@ class DeliveryQueue:
             pass
 
     async def _query(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        with translate_errors():
+        with errors_without_details():
             return await self.pool.fetch(load_statements("webhooks.sql", __package__)[name], values)
 
 
@@ -130,22 +128,6 @@ async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncI
     settings = {"statement_timeout": "30s", "synchronous_commit": "off"}
     async with PostgresPool(database_url, "webhooks", max_connections=connections, settings=settings) as pool:
         yield DeliveryQueue(pool)
-
-
-@contextmanager
-def translate_errors() -> Iterator[None]:
-    """Convert each psycopg error in the block to StoreUnavailable, or to StoreRefused if a privilege is missing.
-
-    The text of the new error contains no details of the database.
-    """
-    try:
-        yield
-    except InsufficientPrivilege as fault:
-        raise StoreRefused("Postgres does not permit this", setting="DATABASE_URL") from fault
-    except psycopg.Error as fault:
-        if (fault.sqlstate or "").startswith("42"):
-            raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
-        raise StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL") from fault
 
 
 def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:

@@ -12,9 +12,10 @@ from synckairos.errors import IdempotencyKeyReused, NotFound, TooManyWebhooks, W
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.postgres.named_sql import load_statements
-from synckairos.postgres.pool import PostgresPool, TimeLimitedQueries
+from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.time_limits import TRANSACTION_TIMEOUT_S, TimeLimitedTransactions
 from synckairos.postgres.transaction import Transaction
-from synckairos.webhooks.delivery_queue import QueueMeasurements, translate_errors
+from synckairos.webhooks.delivery_queue import QueueMeasurements
 from synckairos.webhooks.records import DeliveryAttempt, WebhookDelivery, WebhookEndpoint
 from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.webhooks import TEST_EVENT_TYPE, CreateWebhook, PatchWebhook
@@ -25,8 +26,6 @@ MAX_ENDPOINTS = 100
 The limit exists because the drain compares each event with each endpoint.
 """
 
-_TIMEOUT_S = 5.0
-"""Seconds after which a transaction fails."""
 _MAX_SEQUENCE = 2**62
 """A number that is larger than the `sequence` of each delivery."""
 
@@ -40,19 +39,22 @@ class WebhookRegistry:
     """
 
     def __init__(self, pool: PostgresPool, *, max_endpoints: int = MAX_ENDPOINTS) -> None:
-        self._pool = pool
         self._max_endpoints = max_endpoints
-        self._queries = TimeLimitedQueries()
+        self._transactions = TimeLimitedTransactions(pool)
 
     async def transact(
-        self, action: "Callable[[WebhookTransaction], Awaitable[T]]", timeout_s: float = _TIMEOUT_S
+        self, action: "Callable[[WebhookTransaction], Awaitable[T]]", timeout_s: float = TRANSACTION_TIMEOUT_S
     ) -> T:
         """Run `action` in one transaction of at most `timeout_s` seconds, and return the result of `action`.
 
         An exception of `action` rolls the transaction back. If StoreUnavailable is raised, for example because the time
         is over, the outcome is unknown.
         """
-        return await self._queries.run(timeout_s, self._run(action))
+
+        async def run(transaction: Transaction) -> T:
+            return await action(WebhookTransaction(transaction, self._max_endpoints))
+
+        return await self._transactions.transact(run, timeout_s)
 
     async def transact_idempotently(
         self, key: str, fingerprint: str, action: "Callable[[WebhookTransaction], Awaitable[bytes]]"
@@ -85,11 +87,6 @@ class WebhookRegistry:
             return QueueMeasurements(*row)
 
         return await self.transact(read, timeout_s=1.0)
-
-    async def _run(self, action: "Callable[[WebhookTransaction], Awaitable[T]]") -> T:
-        with translate_errors():
-            async with self._pool.transaction() as transaction:
-                return await action(WebhookTransaction(transaction, self._max_endpoints))
 
 
 class WebhookTransaction:
