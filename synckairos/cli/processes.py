@@ -23,7 +23,7 @@ _port = click.option(
     "--port", metavar="NUMBER", type=click.IntRange(0, 65535), help="Port to listen on (3000). 0 selects a free port."
 )
 _insecure = click.option(
-    "--insecure", is_flag=True, help="Allow a non-loopback address although every caller has full access."
+    "--insecure", is_flag=True, help="Allow a non-loopback address without authentication, and tokens over plain HTTP."
 )
 
 

@@ -29,7 +29,7 @@ import click
 from pydantic import SecretStr
 
 from synckairos import __version__
-from synckairos.config import BadSettings, Settings, env_variables_of, is_set
+from synckairos.config import PREFIX, BadSettings, Settings, env_variables_of, is_set
 from synckairos.embedded import EmbeddedStoreFailed, Postgres, Valkey, persistent_data_dir, temporary_data_dir
 from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.errors import PortTaken
@@ -170,8 +170,8 @@ def _tokens_text(settings: Settings, tokens: Mapping[str, tuple[str, str]]) -> s
     rows = "".join(f"  {name}\n    {token}\n" for token, name in tokens.values())
     return (
         f"Authentication is on. Each token is valid for {_token_ttl_s(settings) // 3_600} h:\n\n{rows}\n"
-        "The demo URL has the token of the admin. To open a link of the demo page with another role, add "
-        "#token=TOKEN to it.\n"
+        f"The demo URL and {PREFIX}TOKEN below have the token of the admin. To open a link of the demo page with "
+        "another role, add #token=TOKEN to it.\n"
     )
 
 
@@ -279,9 +279,8 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
         "REDIS_URL": settings.redis_url if "Valkey" in stores.embedded else None,
         "DATABASE_URL": settings.database_url if "Postgres" in stores.embedded else None,
         env_variables_of("archive_url")[0]: settings.archive_url if stores.embedded else None,
-        "JWT_SECRET": settings.jwt_secret.get_secret_value()
-        if settings.auth == "required" and settings.jwt_secret
-        else None,
+        "JWT_SECRET": settings.jwt_secret.get_secret_value() if tokens and settings.jwt_secret else None,
+        f"{PREFIX}TOKEN": tokens["admin"][0] if tokens else None,
     }
     if tokens:
         banner += f"\n{_tokens_text(settings, tokens)}"

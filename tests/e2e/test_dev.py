@@ -187,3 +187,10 @@ def test_authentication_prints_a_token_for_each_role_and_refuses_requests_withou
     assert status_of() == 401
     assert status_of(authorization=f"Bearer {tokens[3].strip()}") == 200
     assert f"  demo      {process.base_url}/demo#token={tokens[3].strip()}" in lines
+    (export,) = (line.strip() for line in lines if line.startswith("  export "))
+    exported = dict(each.partition("=")[::2] for each in shlex.split(export)[1:])
+    assert exported["SYNCKAIROS_TOKEN"] == tokens[3].strip()
+    watching = Process("session", "watch", NIL, env=exported)
+    assert (watching.wait_end(), watching.output) == (1, f"No session {NIL} at {process.base_url}\n")
+    created = Process("tokens", "create", "--sub", "me", "--role", "viewer", env=exported)
+    assert (created.wait_end(), created.output.count(".")) == (0, 2)

@@ -1,22 +1,28 @@
 """The commands of the start pages and the guides, run as written against a real server."""
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import orjson
 import pytest
+from pydantic import SecretStr
 
 from synckairos.clock.model import SyncMode
+from synckairos.config import Settings
+from tests.integration.authentication import bearer, make_token
 from tests.processes import Process
+from tests.tokens import SECRET
 from tests.unit.docs.pages import DOCUMENTS, code_blocks
 
 ADDRESS = "127.0.0.1:3000"
 
 REFUSALS = {
-    "start/README": [],
+    "start/README": ["FORBIDDEN"],
     "guides/chess": ["NOT_ACTIVE_PARTICIPANT"],
     "guides/quiz": ["NOT_ACTIVE_PARTICIPANT", "TURN_OVER"],
     "guides/auction": ["NOT_ACTIVE_PARTICIPANT"],
@@ -40,7 +46,8 @@ def snippets(name: str, language: str) -> list[str]:
 
 
 def localised(code: str, server: Process) -> str:
-    """Return the code with the documented address replaced by the address of the test's server."""
+    """Return the code with the address of the test's server and with this Python instead of the documented ones."""
+    code = code.replace(".venv/bin/synckairos", f"{sys.executable} -m synckairos")
     return code.replace(ADDRESS, server.base_url.removeprefix("http://"))
 
 
@@ -55,8 +62,19 @@ def run_shell(name: str, server: Process) -> list[str]:
     return [answer["error"]["code"] for answer in answers if "error" in answer]
 
 
-def test_shell_commands_of_each_page_are_answered_as_the_page_says(serve_process: Process) -> None:
-    assert {name: run_shell(name, serve_process) for name in REFUSALS} == REFUSALS
+@pytest.fixture
+def signed_in_server(
+    settings: Settings, start_server: Callable[[Settings], Process], monkeypatch: pytest.MonkeyPatch
+) -> Process:
+    """Start a server with authentication, as `make run ARGS=--auth` does, and set the variables that it prints."""
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    monkeypatch.setenv("SYNCKAIROS_TOKEN", make_token(role="admin"))
+    return start_server(settings.model_copy(update={"auth": "required", "jwt_secret": SecretStr(SECRET)}))
+
+
+def test_shell_commands_of_each_guide_are_answered_as_the_page_says(serve_process: Process) -> None:
+    expected = {name: codes for name, codes in REFUSALS.items() if not name.startswith("start/")}
+    assert {name: run_shell(name, serve_process) for name in expected} == expected
 
 
 @pytest.mark.parametrize("name", REFUSALS)
@@ -71,24 +89,28 @@ def test_every_page_with_shell_commands_is_tested() -> None:
     assert {path for path in pages if "```bash" in path.read_text()} == {page_path(name) for name in REFUSALS}
 
 
-def test_programs_and_examples_of_the_pages_work_as_written(serve_process: Process) -> None:
-    # All three parts share one server, because its start takes longer than the parts.
+def test_commands_and_programs_of_the_start_pages_and_examples_of_modes_work_as_written(
+    signed_in_server: Process,
+) -> None:
+    # All parts share one server, because its start takes longer than the parts.
+    assert run_shell("start/README", signed_in_server) == REFUSALS["start/README"]
     javascript = run_program(
         # In Node 20 this option enables the WebSocket that later versions have by default.
         ["node", "--experimental-websocket", "--no-warnings", "--input-type=module", "-e"],
-        localised(snippets("start/javascript", "js")[0], serve_process),
+        localised(snippets("start/javascript", "js")[0], signed_in_server),
     )
     assert javascript[-1] == "4 completed undefined"
 
-    python = run_program([sys.executable, "-c"], localised(snippets("start/python", "python")[0], serve_process))
+    python = run_program([sys.executable, "-c"], localised(snippets("start/python", "python")[0], signed_in_server))
     assert python[0] == "3 running Black"
     assert re.fullmatch(r"White: 30[23]\.\d s", python[1])
     assert re.fullmatch(r"Black: (300|29\d)\.\d s", python[2])
 
-    with httpx.Client(base_url=serve_process.base_url, trust_env=False) as client:
+    with httpx.Client(base_url=signed_in_server.base_url, trust_env=False) as client:
         modes = []
+        headers = {"Content-Type": "application/json"} | bearer(os.environ["SYNCKAIROS_TOKEN"])
         for body in snippets("modes/README", "json"):
-            answer = client.post("/v1/sessions", content=body, headers={"Content-Type": "application/json"})
+            answer = client.post("/v1/sessions", content=body, headers=headers)
             modes.append(answer.raise_for_status().json()["data"]["sync_mode"])
     assert modes == list(SyncMode)
 
