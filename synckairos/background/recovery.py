@@ -53,7 +53,7 @@ class RecoveryLoop:
         self._lease_holder = secrets.token_hex(8)
 
     async def run(self) -> None:
-        """Check all partitions every second until cancelled.
+        """Check all partitions every second until cancelled, and recover the sessions of partitions with data loss.
 
         If a store does not answer, the partition is checked again in the next second.
         """

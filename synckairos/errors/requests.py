@@ -55,6 +55,8 @@ class InsecureTransport(SyncKairosError):
 
 
 class Forbidden(SyncKairosError):
+    """The caller does not have the right for the request. The message names the missing right."""
+
     code = "FORBIDDEN"
     status = 403
 
@@ -67,6 +69,8 @@ class AuthenticationOff(Forbidden):
 
 
 class TenantUnknown(Forbidden):
+    """The tenant that the credential names does not exist."""
+
     code = "TENANT_UNKNOWN"
 
     def __init__(self, tenant: str) -> None:
@@ -81,6 +85,8 @@ class NotFound(SyncKairosError):
 
 
 class SessionNotFound(NotFound):
+    """The session does not exist, or the caller cannot reach it. Both cases have the same answer."""
+
     code = "SESSION_NOT_FOUND"
 
     def __init__(self, session_id: str) -> None:
@@ -123,6 +129,8 @@ class ArchiveInProgress(SyncKairosError):
 
 
 class ParticipantNotFound(NotFound):
+    """The session has no participant with this id."""
+
     code = "PARTICIPANT_NOT_FOUND"
 
     def __init__(self, participant_id: str) -> None:
@@ -131,16 +139,22 @@ class ParticipantNotFound(NotFound):
 
 
 class MethodNotAllowed(SyncKairosError):
+    """The path exists, but not for this HTTP method."""
+
     code = "METHOD_NOT_ALLOWED"
     status = 405
 
 
 class PayloadTooLarge(SyncKairosError):
+    """The body or message has more bytes than allowed."""
+
     code = "PAYLOAD_TOO_LARGE"
     status = 413
 
 
 class HeadersTooLarge(SyncKairosError):
+    """The headers of the request are too many or too large."""
+
     code = "HEADERS_TOO_LARGE"
     status = 431
 
@@ -160,6 +174,8 @@ class RequestTimeout(SyncKairosError):
 
 
 class UnsupportedMediaType(SyncKairosError):
+    """The content type or encoding of the body is not supported."""
+
     code = "UNSUPPORTED_MEDIA_TYPE"
     status = 415
 

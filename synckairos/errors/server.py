@@ -87,6 +87,8 @@ class StoreMisconfigured(SyncKairosError):
 
 
 class PortTaken(SyncKairosError):
+    """Another process listens on the port. The server does not start."""
+
     code = "PORT_TAKEN"
 
     def __init__(self, port: int) -> None:

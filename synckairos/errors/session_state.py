@@ -13,6 +13,8 @@ class InvalidTransition(SyncKairosError):
 
 
 class ParticipantExpired(SyncKairosError):
+    """The participant has no time left, so the command cannot give it the turn."""
+
     code = "PARTICIPANT_EXPIRED"
     status = 400
 
@@ -35,6 +37,8 @@ class NotActiveParticipant(SyncKairosError):
 
 
 class ParticipantExists(SyncKairosError):
+    """The session already has a participant with this id."""
+
     code = "PARTICIPANT_EXISTS"
     status = 409
 
@@ -43,6 +47,8 @@ class ParticipantExists(SyncKairosError):
 
 
 class SessionExists(SyncKairosError):
+    """Another session already has the id of the session to create."""
+
     code = "SESSION_EXISTS"
     status = 409
 
@@ -96,6 +102,8 @@ class ReplayedRefusal(SyncKairosError):
 
 
 class IdempotencyKeyReused(SyncKairosError):
+    """The Idempotency-Key or command id was used before for a request with other content."""
+
     code = "IDEMPOTENCY_KEY_REUSED"
     status = 422
 

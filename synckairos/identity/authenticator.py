@@ -15,7 +15,7 @@ logger = log.get_logger(__name__)
 
 
 def accept_every_principal(_: Principal) -> None:
-    """Accept each principal with a valid token."""
+    """Accept each principal, so do nothing. It is the `refuse_ended` of an authenticator without revocations."""
 
 
 class Authenticator:
@@ -47,9 +47,9 @@ class Authenticator:
         self._refuse_ended = refuse_ended
 
     async def authenticate(self, scope: Scope, *, in_subprotocols: bool = False) -> Principal | None:
-        """Return the principal of an HTTP request or a WebSocket handshake, None if it has no credential.
+        """Return the principal of an HTTP request or a WebSocket handshake. Return None if it has no credential.
 
-        `in_subprotocols`: whether a token can also be in a subprotocol of the handshake.
+        Pass `in_subprotocols=True` for a handshake, whose token can also be in a subprotocol.
 
         Raises: Unauthorized, TenantUnknown, InsecureTransport, RateLimitExceeded, KeysUnavailable.
         """
@@ -60,7 +60,7 @@ class Authenticator:
         return await self.authenticate_token(token, self._address_for(scope))
 
     def require_secure(self, scope: Scope) -> None:
-        """Check that a token may travel on the connection of a request.
+        """Check that no other machine can have read a token in this request.
 
         Raises: InsecureTransport.
         """
@@ -96,13 +96,13 @@ class Authenticator:
 
 
 class IgnoredCredentialsWarning:
-    """Logs once that credentials have no effect, while authentication is off."""
+    """Logs one warning that credentials have no effect. Used only while authentication is off."""
 
     def __init__(self) -> None:
         self._is_logged = False
 
     def warn_once_if_sent(self, has_credential: bool) -> None:
-        """Log a warning for the first request with a credential."""
+        """Log the warning at the first call with `has_credential` True. Otherwise do nothing."""
         if has_credential and not self._is_logged:
             self._is_logged = True
             logger.warning("credentials are ignored because SYNCKAIROS_AUTH is none")

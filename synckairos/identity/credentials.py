@@ -12,9 +12,9 @@ SUBPROTOCOL_PREFIX = "synckairos.bearer."
 
 
 def find_token(scope: Scope, *, in_subprotocols: bool) -> str | None:
-    """Return the token of an HTTP request or a WebSocket handshake, None if it has no credential.
+    """Return the token of an HTTP request or a WebSocket handshake. Return None if it has no credential.
 
-    `in_subprotocols`: whether the offered subprotocols are also searched.
+    If `in_subprotocols` is True, the offered subprotocols of the handshake are also searched.
 
     Raises: Unauthorized if the credential is not a bearer token, or if there are two different credentials.
     """

@@ -27,11 +27,12 @@ class JwksFetchFailed(SyncKairosError):
 
 
 async def fetch_jwks(url: str, timeout_s: float = TIMEOUT_S) -> list[dict[str, Any]]:
-    """Fetch a key set and return its keys. Redirects are not followed.
+    """Fetch a key set and return its keys as JSON objects. Redirects are not followed.
 
     TLS certificates are checked against the authorities of the system. `SSL_CERT_FILE` sets other authorities.
+    `timeout_s` is the maximum number of seconds.
 
-    Raises: JwksFetchFailed.
+    Raises: JwksFetchFailed if the key set cannot be fetched, or is too large or invalid.
     """
     try:
         async with asyncio.timeout(timeout_s):

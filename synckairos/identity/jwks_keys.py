@@ -38,7 +38,10 @@ class JwksKeys:
         fetch: Callable[[str], Awaitable[list[dict[str, Any]]]] = fetch_jwks,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the source, the function that fetches a key set, and the monotonic clock in seconds."""
+        """Create an empty key set of `source`.
+
+        `fetch` returns the keys at a URL, and `clock` returns monotonic seconds.
+        """
         self.keys: tuple[VerificationKey, ...] = ()
         self.has_failed = False
         """Whether the last fetch failed, so that the issuer may have newer keys."""
@@ -54,7 +57,10 @@ class JwksKeys:
 
     @property
     def is_loaded(self) -> bool:
-        """Return whether the last fetched key set is at most 24 hours old. If it is older, retire all of its keys."""
+        """Return whether the last fetched key set is at most 24 hours old.
+
+        If it is older, all of its keys are retired here.
+        """
         if self._fetched_at_s is None:
             return False
         if self._clock() - self._fetched_at_s < MAX_AGE_S:

@@ -15,7 +15,7 @@ class MetricsToken:
     """The token of the setting `metrics_token`."""
 
     def __init__(self, token: str, is_secure: Callable[[Scope], bool]) -> None:
-        """Keep the SHA-256 of the token.
+        """Create the check for a token. Only the SHA-256 of the token is kept.
 
         `is_secure` returns whether no other machine can have read a request on its way.
         """

@@ -18,7 +18,7 @@ from synckairos.identity.verification_key import VerificationKey
 from synckairos.principal import DEFAULT_TENANT, CredentialLife, Principal, Role, SessionGrant
 
 LEEWAY_MS = 30_000
-"""Milliseconds by which the clocks of an issuer and of Redis may differ."""
+"""Milliseconds by which the clocks of an issuer and of Redis are allowed to differ."""
 
 MAX_GRANTS = 64
 """Maximum number of grants in a token."""
@@ -61,6 +61,7 @@ class ClaimRules(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ClaimRules":
+        """Return the rules that the settings define."""
         return cls(
             audience=settings.jwt_audience,
             issuers=frozenset(settings.jwt_issuers),

@@ -16,7 +16,7 @@ GRANT_ROLES = ("viewer", "participant", "controller")
 
 
 def parse_grant(text: str) -> dict[str, Any]:
-    """Return the claim of a grant on the command line: `SESSIONS`, or `SESSIONS@ROLE`.
+    """Return the claim for a grant on the command line, which has the form `SESSIONS` or `SESSIONS@ROLE`.
 
     `SESSIONS` is a session id, `label:<key>=<value>` or `*`. The value of a label can contain `@`.
     """

@@ -26,7 +26,10 @@ class TokenVerifier:
         key_sets: Sequence[JwksKeys],
         rules: ClaimRules,
     ) -> None:
-        """Take the keys. `secrets` are the current and the previous secret of HS256; they count as one key."""
+        """Create a verifier with these keys.
+
+        `secrets` are the current and the previous secret of HS256; they count as one key.
+        """
         self._secrets = tuple(secrets)
         self._public_keys = tuple(public_keys)
         self._key_sets = tuple(key_sets)
@@ -53,9 +56,10 @@ class TokenVerifier:
         return len(self._verified)
 
     def find_cached(self, token: str, now_ms: int) -> Principal | None:
-        """Return the principal of a token that was verified before, None if the token must be verified.
+        """Return the principal of a token that was verified before. Return None if the token must be verified.
 
-        `now_ms` is the time of Redis in ms since the Unix epoch.
+        `now_ms` is the time of Redis in ms since the Unix epoch. Tokens that have expired at this instant are not
+        found.
         """
         return self._verified.find(token, now_ms)
 

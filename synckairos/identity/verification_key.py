@@ -58,7 +58,7 @@ class VerificationKey:
 
 
 def algorithm_of(key: object) -> Algorithm:
-    """Return the algorithm of a public key.
+    """Return the algorithm of the signatures that a public key verifies.
 
     Raises: ValueError, whose text begins with "should", if the type or the size of the key is not supported.
     """
@@ -105,9 +105,10 @@ def parse_public_key(pem: str) -> VerificationKey:
 def parse_jwk(
     jwk: Mapping[str, Any], issuer: str | None = None, tenants: frozenset[str] | None = None
 ) -> VerificationKey | None:
-    """Return the key of a JSON Web Key (RFC 7517); None if it is not a key that verifies tokens.
+    """Return the key of a JSON Web Key (RFC 7517). Return None if it is not a key that verifies tokens.
 
-    Ignored are secrets (`oct`), keys for encryption, and keys whose `alg` does not fit to their type.
+    Such keys are secrets (`oct`), keys for encryption, and keys whose `alg` does not fit to their type. `issuer` and
+    `tenants` are those of the result.
 
     Raises: ValueError, whose text begins with "should", if the key is invalid or too weak.
     """

@@ -23,7 +23,12 @@ class VerifiedTokens:
         return len(self._found)
 
     def find(self, token: str, now_ms: int) -> Principal | None:
-        """Return the principal of a token that was verified before. None if there is none, or if it has expired."""
+        """Return the principal of a token that was added before.
+
+        Return None if it is not cached, has expired or lost its key.
+
+        `now_ms` is the time of Redis in ms since the Unix epoch.
+        """
         digest = _digest(token)
         entry = self._found.pop(digest, None)
         if entry is None:

@@ -14,11 +14,14 @@ from synckairos.limits.token_bucket import TokenBucket
 from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING, WORK_LIMITS, WorkLimit
 
 MAX_CLIENTS = 20_000
-"""Clients with a budget, at most. Beyond that, the client that was idle for the longest time gets a new budget."""
+"""Maximum number of clients with a budget.
+
+Beyond it, the budget of the client that was idle for the longest time is dropped.
+"""
 
 
 MAX_SIMULATIONS = 3
-"""Simulations that run at a time. Each takes 2 ms of a turn of the event loop."""
+"""Maximum number of simulations that run at the same time. Each takes up to 2 ms of a turn of the event loop."""
 
 
 class WorkBudget:
@@ -46,7 +49,7 @@ class WorkBudget:
             raise RateLimitExceeded(limit.description, SETTING, math.ceil(wait_s * 1000))
 
     def undo_charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
-        """Give back `amount` units that were charged against the same limit before."""
+        """Give back `amount` units that were charged against `limit` before. `now_s` is as in `charge`."""
         if (bucket := self._buckets.get(limit.name)) is not None:  # else the budget is newer than the charge
             bucket.return_tokens(amount, now_s)
 
@@ -55,7 +58,10 @@ class ClientWorkLimits:
     """The budgets of all clients of this instance, and the queue in which their large inputs are parsed."""
 
     def __init__(self, factor: float = 1, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the factor that multiplies all limits, and the monotonic clock in seconds."""
+        """Create budgets without charges.
+
+        `factor` multiplies all limits of clients. `clock` returns monotonic seconds.
+        """
         self.parse_queue = ParseQueue()
         self._limits = {each.name: each.scale(factor) for each in WORK_LIMITS if each.of == "client"}
         self.processor_time = ProcessorTime(self._limits[PROCESSOR_MS.name], clock)
@@ -67,9 +73,10 @@ class ClientWorkLimits:
 
     @asynccontextmanager
     async def wait_for_simulation_turn(self, client: str) -> AsyncIterator[None]:
-        """Context manager that waits until a simulation of this client can begin. Run the simulation in the context.
+        """Wait until a simulation of this client can begin, and reserve its place during the block.
 
-        At a time, one simulation of each client runs, and at most `MAX_SIMULATIONS` of all clients.
+        The simulation must run in the block. At a time, one simulation of each client runs, and at most
+        `MAX_SIMULATIONS` of all clients.
         """
         own, waiting = self._simulations.get(client, (asyncio.Lock(), 0))
         self._simulations[client] = (own, waiting + 1)
@@ -111,9 +118,9 @@ class ClientWorkLimits:
             budget.undo_charge(limit, 1, self._clock())
 
     def scaled_limit(self, limit: WorkLimit) -> WorkLimit:
-        """Return the limit of this name from `WORK_LIMITS`, multiplied by the factor of this object.
+        """Return a limit of `WORK_LIMITS`, multiplied by the factor of this object.
 
-        Each client has a separate budget with this same limit.
+        Each client has its own budget of this size.
 
         Raises: KeyError if `limit` is not a limit of clients, such as a limit of connections.
         """

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class FairQueue:
-    """A lock that is fair between clients: a client that waits many times gets the same turns as one that waits once.
+    """A lock that is fair between clients: waiting clients take turns, however many calls of each client wait.
 
     The calls of one client get their turns in the order of the calls.
     """
@@ -19,7 +19,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncIterator[None]:
-        """Context manager that waits for a turn of this client. The turn ends with the context."""
+        """Wait for a turn of this client. The turn lasts for the block; no other turn runs in this time."""
         if self._is_taken:
             await self._wait(client)
         self._is_taken = True

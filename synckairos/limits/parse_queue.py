@@ -8,7 +8,10 @@ from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.processor_time import run_in_thread
 
 THREAD_VALUES = 2_000
-"""Values in a JSON text above which it is parsed in a thread. So many take about 2 ms."""
+"""Number of values in a JSON text above which the text is parsed in a thread.
+
+This number of values takes about 2 ms.
+"""
 
 T = TypeVar("T")
 

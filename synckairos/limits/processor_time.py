@@ -18,7 +18,10 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING, WorkLimit
 
 MAX_CLIENTS = 20_000
-"""Clients with an account, at most. Beyond that, the client that was idle for the longest time gets a new account."""
+"""Maximum number of clients with an account.
+
+Beyond it, the account of the client that was idle for the longest time is dropped.
+"""
 
 ACTIVE_S = 0.5
 """Seconds for which a client counts as active after a request."""
@@ -36,16 +39,19 @@ REFUSAL_DELAY_S = 0.1
 """Seconds for which the answer of a rate-limited client is held back, so that it does not try again at once."""
 
 REFUSAL_INTERVAL_S = 0.01
-"""Seconds between two such answers to one client. Without it, a client with many connections gets them all together."""
+"""Seconds between two refusals to one rate-limited client. Without this interval, its refusals would leave together."""
 
 MAX_REFUSAL_DELAY_S = 2.0
-"""Seconds for which such an answer is held back at most, however many other answers are held back."""
+"""Maximum seconds for which a refusal is held back, however many other refusals to the client are held back."""
 
 REQUEST_S = 0.000_1
-"""Seconds of a request that cannot be measured for it: protocols, and the turns of the event loop."""
+"""Seconds that are charged for each request in addition to its measured time.
+
+They stand for the work of protocols and the turns of the event loop, which cannot be measured for one request.
+"""
 
 RESPONSE_BYTE_S = 1e-9
-"""Seconds, for each byte of a response body, that cannot be measured: from the stores and to the client."""
+"""Seconds that are charged for each byte of a response body, for work in the stores and on the way to the client."""
 
 CHECK_S = 0.05
 """Seconds between two checks whether other clients are still active."""
@@ -82,11 +88,17 @@ class ProcessorTimeAccount:
         self._free_at_s = min(begin_s + seconds / self._share, now_s + MAX_PAUSE_S)
 
     def seconds_to_wait(self) -> float:
-        """Return the seconds until the client has used no more than its share; 0 if it has not used more now."""
+        """Return the seconds to wait until the client has used no more than its share.
+
+        The result is 0 if no wait is needed.
+        """
         return max(0.0, self._free_at_s - self._clock())
 
     def reserve_refusal(self) -> float:
-        """Return the seconds to wait before the answer to a refused request. The next answer comes later."""
+        """Return the seconds to wait before the answer to a refused request.
+
+        Each call reserves a later instant than the call before, up to a maximum.
+        """
         now_s = self._clock()
         at_s = max(now_s + REFUSAL_DELAY_S, min(self._next_refusal_at_s, now_s + MAX_REFUSAL_DELAY_S))
         self._next_refusal_at_s = at_s + REFUSAL_INTERVAL_S
@@ -100,7 +112,10 @@ class ProcessorTime:
     """The accounts of all clients of this instance."""
 
     def __init__(self, limit: WorkLimit = PROCESSOR_MS, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the limit of each client, and the monotonic clock in seconds."""
+        """Create the accounts.
+
+        `limit` is the limit of processor time of each client. `clock` returns monotonic seconds.
+        """
         self._limit = limit
         self._clock = clock
         self._accounts: OrderedDict[str, ProcessorTimeAccount] = OrderedDict()
@@ -108,14 +123,14 @@ class ProcessorTime:
         self._last_at_s = self._other_at_s = float("-inf")
 
     def note_activity(self, client: str) -> None:
-        """Note that a client sent a request now."""
+        """Mark a client as active now, because it sent a request. It stays active for `ACTIVE_S` seconds."""
         now_s = self._clock()
         if client != self._last_client:
             self._last_client, self._other_at_s = client, self._last_at_s
         self._last_at_s = now_s
 
     def has_other_clients(self, client: str) -> bool:
-        """Return whether a client other than this one is active."""
+        """Return whether at least one client other than `client` is active."""
         at_s = self._other_at_s if client == self._last_client else self._last_at_s
         return self._clock() - at_s < ACTIVE_S
 
@@ -224,9 +239,10 @@ class ProcessorTime:
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:
-    """Call a function in a thread, and charge its processor time to the client whose request runs. Return the result.
+    """Call `function` in a thread, and return its result.
 
-    The function should take at least some milliseconds: a thread costs 0.1 ms.
+    The processor time of the thread is charged to the client whose request runs in this task. The function should take
+    at least some milliseconds, because a thread costs 0.1 ms.
     """
     account = _current.get()
     if account is None:

@@ -47,7 +47,10 @@ class TokenBucket:
         return max(0.0, self._missing(now_s) + tokens - self.size) / self.per_s
 
     def is_full(self, now_s: float) -> bool:
-        """Return whether the bucket is full. A full bucket can be dropped and replaced by a new bucket."""
+        """Return whether the bucket is full at `now_s`.
+
+        A full bucket has no state, so it can be replaced by a new bucket.
+        """
         return self._full_at_s <= now_s
 
     def _missing(self, now_s: float) -> float:

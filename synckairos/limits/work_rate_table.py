@@ -15,10 +15,10 @@ SETTING = "SYNCKAIROS_CLIENT_WORK_FACTOR"
 
 
 class WorkLimit(Struct, frozen=True):
-    """The limit of one unit of work: `per_s` units in a second on average, and at most `burst` units at the same time.
+    """The limit of one kind of work: `per_s` units in a second on average, and at most `burst` units at the same time.
 
-    `name` is the unit. `of` is `client` or `connection`. `answer` is the reaction of the server if the limit is
-    exceeded.
+    `name` is the unit. `of` states what has a budget of its own: each `client` or each `connection`. `answer` is the
+    text that describes the reaction of the server if the limit is exceeded.
     """
 
     name: str
@@ -44,7 +44,10 @@ ERROR = "`ERROR` with `RATE_LIMIT_EXCEEDED`"
 NO_HANDSHAKE = "429 in place of the handshake"
 
 FREE_BYTES = 1_024
-"""Bytes of a body or message that is not counted. The limits of requests and of socket messages bound small ones."""
+"""Bytes of a body or message up to which it is not counted.
+
+Limits on the number of requests and messages bound small ones.
+"""
 
 PROCESSOR_MS = WorkLimit("milliseconds of processor time while other clients are active", "client", 200, 200, WAITS)
 BYTES = WorkLimit("bytes in bodies and messages", "client", 2_000_000, 32_000_000, REFUSED)
@@ -60,7 +63,7 @@ SCRAPES = WorkLimit("reads of `/metrics`", "client", 10, 100, REFUSED)
 REFUSED_TOKENS = WorkLimit("tokens that are refused", "client", 1, 60, REFUSED)
 
 MAX_LIVE_TAILS = 500
-"""Live tails that a client may have open on an instance. Each also counts as a connection."""
+"""Maximum number of open live tails of a client on an instance. Each live tail also counts as a connection."""
 
 WORK_LIMITS = (
     *(PROCESSOR_MS, BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES),

@@ -16,7 +16,7 @@ from synckairos.wire.command_bodies import SwitchBody
 
 
 class CommandHandler:
-    """Executor of socket commands.
+    """Executes socket commands through the session service.
 
     The `id` of a socket command and the `Idempotency-Key` of a REST command are both command ids. If a client sends a
     command through a socket and repeats it through REST with the same command id, the command is executed one time.
@@ -31,13 +31,15 @@ class CommandHandler:
     async def execute_command(
         self, principal: Principal, message: v3_messages.Command, round_trip_ms: int | None = None
     ) -> SessionResult:
-        """Execute a command and return its answer. If an equal command has this command id, return the saved answer.
+        """Execute a command of a v3 client, and return its result.
+
+        If the command id was used for an equal command, return the result of that command.
 
         `round_trip_ms` is the measured round-trip time of the client in milliseconds; None if it is not measured. If
         the caller is cancelled, the execution continues.
 
         Raises: SyncKairosError if the command is refused. If the refusal is saved for replays, its `document` is the
-        session document on which the refusal is based.
+            session document on which the refusal is based.
         """
         arguments = dict(message.args)
         if message.expected_version is not None:

@@ -34,7 +34,10 @@ MESSAGES_AT_ONCE = 400
 
 @dataclass(frozen=True, slots=True)
 class DialectCloseCodes:
-    """WebSocket close codes of a dialect, by the reason for the close."""
+    """WebSocket close codes of a dialect, by the reason for the close.
+
+    `credential_ends` has the close code and the reason text for each end of a credential.
+    """
 
     going_away: int
     too_slow: int
@@ -69,15 +72,17 @@ class SocketConnection:
 
     @property
     def message_too_big_code(self) -> int:
+        """Return the close code for a message that is too large."""
         return self.codes.too_big
 
     @property
     def has_queued_frames(self) -> bool:
+        """Return whether frames wait in the queue until the socket is ready."""
         return bool(self._queue)
 
     @property
     def free_queue_slots(self) -> int:
-        """Return the number of further frames that the queue can take."""
+        """Return how many more frames the queue can hold. It holds at most `MAX_QUEUED_FRAMES` frames."""
         return MAX_QUEUED_FRAMES - len(self._queue or ())
 
     # -- to the client ------------------------------------------------------------------------------------------------
@@ -118,10 +123,10 @@ class SocketConnection:
         return True
 
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
-        """Return the frame of an update in this dialect. Each dialect must override this method.
+        """Return the frame that sends the state of an update in this dialect. Each dialect must override this method.
 
-        The caller must write the frame immediately. A dialect can render an update as the answer to a request of the
-        client, and then regards the request as answered.
+        The caller must write the frame immediately. If the subscription has an unanswered request for the state, the
+        frame is the answer to that request, and the method marks the request as answered.
         """
         raise NotImplementedError
 
@@ -177,9 +182,11 @@ class SocketConnection:
     # -- from the client ----------------------------------------------------------------------------------------------
 
     def text_received(self, text: str) -> None:
+        """Handle a text message of the client. Each dialect must override this method."""
         raise NotImplementedError
 
     def bytes_received(self, data: bytes) -> None:
+        """Handle a binary message of the client. Each dialect must override this method."""
         raise NotImplementedError
 
     def pong_received(self, payload: bytes) -> None:
@@ -216,7 +223,10 @@ class SocketConnection:
     # -- from the hub -------------------------------------------------------------------------------------------------
 
     def notify_of_update(self, subscription: Subscription, update: SessionUpdate) -> None:
-        """Send an update to the client, or keep the update for later. See `Watcher.notify_of_update`."""
+        """Send an update to the client, or keep the update for later. Each dialect must override this method.
+
+        See `Watcher.notify_of_update`.
+        """
         raise NotImplementedError
 
     def check_liveness(self, now_s: float) -> None:

@@ -113,7 +113,10 @@ class Hub:
 
     @contextmanager
     def count_live_tail(self, address: str) -> Iterator[None]:
-        """Count a live tail of this IP address as a connection, inside the block."""
+        """Count a live tail of this IP address as a connection during the block.
+
+        The limits are not checked here; see `would_exceed_limit`.
+        """
         self._tails += 1
         self._by_address[address] += 1
         try:
@@ -128,12 +131,16 @@ class Hub:
             del self._by_address[address]
 
     def now_ms(self) -> int:
-        """Return the present Redis time in milliseconds, estimated from the feed's heartbeats."""
+        """Return the present time of Redis in ms since the Unix epoch, estimated from the feed's heartbeats."""
         return self.server_time.now_ms()
 
     # -- connections --------------------------------------------------------------------------------------------------
 
     def add_connection(self, connection: Watcher) -> None:
+        """Add an open connection, count it for the limits, and watch its credential.
+
+        The limits are not checked here.
+        """
         self.connections.add(connection)
         self._by_address[connection.principal.address] += 1
         self.credential_ends.add(connection, has_max_age=True)
@@ -145,6 +152,7 @@ class Hub:
         self.credential_ends.add(connection, has_max_age=True)
 
     def remove_connection(self, connection: Watcher) -> None:
+        """Remove a connection after its end. If the hub does not have the connection, nothing happens."""
         if connection not in self.connections:
             return
         self.connections.discard(connection)
@@ -230,9 +238,9 @@ class Hub:
         return await session.shared_read.join_next_read(read)
 
     async def read_stored_history(self, current: SessionUpdate) -> Iterator[SessionUpdate]:
-        """Return the versions in the version history of a session, newest version first, beginning with `current`.
+        """Return `current` and the versions before it in the version history of Redis, newest version first.
 
-        Redis keeps the version history. Raises: StoreUnavailable.
+        Raises: StoreUnavailable.
         """
         now_ms = self.now_ms()
         return (
@@ -241,10 +249,12 @@ class Hub:
         )
 
     def activate_subscription(self, subscription: Subscription, current: SessionUpdate | None) -> None:
-        """Pass the versions of the backlog that are newer than `current` to the watcher, and end the backlog.
+        """End the backlog of a subscription.
 
-        Call this one time after `subscribe`. `current` is the version that the watcher already has; None if it has
-        none. The hub passes later updates to the watcher directly.
+        Pass the versions of the backlog that are newer than `current` to the watcher.
+
+        Call this one time after `subscribe`. `current` is the version that the watcher has got; None if it has got
+        none. The hub passes all later updates to the watcher directly.
         """
         backlog, subscription.backlog = subscription.backlog or [], None
         subscription.notified = current
@@ -257,7 +267,7 @@ class Hub:
                     return  # the watcher has unsubscribed
 
     def unsubscribe(self, subscriptions: list[Subscription]) -> None:
-        """Remove subscriptions. Unwatch the sessions that have no subscription and no change event any more."""
+        """Remove subscriptions. A session without subscriptions and change events is not watched any more."""
         for subscription in subscriptions:
             self.presence.remove(subscription)
             session = self._sessions.get(subscription.session_id)
@@ -267,7 +277,7 @@ class Hub:
 
     @asynccontextmanager
     async def subscribe_change_event(self, session_id: str) -> AsyncIterator[asyncio.Event]:
-        """Yield an `asyncio.Event` for a long poll of a session. The event ends with the block.
+        """Yield an event for a long poll of a session. The hub does not use the event after the block.
 
         The hub sets the event at each new version of the session, and when this instance begins to drain. The caller
         clears the event.
@@ -392,7 +402,7 @@ class Hub:
         await self.presence.withdraw_counts()
 
     def close_connections_at_once(self) -> None:
-        """Close all connections that are still open. Do not wait for running requests, nor between two closes."""
+        """Begin to close all open connections, without a wait for running requests and between two closes."""
         self.is_draining = True
         for connection in list(self.connections):
             connection.close_for_shutdown()

@@ -105,7 +105,7 @@ class _SessionPresence:
 
 
 class PresenceTracker:
-    """Presence of all sessions watched on this instance."""
+    """Counts the watchers of the sessions that are watched on this instance, and sends PRESENCE frames to them."""
 
     def __init__(
         self, store: PresenceStore, server_time: ServerTime, timings: RealtimeTimeLimits = DEFAULT_TIMINGS
@@ -127,7 +127,8 @@ class PresenceTracker:
     def add(self, subscription: Subscription, identity: PresenceIdentity, *, wants_frames: bool) -> None:
         """Start to count a watcher, from the next round on. Do nothing if `subscription` has already ended.
 
-        Call this after the watcher got the session's state. `wants_frames`: whether the watcher gets PRESENCE frames.
+        Call this after the watcher got the session's state. Only if `wants_frames` is True, the watcher gets PRESENCE
+        frames.
         """
         session_id = subscription.session_id
         if subscription.watcher.subscriptions.get(session_id) is not subscription:
@@ -155,7 +156,7 @@ class PresenceTracker:
     def change_identity(self, subscription: Subscription, identity: PresenceIdentity) -> None:
         """Count a watcher under another identity, from the next round on. Do nothing if the watcher is not counted.
 
-        For a watcher whose credential was replaced. The watcher gets a frame only if the counts change.
+        Called after the credential of the watcher was replaced. The watcher gets a frame only if the counts change.
         """
         session = self._sessions.get(subscription.session_id)
         if session is None or (entry := session.entries.get(subscription)) is None or entry.identity == identity:
@@ -168,9 +169,9 @@ class PresenceTracker:
         self._schedule_write(subscription.session_id)
 
     def send_unsent_frames(self, watcher: Watcher) -> None:
-        """Send a watcher its unsent PRESENCE frames, as long as its socket is ready.
+        """Send a watcher the newest unsent PRESENCE frame of each session, as long as its socket is ready.
 
-        Call this when the watcher's socket is ready again.
+        Called when the watcher's socket is ready again.
         """
         for session_id, subscription in watcher.subscriptions.items():
             session = self._sessions.get(session_id)

@@ -48,8 +48,8 @@ class RoundTripTime:
     def receive_pong(self, payload: bytes, now_s: float) -> None:
         """Add the measured time to the mean if the pong answers the unanswered ping. Otherwise ignore the pong.
 
-        `payload` is the payload of the pong. `now_s` is its arrival in seconds, by `time.monotonic()`. A longer time
-        than `MAX_SAMPLE_MS` counts as `MAX_SAMPLE_MS`.
+        `payload` is the payload of the pong. `now_s` is the instant of its arrival in seconds, by `time.monotonic()`. A
+        measured time above `MAX_SAMPLE_MS` counts as `MAX_SAMPLE_MS`.
         """
         if not self._token or payload != self._token:
             return

@@ -79,6 +79,10 @@ class SessionUpdate:
 
     @classmethod
     def from_message(cls, message: FeedMessage, server_time_ms: int) -> "SessionUpdate":
+        """Return the update of a feed message.
+
+        `server_time_ms` is the estimated Redis time of its arrival, ms since the Unix epoch.
+        """
         return cls(message.session_id, message.snapshot, server_time_ms, message)
 
     @property
@@ -91,14 +95,17 @@ class SessionUpdate:
         return self.snapshot.deleted and self.message is None
 
     def cached_frame(self, kind: Hashable, render: Callable[["SessionUpdate"], bytes]) -> bytes:
-        """Return the cached frame of one kind. `render` creates the frame at the first call with this `kind`."""
+        """Return the frame of the kind `kind`.
+
+        The first call renders the frame with `render`; later calls return the same bytes.
+        """
         frame = self._frames.get(kind)
         if frame is None:
             frame = self._frames[kind] = render(self)
         return frame
 
     def merge_patch_from(self, before: "SessionUpdate") -> bytes | None:
-        """Return the merge patch from the document of `before` to the document of this update.
+        """Return the JSON merge patch from the document of `before` to the document of this update.
 
         Return None if a merge patch cannot express the change. The patch is taken from the feed message if the message
         is based on `before`. Otherwise the patch is calculated from both documents.
@@ -109,7 +116,7 @@ class SessionUpdate:
         return document_merge_patch.render_document_patch(before.parts(), self.parts())
 
     def parts(self) -> DocumentParts:
-        """Return the parts of the session document. The first call parses the document."""
+        """Return the parts of the session document. Only the first call parses the document."""
         if self._parts is None:
             self._parts = DocumentParts.parse(self.snapshot.document)
         return self._parts

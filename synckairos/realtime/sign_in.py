@@ -41,9 +41,11 @@ class SignIns:
             raise TooManyConnections(f"{MAX_WAITING} connections of this address wait for AUTH; try again")
 
     def begin(self, principal: Principal, close: Callable[[], None]) -> "SignIn":
-        """Return the sign-in of a new socket. A socket without a valid credential waits for AUTH.
+        """Return the sign-in of a new socket.
 
-        `close` is called if the socket waits too long.
+        If authentication is on and `principal` has no credential, the socket waits for AUTH.
+
+        `close` is called if the socket waits longer than the time limit.
         """
         waits = self._authenticator is not None and principal.life is None
         sign_in = SignIn(self)
@@ -53,7 +55,7 @@ class SignIns:
         return sign_in
 
     def release(self, address: str) -> None:
-        """Release the place of a socket that does not wait for AUTH any more."""
+        """Subtract a socket that does not wait for AUTH any more from the waiting sockets of its address."""
         self._waiting[address] -= 1
         if not self._waiting[address]:
             del self._waiting[address]
@@ -72,9 +74,11 @@ class SignIns:
         return self._authenticator
 
     def check_interval(self, last_s: float) -> float:
-        """Return the present instant by `time.monotonic()`.
+        """Check that the last REFRESH, at `last_s`, is long enough ago. Return the present instant.
 
-        Raises: RateLimitExceeded if the last REFRESH, at `last_s`, was too short ago.
+        Both instants are in seconds by `time.monotonic()`.
+
+        Raises: RateLimitExceeded if the last REFRESH is too recent.
         """
         now_s = time.monotonic()
         if (left_s := last_s + self._refresh_interval_s - now_s) > 0:
@@ -101,7 +105,7 @@ class SignIn:
         return self._timer is not None
 
     def wait(self, address: str, timer: asyncio.TimerHandle) -> None:
-        """Begin to wait. `timer` closes the socket."""
+        """Begin to wait for AUTH. `timer` closes the socket when it runs; `end_wait` cancels it."""
         self._address, self._timer = address, timer
 
     def end_wait(self) -> None:
@@ -112,7 +116,7 @@ class SignIn:
             self._sign_ins.release(self._address)
 
     async def authenticate(self, token: str, address: str) -> Principal:
-        """Return the principal of the token of an AUTH.
+        """Verify the token of an AUTH from `address`, and return its principal.
 
         Raises: Forbidden if the socket does not wait for AUTH. Unauthorized and the other errors of the token.
         """
@@ -122,9 +126,10 @@ class SignIn:
         return await self._run(token, address)
 
     async def refresh(self, token: str, address: str) -> Principal:
-        """Return the principal of the token of a REFRESH.
+        """Verify the token of a REFRESH from `address`, and return its principal.
 
-        Raises: RateLimitExceeded after less than five seconds. Unauthorized and the other errors of the token.
+        Raises: RateLimitExceeded if the last REFRESH is less than five seconds ago. Unauthorized and the other errors
+            of the token.
         """
         self._refreshed_at_s = self._sign_ins.check_interval(self._refreshed_at_s)
         return await self._run(token, address)

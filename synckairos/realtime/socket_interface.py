@@ -61,11 +61,20 @@ class SocketEventReceiver(Protocol):
         Return whether to handle the frame. If the result is False, the socket discards the frame.
         """
 
-    def text_received(self, text: str) -> None: ...
-    def bytes_received(self, data: bytes) -> None: ...
-    def pong_received(self, payload: bytes) -> None: ...
-    def write_resumed(self) -> None: ...
-    def connection_lost(self) -> None: ...
+    def text_received(self, text: str) -> None:
+        """Called with each text message of the client."""
+
+    def bytes_received(self, data: bytes) -> None:
+        """Called with each binary message of the client."""
+
+    def pong_received(self, payload: bytes) -> None:
+        """Called with the payload of each pong of the client."""
+
+    def write_resumed(self) -> None:
+        """Called when `Socket.ready` has become True again."""
+
+    def connection_lost(self) -> None:
+        """Called once, after the connection has ended. No other method is called afterwards."""
 
 
 class DirectSocket(Socket, Protocol):

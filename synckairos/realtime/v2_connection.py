@@ -84,7 +84,7 @@ class V2Connection(SocketConnection):
         self._handle(text)
 
     def bytes_received(self, data: bytes) -> None:
-        """Handle a binary message like a text message, because some v2 clients send binary messages."""
+        """Handle a binary message as if it was a text message, because some v2 clients send binary messages."""
         self._handle(data)
 
     def _handle(self, message: str | bytes) -> None:

@@ -12,7 +12,7 @@ from synckairos.wire.feed_message import FeedMessage
 
 
 def render_event_frame(update: SessionUpdate) -> bytes:
-    """Return the EVENT frame of an update that is an event."""
+    """Return the EVENT frame of an update. Its `is_event` must be True."""
     return v3_messages.event_frame(update.message or _deletion_message(update), update.server_time_ms)
 
 
@@ -23,7 +23,10 @@ def _deletion_message(update: SessionUpdate) -> FeedMessage:
 
 
 def render_state_sync_frame(request: v3_messages.Subscribe, update: SessionUpdate, now_ms: int) -> bytes:
-    """Return the STATE_SYNC frame that answers a SUBSCRIBE with the full state at the instant `now_ms`."""
+    """Return the STATE_SYNC frame that answers a SUBSCRIBE with the full state of `update`.
+
+    `now_ms` is the time in the frame, ms since the Unix epoch.
+    """
     members: dict[str, Any] = {} if request.id is None else {"reply_to": request.id}
     if request.has_resume_point:
         members["recovered"] = False
@@ -40,10 +43,10 @@ def render_state_update_frame(update: SessionUpdate) -> bytes:
 
 
 def render_smallest_change_frame(sent: SessionUpdate, update: SessionUpdate) -> bytes:
-    """Return a frame that changes the client's state from `sent` to `update`: with a delta or with the full state.
+    """Return a frame that changes the client's state from `sent` to `update`.
 
-    The frame has the delta if the frame is then smaller than the full document. A frame with the full state also names
-    the version of `sent`, if versions between the two were skipped.
+    The frame is a STATE_DELTA if it is smaller than the document of `update`, otherwise a STATE_UPDATE. A STATE_UPDATE
+    also names the version of `sent` if versions between the two were skipped.
     """
     patch = update.merge_patch_from(sent)
     if patch is not None:
@@ -71,10 +74,10 @@ def count_missed_frames(missed: Sequence[SessionUpdate]) -> int:
 
 
 def render_missed_frames(request: v3_messages.Subscribe, missed: Sequence[SessionUpdate]) -> Iterator[bytes]:
-    """Yield frames for all versions of `missed` after the first as answer to `request`, each with its EVENT if any.
+    """Yield the frames that answer a SUBSCRIBE with the versions of `missed` after the first version, oldest first.
 
-    The first version of `missed` must be the version that the client has. If it is the only version, yield an empty
-    delta.
+    Each version has a STATE_DELTA, and an EVENT before it if the version is an event. The first version of `missed`
+    must be the version that the client has. If it is the only version, yield an empty delta.
     """
     members = {"recovered": True} if request.id is None else {"reply_to": request.id, "recovered": True}
     if len(missed) == 1:

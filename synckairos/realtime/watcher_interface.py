@@ -48,9 +48,9 @@ class Watcher(Protocol):
         """Send a frame if the socket is ready. Return whether the frame was sent."""
 
     def check_liveness(self, now_s: float) -> None:
-        """Ping a client that sent no data for some time. Close the connection if the client still does not respond.
+        """Ping a client that sent no data for some time, and close the connection of a client that does not respond.
 
-        `now_s` is `time.monotonic()`.
+        `now_s` is the present instant in seconds, by `time.monotonic()`.
         """
 
     def warn_of_end(self, within_ms: int) -> None:

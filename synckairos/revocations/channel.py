@@ -28,7 +28,7 @@ STALE_AFTER_S = 5.0
 """Seconds without a successful comparison after which the instance decides nothing about credentials."""
 
 LEEWAY_MS = 60_000
-"""Milliseconds for which a revocation is kept longer than the credentials that it selects."""
+"""Milliseconds for which a revocation is kept after all credentials that it selects have expired."""
 
 DISCONNECTION_MS = 60_000
 """Milliseconds for which a disconnection is kept, so that instances that missed its message still execute it."""
@@ -78,10 +78,9 @@ class ControlChannel:
     # -- checks -------------------------------------------------------------------------------------------------------
 
     def require_current(self) -> None:
-        """Check that this instance knows all revocations.
+        """Check that this instance knows all revocations, so that it can accept credentials.
 
         Raises: StoreUnavailable if the last successful comparison with Redis is older than `stale_after_s` seconds.
-            Then no credential can be accepted.
         """
         if time.monotonic() - self._current_s > self._stale_after_s:
             raise StoreUnavailable("The revocations are not known; try again shortly")
@@ -187,7 +186,7 @@ class ControlChannel:
     # -- synchronisation ----------------------------------------------------------------------------------------------
 
     async def load(self) -> None:
-        """Read all entries for the first time. Call this before the instance is ready.
+        """Read all entries from Redis for the first time. Call this before the instance is ready.
 
         Raises: StoreUnavailable.
         """
@@ -286,7 +285,10 @@ class ControlChannel:
 
 
 class RevocationCopier:
-    """Copies new revocations from Redis to Postgres, and removes revocations without effect from both. For workers."""
+    """Copies new revocations from Redis to Postgres, and removes revocations without effect from both.
+
+    Workers use it.
+    """
 
     def __init__(self, store: ControlStore, table: RevocationTable) -> None:
         self._store = store

@@ -23,7 +23,7 @@ WARN_BEFORE_S = 25.0
 """Seconds before the end of a credential at which its holder is warned."""
 
 MIN_MARGIN_MS = 500
-"""Milliseconds until a revocation takes effect up to which the holder is not warned."""
+"""Milliseconds: a holder is not warned of a revocation that takes effect within this time."""
 
 MAX_AGE_S = 43_200.0
 """Seconds: mean maximum age of a socket with a credential."""
@@ -90,7 +90,10 @@ class _Schedule:
 
 
 class CredentialEnds:
-    """The ends of all holders of this instance. Holders whose principal has no credential never end here."""
+    """Ends the holders of this instance when their credentials end.
+
+    A holder whose principal has no credential stays.
+    """
 
     def __init__(
         self,
@@ -125,7 +128,12 @@ class CredentialEnds:
         return len(self._schedules)
 
     def add(self, holder: CredentialHolder, *, has_max_age: bool) -> None:
-        """Watch a holder until `remove`. If its credential has ended already, it ends in the next turn of the loop."""
+        """Watch a holder until `remove`.
+
+        If its credential has ended already, the holder is ended in the next turn of the event loop.
+
+        If `has_max_age` is True, the holder also ends at a random age around `max_age_s`.
+        """
         if holder.principal.life is None:
             return
         max_age_at_s = float("inf")
@@ -137,7 +145,7 @@ class CredentialEnds:
 
     @contextmanager
     def watch_stream(self, principal: Principal) -> Iterator[asyncio.Event]:
-        """Yield an event that is set when the credential of the stream's principal ends inside the block."""
+        """Yield an event that is set if the credential of `principal` ends during the block."""
         holder = _StreamHolder(principal)
         self.add(holder, has_max_age=False)
         try:
@@ -151,7 +159,10 @@ class CredentialEnds:
         self._drop_stale_items()
 
     def reschedule(self, holder: CredentialHolder) -> None:
-        """Plan the next action for a holder, after its principal or the revocations have changed."""
+        """Plan the warning and the end of a holder again.
+
+        Call this after its principal or the revocations have changed.
+        """
         schedule = self._schedules.get(holder)
         if schedule is None:
             return

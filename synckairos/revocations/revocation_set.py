@@ -21,7 +21,7 @@ class RevocationSet:
         """Tenants with at least one revocation. Most checks end here."""
 
     def add(self, revocation: Revocation) -> None:
-        """Add a revocation."""
+        """Add a revocation. Several revocations can select the same credential."""
         self._tenants.add(revocation.tenant)
         self._by_selector.setdefault(_key_of(revocation), []).append(revocation)
 

@@ -12,9 +12,9 @@ from synckairos.wire.control_entry import Revocation
 
 
 class RevocationTable:
-    """Access to the table `sync_revocations`.
+    """Access to the table `sync_revocations` in Postgres.
 
-    Methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
+    All methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
     """
 
     def __init__(self, pool: PostgresPool) -> None:

@@ -23,7 +23,7 @@ from synckairos.store.store_generation import Generations
 
 @dataclass(frozen=True, slots=True)
 class SessionService:
-    """The objects that read and change sessions: `sessions` and its parts.
+    """The objects that read and change sessions: `sessions` and the parts of which it consists.
 
     Before the stores are closed, call `await service.sessions.wait_for_shielded_commands()`. It waits for the shielded
     commands that still run.
@@ -44,11 +44,10 @@ def build_session_service(
     wake_up: Callable[[int], None],
     work: ClientWorkLimits,
 ) -> SessionService:
-    """Return the session service on an open Redis connection and an open history pool.
+    """Return the session service for an open Redis connection and an open history pool.
 
-    `work` are the budgets of the clients of this process.
-
-    After each commit of new versions, `wake_up` is called with the number of the partition. `wake_up` must not block.
+    `work` has the budgets of the clients of this process. After each commit of new versions, `wake_up` is called with
+    the number of the partition. `wake_up` must not block.
     """
     outbox_limits = OutboxLimits.from_settings(settings)
     store = SessionStore(pipe, keys, settings.history_length, outbox_limits)

@@ -39,9 +39,10 @@ def require_session_role(role: Role, verb: str) -> None:
 
 
 def authorize_without_session(principal: Principal, verb: str, participant_id: str | None = None) -> None:
-    """Check a verb without a session. Verbs of the scope `session` always pass here; `Sessions` checks these verbs.
+    """Check that a caller is allowed to use a verb, by the rules of all scopes except `session`.
 
-    `participant_id` is the participant (lower-case UUID) that the request names. Only the scope `participant` uses it.
+    Verbs of the scope `session` always pass here; `Sessions` checks these verbs. `participant_id` is the participant
+    (lower-case UUID) that the request names. Only the scope `participant` uses it.
 
     Raises: Forbidden.
     """

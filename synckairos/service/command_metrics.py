@@ -11,7 +11,10 @@ from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
 
 
 async def measure_command(verb: str, work: Coroutine[Any, Any, SessionResult]) -> SessionResult:
-    """Await the answer of a command and return it. Count the outcome and the duration in the metrics."""
+    """Await `work` and return its result. Count the outcome and the duration of the command `verb` in the metrics.
+
+    The exception of `work` is raised unchanged.
+    """
     began_s = time.perf_counter()
     outcome = "failed"
     try:

@@ -29,7 +29,10 @@ KEY_TTL_S = 7 * 24 * 3600
 
 
 class SessionCreator:
-    """Creator of sessions. Each created session is put into the cache, and `on_commit` is called with its partition."""
+    """Creates sessions. Each created session is put into `cache`, and `on_commit` is called with its partition.
+
+    `clock_edition` is the edition of the clock's rules for new sessions, 1 or 2.
+    """
 
     def __init__(
         self,

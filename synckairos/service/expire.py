@@ -28,7 +28,10 @@ logger = log.get_logger(__name__)
 
 
 class OverdueBatchCommitter:
-    """Commits overdue transitions in batches. Sessions that fail in a batch need `Sessions.commit_overdue`."""
+    """Commits the overdue transitions of many sessions in one batch. The timekeeper uses it through `Sessions`.
+
+    For each session that a batch does not commit, the caller needs `Sessions.commit_overdue`.
+    """
 
     def __init__(self, store: SessionStore, cache: SessionCache, on_commit: Callable[[int], None]) -> None:
         self._store = store

@@ -68,13 +68,13 @@ class ImportRequest:
 
     @property
     def record_name(self) -> str:
-        """Return the name of the idempotency record: one record for each v2 state."""
+        """Return the name of the idempotency record of this import. Each v2 state has its own name."""
         return IMPORTER.qualify_command_id(f"{IMPORT_COMMAND}:{self.digest}")
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """The effect of an import, and the version in this product that has the v2 state."""
+    """The effect of an import (`outcome`), and the epoch and version in this product that have the v2 state."""
 
     outcome: ImportEffect
     epoch: str
@@ -137,9 +137,9 @@ class SessionImporter:
         raise StoreUnavailable("Too many commands change this session at the same time; try again")
 
     async def find_unchanged_import(self, session_id: str) -> StoredSession | None:
-        """Return an imported session that no caller has changed or deleted since its last import.
+        """Return the stored session if it was imported and no caller has changed or deleted it since its last import.
 
-        Returns None if a caller has changed or deleted the session, if Redis does not have the session, or if its
+        Return None if a caller has changed or deleted the session, if Redis does not have the session, or if its
         version history does not have the import.
         """
         stored = (await self._store.load(session_id)).stored

@@ -79,9 +79,10 @@ def bind_to_caller(request: CommandRequest, role: Role) -> CommandRequest:
 
 
 def authorize_command(request: CommandRequest, role: Role) -> None:
-    """Check the rights of a caller for a command that do not depend on the state of the session.
+    """Check those rights of a caller for a command that do not depend on the state of the session.
 
-    `role` is the role of the caller on the session. `request` is the request as the caller sent it.
+    `role` is the role of the caller on the session. `request` is the request as the caller sent it, before
+    `bind_to_caller`.
 
     Raises: Forbidden.
     """

@@ -21,7 +21,7 @@ from synckairos.wire.snapshot import SessionSnapshot
 
 
 class PastVersionReader:
-    """Reader of past versions.
+    """Reads past versions of sessions from Redis, Postgres and the outbox.
 
     All methods raise StoreUnavailable if Redis or Postgres is needed and does not answer.
     """
@@ -39,10 +39,11 @@ class PastVersionReader:
         current: SessionSnapshot | None,
         now_ms: int,
     ) -> SessionResult:
-        """Return the answer of an idempotency record, rendered from the snapshot of the version in the record.
+        """Return the answer to an earlier request with the same command id. It has the version that `record` names.
 
-        `current` is the stored snapshot of the session, None if the caller does not have the snapshot. If `current` is
-        the version in the record, the method needs no round trip.
+        `record` is the idempotency record. `current` is the stored snapshot of the session, None if the caller does not
+        have it. If `current` is the version in the record, the method needs no round trip. `now_ms` is the time of
+        Redis for the answer.
 
         Raises:
             IdempotencyKeyReused: the command id was used for another request.
@@ -60,7 +61,7 @@ class PastVersionReader:
         return SessionResult(snapshot, now_ms, expired_participant_id=decision.expired_participant_id, replayed=True)
 
     async def read_at_instant(self, session_id: str, at_ms: int) -> SessionResult:
-        """Return the version of a session that was in effect at the instant `at_ms`, in ms since the Unix epoch.
+        """Return the newest version of a session that was committed at or before `at_ms`, ms since the Unix epoch.
 
         Overdue transitions that are not committed yet are not applied.
 

@@ -51,14 +51,14 @@ class RecordedOutcome(Struct, frozen=True):
 
 
 class PreparedCommit(Struct, frozen=True):
-    """A commit, and the session that Redis has after the commit has succeeded."""
+    """A commit to execute, and the session that Redis will have after the commit has succeeded (`stored`)."""
 
     commit: Commit
     stored: StoredSession
 
     @property
     def has_nothing_to_write(self) -> bool:
-        """Return whether the commit has nothing to write."""
+        """Return whether the commit has neither a new version nor an idempotency record."""
         return not self.commit.versions and not self.commit.record
 
 

@@ -122,9 +122,9 @@ class CommandRequest(Struct, frozen=True):
 
     @property
     def record_name(self) -> str | None:
-        """Return the name of the idempotency record: the command id in the scope of the caller.
+        """Return the name of the idempotency record, which is the command id in the scope of the caller.
 
-        None without a command id.
+        Return None if the request has no command id.
         """
         return None if self.command_id is None else self.principal.qualify_command_id(self.command_id)
 
@@ -144,7 +144,11 @@ class CommandRequest(Struct, frozen=True):
 
 
 class CreateRequest(Struct, frozen=True):
-    """A request to create a session. If `session_id` is None, the service generates a UUIDv7."""
+    """A request to create a session with the settings `spec`. If `session_id` is None, the service generates a UUIDv7.
+
+    `args` are the JSON values of the request for the audit. `command_id` is the Idempotency-Key, and `fingerprint` the
+    digest of the request. `meter` counts the request against its rate limits; None for no rate limit.
+    """
 
     principal: Principal
     spec: Create
@@ -156,9 +160,9 @@ class CreateRequest(Struct, frozen=True):
 
     @property
     def record_name(self) -> str | None:
-        """Return the name of the idempotency record: the command id in the scope of the caller.
+        """Return the name of the idempotency record, which is the command id in the scope of the caller.
 
-        None without a command id.
+        Return None if the request has no command id.
         """
         return None if self.command_id is None else self.principal.qualify_command_id(self.command_id)
 
@@ -198,7 +202,10 @@ class SessionResult(Struct, frozen=True):
         parsed: Session | None = None,
         expired_participant_id: str | None = None,
     ) -> "SessionResult":
-        """Build the answer from a stored session."""
+        """Build the result from a stored session.
+
+        `now_ms` is the time of Redis. See the fields for the other parameters.
+        """
         return cls(
             stored.snapshot,
             now_ms,

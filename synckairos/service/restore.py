@@ -45,9 +45,11 @@ class SessionRestorer:
         session_ttl_s: int,
         policy: OutageChargePolicy,
     ) -> None:
-        """Take the stores, the TTL in seconds of a restored session in Redis, and the outage policy for data loss.
+        """Create a restorer.
 
-        A restored session with a deadline stays at least one hour after its deadline.
+        `session_ttl_s` is the TTL in seconds of a restored session in Redis. A restored session with a deadline stays
+        at least one hour after its deadline. `policy` is the outage policy for sessions that are recovered after data
+        loss.
         """
         self._store = store
         self._history = history
@@ -57,11 +59,11 @@ class SessionRestorer:
         self._unknown = UnknownSessionCache()
 
     async def restore_or_recover(self, session_id: str) -> StoredSession | None:
-        """Restore or recover a session that Redis does not have.
+        """Restore or recover a session that Redis does not have, and return the stored session.
 
         An evicted session is restored unchanged, with the same epoch and version. After data loss, an unfinished
         session is recovered: it continues at the next version under a new epoch. An ended session is always restored
-        unchanged. A deleted session is returned but not written to Redis. Returns None if Postgres does not have the
+        unchanged. A deleted session is returned but not written to Redis. Return None if Postgres does not have the
         session, or if an earlier call did not find the session in Postgres a few seconds ago.
 
         Raises:
@@ -126,9 +128,9 @@ class SessionRestorer:
         return prepared.stored
 
     async def restore_unless_deleted(self, session_id: str) -> StoredSession | None:
-        """Restore or recover a session, and return it.
+        """Restore or recover a session that Redis does not have, and return the stored session.
 
-        Returns None if the session never existed, was deleted, or is unfinished in v2 and was not imported.
+        Return None if the session never existed, was deleted, or is unfinished in v2 and was not imported.
         """
         try:
             stored = await self._restore_or_recover(session_id)
@@ -137,10 +139,10 @@ class SessionRestorer:
         return None if stored is None or stored.snapshot.deleted else stored
 
     async def restore_if_postgres_answers(self, session_id: str) -> StoredSession | None:
-        """Restore or recover the earlier session that has the id of a session to create, and return it.
+        """Restore or recover an earlier session whose id a creation uses, and return the stored session.
 
-        Returns None if `restore_unless_deleted` returns None or a store does not answer. Then the id counts as free.
-        Rows of an earlier and a new session with the same id cannot collide, because the new session has its own epoch.
+        Return None if there is no such session, or if a store does not answer. The id then counts as free. Rows of an
+        earlier and a new session with the same id cannot collide, because the new session has its own epoch.
         """
         try:
             return await self.restore_unless_deleted(session_id)

@@ -13,7 +13,10 @@ MAX_BYTES = 8 << 20
 
 
 class SessionCache:
-    """A cache of sessions by id. If the cache is too large, it removes the session whose last `put` is the oldest."""
+    """A cache of sessions by id.
+
+    Beyond `max_bytes` of documents, sessions whose last `put` is the oldest are removed.
+    """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes

@@ -75,10 +75,11 @@ class Sessions:
         work: ClientWorkLimits,
         clock_edition: int = 2,
     ) -> None:
-        """Take the parts of the service, the budgets of the clients, and the edition of new sessions.
+        """Create the service from its parts.
 
-        After each commit of new versions, `on_commit` is called with the partition. It is synchronous and must not
-        raise.
+        After each commit of new versions, `on_commit` is called with the number of the partition. It is synchronous and
+        must not raise. `work` has the budgets of the clients. `clock_edition` is the edition of the clock's rules for
+        new sessions.
         """
         self._store = store
         self._past_versions = past_versions
@@ -99,7 +100,7 @@ class Sessions:
         return await self._store.now_ms()
 
     async def check_writable(self) -> None:
-        """Raise StoreUnavailable if Redis accepts no writes."""
+        """Check that Redis accepts writes. Raises: StoreUnavailable if it does not."""
         await self._store.check_writable()
 
     async def read(self, principal: Principal, session_id: str, meter: RateMeter | None = None) -> SessionResult:

@@ -14,7 +14,7 @@ class UnknownSessionCache:
     """Session ids for which neither Redis nor Postgres had a session a few seconds ago."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take the monotonic clock in seconds."""
+        """Create an empty cache. `clock` returns monotonic seconds."""
         self._clock = clock
         self._until_s: dict[str, float] = {}
 
