@@ -23,15 +23,9 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
     `remaining_ms` is the session's own budget for the new turn, None if the session has no own budget. The turn number
     grows by 1.
     """
-    begun = replace(
-        state,
-        version=state.version + 1,
-        updated_at_ms=at_ms,
-        active_position=active_position,
-        remaining_ms=remaining_ms,
-        anchor_ms=at_ms,
-        turn_number=None if state.turn_number is None else state.turn_number + 1,
-    )
+    shown = show_next_turn(state, active_position, remaining_ms, at_ms)
+    turn_number = None if state.turn_number is None else state.turn_number + 1
+    begun = replace(shown, anchor_ms=at_ms, turn_number=turn_number)
     # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold. A
     # turn that begins at or below zero does not cross zero.
     reached = reached_warning_thresholds_ms(begun)

@@ -1,6 +1,16 @@
 """Construction of transitions and their events."""
 
-from synckairos.clock.model import Event, EventType, Group, Participant, Session, Status, SyncMode, Transition
+from synckairos.clock.model import (
+    ActivePause,
+    Event,
+    EventType,
+    Group,
+    Participant,
+    Session,
+    Status,
+    SyncMode,
+    Transition,
+)
 from synckairos.clock.timing import session_remaining_ms
 from synckairos.errors import ParticipantNotFound
 from synckairos.frozen_replace import replace
@@ -9,6 +19,16 @@ from synckairos.frozen_replace import replace
 def with_next_version(state: Session, at_ms: int) -> Session:
     """Return the state with its version increased by 1 and `at_ms` as the instant of its last transition."""
     return replace(state, version=state.version + 1, updated_at_ms=at_ms)
+
+
+def stop_clock(charged: Session, status: Status, pauses: tuple[ActivePause, ...], at_ms: int) -> Session:
+    """Return the state, with the next version, in which no clock runs since `at_ms`.
+
+    `status` and `pauses` are those of the new state. Expects a state in which elapsed time is charged.
+    """
+    return replace(
+        charged, version=charged.version + 1, updated_at_ms=at_ms, status=status, anchor_ms=None, pauses=pauses
+    )
 
 
 def make_event(event_type: EventType, state: Session, at_ms: int, subject: Participant | Group | None = None) -> Event:
@@ -41,16 +61,7 @@ def make_end_transition(charged: Session, status: Status, event_type: EventType,
     In `charged` the time until `at_ms` must be charged. In the new state no clock runs and no participant is active.
     The event concerns the participant that is active in `charged`.
     """
-    ended = replace(
-        charged,
-        version=charged.version + 1,
-        updated_at_ms=at_ms,
-        status=status,
-        active_position=None,
-        anchor_ms=None,
-        pauses=(),
-        completed_at_ms=at_ms,
-    )
+    ended = replace(stop_clock(charged, status, (), at_ms), active_position=None, completed_at_ms=at_ms)
     return Transition(make_event(event_type, ended, at_ms, charged.active_participant), ended)
 
 

@@ -7,7 +7,7 @@ the hold between two turns (`begin_turn.py`).
 
 from synckairos.clock.begin_turn import begin_turn, is_hold
 from synckairos.clock.commands import Pause, Resume
-from synckairos.clock.make_transition import make_event, with_next_version
+from synckairos.clock.make_transition import make_event, stop_clock, with_next_version
 from synckairos.clock.model import TIMEOUT_REASON, ActivePause, EventType, Session, Status, Transition
 from synckairos.clock.timing import charge_session_until, time_to_zero_ms
 from synckairos.errors import Forbidden, InvalidTransition, ValidationFailed
@@ -57,14 +57,7 @@ def make_pause_transition(charged: Session, reason: ActivePause) -> Transition:
     In `charged` the time until then must be charged.
     """
     at_ms = reason.paused_at_ms
-    paused = replace(
-        charged,
-        version=charged.version + 1,
-        updated_at_ms=at_ms,
-        status=Status.PAUSED,
-        anchor_ms=None,
-        pauses=(*charged.pauses, reason),
-    )
+    paused = stop_clock(charged, Status.PAUSED, (*charged.pauses, reason), at_ms)
     return Transition(make_event(EventType.SESSION_PAUSED, paused, at_ms), paused)
 
 
