@@ -10,6 +10,7 @@ async function bundle(name: string): Promise<string> {
   const result = await build({
     entryPoints: [`${folder}${name}`],
     bundle: true,
+    ignoreAnnotations: true,
     format: "esm",
     target: "es2022",
     jsx: "automatic",

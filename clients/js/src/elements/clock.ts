@@ -1,0 +1,130 @@
+// <sync-clock session participant face tenths>: one clock.
+import { UNKNOWN_TEXT, type TextFormat, type Watch } from "../index.js";
+import { part, SessionElement, setText } from "./base.js";
+import { lowTimeMs, milestoneWords, phaseWords, statusWords } from "./words.js";
+
+const STYLE = `
+:host { display: inline-block; font: var(--sync-clock-font, 600 2rem/1.1 ui-monospace, monospace);
+  color: var(--sync-clock-color, CanvasText); background: var(--sync-clock-background, transparent);
+  font-variant-numeric: tabular-nums; text-align: center; }
+:host([hidden]) { display: none; }
+:host([data-active]) { color: var(--sync-clock-active-color, var(--sync-clock-color, CanvasText)); }
+:host([data-low]) { color: var(--sync-clock-low-color, #b3261e); }
+:host([data-low]) [part=time]::before { content: var(--sync-clock-low-mark, "! "); }
+:host([face=stage]) { font-size: var(--sync-clock-stage-size, min(30vw, 60vh)); }
+[part=words] { display: block; font: var(--sync-clock-words-font, 0.8rem/1.4 system-ui, sans-serif); min-height: 1.4em; }
+:host([face=stage]) [part=words] { font-size: 0.15em; }
+:host([data-runs]) .colon { animation: dim 1s steps(1) infinite; }
+@keyframes dim { 50% { opacity: 0.35; } }
+@media (prefers-reduced-motion: reduce) { :host([data-runs]) .colon { animation: none; } }
+@media (forced-colors: active) { :host([data-low]) { color: CanvasText; } }
+.said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+`;
+
+/** Tenths of each face; the attribute `tenths` replaces it. */
+const FACES: Record<string, TextFormat> = {
+  chess: {},
+  go: {},
+  stage: { tenths: "never" },
+  sport: { tenthsBelowMs: 60_000 },
+};
+
+/** Milliseconds after a `lowtime` event before the next one, and how far the time must rise before. */
+const LOW_AGAIN_MS = 20_000;
+const LOW_AGAIN_FACTOR = 1.5;
+
+/**
+ * One clock. Without `participant` it is the clock that runs. It fires `lowtime` when its time becomes low, and
+ * `milestone` with the words that a screen reader says.
+ */
+export class SyncClock extends SessionElement {
+  readonly #time = part("span", "time");
+  readonly #words = part("span", "words");
+  readonly #said = document.createElement("span");
+  #lastMs: number | null = null;
+  #isLow = false;
+  #lowAtMs = -Infinity;
+
+  constructor() {
+    super(STYLE);
+    this.#time.setAttribute("role", "timer");
+    this.#time.setAttribute("aria-live", "off");
+    this.#said.className = "said";
+    this.#said.setAttribute("aria-live", "polite");
+    this.root.append(this.#time, this.#words, this.#said);
+  }
+
+  protected started(watch: Watch): void {
+    this.#lastMs = null;
+    watch.onChange({ ...this.#format(), ...this.#owner() }, (text) => this.#showText(text));
+  }
+
+  protected render(): void {
+    const session = this.watch?.shown;
+    if (!session) {
+      this.#showText(UNKNOWN_TEXT);
+      setText(this.#words, this.watch?.error?.message ?? "");
+      return;
+    }
+    const { participant } = this;
+    const owner = session.participants.find((each) => each.participant_id === participant);
+    const reading = this.watch?.reading(participant);
+    const words = [statusWords(session), reading ? phaseWords(session, reading, participant) : ""];
+    if (owner?.has_expired && session.status !== "expired") words.push("time is up");
+    setText(this.#words, words.filter(Boolean).join(", "));
+    this.#time.setAttribute("aria-label", owner?.display_name ?? "clock");
+    this.toggleAttribute("data-active", owner?.is_active ?? session.status === "running");
+    this.toggleAttribute("data-runs", (reading?.rateMs ?? 0) !== 0 && (reading?.freeMs ?? 0) === 0);
+  }
+
+  #owner(): { participant?: string } {
+    return this.participant === undefined ? {} : { participant: this.participant };
+  }
+
+  #format(): TextFormat {
+    const format = { ...FACES[this.getAttribute("face") ?? "chess"] };
+    const tenths = this.getAttribute("tenths");
+    if (tenths === "auto" || tenths === "always" || tenths === "never") format.tenths = tenths;
+    return format;
+  }
+
+  #showText(text: string): void {
+    const at = text.lastIndexOf(":");
+    if (this.#time.textContent !== text) {
+      // The animation of a new colon begins now: at the beginning of a second of this clock.
+      const colon = document.createElement("span");
+      colon.className = "colon";
+      colon.textContent = text.slice(at, at + 1);
+      this.#time.replaceChildren(text.slice(0, Math.max(0, at)), colon, text.slice(at + 1));
+    }
+    const ms = this.watch?.reading(this.participant)?.time_remaining_ms ?? null;
+    this.#noteLowTime(ms);
+    if (this.#lastMs !== null && ms !== null && ms < this.#lastMs) this.#say(milestoneWords(this.#lastMs, ms));
+    this.#lastMs = ms;
+    // The phase can change together with the text, without a message of the server.
+    if (this.watch?.shown) this.render();
+  }
+
+  #noteLowTime(ms: number | null): void {
+    const session = this.watch?.shown;
+    const owner = session?.participants.find((each) => each.participant_id === this.participant);
+    const initialMs = owner?.total_time_ms ?? session?.total_time_ms ?? 0;
+    const lowMs = lowTimeMs(initialMs);
+    const wasLow = this.#isLow;
+    const isCountdown = session?.sync_mode !== "count_up" && ms !== null;
+    if (isCountdown && ms < lowMs) this.#isLow = true;
+    else if (!isCountdown || ms > lowMs * LOW_AGAIN_FACTOR || !wasLow) this.#isLow = false;
+    this.toggleAttribute("data-low", isCountdown && ms < lowMs);
+    if (!this.#isLow || wasLow || session?.status !== "running") return;
+    const nowMs = performance.now();
+    if (nowMs - this.#lowAtMs < LOW_AGAIN_MS) return;
+    this.#lowAtMs = nowMs;
+    this.dispatchEvent(new CustomEvent("lowtime", { bubbles: true, composed: true, detail: { remainingMs: ms } }));
+  }
+
+  #say(words: string): void {
+    if (!words || this.watch?.shown?.status !== "running") return;
+    this.#said.textContent = words;
+    this.dispatchEvent(new CustomEvent("milestone", { bubbles: true, composed: true, detail: { words } }));
+  }
+}

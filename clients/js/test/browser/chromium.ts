@@ -1,0 +1,39 @@
+// Chromium for tests of pages. CHROMIUM names another program than the installed one.
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
+import { afterAll, beforeAll, expect, inject, onTestFinished } from "vitest";
+
+const NAMES = [process.env.CHROMIUM ?? "", "chromium", "chromium-browser", "google-chrome"];
+
+// These options stop all connections of the browser except those of the page.
+const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+function chromiumPath(): string {
+  const folders = ["", ...(process.env.PATH ?? "").split(delimiter)];
+  const found = NAMES.filter(Boolean).flatMap((name) => folders.map((folder) => join(folder, name))).find(existsSync);
+  if (!found) throw new Error("tests of pages need Chromium: run apt-get install chromium, or set CHROMIUM");
+  return found;
+}
+
+/** Start one Chromium for the tests of a file. Returns a function that opens a page with parameters in its URL. */
+export function useChromium(): (name: string, parameters: Record<string, string>) => Promise<Page> {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await chromium.launch({ executablePath: chromiumPath(), args: ARGS });
+  });
+  afterAll(() => browser?.close());
+  return async (name, parameters) => {
+    const context: BrowserContext = await browser.newContext();
+    const page = await context.newPage();
+    page.setDefaultTimeout(15_000);
+    const errors: unknown[] = [];
+    page.on("pageerror", (error) => errors.push(error));
+    onTestFinished(async () => {
+      await context.close();
+      expect(errors).toEqual([]);
+    });
+    await page.goto(`${inject("pagesUrl")}/${name}?${new URLSearchParams(parameters)}`);
+    return page;
+  };
+}
