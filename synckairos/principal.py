@@ -145,6 +145,11 @@ class Principal(Struct, frozen=True, kw_only=True):
         return min(self.role, max(found, key=_ROLES.index), key=_ROLES.index) if found else None
 
     @property
+    def has_label_grants(self) -> bool:
+        """Return whether the role on a session can depend on the labels of the session."""
+        return self.role != "admin" and any(grant.labels for grant in self.grants)
+
+    @property
     def actor(self) -> str:
         """Return the name of the actor that the audit records.
 

@@ -1,7 +1,7 @@
 """Work of the commands `tokens …`, `auth explain` and `config show`: tokens, their rights, and the settings in use."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from pydantic import SecretStr
@@ -9,11 +9,13 @@ from pydantic import SecretStr
 from synckairos.config import Settings, env_variables_of, is_set
 from synckairos.config.settings import env_variable_text
 from synckairos.errors import SyncKairosError, ValidationFailed
+from synckairos.frozen_replace import replace
 from synckairos.identity.token_minting import mint_token, parse_grant
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.principal import Principal, SessionGrant
 from synckairos.service.access_rules import ACCESS_RULES
-from synckairos.service.authorization import authorize_without_session, find_role, require_session_role
+from synckairos.service.authorization import authorize_without_session, find_role_by_labels, require_session_role
+from synckairos.service.label_rights import require_creation_rights
 from synckairos.urls.redact_url import redact_url
 
 REDACTED = "***"
@@ -84,10 +86,13 @@ def describe_principal(principal: Principal) -> list[str]:
     return [*lines, *(f"{'sessions':<12} {_render_grant(each, principal)}" for each in principal.grants)]
 
 
-def explain_access(principal: Principal, session_id: str, verb: str) -> tuple[bool, list[str]]:
+def explain_access(
+    principal: Principal, session_id: str, verb: str, labels: Mapping[str, str]
+) -> tuple[bool, list[str]]:
     """Return whether a principal is allowed to use a verb on a session, and lines of text that show the access rule.
 
-    The state of the session is not read, so the session can still refuse a command of a participant.
+    `labels` are the labels of the session by key. The state of the session is not read, so the session can still refuse
+    a command of a participant.
 
     Raises: ValidationFailed if there is no rule for `verb`.
     """
@@ -104,24 +109,30 @@ def explain_access(principal: Principal, session_id: str, verb: str) -> tuple[bo
     lines.append(f"{'rule':<12} {verb} requires {needed}")
     try:
         if rule.scope == "session":
-            role = find_role(principal, session_id)
-            lines.append(f"{'session':<12} {_matching_grant(principal, session_id)} gives the role {role}")
+            role = find_role_by_labels(principal, session_id, labels)
+            lines.append(f"{'session':<12} {_matching_grant(principal, session_id, labels)} gives the role {role}")
             require_session_role(role, verb)
             if role == "participant" and verb in PARTICIPANT_COMMANDS:
                 lines.append(f"{'condition':<12} the caller takes part in the session, and acts only for itself")
         else:
             authorize_without_session(principal, verb, principal.participant_id)
+            if verb == "create":
+                require_creation_rights(principal, labels)
     except SyncKairosError as refusal:
         return False, [*lines, f"{'result':<12} refused with {refusal.status} {refusal.code}: {refusal.message}"]
     return True, [*lines, f"{'result':<12} allowed"]
 
 
-def _matching_grant(principal: Principal, session_id: str) -> str:
+def _matching_grant(principal: Principal, session_id: str, labels: Mapping[str, str]) -> str:
     """Return the text of the grant that decides the role of a principal on a session."""
     if principal.role == "admin":
         return "the role admin"
-    matching = [each for each in principal.grants if each.all_sessions or session_id in each.session_ids]
-    decisive = next(each for each in matching if principal.role_on(session_id, ()) in (each.role, principal.role))
+    role = principal.role_on(session_id, labels.items())
+    decisive = next(
+        each
+        for each in principal.grants
+        if replace(principal, grants=(each,)).role_on(session_id, labels.items()) == role
+    )
     return f"the grant {_render_grant(decisive, principal)!r}"
 
 

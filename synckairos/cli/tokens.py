@@ -101,7 +101,10 @@ def auth() -> None:
 )
 @click.option("--session", "session_id", required=True, metavar="ID", type=click.UUID, help="Id of the session.")
 @click.option("--command", "verb", required=True, metavar="NAME", help="Command or other rule, such as switch or read.")
-def auth_explain(token: str, session_id: UUID, verb: str) -> None:
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of the session. Repeat it for each label."
+)
+def auth_explain(token: str, session_id: UUID, verb: str, labels: tuple[str, ...]) -> None:
     """Print the rule that decides on a command, and its result. Exits 1 if the caller is refused."""
     settings = load_command_settings()
     from synckairos.admin.tokens import explain_access, verify_token
@@ -111,7 +114,9 @@ def auth_explain(token: str, session_id: UUID, verb: str) -> None:
     except (Unauthorized, Forbidden) as refusal:
         echo(f"{'token':<12} refused with {refusal.status} {refusal.code}: {refusal.message}")
         raise SystemExit(ExitCode.NEGATIVE) from None
-    is_allowed, lines = explain_access(principal, str(session_id), verb)
+    is_allowed, lines = explain_access(
+        principal, str(session_id), verb, {key: value for key, _, value in (label.partition("=") for label in labels)}
+    )
     echo("\n".join(lines))
     if not is_allowed:
         raise SystemExit(ExitCode.NEGATIVE)

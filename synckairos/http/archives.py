@@ -20,7 +20,7 @@ from synckairos.http.large_bodies import LARGE_BYTES, stream_in_blocks
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.principal import TIMEKEEPER, Role, includes_role
-from synckairos.service.authorization import find_role, has_session_role
+from synckairos.service.authorization import has_session_role
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
@@ -66,7 +66,7 @@ class ArchiveRoutes:
         session_id = request.path_uuid("session_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))
         await self._rate_limits.count(request.meter)
-        role = find_role(request.principal, session_id)
+        role = await self._sessions.find_role(request.principal, session_id)
         record = await self._newest_record(session_id)
         if not includes_role(role, self._role):
             raise Forbidden(f"Archives require the role {self._role} or a higher role")

@@ -7,7 +7,7 @@ from synckairos.frozen_replace import replace
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.principal import ALL_SESSIONS, Principal, Role, SessionGrant
-from synckairos.service.authorization import find_role
+from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.tickets import Ticket, TicketStore
 from synckairos.wire.instants import render_instant
@@ -17,7 +17,8 @@ from synckairos.wire.tickets import CreateTicket, TicketAnswer
 class TicketRoutes:
     """REST operation that makes a ticket for the caller itself. `tickets` is None while authentication is off."""
 
-    def __init__(self, tickets: TicketStore | None, rate_limits: RateLimits) -> None:
+    def __init__(self, sessions: Sessions, tickets: TicketStore | None, rate_limits: RateLimits) -> None:
+        self._sessions = sessions
         self._tickets = tickets
         self._rate_limits = rate_limits
 
@@ -35,37 +36,37 @@ class TicketRoutes:
         await self._rate_limits.count(request.meter)
         if self._tickets is None:
             raise AuthenticationOff
-        principal = narrow_principal(request.principal, body)
+        principal = await self._narrow_principal(request.principal, body)
         ticket = Ticket(principal=principal, origin=body.origin or request.header(b"origin"))
         now_ms = await self._tickets.now_ms()
         text = await self._tickets.make(ticket, body.ttl_s)
         data = {"ticket": text, "expires_at": render_instant(now_ms + body.ttl_s * 1000)}
         return RestResponse(orjson.dumps({"data": data}), 201, headers=[(b"cache-control", b"no-store")])
 
+    async def _narrow_principal(self, principal: Principal, body: CreateTicket) -> Principal:
+        """Return the principal of a ticket: the caller, limited to the sessions and the role that the body names.
 
-def narrow_principal(principal: Principal, body: CreateTicket) -> Principal:
-    """Return the principal of a ticket: the caller, limited to the sessions and the role that the body names.
-
-    Raises: SessionNotFound if the caller cannot reach one of the sessions. Forbidden if the role is above the caller's.
-    """
-    if body.role is not None and not principal.has_role(body.role):
-        raise Forbidden("A ticket has at most the role of its caller")
-    narrowed = principal if body.role is None else replace(principal, role=body.role)
-    if body.session_ids is None:
-        grants = principal.grants
-        if principal.role == "admin" and body.role is not None:
-            grants = (ALL_SESSIONS,)
-        return replace(narrowed, grants=grants)
-    found = [(session_id, find_role(principal, session_id)) for session_id in body.session_ids]
-    # A caller with the role admin reaches each session without a grant, so a limited ticket needs a lower role.
-    role: Role = "controller" if narrowed.role == "admin" else narrowed.role
-    grants = tuple(
-        SessionGrant(
-            session_ids=frozenset((session_id,)),
-            labels=frozenset(),
-            all_sessions=False,
-            role="controller" if on_session == "admin" else on_session,
+        Raises: SessionNotFound if the caller cannot reach one of the sessions. Forbidden if the role is above that of
+            the caller.
+        """
+        if body.role is not None and not principal.has_role(body.role):
+            raise Forbidden("A ticket has at most the role of its caller")
+        narrowed = principal if body.role is None else replace(principal, role=body.role)
+        if body.session_ids is None:
+            grants = principal.grants
+            if principal.role == "admin" and body.role is not None:
+                grants = (ALL_SESSIONS,)
+            return replace(narrowed, grants=grants)
+        found = [(session_id, await self._sessions.find_role(principal, session_id)) for session_id in body.session_ids]
+        # A caller with the role admin reaches each session without a grant, so a limited ticket needs a lower role.
+        role: Role = "controller" if narrowed.role == "admin" else narrowed.role
+        grants = tuple(
+            SessionGrant(
+                session_ids=frozenset((session_id,)),
+                labels=frozenset(),
+                all_sessions=False,
+                role="controller" if on_session == "admin" else on_session,
+            )
+            for session_id, on_session in found
         )
-        for session_id, on_session in found
-    )
-    return replace(narrowed, role=role, grants=grants)
+        return replace(narrowed, role=role, grants=grants)

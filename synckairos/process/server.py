@@ -158,6 +158,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         hub = Hub(
             feed,
             partial(sessions.read, TIMEKEEPER),
+            sessions.find_role,
             presence,
             work,
             max_connections=raise_open_file_limit(settings.ws_max_connections),

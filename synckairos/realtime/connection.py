@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from synckairos.principal import Principal
+from synckairos.errors import SessionNotFound
+from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
+from synckairos.principal import Principal, Role
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
@@ -254,6 +256,26 @@ class SocketConnection:
             socket.write(PING_FRAME)
         elif quiet_s > timings.silent_after_s:
             self.close(self.codes.silent, "silent")
+
+    async def find_role(self, session_id: str) -> Role:
+        """Return the role of the client on a session. The session is read only if its labels decide the role.
+
+        Raises: SessionNotFound if the client cannot reach the session. RateLimitExceeded if the client has asked for
+            too many sessions that it cannot reach. StoreUnavailable.
+        """
+        if not self.principal.has_label_grants:
+            return await self.hub.find_role(self.principal, session_id)
+        client = self.principal.limited_client_id
+        self.hub.work.require_budget(client, UNKNOWN_SESSIONS)
+        try:
+            return await self.hub.find_role(self.principal, session_id)
+        except SessionNotFound:
+            self.hub.work.charge(client, UNKNOWN_SESSIONS)
+            raise
+
+    def end_without_right(self, subscription: Subscription) -> None:
+        """End a subscription that the client is not allowed to have any more. Each dialect must override this."""
+        raise NotImplementedError
 
     def drop_subscription(self, session_id: str) -> None:
         """End the subscription to a session without a message to the client. Without a subscription, do nothing."""

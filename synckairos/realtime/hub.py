@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.shared_read import SharedRead
-from synckairos.principal import Principal
+from synckairos.principal import Principal, Role
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
@@ -35,6 +35,9 @@ DRAIN_A_SECOND = 2_500
 """Connections per second that a draining instance closes. The limit protects the other instances from reconnects."""
 
 logger = log.get_logger(__name__)
+
+FindRole = Callable[[Principal, str], Awaitable[Role]]
+"""Function that returns the role of a client on a session. See `Sessions.find_role`."""
 
 ReadSession = Callable[[str], Awaitable[SessionResult]]
 """Function that reads a session by its id and returns the answer with its current version.
@@ -67,6 +70,7 @@ class Hub:
         self,
         feed: Feed,
         read_session: ReadSession,
+        find_role: FindRole,
         presence: PresenceTracker,
         work: ClientWorkLimits,
         *,
@@ -79,6 +83,7 @@ class Hub:
 
         - `feed`: the source of updates.
         - `read_session`: reads a session for a new watcher.
+        - `find_role`: finds the role of a client on a session.
         - `presence`: counts the watchers.
         - `work`: the budgets of the clients.
         - `max_connections`: maximum number of connections of this instance.
@@ -94,6 +99,7 @@ class Hub:
         self.is_draining = False
         self._feed = feed
         self._read_session = read_session
+        self.find_role = find_role
         self._max_connections = max_connections
         self._max_per_address = max_per_address
         self._by_address: Counter[str] = Counter()
@@ -350,6 +356,8 @@ class Hub:
             subscriptions = tuple(each for each in subscriptions if each.notified or each.backlog is not None)
         for event in session.change_events:
             event.set()
+        if update.may_change_labels:
+            subscriptions = self._end_without_right(subscriptions, update)
         # Hot path: the loop runs for each watcher. All work that is the same for all watchers is outside of the loop.
         for subscription in subscriptions:
             notified = subscription.notified
@@ -358,6 +366,18 @@ class Hub:
             elif notified is None or notified.version < version or notified.epoch != epoch:
                 subscription.notified = update
                 subscription.watcher.notify_of_update(subscription, update)
+
+    def _end_without_right(
+        self, subscriptions: tuple[Subscription, ...], update: SessionUpdate
+    ) -> tuple[Subscription, ...]:
+        """End the subscriptions whose client loses its role by the labels of an update. Return all others."""
+        kept = []
+        for subscription in subscriptions:
+            if update.role_of(subscription.watcher.principal) is None:
+                subscription.watcher.end_without_right(subscription)
+            else:
+                kept.append(subscription)
+        return tuple(kept)
 
     # -- health and shutdown ------------------------------------------------------------------------------------------
 

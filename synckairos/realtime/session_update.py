@@ -4,8 +4,9 @@ from collections.abc import Callable, Hashable
 from itertools import count
 
 from synckairos.clock.model import EventType
+from synckairos.principal import Principal, Role
 from synckairos.wire import document_merge_patch
-from synckairos.wire.document_scan import starts_at_instant
+from synckairos.wire.document_scan import extract_labels, starts_at_instant
 from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import SessionSnapshot
@@ -26,6 +27,11 @@ EVENTS_SENT = frozenset(
 Most of these events come without a command. Without the messages, a slow client that skips states would miss the
 events.
 """
+
+EVENTS_THAT_CHANGE_LABELS = frozenset(
+    {EventType.SESSION_CREATED, EventType.SESSION_UPDATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED}
+)
+"""Event types of versions whose labels can differ from those of the version before."""
 
 _serials = count()
 
@@ -114,6 +120,19 @@ class SessionUpdate:
         if change is not None and change.base_tag == before.snapshot.tag:
             return change.patch or None
         return document_merge_patch.render_document_patch(before.parts(), self.parts())
+
+    @property
+    def may_change_labels(self) -> bool:
+        """Return whether the labels of this version can differ from those of the version before."""
+        return self.message is None or self.message.event_type in EVENTS_THAT_CHANGE_LABELS
+
+    def role_of(self, principal: Principal) -> Role | None:
+        """Return the role of a client on the session with the labels of this version.
+
+        None if the client cannot reach the session.
+        """
+        labels = extract_labels(self.snapshot.document).items() if principal.has_label_grants else ()
+        return principal.role_on(self.session_id, labels)
 
     def parts(self) -> DocumentParts:
         """Return the parts of the session document. Only the first call parses the document."""

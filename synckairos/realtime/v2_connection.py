@@ -12,7 +12,6 @@ from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.revocations.credential_ends import EndReason
-from synckairos.service.authorization import find_role
 from synckairos.telemetry import log
 from synckairos.wire import v2_messages
 
@@ -21,6 +20,7 @@ NO_DIALECT = (1008, "Unknown subprotocol. Use synckairos.v3, or add a sessionId 
 NO_CREDENTIAL = (1008, "Unauthorized")
 NO_UUID = (1008, "Invalid sessionId format")
 DELETED = (1000, "Session deleted")
+FORBIDDEN = (1008, "Forbidden")
 
 logger = log.get_logger(__name__)
 
@@ -51,7 +51,7 @@ class V2Connection(SocketConnection):
         session_id = self._session_id
         self.send_or_queue(v2_messages.connected_frame(session_id, self.hub.now_ms()))
         try:
-            role = find_role(self.principal, session_id)
+            role = await self.find_role(session_id)
         except SessionNotFound:
             return  # the connection stays open without a state, as for a session that does not exist
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
@@ -73,6 +73,10 @@ class V2Connection(SocketConnection):
             self.send_or_conflate(subscription, current)
         self.hub.activate_subscription(subscription, current)
         self.hub.presence.add(subscription, presence_identity(self.principal, role), wants_frames=False)
+
+    def end_without_right(self, subscription: Subscription) -> None:
+        """Close the connection, because this dialect has no message for the end of a subscription."""
+        self.close(*FORBIDDEN)
 
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         if subscription.sync_request is not None:

@@ -35,7 +35,12 @@ from synckairos.realtime.socket_interface import Socket
 from synckairos.realtime.v3_inbox import InboxRequest, V3Inbox
 from synckairos.realtime.v3_missed_updates import read_missed_updates
 from synckairos.realtime.v3_refusals import TOO_LARGE, send_refusal
-from synckairos.realtime.v3_sign_in import NOT_AUTHENTICATED, answer_sign_in, send_authenticated
+from synckairos.realtime.v3_sign_in import (
+    NOT_AUTHENTICATED,
+    answer_sign_in,
+    end_subscription_without_right,
+    send_authenticated,
+)
 from synckairos.realtime.v3_update_frames import (
     count_missed_frames,
     render_event_frame,
@@ -46,7 +51,6 @@ from synckairos.realtime.v3_update_frames import (
 )
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.revocations.credential_ends import EndReason
-from synckairos.service.authorization import find_role
 from synckairos.telemetry import log
 from synckairos.wire import v3_messages
 from synckairos.wire.command_bodies import COMMAND_BODIES
@@ -287,7 +291,7 @@ class V3Connection(SocketConnection):
         subscription = Subscription(self, session_id)
         try:
             self.hub.credential_ends.require_valid(principal)
-            identity = presence_identity(principal, find_role(principal, session_id), request.participant_id)
+            identity = presence_identity(principal, await self.find_role(session_id), request.participant_id)
             if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
                 raise TooManySubscriptions(MAX_SUBSCRIPTIONS)
             self.hub.work.charge(self.principal.limited_client_id, SUBSCRIPTIONS)
@@ -297,6 +301,8 @@ class V3Connection(SocketConnection):
             if current is None:
                 self.hub.work.charge(self.principal.limited_client_id, UNKNOWN_SESSIONS)
                 raise SessionNotFound(session_id)
+            if current.role_of(self.principal) is None:
+                raise SessionNotFound(session_id)  # the labels of the session changed during the reads
             missed = await read_missed_updates(self.hub, request, current)
             if not self.is_lost and self.subscriptions.get(session_id) is not subscription:
                 raise SessionNotFound(session_id)  # a REFRESH took the right away during the reads
@@ -320,14 +326,17 @@ class V3Connection(SocketConnection):
                 self.send_or_queue(frame)
             subscription.sent = current
         self.hub.activate_subscription(subscription, current)
-        if self.principal is not principal:
-            identity = presence_identity(self.principal, find_role(self.principal, session_id))
+        if self.principal is not principal and (role := current.role_of(self.principal)) is not None:
+            identity = presence_identity(self.principal, role)
         self.hub.presence.add(subscription, identity, wants_frames=request.presence is not False)
 
     def _unsubscribe(self, request: v3_messages.Unsubscribe) -> None:
         self.drop_subscription(request.session_id)
         if request.id is not None:
             self.send_or_queue(v3_messages.subscription_ack_frame(request.id, request.session_id, self.hub.now_ms()))
+
+    def end_without_right(self, subscription: Subscription) -> None:
+        end_subscription_without_right(self, subscription.session_id)
 
     # -- to the client ------------------------------------------------------------------------------------------------
 

@@ -68,13 +68,23 @@ def _apply_rights_to_subscriptions(connection: SocketConnection) -> None:
     End the subscriptions to sessions that the credential does not reach.
     """
     for session_id, subscription in tuple(connection.subscriptions.items()):
-        role = connection.principal.role_on(session_id, ())
+        latest = subscription.notified
+        principal = connection.principal
+        # Before the first state of the session, the reads of the SUBSCRIBE decide.
+        role = principal.role_on(session_id, ()) if latest is None else latest.role_of(principal)
+        if role is None and latest is None and principal.has_label_grants:
+            continue
         if role is None:
-            connection.drop_subscription(session_id)
-            now_ms = connection.hub.now_ms()
-            connection.send_or_queue(v3_messages.unsubscribed_frame(session_id, Forbidden.code, now_ms))
+            end_subscription_without_right(connection, session_id)
         else:
             connection.hub.presence.change_identity(subscription, presence_identity(connection.principal, role))
+
+
+def end_subscription_without_right(connection: SocketConnection, session_id: str) -> None:
+    """Unsubscribe from a session, and send UNSUBSCRIBED with the code FORBIDDEN."""
+    connection.drop_subscription(session_id)
+    frame = v3_messages.unsubscribed_frame(session_id, Forbidden.code, connection.hub.now_ms())
+    connection.send_or_queue(frame)
 
 
 def _identity(principal: Principal) -> tuple[str, str, str]:

@@ -44,6 +44,9 @@ class Watcher(Protocol):
         loss the version can be lower.
         """
 
+    def end_without_right(self, subscription: Subscription) -> None:
+        """Unsubscribe from a session that the client is not allowed to watch any more, and tell the client."""
+
     def try_send_frame(self, frame: bytes) -> bool:
         """Send a frame if the socket is ready. Return whether the frame was sent."""
 

@@ -77,7 +77,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "update_session": AccessRule("controller", "session"),
     "delete": AccessRule("admin", "session"),
     # The tenant
-    "create": AccessRule("admin", "tenant"),
+    "create": AccessRule("controller", "tenant"),
     "list_sessions": AccessRule("admin", "tenant"),
     "manage_webhooks": AccessRule("admin", "tenant"),
     "read_access_log": AccessRule("admin", "tenant"),

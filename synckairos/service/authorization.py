@@ -2,21 +2,41 @@
 
 The order of the decisions is: whether the session exists for the caller (404), the role of the caller (403), then the
 rights that depend on the state. These decisions come before the replay of a command id, the check of the precondition,
-and any answer about the state. Grants name sessions by their ids, so the first decision needs no look-up. A request for
-a session that the caller cannot reach therefore has the same answer and cost as a request for a missing session.
+and any answer about the state.
+
+Grants name sessions by their ids or by labels. If the role of a caller does not depend on labels, the first decision
+needs no look-up. Otherwise the session is looked up first. In both cases a request for a session that the caller cannot
+reach has the same answer and the same look-ups as a request for a missing session.
 """
+
+from collections.abc import Mapping
 
 from synckairos.errors import Forbidden, SessionNotFound
 from synckairos.principal import Principal, Role
 from synckairos.service.access_rules import ACCESS_RULES
 
 
-def find_role(principal: Principal, session_id: str) -> Role:
+def find_role(principal: Principal, session_id: str) -> Role | None:
     """Return the role of a caller on a session, whether the session exists or not.
 
-    Raises: SessionNotFound if the caller cannot reach a session with this id.
+    Return None if the role depends on the labels of the session. `find_role_by_labels` then decides.
+
+    Raises: SessionNotFound if the caller cannot reach a session with this id, whatever its labels are.
     """
     role = principal.role_on(session_id, ())
+    if role != principal.role and principal.has_label_grants:
+        return None
+    if role is None:
+        raise SessionNotFound(session_id)
+    return role
+
+
+def find_role_by_labels(principal: Principal, session_id: str, labels: Mapping[str, str]) -> Role:
+    """Return the role of a caller on a session that has these labels.
+
+    Raises: SessionNotFound if the caller cannot reach the session.
+    """
+    role = principal.role_on(session_id, labels.items())
     if role is None:
         raise SessionNotFound(session_id)
     return role

@@ -10,6 +10,7 @@ from synckairos.clock.first_edition_compatibility import check_first_edition
 from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.service.authorization import authorize_without_session
+from synckairos.service.label_rights import require_creation_rights
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit
 from synckairos.service.requests import CreateRequest, SessionResult
@@ -62,6 +63,7 @@ class SessionCreator:
         later edition of the clock than the edition of new sessions.
         """
         authorize_without_session(request.principal, "create")
+        require_creation_rights(request.principal, request.spec.labels)
         if self._clock_edition == 1:
             check_first_edition(request.spec)
         session_id = request.session_id or str(uuid7())

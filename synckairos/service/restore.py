@@ -57,6 +57,7 @@ class SessionRestorer:
         self._session_ttl_ms = session_ttl_s * 1000
         self._policy = policy
         self._unknown = UnknownSessionCache()
+        self._unreachable = UnknownSessionCache()
 
     async def restore_or_recover(self, session_id: str) -> StoredSession | None:
         """Restore or recover a session that Redis does not have, and return the stored session.
@@ -74,6 +75,16 @@ class SessionRestorer:
     def is_known_to_be_missing(self, session_id: str) -> bool:
         """Return whether `restore_or_recover` would return None for this session now, without a read of Postgres."""
         return self._unknown.contains_id(session_id)
+
+    async def read_like_a_missing_session(self, session_id: str) -> None:
+        """Read Postgres as for a session that does not exist.
+
+        Call this for a session in Redis that the caller cannot reach. The number of look-ups then does not show that
+        the session exists.
+        """
+        if not self._unreachable.contains_id(session_id):
+            await self._history.read_latest_version(session_id)
+            self._unreachable.add_id(session_id)
 
     def remove_from_unknown_cache(self, session_id: str) -> None:
         """Remove the id of a session from the cache of unknown ids, because this instance has created the session."""

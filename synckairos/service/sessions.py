@@ -6,7 +6,7 @@ and applied again to the newer session. A session that Redis does not have is re
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,10 +19,11 @@ from synckairos.frozen_replace import replace
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
 from synckairos.principal import TIMEKEEPER, Principal, Role
-from synckairos.service.authorization import find_role, has_session_role, require_session_role
+from synckairos.service.authorization import find_role, find_role_by_labels, has_session_role, require_session_role
 from synckairos.service.command_metrics import measure_command
 from synckairos.service.create import SessionCreator
 from synckairos.service.expire import CAUSED_BY_TIME, OverdueBatchCommitter
+from synckairos.service.label_rights import require_label_rights
 from synckairos.service.own_actions import authorize_command, bind_to_caller, require_participation
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.prepare_commit import (
@@ -41,6 +42,7 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations
 from synckairos.store.stored_session import SessionLoadResult, StoredSession
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
+from synckairos.wire.document_scan import extract_labels
 from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import CommitCause
 
@@ -113,15 +115,44 @@ class Sessions:
         Raises: SessionNotFound if the session does not exist or the caller cannot reach it. RateLimitExceeded,
             StoreUnavailable.
         """
-        find_role(principal, session_id)
+        role = find_role(principal, session_id)
         loaded = await self._store.load(session_id, meter=meter, held=self._cache.find_snapshot(session_id))
         stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
         if stored is None or stored.snapshot.deleted:
             raise SessionNotFound(session_id)
         self._cache.check_stored_document(session_id, stored.snapshot, self._store.keys.session(session_id))
+        if role is None:
+            await self._find_role_by_labels(principal, session_id, extract_labels(stored.snapshot.document))
         if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
             return await self.commit_overdue(session_id)
         return SessionResult.from_stored_session(stored, loaded.now_ms)
+
+    async def find_role(self, principal: Principal, session_id: str) -> Role:
+        """Return the role of a caller on a session. The session is read only if its labels decide the role.
+
+        The last labels of a deleted session decide.
+
+        Raises: SessionNotFound if the caller cannot reach the session, and the errors of `read`.
+        """
+        role = find_role(principal, session_id)
+        if role is not None:
+            return role
+        loaded = await self._store.load(session_id, held=self._cache.find_snapshot(session_id))
+        stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
+        if stored is None:
+            raise SessionNotFound(session_id)
+        return await self._find_role_by_labels(principal, session_id, extract_labels(stored.snapshot.document))
+
+    async def _find_role_by_labels(self, principal: Principal, session_id: str, labels: Mapping[str, str]) -> Role:
+        """Return the role of a caller on a session with these labels.
+
+        Raises: SessionNotFound after the look-ups of a missing session.
+        """
+        try:
+            return find_role_by_labels(principal, session_id, labels)
+        except SessionNotFound:
+            await self._restorer.read_like_a_missing_session(session_id)
+            raise
 
     async def require_role(self, principal: Principal, session_id: str, verb: str) -> Role:
         """Check that a caller is allowed to use a verb on a session. Return the role of the caller on the session.
@@ -133,7 +164,7 @@ class Sessions:
                 and the session does not exist.
             Forbidden: the session exists and the caller can reach it, but its role does not allow the verb.
         """
-        role = find_role(principal, session_id)
+        role = await self.find_role(principal, session_id)
         if not has_session_role(role, verb):
             await self.read(principal, session_id)  # a missing session is 404 for each role
             require_session_role(role, verb)
@@ -148,7 +179,7 @@ class Sessions:
 
         Raises: SessionNotFound if the instant is before the creation or after the deletion, and the errors of `read`.
         """
-        find_role(principal, session_id)
+        await self.find_role(principal, session_id)
         with suppress(SessionNotFound):
             current = await self.read(principal, session_id, meter)
             if current.session.updated_at_ms <= at_ms:
@@ -223,18 +254,20 @@ class Sessions:
             loaded = await self._store.load(session_id, request.record_name, request.meter, held)
         if loaded.record is not None:
             session = None
-            if role == "participant":
+            if role is None or role == "participant":
                 stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
                 if stored is not None:
                     session = self._cache.parse_stored(session_id, stored.snapshot, key).session
+            if role is None:
+                role = await self._find_role_by_labels(
+                    request.principal, session_id, {} if session is None else session.labels
+                )
             authorize_command(request, role)
             if role == "participant":
                 require_participation(request, role, session)
             return await self._past_versions.replay_answer(
                 session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
             )
-        bound = bind_to_caller(request, role)
-        command = with_actor(bound.command, request.principal.actor)
         stored, now_ms = loaded.stored, loaded.now_ms
         for _ in range(MAX_ATTEMPTS):
             stored = stored or await self._restore(request)
@@ -242,7 +275,10 @@ class Sessions:
                 self._store.charge_press_without_effect(request.meter)
                 raise SessionNotFound(session_id)
             before = self._cache.parse_stored(session_id, stored.snapshot, key)
-            self._authorize(request, role, before.session)
+            decided = role or await self._find_role_of_loaded(request, before.session)
+            self._authorize(request, decided, before.session)
+            bound = bind_to_caller(request, decided)
+            command = with_actor(bound.command, request.principal.actor)
             result = await self._attempt(bound, command, stored, before, now_ms)
             if isinstance(result, SessionResult):
                 return result
@@ -276,8 +312,8 @@ class Sessions:
             self._work.undo_charge(client, UNKNOWN_SESSIONS)
         return stored
 
-    def _find_role(self, request: CommandRequest) -> Role:
-        """Return the role of the caller on the session of the command.
+    def _find_role(self, request: CommandRequest) -> Role | None:
+        """Return the role of the caller on the session of the command, None if the labels of the session decide it.
 
         If the caller cannot reach the session, its press is counted against the general quota of the caller instead of
         the quota for presses of the session. So a client cannot use up the presses of such a session.
@@ -289,6 +325,18 @@ class Sessions:
         except SessionNotFound:
             if request.meter is not None:
                 request.meter.count_as_request()
+            raise
+
+    async def _find_role_of_loaded(self, request: CommandRequest, session: Session) -> Role:
+        """Return the role of the caller on the loaded session of the command.
+
+        Raises: SessionNotFound after the look-ups and the counts of a press on a missing session.
+        """
+        try:
+            return await self._find_role_by_labels(request.principal, request.session_id, session.labels)
+        except SessionNotFound:
+            self._store.refund_press(request.meter)
+            self._store.charge_press_without_effect(request.meter)
             raise
 
     def _authorize(self, request: CommandRequest, role: Role, session: Session) -> None:
@@ -304,6 +352,7 @@ class Sessions:
         try:
             authorize_command(request, role)
             require_participation(request, role, session)
+            require_label_rights(request.principal, request.command, session)
         except (Forbidden, ParticipantNotFound):
             self._store.refund_press(request.meter)
             self._store.charge_press_without_effect(request.meter)

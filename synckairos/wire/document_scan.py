@@ -43,6 +43,15 @@ def may_use_lag_compensation(document: bytes) -> bool:
     return b'"lag_compensation":true' in document
 
 
+def extract_labels(document: bytes) -> dict[str, str]:
+    """Return the labels in a document by key, empty without labels. Only the end of the document is parsed."""
+    # The members after `turn` are the labels and the turn number. No text contains an unescaped quote, so the last
+    # match is the member itself.
+    end = document[document.rindex(b',"turn":{"used_ms":') + 1 :]
+    labels: dict[str, str] = orjson.loads(b"{" + end).get("labels", {})
+    return labels
+
+
 _TURN_NUMBER_AT_END = re.compile(rb',"turn_number":\d+}\Z')
 
 

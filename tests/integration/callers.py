@@ -14,7 +14,8 @@ def as_caller(
 ) -> dict[str, str]:
     """Return the headers of a caller.
 
-    `reaches` is the id of the session that its grant names, `*` for all sessions, `-` for none. `participant_id` is `-`
+    `reaches` is the id of the session that its grant names, `label:<key>=<value>` for the sessions with this label, `*`
+    for all sessions, `-` for none. `participant_id` is `-`
     for a caller that is no participant.
     """
     return {"x-caller": f"{kind} {role} {reaches} {participant_id} {subject}"}
@@ -30,9 +31,15 @@ class NamedCallers(CallerResolver):
         kind, role, reaches, participant_id, subject = header.decode().split(" ", 4)
         if role == "participant" and participant_id == "-":
             participant_id = subject.lower()
-        grant = SessionGrant(
-            session_ids=frozenset({reaches} - {"*"}), labels=frozenset(), all_sessions=reaches == "*", role=None
-        )
+        if reaches.startswith("label:"):
+            key, _, value = reaches.removeprefix("label:").partition("=")
+            grant = SessionGrant(
+                session_ids=frozenset(), labels=frozenset({(key, value)}), all_sessions=False, role=None
+            )
+        else:
+            grant = SessionGrant(
+                session_ids=frozenset({reaches} - {"*"}), labels=frozenset(), all_sessions=reaches == "*", role=None
+            )
         return make_principal(
             cast(Role, role),
             subject,

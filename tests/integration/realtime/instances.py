@@ -175,6 +175,7 @@ async def serving(
         hub = Hub(
             feed,
             partial(parts.sessions.read, TIMEKEEPER),
+            parts.sessions.find_role,
             PresenceTracker(presence_store, feed.server_time, realtime_timings),
             parts.work,
             max_connections=settings.ws_max_connections,

@@ -40,6 +40,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "add_participant": {"participant_id": NEWCOMER, "total_time_ms": 60_000},
     "remove_participant": {"participant_id": BLACK},
     "update_metadata": {"metadata": {"table": 7}},
+    "update_session": {"labels": {"table": "7"}},
     "delete": {},
 }
 """Arguments with which each command succeeds on a session of `open_session`."""

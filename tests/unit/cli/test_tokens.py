@@ -134,7 +134,13 @@ def test_explanation_names_the_token_the_rule_the_grant_and_the_result() -> None
             "refused with 403 FORBIDDEN: start requires the role controller or a higher role on the session",
         ),
         ("read", (), 1, f"refused with 404 SESSION_NOT_FOUND: Session {SESSION_ID} not found"),
-        ("create", ("--grant", "*"), 1, "refused with 403 FORBIDDEN: create requires the role admin or a higher role"),
+        (
+            "create",
+            ("--grant", "*"),
+            1,
+            "refused with 403 FORBIDDEN: create requires the role admin, or the role controller and a grant for each "
+            "label of the session",
+        ),
     ],
 )
 def test_explanation_has_the_answer_of_the_server(verb: str, args: tuple[str, ...], code: int, result: str) -> None:
