@@ -30,6 +30,7 @@ _STORE = {
     "hmget": "KEY 1",
     "hset": "KEY 1 1",
     "hsetnx": "KEY 1 1",
+    "hstrlen": "KEY 1",
     "incr": "KEY",
     "incrby": "KEY 1",
     "info": "",
