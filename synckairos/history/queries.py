@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ from psycopg.errors import InsufficientPrivilege, QueryCanceled
 from psycopg_pool import PoolTimeout
 
 from synckairos.errors import StoreRefused, StoreUnavailable
+from synckairos.limits.processor_time import idle_wait, query_place
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedQueries
@@ -54,20 +56,31 @@ class HistoryQueries:
         except TimeoutError:
             raise StoreUnavailable("Too many reports are requested at the same time; try again shortly") from None
         try:
-            return await self.run(name, values, REPORT_TIMEOUT_S)
+            with idle_wait():
+                return await self._run(name, values, REPORT_TIMEOUT_S)
         finally:
             self._report_slots.release()
 
     async def run(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:
         """Run the query `name` with the parameters `values`, and return all its rows.
 
-        The call returns or raises within `timeout_s` seconds. After an outage of Postgres was seen, calls raise at once
-        for half a second.
+        The query takes at most `timeout_s` seconds. Before it, the call waits for other queries of the same client, see
+        `query_place`, at most two seconds. After an outage of Postgres was seen, calls raise at once for half a second.
 
         Raises:
-            StoreUnavailable: Postgres is unreachable or too slow, or the database is not migrated.
+            StoreUnavailable: Postgres is unreachable or too slow, or the database is not migrated. Or other queries of
+                the client did not end in time.
             StoreRefused: The user of the pool lacks a privilege.
         """
+        async with AsyncExitStack() as place:
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    await place.enter_async_context(query_place())
+            except TimeoutError:
+                raise StoreUnavailable("Too many queries are requested at the same time; try again shortly") from None
+            return await self._run(name, values, timeout_s)
+
+    async def _run(self, name: str, values: Mapping[str, Any], timeout_s: float) -> list[Row]:
         began_s = time.monotonic()
         if began_s < self._fail_until_s:
             raise StoreUnavailable("Postgres is not reachable; try again shortly")

@@ -11,6 +11,7 @@ from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationF
 from synckairos.http.streaming_response import ByteStream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.processor_time import idle_wait
 from synckairos.limits.work_rate_table import BYTES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
@@ -229,7 +230,8 @@ class RestRequest:
         chunks: list[bytes] = []
         size = 0
         while True:
-            message = await self._receive()
+            with idle_wait():
+                message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnected
             chunk = message.get("body", b"")

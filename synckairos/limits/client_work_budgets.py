@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.parse_queue import ParseQueue
-from synckairos.limits.processor_time import ProcessorTime
+from synckairos.limits.processor_time import ProcessorTime, idle_wait
 from synckairos.limits.token_bucket import TokenBucket
 from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING, WORK_LIMITS, WorkLimit
 
@@ -81,8 +81,13 @@ class ClientWorkLimits:
         own, waiting = self._simulations.get(client, (asyncio.Lock(), 0))
         self._simulations[client] = (own, waiting + 1)
         try:
-            async with own, self._simulation_places:
-                yield
+            with idle_wait():
+                await own.acquire()
+            try:
+                async with self._simulation_places:
+                    yield
+            finally:
+                own.release()
         finally:
             own, waiting = self._simulations[client]
             if waiting == 1:

@@ -10,7 +10,8 @@ import math
 import time
 import types
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -44,13 +45,25 @@ REFUSAL_INTERVAL_S = 0.01
 MAX_REFUSAL_DELAY_S = 2.0
 """Maximum seconds for which a refusal is held back, however many other refusals to the client are held back."""
 
+MAX_RUNNING = 8
+"""Requests of a client that run at the same time while other clients are active. Further requests wait.
+
+A turn of the event loop runs a part of each running request. So this bounds the time that a turn takes.
+"""
+
+MAX_QUERIES = 3
+"""Queries of a client that run in Postgres at the same time, without reports. Further queries wait."""
+
+QUERY_S = 0.001
+"""Seconds that a query in Postgres counts. The processor time of Postgres cannot be measured for it."""
+
 REQUEST_S = 0.000_1
 """Seconds that are charged for each request in addition to its measured time.
 
 They stand for the work of protocols and the turns of the event loop, which cannot be measured for one request.
 """
 
-RESPONSE_BYTE_S = 1e-9
+RESPONSE_BYTE_S = 3e-9
 """Seconds that are charged for each byte of a response body, for work in the stores and on the way to the client."""
 
 CHECK_S = 0.05
@@ -64,7 +77,10 @@ T = TypeVar("T")
 class ProcessorTimeAccount:
     """The processor time that one client used, and the requests of the client that wait."""
 
-    __slots__ = ("_burst_s", "_clock", "_free_at_s", "_next_refusal_at_s", "_share", "mean_s", "turns", "waiting")
+    __slots__ = (
+        *("_burst_s", "_clock", "_free_at_s", "_next_refusal_at_s", "_place_is_free", "_share"),
+        *("mean_s", "queries", "running", "turns", "waiting"),
+    )
 
     def __init__(self, limit: WorkLimit, clock: Callable[[], float]) -> None:
         self._share = limit.per_s / 1000
@@ -74,6 +90,12 @@ class ProcessorTimeAccount:
         """Instant at which the client has used no more than its share."""
         self._next_refusal_at_s = float("-inf")
         """Earliest instant of the next answer to a refused request."""
+        self._place_is_free: asyncio.Event | None = None
+        """The event of the request that waits until fewer than `MAX_RUNNING` requests run. None if none waits."""
+        self.running = 0
+        """The number of requests that run."""
+        self.queries: asyncio.Semaphore | None = None
+        """The places of the queries in Postgres. None before the first query."""
         self.mean_s = 0.0
         """Mean processor time of the client's recent requests, in seconds."""
         self.turns: asyncio.Lock | None = None
@@ -93,6 +115,27 @@ class ProcessorTimeAccount:
         The result is 0 if no wait is needed.
         """
         return max(0.0, self._free_at_s - self._clock())
+
+    def must_wait(self) -> bool:
+        """Return whether a new request must wait, because the client uses its whole share or all its places."""
+        return self.turns is not None or self.running >= MAX_RUNNING or self.seconds_to_wait() > 0
+
+    async def wait_for_place(self) -> None:
+        """Wait until the end of a request of the client, at most `CHECK_S` seconds. One request waits at a time."""
+        self._place_is_free = asyncio.Event()
+        try:
+            async with asyncio.timeout(CHECK_S):
+                await self._place_is_free.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._place_is_free = None
+
+    def leave_place(self) -> None:
+        """Count that a request has ended, or begins a wait that uses no processor time."""
+        self.running -= 1
+        if self._place_is_free is not None:
+            self._place_is_free.set()
 
     def reserve_refusal(self) -> float:
         """Return the seconds to wait before the answer to a refused request.
@@ -135,7 +178,7 @@ class ProcessorTime:
         return self._clock() - at_s < ACTIVE_S
 
     async def run(self, client: str, work: Callable[[], Coroutine[Any, Any, T]], *, is_rate_limited: bool = True) -> T:
-        """Wait until the client has used no more than its share, then await `work()` and charge its processor time.
+        """Wait until the client has a place and a share of the processor, then await `work()` and charge its time.
 
         The call does not wait if no other client is active. If `is_rate_limited` is False, `work` is always called,
         after a wait of at most `MAX_UNLIMITED_WAIT_S` seconds.
@@ -143,7 +186,7 @@ class ProcessorTime:
         Raises: RateLimitExceeded if the wait takes more than `MAX_WAIT_S` seconds. `work` is not called then.
         """
         account = self._account(client)
-        if account.turns is not None or account.seconds_to_wait():
+        if account.must_wait():
             await self._wait(client, account, MAX_WAIT_S if is_rate_limited else MAX_UNLIMITED_WAIT_S, is_rate_limited)
         return await self._charge_while_running(account, work)
 
@@ -160,7 +203,7 @@ class ProcessorTime:
 
         while True:
             account = self._account(client)
-            if account.turns is not None or account.seconds_to_wait():
+            if account.must_wait():
                 await self._wait(client, account, None, is_rate_limited=False)
             piece = await self._charge_while_running(account, next_piece)
             if piece is None:
@@ -174,12 +217,14 @@ class ProcessorTime:
         """Await `work()` and charge its processor time to an account."""
         reserved_s = account.mean_s
         account.charge(reserved_s + REQUEST_S)
+        account.running += 1
         token = _current.set(account)
         spent = [REQUEST_S]
         try:
             return await _measure(work(), account, spent)
         finally:
             _current.reset(token)
+            account.leave_place()
             account.charge(-reserved_s)
             account.mean_s += (spent[0] - account.mean_s) * _RECENT_WEIGHT
 
@@ -214,7 +259,7 @@ class ProcessorTime:
     async def _wait(
         self, client: str, account: ProcessorTimeAccount, max_wait_s: float | None, is_rate_limited: bool
     ) -> None:
-        """Wait until the client has used no more than its share, or no other client is active.
+        """Wait until the client has a place and has used no more than its share, or no other client is active.
 
         The requests of a client wait in the order of their arrival. The wait ends after `max_wait_s` seconds; None is
         no limit.
@@ -226,8 +271,13 @@ class ProcessorTime:
         account.waiting += 1
         try:
             async with asyncio.timeout(max_wait_s), account.turns:
-                while (wait_s := account.seconds_to_wait()) and self.has_other_clients(client):  # noqa: ASYNC110
-                    await asyncio.sleep(min(wait_s, CHECK_S))
+                while self.has_other_clients(client):
+                    if account.running >= MAX_RUNNING:
+                        await account.wait_for_place()
+                    elif wait_s := account.seconds_to_wait():
+                        await asyncio.sleep(min(wait_s, CHECK_S))
+                    else:
+                        break
         except TimeoutError:
             if is_rate_limited:
                 wait_ms = max(1, math.ceil(account.seconds_to_wait() * 1000))
@@ -236,6 +286,40 @@ class ProcessorTime:
             account.waiting -= 1
             if not account.waiting:
                 account.turns = None
+
+
+@contextmanager
+def idle_wait() -> Iterator[None]:
+    """Give the place of the running request to another request of the client, for a wait inside the block.
+
+    The wait must use no processor time and can be long, such as a wait for the client itself.
+    """
+    account = _current.get()
+    if account is None:
+        yield
+        return
+    account.leave_place()
+    try:
+        yield
+    finally:
+        account.running += 1
+
+
+@asynccontextmanager
+async def query_place() -> AsyncIterator[None]:
+    """Wait until the client whose request runs may run a query in Postgres, and charge the query. Run it in the block.
+
+    A client runs `MAX_QUERIES` queries at a time. Queries that no client requested do not wait.
+    """
+    account = _current.get()
+    if account is None:
+        yield
+        return
+    if account.queries is None:
+        account.queries = asyncio.Semaphore(MAX_QUERIES)
+    async with account.queries:
+        account.charge(QUERY_S)
+        yield
 
 
 async def run_in_thread(function: Callable[[], T]) -> T:

@@ -84,7 +84,12 @@ class WebSocketEndpoint:
             await _refuse(send, 503, b"This instance stops; try again", DRAINING_RETRY_AFTER_S)
         else:
             principal, refusal = await self._authenticate(scope, uses_v3)
-            await self._admit(principal, refusal, uses_v3, scope, send)
+            # A client with many handshakes at once waits for at most a second, and is not refused for this.
+            await self._hub.work.processor_time.run(
+                principal.limited_client_id,
+                lambda: self._admit(principal, refusal, uses_v3, scope, send),
+                is_rate_limited=False,
+            )
 
     async def _authenticate(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None]:
         """Return the principal of a handshake, and the refusal if the handshake has no valid credential.

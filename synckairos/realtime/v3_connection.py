@@ -14,6 +14,7 @@ from synckairos.errors import (
     Unauthorized,
 )
 from synckairos.limits.client_work_budgets import WorkBudget
+from synckairos.limits.processor_time import idle_wait
 from synckairos.limits.work_rate_table import (
     BYTES,
     CONNECTION_BYTES,
@@ -217,7 +218,8 @@ class V3Connection(SocketConnection):
         """
         while self.has_queued_frames:
             self._queue_empty = asyncio.get_running_loop().create_future()
-            await self._queue_empty
+            with idle_wait():
+                await self._queue_empty
 
     def _wake_if_queue_empty(self) -> None:
         if self._queue_empty is not None and not self.has_queued_frames:
@@ -309,7 +311,7 @@ class V3Connection(SocketConnection):
         except SyncKairosError as refusal:
             self.drop_subscription(session_id)
             if isinstance(refusal, RateLimitExceeded):
-                await self.hub.work.processor_time.delay_refusal(self.principal.limited_client_id)
+                raise  # the inbox answers later
             send_refusal(self, refusal, self.hub.now_ms(), request.id, session_id)
             if isinstance(refusal, SessionNotFound):
                 self._close_if_unused(NO_SUCH_SESSION)

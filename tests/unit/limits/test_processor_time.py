@@ -3,14 +3,15 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits import processor_time
-from synckairos.limits.processor_time import ProcessorTime, ProcessorTimeAccount, run_in_thread
+from synckairos.limits.processor_time import ProcessorTime, ProcessorTimeAccount, idle_wait, query_place, run_in_thread
 from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING
 
 
@@ -224,3 +225,69 @@ async def test_pieces_of_a_stream_wait_for_the_share_of_their_client_while_other
     async with asyncio.timeout(10):
         await reading
     assert received == [stream.piece] * 10, "no other client was active any more"
+
+
+async def start_requests(
+    shares: ProcessorTime, count: int, work: Callable[[], Coroutine[Any, Any, None]]
+) -> list[asyncio.Task[None]]:
+    """Start requests of the client `a`, and return when no further one of them begins to run."""
+    requests = [asyncio.create_task(shares.run("a", work)) for _ in range(count)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return requests
+
+
+@pytest.mark.parametrize("others", [True, False])
+async def test_only_some_requests_of_a_client_run_at_a_time_while_others_are_active(others: bool) -> None:
+    shares, finish, begun = ProcessorTime(clock=Clock()), asyncio.Event(), list[int]()
+    if others:
+        shares.note_activity("b")
+
+    async def work() -> None:
+        begun.append(1)
+        await finish.wait()
+
+    requests = await start_requests(shares, 3 * processor_time.MAX_RUNNING, work)
+    assert len(begun) == (processor_time.MAX_RUNNING if others else len(requests))
+    assert await shares.run("b", answer) == "answer"
+    finish.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*requests)
+    assert len(begun) == len(requests)
+
+
+async def test_request_that_waits_idle_gives_its_place_to_another_request() -> None:
+    shares, client_sends = ProcessorTime(clock=Clock()), asyncio.Event()
+    shares.note_activity("b")
+
+    async def read_slow_body() -> None:
+        with idle_wait():
+            await client_sends.wait()
+
+    slow = await start_requests(shares, 3 * processor_time.MAX_RUNNING, read_slow_body)
+    async with asyncio.timeout(10):
+        assert await shares.run("a", answer) == "answer"
+    client_sends.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*slow)
+
+
+async def test_queries_of_a_client_wait_for_each_other_and_other_queries_do_not() -> None:
+    shares, finish, begun = ProcessorTime(clock=Clock()), asyncio.Event(), list[int]()
+
+    async def query() -> None:
+        async with query_place():
+            begun.append(1)
+            await finish.wait()
+
+    requests = await start_requests(shares, 2 * processor_time.MAX_QUERIES, query)
+    assert len(begun) == processor_time.MAX_QUERIES
+    background = asyncio.create_task(query())
+    other = asyncio.create_task(shares.run("b", query))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(begun) == processor_time.MAX_QUERIES + 2
+    finish.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(background, other, *requests)
+    assert len(begun) == len(requests) + 2
