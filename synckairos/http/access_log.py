@@ -29,6 +29,7 @@ class AccessRoutes:
         ]  # fmt: skip
 
     async def list(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/access`: list administrative acts and refused requests of the tenant, newest first."""
         query = request.read_query(AccessQuery)
         await self._rate_limits.count(request.meter)
         page = await self._table.read_page(

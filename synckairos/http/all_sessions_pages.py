@@ -35,9 +35,9 @@ MAX_READS = 5
 
 @dataclass(frozen=True, slots=True)
 class SessionsPage:
-    """Session documents, in the order of creation, the newest session first, and the cursor of the next page.
+    """A page of the list of sessions. `documents` are the JSON documents of the sessions, newest creation first.
 
-    The cursor is None if no further page exists.
+    `next_cursor` is the cursor of the next page, None if no further page exists.
     """
 
     documents: list[bytes]

@@ -47,7 +47,7 @@ class AllowedOrigins:
     def __init__(self, allowed: Iterable[str] = (), checks_hosts: bool = True) -> None:
         """Create the allow-list.
 
-        `allowed` are origins in addition to this server's origin. `checks_hosts`: whether a `Host` header with an
+        `allowed` are origins in addition to this server's origin. If `checks_hosts` is True, a `Host` header with an
         unlisted name is refused.
         """
         self._allowed = {_normalize(origin) for origin in allowed}
@@ -139,7 +139,8 @@ class AllowedOrigins:
     def cors_headers(self, origin: bytes | None, host: bytes | None) -> list[tuple[bytes, bytes]]:
         """Return the CORS headers of a response to a request with this `Origin` and `Host`.
 
-        If `origin` is None, or if `Host` or `Origin` is not allowed, return only the header `Vary`.
+        `origin` and `host` are None if the request does not have the header. If `origin` is None, or if `Host` or
+        `Origin` is not allowed, return only the header `Vary`.
         """
         headers = [(b"vary", b"Origin")]
         if origin is not None and self.allows_host(host) and self.allows_origin(origin, host):

@@ -59,7 +59,7 @@ REQUEST_BODIES: Json = {
 
 @cache
 def example_state() -> Json:
-    """Return the JSON object of the example session after the first move."""
+    """Return the JSON object of the example session after its first move. Each call returns the same values."""
     moves = [{"at_ms": 0, "command": "start"}, {"at_ms": 4_321, "command": "switch"}]
     final = run_simulation({"session": CREATE_BODY, "commands": moves, "until_ms": 4_321})["final"]
     # Replace the date, because a simulation begins at the Unix epoch.

@@ -62,6 +62,7 @@ class ArchiveRoutes:
         ]  # fmt: skip
 
     async def read_archive(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/sessions/{id}/archive`: read the archive of a finished session from cold storage."""
         query = request.read_query(ArchiveQuery)
         session_id = request.path_uuid("session_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))

@@ -48,9 +48,9 @@ V2_DESCRIPTION = (
 
 @cache
 def render_asyncapi(root_path: str = "") -> bytes:
-    """Return the AsyncAPI description of both dialects as JSON. The result is cached, because it never changes.
+    """Return the AsyncAPI description of both dialects as JSON. The result is cached for each `root_path`.
 
-    `root_path` is the public sub-path, such as `/clock`. Empty if there is no sub-path.
+    `root_path` is the public sub-path, such as `/clock`, and empty if there is no sub-path.
     """
     v3_sent, v2_received, v2_sent = map(
         _by_type,

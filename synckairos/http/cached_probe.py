@@ -8,17 +8,17 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 FRESH_S = 1.0
-"""Seconds for which the result of a look is used again, from its begin."""
+"""Seconds from the begin of a call of `look` for which its result is used again."""
 
 
 class CachedProbe(Generic[T]):
-    """Shared executor of the function `look`, which reads or checks stores.
+    """Calls the function `look`, which reads or checks stores, for many callers.
 
-    At most one call of `look` runs at a time.
+    At most one call of `look` runs at a time, and its result is used again for `FRESH_S` seconds.
     """
 
     def __init__(self, look: Callable[[], Awaitable[T]], clock: Callable[[], float] = time.monotonic) -> None:
-        """Save `look`, the function to call, and `clock`, which returns monotonic seconds."""
+        """Create a probe that calls `look`. `clock` returns monotonic seconds."""
         self._look = look
         self._clock = clock
         self._task: asyncio.Task[T] | None = None

@@ -35,20 +35,23 @@ Network = IPv4Network | IPv6Network
 
 
 class CallerResolver:
-    """Determines the client's address, the anonymous principal of a request, and whether the request came securely.
+    """Determines the address of a client, the anonymous principal of a request, and whether the request came securely.
 
     This class authenticates no caller: every principal is anonymous and has the role `admin`.
     """
 
     def __init__(self, trusted_proxies: Sequence[str] = ()) -> None:
-        """Save the networks of trusted proxies: IP addresses, or networks such as `10.0.0.0/8`.
+        """Create a resolver that trusts these proxies: IP addresses, or networks such as `10.0.0.0/8`.
 
         If a request arrives from another address, its headers `X-Forwarded-For` and `Forwarded` are ignored.
         """
         self._proxies: list[Network] = [_parse_network(each) for each in trusted_proxies]
 
     def principal_for(self, scope: Scope) -> Principal:
-        """Return the principal of an HTTP request or a WebSocket upgrade while authentication is off."""
+        """Return the principal of an HTTP request or a WebSocket upgrade.
+
+        Call this only while authentication is off.
+        """
         return Principal.anonymous_admin(self.address_for(scope))
 
     def address_for(self, scope: Scope) -> str:

@@ -9,7 +9,8 @@ _ALIASES = dict.fromkeys(("application/ndjson", "application/jsonl"), "applicati
 def preferred_media_type(accept: str | None, offered: Sequence[str]) -> str:
     """Return the media type of `offered` that the client prefers. Among equally preferred types, return the first.
 
-    Return the first offered media type if `accept` is None or empty, or if the client accepts no offered media type.
+    `accept` is the header `Accept`. If it is None or empty, or accepts none of `offered`, return the first of
+    `offered`.
     """
     if not accept:
         return offered[0]

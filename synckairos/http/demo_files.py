@@ -32,6 +32,10 @@ class DemoFiles(StaticFiles):
         self._etag = f'"{hashlib.md5(self._page, usedforsecurity=False).hexdigest()}"'
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return the file at `path` of the demo page.
+
+        Overrides Starlette's method, because the HTML comes from memory.
+        """
         response = await self._get_response(path, scope)
         response.headers.update(_HEADERS)
         return response

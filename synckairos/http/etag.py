@@ -11,6 +11,7 @@ UNMATCHABLE = (-1, "")
 
 
 def render_etag(version: int, epoch: str) -> str:
+    """Return the value of the header `ETag` for a version of a session, with its quotes."""
     return f'"{version}-{epoch}"'
 
 

@@ -49,7 +49,7 @@ TIME_REPORT_COLUMNS = ("bucket", "key", "time_used_ms", "session_count")
 
 
 class HistoryRoutes:
-    """REST operations that read history from Postgres, and add the versions that are still in the outbox."""
+    """REST operations that read history from Postgres, and versions that Postgres does not have yet from the outbox."""
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class HistoryRoutes:
         ]  # fmt: skip
 
     async def list_all_sessions(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/sessions`: list sessions, newest first."""
         query = request.read_query(ListQuery)
         await self._rate_limits.count(request.meter)
         page = await self._session_list.read_page(query)
@@ -112,6 +113,7 @@ class HistoryRoutes:
         return response
 
     async def list_events(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/sessions/{id}/events`: list the events of a session, oldest first, or stream them live."""
         query = request.read_query(EventsQuery)
         session_id = request.path_uuid("session_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV, NDJSON, SSE))
@@ -163,6 +165,7 @@ class HistoryRoutes:
         return page
 
     async def list_participant_sessions(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/participants/{id}/sessions`: list the sessions of a participant, newest first."""
         query = request.read_query(ParticipantSessionsQuery)
         participant_id = request.path_uuid("participant_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
@@ -196,6 +199,7 @@ class HistoryRoutes:
             await self._rate_limits.count(request.meter)
 
     async def report_participant_time(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/participants/{id}/time`: report the used time of a participant by session, day or week."""
         query = request.read_query(ParticipantTimeQuery)
         participant_id = request.path_uuid("participant_id")
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))

@@ -19,11 +19,13 @@ class SchemaGenerator(GenerateJsonSchema):
     """
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Return the schema of a member with a default. A default that only means "absent" is left out."""
         if "default_factory" in schema or schema.get("default") in (None, "", 0):
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 
     def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
+        """Return the schema of a text. Its pattern has the syntax of JavaScript."""
         found = super().str_schema(schema)
         if "pattern" in found:
             found["pattern"] = found["pattern"].replace(
@@ -46,7 +48,7 @@ def schemas_for(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
 
 
 def add_field_docs(schema: Any) -> None:
-    """Add the descriptions of `FIELD_DESCRIPTIONS` to the properties of `schema`, in place.
+    """Add the descriptions of `FIELD_DESCRIPTIONS` to the properties of `schema`. `schema` is changed in place.
 
     A property that has a description, a `$ref` or a constant value stays unchanged.
     """
@@ -61,7 +63,10 @@ def schema_ref(model: type[BaseModel]) -> dict[str, str]:
 
 
 def without_titles(schema: Any) -> Any:
-    """Return a copy of a schema without titles. Pydantic's titles only repeat the name of the model or property."""
+    """Return a copy of a JSON Schema without titles.
+
+    Pydantic's titles only repeat the name of the model or property.
+    """
     match schema:
         case dict():
             return {

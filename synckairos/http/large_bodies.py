@@ -11,9 +11,10 @@ _BLOCK_BYTES = 64 << 10
 
 
 def respond_with_pieces(pieces: Iterator[bytes], content_bytes: int, content_type: bytes) -> RestResponse:
-    """Return a response with these pieces as its body. If `content_bytes` is large, the body is a stream.
+    """Return a response whose body is these pieces. If the body is large, it is a stream.
 
-    `content_bytes` is the approximate size of the body. A piece of a stream is read from `pieces` when it is sent.
+    `content_bytes` is the approximate size of the body, from which the function decides. A piece of a stream is taken
+    from `pieces` when it is sent.
     """
     if content_bytes > LARGE_BYTES:
         return RestResponse(stream=stream_in_blocks(pieces), content_type=content_type)

@@ -54,7 +54,7 @@ class ConnectionCounter(Protocol):
         """Return whether a further connection from this IP address would exceed a connection limit."""
 
     def count_live_tail(self, address: str) -> AbstractContextManager[None]:
-        """Count a live tail of this IP address as a connection, inside the block."""
+        """Count a live tail of this IP address as a connection during the block."""
 
 
 class LiveTail:
@@ -74,7 +74,7 @@ class LiveTail:
         return await anext(self._events)
 
     async def aclose(self) -> None:
-        """End the stream, and release its place."""
+        """End the stream, and release its place. Further calls have no effect."""
         # The code of a generator that has not started does not run at its close. So the place is not released there.
         with self._place:
             await self._events.aclose()
@@ -144,8 +144,8 @@ class LiveEventStreams:
         """Return a stream of Server-Sent Events as bytes: first the events of `first_page`, then all later events.
 
         `place` must come from `reserve_place`. It is released when the stream is closed. `first_page` must be the page
-        of the audit trail after `cursor`; `cursor` None means the begin of the audit trail. `snapshots`: whether the
-        events contain the session's document. `shows_actors`: whether the events contain the members of
+        of the audit trail after `cursor`; `cursor` None means the begin of the audit trail. If `snapshots` is True, the
+        events contain the session's document. If `shows_actors` is True, the events contain the members of
         `ACTOR_MEMBERS`.
 
         The stream ends after the event of the session's deletion, or when a drain begins. If a store is unavailable,

@@ -71,7 +71,7 @@ _PARAMETER = "*"
 
 
 class OperationTable:
-    """Search tree of operations by path. A search needs one dictionary look-up for each segment of the path."""
+    """Search tree of operations by path. A search takes one dictionary look-up for each segment of the path."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._root: dict[str, Any] = {}
@@ -104,9 +104,10 @@ class OperationTable:
         return node.get("", {}), values
 
     def valid_sibling_names(self, path: str, method: str) -> list[str]:
-        """Return, sorted, the names that would be valid instead of the first unknown segment of `path`.
+        """Return, sorted, the names that would be valid in place of the first unknown segment of `path`.
 
-        A name is valid if the path up to and including this name is the complete path of an operation of `method`.
+        A name is valid if the path up to and including this name is the complete path of an operation with the HTTP
+        method `method`.
         """
         node = self._root
         for segment in _segments(path):

@@ -10,7 +10,7 @@ from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
 
 def render_problem(error: SyncKairosError, headers: Sequence[tuple[bytes, bytes]] = ()) -> RestResponse:
-    """Return the response for an error, with the error's status and the additional `headers`.
+    """Return the problem response for an error, with the error's status and the additional `headers`.
 
     The response has `Retry-After` if the error names a delay, or if its status is 429 or 503. It has
     `Idempotency-Replayed` if the error is a replay, and `WWW-Authenticate` if its status is 401.
@@ -37,7 +37,7 @@ def render_method_not_allowed(method: str, allowed: Sequence[str]) -> RestRespon
 def render_internal_error(failure: Exception, dev: bool) -> RestResponse:
     """Return the response with status 500 for an unexpected exception.
 
-    `dev`: whether the response contains the stack trace.
+    If `dev` is True, it contains the stack trace.
     """
     stack = "".join(traceback.format_exception(failure)) if dev else None
     return RestResponse(problem_json(InternalError(), stack), 500, MEDIA_TYPE)

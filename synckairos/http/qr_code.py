@@ -56,6 +56,7 @@ class QrCodeRoutes:
         return [Operation("GET", QR_CODE_PATH, "qr_code", self.draw, "", "")]
 
     async def draw(self, request: RestRequest) -> RestResponse:
+        """Answer the request for a QR code: draw the link of the query as SVG."""
         query = request.read_query(QrCodeQuery)
         link = self._link.fullmatch(query.link)
         if link is None or not self._origins.allows_origin(link[1].encode(), request.headers.get(b"host")):

@@ -55,10 +55,11 @@ class RequestAuthentication:
     async def authenticate(
         self, scope: Scope, operation: Operation | None, path_parameters: Mapping[str, str]
     ) -> RequestCaller:
-        """Return the caller of a request.
+        """Return the caller of a request, with its refusal if the request is not allowed.
 
-        `operation` is None for a path or a method without an operation. The rules of the scope `session` are not
-        checked here, see `authorize_without_session`.
+        `operation` is the operation of the request, None for a path or a method without an operation. `path_parameters`
+        are the values of the path's parameters by name. The rules of the scope `session` are not checked here, see
+        `authorize_without_session`.
         """
         is_monitor, refusal = False, None
         principal = self._principal_without_credential(scope)

@@ -29,7 +29,7 @@ _FOREIGN_HOST = "The Host header does not name this server. Add its origin to SY
 _FOREIGN_ORIGIN = "Pages of this origin are not allowed. Add the origin to SYNCKAIROS_ALLOWED_ORIGINS"
 
 Outcome = Handler | RestResponse | SyncKairosError
-"""Result of routing: a handler to call, a complete response, or an error for the response."""
+"""Result of matching a request: a handler to call, a complete response, or an error to respond with."""
 
 
 class RequestMatcher:
@@ -52,9 +52,9 @@ class RequestMatcher:
         self._general_rate = general_rate(settings.rate_limit_general)
 
     async def match(self, scope: Scope, receive: Receive, headers: dict[bytes, bytes]) -> tuple[RestRequest, Outcome]:
-        """Build a request, and determine its outcome: the handler of its operation, a response, or an error.
+        """Build a request and determine its outcome. No handler is called.
 
-        `headers` are the headers by lower-case name.
+        `headers` are the headers by lower-case name. Refusals are in the outcome and are not raised.
         """
         method: str = scope["method"]
         path: str = scope["path"]

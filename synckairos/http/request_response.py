@@ -122,7 +122,7 @@ class RestRequest:
     def path_uuid(self, name: str) -> str:
         """Return the path parameter `name` as a lower-case UUID.
 
-        Raises: ValidationFailed if any path parameter of the request is not a UUID, even if `name` is a UUID.
+        Raises: ValidationFailed with all path parameters of the request that are not UUIDs, if there are any.
         """
         faults = self._path_faults()
         if faults:
@@ -147,7 +147,7 @@ class RestRequest:
 
     @property
     def is_press(self) -> bool:
-        """Return whether the request's route is that of a press."""
+        """Return whether the request's route is that of a press: `switch`, `pause` or `resume`."""
         return self.route.rpartition("/")[2] in PRESSES
 
     async def read_body(self, model: type[Model], *media_types: str) -> Model:

@@ -45,12 +45,14 @@ class RevocationRoutes:
         ]  # fmt: skip
 
     async def create(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/revocations`: revoke the credentials that the body selects."""
         body = await request.read_body(wire.CreateRevocation)
         channel = await self._authorize(request)
         made = await channel.revoke_as_requested(request.principal, body)
         return RestResponse(orjson.dumps({"data": wire.revocation_json(made)}), 201)
 
     async def list(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/revocations`: list the revocations of the tenant, newest first."""
         query = request.read_query(wire.RevocationsQuery)
         channel = await self._authorize(request)
         channel.require_current()
@@ -63,6 +65,7 @@ class RevocationRoutes:
         return RestResponse(orjson.dumps({"data": [*map(wire.revocation_json, page)], "next_cursor": cursor}))
 
     async def disconnect(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/disconnect`: close all sockets and streams of a subject."""
         body = await request.read_body(wire.Disconnect)
         await (await self._authorize(request)).disconnect(request.principal, body.subject)
         return RestResponse(status=204)

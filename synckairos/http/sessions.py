@@ -103,6 +103,7 @@ class SessionRoutes:
     # -- handlers -----------------------------------------------------------------------------------------------------
 
     async def create(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/sessions`: create a session."""
         body = await request.read_body(CreateSession)
         command_id = request.parse_command_id()
         answer = await self._sessions.create(
@@ -124,6 +125,7 @@ class SessionRoutes:
         return response
 
     async def read(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/sessions/{id}`: read a session, now or at an earlier instant."""
         query = request.read_query(ReadQuery)
         session_id = request.path_uuid("session_id")
         if query.at is None:
@@ -140,6 +142,7 @@ class SessionRoutes:
         return response
 
     async def switch(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/sessions/{id}/switch`: end the current turn and start the next."""
         body = await request.read_body(COMMAND_BODIES["switch"])
         session_id = request.path_uuid("session_id")
         answer = await self._execute(request, session_id, "switch", body)
@@ -156,16 +159,19 @@ class SessionRoutes:
         return handle
 
     async def patch(self, request: RestRequest) -> RestResponse:
+        """Answer `PATCH /v1/sessions/{id}`: change a session by a merge patch (RFC 7396)."""
         body = await request.read_body(PatchBody, "application/json", MERGE_PATCH)
         answer = await self._execute(request, request.path_uuid("session_id"), body.verb, body)
         return _session_response(answer, request.warnings)
 
     async def add_participant(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/sessions/{id}/participants`: add a participant."""
         body = await request.read_body(JoinBody)
         answer = await self._execute(request, request.path_uuid("session_id"), "add_participant", body)
         return _session_response(answer, request.warnings)
 
     async def remove_participant(self, request: RestRequest) -> RestResponse:
+        """Answer `DELETE /v1/sessions/{id}/participants/{participant_id}`: remove a participant."""
         body = await request.read_body(RemovalBody)
         leave_body = LeaveBody(
             **body.model_dump(exclude_unset=True), participant_id=request.path_uuid("participant_id")
@@ -174,6 +180,7 @@ class SessionRoutes:
         return _session_response(answer, request.warnings)
 
     async def delete(self, request: RestRequest) -> RestResponse:
+        """Answer `DELETE /v1/sessions/{id}`: delete a session. Its audit trail stays."""
         body = await request.read_body(DeleteBody)
         try:
             await self._execute(request, request.path_uuid("session_id"), "delete", body)

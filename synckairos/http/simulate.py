@@ -33,7 +33,10 @@ PAUSE_RATIO = 3
 """Duration of the pause after a slice while other clients are active, as a multiple of the slice's duration."""
 
 THREAD_COUNT = 500
-"""Commands of a request, or rows of a timeline, above which they are converted in a thread. So many take about 2 ms."""
+"""Number of commands of a request, or of rows of a timeline, above which they are converted in a thread.
+
+The conversion of this number takes about 2 ms.
+"""
 
 REPLAY_KEY_TTL_S = 3_600
 """Seconds for which Redis keeps an `Idempotency-Key` with the fingerprint of its request.
@@ -63,6 +66,7 @@ class SimulateRoutes:
         ]  # fmt: skip
 
     async def simulate(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/simulate`: simulate a session. Nothing is stored."""
         body = await request.read_body(SimulationBody)
         await self._rate_limits.count(request.meter)
         self._charge(request, await _call(len(body.commands), lambda: estimate_cost_in_steps(body)))

@@ -13,7 +13,8 @@ class ByteStream(Protocol):
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """End the stream, even while another task waits for its next piece."""
 
 
 Pace = Callable[[ByteStream], AsyncGenerator[bytes, None]]

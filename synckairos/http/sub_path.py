@@ -32,7 +32,10 @@ class SubPathApp:
 
 
 def to_public_path(scope: Scope, path: str) -> str:
-    """Return `path`, a path of this server without the sub-path, with the sub-path of the scope in front."""
+    """Return `path` with the public sub-path of the request in front.
+
+    `path` is a path of this server without the sub-path.
+    """
     root_path: str = scope.get("root_path", "")
     return root_path + path
 

@@ -123,6 +123,7 @@ class SystemRoutes:
         ]  # fmt: skip
 
     async def time(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/time`: read the time of Redis."""
         now = {
             "timestamp_ms": await self._sessions.now_ms(),
             "server_version": __version__,
@@ -131,7 +132,7 @@ class SystemRoutes:
         return RestResponse(orjson.dumps(now), headers=[(b"cache-control", b"no-store")])
 
     async def redirect_to_docs(self, request: RestRequest) -> RestResponse:
-        """Redirect from `/` to `/docs`."""
+        """Answer `GET /` with a redirect to `/docs`."""
         return RestResponse(b"", 307, headers=[(b"location", request.to_public_path("/docs").encode())])
 
     async def refuse_without_upgrade(self, request: RestRequest) -> RestResponse:
@@ -140,9 +141,11 @@ class SystemRoutes:
         return render_problem(UpgradeRequired(detail), [(b"upgrade", b"websocket"), (b"connection", b"upgrade")])
 
     async def health(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /health`: state that the process runs. No store is used."""
         return RestResponse(b'{"status":"ok"}')
 
     async def ready(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /ready`: check that the instance can serve requests."""
         reason = "draining" if self._is_draining() else None
         is_redis_writable = is_postgres_up = False
         if reason is None:
@@ -197,6 +200,7 @@ class SystemRoutes:
             return False
 
     async def metrics(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /metrics`: read metrics in the text format of Prometheus."""
         self._work.charge(request.principal.limited_client_id, SCRAPES)
         await self._gauges.get_or_run()
         # Rendering takes about 10 ms, so it runs in a thread. Requests during a rendering share the next one.
@@ -212,13 +216,15 @@ class SystemRoutes:
                 logger.warning("some gauges are stale: a store is not reachable", more_before=more_before)
 
     async def openapi(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /openapi.json`: read the OpenAPI description of REST."""
         return RestResponse(self._openapi, headers=[(b"cache-control", b"no-cache")])
 
     async def asyncapi(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /asyncapi.json`: read the AsyncAPI description of the sockets."""
         return RestResponse(self._asyncapi, headers=[(b"cache-control", b"no-cache")])
 
     def set_openapi_operations(self, operations: Sequence[Operation]) -> None:
-        """Set the operations that the OpenAPI description at `/openapi.json` lists."""
+        """Set the operations that the OpenAPI description lists. Call this once, before the first request."""
         self._openapi = render_openapi(operations, self._root_path)
 
     def _file_handler(self, name: str) -> Handler:

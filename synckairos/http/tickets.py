@@ -32,6 +32,7 @@ class TicketRoutes:
         ]  # fmt: skip
 
     async def create(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/tickets`: make a ticket for one socket of the caller."""
         body = await request.read_body(CreateTicket)
         await self._rate_limits.count(request.meter)
         if self._tickets is None:

@@ -86,6 +86,7 @@ class WebhookRoutes:
     # -- handlers -----------------------------------------------------------------------------------------------------
 
     async def create(self, request: RestRequest) -> RestResponse:
+        """Answer the request that creates a webhook endpoint. The response has the signing secret."""
         body = await request.read_body(wire.CreateWebhook)
         self._check_url(body.url)
 
@@ -99,11 +100,13 @@ class WebhookRoutes:
         return response
 
     async def list(self, request: RestRequest) -> RestResponse:
+        """Answer the request that lists all webhook endpoints, oldest first."""
         await self._rate_limits.count(request.meter)
         found = await self._registry.transact(lambda transaction: transaction.list_endpoints())
         return RestResponse(orjson.dumps({"data": [endpoint_json(each) for each in found], "next_cursor": None}))
 
     async def read(self, request: RestRequest) -> RestResponse:
+        """Answer the request that reads one webhook endpoint."""
         webhook_id = request.path_uuid("webhook_id")
         await self._rate_limits.count(request.meter)
         return _data_response(
@@ -111,6 +114,7 @@ class WebhookRoutes:
         )
 
     async def patch(self, request: RestRequest) -> RestResponse:
+        """Answer the request that changes a webhook endpoint."""
         body = await request.read_body(wire.PatchWebhook)
         webhook_id = request.path_uuid("webhook_id")
         if body.url is not None:
@@ -123,12 +127,14 @@ class WebhookRoutes:
         )
 
     async def delete(self, request: RestRequest) -> RestResponse:
+        """Answer the request that deletes a webhook endpoint and its deliveries."""
         webhook_id = request.path_uuid("webhook_id")
         await self._rate_limits.count(request.meter)
         await self._registry.transact(lambda transaction: transaction.delete_endpoint(webhook_id))
         return RestResponse(status=204)
 
     async def rotate(self, request: RestRequest) -> RestResponse:
+        """Answer the request that replaces the signing secret of a webhook endpoint."""
         body = await request.read_body(wire.RotateSecret)
         webhook_id = request.path_uuid("webhook_id")
 
@@ -138,6 +144,7 @@ class WebhookRoutes:
         return await self._run_once(request, change)
 
     async def test(self, request: RestRequest) -> RestResponse:
+        """Answer the request that sends a test message to a webhook endpoint."""
         await request.read_body(wire.EmptyBody)
         webhook_id = request.path_uuid("webhook_id")
 
@@ -147,6 +154,7 @@ class WebhookRoutes:
         return await self._run_once(request, change, 202)
 
     async def deliveries(self, request: RestRequest) -> RestResponse:
+        """Answer the request that lists deliveries to a webhook endpoint, newest first, with all attempts."""
         query = request.read_query(wire.DeliveriesQuery)
         webhook_id = request.path_uuid("webhook_id")
         await self._rate_limits.count(request.meter)
@@ -159,6 +167,7 @@ class WebhookRoutes:
         return RestResponse(orjson.dumps({"data": rows, "next_cursor": page.next_cursor}))
 
     async def resend(self, request: RestRequest) -> RestResponse:
+        """Answer the request that sends a delivery again."""
         await request.read_body(wire.EmptyBody)
         webhook_id, delivery_id = request.path_uuid("webhook_id"), request.path_uuid("delivery_id")
 

@@ -28,10 +28,11 @@ _EMPTY_BODIES: dict[type[StrictModel], StrictModel] = {}
 
 
 def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> Model:
-    """Parse JSON values into a model. `known` has the faults that the caller has already found.
+    """Parse the JSON values of a request body into an instance of `model`.
 
-    Raises:
-        ValidationFailed: there are faults in `value` or in `known`. The error lists the faults in `known` first.
+    `known` has faults that the caller has already found.
+
+    Raises: ValidationFailed if there are faults in `value` or in `known`. The error lists the faults in `known` first.
     """
     if not known and value == {} and model in _EMPTY_BODIES:
         return cast(Model, _EMPTY_BODIES[model])
@@ -49,7 +50,7 @@ def parse_body(model: type[Model], value: Any, known: Sequence[Fault] = ()) -> M
 
 
 def parse_command(verb: str, args: Any) -> CommandBody:
-    """Parse a command from its name and the JSON values of its arguments.
+    """Parse a command of a request: its name `verb` and the JSON values of its arguments.
 
     Raises: ValidationFailed with every fault, also if the name is unknown.
     """
@@ -57,7 +58,7 @@ def parse_command(verb: str, args: Any) -> CommandBody:
 
 
 def parse_audited_args(verb: str, args: Any) -> CommandBody:
-    """Parse a command from its name and its arguments in the audit.
+    """Parse a command of the audit: its name `verb` and its stored arguments.
 
     Unknown members are faults in every command, also in commands whose requests can have unknown members.
 

@@ -26,7 +26,7 @@ def render_clock_system(system: ClockSystem) -> dict[str, Any]:
 
 
 def parse_clock_system(document: dict[str, Any]) -> ClockSystem:
-    """Return the clock system that JSON values describe.
+    """Return the clock system that a JSON object describes.
 
     `document` must come from `render_clock_system` or from a validated request. The function does not validate it.
     """

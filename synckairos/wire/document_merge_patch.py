@@ -38,9 +38,9 @@ def key_lists_by_id(state: Json) -> Json:
 
 
 def lists_from_keyed(state: Json) -> Json:
-    """Return the document as JSON values from its keyed form.
+    """Return the document as JSON values from its keyed form. `state` is not changed.
 
-    Participants and groups are arrays again, and members that a patch removed are null again.
+    Participants and groups are arrays again, in their order. Members that a patch removed are null again.
     """
     participants = sorted(state["participants"].values(), key=operator.itemgetter("participant_index"))
     whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
@@ -49,7 +49,9 @@ def lists_from_keyed(state: Json) -> Json:
 
 
 def render_document_patch(before: DocumentParts, after: DocumentParts) -> bytes | None:
-    """Render the patch that leads from `before` to `after`, None if the change needs the full state.
+    """Render the merge patch that leads from `before` to `after`, as JSON.
+
+    Return None if the change needs the full state.
 
     Only the participants and groups that differ are parsed.
     """
@@ -59,7 +61,10 @@ def render_document_patch(before: DocumentParts, after: DocumentParts) -> bytes 
 
 
 def make_keyed_patch(before: Json, after: Json) -> Json | None:
-    """Return the patch that leads from one keyed form to another, None if the change needs the full state."""
+    """Return the merge patch that leads from one keyed form to another. Return None if the change needs the full state.
+
+    Neither argument is changed.
+    """
     if _holds_null(before["metadata"]) or _holds_null(after["metadata"]):
         return None
     # In metadata 1, 1.0 and true are different values, as their bytes are. All other members keep their JSON types.

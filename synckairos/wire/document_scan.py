@@ -8,7 +8,7 @@ from synckairos.wire.instants import parse_instant_ms, render_instant
 
 
 def extract_participants_json(document: bytes) -> bytes:
-    """Return the bytes of the array of participants in a document, without parsing the document."""
+    """Return the JSON array of participants in a document, with its brackets. The document is not parsed."""
     # The members before the array contain only names and numbers that this server writes. No text inside the array
     # contains an unescaped quote.
     return document[document.index(b'"participants":') + 15 : document.index(b',"groups":[')]

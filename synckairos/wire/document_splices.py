@@ -27,7 +27,9 @@ _METADATA, _TURN = b',"metadata":', b',"turn":{"used_ms":'
 
 
 def apply_message_body(before: bytes, body: bytes) -> bytes:
-    """Return the new document. If `body` is a whole document, return `body`, else apply its splices to `before`.
+    """Return the document after a message.
+
+    The result is `body` itself if it is a whole document, otherwise `before` with the splices of `body` applied.
 
     Raises:
         ValueError: the splices are malformed, or are for a document of another length.

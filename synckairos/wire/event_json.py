@@ -17,7 +17,7 @@ ACTOR_MEMBERS = frozenset(("actor", "role", "on_behalf_of"))
 
 
 def event_columns(snapshots: bool) -> tuple[str, ...]:
-    """Return the columns of events as CSV. `snapshots`: whether they include `state`.
+    """Return the names of the columns of events as CSV, in order. If `snapshots` is True, they include `state`.
 
     Columns that are newer than `state` come after it, so that the position of a column never changes.
     """
@@ -60,7 +60,7 @@ class RenderableEvent(Protocol):
 def event_json(event: RenderableEvent, *, shows_actor: bool) -> dict[str, Any]:
     """Return an event as JSON values, without the members that are None.
 
-    `shows_actor`: whether the result contains the members of `ACTOR_MEMBERS`. The rule `read_actors` decides this by
+    If `shows_actor` is True, the result contains the members of `ACTOR_MEMBERS`. The rule `read_actors` decides this by
     the role of the reader. The JSON member `state` contains the bytes of `event.document` unchanged.
     """
     members: dict[str, Any] = {

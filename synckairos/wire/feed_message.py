@@ -58,7 +58,7 @@ class FeedMessage(Struct, frozen=True):
 
     @property
     def document_or_splices(self) -> bytes:
-        """Return the body to send: the splices if there is a change, else the document."""
+        """Return the body to send: the splices if `change` is set, otherwise the document."""
         return self.snapshot.document if self.change is None else self.change.splices
 
     def render_header(self) -> bytes:
@@ -113,9 +113,7 @@ class PackedFeedMessage(Struct, frozen=True):
 
     @classmethod
     def parse(cls, packed: bytes) -> "PackedFeedMessage":
-        """Return the packed feed message that the bytes contain.
-
-        Only the header is parsed. The bytes after the header become the body.
+        """Return the packed feed message that the bytes contain. The body is not parsed.
 
         Raises: MsgspecError if the header is malformed.
         """
@@ -136,7 +134,9 @@ class PackedFeedMessage(Struct, frozen=True):
         return cls(message, body)
 
     def apply_to(self, document_before: bytes) -> FeedMessage:
-        """Return the feed message with its document. Only a message from the feed has a suitable body.
+        """Return the feed message with its document.
+
+        Call this only for a message from the feed, not from the version history.
 
         `document_before` must be the document of the version before. Only its length is checked, so the caller must
         compare its tag with `change.base_tag`.
@@ -146,5 +146,5 @@ class PackedFeedMessage(Struct, frozen=True):
         return self.with_document(apply_message_body(document_before, self.body))
 
     def with_document(self, document: bytes) -> FeedMessage:
-        """Return the feed message with `document` as its document."""
+        """Return the feed message with `document` as its document. Used for messages from the version history."""
         return replace(self.message, snapshot=replace(self.message.snapshot, document=document))

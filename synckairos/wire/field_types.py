@@ -81,9 +81,9 @@ def _check_instant(text: str) -> str:
 
 
 def metadata_fault(metadata: dict[str, Any]) -> str | None:
-    """Return a text that describes the first fault in a session's metadata, None if there is no fault.
+    """Return a text that describes the first fault in a session's metadata. Return None if there is no fault.
 
-    Faults are: nested too deep, too large as JSON, or a number that cannot be stored.
+    Metadata are refused if they are nested too deep, are too large as JSON, or have a number that cannot be stored.
     """
     if _is_deeper(metadata, MAX_METADATA_DEPTH):
         return f"nested more than {MAX_METADATA_DEPTH} levels deep"

@@ -32,7 +32,7 @@ class IdempotencyRecord:
         return cls(fingerprint, epoch, version, refusal=(error.code, error.status, error.message, error.details))
 
     def render(self) -> bytes:
-        """Render the record as a JSON array in the order of the fields."""
+        """Render the record as a JSON array with the values of the fields, in their order."""
         return orjson.dumps([self.fingerprint, self.epoch, self.version, self.expired_participant_id, self.refusal])
 
     @classmethod

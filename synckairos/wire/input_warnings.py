@@ -21,7 +21,7 @@ MAX_WARNINGS = 200
 
 
 def request_warnings(body: StrictModel, value: Any) -> list[Fault]:
-    """Return the warnings of a valid request, at most `MAX_WARNINGS`, and a last item if further warnings are left out.
+    """Return the warnings of a valid request, at most `MAX_WARNINGS`. If more are left out, a last item states that.
 
     `value` has the JSON values of the request, and `body` is the model that was parsed from `value`.
     """

@@ -25,7 +25,7 @@ from synckairos.wire.validation_faults import (
 
 
 def value_count_upper_bound(text: str | bytes) -> int:
-    """Return a number that is at least the number of values in a JSON text. The text is not parsed."""
+    """Return an upper bound of the number of values in a JSON text. The text is not parsed and can be invalid."""
     if isinstance(text, str):
         return 1 + text.count(",") + text.count("[") + text.count("{")
     return 1 + text.count(b",") + text.count(b"[") + text.count(b"{")

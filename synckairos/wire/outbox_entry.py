@@ -56,12 +56,9 @@ class OutboxEntry(Struct, frozen=True):
     document: bytes
 
     def check_event_and_document(self) -> None:
-        """Check that `document` is JSON of this session and version.
+        """Check that `document` is JSON of this session and version, and that `event` has a valid type and instant.
 
-        Also check that `event` is a JSON object with a valid event type and instant. Returns nothing if the check
-        succeeds.
-
-        Raises: ValueError or MsgspecError if the check fails.
+        Raises: ValueError or MsgspecError if one of these conditions is not met.
         """
         check_stored_document(self.session_id, SessionSnapshot(self.epoch, self.version, self.document))
         _decode_event(self.event)

@@ -25,8 +25,8 @@ def render_row_template(
 ) -> Pieces:
     """Render the three pieces of a session's JSON that are the same for all participants.
 
-    `metadata` must be JSON without line feeds. `paused_ms` is the paused time of the session. `synced` is whether
-    Postgres has the newest version of the session.
+    Instants are in ms since the Unix epoch, None if absent. `metadata` must be JSON without line feeds. `paused_ms` is
+    the paused time of the session. Pass `synced=True` if Postgres has the newest version of the session.
     """
     head = {
         "session_id": session_id,

@@ -44,7 +44,7 @@ def _detail(error: SyncKairosError) -> str:
 
 
 def error_details(error: SyncKairosError) -> Any:
-    """Return the details of an error, None if it has none.
+    """Return the details of an error as JSON values, None if it has none.
 
     For CONFLICT the details include the session's current `state`, if the error has the document.
     """

@@ -84,13 +84,13 @@ MetadataKey = Annotated[
 
 
 def parse_query(model: type[Model], query: bytes, known: list[Fault] | None = None) -> Model:
-    """Parse a query string into a model.
+    """Parse a query string into an instance of `model`.
 
     Queries of routes that v2 has (`V2CompatibleQuery`) ignore parameters that the model does not name. Other queries
-    refuse them. `known` has the faults that the caller has already found.
+    refuse them. `known` has faults that the caller has already found; None if there are none.
 
     Raises: ValidationFailed if there are faults in the query or in `known`. The error lists the faults in `known`
-    first.
+        first.
     """
     if issubclass(model, V2CompatibleQuery):
         return parse_body(model, *_read_named_parameters(model, query, known))

@@ -121,7 +121,7 @@ class RevocationPage(BaseModel):
 
 
 def revocation_json(revocation: Revocation) -> dict[str, Any]:
-    """Return the JSON object of a revocation."""
+    """Return the JSON object of a revocation, as the REST API shows it."""
     selectors: dict[str, Any] = {
         "jti": revocation.token_id,
         "subject": revocation.subject,

@@ -158,7 +158,7 @@ def participants_json(state: Session) -> list[dict[str, Any]]:
 
 
 def groups_json(state: Session) -> list[dict[str, Any]]:
-    """Return the session's groups as JSON values."""
+    """Return the session's groups as JSON values, in the order of `state.groups`."""
     _, turn = shown_turn_indexes(state)
     return [group_json(state, group, at == turn) for at, group in enumerate(state.groups)]
 
@@ -201,7 +201,7 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
 
 
 def receipt_json(receipt: LagReceipt) -> dict[str, Any]:
-    """Return a lag receipt as JSON values."""
+    """Return a lag receipt as a JSON object with the members `RECEIPT_MEMBERS`."""
     return {name: getattr(receipt, name) for name in RECEIPT_MEMBERS}
 
 

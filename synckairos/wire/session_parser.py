@@ -25,9 +25,10 @@ from synckairos.wire.session_json import READING_FACTS
 
 
 def parse_session(document: bytes, deleted: bool = False) -> Session:
-    """Parse a document that `render_session` rendered.
+    """Return the session whose document `render_session` rendered.
 
-    A document does not contain whether the session is deleted. So the caller must pass `deleted`.
+    The document does not contain whether the session is deleted. So the caller must pass `deleted=True` for a
+    tombstone.
     """
     return session_from_json(orjson.loads(document), deleted)
 
@@ -35,7 +36,8 @@ def parse_session(document: bytes, deleted: bool = False) -> Session:
 def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
     """Return the session that the JSON values of a document describe.
 
-    A document does not contain whether the session is deleted. So the caller must pass `deleted`.
+    The document does not contain whether the session is deleted. So the caller must pass `deleted=True` for a
+    tombstone.
     """
     rules = Rules(
         session_id=d["session_id"],

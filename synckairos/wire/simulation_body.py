@@ -68,7 +68,10 @@ class SimulationBody(StrictModel):
 
 
 def simulation_rule_faults(value: dict[str, Any]) -> Iterator[Fault]:
-    """Yield the faults that concern several JSON members of a simulation, with their paths."""
+    """Yield the faults that concern several JSON members of a simulation, with their paths in the body `value`.
+
+    Malformed members are skipped, because the models report them.
+    """
     for each in creation_faults(value.get("session")):
         yield fault(("session", each["path"]), each["message"])
     yield from _instant_faults(value)

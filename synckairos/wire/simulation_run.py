@@ -45,7 +45,7 @@ def estimate_cost_in_steps(body: SimulationBody) -> int:
 
 
 def timed_commands(body: SimulationBody) -> list[TimedCommand]:
-    """Return the commands of a simulation as values of `clock`."""
+    """Return the commands of a simulation as values of `clock`, in the order of the request."""
     commands = []
     for each in body.commands:
         args: CommandBody = each.args
@@ -54,7 +54,7 @@ def timed_commands(body: SimulationBody) -> list[TimedCommand]:
 
 
 def timeline_json(simulation: Simulation) -> dict[str, Any]:
-    """Return the timeline as JSON values: its rows, and the session at the end."""
+    """Return the JSON object of a finished simulation: the rows of its timeline, and the session at the end."""
     assert isinstance(simulation.state, Session)
     return {"timeline": [_row_json(row) for row in simulation.rows], "final": session_json(simulation.state)}
 

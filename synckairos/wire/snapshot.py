@@ -34,10 +34,9 @@ _decode_head = Decoder(_Head).decode
 
 
 def check_stored_document(session_id: str, snapshot: SessionSnapshot) -> None:
-    """Check that the document of `snapshot` is JSON, and belongs to the session `session_id` and its version.
+    """Check that the document of `snapshot` is JSON of the session `session_id`, and of its epoch and version.
 
-    The version is `snapshot.epoch` and `snapshot.version`. The check reads the whole document, but creates no Python
-    values for most of its members. Returns nothing if the check succeeds.
+    The check reads the whole document, but creates no Python values for most of its members.
 
     Raises: ValueError or MsgspecError if the check fails.
     """

@@ -54,20 +54,20 @@ def _lines(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> Iterable[s
 
 
 def render_ndjson_pieces(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    """Yield each row as one line of JSON. Each row is rendered when its line is requested."""
+    """Yield each row as one line of JSON with a line feed. Each row is rendered when its line is requested."""
     return (orjson.dumps(row) + b"\n" for row in rows)
 
 
 def defuse_text(text: str) -> str:
-    """Return the text, changed so that no spreadsheet interprets a part of it as a formula."""
+    """Return a text for CSV, changed so that no spreadsheet interprets a part of it as a formula."""
     defused = _FORMULA_AFTER_SEPARATOR.sub(r"\1'", text)
     return f"'{defused}" if _FORMULA_TEXT.match(text) else defused
 
 
 def defuse_json(text: str) -> str:
-    """Return a JSON text of the same value, in which each semicolon is written as an escape.
+    """Return a JSON text with the same value, in which each semicolon is written as an escape.
 
-    A spreadsheet could split the text at a semicolon. `text` must be JSON.
+    `text` must be JSON. A spreadsheet could split the text at a semicolon.
     """
     return text.replace(";", r"\u003b")
 

@@ -38,32 +38,32 @@ def parse_v2_message(text: str | bytes) -> V2ClientMessage:
 
 
 def connected_frame(session_id: str, timestamp_ms: int) -> bytes:
-    """Return the frame of the first message of a connection."""
+    """Return the CONNECTED frame, the first message of a connection."""
     return _frame(type="CONNECTED", sessionId=session_id, timestamp=timestamp_ms)
 
 
 def state_sync_frame(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
-    """Return the frame of a full state that is sent after CONNECTED or answers a RECONNECT."""
+    """Return the STATE_SYNC frame with the full state, which is sent after CONNECTED and answers a RECONNECT."""
     return _state("STATE_SYNC", session_id, timestamp_ms, document)
 
 
 def state_update_frame(session_id: str, timestamp_ms: int, document: bytes) -> bytes:
-    """Return the frame of the full state of a newer version."""
+    """Return the STATE_UPDATE frame with the full state of a newer version."""
     return _state("STATE_UPDATE", session_id, timestamp_ms, document)
 
 
 def session_deleted_frame(session_id: str, timestamp_ms: int) -> bytes:
-    """Return the frame that announces the deletion of the session."""
+    """Return the SESSION_DELETED frame."""
     return _frame(type="SESSION_DELETED", sessionId=session_id, timestamp=timestamp_ms)
 
 
 def pong_frame(timestamp_ms: int) -> bytes:
-    """Return the frame of the answer to a PING."""
+    """Return the PONG frame, the answer to a PING."""
     return _frame(type="PONG", timestamp=timestamp_ms)
 
 
 def error_frame(refusal: SyncKairosError) -> bytes:
-    """Return the frame of a refusal."""
+    """Return the ERROR frame of a refusal."""
     return _frame(type="ERROR", code=refusal.code, message=refusal.message)
 
 

@@ -148,7 +148,7 @@ _COMMAND_TYPE = re.compile(r'"type"\s*:\s*"COMMAND"')
 
 
 def may_be_command(text: str) -> bool:
-    """Return whether a text can be a COMMAND message, without parsing the text.
+    """Return whether a message is possibly a COMMAND, without parsing it.
 
     True can be wrong, because another member can contain the same text. False is correct unless the text writes `type`
     or `COMMAND` with JSON escapes.
@@ -157,12 +157,12 @@ def may_be_command(text: str) -> bool:
 
 
 def may_have_token(text: str) -> bool:
-    """Return whether a text can be an AUTH or REFRESH message of an allowed length, without parsing the text."""
+    """Return whether a message is possibly an AUTH or REFRESH of an allowed length, without parsing it."""
     return len(text) <= MAX_CREDENTIAL_CHARACTERS and _CREDENTIAL_TYPE.search(text) is not None
 
 
 def parse_v3_message(text: str) -> ClientMessage:
-    """Parse a message from a client.
+    """Parse a message of a client into its model.
 
     Raises:
         MalformedMessage: the message is not a JSON object with a known type.
@@ -213,10 +213,10 @@ def state_frame(
     document: bytes,
     **more: Any,
 ) -> bytes:
-    """Return the frame of a full state.
+    """Return the STATE_SYNC or STATE_UPDATE frame with a full state.
 
-    An empty `tag` means an unknown tag, and the frame then has no tag. `more` can contain `reply_to`, `recovered` and
-    `from_version` (the version that was sent before this version).
+    `document` is the session's document as stored. An empty `tag` means an unknown tag, and the frame then has no tag.
+    `more` can contain `reply_to`, `recovered` and `from_version` (the version that was sent before this version).
     """
     head = _envelope(kind, session_id, version, server_time_ms) | _position(epoch, tag) | more
     return text_frame(orjson.dumps(head)[:-1] + b',"state":' + document + b"}")
@@ -232,16 +232,17 @@ def state_delta_frame(
     patch: bytes,
     **more: Any,
 ) -> bytes:
-    """Return the frame of a merge patch (JSON, see `document_merge_patch.py`) from `from_version` to `version`.
+    """Return the STATE_DELTA frame with a merge patch from `from_version` to `version`.
 
-    `tag` is the tag of `version`, empty if unknown. `more` can contain `reply_to` and `recovered`.
+    `patch` is JSON, see `document_merge_patch.py`. `tag` is the tag of `version`, empty if unknown. `more` can contain
+    `reply_to` and `recovered`.
     """
     head = _envelope("STATE_DELTA", session_id, version, server_time_ms) | _position(epoch, tag)
     return _frame(head | {"from_version": from_version} | more | {"patch": orjson.Fragment(patch)})
 
 
 def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
-    """Return the frame of an event. The frame does not contain the state after the event."""
+    """Return the EVENT frame of a version. The frame does not contain the state after the event."""
     snapshot = message.snapshot
     members = _envelope("EVENT", message.session_id, snapshot.version, server_time_ms)
     members |= {"epoch": snapshot.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
@@ -251,7 +252,7 @@ def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
 
 
 def presence_frame(session_id: str, server_time_ms: int, present: PresenceCounts) -> bytes:
-    """Return the frame of a session's presence counts."""
+    """Return the PRESENCE frame with the counts of all watchers of a session."""
     members: dict[str, Any] = {"type": "PRESENCE", "session_id": session_id, "server_time_ms": server_time_ms}
     return _frame(
         members | {"clients": present.total_clients, "roles": present.roles, "participants": present.participants}
@@ -268,9 +269,11 @@ def command_ack_frame(
     lag_receipt: LagReceipt | None,
     warnings: Sequence[Fault] = (),
 ) -> bytes:
-    """Return the frame of the answer to an accepted command. `warnings` lists the arguments without effect.
+    """Return the ACK frame for an accepted COMMAND.
 
-    A replay must have the same bytes, so the time in the frame is `at_ms`, the instant of the version.
+    `epoch` and `version` are those of the session after the command. `expired_participant_id` and `lag_receipt` are
+    None if the answer does not have them. `warnings` lists the arguments without effect. A replay must have the same
+    bytes, so the time in the frame is `at_ms`, the instant of the version.
     """
     members = _envelope("ACK", session_id, version, at_ms) | {"reply_to": command_id, "epoch": epoch}
     if expired_participant_id is not None:
@@ -283,14 +286,14 @@ def command_ack_frame(
 
 
 def subscription_ack_frame(message_id: str, session_id: str, server_time_ms: int) -> bytes:
-    """Return the frame of the answer to an accepted UNSUBSCRIBE. `message_id` is the `id` of the UNSUBSCRIBE."""
+    """Return the ACK frame for an accepted UNSUBSCRIBE. `message_id` is the `id` of the UNSUBSCRIBE."""
     return _frame({"type": "ACK", "session_id": session_id, "server_time_ms": server_time_ms, "reply_to": message_id})
 
 
 def error_frame(
     refusal: SyncKairosError, server_time_ms: int, reply_to: str | None = None, session_id: str | None = None
 ) -> bytes:
-    """Return the frame of a refusal. `reply_to` is the id of the refused message, None if its id is not known.
+    """Return the ERROR frame of a refusal. `reply_to` is the id of the refused message, None if its id is not known.
 
     `session_id` is the session that the message named, None to omit it.
     """
@@ -307,7 +310,7 @@ def error_frame(
 
 
 def pong_frame(ping: Ping, received_ms: int, sent_ms: int, error_ms: float) -> bytes:
-    """Return the frame of the answer to a PING.
+    """Return the PONG frame, the answer to a PING.
 
     `received_ms` and `sent_ms` are instants by the time of Redis. `error_ms` is the maximum error of this instance's
     estimate of the time of Redis. It must be infinite before the first measurement, and the JSON then has null.
@@ -319,9 +322,9 @@ def pong_frame(ping: Ping, received_ms: int, sent_ms: int, error_ms: float) -> b
 
 
 def authenticated_frame(expires_in_ms: int, server_time_ms: int, reply_to: str | None = None) -> bytes:
-    """Return the frame that says how long the credential of the connection is valid.
+    """Return the AUTHENTICATED frame. `expires_in_ms` is the time until the credential of the connection ends.
 
-    It follows a handshake with a credential, and answers AUTH and REFRESH. `reply_to` is the `id` of that message.
+    `reply_to` is the `id` of the AUTH or REFRESH that the frame answers, None after a handshake with a credential.
     """
     members: dict[str, Any] = {"type": "AUTHENTICATED", "server_time_ms": server_time_ms}
     if reply_to is not None:
@@ -330,18 +333,21 @@ def authenticated_frame(expires_in_ms: int, server_time_ms: int, reply_to: str |
 
 
 def reauth_frame(within_ms: int, server_time_ms: int) -> bytes:
-    """Return the frame that requests a REFRESH, because the credential ends within `within_ms` milliseconds."""
+    """Return the REAUTH frame, which requests a REFRESH because the credential ends within `within_ms` milliseconds."""
     return _frame({"type": "REAUTH", "server_time_ms": server_time_ms, "within_ms": within_ms})
 
 
 def unsubscribed_frame(session_id: str, code: str, server_time_ms: int) -> bytes:
-    """Return the frame that ends a subscription from the server's side. `code` is an error code."""
+    """Return the UNSUBSCRIBED frame, with which the server ends a subscription.
+
+    `code` is the reason as an error code.
+    """
     members = {"type": "UNSUBSCRIBED", "session_id": session_id, "server_time_ms": server_time_ms, "code": code}
     return _frame(members)
 
 
 def goaway_frame(retry_after_ms: int, server_time_ms: int) -> bytes:
-    """Return the frame that announces the stop of the instance.
+    """Return the GOAWAY frame, which announces the stop of the instance.
 
     `retry_after_ms` is the delay in ms that the client should wait before it reconnects.
     """

@@ -64,10 +64,10 @@ def fault(path: Iterable[str | int], message: str) -> Fault:
 
 
 def raise_if_faults(faults: Iterable[Fault]) -> None:
-    """Raise ValidationFailed if there are faults.
+    """Raise ValidationFailed if `faults` has an item, otherwise do nothing.
 
-    The error lists the first fault of each path. If more than MAX_FAULTS paths have faults, the error lists the first
-    MAX_FAULTS of these faults, and a last item that states that faults are left out.
+    The error lists the first fault of each path. If more than `MAX_FAULTS` paths have faults, the error lists the first
+    `MAX_FAULTS` of these faults, and a last item that states that faults are left out.
     """
     firsts: dict[str, Fault] = {}
     for each in faults:
@@ -81,9 +81,9 @@ def raise_if_faults(faults: Iterable[Fault]) -> None:
 
 
 def faults_from_pydantic(error: ValidationError) -> list[Fault]:
-    """Return the errors of pydantic as faults in the order of pydantic. Several faults can have the same path.
+    """Return the errors of pydantic as faults, in the order of pydantic. Several faults can have the same path.
 
-    Only the first 2 × MAX_FAULTS errors are returned.
+    Only the first 2 × `MAX_FAULTS` errors are returned.
     """
     # The errors are read as JSON, because thousands of errors take several times longer as Python objects.
     found = orjson.loads(error.json(include_url=False, include_input=False))
@@ -169,9 +169,9 @@ def too_many_values_faults(value: Any) -> Iterator[Fault]:
 
 
 def linked_place_path(place: Any) -> list[str | int]:
-    """Return the path to a position in a JSON value, from the outermost name to the innermost name.
+    """Return the path to a position in a JSON value, from the outermost name or array position to the innermost.
 
-    `place` is a pair: the name or array position, and the `place` of the surrounding object or array. It is None for
+    `place` is a pair of a name or array position, and the `place` of the surrounding object or array. It is None for
     the whole body.
     """
     path: list[str | int] = []

@@ -181,16 +181,18 @@ TEST_EVENT_TYPE = "webhook_test"
 
 
 def render_event_message(session_id: str, event: RenderableEvent) -> bytes:
-    """Render the webhook message for an event. `data` is the event as in `event_json`, with actor and session id.
+    """Render the JSON body of the webhook message for an event.
 
-    Only callers with the role `admin` make webhook endpoints, so the receiver may know the actor.
+    `data` is the event as in `event_json`, with actor and session id.
+
+    The receiver is allowed to know the actor, because only callers with the role `admin` make webhook endpoints.
     """
     members = {"session_id": session_id, **event_json(event, shows_actor=True)}
     return _message(event.event_type, event.occurred_at_ms, members)
 
 
 def render_test_message(webhook_id: str, at_ms: int) -> bytes:
-    """Render a webhook message that only tests whether the webhook endpoint answers."""
+    """Render the JSON body of a test message to a webhook endpoint. `at_ms` is its instant, ms since the Unix epoch."""
     return _message(TEST_EVENT_TYPE, at_ms, {"webhook_id": webhook_id})
 
 

@@ -25,7 +25,7 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def extract_text_payload(frame: bytes) -> bytes:
-    """Return the payload of a frame. `text_frame` must have built the frame."""
+    """Return the payload of a frame that `text_frame` has built."""
     return frame[{126: 4, 127: 10}.get(frame[1], 2) :]
 
 
