@@ -139,8 +139,8 @@ def test_explanation_names_the_token_the_rule_the_grant_and_the_result() -> None
             ("--grant", "*"),
             1,
             (
-                "refused with 403 FORBIDDEN: create requires the role admin, or the role controller and a grant for each "
-                "label of the session"
+                "refused with 403 FORBIDDEN: create requires the role admin, or the role controller and a grant for "
+                "each label of the session"
             ),
         ),
     ],
