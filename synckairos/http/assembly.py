@@ -112,6 +112,7 @@ def build_application(
         (count_live_sessions, *refresh_gauges),
         dependencies.work,
         root_path,
+        knows_revocations=lambda: control_channel is None or control_channel.is_current,
     )
     operations: list[Operation] = [
         *SessionRoutes(sessions, settings.rate_limit_switch).operations(),

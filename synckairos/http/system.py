@@ -53,6 +53,7 @@ class SystemRoutes:
         refresh_gauges: Sequence[Callable[[], Awaitable[None]]],
         work: ClientWorkLimits,
         root_path: str = "",
+        knows_revocations: Callable[[], bool] = lambda: True,
     ) -> None:
         """Create the routes.
 
@@ -62,10 +63,13 @@ class SystemRoutes:
           most once a second.
         - `work`: the budgets of the clients.
         - `root_path`: the public sub-path, such as `/clock`. Empty if there is no sub-path.
+        - `knows_revocations`: returns whether the instance knows all revocations. If it does not, it can accept no
+          credential, and `/ready` must answer 503.
         """
         self._sessions = sessions
         self._is_postgres_reachable = is_postgres_reachable
         self._is_draining = is_draining
+        self._knows_revocations = knows_revocations
         self._refresh_gauges = tuple(refresh_gauges)
         self._work = work
         self._stores = CachedProbe(self._look_at_stores)
@@ -150,7 +154,10 @@ class SystemRoutes:
         is_redis_writable = is_postgres_up = False
         if reason is None:
             is_redis_up, is_redis_writable, is_postgres_up = await self._stores.get_or_run()
-            reason = None if is_redis_up else "redis is not reachable"
+            if not is_redis_up:
+                reason = "redis is not reachable"
+            elif not self._knows_revocations():
+                reason = "the revocations are not known"
         if reason is not None:
             # v2 clients read the reason from the member `error`.
             body = {"status": "not_ready"} | self._reason_members(request, reason, "reason", "error")

@@ -114,6 +114,7 @@ class V2Connection(SocketConnection):
             self.send_or_queue(v2_messages.error_frame(SessionNotFound(self._session_id)))
         for session_id, subscription in tuple(self.subscriptions.items()):
             try:
+                self.hub.credential_ends.require_valid(self.principal)
                 current = await self.hub.read_current(session_id)
                 if current is None:
                     raise SessionNotFound(session_id)

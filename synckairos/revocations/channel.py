@@ -18,6 +18,7 @@ from synckairos.store.control_store import AddedEntry, ControlPosition, ControlS
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
+from synckairos.telemetry.outages import LogThrottle
 from synckairos.wire.control_entry import ControlEntry, Disconnection, Revocation, parse_control_entry
 from synckairos.wire.revocations import CreateRevocation
 
@@ -71,18 +72,28 @@ class ControlChannel:
         self._position: ControlPosition | None = None
         self._current_s = float("-inf")
         """Instant of the last moment at which the memory was current, by `time.monotonic()`."""
+        self._unknown_lines = LogThrottle()
         self._differs = asyncio.Event()
         self._listeners: list[Listener] = []
         store.listen(subscriber, self._receive)
 
     # -- checks -------------------------------------------------------------------------------------------------------
 
+    @property
+    def is_current(self) -> bool:
+        """Return whether this instance knows all revocations.
+
+        Return False before the first load, and if the last successful comparison with Redis is older than
+        `stale_after_s` seconds.
+        """
+        return time.monotonic() - self._current_s <= self._stale_after_s
+
     def require_current(self) -> None:
         """Check that this instance knows all revocations, so that it can accept credentials.
 
-        Raises: StoreUnavailable if the last successful comparison with Redis is older than `stale_after_s` seconds.
+        Raises: StoreUnavailable if it does not, see `is_current`.
         """
-        if time.monotonic() - self._current_s > self._stale_after_s:
+        if not self.is_current:
             raise StoreUnavailable("The revocations are not known; try again shortly")
 
     def is_revoked(self, principal: Principal) -> bool:
@@ -203,6 +214,8 @@ class ControlChannel:
                 await self._check()
             except StoreUnavailable as fault:
                 logger.debug("revocations not compared", cause=fault.code)
+                if not self.is_current and (more_before := self._unknown_lines.allow_next_line()) is not None:
+                    logger.warning("revocations are not known", cause=repr(fault), more_before=more_before)
             await self._wait()
 
     async def _wait(self) -> None:

@@ -195,7 +195,9 @@ class Readiness(BaseModel):
 
     status: Literal["ready", "degraded", "not_ready"] = Field(description="Readiness of the instance")
     reason: str = Field(
-        default="", description="Reason why the instance is degraded or not ready. Absent if authentication is on"
+        default="",
+        description="Reason why the instance is degraded or not ready. If authentication is on, only requests with the "
+        "metrics token get it",
     )
 
 
