@@ -246,6 +246,11 @@ class ProcessorTime:
         """Return the number of clients with an account."""
         return len(self._accounts)
 
+    @property
+    def waiting_count(self) -> int:
+        """Return the number of requests and pieces of responses that wait because of the shares of their clients."""
+        return sum(account.waiting for account in self._accounts.values())
+
     def _account(self, client: str) -> ProcessorTimeAccount:
         account = self._accounts.get(client)
         if account is None:

@@ -170,14 +170,23 @@ async def test_unknown_key_ids_at_once_wait_for_one_fetch(server: JwksServer) ->
     assert server.requests == 1
 
 
-async def test_key_that_is_published_while_a_fetch_runs_is_found(server: JwksServer) -> None:
+async def test_key_that_is_published_while_a_fetch_runs_is_found(
+    server: JwksServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     issuer = Issuer(server)
     server.may_answer.clear()
     running = asyncio.create_task(issuer.keys.refresh())
     await server.wait_until_asked()
     server.publish(FIRST, SECOND)
+    join_fetch, joins = issuer.keys.refresh_for_unknown_key, asyncio.Event()
+
+    async def join() -> bool:
+        joins.set()
+        return await join_fetch()
+
+    monkeypatch.setattr(issuer.keys, "refresh_for_unknown_key", join)
     verified = asyncio.create_task(issuer.subject_of(SECOND.sign(claims_at(NOW_MS))))
-    await asyncio.sleep(0)  # the verification now waits for the running fetch, whose answer has only the first key
+    await joins.wait()  # the verification now waits for the running fetch, whose answer has only the first key
     server.may_answer.set()
     assert await verified == "alice"
     assert await running

@@ -41,6 +41,7 @@ from synckairos.service.sessions import Sessions
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import Quota, general_rate
 from synckairos.store.sessions import SessionStore
+from tests.background_task import start
 from tests.integration.parts import Parts, open_parts
 from tests.principals import make_principal
 from tests.waiting import eventually
@@ -291,8 +292,7 @@ async def test_rate_limit_is_counted_before_the_command_and_not_for_replays(sess
 
 async def test_cancelled_caller_of_a_shielded_command_does_not_stop_it(sessions: Sessions) -> None:
     session_id = await create_started(sessions)
-    command = asyncio.create_task(sessions.execute_shielded(request_of(session_id, Switch())))
-    await asyncio.sleep(0)
+    command = await start(sessions.execute_shielded(request_of(session_id, Switch())))
     command.cancel()
     await sessions.wait_for_shielded_commands()
     assert (await sessions.read(TIMEKEEPER, session_id)).snapshot.version == 3

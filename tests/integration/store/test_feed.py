@@ -19,6 +19,7 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from synckairos.wire.snapshot import SessionSnapshot
+from tests.background_task import start
 from tests.waiting import eventually
 
 RECOVERS_WITHIN_S = 5.0
@@ -176,8 +177,7 @@ async def test_splices_for_another_document_of_the_same_version_cause_a_read(wat
 
 async def test_watch_returns_if_the_session_is_unwatched_before_the_confirmation(watched: WatchedSession) -> None:
     session_id = str(uuid4())
-    waiting = asyncio.create_task(watched.feed.watch(session_id))
-    await asyncio.sleep(0)
+    waiting = await start(watched.feed.watch(session_id))
     watched.feed.unwatch(session_id)
     await waiting  # without `unwatch`, the call would raise after two seconds
 

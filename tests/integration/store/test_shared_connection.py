@@ -13,6 +13,7 @@ from synckairos.embedded import Valkey
 from synckairos.errors import StoreUnavailable
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe
+from tests.background_task import start
 from tests.waiting import eventually
 
 
@@ -44,8 +45,7 @@ async def test_error_reply_is_raised_and_the_connection_stays_usable(pipe: Redis
 
 async def test_reply_of_a_cancelled_caller_is_not_read_by_the_next_caller(pipe: RedisPipe) -> None:
     for number in range(20):
-        cancelled = asyncio.create_task(pipe.call("ECHO", "for the cancelled caller"))
-        await asyncio.sleep(0)
+        cancelled = await start(pipe.call("ECHO", "for the cancelled caller"))
         cancelled.cancel()
         assert await pipe.call("ECHO", str(number)) == str(number).encode()
 

@@ -5,19 +5,22 @@ import asyncio
 import pytest
 
 from synckairos.http.cached_probe import FRESH_S, CachedProbe
+from tests.background_task import start
 
 
 async def test_calls_during_a_look_and_within_a_second_share_it() -> None:
-    now_s, looks = 100.0, 0
+    now_s, looks, release = 100.0, 0, asyncio.Event()
 
     async def look() -> int:
         nonlocal looks
         looks += 1
-        await asyncio.sleep(0)
+        await release.wait()
         return looks
 
     cached = CachedProbe(look, clock=lambda: now_s)
-    assert await asyncio.gather(*(cached.get_or_run() for _ in range(5))) == [1] * 5
+    calls = [await start(cached.get_or_run()) for _ in range(5)]
+    release.set()
+    assert await asyncio.gather(*calls) == [1] * 5
     now_s += FRESH_S - 0.01
     assert await cached.get_or_run() == 1
     now_s += 0.02
@@ -50,8 +53,7 @@ async def test_cancelled_call_does_not_stop_the_look_of_the_others() -> None:
         return "seen"
 
     cached = CachedProbe(look)
-    first, second = asyncio.create_task(cached.get_or_run()), asyncio.create_task(cached.get_or_run())
-    await asyncio.sleep(0)
+    first, second = await start(cached.get_or_run()), await start(cached.get_or_run())
     first.cancel()
     release.set()
     assert await second == "seen"

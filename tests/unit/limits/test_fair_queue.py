@@ -9,6 +9,7 @@ import pytest
 
 from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.parse_queue import ParseQueue
+from tests.background_task import start
 
 
 async def settle(tasks: list[asyncio.Task[None]]) -> None:
@@ -22,10 +23,11 @@ async def test_client_with_one_call_gets_the_second_turn_after_a_client_with_man
     async def work(client: str) -> None:
         async with queue.turn(client):
             order.append(client)
-            await asyncio.sleep(0)
 
-    await settle([asyncio.create_task(work(client)) for client in "aaaabbc"])
-    assert order == list("aabcaba")
+    async with queue.turn("first"):
+        waiting = [await start(work(client)) for client in "aaaabbc"]
+    await settle(waiting)
+    assert order == list("abcabaa")
     assert queue.waiting_client_count == 0
 
 
@@ -48,11 +50,10 @@ async def test_cancelled_call_loses_its_turn_and_the_next_call_gets_it(is_next: 
             order.append(client)
 
     async with queue.turn("first"):
-        cancelled, waiting = asyncio.create_task(work("cancelled")), asyncio.create_task(work("waiting"))
-        await asyncio.sleep(0)
+        cancelled, waiting = await start(work("cancelled")), await start(work("waiting"))
         if not is_next:
             cancelled.cancel()
-            await asyncio.sleep(0)
+            await asyncio.wait([cancelled])
             assert queue.waiting_client_count == 1
     cancelled.cancel()
     with suppress(asyncio.CancelledError):

@@ -13,6 +13,8 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.limits import processor_time
 from synckairos.limits.processor_time import ProcessorTime, ProcessorTimeAccount, idle_wait, query_place, run_in_thread
 from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING
+from tests.background_task import start
+from tests.waiting import eventually
 
 
 class Clock:
@@ -25,6 +27,10 @@ class Clock:
 
 async def answer() -> str:
     await asyncio.sleep(0)
+    return "answer"
+
+
+async def answer_without_waits() -> str:
     return "answer"
 
 
@@ -85,11 +91,10 @@ async def test_waiting_requests_of_a_client_run_in_order_when_the_share_allows_i
     async def work(number: int) -> None:
         order.append(number)
 
-    def request(number: int) -> asyncio.Task[None]:
-        return asyncio.create_task(shares.run("a", lambda: work(number)))
+    async def request(number: int) -> asyncio.Task[None]:
+        return await start(shares.run("a", lambda: work(number)))
 
-    requests = [request(number) for number in range(5)]
-    await asyncio.sleep(0)
+    requests = [await request(number) for number in range(5)]
     assert order == []
     clock.now_s += processor_time.MAX_PAUSE_S
     async with asyncio.timeout(10):
@@ -116,9 +121,7 @@ async def test_time_of_a_request_is_charged_without_its_waits_and_with_its_threa
     shares.charge_response("a", round((PROCESSOR_MS.burst / 1000 - 0.04) / processor_time.RESPONSE_BYTE_S))
     shares.note_activity("b")
     shares.note_activity("a")
-    pending = asyncio.create_task(shares.run("a", answer))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    pending = await start(shares.run("a", answer_without_waits))
     assert not pending.done(), "the threads and the coroutine used the burst together"
     clock.now_s += processor_time.MAX_PAUSE_S
     assert await pending == "answer"
@@ -131,7 +134,10 @@ async def test_error_of_a_request_is_raised_and_a_cancellation_reaches_it() -> N
         await asyncio.sleep(0)
         raise ValueError("wrong")
 
+    is_waiting = asyncio.Event()
+
     async def wait_forever() -> None:
+        is_waiting.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -149,8 +155,7 @@ async def test_error_of_a_request_is_raised_and_a_cancellation_reaches_it() -> N
     with pytest.raises(ValueError, match="wrong"):
         await shares.run("a", fail)
     task = asyncio.create_task(shares.run("a", wait_forever))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await is_waiting.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -172,8 +177,7 @@ async def test_refusal_is_held_back_only_while_others_are_active(monkeypatch: py
     shares.note_activity("a")
     await shares.delay_refusal("a")
     shares.note_activity("b")
-    held_back = asyncio.create_task(shares.delay_refusal("a"))
-    await asyncio.sleep(0)
+    held_back = await start(shares.delay_refusal("a"))
     assert not held_back.done()
     held_back.cancel()
 
@@ -215,9 +219,11 @@ async def test_pieces_of_a_stream_wait_for_the_share_of_their_client_while_other
     async def read() -> None:
         received.extend([piece async for piece in shares.pace("a", stream)])
 
+    async def is_waiting() -> bool:
+        return shares.waiting_count == 1
+
     reading = asyncio.create_task(read())
-    for _ in range(100):
-        await asyncio.sleep(0)
+    await eventually(is_waiting)
     assert stream.produced in (2, 3), "two pieces and the time to produce them use the burst"
     assert await shares.run("b", answer) == "answer"
     shares.note_activity("b")
