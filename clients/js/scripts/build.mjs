@@ -11,6 +11,7 @@ process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const KIB = 1024;
 const ENTRIES = [
   { name: "index", source: "src/index.ts", maxBytes: 12 * KIB },
+  { name: "react", source: "src/react/index.ts", maxBytes: 2 * KIB },
   { name: "elements", source: "src/elements/index.ts", maxBytes: 8 * KIB },
   { name: "testing", source: "src/testing/index.ts" },
 ];

@@ -15,7 +15,7 @@ export type { Unsubscribe } from "./listeners.js";
 export { isFinal, readClock, readGroup, readParticipant, readSession } from "./clock/readings.js";
 export type { ClockReading, RunningReading } from "./clock/readings.js";
 export type { ClockFacts } from "./clock/systems.js";
-export { formatClock, UNKNOWN_TEXT } from "./clock-text.js";
+export { formatClock, readingText, UNKNOWN_TEXT } from "./clock-text.js";
 export type { TextFormat } from "./clock-text.js";
 export * from "./errors.js";
 export type { Api } from "./generated/operations.js";
