@@ -38,13 +38,7 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
             `group_id`, or a `count_up` session has no maximum.
     """
     charged = with_next_version(charge_session_until(state, now_ms), now_ms)
-    match state.rules.sync_mode:
-        case SyncMode.PER_PARTICIPANT:
-            adjusted = _adjust_participants(charged, command)
-        case SyncMode.PER_GROUP:
-            adjusted = _adjust_groups(charged, command)
-        case _:
-            adjusted = _adjust_session(charged, command)
+    adjusted = adjust_budgets(charged, command)
     if _budgets(adjusted) == _budgets(charged):
         return None
     adjusted = rearm_warnings(adjusted)
@@ -56,6 +50,22 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
     if subject is None:
         return Transition(make_session_event(EventType.TIME_ADJUSTED, adjusted, now_ms), adjusted)
     return Transition(make_event(EventType.TIME_ADJUSTED, adjusted, now_ms, subject), adjusted)
+
+
+def adjust_budgets(charged: Session, command: Adjust) -> Session:
+    """Return the state with the budgets of the command changed. The version stays.
+
+    Expects a state in which elapsed time is charged, and whose last transition is at the present.
+
+    Raises: the errors of `adjust`.
+    """
+    match charged.rules.sync_mode:
+        case SyncMode.PER_PARTICIPANT:
+            return _adjust_participants(charged, command)
+        case SyncMode.PER_GROUP:
+            return _adjust_groups(charged, command)
+        case _:
+            return _adjust_session(charged, command)
 
 
 def _budgets(state: Session) -> tuple[object, ...]:

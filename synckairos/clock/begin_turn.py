@@ -29,13 +29,13 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
     # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold. A
     # turn that begins at or below zero does not cross zero.
     reached = reached_warning_thresholds_ms(begun)
-    is_in_overtime = _begins_in_overtime(begun)
+    is_in_overtime = is_past_zero_in_overtime(begun)
     if reached or is_in_overtime:
         return replace(begun, turn=CurrentTurn(0, state.turn.cycles, reached, is_in_overtime))
     return begun
 
 
-def _begins_in_overtime(begun: Session) -> bool:
+def is_past_zero_in_overtime(begun: Session) -> bool:
     """Return whether the clock of a turn is at or below zero and continues. Always False in the first edition."""
     if begun.rules.on_timeout is not OnTimeout.OVERTIME or not begun.is_second_edition:
         return False

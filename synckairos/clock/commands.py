@@ -180,6 +180,33 @@ class UpdateSession(Struct, frozen=True):
     removes_start: bool = False
 
 
+class EndedTurn(Struct, frozen=True):
+    """The turn in which a session ended, as it was at the end. The state of an ended session does not contain it.
+
+    `participant_id` is the participant that had the turn, None if no participant had it. `used_ms` is the time of the
+    turn in ms, and `cycles` the number of turns that ended before it. `is_held` is True if the session ended in a hold.
+    """
+
+    participant_id: str | None
+    used_ms: int
+    cycles: int
+    is_held: bool = False
+
+
+class Reopen(Struct, frozen=True):
+    """Continue an expired or completed session: it is paused in the turn in which it ended.
+
+    `delta_ms` is the time to add: to the budgets of `participant_ids`, or without it to the budget that ran in this
+    turn. In a session with an end, the new end is `delta_ms` from now. If time ran out, `delta_ms` is required and
+    positive. The caller must give `turn`, because the state does not contain it (`reopen.find_ended_turn`). It is None
+    if the caller has not found it yet.
+    """
+
+    delta_ms: int | None = None
+    participant_ids: tuple[str, ...] | None = None
+    turn: EndedTurn | None = None
+
+
 class Delete(Struct, frozen=True):
     """Delete the session: add a final version, the tombstone. A session that has not ended is also cancelled."""
 
@@ -200,6 +227,7 @@ Command = (
     | RemoveParticipant
     | UpdateMetadata
     | UpdateSession
+    | Reopen
     | Delete
     | Expire
 )

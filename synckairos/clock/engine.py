@@ -18,6 +18,7 @@ from synckairos.clock.commands import (
     Expire,
     Pause,
     RemoveParticipant,
+    Reopen,
     Resume,
     Start,
     Switch,
@@ -28,6 +29,7 @@ from synckairos.clock.commands import (
 from synckairos.clock.make_transition import make_end_transition, make_session_event, with_next_version
 from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
+from synckairos.clock.reopen import reopen
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, number_of_turn
 from synckairos.clock.update_session import update_metadata, update_session
@@ -51,6 +53,7 @@ REFUSED_VERBS: dict[type[Command], str] = {
     AddParticipant: "joined",
     RemoveParticipant: "left",
     UpdateSession: "updated",
+    Reopen: "reopened",
 }
 """The verb of each command in the error text of its refusal. v2 uses the same words."""
 
@@ -64,8 +67,8 @@ class CommandDecision(Struct, frozen=True):
     command is refused.
 
     `expired_participant_id`: the participant whose time ran out before a switch, if the switch therefore changes
-    nothing. It is None in all other cases. `has_more_overdue`: the decision contains only a part of the overdue
-    transitions, and the command is not decided. Commit that part and apply the command again.
+    nothing. It is None in all other cases. `has_more_overdue`: the decision contains only overdue
+    transitions, possibly not all of them, and the command is not decided. Commit that part and apply the command again.
     """
 
     overdue: tuple[Transition, ...] = ()
@@ -104,6 +107,9 @@ def apply(
     if has_more:
         return CommandDecision(overdue, has_more_overdue=True)
     reached = overdue[-1].state if overdue else state
+    if isinstance(command, Reopen) and overdue and reached.status.is_final:
+        # The caller finds the turn of the command only after the end is committed.
+        return CommandDecision(overdue, has_more_overdue=True)
     if isinstance(command, Switch) and reached.status is Status.EXPIRED:
         if overdue:
             out_of_time_id = overdue[-1].event.participant_id
@@ -215,6 +221,8 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
             return update_metadata(state, command.patch, now_ms)
         case UpdateSession():
             return update_session(state, command, now_ms)
+        case Reopen():
+            return reopen(state, command, now_ms)
         case Delete():
             return _delete(state, now_ms)
         case Expire():

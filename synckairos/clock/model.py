@@ -51,7 +51,7 @@ class Status(StrEnum):
 
 
 FINAL = frozenset({Status.EXPIRED, Status.COMPLETED, Status.CANCELLED})
-"""Statuses of ended sessions. The status of an ended session never changes."""
+"""Statuses of ended sessions. Only a reopening changes the status of an ended session."""
 
 
 class OnTimeout(StrEnum):
@@ -92,6 +92,7 @@ class EventType(StrEnum):
     OVERTIME_STARTED = "overtime_started"
     METADATA_UPDATED = "metadata_updated"
     SESSION_UPDATED = "session_updated"
+    SESSION_REOPENED = "session_reopened"
     SESSION_EXPIRED = "session_expired"
     SESSION_COMPLETED = "session_completed"
     SESSION_CANCELLED = "session_cancelled"
@@ -106,7 +107,10 @@ TIMEOUT_REASON = "timeout"
 HOLD_REASON = "hold"
 """Reason of the pause between two turns. The clock adds it, and callers cannot use it."""
 
-RESERVED_REASONS = frozenset({TIMEOUT_REASON, HOLD_REASON, "reopened", "rest"})
+REOPENED_REASON = "reopened"
+"""Reason of the pause after a reopening. The clock adds it, and callers cannot use it."""
+
+RESERVED_REASONS = frozenset({TIMEOUT_REASON, HOLD_REASON, REOPENED_REASON, "rest"})
 """Pause reasons that callers cannot use. Sessions of early releases can contain them, except `timeout`."""
 
 MAX_CYCLES = 1_000

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Command, Create, Expire, VersionPrecondition
+from synckairos.clock.commands import Command, Create, Expire, Reopen, VersionPrecondition
 from synckairos.clock.model import EventType, Session, Transition
+from synckairos.clock.reopen import find_ended_turn
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
+from synckairos.frozen_replace import replace
 
 MAX_ROWS = 10_000
 """Maximum number of rows of a timeline."""
@@ -45,6 +47,7 @@ class Simulation:
     created_at_ms: int = 0
     """Instant of the creation in ms since the Unix epoch. All other times of a simulation count from it."""
 
+    _before_end: Session | None = None
     out_of_time_id: str | None = None
     """The participant that had the turn when the session expired."""
 
@@ -70,9 +73,13 @@ class Simulation:
                 self._record_refusal(timed.at_ms, SessionNotFound(session_id))
                 continue
             now_ms = began_ms + timed.at_ms
-            decision = engine.apply(state, timed.command, now_ms, timed.precondition, self.out_of_time_id)
-            for transition in decision.all_transitions:
-                state = self._record(transition)
+            has_more = True
+            while has_more:
+                command = self._with_ended_turn(timed.command)
+                decision = engine.apply(state, command, now_ms, timed.precondition, self.out_of_time_id)
+                for transition in decision.all_transitions:
+                    state = self._record(transition)
+                has_more = decision.has_more_overdue
             if decision.refusal is not None:
                 self._record_refusal(timed.at_ms, decision.refusal)
             yield
@@ -89,7 +96,16 @@ class Simulation:
             has_more = decision.has_more_overdue
             yield state
 
+    def _with_ended_turn(self, command: Command) -> Command:
+        """Return a `Reopen` with the turn in which the session ended. Return any other command unchanged."""
+        before, ended = self._before_end, self.state
+        if not isinstance(command, Reopen) or before is None or ended is None or not ended.status.is_final:
+            return command
+        return replace(command, turn=find_ended_turn(before, ended))
+
     def _record(self, transition: Transition) -> Session:
+        if self.state is not None and not self.state.status.is_final:
+            self._before_end = self.state
         event, self.state = transition.event, transition.state
         if event.type is EventType.SESSION_EXPIRED:
             self.out_of_time_id = event.participant_id

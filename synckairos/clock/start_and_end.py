@@ -29,6 +29,15 @@ def check_start_and_end(starts_at_ms: int | None, ends_at_ms: int | None, now_ms
         _check_not_far("ends_at", ends_at_ms, max(now_ms, starts_at_ms or now_ms))
 
 
+def check_end(ends_at_ms: int, now_ms: int, path: str = "ends_at") -> None:
+    """Check the end of a session that has started, in ms since the Unix epoch: in the future, and not too far away.
+
+    Raises: ValidationFailed with the path `path`.
+    """
+    _check_end(ends_at_ms, now_ms)
+    _check_not_far(path, ends_at_ms, now_ms)
+
+
 def _check_end(ends_at_ms: int, now_ms: int) -> None:
     if ends_at_ms <= now_ms:
         raise ValidationFailed.at_path("ends_at", "is not in the future")

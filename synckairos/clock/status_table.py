@@ -16,6 +16,7 @@ from synckairos.clock.commands import (
     Expire,
     Pause,
     RemoveParticipant,
+    Reopen,
     Resume,
     Start,
     Switch,
@@ -73,7 +74,10 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
         Resume: _to(Status.PAUSED, Status.RUNNING),
         Expire: _to(Status.PAUSED, Status.RUNNING, Status.EXPIRED),
     },
-} | {final: _allowed_always(final) for final in FINAL}
+    Status.EXPIRED: _allowed_always(Status.EXPIRED) | {Reopen: _to(Status.PAUSED)},
+    Status.COMPLETED: _allowed_always(Status.COMPLETED) | {Reopen: _to(Status.PAUSED)},
+    Status.CANCELLED: _allowed_always(Status.CANCELLED),
+}
 """For each status: each allowed command with the set of statuses that the command can lead to.
 
 `Expire` stands for overdue transitions: starts, warnings, timeouts and ends of pauses. In a paused session `switch` is

@@ -109,3 +109,15 @@ class IdempotencyKeyReused(SyncKairosError):
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key was used for another request; take a fresh key for each")
+
+
+class SessionArchived(SyncKairosError):
+    """The command needs versions of the session that are only in cold storage."""
+
+    code = "SESSION_ARCHIVED"
+    status = 409
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"Session {session_id} is only in cold storage, so it cannot be continued; create a new session"
+        )

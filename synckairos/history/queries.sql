@@ -50,6 +50,14 @@ WHERE session_id = %(session_id)s AND occurred_at <= %(at)s
 ORDER BY occurred_at DESC, version DESC, epoch DESC
 LIMIT 1;
 
+-- name: newest_unfinished_version
+-- The newest version of a session that is not final: for an ended session, the version before its end.
+SELECT epoch, version, snapshot
+FROM sync_events
+WHERE session_id = %(session_id)s AND status = ANY('{pending,running,paused}'::sync_status[])
+ORDER BY occurred_at DESC, version DESC, epoch DESC
+LIMIT 1;
+
 -- name: sessions
 -- Sessions, newest first. The row comparison of (created_at, id) uses the index. Postgres knows the size of a document
 -- without its content, so it reads only the documents that fit on the page. `found` is the number of sessions before

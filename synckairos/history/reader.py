@@ -135,6 +135,14 @@ class HistoryReader:
         snapshot = SessionSnapshot(epoch, version, document, deleted=deleted)
         return AuditedVersion(session_id, snapshot)
 
+    async def read_newest_unfinished_version(self, session_id: str) -> SessionSnapshot | None:
+        """Return the newest version of a session that is not final, None if Postgres has no such version.
+
+        Versions that retention removed from Postgres are not read.
+        """
+        rows = await self._queries.run("newest_unfinished_version", {"session_id": uuid_or_none(session_id)})
+        return SessionSnapshot(rows[0][0], rows[0][1], bytes(rows[0][2])) if rows else None
+
     async def read_events_page(
         self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
     ) -> Page[TrailEvent]:

@@ -41,6 +41,7 @@ REQUEST_BODIES: Json = {
     "AdjustBody": {"delta_ms": 30_000, "participant_ids": [BLACK_ID]},
     "CompleteBody": {},
     "CancelBody": {},
+    "ReopenBody": {"delta_ms": 30_000, "reason": "flag by mistake"},
     "JoinBody": {"participant_id": LATE_PLAYER_ID, "display_name": "Late", "total_time_ms": 300_000},
     "MetadataBody": {"metadata": {"round": 2, "arbiter": None}},
     "SessionChangesBody": {"labels": {"tournament": "spring", "round": None}},

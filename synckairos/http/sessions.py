@@ -94,6 +94,7 @@ class SessionRoutes:
             ),
             command("complete", "End a session as completed"),
             command("cancel", "End a session as cancelled"),
+            command("reopen", "Continue an expired or completed session, paused in the turn in which it ended"),
             Operation(
                 "DELETE", SESSION_PATH, "delete", self.delete, "Delete a session; its audit trail stays", tag,
                 success_status=204, body_model=DeleteBody, refusal_statuses=(409, 412),

@@ -71,6 +71,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "adjust": AccessRule("controller", "session"),
     "complete": AccessRule("controller", "session"),
     "cancel": AccessRule("controller", "session"),
+    "reopen": AccessRule("controller", "session"),
     "add_participant": AccessRule("controller", "session"),
     "remove_participant": AccessRule("controller", "session"),
     "update_metadata": AccessRule("controller", "session"),

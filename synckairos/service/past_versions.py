@@ -7,8 +7,10 @@ because its entries have to be scanned one after the other.
 from collections.abc import Iterator
 from contextlib import suppress
 
+from synckairos.clock.commands import EndedTurn
 from synckairos.clock.model import EventType, Session
-from synckairos.errors import IdempotencyKeyReused, SessionNotFound, StoreUnavailable
+from synckairos.clock.reopen import find_ended_turn
+from synckairos.errors import IdempotencyKeyReused, SessionArchived, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.store.outbox import Outbox
@@ -96,6 +98,28 @@ class PastVersionReader:
             return None if active is None else active.participant_id
         return None
 
+    async def find_ended_turn(self, ended: Session) -> EndedTurn | None:
+        """Return the turn in which a session ended, from its newest version before the end.
+
+        The outbox is read before Postgres, because Postgres possibly has only earlier versions. None if no store has
+        the version.
+
+        Raises: SessionArchived if only cold storage has the version.
+        """
+        for message in await self._store.read_history(ended.session_id):
+            if (turn := _ended_turn(message.snapshot, ended)) is not None:
+                return turn
+        for message in await self._in_outbox(ended.session_id):
+            if (turn := _ended_turn(message.snapshot, ended)) is not None:
+                return turn
+        audited = await self._history.read_newest_unfinished_version(ended.session_id)
+        if audited is not None and (turn := _ended_turn(audited, ended)) is not None:
+            return turn
+        removed = await self._history.read_archive_records(ended.session_id, removed_only=True)
+        if any(each.created_at_ms == ended.rules.created_at_ms for each in removed):
+            raise SessionArchived(ended.session_id)
+        return None
+
     async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> SessionResult:
         """Return the version of a session that was in effect at the instant `at_ms`, from Postgres.
 
@@ -152,6 +176,13 @@ class PastVersionReader:
         Postgres.
         """
         return (entry.to_feed_message() for entry in reversed(await self._outbox.read_session_entries(session_id)))
+
+
+def _ended_turn(snapshot: SessionSnapshot, ended: Session) -> EndedTurn | None:
+    """Return the turn in which `ended` ended if `snapshot` is a version before the end, else None."""
+    before = parse_session(snapshot.document, snapshot.deleted)
+    is_before_end = before.epoch == ended.epoch and before.version < ended.version and not before.status.is_final
+    return find_ended_turn(before, ended) if is_before_end else None
 
 
 def _answer(message: FeedMessage, at_ms: int) -> SessionResult:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec.structs import asdict
+
 from synckairos.clock import engine
-from synckairos.clock.commands import Command, Expire, Switch, with_actor
+from synckairos.clock.commands import Command, Expire, Reopen, Switch, with_actor
 from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Session, Status
 from synckairos.errors import Forbidden, ParticipantNotFound, RateLimitExceeded, SessionNotFound, StoreUnavailable
@@ -368,6 +370,8 @@ class Sessions:
 
         Raises: the refusal of the command.
         """
+        if isinstance(command, Reopen):
+            request, command = await self._with_ended_turn(request, command, before.session)
         out_of_time_id = None
         if before.session.status is Status.EXPIRED and isinstance(command, Switch):
             out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)
@@ -396,6 +400,23 @@ class Sessions:
         return SessionResult.from_stored_session(
             prepared.stored, now_ms, rendered.session, decision.expired_participant_id
         )
+
+    async def _with_ended_turn(
+        self, request: CommandRequest, command: Reopen, session: Session
+    ) -> tuple[CommandRequest, Reopen]:
+        """Return a reopening with the turn in which the session ended, in the command and in the audited arguments.
+
+        Return the arguments unchanged if the status of the session refuses the command anyway.
+
+        Raises: SessionArchived if only cold storage has the turn, StoreUnavailable.
+        """
+        if session.status not in (Status.EXPIRED, Status.COMPLETED):
+            return request, command
+        turn = await self._past_versions.find_ended_turn(session)
+        if turn is None:
+            return request, command
+        stored = {name: value for name, value in asdict(turn).items() if value is not None}
+        return replace(request, args={**(request.args or {}), "turn": stored}), replace(command, turn=turn)
 
     def _finish_commit(self, session_id: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
         if prepared.commit.versions:

@@ -16,8 +16,10 @@ from synckairos.clock.commands import (
     Command,
     Complete,
     Delete,
+    EndedTurn,
     Pause,
     RemoveParticipant,
+    Reopen,
     Resume,
     Start,
     Switch,
@@ -40,6 +42,7 @@ from synckairos.wire.field_types import (
     Omittable,
     PauseReasonName,
     RepresentedParticipantId,
+    ShortText,
     StrictModel,
     Uuid,
 )
@@ -77,6 +80,18 @@ def _each_once(values: list[str]) -> list[str]:
     if len(set(values)) < len(values):
         raise PydanticCustomError("twice", "should name each participant only once")
     return values
+
+
+DeltaMs = Annotated[
+    int,
+    Field(ge=-MAX_DURATION_MS, le=MAX_DURATION_MS, json_schema_extra={"not": {"const": 0}}),
+    AfterValidator(_not_zero),
+]
+ParticipantIds = Annotated[
+    list[Uuid],
+    Field(min_length=1, max_length=MAX_PARTICIPANTS, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_each_once),
+]
 
 
 class CommandBody(StrictModel):
@@ -229,18 +244,8 @@ class AdjustBody(CommandBody):
     A negative `delta_ms` subtracts time.
     """
 
-    delta_ms: Annotated[
-        int,
-        Field(ge=-MAX_DURATION_MS, le=MAX_DURATION_MS, json_schema_extra={"not": {"const": 0}}),
-        AfterValidator(_not_zero),
-    ]
-    participant_ids: Omittable[
-        Annotated[
-            list[Uuid],
-            Field(min_length=1, max_length=MAX_PARTICIPANTS, json_schema_extra={"uniqueItems": True}),
-            AfterValidator(_each_once),
-        ]
-    ] = None
+    delta_ms: DeltaMs
+    participant_ids: Omittable[ParticipantIds] = None
     group_id: Omittable[Uuid] = None
 
     def to_command(self) -> Command:
@@ -329,6 +334,42 @@ class PatchBody(SessionChangesBody):
         return super().to_command()
 
 
+class ReopenBody(CommandBody):
+    """Continues an expired or completed session. It is paused for the reason `reopened`, in the turn in which it ended.
+
+    `delta_ms` is added to the budgets of `participant_ids`, by default to the budget that ran in this turn. With
+    `ends_at`, the new end is `delta_ms` from now. If time ran out, `delta_ms` is required and positive. Only the audit
+    uses `reason`.
+    """
+
+    delta_ms: Omittable[DeltaMs] = None
+    participant_ids: Omittable[ParticipantIds] = None
+    reason: Omittable[Annotated[ShortText, Field(min_length=1)]] = None
+
+    def to_command(self) -> Command:
+        return Reopen(self.delta_ms, None if self.participant_ids is None else tuple(self.participant_ids))
+
+
+class EndedTurnBody(StrictModel):
+    """The turn in which a session ended, as the audit stores it with a `reopen`."""
+
+    participant_id: Omittable[Uuid] = None
+    used_ms: Annotated[int, Field(ge=0)]
+    cycles: Annotated[int, Field(ge=0)]
+    is_held: bool = False
+
+
+class StoredReopenBody(ReopenBody):
+    """A reopening as the audit stores it. Clients cannot send `turn`, which the server finds in the audit trail."""
+
+    turn: EndedTurnBody
+
+    def to_command(self) -> Command:
+        turn = EndedTurn(self.turn.participant_id, self.turn.used_ms, self.turn.cycles, self.turn.is_held)
+        ids = None if self.participant_ids is None else tuple(self.participant_ids)
+        return Reopen(self.delta_ms, ids, turn)
+
+
 COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "start": StartBody,
     "switch": SwitchBody,
@@ -341,6 +382,7 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "remove_participant": LeaveBody,
     "update_metadata": MetadataBody,
     "update_session": SessionChangesBody,
+    "reopen": ReopenBody,
     "delete": DeleteBody,
 }
 """The model of each command's request body, by the name of the command."""
@@ -351,5 +393,6 @@ SIMULATED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"swit
 STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = SIMULATED_COMMAND_BODIES | {
     "pause": StoredPauseBody,
     "resume": StoredResumeBody,
+    "reopen": StoredReopenBody,
 }
 """The model of each command's arguments in the audit. These models include members that the server adds."""

@@ -12,7 +12,7 @@ from synckairos.service.sessions import Sessions
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult
-from synckairos.wire.body_parser import parse_audited_args, parse_body
+from synckairos.wire.body_parser import parse_audited_args, parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.instants import render_instant
 from synckairos.wire.snapshot import SessionSnapshot
@@ -90,7 +90,7 @@ class RandomPlayer:
 
     async def send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
         """Send a command. Append its verb, or the code of its refusal, to `outcomes`."""
-        body = parse_audited_args(verb, args)
+        body = parse_command(verb, args) if verb == "reopen" else parse_audited_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = CommandRequest(
             Principal.anonymous_admin(),
@@ -164,7 +164,7 @@ class RandomPlayer:
     def _command(self) -> tuple[str, dict[str, Any]]:
         pick = self._random
         participant_id = pick.choice(self._participant_ids)
-        match pick.randrange(26):
+        match pick.randrange(28):
             case 0:
                 return "switch", {"next_participant_id": participant_id}
             case 1:
@@ -189,8 +189,12 @@ class RandomPlayer:
                 return "remove_participant", {"participant_id": participant_id}
             case 13 | 14:
                 return "update_metadata", {"metadata": {"y": pick.random(), "b": {"d": 1, "c": None}, "z": None}}
-            case 15 if pick.random() < 0.2:
-                return pick.choice(("complete", "cancel")), {}
+            case 15 if pick.random() < 0.4:
+                return pick.choice(("complete", "complete", "cancel")), {}
+            case 26 | 27:
+                return "reopen", pick.choice(
+                    ({}, {"delta_ms": 4_000}, {"delta_ms": 4_000, "reason": "flag by mistake"})
+                )
             case 24 | 25:
                 starts_at: dict[str, Any] = pick.choice(({}, {"starts_at": None}, {"starts_at": self._instant(900)}))
                 return "update_session", starts_at or {"ends_at": self._instant(pick.randint(1, 9_000))}

@@ -16,6 +16,7 @@ from synckairos.clock.commands import (
     NewParticipant,
     Pause,
     RemoveParticipant,
+    Reopen,
     Resume,
     Start,
     Switch,
@@ -175,6 +176,9 @@ def _command(tape: Bytes) -> Command:
                 removes_start = start is None and tape.one_in(2)
                 return UpdateSession(labels if tape.one_in(2) else {}, None, start, end, removes_start)
             return UpdateMetadata(({"round": 2}, {"round": None}, {"a": {"b": True}})[tape.below(3)])
+        case 26 | 27:
+            ids = (_name(tape),) if tape.one_in(4) else None
+            return Reopen((3_000, 3_000, -1_000, None)[tape.below(4)], ids)
         case 25:
             return (Start(), Complete(), Cancel(), Delete())[tape.below(4)] if tape.one_in(4) else Expire()
         case _:

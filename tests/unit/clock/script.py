@@ -4,6 +4,7 @@ Times are in seconds after the creation. Participants have the names A, B, C …
 participant A in group x. Commands: `start switch switch>C switch@A switch! pause pause:tea pause:tea+5 resume
 resume:tea complete cancel adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`. `switch!`
 has a hold. `update:start+30` and `update:end+90` set an instant, `update:start-` removes the start.
+`reopen+30:A` adds 30 seconds to A.
 """
 
 import json
@@ -20,11 +21,13 @@ from synckairos.clock.commands import (
     Complete,
     Create,
     Delete,
+    EndedTurn,
     Expire,
     NewGroup,
     NewParticipant,
     Pause,
     RemoveParticipant,
+    Reopen,
     Resume,
     Start,
     Switch,
@@ -34,7 +37,9 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.creation import create
 from synckairos.clock.model import EventType, OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.timing import find_group_index, session_remaining_ms
+from synckairos.frozen_replace import replace
 
 T0 = 1_750_000_000_000
 MINUTE = 60_000
@@ -93,6 +98,8 @@ class Played:
         """Apply a command. If one decision cannot hold all overdue transitions, decide again."""
         while True:
             before = self.state
+            if isinstance(command, Reopen) and before.status.is_final:
+                command = replace(command, turn=self.ended_turn)
             self.decision = engine.apply(before, command, at_ms, precondition, self.out_of_time_id)
             for transition in self.decision.all_transitions:
                 assert transition.state.version == self.state.version + 1
@@ -108,6 +115,13 @@ class Played:
         if self.decision.expired_participant_id is not None:
             self.lines.append(f"{_at(at_ms)} consumed by {self.decision.expired_participant_id}")
         return self.decision
+
+    @property
+    def ended_turn(self) -> EndedTurn | None:
+        """Return the turn in which the session ended, None if the script has no version before the end."""
+        states = [transition.state for transition in self.transitions]
+        before = next((state for state in reversed(states) if not state.status.is_final), None)
+        return None if before is None else find_ended_turn(before, self.state)
 
     @property
     def face(self) -> str:
@@ -167,6 +181,9 @@ def command(text: str) -> Command:
         guard = re.search(r"@(\w)", verb)
         following = re.search(r">(\w)", verb)
         return Switch(following and following[1], guard and guard[1], hold=verb.endswith("!"))
+    if verb.startswith("reopen"):
+        seconds = verb.removeprefix("reopen")
+        return Reopen(round(float(seconds) * 1000) if seconds else None, tuple(rest.split(",")) if rest else None)
     match verb:
         case "pause":
             reason, _, seconds = rest.partition("+")

@@ -3,7 +3,7 @@
 python -m tests.unit.clock.status_page > docs/reference/status.md
 """
 
-from synckairos.clock.commands import Expire
+from synckairos.clock.commands import Command, Expire
 from synckairos.clock.model import FINAL, Status
 from synckairos.clock.status_table import STATUS_TABLE, command_name
 
@@ -16,7 +16,7 @@ def status_page() -> str:
     commands = dict.fromkeys(command for leads in STATUS_TABLE.values() for command in leads)
     rows = [
         f"| `{command_name(command)}` | {' | '.join(_cell(STATUS_TABLE[status].get(command)) for status in OPEN)} "
-        f"| {'stays' if command in STATUS_TABLE[Status.EXPIRED] else '–'} |"
+        f"| {_ended_cell(command)} |"
         for command in sorted(commands, key=lambda command: (command is Expire, command_name(command)))
     ]
     return "\n".join(
@@ -24,7 +24,8 @@ def status_page() -> str:
             "# Status: the life of a session",
             "",
             "A [session](../glossary.md) has one status. [Commands](../glossary.md) and time change it.",
-            "A new session is `pending`. The statuses `expired`, `completed` and `cancelled` are final.",
+            "A new session is `pending`. The statuses `expired`, `completed` and `cancelled` are final. Only `reopen`",
+            "leaves them.",
             "",
             "In the diagram and in the table, `time` stands for overdue transitions: starts at `starts_at`, warnings,",
             "timeouts and pauses that end at their `max_ms`. No caller causes them.",
@@ -47,7 +48,7 @@ def status_page() -> str:
             "- `switch` on an expired session changes nothing, and is not refused if it [came too",
             "  late](timeouts.md#a-switch-that-comes-too-late).",
             "- `time` ends a paused session only if the session has [`ends_at`](timeouts.md#start-and-end).",
-            "- `start` sets `session_started_at`. A final status sets `session_completed_at`.",
+            "- `start` sets `session_started_at`. A final status sets `session_completed_at`, and `reopen` removes it.",
             "- `delete` removes the session for callers. Its [audit trail](../operate/audit.md) stays.",
             "- The [event catalogue](events.md) lists the event of each transition.",
             "",
@@ -59,6 +60,17 @@ def status_page() -> str:
 
 def _cell(afters: frozenset[Status] | None) -> str:
     return ", ".join(status for status in Status if status in afters) if afters else "–"
+
+
+def _ended_cell(command: type[Command]) -> str:
+    """Return the cell of the final statuses: `stays`, or the next statuses with the statuses that allow the command."""
+    leads = {status: STATUS_TABLE[status][command] for status in ENDED if command in STATUS_TABLE[status]}
+    if not leads:
+        return "–"
+    if all(afters == {status} for status, afters in leads.items()):
+        return "stays"
+    others = ", ".join(each for each in ENDED if each not in leads)
+    return f"{_cell(frozenset().union(*leads.values()))} (not from {others})"
 
 
 def _arrows() -> list[str]:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from synckairos.clock import creation, engine
 from synckairos.clock.begin_turn import is_held
 from synckairos.clock.clock_systems import Hourglass
-from synckairos.clock.commands import Adjust, Command, Expire, VersionPrecondition
+from synckairos.clock.commands import Adjust, Command, Expire, Reopen, VersionPrecondition
 from synckairos.clock.model import Event, EventType, Extensions, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import (
     charge_session_until,
@@ -21,6 +22,7 @@ from synckairos.clock.timing import (
     session_remaining_ms,
     time_to_zero_ms,
 )
+from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
@@ -48,6 +50,7 @@ class Ledger:
     unowned_ms: int = 0
     left_ms: int = 0
     compensated_ms: int = 0
+    ended_ms: int = 0
 
     def count(self, before: Session, after: Session) -> None:
         passed_ms = after.updated_at_ms - before.updated_at_ms
@@ -60,6 +63,9 @@ class Ledger:
                 self.unowned_ms += passed_ms
         elif before.status is Status.PAUSED:
             self.paused_ms += passed_ms
+        elif before.status.is_final and after.status is Status.PAUSED:
+            assert before.completed_at_ms is not None
+            self.ended_ms += after.updated_at_ms - before.completed_at_ms
         gone = {p.participant_id for p in before.participants} - {p.participant_id for p in after.participants}
         ran_on = charge_session_until(before, after.updated_at_ms)
         self.left_ms += sum(p.used_ms for p in ran_on.participants if p.participant_id in gone)
@@ -79,15 +85,25 @@ def _check_history(tape: bytes) -> None:
     spec = draw_creation(choices)
     state = creation.create(spec, "s", "e", T0).state
     ledger, now_ms = Ledger(), T0
+    before_end: Session | None = None
     document = _check_document(state)
     for wait_ms, command, precondition in commands(choices, STEPS):
         now_ms += wait_ms
+        if isinstance(command, Reopen):
+            # A caller gives the turn in which the session ended only if the end is committed.
+            for transition in engine.apply(state, Expire(), now_ms).all_transitions:
+                ledger.count(state, transition.state)
+                before_end, state = state, transition.state
+            document = render_session(state)
+            command = _with_ended_turn(command, before_end, state)
         decision = _decide(state, command, now_ms, precondition)
         assert render_session(state) == document, "apply changed its argument"
         before = state
         for transition in decision.all_transitions:
             _check_step(state, transition, max(now_ms, before.updated_at_ms))
             ledger.count(state, transition.state)
+            if not state.status.is_final:
+                before_end = state
             state = transition.state
             document = _check_document(state)
             _check_balance(state, ledger)
@@ -95,6 +111,13 @@ def _check_history(tape: bytes) -> None:
         _check_hourglass(before, state, decision, command)
         due = next_upcoming_event(state)
         assert due is None or due.at_ms > max(now_ms, state.updated_at_ms), "an overdue transition was left"
+
+
+def _with_ended_turn(command: Reopen, before_end: Session | None, state: Session) -> Reopen:
+    """Return a reopening with the turn in which the session ended. `before_end` is the newest state before the end."""
+    if before_end is None or not state.status.is_final:
+        return command
+    return replace(command, turn=find_ended_turn(before_end, state))
 
 
 def _decide(
@@ -245,7 +268,7 @@ def _check_balance(state: Session, ledger: Ledger) -> None:
     settled = charge_session_until(state, state.updated_at_ms)
     assert settled.used_ms == ledger.ran_ms + initial_ms
     wall_ms = (state.completed_at_ms or state.updated_at_ms) - state.started_at_ms
-    assert ledger.ran_ms + ledger.paused_ms + ledger.compensated_ms == wall_ms
+    assert ledger.ran_ms + ledger.paused_ms + ledger.compensated_ms + ledger.ended_ms == wall_ms
     charged = sum(p.used_ms for p in settled.participants)
     assert charged + ledger.left_ms + ledger.unowned_ms == ledger.ran_ms
 
@@ -301,16 +324,20 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
         choices = Bytes(dice.randbytes(72))
         spec = draw_creation(choices)
         state, now_ms = creation.create(spec, "s", "e", T0).state, T0
+        before_end: Session | None = None
         seen[spec.sync_mode] += 1
         seen[state.rules.clock.name] += 1
         for wait_ms, command, precondition in commands(choices, 12):
             now_ms += wait_ms
+            if isinstance(command, Reopen):
+                command = _with_ended_turn(command, before_end, state)
             decision = engine.apply(state, command, now_ms, precondition)
             for transition in decision.all_transitions:
                 seen[transition.event.type] += 1
                 seen[f"{state.status} {transition.state.status}"] += 1
                 seen["hold"] += is_held(transition.state)
                 seen["extended"] += (transition.state.extensions or Extensions()).count > 0
+                before_end = before_end if state.status.is_final else state
                 state = transition.state
             if decision.refusal is not None:
                 seen[decision.refusal.code] += 1

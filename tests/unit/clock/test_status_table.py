@@ -35,6 +35,7 @@ pause:x     !          paused     paused     paused     !          !          !
 resume      !          !          running    !          !          !          !
 complete    completed  completed  completed  completed  !          !          !
 cancel      cancelled  cancelled  cancelled  cancelled  !          !          !
+reopen+5    !          !          !          !          paused     paused     !
 adjust+5    pending    running    paused     paused     !          !          !
 join:D/x    pending    running    paused     paused     !          !          !
 leave:B     pending    running    paused     paused     !          !          !

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Expire
+from synckairos.clock.commands import Expire, Reopen
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recover_lost_session import recover_session
+from synckairos.clock.reopen import find_ended_turn
+from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.outbox_entry import CommitCause
@@ -61,8 +63,11 @@ def created(mode: str, **fields: Any) -> Produced:
     return Produced(transition, CommitCause("anonymous", "create", body))
 
 
-def produced_by(state: Session, step: Step) -> Iterator[Produced]:
-    """Yield what one step produces: overdue transitions, the command's own, and those due at once."""
+def produced_by(state: Session, step: Step, before_end: Session | None = None) -> Iterator[Produced]:
+    """Yield what one step produces: overdue transitions, the command's own, and those due at once.
+
+    `before_end` is the newest state of an ended session before its end.
+    """
     at_ms, verb, args = step
     overdue = CommitCause("timekeeper", "expire")
     if verb == "recover":
@@ -72,15 +77,23 @@ def produced_by(state: Session, step: Step) -> Iterator[Produced]:
         yield Produced(import_session(state, NEXT_EPOCH, state.version + 1, 0), CommitCause("import-v2", "import-v2"))
         return
     command = Expire() if verb == "expire" else parse_command(verb, args).to_command()
+    if isinstance(command, Reopen) and before_end is not None and state.status.is_final:
+        command = replace(command, turn=find_ended_turn(before_end, state))
     decision = engine.apply(state, command, T0 + at_ms)
     yield from (Produced(each, overdue) for each in decision.overdue)
     yield from (Produced(each, CommitCause("anonymous", verb, args or None)) for each in decision.own)
     yield from (Produced(each, overdue) for each in decision.follow_up)
 
 
+def newest_unfinished(produced: Sequence[Produced]) -> Session | None:
+    """Return the newest state that is not final, None if there is none."""
+    states = (each.transition.state for each in reversed(produced))
+    return next((state for state in states if not state.status.is_final), None)
+
+
 def play(mode: str, steps: Sequence[Step], **fields: Any) -> list[Produced]:
     """Play a session and return everything that it produced, its creation first."""
     produced = [created(mode, **fields)]
     for step in steps:
-        produced += produced_by(produced[-1].transition.state, step)
+        produced += produced_by(produced[-1].transition.state, step, newest_unfinished(produced))
     return produced

@@ -20,7 +20,7 @@ from synckairos.wire.tabular import render_csv_pieces
 from synckairos.wire.v3_messages import event_frame
 from synckairos.wire.webhooks import render_event_message
 from synckairos.wire.websocket_frames import extract_text_payload
-from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, play, produced_by
+from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, newest_unfinished, play, produced_by
 from tests.unit.docs.pages import Row, code_blocks, code_words, read_page, table_after
 
 Triple = tuple[str, str, str]
@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, list[Json]] = {
     "add_participant": [{"participant_id": LATE, "total_time_ms": 60_000, "group_id": A}],
     "remove_participant": [{"participant_id": A}],
     "update_metadata": [{"metadata": {"round": 2}}],
+    "reopen": [{"delta_ms": 5_000}, {}],
     "update_session": [{"labels": {"round": "2"}}, {"starts_at": "2026-01-31T13:00:00.000Z"}],
 }
 
@@ -61,11 +62,11 @@ def explored() -> set[Triple]:
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
     for mode, on_timeout, steps in itertools.product(SyncMode, OnTimeout, REACHED_BY.values()):
         produced = play(mode, steps, on_timeout=str(on_timeout), warnings_ms=[10_000])
-        state = produced[-1].transition.state
+        state, before_end = produced[-1].transition.state, newest_unfinished(produced)
         for step in attempts():
             if step[1] == "recover" and state.status.is_final:
                 continue  # a final session is restored as it was
-            produced += produced_by(state, step)
+            produced += produced_by(state, step, before_end)
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
     return found
 
@@ -113,6 +114,7 @@ def example_runs() -> dict[str, list[Produced]]:
         "v2": play("global", [start, (30_000, "import-v2", {})], participants=[]),
         "by itself": play("global", [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z"),
         "labels": play("global", [start, (2_000, "update_session", {"labels": {"round": "2"}})]),
+        "reopened": play("global", [start, (60_000, "expire", {}), (70_000, "reopen", {"delta_ms": 5_000})]),
         "off": play("count_up", [start, (1_000, "cancel", {})]),
     }
 

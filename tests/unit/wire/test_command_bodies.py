@@ -15,9 +15,11 @@ from synckairos.clock.commands import (
     Command,
     Complete,
     Delete,
+    EndedTurn,
     NewParticipant,
     Pause,
     RemoveParticipant,
+    Reopen,
     Resume,
     Start,
     Switch,
@@ -69,6 +71,8 @@ def paths(verb: str, args: Any) -> list[str]:
         ("update_session", {"metadata": {"a": 1}}, UpdateSession({}, {"a": 1})),
         ("update_session", {"starts_at": "2026-01-31T13:00:00+01:00"}, UpdateSession(starts_at_ms=1_769_860_800_000)),
         ("update_session", {"starts_at": None}, UpdateSession(removes_start=True)),
+        ("reopen", {}, Reopen()),
+        ("reopen", {"delta_ms": 5, "participant_ids": [A], "reason": "flag"}, Reopen(5, (A,))),
         ("update_session", {"ends_at": "2026-01-31T12:00:00.001Z"}, UpdateSession(ends_at_ms=1_769_860_800_001)),
     ],
 )
@@ -125,6 +129,9 @@ def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command
         ("update_session", {"labels": {"a": "x" * 64}}, "labels.a"),
         ("update_session", {"labels": {"a": "x\n"}}, "labels.a"),
         ("update_session", {"labels": {"a": 1}}, "labels.a"),
+        ("reopen", {"delta_ms": 0}, "delta_ms"),
+        ("reopen", {"reason": ""}, "reason"),
+        ("reopen", {"turn": {"used_ms": 1, "cycles": 0}}, "turn"),
         ("dance", {}, "command"),
     ],
 )
@@ -229,3 +236,13 @@ def test_instants_of_a_simulation_count_from_its_creation(
     with pytest.raises(ValidationFailed) as refused:
         parse_body(SimulationBody, body)
     assert [each["path"] for each in refused.value.details] == [path]
+
+
+def test_audited_reopening_needs_the_turn_that_the_server_found() -> None:
+    turn = {"participant_id": A, "used_ms": 7, "cycles": 2}
+    command = parse_audited_args("reopen", {"delta_ms": 5, "turn": turn}).to_command()
+    assert command == Reopen(5, turn=EndedTurn(A, 7, 2))
+    held = parse_audited_args("reopen", {"turn": {"used_ms": 0, "cycles": 2, "is_held": True}}).to_command()
+    assert held == Reopen(turn=EndedTurn(None, 0, 2, True))
+    with pytest.raises(ValidationFailed):
+        parse_audited_args("reopen", {"delta_ms": 5})

@@ -18,11 +18,13 @@ import type {
   EmptyBody,
   EventPage,
   JoinBody,
+  OwnCredentialAnswer,
   ParticipationPage,
   PatchBody,
   PatchWebhook,
   PauseBody,
   RemovalBody,
+  ReopenBody,
   ResumeBody,
   RevocationAnswer,
   RevocationPage,
@@ -129,6 +131,12 @@ export interface Api {
       body?: CancelBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
+    /** Continue an expired or completed session, paused in the turn in which it ended */
+    reopen(
+      sessionId: string,
+      body?: ReopenBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionAnswer>>;
     /** List the events of a session, oldest first, or stream them live */
     events(
       sessionId: string,
@@ -218,6 +226,13 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<ResponseData<AccessPage>>;
   };
+  me: {
+    /** Describe the credential of the caller */
+    get(
+      query?: { session_id?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<OwnCredentialAnswer>>;
+  };
   tickets: {
     /** Make a ticket for one socket */
     create(
@@ -277,6 +292,7 @@ export const OPERATIONS = {
     removeParticipant: "DELETE /v1/sessions/{session_id}/participants/{participant_id}",
     complete: "POST /v1/sessions/{session_id}/complete keyed",
     cancel: "POST /v1/sessions/{session_id}/cancel keyed",
+    reopen: "POST /v1/sessions/{session_id}/reopen keyed",
     events: "GET /v1/sessions/{session_id}/events",
     archive: "GET /v1/sessions/{session_id}/archive",
   },
@@ -297,6 +313,9 @@ export const OPERATIONS = {
   },
   access: {
     get: "GET /v1/access",
+  },
+  me: {
+    get: "GET /v1/me",
   },
   tickets: {
     create: "POST /v1/tickets",
