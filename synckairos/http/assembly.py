@@ -130,7 +130,9 @@ def build_application(
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
         *AccessRoutes(dependencies.access_table, rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),
-        *OwnCredentialRoutes(None if authenticator is None else authenticator.now_ms, rate_limits).operations(),
+        *OwnCredentialRoutes(
+            sessions, None if authenticator is None else authenticator.now_ms, rate_limits
+        ).operations(),
         *TicketRoutes(sessions, tickets, rate_limits).operations(),
         *RevocationRoutes(control_channel, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),

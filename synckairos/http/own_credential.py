@@ -1,25 +1,27 @@
 """REST route that shows callers their own credential: who they are, and which role they have on a session."""
 
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 
+from synckairos.errors import SessionNotFound
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
-from synckairos.principal import Principal
+from synckairos.principal import Principal, Role
+from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire.own_credential import OwnCredentialAnswer, OwnCredentialQuery
 
 
 class OwnCredentialRoutes:
-    """REST operation that describes the caller. It reads no session, so it works while the stores are away."""
+    """REST operation that describes the caller. It reads a session only if labels of the session decide the role."""
 
-    def __init__(self, now_ms: Callable[[], int] | None, rate_limits: RateLimits) -> None:
+    def __init__(self, sessions: Sessions, now_ms: Callable[[], int] | None, rate_limits: RateLimits) -> None:
         """Create the routes.
 
         `now_ms` returns the time of Redis in ms since the Unix epoch. It is None while authentication is off.
         """
+        self._sessions = sessions
         self._now_ms = now_ms
         self._rate_limits = rate_limits
 
@@ -33,28 +35,31 @@ class OwnCredentialRoutes:
         ]  # fmt: skip
 
     async def describe(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/me`: describe the credential of the caller."""
         query = request.read_query(OwnCredentialQuery)
         await self._rate_limits.count(request.meter)
-        now_ms = None if self._now_ms is None else self._now_ms()
-        data = _render_principal(request.principal, query.session_id, now_ms)
+        principal = request.principal
+        data = {
+            "kind": principal.kind,
+            "tenant": principal.tenant,
+            "subject": principal.subject,
+            "role": principal.role,
+            "participant_id": principal.participant_id,
+            "expires_in_ms": self._expires_in_ms(principal),
+            "session_role": await self._find_session_role(principal, query.session_id),
+        }
         return RestResponse(orjson.dumps({"data": data}), headers=[(b"cache-control", b"no-store")])
 
+    def _expires_in_ms(self, principal: Principal) -> int | None:
+        if principal.life is None or self._now_ms is None:
+            return None
+        return max(0, principal.life.expires_at_ms - self._now_ms())
 
-def _render_principal(principal: Principal, session_id: str | None, now_ms: int | None) -> dict[str, Any]:
-    """Return the JSON object that describes a principal.
-
-    `session_id` is the session of `session_role`, None if the query has no session. `now_ms` is the time of Redis in
-    ms since the Unix epoch, None while authentication is off.
-    """
-    expires_in_ms = None
-    if principal.life is not None and now_ms is not None:
-        expires_in_ms = max(0, principal.life.expires_at_ms - now_ms)
-    return {
-        "kind": principal.kind,
-        "tenant": principal.tenant,
-        "subject": principal.subject,
-        "role": principal.role,
-        "participant_id": principal.participant_id,
-        "expires_in_ms": expires_in_ms,
-        "session_role": None if session_id is None else principal.role_on(session_id, ()),
-    }
+    async def _find_session_role(self, principal: Principal, session_id: str | None) -> Role | None:
+        """Return the role on a session. Return None without a session, or if the caller cannot reach the session."""
+        if session_id is None:
+            return None
+        try:
+            return await self._sessions.find_role(principal, session_id)
+        except SessionNotFound:
+            return None

@@ -83,7 +83,7 @@ class WebSocketEndpoint:
         elif self._hub.is_draining:
             await _refuse(send, 503, b"This instance stops; try again", DRAINING_RETRY_AFTER_S)
         else:
-            principal, refusal = await self._authenticate(scope, uses_v3)
+            principal, refusal = await self._authenticate_and_charge(scope, uses_v3)
             # A client with many handshakes at once waits for at most a second, and is not refused for this.
             await self._hub.work.processor_time.run(
                 principal.limited_client_id,
@@ -91,11 +91,27 @@ class WebSocketEndpoint:
                 is_rate_limited=False,
             )
 
-    async def _authenticate(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None]:
-        """Return the principal of a handshake, and the refusal if the handshake has no valid credential.
+    async def _authenticate_and_charge(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None]:
+        """Return the principal of a handshake, and the refusal if the client is limited or has no valid credential.
+
+        The handshake is charged to its principal. A handshake without a valid credential is charged to its address.
+        """
+        principal, refusal, ticket = await self._authenticate(scope, uses_v3)
+        limited = self._charge(principal, uses_v3)
+        if limited is None and ticket is not None and self._tickets is not None:
+            # Take the ticket after all checks that can refuse the handshake, so that a refused client can use it again.
+            try:
+                if not await self._tickets.take(ticket):
+                    raise self._refuse_ticket(principal.address)
+            except SyncKairosError as error:
+                return Principal.without_rights(principal.address), error
+        return principal, limited or refusal
+
+    async def _authenticate(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None, str | None]:
+        """Return the principal of a handshake, the refusal without a valid credential, and the ticket to be taken.
 
         A v2 client can send its token only in the header `Authorization`. A v3 client without a credential gets a
-        principal without rights, and must send AUTH.
+        principal without rights, and must send AUTH. The ticket is None if the credential is no ticket.
         """
         principal = self._principal_for(scope)
         if self._authenticator is None:
@@ -103,64 +119,54 @@ class WebSocketEndpoint:
                 any(name == b"authorization" for name, _ in scope["headers"])
                 or any(each.startswith(SUBPROTOCOL_PREFIX) for each in scope.get("subprotocols", ()))
             )
-            return principal, None
+            return principal, None, None
+        without_rights = Principal.without_rights(principal.address)
+        text = _query_value(scope, "ticket")
         try:
             authenticated = await self._authenticator.authenticate(scope, in_subprotocols=uses_v3)
-        except SyncKairosError as error:
-            return Principal.without_rights(principal.address), error
-        text = _query_value(scope, "ticket")
-        if authenticated is not None:
+            if authenticated is not None and text is not None:
+                raise Unauthorized("The request has two different credentials")
+            if authenticated is not None:
+                return authenticated, None, None
             if text is not None:
-                refusal = Unauthorized("The request has two different credentials")
-                return Principal.without_rights(principal.address), refusal
-            return authenticated, None
-        if text is not None:
-            return await self._redeem(text, scope, principal.address)
-        if uses_v3:
-            return Principal.without_rights(principal.address), self._refusal_of_waiting(scope, principal.address)
-        refusal = Unauthorized("This connection needs a token", has_credential=False)
-        return Principal.without_rights(principal.address), refusal
+                return await self._find_ticket_principal(text, scope, principal.address), None, text
+            if not uses_v3:
+                raise Unauthorized("This connection needs a token", has_credential=False)
+            self._authenticator.require_secure(scope)
+            self._sign_ins.require_place(principal.address)
+        except SyncKairosError as refusal:
+            return without_rights, refusal, None
+        return without_rights, None, None
 
-    async def _redeem(self, text: str, scope: Scope, address: str) -> tuple[Principal, SyncKairosError | None]:
-        """Take a ticket. Return the principal of the socket, and the refusal if the ticket is not valid.
+    async def _find_ticket_principal(self, text: str, scope: Scope, address: str) -> Principal:
+        """Return the principal of a ticket, which stays in Redis.
 
         The limits of connections, handshakes and refused tokens of the address are checked first. If one is reached,
-        the ticket is not looked up, so that the client can use it again. A refused ticket takes from the budget of its
-        address for refused tokens.
-        """
-        without_rights = Principal.without_rights(address)
-        if self._hub.would_exceed_limit(address):
-            return without_rights, TooManyConnections("Too many connections; try again")
-        try:
-            if self._authenticator is not None:
-                self._authenticator.require_secure(scope)
-            for limit in (HANDSHAKES, REFUSED_TOKENS):
-                self._hub.work.require_budget(address, limit)
-            ticket = None if self._tickets is None else await self._tickets.take(text)
-            if ticket is None or ticket.origin not in (None, _origin_of(scope)):
-                self._hub.work.charge(address, REFUSED_TOKENS)
-                raise Unauthorized("The ticket is not valid")
-            self._hub.credential_ends.require_valid(ticket.principal)
-        except SyncKairosError as refusal:
-            return without_rights, refusal
-        return replace(ticket.principal, address=address), None
+        the ticket is not looked up. A refused ticket takes from the budget of its address for refused tokens.
 
-    def _refusal_of_waiting(self, scope: Scope, address: str) -> SyncKairosError | None:
-        """Return the refusal of a v3 handshake without a credential, None if the socket may wait for AUTH."""
-        assert self._authenticator is not None
-        try:
+        Raises: Unauthorized, TooManyConnections, RateLimitExceeded, InsecureTransport, StoreUnavailable.
+        """
+        if self._hub.would_exceed_limit(address):
+            raise TooManyConnections("Too many connections; try again")
+        if self._authenticator is not None:
             self._authenticator.require_secure(scope)
-            self._sign_ins.require_place(address)
-        except SyncKairosError as refusal:
-            return refusal
-        return None
+        for limit in (HANDSHAKES, REFUSED_TOKENS):
+            self._hub.work.require_budget(address, limit)
+        ticket = None if self._tickets is None else await self._tickets.find(text)
+        if ticket is None or ticket.origin not in (None, _origin_of(scope)):
+            raise self._refuse_ticket(address)
+        self._hub.credential_ends.require_valid(ticket.principal)
+        return replace(ticket.principal, address=address)
+
+    def _refuse_ticket(self, address: str) -> Unauthorized:
+        """Charge a refused ticket to its address, and return the refusal. Raises: RateLimitExceeded."""
+        self._hub.work.charge(address, REFUSED_TOKENS)
+        return Unauthorized("The ticket is not valid")
 
     async def _admit(
         self, principal: Principal, refusal: SyncKairosError | None, uses_v3: bool, scope: Scope, send: Send
     ) -> None:
-        """Accept or refuse a handshake. `refusal` is the error if the handshake has no valid credential, else None."""
-        if (limited := self._charge(principal, uses_v3)) is not None:
-            refusal = limited
+        """Accept or refuse a handshake. `refusal` is the error that refuses it, None if there is none."""
         if isinstance(refusal, RateLimitExceeded):
             RATE_LIMITED.labels("ws").inc()
         elif refusal is not None and refusal.status in (401, 403) and self._record_refusal is not None:

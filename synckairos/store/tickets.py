@@ -48,16 +48,16 @@ class TicketStore:
         with translated_errors():
             return parse_time_ms(await self._pipe.call("TIME"))
 
-    async def take(self, text: str) -> Ticket | None:
-        """Remove a ticket and return it, None if there is none. Only the first of several callers gets it.
+    async def find(self, text: str) -> Ticket | None:
+        """Return a ticket, None if there is none. The ticket stays in Redis, so that it can still be used.
 
-        Invalid data counts as no ticket.
+        Invalid data counts as no ticket. One round trip.
         """
         if not text or len(text) > MAX_TICKET_CHARACTERS:
             return None
         key = self._key(text)
         with translated_errors():
-            (found,) = await self._pipe.call_many_independent([("GETDEL", key)])
+            (found,) = await self._pipe.call_many_independent([("GET", key)])
         if found is None:
             return None
         try:
@@ -65,6 +65,11 @@ class TicketStore:
         except PARSE_ERRORS as error:
             report_invalid_data(key, error)
             return None
+
+    async def take(self, text: str) -> bool:
+        """Remove a ticket that `find` returned. Return True only for the first of several callers. One round trip."""
+        with translated_errors():
+            return await self._pipe.call("GETDEL", self._key(text)) is not None
 
     def _key(self, text: str) -> str:
         return self._keys.ticket(hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest())

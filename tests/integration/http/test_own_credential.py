@@ -8,7 +8,7 @@ import pytest
 from synckairos.config import Settings
 from synckairos.wire.own_credential import OwnCredentialAnswer
 from tests.integration.authentication import bearer, make_authenticator, make_token
-from tests.integration.rest_server import RestServer, open_rest_server
+from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 
 OWN, OTHER = "7c9e6679-7425-40de-944b-e07fc1f90ae7", "7c9e6679-7425-40de-944b-e07fc1f90ae8"
 PERSON = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -53,6 +53,16 @@ async def test_role_on_a_session_is_the_lower_of_ceiling_and_grant(
     server: RestServer, claims: dict[str, Any], session_id: str, expected: str | None
 ) -> None:
     assert (await describe(server, f"?session_id={session_id}", **claims))["session_role"] == expected
+
+
+async def test_labels_of_the_session_decide_the_role_if_a_grant_names_them(server: RestServer) -> None:
+    body = chess_body(labels={"class": "7b"})
+    created = await server.client.post("/v1/sessions", json=body, headers=bearer(make_token(role="admin")))
+    session_id = created.json()["data"]["session_id"]
+    for label, expected in (("class=7b", "participant"), ("class=7c", None)):
+        claims = {"role": "controller", "grants": [{"sessions": [f"label:{label}"], "role": "participant"}]}
+        for requested, role in ((session_id, expected), (OTHER, None)):
+            assert (await describe(server, f"?session_id={requested}", **claims))["session_role"] == role
 
 
 async def test_missing_token_is_401_and_a_bad_session_id_is_400(server: RestServer) -> None:
