@@ -1,5 +1,6 @@
 """Each REST operation with each role: allowed, 403, or the answer for a session that does not exist."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -9,8 +10,10 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.principal import Role
+from synckairos.store.tickets import TicketStore
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+from tests.integration.revocations.nodes import open_node
 from tests.integration.round_trips import RoundTrips
 
 ROLES: tuple[Role, ...] = ("viewer", "participant", "controller", "admin")
@@ -34,6 +37,7 @@ SESSION_CASES = (
     Case("GET", "/v1/sessions/{id}/events?snapshots=1", "controller"),
     Case("POST", "/v1/sessions/{id}/switch", "participant", {"current_participant_id": "{pid}"}),
     Case("POST", "/v1/sessions/{id}/pause", "participant", {}),
+    Case("POST", "/v1/sessions/{id}/resume", "participant", {}),
     Case("POST", "/v1/sessions/{id}/start", "controller", {}),
     Case("POST", "/v1/sessions/{id}/adjust", "controller", {"delta_ms": 1}),
     Case("POST", "/v1/sessions/{id}/complete", "controller", {}),
@@ -46,6 +50,9 @@ SESSION_CASES = (
     Case("DELETE", "/v1/sessions/{id}", "admin"),
 )
 TENANT_CASES = (
+    Case("GET", "/v1/revocations", "admin"),
+    Case("POST", "/v1/revocations", "admin", {"jti": "t1"}),
+    Case("POST", "/v1/disconnect", "admin", {"subject": "alice"}),
     Case("GET", "/v1/sessions", "admin"),
     Case("POST", "/v1/sessions", "admin", chess_body(session_id=None)),
     Case("GET", "/v1/access", "admin"),
@@ -60,6 +67,15 @@ TENANT_CASES = (
     Case("GET", f"/v1/webhooks/{MISSING}/deliveries", "admin"),
     Case("POST", f"/v1/webhooks/{MISSING}/deliveries/{MISSING}/resend", "admin", {}),
 )
+PARTICIPANT_CASES = (
+    Case("GET", "/v1/participants/{pid}/sessions", "participant"),
+    Case("GET", "/v1/participants/{pid}/time", "participant"),
+)
+CREDENTIAL_CASES = (
+    Case("GET", "/v1/me", "viewer"),
+    Case("POST", "/v1/tickets", "viewer", {}),
+    Case("POST", "/v1/simulate", "viewer", {"session": chess_body(session_id=None), "commands": [], "until_ms": 1}),
+)
 PUBLIC_PATHS = (
     *("/health", "/ready", "/v1/time", "/openapi.json", "/asyncapi.json"),
     *("/docs", "/docs/docs.js", "/api-docs", "/api-docs.json"),
@@ -68,8 +84,31 @@ PUBLIC_PATHS = (
 
 @pytest.fixture
 async def server(settings: Settings) -> AsyncIterator[RestServer]:
-    async with open_rest_server(settings, caller_identity=NamedCallers()) as opened:
+    async with (
+        open_node(settings) as node,
+        open_rest_server(
+            settings,
+            caller_identity=NamedCallers(),
+            control_channel=node.channel,
+            tickets=TicketStore(node.pipe, node.keys),
+        ) as opened,
+    ):
         yield opened
+
+
+async def test_each_operation_has_a_case(server: RestServer) -> None:
+    cases = (*SESSION_CASES, *TENANT_CASES, *PARTICIPANT_CASES, *CREDENTIAL_CASES)
+    tested = {(case.method, case.path.partition("?")[0]) for case in cases}
+    tested |= {("GET", path) for path in PUBLIC_PATHS}
+    paths = (await server.client.get("/openapi.json")).json()["paths"]
+    operations = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    patterns = {each: re.compile(re.sub(r"\\{[a-z_]+\\}", "[^/]+", re.escape(each[1]))) for each in operations}
+    missing = {
+        operation
+        for operation, pattern in patterns.items()
+        if not any(method == operation[0] and pattern.fullmatch(path) for method, path in tested)
+    }
+    assert missing == set()
 
 
 async def send(
@@ -137,8 +176,15 @@ async def test_operation_of_the_tenant_needs_the_role_admin(server: RestServer, 
         assert refusal_of(answer) == (None if role == "admin" else (403, "FORBIDDEN")), role
 
 
-@pytest.mark.parametrize("path", ["/v1/participants/{pid}/sessions", "/v1/participants/{pid}/time"])
-async def test_participant_reads_its_own_sessions_and_times_only(server: RestServer, path: str) -> None:
+@pytest.mark.parametrize("case", CREDENTIAL_CASES, ids=lambda case: f"{case.method} {case.path}")
+async def test_operation_of_any_credential_is_allowed_for_each_role(server: RestServer, case: Case) -> None:
+    for role in ROLES:
+        answer = await send(server, case, as_caller("x", role, reaches=MISSING))
+        assert answer.is_success, (role, answer.text)
+
+
+@pytest.mark.parametrize("case", PARTICIPANT_CASES, ids=lambda case: f"{case.method} {case.path}")
+async def test_participant_reads_its_own_sessions_and_times_only(server: RestServer, case: Case) -> None:
     own, other = str(uuid4()), str(uuid4())
     expectations: list[tuple[Role, str, str, tuple[int, str] | None]] = [
         ("participant", own, own, None),
@@ -151,7 +197,7 @@ async def test_participant_reads_its_own_sessions_and_times_only(server: RestSer
     ]
     for role, participant_id, requested, expected in expectations:
         caller = as_caller("x", role, participant_id=participant_id)
-        assert refusal_of(await send(server, Case("GET", path, role), caller, person=requested)) == expected
+        assert refusal_of(await send(server, case, caller, person=requested)) == expected
 
 
 async def test_lower_of_ceiling_and_grant_is_the_role(server: RestServer) -> None:
