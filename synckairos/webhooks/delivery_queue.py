@@ -64,14 +64,18 @@ class DeliveryQueue:
     def __init__(self, pool: PostgresPool) -> None:
         self.pool = pool
 
-    async def claim(self, *, per_endpoint: int, limit: int, lease_s: float) -> list[DueDelivery]:
+    async def claim(self, *, per_endpoint: int, max_concurrent: int, limit: int, lease_s: float) -> list[DueDelivery]:
         """Lease at most `limit` due deliveries for `lease_s` seconds, and return them.
 
-        `per_endpoint` is the maximum number of leases of all workers for one endpoint. For each session of an endpoint
-        there is at most one lease. If the stored data of a leased delivery are invalid, the delivery is reported and
-        left out of the result.
+        `per_endpoint` is the maximum number of leases of all workers for one endpoint. It is lower if there are so many
+        endpoints that all their leases together would exceed `max_concurrent`, but at least 1. For each session of an
+        endpoint there is at most one lease. If the stored data of a leased delivery are invalid, the delivery is
+        reported and left out of the result.
         """
-        rows = await self._query("claim", {"per_endpoint": per_endpoint, "limit": limit, "lease_s": lease_s})
+        rows = await self._query(
+            "claim",
+            {"per_endpoint": per_endpoint, "max_concurrent": max_concurrent, "limit": limit, "lease_s": lease_s},
+        )
         due: list[DueDelivery] = []
         for row in rows:
             with suppress(InvalidStoredData), reporting_invalid_data(f"webhook_deliveries {row[0]}"):

@@ -40,7 +40,7 @@ POLL_S = 0.5
 MAX_CONCURRENT_PER_ENDPOINT = 8
 """Maximum number of concurrent messages from all workers to one endpoint. For each session the maximum is one."""
 
-_MAX_CONCURRENT = 256
+MAX_CONCURRENT = 256
 """Maximum number of messages that this worker sends at the same time."""
 _LEASE_MARGIN_S = 45.0
 """Seconds by which a lease lasts longer than the time limit of an attempt."""
@@ -82,6 +82,7 @@ class Dispatcher:
         schedule_s: Sequence[float] = SCHEDULE_S,
         give_up_s: float = GIVE_UP_S,
         per_endpoint: int = MAX_CONCURRENT_PER_ENDPOINT,
+        max_concurrent: int = MAX_CONCURRENT,
         poll_s: float = POLL_S,
     ) -> None:
         """Create a dispatcher.
@@ -91,6 +92,7 @@ class Dispatcher:
         - `schedule_s`: see `SCHEDULE_S`.
         - `give_up_s`: see `GIVE_UP_S`.
         - `per_endpoint`: see `MAX_CONCURRENT_PER_ENDPOINT`.
+        - `max_concurrent`: see `MAX_CONCURRENT`.
         - `poll_s`: see `POLL_S`.
         """
         self._queue = queue
@@ -101,6 +103,7 @@ class Dispatcher:
         self._retries = RetrySchedule(schedule_s, jitter=JITTER)
         self._give_up_s = give_up_s
         self._per_endpoint = per_endpoint
+        self._max_concurrent = max_concurrent
         self._poll_s = poll_s
         self._sending: dict[str, asyncio.Task[None]] = {}
         """Tasks of the running attempts, by delivery id."""
@@ -133,11 +136,13 @@ class Dispatcher:
 
     async def _claim_and_start(self) -> float:
         """Lease due deliveries and start a task for each. Return the seconds to wait before the next call."""
-        free = _MAX_CONCURRENT - len(self._sending)
+        free = self._max_concurrent - len(self._sending)
         if free <= 0:
             return self._poll_s
         try:
-            claimed = await self._queue.claim(per_endpoint=self._per_endpoint, limit=free, lease_s=self._lease_s)
+            claimed = await self._queue.claim(
+                per_endpoint=self._per_endpoint, max_concurrent=self._max_concurrent, limit=free, lease_s=self._lease_s
+            )
         except StoreUnavailable as fault:
             self._queue.pool.outage.report_unreachable("webhooks", fault.__cause__ or fault)
             return self._fault_backoff.next_s()

@@ -14,8 +14,11 @@ import httpcore
 
 from synckairos.webhooks.address_guard import Address, AddressGuard, AddressRefused
 
-_RESOLVER_THREADS = 16
-"""Number of threads for name resolution."""
+_RESOLVER_THREADS = 100
+"""Number of threads for name resolution: one for each endpoint. They are started when they are needed.
+
+With fewer threads, endpoints whose name servers do not answer would delay the others.
+"""
 _CONNECT_S = 5.0
 """Seconds for the attempt to connect to one address. The limit leaves time to try further addresses of the host."""
 

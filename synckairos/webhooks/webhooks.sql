@@ -2,13 +2,18 @@
 -- creates deliveries are in audit/batch_writer.sql.
 
 -- name: claim
--- Lease due deliveries. All workers together have at most per_endpoint leases for an endpoint. For each session only the
--- oldest delivery is leased, and only if no other delivery of the session is leased. Rows that another worker leased in
--- the meantime are skipped.
+-- Lease due deliveries. All workers together have at most per_endpoint leases for an endpoint, and fewer if the endpoints
+-- together could exceed max_concurrent: so endpoints that do not answer leave leases to all others. For each session only
+-- the oldest delivery is leased, and only if no other delivery of the session is leased. Rows that another worker leased
+-- in the meantime are skipped.
+--
+-- An endpoint that does not answer can have any number of pending rows. So the query reads the 200 oldest rows of an
+-- endpoint. These can all belong to sessions that have a lease, so it also reads the oldest row of some sessions: of the
+-- sessions with the lowest ids, and of the sessions after a random id. Test messages have no session.
 WITH open AS MATERIALIZED (
     SELECT
         e.endpoint_id,
-        %(per_endpoint)s - (
+        least(%(per_endpoint)s, greatest(1, %(max_concurrent)s / count(*) OVER ())) - (
             SELECT count(*) FROM webhook_deliveries AS l
             WHERE l.endpoint_id = e.endpoint_id AND l.leased_until > now()
         ) AS room
@@ -21,24 +26,73 @@ due AS (
     CROSS JOIN LATERAL (
         SELECT oldest.delivery_id, oldest.due_at, oldest.sequence
         FROM (
-            SELECT DISTINCT ON (waiting.session_id) waiting.delivery_id, waiting.due_at, waiting.sequence
+            SELECT DISTINCT ON (candidate.session_id) candidate.delivery_id, candidate.due_at, candidate.sequence
             FROM (
-                SELECT d.delivery_id, d.session_id, d.due_at, d.sequence
-                FROM webhook_deliveries AS d
-                WHERE d.endpoint_id = open.endpoint_id AND d.status = 'pending' AND d.due_at <= now()
-                    AND (d.leased_until IS NULL OR d.leased_until <= now())
-                    AND NOT EXISTS (
-                        SELECT FROM webhook_deliveries AS l
-                        WHERE l.endpoint_id = d.endpoint_id AND l.session_id = d.session_id AND l.leased_until > now()
+                (
+                    SELECT d.delivery_id, d.session_id, d.due_at, d.sequence, d.leased_until
+                    FROM webhook_deliveries AS d
+                    WHERE d.endpoint_id = open.endpoint_id AND d.status = 'pending' AND d.due_at <= now()
+                    ORDER BY d.due_at, d.sequence
+                    LIMIT 200
+                )
+                UNION ALL
+                (
+                    WITH RECURSIVE listed (session_id, number) AS (
+                        SELECT begin.session_id, 1
+                        FROM (VALUES (gen_random_uuid()), ('00000000-0000-0000-0000-000000000000'::uuid)) AS from_id (id)
+                        CROSS JOIN LATERAL (
+                            SELECT d.session_id
+                            FROM webhook_deliveries AS d
+                            WHERE d.endpoint_id = open.endpoint_id AND d.status = 'pending' AND d.session_id >= from_id.id
+                            ORDER BY d.session_id
+                            LIMIT 1
+                        ) AS begin
+                        UNION ALL
+                        SELECT next.session_id, listed.number + 1
+                        FROM listed
+                        CROSS JOIN LATERAL (
+                            SELECT d.session_id
+                            FROM webhook_deliveries AS d
+                            WHERE d.endpoint_id = open.endpoint_id AND d.status = 'pending'
+                                AND d.session_id > listed.session_id
+                            ORDER BY d.session_id
+                            LIMIT 1
+                        ) AS next
+                        WHERE listed.number < 10
                     )
-                ORDER BY d.due_at, d.sequence
-                LIMIT 200
-            ) AS waiting
-            ORDER BY waiting.session_id, waiting.due_at, waiting.sequence
+                    SELECT d.delivery_id, d.session_id, d.due_at, d.sequence, d.leased_until
+                    FROM (SELECT DISTINCT session_id FROM listed) AS listed
+                    CROSS JOIN LATERAL (
+                        SELECT d.*
+                        FROM webhook_deliveries AS d
+                        WHERE d.endpoint_id = open.endpoint_id AND d.status = 'pending' AND d.due_at <= now()
+                            AND d.session_id = listed.session_id
+                        ORDER BY d.due_at, d.sequence
+                        LIMIT 1
+                    ) AS d
+                )
+                UNION ALL
+                (
+                    SELECT d.delivery_id, d.session_id, d.due_at, d.sequence, d.leased_until
+                    FROM webhook_deliveries AS d
+                    WHERE d.endpoint_id = open.endpoint_id AND d.status = 'pending' AND d.due_at <= now()
+                        AND d.session_id IS NULL
+                    ORDER BY d.due_at, d.sequence
+                    LIMIT 1
+                )
+            ) AS candidate
+            WHERE (candidate.leased_until IS NULL OR candidate.leased_until <= now())
+                AND NOT EXISTS (
+                    SELECT FROM webhook_deliveries AS l
+                    WHERE l.endpoint_id = open.endpoint_id AND l.session_id = candidate.session_id
+                        AND l.leased_until > now()
+                )
+            ORDER BY candidate.session_id, candidate.due_at, candidate.sequence
         ) AS oldest
         ORDER BY oldest.due_at, oldest.sequence
         LIMIT greatest(open.room, 0)
     ) AS first
+    WHERE open.room > 0
     ORDER BY first.due_at, first.sequence
     LIMIT %(limit)s
 ),

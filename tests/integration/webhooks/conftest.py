@@ -13,7 +13,7 @@ from synckairos.clock.commands import Start, Switch
 from synckairos.history.reader import open_history_pool
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import open_delivery_queue
-from synckairos.webhooks.dispatcher import GIVE_UP_S, SCHEDULE_S, Dispatcher
+from synckairos.webhooks.dispatcher import GIVE_UP_S, MAX_CONCURRENT, SCHEDULE_S, Dispatcher
 from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
 from synckairos.webhooks.registry import WebhookRegistry
 from synckairos.webhooks.sender import WebhookSender
@@ -74,6 +74,7 @@ class Webhooks:
         timeout_s: float = 10,
         give_up_s: float = GIVE_UP_S,
         log_days: int = 30,
+        max_concurrent: int = MAX_CONCURRENT,
     ) -> AsyncIterator[Dispatcher]:
         """Run a dispatcher inside the block."""
         async with (
@@ -87,6 +88,7 @@ class Webhooks:
                 schedule_s=schedule_s,
                 give_up_s=give_up_s,
                 log_days=log_days,
+                max_concurrent=max_concurrent,
                 poll_s=0.02,
             )
             task = asyncio.create_task(dispatcher.run())
