@@ -69,6 +69,7 @@ WITH page AS (
     WHERE s.deleted_at IS NULL
         AND (%(status)s::sync_status IS NULL OR s.status = %(status)s::sync_status)
         AND (%(sync_mode)s::sync_mode IS NULL OR s.sync_mode = %(sync_mode)s::sync_mode)
+        AND (%(only_unfinished)s IS NOT TRUE OR s.status IN ('pending', 'running', 'paused'))
         AND (%(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb)
         AND (s.created_at, s.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
     ORDER BY s.created_at DESC, s.session_id DESC

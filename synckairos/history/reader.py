@@ -273,13 +273,15 @@ class HistoryReader:
         status: str | None = None,
         sync_mode: str | None = None,
         labels: Mapping[str, str] | None = None,
+        only_unfinished: bool = False,
         known_ids: Sequence[str] = (),
     ) -> Page[ListedSession]:
         """Return a page of the sessions in Postgres that are not deleted, newest creation first.
 
         `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
         sessions, from 1 to 200. The page also ends at about 4 MiB of documents. `status`, `sync_mode` and `labels` are
-        filters; None means no filter. A session matches `labels` if it has all these labels with these values. The
+        filters; None means no filter. A session matches `labels` if it has all these labels with these values.
+        `only_unfinished` excludes the sessions that have ended. The
         query does not read the documents of the sessions `known_ids`; these items have `snapshot` None.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
@@ -290,6 +292,7 @@ class HistoryReader:
                 **_position_parameters(cursor),
                 "status": status,
                 "sync_mode": sync_mode,
+                "only_unfinished": only_unfinished,
                 "labels": orjson.dumps(labels).decode() if labels else None,
                 "limit": _checked_limit(limit) + 1,
                 "max_bytes": MAX_PAGE_BYTES,

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from synckairos.clock.model import Status
 from synckairos.errors import InvalidStoredData, SessionNotFound
 from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_BYTES, cut_to_page
@@ -92,6 +93,7 @@ class SessionList:
             status=query.status,
             sync_mode=query.sync_mode,
             labels=query.labels,
+            only_unfinished=query.only_unfinished,
             known_ids=[session_id for _, session_id in found],
         )
         unseen = [item for item in audited.items if item.snapshot is not None]
@@ -208,4 +210,5 @@ def _matches(document: bytes, query: ListQuery) -> bool:
         query.status in (None, session["status"])
         and query.sync_mode in (None, session["sync_mode"])
         and query.labels.items() <= session.get("labels", {}).items()
+        and not (query.only_unfinished and Status(session["status"]).is_final)
     )

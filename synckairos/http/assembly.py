@@ -18,6 +18,7 @@ from synckairos.http.all_sessions_pages import SessionList
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
+from synckairos.http.commands_to_many import CommandToManyRoutes
 from synckairos.http.demo_files import DemoFiles, demo_folder
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
@@ -38,6 +39,7 @@ from synckairos.identity.metrics_token import MetricsToken
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.credential_ends import CredentialEnds
+from synckairos.service.commands_to_many import CommandsToMany
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
@@ -114,12 +116,16 @@ def build_application(
         root_path,
         knows_revocations=lambda: control_channel is None or control_channel.is_current,
     )
+    session_list = SessionList(sessions, store, history)
     operations: list[Operation] = [
         *SessionRoutes(sessions, settings.rate_limit_switch).operations(),
+        *CommandToManyRoutes(
+            CommandsToMany(sessions, store), session_list, rate_limits, dependencies.work
+        ).operations(),
         *HistoryRoutes(
             sessions,
             history,
-            SessionList(sessions, store, history),
+            session_list,
             dependencies.audit_trail,
             LiveEventStreams(dependencies.audit_trail, is_draining, commit_signals, connections),
             dependencies.participant_sessions,

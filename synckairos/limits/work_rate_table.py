@@ -59,6 +59,7 @@ SUBSCRIPTIONS = WorkLimit("`SUBSCRIBE` messages", "client", 500, 20_000, ERROR)
 UNKNOWN_SESSIONS = WorkLimit("subscriptions and presses for unknown sessions", "client", 20, 200, ERROR)
 SIMULATION_STEPS = WorkLimit("steps of simulations", "client", 10_000, 250_000, REFUSED)
 REPORTS = WorkLimit("time reports, and pages of events as CSV, NDJSON or with snapshots", "client", 10, 100, REFUSED)
+COMMANDS_TO_MANY = WorkLimit("sessions of commands to many sessions", "client", 500, 5_000, REFUSED)
 SCRAPES = WorkLimit("reads of `/metrics`", "client", 10, 100, REFUSED)
 REFUSED_TOKENS = WorkLimit("tokens that are refused", "client", 1, 60, REFUSED)
 
@@ -67,7 +68,16 @@ MAX_LIVE_TAILS = 500
 
 WORK_LIMITS = (
     *(PROCESSOR_MS, BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES),
-    *(HANDSHAKES, SUBSCRIPTIONS, UNKNOWN_SESSIONS, SIMULATION_STEPS, REPORTS, SCRAPES, REFUSED_TOKENS),
+    *(
+        HANDSHAKES,
+        SUBSCRIPTIONS,
+        UNKNOWN_SESSIONS,
+        SIMULATION_STEPS,
+        REPORTS,
+        COMMANDS_TO_MANY,
+        SCRAPES,
+        REFUSED_TOKENS,
+    ),
 )
 """All limits, in the order of the page."""
 

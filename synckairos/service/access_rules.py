@@ -78,6 +78,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "update_session": AccessRule("controller", "session"),
     "delete": AccessRule("admin", "session"),
     # The tenant
+    "command_many": AccessRule("credential", "none"),
     "create": AccessRule("controller", "tenant"),
     "list_sessions": AccessRule("admin", "tenant"),
     "manage_webhooks": AccessRule("admin", "tenant"),

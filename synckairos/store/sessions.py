@@ -257,6 +257,17 @@ class SessionStore:
         with reporting_invalid_data(key):
             return None if before is None else before.decode()
 
+    async def read_reserved_command_id(self, command_id: str) -> str | None:
+        """Return the value that `reserve_command_id` stored for a command id. One round trip.
+
+        None if no value was stored, or if its TTL has ended.
+        """
+        with translated_errors():
+            key = self.keys.reserved_command_id(command_id)
+            value: bytes | None = await self._pipe.call("GET", key)
+        with reporting_invalid_data(key):
+            return None if value is None else value.decode()
+
     # -- live sessions ------------------------------------------------------------------------------------------------
 
     async def count_unfinished(self) -> int:

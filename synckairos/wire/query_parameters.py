@@ -43,7 +43,7 @@ def _split_labels(texts: list[str]) -> dict[str, str]:
     return {key: value for key, _, value in (text.partition("=") for text in texts)}
 
 
-def _each_key_once(texts: list[str]) -> list[str]:
+def each_key_once(texts: list[str]) -> list[str]:
     if len(_split_labels(texts)) < len(set(texts)):
         raise PydanticCustomError("label", "should name each key with only one value")
     return texts
@@ -161,7 +161,7 @@ class ListQuery(PageQuery):
 
     status: Omittable[StatusName] = None
     sync_mode: Omittable[SyncModeName] = None
-    label: Annotated[list[LabelText], Field(max_length=MAX_LABELS), AfterValidator(_each_key_once)] = Field(
+    label: Annotated[list[LabelText], Field(max_length=MAX_LABELS), AfterValidator(each_key_once)] = Field(
         default_factory=list
     )
 
@@ -173,7 +173,20 @@ class ListQuery(PageQuery):
     @property
     def is_filtered(self) -> bool:
         """Whether the query excludes some sessions."""
-        return self.status is not None or self.sync_mode is not None or bool(self.label)
+        return self.status is not None or self.sync_mode is not None or bool(self.label) or self.only_unfinished
+
+    @property
+    def only_unfinished(self) -> bool:
+        """Whether the query excludes the sessions that have ended."""
+        return False
+
+
+class UnfinishedListQuery(ListQuery):
+    """The query for a list of sessions that have not ended. No REST operation has this query."""
+
+    @property
+    def only_unfinished(self) -> bool:
+        return True
 
 
 class EventsQuery(PageQuery):

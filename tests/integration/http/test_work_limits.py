@@ -17,6 +17,7 @@ from synckairos.limits import processor_time
 from synckairos.limits.work_rate_table import (
     BYTES,
     CLOSED,
+    COMMANDS_TO_MANY,
     CONNECTION_BYTES,
     CONNECTION_VALUES,
     ERROR,
@@ -152,6 +153,15 @@ async def exceed_reports(server: RestServer, instance: Instance) -> str:
     return await repeat_until_refused(server, REPORTS, "GET", path, params={"bucket": "session"})
 
 
+async def exceed_commands_to_many(server: RestServer, instance: Instance) -> str:
+    while True:
+        ids = [str(uuid4()) for _ in range(int(COMMANDS_TO_MANY.burst * FACTOR))]
+        body = {"session_ids": ids, "command": "pause", "command_id": str(uuid4())}
+        answer = await server.client.post("/v1/sessions/commands", json=body)
+        if answer.status_code != 200:
+            return f"{answer.status_code} `{answer.json()['error']['code']}`"
+
+
 async def exceed_scrapes(server: RestServer, instance: Instance) -> str:
     return await repeat_until_refused(server, SCRAPES, "GET", "/metrics")
 
@@ -189,6 +199,7 @@ EXCEED: dict[WorkLimit, Callable[[RestServer, Instance], Awaitable[str]]] = {
     UNKNOWN_SESSIONS: exceed_unknown_sessions,
     SIMULATION_STEPS: exceed_simulation_steps,
     REPORTS: exceed_reports,
+    COMMANDS_TO_MANY: exceed_commands_to_many,
     SCRAPES: exceed_scrapes,
     REFUSED_TOKENS: exceed_refused_tokens,
 }

@@ -6,6 +6,8 @@ import type {
   AdjustBody,
   ArchiveAnswer,
   CancelBody,
+  CommandResultsAnswer,
+  CommandToMany,
   CompleteBody,
   CreateRevocation,
   CreateSession,
@@ -137,6 +139,11 @@ export interface Api {
       body?: ReopenBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
+    /** Execute one command on many sessions */
+    addCommand(
+      body: CommandToMany,
+      options?: RequestOptions,
+    ): Promise<ResponseData<CommandResultsAnswer>>;
     /** List the events of a session, oldest first, or stream them live */
     events(
       sessionId: string,
@@ -293,6 +300,7 @@ export const OPERATIONS = {
     complete: "POST /v1/sessions/{session_id}/complete keyed",
     cancel: "POST /v1/sessions/{session_id}/cancel keyed",
     reopen: "POST /v1/sessions/{session_id}/reopen keyed",
+    addCommand: "POST /v1/sessions/commands keyed",
     events: "GET /v1/sessions/{session_id}/events",
     archive: "GET /v1/sessions/{session_id}/archive",
   },

@@ -207,6 +207,48 @@ export interface CommandMessage {
   on_behalf_of?: string;
 }
 
+/** The refusal of a command for one session. */
+export interface CommandErrorView {
+  /** Stable error code for programs */
+  code: string;
+  /** Description of the error or refusal for people; its text can change */
+  message: string;
+  /** Details of the refusal; absent if there are none */
+  details?: unknown;
+}
+
+/** The result of a command for one session: its version after the command, or the refusal. */
+export interface CommandResultView {
+  /** Id of the session */
+  session_id: string;
+  /** Version after the command; absent after a refusal */
+  version?: number;
+  error?: CommandErrorView;
+}
+
+export interface CommandResults {
+  results: Array<CommandResultView>;
+}
+
+export interface CommandResultsAnswer {
+  data: CommandResults;
+}
+
+/**
+ * One command for many sessions: those of `session_ids`, or those that have all labels of `label` and did not end.
+ * A repeated request with the same `command_id` addresses the same sessions, and executes nothing twice.
+ */
+export interface CommandToMany {
+  session_ids?: Array<string>;
+  label?: Array<string>;
+  /** Name of the command */
+  command: "start" | "switch" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "reopen" | "delete";
+  /** Arguments of the command, as in its own request */
+  args?: Record<string, unknown>;
+  /** Id of the request. For each session, the command has the id `bulk:<command_id>` */
+  command_id: string;
+}
+
 /** Ends the session as completed. */
 export interface CompleteBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -833,7 +875,10 @@ export interface Problem {
 export interface Readiness {
   /** Readiness of the instance */
   status: "ready" | "degraded" | "not_ready";
-  /** Reason why the instance is degraded or not ready. Absent if authentication is on */
+  /**
+   * Reason why the instance is degraded or not ready. If authentication is on, only requests with the metrics token
+   * get it
+   */
   reason?: string;
 }
 
