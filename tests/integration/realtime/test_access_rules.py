@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from websockets.asyncio.client import connect
 
-from synckairos.clock.commands import Command, Create, NewParticipant, Pause, Start
+from synckairos.clock.commands import Command, Complete, Create, NewParticipant, Pause, Start
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal, Role
@@ -37,6 +37,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "adjust": {"delta_ms": 1_000},
     "complete": {},
     "cancel": {},
+    "reopen": {},
     "add_participant": {"participant_id": NEWCOMER, "total_time_ms": 60_000},
     "remove_participant": {"participant_id": BLACK},
     "update_metadata": {"metadata": {"table": 7}},
@@ -72,7 +73,7 @@ async def signed_in(instance: Instance, role: Role, *reaches: str, **claims: Any
 async def open_session(instance: Instance, verb: str) -> tuple[str, int]:
     """Create a session in a status in which a command succeeds. Return its id and its version.
 
-    WHITE has the turn. For a resume, WHITE has paused the session.
+    WHITE has the turn. For a resume, WHITE has paused the session. For a reopening, the session is completed.
     """
     people = tuple(NewParticipant(each, total_time_ms=300_000) for each in (WHITE, BLACK))
     created = await instance.sessions.create(CreateRequest(ROOT, Create(SyncMode.PER_PARTICIPANT, people)))
@@ -80,6 +81,8 @@ async def open_session(instance: Instance, verb: str) -> tuple[str, int]:
     steps: list[tuple[str, Command]] = [] if verb == "start" else [("start", Start())]
     if verb == "resume":
         steps.append(("pause", Pause(taken_by=f"participant:{WHITE}")))
+    if verb == "reopen":
+        steps.append(("complete", Complete()))
     for name, command in steps:
         version = (await instance.sessions.execute(CommandRequest(ROOT, session_id, command, name))).snapshot.version
     return session_id, version
