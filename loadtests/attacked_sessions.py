@@ -45,32 +45,34 @@ def large_session() -> dict[str, Any]:
     }
 
 
+def small_session() -> dict[str, Any]:
+    """Return the body of a request that creates a session of two participants with much time."""
+    participants = [
+        {"participant_id": str(uuid4()), "participant_index": index, "total_time_ms": 86_400_000} for index in range(2)
+    ]
+    return {"sync_mode": "per_participant", "participants": participants, "session_id": str(uuid4())}
+
+
+async def create_running_session(connection: HttpConnection, body: dict[str, Any]) -> str:
+    """Create and start a session. Return its id."""
+    status, answer = await connection.post("/v1/sessions", orjson.dumps(body))
+    assert status == 201, answer[:300]
+    session_id: str = orjson.loads(answer)["data"]["session_id"]
+    status, answer = await connection.post(f"/v1/sessions/{session_id}/start")
+    assert status == 200, answer[:300]
+    return session_id
+
+
 async def create_sessions(server: Process) -> tuple[list[str], Victims]:
     """Create a small running session for each client, and the sessions of the attacker.
 
     Return the ids of the small sessions, and those of the attacker. The document of `broken_id` is still valid.
     """
-    small = {
-        "sync_mode": "per_participant",
-        "participants": [
-            {"participant_id": str(uuid4()), "participant_index": index, "total_time_ms": 86_400_000}
-            for index in range(2)
-        ],
-    }
     connection = await HttpConnection.open(server.base_url)
-
-    async def create(body: dict[str, Any]) -> str:
-        status, answer = await connection.post("/v1/sessions", orjson.dumps(body))
-        assert status == 201, answer[:300]
-        session_id: str = orjson.loads(answer)["data"]["session_id"]
-        status, answer = await connection.post(f"/v1/sessions/{session_id}/start")
-        assert status == 200, answer[:300]
-        return session_id
-
-    ids = [await create({**small, "session_id": str(uuid4())}) for _ in range(CLIENTS)]
+    ids = [await create_running_session(connection, small_session()) for _ in range(CLIENTS)]
     bodies = [large_session() for _ in range(LARGE_SESSIONS)]
-    large = [await create(body) for body in bodies]
-    broken_id = await create({**small, "session_id": str(uuid4())})
+    large = [await create_running_session(connection, body) for body in bodies]
+    broken_id = await create_running_session(connection, small_session())
     for _ in range(LARGE_SWITCHES):
         status, answer = await connection.post(f"/v1/sessions/{large[0]}/switch")
         assert status == 200, answer[:300]
