@@ -7,17 +7,17 @@ one read function for sessions.
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from synckairos.errors import SessionNotFound, StoreUnavailable
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.limits.shared_read import SharedRead
 from synckairos.principal import Principal, Role
+from synckairos.realtime.connection_counts import ConnectionCounts
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
+from synckairos.realtime.watched_session import WatchedSession
 from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.requests import SessionResult
@@ -44,23 +44,6 @@ ReadSession = Callable[[str], Awaitable[SessionResult]]
 
 Raises: SessionNotFound, StoreUnavailable.
 """
-
-
-class _WatchedSession:
-    """A session that has watchers or change events on this instance."""
-
-    __slots__ = ("change_events", "ended_epoch", "latest", "shared_read", "subscriptions")
-
-    def __init__(self) -> None:
-        self.change_events: set[asyncio.Event] = set()
-        self.subscriptions: set[Subscription] = set()
-        self.latest: SessionUpdate | None = None
-        self.ended_epoch = ""
-        """Epoch that a read of the store proved to be ended, although its end did not arrive through the feed yet.
-
-        Only watchers that have a state of this epoch still get updates of this epoch. Empty if there is no such epoch.
-        """
-        self.shared_read: SharedRead[SessionUpdate] = SharedRead()
 
 
 class Hub:
@@ -100,22 +83,13 @@ class Hub:
         self._feed = feed
         self._read_session = read_session
         self.find_role = find_role
-        self._max_connections = max_connections
-        self._max_per_address = max_per_address
-        self._by_address: Counter[str] = Counter()
-        """Connections and live tails by IP address."""
-        self._tails = 0
-        self._sessions: dict[str, _WatchedSession] = {}
+        self._counts = ConnectionCounts(max_connections, max_per_address)
+        self._sessions: dict[str, WatchedSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def would_exceed_limit(self, address: str) -> bool:
-        """Return whether a further connection from this IP address would exceed a connection limit.
-
-        The address of a client on a unix socket is empty. Then only the limit of the whole instance applies.
-        """
-        if len(self.connections) + self._tails >= self._max_connections:
-            return True
-        return bool(address) and self._by_address[address] >= self._max_per_address
+        """Return whether a further connection from this IP address would exceed a connection limit."""
+        return self._counts.would_exceed_limit(address)
 
     @contextmanager
     def count_live_tail(self, address: str) -> Iterator[None]:
@@ -123,18 +97,11 @@ class Hub:
 
         The limits are not checked here; see `would_exceed_limit`.
         """
-        self._tails += 1
-        self._by_address[address] += 1
+        self._counts.add(address)
         try:
             yield
         finally:
-            self._tails -= 1
-            self._release_address(address)
-
-    def _release_address(self, address: str) -> None:
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+            self._counts.remove(address)
 
     def now_ms(self) -> int:
         """Return the present time of Redis in ms since the Unix epoch, estimated from the feed's heartbeats."""
@@ -148,7 +115,7 @@ class Hub:
         The limits are not checked here.
         """
         self.connections.add(connection)
-        self._by_address[connection.principal.address] += 1
+        self._counts.add(connection.principal.address)
         self.credential_ends.add(connection, has_max_age=True)
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
@@ -163,7 +130,7 @@ class Hub:
             return
         self.connections.discard(connection)
         self.credential_ends.remove(connection)
-        self._release_address(connection.principal.address)
+        self._counts.remove(connection.principal.address)
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
     def spawn_request_task(self, request: Awaitable[None]) -> None:
@@ -214,7 +181,7 @@ class Hub:
 
         Raises: StoreUnavailable.
         """
-        session = self._sessions.get(session_id) or _WatchedSession()
+        session = self._sessions.get(session_id) or WatchedSession()
         known = session.latest
         try:
             update = await self._read_shared(session_id, session)
@@ -236,7 +203,7 @@ class Hub:
             session.latest = update
         return session.latest
 
-    async def _read_shared(self, session_id: str, session: _WatchedSession) -> SessionUpdate:
+    async def _read_shared(self, session_id: str, session: WatchedSession) -> SessionUpdate:
         async def read() -> SessionUpdate:
             answer = await self._read_session(session_id)
             return SessionUpdate(session_id, answer.snapshot, self.now_ms())
@@ -299,13 +266,13 @@ class Hub:
             session.change_events.discard(event)
             self._unwatch_if_unused(session_id, session)
 
-    def _watch(self, session_id: str) -> _WatchedSession:
+    def _watch(self, session_id: str) -> WatchedSession:
         session = self._sessions.get(session_id)
         if session is None:
-            session = self._sessions[session_id] = _WatchedSession()
+            session = self._sessions[session_id] = WatchedSession()
         return session
 
-    def _unwatch_if_unused(self, session_id: str, session: _WatchedSession) -> None:
+    def _unwatch_if_unused(self, session_id: str, session: WatchedSession) -> None:
         if not session.subscriptions and not session.change_events and self._sessions.get(session_id) is session:
             del self._sessions[session_id]
             self._feed.unwatch(session_id)

@@ -1,0 +1,284 @@
+"""Execution of one command on a session: load, authorise, apply, commit.
+
+A repeated command id is replayed after the authorisation. After a conflict with another commit, the command is
+authorised and applied again to the newer session. A session that Redis does not have is restored first.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from msgspec.structs import asdict
+
+from synckairos.clock import engine
+from synckairos.clock.commands import Command, Reopen, Switch, with_actor
+from synckairos.clock.engine import CommandDecision
+from synckairos.clock.model import Session, Status
+from synckairos.errors import Forbidden, ParticipantNotFound, RateLimitExceeded, SessionNotFound, StoreUnavailable
+from synckairos.frozen_replace import replace
+from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
+from synckairos.principal import Role
+from synckairos.service.authorization import find_role
+from synckairos.service.expire import CAUSED_BY_TIME
+from synckairos.service.label_rights import require_label_rights
+from synckairos.service.own_actions import authorize_command, bind_to_caller, require_participation
+from synckairos.service.past_versions import PastVersionReader
+from synckairos.service.prepare_commit import (
+    MAX_ATTEMPTS,
+    PreparedCommit,
+    RecordedOutcome,
+    build_versions,
+    prepare_commit,
+)
+from synckairos.service.requests import CommandRequest, SessionResult
+from synckairos.service.restore import SessionRestorer
+from synckairos.service.role_finder import RoleFinder
+from synckairos.service.session_cache import SessionCache
+from synckairos.store.commit_script import AlreadyDecided, CommitConflict
+from synckairos.store.sessions import SessionStore
+from synckairos.store.stored_session import SessionLoadResult, StoredSession
+from synckairos.telemetry.metrics import COMMIT_CONFLICTS
+from synckairos.wire.incremental_rendering import RenderedSession
+from synckairos.wire.outbox_entry import CommitCause
+
+
+class UnfinishedAttempt(NamedTuple):
+    """The result of an attempt that did not finish the command. The next attempt starts from `stored` at `now_ms`.
+
+    `stored` is None if Redis does not have the session.
+    """
+
+    stored: StoredSession | None
+    now_ms: int
+
+
+class CommandExecutor:
+    """Executes commands on sessions for `Sessions`.
+
+    After each commit of new versions, `on_commit` is called with the number of the partition.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        cache: SessionCache,
+        roles: RoleFinder,
+        past_versions: PastVersionReader,
+        restorer: SessionRestorer,
+        on_commit: Callable[[int], None],
+        work: ClientWorkLimits,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._roles = roles
+        self._past_versions = past_versions
+        self._restorer = restorer
+        self._on_commit = on_commit
+        self._work = work
+
+    async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> SessionResult:
+        """Execute a command, or replay its first answer. See `Sessions.execute`."""
+        session_id = request.session_id
+        role = self._find_role(request)
+        key = self._store.keys.session(session_id)
+        if loaded is None:
+            held = self._cache.find_snapshot(session_id)
+            loaded = await self._store.load(session_id, request.record_name, request.meter, held)
+        if loaded.record is not None:
+            session = None
+            if role is None or role == "participant":
+                stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
+                if stored is not None:
+                    session = self._cache.parse_stored(session_id, stored.snapshot, key).session
+            if role is None:
+                role = await self._roles.find_role_by_labels(
+                    request.principal, session_id, {} if session is None else session.labels
+                )
+            authorize_command(request, role)
+            if role == "participant":
+                require_participation(request, role, session)
+            return await self._past_versions.replay_answer(
+                session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
+            )
+        stored, now_ms = loaded.stored, loaded.now_ms
+        for _ in range(MAX_ATTEMPTS):
+            stored = stored or await self._restore(request)
+            if stored is None or stored.snapshot.deleted:
+                self._store.charge_press_without_effect(request.meter)
+                raise SessionNotFound(session_id)
+            before = self._cache.parse_stored(session_id, stored.snapshot, key)
+            decided = role or await self._find_role_of_loaded(request, before.session)
+            self._authorize(request, decided, before.session)
+            bound = bind_to_caller(request, decided)
+            command = with_actor(bound.command, request.principal.actor)
+            result = await self._attempt(bound, command, stored, before, now_ms)
+            if isinstance(result, SessionResult):
+                return result
+            stored, now_ms = result
+        raise StoreUnavailable("Too many commands change this session at the same time; try again")
+
+    async def _restore(self, request: CommandRequest) -> StoredSession | None:
+        """Restore or recover the session of a command, as `SessionRestorer.restore_or_recover`.
+
+        If the client has no token of the general quota, only its legal presses pass. Such a press must not read
+        Postgres without a bound before it proves to be illegal. So it takes a unit of work before the read, and gives
+        the unit back if the session exists.
+
+        Raises: RateLimitExceeded before the read of Postgres, and the errors of `restore_or_recover`.
+        """
+        session_id, meter = request.session_id, request.meter
+        if meter is None or not meter.is_press_of_limited_client or self._restorer.is_known_to_be_missing(session_id):
+            return await self._restorer.restore_or_recover(session_id)
+        client = request.principal.limited_client_id
+        try:
+            self._work.charge(client, UNKNOWN_SESSIONS)
+        except RateLimitExceeded:
+            self._store.charge_press_without_effect(meter)
+            raise
+        try:
+            stored = await self._restorer.restore_or_recover(session_id)
+        except StoreUnavailable:
+            self._work.undo_charge(client, UNKNOWN_SESSIONS)
+            raise
+        if stored is not None and not stored.snapshot.deleted:
+            self._work.undo_charge(client, UNKNOWN_SESSIONS)
+        return stored
+
+    def _find_role(self, request: CommandRequest) -> Role | None:
+        """Return the role of the caller on the session of the command, None if the labels of the session decide it.
+
+        If the caller cannot reach the session, its press is counted against the general quota of the caller instead of
+        the quota for presses of the session. So a client cannot use up the presses of such a session.
+
+        Raises: SessionNotFound.
+        """
+        try:
+            return find_role(request.principal, request.session_id)
+        except SessionNotFound:
+            if request.meter is not None:
+                request.meter.count_as_request()
+            raise
+
+    async def _find_role_of_loaded(self, request: CommandRequest, session: Session) -> Role:
+        """Return the role of the caller on the loaded session of the command.
+
+        Raises: SessionNotFound after the look-ups and the counts of a press on a missing session.
+        """
+        try:
+            return await self._roles.find_role_by_labels(request.principal, request.session_id, session.labels)
+        except SessionNotFound:
+            self._store.refund_press(request.meter)
+            self._store.charge_press_without_effect(request.meter)
+            raise
+
+    def _authorize(self, request: CommandRequest, role: Role, session: Session) -> None:
+        """Check that the caller is allowed to execute the command on this version of the session.
+
+        A forbidden press gives its token back to the session and takes a token of the client instead. So a client
+        cannot use up the presses of a session that the client is not allowed to change.
+
+        Raises: Forbidden, ParticipantNotFound, or RateLimitExceeded if the general quota of the client is used up.
+        """
+        if role == "admin" and request.on_behalf_of is None:
+            return
+        try:
+            authorize_command(request, role)
+            require_participation(request, role, session)
+            require_label_rights(request.principal, request.command, session)
+        except (Forbidden, ParticipantNotFound):
+            self._store.refund_press(request.meter)
+            self._store.charge_press_without_effect(request.meter)
+            raise
+
+    async def _attempt(
+        self, request: CommandRequest, command: Command, stored: StoredSession, before: RenderedSession, now_ms: int
+    ) -> SessionResult | UnfinishedAttempt:
+        """Apply a command to a stored session and commit the result, one time. `before` is the parsed stored session.
+
+        Returns UnfinishedAttempt if another commit came first, or if further transitions are overdue. The caller must
+        then try again.
+
+        Raises: the refusal of the command.
+        """
+        if isinstance(command, Reopen):
+            request, command = await self._with_ended_turn(request, command, before.session)
+        out_of_time_id = None
+        if before.session.status is Status.EXPIRED and isinstance(command, Switch):
+            out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)
+        decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
+        if isinstance(decision.refusal, Forbidden):
+            self._store.refund_press(request.meter)
+        if decision.refusal is not None or not (decision.all_transitions or decision.has_more_overdue):
+            self._store.charge_press_without_effect(request.meter)
+        causes = _causes(decision, request)
+        versions, rendered = build_versions(decision.all_transitions, causes, before, stored.snapshot.tag)
+        outcome = _outcome(decision, request)
+        prepared = prepare_commit(stored, versions, rendered.session, outcome=outcome, by_time=not decision.own)
+        if not prepared.has_nothing_to_write:
+            result = await self._store.commit(prepared.commit)
+            if isinstance(result, AlreadyDecided):
+                return await self._past_versions.replay_answer(request.session_id, request, result.record, None, now_ms)
+            if isinstance(result, CommitConflict):
+                COMMIT_CONFLICTS.inc()
+                return UnfinishedAttempt(result.stored, result.now_ms)
+            self._finish_commit(request.session_id, prepared, rendered)
+        if decision.has_more_overdue:
+            return UnfinishedAttempt(prepared.stored, now_ms)
+        if decision.refusal is not None:
+            decision.refusal.document = prepared.stored.snapshot.document
+            raise decision.refusal
+        return SessionResult.from_stored_session(
+            prepared.stored, now_ms, rendered.session, decision.expired_participant_id
+        )
+
+    async def _with_ended_turn(
+        self, request: CommandRequest, command: Reopen, session: Session
+    ) -> tuple[CommandRequest, Reopen]:
+        """Return a reopening with the turn in which the session ended, in the command and in the audited arguments.
+
+        Return the arguments unchanged if the status of the session refuses the command anyway.
+
+        Raises: SessionArchived if only cold storage has the turn, StoreUnavailable.
+        """
+        if session.status not in (Status.EXPIRED, Status.COMPLETED):
+            return request, command
+        turn = await self._past_versions.find_ended_turn(session)
+        if turn is None:
+            return request, command
+        stored = {name: value for name, value in asdict(turn).items() if value is not None}
+        return replace(request, args={**(request.args or {}), "turn": stored}), replace(command, turn=turn)
+
+    def _finish_commit(self, session_id: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
+        if prepared.commit.versions:
+            self._on_commit(self._store.keys.partition_of(session_id))
+        self._cache.put(session_id, prepared.stored.snapshot, rendered)
+
+
+def _causes(decision: CommandDecision, request: CommandRequest) -> list[CommitCause]:
+    """Return the cause of each transition. The cause of overdue and follow-up transitions is time, not the caller."""
+    causes = [
+        *(CAUSED_BY_TIME for _ in decision.overdue),
+        *(request.cause for _ in decision.own),
+        *(CAUSED_BY_TIME for _ in decision.follow_up),
+    ]
+    if causes and request.command_id is not None and decision.refusal is None and not decision.has_more_overdue:
+        # The last event row of an accepted command has the command id. So a replay is possible after an eviction.
+        at = len(decision.overdue) + len(decision.own) - 1
+        causes[at] = replace(
+            causes[at],
+            command_id=request.record_name,
+            fingerprint=request.fingerprint,
+            expired_participant_id=decision.expired_participant_id,
+        )
+    return causes
+
+
+def _outcome(decision: CommandDecision, request: CommandRequest) -> RecordedOutcome | None:
+    """Return the outcome for the idempotency record.
+
+    None without a command id, or if the command must be applied again.
+    """
+    name = request.record_name
+    if name is None or decision.has_more_overdue:
+        return None
+    return RecordedOutcome(name, request.fingerprint, decision.refusal, decision.expired_participant_id)
