@@ -1,5 +1,8 @@
 """Header of a token, with the checks that need no signature."""
 
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
 from jwt.api_jws import PyJWS
 from jwt.exceptions import PyJWTError
 from msgspec import Struct
@@ -15,6 +18,8 @@ REFUSED_MEMBERS = ("crit", "jku", "x5u", "x5c", "jwk")
 
 TYPES = ("jwt", "at+jwt")
 """Values of `typ` that are accepted, in lower case."""
+
+_COMPACT_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
 
 JWS = PyJWS(algorithms=ALGORITHMS)
 """The verifier of signatures. It knows only the algorithms of this product."""
@@ -34,7 +39,7 @@ def read_header(token: str) -> TokenHeader:
     """
     if len(token) > MAX_TOKEN_BYTES:
         raise Unauthorized(f"The token is longer than {MAX_TOKEN_BYTES:,} bytes")
-    if not token.isascii():
+    if not _is_compact_form(token):
         raise Unauthorized("The token is not a JSON Web Token")
     try:
         header = JWS.get_unverified_header(token)
@@ -51,3 +56,20 @@ def read_header(token: str) -> TokenHeader:
         if algorithm == each:
             return TokenHeader(each, key_id)
     raise Unauthorized(f"The algorithm of the token is none of {', '.join(ALGORITHMS)}")
+
+
+def _is_compact_form(token: str) -> bool:
+    """Return whether a text has the compact form of RFC 7515: three parts of base64url without padding.
+
+    The signature must be the canonical encoding of its bytes. PyJWT also accepts `=` at its end, other characters
+    between, and other values of its unused bits. One token would then have many texts, each with an entry in the cache
+    of verified tokens.
+    """
+    if not _COMPACT_FORM.fullmatch(token):
+        return False
+    signature = token.rpartition(".")[2]
+    try:
+        decoded = urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+    except ValueError:
+        return False
+    return urlsafe_b64encode(decoded).rstrip(b"=") == signature.encode()

@@ -152,6 +152,30 @@ async def test_text_that_is_no_token_is_refused(token: str) -> None:
     assert (await refusal_of(token)).status == 401
 
 
+def texts_of_one_token() -> list[str]:
+    """Return texts that decode to the same bytes as a valid token."""
+    token = sign_with_secret(claims_at(NOW_MS))
+    header, payload, signature = token.split(".")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    # The last letter of 32 bytes has two unused bits.
+    unused_bits = letters[letters.index(signature[-1]) ^ 1]
+    standard = signature.replace("-", "+").replace("_", "/")
+    return [
+        *(token + end for end in ("=", "==", "====", "=A", "\n", "*", ".")),
+        f"{header}.{payload}.{signature[:5]}!{signature[5:]}",
+        f"{header}.{payload}.{signature[:-1]}{unused_bits}",
+        *([f"{header}.{payload}.{standard}"] if standard != signature else []),
+        f"{header}=.{payload}.{signature}",
+        f"{header}.{payload}=.{signature}",
+        f" {token}",
+    ]
+
+
+@pytest.mark.parametrize("text", texts_of_one_token())
+async def test_other_text_of_a_valid_token_is_refused_and_has_no_cache_entry(text: str) -> None:
+    assert (await refusal_of(text)).message == "The token is not a JSON Web Token"
+
+
 async def test_deeply_nested_header_and_claims_are_refused() -> None:
     deep = base64.urlsafe_b64encode(b"[" * 4_000).rstrip(b"=").decode()
     assert (await refusal_of(f"{deep}.e30.AAAA")).message == "The token is not a JSON Web Token"
