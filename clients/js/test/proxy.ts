@@ -5,10 +5,11 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 export class Proxy {
   /** Number of connections that were accepted. */
   accepted = 0;
-  #blocked = false;
+  #blocked = new WeakSet<Socket>();
   #refusing = false;
   #delayMs = 0;
   readonly #sockets = new Set<Socket>();
+  #serverClosed: (() => void)[] = [];
   readonly #server: Server;
   readonly #target: URL;
 
@@ -34,20 +35,19 @@ export class Proxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Keep all connections open, but lose all bytes, as after a change of the network. */
+  /** Keep the present connections open, but lose all their bytes, as after a change of the network. */
   block(): void {
-    this.#blocked = true;
-  }
-
-  /** Stop losing bytes. Connections that lost bytes are broken. */
-  unblock(): void {
-    this.#blocked = false;
-    this.drop();
+    for (const socket of this.#sockets) this.#blocked.add(socket);
   }
 
   /** Refuse new connections, or accept them again. */
   refuse(isRefusing: boolean): void {
     this.#refusing = isRefusing;
+  }
+
+  /** Resolve when the server next ends a connection by itself. */
+  closedByServer(): Promise<void> {
+    return new Promise((resolve) => this.#serverClosed.push(resolve));
   }
 
   async close(): Promise<void> {
@@ -64,18 +64,23 @@ export class Proxy {
     const server = connect(Number(this.#target.port), this.#target.hostname);
     this.#pipe(client, server);
     this.#pipe(server, client);
+    server.on("end", () => {
+      for (const call of this.#serverClosed.splice(0)) call();
+    });
   }
 
   #pipe(from: Socket, to: Socket): void {
     this.#sockets.add(from);
     from.on("data", (bytes) => {
-      if (this.#blocked) return;
+      if (this.#blocked.has(from)) return;
       if (this.#delayMs) setTimeout(() => to.writable && to.write(bytes), this.#delayMs);
       else to.write(bytes);
     });
     from.on("error", () => {});
     from.on("close", () => {
       this.#sockets.delete(from);
+      // A peer behind a lost network does not learn that the connection ended.
+      if (this.#blocked.has(from)) return;
       to.destroy();
     });
   }

@@ -16,14 +16,21 @@ function chromiumPath(): string {
   return found;
 }
 
-/** Start one Chromium for the tests of a file. Returns a function that opens a page with parameters in its URL. */
-export function useChromium(): (name: string, parameters: Record<string, string>) => Promise<Page> {
+/** Open a page with parameters in its URL. `prepare` runs before the page loads. */
+export type OpenPage = (
+  name: string,
+  parameters: Record<string, string>,
+  prepare?: (page: Page) => Promise<unknown>,
+) => Promise<Page>;
+
+/** Start one Chromium for the tests of a file. */
+export function useChromium(): OpenPage {
   let browser: Browser;
   beforeAll(async () => {
     browser = await chromium.launch({ executablePath: chromiumPath(), args: ARGS });
   });
   afterAll(() => browser?.close());
-  return async (name, parameters) => {
+  return async (name, parameters, prepare) => {
     const context: BrowserContext = await browser.newContext();
     const page = await context.newPage();
     page.setDefaultTimeout(15_000);
@@ -33,6 +40,7 @@ export function useChromium(): (name: string, parameters: Record<string, string>
       await context.close();
       expect(errors).toEqual([]);
     });
+    await prepare?.(page);
     await page.goto(`${inject("pagesUrl")}/${name}?${new URLSearchParams(parameters)}`);
     return page;
   };

@@ -56,7 +56,7 @@ test("a command takes effect once, although its connection breaks before the ans
   await watch.reach((await watch.command("start")).version);
   proxy.block();
   const press = watch.command("switch", { current_participant_id: ADA });
-  proxy.unblock();
+  proxy.drop();
   const { version } = await press;
   expect(version).toBe(3);
   const state = await watch.reach(version);
@@ -190,7 +190,7 @@ test("an aborted command stops to wait, and its id tells the outcome later", asy
   const start = client.command(session_id, "start", {}, { id: "start-2", signal: controller.signal });
   controller.abort(new Error("the user left"));
   await expect(start).rejects.toThrow("the user left");
-  proxy.unblock();
+  proxy.drop();
   expect((await client.command(session_id, "start", {}, { id: "start-2" })).version).toBe(2);
 });
 
