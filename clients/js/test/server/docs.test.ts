@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { expect, inject, test, vi } from "vitest";
+import { expect, inject, onTestFinished, test, vi } from "vitest";
 
 const folder = fileURLToPath(new URL("../../build/", import.meta.url));
 const guide = readFileSync(new URL("../../../../docs/guides/javascript.md", import.meta.url), "utf8");
@@ -25,6 +25,7 @@ test("the first program of the guide makes, shows and presses a chess clock", as
 
 test("the other programs of the guide are modules that load, and their tests pass", async () => {
   const failed = vi.spyOn(console, "assert");
+  onTestFinished(() => failed.mockRestore());
   for (const [at, text] of programs.slice(1).entries()) {
     const module = (await import(programFile(`guide-${at}`, text))) as { test?: () => Promise<void> };
     await module.test?.();
