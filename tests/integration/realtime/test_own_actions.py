@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import orjson
 
-from synckairos.clock.commands import Create, NewParticipant, Start
+from synckairos.clock.commands import Create, NewParticipant, Pause, Start
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
@@ -63,3 +63,18 @@ async def test_socket_command_and_rest_request_on_behalf_of_a_participant_have_o
             "COMMAND", session_id=session_id, command="pause", args={}, on_behalf_of=str(uuid4())
         )
         assert (missing["type"], missing["code"]) == ("ERROR", "PARTICIPANT_NOT_FOUND")
+
+
+async def test_participant_on_a_socket_does_not_lift_the_pause_of_the_referee(settings: Settings) -> None:
+    participant = make_principal("participant", participant_id=WHITE)
+    async with serving(settings, principal=participant) as instance, v3_client(instance) as client:
+        session_id = await start_session(instance)
+        for pause in (Pause("rain"), Pause("tea", taken_by=f"participant:{WHITE}")):
+            await instance.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, pause, "pause"))
+        refused = await client.request("COMMAND", session_id=session_id, command="resume", args={"reason": "rain"})
+        assert (refused["type"], refused["code"]) == ("ERROR", "FORBIDDEN")
+        assert (await client.request("COMMAND", session_id=session_id, command="resume", args={}))["type"] == "ACK"
+        state = (await client.request("SUBSCRIBE", session_id=session_id))["state"]
+        assert (state["status"], [each["reason"] for each in state["pauses"]]) == ("paused", ["rain"])
+        refused = await client.request("COMMAND", session_id=session_id, command="resume", args={})
+        assert (refused["type"], refused["code"]) == ("ERROR", "FORBIDDEN")
