@@ -19,7 +19,7 @@ from synckairos.audit.v2_table_conversion import TakeoverResult
 from synckairos.audit.v2_takeover import convert_new_v2_rows, take_over_v2_database
 from synckairos.clock.commands import Delete, VersionPrecondition
 from synckairos.config import Settings
-from synckairos.errors import SessionNotFound, StoreUnavailable, SyncKairosError
+from synckairos.errors import DatabaseNotMigrated, SessionNotFound, StoreUnavailable, SyncKairosError
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
@@ -133,7 +133,7 @@ async def _check_migrated(settings: Settings) -> None:
     Without the migrations, Postgres could not store the versions of imported sessions.
     """
     if await pending_migrations(settings.database_url):
-        raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`")
+        raise DatabaseNotMigrated
 
 
 def _named(result: TakeoverResult) -> list[str]:

@@ -20,10 +20,10 @@ class NoProgress:
     """Receiver that ignores the progress."""
 
     def report(self, activity: str, done: int | None = None, total: int | None = None) -> None:
-        pass
+        """Ignore the progress."""
 
     def announce(self, line: str) -> None:
-        pass
+        """Ignore the message."""
 
 
 NO_PROGRESS = NoProgress()

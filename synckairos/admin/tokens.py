@@ -65,7 +65,7 @@ async def verify_token(settings: Settings, token: str) -> Principal:
 
 
 def describe_principal(principal: Principal) -> list[str]:
-    """Return the lines that show who the bearer of a token is, and which sessions the bearer can reach."""
+    """Return lines of text that show who the bearer of a token is, and which sessions the bearer can reach."""
     life = principal.life
     assert life is not None
     rows = {

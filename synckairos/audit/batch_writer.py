@@ -16,7 +16,7 @@ from psycopg.sql import SQL
 
 from synckairos.audit.entry_rows import BatchRows, EventRow, ParticipantRow, SessionRow
 from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
-from synckairos.errors import StoreUnavailable, SyncKairosError
+from synckairos.errors import DatabaseNotMigrated, StoreUnavailable, SyncKairosError
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, explain_missing_privilege
 from synckairos.postgres.transaction import Transaction
@@ -295,5 +295,5 @@ def _translate_errors() -> Iterator[None]:
         if isinstance(fault, psycopg.errors.InsufficientPrivilege):
             raise explain_missing_privilege(fault) from fault
         if state.startswith("42"):
-            raise StoreUnavailable(f"The database isn't up to date: run `synckairos migrate` ({fault})") from fault
+            raise DatabaseNotMigrated(str(fault)) from fault
         raise StoreUnavailable(f"Postgres cannot write now: {fault}") from fault

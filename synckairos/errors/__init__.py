@@ -32,6 +32,7 @@ from synckairos.errors.requests import (
     ValidationFailed,
 )
 from synckairos.errors.server import (
+    DatabaseNotMigrated,
     InvalidStoredData,
     KeysUnavailable,
     OutboxFull,
@@ -57,6 +58,7 @@ from synckairos.errors.session_state import (
 __all__ = [
     "ArchiveInProgress",
     "AuthenticationOff",
+    "DatabaseNotMigrated",
     "Forbidden",
     "HeadersTooLarge",
     "IdempotencyKeyReused",

@@ -28,6 +28,17 @@ class StoreUnavailable(SyncKairosError):
         self.address = address
 
 
+class DatabaseNotMigrated(StoreUnavailable):
+    """The database lacks tables or columns of this release, so the request fails until an operator migrates it.
+
+    `reason` is the text of the error of Postgres, None without such an error.
+    """
+
+    def __init__(self, reason: str | None = None) -> None:
+        suffix = "" if reason is None else f" ({reason})"
+        super().__init__(f"The database is not up to date: run `synckairos migrate`{suffix}")
+
+
 class KeysUnavailable(SyncKairosError):
     """An issuer's keys were not fetched yet, or the last fetch is more than 24 hours ago.
 

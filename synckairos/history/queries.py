@@ -10,7 +10,7 @@ import psycopg
 from psycopg.errors import InsufficientPrivilege, QueryCanceled
 from psycopg_pool import PoolTimeout
 
-from synckairos.errors import StoreRefused, StoreUnavailable
+from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
 from synckairos.limits.processor_time import idle_wait, query_place
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
@@ -101,7 +101,7 @@ class HistoryQueries:
             raise StoreRefused("Postgres does not permit this", setting="DATABASE_URL") from fault
         except psycopg.ProgrammingError as fault:
             if (fault.sqlstate or "").startswith("42"):
-                raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
+                raise DatabaseNotMigrated from fault
             raise
 
     def _note_outage(self, began_s: float) -> None:

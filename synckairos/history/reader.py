@@ -75,7 +75,7 @@ class HistoryReader:
         self.used_time = UsedTimeReader(self._queries)
 
     async def is_reachable(self) -> bool:
-        """Return whether Postgres answers."""
+        """Return whether Postgres answers a query within two seconds. Never raises."""
         try:
             await self._queries.run("ping", {})
         except StoreUnavailable:

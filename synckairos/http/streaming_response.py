@@ -35,11 +35,12 @@ async def send_stream(
 ) -> None:
     """Send a response whose body is the pieces of `stream`. Return when the stream or the connection ends.
 
-    The pieces are sent as `pace` yields them.
-    If the client disconnects, close `stream` immediately, even if it waits for its next piece, and return without an
-    error. If `ended` is set, do the same. If `is_endless` is True, the body then ends normally. Otherwise it stays
-    incomplete, so that no part looks like a whole file. If `headers_only` is True (HEAD requests), send an empty body
-    and do not read `stream`. In all cases `stream` is closed at the end.
+    The pieces are sent as `pace` yields them. If the client disconnects, close `stream` immediately, even if it waits
+    for its next piece, and return without an error.
+
+    If `ended` is set, also close `stream` immediately and return without an error. The body then ends normally if
+    `is_endless` is True. Otherwise it stays incomplete, so that no part looks like a whole file. If `headers_only` is
+    True (HEAD requests), send an empty body and do not read `stream`. In all cases `stream` is closed at the end.
 
     Raises: The exceptions of `stream`. The client has then already received the status and headers.
     """

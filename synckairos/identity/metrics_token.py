@@ -12,7 +12,7 @@ from synckairos.identity.credentials import Scope, find_token
 
 
 class MetricsToken:
-    """The token of the setting `metrics_token`."""
+    """The token of the setting `metrics_token`, with the check whether a request has it."""
 
     def __init__(self, token: str, is_secure: Callable[[Scope], bool]) -> None:
         """Create the check for a token. Only the SHA-256 of the token is kept.

@@ -52,10 +52,11 @@ class JobQueue:
         return due
 
     async def enqueue_periodic_jobs(self, archive_after_s: int, retention_s: int) -> None:
-        """Delete jobs that ended more than `KEPT_DAYS` days ago. Enqueue the scheduled jobs that have work.
+        """Delete jobs that ended more than `KEPT_DAYS` days ago, and enqueue the scheduled jobs that have work.
 
-        `archive_after_s` and `retention_s` are the seconds from the end of a session to its archive, and from its end
-        to its removal. 0 means that no job of this kind is enqueued.
+        `archive_after_s` is the number of seconds from the end of a session to its archive, and `retention_s` the
+        number of seconds from its end to its removal from Postgres. 0 means that no job of this kind is enqueued. A
+        worker calls this method regularly.
         """
         await self._job_table.delete_ended_jobs(KEPT_DAYS)
         for type_, after_s in (("archive", archive_after_s), ("retention", retention_s)):

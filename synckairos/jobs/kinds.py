@@ -43,7 +43,11 @@ class SessionSelectionParams(StrictModel):
 
 
 class ExportParams(StrictModel):
-    """Parameters of an export job: a range from `from` (included) to `to` (excluded), and the file format."""
+    """Parameters of an export job.
+
+    The events from `from` (included) to `to` (excluded) are exported in the file format `format`. If `snapshots` is
+    True, each event has the document of its version.
+    """
 
     from_: InstantText = Field(alias="from")
     to: InstantText

@@ -74,7 +74,7 @@ class JobRunner:
         A job of a dead worker fails instead, with an alert, if this was its last allowed attempt.
         """
         for each in await self._job_table.end_abandoned_attempts():
-            logger.warning("job left by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
+            logger.warning("job abandoned by its worker", job_id=each.job_id, type=each.type, attempts=each.attempts)
             if each.status == "failed":
                 _raise_alert(each.job_id, each.type, each.error)
         for due in await self._job_table.due_jobs(_WAKEUPS_PER_SWEEP):

@@ -23,7 +23,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from synckairos.errors import StoreRefused, StoreUnavailable
+from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
 from synckairos.postgres.transaction import (
     HostKind,
     Isolation,
@@ -335,4 +335,4 @@ def translate_postgres_errors() -> Iterator[None]:
         with unreachable_as_store_unavailable(), refusal_as_store_refused():
             yield
     except (UndefinedTable, UndefinedColumn) as fault:
-        raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
+        raise DatabaseNotMigrated from fault

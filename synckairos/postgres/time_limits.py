@@ -9,7 +9,7 @@ from psycopg import Error as PostgresError
 from psycopg import OperationalError
 from psycopg.errors import InsufficientPrivilege
 
-from synckairos.errors import StoreRefused, StoreUnavailable
+from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Row, Statement, Transaction, Values
 
@@ -102,5 +102,5 @@ def errors_without_details() -> Iterator[None]:
         raise StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL") from fault
     except PostgresError as fault:
         if (fault.sqlstate or "").startswith("42"):
-            raise StoreUnavailable("The database isn't up to date: run `synckairos migrate`") from fault
+            raise DatabaseNotMigrated from fault
         raise StoreUnavailable("Postgres cannot execute this now; try again later") from fault

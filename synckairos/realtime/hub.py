@@ -222,9 +222,7 @@ class Hub:
         )
 
     def activate_subscription(self, subscription: Subscription, current: SessionUpdate | None) -> None:
-        """End the backlog of a subscription.
-
-        Pass the versions of the backlog that are newer than `current` to the watcher.
+        """End the backlog of a subscription, and pass its versions that are newer than `current` to the watcher.
 
         Call this one time after `subscribe`. `current` is the version that the watcher has got; None if it has got
         none. The hub passes all later updates to the watcher directly.
@@ -307,7 +305,7 @@ class Hub:
         try:
             await self._read_session(session_id)
         except (SessionNotFound, StoreUnavailable) as fault:
-            logger.warning("a watched session is gone", session_id=session_id, cause=fault.code)
+            logger.warning("watched session cannot be read", session_id=session_id, cause=fault.code)
 
     def _fan_out(self, update: SessionUpdate) -> None:
         session = self._sessions.get(update.session_id)

@@ -189,6 +189,10 @@ class Server(uvicorn.Server):
                 connection.announce_connection_close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept connections on `sockets`, and to measure the lag of the event loop.
+
+        uvicorn calls this method.
+        """
         await super().startup(sockets)
         self._schedule_lag_check(asyncio.get_running_loop())
         self._on_ready()
@@ -246,7 +250,7 @@ class Server(uvicorn.Server):
         """
         remaining = len(self.server_state.connections)
         if remaining:
-            logger.warning("clients cut at shutdown", connections=remaining)
+            logger.warning("clients disconnected at shutdown", connections=remaining)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         # Most request tasks end when their client is disconnected. Cancel the tasks that do not end in time.

@@ -21,10 +21,11 @@ _SWITCH_MEMBERS = frozenset({"current_participant_id", "lag_ms", "measured_lag_m
 
 
 def find_acting_participant(principal: Principal, role: Role, on_behalf_of: str | None) -> str | None:
-    """Return the participant (lower-case UUID) as which or for which a caller acts.
+    """Return the id (lower-case UUID) of the participant for which a caller acts.
 
-    Return None if the caller acts for no participant. Return "" if the role is `participant` and the credential names
-    no participant.
+    A caller with the role `participant` acts for the participant of its credential. Any other caller acts for
+    `on_behalf_of`. Return None if the caller acts for no participant. Return "" if the role is `participant` and the
+    credential names no participant.
     """
     if role == "participant":
         return principal.participant_id or ""
@@ -117,5 +118,5 @@ def require_participation(request: CommandRequest, role: Role, session: Session 
     if participant_id is None or any(each.participant_id == participant_id for each in participants):
         return
     if role == "participant":
-        raise Forbidden("You take no part in this session")
+        raise Forbidden("You are not a participant of this session")
     raise ParticipantNotFound(participant_id)

@@ -159,8 +159,8 @@ class RateMeter:
     def take_unpaid_general_quota(self) -> Quota | None:
         """Return the general quota from which a press without an effect must take a token.
 
-        The caller must then take the token in Redis, because later calls return None. Returns None if the request is
-        not a press or was not counted.
+        The caller must then take the token in Redis, because later calls return None. Return None if the request is not
+        a press, or was not counted.
 
         If the TTL of the bucket is longer than the time that fills it, the clock of Redis was set back. Then the quota
         is returned even if it is used up, because the script shortens the TTL. After the script call, the caller must

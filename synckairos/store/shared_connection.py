@@ -276,7 +276,7 @@ class _Connection(asyncio.Protocol):
             return
         oldest = self._pending[0]
         if self._loop.time() >= oldest.deadline_s:
-            self.close(RedisTimeoutError("Redis doesn't answer"))
+            self.close(RedisTimeoutError("Redis does not answer"))
         else:
             self._timer = self._loop.call_at(oldest.deadline_s, self._check_timeout)
 

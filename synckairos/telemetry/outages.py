@@ -104,7 +104,7 @@ class SilentOutage(StoreOutage):
         super().__init__("", "", "")
 
     def report_unreachable(self, part: str, cause: object) -> None:
-        pass
+        """Do nothing."""
 
     def report_reachable(self, part: str) -> None:
-        pass
+        """Do nothing."""

@@ -98,7 +98,7 @@ class AddressGuard:
             raise AddressRefused("the host has no address")
         for address in found:
             if not self._allows(address):
-                raise AddressRefused(f"the host's address {address} isn't on the public internet")
+                raise AddressRefused(f"the host's address {address} is not on the public internet")
 
     def _allows_port(self, port: int, address: Address | None) -> bool:
         return port in (80, 443) or port >= 1024 or (address is not None and self._is_listed(address))

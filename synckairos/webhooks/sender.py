@@ -116,7 +116,7 @@ class WebhookSender:
                     status = response.status
                     retry_after_s = _parse_retry_after(response.headers)
                     if 300 <= status < 400:
-                        error = "redirects aren't followed: register the URL that it leads to"
+                        error = "redirects are not followed: register the URL to which it leads"
                     await _read_answer(response)
         except TimeoutError:
             error = f"no complete answer within {self._timeout_s:g} s"

@@ -28,7 +28,7 @@ def parse_v2_message(text: str | bytes) -> V2ClientMessage:
     try:
         message = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise MalformedMessage("A message must be a JSON object; this isn't JSON") from None
+        raise MalformedMessage("A message must be a JSON object; this is not JSON") from None
     if not isinstance(message, dict):
         raise MalformedMessage('A message must be a JSON object such as {"type": "PING"}')
     try:

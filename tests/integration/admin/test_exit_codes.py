@@ -133,7 +133,7 @@ def test_database_that_is_not_migrated_has_one_code_in_every_command(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", bare_database_url)
     lines = unavailable_lines([*READING_COMMANDS, "import-v2 --finish"])
-    assert set(lines) == {"The database isn't up to date: run `synckairos migrate`"}
+    assert set(lines) == {"The database is not up to date: run `synckairos migrate`"}
 
 
 def test_migrate_of_a_read_only_database_is_one_line(bare_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

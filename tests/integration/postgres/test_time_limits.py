@@ -60,7 +60,7 @@ async def test_transaction_beyond_its_limit_raises_and_changes_nothing(database_
 @pytest.mark.parametrize(
     ("statement", "kind", "message"),
     [
-        (b"SELECT 1 FROM hidden", StoreUnavailable, "The database isn't up to date: run `synckairos migrate`"),
+        (b"SELECT 1 FROM hidden", StoreUnavailable, "The database is not up to date: run `synckairos migrate`"),
         (b"SELECT 1 / 0", StoreUnavailable, "Postgres cannot execute this now; try again later"),
         (b"DO $$ BEGIN RAISE insufficient_privilege; END $$", StoreRefused, "Postgres does not permit this"),
     ],

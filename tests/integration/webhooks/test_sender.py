@@ -158,7 +158,7 @@ async def test_connection_uses_the_address_that_was_checked(receiver: Receiver) 
         assert not (await sender.send(url, [ONE], "id", b"{}")).accepted
         receiver.answer_with = accept
         sent = await sender.send(url, [ONE], "id", b"{}")
-        assert sent.error == f"the host's address {METADATA} isn't on the public internet"
+        assert sent.error == f"the host's address {METADATA} is not on the public internet"
         assert resolver.queries == 2
 
 

@@ -97,7 +97,7 @@ def test_database_without_its_schema_is_reported_with_the_command_to_run(
     monkeypatch.setenv("DATABASE_URL", bare_database_url)
     result = CliRunner().invoke(main, command.split())
     assert result.exit_code == ExitCode.UNAVAILABLE
-    assert result.output.splitlines()[-1] == "The database isn't up to date: run `synckairos migrate`"
+    assert result.output.splitlines()[-1] == "The database is not up to date: run `synckairos migrate`"
 
 
 ID = "00000000-0000-4000-8000-000000000000"
