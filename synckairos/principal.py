@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
+from synckairos.frozen_replace import replace
+
 Role = Literal["viewer", "participant", "controller", "admin"]
 """Roles of callers, from the lowest to the highest. Each role includes the rights of all lower roles."""
 
@@ -54,6 +56,18 @@ class CredentialLife(Struct, frozen=True, kw_only=True):
     group: str | None
 
 
+class Narrowing(Struct, frozen=True, kw_only=True):
+    """Limits of a ticket on the rights of the credential behind it. They hold as long as the socket of the ticket.
+
+    - `role`: the highest role on any session, None for the role of the credential.
+    - `session_ids`: the only sessions (lower-case UUIDs), None for all sessions of the credential. With `session_ids`
+      the highest role is `controller`, because the role `admin` is not limited to sessions.
+    """
+
+    role: Role | None
+    session_ids: frozenset[str] | None
+
+
 class Principal(Struct, frozen=True, kw_only=True):
     """The identity and the rights of a caller. No field has a default, so that no right is given by omission.
 
@@ -66,6 +80,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     - `grants`: the sessions that the principal can reach. Principals with the role `admin` reach all sessions of their
       tenant without a grant.
     - `life`: the expiry and the names of the credential. None for principals without a credential.
+    - `narrowing`: the limits of the ticket that opened the socket of the principal, None without limits.
     """
 
     kind: Kind
@@ -76,6 +91,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     participant_id: str | None
     grants: tuple[SessionGrant, ...]
     life: CredentialLife | None
+    narrowing: Narrowing | None
 
     @classmethod
     def anonymous_admin(cls, address: str = "") -> "Principal":
@@ -97,6 +113,7 @@ class Principal(Struct, frozen=True, kw_only=True):
             participant_id=None,
             grants=(),
             life=None,
+            narrowing=None,
         )
 
     @classmethod
@@ -123,6 +140,7 @@ class Principal(Struct, frozen=True, kw_only=True):
             participant_id=None,
             grants=(),
             life=None,
+            narrowing=None,
         )
 
     def has_role(self, role: Role) -> bool:
@@ -135,6 +153,9 @@ class Principal(Struct, frozen=True, kw_only=True):
         The role is the lower of `role` and the highest role that a matching grant gives. `labels` are the labels of the
         session as pairs of key and value.
         """
+        only = None if self.narrowing is None else self.narrowing.session_ids
+        if only is not None and session_id not in only:
+            return None
         if self.role == "admin":
             return "admin"
         found = [
@@ -143,6 +164,21 @@ class Principal(Struct, frozen=True, kw_only=True):
             if grant.all_sessions or session_id in grant.session_ids or not grant.labels.isdisjoint(labels)
         ]
         return min(self.role, max(found, key=_ROLES.index), key=_ROLES.index) if found else None
+
+    def narrowed(self, narrowing: Narrowing | None) -> "Principal":
+        """Return the principal with the limits of a ticket. None sets no limits.
+
+        Use this also for the principal of each later credential of the same socket.
+        """
+        if narrowing is None:
+            return self
+        role, grants = self.role, self.grants
+        if role == "admin":
+            grants = (ALL_SESSIONS,)
+            role = "admin" if narrowing.session_ids is None else "controller"
+        if narrowing.role is not None:
+            role = min(role, narrowing.role, key=_ROLES.index)
+        return replace(self, role=role, grants=grants, narrowing=narrowing)
 
     @property
     def has_label_grants(self) -> bool:

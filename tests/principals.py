@@ -24,4 +24,5 @@ def make_principal(
         participant_id=participant_id,
         grants=grants,
         life=life,
+        narrowing=None,
     )

@@ -6,7 +6,7 @@ from synckairos.errors import AuthenticationOff, Forbidden
 from synckairos.frozen_replace import replace
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
-from synckairos.principal import ALL_SESSIONS, Principal, Role, SessionGrant
+from synckairos.principal import ALL_SESSIONS, Narrowing, Principal, Role, SessionGrant
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.tickets import Ticket, TicketStore
@@ -37,15 +37,19 @@ class TicketRoutes:
         await self._rate_limits.count(request.meter)
         if self._tickets is None:
             raise AuthenticationOff
-        principal = await self._narrow_principal(request.principal, body)
-        ticket = Ticket(principal=principal, origin=body.origin or request.header(b"origin"))
+        for_earlier_release = await self._limit_rights(request.principal, body)
+        ticket = Ticket(
+            principal=request.principal.narrowed(_narrowing_of(body)), origin=body.origin or request.header(b"origin")
+        )
         now_ms = await self._tickets.now_ms()
-        text = await self._tickets.make(ticket, body.ttl_s)
+        text = await self._tickets.make(ticket, body.ttl_s, for_earlier_release=for_earlier_release)
         data = {"ticket": text, "expires_at": render_instant(now_ms + body.ttl_s * 1000)}
         return RestResponse(orjson.dumps({"data": data}), 201, headers=[(b"cache-control", b"no-store")])
 
-    async def _narrow_principal(self, principal: Principal, body: CreateTicket) -> Principal:
-        """Return the principal of a ticket: the caller, limited to the sessions and the role that the body names.
+    async def _limit_rights(self, principal: Principal, body: CreateTicket) -> Principal:
+        """Return the caller with at most the role that the body names, and with grants for its sessions only.
+
+        The roles are those of this moment. A later change of labels has no effect on them.
 
         Raises: SessionNotFound if the caller cannot reach one of the sessions. Forbidden if the role is above that of
             the caller.
@@ -71,3 +75,10 @@ class TicketRoutes:
             for session_id, on_session in found
         )
         return replace(narrowed, role=role, grants=grants)
+
+
+def _narrowing_of(body: CreateTicket) -> Narrowing | None:
+    if body.role is None and body.session_ids is None:
+        return None
+    session_ids = None if body.session_ids is None else frozenset(body.session_ids)
+    return Narrowing(role=body.role, session_ids=session_ids)

@@ -111,6 +111,7 @@ def principal_from_claims(claims: Mapping[str, Any], key: VerificationKey, rules
         participant_id=participant_id,
         grants=grants,
         life=life,
+        narrowing=None,
     )
 
 

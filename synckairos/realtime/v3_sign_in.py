@@ -56,7 +56,8 @@ async def answer_sign_in(
         connection.close(*IDENTITY_CHANGED)
         return
     else:
-        connection.principal = principal
+        # The limits of a ticket hold as long as its socket. A page that got a narrowed ticket cannot remove them.
+        connection.principal = principal.narrowed(connection.principal.narrowing)
         connection.hub.credential_ends.reschedule(connection)
     send_authenticated(connection, request.id)
     _apply_rights_to_subscriptions(connection)

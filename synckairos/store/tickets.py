@@ -22,7 +22,8 @@ MAX_TICKET_CHARACTERS = 100
 class Ticket(Struct, frozen=True, kw_only=True):
     """The content of a ticket: the principal of the socket, and the origin to which the ticket is bound.
 
-    The principal has the life of the credential behind the ticket. `origin` is None for a ticket without a bound.
+    The principal has the life of the credential behind the ticket, and the narrowing of the ticket. `origin` is None
+    for a ticket without a bound.
     """
 
     principal: Principal
@@ -36,11 +37,16 @@ class TicketStore:
         self._pipe = pipe
         self._keys = keys
 
-    async def make(self, ticket: Ticket, ttl_s: int) -> str:
-        """Store a ticket for `ttl_s` seconds, and return the random text by which it can be taken. One round trip."""
+    async def make(self, ticket: Ticket, ttl_s: int, *, for_earlier_release: Principal) -> str:
+        """Store a ticket for `ttl_s` seconds and return its text. One round trip.
+
+        Instances of the earlier release know no narrowing. They use the principal `for_earlier_release`, whose role and
+        grants must be inside the narrowing.
+        """
         text = secrets.token_urlsafe(TICKET_BYTES)
+        stored = {"principal": for_earlier_release, "origin": ticket.origin, "narrowed_principal": ticket.principal}
         with translated_errors():
-            await self._pipe.call("SET", self._key(text), msgspec.json.encode(ticket), "EX", ttl_s)
+            await self._pipe.call("SET", self._key(text), msgspec.json.encode(stored), "EX", ttl_s)
         return text
 
     async def now_ms(self) -> int:
@@ -61,7 +67,7 @@ class TicketStore:
         if found is None:
             return None
         try:
-            return msgspec.json.decode(found, type=Ticket)
+            return _parse_ticket(found)
         except PARSE_ERRORS as error:
             report_invalid_data(key, error)
             return None
@@ -73,3 +79,10 @@ class TicketStore:
 
     def _key(self, text: str) -> str:
         return self._keys.ticket(hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest())
+
+
+def _parse_ticket(text: bytes) -> Ticket:
+    """Return a ticket of this release, or of the earlier release, which knows no narrowing."""
+    stored = msgspec.json.decode(text)
+    principal = stored.get("narrowed_principal") or {"narrowing": None, **stored["principal"]}
+    return msgspec.convert({"principal": principal, "origin": stored["origin"]}, Ticket)

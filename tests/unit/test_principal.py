@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 from msgspec.structs import asdict
 
-from synckairos.principal import TIMEKEEPER, Kind, Principal, Role, SessionGrant
+from synckairos.principal import TIMEKEEPER, Kind, Narrowing, Principal, Role, SessionGrant
 from tests.principals import make_principal
 
 
@@ -83,3 +83,42 @@ def test_role_on_a_session_is_the_lower_of_ceiling_and_best_grant(
     ceiling: Role, grants: tuple[SessionGrant, ...], expected: Role | None
 ) -> None:
     assert make_principal(ceiling, grants=grants).role_on(SESSION, [("round", "3"), ("hall", "a")]) == expected
+
+
+ONE, OTHER = "7c9e6679-7425-40de-944b-e07fc1f90ae7", "7c9e6679-7425-40de-944b-e07fc1f90ae8"
+
+
+@pytest.mark.parametrize(
+    ("role", "narrowing", "expected"),
+    [
+        ("admin", Narrowing(role=None, session_ids=None), ("admin", "admin")),
+        ("admin", Narrowing(role="viewer", session_ids=None), ("viewer", "viewer")),
+        ("admin", Narrowing(role=None, session_ids=frozenset({ONE})), ("controller", None)),
+        ("admin", Narrowing(role="viewer", session_ids=frozenset({ONE})), ("viewer", None)),
+        ("controller", Narrowing(role="participant", session_ids=frozenset({ONE})), ("participant", None)),
+        ("controller", Narrowing(role=None, session_ids=frozenset()), (None, None)),
+        ("viewer", Narrowing(role="controller", session_ids=None), ("viewer", "viewer")),
+        ("viewer", None, ("viewer", "viewer")),
+    ],
+)
+def test_narrowed_principal_has_at_most_the_role_and_the_sessions_of_the_ticket(
+    role: Role, narrowing: Narrowing | None, expected: tuple[Role | None, Role | None]
+) -> None:
+    narrowed = make_principal(role).narrowed(narrowing)
+    assert (narrowed.role_on(ONE, ()), narrowed.role_on(OTHER, ())) == expected
+    again = make_principal("admin").narrowed(narrowed.narrowing)  # a REFRESH with a token of more rights
+    if narrowing is not None and narrowing.session_ids is not None:
+        assert again.role_on(OTHER, ()) is None
+    if narrowing is not None and narrowing.role is not None:
+        assert not again.has_role("admin")
+        assert again.role == narrowing.role
+
+
+def test_narrowed_principal_loses_a_role_together_with_the_label_that_gave_it() -> None:
+    grant = SessionGrant(session_ids=frozenset(), labels=frozenset({("cup", "spring")}), all_sessions=False, role=None)
+    narrowed = make_principal("controller", grants=(grant,)).narrowed(
+        Narrowing(role=None, session_ids=frozenset({ONE}))
+    )
+    assert narrowed.role_on(ONE, [("cup", "spring")]) == "controller"
+    assert narrowed.role_on(ONE, ()) is None
+    assert narrowed.role_on(OTHER, [("cup", "spring")]) is None

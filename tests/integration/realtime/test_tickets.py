@@ -1,11 +1,13 @@
 """Tickets: single-use credentials in the URL of a WebSocket, in both dialects."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -15,6 +17,7 @@ from synckairos.limits.work_rate_table import HANDSHAKES, REFUSED_TOKENS
 from synckairos.store.tickets import TicketStore
 from tests.integration.authentication import bearer, make_authenticator, make_token
 from tests.integration.realtime.instances import CredentialLifeOptions, Instance, receive, serving, watching
+from tests.integration.realtime.test_label_grants import receive_end_of_subscription, set_labels
 from tests.integration.realtime.v3_client import V3, V3Client
 from tests.integration.rest_server import RestServer, open_rest_server
 from tests.principals import make_principal
@@ -185,6 +188,67 @@ async def test_ticket_has_only_the_sessions_and_the_role_that_were_requested(
             assert (await client.request("COMMAND", session_id=one, command="start"))["type"] == "ACK"
             assert (await client.request("COMMAND", session_id=one, command="delete"))["code"] == "FORBIDDEN"
             assert (await client.request("SUBSCRIBE", session_id=other))["code"] == "SESSION_NOT_FOUND"
+
+
+async def test_refresh_does_not_lift_the_limits_of_the_ticket(settings: Settings, rest: RestServer) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        one, other = await instance.create(), await instance.create()
+        ticket = await make_ticket(rest, session_ids=[one], role="viewer")
+        async with using(instance, ticket) as client:
+            for role in ("admin", "controller"):
+                token = make_token(role=role, grants=[{"sessions": ["*"]}])
+                assert (await client.request("REFRESH", token=token))["type"] == "AUTHENTICATED"
+                assert (await client.request("SUBSCRIBE", session_id=one))["type"] == "STATE_SYNC"
+                assert (await client.request("SUBSCRIBE", session_id=other))["code"] == "SESSION_NOT_FOUND"
+                answer = await client.request("COMMAND", session_id=one, command="start")
+                assert answer["code"] == "FORBIDDEN"
+        async with using(instance, await make_ticket(rest, session_ids=[one])) as client:
+            token = make_token(role="viewer", grants=[{"sessions": ["*"]}])
+            assert (await client.request("REFRESH", token=token))["type"] == "AUTHENTICATED"
+            answer = await client.request("COMMAND", session_id=one, command="start")
+            assert answer["code"] == "FORBIDDEN", "a token with fewer rights narrows further"
+
+
+async def test_socket_of_a_limited_ticket_ends_its_subscription_with_the_label_of_its_grant(
+    settings: Settings, rest: RestServer
+) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        session_id = await instance.create()
+        await set_labels(instance, session_id, cup="spring")
+        token = make_token(role="viewer", grants=[{"sessions": ["label:cup=spring"]}])
+        async with using(instance, await make_ticket(rest, token, session_ids=[session_id])) as client:
+            assert (await client.request("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
+            await set_labels(instance, session_id, cup=None)
+            assert await receive_end_of_subscription(client) == (session_id, "FORBIDDEN")
+
+
+async def test_tickets_of_the_earlier_release_are_used_and_it_can_use_those_of_this_release(
+    settings: Settings, rest: RestServer
+) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        one, other = await instance.create(), await instance.create()
+        keys, pipe = instance.parts.store.keys, instance.parts.pipe
+        text = await make_ticket(rest, session_ids=[one], role="viewer")
+        key = keys.ticket(hashlib.sha256(text.encode()).hexdigest())
+        stored = orjson.loads(await pipe.call("GET", key))
+        # The earlier release reads these two members only. Its principal has no narrowing.
+        earlier = {"principal": stored["principal"], "origin": stored["origin"]}
+        del earlier["principal"]["narrowing"]
+        assert earlier["principal"]["role"] == "viewer"
+        assert [each["session_ids"] for each in earlier["principal"]["grants"]] == [[one]]
+        assert not any(each["all_sessions"] or each["labels"] for each in earlier["principal"]["grants"])
+        await pipe.call("SET", key, orjson.dumps(earlier), "EX", 30)
+        async with using(instance, text) as client:
+            assert (await client.request("SUBSCRIBE", session_id=one))["type"] == "STATE_SYNC"
+            assert (await client.request("SUBSCRIBE", session_id=other))["code"] == "SESSION_NOT_FOUND"
+
+
+@pytest.mark.parametrize("stored", [b"{}", b"[]", b"null", b'{"principal": 1, "origin": null}', b"\xff"])
+async def test_invalid_ticket_in_redis_counts_as_no_ticket(settings: Settings, stored: bytes) -> None:
+    async with serving(settings, credential_life=LIFE) as instance:
+        key = instance.parts.store.keys.ticket(hashlib.sha256(b"text").hexdigest())
+        await instance.parts.pipe.call("SET", key, stored, "EX", 30)
+        assert await refusal_of(instance, "text") == NOT_VALID
 
 
 async def test_ticket_never_has_more_rights_than_its_caller(settings: Settings, rest: RestServer) -> None:

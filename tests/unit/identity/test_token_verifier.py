@@ -69,6 +69,7 @@ async def test_complete_token_gives_its_principal() -> None:
             ALL_SESSIONS,
         ),
         life=CredentialLife(expires_at_ms=NOW_MS + 600_000, issued_at_ms=NOW_MS, token_id="t1", group="class-7"),
+        narrowing=None,
     )
 
 
