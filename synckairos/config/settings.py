@@ -216,7 +216,7 @@ class Settings(BaseSettings):
         32,
         ge=1,
         le=10_000,
-        description="Number of latest versions per session that Redis keeps, for clients that resume.",
+        description="Number of latest versions per session for clients that resume. Redis keeps up to an eighth more.",
     )
     session_ttl_s: int = Field(
         3600,

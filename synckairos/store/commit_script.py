@@ -25,12 +25,21 @@ MAX_HISTORY_BYTES = 1 << 20
 The history then has fewer versions than `history_length`, but at least two.
 """
 
+WAKE_UP_WITHIN_MS = 5_000
+"""Milliseconds: a commit publishes a wake-up only for a deadline that is nearer.
+
+Timekeepers read all other deadlines in time without a wake-up, because they read the deadlines every second.
+"""
+
 
 RECORDS_TTL_MS = 7 * 86_400_000
 """Milliseconds that the idempotency records of an unfinished session stay in Redis after the last of them, at least.
 
 See `find_records_ttl_ms`.
 """
+
+RECORDS_TTL_SLACK_MS = 3_600_000
+"""Milliseconds that a commit adds to the TTL of idempotency records, so that few commits set the TTL again."""
 
 MAX_RECORDS = 1_000
 """Maximum number of idempotency records of a session. Beyond it, half of them are removed.
@@ -165,8 +174,9 @@ class CommitScript:
     def __init__(self, keys: Keys, history_length: int, limits: OutboxLimits) -> None:
         """Create the script for the keys of one store.
 
-        `history_length` is the maximum number of versions in a session's version history. `limits` are the outbox
-        limits of one partition.
+        `history_length` is the number of latest versions in a session's version history. Redis keeps up to an eighth
+        more versions, because the script does not trim the history in each commit. `limits` are the outbox limits of
+        one partition.
         """
         self._keys = keys
         self._history_length = history_length

@@ -12,7 +12,7 @@ from msgspec import Struct
 from synckairos.errors import InvalidStoredData
 from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript
 from synckairos.store.keys import Keys
-from synckairos.store.lua_scripts import LuaScript
+from synckairos.store.lua_scripts import LuaScript, ScriptCall
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.rate_limits import recount_as_replay_with_pipe, run_script_commands
 from synckairos.store.rate_meter import RateMeter
@@ -73,9 +73,11 @@ class SessionStore:
         """
         self._pipe = pipe
         self.keys = keys
+        self._history_length = history_length
         self._commit_script = CommitScript(keys, history_length, limits)
         self._load_script = LuaScript("session_load")
         self._restore_script = LuaScript("session_restore")
+        self._remove_evicted_script = LuaScript("live_session_remove_evicted")
 
     async def now_ms(self) -> int:
         """Return the time of Redis in ms since the Unix epoch. All decisions use this clock only."""
@@ -238,7 +240,7 @@ class SessionStore:
             fields, kept = await self._pipe.call_many(
                 [
                     ("HMGET", self.keys.session(session_id), *SESSION_FIELDS),
-                    ("LRANGE", self.keys.history(session_id), 0, -1),
+                    ("LRANGE", self.keys.history(session_id), -self._history_length, -1),
                 ]
             )
         with reporting_invalid_data(self.keys.session(session_id)):
@@ -372,12 +374,16 @@ class SessionStore:
             )
 
     async def _remove_from_live(self, session_ids: Sequence[str]) -> None:
-        """Remove evicted sessions from the set of live sessions. The restore of a session adds the session again."""
+        """Remove evicted sessions from the set of live sessions. The restore of a session adds the session again.
+
+        A session that was restored in the meantime stays in the set.
+        """
         keys = self.keys
+        calls: list[ScriptCall] = [
+            ([keys.live_sessions(keys.partition_of(each)), keys.session(each)], [each]) for each in session_ids
+        ]
         with translated_errors():
-            await self._pipe.call_many(
-                [("ZREM", keys.live_sessions(keys.partition_of(each)), each) for each in session_ids]
-            )
+            await self._remove_evicted_script.call_many(self._pipe, calls)
 
 
 def _batches_by_size(keys: Sequence[tuple[int, str]], sizes: Sequence[int]) -> Iterator[list[tuple[int, str]]]:

@@ -4,6 +4,8 @@
 -- JSON from users is not parsed here. Versions stay strings, so Lua's floating-point numbers cannot change them.
 -- Invalid data in the session's hash or in its idempotency records is an error before the first write. Invalid data in
 -- any other key is dropped: it is derived data, or no release can read it.
+-- Each call of a command takes about a microsecond of Redis' only thread. So the script omits calls that would change
+-- nothing. Comments say how it knows that.
 --
 -- uses write_replacing_invalid
 -- uses participants_of_document
@@ -50,10 +52,13 @@ local changes_participants = ARGV[19] -- 0 or 1
 local FIRST, EACH = 20, 5
 local VERSION, TAG, EVENT, HEADER, BODY = 0, 1, 2, 3, 4
 
-local FINAL = {expired = true, completed = true, cancelled = true}
 local RECORDS_MS = 604800000 -- a week after the last record of a session that is not final
+local RECORDS_SLACK_MS = 3600000 -- an hour is added to the TTL of the records, so that it is set only once an hour
 local AFTER_DEADLINE_MS = 3600000 -- an hour after the next deadline
 local MAX_RECORDS = 1000
+local WAKE_UP_WITHIN_MS = 5000 -- timekeepers read their deadlines more often, even without a wake-up
+local MIN_ENTRY_BYTES = 16 -- every entry has more bytes
+local ZERO = 48 -- the byte of the digit 0
 local has_versions = #ARGV >= FIRST
 local last = #ARGV - EACH + 1
 
@@ -79,22 +84,9 @@ local function apply_message_body(before, body)
   return after, #after .. ' ' .. table.concat(places, ' ') .. '\n' .. table.concat(removed_texts)
 end
 
--- Return the TTL in ms of the idempotency records of a session that is not final. They stay as long as the session.
--- `entry` is the id of an outbox entry that was just added, nil if the commit has no new versions. It begins with the
--- time in ms, which saves a call.
-local function find_records_ttl(entry)
-  if due_ms == '' then return RECORDS_MS end
-  local now = entry and string.match(entry, '^%d+')
-  if not now then
-    local time = redis.call('TIME')
-    now = time[1] * 1000 + math.floor(time[2] / 1000)
-  end
-  return math.max(RECORDS_MS, due_ms + AFTER_DEADLINE_MS - now)
-end
-
 -- Remove half of the idempotency records: first those of refusals, then those of other epochs, then those of the lowest
 -- versions. A refused command that is executed again does less harm than an accepted command that is executed again.
-local function remove_oldest_records()
+local function remove_oldest_records(session_key, records_key, max_records, command_id)
   local stored_epoch = redis.call('HGET', session_key, 'epoch')
   local found, ages = redis.call('HGETALL', records_key), {}
   for at = 1, #found, 2 do
@@ -106,7 +98,7 @@ local function remove_oldest_records()
     if a[2] ~= b[2] then return a[2] < b[2] end
     return a[3] < b[3] or (a[3] == b[3] and a[1] < b[1])
   end)
-  for at = 1, #ages - MAX_RECORDS / 2 do
+  for at = 1, #ages - max_records / 2 do
     if ages[at][1] ~= command_id then redis.call('HDEL', records_key, ages[at][1]) end
   end
 end
@@ -117,74 +109,85 @@ if command_id ~= '' then
 end
 
 -- Only new versions need the document.
-local stored = redis.call('HMGET', session_key, 'epoch', 'version', 'tag', 'entry', 'indexed', 'audited',
+local stored = redis.call('HMGET', session_key, 'epoch', 'version', 'tag', 'status', 'entry', 'indexed', 'audited',
   has_versions and 'state' or 'schema')
-local is_conflict = (stored[1] or '') ~= base_epoch
-  or (stored[1] and (stored[2] ~= base_version or (base_tag ~= '' and stored[3] ~= base_tag)))
+local stored_epoch, stored_version = stored[1], stored[2]
+local is_conflict = (stored_epoch or '') ~= base_epoch
+  or (stored_epoch and (stored_version ~= base_version or (base_tag ~= '' and stored[3] ~= base_tag)))
 if is_conflict then
   local time = redis.call('TIME')
   local winner = redis.call('HMGET', session_key, 'epoch', 'version', 'deleted', 'due', 'state', 'audited', 'tag')
   return {'conflict', time[1], time[2], unpack(winner, 1, 7)}
 end
 
-local is_earliest, newest_entry = false, nil
+local had_ttl, is_earliest, now_ms = false, false, nil
+local counts_records = not has_versions -- with new versions, once in ten versions
 if has_versions then
-  if max_entries ~= '' then
-    if write('XLEN', outbox_key) >= tonumber(max_entries) then return {'full', 'entries'} end
-    local oldest = max_age_ms ~= '' and write('XRANGE', outbox_key, '-', '+', 'COUNT', 1)[1]
-    if oldest then
-      local time = redis.call('TIME')
-      local age_ms = time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(string.match(oldest[1], '^%d+'))
-      if age_ms >= tonumber(max_age_ms) then return {'full', 'age'} end
-    end
+  if max_age_ms ~= '' and max_entries ~= '' then
+    local time = redis.call('TIME')
+    local latest = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - max_age_ms)
+    if write('XRANGE', outbox_key, '-', latest, 'COUNT', 1)[1] then return {'full', 'age'} end
   end
   local bytes, documents, bodies_back = 0, {}, {}
-  local document = stored[7] or ''
+  local document = stored[8] or ''
   for at = FIRST, #ARGV, EACH do
     document, bodies_back[at] = apply_message_body(document, ARGV[at + BODY])
     documents[at] = document
     bytes = bytes + #session_id + #epoch + #ARGV[at + VERSION] + #ARGV[at + EVENT] + #document
   end
-  -- Count and check the bytes in one call. If the limit is reached, the count is undone. Nothing else was written.
+  -- Count and check the bytes in one call. If a limit is reached, the count is undone. Nothing else was written.
+  -- The entries are counted only if the bytes are enough for that many entries.
   local bytes_before = write('INCRBY', outbox_bytes_key, bytes) - bytes
-  if max_entries ~= '' and bytes_before >= tonumber(max_bytes) then
-    if write('XLEN', outbox_key) > 0 then
+  if max_entries ~= '' and (bytes_before >= tonumber(max_bytes) or bytes_before >= max_entries * MIN_ENTRY_BYTES) then
+    local count = write('XLEN', outbox_key)
+    local limit = count >= tonumber(max_entries) and 'entries'
+      or (count > 0 and bytes_before >= tonumber(max_bytes) and 'bytes')
+    if limit then
       redis.call('DECRBY', outbox_bytes_key, bytes)
-      return {'full', 'bytes'}
+      return {'full', limit}
     end
-    redis.call('SET', outbox_bytes_key, bytes) -- the count was wrong: an empty outbox has no bytes
+    -- If the outbox is empty, the count of bytes was wrong.
+    if count == 0 then redis.call('SET', outbox_bytes_key, bytes) end
   end
   -- Each entry has the id of the session's entry before it, so that the entries of a session are found without a scan.
   -- The id is '?' if an earlier release wrote the version before.
-  local entry, entry_version = string.match(stored[4] or '', '^(%S+) (%d+)$')
-  local is_unlinked = entry_version ~= (stored[2] or nil)
-  if is_unlinked then entry = stored[2] ~= stored[6] and '?' or '' end
+  local entry, entry_version = string.match(stored[5] or '', '^(%S+) (%d+)$')
+  local is_unlinked = entry_version ~= (stored_version or nil)
+  if is_unlinked then entry = stored_version ~= stored[7] and '?' or '' end
   entry = entry or ''
-  local entries = {}
+  local added, kept = {}, 0
   for at = FIRST, #ARGV, EACH do
     entry = write('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
       'event', ARGV[at + EVENT], 'state', documents[at], 'previous', entry)
     if type(entry) == 'table' then
       -- The outbox has no more ids until a drain has emptied it. Undo all writes.
-      for _, added in ipairs(entries) do
-        redis.call('XDEL', outbox_key, added)
-        redis.call('ZREM', indexed_entries_key, added)
+      for _, id in ipairs(added) do
+        redis.call('XDEL', outbox_key, id)
+        redis.call('ZREM', indexed_entries_key, id)
         redis.call('LTRIM', history_key, 0, -2)
       end
       redis.call('DECRBY', outbox_bytes_key, bytes)
       error(entry)
     end
-    entries[#entries + 1] = entry
-    write('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
-    write('ZADD', indexed_entries_key, string.match(entry, '^%d+'), entry)
+    added[#added + 1] = entry
+    counts_records = counts_records or string.byte(ARGV[at + VERSION], -1) == ZERO
+    now_ms = string.match(entry, '^%d+')
+    kept = write('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
+    write('ZADD', indexed_entries_key, now_ms, entry)
   end
-  newest_entry = entry
-  if stored[1] and stored[1] ~= epoch then redis.call('HDEL', session_key, 'audited') end
-  redis.call('HSET', session_key, 'schema', schema, 'epoch', epoch, 'version', ARGV[last + VERSION],
-    'tag', ARGV[last + TAG], 'status', status, 'deleted', deleted, 'due', due_ms, 'state', document,
-    'entry', entry .. ' ' .. ARGV[last + VERSION])
+  local version = ARGV[last + VERSION]
+  local is_same_status = stored_epoch == epoch and stored[4] == status
+  if is_same_status and deleted == '0' then
+    -- A deleted session gets no more versions in its epoch. So epoch, status and deleted stay as they are.
+    redis.call('HSET', session_key, 'schema', schema, 'version', version, 'tag', ARGV[last + TAG], 'due', due_ms,
+      'state', document, 'entry', entry .. ' ' .. version)
+  else
+    if stored_epoch and stored_epoch ~= epoch then redis.call('HDEL', session_key, 'audited') end
+    redis.call('HSET', session_key, 'schema', schema, 'epoch', epoch, 'version', version, 'tag', ARGV[last + TAG],
+      'status', status, 'deleted', deleted, 'due', due_ms, 'state', document, 'entry', entry .. ' ' .. version)
+  end
   -- An earlier release that wrote the version before can have added participants without the index.
-  if not stored[5] or is_unlinked or changes_participants == '1' then
+  if not stored[6] or is_unlinked or changes_participants == '1' then
     -- The id of a removed participant is only in the event.
     local texts = {document}
     for at = FIRST, #ARGV, EACH do texts[#texts + 1] = ARGV[at + EVENT] end
@@ -195,38 +198,54 @@ if has_versions then
     end
     redis.call('HSET', session_key, 'indexed', '1')
   end
-  write('LTRIM', history_key, '-' .. history_length, '-1')
-  if redis.call('PERSIST', session_key) == 1 then
-    -- Both keys always get their TTLs together.
-    redis.call('PERSIST', history_key)
-    if command_id == '' and redis.call('PTTL', records_key) >= 0 then
-      redis.call('PEXPIRE', records_key, find_records_ttl(entry))
-    end
-  end
+  -- The history is trimmed once in several versions.
+  if kept > history_length * 1.125 then write('LTRIM', history_key, '-' .. history_length, '-1') end
+  -- Only a session whose newest version is in Postgres can have a TTL.
+  had_ttl = stored_version == stored[7] and redis.call('PERSIST', session_key) == 1
+  if had_ttl then redis.call('PERSIST', history_key) end -- both keys always get their TTLs together
   if due_ms == '' then
     write('ZREM', deadlines_key, session_id)
   else
-    local first = write('ZRANGE', deadlines_key, 0, 0, 'WITHSCORES')
-    is_earliest = not first[2] or tonumber(due_ms) < tonumber(first[2])
+    if due_ms - now_ms < WAKE_UP_WITHIN_MS then
+      local first = write('ZRANGE', deadlines_key, 0, 0, 'WITHSCORES')
+      is_earliest = not first[2] or tonumber(due_ms) < tonumber(first[2])
+    end
     write('ZADD', deadlines_key, due_ms, session_id)
   end
   if live_since_ms == '' then
     write('ZREM', live_key, session_id)
-  else
+  elseif not is_same_status then
     write('ZADD', live_key, live_since_ms, session_id)
   end
 end
 
-if command_id ~= '' then
-  redis.call('HSET', records_key, command_id, record)
-  if redis.call('HLEN', records_key) > MAX_RECORDS then remove_oldest_records() end
-  local ttl = has_versions and -1 or redis.call('PTTL', session_key)
-  if ttl > 0 and FINAL[redis.call('HGET', session_key, 'status')] then
-    -- Only the drain gives a session a TTL, and this commit may add no entry to the outbox. So the idempotency
-    -- records get the TTL of the session here, at least one hour.
-    redis.call('PEXPIRE', records_key, math.max(ttl, 3600000))
+-- The idempotency records of a session that is not final stay for a week after the last of them, and as long as the
+-- session. Only the drain gives the session a TTL.
+if command_id ~= '' or had_ttl then
+  local wanted_ms, session_ms = RECORDS_MS, 0
+  if command_id ~= '' then
+    redis.call('HSET', records_key, command_id, record)
+    if counts_records and redis.call('HLEN', records_key) > MAX_RECORDS - 10 then
+      remove_oldest_records(session_key, records_key, MAX_RECORDS, command_id)
+    end
+    if not has_versions then session_ms = redis.call('PTTL', session_key) end
+  end
+  if session_ms > 0 and ({expired = 1, completed = 1, cancelled = 1})[stored[4]] then
+    -- This commit may add no entry to the outbox. So the records get the TTL of the session here, at least one hour.
+    redis.call('PEXPIRE', records_key, math.max(session_ms, 3600000))
   else
-    redis.call('PEXPIRE', records_key, math.max(ttl, find_records_ttl(newest_entry)))
+    if due_ms ~= '' then
+      if not now_ms then
+        local time = redis.call('TIME')
+        now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+      end
+      wanted_ms = math.max(RECORDS_MS, due_ms + AFTER_DEADLINE_MS - now_ms)
+    end
+    wanted_ms = math.max(wanted_ms, session_ms)
+    local ttl_ms = redis.call('PTTL', records_key)
+    if ttl_ms < wanted_ms and (ttl_ms >= 0 or command_id ~= '') then
+      redis.call('PEXPIRE', records_key, wanted_ms + RECORDS_SLACK_MS)
+    end
   end
 end
 

@@ -6,9 +6,8 @@
 
 local dropped = {}
 
-local function write(command, key, ...)
-  local reply = redis.pcall(command, key, ...)
-  if type(reply) ~= 'table' or not reply.err then return reply end
+-- The rare part of `write`: the reply is an error.
+local function replace_invalid(reply, command, key, ...)
   local has_no_ids = string.find(reply.err, 'exhausted the last', 1, true)
   if has_no_ids and redis.call('XLEN', key) > 0 then return reply end
   for _, words in ipairs({'WRONGTYPE', 'not an integer', 'would overflow', 'exhausted the last'}) do
@@ -19,4 +18,12 @@ local function write(command, key, ...)
     end
   end
   return redis.call(command, key, ...)
+end
+
+local call_protected, type = redis.pcall, type
+
+local function write(...)
+  local reply = call_protected(...)
+  if type(reply) == 'table' and reply.err then return replace_invalid(reply, ...) end
+  return reply
 end

@@ -11,7 +11,7 @@ from synckairos.errors import InvalidTransition, ReplayedRefusal, SessionNotFoun
 from synckairos.frozen_replace import replace
 from synckairos.principal import TIMEKEEPER
 from synckairos.service.requests import CommandRequest, CreateRequest
-from synckairos.store.commit_script import RECORDS_TTL_MS
+from synckairos.store.commit_script import MAX_RECORDS, RECORDS_TTL_MS, RECORDS_TTL_SLACK_MS
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from tests.integration.data_loss import CALLER, create_started, draining, switch, wait_until_drained
@@ -100,7 +100,7 @@ async def test_idempotency_records_stay_until_the_session_is_final(own_settings:
 
         await eventually(has_ttl)
         week_ms = await parts.pipe.call("PTTL", keys.idempotency_records(session_id))
-        assert RECORDS_TTL_MS - 60_000 < week_ms <= RECORDS_TTL_MS
+        assert RECORDS_TTL_MS - 60_000 < week_ms <= RECORDS_TTL_MS + RECORDS_TTL_SLACK_MS
         with pytest.raises(ReplayedRefusal):
             await parts.sessions.execute(refused)
         await parts.sessions.execute(CommandRequest(CALLER, session_id, Cancel(), "cancel"))
@@ -135,17 +135,20 @@ async def test_session_keeps_at_most_a_thousand_idempotency_records(own_settings
         session_id = await create_started(parts)
         key = parts.store.keys.idempotency_records(session_id)
         epoch = (await parts.sessions.read(TIMEKEEPER, session_id)).session.epoch
-        old = {f"old-{at}": IdempotencyRecord("f", epoch, at).render() for at in range(1, 1_000)}
+        old = {f"old-{at}": IdempotencyRecord("f", epoch, at).render() for at in range(10, 1_000)}
         await parts.pipe.call("HSET", key, *(each for pair in old.items() for each in pair))
         await parts.pipe.call("HSET", key, "other-epoch", IdempotencyRecord("f", "e", 9_999).render())
-        await parts.sessions.execute(
-            CommandRequest(CALLER, session_id, Switch(), "switch", command_id="newest", fingerprint="f")
-        )
+        for version in range(3, 11):  # the records are counted when a version ends with 0
+            request = CommandRequest(
+                CALLER, session_id, Switch(), "switch", command_id=f"version-{version}", fingerprint="f"
+            )
+            await parts.sessions.execute(request)
+            assert await parts.pipe.call("HLEN", key) <= MAX_RECORDS
         kept = await parts.pipe.call("HKEYS", key)
         assert 500 <= len(kept) <= 501
-        assert b"newest" in kept
+        assert b"version-10" in kept
         assert b"old-999" in kept
-        assert not {b"other-epoch", b"old-1", b"old-498"} & set(kept)
+        assert not {b"other-epoch", b"old-10", b"old-498"} & set(kept)
 
 
 async def test_full_records_remove_refusals_before_accepted_commands(own_settings: Settings) -> None:
@@ -174,7 +177,7 @@ async def test_records_stay_until_an_hour_after_a_distant_deadline(own_settings:
         key = keys.idempotency_records(session_id)
 
         async def is_long() -> bool:
-            return bool(stay_ms - 60_000 < await parts.pipe.call("PTTL", key) <= stay_ms)
+            return bool(stay_ms - 60_000 < await parts.pipe.call("PTTL", key) <= stay_ms + RECORDS_TTL_SLACK_MS)
 
         async def execute(command: Pause | Start | UpdateMetadata, verb: str, command_id: str | None) -> None:
             request = CommandRequest(CALLER, session_id, command, verb, command_id=command_id, fingerprint="f")

@@ -7,6 +7,7 @@ from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest
+from synckairos.store.lua_scripts import LuaScript
 from tests.integration.parts import Parts
 
 
@@ -17,9 +18,14 @@ async def start(parts: Parts) -> str:
 
 async def test_version_history_and_sets_of_sessions_are_bounded(parts: Parts, settings: Settings) -> None:
     session_id, keys = await start(parts), parts.store.keys
-    for _ in range(settings.history_length + 3):
+    lengths = []
+    for _ in range(settings.history_length + 10):
         await parts.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Switch(), "switch"))
-    assert await parts.pipe.call("LLEN", keys.history(session_id)) == settings.history_length
+        lengths.append(await parts.pipe.call("LLEN", keys.history(session_id)))
+    assert lengths[: settings.history_length - 2] == [*range(3, settings.history_length + 1)]
+    assert min(lengths[settings.history_length - 2 :]) == settings.history_length
+    assert max(lengths) == settings.history_length * 9 // 8
+    assert len(list(await parts.store.read_history(session_id))) == settings.history_length
     for key in (keys.deadlines(0), keys.live_sessions(0)):
         assert await parts.pipe.call("ZRANGE", key, 0, -1) == [session_id.encode()]
     await parts.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Cancel(), "cancel"))
@@ -33,6 +39,13 @@ async def test_evicted_session_leaves_the_live_sessions_when_they_are_listed(par
     await parts.pipe.call("DEL", keys.session(session_id))
     assert await parts.store.list_live(10, max_bytes=1 << 20) == []
     assert await parts.pipe.call("ZCARD", keys.live_sessions(0)) == 0
+
+
+async def test_session_that_was_restored_meanwhile_stays_in_the_live_sessions(parts: Parts) -> None:
+    session_id, keys = await start(parts), parts.store.keys
+    names = [keys.live_sessions(0), keys.session(session_id)]
+    assert await LuaScript("live_session_remove_evicted")(parts.pipe, names, [session_id]) == 0
+    assert await parts.pipe.call("ZRANGE", keys.live_sessions(0), 0, -1) == [session_id.encode()]
 
 
 async def test_reserved_command_id_expires(parts: Parts) -> None:

@@ -2,7 +2,16 @@
 
 import re
 
-from synckairos.store.commit_script import MAX_RECORDS, RECORDS_TTL_MS, CommitArguments, CommitKeys, VersionArguments
+from synckairos.background.timekeeper import MAX_SLEEP_S
+from synckairos.store.commit_script import (
+    MAX_RECORDS,
+    RECORDS_TTL_MS,
+    RECORDS_TTL_SLACK_MS,
+    WAKE_UP_WITHIN_MS,
+    CommitArguments,
+    CommitKeys,
+    VersionArguments,
+)
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 
@@ -39,6 +48,12 @@ def test_the_script_uses_the_numbers_of_arguments_only_where_it_names_them() -> 
 
 def test_the_script_has_the_limits_of_idempotency_records() -> None:
     assert f"\nlocal RECORDS_MS = {RECORDS_TTL_MS} " in TEXT
+    assert f"\nlocal RECORDS_SLACK_MS = {RECORDS_TTL_SLACK_MS} " in TEXT
     assert f"\nlocal MAX_RECORDS = {MAX_RECORDS}\n" in TEXT
     assert f"\nlocal AFTER_DEADLINE_MS = {MIN_STAY_AFTER_DEADLINE_MS} " in TEXT
     assert f"\nlocal RECORDS_MS = {RECORDS_TTL_MS} " in LuaScript("session_restore").text
+
+
+def test_timekeepers_read_the_deadlines_that_a_commit_does_not_publish_in_time() -> None:
+    assert f"\nlocal WAKE_UP_WITHIN_MS = {WAKE_UP_WITHIN_MS} " in TEXT
+    assert WAKE_UP_WITHIN_MS >= 2 * MAX_SLEEP_S * 1_000
