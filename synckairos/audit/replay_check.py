@@ -157,7 +157,7 @@ class AuditReplayCheck:
                 case verb if verb == IMPORT_COMMAND:
                     return import_session(parse_v2_session((args or {}).get("v2")), row.epoch, row.version, at_ms)
                 case "expire":
-                    return self._apply(Expire(), at_ms)
+                    return self._apply(Expire(ignores_grace=True), at_ms)
                 case None:
                     raise _Unplayable("the row has no command")
                 case verb:

@@ -212,7 +212,13 @@ class Delete(Struct, frozen=True):
 
 
 class Expire(Struct, frozen=True):
-    """Commit only the overdue transitions. The timekeeper and a read after a deadline send this command."""
+    """Commit only the overdue transitions. The timekeeper and a read after a deadline send this command.
+
+    A timeout is overdue only after its grace at the flag, unless `ignores_grace` is True. A replay of a timeout ignores
+    the grace, because the event row has the instant of the deadline.
+    """
+
+    ignores_grace: bool = False
 
 
 Command = (

@@ -103,7 +103,7 @@ def apply(
     contain it.
     """
     now_ms = max(now_ms, state.updated_at_ms)
-    overdue, has_more = overdue_transitions(state, now_ms)
+    overdue, has_more = _overdue_before(state, command, now_ms)
     if has_more:
         return CommandDecision(overdue, has_more_overdue=True)
     reached = overdue[-1].state if overdue else state
@@ -135,6 +135,22 @@ def apply(
         return CommandDecision(overdue)
     follow_up, _ = overdue_transitions(own.state, now_ms)
     return CommandDecision(overdue, (own,), follow_up)
+
+
+def _overdue_before(state: Session, command: Command, now_ms: int) -> tuple[tuple[Transition, ...], bool]:
+    """Return the transitions that are overdue before a command, and whether some overdue transitions are missing.
+
+    A timeout within its grace at the flag is not overdue before `Expire`, nor before a switch that counts or that names
+    another participant. Any other command, and a switch that comes too late, makes it overdue.
+    """
+    if isinstance(command, Expire):
+        return overdue_transitions(state, now_ms, waits_for_grace=not command.ignores_grace)
+    if isinstance(command, Switch) and state.rules.lag_compensation:
+        overdue, has_more = overdue_transitions(state, now_ms, waits_for_grace=True)
+        reached = overdue[-1].state if overdue else state
+        if has_more or not turns.comes_too_late(reached, command, now_ms):
+            return overdue, has_more
+    return overdue_transitions(state, now_ms)
 
 
 def _is_consumed_by_end(

@@ -27,6 +27,9 @@ MIN_GAIN_MS, MAX_GAIN_MS = 150, 1_000
 GAIN_MS_PER_S = 4
 """Milliseconds that the quota gains per turn, for each second of the expected total time of a participant."""
 
+MAX_GRACE_MS = 2_000
+"""Milliseconds: maximum grace at the flag, even if the quota is greater."""
+
 INITIAL_QUOTA_TURNS, MAX_QUOTA_TURNS = 3, 7
 """Initial quota and maximum quota, each as a multiple of the gain per turn."""
 

@@ -51,14 +51,20 @@ EVENTS_WITHIN_TURN = frozenset(
 """Types of overdue transitions that do not end the turn."""
 
 
-def overdue_transitions(state: Session, now_ms: int) -> tuple[tuple[Transition, ...], bool]:
+def overdue_transitions(
+    state: Session, now_ms: int, *, waits_for_grace: bool = False
+) -> tuple[tuple[Transition, ...], bool]:
     """Return the transitions that are overdue at `now_ms`, in order, and whether some overdue transitions are missing.
+
+    If `waits_for_grace` is True, a timeout is overdue only after its grace at the flag.
 
     Transitions can be missing only after the first `MAX_OVERDUE` transitions. The first missing transition is then a
     timeout. So a command that is decided later still meets that timeout.
     """
     overdue: list[Transition] = []
-    while (due := next_upcoming_event(state)) is not None and due.at_ms <= now_ms:
+    while (due := next_upcoming_event(state)) is not None:
+        if (due.committed_at_ms if waits_for_grace else due.at_ms) > now_ms:
+            break
         if len(overdue) >= MAX_OVERDUE and due.kind == "timeout":
             return tuple(overdue), True
         overdue.append(_make_due_transition(state, due))

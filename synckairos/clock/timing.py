@@ -8,10 +8,14 @@ from typing import Literal, TypeVar
 from msgspec import Struct
 
 from synckairos.clock.clock_systems import ClockSystem, Hourglass, SuddenDeath
+from synckairos.clock.lag_compensation import MAX_GRACE_MS
 from synckairos.clock.model import CurrentTurn, Group, OnTimeout, Participant, Session, Status, SyncMode
 from synckairos.frozen_replace import replace
 
 SUDDEN_DEATH = SuddenDeath()
+
+GRACE_TIMEOUTS = frozenset({OnTimeout.EXPIRE, OnTimeout.PAUSE})
+"""Actions at zero before which a press within the grace at the flag still counts."""
 
 T = TypeVar("T")
 
@@ -118,11 +122,20 @@ class UpcomingEvent(Struct, frozen=True):
     The instant can be in the past. `start`: a pending session starts. `pause_end`: a pause reason ends by its `max_ms`.
     `warning`: the clock reaches the threshold `warning_ms`, in ms before zero. `timeout`: the clock reaches zero.
     `overtime`: the clock reaches zero and continues below zero.
+
+    `grace_ms` is the grace at the flag: the time in ms after a timeout during which a press can still count, because a
+    part of its turn is network delay. The timeout takes effect at `at_ms` even if it is committed after the grace.
     """
 
     at_ms: int
     kind: Literal["start", "pause_end", "warning", "timeout", "overtime"]
     warning_ms: int = 0
+    grace_ms: int = 0
+
+    @property
+    def committed_at_ms(self) -> int:
+        """Return the instant at which the event is committed if no command comes first: after the grace."""
+        return self.at_ms + self.grace_ms
 
 
 def next_upcoming_event(state: Session) -> UpcomingEvent | None:
@@ -163,7 +176,19 @@ def _next_event_of_clock(state: Session) -> UpcomingEvent | None:
             if threshold_ms not in state.turn.warned_ms:
                 # A subtraction of time can jump over a threshold. The warning is then due at once.
                 return UpcomingEvent(anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
-    return None if is_overtime else UpcomingEvent(anchor_ms + left_ms, "timeout")
+    return None if is_overtime else UpcomingEvent(anchor_ms + left_ms, "timeout", grace_ms=_grace_ms(state))
+
+
+def _grace_ms(state: Session) -> int:
+    """Return the grace at the flag of the current turn in ms: the quota of the lag account, at most `MAX_GRACE_MS`.
+
+    Only sessions of the second edition with lag compensation, and with `on_timeout` `expire` or `pause`, have a grace.
+    """
+    rules = state.rules
+    if not rules.lag_compensation or rules.on_timeout not in GRACE_TIMEOUTS or not state.is_second_edition:
+        return 0
+    active = state.active_participant
+    return 0 if active is None or active.lag is None else min(active.lag.quota_ms, MAX_GRACE_MS)
 
 
 def _next_event_around_zero(state: Session, anchor_ms: int, left_ms: int) -> UpcomingEvent | None:

@@ -24,6 +24,7 @@ from synckairos.clock.timing import (
     active_group_index,
     charge_session_until,
     clock_system_for,
+    deadline_at_ms,
     find_group_index,
     replace_item,
     time_to_zero_ms,
@@ -95,6 +96,23 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition | None:
         elif begun.status is Status.PAUSED:
             begun = replace(begun, anchor_ms=None)
     return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended.active_participant), begun)
+
+
+def comes_too_late(state: Session, command: Switch, now_ms: int) -> bool:
+    """Return whether a switch ends a turn whose clock has reached zero, even after the compensation of network delay.
+
+    False for a switch that names another participant, because it ends no turn.
+    """
+    deadline_ms = deadline_at_ms(state)
+    if state.status is not Status.RUNNING or deadline_ms is None or now_ms < deadline_ms:
+        return False
+    active = state.active_participant
+    if active is None or active.lag is None:
+        return True
+    if command.current_participant_id not in (None, active.participant_id):
+        return False
+    receipt = _compensate_lag(state, command, now_ms).lag_receipt
+    return receipt is None or now_ms - receipt.compensated_ms >= deadline_ms
 
 
 def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:

@@ -128,9 +128,12 @@ def build_version(
 
 
 def next_transition_at_ms(state: Session) -> int | None:
-    """Return the instant of the session's next transition by time, ms since the Unix epoch. None if there is none."""
+    """Return the instant of the commit of the session's next transition by time, ms since the Unix epoch.
+
+    It is the instant of the transition itself, or the end of its grace at the flag. None if there is no transition.
+    """
     due = next_upcoming_event(state)
-    return None if due is None else due.at_ms
+    return None if due is None else due.committed_at_ms
 
 
 def created_at_if_live_ms(state: Session) -> int | None:

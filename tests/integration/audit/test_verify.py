@@ -10,12 +10,13 @@ from synckairos.audit.replay_check import ReplayFinding
 from synckairos.audit.verify import VerifiedSession, open_verifier
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.principal import TIMEKEEPER
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.sessions import Sessions
 from synckairos.store.store_generation import Generations
 from tests.integration.audit_parts import AuditParts
-from tests.integration.random_player import RandomPlayer, StoreWithSetTime
+from tests.integration.random_player import T0, RandomPlayer, StoreWithSetTime
 from tests.integration.rest_server import open_rest_server
 from tests.processes import Process
 
@@ -242,3 +243,25 @@ async def send_command(service: AuditedService, session_id: str, verb: str) -> N
 async def delete_all_redis_keys(audit: AuditParts) -> None:
     for key in await audit.pipe.call("KEYS", f"{audit.keys.prefix}:*"):
         await audit.pipe.call("DEL", key)
+
+
+@pytest.mark.parametrize(("lag_ms", "counts"), [(1_170, True), (900, False)])
+async def test_press_within_the_grace_at_the_flag_replays_without_findings(
+    service: AuditedService, lag_ms: int, counts: bool
+) -> None:
+    player, store = RandomPlayer(service.sessions, service.store, seed=1), service.store
+    store.at_ms = T0
+    people = [{"participant_id": str(uuid4()), "total_time_ms": 60_000} for _ in range(2)]
+    await player.create({"sync_mode": "per_participant", "participants": people, "lag_compensation": True})
+    await player.send("start", {})
+    store.at_ms = T0 + 61_000
+    # A read within the grace does not commit the zero.
+    assert (await service.sessions.read(TIMEKEEPER, player.session_id)).snapshot.version == 2
+    await player.send("switch", {"lag_ms": lag_ms, "measured_lag_ms": 1_100})
+    switched = (await service.sessions.read(TIMEKEEPER, player.session_id)).session
+    assert switched.status == ("running" if counts else "expired")
+    store.at_ms += 90_000
+    ended = (await service.sessions.read(TIMEKEEPER, player.session_id)).session
+    assert ended.completed_at_ms == (T0 + 121_000 if counts else T0 + 60_000)
+    await service.audit.drain()
+    assert (await service.verify(player.session_id)).findings == ()

@@ -91,7 +91,7 @@ def _check_history(tape: bytes) -> None:
         now_ms += wait_ms
         if isinstance(command, Reopen):
             # A caller gives the turn in which the session ended only if the end is committed.
-            for transition in engine.apply(state, Expire(), now_ms).all_transitions:
+            for transition in engine.apply(state, Expire(ignores_grace=True), now_ms).all_transitions:
                 ledger.count(state, transition.state)
                 before_end, state = state, transition.state
             document = render_session(state)
@@ -110,7 +110,7 @@ def _check_history(tape: bytes) -> None:
         _check_table(before, decision, command)
         _check_hourglass(before, state, decision, command)
         due = next_upcoming_event(state)
-        assert due is None or due.at_ms > max(now_ms, state.updated_at_ms), "an overdue transition was left"
+        assert due is None or due.committed_at_ms > max(now_ms, state.updated_at_ms), "an overdue transition was left"
 
 
 def _with_ended_turn(command: Reopen, before_end: Session | None, state: Session) -> Reopen:
@@ -131,10 +131,15 @@ def _decide(
     assert not decision.has_more_overdue
     assert decision.refusal is None or not decision.own
     halfway = (state.updated_at_ms + now_ms) // 2
-    first = engine.apply(state, Expire(), halfway)
+    by_waiting = engine.apply(state, Expire(), max(now_ms, state.updated_at_ms)).overdue
+    by_time = Expire(ignores_grace=decision.overdue != by_waiting)
+    first = engine.apply(state, by_time, halfway)
     reached = first.all_transitions[-1].state if first.all_transitions else state
-    second = engine.apply(reached, Expire(), now_ms)
+    second = engine.apply(reached, by_time, now_ms)
     assert first.overdue + second.overdue == decision.overdue
+    if by_time.ignores_grace:
+        assert not isinstance(command, Expire)
+        assert decision.overdue[: len(by_waiting)] == by_waiting
     if not decision.overdue:
         assert engine.apply(reached, command, now_ms, precondition).all_transitions == decision.all_transitions
     return decision

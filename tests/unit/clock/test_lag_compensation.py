@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, PerMove, SuddenDeath
-from synckairos.clock.commands import Expire, Switch
+from synckairos.clock.commands import Create, Expire, Switch
 from synckairos.clock.lag_compensation import LagAccount, compensate_lag, limit_lag_claim, open_lag_account
-from synckairos.clock.model import EventType, Status
+from synckairos.clock.model import EventType, OnTimeout, Status
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
-from tests.unit.clock.script import MINUTE, T0, Played, play, spec
+from synckairos.clock.timing import next_upcoming_event
+from tests.unit.clock.script import MINUTE, T0, Played, command, play, spec
 
 
 @pytest.mark.parametrize(
@@ -92,9 +93,111 @@ def test_lag_compensation_never_exceeds_the_turn_and_never_revokes_an_expiry() -
     session.do(T0 + 200, Switch(lag_ms=1_000, measured_lag_ms=1_000))
     assert session.state.participants[0].used_ms == 0
     late = start_compensated()
-    late.do(T0 + 60_001, Switch(lag_ms=1_000, measured_lag_ms=1_000))
+    late.do(T0 + 61_000, Switch(lag_ms=1_000, measured_lag_ms=1_000))
     assert (late.state.status, late.transitions[-1].event.type) == (Status.EXPIRED, EventType.SESSION_EXPIRED)
     assert late.state.lag_receipt is None
+    flagged = start_compensated()
+    flagged.do(T0 + 61_170, Expire())
+    flagged.do(T0 + 61_170, Switch(lag_ms=5_000, measured_lag_ms=5_000))
+    assert flagged.state.status is Status.EXPIRED
+
+
+# -- grace at the flag ------------------------------------------------------------------------------------------------
+
+QUOTA_MS = 1_170
+"""The quota of the first turn of `start_compensated`."""
+
+
+@pytest.mark.parametrize("on_timeout", ["expire", "pause"])
+@pytest.mark.parametrize(
+    ("late_ms", "lag_ms", "counts"),
+    [
+        (0, 1, True),
+        (0, 0, False),
+        (1_000, 1_170, True),  # 61.0 s of a budget of 60 s, with 1.17 s of measured lag
+        (1_000, 1_001, True),
+        (1_000, 1_000, False),  # the turn ends at the deadline itself
+        (QUOTA_MS - 1, 5_000, True),
+        (QUOTA_MS, 5_000, False),
+    ],
+)
+def test_press_after_the_deadline_counts_if_its_turn_ended_before(
+    on_timeout: str, late_ms: int, lag_ms: int, counts: bool
+) -> None:
+    session = start_compensated(on_timeout=OnTimeout(on_timeout))
+    session.do(T0 + 60_000 + late_ms, Switch(lag_ms=lag_ms, measured_lag_ms=5_000))
+    if counts:
+        assert session.lines[1:] == [f"{60 + late_ms / 1000:g} cycle_switched A"]
+        assert session.remaining("A") == (min(lag_ms, QUOTA_MS) - late_ms) / 1000 > 0
+        assert session.state.anchor_ms == T0 + 60_000 + late_ms
+    else:
+        name = "expired" if on_timeout == "expire" else "paused"
+        assert session.lines[1] == f"60 {name} A"
+        assert session.lines[2].endswith("consumed by A")
+
+
+@pytest.mark.parametrize("names_itself", [True, False])
+def test_named_press_within_the_grace_counts_as_an_unnamed_one(names_itself: bool) -> None:
+    session = start_compensated()
+    named = "A" if names_itself else None
+    session.do(T0 + 60_500, Switch(current_participant_id=named, lag_ms=600, measured_lag_ms=600))
+    assert session.lines[1:] == ["60.5 cycle_switched A"]
+
+
+def test_zero_is_committed_after_the_grace_and_takes_effect_at_the_deadline() -> None:
+    session = start_compensated()
+    due = next_upcoming_event(session.state)
+    assert due is not None
+    assert (due.at_ms, due.committed_at_ms) == (T0 + 60_000, T0 + 60_000 + QUOTA_MS)
+    session.do(T0 + 60_000 + QUOTA_MS - 1, Expire())
+    assert session.lines == ["0 started A"]
+    session.do(T0 + 60_000 + QUOTA_MS, Expire())
+    assert session.lines[1:] == ["60 expired A"]
+    assert session.state.completed_at_ms == T0 + 60_000
+
+
+def test_grace_is_at_most_two_seconds() -> None:
+    creation = spec("per_participant", "A B", lag_compensation=True, total_time_ms=600_000)
+    due = next_upcoming_event(play(creation, "0 start").state)
+    assert due is not None
+    assert due.grace_ms == 2_000
+
+
+@pytest.mark.parametrize("text", ["pause", "adjust+5", "merge:{}", "complete", "join:C", "resume", "switch"])
+def test_any_other_command_and_a_press_without_lag_commit_the_zero(text: str) -> None:
+    session = start_compensated()
+    session.do(T0 + 60_100, command(text))
+    assert session.lines[1] == "60 expired A"
+
+
+def test_press_that_names_another_participant_leaves_the_grace() -> None:
+    session = start_compensated()
+    session.do(T0 + 60_100, Switch(current_participant_id="B", lag_ms=500, measured_lag_ms=500))
+    assert session.lines[1:] == ["60.1 !NOT_ACTIVE_PARTICIPANT"]
+    session.do(T0 + 60_200, Switch(current_participant_id="A", lag_ms=500, measured_lag_ms=500))
+    assert session.lines[2:] == ["60.2 cycle_switched A"]
+
+
+@pytest.mark.parametrize(
+    "creation",
+    [
+        spec("per_participant", "A B"),
+        spec("per_participant", "A B", lag_compensation=True, edition=1),
+        spec("per_participant", "A B", "advance", lag_compensation=True),
+        spec("per_participant", "A B", "overtime", lag_compensation=True),
+        spec("per_cycle", "A B"),
+    ],
+)
+def test_other_sessions_have_no_grace(creation: Create) -> None:
+    due = next_upcoming_event(play(creation, "0 start").state)
+    assert due is not None
+    assert (due.grace_ms, due.committed_at_ms) == (0, due.at_ms)
+
+
+def test_warning_before_the_zero_is_on_time() -> None:
+    session = start_compensated(warnings_ms=(10_000,))
+    session.do(T0 + 50_000, Expire())
+    assert session.lines[1:] == ["50 time_warning A"]
 
 
 @pytest.mark.parametrize("at_s", [0, 70])
