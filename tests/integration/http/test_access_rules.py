@@ -10,6 +10,7 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.principal import Role
+from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.store.tickets import TicketStore
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
@@ -71,7 +72,9 @@ PARTICIPANT_CASES = (
     Case("GET", "/v1/participants/{pid}/sessions", "participant"),
     Case("GET", "/v1/participants/{pid}/time", "participant"),
 )
+MANY = {"session_ids": [MISSING], "command": "pause", "args": {}, "command_id": "c"}
 CREDENTIAL_CASES = (
+    Case("POST", "/v1/sessions/commands", "viewer", MANY),
     Case("GET", "/v1/me", "viewer"),
     Case("POST", "/v1/tickets", "viewer", {}),
     Case("POST", "/v1/simulate", "viewer", {"session": chess_body(session_id=None), "commands": [], "until_ms": 1}),
@@ -181,6 +184,18 @@ async def test_operation_of_any_credential_is_allowed_for_each_role(server: Rest
     for role in ROLES:
         answer = await send(server, case, as_caller("x", role, reaches=MISSING))
         assert answer.is_success, (role, answer.text)
+
+
+async def test_command_to_many_sessions_is_decided_by_the_role_on_each(server: RestServer) -> None:
+    for role in ROLES:
+        session_id, person = await created(server)
+        foreign, _ = await created(server)
+        caller = as_caller(f"x-{role}", role, reaches=session_id, participant_id=person)
+        body = MANY | {"session_ids": [session_id, foreign, MISSING]}
+        answer = await server.client.post("/v1/sessions/commands", json=body, headers=caller)
+        codes = [each.get("error", {}).get("code") for each in answer.json()["data"]["results"]]
+        own = None if ACCESS_RULES["pause"].allows(role) else "FORBIDDEN"
+        assert codes == [own, None if role == "admin" else "SESSION_NOT_FOUND", "SESSION_NOT_FOUND"], role
 
 
 @pytest.mark.parametrize("case", PARTICIPANT_CASES, ids=lambda case: f"{case.method} {case.path}")
