@@ -14,6 +14,7 @@ const ENTRIES = [
   { name: "react", source: "src/react/index.ts", maxBytes: 2 * KIB },
   { name: "elements", source: "src/elements/index.ts", maxBytes: 8 * KIB },
   { name: "testing", source: "src/testing/index.ts" },
+  { name: "devtools", source: "src/devtools/index.ts" },
 ];
 
 /** The other entry points import the core as a module of its own, so that a page has it once. */

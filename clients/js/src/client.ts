@@ -2,11 +2,11 @@
 import { createApi } from "./api.js";
 import { Backoff } from "./backoff.js";
 import { commandMessage, showExpectedResult } from "./commands.js";
-import { Connection, NO_CLOSE_FRAME } from "./connection.js";
+import { Connection, NO_CLOSE_FRAME, UNAUTHORIZED } from "./connection.js";
 import { watchPage, type WebSocketClass } from "./environment.js";
 import { ClientClosed, ConnectionEnded, SyncKairosError, Unauthorized } from "./errors.js";
 import type { Api } from "./generated/operations.js";
-import type { CommandArguments, ServerMessage } from "./generated/schemas.js";
+import type { ClientMessage, CommandArguments, ServerMessage } from "./generated/schemas.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
 import { deviceClock, LocalClock, type DeviceClock } from "./local-clock.js";
 import { NamedTimers } from "./named-timers.js";
@@ -27,7 +27,6 @@ const RENEW_BEFORE_MS = 60_000;
 const MIN_RENEW_MS = 10_000;
 
 const TOKEN_EXPIRED = 4005;
-const UNAUTHORIZED = 4501;
 
 /** Close codes of a connection whose only session does not exist. The client can still watch another session. */
 const SESSION_CODES = [4504, 4510];
@@ -75,6 +74,7 @@ export class SyncKairosClient implements WatchOwner {
   readonly #subscriptions: Subscriptions;
   readonly #stateListeners = new Listeners<ConnectionState>();
   readonly #messageListeners = new Listeners<ServerMessage>();
+  readonly #sentListeners = new Listeners<ClientMessage>();
   readonly #stopWatchingPage: Unsubscribe;
   #state: ConnectionState = { status: "connecting" };
   #connection: Connection | null = null;
@@ -128,6 +128,16 @@ export class SyncKairosClient implements WatchOwner {
   /** Call a listener with each message of the server except PONG, for tools that show them. */
   onMessage(listener: (message: ServerMessage) => void): Unsubscribe {
     return this.#messageListeners.add(listener);
+  }
+
+  /** Call a listener with each message to the server except PING. Tokens are replaced by `…`. */
+  onSent(listener: (message: ClientMessage) => void): Unsubscribe {
+    return this.#sentListeners.add(listener);
+  }
+
+  /** End the connection and connect anew. Watches and commands continue on the next connection. */
+  reconnect(): void {
+    this.#connection?.drop(NO_CLOSE_FRAME, "the client reconnects");
   }
 
   /**
@@ -225,6 +235,7 @@ export class SyncKairosClient implements WatchOwner {
       ready: () => this.#ready(),
       sample: (sample) => this.#addSample(sample),
       message: (message) => this.#received(message),
+      sent: (message) => this.#sentListeners.notify("token" in message ? { ...message, token: "…" } : message),
       ended: (code, reason, wasReady) => this.#ended(code, reason, wasReady),
     });
   }

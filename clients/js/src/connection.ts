@@ -29,12 +29,17 @@ const MESSAGE_BURST = 300;
 /** Close code that this package uses for a connection that ended without a close frame. */
 export const NO_CLOSE_FRAME = 1006;
 
+/** Close code of a connection whose credential was refused or revoked. */
+export const UNAUTHORIZED = 4501;
+
 /** What a connection reports to its owner. */
 export interface ConnectionEvents {
   /** The connection is open and authenticated. */
   ready(): void;
   sample(sample: Sample): void;
   message(message: ServerMessage): void;
+  /** A message left, except PING. */
+  sent(message: ClientMessage): void;
   /** The connection ended. It is called exactly once. `wasReady` is whether `ready` was called before. */
   ended(code: number, reason: string, wasReady: boolean): void;
 }
@@ -138,7 +143,9 @@ export class Connection {
     this.#isOver = true;
     this.#timers.cancelAll();
     this.#queue = [];
-    this.events.ended(code || NO_CLOSE_FRAME, this.#authRefusal ?? reason, this.#isReady && this.#authRefusal === null);
+    const isRefused = this.#authRefusal !== null && code === UNAUTHORIZED;
+    const shownReason = isRefused ? (this.#authRefusal as string) : reason;
+    this.events.ended(code || NO_CLOSE_FRAME, shownReason, this.#isReady && !isRefused);
   }
 
   // -- sending --------------------------------------------------------------------------------------------------------
@@ -156,7 +163,9 @@ export class Connection {
 
   #write(message: ClientMessage): void {
     // A socket that closes cannot send. Its end is reported separately, and the next connection repeats the message.
-    if (!this.#isOver && this.#socket.readyState === 1) this.#socket.send(JSON.stringify(message));
+    if (this.#isOver || this.#socket.readyState !== 1) return;
+    this.#socket.send(JSON.stringify(message));
+    if (message.type !== "PING") this.events.sent(message);
   }
 
   // -- the server's time ----------------------------------------------------------------------------------------------

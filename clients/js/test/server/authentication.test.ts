@@ -116,4 +116,7 @@ test("a server without authentication accepts a client with a token", async () =
   const client = connectTo(inject("serverUrl"), { token: "any" });
   const { session_id } = await client.api.sessions.create({ sync_mode: "global", total_time_ms: 60_000 });
   expect((await client.watch(session_id).ready()).version).toBe(1);
+  client.reconnect();
+  expect(client.state).toMatchObject({ status: "reconnecting", code: 1006, reason: "the client reconnects" });
+  await reaches(client, "connected");
 });
