@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from synckairos.errors import StoreRefused, StoreUnavailable
+from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
 from synckairos.postgres.transaction import Row, Transaction
@@ -60,7 +60,7 @@ async def test_transaction_beyond_its_limit_raises_and_changes_nothing(database_
 @pytest.mark.parametrize(
     ("statement", "kind", "message"),
     [
-        (b"SELECT 1 FROM hidden", StoreUnavailable, "The database is not up to date: run `synckairos migrate`"),
+        (b"SELECT 1 FROM hidden", DatabaseNotMigrated, "The database is not up to date: run `synckairos migrate`"),
         (b"SELECT 1 / 0", StoreUnavailable, "Postgres cannot execute this now; try again later"),
         (b"DO $$ BEGIN RAISE insufficient_privilege; END $$", StoreRefused, "Postgres does not permit this"),
     ],
