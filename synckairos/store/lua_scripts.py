@@ -24,8 +24,8 @@ class LuaScript:
         `allow_oom` is True, Redis also runs the script if the memory of Redis is full. Transitions by time and scripts
         that free memory need `allow_oom`.
         """
-        text = _read(name)
-        libraries = map(_read, re.findall(r"^-- uses (\w+)$", text, re.MULTILINE))
+        text = read_script(name)
+        libraries = map(read_script, re.findall(r"^-- uses (\w+)$", text, re.MULTILINE))
         self.text = "\n".join([*(("#!lua flags=allow-oom",) if allow_oom else ()), *libraries, text])
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
@@ -52,7 +52,8 @@ class LuaScript:
             return await pipe.call("EVAL", self.text, len(keys), *keys, *args)
 
 
-def _read(name: str) -> str:
+def read_script(name: str) -> str:
+    """Return the text of `store/lua/<name>.lua`."""
     return resources.files("synckairos.store").joinpath("lua", f"{name}.lua").read_text()
 
 
