@@ -4,8 +4,8 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.parse_queue import ParseQueue
@@ -48,10 +48,24 @@ class WorkBudget:
             wait_s = bucket.seconds_until_available(amount, now_s)
             raise RateLimitExceeded(limit.description, SETTING, math.ceil(wait_s * 1000))
 
+    def tokens_left(self, limit: WorkLimit, now_s: float) -> float:
+        """Return the units of work against this limit that are possible now."""
+        bucket = self._buckets.get(limit.name)
+        return limit.burst if bucket is None else bucket.tokens_left(now_s)
+
     def undo_charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
         """Give back `amount` units that were charged against `limit` before. `now_s` is as in `charge`."""
         if (bucket := self._buckets.get(limit.name)) is not None:  # else the budget is newer than the charge
             bucket.return_tokens(amount, now_s)
+
+
+class DueCharge:
+    """Whether the work in a block of `ClientWorkLimits.charge_if_due` must be charged."""
+
+    __slots__ = ("is_due",)
+
+    def __init__(self) -> None:
+        self.is_due = False
 
 
 class ClientWorkLimits:
@@ -116,6 +130,31 @@ class ClientWorkLimits:
         else:
             self._budgets.move_to_end(client)
         budget.charge(self.scaled_limit(limit), amount, self._clock())
+
+    @contextmanager
+    def charge_if_due(self, client: str, limit: WorkLimit) -> Iterator["DueCharge"]:
+        """Charge one unit of work at the end of the block, if the block sets `DueCharge.is_due`.
+
+        While the budget is less than half full, the unit is charged at the begin, and given back at the end if it is
+        not due. So concurrent blocks cannot exceed the budget. If the budget is used up during the block, nothing is
+        charged.
+
+        Raises: RateLimitExceeded at the begin if the client has no budget for one unit.
+        """
+        self.charge(client, limit, 1)
+        scaled = self.scaled_limit(limit)
+        is_charged = self._budgets[client].tokens_left(scaled, self._clock()) < scaled.burst / 2
+        if not is_charged:
+            self.undo_charge(client, limit)
+        due = DueCharge()
+        try:
+            yield due
+        finally:
+            if is_charged and not due.is_due:
+                self.undo_charge(client, limit)
+            elif due.is_due and not is_charged:
+                with suppress(RateLimitExceeded):
+                    self.charge(client, limit)
 
     def undo_charge(self, client: str, limit: WorkLimit) -> None:
         """Give back one unit that was charged to a client before."""

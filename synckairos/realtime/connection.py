@@ -266,12 +266,12 @@ class SocketConnection:
         if not self.principal.has_label_grants:
             return await self.hub.find_role(self.principal, session_id)
         client = self.principal.limited_client_id
-        self.hub.work.require_budget(client, UNKNOWN_SESSIONS)
-        try:
-            return await self.hub.find_role(self.principal, session_id)
-        except SessionNotFound:
-            self.hub.work.charge(client, UNKNOWN_SESSIONS)
-            raise
+        with self.hub.work.charge_if_due(client, UNKNOWN_SESSIONS) as charge:
+            try:
+                return await self.hub.find_role(self.principal, session_id)
+            except SessionNotFound:
+                charge.is_due = True
+                raise
 
     def end_without_right(self, subscription: Subscription) -> None:
         """End a subscription that the client is not allowed to have any more. Each dialect must override this."""

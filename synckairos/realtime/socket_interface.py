@@ -37,6 +37,12 @@ class Socket(Protocol):
         The number includes bytes in this process, and bytes in the kernel if the operating system reports them.
         """
 
+    def pause_reading(self, seconds: float) -> None:
+        """Read nothing from the client for `seconds` seconds. Messages that were already received are still passed.
+
+        If the reading is paused already, nothing changes.
+        """
+
     def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
         """Send `last_frames` and a close frame with `code` and `reason`, then disconnect. Return immediately.
 

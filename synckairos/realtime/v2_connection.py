@@ -1,7 +1,5 @@
 """Connection of the v2 dialect: one session for each socket, full states, and only the messages of v2."""
 
-from contextlib import suppress
-
 from synckairos.errors import InternalError, MalformedMessage, RateLimitExceeded, SessionNotFound, SyncKairosError
 from synckairos.limits.work_rate_table import FREE_BYTES, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
@@ -16,6 +14,7 @@ from synckairos.telemetry import log
 from synckairos.wire import v2_messages
 
 NO_PARAMETER = (1008, "Missing sessionId parameter")
+TOO_MANY_UNKNOWN = (1013, "Too many unknown sessions; try again")
 NO_DIALECT = (1008, "Unknown subprotocol. Use synckairos.v3, or add a sessionId parameter for v2")
 NO_CREDENTIAL = (1008, "Unauthorized")
 NO_UUID = (1008, "Invalid sessionId format")
@@ -57,10 +56,12 @@ class V2Connection(SocketConnection):
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
         current: SessionUpdate | None = None
         try:
-            current = await self.hub.subscribe(subscription)
-            if current is None:
-                with suppress(RateLimitExceeded):
-                    self.hub.work.charge(self.principal.limited_client_id, UNKNOWN_SESSIONS)
+            with self.hub.work.charge_if_due(self.principal.limited_client_id, UNKNOWN_SESSIONS) as charge:
+                current = await self.hub.subscribe(subscription)
+                charge.is_due = current is None
+        except RateLimitExceeded:  # other handshakes have used the budget since the check of this handshake
+            self.close(*TOO_MANY_UNKNOWN)
+            return
         except SyncKairosError as fault:
             # The connection stays open. The client gets the state when the store is available again.
             logger.warning("a watcher subscribed without a state", session_id=session_id, cause=fault.code)

@@ -59,6 +59,9 @@ from synckairos.wire.document_scan import extract_updated_at_ms, may_use_lag_com
 from synckairos.wire.input_warnings import command_args_warnings
 from synckairos.wire.json_decode import value_count_upper_bound
 
+READING_PAUSE_S = 0.5
+"""Seconds for which the server reads nothing from a connection after it refused a large message of it."""
+
 MAX_SUBSCRIPTIONS = 32
 """Maximum number of sessions that one connection can watch."""
 
@@ -145,11 +148,13 @@ class V3Connection(SocketConnection):
         """Charge a large message, and put it into the inbox unparsed. Only a COMMAND is allowed to be large.
 
         If the large message is not a COMMAND, send an ERROR. If the connection's budget is used up, close the
-        connection. If the client's budget is used up, send an ERROR. In these three cases the message is dropped.
+        connection. If the client's budget is used up, send an ERROR. In these three cases the message is dropped. After
+        an ERROR, pause the reading while other clients are active: to receive a large message takes processor time too.
         """
         if not v3_messages.may_be_command(text):
             refusal = PayloadTooLarge(TOO_LARGE)
             send_refusal(self, refusal, received_ms)
+            self._pause_reading()
             return
         if self._sign_in.is_waiting:
             send_refusal(self, Unauthorized("Send AUTH first"), received_ms)
@@ -168,8 +173,13 @@ class V3Connection(SocketConnection):
             self.hub.work.charge(self.principal.limited_client_id, VALUES, values)
         except RateLimitExceeded as refusal:
             send_refusal(self, refusal, received_ms, v3_messages.extract_message_id(text))
+            self._pause_reading()
             return
         self._enqueue(text, len(text))
+
+    def _pause_reading(self) -> None:
+        if self.hub.work.processor_time.has_other_clients(self.principal.limited_client_id):
+            self.socket.pause_reading(READING_PAUSE_S)
 
     def _enqueue(self, request: InboxRequest | str, size: int) -> None:
         """Put a request with `size` characters into the inbox. If the inbox is full, close the connection."""
@@ -297,11 +307,11 @@ class V3Connection(SocketConnection):
             if len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
                 raise TooManySubscriptions(MAX_SUBSCRIPTIONS)
             self.hub.work.charge(self.principal.limited_client_id, SUBSCRIPTIONS)
-            self.hub.work.require_budget(self.principal.limited_client_id, UNKNOWN_SESSIONS)
-            self.subscriptions[session_id] = subscription
-            current = await self.hub.subscribe(subscription)
+            with self.hub.work.charge_if_due(self.principal.limited_client_id, UNKNOWN_SESSIONS) as charge:
+                self.subscriptions[session_id] = subscription
+                current = await self.hub.subscribe(subscription)
+                charge.is_due = current is None
             if current is None:
-                self.hub.work.charge(self.principal.limited_client_id, UNKNOWN_SESSIONS)
                 raise SessionNotFound(session_id)
             if current.role_of(self.principal) is None:
                 raise SessionNotFound(session_id)  # the labels of the session changed during the reads

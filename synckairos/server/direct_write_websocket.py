@@ -95,6 +95,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         self._client: SocketEventReceiver | None = None
         self._has_receiver = False
         self._abort_timer: asyncio.TimerHandle | None = None
+        self._resume_timer: asyncio.TimerHandle | None = None
+        """Timer of the end of `pause_reading`. None if the reading is not paused by it."""
 
     # -- DirectSocket ----------------------------------------------------------------------------------------------
 
@@ -135,6 +137,16 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         except (OSError, ValueError):
             return in_process
         return in_process + in_kernel
+
+    def pause_reading(self, seconds: float) -> None:
+        if self._resume_timer is None and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self._resume_timer = self.loop.call_later(seconds, self._resume_reading)
+
+    def _resume_reading(self) -> None:
+        self._resume_timer = None
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def close(self, code: int, reason: str, last_frames: Sequence[bytes] = ()) -> None:
         """Send a close frame after `last_frames`, and abort the connection if the client does not close it in time.
@@ -182,8 +194,9 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self._client.write_resumed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._abort_timer is not None:
-            self._abort_timer.cancel()
+        for timer in (self._abort_timer, self._resume_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
         self._disconnect_client()
 

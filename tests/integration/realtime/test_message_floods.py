@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from synckairos.limits.work_rate_table import FREE_BYTES
 from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.connection import MESSAGES_AT_ONCE
 from synckairos.server.direct_write_websocket import MAX_FRAGMENTS, BoundedWebSocketProtocol
@@ -144,3 +145,41 @@ async def test_malformed_message_gets_an_error_and_the_connection_stays(instance
                 assert got is not None
                 answers.append(orjson.loads(got[1]))
         assert [each["type"] for each in answers] == ["ERROR", "PONG"]
+
+
+async def read_message(client: RawClient) -> dict[str, Any]:
+    """Return the next message of the server."""
+    received = await client.frame()
+    assert received is not None, "the connection was closed"
+    message: dict[str, Any] = orjson.loads(received[1])
+    return message
+
+
+async def test_connection_with_a_refused_large_message_is_not_read_for_a_while(instance: Instance) -> None:
+    processor_time = instance.hub.work.processor_time
+    large = orjson.dumps({"type": "PING", "t0": 1, "id": "large", "x": "x" * FREE_BYTES})
+    ping = orjson.dumps({"type": "PING", "t0": 1, "id": "after"})
+    async with raw_client(instance.server.port) as client:
+        assert b" 101 " in await client.upgrade("/ws", V3)
+        (connection,) = instance.connections
+        assert isinstance(connection.socket, BoundedWebSocketProtocol)
+        await client.send(frame(0x81, large))
+        assert (await read_message(client))["type"] == "ERROR"
+        assert connection.socket.transport.is_reading(), "no other client is active"
+        processor_time.note_activity("another client")
+        await client.send(frame(0x81, large))
+        assert (await read_message(client))["type"] == "ERROR"
+        assert not connection.socket.transport.is_reading()
+        await client.send(frame(0x81, ping))
+        assert (await read_message(client))["reply_to"] == "after"
+        assert connection.socket.transport.is_reading()
+
+
+async def test_paused_connection_can_be_lost(instance: Instance) -> None:
+    async with raw_client(instance.server.port) as client:
+        assert b" 101 " in await client.upgrade("/ws", V3)
+        (connection,) = instance.connections
+        connection.socket.pause_reading(60)
+        connection.socket.pause_reading(60)
+        connection.socket.abort()
+        await instance.wait_until_unused()

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -9,7 +10,7 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.limits import client_work_budgets
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.parse_queue import THREAD_VALUES, ParseQueue
-from synckairos.limits.work_rate_table import BYTES, REPORTS, VALUES
+from synckairos.limits.work_rate_table import BYTES, REPORTS, UNKNOWN_SESSIONS, VALUES
 
 
 def test_client_may_cause_the_burst_at_once_and_is_then_refused_with_the_wait() -> None:
@@ -90,3 +91,30 @@ async def test_input_with_many_values_is_parsed_in_a_thread_and_its_refusal_is_r
     with pytest.raises(ValueError, match="malformed"):
         await queue.run("a", THREAD_VALUES + 1, refuse)
     assert await queue.run("a", 1, lambda: "next") == "next"
+
+
+def test_charge_that_may_be_due_is_reserved_only_while_the_budget_is_low() -> None:
+    limits = ClientWorkLimits(clock=lambda: 0.0)
+    half = UNKNOWN_SESSIONS.burst // 2
+
+    def begin(count: int) -> ExitStack:
+        """Begin several pieces of work that turn out not to be due at their end."""
+        stack = ExitStack()
+        for _ in range(count):
+            stack.enter_context(limits.charge_if_due("a", UNKNOWN_SESSIONS))
+        return stack
+
+    begin(3 * UNKNOWN_SESSIONS.burst).close()
+    for _ in range(half):
+        with limits.charge_if_due("a", UNKNOWN_SESSIONS) as charge:
+            charge.is_due = True
+    running = begin(half)
+    with pytest.raises(RateLimitExceeded):
+        begin(1)
+    running.close()
+    begin(half).close()
+    for _ in range(half):
+        with limits.charge_if_due("a", UNKNOWN_SESSIONS) as charge:
+            charge.is_due = True
+    with pytest.raises(RateLimitExceeded):
+        begin(1)

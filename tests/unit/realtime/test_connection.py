@@ -44,6 +44,8 @@ class FullSocket:
 
     def abort(self) -> None: ...
 
+    def pause_reading(self, seconds: float) -> None: ...
+
 
 class EmptyHub:
     """A hub without subscriptions."""

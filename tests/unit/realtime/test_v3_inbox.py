@@ -36,6 +36,8 @@ class Socket:
 
     def abort(self) -> None: ...
 
+    def pause_reading(self, seconds: float) -> None: ...
+
 
 class IdleHub:
     """A hub that never handles a request."""
