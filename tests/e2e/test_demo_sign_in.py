@@ -150,6 +150,63 @@ def test_page_without_a_token_asks_for_one_and_says_why_a_bad_one_is_refused(pag
     assert session_id(page) == game["session_id"]
 
 
+NO_TOKENS = ("", "%20", "a%20b", "%E2%82%AC", "%00", "%", "a" * 8_000, "x&token=y")
+"""Values of `token` in the fragment that are no valid token."""
+
+
+def test_fragment_that_is_no_token_removes_the_earlier_token_and_leaves_the_address(
+    page: Page, server: Process
+) -> None:
+    game = create_game(server)
+    token = token_for(game, "viewer")
+    page.goto(f"{server.base_url}/demo?session={game['session_id']}")
+    for text in NO_TOKENS:
+        for fragment, boards in ((f"token={token}", 2), (f"token={text}", 0)):
+            page.evaluate("fragment => { location.hash = fragment; }", fragment)
+            expect(page.locator(".board")).to_have_count(boards)
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert page.url == f"{server.base_url}/demo?session={game['session_id']}"
+        assert page.evaluate("sessionStorage.getItem('synckairos-demo-token')") is None
+
+
+def test_odd_id_of_a_game_in_the_address_is_shown_like_a_missing_game(page: Page, server: Process) -> None:
+    for session in ("x", "%3Cimg%20src=x%20onerror=alert(1)%3E", "a%26ticket=b", "..%2F..%2Fv1%2Faccess"):
+        page.goto(f"{server.base_url}/demo?session={session}#token={make_token(role='viewer')}")
+        expect_mood(page, "white", "gone")
+        assert shown_buttons(page) == []
+
+
+def test_subject_and_names_are_shown_as_text(page: Page, server: Process) -> None:
+    markup = "<img/src=x/onerror=alert(1)>"
+    game = create_game(server)
+    token = make_token(role="viewer", sub=markup, grants=[{"sessions": [game["session_id"]]}])
+    open_game(page, server, game, token)
+    expect(page.locator("#caller-name")).to_have_text(f"{markup} (viewer)")
+    assert page.locator("#caller img").count() == 0
+
+
+def test_role_that_could_not_be_read_is_read_again_with_the_next_connection(page: Page, server: Process) -> None:
+    game = create_game(server)
+    page.route("**/v1/me?session_id=*", lambda route: route.fulfill(status=500, json={}), times=1)
+    open_game(page, server, game, token_for(game, "controller"))
+    expect(page.locator("#note")).to_contain_text("status 500")
+    call(server, "POST", "/v1/disconnect", {"subject": "the-controller"})
+    expect(board(page, "white").locator(".hint")).to_have_text("Press to start")
+
+
+def test_server_that_refuses_too_many_tokens_shows_the_wait_instead_of_the_form(page: Page, server: Process) -> None:
+    game = create_game(server)
+    problem = {"status": 429, "detail": "Too many requests; try again in 1 s", "error": {"code": "RATE_LIMIT_EXCEEDED"}}
+    page.goto(f"{server.base_url}/demo?session={game['session_id']}")
+    expect_signed_out(page, "")
+    page.route("**/v1/me", lambda route: route.fulfill(status=429, headers={"Retry-After": "1"}, json=problem), times=1)
+    sign_in(page, token_for(game, "viewer"))
+    expect(page.locator("#refused-reason")).to_have_text("Too many requests")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_hidden()
+    page.get_by_role("button", name="Try again", exact=True).click()
+    expect_mood(page, "white", "pending")
+
+
 BUTTONS = (
     *("New game", "Pause", "Give White 15 seconds", "Give Black 15 seconds"),
     *("Press White’s clock", "Press Black’s clock"),

@@ -75,18 +75,20 @@ async function readSessionRole(sessionId) {
   } else if (UUID.test(sessionId)) {
     const asked = caller;
     asked.session_role = null;
-    await showRefusalOf(async () => {
+    const status = await showRefusalOf(async () => {
       const { session_role: role } = await describeCaller(sessionId);
-      if (caller === asked && game.sessionId === sessionId) asked.session_role = role;
+      if (game.sessionId === sessionId) asked.session_role = role;
     });
+    if (status !== 200) asked.session_role = undefined; // Unknown: the next connection asks again.
   }
   game.boards.forEach((board) => board.show());
   showGame();
 }
 
 function onStatus(link) {
-  if (link.status === "unauthorized") signOut(link.unauthorizedReason);
-  else showGame();
+  if (link.status === "unauthorized") return signOut(link.unauthorizedReason);
+  if (link.status === "live" && caller.session_role === undefined) readSessionRole(game.sessionId);
+  showGame();
 }
 
 function onState({ before, state, isChange }) {
@@ -302,8 +304,9 @@ async function begin() {
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     if (begun !== begins) return;
-    if (error.status === 401 || error.status === 403) signOut(hasToken() ? error.message : "");
-    else showStartRefusal(error);
+    if (error.status === 401 || error.status === 403) return signOut(hasToken() ? error.message : "");
+    hideSignIn(); // The button of the refusal tries again with the same token.
+    showStartRefusal(error);
   }
 }
 
