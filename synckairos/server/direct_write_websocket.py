@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame
 from websockets.http11 import Request
-from websockets.protocol import Protocol
+from websockets.protocol import Protocol, State
 
 from synckairos.realtime.socket_interface import SOCKET_EXTENSION, Message, SocketEventReceiver
 from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimeLimits
@@ -154,7 +154,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         The method returns at once. The limit is `ServerTimeLimits.close_s`.
         """
         self.ready = False
-        if not self.close_sent and not self.transport.is_closing():
+        # If the close frame of the client arrived together with a message, `websockets` has already answered it.
+        if not self.close_sent and not self.transport.is_closing() and self.conn.state is State.OPEN:
             self.conn.send_close(code, reason)
             self.transport.write(b"".join((*last_frames, *self.conn.data_to_send())))
             self.close_sent = True

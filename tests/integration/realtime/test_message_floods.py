@@ -46,6 +46,17 @@ async def test_flood_of_control_frames_or_fragments_is_closed_with_1008(instance
         assert await read_close_code(client, instance) == TOO_MANY
 
 
+async def test_flood_that_ends_with_a_close_frame_raises_nothing_in_the_server(instance: Instance) -> None:
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    async with raw_client(instance.server.port) as client:
+        assert b" 101 " in await client.upgrade("/ws", V3)
+        message = orjson.dumps({"type": "PING", "t0": 1})
+        await client.send(frame(0x81, message) * (3 * MESSAGES_AT_ONCE) + frame(0x88, b"\x03\xe8"))
+        await instance.wait_until_unused()
+    assert faults == []
+
+
 async def test_flood_of_commands_is_closed_with_1008(instance: Instance) -> None:
     session_id = await instance.create()
     async with raw_client(instance.server.port) as client:
