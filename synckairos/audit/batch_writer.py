@@ -9,13 +9,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncCursor
 from psycopg.sql import SQL
 
-from synckairos.audit.entry_rows import BatchRows, EventRow, ParticipantRow, SessionRow
+from synckairos.audit.entry_rows import BatchRows, ChargeRow, EventRow, ParticipantRow, SessionRow
 from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
+from synckairos.clock.model import EventType
 from synckairos.errors import DatabaseNotMigrated, StoreUnavailable, SyncKairosError
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, explain_missing_privilege
@@ -35,6 +37,7 @@ _SETTINGS: dict[str, str | SQL] = {
     # another default. A stricter setting of the database, such as remote_apply, is kept.
     "synchronous_commit": SQL("replace(current_setting('synchronous_commit'), 'off', 'on')"),
 }
+_CONTINUES_OTHER_EPOCH = frozenset({EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED})
 _DATA_ERROR_CLASSES = ("22", "23", "54")  # bad data, broken constraint, limit exceeded: a retry would fail too
 
 
@@ -187,6 +190,7 @@ class BatchWriter:
         values = _arrays(SessionRow._fields, rows.sessions)
         values |= _arrays(ParticipantRow._fields, rows.participants, prefix="participant.")
         await _execute(self.transaction, "update_projections", values)
+        await _write_charges(self.transaction, rows, result.disputed)
         await _queue_webhooks(self.transaction, rows)
         # The batch is committed, even if the lock is lost. Its result is needed for the conflicts that it reports.
         await self._begin_next(b"COMMIT")
@@ -223,6 +227,32 @@ async def _merge_events(transaction: Transaction, rows: BatchRows) -> BatchResul
     conflicts = tuple((session_id, epoch, version) for session_id, epoch, version, is_new in found if is_new)
     disputed = tuple((session_id, epoch, version) for session_id, epoch, version, _ in found)
     return BatchResult(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
+
+
+async def _write_charges(transaction: Transaction, rows: BatchRows, disputed: Sequence[tuple[str, str, int]]) -> None:
+    """Insert the charges of a batch, except those of disputed versions, and make charges of lost versions void.
+
+    The event rows and projections must be written before.
+    """
+    left_out = set(disputed)
+    await insert_charges(
+        transaction,
+        [row for row in rows.charges if not left_out or (str(row.session_id), row.epoch, row.version) not in left_out],
+    )
+    continued = {row.session_id for row in rows.events if row.event_type in _CONTINUES_OTHER_EPOCH}
+    if continued:
+        await void_lost_charges(transaction, [*continued])
+
+
+async def insert_charges(transaction: Transaction, charges: Sequence[ChargeRow]) -> None:
+    """Insert the charges that Postgres does not have. Raises: RowsRejected if psycopg cannot send a value."""
+    if charges:
+        await _execute(transaction, "insert_charges", _arrays(ChargeRow._fields, charges))
+
+
+async def void_lost_charges(transaction: Transaction, session_ids: Sequence[UUID | str]) -> None:
+    """Make the charges of versions void after which sessions do not continue, because the versions were lost."""
+    await _execute(transaction, "void_lost_charges", {"session_ids": session_ids})
 
 
 async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:

@@ -77,25 +77,37 @@ SELECT pg_logical_emit_message(true, 'synckairos', '');
 WITH moved AS (
     INSERT INTO sync_sessions AS s (
         session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
-        metadata, labels
+        metadata, labels, charged_epoch, charged_version
     )
     SELECT
         session_id, epoch, version, sync_mode::sync_mode, status::sync_status, created_at, started_at, completed_at,
-        updated_at, deleted_at, metadata::jsonb, labels::jsonb
+        updated_at, deleted_at, metadata::jsonb, labels::jsonb, charged_epoch, charged_version
     FROM unnest(
         %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(sync_mode)b::text[], %(status)b::text[],
         %(created_at)b::timestamptz[], %(started_at)b::timestamptz[], %(completed_at)b::timestamptz[],
         %(updated_at)b::timestamptz[], %(deleted_at)b::timestamptz[], %(metadata)b::text[],
-        %(labels)b::text[]
+        %(labels)b::text[], %(charged_epoch)b::text[], %(charged_version)b::bigint[]
     ) AS i (
         session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
-        metadata, labels
+        metadata, labels, charged_epoch, charged_version
     )
     ON CONFLICT (session_id) DO UPDATE SET
         epoch = excluded.epoch, version = excluded.version, sync_mode = excluded.sync_mode,
         status = excluded.status, created_at = excluded.created_at, started_at = excluded.started_at,
         completed_at = excluded.completed_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
-        metadata = excluded.metadata, labels = excluded.labels, archived = false
+        metadata = excluded.metadata, labels = excluded.labels, archived = false,
+        -- `ChargeCoverage.find_version_before` describes the values of `excluded`. A null comparison keeps the values.
+        (charged_epoch, charged_version) = (
+            SELECT
+                CASE WHEN is_complete THEN excluded.epoch ELSE s.charged_epoch END,
+                CASE WHEN is_complete THEN excluded.version ELSE s.charged_version END
+            FROM (VALUES (
+                (excluded.charged_epoch, excluded.charged_version) = (excluded.epoch, excluded.version)
+                OR excluded.charged_epoch = s.charged_epoch AND excluded.charged_version <= s.charged_version
+                OR excluded.charged_epoch IS NULL AND excluded.charged_version <= s.charged_version
+                    AND s.charged_epoch = s.epoch AND s.epoch <> excluded.epoch
+            )) AS coverage (is_complete)
+        )
     WHERE CASE
         WHEN excluded.created_at <> s.created_at THEN excluded.created_at > s.created_at
         WHEN excluded.epoch = s.epoch THEN excluded.version > s.version
@@ -134,6 +146,40 @@ ON CONFLICT (session_id, participant_id) DO UPDATE SET
 WHERE (p.time_used_ms, p.cycle_count, p.began_at, p.left_at, p.group_id, p.participant_index) IS DISTINCT FROM
     (excluded.time_used_ms, excluded.cycle_count, excluded.began_at, excluded.left_at, excluded.group_id,
      excluded.participant_index);
+
+-- name: insert_charges
+-- Insert charges, after the projections of their sessions. A charge is void if its version was lost: the session was
+-- recovered, or imported, from an earlier version, so that it continues in a newer epoch (see update_projections). Void
+-- charges are inserted too, because the versions say them.
+INSERT INTO sync_charges (session_id, epoch, version, participant_id, began_at, ended_at, is_void)
+SELECT
+    i.session_id, i.epoch, i.version, i.participant_id, i.began_at, i.ended_at,
+    s.epoch IS DISTINCT FROM i.epoch AND EXISTS (
+        SELECT FROM sync_events AS r
+        WHERE r.session_id = i.session_id AND r.event_type IN ('session_recovered', 'session_imported') AND r.epoch <> i.epoch
+            AND r.version <= i.version
+            AND (r.version, left(r.epoch, 12) COLLATE "C") > (
+                (SELECT min(e.version) FROM sync_events AS e WHERE e.session_id = i.session_id AND e.epoch = i.epoch),
+                left(i.epoch, 12) COLLATE "C"
+            )
+    )
+FROM unnest(
+    %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(participant_id)b::uuid[],
+    %(began_at)b::timestamptz[], %(ended_at)b::timestamptz[]
+) AS i (session_id, epoch, version, participant_id, began_at, ended_at)
+LEFT JOIN sync_sessions AS s USING (session_id)
+ON CONFLICT (session_id, epoch, version, participant_id) DO NOTHING;
+
+-- name: void_lost_charges
+-- Make the charges of versions void that were lost before a recovery or an import of one of these sessions.
+UPDATE sync_charges AS c SET is_void = true
+FROM sync_events AS r
+WHERE r.session_id = ANY(%(session_ids)s::uuid[]) AND r.event_type IN ('session_recovered', 'session_imported')
+    AND c.session_id = r.session_id AND c.epoch <> r.epoch AND c.version >= r.version AND NOT c.is_void
+    AND (r.version, left(r.epoch, 12) COLLATE "C") > (
+        (SELECT min(e.version) FROM sync_events AS e WHERE e.session_id = c.session_id AND e.epoch = c.epoch),
+        left(c.epoch, 12) COLLATE "C"
+    );
 
 -- name: has_webhook_endpoints
 SELECT EXISTS (SELECT FROM webhook_endpoints WHERE enabled);

@@ -3,8 +3,8 @@
 The column `snapshot` keeps the unchanged bytes of the document. The other columns are only for queries.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -13,6 +13,9 @@ from uuid import UUID
 
 import orjson
 
+from synckairos.audit.charge_coverage import ChargeCoverage
+from synckairos.clock.model import Charge
+from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.instants import ms_to_datetime
 from synckairos.wire.outbox_entry import OutboxEntry
 
@@ -52,8 +55,23 @@ class EventRow(NamedTuple):
     event: bytes
 
 
+class ChargeRow(NamedTuple):
+    """Row of `sync_charges`: the time that one version charges to one participant."""
+
+    session_id: UUID
+    epoch: str
+    version: int
+    participant_id: UUID
+    began_at: datetime
+    ended_at: datetime
+
+
 class SessionRow(NamedTuple):
-    """Row of `sync_sessions`: the newest version of a session in a batch. `metadata` and `labels` are JSON text."""
+    """Row of `sync_sessions`: the newest version of a session in a batch. `metadata` and `labels` are JSON text.
+
+    `charged_epoch` and `charged_version` name the version before the batch (`charge_coverage.py`). If Postgres has all
+    charges up to that version, the batch completes the charges up to `version`.
+    """
 
     session_id: UUID
     epoch: str
@@ -67,6 +85,8 @@ class SessionRow(NamedTuple):
     deleted_at: datetime | None
     metadata: str
     labels: str
+    charged_epoch: str | None = None
+    charged_version: int | None = None
 
 
 class ParticipantRow(NamedTuple):
@@ -87,14 +107,16 @@ class ParticipantRow(NamedTuple):
 
 
 class ParsedEntry(NamedTuple):
-    """A parsed outbox entry: the event row, and the session id as text.
+    """A parsed outbox entry: the event row, the session id as text, and the charges.
 
-    The parsed document is not kept, because thousands of parsed documents would cost much time in the garbage
+    `charges` is None if the entry does not say what it charges: entries of the previous release, and imports. The
+    parsed document is not kept, because thousands of parsed documents would cost much time in the garbage
     collector.
     """
 
     event: EventRow
     session_id: str
+    charges: tuple[ChargeRow, ...] | None = None
 
     @property
     def parsed_document(self) -> dict[str, Any]:
@@ -110,6 +132,7 @@ class BatchRows:
     events: list[EventRow]
     sessions: list[SessionRow]
     participants: list[ParticipantRow]
+    charges: list[ChargeRow] = field(default_factory=list)
 
 
 def parse_entry(entry: OutboxEntry) -> ParsedEntry:
@@ -159,23 +182,46 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
         entry.document,
         entry.event,
     )
-    return ParsedEntry(row, entry.session_id)
+    return ParsedEntry(row, entry.session_id, _charges(row, get("charges")))
+
+
+def _charges(row: EventRow, stored: Any) -> tuple[ChargeRow, ...] | None:
+    if not stored:
+        return None if stored is None else ()
+    return tuple(build_charge_rows(row.session_id, row.epoch, row.version, parse_charge_rows(stored)))
+
+
+def build_charge_rows(
+    session_id: UUID | str, epoch: str, version: int, charges: Iterable[Charge]
+) -> Iterator[ChargeRow]:
+    """Yield the rows of the charges of one version.
+
+    Raises: ValueError if a participant id is not a UUID.
+    """
+    for each in charges:
+        began_at, ended_at = ms_to_datetime(each.began_at_ms), ms_to_datetime(each.ended_at_ms)
+        row_session_id = _uuid(session_id) if isinstance(session_id, str) else session_id
+        yield ChargeRow(row_session_id, epoch, version, _uuid(each.participant_id), began_at, ended_at)
 
 
 def build_batch_rows(parsed: Iterable[ParsedEntry]) -> BatchRows:
     """Build the rows of one transaction from parsed entries in the order of their commits.
 
-    Each entry gives one event row. The newest version of each session in `parsed` gives the session row and the
-    participant rows.
+    Each entry gives one event row, and a row for each of its charges. The newest version of each session in `parsed`
+    gives the session row and the participant rows.
 
     Raises: ValueError if the document of a newest version is incomplete.
     """
     events: list[EventRow] = []
+    charges: list[ChargeRow] = []
+    coverage = ChargeCoverage()
     newest: dict[UUID, ParsedEntry] = {}
     removed: dict[tuple[UUID, UUID], EventRow] = {}
     for each in parsed:
         row = each.event
         events.append(row)
+        charges += each.charges or ()
+        coverage.add_version(*row[:3], row.event_type, is_charged=each.charges is not None)
         before = newest.get(row.session_id)
         if before is None or before.event.epoch != row.epoch or before.event.version <= row.version:
             newest[row.session_id] = each
@@ -187,6 +233,9 @@ def build_batch_rows(parsed: Iterable[ParsedEntry]) -> BatchRows:
         for session_id, each in newest.items():
             document = replace_nul(each.parsed_document) if NUL_ESCAPE in each.event.snapshot else each.parsed_document
             session = _session(session_id, each.event, document)
+            covered_after = coverage.find_version_before(session_id, session.epoch, session.version)
+            if covered_after is not None:
+                session = session._replace(charged_epoch=covered_after[0], charged_version=covered_after[1])
             sessions.append(session)
             for part in _participants(session, document):
                 participants[session_id, part.participant_id] = part
@@ -196,7 +245,7 @@ def build_batch_rows(parsed: Iterable[ParsedEntry]) -> BatchRows:
                 participants[key] = _removed_participant(by_id[row.session_id], key[1], row)
     except (KeyError, TypeError, AttributeError) as fault:
         raise ValueError(f"not a session document: {type(fault).__name__}: {fault}") from fault
-    return BatchRows(events, sessions, list(participants.values()))
+    return BatchRows(events, sessions, list(participants.values()), charges)
 
 
 def _session(session_id: UUID, row: EventRow, document: dict[str, Any]) -> SessionRow:

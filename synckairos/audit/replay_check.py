@@ -18,11 +18,12 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, with_actor
 from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.importing import import_session
-from synckairos.clock.model import Session, Transition
+from synckairos.clock.model import Charge, Session, Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_audited_args, parse_body
+from synckairos.wire.charges_json import charge_rows
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.document_scan import is_second_edition
 from synckairos.wire.instants import datetime_to_ms
@@ -83,11 +84,14 @@ class AuditReplayCheck:
         self._epoch: str | None = None
         self._version = 0
 
-    def replay_row(self, row: EventRow, bases: Iterable[bytes] = ()) -> Iterator[ReplayFinding]:
+    def replay_row(
+        self, row: EventRow, bases: Iterable[bytes] = (), charges: tuple[Charge, ...] | None = None
+    ) -> Iterator[ReplayFinding]:
         """Replay one row and yield its findings. Yield nothing if the row is the result of its command.
 
         The rows of earlier calls are the state before. `bases` are the documents from which the session can have been
-        recovered: the previous version in each other epoch. After a fault the replay continues from the document of the
+        recovered: the previous version in each other epoch. `charges` are the stored charges of the row in the order of
+        participant ids, None if they are not filled in yet. After a fault the replay continues from the document of the
         row.
         """
         if sha256(row.snapshot).digest() != row.payload_hash:
@@ -117,7 +121,7 @@ class AuditReplayCheck:
             self._continue_from(row)
             return
         self._state = transition.state
-        differing = list(_differing(row, transition))
+        differing = [*_differing(row, transition), *_differing_charges(charges, transition.event.charges)]
         if differing:
             yield _finding(row, "mismatch", "; ".join(differing))
             self._continue_from(row)
@@ -267,6 +271,13 @@ def _differing(row: EventRow, transition: Transition) -> Iterator[str]:
             yield from _differing_members(row.snapshot, document)
         elif name != "payload_hash":  # the hash follows from the snapshot, or already has a finding
             yield f"{name} is {_text(found)}, not {_text(wanted)}"
+
+
+def _differing_charges(stored: tuple[Charge, ...] | None, expected: tuple[Charge, ...] | None) -> Iterator[str]:
+    """Yield a description if the stored charges are not the expected charges. None is not compared."""
+    if stored is None or expected is None or stored == expected:
+        return
+    yield f"charges are {_text(charge_rows(stored))}, not {_text(charge_rows(expected))}"
 
 
 def _differing_members(stored: bytes, expected: bytes) -> Iterator[str]:

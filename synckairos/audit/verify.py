@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.replay_check import AuditReplayCheck, ReplayFinding
+from synckairos.clock.model import Charge
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.postgres.transaction import Row, Transaction
+from synckairos.wire.instants import datetime_to_ms
 
 _SQL = "verify.sql"
 _IDS_PER_PAGE = 500
@@ -70,13 +72,15 @@ class AuditVerifier:
         async with self._pool.transaction(isolation="REPEATABLE READ", read_only=True) as transaction:
             archived = await _fetch(transaction, "removed_versions", session_id=session_id)
             replay = AuditReplayCheck(self._policy, {row[0]: row[1] for row in archived})
+            charges = await _load_charges(transaction, session_id)
             statement = _statement("rows")
             async with transaction.stream("rows", statement, {"session_id": session_id}, binary=True) as cursor:
                 cursor.itersize = _ROWS_PER_FETCH
                 async for values in cursor:
                     row = EventRow(*values)
                     bases = await _recovery_bases(transaction, row) if row.command == "recover" else ()
-                    findings += replay.replay_row(row, bases)
+                    said = None if charges is None else charges.get((row.epoch, row.version), ())
+                    findings += replay.replay_row(row, bases, said)
                     newest[row.epoch] = row
                     versions += 1
             findings += [finding async for finding in _check_other_tables(transaction, session_id, newest)]
@@ -97,6 +101,19 @@ class AuditVerifier:
             if not page:
                 return
             after = page[-1][0]
+
+
+async def _load_charges(transaction: Transaction, session_id: str) -> dict[tuple[str, int], tuple[Charge, ...]] | None:
+    """Return the charges of a session by epoch and version; None if they are not all filled in yet."""
+    if await _fetch(transaction, "has_all_charges", session_id=session_id) != [(True,)]:
+        return None
+    charges: dict[tuple[str, int], tuple[Charge, ...]] = {}
+    for epoch, version, participant_id, began_at, ended_at in await _fetch(
+        transaction, "charges", session_id=session_id
+    ):
+        charge = Charge(participant_id, datetime_to_ms(began_at), datetime_to_ms(ended_at))
+        charges[epoch, version] = (*charges.get((epoch, version), ()), charge)
+    return charges
 
 
 async def _recovery_bases(transaction: Transaction, row: EventRow) -> list[bytes]:

@@ -25,6 +25,15 @@ FROM sync_events
 WHERE session_id = %(session_id)s::uuid
 ORDER BY epoch, version;
 
+-- name: charges
+SELECT epoch, version, participant_id::text, began_at, ended_at
+FROM sync_charges
+WHERE session_id = %(session_id)s::uuid
+ORDER BY epoch, version, participant_id;
+
+-- name: has_all_charges
+SELECT (charged_epoch, charged_version) = (epoch, version) FROM sync_sessions WHERE session_id = %(session_id)s::uuid;
+
 -- name: recovery_bases
 -- Documents from which a session can have been recovered: the previous version in each other epoch.
 SELECT snapshot

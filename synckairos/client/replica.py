@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.clock.merge_patch import merge_patch
-from synckairos.clock.model import Session
+from synckairos.clock.model import Charge, Session
 from synckairos.wire import document_merge_patch
+from synckairos.wire.charges_json import charges_from_json
 from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.session_parser import session_from_json
 
@@ -25,7 +26,9 @@ class ReplicaGap(Exception):
 class ReceivedEvent:
     """An event that no command caused, such as a warning or an expiry, or the deletion of the session.
 
-    `event_type` is a name from `docs/reference/events.md`. `at_ms` is in ms since the Unix epoch.
+    `event_type` is a name from `docs/reference/events.md`. `at_ms` is in ms since the Unix epoch. `charges` has the
+    times that the event charges, at most one for each participant. It is empty if the event charges no time, and for
+    events of earlier releases.
     """
 
     event_type: str
@@ -33,6 +36,7 @@ class ReceivedEvent:
     epoch: str
     at_ms: int
     participant_id: str | None = None
+    charges: tuple[Charge, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,14 @@ class SessionReplica:
             return None
         self._last_event = position
         at_ms = parse_instant_ms(message["at"])
-        happened = ReceivedEvent(message["event_type"], position[1], position[0], at_ms, message.get("participant_id"))
+        happened = ReceivedEvent(
+            message["event_type"],
+            position[1],
+            position[0],
+            at_ms,
+            message.get("participant_id"),
+            charges_from_json(message.get("charges", ())),
+        )
         self._events.append(happened)
         return happened
 

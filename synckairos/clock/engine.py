@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from synckairos.clock import join_leave, pauses, turns
 from synckairos.clock.adjust import adjust
+from synckairos.clock.charges import with_charges
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
@@ -133,6 +134,7 @@ def apply(
         return CommandDecision(overdue, refusal=refusal)
     if own is None:
         return CommandDecision(overdue)
+    own = with_charges(reached, own)
     follow_up, _ = overdue_transitions(own.state, now_ms)
     return CommandDecision(overdue, (own,), follow_up)
 

@@ -8,7 +8,7 @@ transition makes new values and shares the unchanged values with the state befor
 | active | the participant that has the turn |
 | anchor | the instant from which the running clock is measured |
 | budget | the remaining time that a clock charges; its owner is a participant, a group or the session |
-| charge | to subtract elapsed time from a budget |
+| charge | to subtract elapsed time from a budget and add it to the used time of its participant |
 | zero | the instant at which the running clock has no time left |
 | flagged | the turn has run to its zero or past its zero |
 | rotation | the participants that can still get turns, in index order |
@@ -296,12 +296,28 @@ class Session(Struct, frozen=True):
         return None if self.active_position is None else self.participants[self.active_position]
 
 
+class Charge(Struct, frozen=True):
+    """The time that one version adds to the used time of one participant.
+
+    The time lasts from `began_at_ms` (included) to `ended_at_ms` (excluded), both in ms since the Unix epoch, and is
+    never empty. `charges.py` describes where the charge of a version comes from.
+    """
+
+    participant_id: str
+    began_at_ms: int
+    ended_at_ms: int
+
+
 class Event(Struct, frozen=True):
     """The event of one transition, and the participant or group that the event concerns.
 
     `used_ms` and `remaining_ms` are the times of that participant or group after the event. If the event concerns
     neither, they are the times of the session. In `per_cycle`, the `remaining_ms` of a participant is that of the
     cycle.
+
+    `charges` has the times that the transition charges, at most one for each participant; it is empty if no time is
+    charged. It is None for the import of a session, because the charged time is then the difference to the version of
+    the other product.
     """
 
     type: EventType
@@ -310,6 +326,7 @@ class Event(Struct, frozen=True):
     group_id: str | None = None
     used_ms: int | None = None
     remaining_ms: int | None = None
+    charges: tuple[Charge, ...] | None = ()
 
 
 class Transition(Struct, frozen=True):

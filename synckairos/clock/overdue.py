@@ -5,6 +5,7 @@ recovered session, a transition that was due before the recovery takes effect at
 """
 
 from synckairos.clock.begin_turn import begin_turn, hold
+from synckairos.clock.charges import with_charges
 from synckairos.clock.make_transition import make_end_transition, make_event, with_next_version
 from synckairos.clock.model import (
     TIMEOUT_REASON,
@@ -67,7 +68,7 @@ def overdue_transitions(
             break
         if len(overdue) >= MAX_OVERDUE and due.kind == "timeout":
             return tuple(overdue), True
-        overdue.append(_make_due_transition(state, due))
+        overdue.append(with_charges(state, _make_due_transition(state, due)))
         state = overdue[-1].state
     return tuple(overdue), False
 

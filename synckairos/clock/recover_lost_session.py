@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from synckairos.clock.adjust import adjust
+from synckairos.clock.charges import with_charges
 from synckairos.clock.commands import Adjust
 from synckairos.clock.make_transition import make_session_event, with_next_version
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
@@ -62,7 +63,8 @@ def recover_session(state: Session, epoch: str, now_ms: int, policy: OutageCharg
     else:
         continued = with_next_version(state, at_ms)
     recovered = replace(continued, epoch=epoch)
-    return Transition(make_session_event(EventType.SESSION_RECOVERED, recovered, at_ms), recovered)
+    event = make_session_event(EventType.SESSION_RECOVERED, recovered, at_ms)
+    return with_charges(state, Transition(event, recovered))
 
 
 def _credit(state: Session, policy: OutageChargePolicy) -> Adjust | None:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, Expire, Reopen, VersionPrecondition
-from synckairos.clock.model import EventType, Session, Transition
+from synckairos.clock.model import Charge, EventType, Session, Transition
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
 from synckairos.frozen_replace import replace
@@ -28,7 +28,10 @@ class TimedCommand(Struct, frozen=True):
 
 
 class TimelineRow(Struct, frozen=True):
-    """One row of a timeline: an event, or the code and the text of a refused command, with its instant."""
+    """One row of a timeline: an event, or the code and the text of a refused command, with its instant.
+
+    All instants are in ms since the creation of the session, also those in `charges`.
+    """
 
     at_ms: int
     event_type: EventType | None = None
@@ -36,6 +39,7 @@ class TimelineRow(Struct, frozen=True):
     participant_id: str | None = None
     refusal_code: str | None = None
     refusal_message: str = ""
+    charges: tuple[Charge, ...] = ()
 
 
 @dataclass(slots=True)
@@ -109,8 +113,15 @@ class Simulation:
         event, self.state = transition.event, transition.state
         if event.type is EventType.SESSION_EXPIRED:
             self.out_of_time_id = event.participant_id
+        began_ms = self.created_at_ms
+        charges = tuple(
+            Charge(each.participant_id, each.began_at_ms - began_ms, each.ended_at_ms - began_ms)
+            for each in event.charges or ()
+        )
         self._add_row(
-            TimelineRow(event.at_ms - self.created_at_ms, event.type, transition.state.version, event.participant_id)
+            TimelineRow(
+                event.at_ms - began_ms, event.type, transition.state.version, event.participant_id, charges=charges
+            )
         )
         return transition.state
 

@@ -11,10 +11,11 @@ from synckairos.history.reader import HistoryReader, build_trail_page
 from synckairos.history.records import Page, TrailEvent
 from synckairos.store.outbox import Outbox
 from synckairos.store.read_cache import ReadCache
+from synckairos.wire.charges_json import charge_rows, parse_charge_rows
 from synckairos.wire.outbox_entry import OutboxEntry
 
-_NAMES = tuple(field.name for field in fields(TrailEvent) if field.name != "document")
-"""Names of the values of an event in the read cache, in this order. The events there have no document."""
+_NAMES = tuple(field.name for field in fields(TrailEvent) if field.name not in ("document", "charges"))
+"""Names of the values of an event in the read cache, in this order, before its charges. It has no document there."""
 
 
 class AuditTrail:
@@ -71,8 +72,8 @@ class AuditTrail:
             page = await self._history.read_events_page(session_id, cursor=cursor, limit=limit)
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
-        # The previous release reads keys that end with 0. It cannot read events with `role` and `on_behalf_of`.
-        key = f"{cursor or ''} {limit} roles"
+        # Earlier releases read other keys, because they cannot read events with newer members.
+        key = f"{cursor or ''} {limit} charges"
         return await self._read_cache.read_through("events", session_id, key, query, _parse_page)
 
 
@@ -82,11 +83,12 @@ def _parse_page(answer: bytes) -> Page[TrailEvent]:
 
 
 def _to_list(event: TrailEvent) -> list[Any]:
-    return [getattr(event, name) for name in _NAMES]
+    return [*(getattr(event, name) for name in _NAMES), charge_rows(event.charges)]
 
 
 def _from_list(*values: Any) -> TrailEvent:
-    return TrailEvent(**dict(zip(_NAMES, values, strict=True)))
+    *others, charges = values
+    return TrailEvent(**dict(zip(_NAMES, others, strict=True)), charges=parse_charge_rows(charges))
 
 
 def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
@@ -110,4 +112,5 @@ def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
         document=entry.document if snapshots else None,
         role=fields.get("role"),
         on_behalf_of=fields.get("on_behalf_of"),
+        charges=parse_charge_rows(fields.get("charges")),
     )

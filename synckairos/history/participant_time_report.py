@@ -9,12 +9,15 @@ from typing import Any
 import orjson
 
 from synckairos.audit.entry_rows import NUL_ESCAPE, replace_nul
+from synckairos.clock.charges import charges_between
 from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Bucket, UsedTimeBucket, UsedTimeInOutbox
+from synckairos.history.used_time_reader import running_span_ms
 from synckairos.store.outbox import Outbox
-from synckairos.wire.instants import parse_instant_ms
+from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.outbox_entry import OutboxEntry
+from synckairos.wire.session_parser import parse_session
 
 
 class TimeReporter:
@@ -64,34 +67,52 @@ class TimeReporter:
     async def _times_in_outbox(self, participant_id: str, now_ms: int) -> list[UsedTimeInOutbox]:
         session_ids = await self._outbox.participant_session_ids(participant_id)
         found = await asyncio.gather(*(self._outbox.read_session_entries(each) for each in session_ids))
-        return [used_time_in_outbox(entries, participant_id, now_ms) for entries in found if entries]
+        return [await self._time_in_entries(entries, participant_id, now_ms) for entries in found if entries]
+
+    async def _time_in_entries(self, entries: list[OutboxEntry], participant_id: str, now_ms: int) -> UsedTimeInOutbox:
+        first = min(entries, key=lambda each: each.version)
+        document_before = None
+        if needs_document_before(first):
+            before = first.epoch, first.version - 1
+            document_before = await self._history.read_version_document(first.session_id, *before)
+        return used_time_in_outbox(entries, participant_id, now_ms, document_before)
 
 
-def used_time_in_outbox(entries: list[OutboxEntry], participant_id: str, now_ms: int) -> UsedTimeInOutbox:
+def needs_document_before(first: OutboxEntry) -> bool:
+    """Return whether the charges of the first outbox entry of a session follow from the version before it.
+
+    This is so if the previous release wrote the entry, because its entries do not say what they charge.
+    """
+    return first.version > 1 and orjson.loads(first.event).get("charges") is None
+
+
+def used_time_in_outbox(
+    entries: list[OutboxEntry], participant_id: str, now_ms: int, document_before: bytes | None = None
+) -> UsedTimeInOutbox:
     """Return the time that a participant used in the outbox entries of one session.
 
     `entries` are at least one entry of the session, in any order. A running turn counts until `now_ms` (ms since the
-    Unix epoch), or until the deadline of the session if the deadline is earlier.
+    Unix epoch), or until the deadline of the session if the deadline is earlier. `document_before` is the document of
+    the version before the entries, None if it is not known.
     """
     versions = sorted(((orjson.loads(each.event), each) for each in entries), key=_sort_key)
-    event, first = versions[0]
+    first = versions[0][1]
     # Versions up to a deletion do not count. If the session was created again, the versions after the deletion count.
     tombstone = max((at for at, (event, _) in enumerate(versions) if event.get("deleted")), default=-1)
     running: list[tuple[int, int]] = []
-    began_ms: int | None = None
     session: dict[str, Any] = orjson.loads(versions[-1][1].document)
+    before = document_before if tombstone < 0 else None
     for event, entry in versions[tombstone + 1 :]:
-        at_ms: int = event["occurred_at_ms"]
-        if began_ms is not None and at_ms > began_ms:
-            running.append((began_ms, at_ms))
-        session = orjson.loads(entry.document)
-        is_running = session["status"] == "running" and session["cycle_started_at"] is not None
-        began_ms = at_ms if is_running and session["active_participant_id"] == participant_id else None
-    if began_ms is not None:
-        deadline = session["deadline_at"]
-        until_ms = now_ms if deadline is None else min(now_ms, parse_instant_ms(deadline))
-        if until_ms > began_ms:
-            running.append((began_ms, until_ms))
+        if event.get("charges") is not None:
+            charges = parse_charge_rows(event["charges"])
+        elif before is not None:
+            charges = charges_between(parse_session(before), entry.to_clock_event(), parse_session(entry.document))
+        else:
+            charges = ()
+        running += [(each.began_at_ms, each.ended_at_ms) for each in charges if each.participant_id == participant_id]
+        before = entry.document
+    if tombstone + 1 < len(versions) and (span := running_span_ms(session, participant_id, now_ms)) is not None:
+        running.append(span)
     metadata = session["metadata"]
     return UsedTimeInOutbox(
         session_id=first.session_id,

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.errors import InsufficientPrivilege, QueryCanceled
@@ -16,6 +16,11 @@ from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedQueries
 from synckairos.postgres.transaction import Row
+
+T = TypeVar("T")
+
+RunQuery = Callable[[str, Mapping[str, Any]], Awaitable[list[Row]]]
+"""A function that runs the query with the given name and values, and returns its rows."""
 
 TIMEOUT_S = 2.0
 """Seconds after which a query fails, if the caller of `HistoryQueries.run` does not set another limit."""
@@ -42,8 +47,10 @@ class HistoryQueries:
         self._fail_until_s = 0.0
         self._report_slots = asyncio.Semaphore(max(1, pool.max_size // _REPORT_SHARE))
 
-    async def run_report(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        """Run the query `name` of a report with `values`, and return its rows.
+    async def run_report(self, report: Callable[[RunQuery], Awaitable[T]]) -> T:
+        """Run the queries of a report in one transaction, and return the result of `report`.
+
+        `report` is called with a function that runs one query. All its queries see the same state of the database.
 
         The time limit is ten seconds. Reports share a third of the connections of the pool.
 
@@ -57,7 +64,7 @@ class HistoryQueries:
             raise StoreUnavailable("Too many reports are requested at the same time; try again shortly") from None
         try:
             with idle_wait():
-                return await self._run(name, values, REPORT_TIMEOUT_S)
+                return await self._run_within(REPORT_TIMEOUT_S, self._run_in_snapshot(report))
         finally:
             self._report_slots.release()
 
@@ -78,14 +85,15 @@ class HistoryQueries:
                     await place.enter_async_context(query_place())
             except TimeoutError:
                 raise StoreUnavailable("Too many queries are requested at the same time; try again shortly") from None
-            return await self._run(name, values, timeout_s)
+            return await self._run_within(timeout_s, self._fetch(name, values))
 
-    async def _run(self, name: str, values: Mapping[str, Any], timeout_s: float) -> list[Row]:
+    async def _run_within(self, timeout_s: float, queries: Coroutine[Any, Any, T]) -> T:
         began_s = time.monotonic()
         if began_s < self._fail_until_s:
+            queries.close()
             raise StoreUnavailable("Postgres is not reachable; try again shortly")
         try:
-            return await self._bounded.run(timeout_s, self._fetch(name, values))
+            return await self._bounded.run(timeout_s, queries)
         except StoreUnavailable:
             self._note_outage(began_s)
             raise
@@ -113,5 +121,17 @@ class HistoryQueries:
             self._pool.watch_outage()
             self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
 
+    async def _run_in_snapshot(self, report: Callable[[RunQuery], Awaitable[T]]) -> T:
+        async with self._pool.transaction(isolation="REPEATABLE READ", read_only=True) as transaction:
+
+            async def run_query(name: str, values: Mapping[str, Any]) -> list[Row]:
+                return await transaction.fetch(_statement(name), values, binary=True)
+
+            return await report(run_query)
+
     async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        return await self._pool.fetch(load_statements("queries.sql", "synckairos.history")[name], values, binary=True)
+        return await self._pool.fetch(_statement(name), values, binary=True)
+
+
+def _statement(name: str) -> bytes:
+    return load_statements("queries.sql", "synckairos.history")[name]

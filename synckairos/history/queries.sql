@@ -112,7 +112,14 @@ measured AS (
 )
 SELECT
     epoch, version, event_type, participant_id::text, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
-    document, found, role, on_behalf_of::text
+    document, found, role, on_behalf_of::text,
+    (
+        SELECT json_agg(json_build_array(
+            c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
+        ) ORDER BY c.participant_id)
+        FROM sync_charges AS c
+        WHERE c.session_id = %(session_id)s AND c.epoch = measured.epoch AND c.version = measured.version
+    )
 FROM measured
 WHERE coalesce(bytes_before, 0) < %(max_bytes)s
 ORDER BY occurred_at, version, epoch;
@@ -183,12 +190,27 @@ FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
 WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s) AND s.deleted_at IS NULL;
 
+-- name: running_turns
+-- The sessions in which the clock of a participant runs, with the documents of their newest versions. Sessions with
+-- versions in the outbox are left out.
+SELECT s.session_id::text, e.snapshot
+FROM sync_participants AS p
+JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+JOIN sync_events AS e ON e.session_id = s.session_id AND e.epoch = s.epoch AND e.version = s.version
+WHERE p.participant_id = %(participant_id)s
+    AND p.began_at < %(until)s
+    AND s.status = 'running'
+    AND s.deleted_at IS NULL
+    AND e.running_participant_id = %(participant_id)s
+    AND NOT s.session_id = ANY(%(in_outbox)s::uuid[]);
+
 -- name: participant_time_slices
--- The time that a participant used, by bucket. A stretch lasts from a version in which the participant's time runs to the
--- next version, or to now. Stretches are cut at the ends of the requested range and at the bounds of the buckets. The
+-- The time that a participant used, by bucket: the sum of its charges, and of the time that runs since the newest version.
+-- If not all charges of a session are filled in, the time from each version in which the participant's time runs to the
+-- next version counts instead. Times are cut at the ends of the requested range and at the bounds of the buckets. The
 -- bounds are parameters, so the time zones of Postgres are not used. The first bound is at or before the begin of the
--- range, the last bound at or after its end. Versions in the outbox are also parameters. If a session has versions in the
--- outbox, its rows count only until the first of these versions.
+-- range, the last bound at or after its end. Versions in the outbox and running turns are also parameters. If a session
+-- has versions in the outbox, its rows count only until the first of these versions.
 WITH waiting AS (
     SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_gone
     FROM unnest(
@@ -197,7 +219,10 @@ WITH waiting AS (
     ) AS w (session_id, cut_at, cut_version, metadata, is_gone)
 ),
 taken_part AS (
-    SELECT s.session_id, s.created_at, coalesce(w.metadata, s.metadata) AS metadata, w.cut_at, w.cut_version
+    SELECT
+        s.session_id, s.epoch, s.version, s.created_at, coalesce(w.metadata, s.metadata) AS metadata, w.cut_at,
+        w.cut_version,
+        (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version) AS is_charged
     FROM sync_participants AS p
     JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
     LEFT JOIN waiting AS w ON w.session_id = s.session_id
@@ -211,8 +236,30 @@ stretch AS (
     SELECT
         t.session_id,
         t.metadata,
-        greatest(e.occurred_at, %(since)s) AS began_at,
-        least(n.occurred_at, t.cut_at, %(until)s) AS ended_at
+        greatest(c.began_at, %(since)s) AS began_at,
+        least(c.ended_at, %(until)s) AS ended_at
+    FROM sync_charges AS c
+    JOIN taken_part AS t ON t.session_id = c.session_id
+    WHERE c.participant_id = %(participant_id)s
+        AND c.ended_at > %(since)s
+        AND c.began_at < %(until)s
+        AND NOT c.is_void
+        AND t.is_charged
+        -- Charges of an earlier session with the same id do not count.
+        AND (c.epoch = t.epoch OR c.ended_at > t.created_at)
+        AND (t.cut_version IS NULL OR c.version < t.cut_version)
+    UNION ALL
+    SELECT t.session_id, t.metadata, greatest(o.began_at, %(since)s), least(o.ended_at, %(until)s)
+    FROM unnest(%(open)s::uuid[], %(open_began_at)s::timestamptz[], %(open_ended_at)s::timestamptz[])
+        AS o (session_id, began_at, ended_at)
+    JOIN taken_part AS t ON t.session_id = o.session_id
+    WHERE t.is_charged
+    UNION ALL
+    SELECT
+        t.session_id,
+        t.metadata,
+        greatest(e.occurred_at, %(since)s),
+        least(n.occurred_at, t.cut_at, %(until)s)
     FROM taken_part AS t
     CROSS JOIN LATERAL (
         -- Also includes the stretch that runs at the begin of the range.
@@ -232,11 +279,17 @@ stretch AS (
         ORDER BY n.occurred_at, n.version
         LIMIT 1
     ) AS n ON true
+    WHERE NOT t.is_charged
     UNION ALL
-    SELECT w.session_id, w.metadata, greatest(u.began_at, %(since)s), least(u.ended_at, %(until)s)
+    SELECT
+        w.session_id,
+        w.metadata,
+        greatest(u.began_at, %(since)s, CASE WHEN NOT t.is_charged THEN t.cut_at END),
+        least(u.ended_at, %(until)s)
     FROM unnest(%(running)s::uuid[], %(began_at)s::timestamptz[], %(ended_at)s::timestamptz[])
         AS u (session_id, began_at, ended_at)
     JOIN waiting AS w ON w.session_id = u.session_id
+    LEFT JOIN taken_part AS t ON t.session_id = u.session_id
 ),
 piece AS (
     SELECT
@@ -265,7 +318,7 @@ ORDER BY 1, 2, 5
 LIMIT %(limit)s;
 
 -- name: first_session_created
--- The creation of the participant's first session. All stretches of `participant_time_slices` begin after this instant.
+-- The creation of the participant's first session. All times of `participant_time_slices` begin after this instant.
 SELECT min(s.created_at)
 FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at

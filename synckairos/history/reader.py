@@ -34,6 +34,7 @@ from synckairos.history.row_values import (
 )
 from synckairos.history.used_time_reader import UsedTimeReader
 from synckairos.postgres.pool import PostgresPool
+from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.snapshot import SessionSnapshot
@@ -182,6 +183,7 @@ class HistoryReader:
                 document=row[9],
                 role=row[11],
                 on_behalf_of=row[12],
+                charges=parse_charge_rows(row[13]),
             )
             for row in rows
         ]

@@ -4,6 +4,7 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct, field
 
+from synckairos.clock.model import Charge
 from synckairos.wire.snapshot import SessionSnapshot
 
 Bucket = Literal["session", "day", "week"]
@@ -75,7 +76,9 @@ class TrailEvent(Struct, frozen=True):
     `occurred_at_ms` is the instant of the version. `time_used_ms` and `time_remaining_ms` are values of the participant
     or group that the event names. `actor` is the caller of the command, and `role` the role of that caller.
     `on_behalf_of` is the participant for whom the caller acted. `document` is None if the caller of the read requested
-    no documents. Other values are None if the event has no such value.
+    no documents. `charges` has the times that the version charges, in the order of participant ids. It is also empty if
+    the charges of a version of an earlier release are not filled in yet. Other values are None if the event has no such
+    value.
     """
 
     epoch: str
@@ -90,6 +93,7 @@ class TrailEvent(Struct, frozen=True):
     document: bytes | None = None
     role: str | None = None
     on_behalf_of: str | None = None
+    charges: tuple[Charge, ...] = ()
 
     @property
     def sort_key(self) -> tuple[int, int, str]:
@@ -151,7 +155,7 @@ class UsedTimeInOutbox(Struct, frozen=True):
 
     - `first_version`: instant in milliseconds and number of the first of these versions. Postgres is used only for the
       time before this version.
-    - `running`: begin and end instants, in milliseconds, of the spans in which the participant's time ran.
+    - `running`: begin and end instants, in milliseconds, of the charges of the participant and of its running turn.
     - `metadata`: the session's metadata as JSON.
     - `is_deleted`: whether the session was deleted, so that the versions in Postgres do not count.
     """

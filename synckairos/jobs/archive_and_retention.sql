@@ -14,8 +14,16 @@ SELECT count(*), min(occurred_at), max(occurred_at) FROM sync_events WHERE sessi
 SELECT
     epoch, version, occurred_at, event_type, status::text, running_participant_id::text, participant_id::text, group_id,
     time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
-    role, on_behalf_of::text, nullif(deleted, false) AS deleted, recorded_at, payload_hash, snapshot
-FROM sync_events
+    role, on_behalf_of::text, nullif(deleted, false) AS deleted, recorded_at,
+    (
+        SELECT json_agg(json_build_array(
+            c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
+        ) ORDER BY c.participant_id)
+        FROM sync_charges AS c
+        WHERE c.session_id = e.session_id AND c.epoch = e.epoch AND c.version = e.version
+    ) AS charges,
+    payload_hash, snapshot
+FROM sync_events AS e
 WHERE session_id = %(session_id)s
 ORDER BY occurred_at, version, epoch;
 
@@ -115,6 +123,7 @@ DELETE FROM sync_conflicts WHERE session_id = %(session_id)s RETURNING epoch, ve
 
 -- name: delete_session
 WITH parts AS (DELETE FROM sync_participants WHERE session_id = %(session_id)s),
+charges AS (DELETE FROM sync_charges WHERE session_id = %(session_id)s),
 archives AS (
     UPDATE sync_archives SET removed_at = now(), error = NULL WHERE session_id = %(session_id)s AND created_at = %(created_at)s
 )
@@ -134,7 +143,18 @@ ORDER BY session_id, created_at;
 SELECT
     session_id, epoch, version, event_type, participant_id, group_id, actor,
     to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS occurred_at, time_used_ms,
-    time_remaining_ms, role, on_behalf_of, snapshot
+    time_remaining_ms, role, on_behalf_of,
+    (
+        SELECT ('[' || string_agg(format(
+            '{"participant_id":"%s","from":"%s","to":"%s"}',
+            c.participant_id,
+            to_char(c.began_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+            to_char(c.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+        ), ',' ORDER BY c.participant_id) || ']')::json
+        FROM sync_charges AS c
+        WHERE c.session_id = sync_events.session_id AND c.epoch = sync_events.epoch AND c.version = sync_events.version
+    ) AS charges,
+    snapshot
 FROM sync_events
 WHERE occurred_at >= %(from)s AND occurred_at < %(to)s
 ORDER BY session_id, sync_events.occurred_at, version, epoch

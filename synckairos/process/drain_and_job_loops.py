@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from synckairos.audit.backlog_log import BacklogLog
 from synckairos.audit.batch_writer import AuditDatabase
+from synckairos.audit.charge_fill import ChargeFiller
 from synckairos.audit.drain import OutboxDrain
 from synckairos.audit.drain_wakeups import (
     DRAIN_JOB,
@@ -30,6 +31,7 @@ from synckairos.audit.drain_wakeups import (
     make_arq_queue_outage,
     serialize_arq_job,
 )
+from synckairos.audit.entry_rows import BatchRows
 from synckairos.backoff import Backoff
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
@@ -61,6 +63,9 @@ SWEEP_INTERVAL_S = 2.0
 
 SCHEDULE_INTERVAL_S = 30.0
 """Seconds between two checks whether a scheduled job (archive, retention) has work."""
+
+CHARGE_SEARCH_INTERVAL_S = 3_600.0
+"""Seconds between two searches for sessions whose charges are not complete. The search reads all session rows."""
 
 _MAX_DRAINS = 4
 """Maximum number of partitions that one worker drains at the same time."""
@@ -100,8 +105,8 @@ async def run_arq_worker(
     """
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # at INFO arq writes two lines for each message
     keys = Keys(settings.key_prefix, settings.partitions)
-    # Each drain can hold one connection. The additional connection checks whether Postgres is reachable.
-    writer = AuditDatabase(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 1)
+    # Each drain can hold one connection. One more checks whether Postgres is reachable, and one fills in charges.
+    writer = AuditDatabase(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 2)
     at_postgres = postgres_outage or SilentOutage()
     writer.pool.outage = at_postgres
     await writer.open()
@@ -112,13 +117,20 @@ async def run_arq_worker(
         async with pipe:
             await _wait_for_store(pipe, keys, sweep_s)
             outbox = Outbox(pipe, keys, OutboxLimits.from_settings(settings))
+            charge_filler = ChargeFiller(writer.pool)
+            summary_refresh = SummaryRefresh(pipe, keys)
+
+            async def after_commit(rows: BatchRows) -> None:
+                charge_filler.note_incomplete_sessions(rows)
+                await summary_refresh.apply_audited_rows(rows)
+
             drain = OutboxDrain(
                 outbox,
                 FailedEntries(pipe, keys),
                 writer,
                 session_ttl_s=settings.session_ttl_s,
                 max_concurrent=_MAX_DRAINS,
-                after_commit=SummaryRefresh(pipe, keys).apply_audited_rows,
+                after_commit=after_commit,
             )
             drains = _Drains(drain, writer, pipe.outage, at_postgres)
             max_messages = _MAX_DRAINS + 2 * settings.partitions
@@ -131,6 +143,8 @@ async def run_arq_worker(
                 )
                 run_jobs = partial(_run_jobs, settings, pipe, outbox, at_queue, at_postgres, sweep_s)
                 group.create_task(keep_running("jobs", run_jobs), name="jobs")
+                fill_charges = partial(_fill_charges, charge_filler, sweep_s)
+                group.create_task(keep_running("charges", fill_charges), name="charges")
                 copier = RevocationCopier(ControlStore(pipe, keys), RevocationTable(writer.pool))
                 group.create_task(
                     keep_running("revocations", partial(_copy_revocations, copier, sweep_s)), name="revocations"
@@ -213,6 +227,21 @@ async def _sweep(drains: _Drains, outbox: Outbox, sweep_s: float) -> None:
                 for partition in range(outbox.keys.partitions):
                     group.create_task(drains.drain_partition(partition))
             await asyncio.sleep(sweep_s)
+
+
+async def _fill_charges(charge_filler: ChargeFiller, sweep_s: float) -> None:
+    """Fill in missing charges until cancelled: at the start and once an hour of all sessions, else of drained sessions.
+
+    A worker of the previous release writes versions without charges. So all sessions are searched again after a start.
+    """
+    next_search_s = 0.0
+    while True:
+        with suppress(StoreUnavailable):  # the drain logs the outage
+            if (now_s := asyncio.get_running_loop().time()) >= next_search_s:
+                await charge_filler.fill_all_sessions()
+                next_search_s = now_s + CHARGE_SEARCH_INTERVAL_S
+            await charge_filler.fill_noted_sessions()
+        await asyncio.sleep(sweep_s)
 
 
 async def _copy_revocations(copier: RevocationCopier, sweep_s: float) -> None:

@@ -8,25 +8,8 @@ from synckairos.principal import Principal, Role
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_scan import extract_labels, starts_at_instant
 from synckairos.wire.document_split import DocumentParts
-from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
 from synckairos.wire.snapshot import SessionSnapshot
-
-EVENTS_SENT = frozenset(
-    {
-        EventType.TIME_WARNING,
-        EventType.OVERTIME_STARTED,
-        EventType.PARTICIPANT_EXPIRED,
-        EventType.GROUP_EXPIRED,
-        EventType.CYCLE_EXPIRED,
-        EventType.SESSION_EXPIRED,
-        EventType.SESSION_DELETED,
-    }
-)
-"""Event types for which v3 sends an EVENT message before the state. A start by time also has an EVENT message.
-
-Most of these events come without a command. Without the messages, a slow client that skips states would miss the
-events.
-"""
 
 EVENTS_THAT_CHANGE_LABELS = frozenset(
     {EventType.SESSION_CREATED, EventType.SESSION_UPDATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED}

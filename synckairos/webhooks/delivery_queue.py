@@ -12,6 +12,7 @@ from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import errors_without_details
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.webhooks.records import DueDelivery
+from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.instants import datetime_to_ms
 
 
@@ -136,9 +137,8 @@ async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncI
 
 def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
     delivery_id, endpoint_id, url, secrets, attempts, scheduled, event_type, created_at, session_id = row[:9]
-    epoch, version, participant_id, group_id, actor, occurred_at, used_ms, remaining_ms, snapshot, role, represented = (
-        row[9:]
-    )
+    epoch, version, participant_id, group_id, actor, occurred_at, used_ms, remaining_ms = row[9:17]
+    snapshot, role, represented, charges = row[17:]
     event = None
     if occurred_at is not None:
         event = TrailEvent(
@@ -154,6 +154,7 @@ def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
             document=snapshot,
             role=role,
             on_behalf_of=represented,
+            charges=parse_charge_rows(charges),
         )
     return DueDelivery(
         delivery_id=delivery_id,

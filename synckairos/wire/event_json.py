@@ -4,13 +4,15 @@ from typing import Any, Protocol
 
 import orjson
 
+from synckairos.clock.model import Charge
+from synckairos.wire.charges_json import charges_json
 from synckairos.wire.instants import render_instant
 
 _FIRST_COLUMNS = (
     "epoch", "version", "event_type", "participant_id", "group_id", "actor", "occurred_at", "time_used_ms",
     "time_remaining_ms",
 )  # fmt: skip
-_LAST_COLUMNS = ("role", "on_behalf_of")
+_LAST_COLUMNS = ("role", "on_behalf_of", "charges")
 
 ACTOR_MEMBERS = frozenset(("actor", "role", "on_behalf_of"))
 """Members of an event that say who caused the event, with which role and for which participant."""
@@ -27,8 +29,9 @@ def event_columns(snapshots: bool) -> tuple[str, ...]:
 class RenderableEvent(Protocol):
     """The attributes of an event that rendering reads. `occurred_at_ms` is in ms since the Unix epoch.
 
-    `document` is the session's JSON after the event, None if it was not read. Each other optional attribute is None if
-    the event has no such value. It does not depend on whether the document was read.
+    `document` is the session's JSON after the event, None if it was not read. `charges` is empty if the event charges
+    no time, or if its charges are not known. Each other optional attribute is None if the event has no such value. It
+    does not depend on whether the document was read.
     """
 
     @property
@@ -55,6 +58,8 @@ class RenderableEvent(Protocol):
     def role(self) -> str | None: ...
     @property
     def on_behalf_of(self) -> str | None: ...
+    @property
+    def charges(self) -> tuple[Charge, ...]: ...
 
 
 def event_json(event: RenderableEvent, *, shows_actor: bool) -> dict[str, Any]:
@@ -73,9 +78,10 @@ def event_json(event: RenderableEvent, *, shows_actor: bool) -> dict[str, Any]:
         "occurred_at": render_instant(event.occurred_at_ms),
         "time_used_ms": event.time_used_ms,
         "time_remaining_ms": event.time_remaining_ms,
-        "state": None if event.document is None else orjson.Fragment(event.document),
         "role": event.role,
         "on_behalf_of": event.on_behalf_of,
+        "charges": charges_json(event.charges) or None,
+        "state": None if event.document is None else orjson.Fragment(event.document),
     }
     return {
         name: value

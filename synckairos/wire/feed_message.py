@@ -9,10 +9,28 @@ import orjson
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from synckairos.clock.model import EventType, Transition
+from synckairos.clock.model import Charge, EventType, Transition
 from synckairos.frozen_replace import replace
+from synckairos.wire.charges_json import ChargeRow, charge_rows, parse_charge_rows
 from synckairos.wire.document_splices import apply_message_body
 from synckairos.wire.snapshot import SessionSnapshot
+
+EVENTS_SENT = frozenset(
+    {
+        EventType.TIME_WARNING,
+        EventType.OVERTIME_STARTED,
+        EventType.PARTICIPANT_EXPIRED,
+        EventType.GROUP_EXPIRED,
+        EventType.CYCLE_EXPIRED,
+        EventType.SESSION_EXPIRED,
+        EventType.SESSION_DELETED,
+    }
+)
+"""Event types for which v3 sends an EVENT message before the state. A start by time also has an EVENT message.
+
+Most of these events come without a command. Without the messages, a slow client that skips states would miss the
+events.
+"""
 
 
 class DocumentChange(Struct, frozen=True):
@@ -31,7 +49,8 @@ class FeedMessage(Struct, frozen=True):
     """One version of a session with its event, as it is in the feed and in the version history.
 
     `at_ms` is the instant of the event. If `snapshot.deleted` is True, this is the last message of the session. If
-    `change` is set, the change is sent instead of the document.
+    `change` is set, the change is sent instead of the document. `charges` has the charges of the event if its type is
+    one of `EVENTS_SENT`, else it is empty.
     """
 
     session_id: str
@@ -40,6 +59,7 @@ class FeedMessage(Struct, frozen=True):
     at_ms: int
     participant_id: str | None = None
     change: DocumentChange | None = None
+    charges: tuple[Charge, ...] = ()
 
     @classmethod
     def from_transition(
@@ -54,6 +74,7 @@ class FeedMessage(Struct, frozen=True):
             event.at_ms,
             event.participant_id,
             change,
+            (event.charges or ()) if event.type in EVENTS_SENT else (),
         )
 
     @property
@@ -79,6 +100,8 @@ class FeedMessage(Struct, frozen=True):
             header["participant_id"] = self.participant_id
         if snapshot.deleted:
             header["deleted"] = True
+        if self.charges:
+            header["charges"] = charge_rows(self.charges)
         if self.change is None:
             return orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
         header["base"] = self.change.base_tag
@@ -95,6 +118,7 @@ class _Header(Struct, frozen=True):
     participant_id: str | None = None
     deleted: bool = False
     base: str | None = None
+    charges: tuple[ChargeRow, ...] = ()
 
 
 _decode_header = Decoder(_Header).decode
@@ -130,6 +154,7 @@ class PackedFeedMessage(Struct, frozen=True):
             header.at_ms,
             header.participant_id,
             change,
+            parse_charge_rows(header.charges),
         )
         return cls(message, body)
 

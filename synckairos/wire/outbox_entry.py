@@ -9,8 +9,9 @@ import orjson
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from synckairos.clock.model import EventType, Transition
-from synckairos.wire.feed_message import FeedMessage
+from synckairos.clock.model import Event, EventType, Transition
+from synckairos.wire.charges_json import ChargeRow, charge_rows, parse_charge_rows
+from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
 from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
 
 
@@ -37,6 +38,7 @@ class CommitCause(Struct, frozen=True):
 class _Event(Struct, frozen=True):
     event_type: EventType
     occurred_at_ms: int
+    charges: tuple[ChargeRow, ...] | None = None
 
 
 _decode_event = Decoder(_Event).decode
@@ -63,15 +65,31 @@ class OutboxEntry(Struct, frozen=True):
         check_stored_document(self.session_id, SessionSnapshot(self.epoch, self.version, self.document))
         _decode_event(self.event)
 
-    def to_feed_message(self) -> FeedMessage:
-        """Return the feed message of this version, without a tag and without a change."""
+    def to_clock_event(self) -> Event:
+        """Return the event of this version. Its `charges` are None if the entry does not say them."""
         fields = orjson.loads(self.event)
-        return FeedMessage(
-            self.session_id,
-            SessionSnapshot(self.epoch, self.version, self.document, deleted=fields.get("deleted", False)),
+        charges = fields.get("charges")
+        return Event(
             EventType(fields["event_type"]),
             fields["occurred_at_ms"],
             fields.get("participant_id"),
+            fields.get("group_id"),
+            fields.get("time_used_ms"),
+            fields.get("time_remaining_ms"),
+            None if charges is None else parse_charge_rows(charges),
+        )
+
+    def to_feed_message(self) -> FeedMessage:
+        """Return the feed message of this version, without a tag and without a change."""
+        fields = orjson.loads(self.event)
+        event_type = EventType(fields["event_type"])
+        return FeedMessage(
+            self.session_id,
+            SessionSnapshot(self.epoch, self.version, self.document, deleted=fields.get("deleted", False)),
+            event_type,
+            fields["occurred_at_ms"],
+            fields.get("participant_id"),
+            charges=parse_charge_rows(fields.get("charges")) if event_type in EVENTS_SENT else (),
         )
 
 
@@ -79,8 +97,9 @@ def render_event(transition: Transition, cause: CommitCause) -> bytes:
     """Render the `event` of an outbox entry as a JSON object.
 
     JSON members: event_type, occurred_at_ms, participant_id, group_id, time_used_ms, time_remaining_ms, deleted, actor,
-    command, args, command_id, fingerprint, expired_participant_id, role, on_behalf_of. Members without a value are
-    absent. The previous release ignores the last two members.
+    command, args, command_id, fingerprint, expired_participant_id, role, on_behalf_of, charges. Members without a value
+    are absent. `charges` is a list of `ChargeRow`, which is empty if the version charges no time. It is absent in
+    entries of the previous release, which ignores this member, and in imports.
     """
     event = transition.event
     fields: dict[str, Any] = {
@@ -99,5 +118,6 @@ def render_event(transition: Transition, cause: CommitCause) -> bytes:
         "expired_participant_id": cause.expired_participant_id,
         "role": cause.role,
         "on_behalf_of": cause.on_behalf_of,
+        "charges": None if event.charges is None else charge_rows(event.charges),
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})

@@ -64,6 +64,14 @@ class SessionPage(BaseModel):
     next_cursor: str | None
 
 
+class ChargeView(BaseModel):
+    """The time that an event adds to the used time of one participant. It begins at `from` and ends before `to`."""
+
+    participant_id: Id
+    from_: Instant = Field(alias="from")
+    to: Instant
+
+
 class EventView(BaseModel):
     """One event of the audit trail. Members without a value are absent.
 
@@ -89,6 +97,11 @@ class EventView(BaseModel):
     on_behalf_of: Id = Field(
         default="",
         description="Participant for which the actor acted; absent if there is none, and below the role `controller`",
+    )
+    charges: list[ChargeView] = Field(
+        default=[],
+        description="Times that the event charges, one for each participant; absent if it charges no time, and for"
+        " events of earlier releases until their charges are filled in",
     )
 
 
@@ -153,6 +166,14 @@ class TimeBuckets(BaseModel):
     data: list[TimeBucket]
 
 
+class SimulatedChargeView(BaseModel):
+    """The time that an event adds to the used time of one participant, in ms since the creation of the session."""
+
+    participant_id: Id
+    from_ms: Ms
+    to_ms: Ms
+
+
 class TimelineRow(BaseModel):
     """One event of the simulation, or one refused command with the code of the refusal and the reason."""
 
@@ -162,6 +183,9 @@ class TimelineRow(BaseModel):
     participant_id: Id = ""
     refused: str = ""
     message: str = ""
+    charges: list[SimulatedChargeView] = Field(
+        default=[], description="Times that the event charges; absent if it charges no time"
+    )
 
 
 class Timeline(BaseModel):

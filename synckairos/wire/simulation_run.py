@@ -65,6 +65,11 @@ def _row_json(row: TimelineRow) -> dict[str, Any]:
     document: dict[str, Any] = {"at_ms": row.at_ms, "event_type": row.event_type, "version": row.version}
     if row.participant_id is not None:
         document["participant_id"] = row.participant_id
+    if row.charges:
+        document["charges"] = [
+            {"participant_id": each.participant_id, "from_ms": each.began_at_ms, "to_ms": each.ended_at_ms}
+            for each in row.charges
+        ]
     return document
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from synckairos.wire.field_types import Omittable
-from synckairos.wire.response_models import EventTypeName, Warnings
+from synckairos.wire.response_models import ChargeView, EventTypeName, Warnings
 from synckairos.wire.session_view import Id, Instant, ReceiptView, SessionView
 from synckairos.wire.v3_messages import Tag
 
@@ -91,6 +91,9 @@ class Event(BaseModel):
     event_type: EventTypeName
     at: Instant = Field(description="Instant when the event took effect")
     participant_id: Omittable[Id] = None
+    charges: Omittable[list[ChargeView]] = Field(
+        default=None, description="Times that the event charges, one for each participant; absent if it charges no time"
+    )
 
 
 class Presence(BaseModel):

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJ
 
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFailed
+from synckairos.wire.charges_json import charges_json
 from synckairos.wire.command_bodies import COMMAND_BODIES
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.field_types import (
@@ -248,6 +249,8 @@ def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
     members |= {"epoch": snapshot.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
     if message.participant_id is not None:
         members["participant_id"] = message.participant_id
+    if message.charges:
+        members["charges"] = charges_json(message.charges)
     return _frame(members)
 
 

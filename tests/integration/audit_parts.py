@@ -1,6 +1,6 @@
 """Components of the audit and of history, opened on the stores of one test."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +9,7 @@ import psycopg
 
 from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import OutboxDrain
+from synckairos.audit.entry_rows import BatchRows
 from synckairos.config import Settings
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
@@ -36,8 +37,17 @@ class AuditParts:
     history: HistoryReader
     database: psycopg.AsyncConnection
 
-    def new_drain(self, *, retry_delays_s: Sequence[float] = (0, 0, 0, 0, 0), batch_entries: int = 2000) -> OutboxDrain:
-        """Return a drain that retries failed entries without delay. `retry_delays_s` sets other delays."""
+    def new_drain(
+        self,
+        *,
+        retry_delays_s: Sequence[float] = (0, 0, 0, 0, 0),
+        batch_entries: int = 2000,
+        after_commit: Callable[[BatchRows], Awaitable[None]] | None = None,
+    ) -> OutboxDrain:
+        """Return a drain that retries failed entries without delay. `retry_delays_s` sets other delays.
+
+        `after_commit` replaces the refresh of the summaries in Redis.
+        """
         return OutboxDrain(
             self.outbox,
             self.failed_entries,
@@ -45,7 +55,7 @@ class AuditParts:
             session_ttl_s=self.settings.session_ttl_s,
             retry_delays_s=retry_delays_s,
             batch_entries=batch_entries,
-            after_commit=SummaryRefresh(self.pipe, self.keys).apply_audited_rows,
+            after_commit=after_commit or SummaryRefresh(self.pipe, self.keys).apply_audited_rows,
         )
 
     async def drain(self, **options: Any) -> int:

@@ -22,6 +22,7 @@ from tests.fixtures.first_edition import stores
 from tests.fixtures.first_edition.recording import (
     Client,
     Exchange,
+    compensated_times,
     converse,
     difference,
     open_socket,
@@ -115,10 +116,10 @@ class Running:
 
     async def send_again(self, old: Sequence[Exchange], *, audited: bool = False) -> None:
         """Send requests again and check that the responses are those of the old server."""
-        running_then = running_times(old)
+        running_then, compensated_then = running_times(old), compensated_times(old)
         fresh = await asyncio.to_thread(self.client.send_all, old)
         for before, after in zip(old, fresh, strict=True):
-            found = difference(before, after, running_then, audited=audited)
+            found = difference(before, after, running_then, compensated_then, audited=audited)
             assert found is None, f"{before.method} {before.path} {before.accept} {before.key}: {found}"
 
 

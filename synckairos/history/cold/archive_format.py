@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from synckairos.history.records import TrailEvent
+from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.v2_state_parser import IMPORT_COMMAND
 
 FORMAT = "synckairos-archive/1"
@@ -86,6 +87,7 @@ class ArchiveLine:
             document=self.document if snapshots else None,
             role=get("role"),
             on_behalf_of=get("on_behalf_of"),
+            charges=parse_charge_rows(get("charges")),
         )
 
 

@@ -14,9 +14,10 @@ from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
-from synckairos.history.queries import HistoryQueries
+from synckairos.history.queries import HistoryQueries, RunQuery
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.migrate import migrate
+from synckairos.postgres.transaction import Row
 from tests.waiting import eventually
 
 SESSION = "01890000-0000-7000-8000-000000000000"
@@ -77,7 +78,11 @@ async def test_slow_reports_leave_connections_to_other_queries(database_url: str
     settings = Settings(database_url=database_url, database_pool_min=1, database_pool_max=3)
     async with open_history_pool(settings) as pool, locked_audit(database_url):
         queries = HistoryQueries(pool)
-        reports = [asyncio.create_task(queries.run_report("version_document", DOCUMENT)) for _ in range(5)]
+
+        async def read_document(run_query: RunQuery) -> list[Row]:
+            return await run_query("version_document", DOCUMENT)
+
+        reports = [asyncio.create_task(queries.run_report(read_document)) for _ in range(5)]
 
         async def is_running() -> bool:
             return pool.in_use == 1

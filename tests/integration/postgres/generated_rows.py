@@ -6,7 +6,7 @@ INSERT_SESSIONS = """
 INSERT INTO sync_sessions
 SELECT
     md5('s' || n)::uuid, 'e', 100, 'per_participant', 'completed', at, at, at + interval '50 min',
-    at + interval '50 min', NULL, '{"project": "x"}'
+    at + interval '50 min', NULL, '{"project": "x"}', false, '{}', 'e', 100
 FROM generate_series(1, %(sessions)s) AS n, LATERAL (SELECT timestamptz '2026-01-01' + n * interval '1 min' AS at) AS t;
 
 INSERT INTO sync_participants
@@ -27,6 +27,12 @@ SELECT
 FROM generate_series(1, %(sessions)s) AS n
 JOIN sync_sessions AS s ON s.session_id = md5('s' || n)::uuid
 CROSS JOIN generate_series(1, 100) AS v;
+
+INSERT INTO sync_charges
+SELECT
+    session_id, epoch, version + 1, running_participant_id, occurred_at, occurred_at + interval '30 s'
+FROM sync_events
+WHERE running_participant_id IS NOT NULL;
 """
 
 INSERT_DELIVERIES = """
@@ -45,7 +51,7 @@ def insert_sessions(database_url: str, sessions: int, size: int = 4) -> None:
     """
     with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
         cursor.execute(INSERT_SESSIONS, {"sessions": sessions, "size": size})
-        cursor.execute("VACUUM ANALYZE sync_sessions, sync_participants, sync_events")
+        cursor.execute("VACUUM ANALYZE sync_sessions, sync_participants, sync_events, sync_charges")
         cursor.connection.close()
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from synckairos.clock import creation, engine
 from synckairos.clock.begin_turn import is_held
+from synckairos.clock.charges import charges_between
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Command, Expire, Reopen, VersionPrecondition
 from synckairos.clock.model import Event, EventType, Extensions, OnTimeout, Session, Status, SyncMode, Transition
@@ -84,7 +85,7 @@ def _check_history(tape: bytes) -> None:
     choices = Bytes(tape)
     spec = draw_creation(choices)
     state = creation.create(spec, "s", "e", T0).state
-    ledger, now_ms = Ledger(), T0
+    ledger, charged_ms, now_ms = Ledger(), Counter[str](), T0
     before_end: Session | None = None
     document = _check_document(state)
     for wait_ms, command, precondition in commands(choices, STEPS):
@@ -93,6 +94,7 @@ def _check_history(tape: bytes) -> None:
             # A caller gives the turn in which the session ended only if the end is committed.
             for transition in engine.apply(state, Expire(ignores_grace=True), now_ms).all_transitions:
                 ledger.count(state, transition.state)
+                _check_charges(state, transition, charged_ms)
                 before_end, state = state, transition.state
             document = render_session(state)
             command = _with_ended_turn(command, before_end, state)
@@ -102,6 +104,7 @@ def _check_history(tape: bytes) -> None:
         for transition in decision.all_transitions:
             _check_step(state, transition, max(now_ms, before.updated_at_ms))
             ledger.count(state, transition.state)
+            _check_charges(state, transition, charged_ms)
             if not state.status.is_final:
                 before_end = state
             state = transition.state
@@ -276,6 +279,24 @@ def _check_balance(state: Session, ledger: Ledger) -> None:
     assert ledger.ran_ms + ledger.paused_ms + ledger.compensated_ms + ledger.ended_ms == wall_ms
     charged = sum(p.used_ms for p in settled.participants)
     assert charged + ledger.left_ms + ledger.unowned_ms == ledger.ran_ms
+
+
+def _check_charges(before: Session, transition: Transition, charged_ms: Counter[str]) -> None:
+    """Check that the sum of all charges of each participant is its used time, and that two documents give the charges.
+
+    `charged_ms` has the sums of the earlier charges. The charges of this transition are added.
+    """
+    event, after = transition.event, transition.state
+    assert event.charges == charges_between(before, replace(event, charges=None), after)
+    for charge in event.charges:
+        assert before.anchor_ms is not None
+        assert charge.participant_id == (before.active_participant or after.participants[0]).participant_id
+        assert before.anchor_ms == charge.began_at_ms < charge.ended_at_ms <= event.at_ms
+        charged_ms[charge.participant_id] += charge.ended_at_ms - charge.began_at_ms
+    if event.type is EventType.PARTICIPANT_REMOVED:
+        # A participant that joins again begins with a used time of 0.
+        assert charged_ms.pop(event.participant_id or "", 0) == event.used_ms
+    assert charged_ms == +Counter({each.participant_id: each.used_ms for each in after.participants})
 
 
 def _check_table(before: Session, decision: engine.CommandDecision, command: Command) -> None:

@@ -10,10 +10,10 @@ import pytest
 from synckairos.audit.entry_rows import EventRow
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.history.audit_trail import trail_event_from_entry
-from synckairos.realtime.session_update import EVENTS_SENT, SessionUpdate
+from synckairos.realtime.session_update import SessionUpdate
 from synckairos.wire.command_bodies import COMMAND_BODIES
 from synckairos.wire.event_json import event_columns, event_json
-from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
 from synckairos.wire.outbox_entry import OutboxEntry, render_event
 from synckairos.wire.session_json import render_session
 from synckairos.wire.tabular import render_csv_pieces

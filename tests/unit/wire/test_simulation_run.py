@@ -23,6 +23,13 @@ def body(**fields: Any) -> dict[str, Any]:
     } | fields
 
 
+def event(at_ms: int, event_type: str, version: int, participant_id: str, charged: tuple[int, int]) -> dict[str, Any]:
+    """Return the row of an event that charges the time `charged` to its participant, in ms since the creation."""
+    charges = [{"participant_id": participant_id, "from_ms": charged[0], "to_ms": charged[1]}]
+    row = {"at_ms": at_ms, "event_type": event_type, "version": version, "participant_id": participant_id}
+    return row | {"charges": charges}
+
+
 def test_a_timeline_has_commands_refusals_and_deadlines_in_order() -> None:
     commands = [
         {"at_ms": 4_000, "command": "switch"},
@@ -40,12 +47,12 @@ def test_a_timeline_has_commands_refusals_and_deadlines_in_order() -> None:
     assert found["timeline"] == [
         {"at_ms": 0, "event_type": "session_created", "version": 1},
         {"at_ms": 0, "event_type": "session_started", "version": 2, "participant_id": A},
-        {"at_ms": 4_000, "event_type": "cycle_switched", "version": 3, "participant_id": A},
+        event(4_000, "cycle_switched", 3, A, charged=(0, 4_000)),
         {"at_ms": 5_000, "refused": "INVALID_STATE_TRANSITION"},
-        {"at_ms": 6_000, "event_type": "session_paused", "version": 4, "participant_id": B},
+        event(6_000, "session_paused", 4, B, charged=(4_000, 6_000)),
         {"at_ms": 6_500, "refused": "CONFLICT"},
         {"at_ms": 7_000, "event_type": "session_resumed", "version": 5, "participant_id": B},
-        {"at_ms": 15_000, "event_type": "session_expired", "version": 6, "participant_id": B},
+        event(15_000, "session_expired", 6, B, charged=(7_000, 15_000)),
     ]
     final = found["final"]
     assert (final["session_id"], final["status"], final["version"]) == (NIL_SESSION_ID, "expired", 6)
@@ -58,7 +65,7 @@ def test_a_switch_exactly_at_the_deadline_is_consumed_by_the_expiry() -> None:
     commands = [{"at_ms": 0, "command": "start"}, {"at_ms": 10_000, "command": "switch"}]
     found = run_simulation(body(session=session, commands=commands, until_ms=10_000))
     assert found["timeline"][2:] == [
-        {"at_ms": 10_000, "event_type": "participant_expired", "version": 3, "participant_id": A},
+        event(10_000, "participant_expired", 3, A, charged=(0, 10_000)),
     ]
     assert found["final"]["active_participant_id"] == B
     late = run_simulation(

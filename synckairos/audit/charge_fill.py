@@ -1,0 +1,213 @@
+"""Fill of charges: adds the charges of versions that do not say them, from the documents of consecutive versions.
+
+Versions of earlier releases and imports do not say what they charge. Until the charges of a session are filled in, time
+reports count the time between its versions. The fill works online, session by session and in small transactions. The
+columns `charged_epoch` and `charged_version` of `sync_sessions` have the progress, so it can stop at any time.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from synckairos.audit.batch_writer import insert_charges, void_lost_charges
+from synckairos.audit.entry_rows import BatchRows, ChargeRow, build_charge_rows
+from synckairos.clock.charges import charges_between
+from synckairos.clock.model import Charge, Event, EventType, Session
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
+from synckairos.postgres.transaction import Row, Transaction
+from synckairos.telemetry import log
+from synckairos.wire.instants import datetime_to_ms
+from synckairos.wire.session_parser import parse_session
+from synckairos.wire.v2_state_parser import is_v2_epoch
+
+_SESSIONS_PER_PAGE = 200
+_VERSIONS_PER_STEP = 500
+"""Maximum number of versions in one transaction. A drain of the same session waits for it."""
+_BYTES_PER_STEP = 4 << 20
+"""Approximate bytes of documents in one transaction."""
+_NIL = "00000000-0000-0000-0000-000000000000"
+_INVALID_STATE = (LookupError, TypeError, ValueError, AttributeError)  # errors that an invalid document causes
+
+logger = log.get_logger(__name__)
+
+
+class _SessionProgress(NamedTuple):
+    """The newest version of a session, and the version up to which its charges are complete."""
+
+    epoch: str
+    version: int
+    charged_epoch: str | None
+    charged_version: int | None
+
+
+class _Version(NamedTuple):
+    epoch: str
+    version: int
+    occurred_at: datetime
+    event_type: str
+    participant_id: str | None
+    time_used_ms: int | None
+    deleted: bool
+    snapshot: bytes
+
+
+class ChargeFiller:
+    """Filler of charges. Methods raise StoreUnavailable if Postgres is unreachable or not migrated."""
+
+    def __init__(self, pool: PostgresPool) -> None:
+        self._pool = pool
+        self._noted: dict[str, None] = {}
+
+    def note_incomplete_sessions(self, rows: BatchRows) -> None:
+        """Remember the sessions of a written batch that lacks charges, for `fill_noted_sessions`."""
+        self._noted |= {str(row.session_id): None for row in rows.sessions if row.charged_version is None}
+
+    async def fill_noted_sessions(self) -> None:
+        """Fill in the charges of the sessions that `note_incomplete_sessions` remembers, and forget these sessions."""
+        while self._noted:
+            session_id = next(iter(self._noted))
+            await self.fill_session(session_id)
+            self._noted.pop(session_id, None)
+
+    async def fill_all_sessions(self) -> int:
+        """Fill in the charges of all sessions whose charges are not complete. Return the number of these sessions."""
+        count = 0
+        async for session_id in self._incomplete_session_ids():
+            await self.fill_session(session_id)
+            count += 1
+        if count:
+            logger.info("charges filled in", sessions=count)
+        return count
+
+    async def _incomplete_session_ids(self) -> AsyncIterator[str]:
+        after = _NIL
+        while True:
+            with translate_postgres_errors():
+                page = await self._pool.fetch(
+                    _statement("sessions_to_fill"), {"after": after, "limit": _SESSIONS_PER_PAGE}
+                )
+            for (session_id,) in page:
+                yield session_id
+            if len(page) < _SESSIONS_PER_PAGE:
+                return
+            after = page[-1][0]
+
+    async def fill_session(self, session_id: str) -> None:
+        """Fill in the missing charges of one session, in transactions of about 500 versions."""
+        has_more = True
+        while has_more:
+            with translate_postgres_errors():
+                async with self._pool.transaction() as transaction:
+                    has_more = await SessionFill(transaction, session_id).fill_next_versions()
+
+
+class SessionFill:
+    """The fill of one session inside one transaction."""
+
+    def __init__(self, transaction: Transaction, session_id: str) -> None:
+        self._transaction = transaction
+        self._session_id = session_id
+
+    async def fill_next_versions(self) -> bool:
+        """Fill in the charges of the next versions. Return whether further versions are left."""
+        rows = await self._fetch("lock_session")
+        if not rows:
+            return False
+        progress = _SessionProgress(*rows[0])
+        if progress[:2] == progress[2:4]:
+            return False
+        after, state = 0, None
+        if progress.charged_epoch == progress.epoch and progress.charged_version is not None:
+            after = progress.charged_version
+            state = _parse(await self._fetch("version", epoch=progress.epoch, version=after))
+        else:
+            await self._fill_earlier_epochs(progress)
+        last = await self._fill_page(progress.epoch, after, state, across_gaps=is_v2_epoch(progress.epoch))
+        if last is None:
+            return False  # the next version is a failed entry: it is filled in when Postgres has it
+        await self._transaction.execute(
+            _statement("save_progress"),
+            {"session_id": self._session_id, "epoch": progress.epoch, "version": last.version},
+        )
+        if last.version < progress.version:
+            return True
+        await void_lost_charges(self._transaction, [self._session_id])
+        return False
+
+    async def _fill_earlier_epochs(self, progress: _SessionProgress) -> None:
+        for (epoch,) in await self._fetch("earlier_epochs", epoch=progress.epoch):
+            after, state = 0, None
+            while (last := await self._fill_page(epoch, after, state, across_gaps=True)) is not None:
+                after, state = last.version, _parse([(last.snapshot, last.deleted)])
+
+    async def _fill_page(self, epoch: str, after: int, before: Session | None, *, across_gaps: bool) -> _Version | None:
+        """Insert the charges of the versions after the version `after`, whose state is `before`. Return the last one.
+
+        The page ends before a gap. With `across_gaps`, the version after a gap charges the time of the missing versions
+        too, because they will never arrive. Return None if there is no version before the next gap.
+        """
+        values = {"after": after, "limit": _VERSIONS_PER_STEP, "max_bytes": _BYTES_PER_STEP}
+        page = [_Version(*row) for row in await self._fetch("versions", epoch=epoch, **values)]
+        if not across_gaps:
+            page = _before_first_gap(page, after)
+        if not page:
+            return None
+        if after == 0:
+            before = await self._state_before_epoch(page[0])
+        rows: list[ChargeRow] = []
+        for version in page:
+            charges, before = _derive_charges(before, version)
+            rows += build_charge_rows(self._session_id, version.epoch, version.version, charges)
+        await insert_charges(self._transaction, rows)
+        return page[-1]
+
+    async def _state_before_epoch(self, first: _Version) -> Session | None:
+        if first.event_type not in (EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED):
+            return None
+        values = {"epoch": first.epoch, "version": first.version, "occurred_at": first.occurred_at}
+        return _parse(await self._fetch("version_before_epoch", **values))
+
+    async def _fetch(self, name: str, **values: Any) -> list[Row]:
+        return await self._transaction.fetch(_statement(name), {"session_id": self._session_id, **values}, binary=True)
+
+
+def _before_first_gap(page: Sequence[_Version], after: int) -> list[_Version]:
+    """Return the versions of `page` that follow the version `after` without a gap.
+
+    If `after` is 0, any version can be the first.
+    """
+    first = after + 1 if after else min((each.version for each in page), default=0)
+    return [each for at, each in enumerate(page) if each.version == first + at]
+
+
+def _derive_charges(before: Session | None, version: _Version) -> tuple[Iterable[Charge], Session | None]:
+    """Return the charges of a version, and the state for the next version.
+
+    `before` is the state of the version before. If it is None, the version before is missing: only an import then
+    charges the time that was used before. If the document is invalid, no time is charged, and the state is `before`.
+    """
+    try:
+        after = parse_session(version.snapshot, version.deleted)
+        event = Event(
+            EventType(version.event_type),
+            datetime_to_ms(version.occurred_at),
+            version.participant_id,
+            used_ms=version.time_used_ms,
+        )
+    except _INVALID_STATE:
+        return (), before
+    if before is None and event.type is not EventType.SESSION_IMPORTED:
+        return (), after
+    return charges_between(before, event, after), after
+
+
+def _parse(rows: Sequence[Row]) -> Session | None:
+    try:
+        return parse_session(*rows[0]) if rows else None
+    except _INVALID_STATE:
+        return None
+
+
+def _statement(name: str) -> bytes:
+    return load_statements("charge_fill.sql", "synckairos.audit")[name]

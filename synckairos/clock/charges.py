@@ -1,0 +1,61 @@
+"""Charges: which participant used how much time, from when to when, as each version says it.
+
+A version charges time if it moves the anchor of a running clock: switch, pause, adjust, the end of the session, and so
+on. A warning charges nothing, so the next charge also covers the time before the warning. The sum of the charges of a
+participant is its used time. Time that nobody is charged for has no charge: pauses, compensated lag, and outages under
+the outage policy `freeze`.
+"""
+
+from collections.abc import Iterator
+
+from synckairos.clock.model import Charge, Event, Session, Transition
+from synckairos.frozen_replace import replace
+
+
+def with_charges(before: Session, transition: Transition) -> Transition:
+    """Return a transition of the engine with the charge of the participant whose clock ran in `before`.
+
+    `before` is the state to which the transition applies. Return `transition` unchanged if it charges no time.
+    """
+    position, anchor_ms = before.active_position, before.anchor_ms
+    if position is None or anchor_ms is None:
+        return transition
+    runner = before.participants[position]
+    after = transition.state.participants
+    if position < len(after) and after[position].participant_id == runner.participant_id:
+        used_ms = after[position].used_ms
+    elif transition.event.participant_id == runner.participant_id and transition.event.used_ms is not None:
+        used_ms = transition.event.used_ms  # the participant left, or another participant joined before it
+    else:
+        return transition  # only a participant joined or left, which charges no time to others
+    charged_ms = used_ms - runner.used_ms
+    if charged_ms <= 0:
+        return transition
+    charge = Charge(runner.participant_id, anchor_ms, anchor_ms + charged_ms)
+    return Transition(replace(transition.event, charges=(charge,)), transition.state)
+
+
+def charges_between(before: Session | None, event: Event, after: Session) -> tuple[Charge, ...]:
+    """Return the charges of a version that does not say them: the differences of used times to an earlier version.
+
+    `before` is None if no earlier version is known. `event` is the event that led to `after`. A charge begins at the
+    anchor of `before` if the clock of the participant ran there. Any other charge ends at the instant of the event:
+    the versions between `before` and `after` are unknown, so it is unknown when the time was used.
+    """
+    return tuple(_charges_between(before, event, after))
+
+
+def _charges_between(before: Session | None, event: Event, after: Session) -> Iterator[Charge]:
+    used_before = {} if before is None else {each.participant_id: each.used_ms for each in before.participants}
+    used_after = {each.participant_id: each.used_ms for each in after.participants}
+    if event.participant_id is not None and event.participant_id not in used_after and event.used_ms is not None:
+        used_after[event.participant_id] = event.used_ms  # the participant left in this version
+    runner = None if before is None or before.anchor_ms is None else before.active_participant
+    for participant_id, used_ms in sorted(used_after.items()):
+        charged_ms = used_ms - used_before.get(participant_id, 0)
+        if charged_ms <= 0:
+            continue
+        began_ms = event.at_ms - charged_ms
+        if runner is not None and runner.participant_id == participant_id and before is not None:
+            began_ms = before.anchor_ms or began_ms
+        yield Charge(participant_id, began_ms, began_ms + charged_ms)
