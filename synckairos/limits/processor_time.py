@@ -66,6 +66,9 @@ They stand for the work of protocols and the turns of the event loop, which cann
 RESPONSE_BYTE_S = 3e-9
 """Seconds that are charged for each byte of a response body, for work in the stores and on the way to the client."""
 
+LONG_STEP_S = 0.02
+"""Seconds without a wait from which on a step of a request is a candidate for `ProcessorTime.take_longest_step`."""
+
 CHECK_S = 0.05
 """Seconds between two checks whether other clients are still active."""
 
@@ -164,6 +167,7 @@ class ProcessorTime:
         self._accounts: OrderedDict[str, ProcessorTimeAccount] = OrderedDict()
         self._last_client = ""
         self._last_at_s = self._other_at_s = float("-inf")
+        self._longest_step = ("", 0.0)
 
     def note_activity(self, client: str) -> None:
         """Mark a client as active now, because it sent a request. It stays active for `ACTIVE_S` seconds."""
@@ -212,8 +216,22 @@ class ProcessorTime:
             yield piece
             await asyncio.sleep(0)  # if the client reads fast, the sending does not end the turn of the event loop
 
-    @staticmethod
-    async def _charge_while_running(account: ProcessorTimeAccount, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def take_longest_step(self) -> tuple[str, float]:
+        """Return the longest step of a request since the last call: the name of its function, and its seconds.
+
+        A step is the time in which a request ran on the event loop without a wait. Steps below `LONG_STEP_S` seconds
+        are not noted. The name is empty if no step was noted.
+        """
+        longest, self._longest_step = self._longest_step, ("", 0.0)
+        return longest
+
+    def _note_step(self, name: str, seconds: float) -> None:
+        if seconds > self._longest_step[1]:
+            self._longest_step = (name, seconds)
+
+    async def _charge_while_running(
+        self, account: ProcessorTimeAccount, work: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
         """Await `work()` and charge its processor time to an account."""
         reserved_s = account.mean_s
         account.charge(reserved_s + REQUEST_S)
@@ -221,7 +239,7 @@ class ProcessorTime:
         token = _current.set(account)
         spent = [REQUEST_S]
         try:
-            return await _measure(work(), account, spent)
+            return await _measure(work(), account, spent, self._note_step)
         finally:
             _current.reset(token)
             account.leave_place()
@@ -348,7 +366,10 @@ async def run_in_thread(function: Callable[[], T]) -> T:
 
 @types.coroutine
 def _measure(
-    coroutine: Coroutine[Any, Any, T], account: ProcessorTimeAccount, spent: list[float]
+    coroutine: Coroutine[Any, Any, T],
+    account: ProcessorTimeAccount,
+    spent: list[float],
+    note_step: Callable[[str, float], None],
 ) -> Generator[Any, Any, T]:
     """Run a coroutine to its end, and charge to the account the time in which it did not wait."""
     sent: Any = None
@@ -364,6 +385,8 @@ def _measure(
             used_s = time.perf_counter() - began_s
             spent[0] += used_s
             account.charge(used_s)
+            if used_s >= LONG_STEP_S:
+                note_step(getattr(coroutine, "__qualname__", ""), used_s)
         sent = raised = None
         try:
             sent = yield awaited

@@ -25,5 +25,8 @@ class ServerTimeLimits:
     The server uses a quarter of the drain time instead if that is shorter.
     """
 
+    late_line_s: float = 60.0
+    """Minimum seconds between two log lines about a late event loop."""
+
 
 DEFAULT_TIMINGS = ServerTimeLimits()

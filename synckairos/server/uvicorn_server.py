@@ -13,6 +13,7 @@ import contextlib
 import logging
 import resource
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from errno import EADDRINUSE
 from functools import partial
@@ -28,6 +29,7 @@ from synckairos.server.http_protocol import BoundedHttpProtocol
 from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimeLimits
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import LOOP_LAG
+from synckairos.telemetry.outages import LogThrottle
 
 BACKLOG = 4_096
 """Maximum number of connections that wait in the kernel until the server accepts them."""
@@ -61,6 +63,9 @@ Such uses are store connections, HTTP requests, and connections that are refused
 
 LOOP_CHECK_S = 0.025
 """Seconds between two measurements of the event loop's lag. A stall can be longer by this time than its measurement."""
+
+LATE_S = 0.1
+"""Seconds by which the event loop must be late for a line in the log."""
 
 _TASK_GRACE_S = 0.5
 """Seconds to wait for the end of request tasks at shutdown, before and after they are cancelled."""
@@ -150,6 +155,7 @@ class Server(uvicorn.Server):
         )
         logging.getLogger(LOGGER_NAME).setLevel(logging.WARNING)
         self._hub = hub
+        self._late_lines = LogThrottle(timings.late_line_s)
         self._listener = listener
         self._timings = timings
         self._drain_s = settings.drain_timeout_s
@@ -200,11 +206,33 @@ class Server(uvicorn.Server):
     def _schedule_lag_check(self, loop: asyncio.AbstractEventLoop) -> None:
         """Schedule a repeated measurement of how late the event loop runs a callback. It ends at shutdown."""
 
+        used_before_s = time.thread_time()
+
         def observe() -> None:
-            LOOP_LAG.observe(max(0.0, loop.time() - self._lag_check.when()))
+            late_s = max(0.0, loop.time() - self._lag_check.when())
+            LOOP_LAG.observe(late_s)
+            step = self._hub.work.processor_time.take_longest_step()
+            if late_s >= LATE_S:
+                self._log_lateness(late_s, time.thread_time() - used_before_s, step)
             self._schedule_lag_check(loop)
 
         self._lag_check = loop.call_later(LOOP_CHECK_S, observe)
+
+    def _log_lateness(self, late_s: float, used_s: float, step: tuple[str, float]) -> None:
+        """Log that the event loop was late, at most once a minute.
+
+        `used_s` is the processor time of the event loop meanwhile. If it is much less than `late_s`, the machine or
+        another thread had the processor. `step` is the longest step of a request, see `take_longest_step`.
+        """
+        if (more_before := self._late_lines.allow_next_line()) is not None:
+            logger.info(
+                "event loop was late",
+                ms=round(late_s * 1000),
+                processor_ms=round(used_s * 1000),
+                longest_step=step[0],
+                longest_step_ms=round(step[1] * 1000),
+                more_before=more_before,
+            )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_drain()

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from synckairos.config import Settings
-from synckairos.server.uvicorn_server import LOOP_CHECK_S
+from synckairos.server.timings import ServerTimeLimits
+from synckairos.server.uvicorn_server import LATE_S, LOOP_CHECK_S
 from tests.integration.realtime.instances import Instance, receive, serving, watching
 from tests.integration.realtime.raw_client import raw_client
 from tests.waiting import eventually
@@ -35,6 +37,23 @@ async def test_blocked_event_loop_adds_its_duration_to_the_lag_metric(instance: 
         return lag_s() - before_s >= STALL_S - LOOP_CHECK_S - 0.001
 
     await eventually(is_measured)
+
+
+async def test_log_names_the_request_for_which_the_event_loop_was_late(settings: Settings) -> None:
+    async def block_the_loop() -> None:
+        time.sleep(2 * LATE_S)  # noqa: ASYNC251 - the block is the test's input
+
+    with capture_logs() as lines:
+        async with serving(settings, server_timings=ServerTimeLimits(late_line_s=0)) as instance:
+            await instance.hub.work.processor_time.run("a client", block_the_loop)
+
+            async def find_line() -> Any:
+                return next((line for line in lines if "block_the_loop" in line.get("longest_step", "")), None)
+
+            line = await eventually(find_line)
+    assert line["event"] == "event loop was late"
+    assert line["longest_step_ms"] >= 2_000 * LATE_S
+    assert line["processor_ms"] < line["longest_step_ms"], "a sleep uses no processor time"
 
 
 async def test_idle_connection_is_closed_after_the_set_time(
