@@ -110,6 +110,8 @@ class ProxyConfig:
         program, port = PROGRAMS[name], free_port()
         listen = program.listen.replace(":80", f"127.0.0.1:{port}").replace(" 80", f" {port}")
         changes = {program.listen: f"http://{listen}" if name == "caddy" else listen, **(edits or {})}
+        if name == "nginx":
+            changes["/var/log/nginx/"] = f"{folder}/"
         if name == "caddy":
             changes["localhost:2019"] = f"[::1]:{free_port()}"
         if form == "removed":

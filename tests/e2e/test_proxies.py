@@ -17,6 +17,7 @@ from uuid import uuid4
 import httpx
 import orjson
 import pytest
+from pydantic import SecretStr
 from websockets.asyncio.client import connect
 
 from synckairos.client import Client
@@ -25,12 +26,14 @@ from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest
+from tests.integration.authentication import bearer, make_token
 from tests.integration.parts import open_parts
 from tests.integration.realtime.instances import serving
 from tests.integration.realtime.raw_client import raw_client
 from tests.integration.rest_server import chess_body
 from tests.processes import Process, spawn_server
 from tests.proxies import FORMS, PROGRAMS, SUB_PATH, Form, ProxyConfig, free_port, run_proxies
+from tests.tokens import SECRET
 from tests.waiting import eventually
 
 EACH = [(name, form) for name in PROGRAMS for form in FORMS]
@@ -139,6 +142,25 @@ async def test_addresses_behind_a_sub_path_lead_back_through_the_proxy(
         # The proxy must leave all other paths to other sites.
         for outside in ("/v1/time", "/clockwork/v1/time", f"{SUB_PATH}{SUB_PATH}/v1/time", f"{SUB_PATH}/../v1/time"):
             assert "timestamp_ms" not in (await client.get(outside)).text or form == "removed", outside
+
+
+async def test_token_over_plain_http_is_refused_whatever_the_client_claims_and_logs_have_no_query(
+    stores: Settings, start_server: Callable[[Settings], Process], tmp_path: Path
+) -> None:
+    server = start_server(stores.model_copy(update={"auth": "required", "jwt_secret": SecretStr(SECRET)}))
+    configs = {name: ProxyConfig.write(name, "root", [target_of(server)], tmp_path / name) for name in PROGRAMS}
+    claims = {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"} | bearer(make_token(role="admin"))
+    with run_proxies(*configs.values()):
+        statuses = {}
+        for name, config in configs.items():
+            async with httpx.AsyncClient(base_url=config.base_url, trust_env=False) as client:
+                statuses[name] = (await client.get("/v1/sessions", headers=claims)).status_code
+                assert (await client.get("/ws?sessionId=x&ticket=secret")).status_code == 426
+    # Caddy replaces the claimed address by that of the client, which is this machine.
+    assert statuses == {"nginx": 400, "caddy": 200, "haproxy": 400}
+    log = (tmp_path / "nginx" / "synckairos.log").read_text()
+    assert '"GET /ws" 426' in log
+    assert "secret" not in log
 
 
 async def test_target_that_only_resembles_the_sub_path_leads_nowhere(servers: dict[Form, Process]) -> None:
