@@ -175,6 +175,14 @@ export interface CancelBody {
   on_behalf_of?: string;
 }
 
+/** The time that an event adds to the used time of one participant. It begins at `from` and ends before `to`. */
+export interface ChargeView {
+  /** Id of the participant */
+  participant_id: string;
+  from: string;
+  to: string;
+}
+
 /** Exactly one clock system with its settings. */
 export interface Clock {
   sudden_death?: NoSettings;
@@ -468,6 +476,8 @@ export interface EventMessage {
   at: string;
   /** Id of the participant */
   participant_id?: string;
+  /** Times that the event charges, one for each participant; absent if it charges no time */
+  charges?: Array<ChargeView>;
 }
 
 export interface EventPage {
@@ -506,6 +516,11 @@ export interface EventView {
   role?: string;
   /** Participant for which the actor acted; absent if there is none, and below the role `controller` */
   on_behalf_of?: string;
+  /**
+   * Times that the event charges, one for each participant; absent if it charges no time, and for events of earlier
+   * releases until their charges are filled in
+   */
+  charges?: Array<ChargeView>;
 }
 
 /** The extensions of a soft close so far: their number, and the time in ms that they added. */
@@ -1169,6 +1184,14 @@ export interface SessionView {
   turn_number?: number;
 }
 
+/** The time that an event adds to the used time of one participant, in ms since the creation of the session. */
+export interface SimulatedChargeView {
+  /** Id of the participant */
+  participant_id: string;
+  from_ms: number;
+  to_ms: number;
+}
+
 export interface SimulationAnswer {
   data: Timeline;
   /** Parts of the body that have no effect; absent if there are none */
@@ -1421,6 +1444,8 @@ export interface TimelineRow {
   refused?: string;
   /** Description of the error or refusal for people; its text can change */
   message?: string;
+  /** Times that the event charges; absent if it charges no time */
+  charges?: Array<SimulatedChargeView>;
 }
 
 /**
