@@ -111,3 +111,8 @@ def error_for_http_status(status: int) -> SyncKairosError | None:
             return ConnectionEnded(status, "instead of a WebSocket; is this the URL of a SyncKairos server?")
         case _:
             return None
+
+
+def parse_retry_after_s(text: str | None) -> float:
+    """Return the seconds of a `Retry-After` header. Return 0 if it is None (no such header) or not a plain number."""
+    return float(text) if text is not None and text.isdecimal() else 0.0

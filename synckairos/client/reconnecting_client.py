@@ -294,7 +294,7 @@ class Client:
             if failure is not None:
                 self._fail(failure)
             self.trouble = f"the server answers {status}"
-            return _retry_after_s(refused.response.headers.get("Retry-After")) + self._backoff.next_s()
+            return errors.parse_retry_after_s(refused.response.headers.get("Retry-After")) + self._backoff.next_s()
         except (OSError, InvalidHandshake) as trouble:
             self.trouble = str(trouble) or type(trouble).__name__
             return self._backoff.next_s()
@@ -396,7 +396,3 @@ class Client:
         self._pending.fail_all(failure)
         self._connected.set()
         self._server_time.end_waits()
-
-
-def _retry_after_s(text: str | None) -> float:
-    return float(text) if text is not None and text.isdecimal() else 0.0

@@ -5,9 +5,10 @@ from typing import Any
 import orjson
 from msgspec.structs import fields
 
+from synckairos.history.list_pages import build_trail_page
 from synckairos.history.page_cursor import parse_cursor
 from synckairos.history.page_size import MAX_PAGE_ITEMS
-from synckairos.history.reader import HistoryReader, build_trail_page
+from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Page, TrailEvent
 from synckairos.store.outbox import Outbox
 from synckairos.store.read_cache import ReadCache

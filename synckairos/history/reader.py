@@ -6,17 +6,18 @@ session from Postgres, it is read from cold storage, which can take longer. List
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import orjson
 
 from synckairos.config import Settings
-from synckairos.errors import StoreUnavailable, ValidationFailed
+from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S, ArchiveDamaged, ColdReader
-from synckairos.history.page_cursor import parse_cursor, parse_list_cursor, render_cursor
-from synckairos.history.page_size import MAX_PAGE_BYTES, MAX_PAGE_ITEMS, cut_to_page
+from synckairos.history.list_pages import build_trail_page, check_limit, position_parameters
+from synckairos.history.page_cursor import parse_cursor, render_cursor
+from synckairos.history.page_size import MAX_PAGE_BYTES
 from synckairos.history.queries import REPORT_TIMEOUT_S, TIMEOUT_S, HistoryQueries
 from synckairos.history.records import (
     ArchiveRecord,
@@ -41,8 +42,6 @@ from synckairos.wire.snapshot import SessionSnapshot
 from synckairos.wire.v2_state_parser import V2_GENERATION
 
 T = TypeVar("T")
-
-_LAST_ID = "f" * 32
 
 
 def open_history_pool(settings: Settings) -> PostgresPool:
@@ -165,7 +164,7 @@ class HistoryReader:
                 "after_version": version,
                 "after_epoch": epoch,
                 "snapshots": snapshots,
-                "limit": _checked_limit(limit) + 1,
+                "limit": check_limit(limit) + 1,
                 "max_bytes": MAX_PAGE_BYTES,
             },
         )
@@ -291,12 +290,12 @@ class HistoryReader:
         rows = await self._queries.run(
             "sessions",
             {
-                **_position_parameters(cursor),
+                **position_parameters(cursor),
                 "status": status,
                 "sync_mode": sync_mode,
                 "only_unfinished": only_unfinished,
                 "labels": orjson.dumps(labels).decode() if labels else None,
-                "limit": _checked_limit(limit) + 1,
+                "limit": check_limit(limit) + 1,
                 "max_bytes": MAX_PAGE_BYTES,
                 "known_ids": [UUID(each) for each in known_ids],
             },
@@ -323,11 +322,11 @@ class HistoryReader:
         rows = await self._queries.run(
             "participant_sessions",
             {
-                **_position_parameters(cursor),
+                **position_parameters(cursor),
                 "participant_id": uuid_or_none(participant_id),
                 "session_ids": None,
                 "since": postgres_instant(since_ms),
-                "limit": _checked_limit(limit) + 1,
+                "limit": check_limit(limit) + 1,
             },
         )
         found = tuple(parse_participant_session(row) for row in rows[:limit])
@@ -344,7 +343,7 @@ class HistoryReader:
         rows = await self._queries.run(
             "participant_sessions",
             {
-                **_position_parameters(None),
+                **position_parameters(None),
                 "participant_id": uuid_or_none(participant_id),
                 "session_ids": [UUID(each) for each in session_ids],
                 "since": "-infinity",
@@ -387,26 +386,3 @@ class HistoryReader:
         Used for reads while Redis is unreachable.
         """
         return datetime_to_ms((await self._queries.run("current_time", {}))[0][0])
-
-
-def build_trail_page(events: Sequence[TrailEvent], limit: int, *, has_more: bool = False) -> Page[TrailEvent]:
-    """Build a page from the first of `events`: at most `limit` events, and at most about 4 MiB of documents.
-
-    `events` are in the order of the audit trail. `has_more` must be True if the audit trail has events after the last
-    of `events`. The page has a `next_cursor` if further events follow.
-    """
-    items = tuple(cut_to_page(events, limit, lambda event: len(event.document or b"")))
-    has_more = has_more or len(items) < len(events)
-    return Page(items, render_cursor(*items[-1].sort_key) if has_more else None)
-
-
-def _position_parameters(cursor: str | None) -> dict[str, Any]:
-    """Return the query parameters for the list position in a cursor; for the start of the list if `cursor` is None."""
-    before_ms, before_id = parse_list_cursor(cursor) or (None, _LAST_ID)
-    return {"before_at": "infinity" if before_ms is None else postgres_instant(before_ms), "before_id": before_id}
-
-
-def _checked_limit(limit: int) -> int:
-    if not 1 <= limit <= MAX_PAGE_ITEMS:
-        raise ValidationFailed.at_path("limit", f"should be from 1 to {MAX_PAGE_ITEMS}")
-    return limit
