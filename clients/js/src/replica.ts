@@ -38,7 +38,6 @@ export const GAP = Symbol("gap");
 
 /** The copy of one session. */
 export class Replica {
-  #keyed: KeyedDocument | null = null;
   #state: SessionView | null = null;
   #tag: string | undefined;
   #events: SessionEvent[] = [];
@@ -76,11 +75,12 @@ export class Replica {
   /** Apply a patch. Null if the copy already has this version, GAP if the patch does not apply. */
   applyDelta(message: StateDeltaMessage): Update | null | typeof GAP {
     const { state } = this;
-    if (!this.#keyed || !state || state.epoch !== message.epoch || state.version < message.from_version) return GAP;
+    if (!state || state.epoch !== message.epoch || state.version < message.from_version) return GAP;
     if (message.version <= state.version) return null;
     if (message.from_version !== state.version) return GAP;
-    const keyed = mergePatch(this.#keyed, message.patch) as KeyedDocument;
-    this.#set(documentFromKeyed(keyed), message.tag, keyed);
+    // The keyed form is made for each patch, because it would double the memory of a client that waits.
+    const keyed = mergePatch(keyedDocument(state), message.patch) as KeyedDocument;
+    this.#set(documentFromKeyed(keyed), message.tag);
     return this.#update(false);
   }
 
@@ -95,8 +95,7 @@ export class Replica {
     return event;
   }
 
-  #set(state: SessionView, tag: string | undefined, keyed: KeyedDocument = keyedDocument(state)): void {
-    this.#keyed = keyed;
+  #set(state: SessionView, tag: string | undefined): void {
     this.#state = state;
     this.#tag = tag;
   }

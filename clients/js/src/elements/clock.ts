@@ -4,7 +4,7 @@ import { part, SessionElement, setText } from "./base.js";
 import { lowTimeMs, milestoneWords, phaseWords, statusWords } from "./words.js";
 
 const STYLE = `
-:host { display: inline-block; font: var(--sync-clock-font, 600 2rem/1.1 ui-monospace, monospace);
+:host { display: inline-block; contain: content; font: var(--sync-clock-font, 600 2rem/1.1 ui-monospace, monospace);
   color: var(--sync-clock-color, CanvasText); background: var(--sync-clock-background, transparent);
   font-variant-numeric: tabular-nums; text-align: center; }
 :host([hidden]) { display: none; }
@@ -14,9 +14,8 @@ const STYLE = `
 :host([face=stage]) { font-size: var(--sync-clock-stage-size, min(30vw, 60vh)); }
 [part=words] { display: block; font: var(--sync-clock-words-font, 0.8rem/1.4 system-ui, sans-serif); min-height: 1.4em; }
 :host([face=stage]) [part=words] { font-size: 0.15em; }
-:host([data-runs]) .colon { animation: dim 1s steps(1) infinite; }
-@keyframes dim { 50% { opacity: 0.35; } }
-@media (prefers-reduced-motion: reduce) { :host([data-runs]) .colon { animation: none; } }
+.dim { opacity: 0.35; }
+@media (prefers-reduced-motion: reduce) { .dim { opacity: 1; } }
 @media (forced-colors: active) { :host([data-low]) { color: CanvasText; } }
 .said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `;
@@ -28,6 +27,9 @@ const FACES: Record<string, TextFormat> = {
   stage: { tenths: "never" },
   sport: { tenthsBelowMs: 60_000 },
 };
+
+/** Milliseconds after the beginning of a second at which the colon of a running clock becomes dim. */
+const DIM_AFTER_MS = 500;
 
 /** Milliseconds after a `lowtime` event before the next one, and how far the time must rise before. */
 const LOW_AGAIN_MS = 20_000;
@@ -44,6 +46,7 @@ export class SyncClock extends SessionElement {
   #lastMs: number | null = null;
   #isLow = false;
   #lowAtMs = -Infinity;
+  #dimTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     super(STYLE);
@@ -74,7 +77,11 @@ export class SyncClock extends SessionElement {
     setText(this.#words, words.filter(Boolean).join(", "));
     this.#time.setAttribute("aria-label", owner?.display_name ?? "clock");
     this.toggleAttribute("data-active", owner?.is_active ?? session.status === "running");
-    this.toggleAttribute("data-runs", (reading?.rateMs ?? 0) !== 0 && (reading?.freeMs ?? 0) === 0);
+    const runs = (reading?.rateMs ?? 0) !== 0 && (reading?.freeMs ?? 0) === 0;
+    this.toggleAttribute("data-runs", runs);
+    if (runs) return;
+    clearTimeout(this.#dimTimer);
+    this.#time.querySelector(".dim")?.classList.remove("dim");
   }
 
   #owner(): { participant?: string } {
@@ -89,20 +96,25 @@ export class SyncClock extends SessionElement {
   }
 
   #showText(text: string): void {
-    const at = text.lastIndexOf(":");
-    if (this.#time.textContent !== text) {
-      // The animation of a new colon begins now: at the beginning of a second of this clock.
-      const colon = document.createElement("span");
-      colon.className = "colon";
-      colon.textContent = text.slice(at, at + 1);
-      this.#time.replaceChildren(text.slice(0, Math.max(0, at)), colon, text.slice(at + 1));
-    }
+    if (this.#time.textContent !== text) this.#setDigits(text);
     const ms = this.watch?.reading(this.participant)?.time_remaining_ms ?? null;
     this.#noteLowTime(ms);
     if (this.#lastMs !== null && ms !== null && ms < this.#lastMs) this.#say(milestoneWords(this.#lastMs, ms));
     this.#lastMs = ms;
     // The phase can change together with the text, without a message of the server.
     if (this.watch?.shown) this.render();
+  }
+
+  #setDigits(text: string): void {
+    const at = text.lastIndexOf(":");
+    const colon = document.createElement("span");
+    colon.textContent = text.slice(at, at + 1);
+    this.#time.replaceChildren(text.slice(0, Math.max(0, at)), colon, text.slice(at + 1));
+    // A timer costs less than an animation, which would draw every frame. Tenths show by themselves that the clock runs.
+    clearTimeout(this.#dimTimer);
+    if (!text.includes(".") && this.hasAttribute("data-runs")) {
+      this.#dimTimer = setTimeout(() => colon.classList.add("dim"), DIM_AFTER_MS);
+    }
   }
 
   #noteLowTime(ms: number | null): void {
