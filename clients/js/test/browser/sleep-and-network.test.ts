@@ -51,10 +51,10 @@ test("after a change of the network the page asks at once, and takes a new conne
 
 test("a press without a network shows at once, and takes effect once when the network is back", async () => {
   const { client, session_id, proxy, page } = await watching();
-  await page.context().setOffline(true);
   proxy.refuse(true);
   proxy.drop();
   await shows(page, "status", "reconnecting");
+  await page.context().setOffline(true);
   await page.evaluate(() => void (window as unknown as Recorded).watch.command("switch"));
   await shows(page, "version", `2 ${BOB}`);
   expect((await client.api.sessions.get(session_id)).version).toBe(2);
