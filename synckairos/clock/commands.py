@@ -77,6 +77,7 @@ class Create(Struct, frozen=True):
     edition: int = 2
     starts_at_ms: int | None = None
     ends_at_ms: int | None = None
+    closes_when_all_done: bool = False
 
 
 class Start(Struct, frozen=True):
@@ -99,6 +100,12 @@ class Switch(Struct, frozen=True):
     lag_ms: int | None = None
     measured_lag_ms: int | None = None
     hold: bool = False
+
+
+class Done(Struct, frozen=True):
+    """Mark a participant as done in the current turn. The turn goes on, unless the session's rules end it."""
+
+    participant_id: str
 
 
 class Pause(Struct, frozen=True):
@@ -224,6 +231,7 @@ class Expire(Struct, frozen=True):
 Command = (
     Start
     | Switch
+    | Done
     | Pause
     | Resume
     | Complete

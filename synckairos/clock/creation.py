@@ -62,6 +62,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         switch_while_paused=spec.switch_while_paused,
         holds_between_turns=spec.holds_between_turns,
         initial_ms=spec.initial_ms,
+        closes_when_all_done=spec.closes_when_all_done,
     )
     empty = Session(
         rules=rules,

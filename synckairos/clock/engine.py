@@ -16,6 +16,7 @@ from synckairos.clock.commands import (
     Command,
     Complete,
     Delete,
+    Done,
     Expire,
     Pause,
     RemoveParticipant,
@@ -27,6 +28,7 @@ from synckairos.clock.commands import (
     UpdateSession,
     VersionPrecondition,
 )
+from synckairos.clock.done import mark_done
 from synckairos.clock.make_transition import make_end_transition, make_session_event, with_next_version
 from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
@@ -202,6 +204,8 @@ def _unmet_precondition(state: Session, precondition: VersionPrecondition) -> Sy
 def _wrong_status(state: Session, command: Command) -> InvalidTransition:
     if isinstance(command, Switch):
         return InvalidTransition(f"Session is not running (it is {state.status})")
+    if isinstance(command, Done):
+        return InvalidTransition(f"A participant can be done only in a running session (it is {state.status})")
     return InvalidTransition(f"Session cannot be {REFUSED_VERBS[type(command)]}: the session is {state.status}")
 
 
@@ -217,6 +221,8 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
             return turns.start(state, now_ms)
         case Switch():
             return turns.switch(state, command, now_ms)
+        case Done():
+            return mark_done(state, command, now_ms)
         case Pause():
             return pauses.pause(state, command, now_ms)
         case Resume():

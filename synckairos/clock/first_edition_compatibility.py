@@ -28,12 +28,15 @@ def as_first_edition(state: Session) -> Session:
         switch_while_paused=False,
         holds_between_turns=False,
         initial_ms=None,
+        closes_when_all_done=False,
     )
+    participants = tuple(replace(each, done_turn=None) if each.done_turn else each for each in state.participants)
     turn = replace(state.turn, is_in_overtime=False)
     # The document of a session with an end also has its remaining time, which an earlier release reads as a budget.
     return replace(
         state,
         rules=rules,
+        participants=participants,
         turn=turn,
         remaining_ms=session_remaining_ms(state),
         turn_number=None,
@@ -74,6 +77,7 @@ def check_first_edition(spec: Create) -> None:
         "initial_ms": spec.initial_ms is not None,
         "between_turns": spec.holds_between_turns,
         "labels": bool(spec.labels),
+        "close_when_all_done": spec.closes_when_all_done,
         "starts_at": spec.starts_at_ms is not None,
         "ends_at": spec.ends_at_ms is not None,
     }

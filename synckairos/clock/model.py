@@ -85,6 +85,7 @@ class EventType(StrEnum):
     TIME_ADJUSTED = "time_adjusted"
     PARTICIPANT_ADDED = "participant_added"
     PARTICIPANT_REMOVED = "participant_removed"
+    PARTICIPANT_DONE = "participant_done"
     PARTICIPANT_EXPIRED = "participant_expired"
     GROUP_EXPIRED = "group_expired"
     CYCLE_EXPIRED = "cycle_expired"
@@ -124,7 +125,8 @@ class Participant(Struct, frozen=True):
     is the unused part of the participant's share. That part is only informative and never falls below 0. `used_ms` is
     the time of all turns of the participant before the anchor, including the free time of a delay. `cycle_count` is the
     number of turns of the participant that have ended. `clock` is the participant's own clock system, None if the
-    participant uses the session's clock system.
+    participant uses the session's clock system. `done_turn` is the number of the last turn in which the
+    participant was done, None if it never was.
     """
 
     participant_id: str
@@ -138,6 +140,7 @@ class Participant(Struct, frozen=True):
     clock: ClockSystem | None = None
     reading: ClockReadingDetails | None = None
     lag: LagAccount | None = None
+    done_turn: int | None = None
 
 
 class Group(Struct, frozen=True):
@@ -192,7 +195,8 @@ class Rules(Struct, frozen=True):
     `clock` is the session's clock system, which the creation names or implies. A participant can have its own clock
     system instead. `warnings_ms` holds the warning thresholds in ms before zero, the greatest first. `pause_budget` is
     the number of pauses that each actor is allowed, None without a maximum. If `switch_while_paused`, a switch is
-    allowed during a pause. If `holds_between_turns`, each turn ends with a hold.
+    allowed during a pause. If `holds_between_turns`, each turn ends with a hold. If `closes_when_all_done`, a turn ends
+    when all participants that can get turns are done.
 
     `initial_ms` is the time of a `count_up` session at its start, None for 0. It counts in the session's used time, but
     in no participant's used time.
@@ -223,6 +227,7 @@ class Rules(Struct, frozen=True):
     switch_while_paused: bool = False
     holds_between_turns: bool = False
     initial_ms: int | None = None
+    closes_when_all_done: bool = False
 
 
 class Extensions(Struct, frozen=True):

@@ -6,6 +6,7 @@ recovered session, a transition that was due before the recovery takes effect at
 
 from synckairos.clock.begin_turn import begin_turn, hold
 from synckairos.clock.charges import with_charges
+from synckairos.clock.commands import Switch
 from synckairos.clock.make_transition import make_end_transition, make_event, with_next_version
 from synckairos.clock.model import (
     TIMEOUT_REASON,
@@ -25,7 +26,14 @@ from synckairos.clock.timing import (
     next_upcoming_event,
     replace_item,
 )
-from synckairos.clock.turns import end_turn, has_ended_last_cycle, next_in_rotation, next_session_budget_ms, start
+from synckairos.clock.turns import (
+    end_turn,
+    has_ended_last_cycle,
+    next_in_rotation,
+    next_session_budget_ms,
+    start,
+    switch,
+)
 from synckairos.frozen_replace import replace
 
 MAX_OVERDUE = 64
@@ -93,6 +101,10 @@ def _make_due_transition(state: Session, due: UpcomingEvent) -> Transition:
     match due.kind:
         case "start":
             return start(state, at_ms)
+        case "all_done":
+            ended = switch(state, Switch(), at_ms)
+            assert ended is not None
+            return ended
         case "warning":
             return _warn(state, due.warning_ms, at_ms)
         case "overtime":

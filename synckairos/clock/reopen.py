@@ -40,7 +40,7 @@ def reopen(state: Session, command: Reopen, now_ms: int) -> Transition:
     """Return the transition that continues an ended session. It is paused for the reason `reopened`.
 
     The time since the end is charged to no budget, and the turn number stays. Warnings with a threshold below the time
-    to zero are armed again. A hold in which the session ended goes on.
+    to zero are armed again. A hold in which the session ended goes on. No participant is done in this turn any more.
 
     Raises:
         InvalidTransition: the session never started, or the turn in which it ended is not known.
@@ -74,7 +74,11 @@ def reopen(state: Session, command: Reopen, now_ms: int) -> Transition:
 def _resume_turn(ended: Session, turn: EndedTurn, now_ms: int) -> Session:
     """Return the state, with the next version, that is paused in the turn in which the session ended."""
     position = None if turn.participant_id is None else find_participant_index(ended, turn.participant_id)
-    participants = ended.participants
+    # If all participants were done, the turn would end again at once.
+    participants = tuple(
+        replace(each, done_turn=None) if each.done_turn is not None and each.done_turn == ended.turn_number else each
+        for each in ended.participants
+    )
     if position is not None and ended.turn.cycles > turn.cycles:
         # The end of the session also counted this turn as finished.
         owner = participants[position]

@@ -13,6 +13,7 @@ from synckairos.clock.commands import (
     Command,
     Complete,
     Delete,
+    Done,
     Expire,
     Pause,
     RemoveParticipant,
@@ -64,8 +65,9 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
     Status.RUNNING: _allowed_before_end(Status.RUNNING)
     | {
         Switch: _to(Status.RUNNING, Status.PAUSED, Status.COMPLETED),
+        Done: _to(Status.RUNNING),
         Pause: _to(Status.PAUSED),
-        Expire: _to(Status.RUNNING, Status.PAUSED, Status.EXPIRED),
+        Expire: _to(Status.RUNNING, Status.PAUSED, Status.EXPIRED, Status.COMPLETED),
     },
     Status.PAUSED: _allowed_before_end(Status.PAUSED)
     | {
@@ -82,7 +84,8 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
 
 `Expire` stands for overdue transitions: starts, warnings, timeouts and ends of pauses. In a paused session `switch` is
 allowed only at zero, in a hold, or with `switch_while_paused` (`turns.switch`). A switch leads to a paused session by a
-hold. Time ends a paused session only if the session has an end.
+hold. Time ends a paused session only if the session has an end. A turn that ends because all participants are done
+also counts as `Expire`.
 """
 
 

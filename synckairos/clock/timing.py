@@ -113,6 +113,26 @@ def number_of_turn(state: Session) -> int:
     return state.turn.cycles + 1 if state.turn_number is None else state.turn_number
 
 
+def can_get_turns(state: Session, participant: Participant) -> bool:
+    """Return whether this participant can still get turns.
+
+    This is True if the participant's own time, or in `per_group` the time of its group, has not run out. Under
+    `on_timeout: overtime` it is always True.
+    """
+    if state.rules.on_timeout is OnTimeout.OVERTIME:
+        return True
+    if state.rules.sync_mode is SyncMode.PER_GROUP:
+        position = find_group_index(state, participant.group_id)
+        return position is None or not state.groups[position].has_expired
+    return not participant.has_expired
+
+
+def are_all_done(state: Session) -> bool:
+    """Return whether all participants that can get turns are done in the current turn. False if there are none."""
+    counted = [each for each in state.participants if can_get_turns(state, each)]
+    return bool(counted) and all(each.done_turn == state.turn_number for each in counted)
+
+
 # -- the next due event -----------------------------------------------------------------------------------------------
 
 
@@ -120,7 +140,8 @@ class UpcomingEvent(Struct, frozen=True):
     """The next change that becomes due by time without a command, and the instant at which it is due.
 
     The instant can be in the past. `start`: a pending session starts. `pause_end`: a pause reason ends by its `max_ms`.
-    `warning`: the clock reaches the threshold `warning_ms`, in ms before zero. `timeout`: the clock reaches zero.
+    `all_done`: a turn ends because all participants are done; it is due at the last transition. `warning`: the clock
+    reaches the threshold `warning_ms`, in ms before zero. `timeout`: the clock reaches zero.
     `overtime`: the clock reaches zero and continues below zero.
 
     `grace_ms` is the grace at the flag: the time in ms after a timeout during which a press can still count, because a
@@ -128,7 +149,7 @@ class UpcomingEvent(Struct, frozen=True):
     """
 
     at_ms: int
-    kind: Literal["start", "pause_end", "warning", "timeout", "overtime"]
+    kind: Literal["start", "pause_end", "all_done", "warning", "timeout", "overtime"]
     warning_ms: int = 0
     grace_ms: int = 0
 
@@ -146,6 +167,8 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
     """
     match state.status:
         case Status.RUNNING:
+            if state.rules.closes_when_all_done and are_all_done(state):
+                return UpcomingEvent(state.updated_at_ms, "all_done")
             return _next_event_of_clock(state)
         case Status.PAUSED:
             ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]

@@ -13,7 +13,6 @@ from synckairos.clock.model import (
     ExtendBy,
     Extensions,
     OnTimeout,
-    Participant,
     Session,
     Status,
     SyncMode,
@@ -22,10 +21,10 @@ from synckairos.clock.model import (
 from synckairos.clock.pauses import is_paused_by_timeout, lift_timeout_pause
 from synckairos.clock.timing import (
     active_group_index,
+    can_get_turns,
     charge_session_until,
     clock_system_for,
     deadline_at_ms,
-    find_group_index,
     replace_item,
     time_to_zero_ms,
 )
@@ -180,20 +179,6 @@ def _extend(ended: Session, flagged: bool, now_ms: int) -> tuple[Session, int | 
 
 
 # -- the rotation -----------------------------------------------------------------------------------------------------
-
-
-def can_get_turns(state: Session, participant: Participant) -> bool:
-    """Return whether this participant can still get turns.
-
-    This is True if the participant's own time, or in `per_group` the time of its group, has not run out. Under
-    `on_timeout: overtime` it is always True.
-    """
-    if state.rules.on_timeout is OnTimeout.OVERTIME:
-        return True
-    if state.rules.sync_mode is SyncMode.PER_GROUP:
-        position = find_group_index(state, participant.group_id)
-        return position is None or not state.groups[position].has_expired
-    return not participant.has_expired
 
 
 def next_in_rotation(state: Session, after: int | None) -> int | None:

@@ -36,6 +36,7 @@ REQUEST_BODIES: Json = {
     "CreateSession": CREATE_BODY,
     "StartBody": {},
     "SwitchBody": {"current_participant_id": WHITE_ID},
+    "DoneBody": {"participant_id": WHITE_ID},
     "PauseBody": {"reason": "break", "max_ms": 600_000},
     "ResumeBody": {"reason": "break"},
     "AdjustBody": {"delta_ms": 30_000, "participant_ids": [BLACK_ID]},

@@ -51,7 +51,7 @@ class SessionRoutes:
         def command(verb: str, summary: str) -> Operation:
             return Operation(
                 "POST", f"{SESSION_PATH}/{verb}", verb, self._command_handler(verb), summary, tag,
-                response_model=model, body_model=COMMAND_BODIES[verb], is_body_required=verb == "adjust",
+                response_model=model, body_model=COMMAND_BODIES[verb], is_body_required=verb in ("adjust", "done"),
                 refusal_statuses=(404, 409, 412, 422),
             )  # fmt: skip
 
@@ -71,6 +71,7 @@ class SessionRoutes:
                 response_model=response_models.SwitchAnswer, body_model=COMMAND_BODIES["switch"],
                 refusal_statuses=(404, 409, 412, 422),
             ),
+            command("done", "Mark a participant as done in the current turn"),
             command("pause", "Add a pause reason; the clocks stop"),
             command("resume", "Remove one pause reason or all; after the last one the clocks continue"),
             command("adjust", "Add time to clocks or take time from them"),

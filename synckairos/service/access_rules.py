@@ -67,6 +67,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "switch": AccessRule("participant", "session"),
     "pause": AccessRule("participant", "session"),
     "resume": AccessRule("participant", "session"),
+    "done": AccessRule("participant", "session"),
     "start": AccessRule("controller", "session"),
     "adjust": AccessRule("controller", "session"),
     "complete": AccessRule("controller", "session"),

@@ -7,7 +7,7 @@ stored arguments contain the same values, so a replay of the audit needs nothing
 
 from typing import Any
 
-from synckairos.clock.commands import Command, Pause, Resume, Switch
+from synckairos.clock.commands import Command, Done, Pause, Resume, Switch
 from synckairos.clock.model import Session
 from synckairos.errors import Forbidden, ParticipantNotFound
 from synckairos.frozen_replace import replace
@@ -96,6 +96,8 @@ def authorize_command(request: CommandRequest, role: Role) -> None:
     if not ACCESS_RULES[request.verb].allows("participant"):
         raise Forbidden(f"{request.verb} is not possible on behalf of a participant")
     command = request.command
+    if isinstance(command, Done) and command.participant_id != participant_id:
+        raise Forbidden("A participant marks only itself as done, but participant_id names another participant")
     if not isinstance(command, Switch):
         return
     if command.current_participant_id not in (None, participant_id):

@@ -16,6 +16,7 @@ from synckairos.clock.commands import (
     Command,
     Complete,
     Delete,
+    Done,
     EndedTurn,
     Pause,
     RemoveParticipant,
@@ -189,6 +190,15 @@ class SwitchWithServerLag(SwitchBody):
     def to_command(self) -> Command:
         participants = (self.next_participant_id, self.current_participant_id)
         return Switch(*participants, self.lag_ms, self.measured_lag_ms, self.hold)
+
+
+class DoneBody(CommandBody):
+    """Marks a participant as done in the current turn. With `close_when_all_done`, the last one ends the turn."""
+
+    participant_id: Uuid
+
+    def to_command(self) -> Command:
+        return Done(self.participant_id)
 
 
 class PauseBody(V2CommandBody):
@@ -373,6 +383,7 @@ class StoredReopenBody(ReopenBody):
 COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "start": StartBody,
     "switch": SwitchBody,
+    "done": DoneBody,
     "pause": PauseBody,
     "resume": ResumeBody,
     "adjust": AdjustBody,

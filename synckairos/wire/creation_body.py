@@ -132,6 +132,7 @@ class CreateSession(StrictModel):
     max_extensions: Omittable[Annotated[int, Field(ge=1, le=1_000_000)]] = None
     switch_while_paused: bool = False
     between_turns: Omittable[Literal["hold"]] = None
+    close_when_all_done: bool = False
     starts_at: Omittable[InstantText] = None
     ends_at: Omittable[InstantText] = None
     pause_budget: Omittable[PauseBudget] = None
@@ -190,6 +191,7 @@ class CreateSession(StrictModel):
             active_participant_id=active,
             metadata=self.metadata,
             labels=self.labels,
+            closes_when_all_done=self.close_when_all_done,
             starts_at_ms=None if self.starts_at is None else parse_instant_ms(self.starts_at),
             ends_at_ms=None if self.ends_at is None else parse_instant_ms(self.ends_at),
         )

@@ -56,6 +56,7 @@ FIELD_DESCRIPTIONS = {
     "max_extensions": "Maximum number of extensions",
     "switch_while_paused": "Whether a switch is allowed during a pause. It charges no time and the pause stays",
     "between_turns": "`hold`: each turn ends with a pause, until a resume begins the next turn",
+    "close_when_all_done": "Whether a turn ends when all participants are done",
     "starts_at": "Instant at which a pending session starts by itself",
     "ends_at": "Instant at which the clock reaches zero. It replaces the budget; only in `global`",
     "hold": "Whether the session is paused between the two turns, until a resume begins the next turn",

@@ -150,7 +150,7 @@ ExpectedTurn = Annotated[
 ]
 RepresentedParticipantId = Annotated[
     Uuid,
-    Field(description="Participant of the session for which the caller acts. `switch`, `pause` and `resume` accept it"),
+    Field(description="Participant for which the caller acts. `switch`, `done`, `pause` and `resume` accept it"),
 ]
 ShortText = Annotated[str, Field(max_length=200)]
 PauseReasonName = Annotated[str, Field(min_length=1, max_length=64)]

@@ -93,6 +93,8 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["switch_while_paused"] = True
     if rules.holds_between_turns:
         document["between_turns"] = HOLD_REASON
+    if rules.closes_when_all_done:
+        document["close_when_all_done"] = True
     if state.starts_at_ms is not None:
         document["starts_at"] = render_instant(state.starts_at_ms)
     if state.ends_at_ms is not None:
@@ -188,6 +190,8 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
     }
     if participant.group_id is None:
         del document["group_id"]
+    if participant.done_turn is not None:
+        document["done_turn"] = participant.done_turn
     if mode is SyncMode.PER_PARTICIPANT:
         if participant.clock is not None:
             document["clock"] = render_clock_system(participant.clock)

@@ -60,6 +60,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         initial_ms=d.get("initial_ms"),
         switch_while_paused=d.get("switch_while_paused", False),
         holds_between_turns="between_turns" in d,
+        closes_when_all_done=d.get("close_when_all_done", False),
     )
     mode = rules.sync_mode
     own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)
@@ -112,6 +113,7 @@ def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tupl
             parse_clock_system(d["clock"]) if "clock" in d else None,
             _parse_reading(d["reading"]) if "reading" in d else None,
             LagAccount(**d["lag"]) if "lag" in d else None,
+            d.get("done_turn"),
         )
         for d in documents
     )

@@ -73,6 +73,9 @@ class ParticipantView(BaseModel):
     cycle_count: int
     is_active: bool
     has_expired: bool
+    done_turn: int = Field(
+        default=0, description="Number of the last turn in which the participant was done; absent if it never was"
+    )
     clock: dict[str, Any] = Field(
         default_factory=dict,
         description="The participant's own clock system; absent if the session's clock system applies",
@@ -176,6 +179,9 @@ class SessionView(BaseModel):
     )
     between_turns: Literal["hold"] = Field(
         default="hold", description="Each turn ends with a hold; absent if the next turn begins at once"
+    )
+    close_when_all_done: bool = Field(
+        default=False, description="Always true: a turn ends when all participants are done; absent if it does not"
     )
     starts_at: Instant = Field(default="", description="Instant at which the session starts by itself; absent if unset")
     ends_at: Instant = Field(

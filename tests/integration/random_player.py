@@ -137,6 +137,8 @@ class RandomPlayer:
             body["between_turns"] = "hold"
         if pick.random() < 0.3:
             body["switch_while_paused"] = True
+        if pick.random() < 0.3:
+            body["close_when_all_done"] = True
         if mode == "global" and pick.random() < 0.5:
             body |= {
                 "extend_on_switch_ms": 2_000,
@@ -164,7 +166,7 @@ class RandomPlayer:
     def _command(self) -> tuple[str, dict[str, Any]]:
         pick = self._random
         participant_id = pick.choice(self._participant_ids)
-        match pick.randrange(28):
+        match pick.randrange(30):
             case 0:
                 return "switch", {"next_participant_id": participant_id}
             case 1:
@@ -191,6 +193,8 @@ class RandomPlayer:
                 return "update_metadata", {"metadata": {"y": pick.random(), "b": {"d": 1, "c": None}, "z": None}}
             case 15 if pick.random() < 0.4:
                 return pick.choice(("complete", "complete", "cancel")), {}
+            case 28 | 29:
+                return "done", {"participant_id": participant_id}
             case 26 | 27:
                 return "reopen", pick.choice(
                     ({}, {"delta_ms": 4_000}, {"delta_ms": 4_000, "reason": "flag by mistake"})

@@ -41,7 +41,16 @@ async def test_random_sessions_replay_without_findings(service: AuditedService) 
     assert versions > 1_000
     assert outcomes >= {
         *("start", "switch", "pause", "resume", "adjust", "add_participant", "remove_participant"),
-        *("update_metadata", "update_session", "reopen", "complete", "cancel", "delete", "INVALID_STATE_TRANSITION"),
+        *(
+            "update_metadata",
+            "update_session",
+            "reopen",
+            "done",
+            "complete",
+            "cancel",
+            "delete",
+            "INVALID_STATE_TRANSITION",
+        ),
     }
     happened = await service.audit.rows("SELECT DISTINCT event_type FROM sync_events")
     assert {kind for (kind,) in happened} >= {

@@ -106,6 +106,27 @@ async def test_participant_that_names_another_or_the_next_is_forbidden(server: R
     assert await game.result("pause", white, on_behalf_of=game.white) == OK
 
 
+async def test_participant_marks_only_itself_as_done(server: RestServer) -> None:
+    game = await start_game(server, close_when_all_done=True)
+    white, black = as_participant(game.white), as_participant(game.black)
+    assert await game.result("done", white, participant_id=game.black) == FORBIDDEN
+    assert await game.result("done", REFEREE, participant_id=game.black, on_behalf_of=game.white) == FORBIDDEN
+    assert await game.result("done", black, participant_id=game.black.upper()) == OK
+    done, turn = await game.read(), "done_turn"
+    assert [each.get(turn) for each in done["participants"]] == [None, 1]
+    assert await game.result("done", REFEREE, participant_id=game.white, on_behalf_of=game.white, expected_turn=1) == OK
+    ended = await game.read()
+    assert (ended["version"], ended["turn_number"], ended["active_participant_id"]) == (
+        done["version"] + 2,
+        2,
+        game.black,
+    )
+    await server.drain()
+    trail = (await server.client.get(session_url(game.session, "events"))).json()["data"]
+    assert [each["event_type"] for each in trail[-2:]] == ["participant_done", "cycle_switched"]
+    assert trail[-1]["occurred_at"] == trail[-2]["occurred_at"]
+
+
 async def test_participant_without_an_id_or_of_another_session_is_forbidden(server: RestServer) -> None:
     game = await start_game(server)
     for participant_id in (STRANGER_ID, "-"):

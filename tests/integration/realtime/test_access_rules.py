@@ -32,6 +32,7 @@ ROOT = Principal.anonymous_admin()
 ARGS: dict[str, dict[str, Any]] = {
     "start": {},
     "switch": {"current_participant_id": WHITE},
+    "done": {"participant_id": WHITE},
     "pause": {"reason": "tea"},
     "resume": {},
     "adjust": {"delta_ms": 1_000},

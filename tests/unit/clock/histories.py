@@ -11,6 +11,7 @@ from synckairos.clock.commands import (
     Complete,
     Create,
     Delete,
+    Done,
     Expire,
     NewGroup,
     NewParticipant,
@@ -115,6 +116,7 @@ def draw_creation(tape: Bytes) -> Create:
         switch_while_paused=tape.one_in(4),
         holds_between_turns=tape.one_in(4),
         edition=edition,
+        closes_when_all_done=edition == 2 and tape.one_in(3),
         starts_at_ms=starts_at_ms,
         ends_at_ms=T0 + 15_000 if has_end else None,
     )
@@ -176,6 +178,8 @@ def _command(tape: Bytes) -> Command:
                 removes_start = start is None and tape.one_in(2)
                 return UpdateSession(labels if tape.one_in(2) else {}, None, start, end, removes_start)
             return UpdateMetadata(({"round": 2}, {"round": None}, {"a": {"b": True}})[tape.below(3)])
+        case 28 | 29 | 30:
+            return Done(_name(tape))
         case 26 | 27:
             ids = (_name(tape),) if tape.one_in(4) else None
             return Reopen((3_000, 3_000, -1_000, None)[tape.below(4)], ids)

@@ -4,7 +4,7 @@ Times are in seconds after the creation. Participants have the names A, B, C …
 participant A in group x. Commands: `start switch switch>C switch@A switch! pause pause:tea pause:tea+5 resume
 resume:tea complete cancel adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`. `switch!`
 has a hold. `update:start+30` and `update:end+90` set an instant, `update:start-` removes the start.
-`reopen+30:A` adds 30 seconds to A.
+`reopen+30:A` adds 30 seconds to A. `done:A` marks A as done.
 """
 
 import json
@@ -21,6 +21,7 @@ from synckairos.clock.commands import (
     Complete,
     Create,
     Delete,
+    Done,
     EndedTurn,
     Expire,
     NewGroup,
@@ -195,6 +196,8 @@ def command(text: str) -> Command:
             assert match is not None
             name, group, place = match.groups()
             return AddParticipant(NewParticipant(name, int(place) if place else None, MINUTE, group_id=group))
+        case "done":
+            return Done(rest)
         case "leave":
             return RemoveParticipant(rest)
         case "update":

@@ -184,6 +184,7 @@ LEAVES_CLOCK = frozenset(
         EventType.METADATA_UPDATED,
         EventType.SESSION_UPDATED,
         EventType.PARTICIPANT_ADDED,
+        EventType.PARTICIPANT_DONE,
     }
 )
 
@@ -309,7 +310,7 @@ def _check_table(before: Session, decision: engine.CommandDecision, command: Com
 
 
 def _check_hourglass(before: Session, after: Session, decision: engine.CommandDecision, command: Command) -> None:
-    if isinstance(before.rules.clock, Hourglass) and not (isinstance(command, Adjust) and decision.own):
+    if isinstance(before.rules.clock, Hourglass) and not (isinstance(command, (Adjust, Reopen)) and decision.own):
         assert sum(p.remaining_ms for p in before.participants) == sum(p.remaining_ms for p in after.participants)
 
 

@@ -31,6 +31,7 @@ OUTCOMES = """
             pending    running    paused     at zero    expired    completed  cancelled
 start       running    !          !          !          !          !          !
 switch      !          running    !          running    =          !          !
+done:B      !          running    !          !          !          !          !
 pause:x     !          paused     paused     paused     !          !          !
 resume      !          !          running    !          !          !          !
 complete    completed  completed  completed  completed  !          !          !

@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, list[Json]] = {
     "add_participant": [{"participant_id": LATE, "total_time_ms": 60_000, "group_id": A}],
     "remove_participant": [{"participant_id": A}],
     "update_metadata": [{"metadata": {"round": 2}}],
+    "done": [{"participant_id": A}],
     "reopen": [{"delta_ms": 5_000}, {}],
     "update_session": [{"labels": {"round": "2"}}, {"starts_at": "2026-01-31T13:00:00.000Z"}],
 }
@@ -57,7 +58,12 @@ def attempts() -> Iterator[Step]:
 def explored() -> set[Triple]:
     """Return what happens if every command is tried in every status, in every mode and with every `on_timeout`."""
     found: set[Triple] = set()
+    everyone: list[Step] = [(0, "start", {})]
+    for turn in range(2):
+        everyone += [(turn * 1_000, "done", {"participant_id": each}) for each in (A, B)]
     for mode in SyncMode:
+        produced = play(mode, everyone, close_when_all_done=True)
+        found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
         produced = play(mode, [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z")
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
     for mode, on_timeout, steps in itertools.product(SyncMode, OnTimeout, REACHED_BY.values()):
@@ -115,6 +121,7 @@ def example_runs() -> dict[str, list[Produced]]:
         "by itself": play("global", [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z"),
         "labels": play("global", [start, (2_000, "update_session", {"labels": {"round": "2"}})]),
         "reopened": play("global", [start, (60_000, "expire", {}), (70_000, "reopen", {"delta_ms": 5_000})]),
+        "ready": play("per_cycle", [start, (2_000, "done", {"participant_id": B})]),
         "off": play("count_up", [start, (1_000, "cancel", {})]),
     }
 

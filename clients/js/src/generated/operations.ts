@@ -17,6 +17,7 @@ import type {
   DeliveryAnswer,
   DeliveryPage,
   Disconnect,
+  DoneBody,
   EmptyBody,
   EventPage,
   JoinBody,
@@ -90,6 +91,12 @@ export interface Api {
       body?: SwitchBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SwitchAnswer>>;
+    /** Mark a participant as done in the current turn */
+    done(
+      sessionId: string,
+      body: DoneBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionAnswer>>;
     /** Add a pause reason; the clocks stop */
     pause(
       sessionId: string,
@@ -292,6 +299,7 @@ export const OPERATIONS = {
     delete: "DELETE /v1/sessions/{session_id}",
     start: "POST /v1/sessions/{session_id}/start keyed",
     switch: "POST /v1/sessions/{session_id}/switch keyed",
+    done: "POST /v1/sessions/{session_id}/done keyed",
     pause: "POST /v1/sessions/{session_id}/pause keyed",
     resume: "POST /v1/sessions/{session_id}/resume keyed",
     adjust: "POST /v1/sessions/{session_id}/adjust keyed",
