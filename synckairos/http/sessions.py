@@ -138,7 +138,7 @@ class SessionRoutes:
         tags = parse_if_match(request.header(b"if-match"))
         if tags and (snapshot.version, snapshot.epoch) not in tags:
             raise PreconditionFailed(f"The session is at version {snapshot.version} of epoch {snapshot.epoch}")
-        response.headers.append((b"cache-control", b"no-cache"))
+        response.headers.append((b"cache-control", b"private, no-cache"))
         if is_not_modified(request.header(b"if-none-match"), render_etag(snapshot.version, snapshot.epoch)):
             response.status, response.body = 304, b""
         return response

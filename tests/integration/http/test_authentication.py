@@ -119,6 +119,27 @@ async def test_no_answer_sets_a_cookie_or_allows_credentials(server: RestServer)
         assert not {"set-cookie", "access-control-allow-credentials"} & set(answer.headers)
 
 
+async def test_no_cache_may_keep_an_answer_for_another_caller(server: RestServer) -> None:
+    created = await server.client.post(SESSIONS, json=chess_body(), headers=admin())
+    path = f"{SESSIONS}/{created.json()['data']['session_id']}"
+    expected = {
+        path: "private, no-cache",
+        f"{path}/events": "no-store",
+        SESSIONS: "no-store",
+        f"{SESSIONS}/00000000-0000-4000-8000-000000000000": "no-store",
+        "/v1/access": "no-store",
+        "/v1/me": "no-store",
+        "/metrics": "no-store",
+    }
+    found = {each: (await server.client.get(each, headers=admin())).headers["cache-control"] for each in expected}
+    assert found == expected
+    assert created.headers["cache-control"] == "no-store"
+    etag = (await server.client.get(path, headers=admin())).headers["etag"]
+    stranger = bearer(make_token(role="viewer", grants=[]))
+    answer = await server.client.get(path, headers=stranger | {"if-none-match": etag})
+    assert answer.status_code == 404, "a kept copy is not confirmed to a caller that cannot reach the session"
+
+
 async def test_refused_tokens_of_one_address_are_limited_and_accepted_tokens_pass(settings: Settings) -> None:
     settings = settings.model_copy(update={"trusted_proxies": ["127.0.0.1"]})
     async with open_rest_server(settings, authenticator=make_authenticator(settings)) as server:
