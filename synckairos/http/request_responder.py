@@ -9,10 +9,12 @@ from synckairos.errors import (
     StoreUnavailable,
     SyncKairosError,
 )
+from synckairos.http.large_bodies import Downloads
 from synckairos.http.operations import Handler
 from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
 from synckairos.http.request_matcher import Outcome
 from synckairos.http.request_response import ClientDisconnected, RestRequest, RestResponse
+from synckairos.http.streaming_response import EVENT_STREAM
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.store.rate_limited_clients import LimitedClients
 from synckairos.store.rate_limits import RateLimits
@@ -42,6 +44,7 @@ class RequestResponder:
         self._dev = settings.dev
         self._access_recorder = access_recorder
         self._limited_clients = LimitedClients()
+        self._downloads = Downloads()
         self._refusal_lines: dict[tuple[str, str | None], LogThrottle] = {}
 
     async def respond(self, request: RestRequest, outcome: Outcome) -> RestResponse:
@@ -84,14 +87,16 @@ class RequestResponder:
 
         The handlers of presses are called without a wait.
 
-        Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. And all exceptions of the
-            handler.
+        Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. TooManyConnections if the
+            client has too many downloads. And all exceptions of the handler.
         """
         client, processor_time = request.principal.limited_client_id, self._work.processor_time
         if request.is_press:
             return await handler(request)
         response = await processor_time.run(client, lambda: handler(request), is_rate_limited=request.meter.is_due)
         processor_time.charge_response(client, len(response.body))
+        if response.stream is not None and response.content_type != EVENT_STREAM:
+            response.stream = await self._downloads.count(client, response.stream)
         return response
 
     def _refuse_if_limited(self, request: RestRequest) -> None:

@@ -28,7 +28,7 @@ from synckairos.http.request_authentication import RequestAuthentication
 from synckairos.http.request_matcher import SAFE_METHODS, UNMATCHED_ROUTE, RequestMatcher
 from synckairos.http.request_responder import RequestResponder
 from synckairos.http.request_response import ClientDisconnected, HeaderList, RestRequest, RestResponse
-from synckairos.http.streaming_response import ByteStream, send_stream
+from synckairos.http.streaming_response import EVENT_STREAM, ByteStream, send_stream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.revocations.credential_ends import CredentialEnds
@@ -37,9 +37,6 @@ from synckairos.telemetry import log
 from synckairos.telemetry.metrics import HTTP_DURATION, HTTP_REQUESTS
 
 KNOWN_METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
-
-EVENT_STREAM = b"text/event-stream"
-"""Content type of live tails. They have no end, so their end by the server is no fault."""
 
 UNBUFFERED = (b"x-accel-buffering", b"no")
 """Response header of streams. nginx and other proxies that support this header forward each piece at once.

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from starlette.types import Receive, Send
 
+EVENT_STREAM = b"text/event-stream"
+"""Content type of live tails. They have no end, so their end by the server is no fault."""
+
 
 class ByteStream(Protocol):
     """The pieces of a response body. `aclose` ends the stream at any time."""

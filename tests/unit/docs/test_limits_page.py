@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from synckairos.clock import join_leave, simulation, update_session
 from synckairos.config import Settings
 from synckairos.history import page_size, used_time_reader
-from synckairos.http import request_response
+from synckairos.http import large_bodies, request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.jobs import enqueue, table
 from synckairos.limits import parse_queue, work_rate_table
@@ -104,6 +104,7 @@ IN_CODE = {
     "documents on one page of sessions or events": text(page_size.MAX_PAGE_BYTES),
     "`cursor`": bounds(query_parameters.PageQuery, "cursor"),
     "`days` of a participant's sessions": bounds(query_parameters.ParticipantSessionsQuery, "days"),
+    "downloads of one client: pages, archives and reports of more than 256 KiB": text(large_bodies.MAX_DOWNLOADS),
     "live tails of one client": text(work_rate_table.MAX_LIVE_TAILS),
     "rows of a time report": text(used_time_reader.MAX_SLICES),
     # rates
