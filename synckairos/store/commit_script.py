@@ -191,7 +191,7 @@ class CommitScript:
         Raises: OutboxFull if the commit has new versions and the outbox has reached a limit. Nothing was committed
         then. A commit with `by_time` never raises OutboxFull.
         """
-        return self._parse_outcome(commit, await self._script_for(commit)(pipe, *self._build_call(commit)))
+        return self._parse_outcome(commit, await self._script_for(commit)(pipe, *self.build_call(commit)))
 
     async def run_many(self, pipe: RedisPipe, commits: Sequence[Commit]) -> list[CommitOutcome]:
         """Send several commits in one round trip, and return their results in the order of `commits`.
@@ -202,7 +202,7 @@ class CommitScript:
         does not name the refused commits.
         """
         script = self._script_for(*commits)
-        replies = await script.call_many(pipe, [self._build_call(commit) for commit in commits])
+        replies = await script.call_many(pipe, [self.build_call(commit) for commit in commits])
         return [self._parse_outcome(*pair) for pair in zip(commits, replies, strict=True)]
 
     def _script_for(self, *commits: Commit) -> LuaScript:
@@ -224,7 +224,8 @@ class CommitScript:
                 with reporting_invalid_data(self._keys.session(commit.session_id)):
                     return CommitConflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))
 
-    def _build_call(self, commit: Commit) -> ScriptCall:
+    def build_call(self, commit: Commit) -> ScriptCall:
+        """Return the KEYS and the ARGV of the script for a commit. Sends nothing."""
         keys, session_id, base = self._keys, commit.session_id, commit.base
         partition = keys.partition_of(session_id)
         names = CommitKeys(
