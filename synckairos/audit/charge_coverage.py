@@ -23,15 +23,15 @@ class _Run:
 class ChargeCoverage:
     """The coverage of each session of one batch. Add the versions in the order of their commits.
 
-    The writer of the batch compares the coverage with `charged_epoch` and `charged_version` of `sync_sessions`. So it
-    notices each version whose charges no drain has written.
+    The writer of the batch compares the coverage with `charged_epoch` and `charged_version` of `sync_sessions`. So the
+    writer finds each version whose charges no drain has written.
     """
 
     def __init__(self) -> None:
         self._runs: dict[UUID, _Run | None] = {}
 
     def add_version(self, session_id: UUID, epoch: str, version: int, event_type: str, *, is_charged: bool) -> None:
-        """Add a version of the batch. `is_charged`: whether the batch has the charges of this version."""
+        """Add a version of the batch. `is_charged` must be True only if the batch has the charges of this version."""
         run = self._runs.get(session_id)
         is_recovered = event_type == EventType.SESSION_RECOVERED
         if not is_charged:

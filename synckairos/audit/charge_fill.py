@@ -53,14 +53,20 @@ class _Version(NamedTuple):
 
 
 class ChargeFiller:
-    """Filler of charges. Methods raise StoreUnavailable if Postgres is unreachable or not migrated."""
+    """Fills in missing charges.
+
+    All methods that use Postgres raise StoreUnavailable if it is unreachable or not migrated.
+    """
 
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
         self._noted: dict[str, None] = {}
 
     def note_incomplete_sessions(self, rows: BatchRows) -> None:
-        """Remember the sessions of a written batch that lacks charges, for `fill_noted_sessions`."""
+        """Remember those sessions of a written batch whose charges are incomplete, for `fill_noted_sessions`.
+
+        Uses no Postgres.
+        """
         self._noted |= {str(row.session_id): None for row in rows.sessions if row.charged_version is None}
 
     async def fill_noted_sessions(self) -> None:

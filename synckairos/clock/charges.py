@@ -1,9 +1,9 @@
 """Charges: which participant used how much time, from when to when, as each version says it.
 
-A version charges time if it moves the anchor of a running clock: switch, pause, adjust, the end of the session, and so
-on. A warning charges nothing, so the next charge also covers the time before the warning. The sum of the charges of a
-participant is its used time. Time that nobody is charged for has no charge: pauses, compensated lag, and outages under
-the outage policy `freeze`.
+A version charges time if it moves the anchor of a running clock, as a switch, a pause, an adjust or the end of the
+session does. A warning charges nothing, so the next charge also covers the time before the warning. The sum of the
+charges of a participant is its used time. Some time is charged to no participant: pauses, compensated lag, and outages
+under the outage policy `freeze`.
 """
 
 from collections.abc import Iterator

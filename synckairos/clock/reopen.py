@@ -28,7 +28,10 @@ from synckairos.frozen_replace import replace
 
 
 def find_ended_turn(before: Session, ended: Session) -> EndedTurn:
-    """Return the turn in which the session `ended` ended. `before` is the state of the version before the end."""
+    """Return the turn in which a session ended.
+
+    `ended` is the state after the end, and `before` the state of the version before the end.
+    """
     assert ended.completed_at_ms is not None
     charged = charge_session_until(before, ended.completed_at_ms)
     active = charged.active_participant

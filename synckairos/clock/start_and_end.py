@@ -49,9 +49,10 @@ def _check_not_far(path: str, at_ms: int, from_ms: int) -> None:
 
 
 def change_start_and_end(state: Session, command: UpdateSession, now_ms: int) -> Session:
-    """Return the state with the instants of the command, `state` itself if no instant changes. The version stays.
+    """Return the state with the start and end that the command sets. The version stays.
 
-    A new end arms the warnings below it again.
+    Return `state` itself if no instant changes. Warnings with a threshold below the time to the new end can be sent
+    again.
 
     Raises:
         InvalidTransition: the command changes the start of a session that has started, or the end of a session that has
@@ -77,10 +78,10 @@ def change_start_and_end(state: Session, command: UpdateSession, now_ms: int) ->
 
 
 def move_end(charged: Session, delta_ms: int, may_fall_below_zero: bool) -> Session:
-    """Return the state with its end moved by `delta_ms`, which can be negative.
+    """Return the state with its end moved by `delta_ms`, which can be negative. The version stays.
 
-    Expects a state with an end whose last transition is at the present. If `may_fall_below_zero` is False, the end of a
-    started session is not moved to before the present.
+    The state must have an end, and the time until the present must be charged in it. If `may_fall_below_zero` is False,
+    the end of a started session is not moved to before the present.
 
     Raises: ValidationFailed if the end would be more than `MAX_AHEAD_MS` away, or if the session has not started and
         the end would not be after its start.

@@ -19,7 +19,7 @@ MAX_METADATA_BYTES = 32 * 1024
 
 
 def update_metadata(state: Session, patch: dict[str, Any], now_ms: int) -> Transition | None:
-    """Return the transition to the metadata after a merge patch. None if nothing changes.
+    """Return the transition that merges `patch` into the metadata. Return None if nothing changes.
 
     Raises: ValidationFailed if the metadata would be too large.
     """
@@ -31,7 +31,7 @@ def update_metadata(state: Session, patch: dict[str, Any], now_ms: int) -> Trans
 
 
 def update_session(state: Session, command: UpdateSession, now_ms: int) -> Transition | None:
-    """Return the transition to the changed labels, metadata and instants. None if nothing changes.
+    """Return the transition that changes labels, metadata and instants in one version. Return None if nothing changes.
 
     Raises:
         ValidationFailed: the session belongs to the first edition or would have too many labels, or an instant is not

@@ -45,6 +45,7 @@ class CommandToManyRoutes:
         ]  # fmt: skip
 
     async def execute(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/sessions/commands`: execute one command on many sessions."""
         body = await request.read_body(CommandToMany)
         command = parse_command(body.command, body.args)
         await self._rate_limits.count(request.meter)

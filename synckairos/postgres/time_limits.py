@@ -53,8 +53,8 @@ class TimeLimitedQueries:
 class TimeLimitedTransactions:
     """Runs transactions on one pool, each in a separate task and with a time limit.
 
-    Methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated. It is then unknown whether the
-    changes were committed.
+    All methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated. It is then unknown whether
+    the changes were committed.
     """
 
     def __init__(self, pool: PostgresPool) -> None:

@@ -23,7 +23,7 @@ ChooseSessions = Callable[[], Awaitable[Sequence[str]]]
 
 
 class CommandsToMany:
-    """Executes a command on many sessions, exactly once on each of them for one command id."""
+    """Executes a command on many sessions. For one command id it is executed exactly once on each session."""
 
     def __init__(self, sessions: Sessions, store: SessionStore) -> None:
         self._sessions = sessions

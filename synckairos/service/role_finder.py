@@ -22,9 +22,9 @@ class RoleFinder:
     async def find_role(self, principal: Principal, session_id: str) -> Role:
         """Return the role of a caller on a session. The session is read only if its labels decide the role.
 
-        The last labels of a deleted session decide.
+        For a deleted session, the labels of its last version decide.
 
-        Raises: SessionNotFound if the caller cannot reach the session, and the errors of `read`.
+        Raises: SessionNotFound if the caller cannot reach the session. StoreUnavailable if the session must be read.
         """
         role = authorization.find_role(principal, session_id)
         if role is not None:
@@ -38,7 +38,8 @@ class RoleFinder:
     async def find_role_by_labels(self, principal: Principal, session_id: str, labels: Mapping[str, str]) -> Role:
         """Return the role of a caller on a session with these labels.
 
-        Raises: SessionNotFound after the look-ups of a missing session.
+        Raises: SessionNotFound if the caller cannot reach the session. Before that, the method makes the look-ups that
+            a missing session needs, so that both cases take the same time.
         """
         try:
             return authorization.find_role_by_labels(principal, session_id, labels)

@@ -44,6 +44,10 @@ def _split_labels(texts: list[str]) -> dict[str, str]:
 
 
 def each_key_once(texts: list[str]) -> list[str]:
+    """Return the label filters `texts` unchanged. Used as a validator of pydantic.
+
+    Raises: PydanticCustomError if a key has several values.
+    """
     if len(_split_labels(texts)) < len(set(texts)):
         raise PydanticCustomError("label", "should name each key with only one value")
     return texts
