@@ -78,6 +78,22 @@ def test_reading_is_remaining_time_minus_elapsed_time_of_the_running_clock(
     assert calculated == reading
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "event"),
+    [
+        ("expired", "paused", "session_reopened"),
+        ("completed", "paused", "session_reopened"),
+        ("running", "paused", "session_paused"),
+        ("pending", "running", "session_started"),
+        ("paused", "running", "session_resumed"),
+    ],
+)
+def test_event_between_two_states_follows_from_their_statuses(page: Page, before: str, after: str, event: str) -> None:
+    states = [{"epoch": "e", "status": status, "participants": []} for status in (before, after)]
+    found = page.evaluate("async states => (await import('/demo/reading.js')).eventBetween(...states)", states)
+    assert found == event
+
+
 def test_server_time_uses_the_sample_with_the_smallest_error(page: Page) -> None:
     estimated = page.evaluate("""async () => {
         const { ServerTime } = await import('/demo/servertime.js');

@@ -4,7 +4,7 @@ import pytest
 
 from synckairos.client.text_view import cut_to_columns, format_clock, render_session_lines
 from synckairos.clock import creation
-from synckairos.clock.commands import Create, NewGroup, NewParticipant, Start
+from synckairos.clock.commands import Create, NewGroup, NewParticipant, Pause, Start
 from synckairos.clock.engine import apply
 from synckairos.clock.model import OnTimeout, Session, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi
@@ -135,3 +135,22 @@ def test_participants_without_names_are_told_apart_by_the_ends_of_their_ids() ->
     state = started(Create(SyncMode.PER_PARTICIPANT, tuple(NewParticipant(each, total_time_ms=60_000) for each in ids)))
     assert [line.split()[0] for line in screen(state, 0)[3:5]] == [">", "…00000000000b"]
     assert "…00000000000a" in screen(state, 0)[3]
+
+
+def test_pending_session_shows_the_time_until_its_start() -> None:
+    spec = Create(SyncMode.GLOBAL, starts_at_ms=T0 + 65_000, ends_at_ms=T0 + 125_000)
+    state = creation.create(spec, "s", "e", T0).state
+    assert screen(state, 4_000)[1] == "global, pending (starts in 1:01), version 1"
+    assert screen(state, 4_000)[3].split() == ["session", "1:00"]
+    assert screen(state, 70_000)[1] == "global, pending (starts in 0:00.0), version 1"
+    assert render_session_lines(state, None, columns=80, lines=24)[1] == "global, pending, version 1"
+    without_end = creation.create(Create(SyncMode.GLOBAL, ends_at_ms=T0 + 125_000), "s", "e", T0).state
+    assert screen(without_end, 0)[3].split() == ["session", "-:--"]
+
+
+def test_session_with_an_end_is_drawn_during_a_pause() -> None:
+    running = started(Create(SyncMode.GLOBAL, ends_at_ms=T0 + 125_000))
+    paused = apply(running, Pause(), T0 + 10_000).own[0].state
+    assert screen(paused, 65_000)[3].split() == ["session", "1:00"]
+    assert screen(paused, 999_000)[3].split() == ["session", "0:00.0"]
+    assert render_session_lines(paused, None, columns=80, lines=24)[3].split() == ["session", "-:--"]

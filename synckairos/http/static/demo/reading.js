@@ -54,6 +54,7 @@ export function eventBetween(before, after) {
   if (!before) return "state_sync";
   if (before.epoch !== after.epoch) return "session_recovered";
   if (before.status !== after.status) {
+    if (FINAL.has(before.status)) return "session_reopened";
     if (after.status === "running") return before.status === "pending" ? "session_started" : "session_resumed";
     return `session_${after.status}`;
   }
