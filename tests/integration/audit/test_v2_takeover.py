@@ -9,11 +9,13 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from synckairos.audit.charge_fill import ChargeFiller
 from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_table_conversion import TakeoverResult
 from synckairos.audit.v2_takeover import V2TakeoverRefused, convert_new_v2_rows, take_over_v2_database
 from synckairos.errors import StoreUnavailable
 from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, InvalidMigrations, migrate
+from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.v2_state_parser import is_v2_epoch
 from tests.fixtures.v2 import product
 from tests.pgbouncer import PgBouncer
@@ -102,6 +104,29 @@ async def test_sessions_and_events_become_rows(v2_url: str) -> None:
         (a, 2_500, 1),
         (b, 500, 0),
     ]
+
+
+async def test_charges_of_rows_of_v2_are_filled_in_and_follow_later_rows(v2_url: str) -> None:
+    states = history()
+    used = "SELECT participant_id, time_used_ms FROM sync_participants WHERE time_used_ms > 0 ORDER BY 1"
+    charged = """
+        SELECT participant_id, sum(1000 * extract(epoch FROM ended_at - began_at))::bigint FROM sync_charges
+        WHERE NOT is_void GROUP BY 1 ORDER BY 1
+    """
+    async with PostgresPool(v2_url, "fill", max_connections=1) as pool:
+        filler = ChargeFiller(pool)
+        with v2_process(v2_url) as v2:
+            record(v2, states[:3])
+            await take_over_v2_database(v2_url)
+            assert await filler.fill_all_sessions() == 1
+            assert len(rows(v2_url, used)) == 1
+            assert rows(v2_url, charged) == rows(v2_url, used)
+            record(v2, states[3:])
+        await later_rows(v2_url)
+        assert await filler.fill_all_sessions() == 1
+        assert len(rows(v2_url, used)) == 2
+        assert rows(v2_url, charged) == rows(v2_url, used)
+        assert await filler.fill_all_sessions() == 0
 
 
 async def test_takeover_works_through_a_transaction_pooler(v2_url: str, pgbouncer: PgBouncer) -> None:
