@@ -33,7 +33,7 @@ export function useChromium(): OpenPage {
   return async (name, parameters, prepare) => {
     const context: BrowserContext = await browser.newContext();
     const page = await context.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(30_000);
     const errors: unknown[] = [];
     page.on("pageerror", (error) => errors.push(error));
     onTestFinished(async () => {

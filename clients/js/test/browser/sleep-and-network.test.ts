@@ -167,13 +167,14 @@ test("a token that expires while the page is frozen is replaced", async () => {
   const getToken = async ({ force }: { force: boolean }) => {
     requests.push(force);
     if (requests.length === 2) throw new Error("the network is away");
-    return signToken("alice", requests.length === 1 ? 2 : 600);
+    return signToken("alice", requests.length === 1 ? 3 : 600);
   };
+  const expired = proxy.closedByServer();
   const parameters = { server: proxy.url, session: session_id, participant: "" };
   const page = await open("watching", parameters, (each) => each.exposeFunction("getToken", getToken));
   await shows(page, "version", "1");
   const thaw = await freeze(page);
-  await proxy.closedByServer();
+  await expired;
   await thaw();
   await shows(page, "status", "connected");
   await expect.poll(() => requests).toEqual([false, true, true]);
