@@ -13,4 +13,7 @@ document.body.innerHTML = `
   </main>`;
 const log: string[] = [];
 for (const type of ["lowtime", "milestone", "refused"]) addEventListener(type, (event) => log.push(`${type} ${(event as CustomEvent).detail.words ?? ""}`.trim()));
+const own = document.querySelector("#own")?.shadowRoot as ShadowRoot;
+const watched = { subtree: true, childList: true, characterData: true };
+new MutationObserver(() => log.push(own.querySelector("[part=words]")?.textContent ?? "")).observe(own, watched);
 Object.assign(window, { log });
