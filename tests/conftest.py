@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ def clean_environment() -> None:
         for name in env_variables_of(field):
             os.environ.pop(name, None)
     log.configure_logging("info")
+    # A shell ignores Ctrl-C in background jobs. The processes that the tests start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -328,7 +328,7 @@ def test_page_of_a_disconnected_subject_connects_again(page: Page, server: Proce
     page.on("websocket", lambda socket: sockets.append(socket.url))
     open_game(page, server, game, token_for(game, "viewer"))
     expect_mood(page, "white", "pending")
-    with page.expect_websocket(), page.expect_websocket():
+    with page.expect_websocket(lambda _: len(sockets) == 4):
         call(server, "POST", "/v1/disconnect", {"subject": "the-viewer"})
     command(server, game, "start")
     expect_active(page, "white")
