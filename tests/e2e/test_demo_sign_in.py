@@ -327,11 +327,13 @@ def test_page_of_a_disconnected_subject_connects_again(page: Page, server: Proce
     sockets: list[str] = []
     page.on("websocket", lambda socket: sockets.append(socket.url))
     open_game(page, server, game, token_for(game, "viewer"))
-    expect_mood(page, "white", "pending")
+    for side in ("white", "black"):
+        expect_mood(page, side, "pending")
     with page.expect_websocket(lambda _: len(sockets) == 4):
         call(server, "POST", "/v1/disconnect", {"subject": "the-viewer"})
     command(server, game, "start")
-    expect_active(page, "white")
+    for side in ("white", "black"):  # each board has its own socket, so both have connected again
+        expect_mood(page, side, "running")
     assert len(sockets) == len(set(sockets)) == 4
 
 
