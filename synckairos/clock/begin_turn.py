@@ -21,7 +21,7 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
 
     `active_position` is the position of the participant of the new turn, None if the session has no participant.
     `remaining_ms` is the session's own budget for the new turn, None if the session has no own budget. The turn number
-    grows by 1.
+    grows by 1; in the first edition it stays None.
     """
     shown = show_next_turn(state, active_position, remaining_ms, at_ms)
     turn_number = None if state.turn_number is None else state.turn_number + 1

@@ -48,7 +48,8 @@ class SessionArchiveBuilder:
         `expected` is the row on which the caller decided to archive. `earlier` is an earlier archive of the session,
         whose lines come before the new rows; None if there is none.
 
-        Raises: SessionRecreated if the session was created again after `expected` was read.
+        Raises: SessionRecreated if the session was created again after `expected` was read, or is not an ended session
+            any more.
         """
         async with self._pool.transaction(isolation="REPEATABLE READ") as transaction:
             ended = await load_ended_session(transaction, expected.session_id)

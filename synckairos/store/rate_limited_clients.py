@@ -36,7 +36,7 @@ class LimitedClients:
     def find(self, client: str) -> tuple[RateLimitStatus, int] | None:
         """Return the status of a limited client, and the milliseconds until its next token.
 
-        Returns None if the client is not limited.
+        Returns None if this instance does not know the client as limited. The request must then be counted.
         """
         found = self._limited.get(client)
         if found is None:

@@ -196,9 +196,11 @@ class WebhookTransaction:
         return await self.read_delivery(endpoint_id, delivery_id)
 
     async def requeue(self, endpoint_id: str, delivery_id: str) -> WebhookDelivery:
-        """Queue a delivery of any status for an immediate attempt, and return the changed delivery.
+        """Make a delivery of any status due now, restart its schedule of attempts, and return the delivery.
 
-        Raises: WebhookDisabled if the endpoint is disabled.
+        A leased delivery, of which an attempt is running, is returned unchanged.
+
+        Raises: WebhookDisabled if the endpoint is disabled. NotFound if there is no such endpoint or delivery.
         """
         await self._require_enabled(endpoint_id)
         await self.query("requeue", {"endpoint_id": endpoint_id, "delivery_id": delivery_id})
