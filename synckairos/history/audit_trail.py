@@ -74,7 +74,7 @@ class AuditTrail:
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
         # Earlier releases read other keys, because they cannot read events with newer members.
-        key = f"{cursor or ''} {limit} charges"
+        key = f"{cursor or ''} {limit} commands"
         return await self._read_cache.read_through("events", session_id, key, query, _parse_page)
 
 
@@ -114,4 +114,5 @@ def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
         role=fields.get("role"),
         on_behalf_of=fields.get("on_behalf_of"),
         charges=parse_charge_rows(fields.get("charges")),
+        record_name=fields.get("command_id"),
     )

@@ -94,7 +94,7 @@ ORDER BY created_at DESC, measured.session_id DESC;
 WITH page AS (
     SELECT
         epoch, version, event_type, participant_id, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
-        role, on_behalf_of,
+        role, on_behalf_of, command_id,
         CASE WHEN %(snapshots)s::boolean THEN snapshot END AS document
     FROM sync_events
     WHERE session_id = %(session_id)s
@@ -112,7 +112,7 @@ measured AS (
 )
 SELECT
     epoch, version, event_type, participant_id::text, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
-    document, found, role, on_behalf_of::text,
+    document, found, role, on_behalf_of::text, command_id,
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint

@@ -182,7 +182,8 @@ class HistoryReader:
                 document=row[9],
                 role=row[11],
                 on_behalf_of=row[12],
-                charges=parse_charge_rows(row[13]),
+                record_name=row[13],
+                charges=parse_charge_rows(row[14]),
             )
             for row in rows
         ]

@@ -154,7 +154,8 @@ SELECT
         FROM sync_charges AS c
         WHERE c.session_id = sync_events.session_id AND c.epoch = sync_events.epoch AND c.version = sync_events.version
     ) AS charges,
-    snapshot
+    -- The command id without the scope of its caller, which has no space and ends with a space.
+    regexp_replace(command_id, '^.* ', '') AS command_id, snapshot
 FROM sync_events
 WHERE occurred_at >= %(from)s AND occurred_at < %(to)s
 ORDER BY session_id, sync_events.occurred_at, version, epoch

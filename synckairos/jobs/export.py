@@ -49,7 +49,9 @@ _DEFUSED_TEXT = (
 )
 _DEFUSED_STATE = r"replace(convert_from(snapshot, 'UTF8'), ';', '\u003b') AS state"
 
-_CSV_EXPRESSIONS = {name: _DEFUSED_TEXT.format(name) for name in ("group_id", "actor")} | {"state": _DEFUSED_STATE}
+_CSV_EXPRESSIONS = {name: _DEFUSED_TEXT.format(name) for name in ("group_id", "actor", "command_id")} | {
+    "state": _DEFUSED_STATE
+}
 """Expressions of the columns that a CSV does not contain unchanged."""
 
 

@@ -12,10 +12,10 @@ _FIRST_COLUMNS = (
     "epoch", "version", "event_type", "participant_id", "group_id", "actor", "occurred_at", "time_used_ms",
     "time_remaining_ms",
 )  # fmt: skip
-_LAST_COLUMNS = ("role", "on_behalf_of", "charges")
+_LAST_COLUMNS = ("role", "on_behalf_of", "charges", "command_id")
 
-ACTOR_MEMBERS = frozenset(("actor", "role", "on_behalf_of"))
-"""Members of an event that say who caused the event, with which role and for which participant."""
+ACTOR_MEMBERS = frozenset(("actor", "role", "on_behalf_of", "command_id"))
+"""Members of an event that say who caused the event, with which role, for which participant and by which command."""
 
 
 def event_columns(snapshots: bool) -> tuple[str, ...]:
@@ -60,6 +60,8 @@ class RenderableEvent(Protocol):
     def on_behalf_of(self) -> str | None: ...
     @property
     def charges(self) -> tuple[Charge, ...]: ...
+    @property
+    def record_name(self) -> str | None: ...
 
 
 def event_json(event: RenderableEvent, *, shows_actor: bool) -> dict[str, Any]:
@@ -81,6 +83,8 @@ def event_json(event: RenderableEvent, *, shows_actor: bool) -> dict[str, Any]:
         "role": event.role,
         "on_behalf_of": event.on_behalf_of,
         "charges": charges_json(event.charges) or None,
+        # No scope and no command id has a space. See `Principal.qualify_command_id`.
+        "command_id": None if event.record_name is None else event.record_name.rpartition(" ")[2],
         "state": None if event.document is None else orjson.Fragment(event.document),
     }
     return {

@@ -103,6 +103,11 @@ class EventView(BaseModel):
         description="Times that the event charges, one for each participant; absent if it charges no time, and for"
         " events of earlier releases until their charges are filled in",
     )
+    command_id: str = Field(
+        default="",
+        description="Command id that the actor gave; only in the last event of the command, and absent below the role "
+        "`controller`",
+    )
 
 
 class EventPage(BaseModel):

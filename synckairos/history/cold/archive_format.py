@@ -88,6 +88,7 @@ class ArchiveLine:
             role=get("role"),
             on_behalf_of=get("on_behalf_of"),
             charges=parse_charge_rows(get("charges")),
+            record_name=get("command_id"),
         )
 
 

@@ -12,11 +12,13 @@ from synckairos.jobs.table import open_job_pool
 from synckairos.jobs.write_archive import Archiver
 from synckairos.principal import Role, includes_role
 from synckairos.service.access_rules import ACCESS_RULES, AccessRule
+from synckairos.wire.event_json import ACTOR_MEMBERS
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import RestServer, open_rest_server, session_url
 
 ROLES: tuple[Role, ...] = get_args(Role)
 REFEREE = as_caller("referee-7f3", "controller")
+ACTOR_TEXTS = {"user:referee-7f3", '"controller"', "on_behalf_of", "key-switch"}
 JSON, CSV, NDJSON, SSE = "application/json", "text/csv", "application/x-ndjson", "text/event-stream"
 
 
@@ -48,7 +50,8 @@ async def archived_session(server: RestServer) -> dict[str, Any]:
     session = await server.create_started()
     white = session["participants"][0]["participant_id"]
     for verb, body in (("switch", {"on_behalf_of": white}), ("adjust", {"delta_ms": 1_000}), ("complete", {})):
-        answer = await server.client.post(session_url(session, verb), json=body, headers=REFEREE)
+        headers = REFEREE | {"idempotency-key": f"key-{verb}"}
+        answer = await server.client.post(session_url(session, verb), json=body, headers=headers)
         assert answer.status_code == 200, answer.text
     await server.drain()
     async with open_job_pool(server.settings.database_url) as pool:
@@ -66,9 +69,9 @@ async def test_responses_have_the_actors_of_events_only_for_the_roles_of_the_rul
             answer = await server.client.get(url, headers=caller | {"accept": door.media_type})
             has_events = door.least is not None and includes_role(role, door.least)
             assert ("cycle_switched" in answer.text) == has_events, (role, door)
-            shown = {each for each in ("user:referee-7f3", '"controller"', "on_behalf_of") if each in answer.text}
+            shown = {each for each in ACTOR_TEXTS if each in answer.text}
             if has_events and ACCESS_RULES["read_actors"].allows(role):
-                assert shown == {"user:referee-7f3", '"controller"', "on_behalf_of"}, (role, door)
+                assert shown == ACTOR_TEXTS, (role, door)
             else:
                 assert shown == set(), (role, door)
 
@@ -87,7 +90,8 @@ async def test_events_of_a_participant_differ_only_in_the_actors(server: RestSer
     url = session_url(session, "archive?snapshots=1")
     own = (await server.client.get(url, headers=as_caller("r", "participant"))).json()["data"]["events"]
     all_members = (await server.client.get(url, headers=as_caller("r", "controller"))).json()["data"]["events"]
-    hidden = ("actor", "role", "on_behalf_of")
+    hidden = ("actor", "role", "on_behalf_of", "command_id")
+    assert [each.get("command_id") for each in all_members] == [None, None, "key-switch", "key-adjust", "key-complete"]
     assert own == [{name: each for name, each in event.items() if name not in hidden} for event in all_members]
 
 
@@ -104,5 +108,5 @@ async def test_events_without_actors_have_the_columns_of_actors_empty(
         assert "referee-7f3" not in answer.text
         if media_type == CSV:
             rows = list(csv.DictReader(answer.text.splitlines()))
-            assert [(row["actor"], row["role"], row["on_behalf_of"]) for row in rows] == [("", "", "")] * len(rows)
+            assert [[row[each] for each in sorted(ACTOR_MEMBERS)] for row in rows] == [[""] * 4] * len(rows)
             assert [row["version"] for row in rows] == ["1", "2", "3", "4", "5"]

@@ -306,7 +306,7 @@ async def test_event_has_the_role_and_the_represented_participant_before_and_aft
     for query in ("", "?snapshots=1"):
         table = await server.client.get(events_url + query, headers={"accept": "text/csv"})
         lines = table.text.splitlines()
-        assert lines[0].endswith(",role,on_behalf_of,charges")
+        assert lines[0].endswith(",role,on_behalf_of,charges,command_id")
         assert f'"controller","{game.white}",' in lines[3]
     async with open_verifier(server.settings.database_url, OutageChargePolicy()) as verifier:
         verified = await verifier.verify_session(game.session["session_id"])

@@ -47,6 +47,8 @@ async def test_an_export_has_the_same_lines_before_and_after_retention(audit: Au
     await audit.drain()
     for version, actor in FORMULAS.items():
         await audit.database.execute("UPDATE sync_events SET actor = %s WHERE version = %s", [actor, version])
+    scoped = "UPDATE sync_events SET role = 'viewer', command_id = '7:default4:user5:alice =1+1' WHERE version = 2"
+    await audit.database.execute(scoped)
     cases: list[tuple[ExportFormat, bool]] = [("ndjson", False), ("ndjson", True), ("csv", False), ("csv", True)]
     for form, snapshots in cases:
         before = await export_lines(audit, jobs, form, snapshots)
@@ -58,9 +60,11 @@ async def test_an_export_has_the_same_lines_before_and_after_retention(audit: Au
                 if snapshots:
                     assert by_id[row["session_id"]].documents[row["version"]] in line
                 assert ("state" in row) is snapshots
+                assert (row.get("command_id") == "=1+1") is (row["version"] == 2)
         else:
             for actor in FORMULAS.values():
                 assert sum(f',"{defuse_text(actor)}",'.encode() in line for line in before) == 3
+            assert sum(line.rstrip().endswith(b""","'=1+1\"""") for line in before) == 3
     formats: tuple[ExportFormat, ...] = ("ndjson", "csv")
     lines = {form: await export_lines(audit, jobs, form, True) for form in formats}
     for life in lives[:2]:

@@ -534,6 +534,8 @@ export interface EventView {
    * releases until their charges are filled in
    */
   charges?: Array<ChargeView>;
+  /** Command id that the actor gave; only in the last event of the command, and absent below the role `controller` */
+  command_id?: string;
 }
 
 /** The extensions of a soft close so far: their number, and the time in ms that they added. */
