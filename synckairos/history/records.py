@@ -22,8 +22,8 @@ class Page(Struct, Generic[T], frozen=True):
 class AuditedVersion(Struct, frozen=True):
     """One version of a session from the audit.
 
-    `records` are rendered idempotency records by command id. Only methods with the name `read_latest_version` fill
-    `records`; in results of other methods it is empty.
+    `records` are rendered idempotency records by record name, as `Principal.qualify_command_id` returns it. Only
+    methods with the name `read_latest_version` fill `records`; in results of other methods it is empty.
     """
 
     session_id: str

@@ -49,6 +49,6 @@ def uuid_or_none(text: str) -> UUID | None:
 def postgres_instant(at_ms: int) -> datetime:
     """Return the instant `at_ms` (ms since the Unix epoch) as a datetime in UTC.
 
-    An instant outside of the range that Postgres accepts becomes the first or the last instant of this range.
+    An instant outside of `FIRST_POSTGRES_MS` to `LAST_POSTGRES_MS` becomes the nearer one of the two.
     """
     return ms_to_datetime(min(max(at_ms, FIRST_POSTGRES_MS), LAST_POSTGRES_MS))

@@ -19,7 +19,10 @@ class UnknownSessionCache:
         self._until_s: dict[str, float] = {}
 
     def contains_id(self, session_id: str) -> bool:
-        """Return whether `add_id` was called for the id within the last `REMEMBER_S` seconds."""
+        """Return whether the cache has the id.
+
+        The id was added within the last `REMEMBER_S` seconds, and neither removed nor replaced since then.
+        """
         until_s = self._until_s.get(session_id)
         return until_s is not None and self._clock() < until_s
 

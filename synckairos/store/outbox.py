@@ -44,9 +44,9 @@ class StreamEntry(Struct, frozen=True):
     fields: Mapping[bytes, bytes]
 
     def parse(self) -> OutboxEntry:
-        """Parse the fields of the entry.
+        """Parse the fields of the entry. The event and the document stay bytes, and are not checked.
 
-        Raises: ValueError if a field is missing or invalid.
+        Raises: ValueError if a field is missing, or if the session id, the epoch or the version is malformed.
         """
         fields = self.fields
         try:
