@@ -200,6 +200,11 @@ class Settings(BaseSettings):
         description="Origins of web pages that are allowed to connect, separated by commas. "
         "Empty: only the origin of the server.",
     )
+    frame_ancestors: Origins = Field(
+        [],
+        description="Origins of web pages that are allowed to show the pages of this server in a frame, separated by "
+        "commas. Empty: none.",
+    )
     root_path: RootPath = Field(
         "",
         description="Sub-path under which a proxy serves this server, such as /clock. "

@@ -24,6 +24,7 @@ from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.own_credential import OwnCredentialRoutes
+from synckairos.http.page_headers import build_page_headers
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.request_authentication import RequestAuthentication
 from synckairos.http.rest_app import RestApp
@@ -107,6 +108,7 @@ def build_application(
     async def count_live_sessions() -> None:
         ACTIVE_SESSIONS.set(await store.count_unfinished())
 
+    page_headers = build_page_headers(settings.frame_ancestors)
     system = SystemRoutes(
         sessions,
         history.is_reachable,
@@ -114,6 +116,7 @@ def build_application(
         (count_live_sessions, *refresh_gauges),
         dependencies.work,
         root_path,
+        page_headers,
         knows_revocations=lambda: control_channel is None or control_channel.is_current,
     )
     session_list = SessionList(sessions, store, history)
@@ -146,7 +149,7 @@ def build_application(
         *system.operations(),
     ]
     system.set_openapi_operations(operations)
-    static = [Mount(DEMO_PATH, DemoFiles(root_path))] if demo_folder().is_dir() else []
+    static = [Mount(DEMO_PATH, DemoFiles(root_path, page_headers))] if demo_folder().is_dir() else []
     rest = RestApp(
         OperationTable(operations),
         rate_limits,

@@ -1,6 +1,7 @@
 """Static files of the demo page. The links in its HTML get the public sub-path of this server."""
 
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -13,22 +14,15 @@ from synckairos.http.sub_path import add_sub_path
 
 _INDEX = "index.html"
 
-_HEADERS = {
-    "content-security-policy": "default-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    # The modules of the page must be of one release, so a browser must ask whether its copies are still current.
-    "cache-control": "no-cache",
-}
-"""Headers of all responses under `/demo`."""
-
 
 class DemoFiles(StaticFiles):
     """Static files of the demo page. The HTML with the sub-path is rendered one time, at construction."""
 
-    def __init__(self, root_path: str) -> None:
+    def __init__(self, root_path: str, page_headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take the public sub-path and the headers of all responses, see `build_page_headers`."""
         super().__init__(directory=demo_folder(), html=True)
         self._page = add_sub_path((demo_folder() / _INDEX).read_bytes(), root_path)
+        self._headers = {name.decode(): value.decode() for name, value in page_headers}
         self._etag = f'"{hashlib.md5(self._page, usedforsecurity=False).hexdigest()}"'
 
     async def get_response(self, path: str, scope: Scope) -> Response:
@@ -37,7 +31,7 @@ class DemoFiles(StaticFiles):
         Overrides Starlette's method, because the HTML comes from memory.
         """
         response = await self._get_response(path, scope)
-        response.headers.update(_HEADERS)
+        response.headers.update(self._headers)
         return response
 
     async def _get_response(self, path: str, scope: Scope) -> Response:

@@ -33,12 +33,6 @@ Clients of v2 expect this member. The server does not use the value.
 STORE_CHECK_TIMEOUT_S = 2.0
 """Seconds without an answer of a store after which the store counts as unreachable."""
 
-PAGE_HEADERS = [
-    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-cache"),
-]
-
 logger = log.get_logger(__name__)
 
 
@@ -53,6 +47,7 @@ class SystemRoutes:
         refresh_gauges: Sequence[Callable[[], Awaitable[None]]],
         work: ClientWorkLimits,
         root_path: str = "",
+        page_headers: Sequence[tuple[bytes, bytes]] = (),
         knows_revocations: Callable[[], bool] = lambda: True,
     ) -> None:
         """Create the routes.
@@ -63,6 +58,7 @@ class SystemRoutes:
           most once a second.
         - `work`: the budgets of the clients.
         - `root_path`: the public sub-path, such as `/clock`. Empty if there is no sub-path.
+        - `page_headers`: the headers of the pages, see `build_page_headers`.
         - `knows_revocations`: returns whether the instance knows all revocations. If it does not, it can accept no
           credential, and `/ready` must answer 503.
         """
@@ -77,6 +73,7 @@ class SystemRoutes:
         self._rendering: SharedRead[bytes] = SharedRead()
         self._stale_gauges = LogThrottle()
         self._root_path = root_path
+        self._page_headers = page_headers
         self._openapi = b""
         self._asyncapi = render_asyncapi(root_path)
 
@@ -246,6 +243,6 @@ class SystemRoutes:
         content_type = content_types[name.rpartition(".")[2]]
 
         async def handle(request: RestRequest) -> RestResponse:
-            return RestResponse(body, content_type=content_type, headers=list(PAGE_HEADERS))
+            return RestResponse(body, content_type=content_type, headers=list(self._page_headers))
 
         return handle

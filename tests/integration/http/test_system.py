@@ -166,3 +166,11 @@ async def test_web_pages_need_no_other_host(client: httpx.AsyncClient) -> None:
         assert "default-src 'self'" in headers["content-security-policy"], path
         assert "unsafe" not in headers["content-security-policy"], path
         assert (headers["referrer-policy"], headers["cache-control"]) == ("no-referrer", "no-cache"), path
+
+
+async def test_pages_can_be_shown_in_frames_of_the_configured_origins(settings: Settings) -> None:
+    origins = ["https://school.example", "https://club.example:8443"]
+    async with open_rest_server(settings.model_copy(update={"frame_ancestors": origins})) as server:
+        for path in ("/docs", "/docs/docs.js", "/demo", "/demo/page.css"):
+            policy = (await server.client.get(path)).headers["content-security-policy"]
+            assert policy.endswith("frame-ancestors https://school.example https://club.example:8443"), path
