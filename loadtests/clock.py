@@ -15,7 +15,7 @@ from loadtests.report import print_result
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import Session, SyncMode
-from synckairos.wire.incremental_rendering import RenderedSession
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 

@@ -37,8 +37,8 @@ from synckairos.store.outbox import Outbox, WrittenVersion
 from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.shared_connection import RedisCommand, RedisPipe
 from synckairos.store.stored_session import StoredSession
-from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import CommitCause
+from synckairos.wire.rendered_session import RenderedSession
 
 PRESENT = "present"
 BATCH = 32

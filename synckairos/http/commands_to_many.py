@@ -9,7 +9,7 @@ from synckairos.http.all_sessions_pages import SessionList
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.limits.work_rate_table import COMMANDS_TO_MANY
+from synckairos.limits.work_limits import COMMANDS_TO_MANY
 from synckairos.principal import Principal
 from synckairos.service.commands_to_many import CommandsToMany
 from synckairos.service.requests import SessionResult

@@ -25,7 +25,7 @@ from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.time_ranges import parse_time_range
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.limits.work_rate_table import REPORTS
+from synckairos.limits.work_limits import REPORTS
 from synckairos.service.authorization import has_session_role
 from synckairos.service.sessions import Sessions
 from synckairos.store.rate_limits import RateLimits

@@ -21,7 +21,7 @@ from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
 from synckairos.http.large_bodies import join_in_blocks
 from synckairos.limits.shared_read import SharedRead
-from synckairos.limits.work_rate_table import MAX_LIVE_TAILS
+from synckairos.limits.work_limits import MAX_LIVE_TAILS
 from synckairos.principal import Principal
 from synckairos.wire.event_json import event_json
 

@@ -12,7 +12,7 @@ from synckairos.http.streaming_response import ByteStream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.processor_time import idle_wait
-from synckairos.limits.work_rate_table import BYTES, FREE_BYTES, VALUES
+from synckairos.limits.work_limits import BYTES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
 from synckairos.store.rate_limits import RateLimits

@@ -17,7 +17,7 @@ from synckairos.http.request_response import RestRequest, RestResponse, render_d
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.processor_time import run_in_thread
-from synckairos.limits.work_rate_table import SIMULATION_STEPS
+from synckairos.limits.work_limits import SIMULATION_STEPS
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.wire import response_models

@@ -18,7 +18,7 @@ from synckairos.http.sub_path import add_sub_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.processor_time import run_in_thread
 from synckairos.limits.shared_read import SharedRead
-from synckairos.limits.work_rate_table import SCRAPES
+from synckairos.limits.work_limits import SCRAPES
 from synckairos.service.sessions import Sessions
 from synckairos.telemetry import log, metrics
 from synckairos.telemetry.outages import LogThrottle

@@ -7,7 +7,7 @@ from synckairos.frozen_replace import replace
 from synckairos.identity.credentials import Scope, find_token
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.limits.work_rate_table import REFUSED_TOKENS
+from synckairos.limits.work_limits import REFUSED_TOKENS
 from synckairos.principal import Principal
 from synckairos.telemetry import log
 

@@ -11,7 +11,7 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.limits.parse_queue import ParseQueue
 from synckairos.limits.processor_time import ProcessorTime, idle_wait
 from synckairos.limits.token_bucket import TokenBucket
-from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING, WORK_LIMITS, WorkLimit
+from synckairos.limits.work_limits import PROCESSOR_MS, SETTING, WORK_LIMITS, WorkLimit
 
 MAX_CLIENTS = 20_000
 """Maximum number of clients with a budget.

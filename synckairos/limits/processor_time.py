@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from synckairos.errors import RateLimitExceeded
-from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING, WorkLimit
+from synckairos.limits.work_limits import PROCESSOR_MS, SETTING, WorkLimit
 
 MAX_CLIENTS = 20_000
 """Maximum number of clients with an account.

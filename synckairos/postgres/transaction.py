@@ -57,7 +57,7 @@ class TransactionSettings:
         server = SQL("pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean")
         return SQL("SELECT {}, {}").format(server, SQL(", ").join(applied)).as_string().encode()
 
-    def check_server(self, server: Row | None) -> None:
+    def check_server_role(self, server: Row | None) -> None:
         """Raise WrongServer if `server`, the result row of `to_sql`, describes another kind of server than `host`.
 
         The check is a part of each transaction, because a pooler can change the server between two transactions.
@@ -259,7 +259,7 @@ async def _check(server: AsyncCursor[Any], settings: TransactionSettings, connec
     Before it raises, close the connection, because the next connection can lead to another server.
     """
     try:
-        settings.check_server(await server.fetchone())
+        settings.check_server_role(await server.fetchone())
     except WrongServer:
         await connection.close()
         raise

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from synckairos.errors import SessionNotFound
-from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
+from synckairos.limits.work_limits import UNKNOWN_SESSIONS
 from synckairos.principal import Principal, Role
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.session_update import SessionUpdate

@@ -11,7 +11,7 @@ from synckairos.errors import RateLimitExceeded, SyncKairosError, TooManyConnect
 from synckairos.frozen_replace import replace
 from synckairos.identity.authenticator import Authenticator, IgnoredCredentialsWarning
 from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
-from synckairos.limits.work_rate_table import HANDSHAKES, REFUSED_TOKENS, UNKNOWN_SESSIONS
+from synckairos.limits.work_limits import HANDSHAKES, REFUSED_TOKENS, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.commands import CommandHandler

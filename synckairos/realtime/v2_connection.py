@@ -1,7 +1,7 @@
 """Connection of the v2 dialect: one session for each socket, full states, and only the messages of v2."""
 
 from synckairos.errors import InternalError, MalformedMessage, RateLimitExceeded, SessionNotFound, SyncKairosError
-from synckairos.limits.work_rate_table import FREE_BYTES, UNKNOWN_SESSIONS
+from synckairos.limits.work_limits import FREE_BYTES, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
 from synckairos.realtime.hub import Hub

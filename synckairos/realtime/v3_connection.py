@@ -15,7 +15,7 @@ from synckairos.errors import (
 )
 from synckairos.limits.client_work_budgets import WorkBudget
 from synckairos.limits.processor_time import idle_wait
-from synckairos.limits.work_rate_table import (
+from synckairos.limits.work_limits import (
     BYTES,
     CONNECTION_BYTES,
     CONNECTION_VALUES,

@@ -4,7 +4,7 @@ from synckairos.errors import (
     RateLimitExceeded,
     SyncKairosError,
 )
-from synckairos.limits.work_rate_table import (
+from synckairos.limits.work_limits import (
     FREE_BYTES,
 )
 from synckairos.realtime.connection import SocketConnection

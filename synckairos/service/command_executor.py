@@ -16,7 +16,7 @@ from synckairos.clock.model import Session, Status
 from synckairos.errors import Forbidden, ParticipantNotFound, RateLimitExceeded, SessionNotFound, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
+from synckairos.limits.work_limits import UNKNOWN_SESSIONS
 from synckairos.principal import Role
 from synckairos.service.authorization import find_role
 from synckairos.service.expire import CAUSED_BY_TIME
@@ -38,8 +38,8 @@ from synckairos.store.commit_script import AlreadyDecided, CommitConflict
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult, StoredSession
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
-from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import CommitCause
+from synckairos.wire.rendered_session import RenderedSession
 
 
 class UnfinishedAttempt(NamedTuple):

@@ -22,7 +22,7 @@ from synckairos.store.store_generation import Generations, make_session_epoch
 from synckairos.store.stored_session import StoredSession
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
-from synckairos.wire.incremental_rendering import RenderedSession
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_parser import parse_session
 
 KEY_TTL_S = 7 * 24 * 3600

@@ -18,8 +18,8 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
-from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import CommitCause
+from synckairos.wire.rendered_session import RenderedSession
 
 CAUSED_BY_TIME = CommitCause(TIMEKEEPER.actor, "expire")
 """The cause of overdue transitions in the audit."""

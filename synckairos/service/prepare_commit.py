@@ -15,8 +15,8 @@ from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
-from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import CommitCause, render_event
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.snapshot import SessionSnapshot
 
 MAX_ATTEMPTS = 500

@@ -5,7 +5,7 @@ Redis has other bytes, the cached session is not used.
 """
 
 from synckairos.telemetry.invalid_data import reporting_invalid_data
-from synckairos.wire.incremental_rendering import RenderedSession
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
 
 MAX_BYTES = 8 << 20

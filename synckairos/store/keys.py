@@ -81,14 +81,14 @@ class Keys(Struct, frozen=True):
         """Return the part of a summary's key before the session id, for sessions in the partition."""
         return f"{self._for_partition('digest', partition)}:"
 
-    def ready_rows(self, participant_id: str) -> str:
+    def rendered_rows(self, participant_id: str) -> str:
         """Return the key of the hash with rendered list rows of a participant, by session id.
 
         The hash has only sessions in the partition of the participant id.
         """
         return self._for_text("rows", participant_id)
 
-    def ready_rows_prefix(self, partition: int) -> str:
+    def rendered_rows_prefix(self, partition: int) -> str:
         """Return the part of the key of rendered list rows before the participant id, for the partition."""
         return f"{self._for_partition('rows', partition)}:"
 

@@ -57,7 +57,7 @@ ListKey = tuple[int, str]
 A session that was never started began when it was created.
 """
 
-ReadyRow = bytes
+RenderedRow = bytes
 """The JSON of a session's row in a participant's list. It is stored only if no value in it changes by time."""
 
 
@@ -100,7 +100,7 @@ class CachedPage(Struct, frozen=True):
     keys: tuple[ListKey, ...]
     has_more: bool
     complete_since_ms: int
-    lookups: Mapping[str, ReadyRow | ListRowParts]
+    lookups: Mapping[str, RenderedRow | ListRowParts]
 
 
 class ParticipantSessionStore:
@@ -133,7 +133,7 @@ class ParticipantSessionStore:
         """
         keys, partition = self.keys, self.keys.partition_of(participant_id)
         fixed: list[Any] = [
-            *(keys.summary_prefix(partition), keys.session_prefix(partition), keys.ready_rows(participant_id)),
+            *(keys.summary_prefix(partition), keys.session_prefix(partition), keys.rendered_rows(participant_id)),
             *(keys.outbox(partition), keys.failed_entries(partition)),
             *(READY_ROWS_TTL_MS, SPAN_MS, self.max_sessions, MAX_READY_ROW_BYTES),
         ]
@@ -162,7 +162,7 @@ class ParticipantSessionStore:
             complete_since_ms = -int(float(complete))
         if page and page[-1][0] < complete_since_ms:
             page = [key for key in page if key[0] >= complete_since_ms]
-        with reporting_invalid_data(keys.ready_rows(participant_id)):
+        with reporting_invalid_data(keys.rendered_rows(participant_id)):
             lookups = _parse_lookups(ids, rows, others)
         if keys.partitions > 1:
             lookups = {each: lookup for each, lookup in lookups.items() if keys.partition_of(each) == partition}
@@ -181,7 +181,7 @@ class ParticipantSessionStore:
 
     async def load_list_rows(
         self, participant_id: str, session_ids: Sequence[str]
-    ) -> dict[str, ReadyRow | ListRowParts]:
+    ) -> dict[str, RenderedRow | ListRowParts]:
         """Return the cached data of sessions for a participant's list, by session id.
 
         The result has an item for each of `session_ids`. One round trip for each partition, all at the same time.
@@ -193,7 +193,7 @@ class ParticipantSessionStore:
         replies = await asyncio.gather(
             *(self._run(self._page_script, [pairs[0], *pairs], [participant_id, 0]) for pairs in names)
         )
-        lookups: dict[str, ReadyRow | ListRowParts] = {}
+        lookups: dict[str, RenderedRow | ListRowParts] = {}
         for share, (*_, rows, others) in zip(shares, replies, strict=True):
             with reporting_invalid_data(self.keys.summary(share[0])):
                 lookups |= _parse_lookups(share, rows, others)
@@ -206,7 +206,7 @@ class ParticipantSessionStore:
         """
         keys = self.keys
         names = [*map(keys.summary, session_ids), *map(keys.participant_sessions, participant_ids)]
-        names += map(keys.ready_rows, participant_ids)
+        names += map(keys.rendered_rows, participant_ids)
         with translated_errors():
             await self._pipe.call_many([("UNLINK", name) for name in names])
 
@@ -338,7 +338,7 @@ class ParticipantSessionStore:
 
     def _rows_of(self, session_id: str) -> tuple[str, str]:
         """Return the script arguments for finding the ready rows that were rendered from a session's summary."""
-        return session_id, self.keys.ready_rows_prefix(self.keys.partition_of(session_id))
+        return session_id, self.keys.rendered_rows_prefix(self.keys.partition_of(session_id))
 
     async def _run(self, script: LuaScript, names: list[str], args: list[Any]) -> Any:
         with translated_errors():
@@ -358,7 +358,7 @@ _decode_row = Decoder(_Row).decode
 
 def _parse_lookups(
     ids: Sequence[str], rows: bytes, others: Sequence[Sequence[Any]]
-) -> dict[str, ReadyRow | ListRowParts]:
+) -> dict[str, RenderedRow | ListRowParts]:
     """Return the cached data by session id.
 
     `rows` has a line for each session. The line is empty if the data of the session is in `others`.
@@ -366,7 +366,7 @@ def _parse_lookups(
     if not ids:
         return {}
     rest = iter(others)
-    lookups: dict[str, ReadyRow | ListRowParts] = {}
+    lookups: dict[str, RenderedRow | ListRowParts] = {}
     for each, row in zip(ids, rows.split(b"\n"), strict=True):
         if row and _decode_row(row).session_id != each:
             raise ValueError("a ready row is of another session")

@@ -22,7 +22,7 @@ from synckairos.store.participant_sessions import (
     ListKey,
     ListRowParts,
     ParticipantSessionStore,
-    ReadyRow,
+    RenderedRow,
 )
 from synckairos.wire.snapshot import SessionSnapshot
 
@@ -36,7 +36,7 @@ class ListedSessionData(Struct, frozen=True):
     - `live`: the session's snapshot in Redis; None if Redis does not have the session.
     """
 
-    row: ReadyRow = b""
+    row: RenderedRow = b""
     session: ParticipantSession | None = None
     live: SessionSnapshot | None = None
 
@@ -103,7 +103,7 @@ class ParticipantSessionCache:
         self,
         participant_id: str,
         keys: Sequence[ListKey],
-        lookups: Mapping[str, ReadyRow | ListRowParts],
+        lookups: Mapping[str, RenderedRow | ListRowParts],
         live_ids: Sequence[str] = (),
     ) -> dict[str, ListedSessionData]:
         """Return cached data by session id.
@@ -156,7 +156,7 @@ class ParticipantSessionCache:
         return found
 
 
-def _live(lookup: ReadyRow | ListRowParts) -> SessionSnapshot | None:
+def _live(lookup: RenderedRow | ListRowParts) -> SessionSnapshot | None:
     return None if isinstance(lookup, bytes) else lookup.live
 
 

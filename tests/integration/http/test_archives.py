@@ -198,12 +198,12 @@ async def test_lists_do_not_show_a_session_that_retention_removed(server: RestSe
     for _ in range(2):
         listed = [row["session_id"] for row in (await server.client.get(url)).json()["data"]]
         assert gone["session_id"] in listed
-    assert await pipe.call("HEXISTS", keys.ready_rows(person), gone["session_id"])
+    assert await pipe.call("HEXISTS", keys.rendered_rows(person), gone["session_id"])
     assert await worker.retention.archive_and_delete(gone["session_id"], 0)
     listed.remove(gone["session_id"])
     assert [row["session_id"] for row in (await server.client.get(url)).json()["data"]] == listed
     assert await pipe.call("EXISTS", keys.summary(gone["session_id"])) == 0
-    assert not await pipe.call("HEXISTS", keys.ready_rows(person), gone["session_id"])
+    assert not await pipe.call("HEXISTS", keys.rendered_rows(person), gone["session_id"])
     assert await pipe.call("ZSCORE", keys.participant_sessions(person), gone["session_id"]) is None
     assert (await server.client.get(f"/v1/sessions/{stays['session_id']}")).is_success
 

@@ -13,7 +13,7 @@ import pytest
 from synckairos.config import Settings
 from synckairos.history.records import AuditedVersion
 from synckairos.http import request_response
-from synckairos.limits.work_rate_table import UNKNOWN_SESSIONS
+from synckairos.limits.work_limits import UNKNOWN_SESSIONS
 from synckairos.store.shared_connection import parse_time_ms
 from tests.integration.realtime.instances import serving
 from tests.integration.realtime.v3_client import V3Client, v3_client

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
 from synckairos.limits import processor_time
-from synckairos.limits.work_rate_table import (
+from synckairos.limits.work_limits import (
     BYTES,
     CLOSED,
     COMMANDS_TO_MANY,

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from synckairos.limits.work_rate_table import FREE_BYTES
+from synckairos.limits.work_limits import FREE_BYTES
 from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.connection import MESSAGES_AT_ONCE
 from synckairos.server.direct_write_websocket import MAX_FRAGMENTS, BoundedWebSocketProtocol

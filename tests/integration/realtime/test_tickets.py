@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
-from synckairos.limits.work_rate_table import HANDSHAKES, REFUSED_TOKENS
+from synckairos.limits.work_limits import HANDSHAKES, REFUSED_TOKENS
 from synckairos.store.tickets import TicketStore
 from tests.integration.authentication import bearer, make_authenticator, make_token
 from tests.integration.realtime.instances import CredentialLifeOptions, Instance, receive, serving, watching

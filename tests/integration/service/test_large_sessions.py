@@ -18,8 +18,8 @@ from synckairos.store.commit_script import Commit, CommitConflict, Committed, Ne
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import Quota, general_rate
 from synckairos.store.stored_session import parse_history
-from synckairos.wire.incremental_rendering import RenderedSession
 from synckairos.wire.outbox_entry import CommitCause
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 from synckairos.wire.snapshot import SessionSnapshot

@@ -12,7 +12,7 @@ from synckairos.history import page_size, used_time_reader
 from synckairos.http import large_bodies, request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.jobs import enqueue, table
-from synckairos.limits import parse_queue, work_rate_table
+from synckairos.limits import parse_queue, work_limits
 from synckairos.realtime import connection, sign_in, v3_connection, v3_inbox
 from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
@@ -105,7 +105,7 @@ IN_CODE = {
     "`cursor`": bounds(query_parameters.PageQuery, "cursor"),
     "`days` of a participant's sessions": bounds(query_parameters.ParticipantSessionsQuery, "days"),
     "downloads of one client: pages, archives and reports of more than 256 KiB": text(large_bodies.MAX_DOWNLOADS),
-    "live tails of one client": text(work_rate_table.MAX_LIVE_TAILS),
+    "live tails of one client": text(work_limits.MAX_LIVE_TAILS),
     "rows of a time report": text(used_time_reader.MAX_SLICES),
     # rates
     "REST requests and socket commands, without legal presses": setting("rate_limit_general"),
@@ -116,7 +116,7 @@ IN_CODE = {
     "socket messages": text(connection.MESSAGES_A_SECOND),
     "socket messages at once": text(connection.MESSAGES_AT_ONCE),
     # work of one client
-    **{f"{each.name}, {each.of}": text(each.per_s) for each in work_rate_table.WORK_LIMITS},
+    **{f"{each.name}, {each.of}": text(each.per_s) for each in work_limits.WORK_LIMITS},
     # a session
     "participants": between(1, join_leave.MAX_PARTICIPANTS),
     "groups": bounds(CreateSession, "groups"),
@@ -164,7 +164,7 @@ IN_CODE = {
     "`max_ms` of `pause`": bounds(command_bodies.PauseBody, "max_ms"),
     "`lag_ms` of `switch`": bounds(command_bodies.SwitchBody, "lag_ms"),
     "attempts of a command that loses races": text(prepare_commit.MAX_ATTEMPTS),
-    "steps of a simulation": text(work_rate_table.SIMULATION_STEPS.burst),
+    "steps of a simulation": text(work_limits.SIMULATION_STEPS.burst),
     "commands of a simulation": bounds(simulation_body.SimulationBody, "commands"),
     "rows of a simulation": text(simulation.MAX_ROWS),
     "`at_ms` and `until_ms` of a simulation": same(
@@ -174,7 +174,7 @@ IN_CODE = {
     "connections of an instance": setting("ws_max_connections"),
     "connections of one address": setting("ws_max_connections_per_address"),
     "message from a client": text(uvicorn_server.MAX_FRAME_BYTES),
-    "message that is not a `COMMAND`": text(work_rate_table.FREE_BYTES),
+    "message that is not a `COMMAND`": text(work_limits.FREE_BYTES),
     "subscriptions of a v3 connection": text(v3_connection.MAX_SUBSCRIPTIONS),
     "requests of a v3 connection that wait": text(v3_inbox.MAX_INBOX),
     "text of these requests": text(v3_inbox.MAX_INBOX_CHARACTERS),
@@ -224,8 +224,8 @@ IN_CODE = {
 
 def test_page_has_the_table_of_all_limits_of_work() -> None:
     page = read_page("limits.md")
-    assert f"\n\n{work_rate_table.render_work_limits_table()}\n\n" in page
-    assert f"up to {text(work_rate_table.FREE_BYTES)} bytes are not counted" in page
+    assert f"\n\n{work_limits.render_work_limits_table()}\n\n" in page
+    assert f"up to {text(work_limits.FREE_BYTES)} bytes are not counted" in page
     assert f"a body above {text(request_response.LARGE_BODY_BYTES)} bytes, except a press" in page.replace("\n  ", " ")
     assert f"more than {text(parse_queue.THREAD_VALUES)} values, it is parsed in a thread" in page.replace("\n", " ")
 
@@ -246,8 +246,8 @@ DERIVED = {
     "the same requests at once": "RATE_LIMIT_GENERAL",
     "replays": "RATE_LIMIT_GENERAL",
     "presses at once": "RATE_LIMIT_SWITCH",
-    **{f"{each.name}, client": work_rate_table.SETTING for each in work_rate_table.WORK_LIMITS if each.of == "client"},
-    "steps of a simulation": work_rate_table.SETTING,
+    **{f"{each.name}, client": work_limits.SETTING for each in work_limits.WORK_LIMITS if each.of == "client"},
+    "steps of a simulation": work_limits.SETTING,
 }
 """The setting of each row whose value is calculated from the setting."""
 

@@ -10,7 +10,7 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.limits import client_work_budgets
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.parse_queue import THREAD_VALUES, ParseQueue
-from synckairos.limits.work_rate_table import BYTES, REPORTS, UNKNOWN_SESSIONS, VALUES
+from synckairos.limits.work_limits import BYTES, REPORTS, UNKNOWN_SESSIONS, VALUES
 
 
 def test_client_may_cause_the_burst_at_once_and_is_then_refused_with_the_wait() -> None:

@@ -12,7 +12,7 @@ import pytest
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits import processor_time
 from synckairos.limits.processor_time import ProcessorTime, ProcessorTimeAccount, idle_wait, query_place, run_in_thread
-from synckairos.limits.work_rate_table import PROCESSOR_MS, SETTING
+from synckairos.limits.work_limits import PROCESSOR_MS, SETTING
 from tests.background_task import start
 from tests.waiting import eventually
 

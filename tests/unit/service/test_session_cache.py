@@ -4,7 +4,7 @@ from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.creation import create
 from synckairos.clock.model import Session, SyncMode
 from synckairos.service.session_cache import SessionCache
-from synckairos.wire.incremental_rendering import RenderedSession
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import render_session
 from synckairos.wire.snapshot import SessionSnapshot
 

@@ -7,7 +7,7 @@ from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Create
 from synckairos.clock.model import Transition
 from synckairos.frozen_replace import replace
-from synckairos.wire.incremental_rendering import SPLICING_MIN_PARTICIPANTS
+from synckairos.wire.rendered_session import SPLICING_MIN_PARTICIPANTS
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
 

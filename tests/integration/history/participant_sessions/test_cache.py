@@ -147,7 +147,7 @@ async def test_deleted_cache_is_filled_again_by_a_read(server: RestServer) -> No
     pipe, keys = server.parts.pipe, server.parts.store.keys
     assert await pipe.call("PTTL", keys.participant_sessions(ada)) > 29 * DAY_MS
     for key in (keys.participant_sessions(ada), keys.summary(before[0]["session_id"])):
-        await pipe.call("DEL", key, keys.ready_rows(ada))
+        await pipe.call("DEL", key, keys.rendered_rows(ada))
         assert without_time_used(await list_rows(server, ada)) == before
         assert await pipe.call("EXISTS", key) == 1
     await pipe.call("PEXPIRE", keys.participant_sessions(ada), 1000 * DAY_MS // 100)
@@ -201,7 +201,7 @@ async def test_rendered_rows_are_deleted_with_the_data_that_they_were_made_from(
         return row["metadata"], row["synced"]
 
     async def rendered_rows(person: str) -> list[bytes]:
-        kept: list[bytes] = await pipe.call("HKEYS", keys.ready_rows(person))
+        kept: list[bytes] = await pipe.call("HKEYS", keys.rendered_rows(person))
         return kept
 
     for person in (ada, eve, ada, eve):
@@ -209,7 +209,7 @@ async def test_rendered_rows_are_deleted_with_the_data_that_they_were_made_from(
         assert await rendered_rows(person) == [ids[0].encode()], "rows of running sessions are not kept"
         assert (
             0
-            < await pipe.call("PTTL", keys.ready_rows(person))
+            < await pipe.call("PTTL", keys.rendered_rows(person))
             <= READY_ROWS_TTL_MS
             < await pipe.call("PTTL", keys.summary(ids[0]))
         )

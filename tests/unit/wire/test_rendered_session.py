@@ -12,7 +12,7 @@ from synckairos.clock.commands import Adjust, Command, Create, NewParticipant, S
 from synckairos.clock.model import Session, SyncMode
 from synckairos.wire.document_merge_patch import make_keyed_patch, parse_keyed_document
 from synckairos.wire.document_splices import apply_message_body
-from synckairos.wire.incremental_rendering import RenderedSession
+from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.histories import Bytes
