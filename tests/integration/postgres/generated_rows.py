@@ -6,7 +6,7 @@ INSERT_SESSIONS = """
 INSERT INTO sync_sessions
 SELECT
     md5('s' || n)::uuid, 'e', 100, 'per_participant', 'completed', at, at, at + interval '50 min',
-    at + interval '50 min', NULL, '{"project": "x"}', false, '{}', 'e', 100
+    at + interval '50 min', NULL, '{"project": "x"}'
 FROM generate_series(1, %(sessions)s) AS n, LATERAL (SELECT timestamptz '2026-01-01' + n * interval '1 min' AS at) AS t;
 
 INSERT INTO sync_participants
@@ -27,12 +27,16 @@ SELECT
 FROM generate_series(1, %(sessions)s) AS n
 JOIN sync_sessions AS s ON s.session_id = md5('s' || n)::uuid
 CROSS JOIN generate_series(1, 100) AS v;
+"""
 
+INSERT_CHARGES = """
 INSERT INTO sync_charges
 SELECT
     session_id, epoch, version + 1, running_participant_id, occurred_at, occurred_at + interval '30 s'
 FROM sync_events
 WHERE running_participant_id IS NOT NULL;
+
+UPDATE sync_sessions SET charged_epoch = epoch, charged_version = version;
 """
 
 INSERT_DELIVERIES = """
@@ -44,14 +48,19 @@ FROM generate_series(1, %(deliveries)s) AS n;
 """
 
 
-def insert_sessions(database_url: str, sessions: int, size: int = 4) -> None:
+def insert_sessions(database_url: str, sessions: int, size: int = 4, *, with_charges: bool = True) -> None:
     """Insert sessions of 100 events each, one event in each minute, among a thousand participants.
 
-    `size` is the size of each snapshot in units of 32 bytes.
+    `size` is the size of each snapshot in units of 32 bytes. `with_charges` must be False for a database of a release
+    that has no charges.
     """
     with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
         cursor.execute(INSERT_SESSIONS, {"sessions": sessions, "size": size})
-        cursor.execute("VACUUM ANALYZE sync_sessions, sync_participants, sync_events, sync_charges")
+        tables = "sync_sessions, sync_participants, sync_events"
+        if with_charges:
+            cursor.execute(INSERT_CHARGES)
+            tables += ", sync_charges"
+        cursor.execute(f"VACUUM ANALYZE {tables}".encode())
         cursor.connection.close()
 
 
