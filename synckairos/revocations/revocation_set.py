@@ -39,19 +39,21 @@ class RevocationSet:
 
         The instant is in ms since the Unix epoch. It can be in the future.
         """
-        if principal.tenant not in self._tenants:
-            return None
-        instants = (each.effective_at_ms for each in self._candidates(principal) if revocation_covers(each, principal))
-        return min(instants, default=None)
+        return min((each.effective_at_ms for each in self._covering(principal)), default=None)
 
     def is_revoked(self, principal: Principal, now_ms: int) -> bool:
         """Return whether the principal's credential is revoked at the instant `now_ms`, by the time of Redis."""
-        ends_at_ms = self.ends_at_ms(principal)
-        return ends_at_ms is not None and ends_at_ms <= now_ms
+        # The estimate of the time can be some milliseconds late. A revocation that has arrived was made before now.
+        return any(each.effective_at_ms <= max(now_ms, each.at_ms) for each in self._covering(principal))
 
-    def _candidates(self, principal: Principal) -> Iterator[Revocation]:
+    def _covering(self, principal: Principal) -> Iterator[Revocation]:
+        """Yield the revocations that select the principal's credential."""
+        if principal.tenant not in self._tenants:
+            return
         for name, value in _selectors_of(principal):
-            yield from self._by_selector.get((principal.tenant, name, value), ())
+            for each in self._by_selector.get((principal.tenant, name, value), ()):
+                if revocation_covers(each, principal):
+                    yield each
 
 
 def revocation_covers(revocation: Revocation, principal: Principal) -> bool:

@@ -83,6 +83,12 @@ def test_removed_revocation_has_no_effect() -> None:
     assert not revocations.is_revoked(credential(), NOW_MS)
 
 
+def test_revocation_without_a_margin_has_an_effect_although_the_estimate_of_the_time_is_late() -> None:
+    revocations = RevocationSet()
+    revocations.add(revocation(token_id="t1"))
+    assert revocations.is_revoked(credential(), NOW_MS - 5)
+
+
 def test_rendered_revocation_is_parsed_to_the_same_revocation() -> None:
     for selector in ({"token_id": "t1"}, {"subject": "a"}, {"group": "g"}, {"credential": "k"}, {"is_for_all": True}):
         made = revocation(**selector)
