@@ -26,6 +26,7 @@ from synckairos.embedded import Valkey, create_temporary_dir
 from synckairos.realtime.timings import RealtimeTimeLimits
 from synckairos.server.timings import ServerTimeLimits
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS
+from synckairos.telemetry import log
 from tests.integration.realtime.instances import Instance, receive_until, serving, watching
 from tests.waiting import eventually
 
@@ -103,6 +104,7 @@ def main() -> None:
     user_timeout_ms = int(sys.argv[1]) if len(sys.argv) > 1 else USER_TIMEOUT_MS
     ip("link", "set", "lo", "up")
     data = create_temporary_dir()
+    log.configure_logging("info")  # to stderr, because the standard output has only the figures
     try:
         with Valkey(data / "valkey") as valkey:
             settings = Settings(port=0, redis_url=valkey.url, database_url=NO_POSTGRES, drain_timeout_s=1)
