@@ -123,7 +123,15 @@ def build_application(
     operations: list[Operation] = [
         *SessionRoutes(sessions, settings.rate_limit_switch).operations(),
         *CommandToManyRoutes(
-            CommandsToMany(sessions, store), session_list, rate_limits, dependencies.work
+            CommandsToMany(
+                sessions,
+                store,
+                requests_per_min=settings.rate_limit_general,
+                presses_per_s=settings.rate_limit_switch,
+            ),
+            session_list,
+            rate_limits,
+            dependencies.work,
         ).operations(),
         *HistoryRoutes(
             sessions,

@@ -11,6 +11,8 @@ from synckairos.principal import Principal
 from synckairos.service.create import KEY_TTL_S
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.sessions import Sessions
+from synckairos.store.rate_meter import RateMeter
+from synckairos.store.rate_quotas import PRESSES, Quota, general_rate, switch_rate
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.command_bodies import CommandBody
@@ -25,9 +27,12 @@ ChooseSessions = Callable[[], Awaitable[Sequence[str]]]
 class CommandsToMany:
     """Executes a command on many sessions. For one command id it is executed exactly once on each session."""
 
-    def __init__(self, sessions: Sessions, store: SessionStore) -> None:
+    def __init__(self, sessions: Sessions, store: SessionStore, *, requests_per_min: int, presses_per_s: int) -> None:
+        """Take the service, the store, and the limits of requests of a client and of presses of a session."""
         self._sessions = sessions
         self._store = store
+        self._general_rate = general_rate(requests_per_min)
+        self._press_rate = switch_rate(presses_per_s)
 
     async def find_session_ids(
         self, principal: Principal, command_id: str, fingerprint: str, choose: ChooseSessions
@@ -64,13 +69,17 @@ class CommandsToMany:
         """Execute a command on each session, and return the results or the refusals in the order of `session_ids`.
 
         `body` is the parsed command, and `given` has the JSON values from which it was parsed. The rights of the caller
-        are decided for each session.
+        are decided for each session. A press counts against the limit of presses of its session, as in other requests.
         """
         places = asyncio.Semaphore(MAX_CONCURRENT)
 
         async def execute_on(session_id: str) -> SessionResult | SyncKairosError:
+            meter = None
+            if verb in PRESSES:
+                meter = RateMeter(Quota(self._general_rate, principal.limited_client_id))
+                meter.count_as_press(Quota(self._press_rate, session_id))
             request = CommandRequest.for_command(
-                principal, session_id, verb, body, given, command_id=f"bulk:{command_id}"
+                principal, session_id, verb, body, given, command_id=f"bulk:{command_id}", meter=meter
             )
             async with places:
                 try:

@@ -99,6 +99,19 @@ async def test_each_session_is_judged_by_itself(server: RestServer) -> None:
     assert await status_of(server, unreached) == "running"
 
 
+async def test_presses_count_against_the_limit_of_their_session(settings: Settings) -> None:
+    limited = settings.model_copy(update={"rate_limit_switch": 2})
+    async with open_rest_server(limited, caller_identity=NamedCallers()) as server:
+        pressed, other = await create_board(server), await create_board(server)
+        codes = []
+        while "RATE_LIMIT_EXCEEDED" not in codes:
+            results = await command(server, session_ids=[pressed], command="switch", command_id=str(uuid4()))
+            codes.append(results[pressed].get("error", {}).get("code"))
+        assert set(codes[:-1]) == {None}
+        results = await command(server, session_ids=[other], command="switch", command_id=str(uuid4()))
+        assert results == {other: {"version": 3}}
+
+
 async def test_command_id_belongs_to_its_caller(server: RestServer) -> None:
     ids = [await create_board(server) for _ in range(2)]
     for session_id, subject in zip(ids, ("x", "y"), strict=True):

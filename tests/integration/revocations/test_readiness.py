@@ -27,9 +27,16 @@ async def status_with_token(server: RestServer) -> int:
 async def test_instance_is_ready_when_it_knows_the_revocations_and_not_before(own_settings: Settings) -> None:
     settings = own_settings.model_copy(update={"metrics_token": SecretStr(METRICS_TOKEN)})
     async with open_node(settings) as node:
-        options = {"max_credential_life_s": 86_400, "stale_after_s": 0.5, "check_s": 0.1}
         now_ms = node.subscriber.server_time.now_ms
-        channel = ControlChannel(node.store, node.table, node.subscriber, now_ms, **options)  # type: ignore[arg-type]
+        channel = ControlChannel(
+            node.store,
+            node.table,
+            node.subscriber,
+            now_ms,
+            max_credential_life_s=86_400,
+            stale_after_s=0.5,
+            check_s=0.1,
+        )
         ends = CredentialEnds(now_ms, channel)
         guard = make_authenticator(settings, refuse_ended=ends.require_not_revoked)
         async with open_rest_server(
