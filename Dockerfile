@@ -11,10 +11,11 @@ RUN python -m venv /opt/build \
  && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/build.lock
 COPY pyproject.toml README.md ./
 COPY synckairos synckairos
+COPY clients/python clients/python
 COPY migrations migrations
 # image.lock has the version and the hashes of each dependency. The image has no optional dependencies (embedded stores,
 # tools) and no build tools.
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /opt/wheel . ./clients/python \
  && python -m venv /opt/synckairos \
  && /opt/synckairos/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes \
     -r requirements/image.lock \

@@ -7,22 +7,23 @@ RELEASE_VENV   := build/release
 RELEASE_PYTHON := $(RELEASE_VENV)/bin/python
 UPGRADE := --upgrade
 CHECKED = synckairos tests $(wildcard loadtests)
+CHECKED += clients/python
 JS_STAMP := clients/js/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-js js-types tools check fmt env lock sbom
+.PHONY: help install run test test-js js-types python-client tools check fmt env lock sbom
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
 
 install: $(STAMP) ## create or update the Python environment in .venv
 
-$(STAMP): requirements/development.lock pyproject.toml
+$(STAMP): requirements/development.lock pyproject.toml clients/python/pyproject.toml
 	@base=$$(command -v python3.11 || command -v python3) || { echo "Python 3.11 or newer is needed"; exit 1; }; \
 	"$$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $$base is older"; exit 1; }; \
 	test -x $(PYTHON) || "$$base" -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.lock
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
 run: install ## run `synckairos dev`: embedded stores, server and worker; ARGS="--port 0 --data DIR" sets options
@@ -37,6 +38,9 @@ test-js: install tools $(JS_STAMP) ## build, check and test the JavaScript clien
 
 js-types: install tools $(JS_STAMP) ## generate the types of the JavaScript client from the descriptions of the server
 	cd clients/js && npm run --silent types
+
+python-client: install ## generate the modules of the Python client that it shares with the server
+	$(PYTHON) clients/python/scripts/generate.py
 
 $(JS_STAMP): clients/js/package-lock.json
 	cd clients/js && npm ci --silent
@@ -63,8 +67,9 @@ env: install ## render .env.example and docs/reference/settings.md from the sett
 
 # Each lock file has the SHA-256 of all files of a release, so that no other file can be installed. The versions in
 # image.lock are those in development.lock.
+# The distribution synckairos-client is a part of this repository, so the lock files do not have it.
 COMPILE = $(RELEASE_PYTHON) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-annotate --no-header --quiet
+	--no-emit-package synckairos-client --no-emit-find-links --no-annotate --no-header --quiet
 
 lock: ## update the lock files in requirements/ from pyproject.toml; `make lock UPGRADE=` keeps locked versions
 	test -x $(RELEASE_PYTHON) || $$(command -v python3.11 || command -v python3) -m venv $(RELEASE_VENV)

@@ -1,6 +1,6 @@
 """Load test of resumption after a killed instance: how many watchers resume by deltas, and when all are current.
 
-All watchers use `synckairos.client` through a load balancer. The load test kills their instance with SIGKILL. Each
+All watchers use `synckairos_client` through a load balancer. The load test kills their instance with SIGKILL. Each
 session changes several times before another instance becomes reachable. The load test measures the time until each
 watcher has the newest version of its session.
 """
@@ -17,11 +17,11 @@ import uvloop
 from loadtests.report import percentile, print_result
 from loadtests.sessions import ANONYMOUS, start_session
 from loadtests.stores import valkey_only
-from synckairos.client import Client
-from synckairos.client.watched_session import Watch
 from synckairos.clock.commands import Switch
 from synckairos.service.requests import CommandRequest
 from synckairos.telemetry import log
+from synckairos_client import Client
+from synckairos_client.watched_session import Watch
 from tests.balancer import run_balancer
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server

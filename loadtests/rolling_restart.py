@@ -1,6 +1,6 @@
 """Load test of a rolling restart of three instances: the duration of commands, second by second.
 
-Clients of `synckairos.client` send switches through a load balancer at a constant rate, without waiting for replies.
+Clients of `synckairos_client` send switches through a load balancer at a constant rate, without waiting for replies.
 The measured time of a command starts when the command is due, also if its client has no connection. A restart is a
 SIGTERM, the end of the process, and a new process. For each restart the result has a time: until the p99 of the
 commands due in one second was again within three times the p99 before the first restart.
@@ -20,9 +20,9 @@ from loadtests.report import percentile, print_result
 from loadtests.resume import address, connect_watchers
 from loadtests.sessions import start_session
 from loadtests.stores import valkey_only
-from synckairos.client.watched_session import Watch
 from synckairos.config import Settings
 from synckairos.telemetry import log
+from synckairos_client.watched_session import Watch
 from tests.balancer import Balancer, run_balancer
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process, spawn_server

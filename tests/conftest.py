@@ -20,6 +20,8 @@ from tests.databases import DatabasePool
 from tests.pgbouncer import PgBouncer, running_pgbouncer
 from tests.processes import Process, spawn_server
 
+ROOT = Path(__file__).parents[1]
+
 _numbers = itertools.count(1)
 
 
@@ -29,6 +31,8 @@ def clean_environment() -> None:
     for field in Settings.model_fields:
         for name in env_variables_of(field):
             os.environ.pop(name, None)
+    # The processes that the tests start use the packages of this checkout, as pytest does.
+    os.environ["PYTHONPATH"] = os.pathsep.join(str(path) for path in (ROOT, ROOT / "clients" / "python"))
     log.configure_logging("info")
     # A shell ignores Ctrl-C in background jobs. The processes that the tests start would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)

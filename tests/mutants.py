@@ -170,7 +170,7 @@ def main() -> None:
     survivors = []
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory)
-        for part in ("synckairos", "tests", "docs", "pyproject.toml"):
+        for part in ("synckairos", "tests", "docs", "clients/python", "pyproject.toml"):
             source = ROOT / part
             (shutil.copytree if source.is_dir() else shutil.copy)(source, tree / part)
         if not tests_pass(tree, options.laws):

@@ -2,7 +2,7 @@
 
 import time
 
-from synckairos.client.sleep_detecting_clock import MAX_BOOT_STEP_S, SuspendAwareClock
+from synckairos_client.sleep_detecting_clock import MAX_BOOT_STEP_S, SuspendAwareClock
 
 
 class SleepingMachine:

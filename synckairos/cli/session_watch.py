@@ -23,15 +23,15 @@ def session() -> None:
 @click.option("--token", envvar="SYNCKAIROS_TOKEN", help="Token for a server with authentication.", show_envvar=True)
 def session_watch(session_id: UUID, url: str | None, token: str | None) -> None:
     """Show the running clocks of session ID until it ends or Ctrl-C is pressed."""
-    from synckairos.client import terminal_watch
-    from synckairos.client.server_url import socket_url
+    from synckairos.admin.session_watch import show_session
+    from synckairos_client.server_url import socket_url
 
     try:
         url = socket_url(_configured_url() if url is None else url)
     except ValueError as fault:
         raise click.BadParameter(str(fault), param_hint="--url") from None
     with show_progress(f"connecting to {url}") as display:
-        watching = terminal_watch.show_session(url, str(session_id), sys.stdout, display.close, token)
+        watching = show_session(url, str(session_id), sys.stdout, display.close, token)
         run(run_until_signal(watching))
 
 

@@ -1,7 +1,7 @@
-"""Clock systems as JSON objects.
+"""Clock systems as JSON objects, and the names of the facts of a reading.
 
-Each object has exactly one member. The name of the member is the name of the clock system, and its value is the
-settings of the clock system.
+Each object of a clock system has exactly one member. The name of the member is the name of the clock system, and its
+value is the settings of the clock system.
 """
 
 from typing import Any
@@ -13,6 +13,9 @@ from synckairos.clock.stages import Stage, Stages
 
 SETTINGS = {kind: tuple(field.name for field in fields(kind)) for kind in (*CLOCK_SYSTEMS.values(), Stage)}
 """Names of the settings of each clock system, and of a stage."""
+
+READING_FACTS = ("phase", "periods_left", "moves_left", "stage", "period_moves")
+"""Names of the JSON members of a `reading` that are facts. The other members only help clients."""
 
 
 def render_clock_system(system: ClockSystem) -> dict[str, Any]:

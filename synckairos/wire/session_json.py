@@ -22,7 +22,7 @@ from synckairos.clock.timing import (
     deadline_at_ms,
     session_remaining_ms,
 )
-from synckairos.wire.clock_system_json import render_clock_system
+from synckairos.wire.clock_system_json import READING_FACTS, render_clock_system
 from synckairos.wire.instants import render_instant
 
 DOCUMENT_SCHEMA = 1
@@ -34,9 +34,6 @@ SYSTEMS_WITH_DERIVED_READING = (Delay, Hourglass)
 
 RECEIPT_MEMBERS = ("participant_id", "elapsed_ms", "trusted_lag_ms", "compensated_ms", "charged_ms", "quota_left_ms")
 """Names of the JSON members of a lag receipt, in order."""
-
-READING_FACTS = ("phase", "periods_left", "moves_left", "stage", "period_moves")
-"""Names of the JSON members of a `reading` that are facts. The other members only help clients."""
 
 
 EXTENSION_RULES = ("extend_window_ms", "extend_by", "max_extension_ms", "max_extensions")

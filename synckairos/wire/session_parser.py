@@ -19,9 +19,8 @@ from synckairos.clock.model import (
     Status,
     SyncMode,
 )
-from synckairos.wire.clock_system_json import parse_clock_system
+from synckairos.wire.clock_system_json import READING_FACTS, parse_clock_system
 from synckairos.wire.instants import parse_instant_ms
-from synckairos.wire.session_json import READING_FACTS
 
 
 def parse_session(document: bytes, deleted: bool = False) -> Session:

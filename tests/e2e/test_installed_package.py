@@ -1,13 +1,16 @@
-"""The wheel that the Dockerfile builds is complete: its commands run outside of the checkout."""
+"""The wheels that the Dockerfile builds are complete: commands and the client run outside of the checkout."""
 
+import importlib.metadata
 import re
 import shutil
 import site
 import subprocess
 import sys
+import tarfile
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 from zipfile import ZipFile
 
 import httpx
@@ -23,10 +26,34 @@ DOCKERFILE, COMPOSE = ((ROOT / name).read_text() for name in ("Dockerfile", "com
 
 Run = Callable[..., Process]
 
+BYOYOMI = {"periods": 3, "period_ms": 30_000}
+
+PLAY = """
+import asyncio
+import importlib.util
+import sys
+
+from synckairos_client import Client
+
+
+async def main(url, session_id):
+    async with Client(url) as client, client.watch(session_id) as session:
+        await session.command("start")
+        ack = await session.command("switch")
+        state = await session.reach(ack.version)
+        first, second = state.participants
+        assert 0 < session.remaining_ms(second.participant_id) <= 60_000
+        print(state.status, state.version, first.remaining_ms + first.used_ms)
+
+
+assert not any(map(importlib.util.find_spec, ("synckairos", "msgspec", "httpx")))
+asyncio.run(main(*sys.argv[1:]))
+"""
+
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from the files from which the image is built, and from no other files."""
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Build the wheels of both distributions from the files from which the image is built, and from no other files."""
     source, built = tmp_path_factory.mktemp("src"), tmp_path_factory.mktemp("wheel")
     for copied in re.findall(r"^COPY (?!--from)(.+) (\S+)$", DOCKERFILE, re.MULTILINE):
         for name in copied[0].split():
@@ -34,23 +61,62 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copytree(ROOT / name, source / copied[1], ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(ROOT / name, source / copied[1])
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
-    subprocess.run(command, cwd=source, check=True, capture_output=True)
-    (found,) = built.glob("*.whl")
+    for folder in (source, source / "clients" / "python"):
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    found = {path.name.partition("-")[0]: path for path in built.glob("*.whl")}
+    assert found.keys() == {"synckairos", "synckairos_client"}
     return found
 
 
 @pytest.fixture(scope="module")
-def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel into a new environment. The dependencies come from the environment of the tests."""
-    place = tmp_path_factory.mktemp("installed")
+def wheel(wheels: dict[str, Path]) -> Path:
+    """Return the wheel of the server."""
+    return wheels["synckairos"]
+
+
+def install(place: Path, *wheels: Path) -> Path:
+    """Create an environment that has these wheels and no dependencies. Return its folder of packages."""
     venv.create(place, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(place / "bin" / "python")]
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
-    # These packages have the lower priority, so that `synckairos` is the wheel and not the checkout.
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", *map(str, wheels)], check=True)
     (packages,) = place.glob("lib/python*/site-packages")
+    return packages
+
+
+@pytest.fixture(scope="module")
+def program(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheels into a new environment. The dependencies come from the environment of the tests."""
+    place = tmp_path_factory.mktemp("installed")
+    packages = install(place, *wheels.values())
+    # These packages have the lower priority, so that `synckairos` is the wheel and not the checkout.
     (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))
     return place / "bin" / "synckairos"
+
+
+@pytest.fixture(scope="module")
+def client_alone(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the source distribution of the client, a wheel from it, and install that wheel. Return its Python.
+
+    The environment has the dependencies that the wheel names, and no other packages.
+    """
+    folder = tmp_path_factory.mktemp("client")
+    for target, source in (("sdist", ROOT / "clients" / "python"), ("wheel", folder / "unpacked")):
+        command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
+        subprocess.run(command, cwd=source, check=True, capture_output=True)
+        if target == "sdist":
+            (archive,) = folder.glob("*.tar.gz")
+            with tarfile.open(archive) as files:
+                files.extractall(folder, filter="data")
+            (folder / archive.name.removesuffix(".tar.gz")).rename(folder / "unpacked")
+    (built,) = folder.glob("*.whl")
+    assert set(ZipFile(built).namelist()) == set(ZipFile(wheels["synckairos_client"]).namelist())
+    packages = install(folder / "environment", built)
+    for name in ("orjson", "websockets"):
+        distribution = importlib.metadata.distribution(name)
+        for file in {each.parts[0] for each in distribution.files or () if ".." not in each.parts}:
+            (packages / file).symlink_to(Path(str(distribution.locate_file(file))))
+    return folder / "environment" / "bin" / "python"
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +148,32 @@ def test_wheel_has_all_files_of_the_package_and_all_migrations(wheel: Path) -> N
     assert {str(file) for file in files if "__pycache__" not in file.parts} <= names
     migrations = (ROOT / "migrations").glob("*.sql")
     assert {f"synckairos/migrations/{file.name}" for file in migrations} <= names
+
+
+@pytest.mark.slow
+def test_wheel_of_the_client_has_all_its_files_and_two_dependencies(wheels: dict[str, Path]) -> None:
+    archive = ZipFile(wheels["synckairos_client"])
+    package = ROOT / "clients" / "python" / "synckairos_client"
+    files = [file.relative_to(package.parent) for file in package.rglob("*") if file.is_file()]
+    assert {str(file) for file in files if "__pycache__" not in file.parts} <= set(archive.namelist())
+    (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+    required = re.findall(r"^Requires-Dist: ([a-z-]+)", archive.read(metadata).decode(), re.MULTILINE)
+    assert sorted(required) == ["orjson", "websockets"]
+
+
+@pytest.mark.slow
+def test_client_without_the_server_plays_on_a_real_server(
+    client_alone: Path, serve_process: Process, tmp_path: Path
+) -> None:
+    (tmp_path / "play.py").write_text(PLAY)
+    with httpx.Client(base_url=serve_process.base_url, trust_env=False) as rest:
+        people = [{"participant_id": str(uuid4()), "total_time_ms": 60_000} for _ in range(2)]
+        body = {"sync_mode": "per_participant", "participants": people, "clock": {"byoyomi": BYOYOMI}}
+        session_id = rest.post("/v1/sessions", json=body).raise_for_status().json()["data"]["session_id"]
+    command = [client_alone, tmp_path / "play.py", serve_process.base_url, session_id]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["running", "3", "60000"]
 
 
 @pytest.mark.slow

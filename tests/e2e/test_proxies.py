@@ -20,12 +20,12 @@ import pytest
 from pydantic import SecretStr
 from websockets.asyncio.client import connect
 
-from synckairos.client import Client
 from synckairos.clock.commands import Create, NewParticipant, UpdateMetadata
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest
+from synckairos_client import Client
 from tests.integration.authentication import bearer, make_token
 from tests.integration.parts import open_parts
 from tests.integration.realtime.instances import serving

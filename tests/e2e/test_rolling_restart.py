@@ -12,14 +12,15 @@ import httpx
 import psycopg
 import pytest
 
-from synckairos.client import Ack, Client, CommandRefused
-from synckairos.client.watched_session import Watch
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.principal import TIMEKEEPER
 from synckairos.wire.session_parser import parse_session
+from synckairos_client import Ack, Client, CommandRefused
+from synckairos_client.watched_session import Watch
 from tests.balancer import run_balancer
+from tests.client_sessions import client_session
 from tests.integration.parts import Parts, open_parts
 from tests.processes import Process
 from tests.waiting import eventually
@@ -131,7 +132,7 @@ async def test_rolling_restart_under_load_loses_no_acknowledged_command(
         for watch in watches:
             stored = parse_session((await parts.sessions.read(TIMEKEEPER, watch.session_id)).snapshot.document)
             async with asyncio.timeout(DEADLINE_S):
-                assert await watch.reach(stored.version) == stored
+                assert await watch.reach(stored.version) == client_session(stored)
 
 
 async def drained_commands(parts: Parts, settings: Settings) -> list[tuple[str, str, int]]:

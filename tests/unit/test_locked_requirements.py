@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 ROOT = Path(__file__).parents[2]
+PROJECTS = ("pyproject.toml", "clients/python/pyproject.toml")
 LOCKS = sorted(path.name for path in (ROOT / "requirements").glob("*.lock"))
 MARKERS_OF_LINUX = {"sys_platform": "linux", "platform_system": "Linux", "extra": ""}
 
@@ -24,10 +25,11 @@ def read_lock(name: str) -> dict[NormalizedName, tuple[Requirement, list[str]]]:
 
 
 def dependencies(*extras: str) -> set[NormalizedName]:
-    """Return the names of the packages that pyproject.toml requires, with those of some extras."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    texts = [*project["dependencies"], *(each for extra in extras for each in project["optional-dependencies"][extra])]
-    return {canonicalize_name(Requirement(text).name) for text in texts} - {canonicalize_name("synckairos")}
+    """Return the names of the packages that the distributions of this repository require, with some extras."""
+    server, client = (tomllib.loads((ROOT / path).read_text())["project"] for path in PROJECTS)
+    texts = [*server["dependencies"], *client["dependencies"]]
+    texts += [each for extra in extras for each in server["optional-dependencies"][extra]]
+    return {canonicalize_name(Requirement(text).name) for text in texts} - {server["name"], client["name"]}
 
 
 def test_lock_files_are_those_of_the_four_environments() -> None:

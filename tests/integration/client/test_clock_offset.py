@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from synckairos.client import Client
+from synckairos_client import Client
 from tests.integration.client.proxy import proxy_to
 from tests.integration.realtime.instances import Instance
 

@@ -14,14 +14,14 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from synckairos.client import Client
 from synckairos.clock.commands import Create, NewParticipant, Start, Switch
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.config import Settings
 from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.endpoint import DRAINING_RETRY_AFTER_S
 from synckairos.service.requests import CreateRequest
-from synckairos.wire.session_parser import parse_session
+from synckairos_client import Client
+from synckairos_client.generated.wire.session_parser import parse_session
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.realtime.instances import CALLER, Instance, serving
 from tests.processes import Process

@@ -7,28 +7,33 @@ from uuid import uuid4
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from synckairos.client import (
+from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
+from synckairos.config import Settings
+from synckairos.principal import TIMEKEEPER, Principal
+from synckairos_client import (
     Ack,
     Client,
+    ClientClosed,
     CommandRefused,
     ConnectionEnded,
+    Forbidden,
+    PayloadTooLarge,
     ReceivedPresence,
+    Session,
     SessionDeleted,
+    SessionNotFound,
+    Status,
     TooManyConnections,
+    Unauthorized,
 )
-from synckairos.client.errors import ClientClosed
-from synckairos.clock.commands import Delete, Start, Switch, UpdateMetadata
-from synckairos.clock.model import Session, Status
-from synckairos.config import Settings
-from synckairos.errors import Forbidden, PayloadTooLarge, SessionNotFound, Unauthorized
-from synckairos.principal import TIMEKEEPER, Principal
-from synckairos.wire.session_parser import parse_session
+from synckairos_client.generated.wire.session_parser import parse_session
 from tests.integration.realtime.instances import Instance, serving
 
 DEADLINE_S = 20
 
 
 async def stored(instance: Instance, session_id: str) -> Session:
+    """Return a session of the store, as the client parses it."""
     return parse_session((await instance.sessions.read(TIMEKEEPER, session_id)).snapshot.document)
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from synckairos.client import Client, ServerTimeUnknown
+from synckairos_client import Client, ServerTimeUnknown
 from tests.integration.client.proxy import proxy_to
 from tests.integration.realtime.instances import Instance
 from tests.sleeping_machine import SleepingMachine

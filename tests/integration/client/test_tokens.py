@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from synckairos.client import Client
 from synckairos.config import Settings
-from synckairos.errors import SessionNotFound, Unauthorized
+from synckairos_client import Client, SessionNotFound, Unauthorized
 from tests.integration.authentication import make_authenticator, make_token, now_ms
 from tests.integration.realtime.instances import CredentialLifeOptions, Instance, serving
 from tests.waiting import eventually

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from synckairos.client import Client
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from synckairos.principal import TIMEKEEPER
+from synckairos_client import Client
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.realtime.instances import Instance, serving
 from tests.integration.realtime.v3_client import Known, V3Client, normal, shown, subscribe_and_leave, v3_client

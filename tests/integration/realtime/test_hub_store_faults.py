@@ -15,8 +15,6 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from synckairos.client import Client
-from synckairos.client.watched_session import Watch
 from synckairos.clock.commands import Start, Switch, UpdateMetadata
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
@@ -25,7 +23,8 @@ from synckairos.principal import TIMEKEEPER
 from synckairos.realtime.connection import SocketConnection
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.store.shared_connection import RedisPipe
-from synckairos.wire.session_json import render_session
+from synckairos_client import Client
+from synckairos_client.watched_session import Watch
 from tests.integration.client.proxy import proxy_to, target_of
 from tests.integration.parts import open_parts
 from tests.integration.realtime.instances import CALLER, Instance, receive, serving, watching
@@ -65,7 +64,7 @@ class Watcher:
     async def read_python_client(self, session: Watch) -> None:
         async for update in session.updates():
             self.versions.append(update.state.version)
-            self.document = shown(render_session(update.state))
+            self.document = shown(orjson.dumps(session.document))
 
 
 class Cluster:
@@ -291,4 +290,4 @@ async def test_client_that_was_disconnected_during_a_failover_gets_the_new_state
             await updates.aclose()
             assert update.has_gap
             await eventually(cluster.is_consistent, RECOVERS_WITHIN_S)
-            assert shown(render_session(session.state)) == shown((await cluster.stored()).snapshot.document)
+            assert shown(orjson.dumps(session.document)) == shown((await cluster.stored()).snapshot.document)

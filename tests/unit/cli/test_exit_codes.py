@@ -5,12 +5,15 @@ import pkgutil
 from collections.abc import Iterator
 
 import synckairos
+import synckairos_client
 from synckairos.cli import exit_codes
 from synckairos.cli.exit_codes import ExitCode, exit_code_of
 from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFailed
 
+ErrorClass = type[SyncKairosError] | type[synckairos_client.SyncKairosError]
 
-def subclasses(kind: type[SyncKairosError]) -> Iterator[type[SyncKairosError]]:
+
+def subclasses(kind: ErrorClass) -> Iterator[ErrorClass]:
     yield kind
     for each in kind.__subclasses__():
         yield from subclasses(each)
@@ -25,7 +28,7 @@ def test_every_error_of_the_table_exists() -> None:
     for module in pkgutil.walk_packages(synckairos.__path__, "synckairos."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    codes = {each.code for each in subclasses(SyncKairosError)}
+    codes = {each.code for base in (SyncKairosError, synckairos_client.SyncKairosError) for each in subclasses(base)}
     assert set(exit_codes._BY_CODE) - codes == set()
 
 

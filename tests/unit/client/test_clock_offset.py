@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from synckairos.client.clock_offset import MAX_DRIFT, MAX_SAMPLES, Sample, ServerClock
+from synckairos_client.clock_offset import MAX_DRIFT, MAX_SAMPLES, Sample, ServerClock
 
 
 def server_clock(chance: random.Random) -> Callable[[float], float]:

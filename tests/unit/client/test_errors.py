@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.client.errors import error_for_close, error_for_http_status
+from synckairos_client.errors import error_for_close, error_for_http_status
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1008, 1011, 1012, 4000, 4001, 4002, 4499, 4504, 4510])

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from synckairos.client.readings import participant_remaining_ms, remaining_ms_at, session_charged_until, used_ms_at
-from synckairos.clock.budget import ClockReadingDetails
-from synckairos.clock.model import SyncMode
 from synckairos.http.demo_files import demo_folder
-from synckairos.wire.session_parser import session_from_json
+from synckairos_client import SyncMode
+from synckairos_client.generated.clock.budget import ClockReadingDetails
+from synckairos_client.generated.wire.session_parser import session_from_json
+from synckairos_client.readings import participant_remaining_ms, remaining_ms_at, session_charged_until, used_ms_at
 from tests.unit.client.reading_vectors import FACTS, FILE, render
 
 VECTORS: list[dict[str, Any]] = orjson.loads(FILE.read_bytes())

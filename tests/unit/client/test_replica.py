@@ -7,13 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synckairos.client.replica import ReplicaGap, SessionReplica
 from synckairos.clock.model import Session
+from synckairos_client import Session as ClientSession
+from synckairos_client.replica import ReplicaGap, SessionReplica
+from tests.client_sessions import client_session
 from tests.unit.client.messages import event, history, state_message
 from tests.unit.clock.histories import Bytes
 
 
-def apply_message(replica: SessionReplica, message: dict[str, Any]) -> Session | None:
+def apply_message(replica: SessionReplica, message: dict[str, Any]) -> ClientSession | None:
     if message["type"] == "STATE_SYNC":
         return replica.apply_state(message).state
     update = replica.apply_delta(message)
@@ -27,7 +29,7 @@ def test_patched_replica_is_equal_to_the_state(tape: bytes, step: int) -> None:
     replica = SessionReplica()
     apply_message(replica, state_message(None, states[0]))
     for before, after in pairwise(states):
-        assert apply_message(replica, state_message(before, after)) == replica.state == after
+        assert apply_message(replica, state_message(before, after)) == replica.state == client_session(after)
         assert replica.resume_members() == {"epoch": after.epoch, "version": after.version}
 
 
@@ -48,7 +50,7 @@ def test_patch_from_another_version_raises_a_gap(states: list[Session]) -> None:
         replica.apply_delta(state_message(states[1], states[2]))
     with pytest.raises(ReplicaGap):
         replica.apply_delta(state_message(states[0], states[1]) | {"epoch": "another"})
-    assert replica.state == states[0]
+    assert replica.state == client_session(states[0])
 
 
 def test_patch_to_a_version_that_the_copy_has_is_not_an_update(states: list[Session]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from synckairos.client.server_url import socket_url
+from synckairos_client.server_url import socket_url
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from synckairos.client.sleep_detecting_clock import MAX_BOOT_STEP_S, MAX_WALL_STEP_S, SuspendAwareClock
+from synckairos_client.sleep_detecting_clock import MAX_BOOT_STEP_S, MAX_WALL_STEP_S, SuspendAwareClock
 
 
 class Clocks:

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from synckairos.client import SessionDeleted, Update, Watch
-from synckairos.client.pending_commands import Ack
-from synckairos.client.watched_session import MAX_QUEUED_UPDATES
 from synckairos.wire.document_merge_patch import Json
 from synckairos.wire.session_json import session_json
+from synckairos_client import SessionDeleted, Update, Watch
+from synckairos_client.pending_commands import Ack
+from synckairos_client.watched_session import MAX_QUEUED_UPDATES
 from tests.unit.client.messages import event, history
 from tests.unit.clock.histories import Bytes
 

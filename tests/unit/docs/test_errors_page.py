@@ -5,8 +5,10 @@ import pkgutil
 from collections.abc import Iterator
 
 import synckairos
+import synckairos_client
 from synckairos import errors
 from synckairos.errors import SyncKairosError
+from synckairos_client import errors as client_errors
 from tests.unit.docs.pages import code_words, read_page, table_after
 
 PAGE = read_page("errors.md")
@@ -22,8 +24,12 @@ INSIDE = {"ENDPOINT_REFUSED", "INCOMPLETE", "JOB_REFUSED", "NOT_FINISHED", "PART
 """Errors that one part of a server or worker raises for another: no answer has their code."""
 
 
+OF_CLIENT = {synckairos_client.SyncKairosError.code}
+"""Code of the base class of the client's errors, which no error has."""
+
+
 def every_error() -> Iterator[type[SyncKairosError]]:
-    """Yield every error class of the package."""
+    """Yield every error class of the server."""
     for module in pkgutil.walk_packages(synckairos.__path__, "synckairos."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -40,8 +46,9 @@ def listed(heading: str) -> list[str]:
 
 def test_page_lists_every_code_of_the_package_that_reaches_a_caller() -> None:
     codes = {each.code for each in every_error() if each.__module__.startswith("synckairos.")}
+    of_client = {each.code for each in vars(client_errors).values() if hasattr(each, "code")}
     pages = listed("## Codes") + listed("## Codes of the Python client")
-    assert sorted(pages) == sorted(codes - OF_COMMANDS - INSIDE)
+    assert sorted(pages) == sorted((codes | of_client) - OF_COMMANDS - INSIDE - OF_CLIENT)
 
 
 def test_page_lists_every_code_of_the_module_of_errors() -> None:

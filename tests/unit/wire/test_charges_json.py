@@ -1,9 +1,11 @@
 """Charges travel unchanged through all forms, and an EVENT frame shows the charges of an expiry."""
 
+from dataclasses import astuple
+
+import msgspec
 import orjson
 import pytest
 
-from synckairos.client.replica import SessionReplica
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire, Start, Switch
 from synckairos.clock.model import Charge, Transition
@@ -13,6 +15,7 @@ from synckairos.wire.outbox_entry import CommitCause, OutboxEntry, render_event
 from synckairos.wire.session_json import render_session
 from synckairos.wire.v3_messages import event_frame
 from synckairos.wire.websocket_frames import extract_text_payload
+from synckairos_client.replica import SessionReplica
 from tests.unit.clock.script import T0, spec
 
 A_MINUTE = Charge("A", T0, T0 + 60_000)
@@ -47,7 +50,7 @@ def test_expiry_charges_up_to_its_deadline_in_the_feed_and_in_the_frame_of_the_c
     frame = orjson.loads(extract_text_payload(event_frame(received, T0)))
     happened = SessionReplica().keep_event(frame)
     assert happened is not None
-    assert happened.charges == (A_MINUTE,)
+    assert [astuple(each) for each in happened.charges] == [msgspec.structs.astuple(A_MINUTE)]
 
 
 def test_charges_of_a_switch_are_in_the_outbox_and_not_in_the_feed() -> None:

@@ -1,15 +1,9 @@
-"""Errors of the client: refusals by the server, and permanent ends of the connection."""
+"""Errors of the client: refusals by the server, and permanent ends of the connection.
+
+Codes of the server are listed in `docs/reference/errors.md`. Errors of the client itself are codes of this module.
+"""
 
 from typing import Any
-
-from synckairos.errors import (
-    Forbidden,
-    PayloadTooLarge,
-    SessionNotFound,
-    SyncKairosError,
-    TooManyConnections,
-    Unauthorized,
-)
 
 NO_SUCH_SESSION = 4504
 DELETED = 4510
@@ -18,6 +12,64 @@ SESSION_CLOSE_CODES = frozenset({NO_SUCH_SESSION, DELETED})
 
 TEMPORARY_CODES = frozenset({"STORE_UNAVAILABLE", "RATE_LIMIT_EXCEEDED"})
 """Codes of temporary refusals. The same request can succeed later."""
+
+
+class SyncKairosError(Exception):
+    """Base class of all errors of the client.
+
+    `code` is stable. `message` is the text. `details` is further data as JSON values, None if there is none.
+    """
+
+    code: str = "CLIENT_ERROR"
+
+    def __init__(self, message: str, details: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class Unauthorized(SyncKairosError):
+    """The server requires a credential, or does not accept the credential of this client."""
+
+    code = "UNAUTHORIZED"
+
+
+class Forbidden(SyncKairosError):
+    """The credential of this client does not give the right."""
+
+    code = "FORBIDDEN"
+
+
+class PayloadTooLarge(SyncKairosError):
+    """A message or a body has more bytes than allowed."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class TooManyConnections(SyncKairosError):
+    """The server already has the maximum number of connections, in total or of this client."""
+
+    code = "TOO_MANY_CONNECTIONS"
+
+
+class SessionNotFound(SyncKairosError):
+    """The session does not exist, or this client cannot reach it. Both cases have the same answer."""
+
+    code = "SESSION_NOT_FOUND"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"Session {session_id} not found")
+        self.session_id = session_id
+
+
+class ParticipantNotFound(SyncKairosError):
+    """The session has no participant with this id."""
+
+    code = "PARTICIPANT_NOT_FOUND"
+
+    def __init__(self, participant_id: str) -> None:
+        super().__init__(f"Participant {participant_id} is not in this session")
+        self.participant_id = participant_id
 
 
 class CommandRefused(SyncKairosError):
@@ -54,6 +106,12 @@ class SessionDeleted(SessionNotFound):
         super().__init__(session_id)
         self.message = f"Session {session_id} was deleted"
         self.args = (self.message,)
+
+
+class TokenUnavailable(SyncKairosError):
+    """The function `get_token` raised an exception. The message names the exception. The client tries again."""
+
+    code = "TOKEN_UNAVAILABLE"
 
 
 class ConnectionEnded(SyncKairosError):

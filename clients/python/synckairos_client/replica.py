@@ -7,12 +7,12 @@ copy.
 from dataclasses import dataclass
 from typing import Any
 
-from synckairos.clock.merge_patch import merge_patch
-from synckairos.clock.model import Charge, Session
-from synckairos.wire import document_merge_patch
-from synckairos.wire.charges_json import charges_from_json
-from synckairos.wire.instants import parse_instant_ms
-from synckairos.wire.session_parser import session_from_json
+from synckairos_client.generated.clock.merge_patch import merge_patch
+from synckairos_client.generated.clock.model import Charge, Session
+from synckairos_client.generated.wire import document_merge_patch
+from synckairos_client.generated.wire.charges_json import charges_from_json
+from synckairos_client.generated.wire.instants import parse_instant_ms
+from synckairos_client.generated.wire.session_parser import session_from_json
 
 Message = dict[str, Any]
 """A socket message as JSON values."""
@@ -74,6 +74,11 @@ class SessionReplica:
         self._events: list[ReceivedEvent] = []
         self._last_event: tuple[str, int] | None = None
         self._tag: str | None = None
+
+    @property
+    def document(self) -> Message:
+        """Return the newest document as JSON values. Empty before the first state."""
+        return {} if self.state is None else document_merge_patch.lists_from_keyed(self._document)
 
     def resume_members(self) -> Message:
         """Return the JSON members of a SUBSCRIBE that resumes at this copy: `epoch`, `version`, `tag`.

@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass, replace
 from unicodedata import combining, east_asian_width
 
-from synckairos.client.readings import changes_with_time, participant_remaining_ms, session_charged_until
-from synckairos.clock.budget import ClockReadingDetails
-from synckairos.clock.model import Group, Participant, Session, Status, SyncMode
-from synckairos.clock.timing import active_group, session_remaining_ms
+from synckairos_client.generated.clock.budget import ClockReadingDetails
+from synckairos_client.generated.clock.model import Group, Participant, Session, Status, SyncMode
+from synckairos_client.generated.clock.timing import active_group, session_remaining_ms
+from synckairos_client.readings import changes_with_time, participant_remaining_ms, session_charged_until
 
 TENTHS_BELOW_MS = 20_000
 """Milliseconds below which a clock face shows tenths of a second."""

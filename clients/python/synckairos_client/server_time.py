@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-from synckairos.client.clock_offset import Sample, ServerClock
-from synckairos.client.errors import ServerTimeUnknown
-from synckairos.client.sleep_detecting_clock import SuspendAwareClock
+from synckairos_client.clock_offset import Sample, ServerClock
+from synckairos_client.errors import ServerTimeUnknown
+from synckairos_client.sleep_detecting_clock import SuspendAwareClock
 
 
 class ServerTime:

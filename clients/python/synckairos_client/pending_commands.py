@@ -7,9 +7,8 @@ from typing import Any
 
 import orjson
 
-from synckairos.client.errors import CommandRefused
-from synckairos.clock.lag_compensation import LagReceipt
-from synckairos.errors import PayloadTooLarge, SyncKairosError
+from synckairos_client.errors import CommandRefused, PayloadTooLarge, SyncKairosError
+from synckairos_client.generated.clock.lag_compensation import LagReceipt
 
 Message = dict[str, Any]
 """A socket message as JSON values."""

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, aclosing, suppress
 from typing import TextIO
 
-from synckairos.client.errors import ServerTimeUnknown, SessionDeleted
-from synckairos.client.reconnecting_client import Client
-from synckairos.client.server_url import server_url
-from synckairos.client.text_view import render_session_lines
-from synckairos.client.watched_session import Watch
-from synckairos.errors import SessionNotFound, SyncKairosError
+import synckairos_client
+from synckairos.admin.session_text import render_session_lines
+from synckairos.errors import SyncKairosError
+from synckairos_client import Client, ServerTimeUnknown, SessionDeleted, SessionNotFound, Watch
+from synckairos_client.server_url import server_url
 
 FIRST_STATE_TIMEOUT_S = 10.0
 """Seconds: maximum wait for the first state."""
@@ -33,6 +32,14 @@ class ServerUnreachable(SyncKairosError):
         super().__init__(f"No answer from {url}: {trouble or 'it accepts the connection but sends no state'}")
 
 
+class WatchFailed(SyncKairosError):
+    """The client ended with an error. `code` is the code of the client's error."""
+
+    def __init__(self, error: synckairos_client.SyncKairosError, message: str) -> None:
+        super().__init__(message)
+        self.code = error.code
+
+
 async def show_session(
     url: str,
     session_id: str,
@@ -40,30 +47,24 @@ async def show_session(
     on_first_state: Callable[[], None] = lambda: None,
     token: str | None = None,
 ) -> None:
-    """Show the clocks of a session until the session ends. The errors below name the server.
+    """Show the clocks of a session until the session ends. The texts of the errors name the server.
 
     On a terminal the view is redrawn in the same lines. Otherwise the view is written once for each update.
     `on_first_state` is called before the first output. `token` is the credential for a server with authentication.
 
     Raises:
         ServerUnreachable: no state arrived within 10 seconds.
-        SessionNotFound, SessionDeleted: there is no such session, or it was deleted.
-        SyncKairosError: the server ended the connection permanently, see `Client`.
+        WatchFailed: there is no such session, it was deleted, or the server ended the connection permanently.
     """
     server = server_url(url)
     try:
         await _show(Client(url, token=token), session_id, out, on_first_state)
     except SessionDeleted as error:
-        error.message = f"Session {session_id} was deleted at {server}"
-        raise
+        raise WatchFailed(error, f"Session {session_id} was deleted at {server}") from error
     except SessionNotFound as error:
-        error.message = f"No session {session_id} at {server}"
-        raise
-    except ServerUnreachable:
-        raise
-    except SyncKairosError as error:
-        error.message = f"{server}: {error.message}"
-        raise
+        raise WatchFailed(error, f"No session {session_id} at {server}") from error
+    except synckairos_client.SyncKairosError as error:
+        raise WatchFailed(error, f"{server}: {error.message}") from error
 
 
 async def _show(connecting: Client, session_id: str, out: TextIO, on_first_state: Callable[[], None]) -> None:

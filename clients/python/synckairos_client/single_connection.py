@@ -15,9 +15,9 @@ import orjson
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from synckairos.client.clock_offset import Sample
-from synckairos.client.replica import Message
-from synckairos.client.sleep_detecting_clock import SuspendAwareClock
+from synckairos_client.clock_offset import Sample
+from synckairos_client.replica import Message
+from synckairos_client.sleep_detecting_clock import SuspendAwareClock
 
 INITIAL_PINGS = 4
 """Number of PINGs that a new connection sends without a pause, for a good first sample."""

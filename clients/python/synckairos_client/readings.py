@@ -1,11 +1,16 @@
 """Readings of a session's clocks at an instant, calculated from the session's facts by the rules of `clock`. Pure."""
 
 import math
+from dataclasses import replace
 
-from synckairos.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode
-from synckairos.clock.timing import active_group, charge_session_until, deadline_at_ms, session_remaining_ms
-from synckairos.errors import ParticipantNotFound
-from synckairos.frozen_replace import replace
+from synckairos_client.errors import ParticipantNotFound
+from synckairos_client.generated.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode
+from synckairos_client.generated.clock.timing import (
+    active_group,
+    charge_session_until,
+    deadline_at_ms,
+    session_remaining_ms,
+)
 
 
 def changes_with_time(state: Session) -> bool:

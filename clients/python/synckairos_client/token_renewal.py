@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import orjson
 
-from synckairos.client.single_connection import Connection
-from synckairos.client.token_source import TokenSource, TokenUnavailable
+from synckairos_client.errors import TokenUnavailable
+from synckairos_client.single_connection import Connection
+from synckairos_client.token_source import TokenSource
 
 
 class TokenRenewal:

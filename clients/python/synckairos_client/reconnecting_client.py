@@ -14,20 +14,20 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from synckairos.backoff import Backoff
-from synckairos.client import errors
-from synckairos.client.clock_offset import Sample
-from synckairos.client.pending_commands import Ack, PendingCommands, command_frame
-from synckairos.client.replica import Message, ReplicaGap
-from synckairos.client.server_time import ServerTime
-from synckairos.client.server_url import socket_url
-from synckairos.client.single_connection import Connection
-from synckairos.client.sleep_detecting_clock import SuspendAwareClock
-from synckairos.client.token_renewal import TokenRenewal
-from synckairos.client.token_source import GetToken, TokenSource, TokenUnavailable
-from synckairos.client.watched_session import Watch
-from synckairos.clock.model import EventType
-from synckairos.errors import SessionNotFound, SyncKairosError
+from synckairos_client import errors
+from synckairos_client.clock_offset import Sample
+from synckairos_client.errors import SessionNotFound, SyncKairosError, TokenUnavailable
+from synckairos_client.generated.backoff import Backoff
+from synckairos_client.generated.clock.model import EventType
+from synckairos_client.pending_commands import Ack, PendingCommands, command_frame
+from synckairos_client.replica import Message, ReplicaGap
+from synckairos_client.server_time import ServerTime
+from synckairos_client.server_url import socket_url
+from synckairos_client.single_connection import Connection
+from synckairos_client.sleep_detecting_clock import SuspendAwareClock
+from synckairos_client.token_renewal import TokenRenewal
+from synckairos_client.token_source import GetToken, TokenSource
+from synckairos_client.watched_session import Watch
 
 SUBPROTOCOL = Subprotocol("synckairos.v3")
 

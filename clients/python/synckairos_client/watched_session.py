@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from synckairos.client import readings
-from synckairos.client.pending_commands import Ack
-from synckairos.client.replica import Message, ReceivedPresence, SessionReplica, Update
-from synckairos.clock.model import Session
-from synckairos.errors import SyncKairosError
+from synckairos_client import readings
+from synckairos_client.errors import SyncKairosError
+from synckairos_client.generated.clock.model import Session
+from synckairos_client.pending_commands import Ack
+from synckairos_client.replica import Message, ReceivedPresence, SessionReplica, Update
 
 MAX_QUEUED_UPDATES = 64
 """Maximum number of updates that wait for one reader.
@@ -67,6 +67,11 @@ class Watch:
         """Return the newest state. `remaining_ms` and `used_ms` return the readings of its clocks."""
         assert self._replica.state is not None, "Client.watch returns a watch only with its first state"
         return self._replica.state
+
+    @property
+    def document(self) -> Message:
+        """Return the document of the newest state as JSON values, as REST returns it in `data`."""
+        return self._replica.document
 
     def remaining_ms(self, participant_id: str | None = None) -> int | None:
         """Return the present reading of one clock in ms; None if this clock has no time limit.

@@ -2,16 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 
-from synckairos.errors import SyncKairosError, Unauthorized
+from synckairos_client.errors import TokenUnavailable, Unauthorized
 
 GetToken = Callable[[], Awaitable[str]]
 """Function that returns a token which is valid now. It is called before each connection and before a token expires."""
-
-
-class TokenUnavailable(SyncKairosError):
-    """The function that returns tokens raised an exception. The message names the exception."""
-
-    code = "TOKEN_UNAVAILABLE"
 
 
 class TokenSource:

@@ -2,12 +2,13 @@
 
 import pytest
 
-from synckairos.client.text_view import cut_to_columns, format_clock, render_session_lines
+from synckairos.admin.session_text import cut_to_columns, format_clock, render_session_lines
 from synckairos.clock import creation
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, Pause, Start
 from synckairos.clock.engine import apply
 from synckairos.clock.model import OnTimeout, Session, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi
+from tests.client_sessions import client_session
 
 T0 = 1_764_000_000_000
 
@@ -47,8 +48,9 @@ def people(count: int, **more: object) -> tuple[NewParticipant, ...]:
     return tuple(NewParticipant(f"p{at}", total_time_ms=60_000, display_name=f"Player {at}") for at in range(count))
 
 
-def screen(state: Session, at_ms: int, lines: int = 24) -> list[str]:
-    return render_session_lines(state, T0 + at_ms, columns=80, lines=lines, footer="footer")
+def screen(state: Session, at_ms: int | None, lines: int = 24, columns: int = 80, footer: str = "footer") -> list[str]:
+    now_ms = None if at_ms is None else T0 + at_ms
+    return render_session_lines(client_session(state), now_ms, columns=columns, lines=lines, footer=footer)
 
 
 def test_running_clock_is_drawn_for_the_given_instant() -> None:
@@ -101,7 +103,7 @@ def test_running_clock_of_each_mode_is_drawn(spec: Create, own: list[str]) -> No
 @pytest.mark.parametrize("lines", range(1, 12))
 def test_screen_shows_the_participants_next_to_the_active_participant_of_a_thousand(lines: int) -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(1_000), active_participant_id="p500"))
-    drawn = render_session_lines(state, T0, columns=20, lines=lines)
+    drawn = screen(state, 0, lines, columns=20, footer="")
     assert len(drawn) <= lines
     assert all(len(line) <= 20 for line in drawn)
     if lines > 3:
@@ -112,7 +114,7 @@ def test_screen_shows_the_participants_next_to_the_active_participant_of_a_thous
 
 def test_time_of_a_running_clock_is_not_drawn_if_the_server_time_is_unknown() -> None:
     state = started(Create(SyncMode.PER_PARTICIPANT, people(2)))
-    assert render_session_lines(state, None, columns=80, lines=24, footer="footer") == [
+    assert screen(state, None) == [
         "session s",
         "per_participant, running, version 2",
         "",
@@ -125,9 +127,7 @@ def test_time_of_a_running_clock_is_not_drawn_if_the_server_time_is_unknown() ->
 
 def test_times_of_a_stopped_clock_are_drawn_without_the_server_time() -> None:
     state = creation.create(Create(SyncMode.PER_PARTICIPANT, people(2)), "s", "e", T0).state
-    assert render_session_lines(state, None, columns=80, lines=24) == render_session_lines(
-        state, T0 + 5_000, columns=80, lines=24
-    )
+    assert screen(state, None) == screen(state, 5_000)
 
 
 def test_participants_without_names_are_told_apart_by_the_ends_of_their_ids() -> None:
@@ -143,7 +143,7 @@ def test_pending_session_shows_the_time_until_its_start() -> None:
     assert screen(state, 4_000)[1] == "global, pending (starts in 1:01), version 1"
     assert screen(state, 4_000)[3].split() == ["session", "1:00"]
     assert screen(state, 70_000)[1] == "global, pending (starts in 0:00.0), version 1"
-    assert render_session_lines(state, None, columns=80, lines=24)[1] == "global, pending, version 1"
+    assert screen(state, None)[1] == "global, pending, version 1"
     without_end = creation.create(Create(SyncMode.GLOBAL, ends_at_ms=T0 + 125_000), "s", "e", T0).state
     assert screen(without_end, 0)[3].split() == ["session", "-:--"]
 
@@ -153,4 +153,4 @@ def test_session_with_an_end_is_drawn_during_a_pause() -> None:
     paused = apply(running, Pause(), T0 + 10_000).own[0].state
     assert screen(paused, 65_000)[3].split() == ["session", "1:00"]
     assert screen(paused, 999_000)[3].split() == ["session", "0:00.0"]
-    assert render_session_lines(paused, None, columns=80, lines=24)[3].split() == ["session", "-:--"]
+    assert screen(paused, None)[3].split() == ["session", "-:--"]

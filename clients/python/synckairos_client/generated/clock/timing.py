@@ -1,0 +1,320 @@
+# Generated from synckairos.clock.timing by `make python-client`. Do not edit.
+"""Readings of the clock, the next due event, and the charge of elapsed time.
+
+Each function maps a state, and in some functions an instant, to a value. `overdue.py` applies the due events.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from synckairos_client.generated.clock.clock_systems import ClockSystem, Hourglass, SuddenDeath
+from synckairos_client.generated.clock.lag_compensation import MAX_GRACE_MS
+from synckairos_client.generated.clock.model import (
+    CurrentTurn,
+    Group,
+    OnTimeout,
+    Participant,
+    Session,
+    Status,
+    SyncMode,
+)
+
+SUDDEN_DEATH = SuddenDeath()
+
+GRACE_TIMEOUTS = frozenset({OnTimeout.EXPIRE, OnTimeout.PAUSE})
+"""Actions at zero before which a press within the grace at the flag still counts."""
+
+T = TypeVar("T")
+
+
+def clock_system_for(state: Session, participant: Participant | None = None) -> ClockSystem:
+    """Return the clock system that `participant` uses: its own clock system, or else the session's clock system.
+
+    If `participant` is None, return the session's clock system.
+    """
+    return state.rules.clock if participant is None or participant.clock is None else participant.clock
+
+
+def find_group_index(state: Session, group_id: str | None) -> int | None:
+    """Return the position of a group in `state.groups`, None if `group_id` is None or the session has no such group."""
+    if group_id is None:
+        return None
+    return next((position for position, group in enumerate(state.groups) if group.group_id == group_id), None)
+
+
+def active_group(state: Session) -> Group | None:
+    """Return the group of the active participant, None if there is none.
+
+    In modes other than `per_group`, participants can also have groups.
+    """
+    position = active_group_index(state)
+    return None if position is None else state.groups[position]
+
+
+def active_group_index(state: Session) -> int | None:
+    """Return the position in `state.groups` of the active participant's group, None if there is none."""
+    active = state.active_participant if state.groups else None
+    return None if active is None else find_group_index(state, active.group_id)
+
+
+def time_to_zero_ms(state: Session) -> int | None:
+    """Return the time in ms that the clock must still run after the anchor until it reaches zero.
+
+    None if there is no time limit. In `per_participant` and `per_group`, also None if no participant or group is
+    active. If no clock runs, the result is the time for which the clock of the current turn would run. The result is
+    below 0 only in overtime.
+    """
+    mode = state.rules.sync_mode
+    if mode is SyncMode.PER_PARTICIPANT:
+        active = state.active_participant
+        return None if active is None else clock_system_for(state, active).time_to_zero_ms(active, state.turn.used_ms)
+    if mode is SyncMode.PER_GROUP:
+        group = active_group(state)
+        return None if group is None else state.rules.clock.time_to_zero_ms(group, state.turn.used_ms)
+    return session_remaining_ms(state)
+
+
+def session_remaining_ms(state: Session) -> int | None:
+    """Return the remaining time of the session itself at the anchor in ms, None without an own budget or a limit.
+
+    In a session with an end, it is the time from the anchor to the end. If no clock runs, it is the time from the last
+    transition to the end. In an ended session, it is the time that was left at its end. Before the start, it is the
+    time from `starts_at_ms` to the end, None without `starts_at_ms`.
+    """
+    if state.ends_at_ms is None:
+        return state.remaining_ms
+    if state.started_at_ms is None:
+        return None if state.starts_at_ms is None else state.ends_at_ms - state.starts_at_ms
+    return state.ends_at_ms - (state.completed_at_ms or _reading_at_ms(state))
+
+
+def _reading_at_ms(state: Session) -> int:
+    """Return the instant to which the readings of the state apply: the anchor, or without it the last transition."""
+    return state.updated_at_ms if state.anchor_ms is None else state.anchor_ms
+
+
+def deadline_at_ms(state: Session) -> int | None:
+    """Return the instant at which the running clock reaches zero.
+
+    None if no clock runs, if there is no time limit, or if overtime has begun. For an expired session, return the
+    deadline at which it expired. The clock of a session with an end also runs during a pause.
+    """
+    if state.status is Status.EXPIRED:
+        return state.completed_at_ms
+    left_ms = time_to_zero_ms(state)
+    if state.ends_at_ms is not None and state.status is Status.PAUSED:
+        is_over = state.rules.on_timeout is OnTimeout.OVERTIME and state.turn.is_in_overtime
+        return None if is_over else state.ends_at_ms
+    if left_ms is None or state.anchor_ms is None:
+        return None
+    if state.rules.on_timeout is OnTimeout.OVERTIME and (left_ms <= 0 or state.turn.is_in_overtime):
+        return None
+    return state.anchor_ms + left_ms
+
+
+def number_of_turn(state: Session) -> int:
+    """Return the turn number of a session. For the first edition, return the number of ended turns plus 1.
+
+    The first edition counts no begun turns, so its number is 1 before the start.
+    """
+    return state.turn.cycles + 1 if state.turn_number is None else state.turn_number
+
+
+def can_get_turns(state: Session, participant: Participant) -> bool:
+    """Return whether this participant can still get turns.
+
+    This is True if the participant's own time, or in `per_group` the time of its group, has not run out. Under
+    `on_timeout: overtime` it is always True.
+    """
+    if state.rules.on_timeout is OnTimeout.OVERTIME:
+        return True
+    if state.rules.sync_mode is SyncMode.PER_GROUP:
+        position = find_group_index(state, participant.group_id)
+        return position is None or not state.groups[position].has_expired
+    return not participant.has_expired
+
+
+def are_all_done(state: Session) -> bool:
+    """Return whether all participants that can get turns are done in the current turn. False if there are none."""
+    counted = [each for each in state.participants if can_get_turns(state, each)]
+    return bool(counted) and all(each.done_turn == state.turn_number for each in counted)
+
+
+# -- the next due event -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UpcomingEvent:
+    """The next change that becomes due by time without a command, and the instant at which it is due.
+
+    The instant can be in the past. `start`: a pending session starts. `pause_end`: a pause reason ends by its `max_ms`.
+    `all_done`: a turn ends because all participants are done; it is due at the last transition. `warning`: the clock
+    reaches the threshold `warning_ms`, in ms before zero. `timeout`: the clock reaches zero.
+    `overtime`: the clock reaches zero and continues below zero.
+
+    `grace_ms` is the grace at the flag: the time in ms after a timeout during which a press can still count, because a
+    part of its turn is network delay. The timeout takes effect at `at_ms` even if it is committed after the grace.
+    """
+
+    at_ms: int
+    kind: Literal["start", "pause_end", "all_done", "warning", "timeout", "overtime"]
+    warning_ms: int = 0
+    grace_ms: int = 0
+
+    @property
+    def committed_at_ms(self) -> int:
+        """Return the instant at which the event is committed if no command comes first: after the grace."""
+        return self.at_ms + self.grace_ms
+
+
+def next_upcoming_event(state: Session) -> UpcomingEvent | None:
+    """Return the next event that becomes due by time without a command, None if there is none.
+
+    The event can already be overdue. If several events are due at one instant, the order is: start, pause ends,
+    warnings with the greatest threshold first, zero. A warning with a threshold below 0 comes after zero.
+    """
+    match state.status:
+        case Status.RUNNING:
+            if state.rules.closes_when_all_done and are_all_done(state):
+                return UpcomingEvent(state.updated_at_ms, "all_done")
+            return _next_event_of_clock(state)
+        case Status.PAUSED:
+            ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
+            pause_end = UpcomingEvent(min(ends), "pause_end") if ends else None
+            by_clock = None if state.ends_at_ms is None else _next_event_of_clock(state)
+            if pause_end is None or (by_clock is not None and by_clock.at_ms < pause_end.at_ms):
+                return by_clock
+            return pause_end
+        case Status.PENDING if state.starts_at_ms is not None:
+            return UpcomingEvent(state.starts_at_ms, "start")
+        case _:
+            return None
+
+
+def _next_event_of_clock(state: Session) -> UpcomingEvent | None:
+    """Return the next warning, or the zero, of the clock, None if there is none.
+
+    Expects a state in which the clock of the session runs, or a paused session with an end.
+    """
+    if (left_ms := time_to_zero_ms(state)) is None:
+        return None
+    anchor_ms = _reading_at_ms(state)
+    is_overtime = state.rules.on_timeout is OnTimeout.OVERTIME
+    if is_overtime and state.is_second_edition:
+        return _next_event_around_zero(state, anchor_ms, left_ms)
+    if left_ms > 0:
+        for threshold_ms in state.rules.warnings_ms:
+            if threshold_ms not in state.turn.warned_ms:
+                # A subtraction of time can jump over a threshold. The warning is then due at once.
+                return UpcomingEvent(anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
+    return None if is_overtime else UpcomingEvent(anchor_ms + left_ms, "timeout", grace_ms=_grace_ms(state))
+
+
+def _grace_ms(state: Session) -> int:
+    """Return the grace at the flag of the current turn in ms: the quota of the lag account, at most `MAX_GRACE_MS`.
+
+    Only sessions of the second edition with lag compensation, and with `on_timeout` `expire` or `pause`, have a grace.
+    """
+    rules = state.rules
+    if not rules.lag_compensation or rules.on_timeout not in GRACE_TIMEOUTS or not state.is_second_edition:
+        return 0
+    active = state.active_participant
+    return 0 if active is None or active.lag is None else min(active.lag.quota_ms, MAX_GRACE_MS)
+
+
+def _next_event_around_zero(state: Session, anchor_ms: int, left_ms: int) -> UpcomingEvent | None:
+    """Return the next warning or the begin of overtime, None if there is none. The clock runs and may go below zero."""
+    is_zero_passed = state.turn.is_in_overtime
+    for threshold_ms in state.rules.warnings_ms:
+        if threshold_ms < 0 and not is_zero_passed:
+            break
+        if threshold_ms not in state.turn.warned_ms:
+            return UpcomingEvent(anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
+    return None if is_zero_passed else UpcomingEvent(anchor_ms + max(0, left_ms), "overtime")
+
+
+def reached_warning_thresholds_ms(state: Session) -> tuple[int, ...]:
+    """Return the warning thresholds, in ms before zero, that the clock has reached at the anchor.
+
+    These are the thresholds that are greater than or equal to the time to zero.
+    """
+    if not state.rules.warnings_ms or (left_ms := time_to_zero_ms(state)) is None:
+        return ()
+    return tuple(threshold_ms for threshold_ms in state.rules.warnings_ms if threshold_ms >= left_ms)
+
+
+def rearm_warnings(state: Session) -> Session:
+    """Return the state in which warnings with a threshold below the time to zero count as not sent in this turn.
+
+    So the clock sends such a warning again when it reaches the threshold. If the clock is above zero, overtime has not
+    begun.
+    """
+    left_ms = time_to_zero_ms(state)
+    if left_ms is None:
+        return state
+    warned_ms = tuple(threshold_ms for threshold_ms in state.turn.warned_ms if threshold_ms >= left_ms)
+    is_in_overtime = state.turn.is_in_overtime and left_ms <= 0
+    return replace(state, turn=replace(state.turn, warned_ms=warned_ms, is_in_overtime=is_in_overtime))
+
+
+# -- the charge of elapsed time ---------------------------------------------------------------------------------------
+
+
+def charge_session_until(state: Session, at_ms: int) -> Session:
+    """Return the state after the time from the anchor to `at_ms` is charged. Its anchor is `at_ms`.
+
+    Return `state` unchanged if no clock runs or if the anchor is not before `at_ms`. The version stays.
+    """
+    if state.anchor_ms is None or at_ms <= state.anchor_ms:
+        return state
+    elapsed_ms = at_ms - state.anchor_ms
+    turn = state.turn
+    return replace(
+        state,
+        participants=_charge_participants(state, elapsed_ms),
+        groups=_charge_groups(state, elapsed_ms),
+        used_ms=state.used_ms + elapsed_ms,
+        remaining_ms=None if state.remaining_ms is None else state.remaining_ms - elapsed_ms,
+        turn=CurrentTurn(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms, turn.is_in_overtime),
+        anchor_ms=at_ms,
+    )
+
+
+def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, ...]:
+    if state.active_position is None:
+        return state.participants
+    active = state.participants[state.active_position]
+    used_ms = active.used_ms + elapsed_ms
+    if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
+        share_ms = max(0, active.remaining_ms - elapsed_ms)
+        return replace_item(
+            state.participants, state.active_position, replace(active, used_ms=used_ms, remaining_ms=share_ms)
+        )
+    system = clock_system_for(state, active)
+    left = system.charge_elapsed(active, state.turn.used_ms, elapsed_ms)
+    charged = replace(active, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
+    participants = replace_item(state.participants, state.active_position, charged)
+    if isinstance(system, Hourglass):
+        other = 1 - state.active_position
+        gained_ms = participants[other].remaining_ms + elapsed_ms
+        participants = replace_item(participants, other, replace(participants[other], remaining_ms=gained_ms))
+    return participants
+
+
+def _charge_groups(state: Session, elapsed_ms: int) -> tuple[Group, ...]:
+    position = active_group_index(state)
+    if position is None:
+        return state.groups
+    group = state.groups[position]
+    used_ms = group.used_ms + elapsed_ms
+    if state.rules.sync_mode is not SyncMode.PER_GROUP:
+        share_ms = max(0, group.remaining_ms - elapsed_ms)
+        return replace_item(state.groups, position, replace(group, used_ms=used_ms, remaining_ms=share_ms))
+    left = state.rules.clock.charge_elapsed(group, state.turn.used_ms, elapsed_ms)
+    charged = replace(group, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)
+    return replace_item(state.groups, position, charged)
+
+
+def replace_item(items: tuple[T, ...], position: int, item: T) -> tuple[T, ...]:
+    """Return a copy of `items` with `item` at `position`."""
+    return (*items[:position], item, *items[position + 1 :])
