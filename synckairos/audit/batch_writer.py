@@ -17,7 +17,7 @@ from psycopg.sql import SQL
 
 from synckairos.audit.entry_rows import BatchRows, ChargeRow, EventRow, ParticipantRow, SessionRow
 from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
-from synckairos.clock.model import EventType
+from synckairos.clock.model import EventType, SyncMode
 from synckairos.errors import DatabaseNotMigrated, StoreUnavailable, SyncKairosError
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, explain_missing_privilege
@@ -242,17 +242,42 @@ async def _write_charges(transaction: Transaction, rows: BatchRows, disputed: Se
     continued = {row.session_id for row in rows.events if row.event_type in _CONTINUES_OTHER_EPOCH}
     if continued:
         await void_lost_charges(transaction, [*continued])
+    amended = {row.session_id for row in rows.events if row.event_type == EventType.SESSION_AMENDED}
+    charged = {row.session_id for row in rows.charges}
+    amendable = {row.session_id for row in rows.sessions if row.sync_mode == SyncMode.COUNT_UP} & (charged | amended)
+    if amendable:
+        await void_amended_charges(transaction, [*amendable], [*amended])
 
 
 async def insert_charges(transaction: Transaction, charges: Sequence[ChargeRow]) -> None:
-    """Insert the charges that Postgres does not have. Raises: RowsRejected if psycopg cannot send a value."""
-    if charges:
-        await _execute(transaction, "insert_charges", _arrays(ChargeRow._fields, charges))
+    """Insert the charges that Postgres does not have.
+
+    The charges of a version to a participant must be complete, and in the order of their begins.
+
+    Raises: RowsRejected if psycopg cannot send a value.
+    """
+    first: dict[tuple[UUID, str, int, UUID], ChargeRow] = {}
+    further = [row for row in charges if first.setdefault(row[:4], row) is not row]
+    if first:
+        await _execute(transaction, "insert_charges", _arrays(ChargeRow._fields, [*first.values()]))
+    if further:
+        await _execute(transaction, "insert_further_charges", _arrays(ChargeRow._fields, further))
 
 
 async def void_lost_charges(transaction: Transaction, session_ids: Sequence[UUID | str]) -> None:
     """Make the charges of versions void after which sessions do not continue, because the versions were lost."""
     await _execute(transaction, "void_lost_charges", {"session_ids": session_ids})
+
+
+async def void_amended_charges(
+    transaction: Transaction, session_ids: Sequence[UUID | str], amended_ids: Sequence[UUID | str]
+) -> None:
+    """Make the charges of versions void that an amendment replaces.
+
+    `session_ids` are the sessions that can have such charges. `amended_ids` are those of them that an amendment in this
+    batch concerns.
+    """
+    await _execute(transaction, "void_amended_charges", {"session_ids": session_ids, "amended_ids": amended_ids})
 
 
 async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:

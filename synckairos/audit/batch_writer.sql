@@ -181,6 +181,33 @@ WHERE r.session_id = ANY(%(session_ids)s::uuid[]) AND r.event_type IN ('session_
         left(c.epoch, 12) COLLATE "C"
     );
 
+-- name: insert_further_charges
+-- Insert charges of versions that have already charged the same participant. See the table for the reason.
+INSERT INTO sync_further_charges (session_id, epoch, version, participant_id, began_at, ended_at)
+SELECT session_id, epoch, version, participant_id, began_at, ended_at
+FROM unnest(
+    %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(participant_id)b::uuid[],
+    %(began_at)b::timestamptz[], %(ended_at)b::timestamptz[]
+) AS i (session_id, epoch, version, participant_id, began_at, ended_at)
+ON CONFLICT (session_id, epoch, version, participant_id, began_at) DO NOTHING;
+
+-- name: void_amended_charges
+-- Make the charges of the versions before an amendment void, also of versions that reach Postgres after the amendment. Of
+-- these sessions, only those that have ended, and those in amended_ids, can have an amendment. Charges of an earlier
+-- session with the same id stay.
+UPDATE sync_charges AS c SET is_void = true
+FROM sync_sessions AS s
+JOIN sync_events AS a
+    ON a.session_id = s.session_id AND a.event_type = 'session_amended' AND a.occurred_at >= s.created_at
+WHERE s.session_id = ANY(%(session_ids)s::uuid[])
+    AND (s.completed_at IS NOT NULL OR s.session_id = ANY(%(amended_ids)s::uuid[]))
+    AND c.session_id = s.session_id AND c.version < a.version AND NOT c.is_void
+    AND (c.epoch = a.epoch OR EXISTS (
+        SELECT FROM sync_events AS e
+        WHERE e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
+            AND e.occurred_at >= s.created_at
+    ));
+
 -- name: has_webhook_endpoints
 SELECT EXISTS (SELECT FROM webhook_endpoints WHERE enabled);
 

@@ -36,7 +36,7 @@ class ChargeCoverage:
         is_recovered = event_type == EventType.SESSION_RECOVERED
         if not is_charged:
             self._runs[session_id] = None
-        elif event_type == EventType.SESSION_CREATED:
+        elif event_type in (EventType.SESSION_CREATED, EventType.SESSION_RECORDED):
             self._runs[session_id] = _Run(epoch, version, epoch, version, begins_session=True)
         elif session_id not in self._runs:
             self._runs[session_id] = _Run(None if is_recovered else epoch, version - 1, epoch, version)

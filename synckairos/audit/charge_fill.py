@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from synckairos.audit.batch_writer import insert_charges, void_lost_charges
+from synckairos.audit.batch_writer import insert_charges, void_amended_charges, void_lost_charges
 from synckairos.audit.entry_rows import BatchRows, ChargeRow, build_charge_rows
 from synckairos.clock.charges import charges_between
 from synckairos.clock.model import Charge, Event, EventType, Session
+from synckairos.clock.recorded_times import RECORDING_EVENTS
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.postgres.transaction import Row, Transaction
@@ -139,6 +140,7 @@ class SessionFill:
         if last.version < progress.version:
             return True
         await void_lost_charges(self._transaction, [self._session_id])
+        await void_amended_charges(self._transaction, [self._session_id], [self._session_id])
         return False
 
     async def _fill_earlier_epochs(self, progress: _SessionProgress) -> None:
@@ -203,7 +205,7 @@ def _derive_charges(before: Session | None, version: _Version) -> tuple[Iterable
         )
     except _INVALID_STATE:
         return (), before
-    if before is None and event.type is not EventType.SESSION_IMPORTED:
+    if before is None and event.type not in (EventType.SESSION_IMPORTED, *RECORDING_EVENTS):
         return (), after
     return charges_between(before, event, after), after
 

@@ -200,6 +200,7 @@ WHERE session_id = ANY(%(session_ids)s::uuid[]) AND starts_with(epoch, %(v2_gene
 -- name: forget
 -- The charges of all epochs are filled in again, because imports charge the difference to v2's rows.
 WITH charges AS (DELETE FROM sync_charges WHERE session_id = ANY(%(session_ids)s::uuid[])),
+further_charges AS (DELETE FROM sync_further_charges WHERE session_id = ANY(%(session_ids)s::uuid[])),
 sessions AS (
     UPDATE sync_sessions SET charged_epoch = NULL, charged_version = NULL WHERE session_id = ANY(%(session_ids)s::uuid[])
 )

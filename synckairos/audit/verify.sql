@@ -27,9 +27,9 @@ ORDER BY epoch, version;
 
 -- name: charges
 SELECT epoch, version, participant_id::text, began_at, ended_at
-FROM sync_charges
+FROM sync_all_charges
 WHERE session_id = %(session_id)s::uuid
-ORDER BY epoch, version, participant_id;
+ORDER BY epoch, version, participant_id, began_at;
 
 -- name: has_all_charges
 SELECT (charged_epoch, charged_version) = (epoch, version) FROM sync_sessions WHERE session_id = %(session_id)s::uuid;

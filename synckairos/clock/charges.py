@@ -6,9 +6,10 @@ charges of a participant is its used time. Some time is charged to no participan
 under the outage policy `freeze`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from synckairos.clock.model import Charge, Event, Session, Transition
+from synckairos.clock.model import Charge, Event, EventType, Session, Transition
+from synckairos.clock.recorded_times import RECORDING_EVENTS, recorded_charges
 from synckairos.frozen_replace import replace
 
 
@@ -35,13 +36,29 @@ def with_charges(before: Session, transition: Transition) -> Transition:
     return Transition(replace(transition.event, charges=(charge,)), transition.state)
 
 
+def charges_in_effect(events: Iterable[Event]) -> list[Charge]:
+    """Return the charges of consecutive events that count, in order.
+
+    An amendment makes all charges before it void. Events that do not say their charges add none.
+    """
+    found: list[Charge] = []
+    for event in events:
+        if event.type is EventType.SESSION_AMENDED:
+            found.clear()
+        found += event.charges or ()
+    return found
+
+
 def charges_between(before: Session | None, event: Event, after: Session) -> tuple[Charge, ...]:
     """Return the charges of a version that does not say them: the differences of used times to an earlier version.
 
     `before` is None if no earlier version is known. `event` is the event that led to `after`. A charge begins at the
     anchor of `before` if the clock of the participant ran there. Any other charge ends at the instant of the event:
-    the versions between `before` and `after` are unknown, so it is unknown when the time was used.
+    the versions between `before` and `after` are unknown, so it is unknown when the time was used. The document of a
+    recorded or amended session contains all its charges.
     """
+    if event.type in RECORDING_EVENTS:
+        return recorded_charges(after)
     return tuple(_charges_between(before, event, after))
 
 

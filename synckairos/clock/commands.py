@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from synckairos.clock.clock_systems import ClockSystem
-from synckairos.clock.model import ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.model import Break, ExtendBy, OnTimeout, SyncMode
 from synckairos.frozen_replace import replace
 
 
@@ -40,8 +40,19 @@ class NewGroup(Struct, frozen=True):
     total_time_ms: int | None = None
 
 
+class RecordedTimes(Struct, frozen=True):
+    """The times of a session that a caller states. All instants are in ms since the Unix epoch.
+
+    The breaks are in order, inside of the session, and do not overlap (`recorded_times.py` checks this).
+    """
+
+    started_at_ms: int
+    completed_at_ms: int
+    breaks: tuple[Break, ...] = ()
+
+
 class Create(Struct, frozen=True):
-    """Create a pending session.
+    """Create a pending session, or a completed session if `recorded` has its times.
 
     `creation.create` replaces a None in `clock`, `on_timeout`, or a budget by the value that the mode implies. In
     `per_cycle` it does so for `max_cycles`. A None in `extend_on_switch_ms` or `pause_budget` turns the feature off. If
@@ -78,6 +89,7 @@ class Create(Struct, frozen=True):
     starts_at_ms: int | None = None
     ends_at_ms: int | None = None
     closes_when_all_done: bool = False
+    recorded: RecordedTimes | None = None
 
 
 class Start(Struct, frozen=True):
@@ -214,6 +226,22 @@ class Reopen(Struct, frozen=True):
     turn: EndedTurn | None = None
 
 
+class Amend(Struct, frozen=True):
+    """Replace the times of an ended `count_up` session with one participant.
+
+    If `participant_id` is given, it must be that participant. Instants are in ms since the Unix epoch. A time that is
+    None stays as it is. The caller must give `breaks_before`, the breaks that the clock measured, because the state
+    does not contain them (`recorded_times.find_breaks`). It is None if the caller has not found them, or if they are
+    not needed.
+    """
+
+    participant_id: str | None = None
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+    breaks: tuple[Break, ...] | None = None
+    breaks_before: tuple[Break, ...] | None = None
+
+
 class Delete(Struct, frozen=True):
     """Delete the session: add a final version, the tombstone. A session that has not ended is also cancelled."""
 
@@ -242,6 +270,7 @@ Command = (
     | UpdateMetadata
     | UpdateSession
     | Reopen
+    | Amend
     | Delete
     | Expire
 )

@@ -20,6 +20,7 @@ from synckairos.clock.model import (
     SyncMode,
     Transition,
 )
+from synckairos.clock.recorded_times import record_session
 from synckairos.clock.start_and_end import check_start_and_end
 from synckairos.clock.timing import clock_system_for
 from synckairos.frozen_replace import replace
@@ -32,12 +33,15 @@ Only these modes allow a clock system other than sudden death.
 
 
 def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition:
-    """Return the transition that creates a pending session at version 1. The mode implies each value that `spec` omits.
+    """Return the transition that creates a session at version 1. The mode implies each value that `spec` omits.
+
+    The session is pending, or completed if `spec` has recorded times.
 
     `wire` must have checked `spec`: participant ids are unique, `active_participant_id` is one of them, and the budgets
     that the mode needs are given.
 
-    Raises: ValidationFailed if `starts_at_ms` or `ends_at_ms` of `spec` is in the past or too far in the future.
+    Raises: ValidationFailed if `starts_at_ms` or `ends_at_ms` of `spec` is in the past or too far in the future, or if
+        the recorded times are not possible.
     """
     check_start_and_end(spec.starts_at_ms, spec.ends_at_ms, now_ms)
     mode = spec.sync_mode
@@ -81,6 +85,8 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
     )
     participants = _participants(spec, empty)
     state = replace(empty, participants=participants, groups=_groups(spec, empty, participants))
+    if spec.recorded is not None:
+        return record_session(state, spec.recorded, now_ms)
     created = make_session_event(EventType.SESSION_CREATED, state, now_ms)
     if spec.active_participant_id is not None:
         state = replace(state, active_position=find_participant_index(state, spec.active_participant_id))

@@ -12,6 +12,7 @@ from synckairos.clock.charges import with_charges
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
+    Amend,
     Cancel,
     Command,
     Complete,
@@ -32,6 +33,7 @@ from synckairos.clock.done import mark_done
 from synckairos.clock.make_transition import make_end_transition, make_session_event, with_next_version
 from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
+from synckairos.clock.recorded_times import amend
 from synckairos.clock.reopen import reopen
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, number_of_turn
@@ -57,6 +59,7 @@ REFUSED_VERBS: dict[type[Command], str] = {
     RemoveParticipant: "left",
     UpdateSession: "updated",
     Reopen: "reopened",
+    Amend: "amended",
 }
 """The verb of each command in the error text of its refusal. v2 uses the same words."""
 
@@ -110,8 +113,8 @@ def apply(
     if has_more:
         return CommandDecision(overdue, has_more_overdue=True)
     reached = overdue[-1].state if overdue else state
-    if isinstance(command, Reopen) and overdue and reached.status.is_final:
-        # The caller finds the turn of the command only after the end is committed.
+    if isinstance(command, (Reopen, Amend)) and overdue and reached.status.is_final:
+        # The caller finds the facts that the command needs from earlier versions only after the end is committed.
         return CommandDecision(overdue, has_more_overdue=True)
     if isinstance(command, Switch) and reached.status is Status.EXPIRED:
         if overdue:
@@ -247,6 +250,8 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
             return update_session(state, command, now_ms)
         case Reopen():
             return reopen(state, command, now_ms)
+        case Amend():
+            return amend(state, command, now_ms)
         case Delete():
             return _delete(state, now_ms)
         case Expire():

@@ -44,6 +44,7 @@ def as_first_edition(state: Session) -> Session:
         labels={},
         starts_at_ms=None,
         ends_at_ms=None,
+        breaks=None,
     )
 
 
@@ -80,6 +81,7 @@ def check_first_edition(spec: Create) -> None:
         "close_when_all_done": spec.closes_when_all_done,
         "starts_at": spec.starts_at_ms is not None,
         "ends_at": spec.ends_at_ms is not None,
+        "recorded": spec.recorded is not None,
     }
     for name, is_used in needs.items():
         if is_used:

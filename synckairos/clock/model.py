@@ -94,6 +94,8 @@ class EventType(StrEnum):
     METADATA_UPDATED = "metadata_updated"
     SESSION_UPDATED = "session_updated"
     SESSION_REOPENED = "session_reopened"
+    SESSION_RECORDED = "session_recorded"
+    SESSION_AMENDED = "session_amended"
     SESSION_EXPIRED = "session_expired"
     SESSION_COMPLETED = "session_completed"
     SESSION_CANCELLED = "session_cancelled"
@@ -237,6 +239,16 @@ class Extensions(Struct, frozen=True):
     added_ms: int = 0
 
 
+class Break(Struct, frozen=True):
+    """A time within a recorded or amended session that is not charged.
+
+    It lasts from `began_at_ms` (included) to `ended_at_ms` (excluded), both in ms since the Unix epoch.
+    """
+
+    began_at_ms: int
+    ended_at_ms: int
+
+
 class Session(Struct, frozen=True):
     """The state of a session after its last transition.
 
@@ -258,6 +270,9 @@ class Session(Struct, frozen=True):
     `starts_at_ms` is the instant at which a pending session starts by itself, None if only a command starts it. It
     stays after the start. `ends_at_ms` is the instant at which the clock of the session reaches zero, also during a
     pause. The session then has no budget of its own, so `remaining_ms` is None. Both are None in the first edition.
+
+    `breaks` holds the breaks of a session whose times a caller stated (`recorded_times.py`), in order. It is None if
+    the clock measured the times.
     """
 
     rules: Rules
@@ -284,6 +299,7 @@ class Session(Struct, frozen=True):
     extensions: Extensions | None = None
     starts_at_ms: int | None = None
     ends_at_ms: int | None = None
+    breaks: tuple[Break, ...] | None = None
 
     @property
     def is_second_edition(self) -> bool:
@@ -320,9 +336,10 @@ class Event(Struct, frozen=True):
     neither, they are the times of the session. In `per_cycle`, the `remaining_ms` of a participant is that of the
     cycle.
 
-    `charges` has the times that the transition charges, at most one for each participant; it is empty if no time is
-    charged. It is None for the import of a session, because the charged time is then the difference to the version of
-    the other product.
+    `charges` has the times that the transition charges, in the order of participant ids and instants; it is empty if no
+    time is charged. There is at most one charge for each participant, except in the events of `recorded_times.py`. It
+    is None for the import of a session, because the charged time is then the difference to the version of the other
+    product.
     """
 
     type: EventType

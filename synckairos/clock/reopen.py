@@ -95,6 +95,7 @@ def _resume_turn(ended: Session, turn: EndedTurn, now_ms: int) -> Session:
         turn=CurrentTurn(turn.used_ms, turn.cycles),
         pauses=(ActivePause(HOLD_REASON, now_ms), *pauses) if turn.is_held else pauses,
         completed_at_ms=None,
+        breaks=None,
     )
 
 

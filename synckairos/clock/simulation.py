@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Command, Create, Expire, Reopen, VersionPrecondition
-from synckairos.clock.model import Charge, EventType, Session, Transition
+from synckairos.clock.charges import charges_in_effect
+from synckairos.clock.commands import Amend, Command, Create, Expire, Reopen, VersionPrecondition
+from synckairos.clock.model import Charge, Event, EventType, Session, Transition
+from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
 from synckairos.frozen_replace import replace
@@ -52,6 +54,7 @@ class Simulation:
     """Instant of the creation in ms since the Unix epoch. All other times of a simulation count from it."""
 
     _before_end: Session | None = None
+    _events: list[Event] = field(default_factory=list)
     out_of_time_id: str | None = None
     """The participant that had the turn when the session expired."""
 
@@ -79,7 +82,7 @@ class Simulation:
             now_ms = began_ms + timed.at_ms
             has_more = True
             while has_more:
-                command = self._with_ended_turn(timed.command)
+                command = self._with_past_facts(timed.command)
                 decision = engine.apply(state, command, now_ms, timed.precondition, self.out_of_time_id)
                 for transition in decision.all_transitions:
                     state = self._record(transition)
@@ -100,9 +103,16 @@ class Simulation:
             has_more = decision.has_more_overdue
             yield state
 
-    def _with_ended_turn(self, command: Command) -> Command:
-        """Return a `Reopen` with the turn in which the session ended. Return any other command unchanged."""
+    def _with_past_facts(self, command: Command) -> Command:
+        """Return a command with the facts that it needs from earlier versions. Return most commands unchanged.
+
+        A `Reopen` needs the turn in which the session ended, and an `Amend` the breaks that the clock measured.
+        """
         before, ended = self._before_end, self.state
+        if isinstance(command, Amend) and ended is not None and ended.completed_at_ms is not None:
+            charges = charges_in_effect(self._events)
+            began_ms = ended.completed_at_ms if ended.started_at_ms is None else ended.started_at_ms
+            return replace(command, breaks_before=find_breaks(began_ms, ended.completed_at_ms, charges))
         if not isinstance(command, Reopen) or before is None or ended is None or not ended.status.is_final:
             return command
         return replace(command, turn=find_ended_turn(before, ended))
@@ -111,6 +121,8 @@ class Simulation:
         if self.state is not None and not self.state.status.is_final:
             self._before_end = self.state
         event, self.state = transition.event, transition.state
+        if event.charges or event.type is EventType.SESSION_AMENDED:
+            self._events.append(event)
         if event.type is EventType.SESSION_EXPIRED:
             self.out_of_time_id = event.participant_id
         began_ms = self.created_at_ms

@@ -9,6 +9,7 @@ import re
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
+    Amend,
     Cancel,
     Command,
     Complete,
@@ -60,6 +61,11 @@ def _allowed_before_end(status: Status) -> NextStatuses:
     }
 
 
+def _allowed_after_end(status: Status) -> NextStatuses:
+    """Return the commands that are allowed in the final status `status`, without `Reopen`."""
+    return _allowed_always(status) | {Amend: _to(status)}
+
+
 STATUS_TABLE: dict[Status, NextStatuses] = {
     Status.PENDING: _allowed_before_end(Status.PENDING) | {Start: _to(Status.RUNNING), Expire: _to(Status.RUNNING)},
     Status.RUNNING: _allowed_before_end(Status.RUNNING)
@@ -76,9 +82,9 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
         Resume: _to(Status.PAUSED, Status.RUNNING),
         Expire: _to(Status.PAUSED, Status.RUNNING, Status.EXPIRED),
     },
-    Status.EXPIRED: _allowed_always(Status.EXPIRED) | {Reopen: _to(Status.PAUSED)},
-    Status.COMPLETED: _allowed_always(Status.COMPLETED) | {Reopen: _to(Status.PAUSED)},
-    Status.CANCELLED: _allowed_always(Status.CANCELLED),
+    Status.EXPIRED: _allowed_after_end(Status.EXPIRED) | {Reopen: _to(Status.PAUSED)},
+    Status.COMPLETED: _allowed_after_end(Status.COMPLETED) | {Reopen: _to(Status.PAUSED)},
+    Status.CANCELLED: _allowed_after_end(Status.CANCELLED),
 }
 """For each status: each allowed command with the set of statuses that the command can lead to.
 

@@ -118,6 +118,4 @@ class SessionArchived(SyncKairosError):
     status = 409
 
     def __init__(self, session_id: str) -> None:
-        super().__init__(
-            f"Session {session_id} is only in cold storage, so it cannot be continued; create a new session"
-        )
+        super().__init__(f"Session {session_id} is only in cold storage, so it cannot be changed; create a new session")

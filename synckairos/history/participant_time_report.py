@@ -10,6 +10,7 @@ import orjson
 
 from synckairos.audit.entry_rows import NUL_ESCAPE, replace_nul
 from synckairos.clock.charges import charges_between
+from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Bucket, UsedTimeBucket, UsedTimeInOutbox
@@ -100,9 +101,13 @@ def used_time_in_outbox(
     # Versions up to a deletion do not count. If the session was created again, the versions after the deletion count.
     tombstone = max((at for at, (event, _) in enumerate(versions) if event.get("deleted")), default=-1)
     running: list[tuple[int, int]] = []
+    replaces_audited = tombstone >= 0
     session: dict[str, Any] = orjson.loads(versions[-1][1].document)
     before = document_before if tombstone < 0 else None
     for event, entry in versions[tombstone + 1 :]:
+        if event["event_type"] == EventType.SESSION_AMENDED:
+            running.clear()
+            replaces_audited = True
         if event.get("charges") is not None:
             charges = parse_charge_rows(event["charges"])
         elif before is not None:
@@ -118,7 +123,7 @@ def used_time_in_outbox(
         session_id=first.session_id,
         first_version=(versions[0][0]["occurred_at_ms"], first.version),
         metadata=orjson.dumps(replace_nul(metadata) if NUL_ESCAPE in versions[-1][1].document else metadata).decode(),
-        is_deleted=tombstone >= 0,
+        replaces_audited=replaces_audited,
         running=tuple(running),
     )
 

@@ -1,4 +1,5 @@
--- Queries of history. The queries are not prepared statements, so Postgres plans each query for its values. An absent
+-- Queries of history. A row of sync_participants belongs to the present session with its id if it began at or after the
+-- creation, or at the start of the session. A caller can state a start before the creation. The queries are not prepared statements, so Postgres plans each query for its values. An absent
 -- filter is null and costs nothing. A test checks the plan of each query.
 
 -- name: latest_version
@@ -116,8 +117,8 @@ SELECT
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
-        ) ORDER BY c.participant_id)
-        FROM sync_charges AS c
+        ) ORDER BY c.participant_id, c.began_at)
+        FROM sync_all_charges AS c
         WHERE c.session_id = %(session_id)s AND c.epoch = measured.epoch AND c.version = measured.version
     )
 FROM measured
@@ -125,13 +126,15 @@ WHERE coalesce(bytes_before, 0) < %(max_bytes)s
 ORDER BY occurred_at, version, epoch;
 
 -- name: participant_sessions
--- A participant's sessions, newest first. If session_ids is not null, only the sessions with these ids.
+-- A participant's sessions, newest first. If session_ids is not null, only the sessions with these ids. If a caller stated
+-- the times of an ended session, its pause is its duration without its used time. A session whose times were stated has
+-- one participant.
 WITH page AS (
     SELECT
         s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
         s.updated_at, s.metadata, p.began_at, p.time_used_ms, p.cycle_count
     FROM sync_participants AS p
-    JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+    JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
     WHERE p.participant_id = %(participant_id)s
         AND (%(session_ids)s::uuid[] IS NULL OR p.session_id = ANY(%(session_ids)s::uuid[]))
         AND p.began_at >= %(since)s::timestamptz
@@ -142,7 +145,17 @@ WITH page AS (
 )
 SELECT
     page.session_id::text, page.epoch, page.version, page.sync_mode::text, page.status::text, page.started_at,
-    page.completed_at, page.updated_at, page.time_used_ms, paused.ms, page.cycle_count, page.metadata, page.began_at
+    page.completed_at, page.updated_at, page.time_used_ms,
+    CASE
+        WHEN page.sync_mode = 'count_up' AND page.completed_at IS NOT NULL AND EXISTS (
+            SELECT FROM sync_events AS r
+            WHERE r.session_id = page.session_id AND r.event_type IN ('session_recorded', 'session_amended')
+                AND r.occurred_at >= page.created_at
+        )
+        THEN round(1000 * extract(epoch FROM page.completed_at - page.started_at))::bigint - page.time_used_ms
+        ELSE paused.ms
+    END,
+    page.cycle_count, page.metadata, page.began_at
 FROM page
 CROSS JOIN LATERAL (
     -- A pause lasts from a version with status paused to the next version.
@@ -163,7 +176,7 @@ ORDER BY page.began_at DESC, page.session_id DESC;
 -- The instants at which a participant's sessions began, newest first.
 SELECT p.session_id::text, p.began_at
 FROM sync_participants AS p
-JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
 WHERE p.participant_id = %(participant_id)s
     AND p.began_at >= %(since)s::timestamptz
     AND s.deleted_at IS NULL
@@ -187,7 +200,7 @@ WHERE e.session_id = %(session_id)s AND e.status = 'paused'
 -- name: known_session_starts
 SELECT s.session_id::text, p.began_at
 FROM sync_participants AS p
-JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
 WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s) AND s.deleted_at IS NULL;
 
 -- name: running_turns
@@ -195,7 +208,7 @@ WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids
 -- versions in the outbox are left out.
 SELECT s.session_id::text, e.snapshot
 FROM sync_participants AS p
-JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
 JOIN sync_events AS e ON e.session_id = s.session_id AND e.epoch = s.epoch AND e.version = s.version
 WHERE p.participant_id = %(participant_id)s
     AND p.began_at < %(until)s
@@ -207,29 +220,32 @@ WHERE p.participant_id = %(participant_id)s
 -- name: participant_time_slices
 -- The time that a participant used, by bucket: the sum of its charges, and of the time that runs since the newest version.
 -- If not all charges of a session are filled in, the time from each version in which the participant's time runs to the
--- next version counts instead. Times are cut at the ends of the requested range and at the bounds of the buckets. The
+-- next version counts instead. An amendment charges all time before it, so the earlier charges are not needed. Times are cut at the ends of the requested range and at the bounds of the buckets. The
 -- bounds are parameters, so the time zones of Postgres are not used. The first bound is at or before the begin of the
 -- range, the last bound at or after its end. Versions in the outbox and running turns are also parameters. If a session
 -- has versions in the outbox, its rows count only until the first of these versions.
 WITH waiting AS (
-    SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_gone
+    SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_replaced
     FROM unnest(
         %(in_outbox)s::uuid[], %(cut_at)s::timestamptz[], %(cut_version)s::bigint[], %(metadata)s::text[],
-        %(is_deleted)s::boolean[]
-    ) AS w (session_id, cut_at, cut_version, metadata, is_gone)
+        %(is_replaced)s::boolean[]
+    ) AS w (session_id, cut_at, cut_version, metadata, is_replaced)
 ),
 taken_part AS (
     SELECT
         s.session_id, s.epoch, s.version, s.created_at, coalesce(w.metadata, s.metadata) AS metadata, w.cut_at,
         w.cut_version,
-        (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version) AS is_charged
+        (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version) OR EXISTS (
+            SELECT FROM sync_events AS a
+            WHERE a.session_id = s.session_id AND a.event_type = 'session_amended' AND a.occurred_at >= s.created_at
+        ) AS is_charged
     FROM sync_participants AS p
-    JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+    JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
     LEFT JOIN waiting AS w ON w.session_id = s.session_id
     WHERE p.participant_id = %(participant_id)s
         AND p.began_at < %(until)s
         AND s.deleted_at IS NULL
-        AND w.is_gone IS NOT TRUE
+        AND w.is_replaced IS NOT TRUE
         AND (s.completed_at IS NULL OR s.completed_at > %(since)s)
 ),
 stretch AS (
@@ -238,7 +254,7 @@ stretch AS (
         t.metadata,
         greatest(c.began_at, %(since)s) AS began_at,
         least(c.ended_at, %(until)s) AS ended_at
-    FROM sync_charges AS c
+    FROM sync_all_charges AS c
     JOIN taken_part AS t ON t.session_id = c.session_id
     WHERE c.participant_id = %(participant_id)s
         AND c.ended_at > %(since)s
@@ -246,7 +262,11 @@ stretch AS (
         AND NOT c.is_void
         AND t.is_charged
         -- Charges of an earlier session with the same id do not count.
-        AND (c.epoch = t.epoch OR c.ended_at > t.created_at)
+        AND (c.epoch = t.epoch OR c.ended_at > t.created_at OR EXISTS (
+            SELECT FROM sync_events AS e
+            WHERE e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
+                AND e.occurred_at >= t.created_at
+        ))
         AND (t.cut_version IS NULL OR c.version < t.cut_version)
     UNION ALL
     SELECT t.session_id, t.metadata, greatest(o.began_at, %(since)s), least(o.ended_at, %(until)s)
@@ -317,11 +337,29 @@ GROUP BY 1, 2, 5
 ORDER BY 1, 2, 5
 LIMIT %(limit)s;
 
+-- name: session_charges
+-- The charges of a session that count, of the versions before a version. The first column says whether all these charges
+-- are known. Without a charge, the result is one row without a participant.
+SELECT
+    s.version >= %(before_version)s - 1
+    AND (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version),
+    c.participant_id::text, c.began_at, c.ended_at
+FROM sync_sessions AS s
+LEFT JOIN sync_all_charges AS c
+    ON c.session_id = s.session_id AND c.version < %(before_version)s AND NOT c.is_void
+    AND (c.epoch = s.epoch OR EXISTS (
+        SELECT FROM sync_events AS e
+        WHERE e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
+            AND e.occurred_at >= s.created_at
+    ))
+WHERE s.session_id = %(session_id)s;
+
 -- name: first_session_created
--- The creation of the participant's first session. All times of `participant_time_slices` begin after this instant.
-SELECT min(s.created_at)
+-- The creation of the participant's first session, or the start of a session whose times a caller stated, if that is
+-- earlier. No time of `participant_time_slices` begins before this instant.
+SELECT min(least(s.created_at, s.started_at))
 FROM sync_participants AS p
-JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
 WHERE p.participant_id = %(participant_id)s AND p.began_at < %(until)s AND s.deleted_at IS NULL;
 
 -- name: ping

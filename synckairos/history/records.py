@@ -159,11 +159,11 @@ class UsedTimeInOutbox(Struct, frozen=True):
       time before this version.
     - `running`: begin and end instants, in milliseconds, of the charges of the participant and of its running turn.
     - `metadata`: the session's metadata as JSON.
-    - `is_deleted`: whether the session was deleted, so that the versions in Postgres do not count.
+    - `replaces_audited`: whether the session was deleted or amended, so that the versions in Postgres do not count.
     """
 
     session_id: str
     first_version: tuple[int, int]
     metadata: str
-    is_deleted: bool
+    replaces_audited: bool
     running: tuple[tuple[int, int], ...]

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import orjson
 
-from synckairos.clock.model import OnTimeout
-from synckairos.errors import ValidationFailed
+from synckairos.clock.model import Charge, OnTimeout
+from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.queries import HistoryQueries, RunQuery
 from synckairos.history.records import Bucket, UsedTimeBucket, UsedTimeInOutbox
 from synckairos.history.row_values import FIRST_POSTGRES_MS, postgres_instant, uuid_or_none
@@ -92,7 +92,7 @@ class UsedTimeReader:
             "cut_at": [postgres_instant(each.first_version[0]) for each in in_outbox],
             "cut_version": [each.first_version[1] for each in in_outbox],
             "metadata": [each.metadata for each in in_outbox],
-            "is_deleted": [each.is_deleted for each in in_outbox],
+            "is_replaced": [each.replaces_audited for each in in_outbox],
             "running": [UUID(each.session_id) for each in in_outbox for _ in each.running],
             "began_at": [postgres_instant(began_ms) for each in in_outbox for began_ms, _ in each.running],
             "ended_at": [postgres_instant(ended_ms) for each in in_outbox for _, ended_ms in each.running],
@@ -119,6 +119,21 @@ class UsedTimeReader:
 
         rows = await self._queries.run_report(report)
         return [UsedTimeBucket(session_id or buckets.names[at - 1], *sums) for at, session_id, *sums in rows]
+
+    async def read_charges(self, session_id: str, before_version: int) -> list[Charge]:
+        """Return the charges of a session's versions before `before_version` that count, in any order.
+
+        Raises: StoreUnavailable if Postgres is unreachable, or does not have all these versions or their charges yet.
+        """
+        values = {"session_id": uuid_or_none(session_id), "before_version": before_version}
+        rows = await self._queries.run("session_charges", values)
+        if not rows or not rows[0][0]:
+            raise StoreUnavailable("The charges of the session are not complete yet; try again shortly")
+        return [
+            Charge(participant_id, datetime_to_ms(began_at), datetime_to_ms(ended_at))
+            for _, participant_id, began_at, ended_at in rows
+            if participant_id is not None
+        ]
 
     async def _first_time_ms(self, participant_id: str, until_ms: int, in_outbox: Sequence[UsedTimeInOutbox]) -> int:
         """Return an instant, in milliseconds, before which the participant used no time.

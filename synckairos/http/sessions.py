@@ -49,9 +49,10 @@ class SessionRoutes:
         tag, model = "sessions", response_models.SessionAnswer
 
         def command(verb: str, summary: str) -> Operation:
+            is_body_required = verb in ("adjust", "done", "amend")
             return Operation(
                 "POST", f"{SESSION_PATH}/{verb}", verb, self._command_handler(verb), summary, tag,
-                response_model=model, body_model=COMMAND_BODIES[verb], is_body_required=verb in ("adjust", "done"),
+                response_model=model, body_model=COMMAND_BODIES[verb], is_body_required=is_body_required,
                 refusal_statuses=(404, 409, 412, 422),
             )  # fmt: skip
 
@@ -96,6 +97,7 @@ class SessionRoutes:
             command("complete", "End a session as completed"),
             command("cancel", "End a session as cancelled"),
             command("reopen", "Continue an expired or completed session, paused in the turn in which it ended"),
+            command("amend", "Replace the start, end or breaks of an ended count_up session"),
             Operation(
                 "DELETE", SESSION_PATH, "delete", self.delete, "Delete a session; its audit trail stays", tag,
                 success_status=204, body_model=DeleteBody, refusal_statuses=(409, 412),

@@ -18,8 +18,8 @@ SELECT
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
-        ) ORDER BY c.participant_id)
-        FROM sync_charges AS c
+        ) ORDER BY c.participant_id, c.began_at)
+        FROM sync_all_charges AS c
         WHERE c.session_id = e.session_id AND c.epoch = e.epoch AND c.version = e.version
     ) AS charges,
     payload_hash, snapshot
@@ -124,6 +124,7 @@ DELETE FROM sync_conflicts WHERE session_id = %(session_id)s RETURNING epoch, ve
 -- name: delete_session
 WITH parts AS (DELETE FROM sync_participants WHERE session_id = %(session_id)s),
 charges AS (DELETE FROM sync_charges WHERE session_id = %(session_id)s),
+further_charges AS (DELETE FROM sync_further_charges WHERE session_id = %(session_id)s),
 archives AS (
     UPDATE sync_archives SET removed_at = now(), error = NULL WHERE session_id = %(session_id)s AND created_at = %(created_at)s
 )
@@ -150,8 +151,8 @@ SELECT
             c.participant_id,
             to_char(c.began_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
             to_char(c.ended_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-        ), ',' ORDER BY c.participant_id) || ']')::json
-        FROM sync_charges AS c
+        ), ',' ORDER BY c.participant_id, c.began_at) || ']')::json
+        FROM sync_all_charges AS c
         WHERE c.session_id = sync_events.session_id AND c.epoch = sync_events.epoch AND c.version = sync_events.version
     ) AS charges,
     -- The command id without the scope of its caller, which has no space and ends with a space.

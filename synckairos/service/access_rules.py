@@ -73,6 +73,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "complete": AccessRule("controller", "session"),
     "cancel": AccessRule("controller", "session"),
     "reopen": AccessRule("controller", "session"),
+    "amend": AccessRule("controller", "session"),
     "add_participant": AccessRule("controller", "session"),
     "remove_participant": AccessRule("controller", "session"),
     "update_metadata": AccessRule("controller", "session"),

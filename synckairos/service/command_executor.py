@@ -10,9 +10,10 @@ from typing import NamedTuple
 from msgspec.structs import asdict
 
 from synckairos.clock import engine
-from synckairos.clock.commands import Command, Reopen, Switch, with_actor
+from synckairos.clock.commands import Amend, Command, Reopen, Switch, with_actor
 from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Session, Status
+from synckairos.clock.recorded_times import is_amendable
 from synckairos.errors import Forbidden, ParticipantNotFound, RateLimitExceeded, SessionNotFound, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.limits.client_work_budgets import ClientWorkLimits
@@ -40,6 +41,7 @@ from synckairos.store.stored_session import SessionLoadResult, StoredSession
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
 from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.rendered_session import RenderedSession
+from synckairos.wire.session_json import breaks_json
 
 
 class UnfinishedAttempt(NamedTuple):
@@ -202,6 +204,8 @@ class CommandExecutor:
         """
         if isinstance(command, Reopen):
             request, command = await self._with_ended_turn(request, command, before.session)
+        elif isinstance(command, Amend):
+            request, command = await self._with_breaks_before(request, command, before.session)
         out_of_time_id = None
         if before.session.status is Status.EXPIRED and isinstance(command, Switch):
             out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)
@@ -247,6 +251,24 @@ class CommandExecutor:
             return request, command
         stored = {name: value for name, value in asdict(turn).items() if value is not None}
         return replace(request, args={**(request.args or {}), "turn": stored}), replace(command, turn=turn)
+
+    async def _with_breaks_before(
+        self, request: CommandRequest, command: Amend, session: Session
+    ) -> tuple[CommandRequest, Amend]:
+        """Return an amendment with the breaks that the clock measured, in the command and in the audited arguments.
+
+        Return the arguments unchanged if the amendment does not need these breaks.
+
+        Raises: SessionArchived if the session is only in cold storage, StoreUnavailable.
+        """
+        if not is_amendable(session):
+            return request, command
+        is_needed = command.breaks is None and session.breaks is None
+        breaks = await self._past_versions.find_breaks_before(session, is_needed=is_needed)
+        if breaks is None:
+            return request, command
+        args = {**(request.args or {}), "breaks_before": breaks_json(breaks)}
+        return replace(request, args=args), replace(command, breaks_before=breaks)
 
     def _finish_commit(self, session_id: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
         if prepared.commit.versions:

@@ -7,8 +7,10 @@ because its entries have to be scanned one after the other.
 from collections.abc import Iterator
 from contextlib import suppress
 
+from synckairos.clock.charges import charges_in_effect
 from synckairos.clock.commands import EndedTurn
-from synckairos.clock.model import EventType, Session
+from synckairos.clock.model import Break, Charge, EventType, Session
+from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.errors import IdempotencyKeyReused, SessionArchived, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
@@ -16,10 +18,14 @@ from synckairos.service.requests import CommandRequest, CreateRequest, SessionRe
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry.invalid_data import reporting_invalid_data
+from synckairos.wire.document_scan import extract_created_at_ms
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.session_parser import parse_session
 from synckairos.wire.snapshot import SessionSnapshot
+
+CREATIONS = frozenset({EventType.SESSION_CREATED, EventType.SESSION_RECORDED})
+"""Types of the events that create a session."""
 
 
 class PastVersionReader:
@@ -119,6 +125,41 @@ class PastVersionReader:
         if any(each.created_at_ms == ended.rules.created_at_ms for each in removed):
             raise SessionArchived(ended.session_id)
         return None
+
+    async def find_breaks_before(self, ended: Session, *, is_needed: bool) -> tuple[Break, ...] | None:
+        """Return the breaks that the clock measured in an ended session, None if `is_needed` is False.
+
+        The breaks follow from the charges of all versions. The outbox is read before Postgres, because Postgres
+        possibly has only earlier versions. If the outbox has all versions, Postgres is not read.
+
+        Raises:
+            SessionArchived: retention removed versions of the session from Postgres.
+            StoreUnavailable: Postgres does not answer, or does not have all versions or their charges yet.
+        """
+        session_id, created_at_ms = ended.session_id, ended.rules.created_at_ms
+        assert ended.started_at_ms is not None
+        assert ended.completed_at_ms is not None
+        entries = [
+            entry
+            for entry in await self._outbox.read_session_entries(session_id)
+            if extract_created_at_ms(entry.document) == created_at_ms
+        ]
+        events = [entry.to_clock_event() for entry in entries]
+        audited: list[Charge] = []
+        if not events or events[0].type not in CREATIONS:
+            removed = await self._history.read_archive_records(session_id, removed_only=True)
+            if any(each.created_at_ms == created_at_ms for each in removed):
+                raise SessionArchived(session_id)
+            if is_needed:
+                before_version = entries[0].version if entries else ended.version + 1
+                audited = await self._history.used_time.read_charges(session_id, before_version)
+        if not is_needed:
+            return None
+        if any(event.charges is None for event in events):
+            raise StoreUnavailable("The charges of the session are not complete yet; try again shortly")
+        is_amended = any(event.type is EventType.SESSION_AMENDED for event in events)
+        charges = [*([] if is_amended else audited), *charges_in_effect(events)]
+        return find_breaks(ended.started_at_ms, ended.completed_at_ms, charges)
 
     async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> SessionResult:
         """Return the version of a session that was in effect at the instant `at_ms`, from Postgres.

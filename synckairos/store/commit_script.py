@@ -49,7 +49,8 @@ Refusals are removed first, then the records of the lowest versions.
 
 _CHANGES_PARTICIPANTS = frozenset(
     {
-        *(EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED),
+        *(EventType.SESSION_CREATED, EventType.SESSION_RECORDED),
+        *(EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED),
         *(EventType.PARTICIPANT_ADDED, EventType.PARTICIPANT_REMOVED),
     }
 )

@@ -121,8 +121,8 @@ SELECT
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
-        ) ORDER BY c.participant_id)
-        FROM sync_charges AS c
+        ) ORDER BY c.participant_id, c.began_at)
+        FROM sync_all_charges AS c
         WHERE c.session_id = v.session_id AND c.epoch = v.epoch AND c.version = v.version
     )
 FROM leased AS d

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
+    Amend,
     Cancel,
     Command,
     Complete,
@@ -30,7 +31,8 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import RESERVED_REASONS, TIMEOUT_REASON
-from synckairos.wire.creation_body import MainTimeMs, Participant
+from synckairos.frozen_replace import replace
+from synckairos.wire.creation_body import BreakBodies, BreakBody, MainTimeMs, Participant
 from synckairos.wire.field_types import (
     MAX_DURATION_MS,
     SECOND_MS,
@@ -380,6 +382,49 @@ class StoredReopenBody(ReopenBody):
         return Reopen(self.delta_ms, ids, turn)
 
 
+class AmendBody(CommandBody):
+    """Replaces the times of an ended `count_up` session with one participant. Omitted times stay as they are.
+
+    Without `breaks`, the session keeps the breaks that it had: its pauses, if the clock measured its times. Breaks are
+    in order, inside of the session, and do not overlap. Only the audit uses `reason`.
+    """
+
+    participant_id: Omittable[Uuid] = None
+    started_at: Omittable[InstantText] = None
+    completed_at: Omittable[InstantText] = None
+    breaks: Omittable[BreakBodies] = None
+    reason: Omittable[Annotated[ShortText, Field(min_length=1)]] = None
+
+    @model_validator(mode="after")
+    def _require_a_time(self) -> Self:
+        if not self.model_fields_set & {"started_at", "completed_at", "breaks"}:
+            raise PydanticCustomError("no_change", "should have `started_at`, `completed_at` or `breaks`")
+        return self
+
+    def to_command(self) -> Amend:
+        return Amend(
+            self.participant_id,
+            None if self.started_at is None else parse_instant_ms(self.started_at),
+            None if self.completed_at is None else parse_instant_ms(self.completed_at),
+            None if self.breaks is None else tuple(each.to_break() for each in self.breaks),
+        )
+
+
+class StoredAmendBody(AmendBody):
+    """An amendment as the audit stores it. Clients cannot send `breaks_before`, which the server finds in the trail.
+
+    They are the breaks that the clock measured.
+    """
+
+    breaks_before: Omittable[list[BreakBody]] = None
+
+    def to_command(self) -> Amend:
+        before = self.breaks_before
+        return replace(
+            super().to_command(), breaks_before=None if before is None else tuple(each.to_break() for each in before)
+        )
+
+
 COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "start": StartBody,
     "switch": SwitchBody,
@@ -394,6 +439,7 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "update_metadata": MetadataBody,
     "update_session": SessionChangesBody,
     "reopen": ReopenBody,
+    "amend": AmendBody,
     "delete": DeleteBody,
 }
 """The model of each command's request body, by the name of the command."""
@@ -405,5 +451,6 @@ STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = SIMULATED_COMMAND_BODIES |
     "pause": StoredPauseBody,
     "resume": StoredResumeBody,
     "reopen": StoredReopenBody,
+    "amend": StoredAmendBody,
 }
 """The model of each command's arguments in the audit. These models include members that the server adds."""

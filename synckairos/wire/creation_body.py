@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
-from synckairos.clock.commands import Create, NewGroup, NewParticipant
+from synckairos.clock.commands import Create, NewGroup, NewParticipant, RecordedTimes
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
-from synckairos.clock.model import ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.model import Break, ExtendBy, OnTimeout, SyncMode
 from synckairos.clock.overdue import ADVANCE_EVENTS
+from synckairos.clock.recorded_times import MAX_BREAKS
 from synckairos.wire.clock_system_models import Clock
 from synckairos.wire.field_types import (
     MAX_DURATION_MS,
@@ -103,6 +104,38 @@ class TimeoutAction(StrictModel):
     type: Annotated[str, Field(max_length=64)]
 
 
+class BreakBody(StrictModel):
+    """A time within a session that does not count. It begins at `from` and ends before `to`."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    from_: Annotated[InstantText, Field(alias="from")]
+    to: InstantText
+
+    def to_break(self) -> Break:
+        """Return the break as a value of `clock`."""
+        return Break(parse_instant_ms(self.from_), parse_instant_ms(self.to))
+
+
+BreakBodies = Annotated[list[BreakBody], Field(max_length=MAX_BREAKS)]
+
+
+class RecordedBody(StrictModel):
+    """The times of a session that has already ended. Breaks are in order, inside of the session, and do not overlap."""
+
+    started_at: InstantText
+    completed_at: InstantText
+    breaks: BreakBodies = Field(default_factory=list)
+
+    def to_times(self) -> RecordedTimes:
+        """Return the times as a value of `clock`."""
+        return RecordedTimes(
+            parse_instant_ms(self.started_at),
+            parse_instant_ms(self.completed_at),
+            tuple(each.to_break() for each in self.breaks),
+        )
+
+
 V2_UNREAD_MEMBERS = ("active_participant_id", "active_group_id", "auto_advance", "action_on_timeout")
 """JSON members of a creation that v2 documents but does not read. Clients of v2 can send null in these members."""
 
@@ -135,6 +168,7 @@ class CreateSession(StrictModel):
     close_when_all_done: bool = False
     starts_at: Omittable[InstantText] = None
     ends_at: Omittable[InstantText] = None
+    recorded: Omittable[RecordedBody] = None
     pause_budget: Omittable[PauseBudget] = None
     lag_compensation: bool = False
     active_participant_id: Omittable[Uuid] = None
@@ -194,6 +228,7 @@ class CreateSession(StrictModel):
             closes_when_all_done=self.close_when_all_done,
             starts_at_ms=None if self.starts_at is None else parse_instant_ms(self.starts_at),
             ends_at_ms=None if self.ends_at is None else parse_instant_ms(self.ends_at),
+            recorded=None if self.recorded is None else self.recorded.to_times(),
         )
 
     def _v2_cycle_ms(self) -> int | None:

@@ -111,6 +111,7 @@ class _Creation:
                 yield fault(("lag_compensation",), "an hourglass does not support lag compensation")
         yield from self._warnings()
         yield from self._end()
+        yield from self._recorded()
 
     # -- participants -------------------------------------------------------------------------------------------------
 
@@ -317,6 +318,17 @@ class _Creation:
                 yield fault((name,), "contradicts ends_at; omit one of them")
         if self.value.get("on_timeout") == "pause":
             yield fault(("on_timeout",), "with ends_at, only expire and overtime are possible")
+
+    def _recorded(self) -> Iterator[Fault]:
+        """Yield the faults of a session whose times are recorded. The clock checks the times themselves."""
+        if "recorded" not in self.value:
+            return
+        if self.mode in tuple(SyncMode) and self.mode != "count_up":
+            yield fault(("recorded",), "is allowed only in count_up")
+        if len(self.value.get("participants") or self.members) > 1:
+            yield fault(("recorded",), "is allowed only with one participant")
+        if "starts_at" in self.value:
+            yield fault(("starts_at",), "contradicts recorded; omit one of them")
 
     def _warnings(self) -> Iterator[Fault]:
         seen: set[int] = set()

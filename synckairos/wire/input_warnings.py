@@ -20,6 +20,13 @@ MAX_WARNINGS = 200
 """Maximum number of warnings in one response. A creation of 1,000 participants can have more warnings."""
 
 
+CLOCK_SETTINGS = (
+    "max_time_ms", "on_timeout", "warnings_ms", "extend_on_switch_ms", "extend_window_ms", "extend_by",
+    "max_extension_ms", "max_extensions", "pause_budget", "switch_while_paused", "between_turns", "close_when_all_done",
+)  # fmt: skip
+"""JSON members of a `count_up` creation that only a running clock uses."""
+
+
 def request_warnings(body: StrictModel, value: Any) -> list[Fault]:
     """Return the warnings of a valid request, at most `MAX_WARNINGS`. If more are left out, a last item states that.
 
@@ -83,6 +90,9 @@ class _Creation:
         if self.body.auto_advance is not None:
             yield fault(("auto_advance",), "no effect; use on_timeout")
         yield from self._action_on_timeout()
+        if self.body.recorded is not None:
+            for name in self._clock_settings():
+                yield fault((name,), "no effect in a recorded session: no clock runs")
 
     # -- budgets ------------------------------------------------------------------------------------------------------
 
@@ -184,6 +194,13 @@ class _Creation:
                 yield fault(("warnings_ms",), "no effect without max_time_ms: the clock reaches no threshold")
         elif on_timeout == "advance" and self.mode not in ADVANCE_EVENTS:
             yield fault(("on_timeout",), f"advance has the effect of expire in {self.mode}: no turn can follow")
+
+    def _clock_settings(self) -> Iterator[str]:
+        """Yield the name of each given setting that only a running clock uses, except those with another warning."""
+        for name in CLOCK_SETTINGS:
+            is_warned = self.body.max_time_ms is None and name in ("on_timeout", "warnings_ms")
+            if self.value.get(name) and not is_warned:
+                yield name
 
     def _action_on_timeout(self) -> Iterator[Fault]:
         action = self.body.action_on_timeout

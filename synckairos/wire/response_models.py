@@ -100,8 +100,8 @@ class EventView(BaseModel):
     )
     charges: list[ChargeView] = Field(
         default=[],
-        description="Times that the event charges, one for each participant; absent if it charges no time, and for"
-        " events of earlier releases until their charges are filled in",
+        description="Times that the event charges, one for each participant, several only for recorded times; absent if"
+        " it charges no time, and for events of earlier releases until their charges are filled in",
     )
     command_id: str = Field(
         default="",

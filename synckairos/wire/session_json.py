@@ -4,6 +4,7 @@
 JSON members are facts at the last transition, so the document of a version never changes.
 """
 
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -12,7 +13,7 @@ import orjson
 from synckairos.clock.budget import Budget, ClockReadingDetails
 from synckairos.clock.clock_systems import ClockSystem, Delay, Hourglass
 from synckairos.clock.lag_compensation import LagReceipt
-from synckairos.clock.model import HOLD_REASON, ActivePause, Group, Participant, Session, Status, SyncMode
+from synckairos.clock.model import HOLD_REASON, ActivePause, Break, Group, Participant, Session, Status, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stages
 from synckairos.clock.timing import (
@@ -96,6 +97,8 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["starts_at"] = render_instant(state.starts_at_ms)
     if state.ends_at_ms is not None:
         document["ends_at"] = render_instant(state.ends_at_ms)
+    if state.breaks is not None:
+        document["breaks"] = breaks_json(state.breaks)
     if rules.pause_budget is not None:
         document["pause_budget"] = rules.pause_budget
         document["pauses_taken"] = state.pauses_taken
@@ -264,6 +267,11 @@ def _pause_json(pause: ActivePause) -> dict[str, Any]:
         "lifts_at": _render_optional(pause.lifts_at_ms),
         "paused_by": pause.paused_by,
     }
+
+
+def breaks_json(breaks: Iterable[Break]) -> list[dict[str, str]]:
+    """Return breaks as JSON values: the instants `from` and `to`."""
+    return [{"from": render_instant(each.began_at_ms), "to": render_instant(each.ended_at_ms)} for each in breaks]
 
 
 def _render_optional(at_ms: int | None) -> str | None:

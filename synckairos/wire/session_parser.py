@@ -8,6 +8,7 @@ from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos.clock.model import (
     ActivePause,
+    Break,
     CurrentTurn,
     ExtendBy,
     Extensions,
@@ -93,7 +94,13 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         extensions=Extensions(**d["extensions"]) if "extensions" in d else None,
         starts_at_ms=_parse_optional(d.get("starts_at")),
         ends_at_ms=_parse_optional(d.get("ends_at")),
+        breaks=parse_breaks(d["breaks"]) if "breaks" in d else None,
     )
+
+
+def parse_breaks(values: list[dict[str, str]]) -> tuple[Break, ...]:
+    """Return the breaks that `session_json.breaks_json` rendered."""
+    return tuple(Break(parse_instant_ms(each["from"]), parse_instant_ms(each["to"])) for each in values)
 
 
 def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tuple[Participant, ...]:

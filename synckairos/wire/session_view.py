@@ -109,6 +109,13 @@ class PauseView(BaseModel):
     )
 
 
+class BreakView(BaseModel):
+    """A time in a recorded or amended session that does not count. It begins at `from` and ends before `to`."""
+
+    from_: Instant = Field(alias="from")
+    to: Instant
+
+
 class TurnView(BaseModel):
     """Facts of the current turn: time used before the anchor, number of earlier turns, and warning thresholds.
 
@@ -186,6 +193,9 @@ class SessionView(BaseModel):
     starts_at: Instant = Field(default="", description="Instant at which the session starts by itself; absent if unset")
     ends_at: Instant = Field(
         default="", description="Instant at which the clock reaches zero, also during a pause; absent with a budget"
+    )
+    breaks: list[BreakView] = Field(
+        default=[], description="Breaks of a recorded or amended session; absent if the clock measured its times"
     )
     pause_budget: int = Field(default=0, description="Maximum number of pauses of each actor; absent if unset")
     pauses_taken: dict[str, int] = Field(default_factory=dict, description="Number of pauses that each actor has taken")

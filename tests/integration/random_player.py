@@ -90,7 +90,7 @@ class RandomPlayer:
 
     async def send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
         """Send a command. Append its verb, or the code of its refusal, to `outcomes`."""
-        body = parse_command(verb, args) if verb == "reopen" else parse_audited_args(verb, args)
+        body = parse_command(verb, args) if verb in ("reopen", "amend") else parse_audited_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = CommandRequest(
             Principal.anonymous_admin(),
@@ -112,7 +112,7 @@ class RandomPlayer:
         mode = pick.choice(("per_participant", "per_participant", "per_group", "per_cycle", "global", "count_up"))
         has_budgets = mode in ("per_participant", "per_group")
         clock = pick.choice(CLOCKS[: 9 if mode == "per_participant" else 7]) if has_budgets else None
-        count = 2 if clock == {"hourglass": {}} else pick.randint(2, 4)
+        count = 2 if clock == {"hourglass": {}} else pick.randint(1 if mode == "count_up" else 2, 4)
         body: dict[str, Any] = {
             "session_id": self.session_id,
             "sync_mode": mode,
@@ -166,7 +166,12 @@ class RandomPlayer:
     def _command(self) -> tuple[str, dict[str, Any]]:
         pick = self._random
         participant_id = pick.choice(self._participant_ids)
-        match pick.randrange(30):
+        match pick.randrange(32):
+            case 30 | 31:
+                times: dict[str, Any] = pick.choice(
+                    ({}, {"started_at": self._instant(-9_000)}, {"completed_at": self._instant(-500)})
+                )
+                return "amend", times or {"breaks": [], "started_at": self._instant(-20_000)}
             case 0:
                 return "switch", {"next_participant_id": participant_id}
             case 1:

@@ -79,6 +79,8 @@ class ListItemBuilder:
             paused_ms += await self._history.sum_paused_ms(
                 session_id, parse_instant_ms(document["created_at"]), first_ms
             )
+        if (recorded_ms := _recorded_pause_ms(document)) is not None:
+            paused_ms = recorded_ms
         current = _as_of(replace(session, paused_ms=paused_ms), document, now_ms, participant_id)
         return _render_item(current, synced=False)
 
@@ -102,7 +104,8 @@ class ListItemBuilder:
         paused_ms, first_ms = _pauses(later)
         if first_ms is not None and session.status == "paused":
             paused_ms += max(0, first_ms - session.at_ms)
-        current = replace(current, paused_ms=session.paused_ms + paused_ms)
+        recorded_ms = _recorded_pause_ms(document)
+        current = replace(current, paused_ms=session.paused_ms + paused_ms if recorded_ms is None else recorded_ms)
         return _render_item(_as_of(current, document, now_ms, participant_id), synced=False)
 
     async def _read_again(self, session: ParticipantSession, participant_id: str) -> ParticipantSession:
@@ -191,6 +194,13 @@ def _pauses(entries: Sequence[OutboxEntry]) -> tuple[int, int | None]:
     pairs = zip(instants, instants[1:], statuses, strict=False)
     paused_ms = sum(max(0, until - at) for at, until, status in pairs if status == "paused")
     return paused_ms, instants[0] if instants else None
+
+
+def _recorded_pause_ms(document: dict[str, Any]) -> int | None:
+    """Return the total of the breaks of a recorded or amended session in ms, None if the clock measured its times."""
+    if "breaks" not in document:
+        return None
+    return sum(parse_instant_ms(each["to"]) - parse_instant_ms(each["from"]) for each in document["breaks"])
 
 
 def _optional_ms(text: str | None) -> int | None:

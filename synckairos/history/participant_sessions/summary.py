@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from synckairos.audit.entry_rows import EventRow, ParticipantRow, SessionRow
+from synckairos.clock.recorded_times import RECORDING_EVENTS
 from synckairos.history.records import ParticipantSession
 from synckairos.store.participant_sessions import SessionSummary
 from synckairos.wire.instants import datetime_to_ms
@@ -130,6 +131,10 @@ def summary_after_batch(
         row_ms = datetime_to_ms(row.occurred_at)
         if status == "paused":
             paused_ms += max(0, row_ms - at_ms)
+        if row.event_type in RECORDING_EVENTS and session.started_at and session.completed_at:
+            # The event concerns the only participant.
+            recorded_ms = datetime_to_ms(session.completed_at) - datetime_to_ms(session.started_at)
+            paused_ms = recorded_ms - (row.time_used_ms or 0)
         at_ms, status = row_ms, row.status
     facts = [
         session.sync_mode,

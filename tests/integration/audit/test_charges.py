@@ -24,16 +24,16 @@ CALLER = Principal.anonymous_admin()
 T0 = 1_700_000_000_000
 DAY_MS = 86_400_000
 
-CHARGES = "SELECT * FROM sync_charges ORDER BY session_id, epoch, version, participant_id"
+CHARGES = "SELECT * FROM sync_all_charges ORDER BY session_id, epoch, version, participant_id, began_at"
 USED_AND_CHARGED = """
 SELECT p.session_id, p.participant_id, p.time_used_ms, coalesce((
     SELECT sum(1000 * extract(epoch FROM c.ended_at - c.began_at))::bigint
-    FROM sync_charges AS c
+    FROM sync_all_charges AS c
     WHERE c.session_id = p.session_id AND c.participant_id = p.participant_id AND NOT c.is_void
-        AND c.began_at >= s.created_at
+        AND (c.epoch = s.epoch OR c.began_at >= s.created_at)
 ), 0) AS charged_ms
 FROM sync_participants AS p
-JOIN sync_sessions AS s ON s.session_id = p.session_id AND p.began_at >= s.created_at
+JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
 -- A participant that left and joined again begins with a used time of 0, but the earlier time was used too.
 WHERE NOT EXISTS (
     SELECT FROM sync_events AS l
@@ -49,6 +49,7 @@ INCOMPLETE = (
 
 async def forget_charges(audit: AuditParts, condition: str = "true") -> None:
     """Bring the tables into the state after a drain of the previous release, which writes no charges."""
+    await audit.database.execute(f"DELETE FROM sync_further_charges WHERE {condition}".encode())
     await audit.database.execute(f"DELETE FROM sync_charges WHERE {condition}".encode())
     await audit.database.execute(b"UPDATE sync_sessions SET charged_epoch = NULL, charged_version = NULL")
 

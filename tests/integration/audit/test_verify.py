@@ -45,6 +45,7 @@ async def test_random_sessions_replay_without_findings(service: AuditedService) 
             "update_metadata",
             "update_session",
             "reopen",
+            "amend",
             "done",
             "complete",
             "cancel",

@@ -23,7 +23,7 @@ from tests.integration.session_committer import SessionCommitter, SessionLife, c
 T0 = 1_700_000_000_000
 """Instant of the creation of all sessions in these tests, in milliseconds since the Unix epoch."""
 
-TABLES = ("sync_sessions", "sync_participants", "sync_events", "sync_conflicts", "sync_charges")
+TABLES = ("sync_sessions", "sync_participants", "sync_events", "sync_conflicts", "sync_charges", "sync_further_charges")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from synckairos.jobs.retention import ArchiveIncomplete
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import (
     T0,
+    TABLES,
     JobComponents,
     count_rows,
     finish_and_drain,
@@ -30,7 +31,7 @@ async def test_a_removed_session_is_read_from_its_archive(audit: AuditParts, job
     latest_before = await audit.history.read_latest_version(life.session_id)
     trail_before = await read_trail(audit, life.session_id)
     assert await jobs.retention.archive_and_delete(life.session_id, 0)
-    assert await count_rows(audit) == [0, 0, 0, 0, 0]
+    assert await count_rows(audit) == [0] * len(TABLES)
     latest = await audit.history.read_latest_version(life.session_id)
     assert latest is not None
     assert latest_before is not None
@@ -58,7 +59,7 @@ async def test_a_change_after_the_removal_is_added_to_the_archive(audit: AuditPa
     assert after[:-1] == before
     assert after[-1].event_type == "metadata_updated"
     assert await jobs.retention.archive_and_delete(life.session_id, 0)
-    assert await count_rows(audit) == [0, 0, 0, 0, 0]
+    assert await count_rows(audit) == [0] * len(TABLES)
     assert await read_trail(audit, life.session_id) == after
     assert await read_trail(audit, life.session_id, limit=1) == after
     (record,) = await audit.history.read_archive_records(life.session_id)
@@ -169,7 +170,7 @@ async def test_conflicts_are_removed_with_their_session_and_stay_in_the_archive(
     await insert_conflict(audit)
     for _ in range(2):
         assert await jobs.retention.archive_and_delete(life.session_id, 0)
-        assert await count_rows(audit) == [0, 0, 0, 0, 0]
+        assert await count_rows(audit) == [0] * len(TABLES)
         (record,) = await audit.history.read_archive_records(life.session_id)
         archive = await audit.history.cold_reader.read_archive(record)
         (conflict,) = (line for line in archive.read_lines() if line.row["kind"] == "conflict")

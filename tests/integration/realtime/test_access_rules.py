@@ -39,6 +39,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "complete": {},
     "cancel": {},
     "reopen": {},
+    "amend": {"started_at": "2026-01-31T12:00:00Z"},
     "add_participant": {"participant_id": NEWCOMER, "total_time_ms": 60_000},
     "remove_participant": {"participant_id": BLACK},
     "update_metadata": {"metadata": {"table": 7}},
@@ -75,14 +76,16 @@ async def open_session(instance: Instance, verb: str) -> tuple[str, int]:
     """Create a session in a status in which a command succeeds. Return its id and its version.
 
     WHITE has the turn. For a resume, WHITE has paused the session. For a reopening, the session is completed.
+    For an amendment, it is also a `count_up` session of WHITE alone.
     """
     people = tuple(NewParticipant(each, total_time_ms=300_000) for each in (WHITE, BLACK))
-    created = await instance.sessions.create(CreateRequest(ROOT, Create(SyncMode.PER_PARTICIPANT, people)))
+    spec = Create(SyncMode.COUNT_UP, people[:1]) if verb == "amend" else Create(SyncMode.PER_PARTICIPANT, people)
+    created = await instance.sessions.create(CreateRequest(ROOT, spec))
     session_id, version = created.session.session_id, 1
     steps: list[tuple[str, Command]] = [] if verb == "start" else [("start", Start())]
     if verb == "resume":
         steps.append(("pause", Pause(taken_by=f"participant:{WHITE}")))
-    if verb == "reopen":
+    if verb in ("reopen", "amend"):
         steps.append(("complete", Complete()))
     for name, command in steps:
         version = (await instance.sessions.execute(CommandRequest(ROOT, session_id, command, name))).snapshot.version

@@ -6,6 +6,7 @@ from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fische
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
+    Amend,
     Cancel,
     Command,
     Complete,
@@ -25,7 +26,7 @@ from synckairos.clock.commands import (
     UpdateSession,
     VersionPrecondition,
 )
-from synckairos.clock.model import ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.model import Break, ExtendBy, OnTimeout, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
 
@@ -183,6 +184,13 @@ def _command(tape: Bytes) -> Command:
         case 26 | 27:
             ids = (_name(tape),) if tape.one_in(4) else None
             return Reopen((3_000, 3_000, -1_000, None)[tape.below(4)], ids)
+        case 31:
+            begin_ms, end_ms = (
+                (None, T0, T0 + 700)[tape.below(3)],
+                (None, T0 + 900, T0 + 2_000, T0 + 10**7)[tape.below(4)],
+            )
+            pause = (None, (), (Break(T0 + 750, T0 + 800),), (Break(T0, T0 + 1),))[tape.below(4)]
+            return Amend((None, _name(tape))[tape.one_in(4)], begin_ms, end_ms, pause)
         case 25:
             return (Start(), Complete(), Cancel(), Delete())[tape.below(4)] if tape.one_in(4) else Expire()
         case _:

@@ -4,7 +4,8 @@ Times are in seconds after the creation. Participants have the names A, B, C …
 participant A in group x. Commands: `start switch switch>C switch@A switch! pause pause:tea pause:tea+5 resume
 resume:tea complete cancel adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`. `switch!`
 has a hold. `update:start+30` and `update:end+90` set an instant, `update:start-` removes the start.
-`reopen+30:A` adds 30 seconds to A. `done:A` marks A as done.
+`reopen+30:A` adds 30 seconds to A. `done:A` marks A as done. `amend:10-50/20-30,35-40` sets the start, the end and the
+breaks; `amend:10-` sets only the start, and `amend:-/` removes the breaks.
 """
 
 import json
@@ -13,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synckairos.clock import engine
+from synckairos.clock.charges import charges_in_effect
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
+    Amend,
     Cancel,
     Command,
     Complete,
@@ -37,7 +40,8 @@ from synckairos.clock.commands import (
     VersionPrecondition,
 )
 from synckairos.clock.creation import create
-from synckairos.clock.model import EventType, OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.model import Break, EventType, OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.timing import find_group_index, session_remaining_ms
 from synckairos.frozen_replace import replace
@@ -101,6 +105,8 @@ class Played:
             before = self.state
             if isinstance(command, Reopen) and before.status.is_final:
                 command = replace(command, turn=self.ended_turn)
+            if isinstance(command, Amend) and before.status.is_final and before.started_at_ms is not None:
+                command = replace(command, breaks_before=self.measured_breaks)
             self.decision = engine.apply(before, command, at_ms, precondition, self.out_of_time_id)
             for transition in self.decision.all_transitions:
                 assert transition.state.version == self.state.version + 1
@@ -123,6 +129,12 @@ class Played:
         states = [transition.state for transition in self.transitions]
         before = next((state for state in reversed(states) if not state.status.is_final), None)
         return None if before is None else find_ended_turn(before, self.state)
+
+    @property
+    def measured_breaks(self) -> tuple[Break, ...]:
+        """Return the breaks of the ended session, as they follow from its charges."""
+        charges = charges_in_effect(transition.event for transition in self.transitions)
+        return find_breaks(self.state.started_at_ms or 0, self.state.completed_at_ms or 0, charges)
 
     @property
     def face(self) -> str:
@@ -198,6 +210,8 @@ def command(text: str) -> Command:
             return AddParticipant(NewParticipant(name, int(place) if place else None, MINUTE, group_id=group))
         case "done":
             return Done(rest)
+        case "amend":
+            return _amend(rest)
         case "leave":
             return RemoveParticipant(rest)
         case "update":
@@ -219,6 +233,27 @@ def _update(text: str) -> UpdateSession:
     words = text.split(",")
     times = {name: T0 + round(float(at) * 1000) for name, _, at in (word.partition("+") for word in words) if at}
     return UpdateSession({}, None, times.get("start"), times.get("end"), "start-" in words)
+
+
+def _amend(text: str) -> Amend:
+    """Parse the times of an amendment, such as `10-50/20-30`, in seconds after the creation."""
+    span, has_breaks, breaks = text.partition("/")
+    started_ms, completed_ms = _span(span)
+    given = tuple(Break(*map(_required, _span(each))) for each in breaks.split(",") if each) if has_breaks else None
+    return Amend(None, started_ms, completed_ms, given)
+
+
+def _span(text: str) -> tuple[int | None, int | None]:
+    begin, _, end = text.partition("-")
+    return (
+        T0 + round(float(begin) * 1000) if begin else None,
+        T0 + round(float(end) * 1000) if end else None,
+    )
+
+
+def _required(at_ms: int | None) -> int:
+    assert at_ms is not None
+    return at_ms
 
 
 def _line(transition: Transition) -> str:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from synckairos.clock import creation, engine
 from synckairos.clock.begin_turn import is_held
-from synckairos.clock.charges import charges_between
+from synckairos.clock.charges import charges_between, charges_in_effect
 from synckairos.clock.clock_systems import Hourglass
-from synckairos.clock.commands import Adjust, Command, Expire, Reopen, VersionPrecondition
+from synckairos.clock.commands import Adjust, Amend, Command, Expire, Reopen, VersionPrecondition
 from synckairos.clock.model import Event, EventType, Extensions, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import (
@@ -53,7 +54,11 @@ class Ledger:
     compensated_ms: int = 0
     ended_ms: int = 0
 
-    def count(self, before: Session, after: Session) -> None:
+    def count(self, before: Session, transition: Transition) -> None:
+        after = transition.state
+        if transition.event.type is EventType.SESSION_AMENDED:
+            self.count_stated_times(after)
+            return
         passed_ms = after.updated_at_ms - before.updated_at_ms
         if after.lag_receipt is not before.lag_receipt and after.lag_receipt is not None:
             passed_ms -= after.lag_receipt.compensated_ms
@@ -71,6 +76,15 @@ class Ledger:
         ran_on = charge_session_until(before, after.updated_at_ms)
         self.left_ms += sum(p.used_ms for p in ran_on.participants if p.participant_id in gone)
 
+    def count_stated_times(self, amended: Session) -> None:
+        """Count the times of an amendment instead of all measured times."""
+        assert amended.completed_at_ms is not None
+        assert amended.started_at_ms is not None
+        assert amended.breaks is not None
+        self.paused_ms = sum(each.ended_at_ms - each.began_at_ms for each in amended.breaks)
+        self.ran_ms = amended.completed_at_ms - amended.started_at_ms - self.paused_ms
+        self.unowned_ms = self.left_ms = self.compensated_ms = self.ended_ms = 0
+
 
 # Each Hypothesis example has ten histories, because Hypothesis needs more time to make an example than the test needs
 # to check it.
@@ -87,24 +101,27 @@ def _check_history(tape: bytes) -> None:
     state = creation.create(spec, "s", "e", T0).state
     ledger, charged_ms, now_ms = Ledger(), Counter[str](), T0
     before_end: Session | None = None
+    events: list[Event] = []
     document = _check_document(state)
     for wait_ms, command, precondition in commands(choices, STEPS):
         now_ms += wait_ms
-        if isinstance(command, Reopen):
-            # A caller gives the turn in which the session ended only if the end is committed.
+        if isinstance(command, (Reopen, Amend)):
+            # A caller gives the facts of earlier versions only if the end is committed.
             for transition in engine.apply(state, Expire(ignores_grace=True), now_ms).all_transitions:
-                ledger.count(state, transition.state)
+                ledger.count(state, transition)
                 _check_charges(state, transition, charged_ms)
+                events.append(transition.event)
                 before_end, state = state, transition.state
             document = render_session(state)
-            command = _with_ended_turn(command, before_end, state)
+            command = _with_past_facts(command, before_end, events, state)
         decision = _decide(state, command, now_ms, precondition)
         assert render_session(state) == document, "apply changed its argument"
         before = state
         for transition in decision.all_transitions:
             _check_step(state, transition, max(now_ms, before.updated_at_ms))
-            ledger.count(state, transition.state)
+            ledger.count(state, transition)
             _check_charges(state, transition, charged_ms)
+            events.append(transition.event)
             if not state.status.is_final:
                 before_end = state
             state = transition.state
@@ -116,9 +133,15 @@ def _check_history(tape: bytes) -> None:
         assert due is None or due.committed_at_ms > max(now_ms, state.updated_at_ms), "an overdue transition was left"
 
 
-def _with_ended_turn(command: Reopen, before_end: Session | None, state: Session) -> Reopen:
-    """Return a reopening with the turn in which the session ended. `before_end` is the newest state before the end."""
-    if before_end is None or not state.status.is_final:
+def _with_past_facts(command: Command, before_end: Session | None, events: list[Event], state: Session) -> Command:
+    """Return a reopening with the turn in which the session ended, or an amendment with the measured breaks.
+
+    `before_end` is the newest state before the end.
+    """
+    if isinstance(command, Amend) and state.started_at_ms is not None and state.completed_at_ms is not None:
+        breaks = find_breaks(state.started_at_ms, state.completed_at_ms, charges_in_effect(events))
+        return replace(command, breaks_before=breaks)
+    if not isinstance(command, Reopen) or before_end is None or not state.status.is_final:
         return command
     return replace(command, turn=find_ended_turn(before_end, state))
 
@@ -288,6 +311,13 @@ def _check_charges(before: Session, transition: Transition, charged_ms: Counter[
     `charged_ms` has the sums of the earlier charges. The charges of this transition are added.
     """
     event, after = transition.event, transition.state
+    assert event.charges is not None
+    if event.type is EventType.SESSION_AMENDED:
+        charged_ms.clear()
+        for charge in event.charges:
+            charged_ms[charge.participant_id] += charge.ended_at_ms - charge.began_at_ms
+        assert charged_ms == +Counter({each.participant_id: each.used_ms for each in after.participants})
+        return
     assert event.charges == charges_between(before, replace(event, charges=None), after)
     for charge in event.charges:
         assert before.anchor_ms is not None
@@ -352,15 +382,16 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
         spec = draw_creation(choices)
         state, now_ms = creation.create(spec, "s", "e", T0).state, T0
         before_end: Session | None = None
+        events: list[Event] = []
         seen[spec.sync_mode] += 1
         seen[state.rules.clock.name] += 1
         for wait_ms, command, precondition in commands(choices, 12):
             now_ms += wait_ms
-            if isinstance(command, Reopen):
-                command = _with_ended_turn(command, before_end, state)
+            command = _with_past_facts(command, before_end, events, state)
             decision = engine.apply(state, command, now_ms, precondition)
             for transition in decision.all_transitions:
                 seen[transition.event.type] += 1
+                events.append(transition.event)
                 seen[f"{state.status} {transition.state.status}"] += 1
                 seen["hold"] += is_held(transition.state)
                 seen["extended"] += (transition.state.extensions or Extensions()).count > 0
@@ -371,6 +402,7 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
             if decision.expired_participant_id is not None:
                 seen["consumed"] += 1
     never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED}
+    never.add(EventType.SESSION_RECORDED)
     assert {kind for kind in EventType if kind not in never} <= seen.keys()
     assert set(SyncMode) <= seen.keys()
     changes = {f"{a} {b}" for a, leads in STATUS_TABLE.items() for bs in leads.values() for b in bs}

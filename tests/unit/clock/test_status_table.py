@@ -24,9 +24,10 @@ REACHED_BY = {
 
 REFUSED = "!"
 UNCHANGED = "="
+OTHER_REFUSAL = "~"
 
 # A second, independent copy of the status table: the status that each command leads to in each status. `!` is a
-# refusal, `=` is an accepted command without effect.
+# refusal by the status, `~` is a refusal for another reason, and `=` is an accepted command without effect.
 OUTCOMES = """
             pending    running    paused     at zero    expired    completed  cancelled
 start       running    !          !          !          !          !          !
@@ -37,6 +38,7 @@ resume      !          !          running    !          !          !          !
 complete    completed  completed  completed  completed  !          !          !
 cancel      cancelled  cancelled  cancelled  cancelled  !          !          !
 reopen+5    !          !          !          !          paused     paused     !
+amend:0-1   !          !          !          !          ~          ~          ~
 adjust+5    pending    running    paused     paused     !          !          !
 join:D/x    pending    running    paused     paused     !          !          !
 leave:B     pending    running    paused     paused     !          !          !
@@ -76,6 +78,10 @@ def test_each_command_in_each_status_leads_to_the_status_of_the_table(
         assert decision.refusal is not None
         assert (decision.refusal.code, decision.refusal.status) == ("INVALID_STATE_TRANSITION", 400)
         assert before.status in decision.refusal.message
+        assert session.state is before
+    elif outcome == OTHER_REFUSAL:
+        assert decision.refusal is not None
+        assert decision.refusal.code == "VALIDATION_ERROR"
         assert session.state is before
     elif outcome == UNCHANGED:
         assert decision.refusal is None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Expire, Reopen
+from synckairos.clock.commands import Amend, Expire, Reopen
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.recover_lost_session import recover_session
@@ -77,6 +77,8 @@ def produced_by(state: Session, step: Step, before_end: Session | None = None) -
         yield Produced(import_session(state, NEXT_EPOCH, state.version + 1, 0), CommitCause("import-v2", "import-v2"))
         return
     command = Expire() if verb == "expire" else parse_command(verb, args).to_command()
+    if isinstance(command, Amend) and command.breaks is None:
+        command = replace(command, breaks_before=())
     if isinstance(command, Reopen) and before_end is not None and state.status.is_final:
         command = replace(command, turn=find_ended_turn(before_end, state))
     decision = engine.apply(state, command, T0 + at_ms)

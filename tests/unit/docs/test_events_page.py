@@ -44,7 +44,15 @@ ARGUMENTS: dict[str, list[Json]] = {
     "update_metadata": [{"metadata": {"round": 2}}],
     "done": [{"participant_id": A}],
     "reopen": [{"delta_ms": 5_000}, {}],
+    "amend": [{"completed_at": "2026-01-31T12:00:00.500Z"}],
     "update_session": [{"labels": {"round": "2"}}, {"starts_at": "2026-01-31T13:00:00.000Z"}],
+}
+
+
+RECORDED: Json = {
+    "started_at": "2026-01-31T11:59:00.000Z",
+    "completed_at": "2026-01-31T11:59:50.000Z",
+    "breaks": [{"from": "2026-01-31T11:59:20.000Z", "to": "2026-01-31T11:59:40.000Z"}],
 }
 
 
@@ -66,6 +74,10 @@ def explored() -> set[Triple]:
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
         produced = play(mode, [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z")
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
+    changed: list[Step] = [(0, "amend", {"breaks": []})]
+    for steps in ([], changed):
+        produced = play("count_up", steps, participants=[{"participant_id": A}], recorded=RECORDED)
+        found |= {(each.event_type, "count_up", each.cause.command) for each in produced}
     for mode, on_timeout, steps in itertools.product(SyncMode, OnTimeout, REACHED_BY.values()):
         produced = play(mode, steps, on_timeout=str(on_timeout), warnings_ms=[10_000])
         state, before_end = produced[-1].transition.state, newest_unfinished(produced)
@@ -121,6 +133,12 @@ def example_runs() -> dict[str, list[Produced]]:
         "by itself": play("global", [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z"),
         "labels": play("global", [start, (2_000, "update_session", {"labels": {"round": "2"}})]),
         "reopened": play("global", [start, (60_000, "expire", {}), (70_000, "reopen", {"delta_ms": 5_000})]),
+        "entry": play(
+            "count_up",
+            [(5_000, "amend", {"started_at": "2026-01-31T11:59:10.000Z", "breaks": []})],
+            participants=[{"participant_id": A}],
+            recorded=RECORDED,
+        ),
         "ready": play("per_cycle", [start, (2_000, "done", {"participant_id": B})]),
         "off": play("count_up", [start, (1_000, "cancel", {})]),
     }

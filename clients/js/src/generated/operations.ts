@@ -4,6 +4,7 @@ import type { RequestOptions, ResponseData } from "../rest.js";
 import type {
   AccessPage,
   AdjustBody,
+  AmendBody,
   ArchiveAnswer,
   CancelBody,
   CommandResultsAnswer,
@@ -144,6 +145,12 @@ export interface Api {
     reopen(
       sessionId: string,
       body?: ReopenBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionAnswer>>;
+    /** Replace the start, end or breaks of an ended count_up session */
+    amend(
+      sessionId: string,
+      body: AmendBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
     /** Execute one command on many sessions */
@@ -308,6 +315,7 @@ export const OPERATIONS = {
     complete: "POST /v1/sessions/{session_id}/complete keyed",
     cancel: "POST /v1/sessions/{session_id}/cancel keyed",
     reopen: "POST /v1/sessions/{session_id}/reopen keyed",
+    amend: "POST /v1/sessions/{session_id}/amend keyed",
     addCommand: "POST /v1/sessions/commands keyed",
     events: "GET /v1/sessions/{session_id}/events",
     archive: "GET /v1/sessions/{session_id}/archive",

@@ -72,6 +72,28 @@ export interface AdjustBody {
   group_id?: string;
 }
 
+/**
+ * Replaces the times of an ended `count_up` session with one participant. Omitted times stay as they are. Without
+ * `breaks`, the session keeps the breaks that it had: its pauses, if the clock measured its times. Breaks are in
+ * order, inside of the session, and do not overlap. Only the audit uses `reason`.
+ */
+export interface AmendBody {
+  /** Version that the caller expects. If the session has another version: CONFLICT */
+  expected_version?: number;
+  /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
+  expected_turn?: number;
+  on_behalf_of?: string;
+  /** Id of the participant */
+  participant_id?: string;
+  /** Instant of the first start; null before the first start */
+  started_at?: string;
+  /** Instant at which the session ended, for any reason; null before the end */
+  completed_at?: string;
+  breaks?: Array<BreakBody>;
+  /** Name of the pause reason; several reasons can be active at the same time */
+  reason?: string;
+}
+
 export interface ArchiveAnswer {
   data: ArchiveView;
 }
@@ -136,6 +158,18 @@ export interface AuthenticatedMessage {
   reply_to?: string;
   /** Time until the credential ends, in ms */
   expires_in_ms: number;
+}
+
+/** A time within a session that does not count. It begins at `from` and ends before `to`. */
+export interface BreakBody {
+  from: string;
+  to: string;
+}
+
+/** A time in a recorded or amended session that does not count. It begins at `from` and ends before `to`. */
+export interface BreakView {
+  from: string;
+  to: string;
 }
 
 /**
@@ -205,7 +239,7 @@ export interface CommandMessage {
   /** Id of the session */
   session_id: string;
   /** Name of the command, as in REST */
-  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "reopen" | "delete";
+  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "reopen" | "amend" | "delete";
   /** Arguments of the command: the body of the REST request */
   args?: Record<string, unknown>;
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -250,7 +284,7 @@ export interface CommandToMany {
   session_ids?: Array<string>;
   label?: Array<string>;
   /** Name of the command */
-  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "reopen" | "delete";
+  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "reopen" | "amend" | "delete";
   /** Arguments of the command, as in its own request */
   args?: Record<string, unknown>;
   /** Id of the request. For each session, the command has the id `bulk:<command_id>` */
@@ -329,6 +363,7 @@ export interface CreateSession {
   starts_at?: string;
   /** Instant at which the clock reaches zero. It replaces the budget; only in `global` */
   ends_at?: string;
+  recorded?: RecordedBody;
   /** Maximum number of pauses of each actor */
   pause_budget?: number;
   /** Whether lag compensation is on: network delay is not charged to a turn, up to a quota */
@@ -365,7 +400,7 @@ export interface CreateWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types to send. Default: all */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
   /** Filter: only events of sessions whose metadata contains these members. Default: all sessions */
   metadata?: Record<string, unknown>;
   /** Whether each message includes the session's state after the event */
@@ -484,7 +519,7 @@ export interface EventMessage {
   /** Random id of the session's life in the store. Versions grow within one epoch */
   epoch: string;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Instant when the event took effect */
   at: string;
   /** Id of the participant */
@@ -510,7 +545,7 @@ export interface EventView {
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version: number;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Id of the participant */
   participant_id?: string;
   /** Id of the group (team) */
@@ -530,8 +565,8 @@ export interface EventView {
   /** Participant for which the actor acted; absent if there is none, and below the role `controller` */
   on_behalf_of?: string;
   /**
-   * Times that the event charges, one for each participant; absent if it charges no time, and for events of earlier
-   * releases until their charges are filled in
+   * Times that the event charges, one for each participant, several only for recorded times; absent if it charges
+   * no time, and for events of earlier releases until their charges are filled in
    */
   charges?: Array<ChargeView>;
   /** Command id that the actor gave; only in the last event of the command, and absent below the role `controller` */
@@ -801,7 +836,7 @@ export interface PatchWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata?: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -963,6 +998,15 @@ export interface ReceiptView {
   charged_ms?: number;
   /** Remaining quota of lag compensation after the turn, in ms */
   quota_left_ms?: number;
+}
+
+/** The times of a session that has already ended. Breaks are in order, inside of the session, and do not overlap. */
+export interface RecordedBody {
+  /** Instant of the first start; null before the first start */
+  started_at: string;
+  /** Instant at which the session ended, for any reason; null before the end */
+  completed_at: string;
+  breaks?: Array<BreakBody>;
 }
 
 /** Replaces the credential of the connection. The new token must have the same tenant, kind and subject. */
@@ -1173,6 +1217,8 @@ export interface SessionView {
   starts_at?: string;
   /** Instant at which the clock reaches zero, also during a pause; absent with a budget */
   ends_at?: string;
+  /** Breaks of a recorded or amended session; absent if the clock measured its times */
+  breaks?: Array<BreakView>;
   /** Maximum number of pauses of each actor; absent if unset */
   pause_budget?: number;
   /** Number of pauses that each actor has taken */
@@ -1454,7 +1500,7 @@ export interface TimelineRow {
   /** ms after the creation of the session */
   at_ms: number;
   /** Type of the event */
-  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version?: number;
   /** Id of the participant */
@@ -1537,7 +1583,7 @@ export interface WebhookCreatedView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1572,7 +1618,7 @@ export interface WebhookView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1628,5 +1674,6 @@ export interface CommandArguments {
   update_metadata: MetadataBody;
   update_session: SessionChangesBody;
   reopen: ReopenBody;
+  amend: AmendBody;
   delete: DeleteBody;
 }
