@@ -56,7 +56,7 @@ class Load:
             due += self._interval_s
 
     async def _send(self, watch: Watch, due: float) -> None:
-        ack = await watch.command("switch")
+        ack = await watch.command("switch", expected_turn=None)
         self.durations.append((due, time.perf_counter() - due))
         self.versions[watch.session_id] = max(self.versions[watch.session_id], ack.version)
 

@@ -56,7 +56,7 @@ class Load:
         The result is also unavailable if Redis does not hold its version any more, and Postgres does not have it yet.
         """
         try:
-            return await session.command("switch", command_id=command_id)
+            return await session.command("switch", command_id=command_id, expected_turn=None)
         except CommandRefused as refusal:
             if refusal.code != "STORE_UNAVAILABLE":
                 raise

@@ -17,11 +17,15 @@ MAX_SAMPLES = 32
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement: at `at_ms` of the local clock, the server's clock was ahead by `offset_ms` ± `error_ms`."""
+    """One measurement: at `at_ms` of the local clock, the server's clock was ahead by `offset_ms` ± `error_ms`.
+
+    `round_trip_ms` is the duration of the measurement in ms, without the time that the server used.
+    """
 
     at_ms: float
     offset_ms: float
     error_ms: float
+    round_trip_ms: float = 0.0
 
     @classmethod
     def from_ping(cls, t0: float, t1: int, t2: int, t3: float, server_error_ms: float = 0.0) -> "Sample":
@@ -35,7 +39,7 @@ class Sample:
         # t1 and t2 are each rounded down by up to 1 ms. So the middle of the possible offsets is half a millisecond
         # higher.
         drift_ms = (t3 - t0) * MAX_DRIFT
-        return cls(t3, ((t1 - t0) + (t2 - t3)) / 2 + 0.5, rtt_ms / 2 + 0.5 + drift_ms + server_error_ms)
+        return cls(t3, ((t1 - t0) + (t2 - t3)) / 2 + 0.5, rtt_ms / 2 + 0.5 + drift_ms + server_error_ms, rtt_ms)
 
     def max_error_at_ms(self, at_ms: float) -> float:
         """Return the maximum error of `offset_ms` in ms, at the instant `at_ms` of the local clock."""
@@ -55,6 +59,11 @@ class ServerClock:
     def is_known(self) -> bool:
         """Return whether there is at least one sample."""
         return bool(self._samples)
+
+    @property
+    def round_trip_ms(self) -> float:
+        """Return the shortest measured round trip in ms, 0 if there is no sample."""
+        return min((sample.round_trip_ms for sample in self._samples), default=0.0)
 
     def add_sample(self, new: Sample) -> None:
         """Add a sample. If it contradicts an earlier sample, remove all earlier samples."""

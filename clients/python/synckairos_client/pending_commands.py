@@ -36,26 +36,16 @@ class Ack:
     warnings: tuple[dict[str, str], ...] = ()
 
 
-def command_frame(
-    command_id: str,
-    session_id: str,
-    verb: str,
-    args: Mapping[str, Any],
-    expected_version: int | None,
-    expected_turn: int | None,
-) -> bytes:
+def command_frame(command_id: str, session_id: str, verb: str, args: Mapping[str, Any], **members: Any) -> bytes:
     """Return the COMMAND message of a command, as UTF-8 JSON.
 
-    `expected_version` and `expected_turn` are the version and the turn number that the session must have; None for any.
+    `members` are further members of the message: `expected_version`, `expected_turn` and `on_behalf_of`. A member that
+    is None is absent.
 
     Raises: PayloadTooLarge if the message has more than `MAX_SENT_BYTES` bytes.
     """
     message: Message = {"type": "COMMAND", "id": command_id, "session_id": session_id, "command": verb, "args": args}
-    if expected_version is not None:
-        message["expected_version"] = expected_version
-    if expected_turn is not None:
-        message["expected_turn"] = expected_turn
-    frame = orjson.dumps(message)
+    frame = orjson.dumps(message | {name: value for name, value in members.items() if value is not None})
     if len(frame) > MAX_SENT_BYTES:
         raise PayloadTooLarge(f"A message has at most {MAX_SENT_BYTES} bytes, this one has {len(frame)}; use REST")
     return frame

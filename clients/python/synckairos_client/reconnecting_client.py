@@ -185,7 +185,8 @@ class Client:
         self._raise_if_ended()
         watch = self._watches.get(session_id)
         if watch is None:
-            watch = self._watches[session_id] = Watch(session_id, self.command, self.now_ms, self._participant_id)
+            watch = Watch(session_id, self.command, self._server_time, self._participant_id)
+            self._watches[session_id] = watch
             self._subscribe(watch)
         watch.users += 1
         try:
@@ -208,15 +209,16 @@ class Client:
         *,
         expected_version: int | None = None,
         expected_turn: int | None = None,
+        on_behalf_of: str | None = None,
         command_id: str | None = None,
     ) -> Ack:
         """Send a command and wait for its answer. Without a connection, wait for a connection.
 
         If the connection breaks, the client sends the command again with the same id, and the command takes effect only
         once. `verb` is the name of the command in REST, `args` are its arguments. `expected_version` and
-        `expected_turn` are the version and the turn number that the session must have; None for any. `command_id` None
-        makes a random id. After a cancellation of the call the outcome is unknown. Repeat the call with the same
-        `command_id` to get the outcome.
+        `expected_turn` are the version and the turn number that the session must have; None for any. `on_behalf_of` is
+        the participant for whom a controller acts. `command_id` None makes a random id. After a cancellation of the
+        call the outcome is unknown. Repeat the call with the same `command_id` to get the outcome.
 
         Raises:
             CommandRefused: the server refused the command, or could not decide it now. See `CommandRefused`.
@@ -225,7 +227,15 @@ class Client:
             SyncKairosError: the server ended the connection permanently.
         """
         command_id = command_id or str(uuid4())
-        frame = command_frame(command_id, session_id, verb, args or {}, expected_version, expected_turn)
+        frame = command_frame(
+            command_id,
+            session_id,
+            verb,
+            args or {},
+            expected_version=expected_version,
+            expected_turn=expected_turn,
+            on_behalf_of=on_behalf_of,
+        )
         async with self._command_slots:
             self._raise_if_ended()
             answer = self._pending.add(command_id, frame)

@@ -45,6 +45,11 @@ class ServerTime:
         self._forget_after_sleep()
         return self.clock.error_ms(self._local_clock.now_ms())
 
+    @property
+    def round_trip_ms(self) -> float:
+        """Return the shortest measured round trip in ms, 0 if there is none."""
+        return self.clock.round_trip_ms
+
     def add_sample(self, sample: Sample) -> None:
         """Add a measured sample, and wake the callers of `wait`."""
         self._forget_after_sleep()

@@ -4,11 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any
+from enum import Enum
+from typing import Any, Protocol
 
 from synckairos_client import readings
 from synckairos_client.errors import SyncKairosError
 from synckairos_client.generated.clock.model import Session
+from synckairos_client.generated.clock.timing import number_of_turn
 from synckairos_client.pending_commands import Ack
 from synckairos_client.replica import Message, ReceivedPresence, SessionReplica, Update
 
@@ -18,7 +20,25 @@ MAX_QUEUED_UPDATES = 64
 A further update replaces the newest waiting update, and has the events of both.
 """
 
+MAX_REMEMBERED_PRESSES = 256
+"""Maximum number of presses whose values a watch keeps for a repetition."""
+
 SendCommand = Callable[..., Awaitable[Ack]]
+
+
+class Turn(Enum):
+    """A turn that the client looks up. `SHOWN`: the turn of the newest state that the client has."""
+
+    SHOWN = "shown"
+
+
+class ReadableTime(Protocol):
+    """The server's time, as readings and presses use it."""
+
+    @property
+    def round_trip_ms(self) -> float: ...
+
+    def now_ms(self) -> float: ...
 
 
 class _Reader:
@@ -43,7 +63,7 @@ class Watch:
         self,
         session_id: str,
         send_command: SendCommand,
-        now_ms: Callable[[], float],
+        server_time: ReadableTime,
         participant_id: str | None = None,
     ) -> None:
         self.session_id = session_id
@@ -54,7 +74,10 @@ class Watch:
         self.is_subscribing = False
         """Whether a SUBSCRIBE was sent that has no answer yet."""
         self._send_command = send_command
-        self._now_ms = now_ms
+        self._server_time = server_time
+        self._newest_ack: Ack | None = None
+        self._presses: dict[str | None, tuple[Mapping[str, Any] | None, int | None]] = {}
+        """Arguments and turn of the newest presses that the caller gave an id, oldest first."""
         self._participant_id = participant_id
         self._replica = SessionReplica()
         self._readers: set[_Reader] = set()
@@ -94,7 +117,7 @@ class Watch:
 
     def _reading_at_ms(self) -> float:
         """Return the instant for a reading. If no clock runs, any instant gives the same reading."""
-        return self._now_ms() if readings.changes_with_time(self.state) else self.state.updated_at_ms
+        return self._server_time.now_ms() if readings.changes_with_time(self.state) else self.state.updated_at_ms
 
     async def updates(self) -> AsyncGenerator[Update, None]:
         """Yield the latest state without events, then each newer state with the events since the previous state.
@@ -164,21 +187,66 @@ class Watch:
         args: Mapping[str, Any] | None = None,
         *,
         expected_version: int | None = None,
-        expected_turn: int | None = None,
+        expected_turn: int | Turn | None = Turn.SHOWN,
+        on_behalf_of: str | None = None,
         command_id: str | None = None,
     ) -> Ack:
         """Send a command to this session, and wait for its answer.
 
-        See `Client.command` for the parameters and the errors.
+        By default a `switch` names the turn of the newest state, so that a press that arrives in a later turn is
+        refused with TURN_OVER. The newest state has the result of each command that this watch has sent before. Pass
+        None for any turn. In a session with lag compensation a `switch` also claims the measured round trip.
+
+        See `Client.command` for the other parameters and the errors.
         """
-        return await self._send_command(
+        if verb == "switch":
+            args, expected_turn = await self._complete_press(args, expected_turn, command_id)
+        ack = await self._send_command(
             self.session_id,
             verb,
             args,
             expected_version=expected_version,
-            expected_turn=expected_turn,
+            expected_turn=None if expected_turn is Turn.SHOWN else expected_turn,
+            on_behalf_of=on_behalf_of,
             command_id=command_id,
         )
+        if self._newest_ack is None or ack.version > self._newest_ack.version:
+            self._newest_ack = ack
+        return ack
+
+    async def _complete_press(
+        self, args: Mapping[str, Any] | None, expected_turn: int | Turn | None, command_id: str | None
+    ) -> tuple[Mapping[str, Any] | None, int | None]:
+        """Return the arguments and the turn of a `switch`, with the values that the client adds.
+
+        A repetition of a press has the values of the first call, because the server refuses
+        another command with the same id.
+        """
+        if (repeated := self._presses.get(command_id)) is not None:
+            return repeated
+        if expected_turn is Turn.SHOWN:
+            await self._wait_for_own_results()
+            expected_turn = number_of_turn(self.state)
+        if self.state.rules.lag_compensation and "lag_ms" not in (args or {}):
+            args = {**(args or {}), "lag_ms": round(self._server_time.round_trip_ms)}
+        if command_id is not None:
+            if len(self._presses) >= MAX_REMEMBERED_PRESSES:
+                del self._presses[next(iter(self._presses))]
+            self._presses[command_id] = args, expected_turn
+        return args, expected_turn
+
+    async def _wait_for_own_results(self) -> None:
+        """Wait until the state is not older than the answers to the commands of this watch."""
+        if self._has_own_results():
+            return
+        async with aclosing(self.updates()) as updates:
+            async for _ in updates:
+                if self._has_own_results():
+                    return
+
+    def _has_own_results(self) -> bool:
+        ack = self._newest_ack
+        return ack is None or ack.epoch != self.state.epoch or ack.version <= self.state.version
 
     # -- for the client -----------------------------------------------------------------------------------------------
 
@@ -199,6 +267,10 @@ class Watch:
         """
         match message["type"]:
             case "STATE_SYNC" | "STATE_UPDATE":
+                known = self._replica.state
+                if message["type"] == "STATE_SYNC" or (known is not None and known.version > message["version"]):
+                    # After data loss the server can have an older version than the version of an answer.
+                    self._newest_ack = None
                 self._notify_readers(self._replica.apply_state(message))
                 self.is_subscribing = False
             case "STATE_DELTA":
