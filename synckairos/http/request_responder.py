@@ -92,7 +92,11 @@ class RequestResponder:
         """
         client, processor_time = request.principal.limited_client_id, self._work.processor_time
         if request.is_press:
-            return await handler(request)
+            processor_time.press_priority.begin_press()
+            try:
+                return await handler(request)
+            finally:
+                processor_time.press_priority.end_press()
         response = await processor_time.run(client, lambda: handler(request), is_rate_limited=request.meter.is_due)
         processor_time.charge_response(client, len(response.body))
         if response.stream is not None and response.content_type != EVENT_STREAM:

@@ -26,7 +26,7 @@ from synckairos.wire.simulation_run import NIL_SESSION_ID, estimate_cost_in_step
 
 T = TypeVar("T")
 
-MAX_SLICE_S = 0.002
+MAX_SLICE_S = 0.0005
 """Maximum seconds for which a simulation runs before other tasks of the event loop can run."""
 
 PAUSE_RATIO = 3

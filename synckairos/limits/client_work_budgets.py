@@ -21,7 +21,7 @@ Beyond it, the budget of the client that was idle for the longest time is droppe
 
 
 MAX_SIMULATIONS = 3
-"""Maximum number of simulations that run at the same time. Each takes up to 2 ms of a turn of the event loop."""
+"""Maximum number of simulations that run at the same time. Each takes up to 0.5 ms of a turn of the event loop."""
 
 
 class WorkBudget:

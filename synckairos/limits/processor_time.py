@@ -2,7 +2,7 @@
 
 An instance has one event loop, so its processor time is what clients share. The time that the requests of a client use
 is measured. If a client has used more than its share while other clients are active, its next requests wait. Presses
-never wait: they are short, and other limits bound them.
+never wait: they are short, and other limits bound them. While a press runs, requests of clients with much work pause.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from synckairos.errors import RateLimitExceeded
+from synckairos.limits.press_priority import PressPriority
 from synckairos.limits.work_limits import PROCESSOR_MS, SETTING, WorkLimit
 
 MAX_CLIENTS = 20_000
@@ -29,6 +30,9 @@ ACTIVE_S = 0.5
 
 MAX_PAUSE_S = 2.0
 """Seconds that a client waits at most before its next request, however much time its last request used."""
+
+LITTLE_USE_S = 0.002
+"""Seconds of recently used processor time up to which the requests of a client do not pause for presses."""
 
 MAX_WAIT_S = 5.0
 """Seconds that a request waits for its turn. Then it is refused."""
@@ -112,6 +116,11 @@ class ProcessorTimeAccount:
         begin_s = max(self._free_at_s, now_s - self._burst_s)
         self._free_at_s = min(begin_s + seconds / self._share, now_s + MAX_PAUSE_S)
 
+    @property
+    def has_much_use(self) -> bool:
+        """Return whether the client recently used more than `LITTLE_USE_S`."""
+        return self._free_at_s + self._burst_s - self._clock() > LITTLE_USE_S / self._share
+
     def seconds_to_wait(self) -> float:
         """Return the seconds to wait until the client has used no more than its share.
 
@@ -168,6 +177,7 @@ class ProcessorTime:
         self._last_client = ""
         self._last_at_s = self._other_at_s = float("-inf")
         self._longest_step = ("", 0.0)
+        self.press_priority = PressPriority()
 
     def note_activity(self, client: str) -> None:
         """Mark a client as active now, because it sent a request. It stays active for `ACTIVE_S` seconds."""
@@ -239,7 +249,7 @@ class ProcessorTime:
         token = _current.set(account)
         spent = [REQUEST_S]
         try:
-            return await _measure(work(), account, spent, self._note_step)
+            return await _measure(work(), account, spent, self._note_step, self.press_priority)
         finally:
             _current.reset(token)
             account.leave_place()
@@ -370,11 +380,25 @@ def _measure(
     account: ProcessorTimeAccount,
     spent: list[float],
     note_step: Callable[[str, float], None],
+    presses: PressPriority,
 ) -> Generator[Any, Any, T]:
-    """Run a coroutine to its end, and charge to the account the time in which it did not wait."""
+    """Run a coroutine to its end, and charge to the account the time in which it did not wait.
+
+    While presses run, each step of a client with much use waits first.
+    """
     sent: Any = None
     raised: BaseException | None = None
     while True:
+        is_delayed = presses.must_wait and account.has_much_use
+        if is_delayed:
+            try:
+                yield from presses.wait().__await__()
+            except GeneratorExit:
+                coroutine.close()
+                presses.run_next_step()
+                raise
+            except BaseException as error:  # noqa: BLE001 - the coroutine must see cancellations too
+                raised = error
         began_s = time.perf_counter()
         try:
             awaited = coroutine.send(sent) if raised is None else coroutine.throw(raised)
@@ -385,6 +409,8 @@ def _measure(
             used_s = time.perf_counter() - began_s
             spent[0] += used_s
             account.charge(used_s)
+            if is_delayed:
+                presses.run_next_step()
             if used_s >= LONG_STEP_S:
                 note_step(getattr(coroutine, "__qualname__", ""), used_s)
         sent = raised = None

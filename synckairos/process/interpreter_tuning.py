@@ -3,7 +3,7 @@
 import gc
 import sys
 
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 """Seconds for which a thread keeps the interpreter while another thread waits for it."""
 
 

@@ -102,6 +102,10 @@ class V3Inbox:
         client, processor_time = connection.principal.limited_client_id, connection.hub.work.processor_time
         processor_time.note_activity(client)
         if isinstance(request, v3_messages.Command) and request.command in PRESSES:
-            await self._handle(request)
+            processor_time.press_priority.begin_press()
+            try:
+                await self._handle(request)
+            finally:
+                processor_time.press_priority.end_press()
         else:
             await processor_time.run(client, lambda: self._handle(request))
