@@ -47,13 +47,15 @@ class CredentialLife(Struct, frozen=True, kw_only=True):
     """What ends a credential: its expiry, and the names under which a revocation can select it.
 
     `token_id`, `group` and `issued_at_ms` are the claims `jti`, `grp` and `iat`, None if the token does not have them.
-    Instants are in ms since the Unix epoch, by the time of Redis.
+    Instants are in ms since the Unix epoch, by the time of Redis. `verified_by` is the name of the key that verified
+    the token. It is None if the key cannot be retired while the instance runs.
     """
 
     expires_at_ms: int
     issued_at_ms: int | None
     token_id: str | None
     group: str | None
+    verified_by: str | None
 
 
 class Narrowing(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,13 @@ as problem details, and the dialects in `realtime` render errors as socket frame
 sockets or Redis.
 """
 
-from synckairos.errors.administration import TooManyRevocations, TooManyWebhooks, WebhookDisabled
+from synckairos.errors.administration import (
+    SigningKeyExists,
+    TooManyRevocations,
+    TooManySigningKeys,
+    TooManyWebhooks,
+    WebhookDisabled,
+)
 from synckairos.errors.base import InternalError, SyncKairosError
 from synckairos.errors.requests import (
     ArchiveInProgress,
@@ -86,6 +92,7 @@ __all__ = [
     "SessionExists",
     "SessionNotFound",
     "SessionNotImported",
+    "SigningKeyExists",
     "StoreMisconfigured",
     "StoreRefused",
     "StoreUnavailable",
@@ -93,6 +100,7 @@ __all__ = [
     "TenantUnknown",
     "TooManyConnections",
     "TooManyRevocations",
+    "TooManySigningKeys",
     "TooManySubscriptions",
     "TooManyWebhooks",
     "TurnOver",

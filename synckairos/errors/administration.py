@@ -1,4 +1,4 @@
-"""Refusals of requests that concern webhooks and revocations."""
+"""Refusals of requests that concern webhooks, revocations and signing keys."""
 
 from synckairos.errors.base import SyncKairosError
 
@@ -32,3 +32,25 @@ class TooManyRevocations(SyncKairosError):
 
     def __init__(self) -> None:
         super().__init__("The maximum number of revocations is reached. Revoke by grp, subject or all instead of jti")
+
+
+class SigningKeyExists(SyncKairosError):
+    """Another key of the tenant, or a key of a key set of the settings, has the key id `kid`."""
+
+    code = "SIGNING_KEY_EXISTS"
+    status = 409
+
+    def __init__(self, kid: str) -> None:
+        super().__init__("A key with this kid exists already. Choose another kid, or remove the other key first")
+        self.kid = kid
+
+
+class TooManySigningKeys(SyncKairosError):
+    """The tenant already has `limit` signing keys, the maximum. The new key was refused."""
+
+    code = "TOO_MANY_SIGNING_KEYS"
+    status = 409
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"At most {limit} signing keys are allowed; remove one first")
+        self.limit = limit

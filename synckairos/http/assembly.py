@@ -30,6 +30,7 @@ from synckairos.http.request_authentication import RequestAuthentication
 from synckairos.http.rest_app import RestApp
 from synckairos.http.revocations import RevocationRoutes
 from synckairos.http.sessions import SessionRoutes
+from synckairos.http.signing_keys import SigningKeyRoutes
 from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
@@ -37,11 +38,14 @@ from synckairos.http.tickets import TicketRoutes
 from synckairos.http.webhooks import WebhookRoutes
 from synckairos.identity.authenticator import Authenticator
 from synckairos.identity.metrics_token import MetricsToken
+from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.commands_to_many import CommandsToMany
 from synckairos.service.sessions import Sessions
+from synckairos.signing_keys.active_keys import ActiveSigningKeys
+from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.tickets import TicketStore
@@ -64,6 +68,7 @@ class RestDependencies:
     time_report: TimeReporter
     webhooks: WebhookRegistry
     access_table: AccessTable
+    signing_key_table: SigningKeyTable
     rate_limits: RateLimits
     work: ClientWorkLimits
     settings: Settings
@@ -82,6 +87,8 @@ def build_application(
     access_recorder: AccessRecorder | None = None,
     control_channel: ControlChannel | None = None,
     authenticator: Authenticator | None = None,
+    verifier: TokenVerifier | None = None,
+    signing_keys: ActiveSigningKeys | None = None,
     tickets: TicketStore | None = None,
     credential_ends: CredentialEnds | None = None,
 ) -> ASGIApp:
@@ -97,6 +104,7 @@ def build_application(
     - `credential_ends`: ends streams together with their credentials. None while authentication is off.
     - `tickets`: the tickets for sockets. None while authentication is off.
     - `authenticator`: authenticates callers. None while authentication is off.
+    - `verifier` and `signing_keys`: the keys that verify tokens. None while authentication is off.
     - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
     """
     settings, root_path = dependencies.settings, dependencies.settings.root_path
@@ -152,6 +160,7 @@ def build_application(
         ).operations(),
         *TicketRoutes(sessions, tickets, rate_limits).operations(),
         *RevocationRoutes(control_channel, rate_limits).operations(),
+        *SigningKeyRoutes(dependencies.signing_key_table, signing_keys, verifier, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),
         *QrCodeRoutes(origins, rate_limits, root_path).operations(),
         *system.operations(),

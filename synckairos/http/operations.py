@@ -21,6 +21,7 @@ _ROUTE_PARAMETERS = {
     "{participant_id}": ":pid",
     "{webhook_id}": ":wid",
     "{delivery_id}": ":did",
+    "{signing_key_id}": ":kid",
 }
 
 

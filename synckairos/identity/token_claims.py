@@ -93,7 +93,7 @@ def principal_from_claims(claims: Mapping[str, Any], key: VerificationKey, rules
 
     Raises: Unauthorized if a claim is missing, invalid or not accepted. TenantUnknown if the tenant does not exist.
     """
-    life = _life(claims, rules, now_ms)
+    life = _life(claims, key, rules, now_ms)
     _check_audience_and_issuer(claims, key, rules)
     subject = _subject(claims)
     role = _role(claims, rules.claim_role)
@@ -115,7 +115,7 @@ def principal_from_claims(claims: Mapping[str, Any], key: VerificationKey, rules
     )
 
 
-def _life(claims: Mapping[str, Any], rules: ClaimRules, now_ms: int) -> CredentialLife:
+def _life(claims: Mapping[str, Any], key: VerificationKey, rules: ClaimRules, now_ms: int) -> CredentialLife:
     expires_at_ms = _instant_ms(claims, "exp")
     if expires_at_ms is None:
         raise Unauthorized("The token has no exp")
@@ -133,6 +133,7 @@ def _life(claims: Mapping[str, Any], rules: ClaimRules, now_ms: int) -> Credenti
         issued_at_ms=issued_at_ms,
         token_id=_optional_text(claims, "jti"),
         group=_optional_text(claims, rules.claim_group),
+        verified_by=key.name,
     )
 
 

@@ -1,7 +1,8 @@
-"""Verification of tokens with the keys of the settings and of key sets."""
+"""Verification of tokens with the keys of the settings, of key sets, and with signing keys of tenants."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from jwt.exceptions import PyJWTError
 from pydantic import SecretStr
@@ -9,11 +10,27 @@ from pydantic import SecretStr
 from synckairos.config import BadSettings, Settings, env_variables_of
 from synckairos.errors import KeysUnavailable, Unauthorized
 from synckairos.identity.jwks_keys import JwksKeys
+from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.token_claims import ClaimRules, parse_claims, principal_from_claims
 from synckairos.identity.token_header import JWS, TokenHeader, read_header
 from synckairos.identity.verification_key import VerificationKey, parse_public_key, parse_secret
 from synckairos.identity.verified_tokens import VerifiedTokens
 from synckairos.principal import Principal
+
+
+class TenantKeys(Protocol):
+    """The signing keys of all tenants that this instance knows. Each of them has a key id and one tenant."""
+
+    @property
+    def keys(self) -> Sequence[VerificationKey]:
+        """Return the keys."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether `keys` has all keys that exist, as far as this instance knows."""
+
+    async def catch_up(self) -> bool:
+        """Read keys that are missing. Return whether `keys` is complete now."""
 
 
 class TokenVerifier:
@@ -34,14 +51,21 @@ class TokenVerifier:
         self._public_keys = tuple(public_keys)
         self._key_sets = tuple(key_sets)
         self._rules = rules
+        self._tenant_keys: TenantKeys | None = None
         self._verified = VerifiedTokens()
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "TokenVerifier":
-        """Build a verifier. Raises: BadSettings if a key is invalid, or if the settings have no key."""
+    def from_settings(cls, settings: Settings, retired_keys: RetiredKeys | None = None) -> "TokenVerifier":
+        """Build a verifier.
+
+        `retired_keys` gets the keys that issuers removed from their sets. None: nobody needs to know them.
+
+        Raises: BadSettings if a key is invalid, or if the settings have no key.
+        """
+        retired_keys = retired_keys or RetiredKeys(max_credential_life_s=settings.jwt_max_ttl)
         secrets = _parse_fields(settings, ("jwt_secret", "jwt_secret_previous"), parse_secret)
         public_keys = _parse_fields(settings, ("jwt_public_key",), parse_public_key)
-        key_sets = [JwksKeys(each) for each in settings.jwks]
+        key_sets = [JwksKeys(each, retired_keys) for each in settings.jwks]
         if settings.jwt_secret is None and not public_keys and not key_sets:
             raise BadSettings(
                 f"{env_variables_of('auth')[0]}: required needs a key that verifies tokens: set "
@@ -49,6 +73,19 @@ class TokenVerifier:
                 f"{env_variables_of('jwks')[0]}"
             )
         return cls(secrets, public_keys, key_sets, ClaimRules.from_settings(settings))
+
+    def use_tenant_keys(self, keys: TenantKeys) -> None:
+        """Accept tokens of these signing keys too, from now on."""
+        self._tenant_keys = keys
+
+    def has_key_id(self, key_id: str) -> bool:
+        """Return whether a key of a key set has this id. Keys of the settings have no id.
+
+        Raises: KeysUnavailable if a key set was not fetched yet.
+        """
+        if not all(each.is_loaded for each in self._key_sets):
+            raise KeysUnavailable
+        return any(key.key_id == key_id for each in self._key_sets for key in each.keys)
 
     @property
     def cached_token_count(self) -> int:
@@ -77,6 +114,8 @@ class TokenVerifier:
             return cached
         header = read_header(token)
         found = self._check_signature(token, self._candidates(header))
+        if found is None and self._may_lack_tenant_keys(header) and await self._catch_up():
+            found = self._check_signature(token, self._candidates(header))
         for _ in range(2):  # a fetch that ran already may have begun before the key was published
             if found is None and await self._refresh_for(header):
                 found = self._check_signature(token, self._candidates(header))
@@ -107,9 +146,15 @@ class TokenVerifier:
         """Return the keys that can have signed a token, by the algorithm and the key id in its header.
 
         With a key id, return the keys of key sets with this id. If there are none, return the keys of the settings,
-        which have no id. Without a key id, return the key if exactly one key has the algorithm, otherwise no key. The
-        current and the previous secret count as one key.
+        which have no id. Also return the signing keys of tenants with this id: a tenant that chooses the id of another
+        key cannot exclude the other key. Without a key id, return the key if exactly one key has the algorithm,
+        otherwise no key. The current and the previous secret count as one key.
         """
+        of_tenants = [
+            key
+            for key in (() if self._tenant_keys is None else self._tenant_keys.keys)
+            if key.algorithm == header.algorithm and header.key_id in (None, key.key_id)
+        ]
         fetched = [
             key
             for each in self._key_sets
@@ -119,15 +164,26 @@ class TokenVerifier:
         ]
         own = [key for key in (*self._secrets, *self._public_keys) if key.algorithm == header.algorithm]
         if header.key_id is not None:
-            return fetched or own
+            return [*(fetched or own), *of_tenants]
         if self._may_lack_keys(header):
             return []
-        is_only_key = len(fetched) + (1 if own and header.algorithm == "HS256" else len(own)) == 1
-        return [*fetched, *own] if is_only_key else []
+        is_secret = bool(own) and header.algorithm == "HS256"
+        is_only_key = len(fetched) + len(of_tenants) + (1 if is_secret else len(own)) == 1
+        return [*fetched, *own, *of_tenants] if is_only_key else []
 
     def _may_lack_keys(self, header: TokenHeader) -> bool:
-        """Return whether a key set that is not loaded could have a key of the token. Key sets have no HS256 secrets."""
+        """Return whether keys that this instance does not have yet could be keys of the token."""
+        if self._may_lack_tenant_keys(header):
+            return True
+        # Key sets have no secrets of HS256.
         return header.algorithm != "HS256" and not all(each.is_loaded for each in self._key_sets)
+
+    def _may_lack_tenant_keys(self, header: TokenHeader) -> bool:
+        """Return whether signing keys of tenants are missing that could be keys of the token. None is for HS256."""
+        return header.algorithm != "HS256" and self._tenant_keys is not None and not self._tenant_keys.is_complete
+
+    async def _catch_up(self) -> bool:
+        return self._tenant_keys is not None and await self._tenant_keys.catch_up()
 
     def _may_be_new(self, header: TokenHeader) -> bool:
         """Return whether the token names a key id that no key set has, and a key set could not be fetched again."""

@@ -3,6 +3,7 @@
 A token never selects the algorithm of a key. So a public key of RSA can never serve as the secret of HS256.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -10,7 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
@@ -35,10 +36,12 @@ class VerificationKey:
     - `key_id`: the `kid` by which tokens name this key. None: the key has no id.
     - `issuer`: the only issuer whose tokens this key verifies. None: the key does not restrict the issuer.
     - `tenants`: the tenants that tokens of this key are allowed to name. None: all tenants.
+    - `name`: the name by which `RetiredKeys` knows this key, unique among all keys. None: the key stays as long as the
+      process runs.
     - `is_retired`: the key verifies no more tokens, and tokens that it verified before are no longer accepted.
     """
 
-    __slots__ = ("algorithm", "is_retired", "issuer", "key_id", "material", "tenants")
+    __slots__ = ("algorithm", "is_retired", "issuer", "key_id", "material", "name", "tenants")
 
     def __init__(
         self,
@@ -48,12 +51,14 @@ class VerificationKey:
         key_id: str | None = None,
         issuer: str | None = None,
         tenants: frozenset[str] | None = None,
+        name: str | None = None,
     ) -> None:
         self.algorithm = algorithm
         self.material = material
         self.key_id = key_id
         self.issuer = issuer
         self.tenants = tenants
+        self.name = name
         self.is_retired = False
 
 
@@ -103,12 +108,12 @@ def parse_public_key(pem: str) -> VerificationKey:
 
 
 def parse_jwk(
-    jwk: Mapping[str, Any], issuer: str | None = None, tenants: frozenset[str] | None = None
+    jwk: Mapping[str, Any], issuer: str | None = None, tenants: frozenset[str] | None = None, source: str = ""
 ) -> VerificationKey | None:
     """Return the key of a JSON Web Key (RFC 7517). Return None if it is not a key that verifies tokens.
 
     Such keys are secrets (`oct`), keys for encryption, and keys whose `alg` does not fit to their type. `issuer` and
-    `tenants` are those of the result.
+    `tenants` are those of the result. The name of the result depends on `source`, the URL of the key set.
 
     Raises: ValueError, whose text begins with "should", if the key is invalid or too weak.
     """
@@ -131,4 +136,13 @@ def parse_jwk(
     algorithm = algorithm_of(key)
     if jwk.get("alg", algorithm) != algorithm:
         return None
-    return VerificationKey(algorithm, key, key_id=key_id, issuer=issuer, tenants=tenants)
+    assert isinstance(key, PublicKey)
+    return VerificationKey(
+        algorithm, key, key_id=key_id, issuer=issuer, tenants=tenants, name=_name_in_set(source, key_id, key)
+    )
+
+
+def _name_in_set(source: str, key_id: str | None, key: PublicKey) -> str:
+    """Return the name of a key of a key set. Instances with the same settings use the same name for the same key."""
+    parts = (source.encode(), repr(key_id).encode(), key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return "jwks:" + hashlib.sha256(b"\0".join(parts)).hexdigest()

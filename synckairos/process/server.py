@@ -32,6 +32,7 @@ from synckairos.http import assembly as http
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
 from synckairos.identity.authenticator import Authenticator
+from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
@@ -47,6 +48,8 @@ from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.revocations.table import RevocationTable
 from synckairos.server.uvicorn_server import Server, listen, raise_open_file_limit
 from synckairos.service.assembly import build_session_service
+from synckairos.signing_keys.active_keys import ActiveSigningKeys
+from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.connect import check_store_settings, make_redis_client
 from synckairos.store.control_store import ControlStore
 from synckairos.store.deadlines import Deadlines
@@ -116,7 +119,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
     The caller must run the server and the loops. The components are closed at the end of the block.
     """
-    verifier = None if settings.auth == "none" else TokenVerifier.from_settings(settings)
+    retired_keys = RetiredKeys(max_credential_life_s=settings.jwt_max_ttl)
+    verifier = None if settings.auth == "none" else TokenVerifier.from_settings(settings, retired_keys)
     keys = Keys(settings.key_prefix, settings.partitions)
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(settings.redis_url, settings.redis_timeout_s))
@@ -143,8 +147,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
-        control_channel = None
-        if settings.auth != "none":
+        control_channel, signing_keys = None, None
+        signing_key_table = SigningKeyTable(pool)
+        if verifier is not None:
             control_channel = ControlChannel(
                 ControlStore(pipe, keys),
                 RevocationTable(pool),
@@ -152,9 +157,14 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 feed.server_time.now_ms,
                 max_credential_life_s=settings.jwt_max_ttl,
             )
+            signing_keys = ActiveSigningKeys(signing_key_table, control_channel, retired_keys)
+            verifier.use_tenant_keys(signing_keys)
             with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
                 await control_channel.load()
-        credential_ends = CredentialEnds(feed.server_time.now_ms, control_channel, max_age_s=settings.ws_max_age)
+            await signing_keys.refresh()  # after a failure, tokens that could need a signing key get a 503
+        credential_ends = CredentialEnds(
+            feed.server_time.now_ms, control_channel, retired_keys, max_age_s=settings.ws_max_age
+        )
         hub = Hub(
             feed,
             partial(sessions.read, TIMEKEEPER),
@@ -210,6 +220,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 time_report=TimeReporter(history, outbox),
                 webhooks=webhooks,
                 access_table=access_table,
+                signing_key_table=signing_key_table,
                 rate_limits=rate_limits,
                 work=work,
                 settings=settings,
@@ -222,6 +233,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             connections=hub,
             control_channel=control_channel,
             authenticator=authenticator,
+            verifier=verifier,
+            signing_keys=signing_keys,
             credential_ends=credential_ends,
             tickets=tickets,
             access_recorder=None if settings.auth == "none" else access_recorder,
@@ -236,6 +249,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("recovery", recovery.run),
                 keep_running("access log", access_recorder.run),
                 *([] if control_channel is None else [keep_running("revocations", control_channel.run)]),
+                *([] if signing_keys is None else [keep_running("signing keys", signing_keys.run)]),
                 *(
                     [keep_running("keys of issuers", verifier.run_background_loop)]
                     if verifier and settings.jwks

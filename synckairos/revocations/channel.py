@@ -19,7 +19,14 @@ from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.telemetry.outages import LogThrottle
-from synckairos.wire.control_entry import ControlEntry, Disconnection, Revocation, parse_control_entry
+from synckairos.wire.control_entry import (
+    ControlEntry,
+    Disconnection,
+    EffectiveEntry,
+    Revocation,
+    UnknownEntry,
+    parse_control_entry,
+)
 from synckairos.wire.revocations import CreateRevocation
 
 CHECK_S = 1.0
@@ -34,7 +41,7 @@ LEEWAY_MS = 60_000
 DISCONNECTION_MS = 60_000
 """Milliseconds for which a disconnection is kept, so that instances that missed its message still execute it."""
 
-Listener = Callable[[Revocation | Disconnection], None]
+Listener = Callable[[EffectiveEntry], None]
 """Function that receives each entry that is new to this instance. It must not raise."""
 
 logger = log.get_logger(__name__)
@@ -155,7 +162,7 @@ class ControlChannel:
             credential=credential,
             is_for_all=is_for_all,
         )
-        await self._append(revocation)
+        await self.append(revocation)
         return revocation
 
     async def revoke_as_requested(self, principal: Principal, body: CreateRevocation) -> Revocation:
@@ -177,7 +184,7 @@ class ControlChannel:
         Raises: the errors of `revoke`.
         """
         now_ms = await self._store.now_ms()
-        await self._append(
+        await self.append(
             Disconnection(
                 entry_id=secrets.token_hex(8),
                 tenant=principal.tenant,
@@ -187,7 +194,11 @@ class ControlChannel:
             )
         )
 
-    async def _append(self, entry: Revocation | Disconnection) -> None:
+    async def append(self, entry: EffectiveEntry) -> None:
+        """Add an entry to the channel, which announces it to all instances. An entry that exists already is kept.
+
+        Raises: the errors of `revoke`.
+        """
         text = entry.render()
         if not await self._store.append([text]):
             raise TooManyRevocations
@@ -285,7 +296,7 @@ class ControlChannel:
         self._entries[text] = entry
         if isinstance(entry, Revocation):
             self.revocations.add(entry)
-        if isinstance(entry, Revocation | Disconnection):
+        if not isinstance(entry, UnknownEntry):
             for listener in self._listeners:
                 listener(entry)
 

@@ -1,7 +1,7 @@
-"""Ends of open sockets and streams: expiry, revocation, maximum age and disconnection.
+"""Ends of open sockets and streams: expiry, revocation, retired keys, maximum age and disconnection.
 
 All holders of a credential on one instance share one heap and one timer, so an open socket costs no task. A new entry
-of the control channel is compared with each holder.
+of the control channel and a key that is retired are compared with each holder.
 """
 
 import asyncio
@@ -14,10 +14,11 @@ from enum import Enum
 from typing import Protocol
 
 from synckairos.errors import Unauthorized
-from synckairos.principal import Principal
+from synckairos.identity.retired_keys import RetiredKeys
+from synckairos.principal import CredentialLife, Principal
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.revocation_set import revocable_subject, revocation_covers
-from synckairos.wire.control_entry import Disconnection, Revocation
+from synckairos.wire.control_entry import Disconnection, EffectiveEntry, Revocation
 
 WARN_BEFORE_S = 25.0
 """Seconds before the end of a credential at which its holder is warned."""
@@ -99,6 +100,7 @@ class CredentialEnds:
         self,
         now_ms: Callable[[], int],
         channel: ControlChannel | None,
+        retired_keys: RetiredKeys | None = None,
         *,
         max_age_s: float = MAX_AGE_S,
         warn_before_s: float = WARN_BEFORE_S,
@@ -107,11 +109,13 @@ class CredentialEnds:
 
         - `now_ms`: returns the time of Redis as this instance knows it.
         - `channel`: the revocations. None while authentication is off.
+        - `retired_keys`: the keys whose tokens are ended. None: no key is retired while the instance runs.
         - `max_age_s`: mean maximum age of sockets in seconds.
         - `warn_before_s`: seconds between the warning and the end of a credential.
         """
         self._now_ms = now_ms
         self._channel = channel
+        self._retired_keys = retired_keys
         self._max_age_s = max_age_s
         self._warn_before_ms = int(warn_before_s * 1000)
         self._schedules: dict[CredentialHolder, _Schedule] = {}
@@ -121,6 +125,8 @@ class CredentialEnds:
         self._timer_at_s = float("inf")
         if channel is not None:
             channel.add_listener(self._apply)
+        if retired_keys is not None:
+            retired_keys.add_listener(self._end_tokens_of)
 
     @property
     def holder_count(self) -> int:
@@ -186,15 +192,19 @@ class CredentialEnds:
         return None if end is None else max(0, end[0] - self._now_ms())
 
     def require_not_revoked(self, principal: Principal) -> None:
-        """Check that the credential of a principal is not revoked. The check reads only memory.
+        """Check that the credential of a principal is not revoked, and that the key that verified it is not retired.
+
+        The check reads only memory.
 
         Raises: Unauthorized. StoreUnavailable if the revocations are not known.
         """
         if self._channel is not None and self._channel.is_revoked(principal):
             raise Unauthorized("The token was revoked")
+        if principal.life is not None and self._is_of_retired_key(principal.life):
+            raise Unauthorized("The key of the token is no longer accepted")
 
     def require_valid(self, principal: Principal) -> None:
-        """Check that the credential of a principal is neither expired nor revoked. The check reads only memory.
+        """Check that the credential of a principal has not ended. The check reads only memory.
 
         Raises: Unauthorized. StoreUnavailable if the revocations are not known.
         """
@@ -212,10 +222,15 @@ class CredentialEnds:
         life = principal.life
         if life is None:
             return None
+        if self._is_of_retired_key(life):
+            return 0, EndReason.REVOKED  # an instant in the past
         revoked_at_ms = None if self._channel is None else self._channel.revocations.ends_at_ms(principal)
         if revoked_at_ms is not None and revoked_at_ms <= life.expires_at_ms:
             return revoked_at_ms, EndReason.REVOKED
         return life.expires_at_ms, EndReason.EXPIRED
+
+    def _is_of_retired_key(self, life: CredentialLife) -> bool:
+        return self._retired_keys is not None and life.verified_by in self._retired_keys
 
     def _warn_at_ms(self, end_ms: int, reason: EndReason) -> int:
         if reason is EndReason.EXPIRED:
@@ -277,8 +292,16 @@ class CredentialEnds:
         self.remove(holder)
         holder.end_with_credential(reason)
 
-    def _apply(self, entry: Revocation | Disconnection) -> None:
+    def _end_tokens_of(self, key_name: str) -> None:
+        """End the holders whose tokens the retired key `key_name` verified."""
+        for holder in tuple(self._schedules):
+            if holder.principal.life is not None and holder.principal.life.verified_by == key_name:
+                self.reschedule(holder)
+
+    def _apply(self, entry: EffectiveEntry) -> None:
         """Apply a new entry of the control channel to all holders."""
+        if not isinstance(entry, Revocation | Disconnection):
+            return
         for holder in tuple(self._schedules):
             if isinstance(entry, Revocation):
                 if revocation_covers(entry, holder.principal):

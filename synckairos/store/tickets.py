@@ -82,7 +82,9 @@ class TicketStore:
 
 
 def _parse_ticket(text: bytes) -> Ticket:
-    """Return a ticket of this release, or of the earlier release, which knows no narrowing."""
+    """Return a ticket of this release, or of earlier releases, which know no narrowing and no name of a key."""
     stored = msgspec.json.decode(text)
     principal = stored.get("narrowed_principal") or {"narrowing": None, **stored["principal"]}
+    if principal["life"] is not None:
+        principal["life"] = {"verified_by": None, **principal["life"]}
     return msgspec.convert({"principal": principal, "origin": stored["origin"]}, Ticket)

@@ -30,6 +30,7 @@ KINDS = frozenset(
             "added",
             "queue",
             "sync_events",
+            "sync_signing_keys",
             "jobs",
             "webhooks",
             "other",

@@ -1,4 +1,4 @@
-"""Entries of the control channel as JSON: revocations and disconnections, in Redis and in Postgres.
+"""Entries of the control channel as JSON: revocations, disconnections, and changes of signing keys.
 
 Other releases can write other kinds of entries. Such an entry is kept and copied, and has no effect.
 """
@@ -7,6 +7,8 @@ from typing import Literal
 
 import orjson
 from msgspec import Struct
+
+_KEY_ADDED, _KEY_REMOVED = "signing_key_added", "signing_key_removed"
 
 MAX_ENTRY_BYTES = 4_096
 """Maximum bytes of one entry."""
@@ -69,6 +71,25 @@ class Disconnection(Struct, frozen=True, kw_only=True):
         return orjson.dumps({**members, "until": self.until_ms, "subject": self.subject})
 
 
+class SigningKeyChange(Struct, frozen=True, kw_only=True):
+    """A signing key of the tenant was added, or removed if `is_removal` is True. Postgres has the key itself.
+
+    The entry depends only on the key, so that the same change is one entry, also if it is announced twice.
+    """
+
+    signing_key_id: str
+    tenant: str
+    at_ms: int
+    until_ms: int
+    is_removal: bool
+
+    def render(self) -> bytes:
+        """Return the entry as JSON."""
+        kind = _KEY_REMOVED if self.is_removal else _KEY_ADDED
+        members = {"kind": kind, "id": self.signing_key_id, "tenant": self.tenant, "at": self.at_ms}
+        return orjson.dumps({**members, "until": self.until_ms})
+
+
 class UnknownEntry(Struct, frozen=True, kw_only=True):
     """An entry of a kind that this release does not know."""
 
@@ -76,7 +97,10 @@ class UnknownEntry(Struct, frozen=True, kw_only=True):
     until_ms: int
 
 
-ControlEntry = Revocation | Disconnection | UnknownEntry
+EffectiveEntry = Revocation | Disconnection | SigningKeyChange
+"""An entry of a kind that this release knows."""
+
+ControlEntry = EffectiveEntry | UnknownEntry
 SelectorName = Literal["jti", "subject", "grp", "credential", "all"]
 
 
@@ -115,6 +139,14 @@ def parse_control_entry(text: bytes) -> ControlEntry:
             at_ms=_instant(members["at"]),
             until_ms=until_ms,
             subject=_text(members["subject"]),
+        )
+    if kind in (_KEY_ADDED, _KEY_REMOVED):
+        return SigningKeyChange(
+            signing_key_id=_text(members["id"]),
+            tenant=_text(members["tenant"]),
+            at_ms=_instant(members["at"]),
+            until_ms=until_ms,
+            is_removal=kind == _KEY_REMOVED,
         )
     return UnknownEntry(kind=kind, until_ms=until_ms)
 

@@ -19,6 +19,7 @@ from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.participant_time_report import TimeReporter
 from synckairos.http import assembly
+from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox
 from synckairos.store.outbox_limits import OutboxLimits
@@ -137,6 +138,7 @@ async def open_rest_server(
                 time_report=TimeReporter(history, outbox),
                 webhooks=WebhookRegistry(parts.pool, max_endpoints=max_webhooks),
                 access_table=AccessTable(parts.pool),
+                signing_key_table=SigningKeyTable(parts.pool),
                 rate_limits=RateLimits(parts.pipe, keys),
                 work=parts.work,
                 settings=settings,

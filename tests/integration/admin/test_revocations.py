@@ -6,14 +6,14 @@ import pytest
 from synckairos.admin import revocations
 from synckairos.config import Settings
 from synckairos.errors import Forbidden, ValidationFailed
-from synckairos.wire.control_entry import Disconnection, Revocation
+from synckairos.wire.control_entry import Disconnection, EffectiveEntry
 from tests.integration.revocations.nodes import open_node, until
 
 
 async def test_created_revocation_reaches_an_instance_and_the_list_names_its_command(settings: Settings) -> None:
     with_auth = settings.model_copy(update={"auth": "required"})
     async with open_node(settings) as node:
-        found: list[Revocation | Disconnection] = []
+        found: list[EffectiveEntry] = []
         node.channel.add_listener(found.append)
         await revocations.create_revocation(with_auth, {"jti": "t1"}, None)
         await revocations.create_revocation(with_auth, {"subject": "alice"}, "2026-01-31")

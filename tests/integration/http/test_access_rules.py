@@ -14,8 +14,9 @@ from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.store.tickets import TicketStore
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
-from tests.integration.revocations.nodes import open_node
 from tests.integration.round_trips import RoundTrips
+from tests.integration.signing_keys.key_nodes import open_key_node
+from tests.tokens import signing_key
 
 ROLES: tuple[Role, ...] = ("viewer", "participant", "controller", "admin")
 MISSING = "00000000-0000-4000-8000-000000000000"
@@ -56,6 +57,9 @@ TENANT_CASES = (
     Case("GET", "/v1/revocations", "admin"),
     Case("POST", "/v1/revocations", "admin", {"jti": "t1"}),
     Case("POST", "/v1/disconnect", "admin", {"subject": "alice"}),
+    Case("GET", "/v1/signing-keys", "admin"),
+    Case("POST", "/v1/signing-keys", "admin", {"kid": "k1", "pem": signing_key("ES256").pem}),
+    Case("DELETE", f"/v1/signing-keys/{MISSING}", "admin"),
     Case("GET", "/v1/sessions", "admin"),
     Case("POST", "/v1/sessions", "admin", chess_body(session_id=None)),
     Case("GET", "/v1/access", "admin"),
@@ -90,12 +94,14 @@ PUBLIC_PATHS = (
 @pytest.fixture
 async def server(settings: Settings) -> AsyncIterator[RestServer]:
     async with (
-        open_node(settings) as node,
+        open_key_node(settings) as keys,
         open_rest_server(
             settings,
             caller_identity=NamedCallers(),
-            control_channel=node.channel,
-            tickets=TicketStore(node.pipe, node.keys),
+            control_channel=keys.node.channel,
+            verifier=keys.verifier,
+            signing_keys=keys.keys,
+            tickets=TicketStore(keys.node.pipe, keys.node.keys),
         ) as opened,
     ):
         yield opened

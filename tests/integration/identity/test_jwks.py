@@ -15,6 +15,7 @@ from synckairos.config.value_types import JwksSource
 from synckairos.errors import KeysUnavailable, Unauthorized
 from synckairos.identity.jwks_fetch import JwksFetchFailed, fetch_jwks
 from synckairos.identity.jwks_keys import JwksKeys
+from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.token_claims import ClaimRules
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.identity.verification_key import parse_secret
@@ -49,7 +50,10 @@ class Issuer:
 
     def __init__(self, server: JwksServer, **source: Any) -> None:
         self.clock = Clock()
-        self.keys = JwksKeys(JwksSource(url=server.url, **source), clock=self.clock)
+        self.retired = RetiredKeys(max_credential_life_s=86_400, clock=self.clock)
+        self.ended: list[str] = []
+        self.retired.add_listener(self.ended.append)
+        self.keys = JwksKeys(JwksSource(url=server.url, **source), self.retired, clock=self.clock)
         rules = ClaimRules.from_settings(Settings())
         self.verifier = TokenVerifier([parse_secret(SECRET)], [], [self.keys], rules)
 
@@ -145,6 +149,58 @@ async def test_key_that_stays_in_the_set_keeps_its_cached_tokens(server: JwksSer
     server.publish(FIRST, SECOND)
     assert await issuer.keys.refresh()
     assert issuer.verifier.find_cached(token, NOW_MS) is not None
+
+
+async def test_key_that_is_still_gone_after_30_seconds_is_retired_and_one_that_returns_is_restored(
+    server: JwksServer,
+) -> None:
+    issuer = Issuer(server)
+    await issuer.subject_of(FIRST.sign(claims_at(NOW_MS)))
+    (name,) = [key.name for key in issuer.keys.keys]
+    server.publish(SECOND)
+    for wait_s, ended in ((0, []), (29, []), (1, [name]), (30, [name])):
+        issuer.clock.now_s += wait_s
+        assert await issuer.keys.refresh()
+        assert issuer.ended == ended
+    assert name in issuer.retired
+    server.publish(FIRST, SECOND)
+    assert await issuer.keys.refresh()
+    assert name not in issuer.retired
+
+
+async def test_key_that_is_gone_for_less_than_30_seconds_is_not_retired(server: JwksServer) -> None:
+    """Issuers with several servers can answer with an older set for some seconds."""
+    issuer = Issuer(server)
+    for published in ((FIRST,), (SECOND,), (FIRST, SECOND), (SECOND,), (FIRST, SECOND)):
+        server.publish(*published)
+        assert await issuer.keys.refresh()
+        issuer.clock.now_s += 29
+    assert issuer.ended == []
+
+
+async def test_key_keeps_its_name_if_other_members_change_and_gets_another_one_with_another_id_or_material(
+    server: JwksServer,
+) -> None:
+    names = []
+    other_id = SigningKey("ES256", FIRST.key, "other")
+    other_key = SigningKey("ES256", signing_key("ES256", "another").key, FIRST.key_id)
+    for jwk in (FIRST.jwk, {**FIRST.jwk, "x5t": "abc"}, other_id.jwk, other_key.jwk):
+        server.publish(others=[jwk])
+        issuer = Issuer(server)
+        assert await issuer.keys.refresh()
+        names += [key.name for key in issuer.keys.keys]
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+
+
+async def test_expired_set_retires_no_name(server: JwksServer) -> None:
+    """The issuer is down, and removed no key."""
+    issuer = Issuer(server)
+    assert await issuer.keys.refresh()
+    issuer.clock.now_s += 86_400
+    assert not issuer.keys.is_loaded
+    assert await issuer.keys.refresh()
+    assert issuer.ended == []
 
 
 async def test_flood_of_unknown_key_ids_fetches_once_in_30_seconds(server: JwksServer) -> None:

@@ -17,6 +17,8 @@ from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
 from synckairos.identity.authenticator import Authenticator
+from synckairos.identity.retired_keys import RetiredKeys
+from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.principal import TIMEKEEPER, Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
@@ -32,13 +34,15 @@ from synckairos.server.timings import ServerTimeLimits
 from synckairos.server.uvicorn_server import USER_TIMEOUT_MS, Server, listen
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
+from synckairos.signing_keys.active_keys import ActiveSigningKeys
+from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.connect import make_redis_client
 from synckairos.store.control_store import ControlStore
 from synckairos.store.feed import COMPARE_S, Feed
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.tickets import TicketStore
-from tests.integration.authentication import make_authenticator
+from tests.integration.authentication import authentication_settings, make_authenticator
 from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.asyncapi_check import check_message
 from tests.principals import make_principal
@@ -79,11 +83,23 @@ class Instance:
     server: Server
     done: asyncio.Task[None]
     channel: ControlChannel | None
+    token_verifier: TokenVerifier | None
+    signing_keys: ActiveSigningKeys | None
 
     @property
     def revocations(self) -> ControlChannel:
         assert self.channel is not None, "the instance was started without credential_life"
         return self.channel
+
+    @property
+    def verifier(self) -> TokenVerifier:
+        assert self.token_verifier is not None, "the instance was started without credential_life"
+        return self.token_verifier
+
+    @property
+    def keys(self) -> ActiveSigningKeys:
+        assert self.signing_keys is not None, "the instance was started without credential_life"
+        return self.signing_keys
 
     @property
     def sessions(self) -> Sessions:
@@ -147,8 +163,10 @@ async def serving(
         redis = await stack.enter_async_context(make_redis_client(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s, compare_s=feed_compare_s)
         presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
-        channel = ends = sign_ins = None
+        channel = ends = sign_ins = signing_keys = verifier = None
+        retired_keys = RetiredKeys(max_credential_life_s=86_400)
         if credential_life is not None:
+            verifier = TokenVerifier.from_settings(authentication_settings(settings), retired_keys)
             channel = ControlChannel(
                 ControlStore(parts.pipe, parts.store.keys),
                 RevocationTable(parts.pool),
@@ -157,16 +175,22 @@ async def serving(
                 max_credential_life_s=86_400,
                 check_s=0.2,
             )
+            signing_keys = ActiveSigningKeys(SigningKeyTable(parts.pool), channel, retired_keys)
+            verifier.use_tenant_keys(signing_keys)
             await channel.load()
+            await signing_keys.refresh()
             running_channel = asyncio.create_task(channel.run())
             stack.callback(running_channel.cancel)
+            reading_keys = asyncio.create_task(signing_keys.run())
+            stack.callback(reading_keys.cancel)
             ends = CredentialEnds(
                 feed.server_time.now_ms,
                 channel,
+                retired_keys,
                 max_age_s=credential_life.max_age_s,
                 warn_before_s=credential_life.warn_before_s,
             )
-            authenticator = make_authenticator(settings, refuse_ended=ends.require_not_revoked)
+            authenticator = make_authenticator(settings, verifier, refuse_ended=ends.require_not_revoked)
             sign_ins = SignIns(
                 authenticator,
                 auth_timeout_s=credential_life.auth_timeout_s,
@@ -201,7 +225,7 @@ async def serving(
         done = asyncio.create_task(server.run_until_stopped(on_ready=ready.set))
         await ready.wait()
         try:
-            yield Instance(parts, feed, hub, server, done, channel)
+            yield Instance(parts, feed, hub, server, done, channel, verifier, signing_keys)
         finally:
             server.stop()
             await done

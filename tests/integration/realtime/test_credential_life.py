@@ -36,7 +36,7 @@ from tests.waiting import eventually
 
 ADMIN = make_principal("admin", "root")
 LIFE = CredentialLifeOptions()
-EXPIRED = CredentialLife(expires_at_ms=1, issued_at_ms=None, token_id=None, group=None)
+EXPIRED = CredentialLife(expires_at_ms=1, issued_at_ms=None, token_id=None, group=None, verified_by=None)
 
 
 def in_seconds(seconds: float) -> float:

@@ -23,7 +23,7 @@ FOREVER_MS = 4_000_000_000_000
 
 
 def holder(token_id: str) -> Principal:
-    life = CredentialLife(expires_at_ms=FOREVER_MS, issued_at_ms=None, token_id=token_id, group=None)
+    life = CredentialLife(expires_at_ms=FOREVER_MS, issued_at_ms=None, token_id=token_id, group=None, verified_by=None)
     return make_principal("viewer", "alice", life=life)
 
 

@@ -11,6 +11,7 @@ from synckairos.config import Settings
 from synckairos.history import page_size, used_time_reader
 from synckairos.http import large_bodies, request_response
 from synckairos.http import simulate as simulate_routes
+from synckairos.identity import public_key_input, verification_key
 from synckairos.jobs import enqueue, table
 from synckairos.limits import parse_queue, work_limits
 from synckairos.realtime import connection, sign_in, v3_connection, v3_inbox
@@ -18,6 +19,7 @@ from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
 from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
 from synckairos.service import create, prepare_commit
+from synckairos.signing_keys import table as signing_key_table
 from synckairos.store import commit_script, participant_sessions, rate_quotas
 from synckairos.webhooks import dispatcher, registry, sender
 from synckairos.wire import (
@@ -29,6 +31,7 @@ from synckairos.wire import (
     v3_messages,
     validation_faults,
 )
+from synckairos.wire import signing_keys as signing_key_models
 from synckairos.wire import webhooks as webhook_models
 from synckairos.wire.creation_body import CreateSession
 from tests.unit.docs.pages import Row, code_words, read_page, tables
@@ -215,6 +218,15 @@ IN_CODE = {
     "`Retry-After` of a receiver": text(sender.MAX_RETRY_AFTER_S),
     "time with nothing but failures": text(dispatcher.GIVE_UP_S),
     "age of the log of deliveries": setting("webhook_log_days"),
+    # signing keys
+    "signing keys of a tenant": text(signing_key_table.MAX_KEYS),
+    "`kid`": bounds(signing_key_models.CreateSigningKey, "kid"),
+    "`issuer`": bounds(signing_key_models.CreateSigningKey, "issuer"),
+    "`pem`": bounds(signing_key_models.CreateSigningKey, "pem"),
+    "`jwk`": text(signing_key_models.MAX_JWK_MEMBERS),
+    "one number of a `jwk`": text(public_key_input.MAX_MEMBER_CHARACTERS),
+    "RSA keys": between(verification_key.MIN_RSA_BITS, public_key_input.MAX_RSA_BITS),
+    "public exponent of RSA keys": text(public_key_input.MAX_EXPONENT_BITS),
     # jobs
     "attempts of a job": text(table.MAX_ATTEMPTS),
     "age of finished jobs": text(enqueue.KEPT_DAYS),

@@ -68,7 +68,9 @@ async def test_complete_token_gives_its_principal() -> None:
             ),
             ALL_SESSIONS,
         ),
-        life=CredentialLife(expires_at_ms=NOW_MS + 600_000, issued_at_ms=NOW_MS, token_id="t1", group="class-7"),
+        life=CredentialLife(
+            expires_at_ms=NOW_MS + 600_000, issued_at_ms=NOW_MS, token_id="t1", group="class-7", verified_by=None
+        ),
         narrowing=None,
     )
 
@@ -80,7 +82,7 @@ async def test_token_without_optional_claims_is_a_controller_without_grants() ->
         SESSION_ID.upper(),
         participant_id=SESSION_ID,
         grants=(),
-        life=CredentialLife(expires_at_ms=NOW_MS + 500, issued_at_ms=None, token_id=None, group=None),
+        life=CredentialLife(expires_at_ms=NOW_MS + 500, issued_at_ms=None, token_id=None, group=None, verified_by=None),
     )
 
 
@@ -383,7 +385,7 @@ async def test_cached_token_ends_at_its_expiry() -> None:
 
 
 def test_cache_drops_the_token_that_was_used_least_recently() -> None:
-    life = CredentialLife(expires_at_ms=NOW_MS + 1, issued_at_ms=None, token_id=None, group=None)
+    life = CredentialLife(expires_at_ms=NOW_MS + 1, issued_at_ms=None, token_id=None, group=None, verified_by=None)
     cache, key, principal = VerifiedTokens(2), parse_public_key(signing_key("ES256").pem), make_principal("viewer")
     principal = replace(principal, life=life)
     cache.add("a", key, principal)
@@ -395,7 +397,7 @@ def test_cache_drops_the_token_that_was_used_least_recently() -> None:
 
 
 def test_cached_tokens_of_a_retired_key_end() -> None:
-    life = CredentialLife(expires_at_ms=NOW_MS + 1, issued_at_ms=None, token_id=None, group=None)
+    life = CredentialLife(expires_at_ms=NOW_MS + 1, issued_at_ms=None, token_id=None, group=None, verified_by=None)
     cache, key = VerifiedTokens(), parse_public_key(signing_key("ES256").pem)
     cache.add("a", key, replace(make_principal("viewer"), life=life))
     key.is_retired = True

@@ -19,7 +19,9 @@ def credential(
     tenant: str = "default",
     kind: str = "user",
 ) -> Principal:
-    life = CredentialLife(expires_at_ms=NOW_MS + 60_000, issued_at_ms=issued_at_ms, token_id=token_id, group=group)
+    life = CredentialLife(
+        expires_at_ms=NOW_MS + 60_000, issued_at_ms=issued_at_ms, token_id=token_id, group=group, verified_by=None
+    )
     return make_principal("viewer", subject, kind=kind, tenant=tenant, life=life)  # type: ignore[arg-type]
 
 

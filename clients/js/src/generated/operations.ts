@@ -12,6 +12,7 @@ import type {
   CompleteBody,
   CreateRevocation,
   CreateSession,
+  CreateSigningKey,
   CreateTicket,
   CreateWebhook,
   DeleteBody,
@@ -36,6 +37,8 @@ import type {
   SecretAnswer,
   SessionAnswer,
   SessionPage,
+  SigningKeyAnswer,
+  SigningKeyPage,
   SimulationAnswer,
   SimulationBody,
   StartBody,
@@ -280,6 +283,24 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<void>;
   };
+  signing-keys: {
+    /** Add a public key that verifies tokens of the tenant */
+    create(
+      body: CreateSigningKey,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SigningKeyAnswer>>;
+    /** List signing keys, newest first */
+    list(
+      query?: { limit?: number; cursor?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<SigningKeyPage>>;
+    /** Remove a signing key, and end its tokens and sockets */
+    delete(
+      signingKeyId: string,
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<void>;
+  };
   simulate: {
     /** Simulate a session; nothing is stored */
     run(
@@ -350,6 +371,11 @@ export const OPERATIONS = {
   },
   disconnect: {
     run: "POST /v1/disconnect",
+  },
+  signing-keys: {
+    create: "POST /v1/signing-keys",
+    list: "GET /v1/signing-keys",
+    delete: "DELETE /v1/signing-keys/{signing_key_id}",
   },
   simulate: {
     run: "POST /v1/simulate",

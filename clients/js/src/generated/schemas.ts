@@ -381,6 +381,18 @@ export interface CreateSession {
   labels?: Record<string, unknown>;
 }
 
+/** A public key to add: exactly one of `pem` and `jwk`. `kid` can be absent if the `jwk` has a `kid`. */
+export interface CreateSigningKey {
+  /** Key id (`kid`) in the header of its tokens */
+  kid?: string;
+  /** The public key in PEM, `BEGIN PUBLIC KEY` */
+  pem?: string;
+  /** The public key as a JSON Web Key (RFC 7517) of RSA, P-256 or Ed25519, without private members */
+  jwk?: Record<string, unknown>;
+  /** The only `iss` of its tokens. Default: each issuer */
+  issuer?: string;
+}
+
 /** The rights of a ticket. A ticket never has more rights than its caller. */
 export interface CreateTicket {
   /** Sessions that the socket can reach. Default: those of the caller */
@@ -1247,6 +1259,33 @@ export interface SessionView {
   labels?: Record<string, string>;
   /** Number of turns that have begun, 0 before the start. Absent in sessions of earlier releases */
   turn_number?: number;
+}
+
+export interface SigningKeyAnswer {
+  data: SigningKeyView;
+}
+
+export interface SigningKeyPage {
+  /** The requested data */
+  data: Array<SigningKeyView>;
+  /** Value of `cursor` for the next page; null on the last page */
+  next_cursor: string | null;
+}
+
+/** A signing key: a public key that verifies tokens of the tenant. */
+export interface SigningKeyView {
+  signing_key_id: string;
+  /** Key id in the header of its tokens */
+  kid: string;
+  /** The only algorithm of its tokens: RS256, ES256 or EdDSA */
+  algorithm: string;
+  /** The public key in PEM */
+  pem: string;
+  issuer?: string;
+  /** Instant of creation */
+  created_at: string;
+  /** The caller that added the key, as the audit names actors */
+  created_by: string;
 }
 
 /** The time that an event adds to the used time of one participant, in ms since the creation of the session. */
