@@ -80,7 +80,7 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
 async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
     """Write rows with COPY to a table like `sync_events`, in one transaction for each batch. Return the rows per s."""
     # COPY receives values of an enum and of JSON as text.
-    columns = [name for name in EventRow._fields if name != "event"]
+    columns = [name for name in EventRow._fields if name not in ("event", "change")]
     at = [EventRow._fields.index(name) for name in columns]
     types = (
         "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"

@@ -17,6 +17,7 @@ from psycopg.sql import SQL
 
 from synckairos.audit.entry_rows import BatchRows, ChargeRow, EventRow, ParticipantRow, SessionRow
 from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
+from synckairos.audit.stored_snapshots import choose_snapshots
 from synckairos.clock.model import EventType, SyncMode
 from synckairos.errors import DatabaseNotMigrated, StoreUnavailable, SyncKairosError
 from synckairos.postgres.named_sql import load_statements
@@ -83,14 +84,18 @@ class AuditDatabase:
         max_connections: int = 4,
         timeout_s: float = 5.0,
         statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+        stores_changes: bool = True,
     ) -> None:
         """Create a writer. The pool must be opened with `open`.
 
         - `scope`: a name that all drains of the same Redis store share, for the locks.
         - `timeout_s`: maximum seconds to get a connection.
         - `statement_timeout_s`: maximum seconds of a statement. A batch with its COMMIT has twice this limit.
+        - `stores_changes`: whether rows of large sessions can have changes instead of documents. The previous release
+          cannot read such rows.
         """
         self._scope = scope
+        self._stores_changes = stores_changes
         self._batch_timeout_s = 2 * statement_timeout_s
         self.pool = PostgresPool(
             database_url,
@@ -133,7 +138,8 @@ class AuditDatabase:
                     if not is_locked:
                         await transaction.fetch(_statement("disconnect_stuck"), lock)
                 try:
-                    yield BatchWriter(transaction, lock, self._batch_timeout_s) if is_locked else None
+                    writer = BatchWriter(transaction, lock, self._batch_timeout_s, stores_changes=self._stores_changes)
+                    yield writer if is_locked else None
                 except StoreUnavailable:
                     # After a failover this connection can lead to a replica. The next drain opens a new connection.
                     await transaction.disconnect()
@@ -149,8 +155,16 @@ class BatchWriter:
     so no row is written twice.
     """
 
-    def __init__(self, transaction: Transaction, lock: Mapping[str, Any], batch_timeout_s: float) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        lock: Mapping[str, Any],
+        batch_timeout_s: float,
+        *,
+        stores_changes: bool = True,
+    ) -> None:
         self.transaction = transaction
+        self._write_new_events = _copy_events if stores_changes else _copy_whole_events
         self._lock = lock
         self._batch_timeout_s = batch_timeout_s
 
@@ -166,7 +180,7 @@ class BatchWriter:
         """
         async with _time_limit(self._batch_timeout_s):
             try:
-                return await self._write(rows, _copy_events)
+                return await self._write(rows, self._write_new_events)
             except psycopg.errors.UniqueViolation:
                 return await self.write_missing_versions(rows)
 
@@ -205,10 +219,19 @@ class BatchWriter:
 
 
 async def _copy_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
-    """Write the event rows with COPY, at two thirds of the cost of INSERT.
+    """Write the event rows with COPY, at two thirds of the cost of INSERT. Rows can have changes instead of documents.
 
     Raises: UniqueViolation if Postgres has one of the versions.
     """
+    snapshots = await choose_snapshots(transaction, rows.events)
+    async with transaction.run_copy(COPY_EVENTS) as copy:
+        with _rejecting_values():
+            await write_event_rows(copy, rows.events, snapshots)
+    return BatchResult(len(rows.events), 0)
+
+
+async def _copy_whole_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
+    """Write the event rows as `_copy_events`, but all rows have their documents."""
     async with transaction.run_copy(COPY_EVENTS) as copy:
         with _rejecting_values():
             await write_event_rows(copy, rows.events)
@@ -218,7 +241,8 @@ async def _copy_events(transaction: Transaction, rows: BatchRows) -> BatchResult
 async def _merge_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
     """Insert the event rows that Postgres does not have.
 
-    Postgres has some of the versions if the batch was written before, or if Redis issued a version number twice.
+    Postgres has some of the versions if the batch was written before, or if Redis issued a version number twice. In the
+    second case the rows before can have other content than in Redis, so that all rows have their documents.
     """
     values = _arrays(EventRow._fields, rows.events)
     new = (await _execute(transaction, "insert_events", values)).rowcount

@@ -16,6 +16,26 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 2
     AND classid::bigint = hashtext(%(scope)s)::bigint & 4294967295 AND objid::bigint = %(partition)s
     AND xact_start < clock_timestamp() - make_interval(secs => %(stuck_s)s);
 
+-- name: versions_before
+-- The hashes of versions, and the versions whose rows have the documents from which their own documents are built. The
+-- sessions are locked, in the order in which the projections are updated.
+WITH locked AS MATERIALIZED (
+    SELECT session_id FROM sync_sessions WHERE session_id = ANY(%(session_ids)s::uuid[]) ORDER BY session_id FOR UPDATE
+)
+SELECT e.session_id, e.epoch, e.version, e.payload_hash, coalesce(e.whole_version, e.version)
+FROM unnest(%(session_ids)s::uuid[], %(epochs)s::text[], %(versions)s::bigint[]) AS i (session_id, epoch, version)
+JOIN sync_events AS e USING (session_id, epoch, version)
+JOIN locked ON locked.session_id = e.session_id;
+
+-- name: documents_of_version
+-- The documents of a version: one, and more if the version is in conflict.
+SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END
+FROM sync_events
+WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s
+UNION ALL
+SELECT snapshot FROM sync_conflicts
+WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
+
 -- name: insert_events
 INSERT INTO sync_events (
     session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id, group_id,

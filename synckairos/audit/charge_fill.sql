@@ -22,28 +22,32 @@ SELECT DISTINCT epoch FROM sync_events WHERE session_id = %(session_id)s::uuid A
 -- name: versions
 -- The next versions of an epoch, at most limit, and about max_bytes of documents.
 WITH page AS (
-    SELECT epoch, version, occurred_at, event_type, participant_id::text, time_used_ms, deleted, snapshot
+    SELECT
+        epoch, version, occurred_at, event_type, participant_id::text, time_used_ms, deleted, snapshot, whole_version,
+        coalesce(document_bytes, octet_length(snapshot)) AS bytes
     FROM sync_events
     WHERE session_id = %(session_id)s::uuid AND epoch = %(epoch)s AND version > %(after)s
     ORDER BY version
     LIMIT %(limit)s
 ),
 measured AS (
-    SELECT *, sum(octet_length(snapshot)) OVER (ORDER BY version) - octet_length(snapshot) AS bytes_before FROM page
+    SELECT *, sum(bytes) OVER (ORDER BY version) - bytes AS bytes_before FROM page
 )
-SELECT epoch, version, occurred_at, event_type, participant_id, time_used_ms, deleted, snapshot
+SELECT
+    epoch, version, occurred_at, event_type, participant_id, time_used_ms, deleted,
+    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(%(session_id)s::uuid, epoch, version) END
 FROM measured
 WHERE bytes_before < %(max_bytes)s
 ORDER BY version;
 
 -- name: version
-SELECT snapshot, deleted
+SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END, deleted
 FROM sync_events
 WHERE session_id = %(session_id)s::uuid AND epoch = %(epoch)s AND version = %(version)s;
 
 -- name: version_before_epoch
 -- The version from which an epoch continues: the last version of another epoch before its first version.
-SELECT snapshot, deleted
+SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END, deleted
 FROM sync_events
 WHERE session_id = %(session_id)s::uuid AND epoch <> %(epoch)s AND version < %(version)s AND occurred_at <= %(occurred_at)s
 ORDER BY version DESC, occurred_at DESC

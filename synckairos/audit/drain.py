@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from synckairos.audit.batch_writer import AuditDatabase, BatchResult, BatchWriter, PartitionTaken, RowsRejected
-from synckairos.audit.entry_rows import BatchRows, ParsedEntry, build_batch_rows, parse_entry
+from synckairos.audit.entry_documents import EntryParser
+from synckairos.audit.entry_rows import BatchRows, ParsedEntry, build_batch_rows
 from synckairos.backoff import RetrySchedule
 from synckairos.store.failed_entries import FailedEntries
-from synckairos.store.outbox import Outbox, StreamEntry, WrittenVersion
+from synckairos.store.outbox import Outbox, WrittenVersion
+from synckairos.store.stream_entry import StreamEntry
 from synckairos.telemetry import alert_sender, log
 
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 32.0)
@@ -108,12 +110,14 @@ class OutboxDrain:
         - `session_ttl_s`: seconds for which Redis keeps a session after its newest version is in Postgres.
         - `retry_delays_s`: seconds before each retry of a failed entry. After the last retry the entry is set aside.
         - `batch_entries`: maximum number of entries in a batch.
-        - `batch_bytes`: size in bytes at which a batch is full. A batch can be larger by its last page of entries.
+        - `batch_bytes`: size in bytes at which a batch is full: the size of its entries with their documents. A batch
+          can be larger by its last page of entries.
         - `max_concurrent`: maximum number of partitions that this process drains at the same time.
         - `after_commit`: function that is called for each committed batch, before the entries leave the outbox.
         """
         self._outbox = outbox
         self._failed_entries = failed_entries
+        self._parser = EntryParser(failed_entries, writer.pool)
         self._writer = writer
         self._ttl_ms = session_ttl_s * 1000
         self._retries = RetrySchedule(retry_delays_s)
@@ -188,7 +192,7 @@ class OutboxDrain:
         await self._move_batch(lock, batch)
 
     def _is_full(self, batch: _Batch) -> bool:
-        return len(batch) >= self._batch_entries or sum(each.size_bytes for each, _ in batch) >= self._batch_bytes
+        return len(batch) >= self._batch_entries or sum(each.document_bytes for each, _ in batch) >= self._batch_bytes
 
     async def _move_batch(self, lock: _PartitionLock, batch: _Batch) -> None:
         """Move one batch to Postgres. Entries that could not be parsed become failed entries."""
@@ -208,7 +212,9 @@ class OutboxDrain:
         deliveries = await self._outbox.read(partition, self._batch_entries, self._batch_bytes, after)
         batch: list[tuple[StreamEntry, ParsedEntry | ValueError]] = []
         for first in range(0, len(deliveries), _PARSED_AT_ONCE):
-            batch += [(each, _try_parse(each)) for each in deliveries[first : first + _PARSED_AT_ONCE]]
+            batch += [
+                (each, await self._try_parse(partition, each)) for each in deliveries[first : first + _PARSED_AT_ONCE]
+            ]
             await asyncio.sleep(0)  # meanwhile the task that writes the previous batch can send rows to Postgres
         return batch
 
@@ -226,7 +232,7 @@ class OutboxDrain:
             result = await lock.writer.write(rows)
         except (RowsRejected, ValueError) as fault:
             if len(parsed) == 1:
-                await self._record_failure(lock.partition, parsed[0][0], 0, str(fault))
+                await self._record_failure(lock.partition, parsed[0][0], 0, str(fault), parsed[0][1].event.snapshot)
                 return
             half = len(parsed) // 2
             await self._write(lock, parsed[:half])
@@ -277,7 +283,7 @@ class OutboxDrain:
         for failed in await self._failed_entries.load_due(partition, _RETRIED_AT_ONCE):
             delivery = failed.entry
             try:
-                parsed = parse_entry(delivery.parse())
+                parsed = await self._parser.parse(partition, delivery)
                 rows = build_batch_rows([parsed])
                 result = await lock.writer.write(rows)
             except (RowsRejected, ValueError) as fault:
@@ -288,8 +294,13 @@ class OutboxDrain:
             await self._settle(partition, [(delivery, parsed)], rows, result)
             await self._failed_entries.remove(partition, delivery.entry_id)
 
-    async def _record_failure(self, partition: int, delivery: StreamEntry, retries: int, error: str) -> None:
-        """Move an entry out of the stream until its next retry. If there is no further retry, set the entry aside."""
+    async def _record_failure(
+        self, partition: int, delivery: StreamEntry, retries: int, error: str, document: bytes = b""
+    ) -> None:
+        """Move an entry out of the stream until its next retry. If there is no further retry, set the entry aside.
+
+        `document` is the document of the entry, empty if it is not known.
+        """
         next_s = self._retries.delay_s(retries)
         session_id = delivery.fields.get(b"session_id", b"").decode(errors="replace")
         fields = {"partition": partition, "entry_id": delivery.entry_id, "session_id": session_id, "error": error}
@@ -303,11 +314,11 @@ class OutboxDrain:
             retries=retries,
             error=error,
             next_attempt_in_ms=None if next_s is None else round(next_s * 1000),
+            document=b"" if delivery.splices is None else document,
         )
 
-
-def _try_parse(delivery: StreamEntry) -> ParsedEntry | ValueError:
-    try:
-        return parse_entry(delivery.parse())
-    except ValueError as fault:
-        return fault
+    async def _try_parse(self, partition: int, delivery: StreamEntry) -> ParsedEntry | ValueError:
+        try:
+            return await self._parser.parse(partition, delivery)
+        except ValueError as fault:
+            return fault

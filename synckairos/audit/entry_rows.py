@@ -23,11 +23,22 @@ NUL_ESCAPE = rb"\u0000"
 """The escape sequence of U+0000 in JSON. Postgres cannot store this character in text or JSON columns."""
 
 
+class RowChange(NamedTuple):
+    """The splices from the document of the version before to the document of a row (`wire/document_splices.py`).
+
+    `hash_before` is the SHA-256 of the document of the version before.
+    """
+
+    splices: bytes
+    hash_before: bytes
+
+
 class EventRow(NamedTuple):
     """Row of `sync_events`: one version.
 
     The fields are in the order of the COPY columns. `snapshot` is the document and `event` the event, both as the JSON
-    bytes of the outbox entry. `event` is stored only if the version is disputed.
+    bytes of the outbox entry. `event` is stored only if the version is disputed. `change` is None if the outbox entry
+    had the document. Otherwise Postgres can store the change instead of the document (`stored_snapshots.py`).
     """
 
     session_id: UUID
@@ -53,6 +64,7 @@ class EventRow(NamedTuple):
     payload_hash: bytes
     snapshot: bytes
     event: bytes
+    change: RowChange | None = None
 
 
 class ChargeRow(NamedTuple):
@@ -135,18 +147,18 @@ class BatchRows:
     charges: list[ChargeRow] = field(default_factory=list)
 
 
-def parse_entry(entry: OutboxEntry) -> ParsedEntry:
-    """Parse an outbox entry, and build its event row.
+def parse_entry(entry: OutboxEntry, change: RowChange | None = None) -> ParsedEntry:
+    """Parse an outbox entry, and build its event row. `change` is the change of the row.
 
     Raises: ValueError if the entry is not JSON, lacks a member, or if its document belongs to another version.
     """
     try:
-        return _parse(entry)
+        return _parse(entry, change)
     except (KeyError, TypeError, AttributeError, OverflowError) as fault:
         raise ValueError(f"not an outbox entry: {type(fault).__name__}: {fault}") from fault
 
 
-def _parse(entry: OutboxEntry) -> ParsedEntry:
+def _parse(entry: OutboxEntry, change: RowChange | None) -> ParsedEntry:
     event: dict[str, Any] = orjson.loads(entry.event)
     document: dict[str, Any] = orjson.loads(entry.document)
     args = event.get("args")  # the unchanged arguments, which the replay needs
@@ -181,6 +193,7 @@ def _parse(entry: OutboxEntry) -> ParsedEntry:
         sha256(entry.document).digest(),
         entry.document,
         entry.event,
+        change,
     )
     return ParsedEntry(row, entry.session_id, _charges(row, get("charges")))
 

@@ -20,7 +20,9 @@ SELECT count(DISTINCT session_id) FROM sync_sessions;
 SELECT
     session_id, epoch, version, occurred_at, event_type, status::text, running_participant_id, participant_id, group_id,
     time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
-    role, on_behalf_of, deleted, payload_hash, snapshot, ''::bytea
+    role, on_behalf_of, deleted, payload_hash,
+    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END,
+    ''::bytea
 FROM sync_events
 WHERE session_id = %(session_id)s::uuid
 ORDER BY epoch, version;
@@ -36,7 +38,7 @@ SELECT (charged_epoch, charged_version) = (epoch, version) FROM sync_sessions WH
 
 -- name: recovery_bases
 -- Documents from which a session can have been recovered: the previous version in each other epoch.
-SELECT snapshot
+SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END
 FROM sync_events
 WHERE session_id = %(session_id)s AND version = %(version)s AND epoch <> %(epoch)s
 ORDER BY occurred_at DESC;

@@ -183,7 +183,8 @@ class Settings(BaseSettings):
         2,
         ge=1,
         le=2,
-        description="Edition of the clock's rules for new sessions. Set 1 while processes of the earlier release run.",
+        description="Edition of the clock's rules for new sessions. Set 1 while processes of the earlier release run. "
+        "With 1, the outbox and the audit also have no changes instead of documents.",
     )
     auth: Auth = Field(
         "none",
@@ -317,6 +318,11 @@ class Settings(BaseSettings):
     def schema_url(self) -> str:
         """The Postgres URL for changes of the schema: `database_direct_url` if it is set, otherwise `database_url`."""
         return self.database_direct_url or self.database_url
+
+    @property
+    def stores_changes(self) -> bool:
+        """Whether the outbox and the audit can have changes instead of documents. Earlier releases cannot read them."""
+        return self.clock_edition >= 2
 
     @property
     def is_exposed_to_network(self) -> bool:

@@ -6,7 +6,9 @@
 -- The newest version of a session, with the newest 100 commands after its creation for the replay of repeated commands.
 -- The row in sync_sessions names the newest version. The snapshot is null if retention removed the rows.
 SELECT
-    e.epoch, e.version, e.snapshot, e.deleted, e.recorded_at,
+    e.epoch, e.version,
+    CASE WHEN e.whole_version IS NULL THEN e.snapshot ELSE sync_document(e.session_id, e.epoch, e.version) END,
+    e.deleted, e.recorded_at,
     (
         SELECT json_agg(json_build_array(
             c.command_id, coalesce(c.fingerprint, ''), c.epoch, c.version, c.expired_participant_id
@@ -42,10 +44,15 @@ WHERE session_id = %(session_id)s AND (removed_at IS NOT NULL OR NOT %(removed_o
 ORDER BY created_at DESC;
 
 -- name: version_document
-SELECT snapshot FROM sync_events WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
+SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END
+FROM sync_events
+WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
 
 -- name: version_at
-SELECT epoch, version, snapshot, deleted, recorded_at
+SELECT
+    epoch, version,
+    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END,
+    deleted, recorded_at
 FROM sync_events
 WHERE session_id = %(session_id)s AND occurred_at <= %(at)s
 ORDER BY occurred_at DESC, version DESC, epoch DESC
@@ -53,7 +60,7 @@ LIMIT 1;
 
 -- name: newest_unfinished_version
 -- The newest version of a session that is not final: for an ended session, the version before its end.
-SELECT epoch, version, snapshot
+SELECT epoch, version, CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END
 FROM sync_events
 WHERE session_id = %(session_id)s AND status = ANY('{pending,running,paused}'::sync_status[])
 ORDER BY occurred_at DESC, version DESC, epoch DESC
@@ -64,7 +71,7 @@ LIMIT 1;
 -- without its content, so it reads only the documents that fit on the page. `found` is the number of sessions before
 -- this cut. The sessions of known_ids have no document, because the caller has their current documents.
 WITH page AS (
-    SELECT s.session_id, s.epoch, s.version, s.created_at, e.snapshot
+    SELECT s.session_id, s.epoch, s.version, s.created_at, e.snapshot, e.whole_version, e.document_bytes
     FROM sync_sessions AS s
     JOIN sync_events AS e USING (session_id, epoch, version)
     WHERE s.deleted_at IS NULL
@@ -80,12 +87,18 @@ measured AS (
     SELECT
         *,
         count(*) OVER () AS found,
-        sum(octet_length(snapshot)) OVER (ORDER BY created_at DESC, session_id DESC) - octet_length(snapshot) AS bytes_before
+        sum(coalesce(document_bytes, octet_length(snapshot))) OVER (ORDER BY created_at DESC, session_id DESC)
+            - coalesce(document_bytes, octet_length(snapshot)) AS bytes_before
     FROM page
 )
 SELECT
     session_id::text, epoch, version, created_at,
-    CASE WHEN session_id = ANY(%(known_ids)s::uuid[]) THEN NULL ELSE snapshot END, found
+    CASE
+        WHEN session_id = ANY(%(known_ids)s::uuid[]) THEN NULL
+        WHEN whole_version IS NULL THEN snapshot
+        ELSE sync_document(session_id, epoch, version)
+    END,
+    found
 FROM measured
 WHERE bytes_before < %(max_bytes)s
 ORDER BY created_at DESC, measured.session_id DESC;
@@ -96,7 +109,7 @@ WITH page AS (
     SELECT
         epoch, version, event_type, participant_id, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
         role, on_behalf_of, command_id,
-        CASE WHEN %(snapshots)s::boolean THEN snapshot END AS document
+        CASE WHEN %(snapshots)s::boolean THEN snapshot END AS document, whole_version, document_bytes
     FROM sync_events
     WHERE session_id = %(session_id)s
         AND (occurred_at, version, epoch)
@@ -108,12 +121,17 @@ measured AS (
     SELECT
         *,
         count(*) OVER () AS found,
-        sum(octet_length(document)) OVER (ORDER BY occurred_at, version, epoch) - octet_length(document) AS bytes_before
+        sum(coalesce(document_bytes, octet_length(document))) OVER (ORDER BY occurred_at, version, epoch)
+            - coalesce(document_bytes, octet_length(document)) AS bytes_before
     FROM page
 )
 SELECT
     epoch, version, event_type, participant_id::text, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
-    document, found, role, on_behalf_of::text, command_id,
+    CASE
+        WHEN document IS NULL OR whole_version IS NULL THEN document
+        ELSE sync_document(%(session_id)s, epoch, version)
+    END,
+    found, role, on_behalf_of::text, command_id,
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
@@ -122,7 +140,7 @@ SELECT
         WHERE c.session_id = %(session_id)s AND c.epoch = measured.epoch AND c.version = measured.version
     )
 FROM measured
-WHERE coalesce(bytes_before, 0) < %(max_bytes)s
+WHERE NOT %(snapshots)s::boolean OR bytes_before < %(max_bytes)s
 ORDER BY occurred_at, version, epoch;
 
 -- name: participant_sessions
@@ -206,7 +224,9 @@ WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids
 -- name: running_turns
 -- The sessions in which the clock of a participant runs, with the documents of their newest versions. Sessions with
 -- versions in the outbox are left out.
-SELECT s.session_id::text, e.snapshot
+SELECT
+    s.session_id::text,
+    CASE WHEN e.whole_version IS NULL THEN e.snapshot ELSE sync_document(e.session_id, e.epoch, e.version) END
 FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
 JOIN sync_events AS e ON e.session_id = s.session_id AND e.epoch = s.epoch AND e.version = s.version

@@ -22,7 +22,8 @@ SELECT
         FROM sync_all_charges AS c
         WHERE c.session_id = e.session_id AND c.epoch = e.epoch AND c.version = e.version
     ) AS charges,
-    payload_hash, snapshot
+    payload_hash,
+    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END AS snapshot
 FROM sync_events AS e
 WHERE session_id = %(session_id)s
 ORDER BY occurred_at, version, epoch;
@@ -156,7 +157,8 @@ SELECT
         WHERE c.session_id = sync_events.session_id AND c.epoch = sync_events.epoch AND c.version = sync_events.version
     ) AS charges,
     -- The command id without the scope of its caller, which has no space and ends with a space.
-    regexp_replace(command_id, '^.* ', '') AS command_id, snapshot
+    regexp_replace(command_id, '^.* ', '') AS command_id,
+    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END AS snapshot
 FROM sync_events
 WHERE occurred_at >= %(from)s AND occurred_at < %(to)s
 ORDER BY session_id, sync_events.occurred_at, version, epoch

@@ -105,8 +105,14 @@ async def run_arq_worker(
     """
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # at INFO arq writes two lines for each message
     keys = Keys(settings.key_prefix, settings.partitions)
-    # Each drain can hold one connection. One more checks whether Postgres is reachable, and one fills in charges.
-    writer = AuditDatabase(settings.database_url, settings.key_prefix, max_connections=_MAX_DRAINS + 2)
+    # Each drain can hold one connection. One more checks whether Postgres is reachable, one fills in charges, and one
+    # reads documents for drains.
+    writer = AuditDatabase(
+        settings.database_url,
+        settings.key_prefix,
+        max_connections=_MAX_DRAINS + 3,
+        stores_changes=settings.stores_changes,
+    )
     at_postgres = postgres_outage or SilentOutage()
     writer.pool.outage = at_postgres
     await writer.open()

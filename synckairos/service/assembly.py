@@ -50,8 +50,8 @@ def build_session_service(
     the number of the partition. `wake_up` must not block.
     """
     outbox_limits = OutboxLimits.from_settings(settings)
-    store = SessionStore(pipe, keys, settings.history_length, outbox_limits)
-    outbox = Outbox(pipe, keys, outbox_limits)
+    store = SessionStore(pipe, keys, settings.history_length, outbox_limits, writes_changes=settings.stores_changes)
+    outbox = Outbox(pipe, keys, outbox_limits, find_document=history.read_version_document)
     generations = Generations(pipe, keys)
     policy = OutageChargePolicy.parse(settings.outage_policy)
     restorer = SessionRestorer(store, history, generations, session_ttl_s=settings.session_ttl_s, policy=policy)

@@ -1,6 +1,7 @@
 """The commit script: writes new versions of a session and an idempotency record, atomically and in one round trip."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -46,6 +47,12 @@ MAX_RECORDS = 1_000
 
 Refusals are removed first, then the records of the lowest versions.
 """
+
+MIN_BYTES_FOR_CHANGES = 16 << 10
+"""Bytes: minimum size of a document whose outbox entry can have the splices instead of the document."""
+
+MAX_CHANGES = 64
+"""Maximum number of consecutive outbox entries of a session with splices. The next entry has the document."""
 
 _CHANGES_PARTICIPANTS = frozenset(
     {
@@ -167,19 +174,22 @@ class VersionArguments(NamedTuple):
     event: bytes
     header: bytes
     body: bytes
+    payload_hash: str
 
 
 class CommitScript:
     """Builds the calls of the commit script, sends them and parses the results."""
 
-    def __init__(self, keys: Keys, history_length: int, limits: OutboxLimits) -> None:
+    def __init__(self, keys: Keys, history_length: int, limits: OutboxLimits, *, writes_changes: bool = True) -> None:
         """Create the script for the keys of one store.
 
         `history_length` is the number of latest versions in a session's version history. Redis keeps up to an eighth
         more versions, because the script does not trim the history in each commit. `limits` are the outbox limits of
-        one partition.
+        one partition. If `writes_changes` is False, all outbox entries have documents, so that the previous release
+        can read them. If it is True, entries of large documents can have splices instead.
         """
         self._keys = keys
+        self._writes_changes = writes_changes
         self._history_length = history_length
         self._limits = limits.script_arguments()
         self._script = LuaScript("commit")
@@ -268,9 +278,31 @@ class CommitScript:
         for new in commit.versions:
             message, snapshot = new.message, new.message.snapshot
             args += VersionArguments(
-                snapshot.version, snapshot.tag, new.event, message.render_header(), message.document_or_splices
+                snapshot.version,
+                snapshot.tag,
+                new.event,
+                message.render_header(),
+                message.document_or_splices,
+                self._payload_hash(commit, new),
             )
         return [*names], args
+
+    def _payload_hash(self, commit: Commit, new: NewVersion) -> str:
+        """Return the SHA-256 of a version's document as hexadecimal text, "" if its entry must have the document.
+
+        The first and the last version of a session always have their documents. The hash shows the reader of an entry
+        that the splices led to the right document.
+        """
+        document, change = new.message.snapshot.document, new.message.change
+        if (
+            change is None
+            or len(document) < MIN_BYTES_FOR_CHANGES
+            or not self._writes_changes
+            or 2 * len(change.splices) > len(document)
+            or (commit.live_since_ms is None and new is commit.versions[-1])
+        ):
+            return ""
+        return sha256(document).hexdigest()
 
     def _versions_to_keep(self, commit: Commit) -> int:
         # For each version the history has a reverse body. Its size is about the size of the splices, or of the whole

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
-from synckairos.store.outbox import StreamEntry
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe, parse_time_ms, raise_if_invalid_data
+from synckairos.store.stream_entry import StreamEntry
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_dropped_keys, report_invalid_data
 
 
@@ -40,13 +40,21 @@ class FailedEntries:
         self._retry_script = LuaScript("failed_entry_retry_now", allow_oom=True)
 
     async def record_failure(
-        self, partition: int, entry_id: str, *, retries: int, error: str, next_attempt_in_ms: int | None
+        self,
+        partition: int,
+        entry_id: str,
+        *,
+        retries: int,
+        error: str,
+        next_attempt_in_ms: int | None,
+        document: bytes = b"",
     ) -> None:
         """Move an outbox entry out of the stream, or save another failure of a failed entry. Atomic, one round trip.
 
         `retries` is the number of retries until now, and `error` is the text of this failure. The next attempt is due
         after `next_attempt_in_ms` milliseconds. If `next_attempt_in_ms` is None, the entry is set aside. If neither the
-        stream nor the failed entries have the entry, nothing changes.
+        stream nor the failed entries have the entry, nothing changes. `document` is the document of the entry. It
+        replaces the splices of an entry in the stream. If it is empty, the entry keeps its splices.
         """
         names = [
             self._keys.outbox(partition),
@@ -57,9 +65,15 @@ class FailedEntries:
             self._keys.failed_entry_versions(partition),
             self._keys.indexed_outbox_entries(partition),
         ]
-        args: list[Any] = [entry_id, "" if next_attempt_in_ms is None else next_attempt_in_ms, retries, error]
+        next_attempt = "" if next_attempt_in_ms is None else next_attempt_in_ms
+        args: list[Any] = [entry_id, next_attempt, retries, error, document]
         with translated_errors():
             report_dropped_keys(await self._fail_script(self._pipe, names, args))
+
+    async def load_entry(self, partition: int, entry_id: str) -> StreamEntry | None:
+        """Return a failed entry without its attempts, None if there is no failed entry with this id. One round trip."""
+        found = await self._load(partition, [(entry_id, None)])
+        return found[0].entry if found else None
 
     async def load_due(self, partition: int, count: int) -> list[FailedEntry]:
         """Return at most `count` failed entries of a partition whose next attempt is due, the longest overdue first.

@@ -5,16 +5,19 @@ outbox entries. This module reads the entries and removes them when Postgres has
 to rows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
 
+from synckairos.errors import StoreUnavailable
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms
+from synckairos.store.stream_entry import StreamEntry, build_document
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_dropped_keys, report_invalid_data
 from synckairos.wire.outbox_entry import OutboxEntry
 
@@ -37,31 +40,8 @@ SETTLED_PER_CALL = 1_000
 _TALLY_FIELDS = ("drained", "conflicts", "isolated", "batches", "busy_us")
 
 
-class StreamEntry(Struct, frozen=True):
-    """One outbox entry with the stored bytes: its id in the stream, and its fields."""
-
-    entry_id: str
-    fields: Mapping[bytes, bytes]
-
-    def parse(self) -> OutboxEntry:
-        """Parse the fields of the entry. The event and the document stay bytes, and are not checked.
-
-        Raises: ValueError if a field is missing, or if the session id, the epoch or the version is malformed.
-        """
-        fields = self.fields
-        try:
-            session_id, epoch = fields[b"session_id"].decode(), fields[b"epoch"].decode()
-            return OutboxEntry(session_id, epoch, int(fields[b"version"]), fields[b"event"], fields[b"state"])
-        except KeyError as missing:
-            raise ValueError(f"the entry has no field {missing}") from None
-
-    @property
-    def size_bytes(self) -> int:
-        """Return the number of bytes of the fields that `Keys.outbox_bytes` counts.
-
-        The field `previous` is not counted.
-        """
-        return sum(map(len, self.fields.values())) - len(self.fields.get(b"previous", b""))
+FindDocument = Callable[[str, str, int], Awaitable[bytes | None]]
+"""A function that returns the document of a session id, an epoch and a version from another store, None if unknown."""
 
 
 class WrittenVersion(Struct, frozen=True):
@@ -115,8 +95,15 @@ class Outbox:
         limits: OutboxLimits = UNLIMITED,
         *,
         settled_per_call: int = SETTLED_PER_CALL,
+        find_document: FindDocument | None = None,
     ) -> None:
+        """Create the outbox for the connection `pipe`.
+
+        `limits` are the limits of one partition. `find_document` finds the documents of versions that were drained,
+        for `read_session_entries`. It can raise StoreUnavailable.
+        """
         self._pipe = pipe
+        self._find_document = find_document
         self._settled_per_call = settled_per_call
         self.keys = keys
         self._limits = limits
@@ -131,8 +118,8 @@ class Outbox:
         """Return the oldest entries of the stream, or the oldest entries after the entry id `after`, oldest first.
 
         The entries stay in the stream. The result has at most `max_entries` entries. The entries are read in pages,
-        until the total size reaches `max_bytes`. So the result can be larger than `max_bytes`. An empty result means
-        that the stream has no entries after `after`.
+        until the total size of the entries with their documents reaches `max_bytes`. So the result can be larger than
+        `max_bytes`. An empty result means that the stream has no entries after `after`.
         """
         name = self.keys.outbox(partition)
         found: list[StreamEntry] = []
@@ -146,7 +133,7 @@ class Outbox:
                 )
             for entry_id, fields in replies:
                 found.append(StreamEntry(entry_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True))))
-                size += found[-1].size_bytes
+                size += found[-1].document_bytes
             if len(replies) < page:
                 break
             after = found[-1].entry_id
@@ -223,9 +210,12 @@ class Outbox:
     async def read_session_entries(self, session_id: str) -> list[OutboxEntry]:
         """Return the versions of a session in the outbox, oldest first. One round trip.
 
-        Failed entries are not in the outbox. If the session has more than 5,000 entries or about 32 MiB in the outbox,
-        the oldest entries are left out. If an earlier release wrote an entry of the session, only the newest 8 MiB of
-        the partition are searched.
+        Failed entries are not in the outbox. If the session has more than 5,000 entries or about 32 MiB of documents in
+        the outbox, the oldest entries are left out. If an earlier release wrote an entry of the session, only the
+        newest 8 MiB of the partition are searched.
+
+        If the oldest entry has splices, the document of the version before comes from `find_document`. If that version
+        is not found, the entries up to the next entry with a document are left out.
         """
         keys, partition = self.keys, self.keys.partition_of(session_id)
         names = [keys.outbox(partition), keys.session(session_id)]
@@ -233,16 +223,35 @@ class Outbox:
         with translated_errors():
             reply: list[bytes] = await self._session_script(self._pipe, names, args)
         found: list[OutboxEntry] = []
-        for at in range(len(reply) - 4, -1, -4):
-            epoch, version, event, document = reply[at : at + 4]
+        before: dict[tuple[str, int], bytes] = {}
+        for at in range(len(reply) - 5, -1, -5):
+            epoch, version, event, body, payload_hash = reply[at : at + 5]
             try:
-                entry = OutboxEntry(session_id, epoch.decode(), int(version), event, document)
-                entry.check_event_and_document()
+                position = (epoch.decode(), int(version))
+                if payload_hash:
+                    document_before = before.get((position[0], position[1] - 1))
+                    if document_before is None:
+                        document_before = await self._document_before(session_id, position)
+                    if document_before is None:
+                        continue
+                    body = build_document(document_before, body, payload_hash)
+                entry = OutboxEntry(session_id, *position, event, body)
+                if event:
+                    entry.check_event_and_document()
+                    found.append(entry)
             except PARSE_ERRORS as error:
                 report_invalid_data(names[0], error)
             else:
-                found.append(entry)
+                before = {position: body}
         return found
+
+    async def _document_before(self, session_id: str, position: tuple[str, int]) -> bytes | None:
+        if self._find_document is None:
+            return None
+        epoch, version = position
+        with suppress(StoreUnavailable):
+            return await self._find_document(session_id, epoch, version - 1)
+        return None
 
     async def session_has_failed_entries(self, session_id: str) -> bool:
         """Return whether a session has failed entries, of any epoch. One round trip."""

@@ -65,16 +65,24 @@ class SessionToRestore(Struct, frozen=True):
 class SessionStore:
     """Sessions in Redis. All methods raise StoreUnavailable if Redis does not answer in time."""
 
-    def __init__(self, pipe: RedisPipe, keys: Keys, history_length: int, limits: OutboxLimits = UNLIMITED) -> None:
+    def __init__(
+        self,
+        pipe: RedisPipe,
+        keys: Keys,
+        history_length: int,
+        limits: OutboxLimits = UNLIMITED,
+        *,
+        writes_changes: bool = True,
+    ) -> None:
         """Create the store of sessions for the connection `pipe`.
 
         `history_length` is the maximum number of versions in a session's version history. `limits` are the outbox
-        limits of one partition.
+        limits of one partition. `writes_changes` is described in `CommitScript`.
         """
         self._pipe = pipe
         self.keys = keys
         self._history_length = history_length
-        self._commit_script = CommitScript(keys, history_length, limits)
+        self._commit_script = CommitScript(keys, history_length, limits, writes_changes=writes_changes)
         self._load_script = LuaScript("session_load")
         self._restore_script = LuaScript("session_restore")
         self._remove_evicted_script = LuaScript("live_session_remove_evicted")

@@ -117,7 +117,12 @@ SELECT
     v.participant_id::text, v.group_id, v.actor,
     CASE WHEN v.occurred_at IS NOT NULL THEN least(greatest(v.occurred_at, '0001-01-02'), '9999-12-30') END,
     v.time_used_ms, v.time_remaining_ms,
-    CASE WHEN e.snapshots THEN v.snapshot END, v.role, v.on_behalf_of::text, v.command_id,
+    CASE
+        WHEN NOT e.snapshots THEN NULL
+        WHEN v.whole_version IS NULL THEN v.snapshot
+        ELSE sync_document(v.session_id, v.epoch, v.version)
+    END,
+    v.role, v.on_behalf_of::text, v.command_id,
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint

@@ -48,6 +48,12 @@ def apply_message_body(before: bytes, body: bytes) -> bytes:
     return b"".join((*pieces, kept[position:]))
 
 
+def find_document_length(splices: bytes) -> int:
+    """Return the number of bytes of the document before these splices, 0 if the splices are malformed."""
+    length = splices[:20].partition(b" ")[0]
+    return int(length) if length.isdigit() else 0
+
+
 def make_splices(before: DocumentParts, after: DocumentParts, positions: PartPositions, length: int) -> bytes:
     """Return the splices that lead from the document `before` to the document `after`.
 

@@ -43,15 +43,16 @@ class AuditParts:
         retry_delays_s: Sequence[float] = (0, 0, 0, 0, 0),
         batch_entries: int = 2000,
         after_commit: Callable[[BatchRows], Awaitable[None]] | None = None,
+        writer: AuditDatabase | None = None,
     ) -> OutboxDrain:
         """Return a drain that retries failed entries without delay. `retry_delays_s` sets other delays.
 
-        `after_commit` replaces the refresh of the summaries in Redis.
+        `after_commit` replaces the refresh of the summaries in Redis, and `writer` the writer of this object.
         """
         return OutboxDrain(
             self.outbox,
             self.failed_entries,
-            self.writer,
+            writer or self.writer,
             session_ttl_s=self.settings.session_ttl_s,
             retry_delays_s=retry_delays_s,
             batch_entries=batch_entries,

@@ -125,7 +125,9 @@ async def open_rest_server(
         keys = parts.store.keys
         history = parts.history
         summaries = ParticipantSessionStore(parts.pipe, keys, max_listed)
-        outbox, read_cache = Outbox(parts.pipe, keys, OutboxLimits.from_settings(settings)), ReadCache(parts.pipe, keys)
+        limits, find_document = OutboxLimits.from_settings(settings), history.read_version_document
+        outbox = Outbox(parts.pipe, keys, limits, find_document=find_document)
+        read_cache = ReadCache(parts.pipe, keys)
         rest = assembly.build_application(
             assembly.RestDependencies(
                 sessions=parts.sessions,

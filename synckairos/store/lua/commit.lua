@@ -47,15 +47,17 @@ local max_bytes = ARGV[17]
 local max_age_ms = ARGV[18] -- '' for no limit
 local changes_participants = ARGV[19] -- 0 or 1
 
--- Then five arguments for each new version. The header and the body together are a feed message. The body is the
--- document, or splices that lead to it from the document before (`wire/document_splices.py`).
-local FIRST, EACH = 20, 5
-local VERSION, TAG, EVENT, HEADER, BODY = 0, 1, 2, 3, 4
+-- Then six arguments for each new version. The header and the body together are a feed message. The body is the
+-- document, or splices that lead to it from the document before (`wire/document_splices.py`). With the SHA-256 of the
+-- document, the outbox entry can have the splices instead of the document. It is '' if the entry must have the document.
+local FIRST, EACH = 20, 6
+local VERSION, TAG, EVENT, HEADER, BODY, PAYLOAD_HASH = 0, 1, 2, 3, 4, 5
 
 local RECORDS_MS = 604800000 -- a week after the last record of a session that is not final
 local RECORDS_SLACK_MS = 3600000 -- an hour is added to the TTL of the records, so that it is set only once an hour
 local AFTER_DEADLINE_MS = 3600000 -- an hour after the next deadline
 local MAX_RECORDS = 1000
+local MAX_CHANGES = 64 -- number of consecutive entries of a session with splices
 local WAKE_UP_WITHIN_MS = 5000 -- timekeepers read their deadlines more often, even without a wake-up
 local MIN_ENTRY_BYTES = 16 -- every entry has more bytes
 local ZERO = 48 -- the byte of the digit 0
@@ -103,6 +105,28 @@ local function remove_oldest_records(session_key, records_key, max_records, comm
   end
 end
 
+-- Return whether the outbox entry of a version has splices instead of the document. `run` has the number and the bytes of
+-- the session's entries with splices since its last entry with a document. A reader needs all of them. So an entry has
+-- the document after `MAX_CHANGES` entries, and if the splices since the last document are larger than the document.
+local function extend_run(run, body, document)
+  run.bytes = run.bytes + #body
+  if run.count < MAX_CHANGES and run.bytes <= #document then
+    run.count = run.count + 1
+    return true
+  end
+  run.count, run.bytes = 0, 0
+  return false
+end
+
+-- Return the run that ends with the stored version. The field is of another version if that version's entry has the
+-- document.
+local function load_run(session_key, stored_version)
+  local field = redis.call('HGET', session_key, 'changes') or ''
+  local version, count, bytes = string.match(field, '^(%d+) (%d+) (%d+)$')
+  if version ~= stored_version then return {count = 0, bytes = 0} end
+  return {count = tonumber(count), bytes = tonumber(bytes)}
+end
+
 if command_id ~= '' then
   local found = redis.call('HGET', records_key, command_id)
   if found then return {'replay', found} end
@@ -120,7 +144,7 @@ if is_conflict then
   return {'conflict', time[1], time[2], unpack(winner, 1, 7)}
 end
 
-local had_ttl, is_earliest, now_ms = false, false, nil
+local had_ttl, is_earliest, now_ms, run = false, false, nil, nil
 local counts_records = not has_versions -- with new versions, once in ten versions
 if has_versions then
   if max_age_ms ~= '' and max_entries ~= '' then
@@ -128,12 +152,20 @@ if has_versions then
     local latest = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - max_age_ms)
     if write('XRANGE', outbox_key, '-', latest, 'COUNT', 1)[1] then return {'full', 'age'} end
   end
-  local bytes, documents, bodies_back = 0, {}, {}
+  local bytes, documents, bodies_back, is_change = 0, {}, {}, {}
   local document = stored[8] or ''
   for at = FIRST, #ARGV, EACH do
     document, bodies_back[at] = apply_message_body(document, ARGV[at + BODY])
     documents[at] = document
-    bytes = bytes + #session_id + #epoch + #ARGV[at + VERSION] + #ARGV[at + EVENT] + #document
+    local content = #document
+    if ARGV[at + PAYLOAD_HASH] ~= '' and stored_epoch == epoch then
+      run = run or load_run(session_key, stored_version)
+      is_change[at] = extend_run(run, ARGV[at + BODY], document)
+      if is_change[at] then content = #ARGV[at + BODY] + #ARGV[at + PAYLOAD_HASH] end
+    else
+      run = run and {count = 0, bytes = 0}
+    end
+    bytes = bytes + #session_id + #epoch + #ARGV[at + VERSION] + #ARGV[at + EVENT] + content
   end
   -- Count and check the bytes in one call. If a limit is reached, the count is undone. Nothing else was written.
   -- The entries are counted only if the bytes are enough for that many entries.
@@ -157,8 +189,14 @@ if has_versions then
   entry = entry or ''
   local added, kept = {}, 0
   for at = FIRST, #ARGV, EACH do
-    entry = write('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
-      'event', ARGV[at + EVENT], 'state', documents[at], 'previous', entry)
+    if is_change[at] then
+      entry = write('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
+        'event', ARGV[at + EVENT], 'change', ARGV[at + BODY], 'payload_hash', ARGV[at + PAYLOAD_HASH],
+        'previous', entry)
+    else
+      entry = write('XADD', outbox_key, '*', 'session_id', session_id, 'epoch', epoch, 'version', ARGV[at + VERSION],
+        'event', ARGV[at + EVENT], 'state', documents[at], 'previous', entry)
+    end
     if type(entry) == 'table' then
       -- The outbox has no more ids until a drain has emptied it. Undo all writes.
       for _, id in ipairs(added) do
@@ -185,6 +223,9 @@ if has_versions then
     if stored_epoch and stored_epoch ~= epoch then redis.call('HDEL', session_key, 'audited') end
     redis.call('HSET', session_key, 'schema', schema, 'epoch', epoch, 'version', version, 'tag', ARGV[last + TAG],
       'status', status, 'deleted', deleted, 'due', due_ms, 'state', document, 'entry', entry .. ' ' .. version)
+  end
+  if is_change[last] then
+    redis.call('HSET', session_key, 'changes', string.format('%s %d %d', version, run.count, run.bytes))
   end
   -- An earlier release that wrote the version before can have added participants without the index.
   if not stored[6] or is_unlinked or changes_participants == '1' then

@@ -6,13 +6,18 @@
 -- KEYS  1 outbox  2 session
 -- ARGV  1 session id  2 the part of a failed entry's key before the entry id  3 maximum number of entries
 --       4 maximum number of bytes  5 maximum number of bytes of a scan
--- Returns {epoch, version, event, document, …}
+-- Returns {epoch, version, event, document or splices, hash of the document with splices or '', …}. An element without an
+-- event is not an entry in the outbox, but a failed entry with a document. The splices after it need this document.
 
 local known = redis.call('HMGET', KEYS[2], 'version', 'audited', 'entry')
 if not known[1] or known[1] == known[2] then return {} end
 
 local found, bytes, count = {}, 0, 0
 local limit = tonumber(ARGV[3])
+
+local function add(...)
+  for _, value in ipairs({...}) do found[#found + 1] = value end
+end
 
 local function read(entry)
   local fields = {}
@@ -21,8 +26,11 @@ local function read(entry)
     bytes = bytes + #entry[2][at + 1]
   end
   count = count + 1
-  if fields.session_id == ARGV[1] and fields.epoch and fields.version and fields.event and fields.state then
-    for _, name in ipairs({'epoch', 'version', 'event', 'state'}) do found[#found + 1] = fields[name] end
+  local body = fields.state or (fields.payload_hash and fields.change)
+  if fields.session_id == ARGV[1] and fields.epoch and fields.version and fields.event and body then
+    add(fields.epoch, fields.version, fields.event, body, not fields.state and fields.payload_hash or '')
+    -- The caller builds the document, which has about as many bytes as the document before the splices.
+    if not fields.state then bytes = bytes + (tonumber(string.match(body, '^%d+')) or 0) end
   end
   return fields
 end
@@ -38,7 +46,12 @@ local function follow(id)
     else
       -- A failed entry is not in the stream. If an entry is neither failed nor in the stream, Postgres has it. Then
       -- Postgres also has all entries before it.
-      previous = redis.call('HGET', ARGV[2] .. id, 'previous') or ''
+      local failed = redis.call('HMGET', ARGV[2] .. id, 'previous', 'epoch', 'version', 'state')
+      if failed[2] and failed[3] and failed[4] then
+        add(failed[2], failed[3], '', failed[4], '')
+        bytes = bytes + #failed[4]
+      end
+      previous = failed[1] or ''
     end
     id = previous
   end

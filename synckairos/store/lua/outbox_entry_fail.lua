@@ -5,6 +5,7 @@
 -- KEYS  1 outbox  2 failed entries (sorted set: entry id by the instant of its next attempt, +inf if set aside)
 --       3 the hash of the failed entry  4 tally  5 bytes in the outbox  6 gaps  7 indexed entries
 -- ARGV  1 entry id  2 ms until the next attempt ('' sets the entry aside)  3 retries so far  4 error
+--       5 document of the entry: it replaces the splices of an entry in the stream ('' leaves the entry as it is)
 -- Returns {dropped key, …}
 
 local time = redis.call('TIME')
@@ -15,8 +16,13 @@ if not found and redis.call('EXISTS', KEYS[3]) == 0 then return {} end
 local next_attempt = 'inf'
 if ARGV[2] ~= '' then next_attempt = string.format('%.0f', now + tonumber(ARGV[2])) end
 if found then
-  -- The fields of the outbox entry are stored unchanged. The names of additional fields begin with a colon.
-  for at = 1, #found[2], 2 do write('HSET', KEYS[3], found[2][at], found[2][at + 1]) end
+  -- The fields of the outbox entry are stored unchanged. The names of additional fields begin with a colon. Splices are
+  -- replaced, because the version before can leave the outbox.
+  for at = 1, #found[2], 2 do
+    local name, value = found[2][at], found[2][at + 1]
+    if ARGV[5] ~= '' and name == 'change' then name, value = 'state', ARGV[5] end
+    if ARGV[5] == '' or name ~= 'payload_hash' then write('HSET', KEYS[3], name, value) end
+  end
   redis.call('HSET', KEYS[3], ':first_failed_at_ms', string.format('%.0f', now))
   write('XDEL', KEYS[1], ARGV[1])
   write('ZREM', KEYS[7], ARGV[1])

@@ -18,6 +18,7 @@ from synckairos.store.commit_script import Commit, CommitConflict, Committed, Ne
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import Quota, general_rate
 from synckairos.store.stored_session import parse_history
+from synckairos.store.stream_entry import StreamEntry
 from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.rendered_session import RenderedSession
 from synckairos.wire.session_json import render_session
@@ -232,8 +233,9 @@ async def commit(
     if versions:
         assert found == versions[-1].message.snapshot
         outbox = await parts.pipe.call("XREVRANGE", parts.store.keys.outbox(0), "+", "-", "COUNT", len(versions))
-        entries = [dict(zip(fields[::2], fields[1::2], strict=True)) for _, fields in reversed(outbox)]
-        assert [entry[b"state"] for entry in entries] == [
-            render_session(parse_session(version.message.snapshot.document)) for version in versions
-        ]
+        before = base.document if base else None
+        for (entry_id, fields), version in zip(reversed(outbox), versions, strict=True):
+            entry = StreamEntry(entry_id.decode(), dict(zip(fields[::2], fields[1::2], strict=True)))
+            before = entry.parse(before).document
+            assert before == render_session(parse_session(version.message.snapshot.document))
     return found

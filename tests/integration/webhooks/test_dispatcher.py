@@ -12,6 +12,8 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.store.read_cache import ReadCache
 from synckairos.wire.event_json import event_json
 from synckairos.wire.webhooks import PatchWebhook
+from tests.integration.large_session import LargeSession
+from tests.integration.parts import Parts
 from tests.integration.session_committer import chess
 from tests.integration.webhooks.conftest import NO_DELAYS_S, T0, Webhooks, wait_for_requests
 from tests.integration.webhooks.receiver import Received, Receiver, answer
@@ -90,6 +92,21 @@ async def test_snapshot_in_a_message_has_the_bytes_of_the_stored_document(
         await wait_for_requests(receiver, 2)
     for received in receiver.received:
         document = life.documents[received.message["data"]["version"]]
+        assert b'"state":' + document + b"}}" in received.body
+
+
+async def test_snapshot_of_a_version_that_is_stored_as_a_change_has_the_bytes_of_its_document(
+    webhooks: Webhooks, receiver: Receiver, parts: Parts
+) -> None:
+    await webhooks.create_endpoint(receiver.url, snapshots=True)
+    session = await LargeSession.start(parts)
+    await session.switch(2)
+    await webhooks.audit.drain()
+    assert len(await webhooks.audit.rows("SELECT 1 FROM sync_events WHERE whole_version IS NOT NULL")) >= 2
+    async with webhooks.dispatching():
+        await wait_for_requests(receiver, 4)
+    for received in receiver.received:
+        document = session.documents[received.message["data"]["version"]]
         assert b'"state":' + document + b"}}" in received.body
 
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from synckairos.audit.entry_rows import EventRow
+from synckairos.audit.stored_snapshots import StoredSnapshot
 from synckairos.clock.model import EventType, OnTimeout, SyncMode
 from synckairos.history.audit_trail import trail_event_from_entry
 from synckairos.realtime.session_update import SessionUpdate
@@ -204,8 +205,9 @@ def test_members_of_the_trail_are_the_columns_of_its_csv() -> None:
 
 
 def test_members_of_the_audit_row_are_its_columns() -> None:
-    # `event` isn't kept with a row, and Postgres itself fills `recorded_at`.
-    assert sorted(members("audit row")) == sorted({*EventRow._fields, "recorded_at"} - {"event"})
+    # `event` and `change` are no columns, and Postgres itself fills `recorded_at`.
+    columns = {*EventRow._fields, *StoredSnapshot._fields, "recorded_at"} - {"event", "change"}
+    assert sorted(members("audit row")) == sorted(columns)
 
 
 @pytest.mark.parametrize("name", example_runs())

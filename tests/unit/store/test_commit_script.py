@@ -4,6 +4,7 @@ import re
 
 from synckairos.background.timekeeper import MAX_SLEEP_S
 from synckairos.store.commit_script import (
+    MAX_CHANGES,
     MAX_RECORDS,
     RECORDS_TTL_MS,
     RECORDS_TTL_SLACK_MS,
@@ -36,7 +37,7 @@ def test_the_arguments_have_the_names_and_order_of_the_script() -> None:
 def test_the_arguments_of_each_version_have_the_names_order_and_first_index_of_the_script() -> None:
     (places,) = re.findall(r"^local FIRST, EACH = (\d+), (\d+)$", TEXT, re.MULTILINE)
     assert tuple(map(int, places)) == (len(CommitArguments._fields) + 1, len(VersionArguments._fields))
-    (names, offsets) = re.findall(r"^local (VERSION, [A-Z, ]+) = ([\d, ]+)$", TEXT, re.MULTILINE)[0]
+    (names, offsets) = re.findall(r"^local (VERSION, [A-Z_, ]+) = ([\d, ]+)$", TEXT, re.MULTILINE)[0]
     assert tuple(names.lower().split(", ")) == VersionArguments._fields
     assert offsets == ", ".join(map(str, range(len(VersionArguments._fields))))
 
@@ -57,3 +58,7 @@ def test_the_script_has_the_limits_of_idempotency_records() -> None:
 def test_timekeepers_read_the_deadlines_that_a_commit_does_not_publish_in_time() -> None:
     assert f"\nlocal WAKE_UP_WITHIN_MS = {WAKE_UP_WITHIN_MS} " in TEXT
     assert WAKE_UP_WITHIN_MS >= 2 * MAX_SLEEP_S * 1_000
+
+
+def test_the_script_has_the_maximum_number_of_consecutive_changes() -> None:
+    assert f"\nlocal MAX_CHANGES = {MAX_CHANGES} " in TEXT
