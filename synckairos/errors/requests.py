@@ -216,3 +216,12 @@ class TooManyConnections(SyncKairosError):
     code = "TOO_MANY_CONNECTIONS"
     status = 503
     retry_after_s = 5
+
+
+class InstanceDraining(TooManyConnections):
+    """The instance drains, so it accepts no further connection. Load balancers soon use other instances."""
+
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("This instance stops; try again")

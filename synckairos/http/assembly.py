@@ -20,6 +20,7 @@ from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
 from synckairos.http.commands_to_many import CommandToManyRoutes
 from synckairos.http.demo_files import DemoFiles, demo_folder
+from synckairos.http.event_streams import EventStreamRoutes, EventStreams, FrameChannels
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
 from synckairos.http.operations import Operation, OperationTable
@@ -91,6 +92,8 @@ def build_application(
     signing_keys: ActiveSigningKeys | None = None,
     tickets: TicketStore | None = None,
     credential_ends: CredentialEnds | None = None,
+    event_streams: EventStreams | None = None,
+    frame_channels: FrameChannels | None = None,
 ) -> ASGIApp:
     """Build the ASGI application. If the settings have a sub-path, it serves each path with and without the sub-path.
 
@@ -105,6 +108,7 @@ def build_application(
     - `tickets`: the tickets for sockets. None while authentication is off.
     - `authenticator`: authenticates callers. None while authentication is off.
     - `verifier` and `signing_keys`: the keys that verify tokens. None while authentication is off.
+    - `event_streams` and `frame_channels`: the fallback transport of v3 clients. Without them it answers 404.
     - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
     """
     settings, root_path = dependencies.settings, dependencies.settings.root_path
@@ -158,6 +162,7 @@ def build_application(
         *OwnCredentialRoutes(
             sessions, None if authenticator is None else authenticator.now_ms, rate_limits
         ).operations(),
+        *EventStreamRoutes(event_streams, frame_channels, authenticator, dependencies.work).operations(),
         *TicketRoutes(sessions, tickets, rate_limits).operations(),
         *RevocationRoutes(control_channel, rate_limits).operations(),
         *SigningKeyRoutes(dependencies.signing_key_table, signing_keys, verifier, rate_limits).operations(),

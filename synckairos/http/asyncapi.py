@@ -38,7 +38,8 @@ V3_DESCRIPTION = (
     "Up to 32 sessions on one socket, deltas, and commands that can be repeated safely. Each text frame holds one JSON "
     "object of at most 64 KiB. The reply to a message with an `id` has the same value in `reply_to`. Send SUBSCRIBE "
     "first. Then send PING a few times to estimate the offset of the server's clock. The client needs this offset to "
-    "calculate readings between two messages."
+    "calculate readings between two messages. Where WebSockets are blocked, `/v3/stream` and `/v3/frames` carry the "
+    "same messages, see `/openapi.json`."
 )
 V2_DESCRIPTION = (
     "The dialect of v2 clients, without a subprotocol. The URL names the session of the socket, and each change is "

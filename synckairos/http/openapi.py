@@ -52,6 +52,10 @@ TAG_DESCRIPTIONS = [
         "name": "credentials",
         "description": "The end of credentials and sockets. All operations answer 403 while authentication is off.",
     },
+    {
+        "name": "event streams",
+        "description": "The messages of `synckairos.v3`, see `/asyncapi.json`, where WebSockets are blocked.",
+    },
     {"name": "simulation", "description": "Simulation of a session with the server's rules. Nothing is stored."},
     {"name": "system", "description": "Time, health, metrics and API descriptions of the server."},
 ]
@@ -126,8 +130,10 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
         "responses": _responses(operation),
     }
     rule = ACCESS_RULES[operation.verb]
-    if rule.least == "public":
+    if rule.least == "public" and 401 not in operation.refusal_statuses:
         described["security"] = []
+    elif rule.least == "public":
+        described["description"] = "With authentication: a token is optional."
     else:
         described["description"] = f"With authentication: {_REQUIREMENTS[rule.scope].format(least=rule.least)}."
     if operation.body_model is not None:
@@ -184,6 +190,18 @@ def _header(name: str, description: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
 
 
+_SCHEMAS_WITHOUT_MODEL: dict[str, dict[str, Any]] = {
+    "application/json": {"type": "object"},
+    # The schema of one event, as OpenAPI tools read it.
+    "text/event-stream": {
+        "type": "object",
+        "required": ["data"],
+        "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    },
+}
+"""Schemas of the response types that have no model. All other types are text."""
+
+
 def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if operation.response_model is not None:
@@ -193,8 +211,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
             content["application/json"]["examples"] = {"chess": {"$ref": f"#/components/examples/{name}"}}
     for media_type in operation.media_types:
         if not media_type.endswith("+json"):
-            schema = {"type": "object"} if media_type == "application/json" else {"type": "string"}
-            content[media_type] = {"schema": schema}
+            content[media_type] = {"schema": _SCHEMAS_WITHOUT_MODEL.get(media_type, {"type": "string"})}
     success: dict[str, Any] = {"description": HTTPStatus(operation.success_status).phrase}
     if content:
         success["content"] = content

@@ -46,13 +46,18 @@ class ClientDisconnected(Exception):
 
 @dataclass(slots=True)
 class RestResponse:
-    """A response. Its body is `body` if `stream` is None. Otherwise its body is the pieces of `stream`."""
+    """A response. Its body is `body` if `stream` is None. Otherwise its body is the pieces of `stream`.
+
+    `ends_with_credential` is whether the server ends the stream when the caller's credential ends. It is False for a
+    stream that ends by itself then.
+    """
 
     body: bytes = b""
     status: int = 200
     content_type: bytes = b"application/json"
     headers: HeaderList = field(default_factory=list)
     stream: ByteStream | None = None
+    ends_with_credential: bool = True
 
 
 def render_data_envelope(document: bytes, warnings: Sequence[Fault]) -> bytes:

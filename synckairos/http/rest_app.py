@@ -128,11 +128,12 @@ class RestApp:
         receive: Receive,
         send: Send,
     ) -> None:
-        """Send a response with a stream. The stream ends with the credential of the client.
+        """Send a response with a stream. The stream ends with the credential of the client, or by itself.
 
         The processor time of each piece counts for the share of the client.
         """
-        ends, processor_time = self._credential_ends, self._work.processor_time
+        ends = self._credential_ends if response.ends_with_credential else None
+        processor_time = self._work.processor_time
         with nullcontext() if ends is None else ends.watch_stream(request.principal) as ended:
             await send_stream(
                 stream,

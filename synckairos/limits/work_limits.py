@@ -54,8 +54,9 @@ BYTES = WorkLimit("bytes in bodies and messages", "client", 2_000_000, 32_000_00
 VALUES = WorkLimit("JSON values in bodies and messages", "client", 40_000, 300_000, REFUSED)
 CONNECTION_BYTES = WorkLimit("bytes in messages", "connection", 500_000, 2_000_000, CLOSED)
 CONNECTION_VALUES = WorkLimit("JSON values in messages", "connection", 30_000, 100_000, CLOSED)
-HANDSHAKES = WorkLimit("WebSocket handshakes", "client", 200, 20_000, NO_HANDSHAKE)
+HANDSHAKES = WorkLimit("handshakes of WebSockets and event streams", "client", 200, 20_000, NO_HANDSHAKE)
 SUBSCRIPTIONS = WorkLimit("`SUBSCRIBE` messages", "client", 500, 20_000, ERROR)
+FRAME_BATCHES = WorkLimit("requests to `/v3/frames`", "client", 1_000, 20_000, REFUSED)
 UNKNOWN_SESSIONS = WorkLimit("subscriptions and presses for unknown sessions", "client", 20, 200, ERROR)
 SIMULATION_STEPS = WorkLimit("steps of simulations", "client", 10_000, 250_000, REFUSED)
 REPORTS = WorkLimit("time reports, and pages of events as CSV, NDJSON or with snapshots", "client", 10, 100, REFUSED)
@@ -70,6 +71,7 @@ WORK_LIMITS = (
     *(PROCESSOR_MS, BYTES, VALUES, CONNECTION_BYTES, CONNECTION_VALUES),
     *(
         HANDSHAKES,
+        FRAME_BATCHES,
         SUBSCRIPTIONS,
         UNKNOWN_SESSIONS,
         SIMULATION_STEPS,

@@ -41,8 +41,11 @@ from synckairos.principal import TIMEKEEPER
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
+from synckairos.realtime.event_stream_endpoint import EventStreamEndpoint
+from synckairos.realtime.handshake_authentication import HandshakeAuthentication
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
+from synckairos.realtime.sign_in import SignIns
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.revocations.table import RevocationTable
@@ -61,6 +64,7 @@ from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
 from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.stream_channels import StreamChannels
 from synckairos.store.tickets import TicketStore
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
@@ -193,14 +197,26 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             )
         )
         tickets = None if authenticator is None else TicketStore(pipe, keys)
+        sign_ins = SignIns(authenticator)
+        handshakes = HandshakeAuthentication(
+            hub, principal_for=callers.principal_for, authenticator=authenticator, sign_ins=sign_ins, tickets=tickets
+        )
         endpoint = WebSocketEndpoint(
             hub,
             commands,
             allows_origin=origins.allows_request,
-            principal_for=callers.principal_for,
-            authenticator=authenticator,
+            handshakes=handshakes,
+            sign_ins=sign_ins,
             record_refusal=access_recorder.record_refusal,
-            tickets=tickets,
+        )
+        stream_channels = StreamChannels(pipe, feed.subscriber, keys)
+        event_streams = EventStreamEndpoint(
+            hub,
+            commands,
+            stream_channels,
+            allows_origin=origins.allows_request,
+            handshakes=handshakes,
+            sign_ins=sign_ins,
         )
         stack.push_async_callback(_flush_access_log, access_recorder)
         read_cache, backlog_log = ReadCache(pipe, keys), BacklogLog()
@@ -236,6 +252,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             verifier=verifier,
             signing_keys=signing_keys,
             credential_ends=credential_ends,
+            event_streams=event_streams,
+            frame_channels=stream_channels,
             tickets=tickets,
             access_recorder=None if settings.auth == "none" else access_recorder,
             refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],

@@ -5,23 +5,19 @@ The application handles only the handshake. Then a connection receives from the 
 
 import re
 from collections.abc import Callable, Iterable
-from urllib.parse import parse_qs
 
-from synckairos.errors import RateLimitExceeded, SyncKairosError, TooManyConnections, Unauthorized
-from synckairos.frozen_replace import replace
-from synckairos.identity.authenticator import Authenticator, IgnoredCredentialsWarning
+from synckairos.errors import RateLimitExceeded, SyncKairosError, Unauthorized
 from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
-from synckairos.limits.work_limits import HANDSHAKES, REFUSED_TOKENS, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime import v2_connection, v3_connection
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
+from synckairos.realtime.handshake_authentication import HandshakeAuthentication, query_value
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.sign_in import SignIns
 from synckairos.realtime.socket_interface import SOCKET_EXTENSION, DirectSocket, Receive, Scope, Send, Socket
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
-from synckairos.store.tickets import TicketStore
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.v3_messages import SUBPROTOCOL
@@ -41,10 +37,8 @@ DRAINING_RETRY_AFTER_S = 1
 class WebSocketEndpoint:
     """ASGI application that accepts WebSockets and adds their connections to a hub.
 
-    `allows_origin` returns whether the `Origin` header of an ASGI scope is allowed. `principal_for` returns the
-    principal of an ASGI scope while authentication is off. `authenticator` authenticates callers, None while
-    authentication is off. `record_refusal` gets the address and the code of each refused credential.
-    `sign_ins` handles AUTH and REFRESH. `tickets` are the tickets in URLs, None while authentication is off.
+    `allows_origin` returns whether the `Origin` header of an ASGI scope is allowed. `handshakes` authenticates clients.
+    `sign_ins` handles AUTH and REFRESH. `record_refusal` gets the address and the code of each refused credential.
     """
 
     def __init__(
@@ -53,21 +47,16 @@ class WebSocketEndpoint:
         commands: CommandHandler,
         *,
         allows_origin: Callable[[Scope], bool],
-        principal_for: Callable[[Scope], Principal],
-        authenticator: Authenticator | None = None,
+        handshakes: HandshakeAuthentication,
+        sign_ins: SignIns,
         record_refusal: Callable[[str, str], None] | None = None,
-        sign_ins: SignIns | None = None,
-        tickets: TicketStore | None = None,
     ) -> None:
         self._hub = hub
         self._commands = commands
         self._allows_origin = allows_origin
-        self._principal_for = principal_for
-        self._authenticator = authenticator
+        self._handshakes = handshakes
+        self._sign_ins = sign_ins
         self._record_refusal = record_refusal
-        self._tickets = tickets
-        self._sign_ins = sign_ins or SignIns(authenticator)
-        self._ignored_credentials_warning = IgnoredCredentialsWarning()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle the handshake of one WebSocket.
@@ -83,85 +72,13 @@ class WebSocketEndpoint:
         elif self._hub.is_draining:
             await _refuse(send, 503, b"This instance stops; try again", DRAINING_RETRY_AFTER_S)
         else:
-            principal, refusal = await self._authenticate_and_charge(scope, uses_v3)
+            principal, refusal = await self._handshakes.authenticate_and_charge(scope, uses_v3)
             # A client with many handshakes at once waits for at most a second, and is not refused for this.
             await self._hub.work.processor_time.run(
                 principal.limited_client_id,
                 lambda: self._admit(principal, refusal, uses_v3, scope, send),
                 is_rate_limited=False,
             )
-
-    async def _authenticate_and_charge(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None]:
-        """Return the principal of a handshake, and the refusal if the client is limited or has no valid credential.
-
-        The handshake is charged to its principal. A handshake without a valid credential is charged to its address.
-        """
-        principal, refusal, ticket = await self._authenticate(scope, uses_v3)
-        limited = self._charge(principal, uses_v3)
-        if limited is None and ticket is not None and self._tickets is not None:
-            # Take the ticket after all checks that can refuse the handshake, so that a refused client can use it again.
-            try:
-                if not await self._tickets.take(ticket):
-                    raise self._refuse_ticket(principal.address)
-            except SyncKairosError as error:
-                return Principal.without_rights(principal.address), error
-        return principal, limited or refusal
-
-    async def _authenticate(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None, str | None]:
-        """Return the principal of a handshake, the refusal without a valid credential, and the ticket to be taken.
-
-        A v2 client can send its token only in the header `Authorization`. A v3 client without a credential gets a
-        principal without rights, and must send AUTH. The ticket is None if the credential is no ticket.
-        """
-        principal = self._principal_for(scope)
-        if self._authenticator is None:
-            self._ignored_credentials_warning.warn_once_if_sent(
-                any(name == b"authorization" for name, _ in scope["headers"])
-                or any(each.startswith(SUBPROTOCOL_PREFIX) for each in scope.get("subprotocols", ()))
-            )
-            return principal, None, None
-        without_rights = Principal.without_rights(principal.address)
-        text = _query_value(scope, "ticket")
-        try:
-            authenticated = await self._authenticator.authenticate(scope, in_subprotocols=uses_v3)
-            if authenticated is not None and text is not None:
-                raise Unauthorized("The request has two different credentials")
-            if authenticated is not None:
-                return authenticated, None, None
-            if text is not None:
-                return await self._find_ticket_principal(text, scope, principal.address), None, text
-            if not uses_v3:
-                raise Unauthorized("This connection needs a token", has_credential=False)
-            self._authenticator.require_secure(scope)
-            self._sign_ins.require_place(principal.address)
-        except SyncKairosError as refusal:
-            return without_rights, refusal, None
-        return without_rights, None, None
-
-    async def _find_ticket_principal(self, text: str, scope: Scope, address: str) -> Principal:
-        """Return the principal of a ticket, which stays in Redis.
-
-        The limits of connections, handshakes and refused tokens of the address are checked first. If one is reached,
-        the ticket is not looked up. A refused ticket takes from the budget of its address for refused tokens.
-
-        Raises: Unauthorized, TooManyConnections, RateLimitExceeded, InsecureTransport, StoreUnavailable.
-        """
-        if self._hub.would_exceed_limit(address):
-            raise TooManyConnections("Too many connections; try again")
-        if self._authenticator is not None:
-            self._authenticator.require_secure(scope)
-        for limit in (HANDSHAKES, REFUSED_TOKENS):
-            self._hub.work.require_budget(address, limit)
-        ticket = None if self._tickets is None else await self._tickets.find(text)
-        if ticket is None or ticket.origin not in (None, _origin_of(scope)):
-            raise self._refuse_ticket(address)
-        self._hub.credential_ends.require_valid(ticket.principal)
-        return replace(ticket.principal, address=address)
-
-    def _refuse_ticket(self, address: str) -> Unauthorized:
-        """Charge a refused ticket to its address, and return the refusal. Raises: RateLimitExceeded."""
-        self._hub.work.charge(address, REFUSED_TOKENS)
-        return Unauthorized("The ticket is not valid")
 
     async def _admit(
         self, principal: Principal, refusal: SyncKairosError | None, uses_v3: bool, scope: Scope, send: Send
@@ -180,20 +97,6 @@ class WebSocketEndpoint:
         else:
             await self._accept_v2(principal, refusal, scope, send)
 
-    def _charge(self, principal: Principal, uses_v3: bool) -> RateLimitExceeded | None:
-        """Charge a handshake to its client. Return None if the handshake is allowed, else the refusal.
-
-        A v2 client subscribes with its handshake. So its handshake is also refused if the client's budget for unknown
-        sessions is used up. The handshake takes nothing from this second budget.
-        """
-        try:
-            if not uses_v3:
-                self._hub.work.require_budget(principal.limited_client_id, UNKNOWN_SESSIONS)
-            self._hub.work.charge(principal.limited_client_id, HANDSHAKES)
-        except RateLimitExceeded as refusal:
-            return refusal
-        return None
-
     async def _accept_v2(self, principal: Principal, refusal: SyncKairosError | None, scope: Scope, send: Send) -> None:
         # Select the first offered subprotocol, as v2 does. Some clients fail if the response selects no subprotocol.
         await send({"type": "websocket.accept", "subprotocol": _first_name(scope.get("subprotocols", ()))})
@@ -201,7 +104,7 @@ class WebSocketEndpoint:
             # Close after the handshake, because a browser does not show the status of a refused handshake.
             await _close(send, *v2_connection.NO_CREDENTIAL)
             return
-        text = _query_value(scope, "sessionId") or ""
+        text = query_value(scope, "sessionId") or ""
         try:
             session_id = parse_uuid(text)
         except ValueError:
@@ -231,16 +134,6 @@ class WebSocketEndpoint:
         self._hub.add_connection(connection)
         socket.attach_receiver(connection)
         await connection.handshake_completed()
-
-
-def _query_value(scope: Scope, name: str) -> str | None:
-    """Return the first value of a parameter of the query string, None without this parameter."""
-    values = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get(name)
-    return values[0] if values else None
-
-
-def _origin_of(scope: Scope) -> str | None:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None)
 
 
 def _first_name(subprotocols: Iterable[str]) -> str | None:

@@ -5,11 +5,7 @@ each connection.
 """
 
 import asyncio
-import fcntl
 import logging
-import struct
-import sys
-import termios
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -25,6 +21,7 @@ from websockets.protocol import Protocol, State
 
 from synckairos.realtime.socket_interface import SOCKET_EXTENSION, Message, SocketEventReceiver
 from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimeLimits
+from synckairos.server.unsent_bytes import count_unsent_bytes
 from synckairos.wire.websocket_frames import close_frame
 
 BORROWED_METHODS = (
@@ -128,15 +125,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
         The number includes the bytes in this process and, on Linux, the bytes in the kernel.
         """
-        in_process: int = self.transport.get_write_buffer_size()
-        sock = self.transport.get_extra_info("socket")
-        if sock is None or sys.platform != "linux":
-            return in_process
-        try:
-            in_kernel: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
-        except (OSError, ValueError):
-            return in_process
-        return in_process + in_kernel
+        return count_unsent_bytes(self.transport)
 
     def pause_reading(self, seconds: float) -> None:
         if self._resume_timer is None and not self.transport.is_closing():

@@ -22,6 +22,8 @@ from synckairos.errors import (
     UpgradeRequired,
     ValidationFailed,
 )
+from synckairos.realtime.event_stream_socket import TRANSPORT_EXTENSION
+from synckairos.server.http_stream_transport import HttpStreamTransport
 from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimeLimits
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
 
@@ -49,7 +51,7 @@ BORROWED_METHODS = (
 )
 """Internal methods of uvicorn that `BoundedHttpProtocol` overrides. A test checks that uvicorn has these methods."""
 
-BORROWED_ATTRIBUTES = ("cycle", "flow", "headers", "loop", "parser", "pipeline", "transport", "url")
+BORROWED_ATTRIBUTES = ("cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "transport", "url")
 """Internal attributes of uvicorn that `BoundedHttpProtocol` uses. A test checks that uvicorn has these attributes."""
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ \r\n]+ HTTP/1\.[01]\r?\n")
@@ -92,9 +94,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Whether the latest data has the end of a request."""
         self._body_timer: asyncio.TimerHandle | None = None
         self._latest_data = b""
+        self._extensions: dict[str, dict[Any, Any]] = {}
+        """The ASGI extensions of all requests of this connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._extensions = {TRANSPORT_EXTENSION: HttpStreamTransport(transport, self.flow)}  # type: ignore[dict-item]
         self._start_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -126,6 +131,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
         self._received = self._header_bytes = self._header_count = 0
         if self._header_timer is None:
             self._start_header_timer()

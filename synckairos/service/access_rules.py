@@ -47,6 +47,8 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "qr_code": AccessRule("public", "none"),
     "ping": AccessRule("public", "none"),
     "authenticate": AccessRule("public", "none"),
+    "open_stream": AccessRule("public", "none"),
+    "send_frames": AccessRule("public", "none"),
     "connect": AccessRule("credential", "none"),
     "describe_caller": AccessRule("credential", "none"),
     "make_ticket": AccessRule("credential", "none"),

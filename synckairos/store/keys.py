@@ -219,6 +219,10 @@ class Keys(Struct, frozen=True):
         """Return the name of the Redis pub/sub channel that carries each new control entry with its position."""
         return f"{self.prefix}:{{control}}:added"
 
+    def stream_channel(self, digest: str) -> str:
+        """Return the name of the channel for the batches of an event stream, by the digest of its id and identity."""
+        return self._for_text("stream", digest)
+
     def _for_text(self, kind: str, text: str) -> str:
         return f"{self.prefix}:{{{self.partition_of(text)}}}:{kind}:{text}"
 

@@ -19,7 +19,8 @@ PARSE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticEr
 
 KINDS = frozenset(
     {
-        *("session", "history", "commands", "feed", "presence", "reserved", "ticket", "recent", "digest", "rows"),
+        *("session", "history", "commands", "feed", "presence", "reserved", "stream", "ticket"),
+        *("recent", "digest", "rows"),
         *("aside-lists", "aside-events", "deadlines", "live", "generation", "recovery", "outbox", "store", "wake"),
         *(
             "instances",

@@ -62,7 +62,8 @@ LOOP_LAG = Histogram(
 
 # -- sockets ----------------------------------------------------------------------------------------------------------
 
-WEBSOCKET_CONNECTIONS = Gauge("synckairos_websocket_connections", "Open WebSocket connections")
+WEBSOCKET_CONNECTIONS = Gauge("synckairos_websocket_connections", "Open WebSocket connections and event streams")
+EVENT_STREAMS = Gauge("synckairos_event_streams", "Open event streams of v3 clients")
 WEBSOCKET_MESSAGES = Counter("synckairos_websocket_messages_total", "Messages received from WebSocket clients")
 WEBSOCKET_CONFLATED = Counter(
     "synckairos_websocket_conflated_total", "States that slow clients skipped because a newer one was ready"

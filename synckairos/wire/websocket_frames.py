@@ -33,3 +33,13 @@ def close_frame(code: int, reason: str) -> bytes:
     """Build a close frame. `reason` must have at most 123 bytes in UTF-8; a longer reason makes an invalid frame."""
     payload = code.to_bytes(2, "big") + reason.encode()
     return bytes((0x88, len(payload))) + payload
+
+
+def is_text_frame(frame: bytes) -> bool:
+    """Return whether a frame is a text frame. `frame` must come from a function of this module."""
+    return frame[0] == 0x81
+
+
+def ping_payload(frame: bytes) -> bytes:
+    """Return the payload of a frame that `ping_frame` has built."""
+    return frame[2:]

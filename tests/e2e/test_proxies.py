@@ -28,6 +28,7 @@ from synckairos.service.requests import CommandRequest
 from synckairos_client import Client
 from tests.integration.authentication import bearer, make_token
 from tests.integration.parts import open_parts
+from tests.integration.realtime.event_stream_client import v3_stream
 from tests.integration.realtime.instances import serving
 from tests.integration.realtime.raw_client import raw_client
 from tests.integration.rest_server import chess_body
@@ -95,7 +96,7 @@ def test_recipe_passes_the_check_of_its_proxy_without_a_warning(name: str, form:
 
 
 @pytest.mark.parametrize(("name", "form"), EACH)
-async def test_proxy_passes_sockets_and_live_tails_at_once(
+async def test_proxy_passes_sockets_and_streams_at_once(
     name: str, form: Form, proxies: dict[tuple[str, Form], ProxyConfig]
 ) -> None:
     base_url = proxies[name, form].base_url
@@ -114,6 +115,8 @@ async def test_proxy_passes_sockets_and_live_tails_at_once(
         live = {"accept": "text/event-stream"}
         tail = await stack.enter_async_context(client.stream("GET", f"v1/sessions/{session_id}/events", headers=live))
         lines = tail.aiter_lines()
+        stream = await stack.enter_async_context(v3_stream(base_url))
+        assert (await stream.request("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
         assert [orjson.loads(await v2.recv())["type"] for _ in range(2)] == ["CONNECTED", "STATE_SYNC"]
         while "session_created" not in await anext(lines):
             pass
@@ -122,7 +125,41 @@ async def test_proxy_passes_sockets_and_live_tails_at_once(
         while "session_started" not in await anext(lines):
             pass
         assert (await watch.reach(ack.version)).version == 2
+        await stream.receive_until(session_id, 2)
         assert orjson.loads(await v2.recv())["state"]["version"] == 2
+
+
+async def test_event_stream_works_through_haproxy_without_sticky_sessions(
+    stores: Settings, servers: dict[Form, Process], start_server: Callable[[Settings], Process], tmp_path: Path
+) -> None:
+    first, second = servers["root"], start_server(stores)
+    config = ProxyConfig.write("haproxy", "root", [target_of(first), target_of(second)], tmp_path)
+    batches = 'synckairos_http_requests_total{method="POST",route="/v3/frames",status_code="204"}'
+
+    async def has_no_stream() -> bool:
+        return not await read_metric(first, "synckairos_event_streams")
+
+    await eventually(has_no_stream)  # proxies can end the streams of other tests a little later
+    with run_proxies(config):
+        async with visitor(config.base_url) as client, v3_stream(config.base_url) as stream:
+            before = {server: await read_metric(server, batches) for server in (first, second)}
+            created = await client.post("v1/sessions", json=chess_body())
+            session_id = created.json()["data"]["session_id"]
+            await stream.request("SUBSCRIBE", session_id=session_id)
+            for version, command in enumerate(("start", *["switch"] * 9), 2):
+                ack = await stream.request("COMMAND", id=str(version), session_id=session_id, command=command, args={})
+                assert (ack["type"], ack["version"]) == ("ACK", version), ack
+                await stream.receive_until(session_id, version)
+            elsewhere = [each for each in (first, second) if not await read_metric(each, "synckairos_event_streams")]
+            assert len(elsewhere) == 1
+            assert await read_metric(elsewhere[0], batches) > before[elsewhere[0]]
+
+
+async def read_metric(server: Process, series: str) -> float:
+    """Return the value of a series in the metrics of a server, 0 without the series."""
+    async with visitor(server.base_url) as client:
+        lines = (await client.get("/metrics")).text.splitlines()
+    return sum(float(line.removeprefix(series)) for line in lines if line.startswith(f"{series} "))
 
 
 @pytest.mark.parametrize(("name", "form"), [each for each in EACH if each[1] != "root"])

@@ -41,7 +41,7 @@ async def test_description_is_valid_and_lists_all_operations(server: RestServer)
     document = answer.json()
     assert document["openapi"].startswith("3.1")
     operations = [(path, method) for path, methods in document["paths"].items() for method in methods]
-    assert len(operations) == 48
+    assert len(operations) == 50
     assert ("/v1/sessions/{session_id}/switch", "post") in operations
     ids = [document["paths"][path][method]["operationId"] for path, method in operations]
     assert len(set(ids)) == len(ids)
@@ -74,7 +74,8 @@ def test_server_conforms_to_the_description(
     with httpx.Client(base_url=process.base_url) as client:
         ids = [_create_started(client, fields) for fields in _session_bodies()]
     schema = schemathesis.openapi.from_url(f"{process.base_url}/openapi.json")
-    found = list(schema.get_all_operations())
+    # A stream has no end, so each of its requests would take the whole time limit.
+    found = list(schema.exclude(path="/v3/stream").get_all_operations())
     operations = [each.ok() for each in found if isinstance(each, Ok)]
     assert len(operations) == len(found), found
     for operation in operations:

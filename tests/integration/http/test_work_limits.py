@@ -21,6 +21,7 @@ from synckairos.limits.work_limits import (
     CONNECTION_BYTES,
     CONNECTION_VALUES,
     ERROR,
+    FRAME_BATCHES,
     FREE_BYTES,
     HANDSHAKES,
     NO_HANDSHAKE,
@@ -107,9 +108,16 @@ async def exceed_handshakes(server: RestServer, instance: Instance) -> str:
         await connect(instance.ws_url, subprotocols=[V3], proxy=None)
     assert int(refused.value.response.headers["retry-after"]) >= 1
     text = (refused.value.response.body or b"").decode()
-    assert "limit of 0.2 WebSocket handshakes a second and client, 20 at once" in text
+    assert "limit of 0.2 handshakes of WebSockets and event streams a second and client, 20 at once" in text
     assert "(SYNCKAIROS_CLIENT_WORK_FACTOR)" in text
     return f"{refused.value.response.status_code} in place of the handshake"
+
+
+async def exceed_frame_batches(server: RestServer, instance: Instance) -> str:
+    while (answer := await server.client.post("/v3/frames", json={})).status_code != 429:
+        assert answer.status_code == 400
+    assert FRAME_BATCHES.name in answer.json()["detail"]
+    return f"429 `{answer.json()['error']['code']}`"
 
 
 async def subscribe_until_refused(instance: Instance, session_ids: Iterator[str]) -> str:
@@ -195,6 +203,7 @@ EXCEED: dict[WorkLimit, Callable[[RestServer, Instance], Awaitable[str]]] = {
     CONNECTION_BYTES: exceed_connection_bytes,
     CONNECTION_VALUES: exceed_connection_values,
     HANDSHAKES: exceed_handshakes,
+    FRAME_BATCHES: exceed_frame_batches,
     SUBSCRIPTIONS: exceed_subscriptions,
     UNKNOWN_SESSIONS: exceed_unknown_sessions,
     SIMULATION_STEPS: exceed_simulation_steps,

@@ -16,6 +16,10 @@ from synckairos.clock.model import SyncMode
 from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
+from synckairos.http.event_streams import EventStreamRoutes
+from synckairos.http.operations import OperationTable
+from synckairos.http.request_authentication import RequestAuthentication
+from synckairos.http.rest_app import RestApp
 from synckairos.identity.authenticator import Authenticator
 from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.token_verifier import TokenVerifier
@@ -23,6 +27,8 @@ from synckairos.principal import TIMEKEEPER, Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.endpoint import WebSocketEndpoint
+from synckairos.realtime.event_stream_endpoint import EventStreamEndpoint
+from synckairos.realtime.handshake_authentication import HandshakeAuthentication
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.presence import PresenceTracker
 from synckairos.realtime.sign_in import SignIns
@@ -41,6 +47,7 @@ from synckairos.store.control_store import ControlStore
 from synckairos.store.feed import COMPARE_S, Feed
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
+from synckairos.store.stream_channels import StreamChannels
 from synckairos.store.tickets import TicketStore
 from tests.integration.authentication import authentication_settings, make_authenticator
 from tests.integration.parts import Parts, open_parts
@@ -109,6 +116,10 @@ class Instance:
     def connections(self) -> list[SocketConnection]:
         """Return the connections. The type of the hub's connections is `Watcher`."""
         return [each for each in self.hub.connections if isinstance(each, SocketConnection)]
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
 
     @property
     def ws_url(self) -> str:
@@ -209,14 +220,33 @@ async def serving(
         )
         commands = CommandHandler(parts.sessions, RateLimits(parts.pipe, parts.store.keys), settings)
         callers = CallerResolver(settings.trusted_proxies)
-        app = WebSocketEndpoint(
+        sign_ins = sign_ins or SignIns(authenticator)
+        handshakes = HandshakeAuthentication(
             hub,
-            commands,
-            allows_origin=AllowedOrigins.from_settings(settings).allows_request,
             principal_for=lambda scope: principal or callers.principal_for(scope),
             authenticator=authenticator,
             sign_ins=sign_ins,
             tickets=TicketStore(parts.pipe, parts.store.keys),
+        )
+        origins = AllowedOrigins.from_settings(settings)
+        endpoint = WebSocketEndpoint(
+            hub, commands, allows_origin=origins.allows_request, handshakes=handshakes, sign_ins=sign_ins
+        )
+        channels = StreamChannels(parts.pipe, feed.subscriber, parts.store.keys)
+        streams = EventStreamEndpoint(
+            hub, commands, channels, allows_origin=origins.allows_request, handshakes=handshakes, sign_ins=sign_ins
+        )
+        app = RestApp(
+            OperationTable(EventStreamRoutes(streams, channels, authenticator, parts.work).operations()),
+            RateLimits(parts.pipe, parts.store.keys),
+            origins,
+            RequestAuthentication(callers, authenticator, None),
+            parts.work,
+            settings,
+            None,
+            ends,
+            fallback=endpoint,
+            fallback_prefixes=[],
         )
         listener = listen(settings.host, settings.port, user_timeout_ms=user_timeout_ms)
         server = Server(app, settings, hub, listener, timings=server_timings)

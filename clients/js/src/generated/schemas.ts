@@ -1124,6 +1124,21 @@ export interface SecretView {
   secret?: string;
 }
 
+/** A batch of messages of the client for its stream. */
+export interface SendFrames {
+  /** The `stream_id` of the event `open` of the stream */
+  stream_id: string;
+  /**
+   * Number of this batch: 1 for the first batch of a stream, then always 1 more. A batch whose number the stream
+   * has received already has no effect
+   */
+  sequence: number;
+  /** Messages of the client, each as the JSON text of one WebSocket message */
+  frames: Array<string>;
+  /** Data of the last event `ping` that is not answered yet */
+  pong?: string;
+}
+
 export interface SessionAnswer {
   data: SessionView;
   /** Parts of the body that have no effect; absent if there are none */
