@@ -12,6 +12,7 @@ from synckairos.clock.model import (
     Session,
     Status,
 )
+from synckairos.clock.plan_items import begin_next_item
 from synckairos.clock.timing import reached_warning_thresholds_ms, time_to_zero_ms
 from synckairos.frozen_replace import replace
 
@@ -21,9 +22,9 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
 
     `active_position` is the position of the participant of the new turn, None if the session has no participant.
     `remaining_ms` is the session's own budget for the new turn, None if the session has no own budget. The turn number
-    grows by 1; in the first edition it stays None.
+    grows by 1; in the first edition it stays None. In a session with a plan, the item at `next_item_position` begins.
     """
-    shown = show_next_turn(state, active_position, remaining_ms, at_ms)
+    shown = begin_next_item(show_next_turn(state, active_position, remaining_ms, at_ms), at_ms)
     turn_number = None if state.turn_number is None else state.turn_number + 1
     begun = replace(shown, anchor_ms=at_ms, turn_number=turn_number)
     # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold. A

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from synckairos.clock.clock_systems import ClockSystem
-from synckairos.clock.model import Break, ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.model import Break, ExtendBy, OnTimeout, PlanItem, SyncMode
 from synckairos.frozen_replace import replace
 
 
@@ -58,7 +58,8 @@ class Create(Struct, frozen=True):
     `per_cycle` it does so for `max_cycles`. A None in `extend_on_switch_ms` or `pause_budget` turns the feature off. If
     `active_participant_id` is None, the first participant in index order gets the first turn. `edition` is the edition
     of the clock's rules, 1 or 2. If `starts_at_ms` is None, the session does not start by itself. If `ends_at_ms` is
-    None, the session has a budget.
+    None, the session has a budget. `plan` has the items of a `per_cycle` session with a plan, which has neither
+    `time_per_cycle_ms` nor `max_cycles`.
     """
 
     sync_mode: SyncMode
@@ -90,6 +91,7 @@ class Create(Struct, frozen=True):
     ends_at_ms: int | None = None
     closes_when_all_done: bool = False
     recorded: RecordedTimes | None = None
+    plan: tuple[PlanItem, ...] = ()
 
 
 class Start(Struct, frozen=True):
@@ -104,7 +106,8 @@ class Switch(Struct, frozen=True):
 
     `lag_ms` is the network delay in the turn as the client claims it, in ms, None without a claim. `measured_lag_ms` is
     the delay that the server measured, None without a measurement. Only sessions with lag compensation use these two
-    fields. If `hold` is True, the session is paused between the two turns.
+    fields. If `hold` is True, the session is paused between the two turns. `item_id` is the plan item of the next turn.
+    If it is None, the next turn has the next item of the plan.
     """
 
     next_participant_id: str | None = None
@@ -112,6 +115,7 @@ class Switch(Struct, frozen=True):
     lag_ms: int | None = None
     measured_lag_ms: int | None = None
     hold: bool = False
+    item_id: str | None = None
 
 
 class Done(Struct, frozen=True):
@@ -199,17 +203,28 @@ class UpdateSession(Struct, frozen=True):
     removes_start: bool = False
 
 
+class SetPlan(Struct, frozen=True):
+    """Replace the plan of the session by `plan`. Items that have begun stay unchanged and in their order.
+
+    Of each item, only the settings matter: its id, time, title, participant and warnings.
+    """
+
+    plan: tuple[PlanItem, ...]
+
+
 class EndedTurn(Struct, frozen=True):
     """The turn in which a session ended, as it was at the end. The state of an ended session does not contain it.
 
     `participant_id` is the participant that had the turn, None if no participant had it. `used_ms` is the time of the
     turn in ms, and `cycles` the number of turns that ended before it. `is_held` is True if the session ended in a hold.
+    `next_item_id` is then the plan item that would have begun after the hold, None without a plan.
     """
 
     participant_id: str | None
     used_ms: int
     cycles: int
     is_held: bool = False
+    next_item_id: str | None = None
 
 
 class Reopen(Struct, frozen=True):
@@ -269,6 +284,7 @@ Command = (
     | RemoveParticipant
     | UpdateMetadata
     | UpdateSession
+    | SetPlan
     | Reopen
     | Amend
     | Delete

@@ -54,7 +54,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         increment_ms=spec.increment_ms,
         time_per_cycle_ms=spec.time_per_cycle_ms,
         max_time_ms=spec.max_time_ms,
-        max_cycles=(spec.max_cycles or MAX_CYCLES) if mode is SyncMode.PER_CYCLE else spec.max_cycles,
+        max_cycles=(spec.max_cycles or MAX_CYCLES) if mode is SyncMode.PER_CYCLE and not spec.plan else spec.max_cycles,
         warnings_ms=tuple(sorted(set(spec.warnings_ms), reverse=True)),
         extend_on_switch_ms=spec.extend_on_switch_ms,
         pause_budget=spec.pause_budget,
@@ -82,6 +82,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         extensions=None if spec.edition == 1 or spec.extend_on_switch_ms is None else Extensions(),
         starts_at_ms=spec.starts_at_ms,
         ends_at_ms=spec.ends_at_ms,
+        plan=spec.plan,
     )
     participants = _participants(spec, empty)
     state = replace(empty, participants=participants, groups=_groups(spec, empty, participants))
@@ -115,7 +116,7 @@ def _session_budget_ms(spec: Create) -> int | None:
         case SyncMode.GLOBAL:
             return spec.time_per_cycle_ms if spec.total_time_ms is None else spec.total_time_ms
         case SyncMode.PER_CYCLE:
-            return spec.time_per_cycle_ms
+            return spec.plan[0].time_ms if spec.plan else spec.time_per_cycle_ms
         case SyncMode.COUNT_UP:
             return None if spec.max_time_ms is None else spec.max_time_ms - (spec.initial_ms or 0)
         case _:

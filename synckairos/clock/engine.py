@@ -23,6 +23,7 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    SetPlan,
     Start,
     Switch,
     UpdateMetadata,
@@ -33,8 +34,10 @@ from synckairos.clock.done import mark_done
 from synckairos.clock.make_transition import make_end_transition, make_session_event, with_next_version
 from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
+from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recorded_times import amend
 from synckairos.clock.reopen import reopen
+from synckairos.clock.set_plan import set_plan
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, number_of_turn
 from synckairos.clock.update_session import update_metadata, update_session
@@ -58,6 +61,7 @@ REFUSED_VERBS: dict[type[Command], str] = {
     AddParticipant: "joined",
     RemoveParticipant: "left",
     UpdateSession: "updated",
+    SetPlan: "replanned",
     Reopen: "reopened",
     Amend: "amended",
 }
@@ -104,8 +108,8 @@ def apply(
     the command. A refusal is in the decision and is not raised. A decision that refuses the command still contains the
     overdue transitions.
 
-    `out_of_time_id` matters only for a switch on a `state` that is already expired. It is the participant that had the
-    turn at the expiry, None if no participant had the turn. The caller must give this id, because `state` does not
+    `out_of_time_id` matters only for a switch on a `state` that time has already ended. It is the participant that had
+    the turn at the end, None if no participant had the turn. The caller must give this id, because `state` does not
     contain it.
     """
     now_ms = max(now_ms, state.updated_at_ms)
@@ -116,7 +120,7 @@ def apply(
     if isinstance(command, (Reopen, Amend)) and overdue and reached.status.is_final:
         # The caller finds the facts that the command needs from earlier versions only after the end is committed.
         return CommandDecision(overdue, has_more_overdue=True)
-    if isinstance(command, Switch) and reached.status is Status.EXPIRED:
+    if isinstance(command, Switch) and ran_out_of_time(reached):
         if overdue:
             out_of_time_id = overdue[-1].event.participant_id
         if _is_consumed_by_end(reached, command, precondition, out_of_time_id):
@@ -246,6 +250,8 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
             return join_leave.leave(state, command.participant_id, now_ms)
         case UpdateMetadata():
             return update_metadata(state, command.patch, now_ms)
+        case SetPlan():
+            return set_plan(state, command, now_ms)
         case UpdateSession():
             return update_session(state, command, now_ms)
         case Reopen():

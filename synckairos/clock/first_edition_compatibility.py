@@ -45,6 +45,10 @@ def as_first_edition(state: Session) -> Session:
         starts_at_ms=None,
         ends_at_ms=None,
         breaks=None,
+        plan=(),
+        item_position=None,
+        next_item_position=None,
+        schedule_offset_ms=None,
     )
 
 
@@ -82,6 +86,7 @@ def check_first_edition(spec: Create) -> None:
         "starts_at": spec.starts_at_ms is not None,
         "ends_at": spec.ends_at_ms is not None,
         "recorded": spec.recorded is not None,
+        "plan": bool(spec.plan),
     }
     for name, is_used in needs.items():
         if is_used:

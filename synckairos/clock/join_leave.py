@@ -7,6 +7,7 @@ from synckairos.clock.creation import new_group, new_participant
 from synckairos.clock.first_edition_compatibility import needs_second_edition
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
 from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.plan_items import find_item_participant, names_participants
 from synckairos.clock.timing import charge_session_until, find_group_index
 from synckairos.clock.turns import end_turn, has_flagged, next_in_rotation, next_session_budget_ms
 from synckairos.errors import InvalidTransition, ParticipantExists, ValidationFailed
@@ -99,7 +100,8 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
     """Return the transition that removes a participant.
 
     If this participant has the turn, the next turn begins. A paused session stays paused. In `per_cycle` the next turn
-    has a full budget.
+    has a full budget. With a plan, it is another turn with the same item, and it belongs to nobody if the items name
+    participants.
 
     If no remaining participant is in the rotation, the next participant in index order gets the turn. The clock of this
     turn is at zero, so the turn times out as soon as the clock runs.
@@ -141,8 +143,12 @@ def _leave_during_turn(state: Session, position: int, now_ms: int) -> Transition
         # The budget stays with the group. So the clock system finishes this turn like any other turn of the group.
         charged = end_turn(charged, has_flagged(charged))
     rest = replace(_without_participant(charged, position), turn=CurrentTurn(cycles=charged.turn.cycles))
+    if not in_hold:
+        rest = replace(rest, next_item_position=rest.item_position)
     following = next_in_rotation(rest, position - 1)
-    if following is None and rest.participants:
+    if names_participants(rest):
+        following = find_item_participant(rest)
+    elif following is None and rest.participants:
         following = position % len(rest.participants)
     begin = show_next_turn if in_hold else begin_turn
     begun = begin(rest, following, next_session_budget_ms(rest), now_ms)

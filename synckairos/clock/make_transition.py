@@ -11,6 +11,7 @@ from synckairos.clock.model import (
     SyncMode,
     Transition,
 )
+from synckairos.clock.plan_items import end_item
 from synckairos.clock.timing import session_remaining_ms
 from synckairos.errors import ParticipantNotFound
 from synckairos.frozen_replace import replace
@@ -50,6 +51,17 @@ def make_event(event_type: EventType, state: Session, at_ms: int, subject: Parti
             return make_session_event(event_type, state, at_ms)
 
 
+def make_turn_end_event(event_type: EventType, ended: Session, begun: Session, at_ms: int) -> Event:
+    """Return the event of the end of a turn. It concerns the participant whose turn ended.
+
+    `ended` is the state after the end of the turn, and `begun` the state after the beginning of the next turn or hold.
+    If the turn was an item of a plan that belonged to nobody, the event concerns the session.
+    """
+    if ended.plan and ended.active_participant is None:
+        return make_session_event(event_type, begun, at_ms)
+    return make_event(event_type, begun, at_ms, ended.active_participant)
+
+
 def make_session_event(event_type: EventType, state: Session, at_ms: int) -> Event:
     """Return an event that concerns the session as a whole. Its used and remaining times are those of the session."""
     return Event(event_type, at_ms, used_ms=state.used_ms, remaining_ms=session_remaining_ms(state))
@@ -58,10 +70,11 @@ def make_session_event(event_type: EventType, state: Session, at_ms: int) -> Eve
 def make_end_transition(charged: Session, status: Status, event_type: EventType, at_ms: int) -> Transition:
     """Return the transition that ends the session at `at_ms` with the final `status`.
 
-    In `charged` the time until `at_ms` must be charged. In the new state no clock runs and no participant is active.
-    The event concerns the participant that is active in `charged`.
+    In `charged` the time until `at_ms` must be charged. In the new state no clock runs, and no participant and no plan
+    item is active. The event concerns the participant that is active in `charged`.
     """
-    ended = replace(stop_clock(charged, status, (), at_ms), active_position=None, completed_at_ms=at_ms)
+    stopped = stop_clock(end_item(charged), status, (), at_ms)
+    ended = replace(stopped, active_position=None, next_item_position=None, completed_at_ms=at_ms)
     return Transition(make_event(event_type, ended, at_ms, charged.active_participant), ended)
 
 

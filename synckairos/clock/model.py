@@ -54,6 +54,14 @@ FINAL = frozenset({Status.EXPIRED, Status.COMPLETED, Status.CANCELLED})
 """Statuses of ended sessions. Only a reopening changes the status of an ended session."""
 
 
+class ItemStatus(StrEnum):
+    """The status of a plan item: not begun, the item of the current turn, or begun and ended."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+
+
 class OnTimeout(StrEnum):
     """The action when the running clock reaches zero.
 
@@ -93,6 +101,7 @@ class EventType(StrEnum):
     OVERTIME_STARTED = "overtime_started"
     METADATA_UPDATED = "metadata_updated"
     SESSION_UPDATED = "session_updated"
+    PLAN_UPDATED = "plan_updated"
     SESSION_REOPENED = "session_reopened"
     SESSION_RECORDED = "session_recorded"
     SESSION_AMENDED = "session_amended"
@@ -156,6 +165,26 @@ class Group(Struct, frozen=True):
     used_ms: int = 0
     has_expired: bool = False
     reading: ClockReadingDetails | None = None
+
+
+class PlanItem(Struct, frozen=True):
+    """An item of a plan. The plan of a `per_cycle` session gives each turn its own time.
+
+    `time_ms` is the budget of a turn with this item. `participant_id` is the participant that has the turn, None if the
+    item names no participant. `warnings_ms` holds the warning thresholds of the item, the greatest first; if it is
+    None, the thresholds of the session apply. `used_ms` is the time of all turns with this item before the anchor.
+    `planned_start_at_ms` is the instant at which the item begins according to the plan at the start of the session. It
+    is None before the start, and for an item that was added after the start.
+    """
+
+    item_id: str
+    time_ms: int
+    title: str | None = None
+    participant_id: str | None = None
+    warnings_ms: tuple[int, ...] | None = None
+    status: ItemStatus = ItemStatus.PENDING
+    used_ms: int = 0
+    planned_start_at_ms: int | None = None
 
 
 class ActivePause(Struct, frozen=True):
@@ -273,6 +302,10 @@ class Session(Struct, frozen=True):
 
     `breaks` holds the breaks of a session whose times a caller stated (`recorded_times.py`), in order. It is None if
     the clock measured the times.
+    `plan` is empty in a session without a plan. `item_position` is the position in `plan` of the item of the most
+    recently begun turn, None before the start. `next_item_position` is the position of the item that begins after a
+    hold, None outside a hold. `schedule_offset_ms` is the time in ms by which this item began later than planned,
+    negative if it began earlier. An item without a planned start does not change it. It is None before the start.
     """
 
     rules: Rules
@@ -300,6 +333,10 @@ class Session(Struct, frozen=True):
     starts_at_ms: int | None = None
     ends_at_ms: int | None = None
     breaks: tuple[Break, ...] | None = None
+    plan: tuple[PlanItem, ...] = ()
+    item_position: int | None = None
+    next_item_position: int | None = None
+    schedule_offset_ms: int | None = None
 
     @property
     def is_second_edition(self) -> bool:

@@ -7,7 +7,12 @@ recovered session, a transition that was due before the recovery takes effect at
 from synckairos.clock.begin_turn import begin_turn, hold
 from synckairos.clock.charges import with_charges
 from synckairos.clock.commands import Switch
-from synckairos.clock.make_transition import make_end_transition, make_event, with_next_version
+from synckairos.clock.make_transition import (
+    make_end_transition,
+    make_event,
+    make_turn_end_event,
+    with_next_version,
+)
 from synckairos.clock.model import (
     TIMEOUT_REASON,
     ActivePause,
@@ -19,6 +24,7 @@ from synckairos.clock.model import (
     Transition,
 )
 from synckairos.clock.pauses import make_pause_end_transition, make_pause_transition
+from synckairos.clock.plan_items import find_item_participant, names_participants, with_next_item
 from synckairos.clock.timing import (
     UpcomingEvent,
     active_group_index,
@@ -171,13 +177,18 @@ def _advance(expired: Session, at_ms: int) -> Transition:
     """Return the transition that ends the turn and begins the next turn at the same instant, or a hold.
 
     If no participant in the rotation or no cycle is left, the session expires instead. It also expires in `global` and
-    `count_up`, because there no other budget can run.
+    `count_up`, because there no other budget can run. After the last item of a plan, the session completes.
     """
-    ended = end_turn(expired, flagged=True, leaves_rotation=True)
+    ended = with_next_item(end_turn(expired, flagged=True, leaves_rotation=True), None)
+    if ended.plan and ended.next_item_position is None:
+        return make_end_transition(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, at_ms)
     position = next_in_rotation(ended, ended.active_position)
     event_type = ADVANCE_EVENTS.get(ended.rules.sync_mode)
-    if event_type is None or position is None or has_ended_last_cycle(ended):
+    if names_participants(ended):
+        position = find_item_participant(ended)
+    elif event_type is None or position is None or has_ended_last_cycle(ended):
         return make_end_transition(ended, Status.EXPIRED, EventType.SESSION_EXPIRED, at_ms)
     begin = hold if ended.rules.holds_between_turns else begin_turn
     begun = begin(ended, position, next_session_budget_ms(ended), at_ms)
-    return Transition(make_event(event_type, begun, at_ms, ended.active_participant), begun)
+    assert event_type is not None
+    return Transition(make_turn_end_event(event_type, ended, begun, at_ms), begun)

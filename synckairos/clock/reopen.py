@@ -16,6 +16,7 @@ from synckairos.clock.model import (
     SyncMode,
     Transition,
 )
+from synckairos.clock.plan_items import continue_item, ran_out_of_time, with_next_item
 from synckairos.clock.start_and_end import check_end
 from synckairos.clock.timing import (
     charge_session_until,
@@ -36,7 +37,9 @@ def find_ended_turn(before: Session, ended: Session) -> EndedTurn:
     charged = charge_session_until(before, ended.completed_at_ms)
     active = charged.active_participant
     participant_id = None if active is None else active.participant_id
-    return EndedTurn(participant_id, charged.turn.used_ms, charged.turn.cycles, is_held(charged))
+    position = charged.next_item_position
+    next_item_id = None if position is None else charged.plan[position].item_id
+    return EndedTurn(participant_id, charged.turn.used_ms, charged.turn.cycles, is_held(charged), next_item_id)
 
 
 def reopen(state: Session, command: Reopen, now_ms: int) -> Transition:
@@ -57,12 +60,13 @@ def reopen(state: Session, command: Reopen, now_ms: int) -> Transition:
         raise InvalidTransition(f"Session cannot be reopened: the session is {state.status} and never started")
     if command.turn is None:
         raise InvalidTransition(f"Session cannot be reopened: no store has the turn in which it was {state.status}")
-    if command.delta_ms is None and state.status is Status.EXPIRED:
+    is_out_of_time = ran_out_of_time(state)
+    if command.delta_ms is None and is_out_of_time:
         raise ValidationFailed.at_path("delta_ms", "required, because time ran out")
-    if command.delta_ms is not None and command.delta_ms <= 0 and state.status is Status.EXPIRED:
+    if command.delta_ms is not None and command.delta_ms <= 0 and is_out_of_time:
         raise ValidationFailed.at_path("delta_ms", "should be positive, because time ran out")
     resumed = _add_time(_resume_turn(state, command.turn, now_ms), command)
-    if state.status is Status.EXPIRED and not _has_time(resumed):
+    if is_out_of_time and not _has_time(resumed):
         path = "delta_ms" if command.participant_ids is None else "participant_ids"
         raise ValidationFailed.at_path(path, "the clock of the turn in which time ran out would still have no time")
     turn = replace(
@@ -87,8 +91,11 @@ def _resume_turn(ended: Session, turn: EndedTurn, now_ms: int) -> Session:
         owner = participants[position]
         participants = replace_item(participants, position, replace(owner, cycle_count=owner.cycle_count - 1))
     pauses = (ActivePause(REOPENED_REASON, now_ms),)
+    continued = with_next_version(ended if turn.is_held else continue_item(ended), now_ms)
+    if turn.next_item_id is not None:
+        continued = with_next_item(continued, turn.next_item_id)
     return replace(
-        with_next_version(ended, now_ms),
+        continued,
         status=Status.PAUSED,
         participants=participants,
         active_position=position,

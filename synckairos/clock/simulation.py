@@ -12,6 +12,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.charges import charges_in_effect
 from synckairos.clock.commands import Amend, Command, Create, Expire, Reopen, VersionPrecondition
 from synckairos.clock.model import Charge, Event, EventType, Session, Transition
+from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
@@ -123,7 +124,7 @@ class Simulation:
         event, self.state = transition.event, transition.state
         if event.charges or event.type is EventType.SESSION_AMENDED:
             self._events.append(event)
-        if event.type is EventType.SESSION_EXPIRED:
+        if ran_out_of_time(self.state):
             self.out_of_time_id = event.participant_id
         began_ms = self.created_at_ms
         charges = tuple(

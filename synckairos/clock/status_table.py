@@ -20,6 +20,7 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    SetPlan,
     Start,
     Switch,
     UpdateMetadata,
@@ -58,6 +59,7 @@ def _allowed_before_end(status: Status) -> NextStatuses:
         Adjust: _to(status),
         AddParticipant: _to(status),
         RemoveParticipant: _to(status),
+        SetPlan: _to(status),
     }
 
 
@@ -91,7 +93,7 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
 `Expire` stands for overdue transitions: starts, warnings, timeouts and ends of pauses. In a paused session `switch` is
 allowed only at zero, in a hold, or with `switch_while_paused` (`turns.switch`). A switch leads to a paused session by a
 hold. Time ends a paused session only if the session has an end. A turn that ends because all participants are done
-also counts as `Expire`.
+also counts as `Expire`. The end of the last item of a plan by time leads to a completed session.
 """
 
 

@@ -5,7 +5,12 @@ from synckairos.clock.budget import BudgetHolder
 from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.commands import Switch
 from synckairos.clock.lag_compensation import compensate_lag, limit_lag_claim
-from synckairos.clock.make_transition import find_participant_index, make_end_transition, make_event
+from synckairos.clock.make_transition import (
+    find_participant_index,
+    make_end_transition,
+    make_event,
+    make_turn_end_event,
+)
 from synckairos.clock.model import (
     MAX_CYCLES,
     CurrentTurn,
@@ -19,6 +24,13 @@ from synckairos.clock.model import (
     Transition,
 )
 from synckairos.clock.pauses import is_paused_by_timeout, lift_timeout_pause
+from synckairos.clock.plan_items import (
+    end_item,
+    find_item_participant,
+    fix_planned_starts,
+    names_participants,
+    with_next_item,
+)
 from synckairos.clock.timing import (
     active_group_index,
     can_get_turns,
@@ -36,7 +48,7 @@ def start(state: Session, now_ms: int) -> Transition:
     """Return the transition that starts the session and its first turn.
 
     The first turn belongs to the `active_participant_id` of the creation, or else to the first participant in index
-    order.
+    order. If the items of a plan name participants, it belongs to the participant of the first item.
 
     Raises: InvalidTransition if the session has an end, and `now_ms` is not before the end.
     """
@@ -46,6 +58,9 @@ def start(state: Session, now_ms: int) -> Transition:
         )
     first = state.active_position if state.active_position is not None else next_in_rotation(state, None)
     running = replace(state, status=Status.RUNNING, started_at_ms=now_ms)
+    if state.plan:
+        running = fix_planned_starts(replace(running, next_item_position=0), now_ms)
+        first = find_item_participant(running) if names_participants(running) else first
     begun = begin_turn(running, first, state.remaining_ms, now_ms)
     return Transition(make_event(EventType.SESSION_STARTED, begun, now_ms), begun)
 
@@ -53,17 +68,20 @@ def start(state: Session, now_ms: int) -> Transition:
 def switch(state: Session, command: Switch, now_ms: int) -> Transition | None:
     """Return the transition that ends the turn and begins the next turn. After the last cycle it completes the session.
 
-    The event concerns the participant whose turn ended. With a hold, the next turn does not begin. In a hold, the
-    command changes the next participant; the result is None if it is the same participant. During a pause, the command
-    charges no time and the session stays paused.
+    In a session with a plan, the next turn has the item `item_id`, by default the next item in the list. Without a next
+    item the session completes. The event concerns the participant whose turn ended. With a hold, the next turn does not
+    begin. In a hold, the command changes the next participant or item; the result is None if both stay the same. During
+    a pause, the command charges no time and the session stays paused.
 
     Raises:
         InvalidTransition: the session is paused, but not at zero, and its rules do not allow a switch. Or the command
             names no next participant, and no participant has time left or the session is in a hold.
-        ValidationFailed: the command has a hold, but the session is of the first edition.
+        ValidationFailed: the command has a hold, but the session is of the first edition. Or the command names the next
+            participant, but the items of the plan name the participants.
         NotActiveParticipant: the participant `current_participant_id` does not have the turn.
         ParticipantNotFound: the session has no participant `next_participant_id`.
         ParticipantExpired: the participant `next_participant_id` has no time left.
+        PlanItemNotFound: the session has no plan item `item_id`.
     """
     at_zero = is_paused_by_timeout(state)
     in_hold = is_held(state)
@@ -81,7 +99,7 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition | None:
     receipt = compensated.lag_receipt
     charged = charge_session_until(compensated, now_ms if receipt is None else now_ms - receipt.compensated_ms)
     flagged = has_flagged(charged)
-    ended = end_turn(charged, flagged)
+    ended = with_next_item(end_turn(charged, flagged), command.item_id)
     position = _next_position(ended, command.next_participant_id)
     if has_ended_last_cycle(ended):
         return make_end_transition(ended, Status.COMPLETED, EventType.SESSION_COMPLETED, now_ms)
@@ -94,7 +112,7 @@ def switch(state: Session, command: Switch, now_ms: int) -> Transition | None:
             begun = lift_timeout_pause(begun, now_ms)
         elif begun.status is Status.PAUSED:
             begun = replace(begun, anchor_ms=None)
-    return Transition(make_event(EventType.CYCLE_SWITCHED, begun, now_ms, ended.active_participant), begun)
+    return Transition(make_turn_end_event(EventType.CYCLE_SWITCHED, ended, begun, now_ms), begun)
 
 
 def comes_too_late(state: Session, command: Switch, now_ms: int) -> bool:
@@ -132,18 +150,23 @@ def _compensate_lag(state: Session, command: Switch, now_ms: int) -> Session:
 
 
 def _choose_next(held: Session, command: Switch, now_ms: int) -> Transition | None:
-    """Return the transition that changes the next participant of a hold. None if it is the same participant.
+    """Return the transition that changes the next participant or plan item of a hold. None if both are the same.
 
     The event concerns the new next participant.
     """
-    if command.next_participant_id is None:
+    if command.next_participant_id is None and command.item_id is None:
         raise InvalidTransition(
-            f"Session is not running (it is {held.status} between turns); resume it, or name the next participant"
+            f"Session is not running (it is {held.status} between turns); resume it, or name what comes next"
         )
-    position = _next_position(held, command.next_participant_id)
-    if position == held.active_position:
+    chosen = held if command.item_id is None else with_next_item(held, command.item_id)
+    position = held.active_position
+    if command.next_participant_id is not None or names_participants(chosen):
+        position = _next_position(chosen, command.next_participant_id)
+    is_same_item = chosen.next_item_position == held.next_item_position
+    if position == held.active_position and is_same_item:
         return None
-    shown = show_next_turn(held, position, held.remaining_ms, now_ms)
+    remaining_ms = held.remaining_ms if is_same_item else next_session_budget_ms(chosen)
+    shown = show_next_turn(chosen, position, remaining_ms, now_ms)
     return Transition(make_event(EventType.CYCLE_SWITCHED, shown, now_ms), shown)
 
 
@@ -197,6 +220,10 @@ def next_in_rotation(state: Session, after: int | None) -> int | None:
 
 
 def _next_position(ended: Session, next_participant_id: str | None) -> int | None:
+    if names_participants(ended):
+        if next_participant_id is not None:
+            raise ValidationFailed.at_path("next_participant_id", "the items of the plan name the participants")
+        return None if ended.next_item_position is None else find_item_participant(ended)
     if next_participant_id is not None:
         position = find_participant_index(ended, next_participant_id)
         if not can_get_turns(ended, ended.participants[position]):
@@ -256,7 +283,9 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
         has_expired = group.has_expired and left.remaining_ms <= 0
         group = replace(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
         groups = replace_item(groups, position, group)
-    return replace(charged, participants=participants, groups=groups, turn=CurrentTurn(cycles=charged.turn.cycles + 1))
+    return replace(
+        end_item(charged), participants=participants, groups=groups, turn=CurrentTurn(cycles=charged.turn.cycles + 1)
+    )
 
 
 def _finish(system: ClockSystem, budget: BudgetHolder, turn_used_ms: int, flagged: bool) -> BudgetHolder:
@@ -266,13 +295,20 @@ def _finish(system: ClockSystem, budget: BudgetHolder, turn_used_ms: int, flagge
 def next_session_budget_ms(state: Session) -> int | None:
     """Return the session's own budget for the next turn, ms: the full cycle in `per_cycle`, else the remaining time.
 
-    None if the session has no own budget.
+    With a plan, it is the time of the item at `next_item_position`. None if the session has no own budget.
     """
+    if state.next_item_position is not None:
+        return state.plan[state.next_item_position].time_ms
     is_per_cycle = state.rules.sync_mode is SyncMode.PER_CYCLE
     return state.rules.time_per_cycle_ms if is_per_cycle else state.remaining_ms
 
 
 def has_ended_last_cycle(ended: Session) -> bool:
-    """Return whether the turn that has just ended was the last cycle of a `per_cycle` session."""
+    """Return whether the turn that has just ended was the last cycle of a `per_cycle` session.
+
+    With a plan, it was the last cycle if no item is at `next_item_position`.
+    """
+    if ended.plan:
+        return ended.next_item_position is None
     limit = ended.rules.max_cycles or MAX_CYCLES
     return ended.rules.sync_mode is SyncMode.PER_CYCLE and ended.turn.cycles >= limit

@@ -128,6 +128,16 @@ class ArchiveInProgress(SyncKairosError):
         self.session_id = session_id
 
 
+class PlanItemNotFound(SyncKairosError):
+    """The session has no plan item with this id, or no plan."""
+
+    code = "PLAN_ITEM_NOT_FOUND"
+    status = 404
+
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"The plan of this session has no item {item_id!r}")
+
+
 class ParticipantNotFound(NotFound):
     """The session has no participant with this id."""
 

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from synckairos.config import Settings
 
-ALLOWED_METHODS = b"GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+ALLOWED_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 ALLOWED_HEADERS = (
     b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, On-Behalf-Of, X-Request-Id"
 )

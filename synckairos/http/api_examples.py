@@ -42,6 +42,13 @@ REQUEST_BODIES: Json = {
     "AdjustBody": {"delta_ms": 30_000, "participant_ids": [BLACK_ID]},
     "CompleteBody": {},
     "CancelBody": {},
+    "SetPlanBody": {
+        "plan": [
+            {"item_id": "opening", "title": "Opening", "time_ms": 300_000},
+            {"item_id": "budget", "title": "Budget", "time_ms": 900_000, "warnings_ms": [60_000]},
+        ],
+        "expected_version": 3,
+    },
     "ReopenBody": {"delta_ms": 30_000, "reason": "flag by mistake"},
     "JoinBody": {"participant_id": LATE_PLAYER_ID, "display_name": "Late", "total_time_ms": 300_000},
     "MetadataBody": {"metadata": {"round": 2, "arbiter": None}},

@@ -31,7 +31,7 @@ _REQUIREMENTS: dict[Scope, str] = {
 }
 """Text about the right that an access rule requires, by the scope of the rule."""
 
-_REPEATABLE = frozenset({("POST", "sessions"), ("PATCH", "sessions"), ("POST", "webhooks")})
+_REPEATABLE = frozenset({("POST", "sessions"), ("PATCH", "sessions"), ("PUT", "sessions"), ("POST", "webhooks")})
 """HTTP methods and tags of operations with the header `Idempotency-Key`."""
 
 TAG_DESCRIPTIONS = [

@@ -94,6 +94,12 @@ class SessionRoutes:
                 response_model=model, body_model=PatchBody, is_body_required=True,
                 refusal_statuses=(404, 409, 412, 422), media_types=(MERGE_PATCH,),
             ),
+            Operation(
+                "PUT", f"{SESSION_PATH}/plan", "set_plan", self._command_handler("set_plan"),
+                "Replace the items of the plan that have not begun", tag,
+                response_model=model, body_model=COMMAND_BODIES["set_plan"], is_body_required=True,
+                refusal_statuses=(404, 409, 412, 422),
+            ),
             command("complete", "End a session as completed"),
             command("cancel", "End a session as cancelled"),
             command("reopen", "Continue an expired or completed session, paused in the turn in which it ended"),
@@ -197,7 +203,7 @@ class SessionRoutes:
     # -- shared helpers -----------------------------------------------------------------------------------------------
 
     async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> SessionResult:
-        command_id = request.parse_command_id() if request.scope["method"] in ("POST", "PATCH") else None
+        command_id = None if request.scope["method"] == "DELETE" else request.parse_command_id()
         etags = tuple(parse_if_match(request.header(b"if-match")))
         body, given = _with_represented_participant(request, body)
         if verb in PRESSES:

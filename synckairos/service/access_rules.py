@@ -80,6 +80,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "remove_participant": AccessRule("controller", "session"),
     "update_metadata": AccessRule("controller", "session"),
     "update_session": AccessRule("controller", "session"),
+    "set_plan": AccessRule("controller", "session"),
     "delete": AccessRule("admin", "session"),
     # The tenant
     "command_many": AccessRule("credential", "none"),

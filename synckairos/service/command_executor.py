@@ -13,6 +13,7 @@ from synckairos.clock import engine
 from synckairos.clock.commands import Amend, Command, Reopen, Switch, with_actor
 from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Session, Status
+from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recorded_times import is_amendable
 from synckairos.errors import Forbidden, ParticipantNotFound, RateLimitExceeded, SessionNotFound, StoreUnavailable
 from synckairos.frozen_replace import replace
@@ -207,7 +208,7 @@ class CommandExecutor:
         elif isinstance(command, Amend):
             request, command = await self._with_breaks_before(request, command, before.session)
         out_of_time_id = None
-        if before.session.status is Status.EXPIRED and isinstance(command, Switch):
+        if isinstance(command, Switch) and ran_out_of_time(before.session):
             out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)
         decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
         if isinstance(decision.refusal, Forbidden):

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from synckairos.clock.charges import charges_in_effect
 from synckairos.clock.commands import EndedTurn
-from synckairos.clock.model import Break, Charge, EventType, Session
+from synckairos.clock.model import Break, Charge, EventType, Session, Status
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.errors import IdempotencyKeyReused, SessionArchived, SessionNotFound, StoreUnavailable
@@ -89,13 +89,15 @@ class PastVersionReader:
         return await self._audited_at(session_id, at_ms, oldest)
 
     async def find_expired_participant_id(self, expired: Session) -> str | None:
-        """Return the id of the participant that had the turn when a session expired, None if no participant had it.
+        """Return the id of the participant that had the turn when time ended a session, None if no participant had it.
 
-        The event of the expiry contains the id. If the version history no longer has that event, the version before the
-        expiry shows the turn. The result is also None if no store has that version.
+        The event of the end contains the id. If the version history no longer has that event, the version before the
+        end shows the turn. The result is also None if no store has that version.
         """
+        is_completed = expired.status is Status.COMPLETED  # by the end of the last item of its plan
+        end = EventType.SESSION_COMPLETED if is_completed else EventType.SESSION_EXPIRED
         for message in await self._store.read_history(expired.session_id):
-            if message.event_type is EventType.SESSION_EXPIRED:
+            if message.event_type is end:
                 return message.participant_id
         assert expired.completed_at_ms is not None
         with suppress(SessionNotFound):

@@ -9,6 +9,7 @@ from msgspec import Struct
 from synckairos.clock.commands import Command, Create, VersionPrecondition
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import Session
+from synckairos.errors import ValidationFailed
 from synckairos.principal import Principal, Role
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.stored_session import StoredSession
@@ -22,9 +23,14 @@ FORMER_ROUTES = {
     "remove_participant": ("DELETE", "/participants"),
     "update_metadata": ("PATCH", ""),
     "update_session": ("PATCH", ""),
+    "set_plan": ("PUT", "/plan"),
     "delete": ("DELETE", ""),
 }
 """HTTP method and end of the path that `first_edition_fingerprint` uses for a verb. The default is `POST /<verb>`."""
+
+
+VERBS_WITH_VERSION = frozenset({"set_plan"})
+"""Commands that need `expected_version` or `If-Match`, because they would else overwrite changes of other callers."""
 
 
 MEMBERS_BESIDE_ARGS = {"expected_version", "expected_turn", "on_behalf_of"}
@@ -104,7 +110,12 @@ class CommandRequest(Struct, frozen=True):
 
         `etags` are the pairs of version and epoch from `If-Match`. The precondition consists of `etags` and of
         `expected_version` and `expected_turn` of the body. If all are missing, the command has no precondition.
+
+        Raises: ValidationFailed if a command that needs an expected version has none.
         """
+        precondition = body.to_precondition(etags)
+        if verb in VERBS_WITH_VERSION and body.expected_version is None and not etags:
+            raise ValidationFailed.at_path("expected_version", f"required, because {verb} replaces the whole list")
         args = body.model_dump(exclude_unset=True, exclude=MEMBERS_BESIDE_ARGS) if body.model_fields_set else None
         return cls(
             principal=principal,
@@ -112,7 +123,7 @@ class CommandRequest(Struct, frozen=True):
             command=body.to_command(),
             verb=verb,
             args=args or None,
-            precondition=body.to_precondition(etags),
+            precondition=precondition,
             command_id=command_id,
             fingerprint=first_edition_fingerprint(verb, session_id, given) if command_id is not None else "",
             given=given,

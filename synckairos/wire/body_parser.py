@@ -7,10 +7,17 @@ from typing import Any, TypeVar, cast
 from pydantic import ValidationError
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.command_bodies import COMMAND_BODIES, STORED_COMMAND_BODIES, CommandBody, JoinBody
+from synckairos.wire.command_bodies import (
+    COMMAND_BODIES,
+    STORED_COMMAND_BODIES,
+    CommandBody,
+    JoinBody,
+    SetPlanBody,
+)
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.creation_rules import clock_faults, creation_faults
 from synckairos.wire.field_types import StrictModel
+from synckairos.wire.plan_body import plan_faults
 from synckairos.wire.simulation_body import SimulationBody, simulation_rule_faults
 from synckairos.wire.validation_faults import (
     Fault,
@@ -90,6 +97,8 @@ def _rule_faults(model: type[StrictModel], value: Any) -> Iterable[Fault]:
         return creation_faults(value)
     if model is JoinBody and isinstance(value, dict):
         return clock_faults(value.get("clock"))
+    if model is SetPlanBody and isinstance(value, dict):
+        return plan_faults(value.get("plan"))
     if model is SimulationBody and isinstance(value, dict):
         return simulation_rule_faults(value)
     return ()

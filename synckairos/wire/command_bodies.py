@@ -23,6 +23,7 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    SetPlan,
     Start,
     Switch,
     UpdateMetadata,
@@ -32,7 +33,7 @@ from synckairos.clock.commands import (
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import RESERVED_REASONS, TIMEOUT_REASON
 from synckairos.frozen_replace import replace
-from synckairos.wire.creation_body import BreakBodies, BreakBody, MainTimeMs, Participant
+from synckairos.wire.creation_body import BreakBodies, BreakBody, Participant
 from synckairos.wire.field_types import (
     MAX_DURATION_MS,
     SECOND_MS,
@@ -50,6 +51,7 @@ from synckairos.wire.field_types import (
     Uuid,
 )
 from synckairos.wire.instants import parse_instant_ms
+from synckairos.wire.plan_body import ItemId, MainTimeMs, Plan, to_plan_items
 
 MAX_PAUSE_HOLDER_CHARACTERS = 256
 """Maximum characters of the text that names the holder of a pause: a prefix and the id of a participant."""
@@ -168,16 +170,19 @@ class SwitchBody(V2CommandBody):
     against a late second press. `next_participant_id` gets the next turn. By default, the next participant in the order
     of turns gets it. `lag_ms` is the network delay in the turn as the client measured it, in ms. Only sessions with
     `lag_compensation` use it. If `hold` is true, the session is paused for the reason `hold` until a resume begins the
-    next turn. During a hold, a switch needs `next_participant_id` and only changes the next participant.
+    next turn. In a session with a plan, `item_id` is the item of the next turn. By default, it is the next item in the
+    list. During a hold, a switch needs `next_participant_id` or `item_id` and only changes what comes next.
     """
 
     next_participant_id: Omittable[Uuid] = None
     current_participant_id: Omittable[Uuid] = None
     lag_ms: Omittable[DurationMs] = None
     hold: bool = False
+    item_id: Omittable[ItemId] = None
 
     def to_command(self) -> Command:
-        return Switch(self.next_participant_id, self.current_participant_id, self.lag_ms, hold=self.hold)
+        participants = (self.next_participant_id, self.current_participant_id)
+        return Switch(*participants, self.lag_ms, hold=self.hold, item_id=self.item_id)
 
     def with_measured_lag(self, lag_ms: int) -> "SwitchWithServerLag":
         """Return a copy of this body with the network delay that the server measured, in ms. Its own `lag_ms` stays."""
@@ -191,7 +196,7 @@ class SwitchWithServerLag(SwitchBody):
 
     def to_command(self) -> Command:
         participants = (self.next_participant_id, self.current_participant_id)
-        return Switch(*participants, self.lag_ms, self.measured_lag_ms, self.hold)
+        return Switch(*participants, self.lag_ms, self.measured_lag_ms, self.hold, self.item_id)
 
 
 class DoneBody(CommandBody):
@@ -346,6 +351,18 @@ class PatchBody(SessionChangesBody):
         return super().to_command()
 
 
+class SetPlanBody(CommandBody):
+    """Replaces the plan of a session. Items that have begun must be in the new plan, unchanged and in their order.
+
+    `expected_version` or the header `If-Match` is required, because the body replaces the whole plan.
+    """
+
+    plan: Plan
+
+    def to_command(self) -> Command:
+        return SetPlan(to_plan_items(self.plan))
+
+
 class ReopenBody(CommandBody):
     """Continues an expired or completed session. It is paused for the reason `reopened`, in the turn in which it ended.
 
@@ -369,6 +386,7 @@ class EndedTurnBody(StrictModel):
     used_ms: Annotated[int, Field(ge=0)]
     cycles: Annotated[int, Field(ge=0)]
     is_held: bool = False
+    next_item_id: Omittable[ItemId] = None
 
 
 class StoredReopenBody(ReopenBody):
@@ -377,7 +395,7 @@ class StoredReopenBody(ReopenBody):
     turn: EndedTurnBody
 
     def to_command(self) -> Command:
-        turn = EndedTurn(self.turn.participant_id, self.turn.used_ms, self.turn.cycles, self.turn.is_held)
+        turn = EndedTurn(**self.turn.model_dump())
         ids = None if self.participant_ids is None else tuple(self.participant_ids)
         return Reopen(self.delta_ms, ids, turn)
 
@@ -438,6 +456,7 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "remove_participant": LeaveBody,
     "update_metadata": MetadataBody,
     "update_session": SessionChangesBody,
+    "set_plan": SetPlanBody,
     "reopen": ReopenBody,
     "amend": AmendBody,
     "delete": DeleteBody,

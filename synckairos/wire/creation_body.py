@@ -5,7 +5,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, RecordedTimes
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
@@ -15,8 +15,6 @@ from synckairos.clock.recorded_times import MAX_BREAKS
 from synckairos.wire.clock_system_models import Clock
 from synckairos.wire.field_types import (
     MAX_DURATION_MS,
-    MAX_WARNINGS,
-    SECOND_MS,
     BudgetMs,
     CycleCount,
     DurationMs,
@@ -32,25 +30,11 @@ from synckairos.wire.field_types import (
     Uuid,
 )
 from synckairos.wire.instants import parse_instant_ms
+from synckairos.wire.plan_body import MainTimeMs, Plan, WarningTimes, to_plan_items
 
 SyncModeName = Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
 OnTimeoutName = Literal["expire", "advance", "pause", "overtime"]
 
-MainTimeMs = Annotated[
-    int,
-    Field(ge=0, le=MAX_DURATION_MS),
-    WithJsonSchema(
-        {
-            "type": "integer",
-            "anyOf": [{"const": 0}, {"minimum": SECOND_MS, "maximum": MAX_DURATION_MS}],
-            "description": "Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget",
-        }
-    ),
-]
-WarningTimes = Annotated[
-    list[Annotated[int, Field(ge=-MAX_DURATION_MS, le=MAX_DURATION_MS)]],
-    Field(max_length=MAX_WARNINGS, json_schema_extra={"uniqueItems": True}),
-]
 ExtendByName = Literal["reset", "add"]
 ExtensionMs = Annotated[int, Field(ge=1, le=MAX_DURATION_MS)]
 PauseBudget = Annotated[int, Field(ge=0, le=1_000, description="Maximum number of pauses of each actor")]
@@ -166,6 +150,7 @@ class CreateSession(StrictModel):
     switch_while_paused: bool = False
     between_turns: Omittable[Literal["hold"]] = None
     close_when_all_done: bool = False
+    plan: Omittable[Plan] = None
     starts_at: Omittable[InstantText] = None
     ends_at: Omittable[InstantText] = None
     recorded: Omittable[RecordedBody] = None
@@ -229,11 +214,12 @@ class CreateSession(StrictModel):
             starts_at_ms=None if self.starts_at is None else parse_instant_ms(self.starts_at),
             ends_at_ms=None if self.ends_at is None else parse_instant_ms(self.ends_at),
             recorded=None if self.recorded is None else self.recorded.to_times(),
+            plan=() if self.plan is None else to_plan_items(self.plan),
         )
 
     def _v2_cycle_ms(self) -> int | None:
         # v2 required total_time_ms in every mode. If no other time is given, total_time_ms is the budget of each cycle.
-        return self.total_time_ms if self.sync_mode == "per_cycle" else None
+        return self.total_time_ms if self.sync_mode == "per_cycle" and self.plan is None else None
 
     def timeout_action(self) -> OnTimeout | None:
         """Return the action when the time reaches zero.

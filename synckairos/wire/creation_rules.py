@@ -11,6 +11,7 @@ from synckairos.clock.creation import MODES_WITH_OWN_BUDGETS
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import SyncMode
 from synckairos.wire.field_types import MAX_STAGES, MAX_WARNINGS, SECOND_MS
+from synckairos.wire.plan_body import MAX_PLAN_ITEMS, plan_faults
 from synckairos.wire.session_json import EXTENSION_RULES
 from synckairos.wire.validation_faults import Fault, fault
 
@@ -112,6 +113,7 @@ class _Creation:
         yield from self._warnings()
         yield from self._end()
         yield from self._recorded()
+        yield from self._plan()
 
     # -- participants -------------------------------------------------------------------------------------------------
 
@@ -191,7 +193,7 @@ class _Creation:
                             "required in per_participant if the session has no total_time_ms",
                         )
             case "per_cycle":
-                if "time_per_cycle_ms" not in self.value and "total_time_ms" not in self.value:
+                if not {"time_per_cycle_ms", "total_time_ms", "plan"} & self.value.keys():
                     yield fault(("time_per_cycle_ms",), "required in per_cycle")
             case "global":
                 if not {"total_time_ms", "time_per_cycle_ms", "ends_at"} & self.value.keys():
@@ -329,6 +331,32 @@ class _Creation:
             yield fault(("recorded",), "is allowed only with one participant")
         if "starts_at" in self.value:
             yield fault(("starts_at",), "contradicts recorded; omit one of them")
+
+    def _plan(self) -> Iterator[Fault]:
+        if "plan" not in self.value:
+            return
+        if self.mode in tuple(SyncMode) and self.mode != "per_cycle":
+            yield fault(("plan",), "is allowed only in per_cycle")
+            return
+        for name in ("time_per_cycle_ms", "max_cycles"):
+            if name in self.value:
+                yield fault((name,), "contradicts plan; omit one of them")
+        yield from plan_faults(self.value["plan"])
+        known, named = self.ids | set(self.members), False
+        may_run_over = self.value.get("on_timeout") == "overtime"
+        for at, item in _objects(MAX_PLAN_ITEMS, self.value["plan"]):
+            participant_id = _text(item.get("participant_id"))
+            named = named or participant_id is not None
+            if participant_id is not None and participant_id not in known:
+                yield fault(("plan", at, "participant_id"), "should be one of the participants")
+            yield from self._least_budget(("plan", at, "time_ms"), item, None)
+            for place, each in enumerate(_first(MAX_WARNINGS, item.get("warnings_ms"))):
+                if type(each) is int and each <= 0 and not may_run_over:
+                    path = ("plan", at, "warnings_ms", place)
+                    yield fault(path, "should be at least 1 if on_timeout is not overtime")
+        for name in ("active_participant_id", "active_group_id"):
+            if named and self.value.get(name) is not None:
+                yield fault((name,), "the items of the plan name the participants; omit this member")
 
     def _warnings(self) -> Iterator[Fault]:
         seen: set[int] = set()

@@ -1,8 +1,8 @@
 """Merge patches (RFC 7396) between two versions of a session's document.
 
-A patch applies to the keyed form of a document. In the keyed form, participants and groups are objects by their ids
-instead of arrays, and a JSON member that can be null can be absent instead. A merge patch cannot set a JSON member to
-null, so a null inside `metadata` requires the full state. Clients apply a patch as `clock.merge_patch` does.
+A patch applies to the keyed form of a document. In the keyed form, participants, groups and plan items are objects by
+their ids instead of arrays, and a JSON member that can be null can be absent instead. A merge patch cannot set a JSON
+member to null, so a null inside `metadata` requires the full state. Clients apply a patch as `clock.merge_patch` does.
 """
 
 import operator
@@ -32,19 +32,25 @@ def parse_keyed_document(document: bytes) -> Json:
 def key_lists_by_id(state: Json) -> Json:
     """Return the keyed form of a document that is already parsed.
 
-    `state` is not changed. The result contains the same value objects as `state`, except the two arrays.
+    `state` is not changed. The result contains the same value objects as `state`, except the arrays.
     """
-    return state | {name: {each[key]: each for each in state[name]} for name, key in _LISTS}
+    keyed = state | {name: {each[key]: each for each in state[name]} for name, key in _LISTS}
+    if "plan" in state:
+        keyed["plan"] = {each["item_id"]: each for each in state["plan"]}
+    return keyed
 
 
 def lists_from_keyed(state: Json) -> Json:
     """Return the document as JSON values from its keyed form. `state` is not changed.
 
-    Participants and groups are arrays again, in their order. Members that a patch removed are null again.
+    Participants, groups and plan items are arrays again, in their order. Members that a patch removed are null again. A
+    server of an earlier release sends a plan as an array, which stays an array.
     """
     participants = sorted(state["participants"].values(), key=operator.itemgetter("participant_index"))
     whole = [each if "display_name" in each else {**each, "display_name": None} for each in participants]
     arrays = {"participants": whole, "groups": list(state["groups"].values())}
+    if isinstance(plan := state.get("plan"), dict):
+        arrays["plan"] = sorted(plan.values(), key=operator.itemgetter("index"))
     return dict.fromkeys(_NULLABLE) | state | arrays
 
 
@@ -53,7 +59,7 @@ def render_document_patch(before: DocumentParts, after: DocumentParts) -> bytes 
 
     Return None if the change needs the full state.
 
-    Only the participants and groups that differ are parsed.
+    Only the participants, groups and plan items that differ are parsed.
     """
     old, new = changed_parts(before, after)
     found = make_keyed_patch(parse_keyed_document(old.join()), parse_keyed_document(new.join()))

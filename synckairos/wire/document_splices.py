@@ -58,7 +58,7 @@ def make_splices(before: DocumentParts, after: DocumentParts, positions: PartPos
     """Return the splices that lead from the document `before` to the document `after`.
 
     `length` must be the number of bytes of the document `before`. Both documents must have the same numbers of
-    participants and groups. Participants and groups must be equal at all positions that are not in `positions`.
+    participants, groups and plan items. These rows must be equal at all positions that are not in `positions`.
     """
     numbers, texts = [length], list[bytes]()
     for offset, old, new in _candidates(before, after, positions, length):
@@ -78,8 +78,7 @@ def _candidates(
     """
     yield 0, before.head, after.head
     tail = length - len(before.tail)
-    groups = tail - len(b",".join(before.groups))
-    for begin, old, new, some in zip((len(before.head), groups), before[1:3], after[1:3], positions, strict=True):
+    for begin, old, new, some in zip(before.row_offsets(), before.rows(), after.rows(), positions, strict=True):
         offset, passed = begin, 0
         for at in some:
             offset, passed = offset + sum(map(len, old[passed:at])) + at - passed, at

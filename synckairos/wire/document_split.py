@@ -1,4 +1,6 @@
-"""A session's document cut into parts: head, participants, groups, tail. A change of few parts then costs little.
+"""A session's document cut into parts: head, participants, groups, plan items, tail.
+
+A change of few parts then costs little.
 
 The module works on bytes and does not parse JSON. It finds each part by the text with which the part begins. This is
 safe: a JSON string contains no unescaped quote, and the members before `participants` contain only names and numbers
@@ -10,21 +12,26 @@ from itertools import compress, count
 from operator import ne
 from typing import NamedTuple
 
-_PARTICIPANT, _GROUP = b'{"participant_id":', b'{"group_id":'
+_PARTICIPANT, _GROUP, _ITEM = b'{"participant_id":', b'{"group_id":', b'{"item_id":'
 _OPENING = b'"participants":['
 _BETWEEN = b'],"groups":['
+_PLAN = b'],"plan":['
 _CLOSING = b'],"active_participant_id":'
 
-PartPositions = tuple[Sequence[int], Sequence[int]]
-"""Ascending positions of participants in their array and of groups in their array, counted from 0."""
+PartPositions = tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""Ascending positions of participants, groups and plan items, each in their array, counted from 0."""
 
 
 class DocumentParts(NamedTuple):
-    """The parts of a document. `head` ends before the first participant; `tail` begins after the last group."""
+    """The parts of a document. `head` ends before the first participant; `tail` begins after the last row.
+
+    The last row is a plan item, or a group in a document without a plan. `plan` is None in a document without a plan.
+    """
 
     head: bytes
     participants: Sequence[bytes]
     groups: Sequence[bytes]
+    plan: Sequence[bytes] | None
     tail: bytes
 
     @classmethod
@@ -37,21 +44,39 @@ class DocumentParts(NamedTuple):
         between = document.index(_BETWEEN, begin)
         groups = between + len(_BETWEEN)
         end = document.index(_CLOSING, groups)
+        plan = document.find(_PLAN, groups, end)
+        has_plan = plan >= 0
         return cls(
             document[:begin],
             _split(document[begin:between], _PARTICIPANT),
-            _split(document[groups:end], _GROUP),
+            _split(document[groups : plan if has_plan else end], _GROUP),
+            _split(document[plan + len(_PLAN) : end], _ITEM) if has_plan else None,
             document[end:],
         )
 
     def join(self) -> bytes:
         """Return the document that consists of these parts."""
-        return b"".join((self.head, b",".join(self.participants), _BETWEEN, b",".join(self.groups), self.tail))
+        return b"".join((self.head, b",".join(self.participants), _BETWEEN, b",".join(self.groups), *self._end()))
+
+    def _end(self) -> tuple[bytes, ...]:
+        return (self.tail,) if self.plan is None else (_PLAN, b",".join(self.plan), self.tail)
+
+    def rows(self) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[bytes]]:
+        """Return the participants, the groups and the plan items."""
+        return self.participants, self.groups, self.plan or ()
+
+    def row_offsets(self) -> tuple[int, int, int]:
+        """Return the positions in bytes at which the participants, the groups and the plan items begin."""
+        participants = len(self.head)
+        groups = participants + len(b",".join(self.participants)) + len(_BETWEEN)
+        return participants, groups, groups + len(b",".join(self.groups)) + len(_PLAN)
 
     def with_only_positions(self, positions: PartPositions) -> "DocumentParts":
-        """Return the parts with only those participants and groups that are at `positions`. Head and tail stay."""
-        participants, groups = ([rows[at] for at in some] for rows, some in zip(self[1:3], positions, strict=True))
-        return DocumentParts(self.head, participants, groups, self.tail)
+        """Return the parts with only those rows that are at `positions`. Head and tail stay."""
+        participants, groups, plan = (
+            [rows[at] for at in some] for rows, some in zip(self.rows(), positions, strict=True)
+        )
+        return DocumentParts(self.head, participants, groups, None if self.plan is None else plan, self.tail)
 
 
 def _split(text: bytes, opening: bytes) -> list[bytes]:
@@ -62,12 +87,13 @@ def _split(text: bytes, opening: bytes) -> list[bytes]:
 
 
 def changed_parts(before: DocumentParts, after: DocumentParts) -> tuple[DocumentParts, DocumentParts]:
-    """Return the parts of `before` and of `after`, without the participants and groups that are equal in both."""
+    """Return the parts of `before` and of `after`, without the rows that are equal in both."""
     participants = _differing(before.participants, after.participants)
     groups = _differing(before.groups, after.groups)
+    plan = _differing(before.plan or (), after.plan or ())
     return (
-        DocumentParts(before.head, participants[0], groups[0], before.tail),
-        DocumentParts(after.head, participants[1], groups[1], after.tail),
+        DocumentParts(before.head, participants[0], groups[0], None if before.plan is None else plan[0], before.tail),
+        DocumentParts(after.head, participants[1], groups[1], None if after.plan is None else plan[1], after.tail),
     )
 
 

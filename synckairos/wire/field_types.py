@@ -104,7 +104,11 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return any(_is_deeper(item, levels - 1) for item in (value.values() if isinstance(value, dict) else value))
 
 
-def _check_printable(text: str) -> str:
+def check_printable(text: str) -> str:
+    """Return the text.
+
+    Raises: PydanticCustomError if the text has characters that are not printable.
+    """
     if not text.isprintable():
         raise PydanticCustomError("printable", "should have only printable characters")
     return text
@@ -156,7 +160,7 @@ ShortText = Annotated[str, Field(max_length=200)]
 PauseReasonName = Annotated[str, Field(min_length=1, max_length=64)]
 LABEL_KEY = r"[a-z0-9._-]{1,63}"
 LabelKey = Annotated[str, Field(pattern=f"^{LABEL_KEY}$")]
-LabelValue = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(_check_printable)]
+LabelValue = Annotated[str, Field(min_length=1, max_length=63), AfterValidator(check_printable)]
 Labels = Annotated[
     dict[LabelKey, LabelValue],
     Field(max_length=MAX_LABELS, description=f"Keys and values by which sessions are found, at most {MAX_LABELS}"),

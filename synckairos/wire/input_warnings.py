@@ -111,6 +111,8 @@ class _Creation:
                 return "no effect in global: one budget serves the whole session"
             case "count_up":
                 return "no effect in count_up: only max_time_ms of the session limits the time"
+            case "per_cycle" if self.body.plan is not None:
+                return "no effect in per_cycle: the items of the plan have their own times"
             case "per_cycle":
                 cycle_ms = self.body.time_per_cycle_ms or self.body.total_time_ms
                 is_same = participant.total_time_ms == cycle_ms
@@ -166,6 +168,9 @@ class _Creation:
                 budgets = [each.total_time_ms for each in body.participants]
                 is_unused = None not in budgets and body.total_time_ms != sum(each or 0 for each in budgets)
                 return "no effect: each participant has its own total_time_ms" if is_unused else None
+            case "per_cycle" if body.plan is not None:
+                is_unused = body.total_time_ms != sum(item.time_ms for item in body.plan)
+                return "no effect: the items of the plan have their own times" if is_unused else None
             case "per_cycle":
                 is_unused = body.time_per_cycle_ms not in (None, body.total_time_ms)
                 return "no effect: time_per_cycle_ms is the budget of each cycle" if is_unused else None

@@ -25,6 +25,7 @@ from synckairos.clock.timing import (
 )
 from synckairos.wire.clock_system_json import READING_FACTS, render_clock_system
 from synckairos.wire.instants import render_instant
+from synckairos.wire.plan_json import plan_json
 
 DOCUMENT_SCHEMA = 1
 """Number of the document's schema. Redis stores this number with the document."""
@@ -51,7 +52,7 @@ def render_session(state: Session) -> bytes:
 def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
     """Return the session's document as JSON values.
 
-    If `with_lists` is False, the arrays of participants and groups are empty.
+    If `with_lists` is False, the arrays of participants, groups and plan items are empty.
     """
     rules = state.rules
     total_ms, remaining_ms = _totals(state)
@@ -66,6 +67,10 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         "epoch": state.epoch,
         "participants": participants_json(state) if with_lists else [],
         "groups": groups_json(state) if with_lists else [],
+    }
+    if state.plan:
+        document["plan"] = plan_json(state) if with_lists else []
+    document |= {
         "active_participant_id": None if active is None else active.participant_id,
         "active_group_id": None if group is None else group.group_id,
         "total_time_ms": total_ms,
@@ -93,6 +98,12 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["between_turns"] = HOLD_REASON
     if rules.closes_when_all_done:
         document["close_when_all_done"] = True
+    if state.item_position is not None:
+        document["current_item_id"] = state.plan[state.item_position].item_id
+    if state.next_item_position is not None:
+        document["next_item_id"] = state.plan[state.next_item_position].item_id
+    if state.schedule_offset_ms is not None:
+        document["schedule_offset_ms"] = state.schedule_offset_ms
     if state.starts_at_ms is not None:
         document["starts_at"] = render_instant(state.starts_at_ms)
     if state.ends_at_ms is not None:
@@ -174,7 +185,7 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
     remaining_ms = participant.remaining_ms
     if mode is SyncMode.PER_CYCLE:
         # Each cycle has the same budget. The active participant shows the remaining time; other participants show the
-        # full budget.
+        # full budget. With a plan, the items have different budgets, so other participants show 0.
         remaining_ms = (state.remaining_ms if is_turn else state.rules.time_per_cycle_ms) or 0
     document: dict[str, Any] = {
         "participant_id": participant.participant_id,

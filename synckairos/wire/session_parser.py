@@ -22,6 +22,7 @@ from synckairos.clock.model import (
 )
 from synckairos.wire.clock_system_json import READING_FACTS, parse_clock_system
 from synckairos.wire.instants import parse_instant_ms
+from synckairos.wire.plan_json import parse_item_position, parse_plan
 
 
 def parse_session(document: bytes, deleted: bool = False) -> Session:
@@ -67,6 +68,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
     active_id = d["active_participant_id"]
     participants = _parse_participants(d["participants"], mode)
     turn = d["turn"]
+    plan = parse_plan(d["plan"]) if "plan" in d else ()
     return Session(
         rules=rules,
         epoch=d["epoch"],
@@ -95,6 +97,10 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         starts_at_ms=_parse_optional(d.get("starts_at")),
         ends_at_ms=_parse_optional(d.get("ends_at")),
         breaks=parse_breaks(d["breaks"]) if "breaks" in d else None,
+        plan=plan,
+        item_position=parse_item_position(plan, d, "current_item_id"),
+        next_item_position=parse_item_position(plan, d, "next_item_id"),
+        schedule_offset_ms=d.get("schedule_offset_ms"),
     )
 
 

@@ -97,6 +97,24 @@ class GroupView(BaseModel):
     reading: Reading = Field(default_factory=Reading)
 
 
+class PlanItemView(BaseModel):
+    """An item of a plan. Unset members are absent. In a merge patch, `plan` is an object of items by `item_id`."""
+
+    item_id: str
+    index: int
+    title: str = ""
+    time_ms: Ms
+    participant_id: Id = Field(default="", description="Participant that has the turn with this item; absent if unset")
+    warnings_ms: list[Ms] = Field(
+        default_factory=list, description="Warning times of this item in ms; absent if those of the session apply"
+    )
+    status: Literal["pending", "running", "done"] = Field(
+        description="Status of the item: not begun, item of the current turn, or begun and ended"
+    )
+    time_used_ms: Ms = Field(description="Time of all turns with this item before `cycle_started_at`, in ms")
+    planned_start_at: Instant = ""
+
+
 class PauseView(BaseModel):
     """An active pause reason."""
 
@@ -189,6 +207,15 @@ class SessionView(BaseModel):
     )
     close_when_all_done: bool = Field(
         default=False, description="Always true: a turn ends when all participants are done; absent if it does not"
+    )
+    plan: list[PlanItemView] = Field(default_factory=list, description="Plan of the session; absent without a plan")
+    current_item_id: str = Field(
+        default="", description="Id of the item of the most recently begun turn; absent before the start"
+    )
+    next_item_id: str = Field(default="", description="Id of the item that begins after a hold; absent outside a hold")
+    schedule_offset_ms: Ms = Field(
+        default=0,
+        description="Time in ms by which the current item began later than planned; absent before the start",
     )
     starts_at: Instant = Field(default="", description="Instant at which the session starts by itself; absent if unset")
     ends_at: Instant = Field(

@@ -13,6 +13,7 @@ from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.creation_rules import clock_faults, creation_faults
 from synckairos.wire.field_types import DAY_MS, InstantText, Omittable, StrictModel, UntilFaultLimit
 from synckairos.wire.instants import parse_instant_ms
+from synckairos.wire.plan_body import plan_faults
 from synckairos.wire.validation_faults import Fault, fault
 
 MAX_COMMANDS = 10_000
@@ -84,6 +85,8 @@ def simulation_rule_faults(value: dict[str, Any]) -> Iterator[Fault]:
             yield fault(("commands", at, "at_ms"), "should be at most until_ms")
         if timed.get("command") == "add_participant" and isinstance(args, dict):
             yield from clock_faults(args.get("clock"), ("commands", at, "args", "clock"))
+        if timed.get("command") == "set_plan" and isinstance(args, dict):
+            yield from plan_faults(args.get("plan"), ("commands", at, "args", "plan"))
 
 
 def _instant_faults(value: dict[str, Any]) -> Iterator[Fault]:

@@ -21,9 +21,13 @@ NIL_SESSION_ID = "00000000-0000-0000-0000-000000000000"
 SLOW_VERBS = frozenset({"done", "adjust", "add_participant", "remove_participant"})
 """Commands whose cost in a simulation grows with the number of participants."""
 
+PLAN_VERBS = frozenset({"switch", "done", "set_plan", "resume", "remove_participant"})
+"""Commands whose cost in a simulation grows with the number of plan items."""
+
 PARTICIPANTS_PER_STEP = 15
 METADATA_BYTES_PER_STEP = 640
-"""The two constants are chosen so that one step of any command takes about 20 µs."""
+PLAN_ITEMS_PER_STEP = 40
+"""The three constants are chosen so that one step of any command takes about 20 µs."""
 
 
 def estimate_cost_in_steps(body: SimulationBody) -> int:
@@ -33,6 +37,7 @@ def estimate_cost_in_steps(body: SimulationBody) -> int:
     """
     session, steps = body.session, 0
     participants, metadata_bytes = len(session.participants or ()), len(orjson.dumps(session.metadata or {}))
+    items = len(session.plan or ())
     for each in body.commands:
         steps += 1
         if each.command == "update_metadata":
@@ -41,6 +46,10 @@ def estimate_cost_in_steps(body: SimulationBody) -> int:
         elif each.command in SLOW_VERBS:
             participants += each.command == "add_participant"
             steps += participants // PARTICIPANTS_PER_STEP
+        if each.command == "set_plan":
+            items = len(each.args.plan)
+        if items and each.command in PLAN_VERBS:
+            steps += items // PLAN_ITEMS_PER_STEP
     return steps
 
 

@@ -148,9 +148,24 @@ class RandomPlayer:
         if mode == "global" and body.get("on_timeout") != "pause" and pick.random() < 0.5:
             del body["total_time_ms"]
             body["ends_at"] = self._instant(pick.randint(4_000, 15_000))
+        if mode == "per_cycle" and pick.random() < 0.6:
+            del body["time_per_cycle_ms"]
+            body["plan"] = self._plan(self._participant_ids[: pick.choice((0, count))])
         if pick.random() < 0.3:
             body["starts_at"] = self._instant(pick.randint(0, 2_000))
         return body if clock is None else body | {"clock": clock}
+
+    def _plan(self, named: list[str], kept: int = 4) -> list[dict[str, Any]]:
+        """Return a plan of four items, of which the last do not have to be kept. Some items name one of `named`."""
+        pick, items = self._random, []
+        for at in range(kept):
+            item: dict[str, Any] = {"item_id": f"ä {at}", "title": f'"{at}",', "time_ms": 4_000 - 500 * at}
+            if named and at != 1:
+                item["participant_id"] = named[at % len(named)]
+            items.append(item)
+        if kept < 4:
+            items.append({"time_ms": pick.randint(1_000, 5_000), "warnings_ms": [500]})
+        return items
 
     def _instant(self, after_ms: int) -> str:
         return render_instant(self._store.at_ms + after_ms)
@@ -166,8 +181,8 @@ class RandomPlayer:
     def _command(self) -> tuple[str, dict[str, Any]]:
         pick = self._random
         participant_id = pick.choice(self._participant_ids)
-        match pick.randrange(32):
-            case 30 | 31:
+        match pick.randrange(35):
+            case 33 | 34:
                 times: dict[str, Any] = pick.choice(
                     ({}, {"started_at": self._instant(-9_000)}, {"completed_at": self._instant(-500)})
                 )
@@ -207,6 +222,10 @@ class RandomPlayer:
             case 24 | 25:
                 starts_at: dict[str, Any] = pick.choice(({}, {"starts_at": None}, {"starts_at": self._instant(900)}))
                 return "update_session", starts_at or {"ends_at": self._instant(pick.randint(1, 9_000))}
+            case 30:
+                return "switch", {"item_id": f"ä {pick.randrange(5)}"}
+            case 31 | 32:
+                return "set_plan", {"plan": self._plan([], pick.choice((2, 3)))}
             case 16 | 17:
                 measured: dict[str, Any] = pick.choice(({}, {"measured_lag_ms": 300}))
                 return "switch", {"lag_ms": pick.choice((20, 400, 5_000))} | measured

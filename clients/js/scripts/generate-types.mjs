@@ -189,7 +189,8 @@ function operationName(method, path) {
   const single = capital(camel.replace(/s$/, ""));
   const onItem = rest.at(-1).startsWith("{");
   if (method === "DELETE") return { group, name: `remove${single}` };
-  if (method === "PATCH" || method === "PUT") return { group, name: `update${single}` };
+  if (method === "PUT") return { group, name: `set${single}` };
+  if (method === "PATCH") return { group, name: `update${single}` };
   if (method === "POST") return { group, name: isPlural(last) && !onItem && last !== "access" ? `add${single}` : camelOf(last) };
   return { group, name: onItem ? `get${single}` : camel };
 }

@@ -18,6 +18,7 @@ TARGET = Path(__file__).resolve().parents[1] / "synckairos_client" / "generated"
 ROOTS = (
     "synckairos.backoff",
     "synckairos.clock.budget",
+    "synckairos.clock.expected_starts",
     "synckairos.clock.merge_patch",
     "synckairos.clock.model",
     "synckairos.clock.timing",

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from synckairos_client.errors import ParticipantNotFound
+from synckairos_client.generated.clock.expected_starts import expected_starts_ms
 from synckairos_client.generated.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode
 from synckairos_client.generated.clock.timing import (
     active_group,
@@ -11,6 +12,16 @@ from synckairos_client.generated.clock.timing import (
     deadline_at_ms,
     session_remaining_ms,
 )
+
+__all__ = [
+    "changes_with_time",
+    "expected_starts_ms",
+    "find_participant",
+    "participant_remaining_ms",
+    "remaining_ms_at",
+    "session_charged_until",
+    "used_ms_at",
+]
 
 
 def changes_with_time(state: Session) -> bool:
@@ -62,9 +73,11 @@ def participant_remaining_ms(charged: Session, participant: Participant) -> int 
     if charged.rules.sync_mode is not SyncMode.PER_CYCLE:
         return participant.remaining_ms
     # Each cycle has the same budget. The active participant has the remaining time; other participants have the full
-    # budget.
+    # budget. With a plan, the items have different budgets, so other participants have none.
     is_turn = participant is charged.active_participant and charged.status is not Status.PENDING
-    return charged.remaining_ms if is_turn else charged.rules.time_per_cycle_ms
+    if is_turn:
+        return charged.remaining_ms
+    return 0 if charged.plan else charged.rules.time_per_cycle_ms
 
 
 def used_ms_at(state: Session, now_ms: float, participant_id: str | None = None) -> int:

@@ -47,6 +47,8 @@ async def test_random_sessions_replay_without_findings(service: AuditedService) 
             "reopen",
             "amend",
             "done",
+            "set_plan",
+            "PLAN_ITEM_NOT_FOUND",
             "complete",
             "cancel",
             "delete",

@@ -51,6 +51,7 @@ SESSION_CASES = (
     Case("DELETE", "/v1/sessions/{id}/participants/{pid}", "controller"),
     Case("PATCH", "/v1/sessions/{id}", "controller", {"metadata": {"a": 1}}),
     Case("PATCH", "/v1/sessions/{id}", "controller", {"starts_at": None}),
+    Case("PUT", "/v1/sessions/{id}/plan", "controller", {"plan": [{"time_ms": 1_000}], "expected_version": 1}),
     Case("DELETE", "/v1/sessions/{id}", "admin"),
 )
 TENANT_CASES = (

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from synckairos.clock.commands import Command, Complete, Create, NewParticipant, Pause, Start
-from synckairos.clock.model import SyncMode
+from synckairos.clock.model import PlanItem, SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal, Role
 from synckairos.service.access_rules import ACCESS_RULES
@@ -44,6 +44,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "remove_participant": {"participant_id": BLACK},
     "update_metadata": {"metadata": {"table": 7}},
     "update_session": {"labels": {"table": "7"}},
+    "set_plan": {"plan": [{"time_ms": 60_000}, {"time_ms": 90_000}], "expected_version": 2},
     "delete": {},
 }
 """Arguments with which each command succeeds on a session of `open_session`."""
@@ -76,10 +77,12 @@ async def open_session(instance: Instance, verb: str) -> tuple[str, int]:
     """Create a session in a status in which a command succeeds. Return its id and its version.
 
     WHITE has the turn. For a resume, WHITE has paused the session. For a reopening, the session is completed.
-    For an amendment, it is also a `count_up` session of WHITE alone.
+    For an amendment, it is also a `count_up` session of WHITE alone. For a change of the plan, it has a plan.
     """
     people = tuple(NewParticipant(each, total_time_ms=300_000) for each in (WHITE, BLACK))
     spec = Create(SyncMode.COUNT_UP, people[:1]) if verb == "amend" else Create(SyncMode.PER_PARTICIPANT, people)
+    if verb == "set_plan":
+        spec = Create(SyncMode.PER_CYCLE, people, plan=(PlanItem("1", 60_000),))
     created = await instance.sessions.create(CreateRequest(ROOT, spec))
     session_id, version = created.session.session_id, 1
     steps: list[tuple[str, Command]] = [] if verb == "start" else [("start", Start())]

@@ -190,11 +190,12 @@ async def test_stored_documents_equal_rendered_documents_in_random_histories(set
     async with open_parts(settings) as parts:
         for _ in range(10):
             tape = Bytes(pick.randbytes(120))
-            transition = creation.create(enlarge(draw_creation(tape)), str(uuid4()), "e", T0)
+            spec = enlarge(draw_creation(tape))
+            transition = creation.create(spec, str(uuid4()), "e", T0)
             session_id, now_ms = transition.state.session_id, T0
             known, base, documents = RenderedSession.render(transition.state), None, list[bytes]()
             versions = [build_version(transition, CommitCause("caller", "create"))]
-            for wait_ms, command, _ in commands(tape, 12):
+            for wait_ms, command, _ in commands(tape, 12, spec.plan):
                 base = await commit(parts, session_id, base, versions)
                 documents += [version.message.snapshot.document for version in versions]
                 now_ms += wait_ms

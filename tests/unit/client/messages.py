@@ -15,10 +15,11 @@ from tests.unit.clock.script import T0
 
 def history(tape: Bytes) -> Iterator[Session]:
     """Yield the states of a random history of a session."""
-    state = creation.create(draw_creation(tape), "s", "e", T0).state
+    spec = draw_creation(tape)
+    state = creation.create(spec, "s", "e", T0).state
     yield state
     now_ms = T0
-    for wait_ms, command, _ in commands(tape, 12):
+    for wait_ms, command, _ in commands(tape, 12, spec.plan):
         now_ms += wait_ms
         for transition in engine.apply(state, command, now_ms).all_transitions:
             state = transition.state

@@ -20,13 +20,14 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    SetPlan,
     Start,
     Switch,
     UpdateMetadata,
     UpdateSession,
     VersionPrecondition,
 )
-from synckairos.clock.model import Break, ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.model import Break, ExtendBy, OnTimeout, PlanItem, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
 
@@ -91,6 +92,10 @@ def draw_creation(tape: Bytes) -> Create:
         for at in range(count)
     )
     edition = 1 if tape.below(8) == 7 and not is_overtime else 2
+    plan = (
+        _draw_plan(tape, count, is_overtime) if mode is SyncMode.PER_CYCLE and edition == 2 and tape.one_in(2) else ()
+    )
+    is_named = any(item.participant_id for item in plan)
     has_end = mode is SyncMode.GLOBAL and edition == 2 and on_timeout is not OnTimeout.PAUSE and tape.one_in(2)
     starts_at_ms = T0 + (0, 500, 3_000, 9_000)[tape.below(4)] if edition == 2 and tape.one_in(4) else None
     return Create(
@@ -98,16 +103,16 @@ def draw_creation(tape: Bytes) -> Create:
         people,
         groups=(NewGroup("y", 8_000),) if mode is SyncMode.PER_GROUP and options & 4 else (),
         total_time_ms=15_000 if mode is SyncMode.GLOBAL and not has_end else None,
-        time_per_cycle_ms=6_000 if mode is SyncMode.PER_CYCLE else None,
+        time_per_cycle_ms=6_000 if mode is SyncMode.PER_CYCLE and not plan else None,
         max_time_ms=15_000 if mode is SyncMode.COUNT_UP and options & 8 else None,
-        max_cycles=3 + tape.below(4) if options & 8 else None,
+        max_cycles=3 + tape.below(4) if options & 8 and not plan else None,
         clock=clock,
         on_timeout=on_timeout,
         warnings_ms=((4_000, 0, -2_000) if is_overtime else (4_000, 1_000)) if options & 16 else (),
         extend_on_switch_ms=3_000 if extends else None,
         lag_compensation=mode is SyncMode.PER_PARTICIPANT and bool(options & 8) and not isinstance(clock, Hourglass),
         pause_budget=tape.below(3) if options & 4 else None,
-        active_participant_id=NAMES[count - 1] if options & 64 else None,
+        active_participant_id=NAMES[count - 1] if options & 64 and not is_named else None,
         metadata={"round": 1} if options & 128 else {},
         extend_window_ms=(None, 2_000, 8_000)[tape.below(3)] if extends else None,
         extend_by=(None, ExtendBy.RESET, ExtendBy.ADD)[tape.below(3)] if extends else None,
@@ -120,16 +125,60 @@ def draw_creation(tape: Bytes) -> Create:
         closes_when_all_done=edition == 2 and tape.one_in(3),
         starts_at_ms=starts_at_ms,
         ends_at_ms=T0 + 15_000 if has_end else None,
+        plan=plan,
     )
 
 
-def commands(tape: Bytes, count: int) -> Iterator[tuple[int, Command, VersionPrecondition | None]]:
+ITEM_IDS = ("1", "2", "3", "last", "extra")
+
+
+def _draw_plan(tape: Bytes, count: int, is_overtime: bool) -> tuple[PlanItem, ...]:
+    """Return a plan of 1 to 4 items for the first `count` participants. In half of the plans no item names one."""
+    is_named = tape.one_in(2)
+    return tuple(
+        _draw_item(tape, name, count if is_named else 0, is_overtime) for name in ITEM_IDS[: 1 + tape.below(4)]
+    )
+
+
+def _draw_item(tape: Bytes, item_id: str, count: int, is_overtime: bool) -> PlanItem:
+    """Return an item. It names one of the first `count` participants, or none."""
+    named = tape.below(count + 1) if count else 0
+    return PlanItem(
+        item_id,
+        (6_000, 1_000, 2_500, 0 if is_overtime else 4_000)[tape.below(4)],
+        (None, "é")[tape.below(2)],
+        NAMES[named - 1] if named else None,
+        (None, (500,), (5_000, 2_000))[tape.below(3)],
+    )
+
+
+def _edit_plan(tape: Bytes, created: tuple[PlanItem, ...]) -> SetPlan:
+    """Return a change of the plan of the creation: an item is added, changed, removed or moved, mostly at the end.
+
+    Some changes are not allowed, because the item has begun.
+    """
+    plan, kind = list(created) or [PlanItem("1", 1_000)], tape.below(6)
+    at = tape.below(len(plan)) if tape.one_in(4) else len(plan) - 1
+    if kind in (0, 1):
+        plan.insert(at + kind, _draw_item(tape, "extra", tape.below(5), False))
+    elif kind == 2:
+        plan[at] = _draw_item(tape, plan[at].item_id, tape.below(5), False)
+    elif kind == 3 and len(plan) > 1:
+        del plan[at]
+    elif kind == 4:
+        plan.insert(tape.below(len(plan)), plan.pop(at))
+    return SetPlan(tuple(plan))
+
+
+def commands(
+    tape: Bytes, count: int, plan: tuple[PlanItem, ...] = ()
+) -> Iterator[tuple[int, Command, VersionPrecondition | None]]:
     """Yield `count` commands, each with the delay after the command before, in ms, and a precondition.
 
-    Some delays are negative.
+    Some delays are negative. Commands that change the plan begin with `plan`, the plan of the creation.
     """
     for _ in range(tape.below(8) // 6):
-        yield 500, _command(tape), None
+        yield 500, _command(tape, plan), None
     yield tape.below(3) * 500, Start(), None
     for _ in range(count):
         gap = tape.below(256)
@@ -139,18 +188,19 @@ def commands(tape: Bytes, count: int) -> Iterator[tuple[int, Command, VersionPre
             precondition = VersionPrecondition(version=tape.below(8))
         elif gap >= 240:
             precondition = VersionPrecondition(turn=tape.below(6))
-        yield wait_ms, _command(tape), precondition
+        yield wait_ms, _command(tape, plan), precondition
 
 
 def _name(tape: Bytes) -> str:
     return "ABCDZ"[tape.below(5)]
 
 
-def _command(tape: Bytes) -> Command:
-    match tape.below(32):
+def _command(tape: Bytes, plan: tuple[PlanItem, ...]) -> Command:
+    match tape.below(33):
         case 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 as which:
             measured_lag_ms = (None, 10, 2_000)[which % 3]
-            return Switch(lag_ms=LAGS_MS[which], measured_lag_ms=measured_lag_ms, hold=tape.one_in(6))
+            hold, item_id = tape.one_in(6), ITEM_IDS[tape.below(5)] if tape.one_in(8) else None
+            return Switch(lag_ms=LAGS_MS[which], measured_lag_ms=measured_lag_ms, hold=hold, item_id=item_id)
         case 8:
             return Switch(next_participant_id=_name(tape))
         case 9:
@@ -179,8 +229,10 @@ def _command(tape: Bytes) -> Command:
                 removes_start = start is None and tape.one_in(2)
                 return UpdateSession(labels if tape.one_in(2) else {}, None, start, end, removes_start)
             return UpdateMetadata(({"round": 2}, {"round": None}, {"a": {"b": True}})[tape.below(3)])
-        case 28 | 29 | 30:
+        case 28 | 29:
             return Done(_name(tape))
+        case 30:
+            return _edit_plan(tape, plan)
         case 26 | 27:
             ids = (_name(tape),) if tape.one_in(4) else None
             return Reopen((3_000, 3_000, -1_000, None)[tape.below(4)], ids)
@@ -191,6 +243,8 @@ def _command(tape: Bytes) -> Command:
             )
             pause = (None, (), (Break(T0 + 750, T0 + 800),), (Break(T0, T0 + 1),))[tape.below(4)]
             return Amend((None, _name(tape))[tape.one_in(4)], begin_ms, end_ms, pause)
+        case 32:
+            return Switch(item_id=ITEM_IDS[tape.below(5)])
         case 25:
             return (Start(), Complete(), Cancel(), Delete())[tape.below(4)] if tape.one_in(4) else Expire()
         case _:

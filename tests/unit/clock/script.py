@@ -5,7 +5,8 @@ participant A in group x. Commands: `start switch switch>C switch@A switch! paus
 resume:tea complete cancel adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 leave:A merge:{…} delete time`. `switch!`
 has a hold. `update:start+30` and `update:end+90` set an instant, `update:start-` removes the start.
 `reopen+30:A` adds 30 seconds to A. `done:A` marks A as done. `amend:10-50/20-30,35-40` sets the start, the end and the
-breaks; `amend:10-` sets only the start, and `amend:-/` removes the breaks.
+breaks; `amend:10-` sets only the start, and `amend:-/` removes the breaks. `switch#x` goes to the plan item x.
+`plan:x=5 y/B=10` sets a plan of an item x of 5 seconds and an item y of 10 seconds for B.
 """
 
 import json
@@ -33,6 +34,7 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    SetPlan,
     Start,
     Switch,
     UpdateMetadata,
@@ -40,7 +42,7 @@ from synckairos.clock.commands import (
     VersionPrecondition,
 )
 from synckairos.clock.creation import create
-from synckairos.clock.model import Break, EventType, OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.model import Break, EventType, ItemStatus, OnTimeout, PlanItem, Session, SyncMode, Transition
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.timing import find_group_index, session_remaining_ms
@@ -67,7 +69,7 @@ def spec(mode: str, people: str = "A B C", on_timeout: str | None = None, **fiel
     match sync_mode:
         case SyncMode.PER_PARTICIPANT | SyncMode.GLOBAL:
             defaults = {"total_time_ms": MINUTE}
-        case SyncMode.PER_CYCLE:
+        case SyncMode.PER_CYCLE if "plan" not in fields:
             defaults = {"time_per_cycle_ms": MINUTE}
         case SyncMode.COUNT_UP:
             defaults = {"max_time_ms": MINUTE}
@@ -76,6 +78,23 @@ def spec(mode: str, people: str = "A B C", on_timeout: str | None = None, **fiel
             defaults = {"groups": tuple(NewGroup(name, MINUTE) for name in names)}
     timeout = None if on_timeout is None else OnTimeout(on_timeout)
     return Create(sync_mode, tuple(participants), on_timeout=timeout, **(defaults | fields))
+
+
+def items(text: str) -> tuple[PlanItem, ...]:
+    """Return the items of a plan, such as `x=5 y/B=10`: `y/B=10` is the item y of B with 10 seconds.
+
+    `x=5!4!1` is an item with warnings at 4 seconds and at 1 second.
+    """
+    plan = []
+    for word in text.split():
+        match = re.fullmatch(r"(\w+)(?:/(\w))?=([\d.]+)((?:![\d.]+)*)", word)
+        assert match is not None, word
+        item_id, participant_id, seconds, warnings = match.groups()
+        warnings_ms = tuple(round(float(each) * 1000) for each in warnings.split("!")[1:])
+        plan.append(
+            PlanItem(item_id, round(float(seconds) * 1000), None, participant_id, warnings_ms if warnings else None)
+        )
+    return tuple(plan)
 
 
 def open_session(creation: Create, at_ms: int = T0) -> Session:
@@ -161,6 +180,12 @@ class Played:
         return " ".join([s.status, *words])
 
     @property
+    def plan(self) -> str:
+        """Return the items with their used seconds, such as `x+ 5 y* 2 z 0`: x is done, and y runs."""
+        marks = {ItemStatus.PENDING: "", ItemStatus.RUNNING: "*", ItemStatus.DONE: "+"}
+        return " ".join(f"{item.item_id}{marks[item.status]} {_seconds(item.used_ms)}" for item in self.state.plan)
+
+    @property
     def used(self) -> str:
         """Return the seconds that each participant has used, such as `A 10 B 20`."""
         return " ".join(f"{p.participant_id} {_seconds(p.used_ms)}" for p in self.state.participants)
@@ -193,7 +218,9 @@ def command(text: str) -> Command:
     if verb.startswith("switch"):
         guard = re.search(r"@(\w)", verb)
         following = re.search(r">(\w)", verb)
-        return Switch(following and following[1], guard and guard[1], hold=verb.endswith("!"))
+        item = re.search(r"#(\w+)", verb)
+        participants = (following and following[1], guard and guard[1])
+        return Switch(*participants, hold=verb.endswith("!"), item_id=item and item[1])
     if verb.startswith("reopen"):
         seconds = verb.removeprefix("reopen")
         return Reopen(round(float(seconds) * 1000) if seconds else None, tuple(rest.split(",")) if rest else None)
@@ -212,6 +239,8 @@ def command(text: str) -> Command:
             return Done(rest)
         case "amend":
             return _amend(rest)
+        case "plan":
+            return SetPlan(items(rest))
         case "leave":
             return RemoveParticipant(rest)
         case "update":

@@ -13,7 +13,19 @@ from synckairos.clock.begin_turn import is_held
 from synckairos.clock.charges import charges_between, charges_in_effect
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Amend, Command, Expire, Reopen, VersionPrecondition
-from synckairos.clock.model import Event, EventType, Extensions, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.expected_starts import expected_starts_ms
+from synckairos.clock.model import (
+    Event,
+    EventType,
+    Extensions,
+    ItemStatus,
+    OnTimeout,
+    Session,
+    Status,
+    SyncMode,
+    Transition,
+)
+from synckairos.clock.plan_items import names_participants
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.status_table import STATUS_TABLE
@@ -103,7 +115,7 @@ def _check_history(tape: bytes) -> None:
     before_end: Session | None = None
     events: list[Event] = []
     document = _check_document(state)
-    for wait_ms, command, precondition in commands(choices, STEPS):
+    for wait_ms, command, precondition in commands(choices, STEPS, spec.plan):
         now_ms += wait_ms
         if isinstance(command, (Reopen, Amend)):
             # A caller gives the facts of earlier versions only if the end is committed.
@@ -182,7 +194,8 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
     assert bool(after.pauses) == (after.status is Status.PAUSED)
     assert (after.completed_at_ms is not None) == after.status.is_final
     if after.status in (Status.RUNNING, Status.PAUSED):
-        assert after.active_position is not None or after.rules.sync_mode is SyncMode.GLOBAL
+        may_be_nobodys = after.rules.sync_mode is SyncMode.GLOBAL or bool(after.plan)
+        assert after.active_position is not None or may_be_nobodys
     if event.type is EventType.SESSION_EXPIRED:
         assert deadline_at_ms(after) == after.completed_at_ms == deadline_at_ms(before)
     if after.rules.on_timeout is not OnTimeout.OVERTIME:
@@ -196,6 +209,7 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
         for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, _zero_ms):
             assert read(after) == read(before)
     _check_extensions(before, after)
+    _check_plan(before, after, event)
     _check_continuous(after)
     _check_receipt(before, after)
 
@@ -206,6 +220,7 @@ LEAVES_CLOCK = frozenset(
         EventType.OVERTIME_STARTED,
         EventType.METADATA_UPDATED,
         EventType.SESSION_UPDATED,
+        EventType.PLAN_UPDATED,
         EventType.PARTICIPANT_ADDED,
         EventType.PARTICIPANT_DONE,
     }
@@ -234,6 +249,61 @@ def _check_turn_number(before: Session, after: Session, event: Event) -> None:
     ends_hold = event.type is EventType.SESSION_RESUMED and is_held(before)
     assert after.turn_number - before.turn_number == ((begins or ends_hold) and not is_held(after))
     assert (after.turn_number == 0) == (after.started_at_ms is None)
+
+
+def _check_plan(before: Session, after: Session, event: Event) -> None:
+    """Check that items and turns begin and end together, and that a change of the plan leaves begun items unchanged."""
+    assert bool(after.plan) == bool(before.plan)
+    if not after.plan:
+        return
+    assert (after.item_position is None) == (after.started_at_ms is None) == (after.schedule_offset_ms is None)
+    assert (after.next_item_position is not None) == (is_held(after) and not after.status.is_final)
+    running = [at for at, item in enumerate(after.plan) if item.status is ItemStatus.RUNNING]
+    is_in_turn = after.status in (Status.RUNNING, Status.PAUSED) and not is_held(after)
+    assert running == ([after.item_position] if is_in_turn else [])
+    assert sum(item.used_ms for item in after.plan) == after.used_ms
+    assert len({item.item_id for item in after.plan}) == len(after.plan)
+    begun = {item.item_id: item for item in before.plan if item.status is not ItemStatus.PENDING}
+    now = {item.item_id: item for item in after.plan}
+    for item_id, item in begun.items():
+        again = now[item_id]
+        assert replace(again, status=item.status, used_ms=item.used_ms) == item
+        assert again.used_ms >= item.used_ms
+        assert again.status is not ItemStatus.PENDING
+    if event.type is EventType.PLAN_UPDATED:
+        assert [item.item_id for item in after.plan if item.item_id in begun] == list(begun)
+        assert all(now[item_id] == item for item_id, item in begun.items())
+    else:
+        assert [item.item_id for item in after.plan] == [item.item_id for item in before.plan]
+    if after.turn_number != before.turn_number and after.item_position is not None:
+        item = after.plan[after.item_position]
+        if item.planned_start_at_ms is not None:
+            assert after.schedule_offset_ms == event.at_ms - item.planned_start_at_ms
+        assert after.remaining_ms == item.time_ms or event.type in (
+            EventType.SESSION_STARTED,
+            EventType.SESSION_RESUMED,
+        )
+    elif event.type is not EventType.SESSION_STARTED:
+        assert after.schedule_offset_ms == before.schedule_offset_ms
+    _check_expected_starts(after)
+
+
+def _check_expected_starts(state: Session) -> None:
+    """Check that expected starts are those of the session if nothing happens until the next item begins."""
+    now_ms = state.updated_at_ms
+    expected = list(expected_starts_ms(state, now_ms).items())
+    assert [at_ms for _, at_ms in expected] == sorted(at_ms for _, at_ms in expected)
+    assert not expected or expected[0][1] >= now_ms
+    is_plain = state.rules.on_timeout is OnTimeout.ADVANCE and not state.rules.holds_between_turns
+    if not is_plain or state.status is not Status.RUNNING or state.rules.closes_when_all_done:
+        return
+    for item_id, at_ms in expected:
+        reached = state
+        for _ in range(10):
+            decision = engine.apply(reached, Expire(), at_ms)
+            reached = decision.overdue[-1].state if decision.overdue else reached
+        assert reached.plan[reached.item_position or 0].item_id == item_id
+        assert reached.anchor_ms == at_ms
 
 
 def _zero_ms(state: Session) -> int | None:
@@ -385,7 +455,7 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
         events: list[Event] = []
         seen[spec.sync_mode] += 1
         seen[state.rules.clock.name] += 1
-        for wait_ms, command, precondition in commands(choices, 12):
+        for wait_ms, command, precondition in commands(choices, 12, spec.plan):
             now_ms += wait_ms
             command = _with_past_facts(command, before_end, events, state)
             decision = engine.apply(state, command, now_ms, precondition)
@@ -394,6 +464,8 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
                 events.append(transition.event)
                 seen[f"{state.status} {transition.state.status}"] += 1
                 seen["hold"] += is_held(transition.state)
+                seen["named plan" if names_participants(transition.state) else "rotation plan"] += bool(spec.plan)
+                seen["nobody's item"] += bool(spec.plan) and transition.state.active_position is None
                 seen["extended"] += (transition.state.extensions or Extensions()).count > 0
                 before_end = before_end if state.status.is_final else state
                 state = transition.state
@@ -401,6 +473,7 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
                 seen[decision.refusal.code] += 1
             if decision.expired_participant_id is not None:
                 seen["consumed"] += 1
+    assert {"named plan", "rotation plan", "nobody's item", "PLAN_ITEM_NOT_FOUND"} <= seen.keys()
     never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED}
     never.add(EventType.SESSION_RECORDED)
     assert {kind for kind in EventType if kind not in never} <= seen.keys()

@@ -57,8 +57,9 @@ class Produced:
 
 
 def created(mode: str, **fields: Any) -> Produced:
-    """Create a session of a mode."""
-    body = {"sync_mode": mode, **BODIES[mode], **fields}
+    """Create a session of a mode. A field that is None removes the member from the body."""
+    given = {"sync_mode": mode, **BODIES[mode], **fields}
+    body = {name: value for name, value in given.items() if value is not None}
     transition = creation.create(parse_body(CreateSession, body).to_create(), SESSION, EPOCH, T0)
     return Produced(transition, CommitCause("anonymous", "create", body))
 

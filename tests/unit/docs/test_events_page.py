@@ -38,6 +38,9 @@ REACHED_BY: dict[str, list[Step]] = {
     "at zero": [(0, "start", {}), (60_000, "expire", {})],
     "over": [(0, "start", {}), (1_000, "complete", {})],
 }
+PLAN: list[Json] = [{"time_ms": 60_000}, {"time_ms": 60_000}]
+WITH_PLAN: Json = {"time_per_cycle_ms": None, "max_cycles": None, "plan": PLAN}
+
 ARGUMENTS: dict[str, list[Json]] = {
     "adjust": [{"delta_ms": 5_000}, {"delta_ms": -86_400_000}],
     "add_participant": [{"participant_id": LATE, "total_time_ms": 60_000, "group_id": A}],
@@ -46,6 +49,7 @@ ARGUMENTS: dict[str, list[Json]] = {
     "done": [{"participant_id": A}],
     "reopen": [{"delta_ms": 5_000}, {}],
     "amend": [{"completed_at": "2026-01-31T12:00:00.500Z"}],
+    "set_plan": [{"plan": [{"item_id": "late", "time_ms": 5_000}]}, {"plan": [*PLAN, {"time_ms": 5_000}]}],
     "update_session": [{"labels": {"round": "2"}}, {"starts_at": "2026-01-31T13:00:00.000Z"}],
 }
 
@@ -79,8 +83,9 @@ def explored() -> set[Triple]:
     for steps in ([], changed):
         produced = play("count_up", steps, participants=[{"participant_id": A}], recorded=RECORDED)
         found |= {(each.event_type, "count_up", each.cause.command) for each in produced}
-    for mode, on_timeout, steps in itertools.product(SyncMode, OnTimeout, REACHED_BY.values()):
-        produced = play(mode, steps, on_timeout=str(on_timeout), warnings_ms=[10_000])
+    forms: list[tuple[SyncMode, Json]] = [*((mode, {}) for mode in SyncMode), (SyncMode.PER_CYCLE, WITH_PLAN)]
+    for (mode, fields), on_timeout, steps in itertools.product(forms, OnTimeout, REACHED_BY.values()):
+        produced = play(mode, steps, on_timeout=str(on_timeout), warnings_ms=[10_000], **fields)
         state, before_end = produced[-1].transition.state, newest_unfinished(produced)
         for step in attempts():
             if step[1] == "recover" and state.status.is_final:
@@ -141,6 +146,7 @@ def example_runs() -> dict[str, list[Produced]]:
             recorded=RECORDED,
         ),
         "ready": play("per_cycle", [start, (2_000, "done", {"participant_id": B})]),
+        "agenda": play("per_cycle", [start, (2_000, "set_plan", {"plan": [*PLAN, {"time_ms": 5_000}]})], **WITH_PLAN),
         "off": play("count_up", [start, (1_000, "cancel", {})]),
     }
 

@@ -5,7 +5,15 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from synckairos.wire.session_view import GroupView, ParticipantView, PauseView, Reading, SessionView, TurnView
+from synckairos.wire.session_view import (
+    GroupView,
+    ParticipantView,
+    PauseView,
+    PlanItemView,
+    Reading,
+    SessionView,
+    TurnView,
+)
 from tests.unit.docs.pages import code_words, read_page, table_after
 
 PAGE = read_page("session.md")
@@ -13,6 +21,7 @@ PARTS: dict[str, type[BaseModel]] = {
     "Session": SessionView,
     "Participant": ParticipantView,
     "Group": GroupView,
+    "Plan item": PlanItemView,
     "Pause": PauseView,
     "Turn": TurnView,
     "Reading": Reading,

@@ -37,6 +37,7 @@ import type {
   SecretAnswer,
   SessionAnswer,
   SessionPage,
+  SetPlanBody,
   SigningKeyAnswer,
   SigningKeyPage,
   SimulationAnswer,
@@ -130,6 +131,12 @@ export interface Api {
       sessionId: string,
       participantId: string,
       body?: RemovalBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionAnswer>>;
+    /** Replace the items of the plan that have not begun */
+    setPlan(
+      sessionId: string,
+      body: SetPlanBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
     /** End a session as completed */
@@ -333,6 +340,7 @@ export const OPERATIONS = {
     adjust: "POST /v1/sessions/{session_id}/adjust keyed",
     addParticipant: "POST /v1/sessions/{session_id}/participants keyed",
     removeParticipant: "DELETE /v1/sessions/{session_id}/participants/{participant_id}",
+    setPlan: "PUT /v1/sessions/{session_id}/plan keyed",
     complete: "POST /v1/sessions/{session_id}/complete keyed",
     cancel: "POST /v1/sessions/{session_id}/cancel keyed",
     reopen: "POST /v1/sessions/{session_id}/reopen keyed",

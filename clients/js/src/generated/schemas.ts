@@ -239,7 +239,7 @@ export interface CommandMessage {
   /** Id of the session */
   session_id: string;
   /** Name of the command, as in REST */
-  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "reopen" | "amend" | "delete";
+  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "set_plan" | "reopen" | "amend" | "delete";
   /** Arguments of the command: the body of the REST request */
   args?: Record<string, unknown>;
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -284,7 +284,7 @@ export interface CommandToMany {
   session_ids?: Array<string>;
   label?: Array<string>;
   /** Name of the command */
-  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "reopen" | "amend" | "delete";
+  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "set_plan" | "reopen" | "amend" | "delete";
   /** Arguments of the command, as in its own request */
   args?: Record<string, unknown>;
   /** Id of the request. For each session, the command has the id `bulk:<command_id>` */
@@ -359,6 +359,8 @@ export interface CreateSession {
   between_turns?: "hold";
   /** Whether a turn ends when all participants are done */
   close_when_all_done?: boolean;
+  /** Items in their order, each with its own time */
+  plan?: Array<NewPlanItem>;
   /** Instant at which a pending session starts by itself */
   starts_at?: string;
   /** Instant at which the clock reaches zero. It replaces the budget; only in `global` */
@@ -412,7 +414,7 @@ export interface CreateWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types to send. Default: all */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
   /** Filter: only events of sessions whose metadata contains these members. Default: all sessions */
   metadata?: Record<string, unknown>;
   /** Whether each message includes the session's state after the event */
@@ -531,7 +533,7 @@ export interface EventMessage {
   /** Random id of the session's life in the store. Versions grow within one epoch */
   epoch: string;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Instant when the event took effect */
   at: string;
   /** Id of the participant */
@@ -557,7 +559,7 @@ export interface EventView {
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version: number;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Id of the participant */
   participant_id?: string;
   /** Id of the group (team) */
@@ -713,6 +715,20 @@ export interface MetadataBody {
   metadata: Record<string, unknown>;
 }
 
+/** An item of a plan. Without an `item_id`, the id is the number of the item in the list, from 1, as text. */
+export interface NewPlanItem {
+  /** Id of an item of the plan */
+  item_id?: string;
+  /** Title of the item for display */
+  title?: string;
+  /** Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget */
+  time_ms: number;
+  /** Id of the participant */
+  participant_id?: string;
+  /** Remaining times in ms at which a `time_warning` event is sent, once per turn for each time */
+  warnings_ms?: Array<number>;
+}
+
 /** The settings of a clock system without settings: an empty object. */
 export type NoSettings = Record<string, never>;
 
@@ -848,7 +864,7 @@ export interface PatchWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata?: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -900,6 +916,28 @@ export interface PingMessage {
   id?: string;
   /** Any number, such as the client's time */
   t0: number;
+}
+
+/** An item of a plan. Unset members are absent. In a merge patch, `plan` is an object of items by `item_id`. */
+export interface PlanItemView {
+  /** Id of an item of the plan */
+  item_id: string;
+  /** Position of the item in the plan, from 0 */
+  index: number;
+  /** Title of the item for display */
+  title?: string;
+  /** Budget of a turn with this item in ms */
+  time_ms: number;
+  /** Participant that has the turn with this item; absent if unset */
+  participant_id?: string;
+  /** Warning times of this item in ms; absent if those of the session apply */
+  warnings_ms?: Array<number>;
+  /** Status of the item: not begun, item of the current turn, or begun and ended */
+  status: "pending" | "running" | "done";
+  /** Time of all turns with this item before `cycle_started_at`, in ms */
+  time_used_ms: number;
+  /** Instant at which the item begins by the plan as it was at the start of the session */
+  planned_start_at?: string;
 }
 
 /** The answer to a PING, with the time of Redis when the PING arrived and when this answer was sent, in whole ms. */
@@ -1240,6 +1278,14 @@ export interface SessionView {
   between_turns?: "hold";
   /** Always true: a turn ends when all participants are done; absent if it does not */
   close_when_all_done?: boolean;
+  /** Plan of the session; absent without a plan */
+  plan?: Array<PlanItemView>;
+  /** Id of the item of the most recently begun turn; absent before the start */
+  current_item_id?: string;
+  /** Id of the item that begins after a hold; absent outside a hold */
+  next_item_id?: string;
+  /** Time in ms by which the current item began later than planned; absent before the start */
+  schedule_offset_ms?: number;
   /** Instant at which the session starts by itself; absent if unset */
   starts_at?: string;
   /** Instant at which the clock reaches zero, also during a pause; absent with a budget */
@@ -1274,6 +1320,20 @@ export interface SessionView {
   labels?: Record<string, string>;
   /** Number of turns that have begun, 0 before the start. Absent in sessions of earlier releases */
   turn_number?: number;
+}
+
+/**
+ * Replaces the plan of a session. Items that have begun must be in the new plan, unchanged and in their order.
+ * `expected_version` or the header `If-Match` is required, because the body replaces the whole plan.
+ */
+export interface SetPlanBody {
+  /** Version that the caller expects. If the session has another version: CONFLICT */
+  expected_version?: number;
+  /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
+  expected_turn?: number;
+  on_behalf_of?: string;
+  /** Items in their order, each with its own time */
+  plan: Array<NewPlanItem>;
 }
 
 export interface SigningKeyAnswer {
@@ -1457,8 +1517,9 @@ export interface SwitchAnswer {
  * not have the turn, the switch is refused. This guards against a late second press. `next_participant_id` gets the
  * next turn. By default, the next participant in the order of turns gets it. `lag_ms` is the network delay in the
  * turn as the client measured it, in ms. Only sessions with `lag_compensation` use it. If `hold` is true, the
- * session is paused for the reason `hold` until a resume begins the next turn. During a hold, a switch needs
- * `next_participant_id` and only changes the next participant.
+ * session is paused for the reason `hold` until a resume begins the next turn. In a session with a plan, `item_id`
+ * is the item of the next turn. By default, it is the next item in the list. During a hold, a switch needs
+ * `next_participant_id` or `item_id` and only changes what comes next.
  */
 export interface SwitchBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -1474,6 +1535,8 @@ export interface SwitchBody {
   lag_ms?: number;
   /** Whether the session is paused between the two turns, until a resume begins the next turn */
   hold?: boolean;
+  /** Id of an item of the plan */
+  item_id?: string;
 }
 
 /** The result of a switch: the JSON members of the session that a switch changes. */
@@ -1554,7 +1617,7 @@ export interface TimelineRow {
   /** ms after the creation of the session */
   at_ms: number;
   /** Type of the event */
-  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version?: number;
   /** Id of the participant */
@@ -1637,7 +1700,7 @@ export interface WebhookCreatedView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1672,7 +1735,7 @@ export interface WebhookView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1727,6 +1790,7 @@ export interface CommandArguments {
   remove_participant: LeaveBody;
   update_metadata: MetadataBody;
   update_session: SessionChangesBody;
+  set_plan: SetPlanBody;
   reopen: ReopenBody;
   amend: AmendBody;
   delete: DeleteBody;

@@ -54,6 +54,14 @@ FINAL = frozenset({Status.EXPIRED, Status.COMPLETED, Status.CANCELLED})
 """Statuses of ended sessions. Only a reopening changes the status of an ended session."""
 
 
+class ItemStatus(StrEnum):
+    """The status of a plan item: not begun, the item of the current turn, or begun and ended."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+
+
 class OnTimeout(StrEnum):
     """The action when the running clock reaches zero.
 
@@ -93,7 +101,10 @@ class EventType(StrEnum):
     OVERTIME_STARTED = "overtime_started"
     METADATA_UPDATED = "metadata_updated"
     SESSION_UPDATED = "session_updated"
+    PLAN_UPDATED = "plan_updated"
     SESSION_REOPENED = "session_reopened"
+    SESSION_RECORDED = "session_recorded"
+    SESSION_AMENDED = "session_amended"
     SESSION_EXPIRED = "session_expired"
     SESSION_COMPLETED = "session_completed"
     SESSION_CANCELLED = "session_cancelled"
@@ -156,6 +167,27 @@ class Group:
     used_ms: int = 0
     has_expired: bool = False
     reading: ClockReadingDetails | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanItem:
+    """An item of a plan. The plan of a `per_cycle` session gives each turn its own time.
+
+    `time_ms` is the budget of a turn with this item. `participant_id` is the participant that has the turn, None if the
+    item names no participant. `warnings_ms` holds the warning thresholds of the item, the greatest first; if it is
+    None, the thresholds of the session apply. `used_ms` is the time of all turns with this item before the anchor.
+    `planned_start_at_ms` is the instant at which the item begins according to the plan at the start of the session. It
+    is None before the start, and for an item that was added after the start.
+    """
+
+    item_id: str
+    time_ms: int
+    title: str | None = None
+    participant_id: str | None = None
+    warnings_ms: tuple[int, ...] | None = None
+    status: ItemStatus = ItemStatus.PENDING
+    used_ms: int = 0
+    planned_start_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +276,17 @@ class Extensions:
 
 
 @dataclass(frozen=True, slots=True)
+class Break:
+    """A time within a recorded or amended session that is not charged.
+
+    It lasts from `began_at_ms` (included) to `ended_at_ms` (excluded), both in ms since the Unix epoch.
+    """
+
+    began_at_ms: int
+    ended_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """The state of a session after its last transition.
 
@@ -265,6 +308,13 @@ class Session:
     `starts_at_ms` is the instant at which a pending session starts by itself, None if only a command starts it. It
     stays after the start. `ends_at_ms` is the instant at which the clock of the session reaches zero, also during a
     pause. The session then has no budget of its own, so `remaining_ms` is None. Both are None in the first edition.
+
+    `breaks` holds the breaks of a session whose times a caller stated (`recorded_times.py`), in order. It is None if
+    the clock measured the times.
+    `plan` is empty in a session without a plan. `item_position` is the position in `plan` of the item of the most
+    recently begun turn, None before the start. `next_item_position` is the position of the item that begins after a
+    hold, None outside a hold. `schedule_offset_ms` is the time in ms by which this item began later than planned,
+    negative if it began earlier. An item without a planned start does not change it. It is None before the start.
     """
 
     rules: Rules
@@ -291,6 +341,11 @@ class Session:
     extensions: Extensions | None = None
     starts_at_ms: int | None = None
     ends_at_ms: int | None = None
+    breaks: tuple[Break, ...] | None = None
+    plan: tuple[PlanItem, ...] = ()
+    item_position: int | None = None
+    next_item_position: int | None = None
+    schedule_offset_ms: int | None = None
 
     @property
     def is_second_edition(self) -> bool:
@@ -329,9 +384,10 @@ class Event:
     neither, they are the times of the session. In `per_cycle`, the `remaining_ms` of a participant is that of the
     cycle.
 
-    `charges` has the times that the transition charges, at most one for each participant; it is empty if no time is
-    charged. It is None for the import of a session, because the charged time is then the difference to the version of
-    the other product.
+    `charges` has the times that the transition charges, in the order of participant ids and instants; it is empty if no
+    time is charged. There is at most one charge for each participant, except in the events of `recorded_times.py`. It
+    is None for the import of a session, because the charged time is then the difference to the version of the other
+    product.
     """
 
     type: EventType

@@ -203,7 +203,7 @@ def _next_event_of_clock(state: Session) -> UpcomingEvent | None:
     if is_overtime and state.is_second_edition:
         return _next_event_around_zero(state, anchor_ms, left_ms)
     if left_ms > 0:
-        for threshold_ms in state.rules.warnings_ms:
+        for threshold_ms in warning_thresholds_ms(state):
             if threshold_ms not in state.turn.warned_ms:
                 # A subtraction of time can jump over a threshold. The warning is then due at once.
                 return UpcomingEvent(anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
@@ -225,7 +225,7 @@ def _grace_ms(state: Session) -> int:
 def _next_event_around_zero(state: Session, anchor_ms: int, left_ms: int) -> UpcomingEvent | None:
     """Return the next warning or the begin of overtime, None if there is none. The clock runs and may go below zero."""
     is_zero_passed = state.turn.is_in_overtime
-    for threshold_ms in state.rules.warnings_ms:
+    for threshold_ms in warning_thresholds_ms(state):
         if threshold_ms < 0 and not is_zero_passed:
             break
         if threshold_ms not in state.turn.warned_ms:
@@ -233,14 +233,25 @@ def _next_event_around_zero(state: Session, anchor_ms: int, left_ms: int) -> Upc
     return None if is_zero_passed else UpcomingEvent(anchor_ms + max(0, left_ms), "overtime")
 
 
+def warning_thresholds_ms(state: Session) -> tuple[int, ...]:
+    """Return the warning thresholds of the current turn in ms before zero, the greatest first.
+
+    They are those of the plan item, or else those of the session.
+    """
+    if state.item_position is not None and (own_ms := state.plan[state.item_position].warnings_ms) is not None:
+        return own_ms
+    return state.rules.warnings_ms
+
+
 def reached_warning_thresholds_ms(state: Session) -> tuple[int, ...]:
     """Return the warning thresholds, in ms before zero, that the clock has reached at the anchor.
 
     These are the thresholds that are greater than or equal to the time to zero.
     """
-    if not state.rules.warnings_ms or (left_ms := time_to_zero_ms(state)) is None:
+    thresholds_ms = warning_thresholds_ms(state)
+    if not thresholds_ms or (left_ms := time_to_zero_ms(state)) is None:
         return ()
-    return tuple(threshold_ms for threshold_ms in state.rules.warnings_ms if threshold_ms >= left_ms)
+    return tuple(threshold_ms for threshold_ms in thresholds_ms if threshold_ms >= left_ms)
 
 
 def rearm_warnings(state: Session) -> Session:
@@ -269,7 +280,7 @@ def charge_session_until(state: Session, at_ms: int) -> Session:
         return state
     elapsed_ms = at_ms - state.anchor_ms
     turn = state.turn
-    return replace(
+    charged = replace(
         state,
         participants=_charge_participants(state, elapsed_ms),
         groups=_charge_groups(state, elapsed_ms),
@@ -278,6 +289,11 @@ def charge_session_until(state: Session, at_ms: int) -> Session:
         turn=CurrentTurn(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms, turn.is_in_overtime),
         anchor_ms=at_ms,
     )
+    if (position := state.item_position) is None:
+        return charged
+    item = state.plan[position]
+    item = replace(item, used_ms=item.used_ms + elapsed_ms)
+    return replace(charged, plan=replace_item(state.plan, position, item))
 
 
 def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, ...]:

@@ -9,6 +9,7 @@ from synckairos_client.generated.clock.budget import ClockReadingDetails
 from synckairos_client.generated.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos_client.generated.clock.model import (
     ActivePause,
+    Break,
     CurrentTurn,
     ExtendBy,
     Extensions,
@@ -22,6 +23,7 @@ from synckairos_client.generated.clock.model import (
 )
 from synckairos_client.generated.wire.clock_system_json import READING_FACTS, parse_clock_system
 from synckairos_client.generated.wire.instants import parse_instant_ms
+from synckairos_client.generated.wire.plan_json import parse_item_position, parse_plan
 
 
 def parse_session(document: bytes, deleted: bool = False) -> Session:
@@ -67,6 +69,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
     active_id = d["active_participant_id"]
     participants = _parse_participants(d["participants"], mode)
     turn = d["turn"]
+    plan = parse_plan(d["plan"]) if "plan" in d else ()
     return Session(
         rules=rules,
         epoch=d["epoch"],
@@ -94,7 +97,17 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         extensions=Extensions(**d["extensions"]) if "extensions" in d else None,
         starts_at_ms=_parse_optional(d.get("starts_at")),
         ends_at_ms=_parse_optional(d.get("ends_at")),
+        breaks=parse_breaks(d["breaks"]) if "breaks" in d else None,
+        plan=plan,
+        item_position=parse_item_position(plan, d, "current_item_id"),
+        next_item_position=parse_item_position(plan, d, "next_item_id"),
+        schedule_offset_ms=d.get("schedule_offset_ms"),
     )
+
+
+def parse_breaks(values: list[dict[str, str]]) -> tuple[Break, ...]:
+    """Return the breaks that `session_json.breaks_json` rendered."""
+    return tuple(Break(parse_instant_ms(each["from"]), parse_instant_ms(each["to"])) for each in values)
 
 
 def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tuple[Participant, ...]:
