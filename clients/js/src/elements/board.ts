@@ -1,4 +1,4 @@
-// <sync-board session face>: all clocks of a session, with names, and the participant that has the turn.
+// <sync-board session face tenths sound>: all clocks of a session, with names, and the participant that has the turn.
 import type { Session, Watch } from "../index.js";
 import { part, SessionElement, setText } from "./base.js";
 import { SyncClock } from "./clock.js";
@@ -44,9 +44,9 @@ export class SyncBoard extends SessionElement {
   #row(id: string | undefined): HTMLElement {
     const row = part("li", "row");
     const clock = document.createElement("sync-clock") as SyncClock;
-    for (const name of ["session", "face", "tenths"]) {
+    for (const name of ["session", "face", "tenths", "sound"]) {
       const value = this.getAttribute(name);
-      if (value) clock.setAttribute(name, value);
+      if (value !== null) clock.setAttribute(name, value);
     }
     const server = this.closest("[server]")?.getAttribute("server");
     if (server) clock.setAttribute("server", server);

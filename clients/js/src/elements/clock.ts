@@ -1,6 +1,7 @@
-// <sync-clock session participant face tenths>: one clock.
+// <sync-clock session participant face tenths sound>: one clock.
 import { UNKNOWN_TEXT, type TextFormat, type Watch } from "../index.js";
 import { part, SessionElement, setText } from "./base.js";
+import { playLowTime } from "./sound.js";
 import { lowTimeMs, milestoneWords, phaseWords, statusWords } from "./words.js";
 
 const STYLE = `
@@ -37,7 +38,8 @@ const LOW_AGAIN_FACTOR = 1.5;
 
 /**
  * One clock. Without `participant` it is the clock that runs. It fires `lowtime` when its time becomes low, and
- * `milestone` with the words that a screen reader says.
+ * `milestone` with the words that a screen reader says. With the attribute `sound` it plays a sound at low time, unless
+ * a listener calls `preventDefault` of `lowtime`.
  */
 export class SyncClock extends SessionElement {
   readonly #time = part("span", "time");
@@ -131,7 +133,9 @@ export class SyncClock extends SessionElement {
     const nowMs = performance.now();
     if (nowMs - this.#lowAtMs < LOW_AGAIN_MS) return;
     this.#lowAtMs = nowMs;
-    this.dispatchEvent(new CustomEvent("lowtime", { bubbles: true, composed: true, detail: { remainingMs: ms } }));
+    const options = { bubbles: true, composed: true, cancelable: true, detail: { remainingMs: ms } };
+    const isAllowed = this.dispatchEvent(new CustomEvent("lowtime", options));
+    if (isAllowed && this.hasAttribute("sound")) playLowTime();
   }
 
   #say(words: string): void {

@@ -57,6 +57,40 @@ test("low time has a mark, words and an event, and milestones are said", async (
   for (const period of [1, 2, 3]) expect(log).toContain(`overtime, period ${period} of 3`);
 });
 
+test("low time plays a sound once, unless the page prevents it", async () => {
+  const participants = [{ participant_id: ADA, display_name: "Ada", total_time_ms: 60_000 }];
+  const { session_id } = await createSession({ participants });
+  const { api } = connectTo(server());
+  const tones = (page: Page) => page.evaluate(() => (window as unknown as { tones: number[] }).tones);
+  const pages = await Promise.all(
+    ["own", "prevented"].map(async (sound) => {
+      const page = await open("elements", { server: server(), session: session_id, participant: ADA, sound }, (each) =>
+        each.addInitScript(() => {
+          const started: number[] = [];
+          Object.assign(window, { tones: started });
+          const { start } = OscillatorNode.prototype;
+          OscillatorNode.prototype.start = function (when) {
+            started.push(this.frequency.value);
+            start.call(this, when);
+          };
+        }),
+      );
+      await page.locator("#own [part=words]").getByText("not started").waitFor();
+      await page.locator("#own").click();
+      return page;
+    }),
+  );
+  await api.sessions.start(session_id);
+  for (const delta_ms of [-53_000, 20_000, -20_000]) await api.sessions.adjust(session_id, { delta_ms });
+  const [sounding, silent] = pages as [Page, Page];
+  await expect.poll(() => tones(sounding)).toEqual([880, 660]);
+  await silent.locator("#own[data-low]").waitFor();
+  expect(await tones(silent)).toEqual([]);
+  // A second time within 20 s has no second sound.
+  await sounding.locator("#own [part=time]").filter({ hasText: /0:0[0-6]/ }).waitFor();
+  expect(await tones(sounding)).toEqual([880, 660]);
+});
+
 test("an element of a session that does not exist says so", async () => {
   const page = await open("elements", { server: server(), session: crypto.randomUUID(), participant: "" });
   await page.locator("sync-controls [role=alert]").getByText("There is no session").waitFor();
