@@ -177,7 +177,8 @@ function renderOperations(openapi) {
 
 /** Name an operation: POST /v1/sessions/{session_id}/participants is sessions.addParticipant. */
 function operationName(method, path) {
-  const [group, ...rest] = path.split("/").slice(2);
+  const [folder, ...rest] = path.split("/").slice(2);
+  const group = camelOf(folder);
   const words = rest.filter((each) => !each.startsWith("{"));
   const last = words.at(-1);
   const isPlural = (word) => word.endsWith("s");

@@ -3,7 +3,7 @@ import { createApi } from "./api.js";
 import { Backoff } from "./backoff.js";
 import { commandMessage, showExpectedResult } from "./commands.js";
 import { Connection, NO_CLOSE_FRAME, UNAUTHORIZED } from "./connection.js";
-import { watchPage, type WebSocketClass } from "./environment.js";
+import { watchPage, type SocketLike, type WebSocketClass } from "./environment.js";
 import { ClientClosed, ConnectionEnded, SyncKairosError, Unauthorized } from "./errors.js";
 import type { Api } from "./generated/operations.js";
 import type { ClientMessage, CommandArguments, ServerMessage } from "./generated/schemas.js";
@@ -15,6 +15,7 @@ import { ServerClock, type Sample } from "./server-clock.js";
 import { serverUrls, type ServerUrls } from "./server-url.js";
 import { Subscriptions } from "./subscriptions.js";
 import { TextScheduler } from "./text-scheduler.js";
+import { TransportChoice, type Transport } from "./transport-choice.js";
 import { Tokens, type Credentials } from "./tokens.js";
 import { Watch, type CommandName, type CommandOptions, type WatchOwner } from "./watch.js";
 import type { WatchedSession } from "./watched-session.js";
@@ -37,8 +38,13 @@ export interface ConnectOptions extends Credentials {
   participantId?: string;
   /** WebSocket class. Default: the global one. Node 20 has none; pass `WebSocket` of the package `ws`. */
   WebSocket?: WebSocketClass;
-  /** Function for REST requests. Default: the global `fetch`. */
+  /** Function for REST requests and event streams. Default: the global `fetch`. */
   fetch?: typeof fetch;
+  /**
+   * The transports that the client uses. `auto` uses WebSockets, and an event stream after two WebSockets without a
+   * message, until WebSockets work again. Default: `auto`.
+   */
+  transport?: "auto" | Transport;
   /** Clocks and timers of the device. Tests give others. */
   device?: DeviceClock;
 }
@@ -64,12 +70,12 @@ export class SyncKairosClient implements WatchOwner {
   /** @internal */
   readonly scheduler: TextScheduler;
   readonly #urls: ServerUrls;
-  readonly #options: ConnectOptions;
   readonly #tokens: Tokens;
   readonly #clock: LocalClock;
   readonly #timers: NamedTimers;
   readonly #serverClock = new ServerClock();
   readonly #backoff = new Backoff();
+  readonly #transports: TransportChoice;
   readonly #pending = new PendingCommands();
   readonly #subscriptions: Subscriptions;
   readonly #stateListeners = new Listeners<ConnectionState>();
@@ -88,13 +94,13 @@ export class SyncKairosClient implements WatchOwner {
   constructor(url: string, options: ConnectOptions = {}) {
     const device = options.device ?? deviceClock;
     this.#urls = serverUrls(url);
-    this.#options = options;
     this.#tokens = new Tokens(options);
     this.#clock = new LocalClock(device);
     this.#knownSleeps = this.#clock.countSleeps();
     this.#timers = new NamedTimers(device);
     this.scheduler = new TextScheduler(this.#clock);
     const request = options.fetch ?? ((...args: Parameters<typeof fetch>) => globalThis.fetch(...args));
+    this.#transports = new TransportChoice(options.transport, this.#urls, options.WebSocket, request, device);
     this.api = createApi({ baseUrl: this.#urls.http, tokens: this.#tokens, device, fetch: request });
     this.#subscriptions = new Subscriptions({
       serverUrl: this.#urls.http,
@@ -118,6 +124,11 @@ export class SyncKairosClient implements WatchOwner {
   /** The state of the connection. */
   get state(): ConnectionState {
     return this.#state;
+  }
+
+  /** The transport of the present connection, or of the last one. */
+  get transport(): Transport {
+    return this.#transports.current;
   }
 
   /** Call a listener after each change of the connection's state. */
@@ -215,23 +226,28 @@ export class SyncKairosClient implements WatchOwner {
   async #connect(): Promise<void> {
     this.#timers.cancel("connect");
     this.#returnAtMs = null;
-    let url = this.#urls.socket;
+    let query = "";
     let token: string | undefined;
+    let socket: SocketLike;
     try {
       const ticket = await this.#tokens.ticket();
-      if (ticket !== undefined) url += `?ticket=${encodeURIComponent(ticket)}`;
+      if (ticket !== undefined) query = `?ticket=${encodeURIComponent(ticket)}`;
       token = await this.#tokens.token();
     } catch (error) {
       this.#reconnect(NO_CLOSE_FRAME, `no credential: ${String(error)}`, this.#backoff.nextMs());
       return;
     }
-    const WebSocket = this.#options.WebSocket ?? (globalThis as unknown as { WebSocket?: WebSocketClass }).WebSocket;
-    if (!WebSocket) {
-      this.#fail(new SyncKairosError("NO_WEBSOCKET", "There is no global WebSocket; pass the option WebSocket"));
+    try {
+      await this.#transports.prepare();
+      if (this.#failure || this.#connection) return;
+      socket = this.#transports.open(query);
+    } catch (error) {
+      this.#transports.ended(false);
+      if (error instanceof SyncKairosError) this.#fail(error);
+      else this.#reconnect(NO_CLOSE_FRAME, String(error), this.#backoff.nextMs());
       return;
     }
-    if (this.#failure || this.#connection) return;
-    this.#connection = new Connection(WebSocket, url, token, this.#clock, {
+    this.#connection = new Connection(socket, token, this.#clock, {
       ready: () => this.#ready(),
       sample: (sample) => this.#addSample(sample),
       message: (message) => this.#received(message),
@@ -243,12 +259,14 @@ export class SyncKairosClient implements WatchOwner {
   #ready(): void {
     this.#isReady = true;
     this.#tokens.accepted();
+    this.#transports.opened(() => this.#changeTransport());
     this.#setState({ ...this.#state, status: "connected" });
     this.#subscriptions.subscribeAll();
     this.#sendCommands();
   }
 
   #ended(code: number, reason: string, wasReady: boolean): void {
+    this.#transports.ended(this.#connection?.hasReceived ?? false);
     this.#connection = null;
     this.#isReady = false;
     this.#timers.cancel("renew");
@@ -269,6 +287,12 @@ export class SyncKairosClient implements WatchOwner {
     }
   }
 
+  /** Replace the event stream by a WebSocket, without a delay. */
+  #changeTransport(): void {
+    this.#returnAtMs = 0;
+    this.#connection?.drop(NO_CLOSE_FRAME, "WebSockets work again");
+  }
+
   #reconnect(code: number, reason: string, delayMs: number): void {
     if (this.#failure) return;
     this.#setState({ status: "reconnecting", code, reason });
@@ -285,6 +309,7 @@ export class SyncKairosClient implements WatchOwner {
     this.#failure = error;
     this.#stopWatchingPage();
     this.#timers.cancelAll();
+    this.#transports.stop();
     this.#connection?.drop(1000, "closed");
     this.#pending.failAll(error);
     this.#subscriptions.failAll(error);

@@ -1,12 +1,13 @@
-// One WebSocket connection: authenticates, sends at a limited rate, measures the server's time, and detects a silent
+// One connection over a WebSocket or an event stream: authenticates, sends at a limited rate, measures the server's time, and detects a silent
 // server. It does not know sessions.
-import { isHidden, type SocketLike, type WebSocketClass } from "./environment.js";
+import { isHidden, type SocketLike } from "./environment.js";
 import type { AuthenticatedMessage, ClientMessage, ErrorMessage, ServerMessage } from "./generated/schemas.js";
 import type { LocalClock } from "./local-clock.js";
 import { NamedTimers } from "./named-timers.js";
 import { sampleOfPing, type Sample } from "./server-clock.js";
 
-const SUBPROTOCOL = "synckairos.v3";
+/** The dialect of all connections. */
+export const SUBPROTOCOL = "synckairos.v3";
 
 /** Milliseconds: maximum duration of connecting, of the handshake and of AUTH together. */
 const OPEN_TIMEOUT_MS = 10_000;
@@ -46,8 +47,8 @@ export interface ConnectionEvents {
 
 /** An open or opening connection. */
 export class Connection {
-  readonly #socket: SocketLike;
   #isReady = false;
+  #hasReceived = false;
   #isOver = false;
   #authRefusal: string | null = null;
   #queue: ClientMessage[] = [];
@@ -59,20 +60,23 @@ export class Connection {
   readonly #timers: NamedTimers;
 
   constructor(
-    WebSocket: WebSocketClass,
-    url: string,
+    private readonly socket: SocketLike,
     private readonly token: string | undefined,
     private readonly clock: LocalClock,
     private readonly events: ConnectionEvents,
   ) {
     this.#countedMs = clock.nowMs();
     this.#timers = new NamedTimers(clock.device);
-    this.#socket = new WebSocket(url, [SUBPROTOCOL]);
     this.#timers.after("open", OPEN_TIMEOUT_MS, () => this.drop(NO_CLOSE_FRAME, "no connection in time"));
-    this.#socket.onopen = () => this.#opened();
-    this.#socket.onmessage = (event: { data: unknown }) => this.#received(String(event.data));
-    this.#socket.onerror = () => {};
-    this.#socket.onclose = (event: { code: number; reason: string }) => this.#ended(event.code, event.reason);
+    this.socket.onopen = () => this.#opened();
+    this.socket.onmessage = (event: { data: unknown }) => this.#received(String(event.data));
+    this.socket.onerror = () => {};
+    this.socket.onclose = (event: { code: number; reason: string }) => this.#ended(event.code, event.reason);
+  }
+
+  /** Whether the server has sent a message, so that its transport works. */
+  get hasReceived(): boolean {
+    return this.#hasReceived;
   }
 
   /** Send a message, later if the rate limit requires it. When the connection ends, unsent messages are lost. */
@@ -92,9 +96,9 @@ export class Connection {
   /** End the connection without waiting for the server. */
   drop(code: number, reason: string): void {
     if (this.#isOver) return;
-    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
     try {
-      this.#socket.close(1000, reason);
+      this.socket.close(1000, reason);
     } catch {
       // Some environments throw if the socket is still connecting. The socket then closes by itself.
     }
@@ -102,7 +106,7 @@ export class Connection {
   }
 
   #opened(): void {
-    if (this.#socket.protocol !== SUBPROTOCOL) {
+    if (this.socket.protocol !== SUBPROTOCOL) {
       this.drop(4500, `the server does not offer ${SUBPROTOCOL}`);
       return;
     }
@@ -121,6 +125,7 @@ export class Connection {
 
   #received(text: string): void {
     const receivedMs = this.clock.nowMs();
+    this.#hasReceived = true;
     const message = JSON.parse(text) as ServerMessage;
     if (message.type === "PONG") {
       this.#pong(message.reply_to, message.t1, message.t2, receivedMs, message.error_ms);
@@ -163,8 +168,8 @@ export class Connection {
 
   #write(message: ClientMessage): void {
     // A socket that closes cannot send. Its end is reported separately, and the next connection repeats the message.
-    if (this.#isOver || this.#socket.readyState !== 1) return;
-    this.#socket.send(JSON.stringify(message));
+    if (this.#isOver || this.socket.readyState !== 1) return;
+    this.socket.send(JSON.stringify(message));
     if (message.type !== "PING") this.events.sent(message);
   }
 

@@ -1,5 +1,6 @@
 // The client of SyncKairos: live sessions, their clocks, commands and REST.
 export { connect, SyncKairosClient } from "./client.js";
+export type { Transport } from "./transport-choice.js";
 export type { ConnectionState, ConnectionStatus, ConnectOptions } from "./client.js";
 export { Watch } from "./watch.js";
 export type { ClockOptions, CommandName, CommandOptions } from "./watch.js";

@@ -1,16 +1,31 @@
 // Helpers of the tests against a real server.
-import { inject, onTestFinished } from "vitest";
+import { afterEach, beforeEach, describe, inject, onTestFinished } from "vitest";
 import { WebSocket } from "ws";
-import { connect, type ConnectOptions, type CreateSession, type Session, type SyncKairosClient } from "../src/index.js";
+import { connect, type ConnectOptions, type CreateSession, type Session, type SyncKairosClient, type Transport } from "../src/index.js";
 import type { WebSocketClass } from "../src/environment.js";
 import { Proxy } from "./proxy.js";
 
 export const ADA = "0198c0de-0000-7000-8000-00000000000a";
 export const BOB = "0198c0de-0000-7000-8000-00000000000b";
 
+let transport: Transport | undefined;
+
+/** Define tests once for each transport. Their clients of `connectTo` use it. */
+export function onEachTransport(define: () => void): void {
+  describe.each<Transport>(["websocket", "event-stream"])("over %s", (each) => {
+    beforeEach(() => {
+      transport = each;
+    });
+    afterEach(() => {
+      transport = undefined;
+    });
+    define();
+  });
+}
+
 /** Connect to a server. The client is closed after the test. */
 export function connectTo(url: string, options: ConnectOptions = {}): SyncKairosClient {
-  const client = connect(url, { WebSocket: WebSocket as unknown as WebSocketClass, ...options });
+  const client = connect(url, { WebSocket: WebSocket as unknown as WebSocketClass, ...(transport && { transport }), ...options });
   onTestFinished(() => client.close());
   return client;
 }

@@ -7,6 +7,9 @@ export class Proxy {
   accepted = 0;
   #blocked = new WeakSet<Socket>();
   #refusing = false;
+  #blocksUpgrades = false;
+  /** Number of WebSocket handshakes that the proxy did not pass on. */
+  refusedUpgrades = 0;
   #delayMs = 0;
   readonly #sockets = new Set<Socket>();
   #serverClosed: (() => void)[] = [];
@@ -45,6 +48,11 @@ export class Proxy {
     this.#refusing = isRefusing;
   }
 
+  /** Break the connection of each WebSocket handshake, as some networks do, or pass handshakes on again. */
+  blockUpgrades(isBlocking: boolean): void {
+    this.#blocksUpgrades = isBlocking;
+  }
+
   /** Resolve when the server next ends a connection by itself. */
   closedByServer(): Promise<void> {
     return new Promise((resolve) => this.#serverClosed.push(resolve));
@@ -73,6 +81,11 @@ export class Proxy {
     this.#sockets.add(from);
     from.on("data", (bytes) => {
       if (this.#blocked.has(from)) return;
+      if (this.#blocksUpgrades && /^Upgrade: websocket\r$/im.test(bytes.toString("latin1"))) {
+        this.refusedUpgrades += 1;
+        from.destroy();
+        return;
+      }
       if (this.#delayMs) setTimeout(() => to.writable && to.write(bytes), this.#delayMs);
       else to.write(bytes);
     });

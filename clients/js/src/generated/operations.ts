@@ -290,7 +290,7 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<void>;
   };
-  signing-keys: {
+  signingKeys: {
     /** Add a public key that verifies tokens of the tenant */
     create(
       body: CreateSigningKey,
@@ -380,7 +380,7 @@ export const OPERATIONS = {
   disconnect: {
     run: "POST /v1/disconnect",
   },
-  signing-keys: {
+  signingKeys: {
     create: "POST /v1/signing-keys",
     list: "GET /v1/signing-keys",
     delete: "DELETE /v1/signing-keys/{signing_key_id}",

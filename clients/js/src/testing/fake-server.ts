@@ -38,10 +38,11 @@ export class FakeServer {
   #made = 0;
 
   /** Options of `connect` for a client of this server: `connect("ws://fake", server.options)`. */
-  get options(): Pick<ConnectOptions, "WebSocket" | "device"> {
+  get options(): Pick<ConnectOptions, "WebSocket" | "device" | "transport"> {
     const server = this;
     return {
       device: this.device,
+      transport: "websocket",
       WebSocket: class extends FakeSocket {
         constructor(_url: string, protocols: string[]) {
           super(protocols[0] ?? "", (socket) => server.#connected(socket), (socket, message) => server.#handle(socket, message));
