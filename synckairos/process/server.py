@@ -78,7 +78,7 @@ _REDIS_EFFECT = "requests get a 503 until it is back; sockets stay open, and run
 
 _POSTGRES_EFFECT = (
     "live sessions, commands and sockets work, and the outbox keeps their versions; history, lists from Postgres, "
-    "evicted sessions and webhook settings get a 503 until it is back"
+    "evicted sessions, webhook settings and changes of signing keys get a 503 until it is back"
 )
 
 BackgroundLoop = Coroutine[Any, Any, None]

@@ -194,6 +194,10 @@ class ControlChannel:
             )
         )
 
+    async def read_time_ms(self) -> int:
+        """Return the time of Redis in ms since the Unix epoch. One round trip. Raises: StoreUnavailable."""
+        return await self._store.now_ms()
+
     async def append(self, entry: EffectiveEntry) -> None:
         """Add an entry to the channel, which announces it to all instances. An entry that exists already is kept.
 

@@ -110,7 +110,7 @@ class ActiveSigningKeys:
 
         Raises: the errors of `SigningKeyTable.add` and of `ControlChannel.append`.
         """
-        added, is_replay = await self._table.add(key)
+        added, is_replay = await self._table.add(key, await self._channel.read_time_ms())
         await self._channel.append(_change(added.signing_key_id, added.tenant, added.created_at_ms, is_removal=False))
         await self.catch_up()
         return added, is_replay
@@ -121,7 +121,8 @@ class ActiveSigningKeys:
         Raises: the errors of `ControlChannel.append`. StoreUnavailable. The outcome is then unknown, and the caller can
             try again.
         """
-        removed_at_ms = await self._table.remove(principal.tenant, signing_key_id)
+        now_ms = await self._channel.read_time_ms()
+        removed_at_ms = await self._table.remove(principal.tenant, signing_key_id, now_ms)
         if removed_at_ms is None:
             return
         self._forget(signing_key_id)

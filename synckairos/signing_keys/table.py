@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from synckairos.errors import IdempotencyKeyReused, SigningKeyExists, TooManySigningKeys
 from synckairos.history.page_cursor import parse_cursor, render_cursor
@@ -30,7 +31,7 @@ class SigningKey(Struct, frozen=True, kw_only=True):
     - `algorithm`: RS256, ES256 or EdDSA.
     - `pem`: the public key in PEM.
     - `issuer`: the only `iss` of its tokens. None: the key does not restrict the issuer.
-    - `created_at_ms`: ms since the Unix epoch, by the clock of Postgres.
+    - `created_at_ms`: ms since the Unix epoch, by the time of Redis.
     - `created_by`: the actor that added the key.
     """
 
@@ -61,6 +62,8 @@ class NewSigningKey(Struct, frozen=True, kw_only=True):
 class SigningKeyTable:
     """Access to the table `sync_signing_keys` in Postgres.
 
+    `now_ms` is always the time of Redis in ms since the Unix epoch.
+
     All methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
     """
 
@@ -68,7 +71,7 @@ class SigningKeyTable:
         self._transactions = TimeLimitedTransactions(pool)
         self._max_keys = max_keys
 
-    async def add(self, key: NewSigningKey) -> tuple[SigningKey, bool]:
+    async def add(self, key: NewSigningKey, now_ms: int) -> tuple[SigningKey, bool]:
         """Add a key in one transaction. Return it, and whether an equal request added it before.
 
         Raises: SigningKeyExists if the tenant has a key with this kid. TooManySigningKeys if the tenant has the maximum
@@ -76,7 +79,7 @@ class SigningKeyTable:
         """
 
         async def run(transaction: Transaction) -> tuple[SigningKey, bool]:
-            values = {name: getattr(key, name) for name in key.__struct_fields__}
+            values = {**asdict(key), "now_ms": now_ms}
             await _fetch(transaction, "lock_tenant", values)
             if key.request_id is not None and (rows := await _fetch(transaction, "find_request", values)):
                 *columns, fingerprint = rows[0]
@@ -110,13 +113,13 @@ class SigningKeyTable:
         """Return the keys of all tenants."""
         return [_parse_key(row) for row in await self._run("read_all", {})]
 
-    async def remove(self, tenant: str, signing_key_id: str) -> int | None:
+    async def remove(self, tenant: str, signing_key_id: str, now_ms: int) -> int | None:
         """Remove a key of a tenant. Return the instant of its removal in ms since the Unix epoch.
 
         If the key was removed in the last day, return the instant of this removal. Otherwise, if there is no key,
         return None.
         """
-        rows = await self._run("remove", {"tenant": tenant, "signing_key_id": signing_key_id})
+        rows = await self._run("remove", {"tenant": tenant, "signing_key_id": signing_key_id, "now_ms": now_ms})
         return datetime_to_ms(rows[0][0]) if rows else None
 
     async def _run(self, name: str, values: Mapping[str, Any]) -> list[Row]:

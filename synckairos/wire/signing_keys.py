@@ -10,7 +10,7 @@ from synckairos.wire.query_parameters import PageQuery
 from synckairos.wire.session_view import Id, Instant
 
 MAX_KEY_CHARACTERS = 8_000
-"""Maximum characters of a key in PEM, and of each member of a JSON Web Key."""
+"""Maximum characters of a key in PEM."""
 
 MAX_JWK_MEMBERS = 20
 

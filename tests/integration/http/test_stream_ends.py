@@ -12,12 +12,19 @@ from starlette.types import Message
 
 from synckairos.config import Settings
 from synckairos.http.streaming_response import send_stream
+from synckairos.identity.retired_keys import RetiredKeys
+from synckairos.identity.token_claims import ClaimRules
+from synckairos.identity.token_verifier import TokenVerifier
+from synckairos.identity.verification_key import VerificationKey, parse_public_key, parse_secret
 from synckairos.limits.processor_time import ProcessorTime
 from synckairos.revocations.credential_ends import CredentialEnds
-from tests.integration.authentication import bearer, make_authenticator, make_token, now_ms
+from tests.integration.authentication import authentication_settings, bearer, make_authenticator, make_token, now_ms
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server, session_url
 from tests.integration.revocations.nodes import ADMIN, Node, open_node
+from tests.tokens import SECRET, claims_at, signing_key
 from tests.waiting import eventually
+
+PUBLIC = signing_key("ES256", "public")
 
 
 @pytest.fixture
@@ -27,13 +34,26 @@ async def node(settings: Settings) -> AsyncIterator[Node]:
 
 
 @pytest.fixture
-def ends(node: Node) -> CredentialEnds:
-    return CredentialEnds(now_ms, node.channel)
+def retired() -> RetiredKeys:
+    return RetiredKeys(max_credential_life_s=86_400)
+
+
+@pytest.fixture
+def ends(node: Node, retired: RetiredKeys) -> CredentialEnds:
+    return CredentialEnds(now_ms, node.channel, retired)
 
 
 @pytest.fixture
 async def server(settings: Settings, ends: CredentialEnds) -> AsyncIterator[RestServer]:
-    authenticator = make_authenticator(settings, refuse_ended=ends.require_not_revoked)
+    """Open a server that accepts tokens of the secret, and tokens of PUBLIC, whose name is `k1`."""
+    material = parse_public_key(PUBLIC.pem).material
+    verifier = TokenVerifier(
+        [parse_secret(SECRET)],
+        [VerificationKey("ES256", material, name="k1")],
+        [],
+        ClaimRules.from_settings(authentication_settings(settings)),
+    )
+    authenticator = make_authenticator(settings, verifier, refuse_ended=ends.require_not_revoked)
     async with open_rest_server(settings, authenticator=authenticator, credential_ends=ends) as opened:
         yield opened
 
@@ -69,6 +89,26 @@ async def test_live_tail_ends_when_its_token_is_revoked(server: RestServer, ends
     assert answer.text.count("event: ") <= 1
     again = await server.client.get("/v1/sessions", headers=bearer(make_token(role="admin", jti="t1")))
     assert (again.status_code, again.json()["error"]["message"]) == (401, "The token was revoked")
+
+
+async def test_live_tail_ends_when_the_key_of_its_token_is_retired(
+    server: RestServer, ends: CredentialEnds, retired: RetiredKeys
+) -> None:
+    token = PUBLIC.sign(claims_at(now_ms(), role="admin"))
+
+    async def is_open() -> bool:
+        return ends.holder_count == 1
+
+    async def retire() -> None:
+        await eventually(is_open)
+        retired.retire("other")
+        assert ends.holder_count == 1
+        retired.retire("k1")
+
+    answer = await tail_after(server, token, retire)
+    assert answer.text.count("event: ") <= 1
+    again = await server.client.get("/v1/sessions", headers=bearer(token))
+    assert (again.status_code, again.json()["error"]["message"]) == (401, "The key of the token is no longer accepted")
 
 
 class EndlessStream:

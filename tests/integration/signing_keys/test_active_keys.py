@@ -78,10 +78,10 @@ async def test_change_whose_announcement_is_lost_with_redis_is_found_by_the_next
         made = await here.add(FIRST) if change == "removal" else None
         await here.node.pipe.call("FLUSHALL")
         if made is None:
-            added, _ = await here.table.add(new_key(FIRST))
+            added, _ = await here.table.add(new_key(FIRST), now_ms())
             await here.until_has(added)
         else:
-            await here.table.remove("default", made.signing_key_id)
+            await here.table.remove("default", made.signing_key_id, now_ms())
             await here.until_has_not(made)
             assert here.ended == [made.signing_key_id]
 
@@ -226,7 +226,7 @@ async def test_invalid_rows_are_reported_and_have_no_effect(settings: Settings) 
     async with open_key_node(settings, refresh_s=NEVER_S) as here:
         made = await here.add(FIRST)
         for kid, algorithm, pem in (("garbage", "ES256", "x"), ("other", "RS256", FIRST.pem), ("hs", "HS256", SECRET)):
-            await here.table.add(replace(new_key(FIRST), kid=kid, algorithm=algorithm, pem=pem))
+            await here.table.add(replace(new_key(FIRST), kid=kid, algorithm=algorithm, pem=pem), now_ms())
         assert await here.keys.refresh()
         assert [key.name for key in here.keys.keys] == [made.signing_key_id]
         await here.node.store.append([b'{"kind": "signing_key_added", "id": 1, "tenant": "t", "at": 1, "until": 9e99}'])
