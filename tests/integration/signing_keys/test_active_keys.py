@@ -16,6 +16,7 @@ from synckairos.embedded import Valkey
 from synckairos.errors import IdempotencyKeyReused, SigningKeyExists, StoreUnavailable, TooManySigningKeys
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.signing_keys import active_keys
+from tests.background_task import start
 from tests.integration.authentication import authentication_settings, now_ms
 from tests.integration.realtime.store_proxy import store_proxy
 from tests.integration.revocations.nodes import until
@@ -121,6 +122,30 @@ async def test_read_that_began_before_a_removal_does_not_bring_the_key_back(
         assert not here.has(made)
 
 
+async def test_key_that_is_announced_during_a_read_is_read_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_key_node(settings) as here, open_key_node(settings, runs=False) as there:
+        read, has_read, may_answer = there.table.read_all, asyncio.Event(), asyncio.Event()
+
+        async def read_late() -> Any:
+            rows = await read()
+            has_read.set()
+            await may_answer.wait()
+            return rows
+
+        monkeypatch.setattr(there.table, "read_all", read_late)
+        reading = asyncio.create_task(there.keys.refresh())
+        await has_read.wait()
+        made = await here.add(FIRST)
+        await until(lambda: not there.keys.is_complete)
+        waiting = await start(there.refusal_of(token_of(FIRST)))
+        may_answer.set()
+        assert await reading
+        assert await waiting == ""
+        assert there.has(made)
+
+
 async def test_token_waits_for_a_key_that_was_announced(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_key_node(settings) as here, open_key_node(settings) as there:
         read, may_read = there.table.read_all, asyncio.Event()
@@ -132,7 +157,7 @@ async def test_token_waits_for_a_key_that_was_announced(settings: Settings, monk
         monkeypatch.setattr(there.table, "read_all", read_when_allowed)
         await here.add(FIRST)
         await until(lambda: not there.keys.is_complete)
-        waiting = [asyncio.create_task(there.refusal_of(token_of(FIRST, jti=f"t{n}"))) for n in range(5)]
+        waiting = [await start(there.refusal_of(token_of(FIRST, jti=f"t{n}"))) for n in range(5)]
         waiting[0].cancel()  # a caller that leaves does not end the read of the others
         may_read.set()
         assert await asyncio.gather(*waiting[1:]) == [""] * 4
