@@ -39,7 +39,7 @@ test-js: install tools $(JS_STAMP) ## build, check and test the JavaScript clien
 js-types: install tools $(JS_STAMP) ## generate the types of the JavaScript client from the descriptions of the server
 	cd clients/js && npm run --silent types
 
-python-client: install ## generate the modules of the Python client that it shares with the server
+python-client: install ## generate the modules of the Python client: copies of rules of the server, and REST operations
 	$(PYTHON) clients/python/scripts/generate.py
 
 $(JS_STAMP): clients/js/package-lock.json

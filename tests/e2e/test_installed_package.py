@@ -10,7 +10,6 @@ import tarfile
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from uuid import uuid4
 from zipfile import ZipFile
 
 import httpx
@@ -26,18 +25,24 @@ DOCKERFILE, COMPOSE = ((ROOT / name).read_text() for name in ("Dockerfile", "com
 
 Run = Callable[..., Process]
 
-BYOYOMI = {"periods": 3, "period_ms": 30_000}
-
 PLAY = """
 import asyncio
 import importlib.util
 import sys
+from uuid import uuid4
 
 from synckairos_client import Client
 
 
-async def main(url, session_id):
-    async with Client(url) as client, client.watch(session_id) as session:
+PEOPLE = [{"participant_id": str(uuid4()), "total_time_ms": 60_000} for _ in range(2)]
+CLOCK = {"byoyomi": {"periods": 3, "period_ms": 30_000}}
+
+
+async def main(url):
+    client = Client(url)
+    body = {"sync_mode": "per_participant", "participants": PEOPLE, "clock": CLOCK}
+    created = await client.api.sessions.create(body)
+    async with client, client.watch(created["session_id"]) as session:
         await session.command("start")
         ack = await session.command("switch")
         state = await session.reach(ack.version)
@@ -166,11 +171,7 @@ def test_client_without_the_server_plays_on_a_real_server(
     client_alone: Path, serve_process: Process, tmp_path: Path
 ) -> None:
     (tmp_path / "play.py").write_text(PLAY)
-    with httpx.Client(base_url=serve_process.base_url, trust_env=False) as rest:
-        people = [{"participant_id": str(uuid4()), "total_time_ms": 60_000} for _ in range(2)]
-        body = {"sync_mode": "per_participant", "participants": people, "clock": {"byoyomi": BYOYOMI}}
-        session_id = rest.post("/v1/sessions", json=body).raise_for_status().json()["data"]["session_id"]
-    command = [client_alone, tmp_path / "play.py", serve_process.base_url, session_id]
+    command = [str(client_alone), str(tmp_path / "play.py"), serve_process.base_url]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.split() == ["running", "3", "60000"]

@@ -84,6 +84,25 @@ class CommandRefused(SyncKairosError):
         self.code = code
 
 
+class RequestFailed(SyncKairosError):
+    """A REST request failed. `code`, `message` and `details` are from the server.
+
+    `status` is the HTTP status, 0 if there was no answer. The code is then `NETWORK_ERROR`, and the outcome of the
+    request is unknown. `retry_after_s` is the number of seconds after which the same request can succeed, 0 if the
+    server named none.
+    """
+
+    code = "NETWORK_ERROR"
+
+    def __init__(
+        self, code: str, message: str, details: Any = None, *, status: int = 0, retry_after_s: float = 0.0
+    ) -> None:
+        super().__init__(message, details)
+        self.code = code
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
 class ServerTimeUnknown(SyncKairosError, ValueError):
     """The server's time is unknown: there was no measurement yet, or none after this machine slept the last time."""
 

@@ -19,10 +19,12 @@ from synckairos_client.clock_offset import Sample
 from synckairos_client.errors import SessionNotFound, SyncKairosError, TokenUnavailable
 from synckairos_client.generated.backoff import Backoff
 from synckairos_client.generated.clock.model import EventType
+from synckairos_client.generated.rest_api import Api
 from synckairos_client.pending_commands import Ack, PendingCommands, command_frame
 from synckairos_client.replica import Message, ReplicaGap
+from synckairos_client.rest import RestClient
 from synckairos_client.server_time import ServerTime
-from synckairos_client.server_url import socket_url
+from synckairos_client.server_url import server_url, socket_url
 from synckairos_client.single_connection import Connection
 from synckairos_client.sleep_detecting_clock import SuspendAwareClock
 from synckairos_client.token_renewal import TokenRenewal
@@ -93,6 +95,10 @@ class Client:
         self._participant_id = participant_id
         self._headers = dict(headers or {})
         self._tokens = TokenSource(token, get_token)
+        self._rest = RestClient(server_url(self.url), self._tokens, headers, proxy)
+        self.call_operation = self._rest.call
+        self.api = Api(self.call_operation)
+        """The REST operations of the server. They need no `async with` block."""
         self._renewal = TokenRenewal(self._tokens, self._note_trouble)
         self._proxy = proxy
         self._open_timeout_s = open_timeout_s
@@ -119,6 +125,7 @@ class Client:
         assert self._task is not None
         self._task.cancel()
         self._renewal.cancel()
+        self._rest.close()
         with suppress(asyncio.CancelledError):
             await self._task
 

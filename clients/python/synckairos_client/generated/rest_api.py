@@ -1,0 +1,746 @@
+# Generated from /openapi.json by `make python-client`. Do not edit.
+"""The REST operations of a server, async.
+
+Each method returns the `data` of the answer, or a whole page. Raises: RequestFailed if the request fails.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from synckairos_client.generated.rest_types import (
+    AccessPage,
+    AdjustBody,
+    AmendBody,
+    ArchiveView,
+    CancelBody,
+    CommandResults,
+    CommandToMany,
+    CompleteBody,
+    CreateRevocation,
+    CreateSession,
+    CreateSigningKey,
+    CreateTicket,
+    CreateWebhook,
+    DeleteBody,
+    DeliveryPage,
+    DeliveryView,
+    Disconnect,
+    DoneBody,
+    EmptyBody,
+    EventPage,
+    JoinBody,
+    OwnCredentialView,
+    ParticipationPage,
+    PatchBody,
+    PatchWebhook,
+    PauseBody,
+    RemovalBody,
+    ReopenBody,
+    ResumeBody,
+    RevocationPage,
+    RevocationView,
+    RotateSecret,
+    SecretView,
+    SessionPage,
+    SessionView,
+    SetPlanBody,
+    SigningKeyPage,
+    SigningKeyView,
+    SimulationBody,
+    StartBody,
+    SwitchBody,
+    SwitchView,
+    TicketView,
+    TimeBucket,
+    Timeline,
+    TimeView,
+    WebhookCreatedView,
+    WebhookList,
+    WebhookView,
+)
+from synckairos_client.rest import path_part, random_key
+
+Call = Callable[..., Awaitable[Any]]
+
+
+class SessionsOperations:
+    """Operations under `/v1/sessions`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def create(self, body: CreateSession, *, idempotency_key: str | None = None) -> SessionView:
+        """Create a session.
+
+        `POST /v1/sessions`
+        """
+        answer: SessionView = await self._call(
+            "POST", "/v1/sessions", body=body, idempotency_key=idempotency_key or random_key(), has_data=True
+        )
+        return answer
+
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"] | None = None,
+        sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up"] | None = None,
+        label: list[str] | None = None,
+    ) -> SessionPage:
+        """List sessions, newest first.
+
+        `GET /v1/sessions`
+        """
+        answer: SessionPage = await self._call(
+            "GET",
+            "/v1/sessions",
+            query={"limit": limit, "cursor": cursor, "status": status, "sync_mode": sync_mode, "label": label},
+        )
+        return answer
+
+    async def get(self, session_id: str, *, at: int | None = None) -> SessionView:
+        """Read a session, now or at an earlier instant.
+
+        `GET /v1/sessions/{session_id}`
+        """
+        answer: SessionView = await self._call(
+            "GET", f"/v1/sessions/{path_part(session_id)}", query={"at": at}, has_data=True
+        )
+        return answer
+
+    async def update(
+        self, session_id: str, body: PatchBody, *, idempotency_key: str | None = None, if_match: str | None = None
+    ) -> SessionView:
+        """Change metadata, labels, and the instants of start and end by a merge patch (RFC 7396).
+
+        `PATCH /v1/sessions/{session_id}`
+        """
+        answer: SessionView = await self._call(
+            "PATCH",
+            f"/v1/sessions/{path_part(session_id)}",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def delete(self, session_id: str, body: DeleteBody | None = None, *, if_match: str | None = None) -> None:
+        """Delete a session; its audit trail stays.
+
+        `DELETE /v1/sessions/{session_id}`
+        """
+        await self._call("DELETE", f"/v1/sessions/{path_part(session_id)}", body=body, if_match=if_match)
+
+    async def start(
+        self,
+        session_id: str,
+        body: StartBody | None = None,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SessionView:
+        """Start a session and its first turn.
+
+        `POST /v1/sessions/{session_id}/start`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/start",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def switch(
+        self,
+        session_id: str,
+        body: SwitchBody | None = None,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SwitchView:
+        """End the current turn and start the next.
+
+        `POST /v1/sessions/{session_id}/switch`
+        """
+        answer: SwitchView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/switch",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def done(
+        self, session_id: str, body: DoneBody, *, idempotency_key: str | None = None, if_match: str | None = None
+    ) -> SessionView:
+        """Mark a participant as done in the current turn.
+
+        `POST /v1/sessions/{session_id}/done`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/done",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def pause(
+        self,
+        session_id: str,
+        body: PauseBody | None = None,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SessionView:
+        """Add a pause reason; the clocks stop.
+
+        `POST /v1/sessions/{session_id}/pause`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/pause",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def resume(
+        self,
+        session_id: str,
+        body: ResumeBody | None = None,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SessionView:
+        """Remove one pause reason or all; after the last one the clocks continue.
+
+        `POST /v1/sessions/{session_id}/resume`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/resume",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def adjust(
+        self, session_id: str, body: AdjustBody, *, idempotency_key: str | None = None, if_match: str | None = None
+    ) -> SessionView:
+        """Add time to clocks or take time from them.
+
+        `POST /v1/sessions/{session_id}/adjust`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/adjust",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def add_participant(
+        self, session_id: str, body: JoinBody, *, idempotency_key: str | None = None, if_match: str | None = None
+    ) -> SessionView:
+        """Add a participant.
+
+        `POST /v1/sessions/{session_id}/participants`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/participants",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def remove_participant(
+        self, session_id: str, participant_id: str, body: RemovalBody | None = None, *, if_match: str | None = None
+    ) -> SessionView:
+        """Remove a participant.
+
+        `DELETE /v1/sessions/{session_id}/participants/{participant_id}`
+        """
+        answer: SessionView = await self._call(
+            "DELETE",
+            f"/v1/sessions/{path_part(session_id)}/participants/{path_part(participant_id)}",
+            body=body,
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def update_plan(
+        self, session_id: str, body: SetPlanBody, *, idempotency_key: str | None = None, if_match: str | None = None
+    ) -> SessionView:
+        """Replace the items of the plan that have not begun.
+
+        `PUT /v1/sessions/{session_id}/plan`
+        """
+        answer: SessionView = await self._call(
+            "PUT",
+            f"/v1/sessions/{path_part(session_id)}/plan",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def complete(
+        self,
+        session_id: str,
+        body: CompleteBody | None = None,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SessionView:
+        """End a session as completed.
+
+        `POST /v1/sessions/{session_id}/complete`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/complete",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def cancel(
+        self,
+        session_id: str,
+        body: CancelBody | None = None,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SessionView:
+        """End a session as cancelled.
+
+        `POST /v1/sessions/{session_id}/cancel`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/cancel",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def reopen(
+        self,
+        session_id: str,
+        body: ReopenBody | None = None,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SessionView:
+        """Continue an expired or completed session, paused in the turn in which it ended.
+
+        `POST /v1/sessions/{session_id}/reopen`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/reopen",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def amend(
+        self, session_id: str, body: AmendBody, *, idempotency_key: str | None = None, if_match: str | None = None
+    ) -> SessionView:
+        """Replace the start, end or breaks of an ended count_up session.
+
+        `POST /v1/sessions/{session_id}/amend`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/amend",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def add_command(self, body: CommandToMany, *, idempotency_key: str | None = None) -> CommandResults:
+        """Execute one command on many sessions.
+
+        `POST /v1/sessions/commands`
+        """
+        answer: CommandResults = await self._call(
+            "POST", "/v1/sessions/commands", body=body, idempotency_key=idempotency_key or random_key(), has_data=True
+        )
+        return answer
+
+    async def events(
+        self, session_id: str, *, limit: int | None = None, cursor: str | None = None, snapshots: bool | None = None
+    ) -> EventPage:
+        """List the events of a session, oldest first, or stream them live.
+
+        `GET /v1/sessions/{session_id}/events`
+        """
+        answer: EventPage = await self._call(
+            "GET",
+            f"/v1/sessions/{path_part(session_id)}/events",
+            query={"limit": limit, "cursor": cursor, "snapshots": snapshots},
+        )
+        return answer
+
+    async def archive(self, session_id: str, *, snapshots: bool | None = None) -> ArchiveView:
+        """Read the archive of a finished session from cold storage.
+
+        `GET /v1/sessions/{session_id}/archive`
+        """
+        answer: ArchiveView = await self._call(
+            "GET", f"/v1/sessions/{path_part(session_id)}/archive", query={"snapshots": snapshots}, has_data=True
+        )
+        return answer
+
+
+class ParticipantsOperations:
+    """Operations under `/v1/participants`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def sessions(
+        self, participant_id: str, *, limit: int | None = None, cursor: str | None = None, days: int | None = None
+    ) -> ParticipationPage:
+        """List the sessions of a participant, newest first.
+
+        `GET /v1/participants/{participant_id}/sessions`
+        """
+        answer: ParticipationPage = await self._call(
+            "GET",
+            f"/v1/participants/{path_part(participant_id)}/sessions",
+            query={"limit": limit, "cursor": cursor, "days": days},
+        )
+        return answer
+
+    async def time(
+        self,
+        participant_id: str,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        tz: str | None = None,
+        bucket: Literal["session", "day", "week"] | None = None,
+        group_by: str | None = None,
+    ) -> list[TimeBucket]:
+        """Report the time used by a participant, by session, day or week.
+
+        `GET /v1/participants/{participant_id}/time`
+        """
+        answer: list[TimeBucket] = await self._call(
+            "GET",
+            f"/v1/participants/{path_part(participant_id)}/time",
+            query={"from": from_, "to": to, "tz": tz, "bucket": bucket, "group_by": group_by},
+            has_data=True,
+        )
+        return answer
+
+
+class WebhooksOperations:
+    """Operations under `/v1/webhooks`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def create(self, body: CreateWebhook, *, idempotency_key: str | None = None) -> WebhookCreatedView:
+        """Register a webhook endpoint.
+
+        `POST /v1/webhooks`
+        """
+        answer: WebhookCreatedView = await self._call(
+            "POST", "/v1/webhooks", body=body, idempotency_key=idempotency_key or random_key(), has_data=True
+        )
+        return answer
+
+    async def list(self) -> WebhookList:
+        """List webhook endpoints.
+
+        `GET /v1/webhooks`
+        """
+        answer: WebhookList = await self._call("GET", "/v1/webhooks")
+        return answer
+
+    async def get(self, webhook_id: str) -> WebhookView:
+        """Read a webhook endpoint.
+
+        `GET /v1/webhooks/{webhook_id}`
+        """
+        answer: WebhookView = await self._call("GET", f"/v1/webhooks/{path_part(webhook_id)}", has_data=True)
+        return answer
+
+    async def update(self, webhook_id: str, body: PatchWebhook | None = None) -> WebhookView:
+        """Change, enable or disable a webhook endpoint.
+
+        `PATCH /v1/webhooks/{webhook_id}`
+        """
+        answer: WebhookView = await self._call(
+            "PATCH", f"/v1/webhooks/{path_part(webhook_id)}", body=body, has_data=True
+        )
+        return answer
+
+    async def delete(self, webhook_id: str) -> None:
+        """Delete a webhook endpoint and its delivery log.
+
+        `DELETE /v1/webhooks/{webhook_id}`
+        """
+        await self._call("DELETE", f"/v1/webhooks/{path_part(webhook_id)}")
+
+    async def rotate(
+        self, webhook_id: str, body: RotateSecret | None = None, *, idempotency_key: str | None = None
+    ) -> SecretView:
+        """Replace the signing secret of a webhook endpoint.
+
+        `POST /v1/webhooks/{webhook_id}/rotate`
+        """
+        answer: SecretView = await self._call(
+            "POST",
+            f"/v1/webhooks/{path_part(webhook_id)}/rotate",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            has_data=True,
+        )
+        return answer
+
+    async def test(
+        self, webhook_id: str, body: EmptyBody | None = None, *, idempotency_key: str | None = None
+    ) -> DeliveryView:
+        """Send a test message to a webhook endpoint.
+
+        `POST /v1/webhooks/{webhook_id}/test`
+        """
+        answer: DeliveryView = await self._call(
+            "POST",
+            f"/v1/webhooks/{path_part(webhook_id)}/test",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            has_data=True,
+        )
+        return answer
+
+    async def deliveries(
+        self,
+        webhook_id: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        status: Literal["pending", "delivered", "failed"] | None = None,
+    ) -> DeliveryPage:
+        """List deliveries to a webhook endpoint, newest first, with the result of each attempt.
+
+        `GET /v1/webhooks/{webhook_id}/deliveries`
+        """
+        answer: DeliveryPage = await self._call(
+            "GET",
+            f"/v1/webhooks/{path_part(webhook_id)}/deliveries",
+            query={"limit": limit, "cursor": cursor, "status": status},
+        )
+        return answer
+
+    async def resend(
+        self, webhook_id: str, delivery_id: str, body: EmptyBody | None = None, *, idempotency_key: str | None = None
+    ) -> DeliveryView:
+        """Send a delivery again.
+
+        `POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/resend`
+        """
+        answer: DeliveryView = await self._call(
+            "POST",
+            f"/v1/webhooks/{path_part(webhook_id)}/deliveries/{path_part(delivery_id)}/resend",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            has_data=True,
+        )
+        return answer
+
+
+class AccessOperations:
+    """Operations under `/v1/access`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def get(
+        self, *, limit: int | None = None, cursor: str | None = None, entry: Literal["act", "refusal"] | None = None
+    ) -> AccessPage:
+        """List administrative acts and refused requests, newest first.
+
+        `GET /v1/access`
+        """
+        answer: AccessPage = await self._call(
+            "GET", "/v1/access", query={"limit": limit, "cursor": cursor, "entry": entry}
+        )
+        return answer
+
+
+class MeOperations:
+    """Operations under `/v1/me`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def get(self, *, session_id: str | None = None) -> OwnCredentialView:
+        """Describe the credential of the caller.
+
+        `GET /v1/me`
+        """
+        answer: OwnCredentialView = await self._call("GET", "/v1/me", query={"session_id": session_id}, has_data=True)
+        return answer
+
+
+class TicketsOperations:
+    """Operations under `/v1/tickets`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def create(self, body: CreateTicket | None = None) -> TicketView:
+        """Make a ticket for one socket.
+
+        `POST /v1/tickets`
+        """
+        answer: TicketView = await self._call("POST", "/v1/tickets", body=body, has_data=True)
+        return answer
+
+
+class RevocationsOperations:
+    """Operations under `/v1/revocations`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def create(self, body: CreateRevocation) -> RevocationView:
+        """Revoke credentials of the tenant.
+
+        `POST /v1/revocations`
+        """
+        answer: RevocationView = await self._call("POST", "/v1/revocations", body=body, has_data=True)
+        return answer
+
+    async def list(self, *, limit: int | None = None, cursor: str | None = None) -> RevocationPage:
+        """List revocations that have an effect, newest first.
+
+        `GET /v1/revocations`
+        """
+        answer: RevocationPage = await self._call("GET", "/v1/revocations", query={"limit": limit, "cursor": cursor})
+        return answer
+
+
+class DisconnectOperations:
+    """Operations under `/v1/disconnect`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def run(self, body: Disconnect) -> None:
+        """Close all sockets and streams of a subject.
+
+        `POST /v1/disconnect`
+        """
+        await self._call("POST", "/v1/disconnect", body=body)
+
+
+class SigningKeysOperations:
+    """Operations under `/v1/signing-keys`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def create(self, body: CreateSigningKey) -> SigningKeyView:
+        """Add a public key that verifies tokens of the tenant.
+
+        `POST /v1/signing-keys`
+        """
+        answer: SigningKeyView = await self._call("POST", "/v1/signing-keys", body=body, has_data=True)
+        return answer
+
+    async def list(self, *, limit: int | None = None, cursor: str | None = None) -> SigningKeyPage:
+        """List signing keys, newest first.
+
+        `GET /v1/signing-keys`
+        """
+        answer: SigningKeyPage = await self._call("GET", "/v1/signing-keys", query={"limit": limit, "cursor": cursor})
+        return answer
+
+    async def delete(self, signing_key_id: str) -> None:
+        """Remove a signing key, and end its tokens and sockets.
+
+        `DELETE /v1/signing-keys/{signing_key_id}`
+        """
+        await self._call("DELETE", f"/v1/signing-keys/{path_part(signing_key_id)}")
+
+
+class SimulateOperations:
+    """Operations under `/v1/simulate`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def run(self, body: SimulationBody) -> Timeline:
+        """Simulate a session; nothing is stored.
+
+        `POST /v1/simulate`
+        """
+        answer: Timeline = await self._call("POST", "/v1/simulate", body=body, has_data=True)
+        return answer
+
+
+class TimeOperations:
+    """Operations under `/v1/time`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def get(self) -> TimeView:
+        """Read the server time.
+
+        `GET /v1/time`
+        """
+        answer: TimeView = await self._call("GET", "/v1/time")
+        return answer
+
+
+class Api:
+    """The REST operations of a server."""
+
+    def __init__(self, call: Call) -> None:
+        self.sessions = SessionsOperations(call)
+        self.participants = ParticipantsOperations(call)
+        self.webhooks = WebhooksOperations(call)
+        self.access = AccessOperations(call)
+        self.me = MeOperations(call)
+        self.tickets = TicketsOperations(call)
+        self.revocations = RevocationsOperations(call)
+        self.disconnect = DisconnectOperations(call)
+        self.signing_keys = SigningKeysOperations(call)
+        self.simulate = SimulateOperations(call)
+        self.time = TimeOperations(call)

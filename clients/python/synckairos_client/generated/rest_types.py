@@ -1,0 +1,1550 @@
+# Generated from /openapi.json by `make python-client`. Do not edit.
+"""The bodies and results of the REST operations."""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+# The settings of a clock system without settings: an empty object.
+NoSettings = dict[str, Any]
+
+
+class FischerSettings(TypedDict):
+    """Each turn that ends before its zero adds `increment_ms`, but does not raise the budget above `cap_ms`.  A budget
+    that is already above `cap_ms` stays unchanged.
+    """
+
+    # Duration in ms, at most 400 days
+    increment_ms: int
+    # Budget in ms, 1 s to 400 days
+    cap_ms: NotRequired[int]
+
+
+class DelaySettings(TypedDict):
+    """The time `delay_ms` of each turn.  `bronstein` charges the turn, and then gives back the time that the turn
+    used, but at most `delay_ms`. `delay` does not charge the first `delay_ms` of the turn.
+    """
+
+    # Duration in ms, at most 400 days
+    delay_ms: int
+
+
+class ByoyomiSettings(TypedDict):
+    """Main time, then `periods` overtime periods of `period_ms` each.  A period that runs out is lost. A turn that
+    ends within a period makes that period full again. A turn that ends in main time adds `increment_ms`.
+    """
+
+    # Number of overtime periods
+    periods: int
+    # Budget in ms, 1 s to 400 days
+    period_ms: int
+    # Duration in ms, at most 400 days
+    increment_ms: NotRequired[int]
+
+
+class CanadianSettings(TypedDict):
+    """Main time, then overtime periods of `period_ms`. A full period begins again after each `moves` finished turns.
+    If `moves_step` is given, each further period needs that many turns more, but at most `moves_max` turns.
+    """
+
+    # Number of turns
+    moves: int
+    # Budget in ms, 1 s to 400 days
+    period_ms: int
+    # Number of turns
+    moves_step: NotRequired[int]
+    # Number of turns
+    moves_max: NotRequired[int]
+
+
+class PerMoveSettings(TypedDict):
+    """Each turn has a new budget of `move_ms`."""
+
+    # Budget in ms, 1 s to 400 days
+    move_ms: int
+
+
+class StageSettings(TypedDict):
+    """A stage: each turn adds `increment_ms`. After `moves` turns, `add_ms` is added once and the next stage begins.
+    Each stage except the last stage needs `moves` or `at_zero`. The increment of the last stage continues for the
+    rest of the session. With `at_zero`, the stage ends when its time runs out. With `delay_ms`, the first
+    `delay_ms` of each turn are not charged. `delay_ms` excludes `increment_ms`.
+    """
+
+    # Number of turns
+    moves: NotRequired[int]
+    # Duration in ms, at most 400 days
+    add_ms: NotRequired[int]
+    # Duration in ms, at most 400 days
+    increment_ms: NotRequired[int]
+    # Duration in ms, at most 400 days
+    delay_ms: NotRequired[int]
+    # Whether the stage ends when its time runs out
+    at_zero: NotRequired[bool]
+
+
+class Clock(TypedDict):
+    """Exactly one clock system with its settings."""
+
+    sudden_death: NotRequired[NoSettings]
+    fischer: NotRequired[FischerSettings]
+    bronstein: NotRequired[DelaySettings]
+    delay: NotRequired[DelaySettings]
+    byoyomi: NotRequired[ByoyomiSettings]
+    canadian: NotRequired[CanadianSettings]
+    per_move: NotRequired[PerMoveSettings]
+    hourglass: NotRequired[NoSettings]
+    # Stages in order, each with its number of moves, added time and increment
+    stages: NotRequired[list[StageSettings]]
+
+
+class Participant(TypedDict):
+    """A participant of a new session, or a participant that joins a session."""
+
+    # Id of the participant
+    participant_id: str
+    # Position of the participant in the order of turns
+    participant_index: NotRequired[int]
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    total_time_ms: NotRequired[int]
+    # Name of the participant for display
+    display_name: NotRequired[str]
+    # Id of the group (team)
+    group_id: NotRequired[str]
+    clock: NotRequired[Clock]
+
+
+class Group(TypedDict):
+    """A team with one budget. If `total_time_ms` is absent, the budget is the sum of its participants' budgets.
+    `members` lists the ids of the participants in the group, as in v2.
+    """
+
+    # Id of the group (team)
+    group_id: str
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    total_time_ms: NotRequired[int]
+    # Ids of the participants in this group
+    members: NotRequired[list[str]]
+
+
+class NewPlanItem(TypedDict):
+    """An item of a plan. Without an `item_id`, the id is the number of the item in the list, from 1, as text."""
+
+    # Id of an item of the plan
+    item_id: NotRequired[str]
+    # Title of the item for display
+    title: NotRequired[str]
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    time_ms: int
+    # Id of the participant
+    participant_id: NotRequired[str]
+    # Remaining times in ms at which a `time_warning` event is sent, once per turn for each time
+    warnings_ms: NotRequired[list[int]]
+
+
+# A time within a session that does not count. It begins at `from` and ends before `to`.
+BreakBody = TypedDict(
+    "BreakBody",
+    {
+        "from": str,
+        "to": str,
+    },
+)
+
+
+class RecordedBody(TypedDict):
+    """The times of a session that has already ended. Breaks are in order, inside of the session, and do not overlap."""
+
+    # Instant of the first start; null before the first start
+    started_at: str
+    # Instant at which the session ended, for any reason; null before the end
+    completed_at: str
+    breaks: NotRequired[list[BreakBody]]
+
+
+class TimeoutAction(TypedDict):
+    """The action when the time reaches zero, by a name of v2. It has no effect if `on_timeout` is also given.  A name
+    that the mode does not support has no effect.
+    """
+
+    # Type of the message
+    type: str
+
+
+class CreateSession(TypedDict):
+    """A session to create. The mode defines the defaults of omitted members."""
+
+    # Id of the session
+    session_id: NotRequired[str]
+    # Mode of the session: whose budget the clock charges
+    sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
+    # The participants, in the order of their index
+    participants: NotRequired[list[Participant]]
+    # Teams. In `per_group` each team has one budget for its participants
+    groups: NotRequired[list[Group]]
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    total_time_ms: NotRequired[int]
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    time_per_cycle_ms: NotRequired[int]
+    # Time in ms that is added after each turn, at most 400 days
+    increment_ms: NotRequired[int]
+    # Budget in ms, 1 s to 400 days
+    max_time_ms: NotRequired[int]
+    # Duration in ms, at most 400 days
+    initial_ms: NotRequired[int]
+    # Number of cycles after which the session completes
+    max_cycles: NotRequired[int]
+    clock: NotRequired[Clock]
+    # Action when the time reaches zero. The default depends on the mode
+    on_timeout: NotRequired[Literal["expire", "advance", "pause", "overtime"]]
+    # Remaining times in ms at which a `time_warning` event is sent, once per turn for each time
+    warnings_ms: NotRequired[list[int]]
+    # Budget in ms, 1 s to 400 days
+    extend_on_switch_ms: NotRequired[int]
+    # Remaining time in ms from which on a switch extends the time. Default: `extend_on_switch_ms`
+    extend_window_ms: NotRequired[int]
+    # `reset` (default): to at least `extend_on_switch_ms`. `add`: by `extend_on_switch_ms`
+    extend_by: NotRequired[Literal["reset", "add"]]
+    # Maximum sum of all extensions in ms. The last extension is cut
+    max_extension_ms: NotRequired[int]
+    # Maximum number of extensions
+    max_extensions: NotRequired[int]
+    # Whether a switch is allowed during a pause. It charges no time and the pause stays
+    switch_while_paused: NotRequired[bool]
+    between_turns: NotRequired[Literal["hold"]]
+    # Whether a turn ends when all participants are done
+    close_when_all_done: NotRequired[bool]
+    # Items in their order, each with its own time
+    plan: NotRequired[list[NewPlanItem]]
+    # Instant at which a pending session starts by itself
+    starts_at: NotRequired[str]
+    # Instant at which the clock reaches zero. It replaces the budget; only in `global`
+    ends_at: NotRequired[str]
+    recorded: NotRequired[RecordedBody]
+    # Maximum number of pauses of each actor
+    pause_budget: NotRequired[int]
+    # Whether lag compensation is on: network delay is not charged to a turn, up to a quota
+    lag_compensation: NotRequired[bool]
+    # Participant that has the turn. In a creation: the participant that has the first turn
+    active_participant_id: NotRequired[str]
+    # Group of the participant that has the turn. In a creation: the group that has the first turn
+    active_group_id: NotRequired[str]
+    # Accepted for v2 compatibility, without effect
+    auto_advance: NotRequired[bool]
+    action_on_timeout: NotRequired[TimeoutAction]
+    # Free JSON object, at most 32768 bytes and 32 levels
+    metadata: NotRequired[dict[str, Any]]
+    # Keys and values by which sessions are found, at most 16
+    labels: NotRequired[dict[str, Any]]
+
+
+class Reading(TypedDict):
+    """Facts of a clock whose shown time is not simply its remaining time minus the elapsed time.  The clock system
+    determines which members are present.
+    """
+
+    # Speed of the reading in ms per second: −1000, 0 or 1000
+    rate_ms: NotRequired[int]
+    # Instant at which the free time of this turn ends; null if no clock runs
+    free_until_at: NotRequired[str | None]
+    # Phase of a clock with overtime periods: main time or overtime
+    phase: NotRequired[Literal["main", "overtime"]]
+    # Remaining overtime periods
+    periods_left: NotRequired[int]
+    # Length of a period in ms
+    period_ms: NotRequired[int]
+    # Number of turns until the next period or stage
+    moves_left: NotRequired[int]
+    # Current stage of the clock, from 0
+    stage: NotRequired[int]
+    # Number of turns that the current period needs, with `moves_step`
+    period_moves: NotRequired[int]
+
+
+class LagView(TypedDict):
+    """Lag account of a participant: remaining quota, gain per turn, total compensated time.  Absent if the session
+    does not use lag compensation.
+    """
+
+    # Remaining quota of lag compensation in ms
+    quota_ms: NotRequired[int]
+    # Time in ms that each turn adds to the quota of lag compensation
+    gain_ms: NotRequired[int]
+    # Part of the turn in ms that was not charged to the budget
+    compensated_ms: NotRequired[int]
+
+
+class ParticipantView(TypedDict):
+    """A participant and its clock."""
+
+    # Id of the participant
+    participant_id: str
+    # Position of the participant in the order of turns
+    participant_index: int
+    # Name of the participant for display
+    display_name: str | None
+    # Id of the participant's group; absent without a group
+    group_id: NotRequired[str]
+    # `time_used_ms` plus `time_remaining_ms`
+    total_time_ms: int
+    # Time in ms that the participant, group or session has used
+    time_used_ms: int
+    # Remaining time in ms at the instant `cycle_started_at`; null if there is no time limit
+    time_remaining_ms: int
+    # Number of finished turns
+    cycle_count: int
+    # Whether the participant or group has the turn
+    is_active: bool
+    # Whether the time of the participant or group ran out
+    has_expired: bool
+    # Number of the last turn in which the participant was done; absent if it never was
+    done_turn: NotRequired[int]
+    # The participant's own clock system; absent if the session's clock system applies
+    clock: NotRequired[dict[str, Any]]
+    # Facts of the clock; absent if the reading is simply remaining − elapsed
+    reading: NotRequired[Reading]
+    lag: NotRequired[LagView]
+
+
+class GroupView(TypedDict):
+    """A group and its clock."""
+
+    # Id of the group (team)
+    group_id: str
+    # Used plus remaining time in ms
+    total_time_ms: int
+    # Time in ms that the participant, group or session has used
+    time_used_ms: int
+    # Remaining time in ms at the instant `cycle_started_at`; null if there is no time limit
+    time_remaining_ms: int
+    # Whether the time of the participant or group ran out
+    has_expired: bool
+    reading: NotRequired[Reading]
+
+
+class ExtensionsView(TypedDict):
+    """The extensions of a soft close so far: their number, and the time in ms that they added."""
+
+    # Number of extensions
+    count: NotRequired[int]
+    # Time in ms that the extensions added
+    added_ms: NotRequired[int]
+
+
+class PlanItemView(TypedDict):
+    """An item of a plan. Unset members are absent. In a merge patch, `plan` is an object of items by `item_id`."""
+
+    # Id of an item of the plan
+    item_id: str
+    # Position of the item in the plan, from 0
+    index: int
+    # Title of the item for display
+    title: NotRequired[str]
+    # Budget of a turn with this item in ms
+    time_ms: int
+    # Participant that has the turn with this item; absent if unset
+    participant_id: NotRequired[str]
+    # Warning times of this item in ms; absent if those of the session apply
+    warnings_ms: NotRequired[list[int]]
+    # Status of the item: not begun, item of the current turn, or begun and ended
+    status: Literal["pending", "running", "done"]
+    # Time of all turns with this item before `cycle_started_at`, in ms
+    time_used_ms: int
+    # Instant at which the item begins by the plan as it was at the start of the session
+    planned_start_at: NotRequired[str]
+
+
+# A time in a recorded or amended session that does not count. It begins at `from` and ends before `to`.
+BreakView = TypedDict(
+    "BreakView",
+    {
+        "from": str,
+        "to": str,
+    },
+)
+
+
+class ReceiptView(TypedDict):
+    """Charge of the most recently finished turn: elapsed = compensated + charged.  Absent before the first turn ends,
+    or if the session does not use lag compensation.
+    """
+
+    # Id of the participant
+    participant_id: NotRequired[str]
+    # `compensated_ms` plus `charged_ms`
+    elapsed_ms: NotRequired[int]
+    # Accepted part of the lag that the client claimed, in ms
+    trusted_lag_ms: NotRequired[int]
+    # Part of the turn in ms that was not charged to the budget
+    compensated_ms: NotRequired[int]
+    # Part of the turn in ms that was charged to the budget
+    charged_ms: NotRequired[int]
+    # Remaining quota of lag compensation after the turn, in ms
+    quota_left_ms: NotRequired[int]
+
+
+class PauseView(TypedDict):
+    """An active pause reason."""
+
+    # Name of the pause reason; several reasons can be active at the same time
+    reason: str
+    # Instant when this pause reason began
+    paused_at: str
+    # Time in ms after which the pause reason ends automatically; null if only a command ends it
+    max_ms: int | None
+    # Instant when this pause reason ends automatically; null if only a command ends it
+    lifts_at: str | None
+    # Actor that paused the session; null if the clock paused the session at zero
+    paused_by: str | None
+
+
+class TurnView(TypedDict):
+    """Facts of the current turn: time used before the anchor, number of earlier turns, and warning thresholds.
+    `warned_ms` has the thresholds that were sent in this turn, or that the clock had already passed when the turn
+    began.
+    """
+
+    # Time of this turn before `cycle_started_at`, in ms
+    used_ms: int
+    # Number of turns in the session that finished before this turn
+    cycles: int
+    # Warnings already sent in this turn, in ms of remaining time
+    warned_ms: list[int]
+    # Always true: the overtime of this turn has begun; absent before overtime
+    overtime: NotRequired[bool]
+
+
+class SessionView(TypedDict):
+    """A session after its last transition. The times do not change while a clock runs.  If `cycle_started_at` is not
+    null, one clock runs: the clock of the active participant, of its group, or of the session, depending on the
+    mode. At the instant `now` the running clock shows `time_remaining_ms − (now − cycle_started_at)`. All other
+    clocks show `time_remaining_ms`. For a clock with the member `reading`, the facts in `reading` change this
+    calculation.
+    """
+
+    # Id of the session
+    session_id: str
+    # Mode of the session: whose budget the clock charges
+    sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
+    # Status of the session
+    status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
+    # Version of the session: begins at 1 and grows by 1 with each change
+    version: int
+    # Random id of the session's life in the store. The id changes only after data loss
+    epoch: str
+    # The participants, in the order of their index
+    participants: list[ParticipantView]
+    # Teams. In `per_group` each team has one budget for its participants
+    groups: list[GroupView]
+    # Participant that has the turn. In a creation: the participant that has the first turn
+    active_participant_id: str | None
+    # Group of the participant that has the turn. In a creation: the group that has the first turn
+    active_group_id: str | None
+    # Used plus remaining time in ms
+    total_time_ms: int
+    # Time in ms that the participant, group or session has used
+    time_used_ms: int
+    # Remaining time in ms at the instant `cycle_started_at`; null if there is no time limit
+    time_remaining_ms: int | None
+    # Budget of each cycle in ms; only in `per_cycle`
+    time_per_cycle_ms: int | None
+    # Time in ms that is added after each turn; absent if unset
+    increment_ms: NotRequired[int]
+    # Maximum time in ms, at which a `count_up` session expires; absent if unset
+    max_time_ms: NotRequired[int]
+    # Number of cycles after which the session completes
+    max_cycles: int | None
+    # Clock system, as an object with one member: `fischer`, `byoyomi`, … Default: sudden death
+    clock: dict[str, Any]
+    # Action when the time reaches zero. The default depends on the mode
+    on_timeout: Literal["expire", "advance", "pause", "overtime"]
+    # Remaining times in ms at which a `time_warning` event is sent, once per turn for each time
+    warnings_ms: list[int]
+    # Time in ms at the start of a `count_up` session; absent if unset
+    initial_ms: NotRequired[int]
+    # Minimum remaining time in ms after each switch; absent if unset
+    extend_on_switch_ms: NotRequired[int]
+    # Remaining time in ms from which on a switch extends the time; absent if unset
+    extend_window_ms: NotRequired[int]
+    # Way of the extension; absent if unset
+    extend_by: NotRequired[Literal["reset", "add"]]
+    # Maximum sum of all extensions in ms; absent if unset
+    max_extension_ms: NotRequired[int]
+    # Maximum number of extensions; absent if unset
+    max_extensions: NotRequired[int]
+    # Extensions so far; absent without `extend_on_switch_ms`
+    extensions: NotRequired[ExtensionsView]
+    # Always true: a switch is allowed during a pause; absent if it is not
+    switch_while_paused: NotRequired[bool]
+    # Each turn ends with a hold; absent if the next turn begins at once
+    between_turns: NotRequired[Literal["hold"]]
+    # Always true: a turn ends when all participants are done; absent if it does not
+    close_when_all_done: NotRequired[bool]
+    # Plan of the session; absent without a plan
+    plan: NotRequired[list[PlanItemView]]
+    # Id of the item of the most recently begun turn; absent before the start
+    current_item_id: NotRequired[str]
+    # Id of the item that begins after a hold; absent outside a hold
+    next_item_id: NotRequired[str]
+    # Time in ms by which the current item began later than planned; absent before the start
+    schedule_offset_ms: NotRequired[int]
+    # Instant at which the session starts by itself; absent if unset
+    starts_at: NotRequired[str]
+    # Instant at which the clock reaches zero, also during a pause; absent with a budget
+    ends_at: NotRequired[str]
+    # Breaks of a recorded or amended session; absent if the clock measured its times
+    breaks: NotRequired[list[BreakView]]
+    # Maximum number of pauses of each actor; absent if unset
+    pause_budget: NotRequired[int]
+    # Number of pauses that each actor has taken
+    pauses_taken: NotRequired[dict[str, int]]
+    # Always true; absent if lag compensation is off
+    lag_compensation: NotRequired[bool]
+    lag_receipt: NotRequired[ReceiptView]
+    # Active pause reasons. The clock runs only if there are none
+    pauses: list[PauseView]
+    # Instant when the running clock reaches zero; null if there is no such instant
+    deadline_at: str | None
+    # Anchor: instant from which the running clock is measured; null if no clock runs
+    cycle_started_at: str | None
+    # Instant of the first start; null before the first start
+    session_started_at: str | None
+    # Instant at which the session ended, for any reason; null before the end
+    session_completed_at: str | None
+    # Instant of creation
+    created_at: str
+    # Instant of the last change
+    updated_at: str
+    # Free JSON of the application; the server stores it and does not interpret it
+    metadata: dict[str, Any]
+    turn: TurnView
+    # Labels by key; absent without labels
+    labels: NotRequired[dict[str, str]]
+    # Number of turns that have begun, 0 before the start. Absent in sessions of earlier releases
+    turn_number: NotRequired[int]
+
+
+class SessionPage(TypedDict):
+    # The requested data
+    data: list[SessionView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class PatchBody(TypedDict):
+    """Changes the session by a merge patch (RFC 7396): null removes a member, objects merge, other values replace.
+    `starts_at` can be changed only while the session is pending, and `ends_at` only if the session was created with
+    it.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # New values of labels by key; null removes the label
+    labels: NotRequired[dict[str, Any]]
+    # Free JSON object, at most 32768 bytes and 32 levels
+    metadata: NotRequired[dict[str, Any]]
+    # Instant at which a pending session starts by itself
+    starts_at: NotRequired[str | None]
+    # Instant at which the clock reaches zero. It replaces the budget; only in `global`
+    ends_at: NotRequired[str]
+
+
+class DeleteBody(TypedDict):
+    """Deletes the session. Unknown members are faults, because the response has no body that could contain warnings."""
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+
+
+class StartBody(TypedDict):
+    """Starts a pending session and its first turn."""
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+
+
+class SwitchBody(TypedDict):
+    """Ends the current turn and begins the next turn.  If `current_participant_id` is given and this participant does
+    not have the turn, the switch is refused. This guards against a late second press. `next_participant_id` gets
+    the next turn. By default, the next participant in the order of turns gets it. `lag_ms` is the network delay in
+    the turn as the client measured it, in ms. Only sessions with `lag_compensation` use it. If `hold` is true, the
+    session is paused for the reason `hold` until a resume begins the next turn. In a session with a plan, `item_id`
+    is the item of the next turn. By default, it is the next item in the list. During a hold, a switch needs
+    `next_participant_id` or `item_id` and only changes what comes next.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Participant that gets the next turn, instead of the next participant in the order of turns
+    next_participant_id: NotRequired[str]
+    # Participant that the caller expects to have the turn. If another has it: refused
+    current_participant_id: NotRequired[str]
+    # Duration in ms, at most 400 days
+    lag_ms: NotRequired[int]
+    # Whether the session is paused between the two turns, until a resume begins the next turn
+    hold: NotRequired[bool]
+    # Id of an item of the plan
+    item_id: NotRequired[str]
+
+
+class SwitchView(TypedDict):
+    """The result of a switch: the JSON members of the session that a switch changes."""
+
+    # Id of the session
+    session_id: str
+    # Participant that has the turn. In a creation: the participant that has the first turn
+    active_participant_id: str | None
+    # Instant from which the running clock is measured; null if no clock runs
+    cycle_started_at: str | None
+    # The participants, in the order of their index
+    participants: list[ParticipantView]
+    # Status of the session
+    status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
+    # Version of the session: begins at 1 and grows by 1 with each change
+    version: int
+    # The participant whose time ran out with this command; absent if no time ran out
+    expired_participant_id: NotRequired[str]
+    lag_receipt: NotRequired[ReceiptView]
+
+
+class DoneBody(TypedDict):
+    """Marks a participant as done in the current turn. With `close_when_all_done`, the last one ends the turn."""
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Id of the participant
+    participant_id: str
+
+
+class PauseBody(TypedDict):
+    """Pauses the session for a reason. If `max_ms` is given, the reason ends automatically after `max_ms`.  The
+    reasons `timeout`, `hold`, `reopened` and `rest` are refused, because they are reserved for the clock.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Name of the pause reason; several reasons can be active at the same time
+    reason: NotRequired[str]
+    # Time in ms after which the pause reason ends automatically; null if only a command ends it
+    max_ms: NotRequired[int]
+
+
+class ResumeBody(TypedDict):
+    """Ends the pause reason `reason`. By default, ends all pause reasons.  The session runs again only if no pause
+    reason is left.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Name of the pause reason; several reasons can be active at the same time
+    reason: NotRequired[str]
+
+
+class AdjustBody(TypedDict):
+    """Adds `delta_ms` to the budgets of the named participants, or of one group. By default, adds it to all budgets.
+    A negative `delta_ms` subtracts time.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Time to add to each budget in ms. A negative value removes time. 0 is not allowed
+    delta_ms: int
+    # Participants to adjust. Default: all participants
+    participant_ids: NotRequired[list[str]]
+    # Id of the group (team)
+    group_id: NotRequired[str]
+
+
+class JoinBody(TypedDict):
+    """Adds a participant. If the mode needs a budget or a group for a new participant, the body must include it."""
+
+    # Id of the participant
+    participant_id: str
+    # Position of the participant in the order of turns
+    participant_index: NotRequired[int]
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    total_time_ms: NotRequired[int]
+    # Name of the participant for display
+    display_name: NotRequired[str]
+    # Id of the group (team)
+    group_id: NotRequired[str]
+    clock: NotRequired[Clock]
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+
+
+class RemovalBody(TypedDict):
+    """The body of a request that removes a participant. The path of the request names the participant."""
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+
+
+class SetPlanBody(TypedDict):
+    """Replaces the plan of a session. Items that have begun must be in the new plan, unchanged and in their order.
+    `expected_version` or the header `If-Match` is required, because the body replaces the whole plan.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Items in their order, each with its own time
+    plan: list[NewPlanItem]
+
+
+class CompleteBody(TypedDict):
+    """Ends the session as completed."""
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+
+
+class CancelBody(TypedDict):
+    """Ends the session as cancelled."""
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+
+
+class ReopenBody(TypedDict):
+    """Continues an expired or completed session. It is paused for the reason `reopened`, in the turn in which it
+    ended.  `delta_ms` is added to the budgets of `participant_ids`, by default to the budget that ran in this turn.
+    With `ends_at`, the new end is `delta_ms` from now. If time ran out, `delta_ms` is required and positive. Only
+    the audit uses `reason`.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Time to add to each budget in ms. A negative value removes time. 0 is not allowed
+    delta_ms: NotRequired[int]
+    # Participants to adjust. Default: all participants
+    participant_ids: NotRequired[list[str]]
+    # Name of the pause reason; several reasons can be active at the same time
+    reason: NotRequired[str]
+
+
+class AmendBody(TypedDict):
+    """Replaces the times of an ended `count_up` session with one participant. Omitted times stay as they are.  Without
+    `breaks`, the session keeps the breaks that it had: its pauses, if the clock measured its times. Breaks are in
+    order, inside of the session, and do not overlap. Only the audit uses `reason`.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Id of the participant
+    participant_id: NotRequired[str]
+    # Instant of the first start; null before the first start
+    started_at: NotRequired[str]
+    # Instant at which the session ended, for any reason; null before the end
+    completed_at: NotRequired[str]
+    breaks: NotRequired[list[BreakBody]]
+    # Name of the pause reason; several reasons can be active at the same time
+    reason: NotRequired[str]
+
+
+class CommandToMany(TypedDict):
+    """One command for many sessions: those of `session_ids`, or those that have all labels of `label` and did not end.
+    A repeated request with the same `command_id` addresses the same sessions, and executes nothing twice.
+    """
+
+    session_ids: NotRequired[list[str]]
+    label: NotRequired[list[str]]
+    # Name of the command
+    command: Literal[
+        "start",
+        "switch",
+        "done",
+        "pause",
+        "resume",
+        "adjust",
+        "complete",
+        "cancel",
+        "add_participant",
+        "remove_participant",
+        "update_metadata",
+        "update_session",
+        "set_plan",
+        "reopen",
+        "amend",
+        "delete",
+    ]
+    # Arguments of the command, as in its own request
+    args: NotRequired[dict[str, Any]]
+    # Id of the request. For each session, the command has the id `bulk:<command_id>`
+    command_id: str
+
+
+class CommandErrorView(TypedDict):
+    """The refusal of a command for one session."""
+
+    # Stable error code for programs
+    code: str
+    # Description of the error or refusal for people; its text can change
+    message: str
+    # Details of the refusal; absent if there are none
+    details: NotRequired[Any]
+
+
+class CommandResultView(TypedDict):
+    """The result of a command for one session: its version after the command, or the refusal."""
+
+    # Id of the session
+    session_id: str
+    # Version after the command; absent after a refusal
+    version: NotRequired[int]
+    error: NotRequired[CommandErrorView]
+
+
+class CommandResults(TypedDict):
+    results: list[CommandResultView]
+
+
+# The time that an event adds to the used time of one participant. It begins at `from` and ends before `to`.
+ChargeView = TypedDict(
+    "ChargeView",
+    {
+        # Id of the participant
+        "participant_id": str,
+        "from": str,
+        "to": str,
+    },
+)
+
+
+class EventView(TypedDict):
+    """One event of the audit trail. Members without a value are absent.  `time_used_ms` and `time_remaining_ms` are
+    the times after the event.
+    """
+
+    # Random id of the session's life in the store. The id changes only after data loss
+    epoch: str
+    # Version of the session: begins at 1 and grows by 1 with each change
+    version: int
+    # Type of the event
+    event_type: Literal[
+        "session_created",
+        "session_started",
+        "cycle_switched",
+        "session_paused",
+        "session_resumed",
+        "time_adjusted",
+        "participant_added",
+        "participant_removed",
+        "participant_done",
+        "participant_expired",
+        "group_expired",
+        "cycle_expired",
+        "time_warning",
+        "overtime_started",
+        "metadata_updated",
+        "session_updated",
+        "plan_updated",
+        "session_reopened",
+        "session_recorded",
+        "session_amended",
+        "session_expired",
+        "session_completed",
+        "session_cancelled",
+        "session_deleted",
+        "session_recovered",
+        "session_imported",
+    ]
+    # Id of the participant
+    participant_id: NotRequired[str]
+    # Id of the group (team)
+    group_id: NotRequired[str]
+    # Actor that caused the event; absent below the role `controller`
+    actor: NotRequired[str]
+    # Instant when the event took effect
+    occurred_at: str
+    # Time in ms that the participant, group or session has used
+    time_used_ms: NotRequired[int]
+    # Remaining time in ms at the instant `cycle_started_at`; null if there is no time limit
+    time_remaining_ms: NotRequired[int]
+    # The session after the event; only if the query has `snapshots`
+    state: NotRequired[SessionView | None]
+    # Role of the actor on the session; absent if it had no credential, and below the role `controller`
+    role: NotRequired[str]
+    # Participant for which the actor acted; absent if there is none, and below the role `controller`
+    on_behalf_of: NotRequired[str]
+    # Times that the event charges, one for each participant, several only for recorded times; absent if it
+    # charges no time, and for events of earlier releases until their charges are filled in
+    charges: NotRequired[list[ChargeView]]
+    # Command id that the actor gave; only in the last event of the command, and absent below the role
+    # `controller`
+    command_id: NotRequired[str]
+
+
+class EventPage(TypedDict):
+    # The requested data
+    data: list[EventView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class ParticipationView(TypedDict):
+    """A session in the list of one participant's sessions."""
+
+    # Id of the session
+    session_id: str
+    # Mode of the session: whose budget the clock charges
+    sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
+    # Status of the session
+    status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
+    # Instant of the first start; null before the first start
+    started_at: str | None
+    # Instant at which the session ended, for any reason; null before the end
+    completed_at: str | None
+    # Time in ms that the participant, group or session has used
+    time_used_ms: int
+    # Total time in ms during which the session was paused
+    paused_ms: int
+    # Number of finished turns
+    cycle_count: int
+    # Free JSON of the application; the server stores it and does not interpret it
+    metadata: dict[str, Any]
+    # Whether Postgres has the newest version of the session
+    synced: bool
+
+
+class ParticipationPage(TypedDict):
+    # The requested data
+    data: list[ParticipationView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class TimeBucket(TypedDict):
+    """The sum of the times of a participant in one bucket: a session, a day or an ISO week."""
+
+    # Session id, day, or ISO week
+    bucket: str
+    # Value of the metadata member that `group_by` names; only with `group_by`
+    key: NotRequired[str | None]
+    # Time in ms that the participant, group or session has used
+    time_used_ms: int
+    # Number of sessions that the sum includes
+    session_count: int
+
+
+class CreateWebhook(TypedDict):
+    """A webhook endpoint to create. If `snapshots` is true, messages include the session's state after the event."""
+
+    # URL with https:// on the public internet
+    url: str
+    # Free text of the application; the server does not interpret it
+    description: NotRequired[str]
+    # Event types to send. Default: all
+    event_types: NotRequired[
+        list[
+            Literal[
+                "session_created",
+                "session_started",
+                "cycle_switched",
+                "session_paused",
+                "session_resumed",
+                "time_adjusted",
+                "participant_added",
+                "participant_removed",
+                "participant_done",
+                "participant_expired",
+                "group_expired",
+                "cycle_expired",
+                "time_warning",
+                "overtime_started",
+                "metadata_updated",
+                "session_updated",
+                "plan_updated",
+                "session_reopened",
+                "session_recorded",
+                "session_amended",
+                "session_expired",
+                "session_completed",
+                "session_cancelled",
+                "session_deleted",
+                "session_recovered",
+                "session_imported",
+            ]
+        ]
+    ]
+    # Filter: only events of sessions whose metadata contains these members. Default: all sessions
+    metadata: NotRequired[dict[str, Any]]
+    # Whether each message includes the session's state after the event
+    snapshots: NotRequired[bool]
+
+
+class WebhookCreatedView(TypedDict):
+    """A new webhook endpoint with its secret."""
+
+    # Id of the webhook endpoint
+    webhook_id: str
+    # URL that receives the webhook messages
+    url: str
+    # Free text of the application; the server does not interpret it
+    description: str
+    # Event types that the endpoint receives; null if it receives all types
+    event_types: (
+        list[
+            Literal[
+                "session_created",
+                "session_started",
+                "cycle_switched",
+                "session_paused",
+                "session_resumed",
+                "time_adjusted",
+                "participant_added",
+                "participant_removed",
+                "participant_done",
+                "participant_expired",
+                "group_expired",
+                "cycle_expired",
+                "time_warning",
+                "overtime_started",
+                "metadata_updated",
+                "session_updated",
+                "plan_updated",
+                "session_reopened",
+                "session_recorded",
+                "session_amended",
+                "session_expired",
+                "session_completed",
+                "session_cancelled",
+                "session_deleted",
+                "session_recovered",
+                "session_imported",
+            ]
+        ]
+        | None
+    )
+    # Free JSON of the application; the server stores it and does not interpret it
+    metadata: dict[str, Any] | None
+    # Whether each message includes the session's state after the event
+    snapshots: bool
+    # Whether the endpoint receives messages
+    enabled: bool
+    # Reason why the server disabled the endpoint; null if the server did not disable it
+    disabled_reason: str | None
+    # Instant of the first failed attempt after the last successful attempt
+    failing_since: str | None
+    # Instant of creation
+    created_at: str
+    # Instant of the last change
+    updated_at: str
+    # Signing secret, `whsec_…`. It is returned only once; the member is absent in a replayed response
+    secret: NotRequired[str]
+
+
+class WebhookView(TypedDict):
+    """A webhook endpoint."""
+
+    # Id of the webhook endpoint
+    webhook_id: str
+    # URL that receives the webhook messages
+    url: str
+    # Free text of the application; the server does not interpret it
+    description: str
+    # Event types that the endpoint receives; null if it receives all types
+    event_types: (
+        list[
+            Literal[
+                "session_created",
+                "session_started",
+                "cycle_switched",
+                "session_paused",
+                "session_resumed",
+                "time_adjusted",
+                "participant_added",
+                "participant_removed",
+                "participant_done",
+                "participant_expired",
+                "group_expired",
+                "cycle_expired",
+                "time_warning",
+                "overtime_started",
+                "metadata_updated",
+                "session_updated",
+                "plan_updated",
+                "session_reopened",
+                "session_recorded",
+                "session_amended",
+                "session_expired",
+                "session_completed",
+                "session_cancelled",
+                "session_deleted",
+                "session_recovered",
+                "session_imported",
+            ]
+        ]
+        | None
+    )
+    # Free JSON of the application; the server stores it and does not interpret it
+    metadata: dict[str, Any] | None
+    # Whether each message includes the session's state after the event
+    snapshots: bool
+    # Whether the endpoint receives messages
+    enabled: bool
+    # Reason why the server disabled the endpoint; null if the server did not disable it
+    disabled_reason: str | None
+    # Instant of the first failed attempt after the last successful attempt
+    failing_since: str | None
+    # Instant of creation
+    created_at: str
+    # Instant of the last change
+    updated_at: str
+
+
+class WebhookList(TypedDict):
+    # The requested data
+    data: list[WebhookView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class PatchWebhook(TypedDict):
+    """The members of a webhook endpoint to change. Absent members stay unchanged.  Null removes a filter. `enabled:
+    true` also removes `failing_since` and `disabled_reason`.
+    """
+
+    # URL with https:// on the public internet
+    url: NotRequired[str]
+    # Free text of the application; the server does not interpret it
+    description: NotRequired[str]
+    # Event types that the endpoint receives; null if it receives all types
+    event_types: NotRequired[
+        list[
+            Literal[
+                "session_created",
+                "session_started",
+                "cycle_switched",
+                "session_paused",
+                "session_resumed",
+                "time_adjusted",
+                "participant_added",
+                "participant_removed",
+                "participant_done",
+                "participant_expired",
+                "group_expired",
+                "cycle_expired",
+                "time_warning",
+                "overtime_started",
+                "metadata_updated",
+                "session_updated",
+                "plan_updated",
+                "session_reopened",
+                "session_recorded",
+                "session_amended",
+                "session_expired",
+                "session_completed",
+                "session_cancelled",
+                "session_deleted",
+                "session_recovered",
+                "session_imported",
+            ]
+        ]
+        | None
+    ]
+    # Free JSON of the application; the server stores it and does not interpret it
+    metadata: NotRequired[dict[str, Any] | None]
+    # Whether each message includes the session's state after the event
+    snapshots: NotRequired[bool]
+    # Whether the endpoint receives messages
+    enabled: NotRequired[bool]
+
+
+class RotateSecret(TypedDict):
+    """Replaces the secret of a webhook endpoint by a new secret, which signs all later messages.  The old secrets also
+    sign messages for at most `overlap_s` seconds more.
+    """
+
+    # Seconds during which old secrets also sign messages. Default: one day
+    overlap_s: NotRequired[int]
+
+
+class SecretView(TypedDict):
+    """The new secret of a webhook endpoint."""
+
+    # Id of the webhook endpoint
+    webhook_id: str
+    # Signing secret, `whsec_…`. It is returned only once; the member is absent in a replayed response
+    secret: NotRequired[str]
+
+
+# A body without members: an empty JSON object, or no bytes.
+EmptyBody = dict[str, Any]
+
+
+class AttemptView(TypedDict):
+    """One attempt to deliver a message to a webhook endpoint."""
+
+    # Number of the attempt, from 1
+    attempt: int
+    # Instant when the attempt began
+    at: str
+    # Duration of the attempt in ms
+    duration_ms: int
+    # HTTP status of the answer; null without an answer
+    status_code: int | None
+    # Reason why the attempt failed; null if it succeeded
+    error: str | None
+    # Instant of the next attempt; null if there is none
+    next_try_at: str | None
+
+
+class DeliveryView(TypedDict):
+    """A delivery: a message to a webhook endpoint, and its attempts. A test message has no session."""
+
+    # Id of the delivery; the header `webhook-id` of its message
+    delivery_id: str
+    # Id of the session
+    session_id: str | None
+    # Random id of the session's life in the store. The id changes only after data loss
+    epoch: str | None
+    # Version of the session: begins at 1 and grows by 1 with each change
+    version: int | None
+    # Type of the event
+    event_type: str
+    # Status of the delivery
+    status: Literal["pending", "delivered", "failed"]
+    # Instant of creation
+    created_at: str
+    # Instant of the next attempt; null if there is none
+    next_try_at: str | None
+    # The attempts to deliver the message, oldest first
+    attempts: list[AttemptView]
+
+
+class DeliveryPage(TypedDict):
+    # The requested data
+    data: list[DeliveryView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class AccessView(TypedDict):
+    """An entry of the access log. An act has the caller and the action, a refusal has the reason and a number."""
+
+    access_id: int
+    # `act`: an administrative act. `refusal`: refused requests of one address in one minute
+    entry: Literal["act", "refusal"]
+    # Instant of the act, or begin of the minute of the refusals
+    at: str
+    # Kind of the caller: user, key or link; null for refusals
+    kind: str | None
+    # Name of the caller within its kind; null for refusals
+    subject: str | None
+    # Highest role of the caller; null for refusals
+    role: str | None
+    # IPv4 address or IPv6 /64 network of the client; empty if it is not known
+    address: str
+    # HTTP method and route, such as `DELETE /v1/webhooks/:wid`
+    action: str | None
+    # Ids in the path, separated by spaces. Empty if the path has no id
+    target: str | None
+    # HTTP status of the answer; null for refusals
+    status: int | None
+    # Error code of the refusals, such as `UNAUTHORIZED`; null for acts
+    reason: str | None
+    # Number of refused requests; 1 for an act
+    count: int
+
+
+class AccessPage(TypedDict):
+    # The requested data
+    data: list[AccessView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class ArchiveView(TypedDict):
+    """A session's archive. The role of the caller determines which members are present."""
+
+    # Id of the session
+    session_id: str
+    # Version of the session: begins at 1 and grows by 1 with each change
+    version: int
+    # Random id of the session's life in the store. The id changes only after data loss
+    epoch: str
+    # Instant when the archive was written
+    archived_at: str
+    # Number of events in the archive
+    event_count: int
+    session: SessionView
+    # Events of the session; only for roles that the server's settings allow
+    events: NotRequired[list[EventView]]
+    # Path in cold storage; only for admins
+    path: NotRequired[str]
+    # Size in bytes; only for admins
+    size_bytes: NotRequired[int]
+    # SHA-256 of the archive; only for admins
+    checksum: NotRequired[str]
+
+
+class OwnCredentialView(TypedDict):
+    """The caller of this request."""
+
+    # Kind of the credential. `anonymous` while authentication is off
+    kind: Literal["user", "key", "link", "anonymous"]
+    tenant: str
+    # Name of the caller: the claim `sub` of a token
+    subject: str
+    # Highest role of the caller on any session
+    role: Literal["viewer", "participant", "controller", "admin"]
+    # Participant as which the caller acts, null if it is none
+    participant_id: str | None
+    # Milliseconds until the credential expires, null without a credential
+    expires_in_ms: int | None
+    # Role of the caller on the session of the query. It does not say whether the session exists. Null if the
+    # caller cannot reach the session, or if the query has no session
+    session_role: Literal["viewer", "participant", "controller", "admin"] | None
+
+
+class CreateTicket(TypedDict):
+    """The rights of a ticket. A ticket never has more rights than its caller."""
+
+    # Sessions that the socket can reach. Default: those of the caller
+    session_ids: NotRequired[list[str]]
+    # Highest role of the socket, at most the role of the caller. Default: the role of the caller
+    role: NotRequired[Literal["viewer", "participant", "controller"]]
+    # Origin of the page that opens the socket. Default: the header `Origin` of this request, else none
+    origin: NotRequired[str]
+    # Seconds in which the ticket can be used. Default: 30
+    ttl_s: NotRequired[int]
+
+
+class TicketView(TypedDict):
+    """A ticket for one socket: `GET /ws?ticket=<ticket>`."""
+
+    ticket: str
+    # Instant until which the ticket can be used
+    expires_at: str
+
+
+class CreateRevocation(TypedDict):
+    """The credentials to revoke: exactly one of `jti`, `subject`, `grp`, `credential` and `all`."""
+
+    # Claim `jti` of the token
+    jti: NotRequired[str]
+    # Claim `sub` of a user; `key:<id>` or `link:<id>:<number>` for the other kinds
+    subject: NotRequired[str]
+    issued_before: NotRequired[str | int]
+    # Claim `grp` of the tokens, such as one login
+    grp: NotRequired[str]
+    # Id of an API key or a link
+    credential: NotRequired[str]
+    # `true` selects every credential of the tenant
+    all: NotRequired[bool]
+    # Seconds until the revocation takes effect. Sockets get REAUTH at once. Default: 0
+    margin_s: NotRequired[int]
+
+
+class RevocationView(TypedDict):
+    """A revocation. It has exactly one of `jti`, `subject`, `grp`, `credential` and `all`."""
+
+    revocation_id: str
+    # Instant of the revocation
+    at: str
+    # Instant at which the revocation takes effect
+    effective_at: str
+    # Instant at which the revocation is forgotten: no selected token is valid then
+    until: str
+    # The caller that made the revocation, as the audit names actors
+    revoked_by: str
+    jti: NotRequired[str]
+    subject: NotRequired[str]
+    issued_before: NotRequired[str]
+    grp: NotRequired[str]
+    credential: NotRequired[str]
+    all: NotRequired[bool]
+
+
+class RevocationPage(TypedDict):
+    # The requested data
+    data: list[RevocationView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class Disconnect(TypedDict):
+    """The subject whose sockets and streams are closed. Its credentials stay valid."""
+
+    # Claim `sub` of a user; `key:<id>` or `link:<id>:<number>` for the other kinds
+    subject: str
+
+
+class CreateSigningKey(TypedDict):
+    """A public key to add: exactly one of `pem` and `jwk`. `kid` can be absent if the `jwk` has a `kid`."""
+
+    # Key id (`kid`) in the header of its tokens
+    kid: NotRequired[str]
+    # The public key in PEM, `BEGIN PUBLIC KEY`
+    pem: NotRequired[str]
+    # The public key as a JSON Web Key (RFC 7517) of RSA, P-256 or Ed25519, without private members
+    jwk: NotRequired[dict[str, Any]]
+    # The only `iss` of its tokens. Default: each issuer
+    issuer: NotRequired[str]
+
+
+class SigningKeyView(TypedDict):
+    """A signing key: a public key that verifies tokens of the tenant."""
+
+    signing_key_id: str
+    # Key id in the header of its tokens
+    kid: str
+    # The only algorithm of its tokens: RS256, ES256 or EdDSA
+    algorithm: str
+    # The public key in PEM
+    pem: str
+    issuer: NotRequired[str]
+    # Instant of creation
+    created_at: str
+    # The caller that added the key, as the audit names actors
+    created_by: str
+
+
+class SigningKeyPage(TypedDict):
+    # The requested data
+    data: list[SigningKeyView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class TimedCommand(TypedDict):
+    """A command of a simulation. It is executed `at_ms` ms after the creation of the session."""
+
+    # ms after the creation of the session
+    at_ms: int
+    # Name of the command, as in REST
+    command: str
+    # Arguments of the command: the body of the REST request
+    args: NotRequired[dict[str, Any]]
+
+
+class SimulationBody(TypedDict):
+    """A session to simulate, and its commands. The server stores nothing.  The timeline ends `until_ms` ms after the
+    creation of the session, which is at `created_at`.
+    """
+
+    session: CreateSession
+    # Commands to simulate, each with its instant
+    commands: NotRequired[list[TimedCommand]]
+    # End of the simulation in ms after the creation of the session
+    until_ms: int
+    # Instant of creation
+    created_at: NotRequired[str]
+
+
+class SimulatedChargeView(TypedDict):
+    """The time that an event adds to the used time of one participant, in ms since the creation of the session."""
+
+    # Id of the participant
+    participant_id: str
+    from_ms: int
+    to_ms: int
+
+
+class TimelineRow(TypedDict):
+    """One event of the simulation, or one refused command with the code of the refusal and the reason."""
+
+    # ms after the creation of the session
+    at_ms: int
+    # Type of the event
+    event_type: NotRequired[
+        Literal[
+            "session_created",
+            "session_started",
+            "cycle_switched",
+            "session_paused",
+            "session_resumed",
+            "time_adjusted",
+            "participant_added",
+            "participant_removed",
+            "participant_done",
+            "participant_expired",
+            "group_expired",
+            "cycle_expired",
+            "time_warning",
+            "overtime_started",
+            "metadata_updated",
+            "session_updated",
+            "plan_updated",
+            "session_reopened",
+            "session_recorded",
+            "session_amended",
+            "session_expired",
+            "session_completed",
+            "session_cancelled",
+            "session_deleted",
+            "session_recovered",
+            "session_imported",
+        ]
+    ]
+    # Version of the session: begins at 1 and grows by 1 with each change
+    version: NotRequired[int]
+    # Id of the participant
+    participant_id: NotRequired[str]
+    # Code of the refusal. A row of a refused command has no event
+    refused: NotRequired[str]
+    # Description of the error or refusal for people; its text can change
+    message: NotRequired[str]
+    # Times that the event charges; absent if it charges no time
+    charges: NotRequired[list[SimulatedChargeView]]
+
+
+class Timeline(TypedDict):
+    """The result of a simulation: its events and refused commands, and the session at the end."""
+
+    # All events and refused commands, in the order of their instants
+    timeline: list[TimelineRow]
+    final: SessionView
+
+
+class TimeView(TypedDict):
+    """The time of Redis, and the version of the server."""
+
+    # Time of Redis in ms since the Unix epoch
+    timestamp_ms: int
+    # Version of the server
+    server_version: str
+    drift_tolerance_ms: Literal[50]
