@@ -40,9 +40,11 @@ class DatabaseNotMigrated(StoreUnavailable):
 
 
 class KeysUnavailable(SyncKairosError):
-    """An issuer's keys were not fetched yet, or the last fetch is more than 24 hours ago.
+    """Keys that verify tokens are missing on this instance.
 
-    Tokens that need these keys can be neither accepted nor refused. The caller can retry the request.
+    An issuer's keys were not fetched yet, or the last fetch is more than 24 hours ago, or the signing keys of tenants
+    were not read from Postgres yet. Tokens that need these keys can be neither accepted nor refused. The caller can
+    retry the request.
     """
 
     code = "KEYS_UNAVAILABLE"
