@@ -14,6 +14,7 @@ export type { DeviceClock } from "./local-clock.js";
 export type { SocketLike, WebSocketClass } from "./environment.js";
 export type { Unsubscribe } from "./listeners.js";
 export { isFinal, readClock, readGroup, readParticipant, readSession } from "./clock/readings.js";
+export { currentItem, expectedStartsMs } from "./clock/plan.js";
 export type { ClockReading, RunningReading } from "./clock/readings.js";
 export type { ClockFacts } from "./clock/systems.js";
 export { formatClock, readingText, UNKNOWN_TEXT } from "./clock-text.js";

@@ -1,8 +1,8 @@
 // Merge patches (RFC 7396) between two versions of a session's document.
 //
-// A patch applies to the keyed form of a document: participants and groups are objects by id instead of arrays, and a
-// member that can be null can be absent instead.
-import type { GroupView, ParticipantView, SessionView } from "./generated/schemas.js";
+// A patch applies to the keyed form of a document: participants, groups and plan items are objects by id instead of
+// arrays, and a member that can be null can be absent instead.
+import type { GroupView, ParticipantView, PlanItemView, SessionView } from "./generated/schemas.js";
 
 type Json = Record<string, unknown>;
 
@@ -10,6 +10,7 @@ type Json = Record<string, unknown>;
 export type KeyedDocument = Json & {
   participants: Record<string, ParticipantView>;
   groups: Record<string, GroupView>;
+  plan?: Record<string, PlanItemView>;
 };
 
 const NULLABLE = [
@@ -44,7 +45,8 @@ export function keyedDocument(document: SessionView): KeyedDocument {
     ...document,
     participants: Object.fromEntries(document.participants.map((each) => [each.participant_id, each])),
     groups: Object.fromEntries(document.groups.map((each) => [each.group_id, each])),
-  };
+    ...(document.plan ? { plan: Object.fromEntries(document.plan.map((each) => [each.item_id, each])) } : {}),
+  } as KeyedDocument;
 }
 
 /** Return the document of a keyed form. Members that a patch removed are null again. */
@@ -53,5 +55,8 @@ export function documentFromKeyed(keyed: KeyedDocument): SessionView {
     .map((each) => ("display_name" in each ? each : { ...(each as ParticipantView), display_name: null }))
     .sort((one, other) => one.participant_index - other.participant_index);
   const nulls = Object.fromEntries(NULLABLE.map((name) => [name, null]));
-  return { ...nulls, ...keyed, participants, groups: Object.values(keyed.groups) } as unknown as SessionView;
+  // A server of an earlier release sends a plan as an array.
+  const plan = keyed.plan && Object.values(keyed.plan).sort((one, other) => one.index - other.index);
+  const rows = { participants, groups: Object.values(keyed.groups), ...(plan ? { plan } : {}) };
+  return { ...nulls, ...keyed, ...rows } as unknown as SessionView;
 }

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Command, Expire, Pause, UpdateMetadata
+from synckairos.clock.commands import Command, Expire, Pause, Resume, Start, Switch, UpdateMetadata
 from synckairos.clock.model import Session, Status
 from synckairos.clock.timing import session_remaining_ms
 from synckairos.wire.body_parser import parse_body, parse_command
@@ -35,6 +35,13 @@ Step = tuple[int, str, Json]
 
 START: Step = (0, "start", {})
 ENDS = {"sync_mode": "global", "ends_at": "2026-01-31T12:01:00.000Z"}
+ITEMS = [
+    {"item_id": "a", "time_ms": 60_000, "warnings_ms": [50_000]},
+    {"item_id": "b", "time_ms": 90_000},
+    {"item_id": "c", "time_ms": 30_000},
+]
+AGENDA = {"sync_mode": "per_cycle", "warnings_ms": [20_000], "plan": ITEMS}
+SPEECHES = AGENDA | {"plan": [ITEMS[0] | {"participant_id": B}, ITEMS[1], ITEMS[2] | {"participant_id": A}]}
 STAGES_AT_ZERO = [{"at_zero": True, "add_ms": 20_000, "delay_ms": 5_000}, {"delay_ms": 40_000}]
 
 CASES: list[tuple[str, Json, list[Step], tuple[int, ...]]] = [
@@ -135,6 +142,31 @@ CASES: list[tuple[str, Json, list[Step], tuple[int, ...]]] = [
         (60_000, 75_250),
     ),
     ("end, ended early", ENDS, [START, (5_000, "complete", {})], (25_000,)),
+    ("plan, pending", AGENDA, [], (5_000,)),
+    ("plan, pending with a start", AGENDA | {"starts_at": "2026-01-31T12:00:20.000Z"}, [], (5_000,)),
+    ("plan", AGENDA, [START, (5_000, "switch", {})], (5_000, 25_000)),
+    (
+        "plan, jumped",
+        AGENDA,
+        [START, (5_000, "switch", {"item_id": "c"}), (6_000, "switch", {"item_id": "a"})],
+        (9_000,),
+    ),
+    ("plan, paused", AGENDA, [START, (5_000, "pause", {})], (25_000,)),
+    (
+        "plan in a hold",
+        AGENDA,
+        [START, (5_000, "switch", {"hold": True}), (6_000, "adjust", {"delta_ms": 9_000})],
+        (25_000,),
+    ),
+    ("plan in overtime", AGENDA | {"on_timeout": "overtime"}, [START, (60_000, "expire", {})], (75_250,)),
+    ("plan of the participants", SPEECHES, [START, (5_000, "switch", {})], (25_000,)),
+    (
+        "plan, changed",
+        AGENDA,
+        [START, (5_000, "set_plan", {"plan": [*ITEMS, {"item_id": "d", "time_ms": 5_000}]})],
+        (9_000,),
+    ),
+    ("plan, ended", AGENDA, [START, (5_000, "complete", {})], (25_000,)),
     ("ended", {"total_time_ms": 60_000}, [START, (60_000, "expire", {})], (99_000,)),
 ]
 """Name, creation, steps, and instants of the readings. All times are in ms after the creation."""
@@ -148,18 +180,47 @@ def vectors() -> Iterator[Json]:
         for at_ms, verb, args in steps:
             state = _decide(state, Expire() if verb == "expire" else parse_command(verb, args).to_command(), at_ms)
         for at_ms in instants:
-            yield {
+            vector = {
                 "name": f"{name}, {at_ms} ms",
                 "now_ms": T0 + at_ms,
                 "session": session_json(state),
                 "shown": _shown(_stopped(state, at_ms)),
             }
+            yield vector | {"expected_starts": _expected_starts(state, at_ms)} if state.plan else vector
 
 
 def _decide(state: Session, command: Command, at_ms: int) -> Session:
     decision = engine.apply(state, command, T0 + at_ms)
     assert decision.refusal is None, decision.refusal
     return decision.all_transitions[-1].state if decision.all_transitions else state
+
+
+def _expected_starts(state: Session, at_ms: int) -> dict[str, int]:
+    """Return the instants at which the later items begin if the session goes on at `at_ms`.
+
+    The engine plays the session to its end: it starts or resumes it, and ends each item at its zero, or at once.
+    """
+    starts: dict[str, int] = {}
+    if state.status.is_final:
+        return starts
+    if state.status is Status.PENDING:
+        at_ms = max(at_ms, (state.starts_at_ms or T0) - T0)
+    if state.status is not Status.RUNNING:
+        began = state.turn_number
+        starts_by_itself = state.status is Status.PENDING and state.starts_at_ms is not None
+        command = Start() if state.status is Status.PENDING else Resume()
+        state = _decide(state, Expire() if starts_by_itself else command, at_ms)
+        if state.turn_number != began:
+            starts[state.plan[state.item_position or 0].item_id] = T0 + at_ms
+    while state.anchor_ms is not None:
+        at_ms = max(at_ms, state.anchor_ms + (state.remaining_ms or 0) - T0)
+        ends = _decide(state, Expire(), at_ms)
+        state = (
+            ends if ends.turn_number != state.turn_number or ends.status.is_final else _decide(ends, Switch(), at_ms)
+        )
+        if not state.status.is_final:
+            starts[state.plan[state.item_position or 0].item_id] = T0 + at_ms
+    return starts
 
 
 def _stopped(state: Session, at_ms: int) -> Session:

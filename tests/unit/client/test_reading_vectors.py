@@ -12,7 +12,13 @@ from synckairos.http.demo_files import demo_folder
 from synckairos_client import SyncMode
 from synckairos_client.generated.clock.budget import ClockReadingDetails
 from synckairos_client.generated.wire.session_parser import session_from_json
-from synckairos_client.readings import participant_remaining_ms, remaining_ms_at, session_charged_until, used_ms_at
+from synckairos_client.readings import (
+    expected_starts_ms,
+    participant_remaining_ms,
+    remaining_ms_at,
+    session_charged_until,
+    used_ms_at,
+)
 from tests.unit.client.reading_vectors import FACTS, FILE, render
 
 VECTORS: list[dict[str, Any]] = orjson.loads(FILE.read_bytes())
@@ -29,6 +35,7 @@ def test_client_shows_what_the_vector_shows(vector: dict[str, Any]) -> None:
     assert used_ms_at(state, now_ms) == shown["time_used_ms"]
     if state.rules.sync_mode in (SyncMode.PER_CYCLE, SyncMode.GLOBAL, SyncMode.COUNT_UP):
         assert remaining_ms_at(state, now_ms) == shown["time_remaining_ms"]
+    assert expected_starts_ms(state, now_ms) == vector.get("expected_starts", {})
     for each in charged.participants:
         assert shown["participants"][each.participant_id] == {
             "time_used_ms": used_ms_at(state, now_ms, each.participant_id),

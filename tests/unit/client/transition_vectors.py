@@ -20,8 +20,8 @@ from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.document_merge_patch import key_lists_by_id, make_keyed_patch
 from synckairos.wire.session_json import session_json
+from tests.unit.client.reading_vectors import AGENDA, PAIR, SESSION, SPEECHES, START, T0, TEAMS, A, B
 from tests.unit.client.reading_vectors import CASES as READING_CASES
-from tests.unit.client.reading_vectors import PAIR, SESSION, START, T0, TEAMS, A, B
 
 FILE = Path(__file__).parents[2] / "vectors" / "transitions.json"
 
@@ -81,6 +81,17 @@ CASES: list[tuple[str, Json, list[Step]]] = [
         {"sync_mode": "per_cycle", "time_per_cycle_ms": 60_000, "max_cycles": 2},
         [START, (2_000, "switch", {})],
     ),
+    ("plan, last item", AGENDA, [START, (2_000, "switch", {"item_id": "c"})]),
+    (
+        "plan in a hold, named",
+        SPEECHES | {"between_turns": "hold"},
+        [START, (2_000, "switch", {})],
+    ),
+    (
+        "plan, paused with a switch",
+        SPEECHES | {"switch_while_paused": True},
+        [START, (1_000, "pause", {})],
+    ),
     (
         "soft close, reset",
         {"sync_mode": "global", "total_time_ms": 20_000, "extend_on_switch_ms": 15_000},
@@ -126,6 +137,8 @@ COMMANDS: tuple[tuple[str, Json], ...] = (
     ("pause", {"reason": "coffee", "max_ms": 60_000}),
     ("resume", {}),
     ("resume", {"reason": "b"}),
+    ("switch", {"item_id": "c"}),
+    ("switch", {"item_id": "b", "hold": True}),
 )
 
 

@@ -12,6 +12,17 @@ import {
   sessionTimeToZeroMs,
   setDerivedMembers,
 } from "./derived-members.js";
+import {
+  beginItem,
+  chargeItem,
+  chooseItem,
+  endItem,
+  itemPosition,
+  namesParticipants,
+  nextItem,
+  startPlan,
+  thresholdsMs,
+} from "./plan-transitions.js";
 import type { PredictedCommand } from "./predict.js";
 import { hasOwnBudgets, instantMs, isFinal, readGroup, readParticipant } from "./readings.js";
 import { clockOf, factsOf, replenishAfterFlag, replenishAfterTurn, type Budget } from "./systems.js";
@@ -75,6 +86,7 @@ function copy(session: SessionView): SessionView {
     ...session,
     participants: session.participants.map((each) => ({ ...each })),
     groups: session.groups.map((each) => ({ ...each })),
+    ...(session.plan ? { plan: session.plan.map((each) => ({ ...each })) } : {}),
     pauses: [...session.pauses],
     turn: { ...session.turn },
   };
@@ -95,7 +107,8 @@ function isOverdue(session: SessionView, atMs: number): boolean {
 function start(draft: SessionView, atMs: number): SessionView | null {
   const endMs = instantMs(draft.ends_at);
   if (draft.status !== "pending" || (endMs !== null && atMs >= endMs)) return null;
-  const first = activeIndex(draft) ?? nextInRotation(draft, null);
+  if (draft.plan) startPlan(draft, atMs);
+  const first = namesParticipants(draft) ? itemPosition(draft) : (activeIndex(draft) ?? nextInRotation(draft, null));
   draft.status = "running";
   draft.session_started_at = instantText(atMs);
   return beginTurn(draft, first, ownBudgetMs(draft), atMs);
@@ -113,17 +126,16 @@ function switchTurn(
   if (draft.status === "paused" && !(atZero || held || draft.switch_while_paused)) return null;
   const expectedId = args.current_participant_id;
   if (expectedId !== undefined && expectedId !== draft.active_participant_id) return null;
-  if (held) return chooseNext(draft, args.next_participant_id);
+  if (held) return chooseNext(draft, args.next_participant_id, args.item_id);
   const compensatedMs = compensateLag(draft, args.lag_ms ?? 0, lagMs, atMs);
   charge(draft, atMs - compensatedMs);
   const flagged = hasFlagged(draft);
   const endedAt = activeIndex(draft);
   endTurn(draft, flagged);
+  if (!chooseItem(draft, args.item_id)) return null;
   const next = nextPosition(draft, endedAt, args.next_participant_id);
   if (next === undefined) return null;
-  if (draft.sync_mode === "per_cycle" && draft.turn.cycles >= (draft.max_cycles || MAX_CYCLES)) {
-    return endSession(draft, atMs);
-  }
+  if (draft.sync_mode === "per_cycle" && hasEndedLastCycle(draft)) return endSession(draft, atMs);
   const budgetMs = extendSession(draft, flagged, atMs);
   if (args.hold || draft.between_turns === HOLD) return hold(draft, next, budgetMs, atMs);
   beginTurn(draft, next, budgetMs, atMs);
@@ -158,11 +170,19 @@ function resume(draft: SessionView, args: CommandArguments["resume"], atMs: numb
   return draft;
 }
 
-function chooseNext(draft: SessionView, nextId: string | undefined): SessionView | null {
-  const next = nextId === undefined ? undefined : nextPosition(draft, null, nextId);
-  if (next === undefined || next === activeIndex(draft)) return null;
-  return showNextTurn(draft, next, ownBudgetMs(draft));
+function chooseNext(draft: SessionView, nextId: string | undefined, itemId: string | undefined): SessionView | null {
+  if (nextId === undefined && itemId === undefined) return null;
+  const before = draft.next_item_id;
+  if (itemId !== undefined && !chooseItem(draft, itemId)) return null;
+  const isChosen = nextId !== undefined || namesParticipants(draft);
+  const next = isChosen ? nextPosition(draft, null, nextId) : activeIndex(draft);
+  const isSameItem = draft.next_item_id === before;
+  if (next === undefined || (next === activeIndex(draft) && isSameItem)) return null;
+  return showNextTurn(draft, next, isSameItem ? ownBudgetMs(draft) : (nextItem(draft)?.time_ms ?? null));
 }
+
+const hasEndedLastCycle = (ended: SessionView): boolean =>
+  ended.plan ? ended.next_item_id === undefined : ended.turn.cycles >= (ended.max_cycles || MAX_CYCLES);
 
 // -- turns ------------------------------------------------------------------------------------------------------------
 
@@ -185,6 +205,7 @@ function nextInRotation(session: SessionView, after: number | null): number | nu
 
 /** Return the position of the next participant, null if the session has none, undefined if the switch is refused. */
 function nextPosition(session: SessionView, after: number | null, nextId?: string): number | null | undefined {
+  if (namesParticipants(session)) return nextId === undefined ? itemPosition(session) : undefined;
   if (nextId === undefined) {
     const next = nextInRotation(session, after);
     return next === null && session.participants.length ? undefined : next;
@@ -202,10 +223,11 @@ function setActive(draft: SessionView, position: number | null, budgetMs: number
 
 function beginTurn(draft: SessionView, position: number | null, budgetMs: number | null, atMs: number): SessionView {
   setActive(draft, position, budgetMs);
+  beginItem(draft, atMs);
   draft.cycle_started_at = instantText(atMs);
   if (draft.turn_number !== undefined) draft.turn_number += 1;
   const leftMs = sessionTimeToZeroMs(draft);
-  const reached = leftMs === null ? [] : draft.warnings_ms.filter((each) => each >= leftMs);
+  const reached = leftMs === null ? [] : thresholdsMs(draft).filter((each) => each >= leftMs);
   const inOvertime = draft.on_timeout === "overtime" && isSecondEdition(draft) && leftMs !== null && leftMs <= 0;
   if (reached.length || inOvertime) {
     draft.turn = { used_ms: 0, cycles: draft.turn.cycles, warned_ms: reached, ...(inOvertime ? { overtime: true } : {}) };
@@ -238,6 +260,7 @@ function endSession(draft: SessionView, atMs: number): SessionView {
 }
 
 function endTurn(draft: SessionView, flagged: boolean): void {
+  endItem(draft);
   const usedMs = draft.turn.used_ms;
   const active = activeParticipant(draft);
   const replenish = (clock: ReturnType<typeof clockOf>, budget: Budget) =>
@@ -269,7 +292,8 @@ function extendSession(draft: SessionView, flagged: boolean, atMs: number): numb
 
 /** Extend a low budget of a soft close. Return the session's own budget of the next turn. */
 function extend(draft: SessionView, flagged: boolean): number | null {
-  const leftMs = draft.sync_mode === "per_cycle" ? draft.time_per_cycle_ms : ownBudgetMs(draft);
+  const cycleMs = nextItem(draft)?.time_ms ?? draft.time_per_cycle_ms;
+  const leftMs = draft.sync_mode === "per_cycle" ? cycleMs : ownBudgetMs(draft);
   const stepMs = draft.extend_on_switch_ms;
   if (stepMs === undefined || leftMs === null || flagged || draft.sync_mode === "per_cycle") return leftMs;
   if (!draft.extensions) return Math.max(leftMs, stepMs);
@@ -317,6 +341,7 @@ function charge(draft: SessionView, atMs: number): void {
   for (const owner of draft.participants) setTimes(owner, readParticipant(before, { ...owner }, atMs));
   for (const owner of draft.groups) setTimes(owner, readGroup(before, { ...owner }, atMs));
   draft.time_used_ms += elapsed;
+  chargeItem(draft, elapsed);
   if (!hasOwnBudgets(draft) && draft.time_remaining_ms !== null) draft.time_remaining_ms -= elapsed;
   draft.turn.used_ms += elapsed;
   draft.cycle_started_at = instantText(atMs);

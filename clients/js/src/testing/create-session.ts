@@ -1,7 +1,7 @@
 // The document of a new session, for the fake server.
 import { instantText, setDerivedMembers } from "../clock/derived-members.js";
 import type { Budget } from "../clock/systems.js";
-import type { Clock, CreateSession, GroupView, ParticipantView, SessionView } from "../generated/schemas.js";
+import type { Clock, CreateSession, GroupView, ParticipantView, PlanItemView, SessionView } from "../generated/schemas.js";
 
 const DEFAULT_BUDGET_MS = 600_000;
 
@@ -37,6 +37,15 @@ export function makeSession(body: CreateSession, sessionId: string, epoch: strin
     const times = { total_time_ms: budget.leftMs, time_used_ms: 0, time_remaining_ms: budget.leftMs };
     return { group_id: each.group_id, ...times, has_expired: false, reading: budget.facts };
   });
+  const plan = body.plan?.map(
+    (each, index): PlanItemView => ({
+      item_id: String(index + 1),
+      ...each,
+      index,
+      status: "pending",
+      time_used_ms: 0,
+    }),
+  );
   const session = {
     session_id: sessionId,
     sync_mode: body.sync_mode,
@@ -50,7 +59,7 @@ export function makeSession(body: CreateSession, sessionId: string, epoch: strin
     total_time_ms: 0,
     time_used_ms: body.initial_ms ?? 0,
     time_remaining_ms: sessionBudgetMs(body),
-    time_per_cycle_ms: body.sync_mode === "per_cycle" ? (body.time_per_cycle_ms ?? DEFAULT_BUDGET_MS) : null,
+    time_per_cycle_ms: body.sync_mode === "per_cycle" && !plan ? (body.time_per_cycle_ms ?? DEFAULT_BUDGET_MS) : null,
     max_cycles: body.max_cycles ?? null,
     clock: { ...clock },
     on_timeout: body.on_timeout ?? "expire",
@@ -65,6 +74,7 @@ export function makeSession(body: CreateSession, sessionId: string, epoch: strin
     metadata: body.metadata ?? {},
     turn: { used_ms: 0, cycles: 0, warned_ms: [] },
     turn_number: 0,
+    ...(plan ? { plan } : {}),
     ...(body.between_turns === "hold" ? { between_turns: "hold" } : {}),
     ...(body.increment_ms == null ? {} : { increment_ms: body.increment_ms }),
     ...(body.max_time_ms == null ? {} : { max_time_ms: body.max_time_ms }),
@@ -85,7 +95,7 @@ function sessionBudgetMs(body: CreateSession): number | null {
     case "global":
       return body.total_time_ms ?? DEFAULT_BUDGET_MS;
     case "per_cycle":
-      return body.time_per_cycle_ms ?? DEFAULT_BUDGET_MS;
+      return body.plan?.[0]?.time_ms ?? body.time_per_cycle_ms ?? DEFAULT_BUDGET_MS;
     case "count_up":
       return body.max_time_ms == null ? null : body.max_time_ms - (body.initial_ms ?? 0);
     default:

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { expectedStartsMs } from "../../src/clock/plan.js";
 import { readClock, readGroup, readParticipant, readSession } from "../../src/clock/readings.js";
 import type { SessionView } from "../../src/generated/schemas.js";
 import { readVectors } from "../vectors.js";
@@ -7,6 +8,7 @@ interface Vector {
   name: string;
   now_ms: number;
   session: SessionView;
+  expected_starts?: Record<string, number>;
   shown: { participants: Record<string, unknown>; groups: Record<string, unknown> } & Record<string, unknown>;
 }
 
@@ -20,6 +22,10 @@ test.each(vectors)("reading: $name", ({ session, now_ms, shown }) => {
     participants: readings(session.participants, (p) => p.participant_id, (p) => readParticipant(session, p, now_ms)),
     groups: readings(session.groups, (g) => g.group_id, (g) => readGroup(session, g, now_ms)),
   }).toEqual(shown);
+});
+
+test.each(vectors)("expected starts: $name", ({ session, now_ms, expected_starts = {} }) => {
+  expect([...expectedStartsMs(session, now_ms)]).toEqual(Object.entries(expected_starts));
 });
 
 // The speed of a reading says when it changes next, so it must agree with two readings at different instants.
