@@ -20,7 +20,7 @@ from synckairos.urls.redact_url import redact_url
 
 REDACTED = "***"
 
-PARTICIPANT_COMMANDS = ("switch", "done", "pause", "resume")
+PARTICIPANT_COMMANDS = ("switch", "done", "finish", "pause", "resume")
 """Commands that a caller with the role `participant` can execute only for the participant of its token."""
 
 

@@ -40,23 +40,23 @@ WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)
 INSERT INTO sync_events (
     session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id, group_id,
     time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id, role,
-    on_behalf_of, deleted, payload_hash, snapshot
+    on_behalf_of, participant_ids, deleted, payload_hash, snapshot
 )
 SELECT
     session_id, epoch, version, occurred_at, event_type, status::sync_status, running_participant_id, participant_id,
     group_id, time_used_ms, time_remaining_ms, actor, command, args::json, command_id, fingerprint,
-    expired_participant_id, role, on_behalf_of, deleted, payload_hash, snapshot
+    expired_participant_id, role, on_behalf_of, participant_ids::json, deleted, payload_hash, snapshot
 FROM unnest(
     %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(occurred_at)b::timestamptz[],
     %(event_type)b::text[], %(status)b::text[], %(running_participant_id)b::uuid[], %(participant_id)b::uuid[],
     %(group_id)b::text[], %(time_used_ms)b::bigint[], %(time_remaining_ms)b::bigint[], %(actor)b::text[],
     %(command)b::text[], %(args)b::text[], %(command_id)b::text[], %(fingerprint)b::text[],
-    %(expired_participant_id)b::text[], %(role)b::text[], %(on_behalf_of)b::uuid[],
+    %(expired_participant_id)b::text[], %(role)b::text[], %(on_behalf_of)b::uuid[], %(participant_ids)b::text[],
     %(deleted)b::boolean[], %(payload_hash)b::bytea[], %(snapshot)b::bytea[]
 ) AS i (
     session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id, group_id,
     time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id, role,
-    on_behalf_of, deleted, payload_hash, snapshot
+    on_behalf_of, participant_ids, deleted, payload_hash, snapshot
 )
 ON CONFLICT (session_id, epoch, version) DO NOTHING;
 

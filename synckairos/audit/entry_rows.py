@@ -36,9 +36,10 @@ class RowChange(NamedTuple):
 class EventRow(NamedTuple):
     """Row of `sync_events`: one version.
 
-    The fields are in the order of the COPY columns. `snapshot` is the document and `event` the event, both as the JSON
-    bytes of the outbox entry. `event` is stored only if the version is disputed. `change` is None if the outbox entry
-    had the document. Otherwise Postgres can store the change instead of the document (`stored_snapshots.py`).
+    The fields are in the order of the COPY columns. `args` and `participant_ids` are JSON text. `snapshot` is the
+    document and `event` the event, both as the JSON bytes of the outbox entry. `event` is stored only if the version is
+    disputed. `change` is None if the outbox entry had the document. Otherwise Postgres can store the change instead of
+    the document (`stored_snapshots.py`).
     """
 
     session_id: UUID
@@ -60,6 +61,7 @@ class EventRow(NamedTuple):
     expired_participant_id: str | None
     role: str | None
     on_behalf_of: UUID | None
+    participant_ids: str | None
     deleted: bool
     payload_hash: bytes
     snapshot: bytes
@@ -189,6 +191,7 @@ def _parse(entry: OutboxEntry, change: RowChange | None) -> ParsedEntry:
         get("expired_participant_id"),
         get("role"),
         _optional_uuid(get("on_behalf_of")),
+        None if get("participant_ids") is None else orjson.dumps(get("participant_ids")).decode(),
         get("deleted", False),
         sha256(entry.document).digest(),
         entry.document,

@@ -15,8 +15,8 @@ COPY_EVENTS = (
 """Statement that starts the COPY. The last fields of an event row are no columns of the table."""
 
 _TYPES = (
-    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text text uuid bool"
-    " bytea bytea int8 int4"
+    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text text uuid json"
+    " bool bytea bytea int8 int4"
 )
 
 

@@ -20,7 +20,7 @@ SELECT count(DISTINCT session_id) FROM sync_sessions;
 SELECT
     session_id, epoch, version, occurred_at, event_type, status::text, running_participant_id, participant_id, group_id,
     time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
-    role, on_behalf_of, deleted, payload_hash,
+    role, on_behalf_of, participant_ids::text, deleted, payload_hash,
     CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END,
     ''::bytea
 FROM sync_events

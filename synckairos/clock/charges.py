@@ -7,17 +7,22 @@ under the outage policy `freeze`.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import compress, count
+from operator import is_not
 
-from synckairos.clock.model import Charge, Event, EventType, Session, Transition
+from synckairos.clock.model import Charge, Event, EventType, Session, SyncMode, Transition
 from synckairos.clock.recorded_times import RECORDING_EVENTS, recorded_charges
 from synckairos.frozen_replace import replace
 
 
 def with_charges(before: Session, transition: Transition) -> Transition:
-    """Return a transition of the engine with the charge of the participant whose clock ran in `before`.
+    """Return a transition of the engine with the charges of the participants whose clocks ran in `before`.
 
     `before` is the state to which the transition applies. Return `transition` unchanged if it charges no time.
     """
+    if before.rules.sync_mode is SyncMode.INDIVIDUAL:
+        charges = tuple(_charges_of_clocks(before, transition))
+        return Transition(replace(transition.event, charges=charges), transition.state) if charges else transition
     position, anchor_ms = before.active_position, before.anchor_ms
     if position is None or anchor_ms is None:
         return transition
@@ -49,6 +54,21 @@ def charges_in_effect(events: Iterable[Event]) -> list[Charge]:
     return found
 
 
+def _charges_of_clocks(before: Session, transition: Transition) -> Iterator[Charge]:
+    """Yield the charges of a transition in `individual`, in the order of participant ids."""
+    old, new, event = before.participants, transition.state.participants, transition.event
+    if len(old) == len(new):
+        pairs = [(old[at], new[at].used_ms) for at in compress(count(), map(is_not, old, new))]
+    elif event.type is EventType.PARTICIPANT_REMOVED:
+        pairs = [(row, event.used_ms or 0) for row in old if row.participant_id == event.participant_id]
+    else:
+        pairs = []  # a participant joined, which charges no time
+    for row, used_ms in sorted(pairs, key=lambda pair: pair[0].participant_id):
+        anchor_ms = None if row.individual is None else row.individual.anchor_ms
+        if anchor_ms is not None and used_ms > row.used_ms:
+            yield Charge(row.participant_id, anchor_ms, anchor_ms + used_ms - row.used_ms)
+
+
 def charges_between(before: Session | None, event: Event, after: Session) -> tuple[Charge, ...]:
     """Return the charges of a version that does not say them: the differences of used times to an earlier version.
 
@@ -67,12 +87,19 @@ def _charges_between(before: Session | None, event: Event, after: Session) -> It
     used_after = {each.participant_id: each.used_ms for each in after.participants}
     if event.participant_id is not None and event.participant_id not in used_after and event.used_ms is not None:
         used_after[event.participant_id] = event.used_ms  # the participant left in this version
-    runner = None if before is None or before.anchor_ms is None else before.active_participant
+    anchors = {} if before is None else _anchors(before)
     for participant_id, used_ms in sorted(used_after.items()):
         charged_ms = used_ms - used_before.get(participant_id, 0)
         if charged_ms <= 0:
             continue
-        began_ms = event.at_ms - charged_ms
-        if runner is not None and runner.participant_id == participant_id and before is not None:
-            began_ms = before.anchor_ms or began_ms
+        began_ms = anchors.get(participant_id, event.at_ms - charged_ms)
         yield Charge(participant_id, began_ms, began_ms + charged_ms)
+
+
+def _anchors(state: Session) -> dict[str, int]:
+    """Return the anchor of each running clock, by the id of its participant."""
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        clocks = ((row.participant_id, row.individual) for row in state.participants)
+        return {name: clock.anchor_ms for name, clock in clocks if clock is not None and clock.anchor_ms is not None}
+    runner, anchor_ms = state.active_participant, state.anchor_ms
+    return {} if runner is None or anchor_ms is None else {runner.participant_id: anchor_ms}

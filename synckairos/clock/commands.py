@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from synckairos.clock.clock_systems import ClockSystem
-from synckairos.clock.model import Break, ExtendBy, OnTimeout, PlanItem, SyncMode
+from synckairos.clock.model import FULL_FACTOR, Break, ExtendBy, OnTimeout, PlanItem, SyncMode
 from synckairos.frozen_replace import replace
 
 
@@ -18,7 +18,7 @@ class NewParticipant(Struct, frozen=True):
     If `index` is None, a creation uses the position in `Create.participants`, and a join uses the greatest index plus
     1. If `total_time_ms` is None, the mode implies the budget. If `clock` is None, the participant uses the session's
     clock system. `counts_byoyomi` selects the rule of the lag account (`open_lag_account`). It is False only for a
-    replay of old event rows.
+    replay of old event rows. `time_factor` is the factor of the participant's time in `individual`, in hundredths.
     """
 
     participant_id: str
@@ -28,6 +28,7 @@ class NewParticipant(Struct, frozen=True):
     group_id: str | None = None
     clock: ClockSystem | None = None
     counts_byoyomi: bool = True
+    time_factor: int = FULL_FACTOR
 
 
 class NewGroup(Struct, frozen=True):
@@ -95,7 +96,14 @@ class Create(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """Start a pending session, and its first turn."""
+    """Start a pending session, and its first turn.
+
+    In `individual`, start the waiting clocks of `participant_ids`, or of the group `group_id`, or all. Other modes do
+    not allow these two fields.
+    """
+
+    participant_ids: tuple[str, ...] | None = None
+    group_id: str | None = None
 
 
 class Switch(Struct, frozen=True):
@@ -124,28 +132,45 @@ class Done(Struct, frozen=True):
     participant_id: str
 
 
+class Finish(Struct, frozen=True):
+    """End the clocks of `participant_ids`, or of the group `group_id`, or all, before their zero.
+
+    Only `individual` has this command.
+    """
+
+    participant_ids: tuple[str, ...] | None = None
+    group_id: str | None = None
+
+
 class Pause(Struct, frozen=True):
     """Pause the session for a reason. If `max_ms` (> 0) is given, the reason ends by itself `max_ms` later.
 
     `actor` is the actor that pauses the session. `with_actor` sets this field. `taken_by` names the participant to
-    which the pause belongs, and is stored instead of the actor. It is None if the pause belongs to no participant.
+    which the pause belongs, and is stored instead of the actor. It is None if the pause belongs to no participant. In
+    `individual`, the command pauses the clocks of `participant_ids`, or of the group `group_id`, or all. Other modes do
+    not allow these two fields.
     """
 
     reason: str = "manual"
     max_ms: int | None = None
     actor: str = "anonymous"
     taken_by: str | None = None
+    participant_ids: tuple[str, ...] | None = None
+    group_id: str | None = None
 
 
 class Resume(Struct, frozen=True):
     """End the pause reason `reason` of the session. If `reason` is None, end all pause reasons of the session.
 
     If `taken_by` is given, the command ends only pauses that `taken_by` took. The session runs again only if no pause
-    reason is left.
+    reason is left. In `individual`, the command ends pauses of the clocks of `participant_ids`, or of the group
+    `group_id`, or of all clocks. Other modes do not allow these two fields.
     """
 
     reason: str | None = None
     taken_by: str | None = None
+    participant_ids: tuple[str, ...] | None = None
+    group_id: str | None = None
 
 
 class Complete(Struct, frozen=True):
@@ -161,12 +186,14 @@ class Adjust(Struct, frozen=True):
 
     Without `participant_ids` and `group_id`, the command changes all budgets of the session. In `per_participant`,
     `group_id` selects the participants of that group, and both fields together select the named participants in the
-    group. `per_group` allows only `group_id`. The other modes allow neither field.
+    group. `per_group` allows only `group_id`. `individual` allows both fields. The other modes allow neither field. If
+    `scaled` is True, `delta_ms` is multiplied by the time factor of each participant; only `individual` allows it.
     """
 
     delta_ms: int
     participant_ids: tuple[str, ...] | None = None
     group_id: str | None = None
+    scaled: bool = False
 
 
 class AddParticipant(Struct, frozen=True):
@@ -233,7 +260,7 @@ class Reopen(Struct, frozen=True):
     `delta_ms` is the time to add: to the budgets of `participant_ids`, or without it to the budget that ran in this
     turn. In a session with an end, the new end is `delta_ms` from now. If time ran out, `delta_ms` is required and
     positive. The caller must give `turn`, because the state does not contain it (`reopen.find_ended_turn`). It is None
-    if the caller has not found it yet.
+    if the caller has not found it yet, and in `individual`.
     """
 
     delta_ms: int | None = None
@@ -275,6 +302,7 @@ Command = (
     Start
     | Switch
     | Done
+    | Finish
     | Pause
     | Resume
     | Complete

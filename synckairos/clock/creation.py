@@ -5,6 +5,8 @@ If the command omits a value that the mode needs, the mode implies that value.
 
 from synckairos.clock.clock_systems import ClockSystem, Fischer, SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
+from synckairos.clock.individual.clock_rows import ClockRows
+from synckairos.clock.individual.row_clock import read_budget, scale_time
 from synckairos.clock.lag_compensation import open_lag_account
 from synckairos.clock.make_transition import find_participant_index, make_session_event
 from synckairos.clock.model import (
@@ -12,6 +14,7 @@ from synckairos.clock.model import (
     EventType,
     Extensions,
     Group,
+    IndividualClock,
     OnTimeout,
     Participant,
     Rules,
@@ -85,11 +88,13 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         plan=spec.plan,
     )
     participants = _participants(spec, empty)
+    if mode is SyncMode.INDIVIDUAL:
+        participants = ClockRows(read_budget(empty, row, now_ms) for row in participants)
     state = replace(empty, participants=participants, groups=_groups(spec, empty, participants))
     if spec.recorded is not None:
         return record_session(state, spec.recorded, now_ms)
     created = make_session_event(EventType.SESSION_CREATED, state, now_ms)
-    if spec.active_participant_id is not None:
+    if spec.active_participant_id is not None and mode is not SyncMode.INDIVIDUAL:
         state = replace(state, active_position=find_participant_index(state, spec.active_participant_id))
     return Transition(created, state)
 
@@ -167,7 +172,8 @@ def _initial_budget_ms(spec: Create, new: NewParticipant, group_budgets: dict[st
 def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: int) -> Participant:
     """Return a participant that has had no turn, with the initial budget that its clock system makes from `budget_ms`.
 
-    In modes other than `per_participant`, `budget_ms` is the participant's share.
+    In `individual`, the budget is `budget_ms` times the time factor. In modes other than these two, `budget_ms` is the
+    participant's share.
     """
     participant = Participant(
         participant_id=new.participant_id,
@@ -177,6 +183,9 @@ def new_participant(state: Session, new: NewParticipant, index: int, budget_ms: 
         group_id=new.group_id,
         clock=new.clock,
     )
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        clock = IndividualClock(time_factor=new.time_factor)
+        return replace(participant, remaining_ms=scale_time(budget_ms, new.time_factor), individual=clock)
     if state.rules.sync_mode is not SyncMode.PER_PARTICIPANT:
         return participant
     system = clock_system_for(state, participant)
@@ -210,8 +219,10 @@ def _groups(spec: Create, state: Session, participants: tuple[Participant, ...])
 def new_group(state: Session, group_id: str, budget_ms: int) -> Group:
     """Return a group that has had no turn. In `per_group`, the clock system makes its budget from `budget_ms`.
 
-    In other modes its budget is `budget_ms`.
+    In other modes its budget is `budget_ms`, except in `individual`, in which groups have no time.
     """
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        return Group(group_id, 0)
     if state.rules.sync_mode is not SyncMode.PER_GROUP:
         return Group(group_id, budget_ms)
     budget = state.rules.clock.make_initial_budget(budget_ms)

@@ -19,6 +19,7 @@ from synckairos.clock.commands import (
     Delete,
     Done,
     Expire,
+    Finish,
     Pause,
     RemoveParticipant,
     Reopen,
@@ -31,14 +32,19 @@ from synckairos.clock.commands import (
     VersionPrecondition,
 )
 from synckairos.clock.done import mark_done
+from synckairos.clock.individual.apply_command import (
+    INDIVIDUAL_COMMANDS,
+    apply_individual_command,
+    refuse_individual_fields,
+)
 from synckairos.clock.make_transition import make_end_transition, make_session_event, with_next_version
-from synckairos.clock.model import EventType, Session, Status, Transition
+from synckairos.clock.model import EventType, Session, Status, SyncMode, Transition
 from synckairos.clock.overdue import overdue_transitions, state_before_first_timeout
 from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recorded_times import amend
 from synckairos.clock.reopen import reopen
 from synckairos.clock.set_plan import set_plan
-from synckairos.clock.status_table import STATUS_TABLE
+from synckairos.clock.status_table import status_table_for
 from synckairos.clock.timing import charge_session_until, number_of_turn
 from synckairos.clock.update_session import update_metadata, update_session
 from synckairos.errors import (
@@ -64,6 +70,7 @@ REFUSED_VERBS: dict[type[Command], str] = {
     SetPlan: "replanned",
     Reopen: "reopened",
     Amend: "amended",
+    Finish: "finished",
 }
 """The verb of each command in the error text of its refusal. v2 uses the same words."""
 
@@ -188,7 +195,7 @@ def _check_allowed(state: Session, command: Command, precondition: VersionPrecon
         return
     if state.deleted:
         raise SessionNotFound(state.session_id)
-    is_allowed = type(command) in STATUS_TABLE[state.status]
+    is_allowed = type(command) in status_table_for(state.rules.sync_mode)[state.status]
     if not is_allowed and state.status.is_final:
         raise _wrong_status(state, command)
     if precondition is not None and (unmet := _unmet_precondition(state, precondition)) is not None:
@@ -209,6 +216,10 @@ def _unmet_precondition(state: Session, precondition: VersionPrecondition) -> Sy
 
 
 def _wrong_status(state: Session, command: Command) -> InvalidTransition:
+    if isinstance(command, Finish) and state.rules.sync_mode is not SyncMode.INDIVIDUAL:
+        return InvalidTransition(f"Only individual sessions have clocks to finish (this session is {state.status})")
+    if isinstance(command, (Switch, Done)) and state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        return InvalidTransition(f"An individual session has no turns (it is {state.status})")
     if isinstance(command, Switch):
         return InvalidTransition(f"Session is not running (it is {state.status})")
     if isinstance(command, Done):
@@ -223,6 +234,11 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
 
     Raises: SyncKairosError if the command is refused.
     """
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL and isinstance(command, INDIVIDUAL_COMMANDS):
+        if not (isinstance(command, Delete) and state.status.is_final):
+            return apply_individual_command(state, command, now_ms)
+    else:
+        refuse_individual_fields(command)
     match command:
         case Start():
             return turns.start(state, now_ms)
@@ -260,8 +276,8 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
             return amend(state, command, now_ms)
         case Delete():
             return _delete(state, now_ms)
-        case Expire():
-            return None
+        case Finish() | Expire():
+            return None  # the status table allows `Finish` only in individual
 
 
 def _delete(state: Session, now_ms: int) -> Transition:

@@ -7,7 +7,7 @@ in the first edition.
 
 from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.commands import Create
-from synckairos.clock.model import Session
+from synckairos.clock.model import Session, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stages
 from synckairos.clock.timing import session_remaining_ms
@@ -71,6 +71,7 @@ def check_first_edition(spec: Create) -> None:
     Raises: ValidationFailed that names the first setting that needs the second edition.
     """
     needs = {
+        "sync_mode": spec.sync_mode is SyncMode.INDIVIDUAL,
         "warnings_ms": any(each <= 0 for each in spec.warnings_ms),
         "extend_window_ms": spec.extend_window_ms is not None,
         "extend_by": spec.extend_by is not None,

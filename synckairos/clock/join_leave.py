@@ -5,8 +5,19 @@ from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
 from synckairos.clock.first_edition_compatibility import needs_second_edition
+from synckairos.clock.individual.join_leave_clocks import with_new_clock, without_clock
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
-from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Session, Status, SyncMode, Transition
+from synckairos.clock.model import (
+    FULL_FACTOR,
+    CurrentTurn,
+    EventType,
+    OnTimeout,
+    Participant,
+    Session,
+    Status,
+    SyncMode,
+    Transition,
+)
 from synckairos.clock.plan_items import find_item_participant, names_participants
 from synckairos.clock.timing import charge_session_until, find_group_index
 from synckairos.clock.turns import end_turn, has_flagged, next_in_rotation, next_session_budget_ms
@@ -39,9 +50,13 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
     groups = state.groups
     if new.group_id is not None and find_group_index(state, new.group_id) is None:
         groups = (*groups, new_group(state, new.group_id, joined.remaining_ms))
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        participants: tuple[Participant, ...] = with_new_clock(state, joined, position, now_ms)
+    else:
+        participants = (*state.participants[:position], joined, *state.participants[position:])
     grown = replace(
         with_next_version(state, now_ms),
-        participants=(*state.participants[:position], joined, *state.participants[position:]),
+        participants=participants,
         groups=groups,
         active_position=active + 1 if active is not None and position <= active else active,
     )
@@ -58,7 +73,15 @@ def _check_new_participant(state: Session, new: NewParticipant) -> None:
         raise ValidationFailed.at_path("participant_id", "an hourglass is for exactly two participants")
     if new.clock is not None and not state.is_second_edition and needs_second_edition(new.clock):
         raise ValidationFailed.at_path("clock", "sessions of the first edition do not have these settings")
+    if new.time_factor != FULL_FACTOR and mode is not SyncMode.INDIVIDUAL:
+        raise ValidationFailed.at_path("time_factor", "a participant can have a time factor only in individual")
+    if state.ends_at_ms is not None and mode is SyncMode.INDIVIDUAL:
+        if new.total_time_ms is not None:
+            raise ValidationFailed.at_path("total_time_ms", "contradicts ends_at of the session; omit it")
+        return
     has_budget = _has_budget(state, new)
+    if mode is SyncMode.INDIVIDUAL and not has_budget:
+        raise ValidationFailed.at_path("total_time_ms", "a participant needs its own budget in individual")
     if mode is SyncMode.PER_PARTICIPANT and not has_budget:
         raise ValidationFailed.at_path("total_time_ms", "a participant needs its own budget in per_participant")
     if mode is SyncMode.PER_GROUP:
@@ -102,6 +125,7 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
     If this participant has the turn, the next turn begins. A paused session stays paused. In `per_cycle` the next turn
     has a full budget. With a plan, it is another turn with the same item, and it belongs to nobody if the items name
     participants.
+    In `individual`, the end of the session is due if no other clock is open.
 
     If no remaining participant is in the rotation, the next participant in index order gets the turn. The clock of this
     turn is at zero, so the turn times out as soon as the clock runs.
@@ -116,6 +140,10 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
         raise InvalidTransition(f"The session is {state.status} and needs a participant; complete or cancel it instead")
     if isinstance(state.rules.clock, Hourglass):
         raise InvalidTransition(f"The session is {state.status} and an hourglass needs both of its participants")
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        rest, leaver = without_clock(state, position, now_ms)
+        left = with_next_version(rest, now_ms)
+        return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, leaver), left)
     if position == state.active_position and state.status is not Status.PENDING:
         return _leave_during_turn(state, position, now_ms)
     left = with_next_version(_without_participant(state, position), now_ms)

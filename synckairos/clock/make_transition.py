@@ -1,5 +1,6 @@
 """Construction of transitions and their events."""
 
+from synckairos.clock.individual.clock_rows import ClockRows
 from synckairos.clock.model import (
     ActivePause,
     Event,
@@ -83,6 +84,10 @@ def find_participant_index(state: Session, participant_id: str) -> int:
 
     Raises: ParticipantNotFound if the session has no such participant.
     """
+    if isinstance(state.participants, ClockRows):
+        if (found := state.participants.position_of(participant_id)) is not None:
+            return found
+        raise ParticipantNotFound(participant_id)
     for position, participant in enumerate(state.participants):
         if participant.participant_id == participant_id:
             return position

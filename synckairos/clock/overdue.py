@@ -6,7 +6,9 @@ recovered session, a transition that was due before the recovery takes effect at
 
 from synckairos.clock.begin_turn import begin_turn, hold
 from synckairos.clock.charges import with_charges
-from synckairos.clock.commands import Switch
+from synckairos.clock.commands import Start, Switch
+from synckairos.clock.individual.clock_commands import start as start_clocks
+from synckairos.clock.individual.overdue_clocks import make_due_transition
 from synckairos.clock.make_transition import (
     make_end_transition,
     make_event,
@@ -74,13 +76,13 @@ def overdue_transitions(
     If `waits_for_grace` is True, a timeout is overdue only after its grace at the flag.
 
     Transitions can be missing only after the first `MAX_OVERDUE` transitions. The first missing transition is then a
-    timeout. So a command that is decided later still meets that timeout.
+    timeout, except in `individual`. So a command that is decided later still meets that timeout.
     """
     overdue: list[Transition] = []
     while (due := next_upcoming_event(state)) is not None:
         if (due.committed_at_ms if waits_for_grace else due.at_ms) > now_ms:
             break
-        if len(overdue) >= MAX_OVERDUE and due.kind == "timeout":
+        if len(overdue) >= MAX_OVERDUE and (due.kind == "timeout" or state.rules.sync_mode is SyncMode.INDIVIDUAL):
             return tuple(overdue), True
         overdue.append(with_charges(state, _make_due_transition(state, due)))
         state = overdue[-1].state
@@ -104,6 +106,8 @@ def _make_due_transition(state: Session, due: UpcomingEvent) -> Transition:
     # A recovered session can have a transition that was due before its recovery. Such a transition takes effect at the
     # instant of the recovery.
     at_ms = max(due.at_ms, state.updated_at_ms)
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        return start_clocks(state, Start(), at_ms) if due.kind == "start" else make_due_transition(state, at_ms)
     match due.kind:
         case "start":
             return start(state, at_ms)
@@ -119,7 +123,7 @@ def _make_due_transition(state: Session, due: UpcomingEvent) -> Transition:
             return make_pause_end_transition(
                 state, tuple(pause for pause in state.pauses if pause.lifts_at_ms == due.at_ms), at_ms
             )
-        case "timeout":
+        case "timeout" | "end":
             return _time_out(charge_session_until(state, due.at_ms), at_ms)
 
 

@@ -28,12 +28,12 @@ def pause(state: Session, command: Pause, now_ms: int) -> Transition:
             f"Session cannot be paused: the session is already {state.status} for the reason {command.reason!r}"
         )
     taken_by = command.taken_by or command.actor
-    counted = _take_from_pause_budget(state, taken_by)
+    counted = take_from_pause_budget(state, taken_by)
     reason = ActivePause(command.reason, now_ms, command.max_ms, taken_by)
     return make_pause_transition(charge_session_until(counted, now_ms), reason)
 
 
-def _take_from_pause_budget(state: Session, actor: str) -> Session:
+def take_from_pause_budget(state: Session, actor: str) -> Session:
     """Return the state in which the actor has taken one more pause.
 
     Return `state` unchanged if the session has no pause budget. Each added pause reason counts as one pause, even if

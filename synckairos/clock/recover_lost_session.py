@@ -11,6 +11,9 @@ from msgspec import Struct
 from synckairos.clock.adjust import adjust
 from synckairos.clock.charges import with_charges
 from synckairos.clock.commands import Adjust
+from synckairos.clock.individual.adjust_clocks import adjust as adjust_clocks
+from synckairos.clock.individual.all_clocks import freeze_clocks
+from synckairos.clock.individual.row_clock import individual_clock
 from synckairos.clock.make_transition import make_session_event, with_next_version
 from synckairos.clock.model import EventType, Session, SyncMode, Transition
 from synckairos.clock.timing import charge_session_until
@@ -54,7 +57,10 @@ def recover_session(state: Session, epoch: str, now_ms: int, policy: OutageCharg
     Expects a session that has not ended.
     """
     at_ms = state.updated_at_ms
-    if policy.kind == "freeze" and state.anchor_ms is not None:
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        continued = _continue_clocks(state, now_ms, policy)
+        at_ms = continued.updated_at_ms
+    elif policy.kind == "freeze" and state.anchor_ms is not None:
         at_ms = max(now_ms, at_ms)
         continued = replace(with_next_version(charge_session_until(state, state.updated_at_ms), at_ms), anchor_ms=at_ms)
     elif policy.kind == "credit" and state.anchor_ms is not None and (credit := _credit(state, policy)) is not None:
@@ -65,6 +71,20 @@ def recover_session(state: Session, epoch: str, now_ms: int, policy: OutageCharg
     recovered = replace(continued, epoch=epoch)
     event = make_session_event(EventType.SESSION_RECOVERED, recovered, at_ms)
     return with_charges(state, Transition(event, recovered))
+
+
+def _continue_clocks(state: Session, now_ms: int, policy: OutageChargePolicy) -> Session:
+    """Return the next version of a session in `individual`, whose clocks each continue by the policy."""
+    at_ms = state.updated_at_ms
+    running = tuple(row.participant_id for row in state.participants if individual_clock(row).anchor_ms is not None)
+    if policy.kind == "freeze" and running:
+        at_ms = max(now_ms, at_ms)
+        return with_next_version(freeze_clocks(state, at_ms), at_ms)
+    if policy.kind == "credit" and running:
+        credited = adjust_clocks(state, Adjust(policy.credit_ms, running), at_ms)
+        if credited is not None:
+            return credited.state
+    return with_next_version(state, at_ms)
 
 
 def _credit(state: Session, policy: OutageChargePolicy) -> Adjust | None:

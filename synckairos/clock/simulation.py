@@ -11,7 +11,7 @@ from msgspec import Struct
 from synckairos.clock import creation, engine
 from synckairos.clock.charges import charges_in_effect
 from synckairos.clock.commands import Amend, Command, Create, Expire, Reopen, VersionPrecondition
-from synckairos.clock.model import Charge, Event, EventType, Session, Transition
+from synckairos.clock.model import Charge, Event, EventType, Session, SyncMode, Transition
 from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
@@ -43,6 +43,7 @@ class TimelineRow(Struct, frozen=True):
     refusal_code: str | None = None
     refusal_message: str = ""
     charges: tuple[Charge, ...] = ()
+    participant_ids: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -114,6 +115,8 @@ class Simulation:
             charges = charges_in_effect(self._events)
             began_ms = ended.completed_at_ms if ended.started_at_ms is None else ended.started_at_ms
             return replace(command, breaks_before=find_breaks(began_ms, ended.completed_at_ms, charges))
+        if ended is not None and ended.rules.sync_mode is SyncMode.INDIVIDUAL:
+            return command
         if not isinstance(command, Reopen) or before is None or ended is None or not ended.status.is_final:
             return command
         return replace(command, turn=find_ended_turn(before, ended))
@@ -131,11 +134,8 @@ class Simulation:
             Charge(each.participant_id, each.began_at_ms - began_ms, each.ended_at_ms - began_ms)
             for each in event.charges or ()
         )
-        self._add_row(
-            TimelineRow(
-                event.at_ms - began_ms, event.type, transition.state.version, event.participant_id, charges=charges
-            )
-        )
+        row = TimelineRow(event.at_ms - began_ms, event.type, transition.state.version, event.participant_id)
+        self._add_row(replace(row, charges=charges, participant_ids=event.participant_ids))
         return transition.state
 
     def _record_refusal(self, at_ms: int, refusal: SyncKairosError) -> None:

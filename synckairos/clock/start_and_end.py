@@ -2,7 +2,8 @@
 
 from synckairos.clock.budget import Budget
 from synckairos.clock.commands import UpdateSession
-from synckairos.clock.model import Session, Status
+from synckairos.clock.individual.all_clocks import with_moved_instants
+from synckairos.clock.model import Session, Status, SyncMode
 from synckairos.clock.timing import SUDDEN_DEATH, charge_session_until, rearm_warnings
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace
@@ -21,12 +22,12 @@ def check_start_and_end(starts_at_ms: int | None, ends_at_ms: int | None, now_ms
     if starts_at_ms is not None:
         if starts_at_ms < now_ms:
             raise ValidationFailed.at_path("starts_at", "is in the past")
-        _check_not_far("starts_at", starts_at_ms, now_ms)
+        check_not_far("starts_at", starts_at_ms, now_ms)
     if ends_at_ms is not None:
         _check_end(ends_at_ms, now_ms)
         if starts_at_ms is not None and ends_at_ms <= starts_at_ms:
             raise ValidationFailed.at_path("ends_at", "should be after starts_at")
-        _check_not_far("ends_at", ends_at_ms, max(now_ms, starts_at_ms or now_ms))
+        check_not_far("ends_at", ends_at_ms, max(now_ms, starts_at_ms or now_ms))
 
 
 def check_end(ends_at_ms: int, now_ms: int, path: str = "ends_at") -> None:
@@ -35,7 +36,7 @@ def check_end(ends_at_ms: int, now_ms: int, path: str = "ends_at") -> None:
     Raises: ValidationFailed with the path `path`.
     """
     _check_end(ends_at_ms, now_ms)
-    _check_not_far(path, ends_at_ms, now_ms)
+    check_not_far(path, ends_at_ms, now_ms)
 
 
 def _check_end(ends_at_ms: int, now_ms: int) -> None:
@@ -43,7 +44,11 @@ def _check_end(ends_at_ms: int, now_ms: int) -> None:
         raise ValidationFailed.at_path("ends_at", "is not in the future")
 
 
-def _check_not_far(path: str, at_ms: int, from_ms: int) -> None:
+def check_not_far(path: str, at_ms: int, from_ms: int) -> None:
+    """Check that an instant is at most `MAX_AHEAD_MS` after `from_ms`. Both are in ms since the Unix epoch.
+
+    Raises: ValidationFailed with the path `path`.
+    """
     if at_ms - from_ms > MAX_AHEAD_MS:
         raise ValidationFailed.at_path(path, "is more than 400 days away")
 
@@ -73,6 +78,8 @@ def change_start_and_end(state: Session, command: UpdateSession, now_ms: int) ->
     if (starts_at_ms, ends_at_ms) == (state.starts_at_ms, state.ends_at_ms):
         return state
     check_start_and_end(starts_at_ms if state.status is Status.PENDING else None, ends_at_ms, now_ms)
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        return with_moved_instants(state, starts_at_ms, ends_at_ms, now_ms)
     charged = replace(charge_session_until(state, now_ms), updated_at_ms=now_ms)
     return rearm_warnings(replace(charged, starts_at_ms=starts_at_ms, ends_at_ms=ends_at_ms))
 
@@ -97,5 +104,5 @@ def move_end(charged: Session, delta_ms: int, may_fall_below_zero: bool) -> Sess
         least_ms = now_ms
         left = SUDDEN_DEATH.add_time(Budget(charged.ends_at_ms - now_ms), delta_ms, may_fall_below_zero)
         moved_ms = now_ms + left.remaining_ms
-    _check_not_far("delta_ms", moved_ms, least_ms)
+    check_not_far("delta_ms", moved_ms, least_ms)
     return replace(charged, ends_at_ms=moved_ms)

@@ -16,6 +16,7 @@ from synckairos.clock.commands import (
     Delete,
     Done,
     Expire,
+    Finish,
     Pause,
     RemoveParticipant,
     Reopen,
@@ -26,7 +27,7 @@ from synckairos.clock.commands import (
     UpdateMetadata,
     UpdateSession,
 )
-from synckairos.clock.model import FINAL, Status
+from synckairos.clock.model import FINAL, Status, SyncMode
 
 NextStatuses = dict[type[Command], frozenset[Status]]
 """For one status: each allowed command with the set of statuses that the command can lead to."""
@@ -95,6 +96,43 @@ allowed only at zero, in a hold, or with `switch_while_paused` (`turns.switch`).
 hold. Time ends a paused session only if the session has an end. A turn that ends because all participants are done
 also counts as `Expire`. The end of the last item of a plan by time leads to a completed session.
 """
+
+
+INDIVIDUAL_STATUS_TABLE: dict[Status, NextStatuses] = {
+    Status.PENDING: STATUS_TABLE[Status.PENDING],
+    Status.RUNNING: _allowed_before_end(Status.RUNNING)
+    | {
+        Start: _to(Status.RUNNING),
+        Pause: _to(Status.RUNNING, Status.PAUSED),
+        Resume: _to(Status.RUNNING),
+        Finish: _to(Status.RUNNING, Status.PAUSED, Status.COMPLETED),
+        RemoveParticipant: _to(Status.RUNNING, Status.PAUSED),
+        Reopen: _to(Status.RUNNING),
+        Expire: _to(Status.RUNNING, Status.PAUSED, Status.EXPIRED, Status.COMPLETED),
+    },
+    Status.PAUSED: _allowed_before_end(Status.PAUSED)
+    | {
+        Start: _to(Status.RUNNING),
+        Pause: _to(Status.PAUSED),
+        Resume: _to(Status.PAUSED, Status.RUNNING),
+        Finish: _to(Status.PAUSED, Status.COMPLETED),
+        Reopen: _to(Status.PAUSED),
+        Expire: _to(Status.PAUSED, Status.RUNNING, Status.EXPIRED, Status.COMPLETED),
+    },
+    Status.EXPIRED: STATUS_TABLE[Status.EXPIRED],
+    Status.COMPLETED: STATUS_TABLE[Status.COMPLETED],
+    Status.CANCELLED: STATUS_TABLE[Status.CANCELLED],
+}
+"""The status table of `individual`. The session runs while a clock runs, and is paused while no clock runs.
+
+The end of the last clock ends the session. After the participant with the last open clock has left, the end of the
+session counts as `Expire`.
+"""
+
+
+def status_table_for(mode: SyncMode) -> dict[Status, NextStatuses]:
+    """Return the status table of a mode."""
+    return INDIVIDUAL_STATUS_TABLE if mode is SyncMode.INDIVIDUAL else STATUS_TABLE
 
 
 def command_name(command: type[Command]) -> str:

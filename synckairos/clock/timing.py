@@ -8,6 +8,8 @@ from typing import Literal, TypeVar
 from msgspec import Struct
 
 from synckairos.clock.clock_systems import ClockSystem, Hourglass, SuddenDeath
+from synckairos.clock.individual.all_clocks import charge_clocks
+from synckairos.clock.individual.clock_rows import clock_index
 from synckairos.clock.lag_compensation import MAX_GRACE_MS
 from synckairos.clock.model import CurrentTurn, Group, OnTimeout, Participant, Session, Status, SyncMode
 from synckairos.frozen_replace import replace
@@ -72,8 +74,11 @@ def session_remaining_ms(state: Session) -> int | None:
 
     In a session with an end, it is the time from the anchor to the end. If no clock runs, it is the time from the last
     transition to the end. In an ended session, it is the time that was left at its end. Before the start, it is the
-    time from `starts_at_ms` to the end, None without `starts_at_ms`.
+    time from `starts_at_ms` to the end, None without `starts_at_ms`. In `individual`, it is the sum of all budgets.
     """
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        is_unknown = state.ends_at_ms is not None and state.started_at_ms is None and state.starts_at_ms is None
+        return None if is_unknown else clock_index(state).remaining_ms
     if state.ends_at_ms is None:
         return state.remaining_ms
     if state.started_at_ms is None:
@@ -90,10 +95,14 @@ def deadline_at_ms(state: Session) -> int | None:
     """Return the instant at which the running clock reaches zero.
 
     None if no clock runs, if there is no time limit, or if overtime has begun. For an expired session, return the
-    deadline at which it expired. The clock of a session with an end also runs during a pause.
+    deadline at which it expired. The clock of a session with an end also runs during a pause. In `individual`, return
+    the earliest instant at which a clock reaches zero.
     """
     if state.status is Status.EXPIRED:
         return state.completed_at_ms
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        deadlines = () if state.status.is_final else clock_index(state).deadlines
+        return deadlines[0] if deadlines else None
     left_ms = time_to_zero_ms(state)
     if state.ends_at_ms is not None and state.status is Status.PAUSED:
         is_over = state.rules.on_timeout is OnTimeout.OVERTIME and state.turn.is_in_overtime
@@ -142,14 +151,15 @@ class UpcomingEvent(Struct, frozen=True):
     The instant can be in the past. `start`: a pending session starts. `pause_end`: a pause reason ends by its `max_ms`.
     `all_done`: a turn ends because all participants are done; it is due at the last transition. `warning`: the clock
     reaches the threshold `warning_ms`, in ms before zero. `timeout`: the clock reaches zero.
-    `overtime`: the clock reaches zero and continues below zero.
+    `overtime`: the clock reaches zero and continues below zero. `end`: all clocks of a session in `individual` have
+    ended; it is due at the last transition.
 
     `grace_ms` is the grace at the flag: the time in ms after a timeout during which a press can still count, because a
     part of its turn is network delay. The timeout takes effect at `at_ms` even if it is committed after the grace.
     """
 
     at_ms: int
-    kind: Literal["start", "pause_end", "all_done", "warning", "timeout", "overtime"]
+    kind: Literal["start", "pause_end", "all_done", "warning", "timeout", "overtime", "end"]
     warning_ms: int = 0
     grace_ms: int = 0
 
@@ -166,6 +176,8 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
     warnings with the greatest threshold first, zero. A warning with a threshold below 0 comes after zero.
     """
     match state.status:
+        case Status.RUNNING | Status.PAUSED if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+            return _next_event_of_clocks(state)
         case Status.RUNNING:
             if state.rules.closes_when_all_done and are_all_done(state):
                 return UpcomingEvent(state.updated_at_ms, "all_done")
@@ -181,6 +193,17 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
             return UpcomingEvent(state.starts_at_ms, "start")
         case _:
             return None
+
+
+def _next_event_of_clocks(state: Session) -> UpcomingEvent | None:
+    """Return the next event of the clocks in `individual`, None if there is none."""
+    index = clock_index(state)
+    if not index.has_open_clock:
+        return UpcomingEvent(state.updated_at_ms, "end")
+    if not index.due:
+        return None
+    due, _ = index.due[0]
+    return UpcomingEvent(due.at_ms, due.kind, -due.minus_warning_ms)
 
 
 def _next_event_of_clock(state: Session) -> UpcomingEvent | None:
@@ -266,8 +289,11 @@ def rearm_warnings(state: Session) -> Session:
 def charge_session_until(state: Session, at_ms: int) -> Session:
     """Return the state after the time from the anchor to `at_ms` is charged. Its anchor is `at_ms`.
 
-    Return `state` unchanged if no clock runs or if the anchor is not before `at_ms`. The version stays.
+    Return `state` unchanged if no clock runs or if the anchor is not before `at_ms`. The version stays. In
+    `individual`, all running clocks charge the time from their own anchors.
     """
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        return charge_clocks(state, at_ms)
     if state.anchor_ms is None or at_ms <= state.anchor_ms:
         return state
     elapsed_ms = at_ms - state.anchor_ms

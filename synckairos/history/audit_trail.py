@@ -15,8 +15,12 @@ from synckairos.store.read_cache import ReadCache
 from synckairos.wire.charges_json import charge_rows, parse_charge_rows
 from synckairos.wire.outbox_entry import OutboxEntry
 
-_NAMES = tuple(field.name for field in fields(TrailEvent) if field.name not in ("document", "charges"))
-"""Names of the values of an event in the read cache, in this order, before its charges. It has no document there."""
+_NOT_PLAIN = ("document", "charges", "participant_ids")
+_NAMES = tuple(field.name for field in fields(TrailEvent) if field.name not in _NOT_PLAIN)
+"""Names of the values of an event in the read cache, in this order, before its charges and its participants.
+
+An event has no document there.
+"""
 
 
 class AuditTrail:
@@ -74,7 +78,7 @@ class AuditTrail:
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
         # Earlier releases read other keys, because they cannot read events with newer members.
-        key = f"{cursor or ''} {limit} commands"
+        key = f"{cursor or ''} {limit} participants"
         return await self._read_cache.read_through("events", session_id, key, query, _parse_page)
 
 
@@ -84,12 +88,13 @@ def _parse_page(answer: bytes) -> Page[TrailEvent]:
 
 
 def _to_list(event: TrailEvent) -> list[Any]:
-    return [*(getattr(event, name) for name in _NAMES), charge_rows(event.charges)]
+    return [*(getattr(event, name) for name in _NAMES), charge_rows(event.charges), event.participant_ids]
 
 
 def _from_list(*values: Any) -> TrailEvent:
-    *others, charges = values
-    return TrailEvent(**dict(zip(_NAMES, others, strict=True)), charges=parse_charge_rows(charges))
+    *others, charges, participant_ids = values
+    members = dict(zip(_NAMES, others, strict=True))
+    return TrailEvent(**members, charges=parse_charge_rows(charges), participant_ids=tuple(participant_ids))
 
 
 def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
@@ -115,4 +120,5 @@ def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
         on_behalf_of=fields.get("on_behalf_of"),
         charges=parse_charge_rows(fields.get("charges")),
         record_name=fields.get("command_id"),
+        participant_ids=tuple(fields.get("participant_ids", ())),
     )

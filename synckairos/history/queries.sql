@@ -108,7 +108,7 @@ ORDER BY created_at DESC, measured.session_id DESC;
 WITH page AS (
     SELECT
         epoch, version, event_type, participant_id, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
-        role, on_behalf_of, command_id,
+        role, on_behalf_of, command_id, participant_ids,
         CASE WHEN %(snapshots)s::boolean THEN snapshot END AS document, whole_version, document_bytes
     FROM sync_events
     WHERE session_id = %(session_id)s
@@ -138,7 +138,8 @@ SELECT
         ) ORDER BY c.participant_id, c.began_at)
         FROM sync_all_charges AS c
         WHERE c.session_id = %(session_id)s AND c.epoch = measured.epoch AND c.version = measured.version
-    )
+    ),
+    participant_ids
 FROM measured
 WHERE NOT %(snapshots)s::boolean OR bytes_before < %(max_bytes)s
 ORDER BY occurred_at, version, epoch;

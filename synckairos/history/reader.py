@@ -184,6 +184,7 @@ class HistoryReader:
                 on_behalf_of=row[12],
                 record_name=row[13],
                 charges=parse_charge_rows(row[14]),
+                participant_ids=tuple(row[15] or ()),
             )
             for row in rows
         ]

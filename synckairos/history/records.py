@@ -77,9 +77,9 @@ class TrailEvent(Struct, frozen=True):
     or group that the event names. `actor` is the caller of the command, and `role` the role of that caller.
     `on_behalf_of` is the participant for whom the caller acted. `record_name` is the command id in the scope of the
     caller, as the audit stores it; only the last version of a command has it. `document` is None if the caller of the
-    read requested no documents. `charges` has the times that the version charges, in the order of participant ids. It
-    is also empty if the charges of a version of an earlier release are not filled in yet. Other values are None if the
-    event has no such value.
+    read requested no documents. `participant_ids` is empty unless the event names several participants. `charges` has
+    the times that the version charges, in the order of participant ids. It is also empty if the charges of a version of
+    an earlier release are not filled in yet. Other values are None if the event has no such value.
     """
 
     epoch: str
@@ -96,6 +96,7 @@ class TrailEvent(Struct, frozen=True):
     on_behalf_of: str | None = None
     charges: tuple[Charge, ...] = ()
     record_name: str | None = None
+    participant_ids: tuple[str, ...] = ()
 
     @property
     def sort_key(self) -> tuple[int, int, str]:

@@ -37,6 +37,7 @@ REQUEST_BODIES: Json = {
     "StartBody": {},
     "SwitchBody": {"current_participant_id": WHITE_ID},
     "DoneBody": {"participant_id": WHITE_ID},
+    "FinishBody": {"participant_ids": [WHITE_ID]},
     "PauseBody": {"reason": "break", "max_ms": 600_000},
     "ResumeBody": {"reason": "break"},
     "AdjustBody": {"delta_ms": 30_000, "participant_ids": [BLACK_ID]},

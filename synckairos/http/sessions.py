@@ -73,6 +73,7 @@ class SessionRoutes:
                 refusal_statuses=(404, 409, 412, 422),
             ),
             command("done", "Mark a participant as done in the current turn"),
+            command("finish", "End clocks of participants in individual before their zero"),
             command("pause", "Add a pause reason; the clocks stop"),
             command("resume", "Remove one pause reason or all; after the last one the clocks continue"),
             command("adjust", "Add time to clocks or take time from them"),

@@ -14,7 +14,7 @@ SELECT count(*), min(occurred_at), max(occurred_at) FROM sync_events WHERE sessi
 SELECT
     epoch, version, occurred_at, event_type, status::text, running_participant_id::text, participant_id::text, group_id,
     time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
-    role, on_behalf_of::text, nullif(deleted, false) AS deleted, recorded_at,
+    role, on_behalf_of::text, participant_ids, nullif(deleted, false) AS deleted, recorded_at,
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
@@ -157,7 +157,7 @@ SELECT
         WHERE c.session_id = sync_events.session_id AND c.epoch = sync_events.epoch AND c.version = sync_events.version
     ) AS charges,
     -- The command id without the scope of its caller, which has no space and ends with a space.
-    regexp_replace(command_id, '^.* ', '') AS command_id,
+    regexp_replace(command_id, '^.* ', '') AS command_id, participant_ids,
     CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END AS snapshot
 FROM sync_events
 WHERE occurred_at >= %(from)s AND occurred_at < %(to)s

@@ -70,6 +70,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "pause": AccessRule("participant", "session"),
     "resume": AccessRule("participant", "session"),
     "done": AccessRule("participant", "session"),
+    "finish": AccessRule("participant", "session"),
     "start": AccessRule("controller", "session"),
     "adjust": AccessRule("controller", "session"),
     "complete": AccessRule("controller", "session"),

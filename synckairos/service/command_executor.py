@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from synckairos.clock import engine
 from synckairos.clock.commands import Amend, Command, Reopen, Switch, with_actor
 from synckairos.clock.engine import CommandDecision
-from synckairos.clock.model import Session, Status
+from synckairos.clock.model import Session, Status, SyncMode
 from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recorded_times import is_amendable
 from synckairos.errors import Forbidden, ParticipantNotFound, RateLimitExceeded, SessionNotFound, StoreUnavailable
@@ -112,7 +112,7 @@ class CommandExecutor:
             before = self._cache.parse_stored(session_id, stored.snapshot, key)
             decided = role or await self._find_role_of_loaded(request, before.session)
             self._authorize(request, decided, before.session)
-            bound = bind_to_caller(request, decided)
+            bound = bind_to_caller(request, decided, before.session.rules.sync_mode)
             command = with_actor(bound.command, request.principal.actor)
             result = await self._attempt(bound, command, stored, before, now_ms)
             if isinstance(result, SessionResult):
@@ -241,11 +241,12 @@ class CommandExecutor:
     ) -> tuple[CommandRequest, Reopen]:
         """Return a reopening with the turn in which the session ended, in the command and in the audited arguments.
 
-        Return the arguments unchanged if the status of the session refuses the command anyway.
+        Return the arguments unchanged if the status of the session refuses the command anyway, and in `individual`.
 
         Raises: SessionArchived if only cold storage has the turn, StoreUnavailable.
         """
-        if session.status not in (Status.EXPIRED, Status.COMPLETED):
+        is_individual = session.rules.sync_mode is SyncMode.INDIVIDUAL
+        if is_individual or session.status not in (Status.EXPIRED, Status.COMPLETED):
             return request, command
         turn = await self._past_versions.find_ended_turn(session)
         if turn is None:

@@ -7,8 +7,8 @@ stored arguments contain the same values, so a replay of the audit needs nothing
 
 from typing import Any
 
-from synckairos.clock.commands import Command, Done, Pause, Resume, Switch
-from synckairos.clock.model import Session
+from synckairos.clock.commands import Command, Done, Finish, Pause, Resume, Switch
+from synckairos.clock.model import Session, SyncMode
 from synckairos.errors import Forbidden, ParticipantNotFound
 from synckairos.frozen_replace import replace
 from synckairos.principal import Principal, Role
@@ -32,18 +32,19 @@ def find_acting_participant(principal: Principal, role: Role, on_behalf_of: str 
     return on_behalf_of
 
 
-def as_participant(request: CommandRequest, participant_id: str) -> CommandRequest:
-    """Return the request with the values that limit the command to the participant.
+def as_participant(request: CommandRequest, participant_id: str, mode: SyncMode) -> CommandRequest:
+    """Return the request with the values that limit the command to the participant. `mode` is that of the session.
 
     - A switch ends only the turn of the participant. The engine compares the turn with `current_participant_id`.
     - A claim of lag stays only if the server measured the lag on the socket of the participant itself.
     - A pause belongs to the participant, and counts against its pause budget.
     - A resume ends only pauses that belong to the participant.
+    - In `individual`, a pause, a resume and a `finish` concern only the clock of the participant.
 
     The result can contradict the request. `authorize_own_action` refuses such a request.
     """
     command = request.command
-    added: dict[str, Any]
+    added: dict[str, Any] = {}
     removed: tuple[str, ...] = ()
     bound: Command
     if isinstance(command, Switch):
@@ -54,9 +55,14 @@ def as_participant(request: CommandRequest, participant_id: str) -> CommandReque
         else:
             bound = replace(command, current_participant_id=participant_id, lag_ms=None, measured_lag_ms=None)
             removed = ("lag_ms", "measured_lag_ms")
-    elif isinstance(command, (Pause, Resume)):
-        added = {"taken_by": pause_holder(participant_id)}
-        bound = replace(command, taken_by=added["taken_by"])
+    elif isinstance(command, (Pause, Resume, Finish)):
+        bound = command
+        if isinstance(bound, (Pause, Resume)):
+            added = {"taken_by": pause_holder(participant_id)}
+            bound = replace(bound, taken_by=added["taken_by"])
+        if mode is SyncMode.INDIVIDUAL:
+            added["participant_ids"] = [participant_id]
+            bound = replace(bound, participant_ids=(participant_id,))
     else:
         return request
     args = {name: value for name, value in (request.args or {}).items() if name not in removed}
@@ -68,15 +74,15 @@ def pause_holder(participant_id: str) -> str:
     return f"participant:{participant_id}"
 
 
-def bind_to_caller(request: CommandRequest, role: Role) -> CommandRequest:
+def bind_to_caller(request: CommandRequest, role: Role, mode: SyncMode) -> CommandRequest:
     """Return the request with the role of its caller for the audit, and with the limits of `as_participant`.
 
-    `role` is the role of the caller on the session.
+    `role` is the role of the caller on the session, and `mode` the mode of the session.
     """
     if request.principal.kind not in ("anonymous", "timekeeper"):
         request = replace(request, role=role)
     participant_id = find_acting_participant(request.principal, role, request.on_behalf_of)
-    return request if participant_id is None else as_participant(request, participant_id)
+    return request if participant_id is None else as_participant(request, participant_id, mode)
 
 
 def authorize_command(request: CommandRequest, role: Role) -> None:
@@ -98,6 +104,10 @@ def authorize_command(request: CommandRequest, role: Role) -> None:
     command = request.command
     if isinstance(command, Done) and command.participant_id != participant_id:
         raise Forbidden("A participant marks only itself as done, but participant_id names another participant")
+    if isinstance(command, (Pause, Resume, Finish)) and (
+        command.group_id is not None or command.participant_ids not in (None, (participant_id,))
+    ):
+        raise Forbidden(f"A participant uses {request.verb} only for itself; omit participant_ids and group_id")
     if not isinstance(command, Switch):
         return
     if command.current_participant_id not in (None, participant_id):

@@ -138,7 +138,7 @@ async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncI
 def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
     delivery_id, endpoint_id, url, secrets, attempts, scheduled, event_type, created_at, session_id = row[:9]
     epoch, version, participant_id, group_id, actor, occurred_at, used_ms, remaining_ms = row[9:17]
-    snapshot, role, represented, record_name, charges = row[17:]
+    snapshot, role, represented, record_name, charges, participant_ids = row[17:]
     event = None
     if occurred_at is not None:
         event = TrailEvent(
@@ -156,6 +156,7 @@ def _parse_due_delivery(row: tuple[Any, ...]) -> DueDelivery:
             on_behalf_of=represented,
             charges=parse_charge_rows(charges),
             record_name=record_name,
+            participant_ids=tuple(participant_ids or ()),
         )
     return DueDelivery(
         delivery_id=delivery_id,

@@ -129,7 +129,8 @@ SELECT
         ) ORDER BY c.participant_id, c.began_at)
         FROM sync_all_charges AS c
         WHERE c.session_id = v.session_id AND c.epoch = v.epoch AND c.version = v.version
-    )
+    ),
+    v.participant_ids
 FROM leased AS d
 JOIN webhook_endpoints AS e USING (endpoint_id)
 LEFT JOIN sync_events AS v

@@ -19,6 +19,7 @@ from synckairos.clock.commands import (
     Delete,
     Done,
     EndedTurn,
+    Finish,
     Pause,
     RemoveParticipant,
     Reopen,
@@ -133,11 +134,26 @@ class V2CommandBody(CommandBody):
     model_config = ConfigDict(extra="ignore")
 
 
-class StartBody(V2CommandBody):
-    """Starts a pending session and its first turn."""
+class IndividualTargets(StrictModel):
+    """The participants whose clocks a command changes in `individual`: the named ones, those of a group, or all.
+
+    Other modes do not allow these members.
+    """
+
+    participant_ids: Omittable[ParticipantIds] = None
+    group_id: Omittable[Uuid] = None
+
+    @property
+    def target_ids(self) -> tuple[str, ...] | None:
+        """The named participants, None if the command names none."""
+        return None if self.participant_ids is None else tuple(self.participant_ids)
+
+
+class StartBody(IndividualTargets, V2CommandBody):
+    """Starts a pending session and its first turn. In `individual`, starts waiting clocks."""
 
     def to_command(self) -> Command:
-        return Start()
+        return Start(self.target_ids, self.group_id)
 
 
 class CompleteBody(V2CommandBody):
@@ -208,17 +224,28 @@ class DoneBody(CommandBody):
         return Done(self.participant_id)
 
 
-class PauseBody(V2CommandBody):
+class FinishBody(IndividualTargets, CommandBody):
+    """Ends running and paused clocks of a session in `individual` before their zero, as when a paper is handed in.
+
+    A participant finishes only its own clock.
+    """
+
+    def to_command(self) -> Command:
+        return Finish(self.target_ids, self.group_id)
+
+
+class PauseBody(IndividualTargets, V2CommandBody):
     """Pauses the session for a reason. If `max_ms` is given, the reason ends automatically after `max_ms`.
 
-    The reasons `timeout`, `hold`, `reopened` and `rest` are refused, because they are reserved for the clock.
+    In `individual`, pauses the clocks of the named participants, or of the group `group_id`, or all. The reasons
+    `timeout`, `hold`, `reopened` and `rest` are refused, because they are reserved for the clock.
     """
 
     reason: Annotated[PauseReasonName, AfterValidator(_not_reserved)] = "manual"
     max_ms: Omittable[Annotated[int, Field(ge=1, le=MAX_DURATION_MS)]] = None
 
     def to_command(self) -> Command:
-        return Pause(self.reason, self.max_ms)
+        return Pause(self.reason, self.max_ms, participant_ids=self.target_ids, group_id=self.group_id)
 
 
 class StoredPauseBody(PauseBody):
@@ -231,19 +258,21 @@ class StoredPauseBody(PauseBody):
     taken_by: Omittable[PauseHolder] = None
 
     def to_command(self) -> Command:
-        return Pause(self.reason, self.max_ms, taken_by=self.taken_by)
+        ids, group_id = self.target_ids, self.group_id
+        return Pause(self.reason, self.max_ms, taken_by=self.taken_by, participant_ids=ids, group_id=group_id)
 
 
-class ResumeBody(V2CommandBody):
+class ResumeBody(IndividualTargets, V2CommandBody):
     """Ends the pause reason `reason`. By default, ends all pause reasons.
 
-    The session runs again only if no pause reason is left.
+    The session runs again only if no pause reason is left. In `individual`, ends pauses of the clocks of the named
+    participants, or of the group `group_id`, or of all clocks.
     """
 
     reason: Omittable[PauseReasonName] = None
 
     def to_command(self) -> Command:
-        return Resume(self.reason)
+        return Resume(self.reason, None, self.target_ids, self.group_id)
 
 
 class StoredResumeBody(ResumeBody):
@@ -252,22 +281,24 @@ class StoredResumeBody(ResumeBody):
     taken_by: Omittable[PauseHolder] = None
 
     def to_command(self) -> Command:
-        return Resume(self.reason, self.taken_by)
+        return Resume(self.reason, self.taken_by, self.target_ids, self.group_id)
 
 
 class AdjustBody(CommandBody):
     """Adds `delta_ms` to the budgets of the named participants, or of one group. By default, adds it to all budgets.
 
-    A negative `delta_ms` subtracts time.
+    A negative `delta_ms` subtracts time. If `scaled` is true, `delta_ms` is multiplied by the `time_factor` of each
+    participant. Only `individual` allows it.
     """
 
     delta_ms: DeltaMs
     participant_ids: Omittable[ParticipantIds] = None
     group_id: Omittable[Uuid] = None
+    scaled: bool = False
 
     def to_command(self) -> Command:
         ids = None if self.participant_ids is None else tuple(self.participant_ids)
-        return Adjust(self.delta_ms, ids, self.group_id)
+        return Adjust(self.delta_ms, ids, self.group_id, self.scaled)
 
 
 class JoinBody(CommandBody, Participant):
@@ -390,12 +421,15 @@ class EndedTurnBody(StrictModel):
 
 
 class StoredReopenBody(ReopenBody):
-    """A reopening as the audit stores it. Clients cannot send `turn`, which the server finds in the audit trail."""
+    """A reopening as the audit stores it. Clients cannot send `turn`, which the server finds in the audit trail.
 
-    turn: EndedTurnBody
+    In `individual` there is no such turn, because the session has the instants at which its clocks ended.
+    """
+
+    turn: Omittable[EndedTurnBody] = None
 
     def to_command(self) -> Command:
-        turn = EndedTurn(**self.turn.model_dump())
+        turn = None if self.turn is None else EndedTurn(**self.turn.model_dump())
         ids = None if self.participant_ids is None else tuple(self.participant_ids)
         return Reopen(self.delta_ms, ids, turn)
 
@@ -447,6 +481,7 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "start": StartBody,
     "switch": SwitchBody,
     "done": DoneBody,
+    "finish": FinishBody,
     "pause": PauseBody,
     "resume": ResumeBody,
     "adjust": AdjustBody,

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, RecordedTimes
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
-from synckairos.clock.model import Break, ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.model import FULL_FACTOR, Break, ExtendBy, OnTimeout, SyncMode
 from synckairos.clock.overdue import ADVANCE_EVENTS
 from synckairos.clock.recorded_times import MAX_BREAKS
 from synckairos.wire.clock_system_models import Clock
@@ -26,13 +26,14 @@ from synckairos.wire.field_types import (
     RotationIndex,
     ShortText,
     StrictModel,
+    TimeFactor,
     UntilFaultLimit,
     Uuid,
 )
 from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.plan_body import MainTimeMs, Plan, WarningTimes, to_plan_items
 
-SyncModeName = Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
+SyncModeName = Literal["per_participant", "per_cycle", "per_group", "global", "count_up", "individual"]
 OnTimeoutName = Literal["expire", "advance", "pause", "overtime"]
 
 ExtendByName = Literal["reset", "add"]
@@ -49,6 +50,7 @@ class Participant(StrictModel):
     display_name: Omittable[ShortText] = None
     group_id: Omittable[Uuid] = None
     clock: Omittable[Clock] = None
+    time_factor: Omittable[TimeFactor] = None
 
     def to_new_participant(self, group_id: str | None = None) -> NewParticipant:
         """Return the participant as a value of `clock`.
@@ -63,6 +65,7 @@ class Participant(StrictModel):
             display_name=self.display_name,
             group_id=self.group_id or group_id,
             clock=None if self.clock is None else self.clock.to_system(),
+            time_factor=FULL_FACTOR if self.time_factor is None else round(self.time_factor * FULL_FACTOR),
         )
 
 

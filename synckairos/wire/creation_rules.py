@@ -9,13 +9,18 @@ from typing import Any
 
 from synckairos.clock.creation import MODES_WITH_OWN_BUDGETS
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
-from synckairos.clock.model import SyncMode
+from synckairos.clock.model import OnTimeout, SyncMode
 from synckairos.wire.field_types import MAX_STAGES, MAX_WARNINGS, SECOND_MS
 from synckairos.wire.plan_body import MAX_PLAN_ITEMS, plan_faults
 from synckairos.wire.session_json import EXTENSION_RULES
 from synckairos.wire.validation_faults import Fault, fault
 
 SHARED_BUDGET = ("global", "count_up")
+TURN_SETTINGS = (
+    *("switch_while_paused", "between_turns", "close_when_all_done", "active_participant_id", "active_group_id"),
+)
+"""JSON members that concern turns. In `individual` there are no turns."""
+INDIVIDUAL_TIMEOUTS = ("expire", "overtime")
 BUDGETLESS_CLOCKS = ("per_move",)
 ZERO_MAIN_CLOCKS = ("byoyomi", "canadian", "per_move")
 """Clock systems that give each turn time even if the main time is 0."""
@@ -114,6 +119,7 @@ class _Creation:
         yield from self._end()
         yield from self._recorded()
         yield from self._plan()
+        yield from self._individual()
 
     # -- participants -------------------------------------------------------------------------------------------------
 
@@ -192,6 +198,8 @@ class _Creation:
                             ("participants", at, "total_time_ms"),
                             "required in per_participant if the session has no total_time_ms",
                         )
+            case "individual":
+                yield from self._individual_budgets()
             case "per_cycle":
                 if not {"time_per_cycle_ms", "total_time_ms", "plan"} & self.value.keys():
                     yield fault(("time_per_cycle_ms",), "required in per_cycle")
@@ -312,8 +320,8 @@ class _Creation:
         """Yield the faults of an end that replaces the budget. The clock checks the instants against the present."""
         if "ends_at" not in self.value:
             return
-        if self.mode in tuple(SyncMode) and self.mode != "global":
-            yield fault(("ends_at",), "is allowed only in global")
+        if self.mode in tuple(SyncMode) and self.mode not in ("global", "individual"):
+            yield fault(("ends_at",), "is allowed only in global and individual")
             return
         for name in ("total_time_ms", "time_per_cycle_ms"):
             if name in self.value:
@@ -357,6 +365,30 @@ class _Creation:
         for name in ("active_participant_id", "active_group_id"):
             if named and self.value.get(name) is not None:
                 yield fault((name,), "the items of the plan name the participants; omit this member")
+
+    def _individual(self) -> Iterator[Fault]:
+        """Yield the faults of members that `individual` does not have, and of members that only `individual` has."""
+        if self.mode != "individual":
+            for at, each in self.participants:
+                if "time_factor" in each and self.mode in tuple(SyncMode):
+                    yield fault(("participants", at, "time_factor"), "is allowed only in individual")
+            return
+        for name in TURN_SETTINGS:
+            if self.value.get(name) not in (None, False):
+                yield fault((name,), "is not allowed in individual, which has no turns")
+        if self.value.get("on_timeout") in tuple(OnTimeout) and self.value["on_timeout"] not in INDIVIDUAL_TIMEOUTS:
+            yield fault(("on_timeout",), "in individual, only expire and overtime are possible")
+
+    def _individual_budgets(self) -> Iterator[Fault]:
+        has_end, has_total = "ends_at" in self.value, "total_time_ms" in self.value
+        for at, each in self.participants:
+            if has_end and "total_time_ms" in each:
+                yield fault(("participants", at, "total_time_ms"), "contradicts ends_at; omit one of them")
+            elif not has_end and not has_total and "total_time_ms" not in each:
+                yield fault(
+                    ("participants", at, "total_time_ms"),
+                    "required in individual if the session has neither total_time_ms nor ends_at",
+                )
 
     def _warnings(self) -> Iterator[Fault]:
         seen: set[int] = set()

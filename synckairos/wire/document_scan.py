@@ -60,6 +60,12 @@ def is_second_edition(document: bytes) -> bool:
     return _TURN_NUMBER_AT_END.search(document, max(0, len(document) - 64)) is not None
 
 
+def is_individual(document: bytes) -> bool:
+    """Return whether a document belongs to a session in `individual`, without parsing the document."""
+    # Before the participants, a document has only names, numbers and ids.
+    return document.find(b'"sync_mode":"individual"', 0, document.find(b'"participants":')) >= 0
+
+
 def starts_at_instant(document: bytes, at_ms: int) -> bool:
     """Return whether a document has the `starts_at` `at_ms` (ms since the Unix epoch), without parsing the document."""
     # No text before `updated_at` contains an unescaped quote, so a match is the member itself.

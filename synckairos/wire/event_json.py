@@ -12,7 +12,7 @@ _FIRST_COLUMNS = (
     "epoch", "version", "event_type", "participant_id", "group_id", "actor", "occurred_at", "time_used_ms",
     "time_remaining_ms",
 )  # fmt: skip
-_LAST_COLUMNS = ("role", "on_behalf_of", "charges", "command_id")
+_LAST_COLUMNS = ("role", "on_behalf_of", "charges", "command_id", "participant_ids")
 
 ACTOR_MEMBERS = frozenset(("actor", "role", "on_behalf_of", "command_id"))
 """Members of an event that say who caused the event, with which role, for which participant and by which command."""
@@ -30,8 +30,9 @@ class RenderableEvent(Protocol):
     """The attributes of an event that rendering reads. `occurred_at_ms` is in ms since the Unix epoch.
 
     `document` is the session's JSON after the event, None if it was not read. `charges` is empty if the event charges
-    no time, or if its charges are not known. Each other optional attribute is None if the event has no such value. It
-    does not depend on whether the document was read.
+    no time, or if its charges are not known. `participant_ids` is empty unless the event names several participants.
+    Each other optional attribute is None if the event has no such value. It does not depend on whether the document was
+    read.
     """
 
     @property
@@ -62,6 +63,8 @@ class RenderableEvent(Protocol):
     def charges(self) -> tuple[Charge, ...]: ...
     @property
     def record_name(self) -> str | None: ...
+    @property
+    def participant_ids(self) -> tuple[str, ...]: ...
 
 
 def event_json(event: RenderableEvent, *, shows_actor: bool) -> dict[str, Any]:
@@ -85,6 +88,7 @@ def event_json(event: RenderableEvent, *, shows_actor: bool) -> dict[str, Any]:
         "charges": charges_json(event.charges) or None,
         # No scope and no command id has a space. See `Principal.qualify_command_id`.
         "command_id": None if event.record_name is None else event.record_name.rpartition(" ")[2],
+        "participant_ids": event.participant_ids or None,
         "state": None if event.document is None else orjson.Fragment(event.document),
     }
     return {

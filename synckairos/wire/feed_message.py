@@ -19,6 +19,7 @@ EVENTS_SENT = frozenset(
     {
         EventType.TIME_WARNING,
         EventType.OVERTIME_STARTED,
+        EventType.PARTICIPANT_RESUMED,
         EventType.PARTICIPANT_EXPIRED,
         EventType.GROUP_EXPIRED,
         EventType.CYCLE_EXPIRED,
@@ -26,10 +27,10 @@ EVENTS_SENT = frozenset(
         EventType.SESSION_DELETED,
     }
 )
-"""Event types for which v3 sends an EVENT message before the state. A start by time also has an EVENT message.
+"""Event types for which v3 sends an EVENT message before the state.
 
-Most of these events come without a command. Without the messages, a slow client that skips states would miss the
-events.
+A start by time, and the completion of a session in `individual`, also have an EVENT message. Most of these events come
+without a command. Without the messages, a slow client that skips states would miss the events.
 """
 
 
@@ -50,7 +51,7 @@ class FeedMessage(Struct, frozen=True):
 
     `at_ms` is the instant of the event. If `snapshot.deleted` is True, this is the last message of the session. If
     `change` is set, the change is sent instead of the document. `charges` has the charges of the event if its type is
-    one of `EVENTS_SENT`, else it is empty.
+    one of `EVENTS_SENT`, else it is empty. `participant_ids` is empty unless the event concerns several participants.
     """
 
     session_id: str
@@ -60,6 +61,7 @@ class FeedMessage(Struct, frozen=True):
     participant_id: str | None = None
     change: DocumentChange | None = None
     charges: tuple[Charge, ...] = ()
+    participant_ids: tuple[str, ...] = ()
 
     @classmethod
     def from_transition(
@@ -75,6 +77,7 @@ class FeedMessage(Struct, frozen=True):
             event.participant_id,
             change,
             (event.charges or ()) if event.type in EVENTS_SENT else (),
+            event.participant_ids,
         )
 
     @property
@@ -98,6 +101,8 @@ class FeedMessage(Struct, frozen=True):
         }
         if self.participant_id is not None:
             header["participant_id"] = self.participant_id
+        if self.participant_ids:
+            header["participant_ids"] = self.participant_ids
         if snapshot.deleted:
             header["deleted"] = True
         if self.charges:
@@ -119,6 +124,7 @@ class _Header(Struct, frozen=True):
     deleted: bool = False
     base: str | None = None
     charges: tuple[ChargeRow, ...] = ()
+    participant_ids: tuple[str, ...] = ()
 
 
 _decode_header = Decoder(_Header).decode
@@ -155,6 +161,7 @@ class PackedFeedMessage(Struct, frozen=True):
             header.participant_id,
             change,
             parse_charge_rows(header.charges),
+            header.participant_ids,
         )
         return cls(message, body)
 

@@ -64,7 +64,7 @@ FIELD_DESCRIPTIONS = {
     "time_ms": "Budget of a turn with this item in ms",
     "planned_start_at": "Instant at which the item begins by the plan as it was at the start of the session",
     "starts_at": "Instant at which a pending session starts by itself",
-    "ends_at": "Instant at which the clock reaches zero. It replaces the budget; only in `global`",
+    "ends_at": "Instant at which the clock reaches zero. It replaces the budget; only in `global` and `individual`",
     "hold": "Whether the session is paused between the two turns, until a resume begins the next turn",
     "count": "Number of extensions",
     "added_ms": "Time in ms that the extensions added",
@@ -102,7 +102,8 @@ FIELD_DESCRIPTIONS = {
     "occurred_at": "Instant when the event took effect",
     # -- members of requests
     "delta_ms": "Time to add to each budget in ms. A negative value removes time. 0 is not allowed",
-    "participant_ids": "Participants to adjust. Default: all participants",
+    "participant_ids": "Participants that the command changes. Default: all participants",
+    "scaled": "Whether `delta_ms` is multiplied by the `time_factor` of each participant; only in `individual`",
     "next_participant_id": "Participant that gets the next turn, instead of the next participant in the order of turns",
     "current_participant_id": "Participant that the caller expects to have the turn. If another has it: refused",
     "command": "Name of the command, as in REST",

@@ -104,6 +104,13 @@ def _is_deeper(value: Any, levels: int) -> bool:
     return any(_is_deeper(item, levels - 1) for item in (value.values() if isinstance(value, dict) else value))
 
 
+def _check_hundredths(factor: float) -> float:
+    hundredths = factor * 100
+    if abs(hundredths - round(hundredths)) > 1e-6:
+        raise PydanticCustomError("hundredths", "should have at most two decimal places")
+    return factor
+
+
 def check_printable(text: str) -> str:
     """Return the text.
 
@@ -154,7 +161,14 @@ ExpectedTurn = Annotated[
 ]
 RepresentedParticipantId = Annotated[
     Uuid,
-    Field(description="Participant for which the caller acts. `switch`, `done`, `pause` and `resume` accept it"),
+    Field(
+        description="Participant for which the caller acts. `switch`, `done`, `pause`, `resume` and `finish` accept it"
+    ),
+]
+TimeFactor = Annotated[
+    float,
+    Field(ge=1, le=5, description="Factor of the participant's time, in hundredths. Only in `individual`"),
+    AfterValidator(_check_hundredths),
 ]
 ShortText = Annotated[str, Field(max_length=200)]
 PauseReasonName = Annotated[str, Field(min_length=1, max_length=64)]

@@ -164,7 +164,7 @@ class _Creation:
         """
         body = self.body
         match self.mode:
-            case "per_participant":
+            case "per_participant" | "individual":
                 budgets = [each.total_time_ms for each in body.participants]
                 is_unused = None not in budgets and body.total_time_ms != sum(each or 0 for each in budgets)
                 return "no effect: each participant has its own total_time_ms" if is_unused else None

@@ -77,6 +77,7 @@ class OutboxEntry(Struct, frozen=True):
             fields.get("time_used_ms"),
             fields.get("time_remaining_ms"),
             None if charges is None else parse_charge_rows(charges),
+            tuple(fields.get("participant_ids", ())),
         )
 
     def to_feed_message(self) -> FeedMessage:
@@ -90,6 +91,7 @@ class OutboxEntry(Struct, frozen=True):
             fields["occurred_at_ms"],
             fields.get("participant_id"),
             charges=parse_charge_rows(fields.get("charges")) if event_type in EVENTS_SENT else (),
+            participant_ids=tuple(fields.get("participant_ids", ())),
         )
 
 
@@ -97,9 +99,9 @@ def render_event(transition: Transition, cause: CommitCause) -> bytes:
     """Render the `event` of an outbox entry as a JSON object.
 
     JSON members: event_type, occurred_at_ms, participant_id, group_id, time_used_ms, time_remaining_ms, deleted, actor,
-    command, args, command_id, fingerprint, expired_participant_id, role, on_behalf_of, charges. Members without a value
-    are absent. `charges` is a list of `ChargeRow`, which is empty if the version charges no time. It is absent in
-    entries of the previous release, which ignores this member, and in imports.
+    command, args, command_id, fingerprint, expired_participant_id, role, on_behalf_of, charges, participant_ids.
+    Members without a value are absent. `charges` is a list of `ChargeRow`, which is empty if the version charges no
+    time. It is absent in entries of the previous release, which ignores this member, and in imports.
     """
     event = transition.event
     fields: dict[str, Any] = {
@@ -119,5 +121,6 @@ def render_event(transition: Transition, cause: CommitCause) -> bytes:
         "role": cause.role,
         "on_behalf_of": cause.on_behalf_of,
         "charges": None if event.charges is None else charge_rows(event.charges),
+        "participant_ids": event.participant_ids or None,
     }
     return orjson.dumps({name: value for name, value in fields.items() if value is not None})

@@ -13,7 +13,8 @@ from typing import TypeVar
 import orjson
 
 from synckairos.clock.clock_systems import Hourglass
-from synckairos.clock.model import Session
+from synckairos.clock.individual.clock_rows import ClockRows
+from synckairos.clock.model import Participant, Session, SyncMode
 from synckairos.frozen_replace import replace
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_splices import apply_message_body, make_splices
@@ -87,7 +88,9 @@ class RenderedSession:
         partial = parse_session(new.with_only_positions((changed, range(len(new.groups)), changed_items)).join())
         if partial.rules != before.rules:
             return None
-        participants = _with_items(before.participants, changed, partial.participants)
+        participants: tuple[Participant, ...] = _with_items(before.participants, changed, partial.participants)
+        if partial.rules.sync_mode is SyncMode.INDIVIDUAL:
+            participants = ClockRows(participants)
         plan = _with_items(before.plan, changed_items, partial.plan)
         tail = orjson.loads(b"{" + new.tail.removeprefix(b"],"))
         active_id = tail["active_participant_id"]

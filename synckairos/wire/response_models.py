@@ -108,6 +108,9 @@ class EventView(BaseModel):
         description="Command id that the actor gave; only in the last event of the command, and absent below the role "
         "`controller`",
     )
+    participant_ids: list[Id] = Field(
+        default=[], description="Participants that the event concerns; absent unless there are several"
+    )
 
 
 class EventPage(BaseModel):
@@ -190,6 +193,9 @@ class TimelineRow(BaseModel):
     message: str = ""
     charges: list[SimulatedChargeView] = Field(
         default=[], description="Times that the event charges; absent if it charges no time"
+    )
+    participant_ids: list[Id] = Field(
+        default=[], description="Participants that the event concerns; absent unless there are several"
     )
 
 

@@ -12,8 +12,20 @@ import orjson
 
 from synckairos.clock.budget import Budget, ClockReadingDetails
 from synckairos.clock.clock_systems import ClockSystem, Delay, Hourglass
+from synckairos.clock.individual.row_clock import own_end_ms, row_deadline_at_ms
 from synckairos.clock.lag_compensation import LagReceipt
-from synckairos.clock.model import HOLD_REASON, ActivePause, Break, Group, Participant, Session, Status, SyncMode
+from synckairos.clock.model import (
+    FULL_FACTOR,
+    HOLD_REASON,
+    ActivePause,
+    Break,
+    Group,
+    IndividualClock,
+    Participant,
+    Session,
+    Status,
+    SyncMode,
+)
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stages
 from synckairos.clock.timing import (
@@ -203,6 +215,8 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
         del document["group_id"]
     if participant.done_turn is not None:
         document["done_turn"] = participant.done_turn
+    if participant.individual is not None:
+        document |= _individual_clock_json(state, participant, participant.individual)
     if mode is SyncMode.PER_PARTICIPANT:
         if participant.clock is not None:
             document["clock"] = render_clock_system(participant.clock)
@@ -213,6 +227,29 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
             account = {"quota_ms": lag.quota_ms, "gain_ms": lag.gain_ms, "compensated_ms": lag.compensated_ms}
             document["lag"] = account
     return document
+
+
+def _individual_clock_json(state: Session, participant: Participant, clock: IndividualClock) -> dict[str, Any]:
+    """Return the members of a participant's clock in `individual`. Members that are unset are absent."""
+    members: dict[str, Any] = {"status": clock.status}
+    instants = {
+        "anchor_at": clock.anchor_ms,
+        "deadline_at": row_deadline_at_ms(state, participant),
+        "finished_at": clock.finished_at_ms,
+        "ends_at": None if state.started_at_ms is None or clock.status.is_final else own_end_ms(state, clock),
+    }
+    members |= {name: render_instant(at_ms) for name, at_ms in instants.items() if at_ms is not None}
+    if clock.time_factor != FULL_FACTOR:
+        members["time_factor"] = clock.time_factor / FULL_FACTOR
+    if clock.end_offset_ms:
+        members["end_offset_ms"] = clock.end_offset_ms
+    if clock.pauses:
+        members["pauses"] = [_pause_json(pause) for pause in clock.pauses]
+    if clock.warned_ms:
+        members["warned_ms"] = clock.warned_ms
+    if clock.is_in_overtime:
+        members["overtime"] = True
+    return members
 
 
 def receipt_json(receipt: LagReceipt) -> dict[str, Any]:

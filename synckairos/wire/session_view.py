@@ -14,6 +14,7 @@ Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
 Ms = int
 """Milliseconds. `field_docs.py` has the descriptions of the JSON members."""
 
+ParticipantStatusName = Literal["waiting", "running", "paused", "finished", "expired"]
 StatusName = Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
 
 
@@ -60,6 +61,18 @@ class ReceiptView(BaseModel):
     quota_left_ms: Ms = 0
 
 
+class PauseView(BaseModel):
+    """An active pause reason."""
+
+    reason: str
+    paused_at: Instant
+    max_ms: Ms | None
+    lifts_at: Instant | None
+    paused_by: str | None = Field(
+        description="Actor that paused the session; null if the clock paused the session at zero"
+    )
+
+
 class ParticipantView(BaseModel):
     """A participant and its clock."""
 
@@ -84,6 +97,35 @@ class ParticipantView(BaseModel):
         default_factory=Reading, description="Facts of the clock; absent if the reading is simply remaining − elapsed"
     )
     lag: LagView = Field(default_factory=LagView)
+    status: ParticipantStatusName = Field(
+        default="waiting", description="Status of the participant's clock in `individual`; absent in other modes"
+    )
+    anchor_at: Instant = Field(
+        default="",
+        description="Instant from which the participant's running clock is measured; absent if it does not run",
+    )
+    deadline_at: Instant = Field(
+        default="", description="Instant when the participant's clock reaches zero; absent if there is no such instant"
+    )
+    finished_at: Instant = Field(default="", description="Instant when the participant's clock ended; absent before")
+    ends_at: Instant = Field(
+        default="",
+        description="End of the participant's clock in a session with `ends_at`; the clock shows the time to it",
+    )
+    time_factor: float = Field(default=1, description="Factor of the participant's time; absent if it is 1")
+    end_offset_ms: Ms = Field(
+        default=0, description="Time in ms by which adjustments moved the participant's `ends_at`; absent if it is 0"
+    )
+    pauses: list[PauseView] = Field(
+        default=[], description="Active pause reasons of the participant's clock; absent if it is not paused"
+    )
+    warned_ms: list[Ms] = Field(
+        default=[],
+        description="Warning thresholds that were sent, or that the clock had passed at its start; absent if empty",
+    )
+    overtime: bool = Field(
+        default=False, description="Always true: the overtime of this clock has begun; absent before overtime"
+    )
 
 
 class GroupView(BaseModel):
@@ -113,18 +155,6 @@ class PlanItemView(BaseModel):
     )
     time_used_ms: Ms = Field(description="Time of all turns with this item before `cycle_started_at`, in ms")
     planned_start_at: Instant = ""
-
-
-class PauseView(BaseModel):
-    """An active pause reason."""
-
-    reason: str
-    paused_at: Instant
-    max_ms: Ms | None
-    lifts_at: Instant | None
-    paused_by: str | None = Field(
-        description="Actor that paused the session; null if the clock paused the session at zero"
-    )
 
 
 class BreakView(BaseModel):
@@ -162,7 +192,8 @@ class SessionView(BaseModel):
     If `cycle_started_at` is not null, one clock runs: the clock of the active participant, of its group, or of the
     session, depending on the mode. At the instant `now` the running clock shows `time_remaining_ms − (now −
     cycle_started_at)`. All other clocks show `time_remaining_ms`. For a clock with the member `reading`, the facts in
-    `reading` change this calculation.
+    `reading` change this calculation. In `individual`, `cycle_started_at` is null, and the clock of each participant
+    with `anchor_at` runs: it shows its `time_remaining_ms − (now − anchor_at)`, or the time to its `ends_at`.
     """
 
     session_id: Id

@@ -19,7 +19,12 @@ NIL_SESSION_ID = "00000000-0000-0000-0000-000000000000"
 
 
 SLOW_VERBS = frozenset({"done", "adjust", "add_participant", "remove_participant"})
-"""Commands whose cost in a simulation grows with the number of participants."""
+"""Commands whose cost in a simulation grows with the number of participants in each mode."""
+
+SLOW_VERBS_OF_CLOCKS = frozenset(
+    {"start", "pause", "resume", "finish", "reopen", "complete", "cancel", "update_session"}
+)
+"""Commands whose cost in a simulation grows with the number of participants in `individual`."""
 
 PLAN_VERBS = frozenset({"switch", "done", "set_plan", "resume", "remove_participant"})
 """Commands whose cost in a simulation grows with the number of plan items."""
@@ -43,7 +48,7 @@ def estimate_cost_in_steps(body: SimulationBody) -> int:
         if each.command == "update_metadata":
             metadata_bytes = min(MAX_METADATA_BYTES, metadata_bytes + len(orjson.dumps(each.args.metadata)))
             steps += metadata_bytes // METADATA_BYTES_PER_STEP
-        elif each.command in SLOW_VERBS:
+        elif each.command in SLOW_VERBS or (session.sync_mode == "individual" and each.command in SLOW_VERBS_OF_CLOCKS):
             participants += each.command == "add_participant"
             steps += participants // PARTICIPANTS_PER_STEP
         if each.command == "set_plan":
@@ -74,6 +79,8 @@ def _row_json(row: TimelineRow) -> dict[str, Any]:
     document: dict[str, Any] = {"at_ms": row.at_ms, "event_type": row.event_type, "version": row.version}
     if row.participant_id is not None:
         document["participant_id"] = row.participant_id
+    if row.participant_ids:
+        document["participant_ids"] = row.participant_ids
     if row.charges:
         document["charges"] = [
             {"participant_id": each.participant_id, "from_ms": each.began_at_ms, "to_ms": each.ended_at_ms}

@@ -94,6 +94,9 @@ class Event(BaseModel):
     charges: Omittable[list[ChargeView]] = Field(
         default=None, description="Times that the event charges, one for each participant; absent if it charges no time"
     )
+    participant_ids: Omittable[list[Id]] = Field(
+        default=None, description="Participants that the event concerns; absent unless there are several"
+    )
 
 
 class Presence(BaseModel):

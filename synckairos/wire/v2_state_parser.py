@@ -14,6 +14,7 @@ from synckairos.clock.creation import MODES_WITH_OWN_BUDGETS
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import (
     MAX_CYCLES,
+    TURN_MODES,
     ActivePause,
     CurrentTurn,
     Group,
@@ -201,7 +202,7 @@ class _StateParser:
 
     def _parse_mode(self) -> SyncMode:
         text = self._state.text("sync_mode")
-        if text not in tuple(SyncMode):
+        if text not in TURN_MODES:
             raise self._state.fault("sync_mode", f"unknown mode {text!r}")
         return SyncMode(text)
 

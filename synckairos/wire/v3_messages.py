@@ -249,6 +249,8 @@ def event_frame(message: FeedMessage, server_time_ms: int) -> bytes:
     members |= {"epoch": snapshot.epoch, "event_type": message.event_type, "at": render_instant(message.at_ms)}
     if message.participant_id is not None:
         members["participant_id"] = message.participant_id
+    if message.participant_ids:
+        members["participant_ids"] = message.participant_ids
     if message.charges:
         members["charges"] = charges_json(message.charges)
     return _frame(members)

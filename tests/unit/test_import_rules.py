@@ -11,7 +11,7 @@ PACKAGE = Path(synckairos.__file__).parent
 
 ALLOWED = {
     "clock": {
-        "collections", "dataclasses", "enum", "json", "msgspec", "re", "typing",
+        "bisect", "collections", "dataclasses", "enum", "itertools", "json", "msgspec", "operator", "re", "typing",
         "synckairos.clock", "synckairos.errors", "synckairos.frozen_replace",
     },
     "wire": {

@@ -89,6 +89,7 @@ class ArchiveLine:
             on_behalf_of=get("on_behalf_of"),
             charges=parse_charge_rows(get("charges")),
             record_name=get("command_id"),
+            participant_ids=tuple(get("participant_ids") or ()),
         )
 
 

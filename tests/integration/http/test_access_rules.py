@@ -41,6 +41,7 @@ SESSION_CASES = (
     Case("POST", "/v1/sessions/{id}/pause", "participant", {}),
     Case("POST", "/v1/sessions/{id}/resume", "participant", {}),
     Case("POST", "/v1/sessions/{id}/done", "participant", {"participant_id": "{pid}"}),
+    Case("POST", "/v1/sessions/{id}/finish", "participant", {}),
     Case("POST", "/v1/sessions/{id}/start", "controller", {}),
     Case("POST", "/v1/sessions/{id}/adjust", "controller", {"delta_ms": 1}),
     Case("POST", "/v1/sessions/{id}/complete", "controller", {}),

@@ -64,7 +64,7 @@ async def test_an_export_has_the_same_lines_before_and_after_retention(audit: Au
         else:
             for actor in FORMULAS.values():
                 assert sum(f',"{defuse_text(actor)}",'.encode() in line for line in before) == 3
-            assert sum(line.rstrip().endswith(b""","'=1+1\"""") for line in before) == 3
+            assert sum(line.rstrip().endswith(b""","'=1+1\",""") for line in before) == 3
     formats: tuple[ExportFormat, ...] = ("ndjson", "csv")
     lines = {form: await export_lines(audit, jobs, form, True) for form in formats}
     for life in lives[:2]:

@@ -33,6 +33,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "start": {},
     "switch": {"current_participant_id": WHITE},
     "done": {"participant_id": WHITE},
+    "finish": {},
     "pause": {"reason": "tea"},
     "resume": {},
     "adjust": {"delta_ms": 1_000},
@@ -77,12 +78,15 @@ async def open_session(instance: Instance, verb: str) -> tuple[str, int]:
     """Create a session in a status in which a command succeeds. Return its id and its version.
 
     WHITE has the turn. For a resume, WHITE has paused the session. For a reopening, the session is completed.
-    For an amendment, it is also a `count_up` session of WHITE alone. For a change of the plan, it has a plan.
+    For an amendment, it is also a `count_up` session of WHITE alone. For a change of the plan, it has a plan. For a
+    finish, it has individual clocks.
     """
     people = tuple(NewParticipant(each, total_time_ms=300_000) for each in (WHITE, BLACK))
     spec = Create(SyncMode.COUNT_UP, people[:1]) if verb == "amend" else Create(SyncMode.PER_PARTICIPANT, people)
     if verb == "set_plan":
         spec = Create(SyncMode.PER_CYCLE, people, plan=(PlanItem("1", 60_000),))
+    if verb == "finish":
+        spec = Create(SyncMode.INDIVIDUAL, people)
     created = await instance.sessions.create(CreateRequest(ROOT, spec))
     session_id, version = created.session.session_id, 1
     steps: list[tuple[str, Command]] = [] if verb == "start" else [("start", Start())]

@@ -27,7 +27,7 @@ from synckairos.clock.commands import (
     UpdateSession,
     VersionPrecondition,
 )
-from synckairos.clock.model import Break, ExtendBy, OnTimeout, PlanItem, SyncMode
+from synckairos.clock.model import TURN_MODES, Break, ExtendBy, OnTimeout, PlanItem, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
 
@@ -46,7 +46,7 @@ SYSTEMS: tuple[ClockSystem, ...] = (
     Stages((Stage(2, 4_000, delay_ms=1_000), Stage(add_ms=2_000, at_zero=True, delay_ms=2_500), Stage(delay_ms=400))),
     Hourglass(),
 )
-MODES = tuple(SyncMode)
+MODES = TURN_MODES
 TIMEOUTS = (None, *OnTimeout)
 NAMES = "ABCD"
 T0 = 1_750_000_000_000

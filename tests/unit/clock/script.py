@@ -6,7 +6,9 @@ resume:tea complete cancel adjust+5 adjust-5:A,B adjust+5:/x join:D join:D#1 lea
 has a hold. `update:start+30` and `update:end+90` set an instant, `update:start-` removes the start.
 `reopen+30:A` adds 30 seconds to A. `done:A` marks A as done. `amend:10-50/20-30,35-40` sets the start, the end and the
 breaks; `amend:10-` sets only the start, and `amend:-/` removes the breaks. `switch#x` goes to the plan item x.
-`plan:x=5 y/B=10` sets a plan of an item x of 5 seconds and an item y of 10 seconds for B.
+`plan:x=5 y/B=10` sets a plan of an item x of 5 seconds and an item y of 10 seconds for B. In `individual`, ` [A,B]` or
+` [/x]` at the end of `start`, `pause`, `resume`, `finish` and `adjust` names participants or a group. `adjust*5` is
+scaled, and `A=30*1.5` has the factor 1.5. `join:D-` has no budget.
 """
 
 import json
@@ -28,6 +30,7 @@ from synckairos.clock.commands import (
     Done,
     EndedTurn,
     Expire,
+    Finish,
     NewGroup,
     NewParticipant,
     Pause,
@@ -42,7 +45,18 @@ from synckairos.clock.commands import (
     VersionPrecondition,
 )
 from synckairos.clock.creation import create
-from synckairos.clock.model import Break, EventType, ItemStatus, OnTimeout, PlanItem, Session, SyncMode, Transition
+from synckairos.clock.individual.row_clock import individual_clock
+from synckairos.clock.model import (
+    FULL_FACTOR,
+    Break,
+    EventType,
+    ItemStatus,
+    OnTimeout,
+    PlanItem,
+    Session,
+    SyncMode,
+    Transition,
+)
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.timing import find_group_index, session_remaining_ms
@@ -60,14 +74,17 @@ def spec(mode: str, people: str = "A B C", on_timeout: str | None = None, **fiel
     sync_mode = SyncMode(mode)
     participants = []
     for word in people.split():
-        match = re.fullmatch(r"(\w)(?:/(\w))?(?:=(\d+))?", word)
+        match = re.fullmatch(r"(\w)(?:/(\w))?(?:=(\d+))?(?:\*([\d.]+))?", word)
         assert match is not None, word
-        name, group, seconds = match.groups()
+        name, group, seconds, factor = match.groups()
         budget_ms = int(seconds) * 1000 if seconds is not None else None
-        participants.append(NewParticipant(name, total_time_ms=budget_ms, group_id=group))
+        hundredths = FULL_FACTOR if factor is None else round(float(factor) * FULL_FACTOR)
+        participants.append(NewParticipant(name, None, budget_ms, group_id=group, time_factor=hundredths))
     defaults: dict[str, Any] = {}
     match sync_mode:
-        case SyncMode.PER_PARTICIPANT | SyncMode.GLOBAL:
+        case SyncMode.INDIVIDUAL if "ends_at_ms" in fields:
+            pass
+        case SyncMode.PER_PARTICIPANT | SyncMode.GLOBAL | SyncMode.INDIVIDUAL:
             defaults = {"total_time_ms": MINUTE}
         case SyncMode.PER_CYCLE if "plan" not in fields:
             defaults = {"time_per_cycle_ms": MINUTE}
@@ -159,8 +176,9 @@ class Played:
     def face(self) -> str:
         """Return the status and the clocks, such as `running A 50 *B 60 C 0x`.
 
-        Values are in seconds. `*` marks the active participant or group, `x` marks an expired participant or group. If
-        the session has its own budget, only that budget is shown, with the active participant.
+        In `individual`, the result also has the status of each clock: `running, A waiting 50, B running 60`. Values are
+        in seconds. `*` marks the active participant or group, `x` marks an expired participant or group. If the session
+        has its own budget, only that budget is shown, with the active participant.
         """
         s = self.state
         words = [
@@ -168,6 +186,11 @@ class Played:
             for at, p in enumerate(s.participants)
             if s.rules.sync_mode is SyncMode.PER_PARTICIPANT
         ]
+        if s.rules.sync_mode is SyncMode.INDIVIDUAL:
+            words = [
+                f"{p.participant_id} {individual_clock(p).status} {_seconds(p.remaining_ms)}" for p in s.participants
+            ]
+            return ", ".join([s.status, *words])
         if s.rules.sync_mode is SyncMode.PER_GROUP:
             active = None if s.active_participant is None else s.active_participant.group_id
             words = [
@@ -209,7 +232,16 @@ def play(creation: Create, script: str, at_ms: int = T0) -> Played:
 
 def command(text: str) -> Command:
     """Parse one command of a script."""
+    if (match := re.fullmatch(r"(.*) \[(.*)\]", text)) is not None:
+        targeted = command(match[1])
+        assert isinstance(targeted, (Start, Pause, Resume, Finish, Adjust))
+        names = match[2]
+        if names.startswith("/"):
+            return replace(targeted, group_id=names[1:])
+        return replace(targeted, participant_ids=tuple(names.split(",")))
     verb, _, rest = text.partition(":")
+    if verb.startswith("adjust*"):
+        return Adjust(round(float(verb.removeprefix("adjust*")) * 1000), scaled=True)
     if verb.startswith("adjust"):
         delta_ms = round(float(verb.removeprefix("adjust")) * 1000)
         if rest.startswith("/"):
@@ -231,10 +263,11 @@ def command(text: str) -> Command:
         case "resume":
             return Resume(rest or None)
         case "join":
-            match = re.fullmatch(r"(\w)(?:/(\w))?(?:#(\d+))?", rest)
+            match = re.fullmatch(r"(\w)(?:/(\w))?(?:#(\d+))?(-)?", rest)
             assert match is not None
-            name, group, place = match.groups()
-            return AddParticipant(NewParticipant(name, int(place) if place else None, MINUTE, group_id=group))
+            name, group, place, has_no_budget = match.groups()
+            budget_ms = None if has_no_budget else MINUTE
+            return AddParticipant(NewParticipant(name, int(place) if place else None, budget_ms, group_id=group))
         case "done":
             return Done(rest)
         case "amend":
@@ -249,6 +282,7 @@ def command(text: str) -> Command:
             return UpdateMetadata(json.loads(rest))
     plain: dict[str, Command] = {
         "start": Start(),
+        "finish": Finish(),
         "complete": Complete(),
         "cancel": Cancel(),
         "delete": Delete(),
@@ -287,7 +321,7 @@ def _required(at_ms: int | None) -> int:
 
 def _line(transition: Transition) -> str:
     event = transition.event
-    about = event.participant_id or (f"/{event.group_id}" if event.group_id else "")
+    about = event.participant_id or ",".join(event.participant_ids) or (f"/{event.group_id}" if event.group_id else "")
     return f"{_at(event.at_ms)} {event.type.removeprefix('session_')} {about}".rstrip()
 
 

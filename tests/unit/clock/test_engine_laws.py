@@ -15,6 +15,7 @@ from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import Adjust, Amend, Command, Expire, Reopen, VersionPrecondition
 from synckairos.clock.expected_starts import expected_starts_ms
 from synckairos.clock.model import (
+    TURN_MODES,
     Event,
     EventType,
     Extensions,
@@ -41,6 +42,16 @@ from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
 from tests.unit.clock.script import T0
+
+INDIVIDUAL_EVENTS = frozenset(
+    {
+        EventType.PARTICIPANT_STARTED,
+        EventType.PARTICIPANT_PAUSED,
+        EventType.PARTICIPANT_RESUMED,
+        EventType.PARTICIPANT_FINISHED,
+    }
+)
+"""The events of `individual`, whose histories `test_individual_laws.py` checks."""
 
 HISTORIES = 10_000
 STEPS = 8
@@ -476,8 +487,8 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
     assert {"named plan", "rotation plan", "nobody's item", "PLAN_ITEM_NOT_FOUND"} <= seen.keys()
     never = {EventType.SESSION_CREATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED}
     never.add(EventType.SESSION_RECORDED)
-    assert {kind for kind in EventType if kind not in never} <= seen.keys()
-    assert set(SyncMode) <= seen.keys()
+    assert {kind for kind in EventType if kind not in never | INDIVIDUAL_EVENTS} <= seen.keys()
+    assert set(TURN_MODES) <= seen.keys()
     changes = {f"{a} {b}" for a, leads in STATUS_TABLE.items() for bs in leads.values() for b in bs}
     assert changes - seen.keys() <= {"pending completed"}
     assert {

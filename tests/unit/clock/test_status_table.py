@@ -6,7 +6,7 @@ import pytest
 
 from synckairos.clock import engine
 from synckairos.clock.commands import Command, Start, Switch, UpdateMetadata, VersionPrecondition
-from synckairos.clock.model import Session, Status, SyncMode
+from synckairos.clock.model import TURN_MODES, Session, Status
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.errors import SessionNotFound
 from tests.unit.clock.script import T0, Played, command, open_session, play, spec
@@ -63,7 +63,7 @@ def _reach(status: str, mode: str) -> Played:
     return play(spec(mode, "A/x B/y C/x", on_timeout), REACHED_BY[status])
 
 
-@pytest.mark.parametrize("mode", list(SyncMode))
+@pytest.mark.parametrize("mode", TURN_MODES)
 @pytest.mark.parametrize(("text", "status", "outcome"), _outcomes())
 def test_each_command_in_each_status_leads_to_the_status_of_the_table(
     mode: str, text: str, status: str, outcome: str

@@ -7,7 +7,7 @@ from typing import Any
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Amend, Expire, Reopen
 from synckairos.clock.importing import import_session
-from synckairos.clock.model import Session, Transition
+from synckairos.clock.model import Session, SyncMode, Transition
 from synckairos.clock.recover_lost_session import recover_session
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.frozen_replace import replace
@@ -40,6 +40,7 @@ BODIES: dict[str, Json] = {
     },
     "global": {"participants": PAIR, "total_time_ms": 60_000},
     "count_up": {"participants": PAIR, "max_time_ms": 60_000},
+    "individual": {"participants": PAIR, "total_time_ms": 60_000},
 }
 """The body of a creation for each mode."""
 
@@ -80,7 +81,8 @@ def produced_by(state: Session, step: Step, before_end: Session | None = None) -
     command = Expire() if verb == "expire" else parse_command(verb, args).to_command()
     if isinstance(command, Amend) and command.breaks is None:
         command = replace(command, breaks_before=())
-    if isinstance(command, Reopen) and before_end is not None and state.status.is_final:
+    takes_turns = state.rules.sync_mode is not SyncMode.INDIVIDUAL
+    if isinstance(command, Reopen) and before_end is not None and state.status.is_final and takes_turns:
         command = replace(command, turn=find_ended_turn(before_end, state))
     decision = engine.apply(state, command, T0 + at_ms)
     yield from (Produced(each, overdue) for each in decision.overdue)

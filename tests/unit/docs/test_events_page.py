@@ -9,7 +9,7 @@ import pytest
 
 from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.stored_snapshots import StoredSnapshot
-from synckairos.clock.model import EventType, OnTimeout, SyncMode
+from synckairos.clock.model import TURN_MODES, EventType, OnTimeout, SyncMode
 from synckairos.history.audit_trail import trail_event_from_entry
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.wire.command_bodies import COMMAND_BODIES
@@ -41,6 +41,10 @@ REACHED_BY: dict[str, list[Step]] = {
 PLAN: list[Json] = [{"time_ms": 60_000}, {"time_ms": 60_000}]
 WITH_PLAN: Json = {"time_per_cycle_ms": None, "max_cycles": None, "plan": PLAN}
 
+REACHED_IN_INDIVIDUAL_BY: dict[str, list[Step]] = {
+    "one runs": [(0, "start", {"participant_ids": [A]})],
+    "one is finished": [(0, "start", {}), (1_000, "finish", {"participant_ids": [A]})],
+}
 ARGUMENTS: dict[str, list[Json]] = {
     "adjust": [{"delta_ms": 5_000}, {"delta_ms": -86_400_000}],
     "add_participant": [{"participant_id": LATE, "total_time_ms": 60_000, "group_id": A}],
@@ -74,22 +78,31 @@ def explored() -> set[Triple]:
     everyone: list[Step] = [(0, "start", {})]
     for turn in range(2):
         everyone += [(turn * 1_000, "done", {"participant_id": each}) for each in (A, B)]
-    for mode in SyncMode:
+    for mode in TURN_MODES:
         produced = play(mode, everyone, close_when_all_done=True)
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
+    for mode in SyncMode:
         produced = play(mode, [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z")
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
     changed: list[Step] = [(0, "amend", {"breaks": []})]
     for steps in ([], changed):
         produced = play("count_up", steps, participants=[{"participant_id": A}], recorded=RECORDED)
         found |= {(each.event_type, "count_up", each.cause.command) for each in produced}
-    forms: list[tuple[SyncMode, Json]] = [*((mode, {}) for mode in SyncMode), (SyncMode.PER_CYCLE, WITH_PLAN)]
-    for (mode, fields), on_timeout, steps in itertools.product(forms, OnTimeout, REACHED_BY.values()):
+    forms: list[tuple[SyncMode, Json]] = [*((mode, {}) for mode in TURN_MODES), (SyncMode.PER_CYCLE, WITH_PLAN)]
+    individual: list[tuple[SyncMode, Json]] = [(SyncMode.INDIVIDUAL, {})]
+    reached_in_individual_by = REACHED_BY | REACHED_IN_INDIVIDUAL_BY
+    runs = [
+        *itertools.product(forms, OnTimeout, REACHED_BY.values()),
+        *itertools.product(individual, (OnTimeout.EXPIRE, OnTimeout.OVERTIME), reached_in_individual_by.values()),
+    ]
+    for (mode, fields), on_timeout, steps in runs:
         produced = play(mode, steps, on_timeout=str(on_timeout), warnings_ms=[10_000], **fields)
         state, before_end = produced[-1].transition.state, newest_unfinished(produced)
         for step in attempts():
             if step[1] == "recover" and state.status.is_final:
                 continue  # a final session is restored as it was
+            if step[1] == "import-v2" and mode is SyncMode.INDIVIDUAL:
+                continue  # v2 does not have this mode
             produced += produced_by(state, step, before_end)
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
     return found
@@ -103,10 +116,11 @@ def catalogue() -> dict[str, Row]:
 
 
 def listed() -> set[Triple]:
-    """Return what the catalogue says: `switch` in `per_cycle` is about that mode alone."""
+    """Return what the catalogue says: `switch` in `per_cycle` is about that mode alone. `turns`: modes with turns."""
     found: set[Triple] = set()
     for event_type, row in catalogue().items():
-        modes = [str(mode) for mode in SyncMode] if row["modes"] == "all" else code_words(row["modes"])
+        named = {"all": [str(mode) for mode in SyncMode], "turns": [str(mode) for mode in TURN_MODES]}
+        modes = named.get(row["modes"]) or code_words(row["modes"])
         for part in row["command"].split(";"):
             command, *only = code_words(part)
             found |= {(event_type, mode, command) for mode in only or modes}
@@ -148,6 +162,16 @@ def example_runs() -> dict[str, list[Produced]]:
         "ready": play("per_cycle", [start, (2_000, "done", {"participant_id": B})]),
         "agenda": play("per_cycle", [start, (2_000, "set_plan", {"plan": [*PLAN, {"time_ms": 5_000}]})], **WITH_PLAN),
         "off": play("count_up", [start, (1_000, "cancel", {})]),
+        "exam": play(
+            "individual",
+            [
+                (0, "start", {"participant_ids": [A]}),
+                (5_000, "start", {"participant_ids": [B]}),
+                (9_000, "pause", {"reason": "tea"}),
+                (11_000, "resume", {"participant_ids": [B]}),
+                (20_000, "finish", {"participant_ids": [B]}),
+            ],
+        ),
     }
 
 
@@ -181,10 +205,13 @@ def test_catalogue_marks_exactly_the_events_that_have_a_frame() -> None:
     marked = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "yes"}
     assert marked == {str(each) for each in EVENTS_SENT}
     by_time = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "by time"}
+    by_mode = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "in `individual`"}
     for produced in itertools.chain(*example_runs().values()):
-        message = FeedMessage.from_transition(produced.transition, render_session(produced.transition.state))
         is_by_time = produced.event_type in by_time and produced.cause.command == "expire"
-        assert SessionUpdate.from_message(message, T0).is_event == (produced.event_type in marked or is_by_time)
+        is_by_mode = produced.event_type in by_mode and produced.transition.state.rules.sync_mode is SyncMode.INDIVIDUAL
+        is_event = produced.event_type in marked or is_by_time or is_by_mode
+        message = FeedMessage.from_transition(produced.transition, render_session(produced.transition.state))
+        assert SessionUpdate.from_message(message, T0).is_event == is_event
 
 
 def test_events_that_concern_the_session_name_no_participant() -> None:

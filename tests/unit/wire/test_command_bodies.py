@@ -241,11 +241,10 @@ def test_instants_of_a_simulation_count_from_its_creation(
     assert [each["path"] for each in refused.value.details] == [path]
 
 
-def test_audited_reopening_needs_the_turn_that_the_server_found() -> None:
+def test_audited_reopening_has_the_turn_that_the_server_found() -> None:
     turn = {"participant_id": A, "used_ms": 7, "cycles": 2}
     command = parse_audited_args("reopen", {"delta_ms": 5, "turn": turn}).to_command()
     assert command == Reopen(5, turn=EndedTurn(A, 7, 2))
     held = parse_audited_args("reopen", {"turn": {"used_ms": 0, "cycles": 2, "is_held": True}}).to_command()
     assert held == Reopen(turn=EndedTurn(None, 0, 2, True))
-    with pytest.raises(ValidationFailed):
-        parse_audited_args("reopen", {"delta_ms": 5})
+    assert parse_audited_args("reopen", {"delta_ms": 5, "participant_ids": [A]}).to_command() == Reopen(5, (A,))

@@ -10,7 +10,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.clock_systems import Fischer, SuddenDeath
 from synckairos.clock.commands import Complete, Expire, Resume, Start, Switch
 from synckairos.clock.importing import import_session
-from synckairos.clock.model import Session, Status, SyncMode
+from synckairos.clock.model import TURN_MODES, Session, Status, SyncMode
 from synckairos.clock.timing import deadline_at_ms
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import CreateSession
@@ -110,7 +110,7 @@ def test_participants_without_a_group_keep_their_own_budgets() -> None:
     assert [group.remaining_ms for group in session.groups] == [60_000, 60_000]
 
 
-@pytest.mark.parametrize("mode", SyncMode)
+@pytest.mark.parametrize("mode", TURN_MODES)
 def test_new_session_of_v2_is_the_session_that_the_same_body_creates(mode: SyncMode) -> None:
     state = product.create(T0, sync_mode=str(mode), increment_ms=500, time_per_cycle_ms=5_000, max_time_ms=90_000)
     if mode is SyncMode.PER_GROUP:
@@ -167,7 +167,7 @@ COMMANDS: dict[Status, Any] = {Status.PENDING: Start(), Status.RUNNING: Switch()
 
 
 @given(
-    mode=st.sampled_from(SyncMode),
+    mode=st.sampled_from(TURN_MODES),
     steps=st.lists(st.sampled_from(["switch", "pause"]), max_size=6),
     gap_ms=st.integers(1, 9_000),
     increment_ms=st.integers(0, 2_000),

@@ -22,6 +22,7 @@ import type {
   DoneBody,
   EmptyBody,
   EventPage,
+  FinishBody,
   JoinBody,
   OwnCredentialAnswer,
   ParticipationPage,
@@ -63,7 +64,7 @@ export interface Api {
     ): Promise<ResponseData<SessionAnswer>>;
     /** List sessions, newest first */
     list(
-      query?: { limit?: number; cursor?: string; status?: "pending" | "running" | "paused" | "expired" | "completed" | "cancelled"; sync_mode?: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up"; label?: Array<string> },
+      query?: { limit?: number; cursor?: string; status?: "pending" | "running" | "paused" | "expired" | "completed" | "cancelled"; sync_mode?: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual"; label?: Array<string> },
       options?: RequestOptions,
     ): Promise<ResponseData<SessionPage>>;
     /** Read a session, now or at an earlier instant */
@@ -100,6 +101,12 @@ export interface Api {
     done(
       sessionId: string,
       body: DoneBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionAnswer>>;
+    /** End clocks of participants in individual before their zero */
+    finish(
+      sessionId: string,
+      body?: FinishBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
     /** Add a pause reason; the clocks stop */
@@ -335,6 +342,7 @@ export const OPERATIONS = {
     start: "POST /v1/sessions/{session_id}/start keyed",
     switch: "POST /v1/sessions/{session_id}/switch keyed",
     done: "POST /v1/sessions/{session_id}/done keyed",
+    finish: "POST /v1/sessions/{session_id}/finish keyed",
     pause: "POST /v1/sessions/{session_id}/pause keyed",
     resume: "POST /v1/sessions/{session_id}/resume keyed",
     adjust: "POST /v1/sessions/{session_id}/adjust keyed",

@@ -56,7 +56,8 @@ export interface AckMessage {
 
 /**
  * Adds `delta_ms` to the budgets of the named participants, or of one group. By default, adds it to all budgets. A
- * negative `delta_ms` subtracts time.
+ * negative `delta_ms` subtracts time. If `scaled` is true, `delta_ms` is multiplied by the `time_factor` of each
+ * participant. Only `individual` allows it.
  */
 export interface AdjustBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -66,10 +67,12 @@ export interface AdjustBody {
   on_behalf_of?: string;
   /** Time to add to each budget in ms. A negative value removes time. 0 is not allowed */
   delta_ms: number;
-  /** Participants to adjust. Default: all participants */
+  /** Participants that the command changes. Default: all participants */
   participant_ids?: Array<string>;
   /** Id of the group (team) */
   group_id?: string;
+  /** Whether `delta_ms` is multiplied by the `time_factor` of each participant; only in `individual` */
+  scaled?: boolean;
 }
 
 /**
@@ -239,7 +242,7 @@ export interface CommandMessage {
   /** Id of the session */
   session_id: string;
   /** Name of the command, as in REST */
-  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "set_plan" | "reopen" | "amend" | "delete";
+  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "set_plan" | "reopen" | "amend" | "delete";
   /** Arguments of the command: the body of the REST request */
   args?: Record<string, unknown>;
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -284,7 +287,7 @@ export interface CommandToMany {
   session_ids?: Array<string>;
   label?: Array<string>;
   /** Name of the command */
-  command: "start" | "switch" | "done" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "set_plan" | "reopen" | "amend" | "delete";
+  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "set_plan" | "reopen" | "amend" | "delete";
   /** Arguments of the command, as in its own request */
   args?: Record<string, unknown>;
   /** Id of the request. For each session, the command has the id `bulk:<command_id>` */
@@ -322,7 +325,7 @@ export interface CreateSession {
   /** Id of the session */
   session_id?: string;
   /** Mode of the session: whose budget the clock charges */
-  sync_mode: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up";
+  sync_mode: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual";
   /** The participants, in the order of their index */
   participants?: Array<Participant>;
   /** Teams. In `per_group` each team has one budget for its participants */
@@ -363,7 +366,7 @@ export interface CreateSession {
   plan?: Array<NewPlanItem>;
   /** Instant at which a pending session starts by itself */
   starts_at?: string;
-  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` */
+  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` and `individual` */
   ends_at?: string;
   recorded?: RecordedBody;
   /** Maximum number of pauses of each actor */
@@ -414,7 +417,7 @@ export interface CreateWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types to send. Default: all */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
   /** Filter: only events of sessions whose metadata contains these members. Default: all sessions */
   metadata?: Record<string, unknown>;
   /** Whether each message includes the session's state after the event */
@@ -533,13 +536,15 @@ export interface EventMessage {
   /** Random id of the session's life in the store. Versions grow within one epoch */
   epoch: string;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Instant when the event took effect */
   at: string;
   /** Id of the participant */
   participant_id?: string;
   /** Times that the event charges, one for each participant; absent if it charges no time */
   charges?: Array<ChargeView>;
+  /** Participants that the event concerns; absent unless there are several */
+  participant_ids?: Array<string>;
 }
 
 export interface EventPage {
@@ -559,7 +564,7 @@ export interface EventView {
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version: number;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Id of the participant */
   participant_id?: string;
   /** Id of the group (team) */
@@ -585,6 +590,8 @@ export interface EventView {
   charges?: Array<ChargeView>;
   /** Command id that the actor gave; only in the last event of the command, and absent below the role `controller` */
   command_id?: string;
+  /** Participants that the event concerns; absent unless there are several */
+  participant_ids?: Array<string>;
 }
 
 /** The extensions of a soft close so far: their number, and the time in ms that they added. */
@@ -601,6 +608,22 @@ export interface FaultView {
   path: string;
   /** Description of the fault */
   message: string;
+}
+
+/**
+ * Ends running and paused clocks of a session in `individual` before their zero, as when a paper is handed in. A
+ * participant finishes only its own clock.
+ */
+export interface FinishBody {
+  /** Version that the caller expects. If the session has another version: CONFLICT */
+  expected_version?: number;
+  /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
+  expected_turn?: number;
+  on_behalf_of?: string;
+  /** Participants that the command changes. Default: all participants */
+  participant_ids?: Array<string>;
+  /** Id of the group (team) */
+  group_id?: string;
 }
 
 /**
@@ -673,6 +696,8 @@ export interface JoinBody {
   /** Id of the group (team) */
   group_id?: string;
   clock?: Clock;
+  /** Factor of the participant's time, in hundredths. Only in `individual` */
+  time_factor?: number;
   /** Version that the caller expects. If the session has another version: CONFLICT */
   expected_version?: number;
   /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
@@ -769,6 +794,8 @@ export interface Participant {
   /** Id of the group (team) */
   group_id?: string;
   clock?: Clock;
+  /** Factor of the participant's time, in hundredths. Only in `individual` */
+  time_factor?: number;
 }
 
 /** A participant and its clock. */
@@ -800,6 +827,26 @@ export interface ParticipantView {
   /** Facts of the clock; absent if the reading is simply remaining − elapsed */
   reading?: Reading;
   lag?: LagView;
+  /** Status of the participant's clock in `individual`; absent in other modes */
+  status?: "waiting" | "running" | "paused" | "finished" | "expired";
+  /** Instant from which the participant's running clock is measured; absent if it does not run */
+  anchor_at?: string;
+  /** Instant when the participant's clock reaches zero; absent if there is no such instant */
+  deadline_at?: string;
+  /** Instant when the participant's clock ended; absent before */
+  finished_at?: string;
+  /** End of the participant's clock in a session with `ends_at`; the clock shows the time to it */
+  ends_at?: string;
+  /** Factor of the participant's time; absent if it is 1 */
+  time_factor?: number;
+  /** Time in ms by which adjustments moved the participant's `ends_at`; absent if it is 0 */
+  end_offset_ms?: number;
+  /** Active pause reasons of the participant's clock; absent if it is not paused */
+  pauses?: Array<PauseView>;
+  /** Warning thresholds that were sent, or that the clock had passed at its start; absent if empty */
+  warned_ms?: Array<number>;
+  /** Always true: the overtime of this clock has begun; absent before overtime */
+  overtime?: boolean;
 }
 
 export interface ParticipationPage {
@@ -814,7 +861,7 @@ export interface ParticipationView {
   /** Id of the session */
   session_id: string;
   /** Mode of the session: whose budget the clock charges */
-  sync_mode: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up";
+  sync_mode: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual";
   /** Status of the session */
   status: "pending" | "running" | "paused" | "expired" | "completed" | "cancelled";
   /** Instant of the first start; null before the first start */
@@ -850,7 +897,7 @@ export interface PatchBody {
   metadata?: Record<string, unknown>;
   /** Instant at which a pending session starts by itself */
   starts_at?: string | null;
-  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` */
+  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` and `individual` */
   ends_at?: string;
 }
 
@@ -864,7 +911,7 @@ export interface PatchWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata?: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -874,7 +921,8 @@ export interface PatchWebhook {
 }
 
 /**
- * Pauses the session for a reason. If `max_ms` is given, the reason ends automatically after `max_ms`. The reasons
+ * Pauses the session for a reason. If `max_ms` is given, the reason ends automatically after `max_ms`. In
+ * `individual`, pauses the clocks of the named participants, or of the group `group_id`, or all. The reasons
  * `timeout`, `hold`, `reopened` and `rest` are refused, because they are reserved for the clock.
  */
 export interface PauseBody {
@@ -883,6 +931,10 @@ export interface PauseBody {
   /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
   expected_turn?: number;
   on_behalf_of?: string;
+  /** Participants that the command changes. Default: all participants */
+  participant_ids?: Array<string>;
+  /** Id of the group (team) */
+  group_id?: string;
   /** Name of the pause reason; several reasons can be active at the same time */
   reason?: string;
   /** Time in ms after which the pause reason ends automatically; null if only a command ends it */
@@ -1091,7 +1143,7 @@ export interface ReopenBody {
   on_behalf_of?: string;
   /** Time to add to each budget in ms. A negative value removes time. 0 is not allowed */
   delta_ms?: number;
-  /** Participants to adjust. Default: all participants */
+  /** Participants that the command changes. Default: all participants */
   participant_ids?: Array<string>;
   /** Name of the pause reason; several reasons can be active at the same time */
   reason?: string;
@@ -1099,7 +1151,8 @@ export interface ReopenBody {
 
 /**
  * Ends the pause reason `reason`. By default, ends all pause reasons. The session runs again only if no pause
- * reason is left.
+ * reason is left. In `individual`, ends pauses of the clocks of the named participants, or of the group `group_id`,
+ * or of all clocks.
  */
 export interface ResumeBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -1107,6 +1160,10 @@ export interface ResumeBody {
   /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
   expected_turn?: number;
   on_behalf_of?: string;
+  /** Participants that the command changes. Default: all participants */
+  participant_ids?: Array<string>;
+  /** Id of the group (team) */
+  group_id?: string;
   /** Name of the pause reason; several reasons can be active at the same time */
   reason?: string;
 }
@@ -1201,7 +1258,7 @@ export interface SessionChangesBody {
   metadata?: Record<string, unknown>;
   /** Instant at which a pending session starts by itself */
   starts_at?: string | null;
-  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` */
+  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` and `individual` */
   ends_at?: string;
 }
 
@@ -1217,13 +1274,14 @@ export interface SessionPage {
  * null, one clock runs: the clock of the active participant, of its group, or of the session, depending on the
  * mode. At the instant `now` the running clock shows `time_remaining_ms − (now − cycle_started_at)`. All other
  * clocks show `time_remaining_ms`. For a clock with the member `reading`, the facts in `reading` change this
- * calculation.
+ * calculation. In `individual`, `cycle_started_at` is null, and the clock of each participant with `anchor_at`
+ * runs: it shows its `time_remaining_ms − (now − anchor_at)`, or the time to its `ends_at`.
  */
 export interface SessionView {
   /** Id of the session */
   session_id: string;
   /** Mode of the session: whose budget the clock charges */
-  sync_mode: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up";
+  sync_mode: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual";
   /** Status of the session */
   status: "pending" | "running" | "paused" | "expired" | "completed" | "cancelled";
   /** Version of the session: begins at 1 and grows by 1 with each change */
@@ -1410,13 +1468,17 @@ export interface StageSettings {
   at_zero?: boolean;
 }
 
-/** Starts a pending session and its first turn. */
+/** Starts a pending session and its first turn. In `individual`, starts waiting clocks. */
 export interface StartBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */
   expected_version?: number;
   /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
   expected_turn?: number;
   on_behalf_of?: string;
+  /** Participants that the command changes. Default: all participants */
+  participant_ids?: Array<string>;
+  /** Id of the group (team) */
+  group_id?: string;
 }
 
 /**
@@ -1617,7 +1679,7 @@ export interface TimelineRow {
   /** ms after the creation of the session */
   at_ms: number;
   /** Type of the event */
-  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version?: number;
   /** Id of the participant */
@@ -1628,6 +1690,8 @@ export interface TimelineRow {
   message?: string;
   /** Times that the event charges; absent if it charges no time */
   charges?: Array<SimulatedChargeView>;
+  /** Participants that the event concerns; absent unless there are several */
+  participant_ids?: Array<string>;
 }
 
 /**
@@ -1700,7 +1764,7 @@ export interface WebhookCreatedView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1735,7 +1799,7 @@ export interface WebhookView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1781,6 +1845,7 @@ export interface CommandArguments {
   start: StartBody;
   switch: SwitchBody;
   done: DoneBody;
+  finish: FinishBody;
   pause: PauseBody;
   resume: ResumeBody;
   adjust: AdjustBody;
