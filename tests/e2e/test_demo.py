@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
@@ -124,7 +124,22 @@ def test_each_board_has_its_own_socket(new_context: Callable[[], BrowserContext]
     expect_mood(page, "white", "pending")
     expect_mood(page, "black", "pending")
     assert len(sockets) == 2
-    assert {parse_qs(urlsplit(url).query)["sessionId"][0] for url in sockets} == {session_id(page)}
+    assert {urlsplit(url).path for url in sockets} == {"/ws"}
+
+
+def test_page_works_where_websockets_are_blocked(
+    new_context: Callable[[], BrowserContext], module_server: Process
+) -> None:
+    context = new_context()
+    context.route_web_socket("**/ws", lambda socket: socket.close())
+    page = context.new_page()
+    with page.expect_response("**/v3/stream"):
+        page.goto(f"{module_server.base_url}/demo")
+    expect_mood(page, "white", "pending")
+    press(page, "white")
+    expect_active(page, "white")
+    press(page, "white")
+    expect_active(page, "black")
 
 
 def test_press_of_the_side_that_is_not_to_move_has_no_effect(page: Page) -> None:
@@ -255,7 +270,7 @@ def test_page_reconnects_after_a_restart_of_the_server(
     try:
         again.wait_ready()
         expect_active(page, "white")
-        expect(board(page, "black").locator(".tape .in").first).to_contain_text("state_sync")
+        expect(board(page, "black").locator(".tape .in").first).to_contain_text("resumed")
         press(page, "white")
         expect_active(page, "black")
     finally:

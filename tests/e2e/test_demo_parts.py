@@ -92,35 +92,3 @@ def test_event_between_two_states_follows_from_their_statuses(page: Page, before
     states = [{"epoch": "e", "status": status, "participants": []} for status in (before, after)]
     found = page.evaluate("async states => (await import('/demo/reading.js')).eventBetween(...states)", states)
     assert found == event
-
-
-def test_server_time_uses_the_sample_with_the_smallest_error(page: Page) -> None:
-    estimated = page.evaluate("""async () => {
-        const { ServerTime } = await import('/demo/servertime.js');
-        let now = 1_000;
-        const time = new ServerTime(() => now, () => now);
-        time.addSample(0, 500_150, 200);      // round trip 200 ms: the error is at most 100 ms
-        time.addSample(900, 500_905, 910);    // round trip 10 ms: the best sample
-        time.addSample(910, 500_990, 1_000);
-        const soon = { now: time.now(), error: Math.round(time.best.errorMs) };
-        now += 1_000_000;                     // after 17 minutes of drift a new sample of 100 ms is better
-        time.addSample(now - 100, 1_500_951, now);
-        return { soon, later: time.now() };
-    }""")
-    assert estimated == {"soon": {"now": 501_000, "error": 5}, "later": 1_501_001}
-
-
-def test_server_time_is_unknown_after_a_sleep_until_the_next_sample(page: Page) -> None:
-    found = page.evaluate("""async () => {
-        const { ServerTime } = await import('/demo/servertime.js');
-        let now = 1_000, wall = 500_000;
-        const time = new ServerTime(() => now, () => wall);
-        const first = time.now();
-        time.addSample(900, 500_905, 910);
-        const known = time.now();
-        wall += 600_000;                      // the device sleeps for ten minutes
-        const asleep = time.now();
-        time.addSample(1_000, 1_101_000, 1_000);
-        return { first, known, asleep, measured: time.now(), sleeps: time.sleeps };
-    }""")
-    assert found == {"first": None, "known": 501_000, "asleep": None, "measured": 1_101_000, "sleeps": 1}

@@ -337,6 +337,15 @@ def test_page_of_a_disconnected_subject_connects_again(page: Page, server: Proce
     assert len(sockets) == len(set(sockets)) == 4
 
 
+def test_sign_out_removes_the_sessions_that_the_tab_kept(page: Page, server: Process) -> None:
+    game = create_game(server)
+    open_game(page, server, game, token_for(game, "viewer"))
+    expect_mood(page, "white", "pending")
+    page.evaluate("sessionStorage.setItem('synckairos:https://example.org:1', '{\"version\": 1.5}')")
+    page.get_by_role("button", name="Sign out").click()
+    expect_signed_out(page, "")
+
+
 def test_tab_that_the_page_opens_has_no_token(page: Page, server: Process) -> None:
     game = create_game(server)
     open_game(page, server, game, token_for(game, "controller"))

@@ -49,7 +49,7 @@ def test_client_shows_what_the_vector_shows(vector: dict[str, Any]) -> None:
 
 def test_web_pages_show_what_the_vectors_show() -> None:
     # Node loads a module only if its name or its package says that it is a module, so the source is given as a URL.
-    source = base64.b64encode((demo_folder() / "clocks.js").read_bytes()).decode()
+    source = base64.b64encode((demo_folder() / "sdk.js").read_bytes()).decode()
     program = Path(__file__).with_name("reading_vectors.mjs")
     command = ["node", str(program), f"data:text/javascript;base64,{source}", str(FILE)]
     done = subprocess.run(command, capture_output=True, check=True, timeout=30, text=True)

@@ -10,12 +10,12 @@ const SIDES = ["white", "black"];
 
 export class Board {
   /**
-   * `side` is white or black. `link` is the socket of the session. `time` estimates the server's clock. `onpress` is
+   * `side` is white or black. `link` is the connection of the session, with the server's time. `onpress` is
    * called for each press of the clock, and `ongive` for each press of "+15 s". `rights` returns the rights of the
    * caller, see rights.js. If `isWall`, the board only shows the clock of its side, without buttons and without the
    * opponent's clock.
    */
-  constructor({ side, link, time, isWall, rights, onpress, ongive }) {
+  constructor({ side, link, isWall, rights, onpress, ongive }) {
     this.side = side;
     this.link = link;
     this.rights = rights;
@@ -26,7 +26,7 @@ export class Board {
     const names = ["name", "moves", "main", "tenths", "hand", "flag", "hint", "retry", "give", "press", "digits"];
     for (const name of [...names, "opponent-name", "opponent-time", "seat"]) this[name] = find(name);
     this.opponentClock = find("opponent");
-    this.tape = new Tape(find("tape"), time);
+    this.tape = new Tape(find("tape"), link);
     listenForPress(this.press, () => onpress(this));
     this.give.onclick = () => ongive(this);
     this.retry.onclick = () => link.retryNow();
@@ -110,7 +110,7 @@ export class Board {
     switch (this.mood) {
       case "waiting": return "Connecting";
       case "gone": return "This game does not exist any more";
-      case "lost": return "Connection lost";
+      case "lost": return "Connection lost. Reconnecting";
       case "pending":
         if (this.isWall) return this.scanText();
         return this.canPress() ? "Press to start" : "Waiting for the start";
@@ -153,13 +153,6 @@ export class Board {
     rotate(this.hand, -((ms % 60_000) / 60_000) * 360);
     const lift = Math.max(0, 1 - ms / LIFT_MS);
     rotate(this.flag, this.mood === "flagged" ? FALLEN_DEGREES : -lift * 82);
-  }
-
-  /** Show the seconds to the next attempt while the connection is lost. */
-  paintWait(nowMs) {
-    if (this.mood !== "lost" || this.link.retryAtMs === null) return;
-    const seconds = Math.ceil((this.link.retryAtMs - nowMs) / 1000);
-    setText(this.hint, seconds > 1 ? `Connection lost. Next attempt in ${seconds} s` : "Connection lost. Reconnecting");
   }
 
   /** Move the board a little, to show that it was pressed. */

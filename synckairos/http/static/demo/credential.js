@@ -34,6 +34,15 @@ export function forgetToken() {
   }
 }
 
+/** Forget the sessions that the SDK keeps in this tab for the next load of the page. */
+export function forgetSessions() {
+  try {
+    for (const key of Object.keys(sessionStorage)) if (key.startsWith("synckairos:")) sessionStorage.removeItem(key);
+  } catch {
+    // Without the storage there is nothing to remove.
+  }
+}
+
 /**
  * Move a token from the fragment `#token=…` of the address to the storage. Return whether the fragment had one. A text
  * that cannot be a token removes the earlier token, because the link was meant to replace it.

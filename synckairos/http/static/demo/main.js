@@ -1,13 +1,12 @@
 // The demo page: selects the session and the boards, handles buttons and keys, and paints the boards in a frame loop.
 
 import { Board } from "./board.js";
-import { forgetToken, hasToken, takeTokenFromFragment } from "./credential.js";
+import { forgetSessions, forgetToken, hasToken, takeTokenFromFragment } from "./credential.js";
 import { seatUrl, setUpJoinDialog, showQrCode } from "./join.js";
 import { Link } from "./link.js";
 import { elapsedMs, hasExpired, isFinal, readingMs } from "./reading.js";
 import { PRESETS, Refusal, createGame, describeCaller, makeTicket, mergeMetadata, readGame, sendCommand } from "./rest.js";
 import { rightsFor } from "./rights.js";
-import { ServerTime, keepSynchronized } from "./servertime.js";
 import { hideSignIn, setUpSignIn, showCaller, showSignIn } from "./sign_in.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -17,7 +16,6 @@ const VIEWS = { both: ["white", "black"], white: ["white"], black: ["black"], wa
 const STORAGE_KEY = "synckairos-demo-session";
 
 const $ = (id) => document.getElementById(id);
-const time = new ServerTime();
 const parameters = new URLSearchParams(location.search);
 const view = parameters.get("board") in VIEWS ? parameters.get("board") : "both";
 let startTimer = 0;
@@ -30,6 +28,9 @@ const rights = () => rightsFor(caller, newestState());
 /** Return the newest state that any link has, or null. */
 const newestState = () =>
   game.links.map((link) => link.state).reduce((a, b) => (!a || b?.version > a.version ? b : a), null);
+
+/** Return the link that knows the server's time best, undefined without a link. */
+const bestLink = () => game.links.toSorted((a, b) => a.errorMs - b.errorMs)[0];
 
 // -- the current game ------------------------------------------------------------------------------------------------
 
@@ -51,7 +52,7 @@ function openGame(sessionId) {
   game.boards = VIEWS[view].map((side) => {
     const link = shared ?? openLink();
     if (!shared) game.links.push(link);
-    return new Board({ side, link, time, isWall: view === "wall", rights, onpress, ongive });
+    return new Board({ side, link, isWall: view === "wall", rights, onpress, ongive });
   });
   const [first, second] = game.boards;
   $("stage").prepend(first.element);
@@ -240,11 +241,8 @@ const FORMULA_INTERVAL_MS = 50; // Faster changes are not readable, and each cha
 let formulaPaintedMs = 0;
 
 function paint() {
-  const nowMs = time.now();
-  for (const board of game.boards) {
-    board.paint(nowMs);
-    board.paintWait(performance.now());
-  }
+  const nowMs = bestLink()?.now() ?? null;
+  for (const board of game.boards) board.paint(nowMs);
   const state = newestState();
   if (state && nowMs !== null && Math.abs(nowMs - formulaPaintedMs) >= FORMULA_INTERVAL_MS) {
     formulaPaintedMs = nowMs;
@@ -263,11 +261,7 @@ function paintFormula(state, nowMs) {
   $("formula-reading").textContent = groupDigits(readingMs(state, player, nowMs));
   const frames = game.boards.map((board) => board.tape.frames);
   $("frames").textContent = `${frames.join(" + ")} messages so far. Between presses no message is needed.`;
-  const { rttMs, errorMs } = time.best;
-  if (time.isKnown) {
-    $("offset").textContent =
-      `The server’s clock is known to ±${errorMs.toFixed(1)} ms (best round trip ${rttMs.toFixed(1)} ms).`;
-  }
+  $("offset").textContent = `The server’s clock is known to ±${bestLink().errorMs.toFixed(1)} ms.`;
 }
 
 const groupDigits = (ms) => Math.round(ms).toString().replace(/\B(?=(\d{3})+$)/g, "\u2009");
@@ -314,6 +308,7 @@ async function begin() {
 function signOut(reason) {
   begins += 1;
   forgetToken();
+  forgetSessions();
   caller = null;
   closeGame();
   document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
@@ -342,7 +337,6 @@ setUpSignIn(begin, () => signOut(""));
 addEventListener("hashchange", () => takeTokenFromFragment() && begin());
 takeTokenFromFragment();
 document.documentElement.dataset.view = view;
-keepSynchronized(time);
 requestAnimationFrame(paint);
 begin();
 

@@ -1,6 +1,6 @@
-// Readings of a session's clocks at an instant. These functions are pure: they read no clock and keep no state.
+// What the page shows of a session at an instant. The functions are pure. The SDK calculates the readings.
 
-import { readParticipant } from "./clocks.js";
+import { readParticipant } from "./sdk.js";
 
 const FINAL = new Set(["expired", "completed", "cancelled"]);
 
@@ -49,7 +49,7 @@ const countTurns = (state) => state.participants.reduce((sum, each) => sum + eac
 const countExpired = (state) => state.participants.filter((each) => each.has_expired).length;
 const sumBudgets = (state) => state.participants.reduce((sum, each) => sum + each.total_time_ms, 0);
 
-/** Derive the type of the event between two states. The v2 dialect sends states without event types. */
+/** Derive the type of the event between two states. States have no event types. */
 export function eventBetween(before, after) {
   if (!before) return "state_sync";
   if (before.epoch !== after.epoch) return "session_recovered";

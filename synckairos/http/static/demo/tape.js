@@ -6,19 +6,23 @@ const MAX_ROWS = 24;
 export class Tape {
   frames = 0;
 
-  /** `list` is the element for the rows. `time` is the estimate of the server's clock. */
-  constructor(list, time) {
+  /** `list` is the element for the rows. `link` has the server's time. */
+  constructor(list, link) {
     this.list = list;
-    this.time = time;
+    this.link = link;
   }
 
-  /** Add a row for a received state: version, event, and delay since the change. A STATE_SYNC has its size instead. */
-  addReceived({ state, type, bytes }, event) {
+  /**
+   * Add a row for a received state: version, event, and delay since the change. The answer to a subscription has its size
+   * instead: `state_sync` has the whole state, and `resumed` only what changed since the last state.
+   */
+  addReceived({ state, message, bytes }, event) {
     this.frames += 1;
-    const isUpdate = type === "STATE_UPDATE";
-    const nowMs = this.time.now();
-    const delay = nowMs === null ? "" : formatMs(nowMs - Date.parse(state.updated_at));
-    const [name, size] = isUpdate ? [event, delay] : ["state_sync", formatKb(bytes)];
+    const isAnswer = message.type === "STATE_SYNC" || message.recovered === true;
+    const nowMs = this.link.now();
+    const delay = nowMs === null ? "" : formatMs(Math.max(0, nowMs - Date.parse(state.updated_at)));
+    const answer = message.type === "STATE_SYNC" ? "state_sync" : "resumed";
+    const [name, size] = isAnswer ? [answer, formatKb(bytes)] : [event, delay];
     this.#add("in", `v${state.version}`, name, size);
   }
 
