@@ -10,14 +10,14 @@ import orjson
 
 from synckairos.audit.entry_rows import NUL_ESCAPE, replace_nul
 from synckairos.clock.charges import charges_between
-from synckairos.clock.model import EventType
+from synckairos.clock.model import Charge, EventType
 from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Bucket, UsedTimeBucket, UsedTimeInOutbox
 from synckairos.history.used_time_reader import running_span_ms
 from synckairos.store.outbox import Outbox
 from synckairos.wire.charges_json import parse_charge_rows
-from synckairos.wire.outbox_entry import OutboxEntry
+from synckairos.wire.outbox_entry import OutboxEntry, stored_charges
 from synckairos.wire.session_parser import parse_session
 
 
@@ -84,7 +84,7 @@ def needs_document_before(first: OutboxEntry) -> bool:
 
     This is so if the previous release wrote the entry, because its entries do not say what they charge.
     """
-    return first.version > 1 and orjson.loads(first.event).get("charges") is None
+    return first.version > 1 and stored_charges(orjson.loads(first.event)) is None
 
 
 def used_time_in_outbox(
@@ -100,22 +100,28 @@ def used_time_in_outbox(
     first = versions[0][1]
     # Versions up to a deletion do not count. If the session was created again, the versions after the deletion count.
     tombstone = max((at for at, (event, _) in enumerate(versions) if event.get("deleted")), default=-1)
-    running: list[tuple[int, int]] = []
+    charged: list[tuple[int, Charge]] = []
+    void_after_version: int | None = None
     replaces_audited = tombstone >= 0
     session: dict[str, Any] = orjson.loads(versions[-1][1].document)
     before = document_before if tombstone < 0 else None
     for event, entry in versions[tombstone + 1 :]:
         if event["event_type"] == EventType.SESSION_AMENDED:
-            running.clear()
+            charged.clear()
             replaces_audited = True
-        if event.get("charges") is not None:
-            charges = parse_charge_rows(event["charges"])
+        elif event["event_type"] == EventType.TURN_UNDONE:
+            restored_version = event["args"]["restored"]["version"]
+            charged = [each for each in charged if each[0] <= restored_version]
+            void_after_version = min(restored_version, void_after_version or restored_version)
+        if (stored := stored_charges(event)) is not None:
+            charges = parse_charge_rows(stored)
         elif before is not None:
             charges = charges_between(parse_session(before), entry.to_clock_event(), parse_session(entry.document))
         else:
             charges = ()
-        running += [(each.began_at_ms, each.ended_at_ms) for each in charges if each.participant_id == participant_id]
+        charged += [(entry.version, each) for each in charges if each.participant_id == participant_id]
         before = entry.document
+    running = [(each.began_at_ms, each.ended_at_ms) for _, each in charged]
     if tombstone + 1 < len(versions) and (span := running_span_ms(session, participant_id, now_ms)) is not None:
         running.append(span)
     metadata = session["metadata"]
@@ -125,6 +131,7 @@ def used_time_in_outbox(
         metadata=orjson.dumps(replace_nul(metadata) if NUL_ESCAPE in versions[-1][1].document else metadata).decode(),
         replaces_audited=replaces_audited,
         running=tuple(running),
+        void_after_version=void_after_version,
     )
 
 

@@ -246,16 +246,16 @@ WHERE p.participant_id = %(participant_id)s
 -- range, the last bound at or after its end. Versions in the outbox and running turns are also parameters. If a session
 -- has versions in the outbox, its rows count only until the first of these versions.
 WITH waiting AS (
-    SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_replaced
+    SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_replaced, void_after
     FROM unnest(
         %(in_outbox)s::uuid[], %(cut_at)s::timestamptz[], %(cut_version)s::bigint[], %(metadata)s::text[],
-        %(is_replaced)s::boolean[]
-    ) AS w (session_id, cut_at, cut_version, metadata, is_replaced)
+        %(is_replaced)s::boolean[], %(void_after)s::bigint[]
+    ) AS w (session_id, cut_at, cut_version, metadata, is_replaced, void_after)
 ),
 taken_part AS (
     SELECT
         s.session_id, s.epoch, s.version, s.created_at, coalesce(w.metadata, s.metadata) AS metadata, w.cut_at,
-        w.cut_version,
+        w.cut_version, w.void_after,
         (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version) OR EXISTS (
             SELECT FROM sync_events AS a
             WHERE a.session_id = s.session_id AND a.event_type = 'session_amended' AND a.occurred_at >= s.created_at
@@ -289,6 +289,7 @@ stretch AS (
                 AND e.occurred_at >= t.created_at
         ))
         AND (t.cut_version IS NULL OR c.version < t.cut_version)
+        AND (t.void_after IS NULL OR c.version <= t.void_after)
     UNION ALL
     SELECT t.session_id, t.metadata, greatest(o.began_at, %(since)s), least(o.ended_at, %(until)s)
     FROM unnest(%(open)s::uuid[], %(open_began_at)s::timestamptz[], %(open_ended_at)s::timestamptz[])

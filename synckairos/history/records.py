@@ -161,6 +161,8 @@ class UsedTimeInOutbox(Struct, frozen=True):
     - `running`: begin and end instants, in milliseconds, of the charges of the participant and of its running turn.
     - `metadata`: the session's metadata as JSON.
     - `replaces_audited`: whether the session was deleted or amended, so that the versions in Postgres do not count.
+    - `void_after_version`: the earliest version that one of these versions restored by an undo. The charges of later
+      versions in Postgres do not count. None without an undo.
     """
 
     session_id: str
@@ -168,3 +170,4 @@ class UsedTimeInOutbox(Struct, frozen=True):
     metadata: str
     replaces_audited: bool
     running: tuple[tuple[int, int], ...]
+    void_after_version: int | None = None

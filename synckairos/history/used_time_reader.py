@@ -93,6 +93,7 @@ class UsedTimeReader:
             "cut_version": [each.first_version[1] for each in in_outbox],
             "metadata": [each.metadata for each in in_outbox],
             "is_replaced": [each.replaces_audited for each in in_outbox],
+            "void_after": [each.void_after_version for each in in_outbox],
             "running": [UUID(each.session_id) for each in in_outbox for _ in each.running],
             "began_at": [postgres_instant(began_ms) for each in in_outbox for began_ms, _ in each.running],
             "ended_at": [postgres_instant(ended_ms) for each in in_outbox for _, ended_ms in each.running],

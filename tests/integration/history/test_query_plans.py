@@ -54,6 +54,7 @@ CASES: dict[str, dict[str, Any]] = {
     "participant_time_slices": {
         "participant_id": PARTICIPANT, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30),
         "in_outbox": [SESSION], "cut_at": [NOON], "cut_version": [7], "metadata": ["{}"], "is_replaced": [False],
+        "void_after": [None],
         "open": [uuid_of("s701")], "open_began_at": [NOON], "open_ended_at": [NOON + timedelta(hours=1)],
         "running": [SESSION], "began_at": [NOON], "ended_at": [NOON + timedelta(hours=1)],
         "bounds": [NOON + timedelta(days=at) for at in range(-1, 31)], "by_session": False, "key": "project",
