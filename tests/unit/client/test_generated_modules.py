@@ -13,9 +13,9 @@ from tests.unit.test_import_rules import imported_by
 PACKAGE = TARGET.parent
 
 ALLOWED = {
-    "asyncio", "collections", "contextlib", "dataclasses", "datetime", "enum", "functools", "http", "itertools",
-    "math", "operator", "orjson", "random", "ssl", "synckairos_client", "threading", "time", "typing", "urllib",
-    "uuid", "websockets",
+    "asyncio", "bisect", "collections", "contextlib", "dataclasses", "datetime", "enum", "functools", "http",
+    "itertools", "math", "operator", "orjson", "random", "ssl", "synckairos_client", "threading", "time",
+    "typing", "urllib", "uuid", "websockets",
 }  # fmt: skip
 
 
