@@ -29,7 +29,7 @@ $(STAMP): requirements/development.lock pyproject.toml clients/python/pyproject.
 run: install ## run `synckairos dev`: embedded stores, server and worker; ARGS="--port 0 --data DIR" sets options
 	@exec $(PYTHON) -m synckairos dev $(ARGS)
 
-test: install tools ## run all tests on real stores; ARGS is passed to pytest and leaves out the tests of clients/js
+test: install tools $(JS_STAMP) ## run all tests on real stores; ARGS is passed to pytest and leaves out those of clients/js
 	$(PYTHON) -m pytest $(ARGS)
 	$(if $(ARGS),,$(MAKE) test-js)
 

@@ -1,7 +1,7 @@
 // The client of one server: keeps one connection and reconnects. Watches and commands continue on the next connection.
 import { createApi } from "./api.js";
 import { Backoff } from "./backoff.js";
-import { commandMessage, showExpectedResult } from "./commands.js";
+import { commandMessage, Presses, showExpectedResult } from "./commands.js";
 import { Connection, NO_CLOSE_FRAME, UNAUTHORIZED } from "./connection.js";
 import { watchPage, type SocketLike, type WebSocketClass } from "./environment.js";
 import { ClientClosed, ConnectionEnded, SyncKairosError, Unauthorized } from "./errors.js";
@@ -77,6 +77,7 @@ export class SyncKairosClient implements WatchOwner {
   readonly #backoff = new Backoff();
   readonly #transports: TransportChoice;
   readonly #pending = new PendingCommands();
+  readonly #presses = new Presses();
   readonly #subscriptions: Subscriptions;
   readonly #stateListeners = new Listeners<ConnectionState>();
   readonly #messageListeners = new Listeners<ServerMessage>();
@@ -204,7 +205,9 @@ export class SyncKairosClient implements WatchOwner {
     options.signal?.throwIfAborted();
     const session = this.#subscriptions.get(sessionId.toLowerCase());
     const { roundTripMs } = this.#serverClock;
-    const message = commandMessage(sessionId.toLowerCase(), name, args, options, session?.shown, roundTripMs);
+    const message = this.#presses.firstWithId(
+      commandMessage(sessionId.toLowerCase(), name, args, options, session?.shown, roundTripMs),
+    );
     const answer = this.#pending.add(message);
     if (session && options.optimistic !== false) showExpectedResult(session, message, this.now(), roundTripMs);
     const abandon = () => this.#pending.abandon(message.id, options.signal?.reason as Error);

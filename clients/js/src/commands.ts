@@ -36,6 +36,27 @@ export function commandMessage<Name extends CommandName>(
   return message;
 }
 
+/** Number of presses whose messages are kept for a repetition. */
+const MAX_PRESSES = 256;
+
+/** The newest presses. The server refuses another command with the same id, also if only its turn is another one. */
+export class Presses {
+  readonly #messages = new Map<string, CommandMessage>();
+
+  /** Return the first message with the id of a press, so that a repetition has the turn and the lag of the first call. */
+  firstWithId(message: CommandMessage): CommandMessage {
+    if (message.command !== "switch") return message;
+    const key = `${message.session_id} ${message.id}`;
+    const first = this.#messages.get(key) ?? message;
+    this.#messages.set(key, first);
+    for (const oldest of this.#messages.keys()) {
+      if (this.#messages.size <= MAX_PRESSES) break;
+      this.#messages.delete(oldest);
+    }
+    return first;
+  }
+}
+
 /**
  * Show the expected result of a command at once. Does nothing if the result cannot be predicted. `nowMs` is the server's
  * time; the server decides half a round trip later.
