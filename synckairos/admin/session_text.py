@@ -1,37 +1,18 @@
 """A session as lines of plain text for one screen at one instant. Pure: reads no clock and writes nothing."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from unicodedata import combining, east_asian_width
 
+from synckairos.admin.plan_text import plan_rows
+from synckairos.admin.text_rows import NAME_COLUMNS, TextRow, format_clock, short_id
 from synckairos_client.generated.clock.budget import ClockReadingDetails
 from synckairos_client.generated.clock.model import Group, Participant, Session, Status, SyncMode
 from synckairos_client.generated.clock.timing import active_group, session_remaining_ms
 from synckairos_client.readings import changes_with_time, participant_remaining_ms, session_charged_until
 
-TENTHS_BELOW_MS = 20_000
-"""Milliseconds below which a clock face shows tenths of a second."""
-
-HOURS_A_DAY = 24
-
 UNKNOWN_FACE = "-:--"
 """Clock face if the server's time is not known."""
-
-NAME_COLUMNS = 32
-"""Number of columns for the name before a clock face."""
-
-SHORT_ID_CHARS = 12
-"""Number of characters at the end of an id that are shown if there is no name."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One clock: the name of its owner, the clock face, a note, and whether its owner has the turn."""
-
-    name: str
-    face: str
-    note: str = ""
-    is_turn: bool = False
 
 
 def render_session_lines(
@@ -48,6 +29,8 @@ def render_session_lines(
     status = f"{rules.sync_mode}, {charged.status}{_until_start(state, now_ms)}, version {charged.version}"
     header = [f"session {rules.session_id}", status, ""]
     shared, own = _rows(charged)
+    if charged.plan:
+        shared, own = plan_rows(charged, now_ms)
     if not is_known:
         shared, own = _without_times(shared), _without_times(own)
     used = format_clock(charged.used_ms) if is_known else UNKNOWN_FACE
@@ -62,21 +45,6 @@ def _until_start(state: Session, now_ms: float | None) -> str:
     if state.status is not Status.PENDING or state.starts_at_ms is None or now_ms is None:
         return ""
     return f" (starts in {format_clock(max(0, state.starts_at_ms - math.floor(now_ms)))})"
-
-
-def format_clock(ms: int) -> str:
-    """Return the text of a clock face for `ms`, such as `5:03`.
-
-    The time is rounded down. The last 20 seconds have tenths. Time below 0 has a minus sign. From 24 hours on, the text
-    begins with the days.
-    """
-    sign, ms = ("-", -ms) if ms < 0 else ("", ms)
-    seconds, tenths = ms // 1000, f".{ms // 100 % 10}" if ms < TENTHS_BELOW_MS else ""
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    digits = f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
-    if hours >= HOURS_A_DAY:
-        digits = f"{hours // HOURS_A_DAY}d {hours % HOURS_A_DAY:02}:{minutes:02}:{seconds % 60:02}"
-    return f"{sign}{digits}{tenths}"
 
 
 def cut_to_columns(text: str, columns: int) -> str:
@@ -94,7 +62,7 @@ def cut_to_columns(text: str, columns: int) -> str:
     return "".join(kept)
 
 
-def _rows(charged: Session) -> tuple[list[_Row], list[_Row]]:
+def _rows(charged: Session) -> tuple[list[TextRow], list[TextRow]]:
     """Return the rows of the clocks of the session or its groups, and the rows of the participants."""
     mode, people = charged.rules.sync_mode, charged.participants
     match mode:
@@ -102,40 +70,42 @@ def _rows(charged: Session) -> tuple[list[_Row], list[_Row]]:
             return [], [_clock_row(charged, each, participant_remaining_ms(charged, each)) for each in people]
         case SyncMode.PER_GROUP:
             groups = [_group_row(each, each is active_group(charged)) for each in charged.groups]
-            return [*groups, _Row("", "")], [_used_row(charged, each) for each in people]
+            return [*groups, TextRow("", "")], [_used_row(charged, each) for each in people]
         case SyncMode.PER_CYCLE:
             note = f"cycle {charged.turn.cycles + 1}"
-            shared = [_Row("this cycle", format_clock(charged.remaining_ms or 0), note), _Row("", "")]
+            shared = [TextRow("this cycle", format_clock(charged.remaining_ms or 0), note), TextRow("", "")]
         case SyncMode.GLOBAL:
             left_ms = session_remaining_ms(charged)
-            shared = [_Row("session", UNKNOWN_FACE if left_ms is None else format_clock(left_ms)), _Row("", "")]
+            shared = [TextRow("session", UNKNOWN_FACE if left_ms is None else format_clock(left_ms)), TextRow("", "")]
         case SyncMode.COUNT_UP:
             note = "" if charged.remaining_ms is None else f"{format_clock(charged.remaining_ms)} left"
-            shared = [_Row("session", format_clock(charged.used_ms), note), _Row("", "")]
+            shared = [TextRow("session", format_clock(charged.used_ms), note), TextRow("", "")]
     return shared, [_used_row(charged, each) for each in people]
 
 
-def _without_times(rows: list[_Row]) -> list[_Row]:
+def _without_times(rows: list[TextRow]) -> list[TextRow]:
     return [replace(each, face=UNKNOWN_FACE, note="") if each.name else each for each in rows]
 
 
-def _clock_row(charged: Session, each: Participant, left_ms: int | None) -> _Row:
+def _clock_row(charged: Session, each: Participant, left_ms: int | None) -> TextRow:
     return _participant_row(charged, each, left_ms, each.reading)
 
 
-def _used_row(charged: Session, each: Participant) -> _Row:
+def _used_row(charged: Session, each: Participant) -> TextRow:
     return _participant_row(charged, each, each.used_ms, None)
 
 
-def _participant_row(charged: Session, each: Participant, ms: int | None, reading: ClockReadingDetails | None) -> _Row:
+def _participant_row(
+    charged: Session, each: Participant, ms: int | None, reading: ClockReadingDetails | None
+) -> TextRow:
     note = "expired" if each.has_expired else _note(reading)
-    name = each.display_name or _short_id(each.participant_id)
-    return _Row(name, "-" if ms is None else format_clock(ms), note, each is charged.active_participant)
+    name = each.display_name or short_id(each.participant_id)
+    return TextRow(name, "-" if ms is None else format_clock(ms), note, each is charged.active_participant)
 
 
-def _group_row(each: Group, is_turn: bool) -> _Row:
+def _group_row(each: Group, is_turn: bool) -> TextRow:
     note = "expired" if each.has_expired else _note(each.reading)
-    return _Row(_short_id(each.group_id), format_clock(each.remaining_ms), note, is_turn)
+    return TextRow(short_id(each.group_id), format_clock(each.remaining_ms), note, is_turn)
 
 
 def _note(reading: ClockReadingDetails | None) -> str:
@@ -148,7 +118,7 @@ def _note(reading: ClockReadingDetails | None) -> str:
     return ", ".join(each for each in notes if each)
 
 
-def _window(rows: list[_Row], room: int) -> list[str]:
+def _window(rows: list[TextRow], room: int) -> list[str]:
     """Return at most `room` lines around the row that has the turn. Hidden rows are counted above and below."""
     if len(rows) <= room:
         return [_line(row) for row in rows]
@@ -160,7 +130,7 @@ def _window(rows: list[_Row], room: int) -> list[str]:
     return drawn if room < 3 else [f"  … {begin} above", *drawn, f"  … {len(rows) - end} below"]
 
 
-def _line(row: _Row) -> str:
+def _line(row: TextRow) -> str:
     name = cut_to_columns(row.name, NAME_COLUMNS)
     padding = " " * (NAME_COLUMNS - _width(name))
     return f"{'>' if row.is_turn else ' '} {name}{padding} {row.face:>10}  {row.note}"
@@ -168,8 +138,3 @@ def _line(row: _Row) -> str:
 
 def _width(text: str) -> int:
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
-
-
-def _short_id(text: str) -> str:
-    """Return an id that fits into the column of names. The ends of UUIDs differ, and their beginnings often do not."""
-    return text if len(text) <= NAME_COLUMNS else f"…{text[-SHORT_ID_CHARS:]}"

@@ -2,11 +2,12 @@
 
 import pytest
 
-from synckairos.admin.session_text import cut_to_columns, format_clock, render_session_lines
+from synckairos.admin.session_text import cut_to_columns, render_session_lines
+from synckairos.admin.text_rows import format_clock
 from synckairos.clock import creation
-from synckairos.clock.commands import Create, NewGroup, NewParticipant, Pause, Start
+from synckairos.clock.commands import Create, NewGroup, NewParticipant, Pause, Resume, Start, Switch
 from synckairos.clock.engine import apply
-from synckairos.clock.model import OnTimeout, Session, SyncMode
+from synckairos.clock.model import OnTimeout, PlanItem, Session, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi
 from tests.client_sessions import client_session
 
@@ -154,3 +155,38 @@ def test_session_with_an_end_is_drawn_during_a_pause() -> None:
     assert screen(paused, 65_000)[3].split() == ["session", "1:00"]
     assert screen(paused, 999_000)[3].split() == ["session", "0:00.0"]
     assert screen(paused, None)[3].split() == ["session", "-:--"]
+
+
+AGENDA = (
+    PlanItem("opening", 300_000, "Opening"),
+    PlanItem("budget", 600_000, "Budget", "p1"),
+    PlanItem("2", 60_000),
+)
+
+
+def test_plan_is_drawn_as_an_agenda_with_planned_and_expected_starts() -> None:
+    state = started(Create(SyncMode.PER_CYCLE, people(2), on_timeout=OnTimeout.OVERTIME, plan=AGENDA))
+    assert screen(state, 60_000)[3:-2] == [
+        "  this item                              4:00  item 1 of 3",
+        "",
+        "> Opening                                1:00  planned 16:00",
+        "  Budget                                10:00  planned 16:05, Player 1",
+        "  2                                      1:00  planned 16:15",
+    ]
+    late = screen(state, 480_000)[3:-2]
+    assert late[0] == "  this item                             -3:00  item 1 of 3"
+    assert late[3] == "  Budget                                10:00  planned 16:05, expected 16:08, Pl"
+    held = apply(state, Switch(hold=True), T0 + 480_000).own[0].state
+    assert screen(held, 500_000)[3] == "  next item                             10:00  item 2 of 3, comes next"
+    resumed = apply(held, Resume(), T0 + 500_000).own[0].state
+    lines = screen(resumed, 501_000)
+    assert lines[3] == "  this item                              9:59  item 2 of 3, 3:20 late"
+    assert lines[5] == "  Opening                                8:00  done, planned 16:00"
+    assert screen(resumed, None)[3] == "  this item                              -:--"
+
+
+def test_item_without_a_title_that_is_too_long_is_cut_and_harmless() -> None:
+    plan = (PlanItem("x", 60_000, "\x1b[2J" + "long " * 30),)
+    state = started(Create(SyncMode.PER_CYCLE, people(1), plan=plan))
+    assert all(len(line) <= 80 for line in screen(state, 0))
+    assert "\x1b" not in "".join(screen(state, 0))

@@ -1,5 +1,6 @@
 // The demo page: selects the session and the boards, handles buttons and keys, and paints the boards in a frame loop.
 
+import { Agenda } from "./agenda.js";
 import { Board } from "./board.js";
 import { forgetSessions, forgetToken, hasToken, takeTokenFromFragment } from "./credential.js";
 import { seatUrl, setUpJoinDialog, showQrCode } from "./join.js";
@@ -22,6 +23,10 @@ let startTimer = 0;
 let caller = null; // The answer of GET /v1/me. Its session_role is the role on the game.
 let begins = 0; // Number of begun sign-ins. The answers to an earlier one are ignored.
 const game = { sessionId: null, links: [], boards: [] };
+const agenda = new Agenda($("agenda"), () => {
+  const state = newestState();
+  showRefusalOf(() => sendCommand(game.sessionId, "switch", { expected_turn: state.turn_number }));
+});
 
 const rights = () => rightsFor(caller, newestState());
 
@@ -118,7 +123,8 @@ function showGame() {
   $("press-key").hidden = !mayPress;
   $("pause-key").hidden = $("pause").hidden;
   $("new").classList.toggle("urgent", isGone || (state !== null && isFinal(state)));
-  $("game").textContent = state?.metadata?.time_control ?? "Chess clock";
+  agenda.show(state, start);
+  $("game").textContent = state?.metadata?.time_control ?? (state?.plan ? "Agenda" : "Chess clock");
   document.documentElement.dataset.status = isGone ? "gone" : (state?.status ?? "waiting");
   keepScreenAwake(state?.status === "running");
 }
@@ -244,6 +250,7 @@ function paint() {
   const nowMs = bestLink()?.now() ?? null;
   for (const board of game.boards) board.paint(nowMs);
   const state = newestState();
+  if (nowMs !== null) agenda.paint(nowMs);
   if (state && nowMs !== null && Math.abs(nowMs - formulaPaintedMs) >= FORMULA_INTERVAL_MS) {
     formulaPaintedMs = nowMs;
     paintFormula(state, nowMs);
@@ -254,7 +261,9 @@ function paint() {
 /** Show how the reading is calculated: remaining time minus elapsed time. */
 function paintFormula(state, nowMs) {
   const isShown = (each) => each.participant_id === state.active_participant_id || hasExpired(state, each);
-  const player = state.participants.find(isShown) ?? state.participants[0];
+  const item = { display_name: "The item", participant_id: null, time_remaining_ms: state.time_remaining_ms };
+  const isNobodys = state.plan && state.active_participant_id === null && !isFinal(state);
+  const player = isNobodys ? item : (state.participants.find(isShown) ?? state.participants[0]);
   $("formula-player").textContent = `${player.display_name ?? "Active player"} reads`;
   $("formula-remaining").textContent = groupDigits(player.time_remaining_ms);
   $("formula-elapsed").textContent = groupDigits(elapsedMs(state, player, nowMs));
