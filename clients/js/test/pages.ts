@@ -1,10 +1,12 @@
 // A server of test pages: each page is a module of test/browser/pages, bundled with the sources of the package.
 import { build } from "esbuild";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 
 const folder = fileURLToPath(new URL("./browser/pages/", import.meta.url));
+const built = fileURLToPath(new URL("../build/", import.meta.url));
 
 async function bundle(name: string): Promise<string> {
   const result = await build({
@@ -20,12 +22,18 @@ async function bundle(name: string): Promise<string> {
   return result.outputFiles[0]?.text ?? "";
 }
 
-/** Start the server on a free port. `/chess` is the page of chess.ts or chess.tsx. */
+/**
+ * Start the server on a free port. `/chess` is the page of chess.ts or chess.tsx. `/quick-starts/vue` is a page that a
+ * test has built.
+ */
 export async function startPageServer(): Promise<{ url: string; close: () => Promise<void> }> {
   const bundles = new Map<string, Promise<string>>();
   const server = createServer((request, response) => {
     const path = new URL(request.url ?? "/", "http://page").pathname.slice(1);
-    if (!/^[\w-]+(\.tsx?)?$/.test(path)) {
+    if (/^quick-starts\/[\w-]+$/.test(path)) {
+      response.writeHead(200, { "Content-Type": "text/html; charset=utf-8" });
+      response.end(readFileSync(`${built}${path}.html`));
+    } else if (!/^[\w-]+(\.tsx?)?$/.test(path)) {
       response.writeHead(404).end();
     } else if (/\.tsx?$/.test(path)) {
       if (!bundles.has(path)) bundles.set(path, bundle(path));
