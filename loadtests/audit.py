@@ -35,6 +35,7 @@ from synckairos.embedded import Postgres
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.reader import HistoryReader, open_history_pool
+from synckairos.history.records import TimeReportSpec
 from synckairos.service.prepare_commit import build_version, created_at_if_live_ms, next_transition_at_ms
 from synckairos.store.commit_script import Commit, Committed
 from synckairos.store.failed_entries import FailedEntries
@@ -277,7 +278,7 @@ def reads(history: HistoryReader, sessions: int) -> dict[str, Callable[[], Await
         "sessions": lambda: history.read_sessions_page(),
         "participant_sessions": lambda: history.read_participant_sessions_page(participant_id(), since_ms=first_ms),
         "participant_time": lambda: history.used_time.sum_by_bucket(
-            participant_id(), from_ms=first_ms, to_ms=first_ms + month_ms, now_ms=first_ms + month_ms
+            TimeReportSpec(first_ms, first_ms + month_ms, first_ms + month_ms, participant_ids=(participant_id(),))
         ),
     }
 

@@ -50,7 +50,6 @@ from synckairos.errors.server import (
     StoreUnavailable,
 )
 from synckairos.errors.session_state import (
-    CannotUndo,
     IdempotencyKeyReused,
     InvalidTransition,
     NotActiveParticipant,
@@ -67,7 +66,6 @@ from synckairos.errors.session_state import (
 __all__ = [
     "ArchiveInProgress",
     "AuthenticationOff",
-    "CannotUndo",
     "DatabaseNotMigrated",
     "Forbidden",
     "HeadersTooLarge",

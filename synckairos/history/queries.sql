@@ -224,38 +224,42 @@ WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids
 
 -- name: running_turns
 -- The sessions in which the clock of a participant runs, with the documents of their newest versions. Sessions with
--- versions in the outbox are left out.
+-- versions in the outbox are left out. The filters are those of `used_time_slices`.
 SELECT
     s.session_id::text,
+    p.participant_id::text,
     CASE WHEN e.whole_version IS NULL THEN e.snapshot ELSE sync_document(e.session_id, e.epoch, e.version) END
 FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
 JOIN sync_events AS e ON e.session_id = s.session_id AND e.epoch = s.epoch AND e.version = s.version
-WHERE p.participant_id = %(participant_id)s
+WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
+    AND (%(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb)
     AND p.began_at < %(until)s
     AND s.status = 'running'
     AND s.deleted_at IS NULL
-    AND e.running_participant_id = %(participant_id)s
+    AND e.running_participant_id = p.participant_id
     AND NOT s.session_id = ANY(%(in_outbox)s::uuid[]);
 
--- name: participant_time_slices
--- The time that a participant used, by bucket: the sum of its charges, and of the time that runs since the newest version.
+-- name: used_time_slices
+-- The time that participants used, by bucket: the sum of their charges, and of the time that runs since the newest version.
 -- If not all charges of a session are filled in, the time from each version in which the participant's time runs to the
--- next version counts instead. An amendment charges all time before it, so the earlier charges are not needed. Times are cut at the ends of the requested range and at the bounds of the buckets. The
--- bounds are parameters, so the time zones of Postgres are not used. The first bound is at or before the begin of the
--- range, the last bound at or after its end. Versions in the outbox and running turns are also parameters. If a session
--- has versions in the outbox, its rows count only until the first of these versions.
+-- next version counts instead. An amendment charges all time before it, so the earlier charges are not needed. Times are
+-- cut at the ends of the requested range and at the bounds of the buckets. The bounds are parameters, so the time zones of
+-- Postgres are not used. The first bound is at or before the begin of the range, the last bound at or after its end.
+-- Versions in the outbox and running turns are also parameters. If a session has versions in the outbox, its rows count
+-- only until the first of these versions, and its metadata and labels are those of the newest of these versions. In the
+-- comparison of arrays, null elements are equal, and greater than all others.
 WITH waiting AS (
-    SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, is_replaced, void_after
+    SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, labels::jsonb AS labels, is_replaced
     FROM unnest(
         %(in_outbox)s::uuid[], %(cut_at)s::timestamptz[], %(cut_version)s::bigint[], %(metadata)s::text[],
-        %(is_replaced)s::boolean[], %(void_after)s::bigint[]
-    ) AS w (session_id, cut_at, cut_version, metadata, is_replaced, void_after)
+        %(outbox_labels)s::text[], %(is_replaced)s::boolean[]
+    ) AS w (session_id, cut_at, cut_version, metadata, labels, is_replaced)
 ),
 taken_part AS (
     SELECT
-        s.session_id, s.epoch, s.version, s.created_at, coalesce(w.metadata, s.metadata) AS metadata, w.cut_at,
-        w.cut_version, w.void_after,
+        p.participant_id, s.session_id, s.epoch, s.version, s.created_at, coalesce(w.metadata, s.metadata) AS metadata,
+        coalesce(w.labels, s.labels) AS labels, w.cut_at, w.cut_version,
         (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version) OR EXISTS (
             SELECT FROM sync_events AS a
             WHERE a.session_id = s.session_id AND a.event_type = 'session_amended' AND a.occurred_at >= s.created_at
@@ -263,7 +267,12 @@ taken_part AS (
     FROM sync_participants AS p
     JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
     LEFT JOIN waiting AS w ON w.session_id = s.session_id
-    WHERE p.participant_id = %(participant_id)s
+    WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
+        AND (
+            %(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb
+            OR s.session_id = ANY(%(in_outbox)s::uuid[])
+        )
+        AND (%(labels)s::jsonb IS NULL OR coalesce(w.labels, s.labels) @> %(labels)s::jsonb)
         AND p.began_at < %(until)s
         AND s.deleted_at IS NULL
         AND w.is_replaced IS NOT TRUE
@@ -272,12 +281,14 @@ taken_part AS (
 stretch AS (
     SELECT
         t.session_id,
+        t.participant_id,
         t.metadata,
+        t.labels,
         greatest(c.began_at, %(since)s) AS began_at,
         least(c.ended_at, %(until)s) AS ended_at
     FROM sync_all_charges AS c
-    JOIN taken_part AS t ON t.session_id = c.session_id
-    WHERE c.participant_id = %(participant_id)s
+    JOIN taken_part AS t ON t.session_id = c.session_id AND t.participant_id = c.participant_id
+    WHERE (%(participants)s::uuid[] IS NULL OR c.participant_id = ANY(%(participants)s::uuid[]))
         AND c.ended_at > %(since)s
         AND c.began_at < %(until)s
         AND NOT c.is_void
@@ -289,17 +300,25 @@ stretch AS (
                 AND e.occurred_at >= t.created_at
         ))
         AND (t.cut_version IS NULL OR c.version < t.cut_version)
-        AND (t.void_after IS NULL OR c.version <= t.void_after)
     UNION ALL
-    SELECT t.session_id, t.metadata, greatest(o.began_at, %(since)s), least(o.ended_at, %(until)s)
-    FROM unnest(%(open)s::uuid[], %(open_began_at)s::timestamptz[], %(open_ended_at)s::timestamptz[])
-        AS o (session_id, began_at, ended_at)
-    JOIN taken_part AS t ON t.session_id = o.session_id
+    SELECT
+        t.session_id,
+        t.participant_id,
+        t.metadata,
+        t.labels,
+        greatest(o.began_at, %(since)s),
+        least(o.ended_at, %(until)s)
+    FROM unnest(
+        %(open)s::uuid[], %(open_participant)s::uuid[], %(open_began_at)s::timestamptz[], %(open_ended_at)s::timestamptz[]
+    ) AS o (session_id, participant_id, began_at, ended_at)
+    JOIN taken_part AS t ON t.session_id = o.session_id AND t.participant_id = o.participant_id
     WHERE t.is_charged
     UNION ALL
     SELECT
         t.session_id,
+        t.participant_id,
         t.metadata,
+        t.labels,
         greatest(e.occurred_at, %(since)s),
         least(n.occurred_at, t.cut_at, %(until)s)
     FROM taken_part AS t
@@ -307,11 +326,11 @@ stretch AS (
         -- Also includes the stretch that runs at the begin of the range.
         SELECT coalesce(max(b.occurred_at), t.created_at) AS at
         FROM sync_events AS b
-        WHERE b.running_participant_id = %(participant_id)s AND b.session_id = t.session_id
+        WHERE b.running_participant_id = t.participant_id AND b.session_id = t.session_id
             AND b.occurred_at <= %(since)s AND b.occurred_at >= t.created_at
     ) AS first
     JOIN sync_events AS e
-        ON e.running_participant_id = %(participant_id)s AND e.session_id = t.session_id
+        ON e.running_participant_id = t.participant_id AND e.session_id = t.session_id
         AND e.occurred_at >= first.at AND e.occurred_at < %(until)s
         AND (t.cut_at IS NULL OR (e.occurred_at, e.version) < (t.cut_at, t.cut_version))
     LEFT JOIN LATERAL (
@@ -325,19 +344,30 @@ stretch AS (
     UNION ALL
     SELECT
         w.session_id,
+        u.participant_id,
         w.metadata,
+        w.labels,
         greatest(u.began_at, %(since)s, CASE WHEN NOT t.is_charged THEN t.cut_at END),
         least(u.ended_at, %(until)s)
-    FROM unnest(%(running)s::uuid[], %(began_at)s::timestamptz[], %(ended_at)s::timestamptz[])
-        AS u (session_id, began_at, ended_at)
+    FROM unnest(
+        %(running)s::uuid[], %(participant)s::uuid[], %(began_at)s::timestamptz[], %(ended_at)s::timestamptz[]
+    ) AS u (session_id, participant_id, began_at, ended_at)
     JOIN waiting AS w ON w.session_id = u.session_id
-    LEFT JOIN taken_part AS t ON t.session_id = u.session_id
+    LEFT JOIN taken_part AS t ON t.session_id = u.session_id AND t.participant_id = u.participant_id
+    WHERE (%(participants)s::uuid[] IS NULL OR u.participant_id = ANY(%(participants)s::uuid[]))
+        AND (%(labels)s::jsonb IS NULL OR w.labels @> %(labels)s::jsonb)
 ),
 piece AS (
     SELECT
         session_id,
-        metadata,
+        participant_id,
         number,
+        CASE WHEN %(metadata_key)s::text IS NULL THEN '{}' ELSE ARRAY[metadata ->> %(metadata_key)s::text] END
+        || ARRAY(
+            SELECT labels ->> k.label
+            FROM unnest(%(label_keys)s::text[]) WITH ORDINALITY AS k (label, place)
+            ORDER BY k.place
+        ) AS keys,
         -- A subscript outside of the array gives null. The functions least and greatest ignore null.
         least(ended_at, (%(bounds)s::timestamptz[])[number + 1])
         - greatest(began_at, (%(bounds)s::timestamptz[])[number]) AS lasted
@@ -346,17 +376,36 @@ piece AS (
         width_bucket(began_at, %(bounds)s::timestamptz[]), width_bucket(ended_at, %(bounds)s::timestamptz[])
     ) AS number
     WHERE ended_at > began_at
+),
+part AS (
+    -- The time of one participant in one session and one bucket.
+    SELECT number, session_id, participant_id, keys, round(1000 * sum(extract(epoch FROM lasted))) AS ms
+    FROM piece
+    WHERE lasted > interval '0'
+    GROUP BY number, session_id, participant_id, keys
+),
+slice AS (
+    SELECT
+        number,
+        CASE WHEN %(by_session)s THEN session_id::text ELSE '' END AS session_id,
+        CASE WHEN %(by_participant)s THEN participant_id::text ELSE '' END AS participant_id,
+        keys,
+        sum(CASE
+            WHEN %(round_ms)s::bigint IS NULL THEN ms
+            WHEN %(rounds_up)s THEN ceil(ms / %(round_ms)s::bigint) * %(round_ms)s::bigint
+            ELSE round(ms / %(round_ms)s::bigint) * %(round_ms)s::bigint
+        END)::bigint AS time_used_ms,
+        count(DISTINCT session_id) AS session_count
+    FROM part
+    GROUP BY 1, 2, 3, 4
 )
-SELECT
-    number,
-    CASE WHEN %(by_session)s THEN session_id::text END AS session_id,
-    round(1000 * sum(extract(epoch FROM lasted)))::bigint AS time_used_ms,
-    count(DISTINCT session_id) AS session_count,
-    CASE WHEN %(key)s::text IS NULL THEN NULL ELSE metadata ->> %(key)s::text END AS key
-FROM piece
-WHERE lasted > interval '0'
-GROUP BY 1, 2, 5
-ORDER BY 1, 2, 5
+SELECT number, session_id, participant_id, keys, time_used_ms, session_count
+FROM slice
+WHERE %(after_number)s::integer IS NULL
+    OR (number, session_id COLLATE "C", participant_id COLLATE "C", keys) > (
+        %(after_number)s::integer, %(after_session)s::text, %(after_participant)s::text, %(after_keys)s::text[]
+    )
+ORDER BY number, session_id COLLATE "C", participant_id COLLATE "C", keys
 LIMIT %(limit)s;
 
 -- name: session_charges
@@ -377,12 +426,15 @@ LEFT JOIN sync_all_charges AS c
 WHERE s.session_id = %(session_id)s;
 
 -- name: first_session_created
--- The creation of the participant's first session, or the start of a session whose times a caller stated, if that is
--- earlier. No time of `participant_time_slices` begins before this instant.
+-- The creation of the first session, or the start of a session whose times a caller stated, if that is earlier. No time of
+-- `used_time_slices` with the same filters begins before this instant.
 SELECT min(least(s.created_at, s.started_at))
 FROM sync_participants AS p
 JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
-WHERE p.participant_id = %(participant_id)s AND p.began_at < %(until)s AND s.deleted_at IS NULL;
+WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
+    AND (%(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb)
+    AND p.began_at < %(until)s
+    AND s.deleted_at IS NULL;
 
 -- name: ping
 SELECT 1;

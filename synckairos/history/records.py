@@ -7,7 +7,9 @@ from msgspec import Struct, field
 from synckairos.clock.model import Charge
 from synckairos.wire.snapshot import SessionSnapshot
 
-Bucket = Literal["session", "day", "week"]
+Bucket = Literal["session", "day", "week", "month"]
+
+WeekStart = Literal["monday", "sunday", "saturday"]
 
 T = TypeVar("T")
 
@@ -139,35 +141,106 @@ class ParticipantSession(Struct, frozen=True):
         return self.began_at_ms, self.session_id
 
 
-class UsedTimeBucket(Struct, frozen=True):
-    """Row of a time report. `time_used_ms` is the time of a participant in one bucket, from `session_count` sessions.
+MAX_REPORT_ROWS = 10_000
+"""Maximum number of rows of a time report, or of one page of it."""
 
-    `bucket` is a session id, a local day (`2026-01-31`) or an ISO week (`2026-W05`). `key` is the value of the metadata
-    member by which the report groups its rows. `key` is None if the sessions lack this member, or if the report has no
-    grouping.
+
+class ReportPosition(Struct, frozen=True):
+    """The position of a row in a time report, by the values that distinguish rows.
+
+    `participant_id` is empty without a grouping by participants. A value of `keys` is empty if the session does not
+    have the member or label.
+    """
+
+    bucket: str
+    participant_id: str = ""
+    keys: tuple[str, ...] = ()
+
+
+class TimeReportSpec(Struct, frozen=True):
+    """The contents of a time report. All instants are in ms since the Unix epoch.
+
+    - `participant_ids`: the participants whose times count. None for all.
+    - `labels`: the labels that each session must have, by key.
+    - `from_ms`, `to_ms`: the range from `from_ms` (included) to `to_ms` (excluded).
+    - `now_ms`: the present instant. A running turn counts until this instant or until its deadline. Time after it does
+      not count.
+    - `tz`: IANA name of the time zone for days, weeks and months.
+    - `bucket`: one row for each session, local day, week or month.
+    - `week_start`: first day of a week. `monday` gives ISO weeks.
+    - `by_participant`: whether each participant has rows of its own.
+    - `metadata_key`: name of the metadata member by whose value rows are grouped. None does not group.
+    - `label_keys`: keys of the labels by whose values rows are grouped.
+    - `round_ms`: the part of each session and participant in a bucket is rounded to a multiple of this duration. None
+      does not round. `rounds_up`: whether it is rounded up, instead of to the nearest multiple.
+    - `after`: the position of the last row of the page before. None for the first page.
+    - `limit`: maximum number of rows.
+    """
+
+    from_ms: int
+    to_ms: int
+    now_ms: int
+    participant_ids: tuple[str, ...] | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    tz: str = "UTC"
+    bucket: Bucket = "day"
+    week_start: WeekStart = "monday"
+    by_participant: bool = False
+    metadata_key: str | None = None
+    label_keys: tuple[str, ...] = ()
+    round_ms: int | None = None
+    rounds_up: bool = False
+    after: ReportPosition | None = None
+    limit: int = MAX_REPORT_ROWS
+
+    @property
+    def has_metadata_key(self) -> bool:
+        """Return whether the first value of `UsedTimeBucket.keys` is that of a metadata member."""
+        return self.metadata_key is not None
+
+
+class UsedTimeBucket(Struct, frozen=True):
+    """Row of a time report. `time_used_ms` is the time in one bucket, from `session_count` sessions.
+
+    `bucket` is a session id, a local day (`2026-01-31`), an ISO week (`2026-W05`), the first day of another week, or a
+    month (`2026-01`). `keys` has the values by which the report groups its rows: of the metadata member, then of the
+    labels. A value is None if the sessions lack this member or label. `participant_id` is empty without a grouping by
+    participants.
     """
 
     bucket: str
     time_used_ms: int
     session_count: int
-    key: str | None = None
+    keys: tuple[str | None, ...] = ()
+    participant_id: str = ""
+
+    @property
+    def position(self) -> ReportPosition:
+        """Return the position of this row in its report."""
+        return ReportPosition(self.bucket, self.participant_id, tuple(each or "" for each in self.keys))
+
+
+class UsedSpan(Struct, frozen=True):
+    """A time that a participant used, from `began_ms` (included) to `ended_ms` (excluded), ms since the Unix epoch."""
+
+    participant_id: str
+    began_ms: int
+    ended_ms: int
 
 
 class UsedTimeInOutbox(Struct, frozen=True):
-    """The time that a participant used in the versions of one session that are in the outbox.
+    """The used times in the versions of one session that are in the outbox.
 
     - `first_version`: instant in milliseconds and number of the first of these versions. Postgres is used only for the
       time before this version.
-    - `running`: begin and end instants, in milliseconds, of the charges of the participant and of its running turn.
-    - `metadata`: the session's metadata as JSON.
+    - `spans`: the times of the charges of these versions, and of running turns.
+    - `metadata`, `labels`: the session's metadata and labels as JSON.
     - `replaces_audited`: whether the session was deleted or amended, so that the versions in Postgres do not count.
-    - `void_after_version`: the earliest version that one of these versions restored by an undo. The charges of later
-      versions in Postgres do not count. None without an undo.
     """
 
     session_id: str
     first_version: tuple[int, int]
     metadata: str
     replaces_audited: bool
-    running: tuple[tuple[int, int], ...]
-    void_after_version: int | None = None
+    spans: tuple[UsedSpan, ...]
+    labels: str = "{}"

@@ -1,10 +1,10 @@
-"""Calculation of the buckets of a time report: consecutive local days or ISO weeks, or one bucket for the range."""
+"""Calculation of the buckets of a time report: consecutive local days, weeks or months, or one bucket for the range."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
-from synckairos.history.records import Bucket
+from synckairos.history.records import Bucket, WeekStart
 from synckairos.wire.instants import ms_to_datetime
 from synckairos.wire.time_zone_days import day_start_ms, local_day
 
@@ -20,35 +20,63 @@ class TimeBuckets:
     bounds_ms: tuple[int, ...]
 
 
-def build_time_buckets(bucket: Bucket, from_ms: int, until_ms: int, zone: ZoneInfo) -> TimeBuckets:
+_DAYS_BEFORE_MONDAY: dict[WeekStart, int] = {"monday": 0, "sunday": 1, "saturday": 2}
+
+
+def build_time_buckets(
+    bucket: Bucket, from_ms: int, until_ms: int, zone: ZoneInfo, week_start: WeekStart = "monday"
+) -> TimeBuckets:
     """Return the buckets that cover the range from `from_ms` (included) to `until_ms` (excluded).
 
-    The first bucket of days or weeks can begin before `from_ms`, and the last can end after `until_ms`. `from_ms` must
-    be before `until_ms`. Names of days are like `2026-01-31`, names of weeks like `2026-W05`. For
-    `bucket="session"`, return one bucket with an empty name.
+    The first bucket of days, weeks or months can begin before `from_ms`, and the last can end after `until_ms`.
+    `from_ms` must be before `until_ms`. Names of days are like `2026-01-31`, names of months like `2026-01`, and names
+    of weeks from Monday like `2026-W05`. Other weeks have the name of their first day. For `bucket="session"`, return
+    one bucket with an empty name.
     """
     if bucket == "session":
         return TimeBuckets(("",), (from_ms, until_ms))
-    day, days = local_day(ms_to_datetime(from_ms), zone), 1
-    if bucket == "week":
-        day, days = day - timedelta(days=day.weekday()), 7
+    day = _first_day(bucket, local_day(ms_to_datetime(from_ms), zone), week_start)
     names: list[str] = []
     bounds_ms: list[int] = []
     start_ms = day_start_ms(day, zone)
     while start_ms < until_ms:
-        following = day + timedelta(days=days)
+        following = _following(bucket, day)
         end_ms = day_start_ms(following, zone)
         # Skip a day that does not exist in the time zone's calendar. Also skip the first day if `from_ms` is in an hour
         # that clocks repeat over midnight. The local date of `from_ms` is then the old day, but the new day has begun.
         if max(start_ms, from_ms) < end_ms:
-            names.append(_name(bucket, day))
+            names.append(_name(bucket, day, week_start))
             bounds_ms.append(start_ms)
         day, start_ms = following, end_ms
     return TimeBuckets(tuple(names), (*bounds_ms, start_ms))
 
 
-def _name(bucket: Bucket, day: date) -> str:
-    if bucket == "day":
+def _first_day(bucket: Bucket, day: date, week_start: WeekStart) -> date:
+    """Return the first day of the bucket that contains `day`."""
+    match bucket:
+        case "week":
+            return day - timedelta(days=(day.weekday() + _DAYS_BEFORE_MONDAY[week_start]) % 7)
+        case "month":
+            return day.replace(day=1)
+        case _:
+            return day
+
+
+def _following(bucket: Bucket, day: date) -> date:
+    """Return the first day of the bucket after the bucket that begins on `day`."""
+    match bucket:
+        case "week":
+            return day + timedelta(days=7)
+        case "month":
+            return (day + timedelta(days=31)).replace(day=1)
+        case _:
+            return day + timedelta(days=1)
+
+
+def _name(bucket: Bucket, day: date, week_start: WeekStart) -> str:
+    if bucket == "month":
+        return f"{day.year:04}-{day.month:02}"
+    if bucket == "day" or week_start != "monday":
         return day.isoformat()
     year, week, _ = day.isocalendar()
     return f"{year:04}-W{week:02}"

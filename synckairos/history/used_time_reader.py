@@ -1,5 +1,6 @@
-"""Reader of the time that a participant used, in buckets of sessions, local days or weeks, from Postgres."""
+"""Reader of the time that participants used, in buckets of sessions, local days, weeks or months, from Postgres."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -9,15 +10,12 @@ import orjson
 from synckairos.clock.model import Charge, OnTimeout
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.queries import HistoryQueries, RunQuery
-from synckairos.history.records import Bucket, UsedTimeBucket, UsedTimeInOutbox
+from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket, UsedTimeInOutbox
 from synckairos.history.row_values import FIRST_POSTGRES_MS, postgres_instant, uuid_or_none
 from synckairos.history.time_bucket_bounds import build_time_buckets
 from synckairos.postgres.transaction import Row
 from synckairos.wire.instants import datetime_to_ms, parse_instant_ms
 from synckairos.wire.time_zone_days import parse_time_zone
-
-MAX_SLICES = 10_000
-"""Maximum number of rows of a time report."""
 
 _LONG_RANGE_MS = 400 * 86_400_000
 """Milliseconds of a range above which a time report begins at the first session, to avoid many empty buckets."""
@@ -48,78 +46,67 @@ class UsedTimeReader:
         self._queries = queries
 
     async def sum_by_bucket(
-        self,
-        participant_id: str,
-        *,
-        from_ms: int,
-        to_ms: int,
-        now_ms: int,
-        tz: str = "UTC",
-        bucket: Bucket = "day",
-        metadata_key: str | None = None,
-        in_outbox: Sequence[UsedTimeInOutbox] = (),
+        self, spec: TimeReportSpec, in_outbox: Sequence[UsedTimeInOutbox] = ()
     ) -> list[UsedTimeBucket]:
-        """Return the time that a participant used from `from_ms` (included) to `to_ms` (excluded), by bucket.
+        """Return the rows of a time report, in ascending order of buckets, participants and keys.
 
-        All instants are in ms since the Unix epoch.
-
-        - `now_ms`: the present instant. A running turn counts until this instant or until its deadline. Time after it
-          does not count.
-        - `tz`: IANA name of the time zone for days and weeks.
-        - `bucket`: one row for each session, local day or ISO week.
-        - `metadata_key`: name of the metadata member by whose value rows are grouped. None does not group.
-        - `in_outbox`: used time in versions that Postgres does not have yet.
-
-        Return at most the first 10,000 rows, in ascending order of the buckets.
+        `in_outbox` has the used times in versions that Postgres does not have yet. It must have all sessions in the
+        outbox whose times or labels count.
 
         Raises: ValidationFailed if the time zone is unknown. StoreUnavailable if Postgres is unreachable or too slow.
         """
         try:
-            zone = parse_time_zone(tz)
+            zone = parse_time_zone(spec.tz)
         except ValueError:
             raise ValidationFailed.at_path("tz", "should be the name of a time zone, such as Europe/Berlin") from None
-        from_ms, until_ms = max(from_ms, FIRST_POSTGRES_MS), min(to_ms, now_ms)
+        from_ms, until_ms = max(spec.from_ms, FIRST_POSTGRES_MS), min(spec.to_ms, spec.now_ms)
         if until_ms - from_ms > _LONG_RANGE_MS:
-            from_ms = max(from_ms, await self._first_time_ms(participant_id, until_ms, in_outbox))
+            from_ms = max(from_ms, await self._first_time_ms(spec, until_ms, in_outbox))
         if from_ms >= until_ms:
             return []
-        buckets = build_time_buckets(bucket, from_ms, until_ms, zone)
+        buckets = build_time_buckets(spec.bucket, from_ms, until_ms, zone, spec.week_start)
+        spans = [(UUID(each.session_id), span) for each in in_outbox for span in each.spans]
         values: dict[str, Any] = {
-            "participant_id": uuid_or_none(participant_id),
+            **_filters(spec, until_ms),
             "since": postgres_instant(from_ms),
-            "until": postgres_instant(until_ms),
             "in_outbox": [UUID(each.session_id) for each in in_outbox],
             "cut_at": [postgres_instant(each.first_version[0]) for each in in_outbox],
             "cut_version": [each.first_version[1] for each in in_outbox],
             "metadata": [each.metadata for each in in_outbox],
+            "outbox_labels": [each.labels for each in in_outbox],
             "is_replaced": [each.replaces_audited for each in in_outbox],
-            "void_after": [each.void_after_version for each in in_outbox],
-            "running": [UUID(each.session_id) for each in in_outbox for _ in each.running],
-            "began_at": [postgres_instant(began_ms) for each in in_outbox for began_ms, _ in each.running],
-            "ended_at": [postgres_instant(ended_ms) for each in in_outbox for _, ended_ms in each.running],
+            "running": [session_id for session_id, _ in spans],
+            **_span_parameters("", [span for _, span in spans]),
             "bounds": [postgres_instant(each) for each in buckets.bounds_ms],
-            "by_session": bucket == "session",
-            "key": metadata_key,
-            "limit": MAX_SLICES,
+            "by_session": spec.bucket == "session",
+            "by_participant": spec.by_participant,
+            "metadata_key": spec.metadata_key,
+            "label_keys": list(spec.label_keys),
+            "round_ms": spec.round_ms,
+            "rounds_up": spec.rounds_up,
+            **_position_parameters(spec, buckets.names),
+            "limit": spec.limit,
         }
 
         async def report(run_query: RunQuery) -> list[Row]:
-            names = ("participant_id", "until", "in_outbox")
+            names = ("participants", "labels", "until", "in_outbox")
             turns = await run_query("running_turns", {name: values[name] for name in names})
-            spans = {
-                UUID(session_id): span
-                for session_id, document in turns
+            open_turns = [
+                (UUID(session_id), UsedSpan(participant_id, *span))
+                for session_id, participant_id, document in turns
                 if (span := running_span_ms(orjson.loads(document), participant_id, until_ms)) is not None
+            ]
+            parameters = {
+                "open": [session_id for session_id, _ in open_turns],
+                **_span_parameters("open_", [span for _, span in open_turns]),
             }
-            open_turns = {
-                "open": [*spans],
-                "open_began_at": [postgres_instant(began_ms) for began_ms, _ in spans.values()],
-                "open_ended_at": [postgres_instant(ended_ms) for _, ended_ms in spans.values()],
-            }
-            return await run_query("participant_time_slices", values | open_turns)
+            return await run_query("used_time_slices", values | parameters)
 
         rows = await self._queries.run_report(report)
-        return [UsedTimeBucket(session_id or buckets.names[at - 1], *sums) for at, session_id, *sums in rows]
+        return [
+            UsedTimeBucket(session_id or buckets.names[at - 1], used_ms, count, tuple(keys), participant_id)
+            for at, session_id, participant_id, keys, used_ms, count in rows
+        ]
 
     async def read_charges(self, session_id: str, before_version: int) -> list[Charge]:
         """Return the charges of a session's versions before `before_version` that count, in any order.
@@ -136,12 +123,48 @@ class UsedTimeReader:
             if participant_id is not None
         ]
 
-    async def _first_time_ms(self, participant_id: str, until_ms: int, in_outbox: Sequence[UsedTimeInOutbox]) -> int:
-        """Return an instant, in milliseconds, before which the participant used no time.
+    async def _first_time_ms(self, spec: TimeReportSpec, until_ms: int, in_outbox: Sequence[UsedTimeInOutbox]) -> int:
+        """Return an instant, in milliseconds, before which no time of the report was used.
 
-        Return `until_ms` if the participant used no time before `until_ms`.
+        Return `until_ms` if no time was used before `until_ms`.
         """
-        values = {"participant_id": uuid_or_none(participant_id), "until": postgres_instant(until_ms)}
-        rows = await self._queries.run("first_session_created", values)
+        rows = await self._queries.run("first_session_created", _filters(spec, until_ms))
         audited_ms = [datetime_to_ms(created_at) for (created_at,) in rows if created_at is not None]
-        return min((until_ms, *audited_ms, *(began_ms for each in in_outbox for began_ms, _ in each.running)))
+        return min((until_ms, *audited_ms, *(span.began_ms for each in in_outbox for span in each.spans)))
+
+
+def _filters(spec: TimeReportSpec, until_ms: int) -> dict[str, Any]:
+    """Return the parameters of a query that select participants and sessions."""
+    ids = spec.participant_ids
+    return {
+        "participants": None if ids is None else [uuid_or_none(each) for each in ids],
+        "labels": orjson.dumps(spec.labels).decode() if spec.labels else None,
+        "until": postgres_instant(until_ms),
+    }
+
+
+def _span_parameters(prefix: str, spans: Sequence[UsedSpan]) -> dict[str, Any]:
+    """Return used times as three arrays, whose parameter names begin with `prefix`."""
+    return {
+        f"{prefix}participant": [UUID(each.participant_id) for each in spans],
+        f"{prefix}began_at": [postgres_instant(each.began_ms) for each in spans],
+        f"{prefix}ended_at": [postgres_instant(each.ended_ms) for each in spans],
+    }
+
+
+def _position_parameters(spec: TimeReportSpec, names: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters for the position after which the rows begin. `names` are the names of the buckets."""
+    after = spec.after
+    if after is None:
+        return {"after_number": None, "after_session": "", "after_participant": "", "after_keys": []}
+    if spec.bucket == "session":
+        number, session_id = 1, after.bucket
+    else:
+        # The names are in ascending order. A bucket that is not in the range any more comes before or after all others.
+        number, session_id = bisect_right(names, after.bucket), ""
+    return {
+        "after_number": number,
+        "after_session": session_id,
+        "after_participant": after.participant_id,
+        "after_keys": [each or None for each in after.keys],
+    }

@@ -11,8 +11,8 @@ from synckairos.access_log.table import AccessTable
 from synckairos.config import Settings
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.participant_sessions.pages import ParticipantSessions
-from synckairos.history.participant_time_report import TimeReporter
 from synckairos.history.reader import HistoryReader
+from synckairos.history.time_report import TimeReporter
 from synckairos.http.access_log import AccessRoutes
 from synckairos.http.all_sessions_pages import SessionList
 from synckairos.http.allowed_origins import AllowedOrigins
@@ -36,6 +36,7 @@ from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
 from synckairos.http.tickets import TicketRoutes
+from synckairos.http.time_reports import TimeReportRoutes
 from synckairos.http.webhooks import WebhookRoutes
 from synckairos.identity.authenticator import Authenticator
 from synckairos.identity.metrics_token import MetricsToken
@@ -147,15 +148,14 @@ def build_application(
         ).operations(),
         *HistoryRoutes(
             sessions,
-            history,
             session_list,
             dependencies.audit_trail,
             LiveEventStreams(dependencies.audit_trail, is_draining, commit_signals, connections),
             dependencies.participant_sessions,
-            dependencies.time_report,
             rate_limits,
             dependencies.work,
         ).operations(),
+        *TimeReportRoutes(sessions, history, dependencies.time_report, rate_limits, dependencies.work).operations(),
         *WebhookRoutes(dependencies.webhooks, AddressGuard.from_settings(settings), rate_limits).operations(),
         *AccessRoutes(dependencies.access_table, rate_limits).operations(),
         *ArchiveRoutes(sessions, history, rate_limits, settings).operations(),

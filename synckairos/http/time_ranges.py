@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from synckairos.errors import ValidationFailed
 from synckairos.wire.instants import datetime_to_ms, ms_to_datetime, parse_instant_ms
-from synckairos.wire.query_parameters import ParticipantTimeQuery
+from synckairos.wire.query_parameters import TimeReportQuery
 from synckairos.wire.time_zone_days import day_start_ms, parse_time_zone
 from synckairos.wire.validation_faults import Fault, fault
 
@@ -18,7 +18,7 @@ DEFAULT_DAYS = 30
 _MS_SINCE_EPOCH = re.compile(r"0|[0-9]{12,15}", re.ASCII)
 
 
-def parse_time_range(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int]:
+def parse_time_range(query: TimeReportQuery, now_ms: int) -> tuple[int, int]:
     """Return the begin (included) and the end (excluded) of the range, in milliseconds since the Unix epoch.
 
     A day in `from` means the midnight at its begin, in the time zone `tz`. A day in `to` means the midnight at its end,
@@ -27,7 +27,7 @@ def parse_time_range(query: ParticipantTimeQuery, now_ms: int) -> tuple[int, int
 
     Raises: ValidationFailed if a parameter is invalid, or if `from` is after `to`.
     """
-    faults: list[Fault] = []
+    faults = query.faults()
     try:
         zone = parse_time_zone(query.tz)
     except ValueError:

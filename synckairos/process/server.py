@@ -26,8 +26,8 @@ from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
 from synckairos.history.participant_sessions.pages import ParticipantSessions
-from synckairos.history.participant_time_report import TimeReporter
 from synckairos.history.reader import HistoryReader, open_history_pool
+from synckairos.history.time_report import TimeReporter
 from synckairos.http import assembly as http
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver

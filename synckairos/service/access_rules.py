@@ -65,6 +65,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     # Reads of one participant
     "read_participant_sessions": AccessRule("participant", "participant"),
     "report_participant_time": AccessRule("participant", "participant"),
+    "report_hours": AccessRule("participant", "none"),
     # Commands on one session
     "switch": AccessRule("participant", "session"),
     "pause": AccessRule("participant", "session"),
@@ -75,7 +76,6 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "adjust": AccessRule("controller", "session"),
     "complete": AccessRule("controller", "session"),
     "cancel": AccessRule("controller", "session"),
-    "undo": AccessRule("controller", "session"),
     "reopen": AccessRule("controller", "session"),
     "amend": AccessRule("controller", "session"),
     "add_participant": AccessRule("controller", "session"),

@@ -9,10 +9,10 @@ needs no look-up. Otherwise the session is looked up first. In both cases a requ
 reach has the same answer and the same look-ups as a request for a missing session.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from synckairos.errors import Forbidden, SessionNotFound
-from synckairos.principal import Principal, Role
+from synckairos.principal import Principal, Role, includes_role
 from synckairos.service.access_rules import ACCESS_RULES
 
 
@@ -56,6 +56,29 @@ def require_session_role(role: Role, verb: str) -> None:
     """
     if not has_session_role(role, verb):
         raise Forbidden(f"{verb} requires the role {ACCESS_RULES[verb].least} or a higher role on the session")
+
+
+def authorize_hours(principal: Principal, participant_ids: Sequence[str] | None, labels: Mapping[str, str]) -> None:
+    """Check that a caller is allowed to read the hours of these participants (None for all) in sessions with `labels`.
+
+    A caller reads the hours of all sessions on which each session with these labels gives it the role `controller`: as
+    an admin, or by a grant that names one of the labels or all sessions. Other callers read only their own hours.
+
+    Raises: Forbidden.
+    """
+    if principal.role == "admin":
+        return
+    if participant_ids is not None and set(participant_ids) == {principal.participant_id}:
+        return
+    is_limited = principal.narrowing is not None and principal.narrowing.session_ids is not None
+    if principal.has_role("controller") and not is_limited:
+        for grant in principal.grants:
+            names = grant.all_sessions or not grant.labels.isdisjoint(labels.items())
+            if names and includes_role(grant.role or principal.role, "controller"):
+                return
+    raise Forbidden(
+        "A caller reads its own hours. All others require the role admin, or a label for which the caller is controller"
+    )
 
 
 def authorize_without_session(principal: Principal, verb: str, participant_id: str | None = None) -> None:

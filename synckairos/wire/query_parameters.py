@@ -12,7 +12,7 @@ from synckairos.clock.update_session import MAX_LABELS
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import SyncModeName
-from synckairos.wire.field_types import LABEL_KEY, Omittable, StrictModel
+from synckairos.wire.field_types import LABEL_KEY, Omittable, StrictModel, parse_uuid
 from synckairos.wire.session_view import StatusName
 from synckairos.wire.validation_faults import Fault, fault
 
@@ -76,6 +76,15 @@ LabelText = Annotated[
     ),
 ]
 Cursor = Annotated[str, Field(min_length=1, max_length=512, description="`next_cursor` of the previous page")]
+Columns = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=4_096,
+        description="Names of the members to return, separated by commas. `metadata.<key>` is a member of the metadata",
+    ),
+]
+RoundMs = Annotated[int, Field(ge=1, le=86_400_000), BeforeValidator(_number)]
 InstantOrDay = Annotated[str, Field(max_length=40)]
 MetadataKey = Annotated[
     str,
@@ -163,6 +172,8 @@ class PageQuery(StrictModel):
 class ListQuery(PageQuery):
     """The query for a list of sessions, newest first."""
 
+    columns: Omittable[Columns] = None
+
     status: Omittable[StatusName] = None
     sync_mode: Omittable[SyncModeName] = None
     label: Annotated[list[LabelText], Field(max_length=MAX_LABELS), AfterValidator(each_key_once)] = Field(
@@ -200,6 +211,7 @@ class EventsQuery(PageQuery):
     """
 
     snapshots: Flag = False
+    columns: Omittable[Columns] = None
 
 
 class ArchiveQuery(StrictModel):
@@ -218,10 +230,11 @@ class ParticipantSessionsQuery(PageQuery):
     """
 
     days: Days = 30
+    columns: Omittable[Columns] = None
 
 
-class ParticipantTimeQuery(StrictModel):
-    """The query for a participant's time report. `from` and `to` are instants, or days in the time zone `tz`."""
+class TimeReportQuery(StrictModel):
+    """The query for a time report. `from` and `to` are instants, or days in the time zone `tz`."""
 
     from_: Omittable[InstantOrDay] = Field(
         default=None,
@@ -233,7 +246,125 @@ class ParticipantTimeQuery(StrictModel):
         default=None, description="End: an instant, which is excluded, or a day, which is included. Default: now"
     )
     tz: str = Field(default="UTC", max_length=64, description="Time zone of the days, by its IANA name")
-    bucket: Literal["session", "day", "week"] = Field(
-        default="day", description="One sum for each session, day or ISO week"
+    bucket: Literal["session", "day", "week", "month"] = Field(
+        default="day", description="One sum for each session, day, week or month"
     )
+    week_start: Omittable[Literal["monday", "sunday", "saturday"]] = Field(
+        default=None,
+        description="First day of a week. Default: monday, which gives ISO weeks. Other weeks have the name of their "
+        "first day",
+    )
+    round_ms: Omittable[RoundMs] = Field(
+        default=None, description="The part of each session in a bucket is rounded to a multiple of this time in ms"
+    )
+    round: Omittable[Literal["up", "nearest"]] = Field(
+        default=None, description="Direction of the rounding, with `round_ms`. Default: nearest"
+    )
+    columns: Omittable[Columns] = None
+
+    def faults(self) -> list[Fault]:
+        """Return the faults that concern several parameters."""
+        found: list[Fault] = []
+        if self.week_start is not None and self.bucket != "week":
+            found.append(fault(("week_start",), "is allowed only with bucket=week"))
+        if self.round is not None and self.round_ms is None:
+            found.append(fault(("round",), "is allowed only with round_ms"))
+        return found
+
+
+class ParticipantTimeQuery(TimeReportQuery):
+    """The query for a participant's time report."""
+
     group_by: Omittable[MetadataKey] = None
+
+
+MAX_REPORT_PARTICIPANTS = 100
+"""Maximum number of participants of a report of hours."""
+
+MAX_REPORT_PAGE_ROWS = 1_000
+
+LABEL_PREFIX = "label."
+"""Begin of a grouping by a label."""
+
+_LABEL_GROUP = re.compile(rf"label\.{LABEL_KEY}")
+
+
+def _each_once(text: str) -> str:
+    values = text.split(",")
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("twice", "should name each value only once")
+    return text
+
+
+def _participant_list(text: str) -> str:
+    ids = text.split(",")
+    if len(ids) > MAX_REPORT_PARTICIPANTS:
+        raise PydanticCustomError("many", "should have at most {most} ids", {"most": MAX_REPORT_PARTICIPANTS})
+    try:
+        lowered = [parse_uuid(each) for each in ids]
+    except ValueError as error:
+        raise PydanticCustomError("uuid", "should be UUIDs, separated by commas") from error
+    return _each_once(",".join(lowered))
+
+
+def _groups(text: str) -> str:
+    groups = text.split(",")
+    if any(each != "participant" and _LABEL_GROUP.fullmatch(each) is None for each in groups):
+        raise PydanticCustomError("group", "should be `participant` or `label.<key>`, separated by commas")
+    if len(groups) > 1 + MAX_LABELS:
+        raise PydanticCustomError("many", "should have at most {most} values", {"most": 1 + MAX_LABELS})
+    return _each_once(text)
+
+
+class HoursQuery(TimeReportQuery):
+    """The query for a report of the hours of several participants, of sessions with some labels, or of both."""
+
+    participants: Omittable[
+        Annotated[
+            str,
+            AfterValidator(_participant_list),
+            Field(max_length=4_096, description="Ids of participants, separated by commas, at most 100"),
+        ]
+    ] = None
+    label: Annotated[list[LabelText], Field(max_length=MAX_LABELS), AfterValidator(each_key_once)] = Field(
+        default_factory=list
+    )
+    group_by: Omittable[
+        Annotated[
+            str,
+            AfterValidator(_groups),
+            Field(
+                max_length=1_200,
+                description="`participant` and `label.<key>`, separated by commas. Each value gets separate sums",
+            ),
+        ]
+    ] = None
+    limit: Annotated[
+        int, Field(ge=1, le=MAX_REPORT_PAGE_ROWS, description="Maximum number of rows"), BeforeValidator(_number)
+    ] = 200
+    cursor: Omittable[
+        Annotated[str, Field(min_length=1, max_length=8_192, description="`next_cursor` of the previous page")]
+    ] = None
+
+    @property
+    def participant_ids(self) -> tuple[str, ...] | None:
+        """The ids of the participants whose times count, in lower case. None for all."""
+        return None if self.participants is None else tuple(self.participants.split(","))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that each session must have. Empty without a filter."""
+        return _split_labels(self.label)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The members of a row that say what it sums: `participant_id` first, then `label.<key>`."""
+        given = () if self.group_by is None else tuple(self.group_by.split(","))
+        labels = tuple(each for each in given if each != "participant")
+        return ("participant_id", *labels) if "participant" in given else labels
+
+    def faults(self) -> list[Fault]:
+        found = super().faults()
+        if self.participants is None and not self.label:
+            found.append(fault(("participants",), "required, unless label is given"))
+        return found

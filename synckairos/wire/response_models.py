@@ -5,7 +5,7 @@ The models render nothing. `session_view.py` has the models of a session's docum
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from synckairos.clock.model import EventType
 from synckairos.wire.creation_body import SyncModeName
@@ -160,9 +160,9 @@ class ParticipationPage(BaseModel):
 
 
 class TimeBucket(BaseModel):
-    """The sum of the times of a participant in one bucket: a session, a day or an ISO week."""
+    """The sum of the times of a participant in one bucket: a session, a day, a week or a month."""
 
-    bucket: str = Field(description="Session id, day, or ISO week")
+    bucket: str = Field(description="Session id, day, week or month")
     key: str | None = Field(
         default=None, description="Value of the metadata member that `group_by` names; only with `group_by`"
     )
@@ -172,6 +172,22 @@ class TimeBucket(BaseModel):
 
 class TimeBuckets(BaseModel):
     data: list[TimeBucket]
+
+
+class HoursRow(BaseModel):
+    """The sum of used times in one bucket. With `group_by=label.<key>`, it also has a member `label.<key>`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    bucket: str = Field(description="Session id, day, week or month")
+    participant_id: Id = Field(default="", description="Only with `group_by=participant`")
+    time_used_ms: Ms
+    session_count: int
+
+
+class HoursPage(BaseModel):
+    data: list[HoursRow]
+    next_cursor: str | None
 
 
 class SimulatedChargeView(BaseModel):

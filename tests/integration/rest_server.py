@@ -17,7 +17,7 @@ from synckairos.history.cold.reader import COLD_TIMEOUT_S
 from synckairos.history.participant_sessions.cache import ParticipantSessionCache
 from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
-from synckairos.history.participant_time_report import TimeReporter
+from synckairos.history.time_report import TimeReporter
 from synckairos.http import assembly
 from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.failed_entries import FailedEntries

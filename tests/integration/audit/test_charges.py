@@ -8,7 +8,8 @@ from synckairos.audit.charge_fill import ChargeFiller
 from synckairos.audit.entry_rows import BatchRows
 from synckairos.clock.commands import Complete, Pause, Resume, Start, Switch
 from synckairos.clock.recover_lost_session import OutageChargePolicy
-from synckairos.history.participant_time_report import TimeReporter
+from synckairos.history.records import TimeReportSpec
+from synckairos.history.time_report import TimeReporter
 from synckairos.principal import Principal
 from tests.integration.audit_parts import AuditParts
 from tests.integration.audited_service import (
@@ -56,9 +57,8 @@ async def forget_charges(audit: AuditParts, condition: str = "true") -> None:
 
 async def report(audit: AuditParts, participant_id: str, now_ms: int) -> dict[str, int]:
     """Return the used time of a participant in ms by session, at `now_ms`."""
-    found, is_away = await TimeReporter(audit.history, audit.outbox).report_used_time(
-        participant_id, from_ms=0, to_ms=now_ms, now_ms=now_ms, tz="UTC", bucket="session", metadata_key=None
-    )
+    spec = TimeReportSpec(0, now_ms, now_ms, participant_ids=(participant_id,), bucket="session")
+    found, is_away = await TimeReporter(audit.history, audit.outbox).report_used_time(spec)
     assert not is_away
     return {each.bucket: each.time_used_ms for each in found}
 

@@ -46,7 +46,6 @@ async def test_random_sessions_replay_without_findings(service: AuditedService) 
             "update_session",
             "reopen",
             "amend",
-            "undo",
             "done",
             "set_plan",
             "PLAN_ITEM_NOT_FOUND",
@@ -54,7 +53,6 @@ async def test_random_sessions_replay_without_findings(service: AuditedService) 
             "cancel",
             "delete",
             "INVALID_STATE_TRANSITION",
-            "CANNOT_UNDO",
         ),
     }
     happened = await service.audit.rows("SELECT DISTINCT event_type FROM sync_events")

@@ -31,6 +31,17 @@ def uuid_of(text: str) -> UUID:
 SESSION, PARTICIPANT = uuid_of("s700"), uuid_of("p700")
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 ALL = {"before_at": "infinity", "before_id": "f" * 32, "limit": 51}
+REPORT: dict[str, Any] = {
+    "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30),
+    "in_outbox": [SESSION], "cut_at": [NOON], "cut_version": [7], "metadata": ["{}"], "outbox_labels": ["{}"],
+    "is_replaced": [False],
+    "open": [uuid_of("s701")], "open_participant": [PARTICIPANT], "open_began_at": [NOON],
+    "open_ended_at": [NOON + timedelta(hours=1)],
+    "running": [SESSION], "participant": [PARTICIPANT], "began_at": [NOON], "ended_at": [NOON + timedelta(hours=1)],
+    "bounds": [NOON + timedelta(days=at) for at in range(-1, 31)], "by_session": False, "by_participant": True,
+    "round_ms": 60_000, "rounds_up": True, "after_session": "", "after_participant": "", "after_keys": [""],
+    "limit": 1000,
+}  # fmt: skip
 CASES: dict[str, dict[str, Any]] = {
     "latest_version": {"session_id": SESSION},
     "archive_records": {"session_id": SESSION, "removed_only": True},
@@ -50,17 +61,15 @@ CASES: dict[str, dict[str, Any]] = {
     "participant_session_starts": {"participant_id": PARTICIPANT, "since": NOON - timedelta(days=1), "limit": 1001},
     "paused_time": {"session_id": SESSION, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=1)},
     "known_session_starts": {"participant_id": PARTICIPANT, "session_ids": [SESSION, uuid_of("s701")]},
-    "running_turns": {"participant_id": PARTICIPANT, "until": NOON + timedelta(days=30), "in_outbox": [SESSION]},
-    "participant_time_slices": {
-        "participant_id": PARTICIPANT, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30),
-        "in_outbox": [SESSION], "cut_at": [NOON], "cut_version": [7], "metadata": ["{}"], "is_replaced": [False],
-        "void_after": [None],
-        "open": [uuid_of("s701")], "open_began_at": [NOON], "open_ended_at": [NOON + timedelta(hours=1)],
-        "running": [SESSION], "began_at": [NOON], "ended_at": [NOON + timedelta(hours=1)],
-        "bounds": [NOON + timedelta(days=at) for at in range(-1, 31)], "by_session": False, "key": "project",
-        "limit": 1000,
+    "running_turns": {
+        "participants": [PARTICIPANT], "labels": None, "until": NOON + timedelta(days=30), "in_outbox": [SESSION],
     },
-    "first_session_created": {"participant_id": PARTICIPANT, "until": NOON + timedelta(days=30)},
+    "used_time_slices": {
+        **REPORT, "participants": [PARTICIPANT], "labels": None, "metadata_key": "project", "label_keys": [],
+        "after_number": None,
+    },
+    "session_charges": {"session_id": SESSION, "before_version": 101},
+    "first_session_created": {"participants": [PARTICIPANT], "labels": None, "until": NOON + timedelta(days=30)},
 }  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from synckairos.clock import join_leave, simulation, update_session
+from synckairos.clock import join_leave, recorded_times, simulation, update_session
 from synckairos.config import Settings
-from synckairos.history import page_size, used_time_reader
+from synckairos.history import page_size, records, time_report
 from synckairos.http import large_bodies, request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.identity import public_key_input, verification_key
@@ -23,6 +23,7 @@ from synckairos.signing_keys import table as signing_key_table
 from synckairos.store import commit_script, participant_sessions, rate_quotas
 from synckairos.webhooks import dispatcher, registry, sender
 from synckairos.wire import (
+    column_selection,
     command_bodies,
     field_types,
     presence_counts,
@@ -109,7 +110,14 @@ IN_CODE = {
     "`days` of a participant's sessions": bounds(query_parameters.ParticipantSessionsQuery, "days"),
     "downloads of one client: pages, archives and reports of more than 256 KiB": text(large_bodies.MAX_DOWNLOADS),
     "live tails of one client": text(work_limits.MAX_LIVE_TAILS),
-    "rows of a time report": text(used_time_reader.MAX_SLICES),
+    "rows of a time report": text(records.MAX_REPORT_ROWS),
+    "`limit` of a report of hours": bounds(query_parameters.HoursQuery, "limit"),
+    "participants of a report of hours": text(query_parameters.MAX_REPORT_PARTICIPANTS),
+    "`round_ms` of a time report": bounds(query_parameters.TimeReportQuery, "round_ms"),
+    "names in `columns`": text(column_selection.MAX_COLUMNS),
+    "outbox entries in a partition, for a report of hours by labels alone": text(time_report.MAX_OUTBOX_ENTRIES),
+    "bytes of these entries": text(time_report.MAX_OUTBOX_BYTES),
+    "breaks of recorded times": text(recorded_times.MAX_BREAKS),
     # rates
     "REST requests and socket commands, without legal presses": setting("rate_limit_general"),
     "the same requests at once": text(rate_quotas.general_rate(DEFAULTS.rate_limit_general).burst),

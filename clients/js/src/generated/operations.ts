@@ -23,6 +23,7 @@ import type {
   EmptyBody,
   EventPage,
   FinishBody,
+  HoursPage,
   JoinBody,
   OwnCredentialAnswer,
   ParticipationPage,
@@ -49,7 +50,6 @@ import type {
   TicketAnswer,
   TimeBuckets,
   TimeView,
-  UndoBody,
   WebhookAnswer,
   WebhookCreated,
   WebhookList,
@@ -65,7 +65,7 @@ export interface Api {
     ): Promise<ResponseData<SessionAnswer>>;
     /** List sessions, newest first */
     list(
-      query?: { limit?: number; cursor?: string; status?: "pending" | "running" | "paused" | "expired" | "completed" | "cancelled"; sync_mode?: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual"; label?: Array<string> },
+      query?: { limit?: number; cursor?: string; columns?: string; status?: "pending" | "running" | "paused" | "expired" | "completed" | "cancelled"; sync_mode?: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual"; label?: Array<string> },
       options?: RequestOptions,
     ): Promise<ResponseData<SessionPage>>;
     /** Read a session, now or at an earlier instant */
@@ -159,12 +159,6 @@ export interface Api {
       body?: CancelBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
-    /** Take back turns; an earlier turn begins again */
-    undo(
-      sessionId: string,
-      body?: UndoBody,
-      options?: RequestOptions,
-    ): Promise<ResponseData<SessionAnswer>>;
     /** Continue an expired or completed session, paused in the turn in which it ended */
     reopen(
       sessionId: string,
@@ -185,7 +179,7 @@ export interface Api {
     /** List the events of a session, oldest first, or stream them live */
     events(
       sessionId: string,
-      query?: { limit?: number; cursor?: string; snapshots?: boolean },
+      query?: { limit?: number; cursor?: string; snapshots?: boolean; columns?: string },
       options?: RequestOptions,
     ): Promise<ResponseData<EventPage>>;
     /** Read the archive of a finished session from cold storage */
@@ -199,15 +193,22 @@ export interface Api {
     /** List the sessions of a participant, newest first */
     sessions(
       participantId: string,
-      query?: { limit?: number; cursor?: string; days?: number },
+      query?: { limit?: number; cursor?: string; days?: number; columns?: string },
       options?: RequestOptions,
     ): Promise<ResponseData<ParticipationPage>>;
-    /** Report the time used by a participant, by session, day or week */
+    /** Report the time used by a participant, by session, day, week or month */
     time(
       participantId: string,
-      query?: { from?: string; to?: string; tz?: string; bucket?: "session" | "day" | "week"; group_by?: string },
+      query?: { from?: string; to?: string; tz?: string; bucket?: "session" | "day" | "week" | "month"; week_start?: "monday" | "sunday" | "saturday"; round_ms?: number; round?: "up" | "nearest"; columns?: string; group_by?: string },
       options?: RequestOptions,
     ): Promise<ResponseData<TimeBuckets>>;
+  };
+  hours: {
+    /** Report the time used by several participants, by session, day, week or month */
+    list(
+      query?: { from?: string; to?: string; tz?: string; bucket?: "session" | "day" | "week" | "month"; week_start?: "monday" | "sunday" | "saturday"; round_ms?: number; round?: "up" | "nearest"; columns?: string; participants?: string; label?: Array<string>; group_by?: string; limit?: number; cursor?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<HoursPage>>;
   };
   webhooks: {
     /** Register a webhook endpoint */
@@ -358,7 +359,6 @@ export const OPERATIONS = {
     setPlan: "PUT /v1/sessions/{session_id}/plan keyed",
     complete: "POST /v1/sessions/{session_id}/complete keyed",
     cancel: "POST /v1/sessions/{session_id}/cancel keyed",
-    undo: "POST /v1/sessions/{session_id}/undo keyed",
     reopen: "POST /v1/sessions/{session_id}/reopen keyed",
     amend: "POST /v1/sessions/{session_id}/amend keyed",
     addCommand: "POST /v1/sessions/commands keyed",
@@ -368,6 +368,9 @@ export const OPERATIONS = {
   participants: {
     sessions: "GET /v1/participants/{participant_id}/sessions",
     time: "GET /v1/participants/{participant_id}/time",
+  },
+  hours: {
+    list: "GET /v1/hours",
   },
   webhooks: {
     create: "POST /v1/webhooks keyed",

@@ -28,7 +28,6 @@ from synckairos_client.generated.rest_types import (
     DoneBody,
     EmptyBody,
     EventPage,
-    FinishBody,
     JoinBody,
     OwnCredentialView,
     ParticipationPage,
@@ -55,7 +54,6 @@ from synckairos_client.generated.rest_types import (
     TimeBucket,
     Timeline,
     TimeView,
-    UndoBody,
     WebhookCreatedView,
     WebhookList,
     WebhookView,
@@ -87,8 +85,7 @@ class SessionsOperations:
         limit: int | None = None,
         cursor: str | None = None,
         status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"] | None = None,
-        sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up", "individual"]
-        | None = None,
+        sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up"] | None = None,
         label: list[str] | None = None,
     ) -> SessionPage:
         """List sessions, newest first.
@@ -190,28 +187,6 @@ class SessionsOperations:
         answer: SessionView = self._call(
             "POST",
             f"/v1/sessions/{path_part(session_id)}/done",
-            body=body,
-            idempotency_key=idempotency_key or random_key(),
-            if_match=if_match,
-            has_data=True,
-        )
-        return answer
-
-    def finish(
-        self,
-        session_id: str,
-        body: FinishBody | None = None,
-        *,
-        idempotency_key: str | None = None,
-        if_match: str | None = None,
-    ) -> SessionView:
-        """End clocks of participants in individual before their zero.
-
-        `POST /v1/sessions/{session_id}/finish`
-        """
-        answer: SessionView = self._call(
-            "POST",
-            f"/v1/sessions/{path_part(session_id)}/finish",
             body=body,
             idempotency_key=idempotency_key or random_key(),
             if_match=if_match,
@@ -367,28 +342,6 @@ class SessionsOperations:
         answer: SessionView = self._call(
             "POST",
             f"/v1/sessions/{path_part(session_id)}/cancel",
-            body=body,
-            idempotency_key=idempotency_key or random_key(),
-            if_match=if_match,
-            has_data=True,
-        )
-        return answer
-
-    def undo(
-        self,
-        session_id: str,
-        body: UndoBody | None = None,
-        *,
-        idempotency_key: str | None = None,
-        if_match: str | None = None,
-    ) -> SessionView:
-        """Take back turns; an earlier turn begins again.
-
-        `POST /v1/sessions/{session_id}/undo`
-        """
-        answer: SessionView = self._call(
-            "POST",
-            f"/v1/sessions/{path_part(session_id)}/undo",
             body=body,
             idempotency_key=idempotency_key or random_key(),
             if_match=if_match,

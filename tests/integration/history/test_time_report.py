@@ -19,8 +19,8 @@ from synckairos.clock.commands import (
     UpdateMetadata,
 )
 from synckairos.clock.model import SyncMode
-from synckairos.history.participant_time_report import TimeReporter
-from synckairos.history.records import UsedTimeBucket
+from synckairos.history.records import TimeReportSpec, UsedTimeBucket
+from synckairos.history.time_report import TimeReporter
 from synckairos.history.used_time_reader import UsedTimeReader
 from synckairos.http.time_ranges import parse_time_range
 from synckairos.wire.query_parameters import ParticipantTimeQuery, parse_query
@@ -38,7 +38,8 @@ WHOLE: dict[str, Any] = {"from_ms": 0, "to_ms": NOW_MS, "now_ms": NOW_MS, "metad
 
 async def slices(server: RestServer, participant_id: str, **more: Any) -> list[UsedTimeBucket]:
     hours = TimeReporter(server.parts.history, server.outbox)
-    found, is_away = await hours.report_used_time(participant_id, **({"tz": "UTC", "bucket": "session"} | WHOLE | more))
+    spec = TimeReportSpec(participant_ids=(participant_id,), **({"bucket": "session"} | WHOLE | more))
+    found, is_away = await hours.report_used_time(spec)
     assert not is_away
     return found
 
@@ -66,7 +67,7 @@ async def test_report_does_not_depend_on_what_has_been_drained(server: RestServe
     for person, minutes in ((ALICE, 3), (BOB, 12)):
         assert await slices(server, person) == [UsedTimeBucket(life.session_id, minutes * MINUTE_MS, 1)]
         assert await slices(server, person, bucket="day", metadata_key="project") == [
-            UsedTimeBucket("2023-11-14", minutes * MINUTE_MS, 1, "new")
+            UsedTimeBucket("2023-11-14", minutes * MINUTE_MS, 1, ("new",))
         ]
     # The range of the request also limits turns in the outbox.
     cut = {"from_ms": T0 + 9 * MINUTE_MS, "to_ms": T0 + 14 * MINUTE_MS}
