@@ -24,11 +24,11 @@ ADDRESS = "127.0.0.1:3000"
 REFUSALS = {
     "start/README": ["FORBIDDEN"],
     "guides/chess": ["NOT_ACTIVE_PARTICIPANT"],
-    "guides/quiz": ["NOT_ACTIVE_PARTICIPANT", "TURN_OVER"],
+    "guides/quiz": ["TURN_OVER"],
     "guides/auction": ["NOT_ACTIVE_PARTICIPANT"],
     "guides/exam": [],
-    "guides/debate": [],
-    "guides/meeting": ["NOT_ACTIVE_PARTICIPANT"],
+    "guides/debate": ["INVALID_STATE_TRANSITION"],
+    "guides/meeting": ["TURN_OVER", "CONFLICT"],
     "guides/hours": [],
 }
 """The refusal codes of the shell commands on each page, in order, by page."""

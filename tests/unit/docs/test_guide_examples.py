@@ -1,4 +1,4 @@
-"""The ten examples of the guides: the timeline and the end of each file under docs/guides/examples."""
+"""The examples of the guides: the timeline and the end of each file under docs/guides/examples."""
 
 from pathlib import Path
 
@@ -45,8 +45,26 @@ TIMELINES = {
     ),
     "meeting-agenda": (
         (
-            "0 session_started 1|240000 cycle_switched 1|540000 overtime_started 2|600000 cycle_switched 2"
-            "|700000 session_completed 3"
+            "0 session_started 1|240000 time_warning 1|240000 cycle_switched 1|780000 time_warning 2"
+            "|840000 overtime_started 2|900000 plan_updated|960000 cycle_switched 2|1020000 time_warning 3"
+            "|1080000 overtime_started 3|1080000 cycle_switched 3|1120000 session_completed"
+        ),
+        "completed",
+    ),
+    "quiz-with-host": (
+        (
+            "0 session_started 1|12000 cycle_switched 1|20000 session_resumed 1|45000 time_warning 1"
+            "|50000 cycle_expired 1|60000 session_resumed 1|75000 session_completed 1"
+        ),
+        "completed",
+    ),
+    "debate-bp": (
+        (
+            "0 session_started|840000 time_warning|900000 overtime_started|900000 cycle_switched"
+            "|910000 session_resumed 1|970000 time_warning 1|1270000 time_warning 1|1330000 time_warning 1"
+            "|1330000 overtime_started 1|1340000 cycle_switched 1|1350000 session_resumed 2|1410000 time_warning 2"
+            "|1710000 time_warning 2|1770000 time_warning 2|1770000 overtime_started 2|1785000 time_warning 2"
+            "|1800000 cycle_switched 2|1801000 session_completed 3"
         ),
         "completed",
     ),
