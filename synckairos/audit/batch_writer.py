@@ -254,7 +254,7 @@ async def _merge_events(transaction: Transaction, rows: BatchRows) -> BatchResul
 
 
 async def _write_charges(transaction: Transaction, rows: BatchRows, disputed: Sequence[tuple[str, str, int]]) -> None:
-    """Insert the charges of a batch, except those of disputed versions, and make charges of lost versions void.
+    """Insert the charges of a batch, except those of disputed versions. Make those of lost and undone versions void.
 
     The event rows and projections must be written before.
     """
@@ -271,6 +271,9 @@ async def _write_charges(transaction: Transaction, rows: BatchRows, disputed: Se
     amendable = {row.session_id for row in rows.sessions if row.sync_mode == SyncMode.COUNT_UP} & (charged | amended)
     if amendable:
         await void_amended_charges(transaction, [*amendable], [*amended])
+    undone = {row.session_id for row in rows.events if row.event_type == EventType.TURN_UNDONE}
+    if undone:
+        await void_undone_charges(transaction, [*undone])
 
 
 async def insert_charges(transaction: Transaction, charges: Sequence[ChargeRow]) -> None:
@@ -302,6 +305,11 @@ async def void_amended_charges(
     batch concerns.
     """
     await _execute(transaction, "void_amended_charges", {"session_ids": session_ids, "amended_ids": amended_ids})
+
+
+async def void_undone_charges(transaction: Transaction, session_ids: Sequence[UUID | str]) -> None:
+    """Make the charges of versions void that an undo took back."""
+    await _execute(transaction, "void_undone_charges", {"session_ids": session_ids})
 
 
 async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:

@@ -227,6 +227,14 @@ WHERE s.session_id = ANY(%(session_ids)s::uuid[])
         WHERE e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
             AND e.occurred_at >= s.created_at
     ));
+-- name: void_undone_charges
+-- Make the charges of versions void that an undo took back, in these sessions. The arguments of an undo name the version
+-- that it restored. The charges of all versions after it are void, and the undo itself charges the time that is kept.
+UPDATE sync_charges AS c SET is_void = true
+FROM sync_events AS u
+WHERE u.session_id = ANY(%(session_ids)s::uuid[]) AND u.event_type = 'turn_undone'
+    AND c.session_id = u.session_id AND c.epoch = u.epoch AND c.version < u.version
+    AND c.version > (u.args #>> '{restored,version}')::bigint AND NOT c.is_void;
 
 -- name: has_webhook_endpoints
 SELECT EXISTS (SELECT FROM webhook_endpoints WHERE enabled);

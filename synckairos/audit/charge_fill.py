@@ -9,15 +9,26 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from synckairos.audit.batch_writer import insert_charges, void_amended_charges, void_lost_charges
+import orjson
+
+from synckairos.audit.batch_writer import (
+    insert_charges,
+    void_amended_charges,
+    void_lost_charges,
+    void_undone_charges,
+)
 from synckairos.audit.entry_rows import BatchRows, ChargeRow, build_charge_rows
 from synckairos.clock.charges import charges_between
+from synckairos.clock.commands import Undo
 from synckairos.clock.model import Charge, Event, EventType, Session
 from synckairos.clock.recorded_times import RECORDING_EVENTS
+from synckairos.clock.undo import undo_charges
+from synckairos.errors import ValidationFailed
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.postgres.transaction import Row, Transaction
 from synckairos.telemetry import log
+from synckairos.wire.body_parser import parse_audited_args
 from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.session_parser import parse_session
 from synckairos.wire.v2_state_parser import is_v2_epoch
@@ -51,6 +62,7 @@ class _Version(NamedTuple):
     time_used_ms: int | None
     deleted: bool
     snapshot: bytes
+    args: str | None
 
 
 class ChargeFiller:
@@ -141,6 +153,7 @@ class SessionFill:
             return True
         await void_lost_charges(self._transaction, [self._session_id])
         await void_amended_charges(self._transaction, [self._session_id], [self._session_id])
+        await void_undone_charges(self._transaction, [self._session_id])
         return False
 
     async def _fill_earlier_epochs(self, progress: _SessionProgress) -> None:
@@ -205,9 +218,21 @@ def _derive_charges(before: Session | None, version: _Version) -> tuple[Iterable
         )
     except _INVALID_STATE:
         return (), before
+    if event.type is EventType.TURN_UNDONE:
+        return _derive_undo_charges(version, after), after
     if before is None and event.type not in (EventType.SESSION_IMPORTED, *RECORDING_EVENTS):
         return (), after
     return charges_between(before, event, after), after
+
+
+def _derive_undo_charges(version: _Version, undone: Session) -> tuple[Charge, ...]:
+    """Return the charges of an undo. The audited arguments name the restored turn."""
+    try:
+        command = parse_audited_args("undo", orjson.loads(version.args or "{}")).to_command()
+    except (ValidationFailed, *_INVALID_STATE):
+        return ()
+    restored = command.restored if isinstance(command, Undo) else None
+    return () if restored is None else undo_charges(undone, restored)
 
 
 def _parse(rows: Sequence[Row]) -> Session | None:

@@ -24,7 +24,8 @@ SELECT DISTINCT epoch FROM sync_events WHERE session_id = %(session_id)s::uuid A
 WITH page AS (
     SELECT
         epoch, version, occurred_at, event_type, participant_id::text, time_used_ms, deleted, snapshot, whole_version,
-        coalesce(document_bytes, octet_length(snapshot)) AS bytes
+        coalesce(document_bytes, octet_length(snapshot)) AS bytes,
+        CASE WHEN event_type = 'turn_undone' THEN args::text END AS args
     FROM sync_events
     WHERE session_id = %(session_id)s::uuid AND epoch = %(epoch)s AND version > %(after)s
     ORDER BY version
@@ -35,7 +36,8 @@ measured AS (
 )
 SELECT
     epoch, version, occurred_at, event_type, participant_id, time_used_ms, deleted,
-    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(%(session_id)s::uuid, epoch, version) END
+    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(%(session_id)s::uuid, epoch, version) END,
+    args
 FROM measured
 WHERE bytes_before < %(max_bytes)s
 ORDER BY version;

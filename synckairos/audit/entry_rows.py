@@ -17,7 +17,7 @@ from synckairos.audit.charge_coverage import ChargeCoverage
 from synckairos.clock.model import Charge
 from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.instants import ms_to_datetime
-from synckairos.wire.outbox_entry import OutboxEntry
+from synckairos.wire.outbox_entry import OutboxEntry, stored_charges
 
 NUL_ESCAPE = rb"\u0000"
 """The escape sequence of U+0000 in JSON. Postgres cannot store this character in text or JSON columns."""
@@ -198,7 +198,7 @@ def _parse(entry: OutboxEntry, change: RowChange | None) -> ParsedEntry:
         entry.event,
         change,
     )
-    return ParsedEntry(row, entry.session_id, _charges(row, get("charges")))
+    return ParsedEntry(row, entry.session_id, _charges(row, stored_charges(event)))
 
 
 def _charges(row: EventRow, stored: Any) -> tuple[ChargeRow, ...] | None:

@@ -15,6 +15,7 @@ import orjson
 
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
+from synckairos.clock.begin_turn import block_undo
 from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, with_actor
 from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.importing import import_session
@@ -120,6 +121,9 @@ class AuditReplayCheck:
             yield _finding(row, "taken", "no outage policy explains this recovery: accepted without a check")
             self._continue_from(row)
             return
+        if b'"began_version"' not in row.snapshot:
+            # The row is from a release that did not have this member.
+            transition = Transition(transition.event, block_undo(transition.state))
         self._state = transition.state
         differing = [*_differing(row, transition), *_differing_charges(charges, transition.event.charges)]
         if differing:

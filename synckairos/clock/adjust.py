@@ -2,6 +2,7 @@
 
 from typing import TypeVar
 
+from synckairos.clock.begin_turn import block_undo
 from synckairos.clock.budget import Budget
 from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.commands import Adjust
@@ -41,7 +42,7 @@ def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
     adjusted = adjust_budgets(charged, command)
     if _budgets(adjusted) == _budgets(charged):
         return None
-    adjusted = rearm_warnings(adjusted)
+    adjusted = block_undo(rearm_warnings(adjusted))
     subject: Participant | Group | None = None
     if command.participant_ids is not None and len(command.participant_ids) == 1:
         subject = adjusted.participants[find_participant_index(adjusted, command.participant_ids[0])]

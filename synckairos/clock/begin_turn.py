@@ -26,14 +26,34 @@ def begin_turn(state: Session, active_position: int | None, remaining_ms: int | 
     """
     shown = begin_next_item(show_next_turn(state, active_position, remaining_ms, at_ms), at_ms)
     turn_number = None if state.turn_number is None else state.turn_number + 1
-    begun = replace(shown, anchor_ms=at_ms, turn_number=turn_number)
-    # A turn that begins below a threshold does not cross that threshold, so it gets no warning for that threshold. A
-    # turn that begins at or below zero does not cross zero.
+    began_version = None if turn_number is None else shown.version
+    turn = CurrentTurn(cycles=state.turn.cycles, began_version=began_version)
+    return with_passed_thresholds(replace(shown, anchor_ms=at_ms, turn_number=turn_number, turn=turn))
+
+
+def with_passed_thresholds(begun: Session) -> Session:
+    """Return the state of a turn that begins, in which the thresholds at or above its reading count as passed.
+
+    A turn that begins at or below a warning threshold does not cross it, so it gets no warning for this threshold. A
+    turn that begins at or below zero does not cross zero.
+    """
     reached = reached_warning_thresholds_ms(begun)
     is_in_overtime = is_past_zero_in_overtime(begun)
-    if reached or is_in_overtime:
-        return replace(begun, turn=CurrentTurn(0, state.turn.cycles, reached, is_in_overtime))
-    return begun
+    if (reached, is_in_overtime) == (begun.turn.warned_ms, begun.turn.is_in_overtime):
+        return begun
+    return replace(begun, turn=replace(begun.turn, warned_ms=reached, is_in_overtime=is_in_overtime))
+
+
+def block_undo(state: Session) -> Session:
+    """Return the state in which no undo can cross the last change. The version stays.
+
+    An undo restores budgets, participants and plan items of an earlier version. So it must not cross a change of these
+    by another command than a switch: a join, a leave, an adjust, a change of the plan, a recovery, and a reopening with
+    time or with amended times.
+    """
+    if state.turn.began_version is None:
+        return state
+    return replace(state, turn=replace(state.turn, began_version=None))
 
 
 def is_past_zero_in_overtime(begun: Session) -> bool:

@@ -41,15 +41,18 @@ def with_charges(before: Session, transition: Transition) -> Transition:
     return Transition(replace(transition.event, charges=(charge,)), transition.state)
 
 
-def charges_in_effect(events: Iterable[Event]) -> list[Charge]:
-    """Return the charges of consecutive events that count, in order.
+def charges_in_effect(events: Iterable[Event], earlier: Iterable[Charge] = ()) -> list[Charge]:
+    """Return the charges of consecutive events that count, in order, after `earlier`, those of earlier events.
 
-    An amendment makes all charges before it void. Events that do not say their charges add none.
+    An amendment makes all charges before it void, and an undo those after the instant that it restores. Events that do
+    not say their charges add none.
     """
-    found: list[Charge] = []
+    found = [*earlier]
     for event in events:
         if event.type is EventType.SESSION_AMENDED:
             found.clear()
+        elif (restored_at_ms := event.restored_at_ms) is not None:
+            found = [charge for charge in found if charge.ended_at_ms <= restored_at_ms]
         found += event.charges or ()
     return found
 

@@ -3,12 +3,24 @@
 `wire` checks the shape of each command. `engine` checks each command against the state of the session.
 """
 
+from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct, field
 
+from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.clock_systems import ClockSystem
-from synckairos.clock.model import FULL_FACTOR, Break, ExtendBy, OnTimeout, PlanItem, SyncMode
+from synckairos.clock.lag_compensation import LagAccount, LagReceipt
+from synckairos.clock.model import (
+    FULL_FACTOR,
+    Break,
+    ExtendBy,
+    Extensions,
+    ItemStatus,
+    OnTimeout,
+    PlanItem,
+    SyncMode,
+)
 from synckairos.frozen_replace import replace
 
 
@@ -245,6 +257,7 @@ class EndedTurn(Struct, frozen=True):
     `participant_id` is the participant that had the turn, None if no participant had it. `used_ms` is the time of the
     turn in ms, and `cycles` the number of turns that ended before it. `is_held` is True if the session ended in a hold.
     `next_item_id` is then the plan item that would have begun after the hold, None without a plan.
+    `began_version` is that of the turn, see `CurrentTurn`.
     """
 
     participant_id: str | None
@@ -252,6 +265,7 @@ class EndedTurn(Struct, frozen=True):
     cycles: int
     is_held: bool = False
     next_item_id: str | None = None
+    began_version: int | None = None
 
 
 class Reopen(Struct, frozen=True):
@@ -284,6 +298,86 @@ class Amend(Struct, frozen=True):
     breaks_before: tuple[Break, ...] | None = None
 
 
+class UndoCharge(StrEnum):
+    """The participant that keeps time of the undone turns as used.
+
+    `nobody`: no participant. `mover`: the participant of the restored turn keeps the time that it used in this turn.
+    `resumed`: the participant of the restored turn is charged for all turns since the beginning of this turn.
+    """
+
+    NOBODY = "nobody"
+    MOVER = "mover"
+    RESUMED = "resumed"
+
+
+class RestoredParticipant(Struct, frozen=True, omit_defaults=True):
+    """The facts of a participant that an undo restores. The fields are those of `Participant`."""
+
+    participant_id: str
+    remaining_ms: int
+    used_ms: int = 0
+    cycle_count: int = 0
+    has_expired: bool = False
+    reading: ClockReadingDetails | None = None
+    lag: LagAccount | None = None
+
+
+class RestoredGroup(Struct, frozen=True, omit_defaults=True):
+    """The facts of a group that an undo restores. The fields are those of `Group`."""
+
+    group_id: str
+    remaining_ms: int
+    used_ms: int = 0
+    has_expired: bool = False
+    reading: ClockReadingDetails | None = None
+
+
+class RestoredItem(Struct, frozen=True, omit_defaults=True):
+    """The facts of a plan item that an undo restores. The fields are those of `PlanItem`."""
+
+    item_id: str
+    status: ItemStatus = ItemStatus.PENDING
+    used_ms: int = 0
+
+
+class RestoredTurn(Struct, frozen=True, omit_defaults=True):
+    """The facts that an undo restores: those at the beginning of an earlier turn. The audit stores them as JSON.
+
+    `version` is the version that began the turn, and `at_ms` its instant in ms since the Unix epoch. The participant
+    `active_participant_id` had the turn, None if no participant had it. It used `used_in_turn_ms` until the turn after
+    it began. `participants` has this participant, and all participants whose facts have changed since then, and
+    `groups` and `items` all groups and plan items whose facts have changed. `item_id` is the plan item that began with
+    the turn, None without a plan. The other fields are those of `Session` and `CurrentTurn`.
+    """
+
+    version: int
+    at_ms: int
+    active_participant_id: str | None = None
+    used_in_turn_ms: int = 0
+    used_ms: int = 0
+    remaining_ms: int | None = None
+    cycles: int = 0
+    participants: tuple[RestoredParticipant, ...] = ()
+    groups: tuple[RestoredGroup, ...] = ()
+    items: tuple[RestoredItem, ...] = ()
+    item_id: str | None = None
+    schedule_offset_ms: int | None = None
+    extensions: Extensions | None = None
+    lag_receipt: LagReceipt | None = None
+
+
+class Undo(Struct, frozen=True):
+    """Take back the newest `turns` ended turns (1 to 100), and the turn that runs: an earlier turn begins again.
+
+    The caller must give `restored`, because the state does not contain it (`undo.find_restored_turn`). It is None if
+    the caller has not found it yet, or if the turns cannot be undone.
+    """
+
+    turns: int = 1
+    charge: UndoCharge = UndoCharge.NOBODY
+    restored: RestoredTurn | None = None
+
+
 class Delete(Struct, frozen=True):
     """Delete the session: add a final version, the tombstone. A session that has not ended is also cancelled."""
 
@@ -313,6 +407,7 @@ Command = (
     | UpdateMetadata
     | UpdateSession
     | SetPlan
+    | Undo
     | Reopen
     | Amend
     | Delete

@@ -27,6 +27,7 @@ from synckairos.clock.commands import (
     SetPlan,
     Start,
     Switch,
+    Undo,
     UpdateMetadata,
     UpdateSession,
     VersionPrecondition,
@@ -46,8 +47,10 @@ from synckairos.clock.reopen import reopen
 from synckairos.clock.set_plan import set_plan
 from synckairos.clock.status_table import status_table_for
 from synckairos.clock.timing import charge_session_until, number_of_turn
+from synckairos.clock.undo import undo
 from synckairos.clock.update_session import update_metadata, update_session
 from synckairos.errors import (
+    CannotUndo,
     InvalidTransition,
     PreconditionFailed,
     SessionNotFound,
@@ -124,8 +127,8 @@ def apply(
     if has_more:
         return CommandDecision(overdue, has_more_overdue=True)
     reached = overdue[-1].state if overdue else state
-    if isinstance(command, (Reopen, Amend)) and overdue and reached.status.is_final:
-        # The caller finds the facts that the command needs from earlier versions only after the end is committed.
+    if overdue and (isinstance(command, Undo) or (isinstance(command, (Reopen, Amend)) and reached.status.is_final)):
+        # The caller finds the facts of earlier versions only after the overdue transitions are committed.
         return CommandDecision(overdue, has_more_overdue=True)
     if isinstance(command, Switch) and ran_out_of_time(reached):
         if overdue:
@@ -150,7 +153,8 @@ def apply(
         return CommandDecision(overdue, refusal=refusal)
     if own is None:
         return CommandDecision(overdue)
-    own = with_charges(reached, own)
+    if not isinstance(command, Undo):
+        own = with_charges(reached, own)
     follow_up, _ = overdue_transitions(own.state, now_ms)
     return CommandDecision(overdue, (own,), follow_up)
 
@@ -215,11 +219,13 @@ def _unmet_precondition(state: Session, precondition: VersionPrecondition) -> Sy
     return None
 
 
-def _wrong_status(state: Session, command: Command) -> InvalidTransition:
+def _wrong_status(state: Session, command: Command) -> SyncKairosError:
     if isinstance(command, Finish) and state.rules.sync_mode is not SyncMode.INDIVIDUAL:
         return InvalidTransition(f"Only individual sessions have clocks to finish (this session is {state.status})")
     if isinstance(command, (Switch, Done)) and state.rules.sync_mode is SyncMode.INDIVIDUAL:
         return InvalidTransition(f"An individual session has no turns (it is {state.status})")
+    if isinstance(command, Undo):
+        return CannotUndo(f"No turn of a session in {state.rules.sync_mode} can be undone if it is {state.status}")
     if isinstance(command, Switch):
         return InvalidTransition(f"Session is not running (it is {state.status})")
     if isinstance(command, Done):
@@ -270,6 +276,8 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
             return set_plan(state, command, now_ms)
         case UpdateSession():
             return update_session(state, command, now_ms)
+        case Undo():
+            return undo(state, command, now_ms)
         case Reopen():
             return reopen(state, command, now_ms)
         case Amend():

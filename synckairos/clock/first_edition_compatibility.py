@@ -31,7 +31,7 @@ def as_first_edition(state: Session) -> Session:
         closes_when_all_done=False,
     )
     participants = tuple(replace(each, done_turn=None) if each.done_turn else each for each in state.participants)
-    turn = replace(state.turn, is_in_overtime=False)
+    turn = replace(state.turn, is_in_overtime=False, began_version=None)
     # The document of a session with an end also has its remaining time, which an earlier release reads as a budget.
     return replace(
         state,

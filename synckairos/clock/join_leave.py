@@ -1,6 +1,6 @@
 """Participants that join or leave a session that has not ended. The order of the other participants stays."""
 
-from synckairos.clock.begin_turn import begin_turn, is_held, show_next_turn
+from synckairos.clock.begin_turn import begin_turn, block_undo, is_held, show_next_turn
 from synckairos.clock.clock_systems import Hourglass
 from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
@@ -60,7 +60,7 @@ def join(state: Session, new: NewParticipant, now_ms: int) -> Transition:
         groups=groups,
         active_position=active + 1 if active is not None and position <= active else active,
     )
-    return Transition(make_event(EventType.PARTICIPANT_ADDED, grown, now_ms, joined), grown)
+    return Transition(make_event(EventType.PARTICIPANT_ADDED, grown, now_ms, joined), block_undo(grown))
 
 
 def _check_new_participant(state: Session, new: NewParticipant) -> None:
@@ -146,7 +146,7 @@ def leave(state: Session, participant_id: str, now_ms: int) -> Transition:
         return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, leaver), left)
     if position == state.active_position and state.status is not Status.PENDING:
         return _leave_during_turn(state, position, now_ms)
-    left = with_next_version(_without_participant(state, position), now_ms)
+    left = block_undo(with_next_version(_without_participant(state, position), now_ms))
     return Transition(make_event(EventType.PARTICIPANT_REMOVED, left, now_ms, state.participants[position]), left)
 
 

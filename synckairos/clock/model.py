@@ -106,6 +106,7 @@ class EventType(StrEnum):
     PARTICIPANT_PAUSED = "participant_paused"
     PARTICIPANT_RESUMED = "participant_resumed"
     PARTICIPANT_FINISHED = "participant_finished"
+    TURN_UNDONE = "turn_undone"
     PARTICIPANT_EXPIRED = "participant_expired"
     GROUP_EXPIRED = "group_expired"
     CYCLE_EXPIRED = "cycle_expired"
@@ -271,12 +272,18 @@ class CurrentTurn(Struct, frozen=True):
     before this turn. `warned_ms` holds, in ms before zero, each warning threshold that was sent in this turn, or that
     the clock had already passed when this turn began. `is_in_overtime` is True if the overtime of this turn has begun,
     or if the turn began at or below zero. Sessions of the first edition do not use it.
+
+    `began_version` is the version that began this turn. In a turn that an undo restored, it is the version that began
+    this turn the first time, and in a hold the version that began the ended turn. It is None if an undo of this turn is
+    not possible: before the start, in the first edition, and after a change that an undo must not cross
+    (`begin_turn.block_undo`).
     """
 
     used_ms: int = 0
     cycles: int = 0
     warned_ms: tuple[int, ...] = ()
     is_in_overtime: bool = False
+    began_version: int | None = None
 
 
 class Rules(Struct, frozen=True):
@@ -439,6 +446,9 @@ class Event(Struct, frozen=True):
 
     `participant_ids` is empty, except in `individual` if the event concerns several participants. `participant_id` is
     then None, and the times are those of the session.
+
+    `restored_at_ms` is the instant of the version that an undo restores, None for any other event. All earlier charges
+    after this instant are void.
     """
 
     type: EventType
@@ -449,6 +459,7 @@ class Event(Struct, frozen=True):
     remaining_ms: int | None = None
     charges: tuple[Charge, ...] | None = ()
     participant_ids: tuple[str, ...] = ()
+    restored_at_ms: int | None = None
 
 
 class Transition(Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from synckairos.clock.adjust import adjust
+from synckairos.clock.begin_turn import block_undo
 from synckairos.clock.charges import with_charges
 from synckairos.clock.commands import Adjust
 from synckairos.clock.individual.adjust_clocks import adjust as adjust_clocks
@@ -68,7 +69,7 @@ def recover_session(state: Session, epoch: str, now_ms: int, policy: OutageCharg
         continued = with_next_version(state, at_ms) if credited is None else credited.state
     else:
         continued = with_next_version(state, at_ms)
-    recovered = replace(continued, epoch=epoch)
+    recovered = replace(block_undo(continued), epoch=epoch)
     event = make_session_event(EventType.SESSION_RECOVERED, recovered, at_ms)
     return with_charges(state, Transition(event, recovered))
 

@@ -1,7 +1,7 @@
 """The command `reopen`, which continues an expired or completed session in the turn in which it ended."""
 
 from synckairos.clock.adjust import adjust_budgets
-from synckairos.clock.begin_turn import is_held, is_past_zero_in_overtime
+from synckairos.clock.begin_turn import block_undo, is_held, is_past_zero_in_overtime
 from synckairos.clock.commands import Adjust, EndedTurn, Reopen
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
 from synckairos.clock.model import (
@@ -39,7 +39,8 @@ def find_ended_turn(before: Session, ended: Session) -> EndedTurn:
     participant_id = None if active is None else active.participant_id
     position = charged.next_item_position
     next_item_id = None if position is None else charged.plan[position].item_id
-    return EndedTurn(participant_id, charged.turn.used_ms, charged.turn.cycles, is_held(charged), next_item_id)
+    turn = charged.turn
+    return EndedTurn(participant_id, turn.used_ms, turn.cycles, is_held(charged), next_item_id, turn.began_version)
 
 
 def reopen(state: Session, command: Reopen, now_ms: int) -> Transition:
@@ -75,6 +76,8 @@ def reopen(state: Session, command: Reopen, now_ms: int) -> Transition:
         is_in_overtime=is_past_zero_in_overtime(resumed),
     )
     reopened = replace(resumed, turn=turn)
+    if command.delta_ms is not None or state.breaks is not None:
+        reopened = block_undo(reopened)
     return Transition(make_event(EventType.SESSION_REOPENED, reopened, now_ms), reopened)
 
 
@@ -99,7 +102,7 @@ def _resume_turn(ended: Session, turn: EndedTurn, now_ms: int) -> Session:
         status=Status.PAUSED,
         participants=participants,
         active_position=position,
-        turn=CurrentTurn(turn.used_ms, turn.cycles),
+        turn=CurrentTurn(turn.used_ms, turn.cycles, began_version=turn.began_version),
         pauses=(ActivePause(HOLD_REASON, now_ms), *pauses) if turn.is_held else pauses,
         completed_at_ms=None,
         breaks=None,

@@ -1,5 +1,6 @@
 """The command `set_plan`, which changes the items of a plan that have not begun."""
 
+from synckairos.clock.begin_turn import block_undo
 from synckairos.clock.commands import SetPlan
 from synckairos.clock.make_transition import find_participant_index, make_session_event, with_next_version
 from synckairos.clock.model import EventType, ItemStatus, OnTimeout, PlanItem, Session, Status, Transition
@@ -43,7 +44,7 @@ def set_plan(state: Session, command: SetPlan, now_ms: int) -> Transition | None
         updated = _show_time(updated, 0, state.plan[0])
     elif state.next_item_position is not None:
         updated = _choose_next(state, updated)
-    return Transition(make_session_event(EventType.PLAN_UPDATED, updated, now_ms), updated)
+    return Transition(make_session_event(EventType.PLAN_UPDATED, updated, now_ms), block_undo(updated))
 
 
 def _item_id(state: Session, position: int) -> str:

@@ -10,11 +10,12 @@ from msgspec import Struct
 
 from synckairos.clock import creation, engine
 from synckairos.clock.charges import charges_in_effect
-from synckairos.clock.commands import Amend, Command, Create, Expire, Reopen, VersionPrecondition
+from synckairos.clock.commands import Amend, Command, Create, Expire, Reopen, Undo, VersionPrecondition
 from synckairos.clock.model import Charge, Event, EventType, Session, SyncMode, Transition
 from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
+from synckairos.clock.undo import TurnStack
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
 from synckairos.frozen_replace import replace
 
@@ -57,6 +58,7 @@ class Simulation:
 
     _before_end: Session | None = None
     _events: list[Event] = field(default_factory=list)
+    _turns: TurnStack = field(default_factory=TurnStack)
     out_of_time_id: str | None = None
     """The participant that had the turn when the session expired."""
 
@@ -108,8 +110,11 @@ class Simulation:
     def _with_past_facts(self, command: Command) -> Command:
         """Return a command with the facts that it needs from earlier versions. Return most commands unchanged.
 
-        A `Reopen` needs the turn in which the session ended, and an `Amend` the breaks that the clock measured.
+        A `Reopen` needs the turn in which the session ended, an `Amend` the breaks that the clock measured, and an
+        `Undo` the turn that it restores.
         """
+        if isinstance(command, Undo) and self.state is not None:
+            return replace(command, restored=self._turns.find_restored_turn(self.state, command))
         before, ended = self._before_end, self.state
         if isinstance(command, Amend) and ended is not None and ended.completed_at_ms is not None:
             charges = charges_in_effect(self._events)
@@ -125,8 +130,9 @@ class Simulation:
         if self.state is not None and not self.state.status.is_final:
             self._before_end = self.state
         event, self.state = transition.event, transition.state
-        if event.charges or event.type is EventType.SESSION_AMENDED:
+        if event.charges or event.type in (EventType.SESSION_AMENDED, EventType.TURN_UNDONE):
             self._events.append(event)
+        self._turns.add_transition(transition)
         if ran_out_of_time(self.state):
             self.out_of_time_id = event.participant_id
         began_ms = self.created_at_ms

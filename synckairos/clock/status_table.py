@@ -24,6 +24,7 @@ from synckairos.clock.commands import (
     SetPlan,
     Start,
     Switch,
+    Undo,
     UpdateMetadata,
     UpdateSession,
 )
@@ -75,12 +76,14 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
     | {
         Switch: _to(Status.RUNNING, Status.PAUSED, Status.COMPLETED),
         Done: _to(Status.RUNNING),
+        Undo: _to(Status.RUNNING),
         Pause: _to(Status.PAUSED),
         Expire: _to(Status.RUNNING, Status.PAUSED, Status.EXPIRED, Status.COMPLETED),
     },
     Status.PAUSED: _allowed_before_end(Status.PAUSED)
     | {
         Switch: _to(Status.PAUSED, Status.RUNNING, Status.COMPLETED),
+        Undo: _to(Status.PAUSED, Status.RUNNING),
         Pause: _to(Status.PAUSED),
         Resume: _to(Status.PAUSED, Status.RUNNING),
         Expire: _to(Status.PAUSED, Status.RUNNING, Status.EXPIRED),

@@ -304,7 +304,9 @@ def charge_session_until(state: Session, at_ms: int) -> Session:
         groups=_charge_groups(state, elapsed_ms),
         used_ms=state.used_ms + elapsed_ms,
         remaining_ms=None if state.remaining_ms is None else state.remaining_ms - elapsed_ms,
-        turn=CurrentTurn(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms, turn.is_in_overtime),
+        turn=CurrentTurn(
+            turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms, turn.is_in_overtime, turn.began_version
+        ),
         anchor_ms=at_ms,
     )
     if (position := state.item_position) is None:

@@ -261,6 +261,8 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
     turn. If `leaves_rotation`, the budget stays unchanged, because its owner gets no next turn.
     """
     participants, groups = charged.participants, charged.groups
+    # A hold keeps the version that began the ended turn. A turn that begins replaces it.
+    turn = CurrentTurn(cycles=charged.turn.cycles + 1, began_version=charged.turn.began_version)
     used_ms, mode = charged.turn.used_ms, charged.rules.sync_mode
     if charged.active_position is not None:
         active = participants[charged.active_position]
@@ -283,9 +285,7 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
         has_expired = group.has_expired and left.remaining_ms <= 0
         group = replace(group, remaining_ms=left.remaining_ms, reading=left.reading, has_expired=has_expired)
         groups = replace_item(groups, position, group)
-    return replace(
-        end_item(charged), participants=participants, groups=groups, turn=CurrentTurn(cycles=charged.turn.cycles + 1)
-    )
+    return replace(end_item(charged), participants=participants, groups=groups, turn=turn)
 
 
 def _finish(system: ClockSystem, budget: BudgetHolder, turn_used_ms: int, flagged: bool) -> BudgetHolder:

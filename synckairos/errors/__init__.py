@@ -50,6 +50,7 @@ from synckairos.errors.server import (
     StoreUnavailable,
 )
 from synckairos.errors.session_state import (
+    CannotUndo,
     IdempotencyKeyReused,
     InvalidTransition,
     NotActiveParticipant,
@@ -66,6 +67,7 @@ from synckairos.errors.session_state import (
 __all__ = [
     "ArchiveInProgress",
     "AuthenticationOff",
+    "CannotUndo",
     "DatabaseNotMigrated",
     "Forbidden",
     "HeadersTooLarge",

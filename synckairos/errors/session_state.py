@@ -84,6 +84,13 @@ class TurnOver(SyncKairosError):
         )
 
 
+class CannotUndo(SyncKairosError):
+    """The turns cannot be undone: there are not so many, the session has ended, or a change is between."""
+
+    code = "CANNOT_UNDO"
+    status = 409
+
+
 class PreconditionFailed(SyncKairosError):
     """`If-Match` does not name the current version and epoch of the session."""
 

@@ -13,7 +13,7 @@ from synckairos.history.records import Page, TrailEvent
 from synckairos.store.outbox import Outbox
 from synckairos.store.read_cache import ReadCache
 from synckairos.wire.charges_json import charge_rows, parse_charge_rows
-from synckairos.wire.outbox_entry import OutboxEntry
+from synckairos.wire.outbox_entry import OutboxEntry, stored_charges
 
 _NOT_PLAIN = ("document", "charges", "participant_ids")
 _NAMES = tuple(field.name for field in fields(TrailEvent) if field.name not in _NOT_PLAIN)
@@ -118,7 +118,7 @@ def trail_event_from_entry(entry: OutboxEntry, snapshots: bool) -> TrailEvent:
         document=entry.document if snapshots else None,
         role=fields.get("role"),
         on_behalf_of=fields.get("on_behalf_of"),
-        charges=parse_charge_rows(fields.get("charges")),
+        charges=parse_charge_rows(stored_charges(fields)),
         record_name=fields.get("command_id"),
         participant_ids=tuple(fields.get("participant_ids", ())),
     )

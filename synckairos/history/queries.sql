@@ -250,16 +250,17 @@ WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants
 -- only until the first of these versions, and its metadata and labels are those of the newest of these versions. In the
 -- comparison of arrays, null elements are equal, and greater than all others.
 WITH waiting AS (
-    SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, labels::jsonb AS labels, is_replaced
+    SELECT session_id, cut_at, cut_version, metadata::jsonb AS metadata, labels::jsonb AS labels, is_replaced,
+        void_after
     FROM unnest(
         %(in_outbox)s::uuid[], %(cut_at)s::timestamptz[], %(cut_version)s::bigint[], %(metadata)s::text[],
-        %(outbox_labels)s::text[], %(is_replaced)s::boolean[]
-    ) AS w (session_id, cut_at, cut_version, metadata, labels, is_replaced)
+        %(outbox_labels)s::text[], %(is_replaced)s::boolean[], %(void_after)s::bigint[]
+    ) AS w (session_id, cut_at, cut_version, metadata, labels, is_replaced, void_after)
 ),
 taken_part AS (
     SELECT
         p.participant_id, s.session_id, s.epoch, s.version, s.created_at, coalesce(w.metadata, s.metadata) AS metadata,
-        coalesce(w.labels, s.labels) AS labels, w.cut_at, w.cut_version,
+        coalesce(w.labels, s.labels) AS labels, w.cut_at, w.cut_version, w.void_after,
         (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version) OR EXISTS (
             SELECT FROM sync_events AS a
             WHERE a.session_id = s.session_id AND a.event_type = 'session_amended' AND a.occurred_at >= s.created_at
@@ -300,6 +301,7 @@ stretch AS (
                 AND e.occurred_at >= t.created_at
         ))
         AND (t.cut_version IS NULL OR c.version < t.cut_version)
+        AND (t.void_after IS NULL OR c.version <= t.void_after)
     UNION ALL
     SELECT
         t.session_id,

@@ -236,6 +236,8 @@ class UsedTimeInOutbox(Struct, frozen=True):
     - `spans`: the times of the charges of these versions, and of running turns.
     - `metadata`, `labels`: the session's metadata and labels as JSON.
     - `replaces_audited`: whether the session was deleted or amended, so that the versions in Postgres do not count.
+    - `void_after_version`: the earliest version that one of these versions restored by an undo. The charges of later
+      versions in Postgres do not count. None without an undo.
     """
 
     session_id: str
@@ -244,3 +246,4 @@ class UsedTimeInOutbox(Struct, frozen=True):
     replaces_audited: bool
     spans: tuple[UsedSpan, ...]
     labels: str = "{}"
+    void_after_version: int | None = None

@@ -17,7 +17,7 @@ from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket,
 from synckairos.history.used_time_reader import running_span_ms
 from synckairos.store.outbox import Outbox
 from synckairos.wire.charges_json import parse_charge_rows
-from synckairos.wire.outbox_entry import OutboxEntry
+from synckairos.wire.outbox_entry import OutboxEntry, stored_charges
 from synckairos.wire.session_parser import parse_session
 
 MAX_OUTBOX_ENTRIES = 5_000
@@ -98,7 +98,7 @@ def needs_document_before(first: OutboxEntry) -> bool:
 
     This is so if the previous release wrote the entry, because its entries do not say what they charge.
     """
-    return first.version > 1 and orjson.loads(first.event).get("charges") is None
+    return first.version > 1 and stored_charges(orjson.loads(first.event)) is None
 
 
 def used_time_in_outbox(
@@ -114,26 +114,33 @@ def used_time_in_outbox(
     first = versions[0][1]
     # Versions up to a deletion do not count. If the session was created again, the versions after the deletion count.
     tombstone = max((at for at, (event, _) in enumerate(versions) if event.get("deleted")), default=-1)
-    spans: list[UsedSpan] = []
+    charged: list[tuple[int, UsedSpan]] = []
+    void_after_version: int | None = None
     replaces_audited = tombstone >= 0
     session: dict[str, Any] = orjson.loads(versions[-1][1].document)
     before = document_before if tombstone < 0 else None
     for event, entry in versions[tombstone + 1 :]:
         if event["event_type"] == EventType.SESSION_AMENDED:
-            spans.clear()
+            charged.clear()
             replaces_audited = True
-        if event.get("charges") is not None:
-            charges = parse_charge_rows(event["charges"])
+        elif event["event_type"] == EventType.TURN_UNDONE:
+            restored_version = event["args"]["restored"]["version"]
+            charged = [each for each in charged if each[0] <= restored_version]
+            void_after_version = min(restored_version, void_after_version or restored_version)
+        if (stored := stored_charges(event)) is not None:
+            charges = parse_charge_rows(stored)
         elif before is not None:
             charges = charges_between(parse_session(before), entry.to_clock_event(), parse_session(entry.document))
         else:
             charges = ()
-        spans += [UsedSpan(each.participant_id, each.began_at_ms, each.ended_at_ms) for each in charges]
+        spans = (UsedSpan(each.participant_id, each.began_at_ms, each.ended_at_ms) for each in charges)
+        charged += [(entry.version, span) for span in spans]
         before = entry.document
+    used = [span for _, span in charged]
     active_id = session["active_participant_id"]
     if tombstone + 1 < len(versions) and active_id is not None:
         span = running_span_ms(session, active_id, now_ms)
-        spans += [] if span is None else [UsedSpan(active_id, *span)]
+        used += [] if span is None else [UsedSpan(active_id, *span)]
     facts = {name: session.get(name, {}) for name in ("metadata", "labels")}
     if NUL_ESCAPE in versions[-1][1].document:
         facts = replace_nul(facts)
@@ -143,7 +150,8 @@ def used_time_in_outbox(
         metadata=orjson.dumps(facts["metadata"]).decode(),
         labels=orjson.dumps(facts["labels"]).decode(),
         replaces_audited=replaces_audited,
-        spans=tuple(spans),
+        spans=tuple(used),
+        void_after_version=void_after_version,
     )
 
 

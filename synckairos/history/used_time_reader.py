@@ -75,6 +75,7 @@ class UsedTimeReader:
             "metadata": [each.metadata for each in in_outbox],
             "outbox_labels": [each.labels for each in in_outbox],
             "is_replaced": [each.replaces_audited for each in in_outbox],
+            "void_after": [each.void_after_version for each in in_outbox],
             "running": [session_id for session_id, _ in spans],
             **_span_parameters("", [span for _, span in spans]),
             "bounds": [postgres_instant(each) for each in buckets.bounds_ms],

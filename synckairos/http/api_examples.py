@@ -50,6 +50,7 @@ REQUEST_BODIES: Json = {
         ],
         "expected_version": 3,
     },
+    "UndoBody": {"turns": 1, "charge": "mover"},
     "ReopenBody": {"delta_ms": 30_000, "reason": "flag by mistake"},
     "JoinBody": {"participant_id": LATE_PLAYER_ID, "display_name": "Late", "total_time_ms": 300_000},
     "MetadataBody": {"metadata": {"round": 2, "arbiter": None}},

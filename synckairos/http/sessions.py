@@ -103,6 +103,7 @@ class SessionRoutes:
             ),
             command("complete", "End a session as completed"),
             command("cancel", "End a session as cancelled"),
+            command("undo", "Take back turns; an earlier turn begins again"),
             command("reopen", "Continue an expired or completed session, paused in the turn in which it ended"),
             command("amend", "Replace the start, end or breaks of an ended count_up session"),
             Operation(

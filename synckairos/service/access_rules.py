@@ -76,6 +76,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "adjust": AccessRule("controller", "session"),
     "complete": AccessRule("controller", "session"),
     "cancel": AccessRule("controller", "session"),
+    "undo": AccessRule("controller", "session"),
     "reopen": AccessRule("controller", "session"),
     "amend": AccessRule("controller", "session"),
     "add_participant": AccessRule("controller", "session"),

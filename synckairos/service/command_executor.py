@@ -7,10 +7,11 @@ authorised and applied again to the newer session. A session that Redis does not
 from collections.abc import Callable
 from typing import NamedTuple
 
+from msgspec import to_builtins
 from msgspec.structs import asdict
 
 from synckairos.clock import engine
-from synckairos.clock.commands import Amend, Command, Reopen, Switch, with_actor
+from synckairos.clock.commands import Amend, Command, Reopen, Switch, Undo, with_actor
 from synckairos.clock.engine import CommandDecision
 from synckairos.clock.model import Session, Status, SyncMode
 from synckairos.clock.plan_items import ran_out_of_time
@@ -207,6 +208,8 @@ class CommandExecutor:
             request, command = await self._with_ended_turn(request, command, before.session)
         elif isinstance(command, Amend):
             request, command = await self._with_breaks_before(request, command, before.session)
+        elif isinstance(command, Undo):
+            request, command = await self._with_restored_turn(request, command, before.session)
         out_of_time_id = None
         if isinstance(command, Switch) and ran_out_of_time(before.session):
             out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)
@@ -271,6 +274,21 @@ class CommandExecutor:
             return request, command
         args = {**(request.args or {}), "breaks_before": breaks_json(breaks)}
         return replace(request, args=args), replace(command, breaks_before=breaks)
+
+    async def _with_restored_turn(
+        self, request: CommandRequest, command: Undo, session: Session
+    ) -> tuple[CommandRequest, Undo]:
+        """Return an undo with the turn that it restores, in the command and in the audited arguments.
+
+        Return the arguments unchanged if the turns cannot be undone. The engine then refuses the command.
+
+        Raises: StoreUnavailable.
+        """
+        restored = await self._past_versions.find_restored_turn(session, command.turns)
+        if restored is None:
+            return request, command
+        args = {**(request.args or {}), "restored": to_builtins(restored)}
+        return replace(request, args=args), replace(command, restored=restored)
 
     def _finish_commit(self, session_id: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
         if prepared.commit.versions:

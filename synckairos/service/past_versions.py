@@ -4,14 +4,16 @@ The reader searches the version history in Redis first, then Postgres, then the 
 because its entries have to be scanned one after the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from synckairos.clock.begin_turn import is_held
 from synckairos.clock.charges import charges_in_effect
-from synckairos.clock.commands import EndedTurn
+from synckairos.clock.commands import EndedTurn, RestoredTurn
 from synckairos.clock.model import Break, Charge, EventType, Session, Status
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
+from synckairos.clock.undo import find_restored_turn
 from synckairos.errors import IdempotencyKeyReused, SessionArchived, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
@@ -159,9 +161,37 @@ class PastVersionReader:
             return None
         if any(event.charges is None for event in events):
             raise StoreUnavailable("The charges of the session are not complete yet; try again shortly")
-        is_amended = any(event.type is EventType.SESSION_AMENDED for event in events)
-        charges = [*([] if is_amended else audited), *charges_in_effect(events)]
-        return find_breaks(ended.started_at_ms, ended.completed_at_ms, charges)
+        return find_breaks(ended.started_at_ms, ended.completed_at_ms, charges_in_effect(events, audited))
+
+    async def find_restored_turn(self, current: Session, turns: int) -> RestoredTurn | None:
+        """Return the facts that an undo of `turns` turns restores, None if the turns cannot be undone.
+
+        `current` is the newest version. The search follows `turn.began_version`: the version before the beginning of a
+        turn names the beginning of the turn before it. So the search reads one version for each turn, and two versions
+        more. Versions that the history in Redis does not have need a round trip to Postgres each.
+        """
+        versions = _KnownVersions(current, await self._store.read_history(current.session_id))
+        next_began, began = None, current.turn.began_version
+        for _ in range(turns - is_held(current)):
+            if began is None:
+                return None
+            before = await self._read_version(versions, began - 1)
+            next_began, began = began, before.turn.began_version
+        if began is None:
+            return None
+        begun = await self._read_version(versions, began)
+        next_begun = current if next_began is None else await self._read_version(versions, next_began)
+        return find_restored_turn(current, begun, next_begun)
+
+    async def _read_version(self, versions: "_KnownVersions", version: int) -> Session:
+        """Return a version of the session of `versions`, from `versions`, the outbox or Postgres."""
+        snapshot = versions.find(version)
+        if snapshot is None and not versions.has_outbox:
+            versions.add_outbox(await self._in_outbox(versions.session_id))
+            snapshot = versions.find(version)
+        return parse_session(
+            (snapshot or await self._audited(versions.session_id, versions.position(version))).document
+        )
 
     async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> SessionResult:
         """Return the version of a session that was in effect at the instant `at_ms`, from Postgres.
@@ -219,6 +249,29 @@ class PastVersionReader:
         Postgres.
         """
         return (entry.to_feed_message() for entry in reversed(await self._outbox.read_session_entries(session_id)))
+
+
+class _KnownVersions:
+    """Versions of one epoch of a session that a search has already read, from the history in Redis and the outbox."""
+
+    def __init__(self, current: Session, history: Iterable[FeedMessage]) -> None:
+        self.session_id = current.session_id
+        self.has_outbox = False
+        self._epoch = current.epoch
+        self._snapshots = {each.snapshot.epoch_and_version: each.snapshot for each in history}
+
+    def add_outbox(self, messages: Iterable[FeedMessage]) -> None:
+        """Add the versions in the outbox."""
+        self.has_outbox = True
+        self._snapshots |= {each.snapshot.epoch_and_version: each.snapshot for each in messages}
+
+    def position(self, version: int) -> tuple[str, int]:
+        """Return the epoch and the version for a read of Postgres."""
+        return self._epoch, version
+
+    def find(self, version: int) -> SessionSnapshot | None:
+        """Return the snapshot of a version, None if it is not known."""
+        return self._snapshots.get(self.position(version))
 
 
 def _ended_turn(snapshot: SessionSnapshot, ended: Session) -> EndedTurn | None:

@@ -4,8 +4,9 @@ REST and WebSocket both parse commands into these models (`body_parser`). A body
 The clock then checks whether the state of the session allows the command.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
+import msgspec
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -23,16 +24,20 @@ from synckairos.clock.commands import (
     Pause,
     RemoveParticipant,
     Reopen,
+    RestoredTurn,
     Resume,
     SetPlan,
     Start,
     Switch,
+    Undo,
+    UndoCharge,
     UpdateMetadata,
     UpdateSession,
     VersionPrecondition,
 )
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import RESERVED_REASONS, TIMEOUT_REASON
+from synckairos.clock.undo import MAX_TURNS
 from synckairos.frozen_replace import replace
 from synckairos.wire.creation_body import BreakBodies, BreakBody, Participant
 from synckairos.wire.field_types import (
@@ -394,6 +399,37 @@ class SetPlanBody(CommandBody):
         return SetPlan(to_plan_items(self.plan))
 
 
+class UndoBody(CommandBody):
+    """Takes back the newest `turns` ended turns, and the turn that runs. An earlier turn begins again.
+
+    `charge` determines who keeps time of these turns as used. `nobody`: no participant. `mover`: the participant of the
+    restored turn keeps the time that it used in this turn. `resumed`: the participant of the restored turn is charged
+    for all turns since the beginning of this turn.
+    """
+
+    turns: Annotated[int, Field(ge=1, le=MAX_TURNS)] = 1
+    charge: Literal["nobody", "mover", "resumed"] = "nobody"
+
+    def to_command(self) -> Command:
+        return Undo(self.turns, UndoCharge(self.charge))
+
+
+def _parse_restored_turn(value: Any) -> RestoredTurn:
+    try:
+        return msgspec.convert(value, RestoredTurn)
+    except msgspec.ValidationError as fault:
+        raise PydanticCustomError("restored", "is not a restored turn: {fault}", {"fault": str(fault)}) from None
+
+
+class StoredUndoBody(UndoBody):
+    """An undo as the audit stores it. Clients cannot send `restored`, which the server finds in the audit trail."""
+
+    restored: Annotated[Any, AfterValidator(_parse_restored_turn)]
+
+    def to_command(self) -> Command:
+        return Undo(self.turns, UndoCharge(self.charge), self.restored)
+
+
 class ReopenBody(CommandBody):
     """Continues an expired or completed session. It is paused for the reason `reopened`, in the turn in which it ended.
 
@@ -418,6 +454,7 @@ class EndedTurnBody(StrictModel):
     cycles: Annotated[int, Field(ge=0)]
     is_held: bool = False
     next_item_id: Omittable[ItemId] = None
+    began_version: Omittable[Annotated[int, Field(ge=1)]] = None
 
 
 class StoredReopenBody(ReopenBody):
@@ -492,6 +529,7 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "update_metadata": MetadataBody,
     "update_session": SessionChangesBody,
     "set_plan": SetPlanBody,
+    "undo": UndoBody,
     "reopen": ReopenBody,
     "amend": AmendBody,
     "delete": DeleteBody,
@@ -504,6 +542,7 @@ SIMULATED_COMMAND_BODIES: dict[str, type[CommandBody]] = COMMAND_BODIES | {"swit
 STORED_COMMAND_BODIES: dict[str, type[CommandBody]] = SIMULATED_COMMAND_BODIES | {
     "pause": StoredPauseBody,
     "resume": StoredResumeBody,
+    "undo": StoredUndoBody,
     "reopen": StoredReopenBody,
     "amend": StoredAmendBody,
 }

@@ -104,6 +104,8 @@ FIELD_DESCRIPTIONS = {
     "delta_ms": "Time to add to each budget in ms. A negative value removes time. 0 is not allowed",
     "participant_ids": "Participants that the command changes. Default: all participants",
     "scaled": "Whether `delta_ms` is multiplied by the `time_factor` of each participant; only in `individual`",
+    "turns": "Number of ended turns to take back. The turn that runs is dropped too",
+    "charge": "Participant that keeps time of the undone turns as used",
     "next_participant_id": "Participant that gets the next turn, instead of the next participant in the order of turns",
     "current_participant_id": "Participant that the caller expects to have the turn. If another has it: refused",
     "command": "Name of the command, as in REST",

@@ -146,6 +146,8 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
     }
     if turn.is_in_overtime:
         document["turn"]["overtime"] = True
+    if turn.began_version is not None:
+        document["turn"]["began_version"] = turn.began_version
     if state.labels:
         document["labels"] = state.labels
     if state.turn_number is not None:

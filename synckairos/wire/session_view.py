@@ -177,6 +177,9 @@ class TurnView(BaseModel):
     overtime: bool = Field(
         default=False, description="Always true: the overtime of this turn has begun; absent before overtime"
     )
+    began_version: int = Field(
+        default=0, description="Version that began this turn. Absent if no undo can cross the last change"
+    )
 
 
 class ExtensionsView(BaseModel):

@@ -90,7 +90,7 @@ class RandomPlayer:
 
     async def send(self, verb: str, args: dict[str, Any], command_id: str | None = None) -> None:
         """Send a command. Append its verb, or the code of its refusal, to `outcomes`."""
-        body = parse_command(verb, args) if verb in ("reopen", "amend") else parse_audited_args(verb, args)
+        body = parse_command(verb, args) if verb in ("reopen", "amend", "undo") else parse_audited_args(verb, args)
         sent = body.model_dump(exclude_unset=True) or None
         request = CommandRequest(
             Principal.anonymous_admin(),
@@ -181,7 +181,7 @@ class RandomPlayer:
     def _command(self) -> tuple[str, dict[str, Any]]:
         pick = self._random
         participant_id = pick.choice(self._participant_ids)
-        match pick.randrange(35):
+        match pick.randrange(37):
             case 33 | 34:
                 times: dict[str, Any] = pick.choice(
                     ({}, {"started_at": self._instant(-9_000)}, {"completed_at": self._instant(-500)})
@@ -213,6 +213,8 @@ class RandomPlayer:
                 return "update_metadata", {"metadata": {"y": pick.random(), "b": {"d": 1, "c": None}, "z": None}}
             case 15 if pick.random() < 0.4:
                 return pick.choice(("complete", "complete", "cancel")), {}
+            case 35 | 36:
+                return "undo", {"turns": pick.choice((1, 1, 2)), "charge": pick.choice(("nobody", "mover", "resumed"))}
             case 28 | 29:
                 return "done", {"participant_id": participant_id}
             case 26 | 27:

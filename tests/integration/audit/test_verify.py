@@ -46,6 +46,7 @@ async def test_random_sessions_replay_without_findings(service: AuditedService) 
             "update_session",
             "reopen",
             "amend",
+            "undo",
             "done",
             "set_plan",
             "PLAN_ITEM_NOT_FOUND",
@@ -53,6 +54,7 @@ async def test_random_sessions_replay_without_findings(service: AuditedService) 
             "cancel",
             "delete",
             "INVALID_STATE_TRANSITION",
+            "CANNOT_UNDO",
         ),
     }
     happened = await service.audit.rows("SELECT DISTINCT event_type FROM sync_events")

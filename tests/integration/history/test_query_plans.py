@@ -34,7 +34,7 @@ ALL = {"before_at": "infinity", "before_id": "f" * 32, "limit": 51}
 REPORT: dict[str, Any] = {
     "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=30),
     "in_outbox": [SESSION], "cut_at": [NOON], "cut_version": [7], "metadata": ["{}"], "outbox_labels": ["{}"],
-    "is_replaced": [False],
+    "is_replaced": [False], "void_after": [None],
     "open": [uuid_of("s701")], "open_participant": [PARTICIPANT], "open_began_at": [NOON],
     "open_ended_at": [NOON + timedelta(hours=1)],
     "running": [SESSION], "participant": [PARTICIPANT], "began_at": [NOON], "ended_at": [NOON + timedelta(hours=1)],

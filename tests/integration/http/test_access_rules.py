@@ -46,6 +46,7 @@ SESSION_CASES = (
     Case("POST", "/v1/sessions/{id}/adjust", "controller", {"delta_ms": 1}),
     Case("POST", "/v1/sessions/{id}/complete", "controller", {}),
     Case("POST", "/v1/sessions/{id}/cancel", "controller", {}),
+    Case("POST", "/v1/sessions/{id}/undo", "controller", {}),
     Case("POST", "/v1/sessions/{id}/reopen", "controller", {}),
     Case("POST", "/v1/sessions/{id}/amend", "controller", {"breaks": []}),
     Case("POST", "/v1/sessions/{id}/participants", "controller", {"participant_id": MISSING, "total_time_ms": 60_000}),

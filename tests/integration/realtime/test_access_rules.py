@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from websockets.asyncio.client import connect
 
-from synckairos.clock.commands import Command, Complete, Create, NewParticipant, Pause, Start
+from synckairos.clock.commands import Command, Complete, Create, NewParticipant, Pause, Start, Switch
 from synckairos.clock.model import PlanItem, SyncMode
 from synckairos.config import Settings
 from synckairos.principal import Principal, Role
@@ -39,6 +39,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "adjust": {"delta_ms": 1_000},
     "complete": {},
     "cancel": {},
+    "undo": {},
     "reopen": {},
     "amend": {"started_at": "2026-01-31T12:00:00Z"},
     "add_participant": {"participant_id": NEWCOMER, "total_time_ms": 60_000},
@@ -77,9 +78,9 @@ async def signed_in(instance: Instance, role: Role, *reaches: str, **claims: Any
 async def open_session(instance: Instance, verb: str) -> tuple[str, int]:
     """Create a session in a status in which a command succeeds. Return its id and its version.
 
-    WHITE has the turn. For a resume, WHITE has paused the session. For a reopening, the session is completed.
-    For an amendment, it is also a `count_up` session of WHITE alone. For a change of the plan, it has a plan. For a
-    finish, it has individual clocks.
+    WHITE has the turn. For a resume, WHITE has paused the session. For an undo, BLACK has the turn. For a reopening,
+    the session is completed. For an amendment, it is also a `count_up` session of WHITE alone. For a change of the
+    plan, it has a plan. For a finish, it has individual clocks.
     """
     people = tuple(NewParticipant(each, total_time_ms=300_000) for each in (WHITE, BLACK))
     spec = Create(SyncMode.COUNT_UP, people[:1]) if verb == "amend" else Create(SyncMode.PER_PARTICIPANT, people)
@@ -92,6 +93,8 @@ async def open_session(instance: Instance, verb: str) -> tuple[str, int]:
     steps: list[tuple[str, Command]] = [] if verb == "start" else [("start", Start())]
     if verb == "resume":
         steps.append(("pause", Pause(taken_by=f"participant:{WHITE}")))
+    if verb == "undo":
+        steps.append(("switch", Switch()))
     if verb in ("reopen", "amend"):
         steps.append(("complete", Complete()))
     for name, command in steps:

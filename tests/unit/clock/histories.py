@@ -23,6 +23,8 @@ from synckairos.clock.commands import (
     SetPlan,
     Start,
     Switch,
+    Undo,
+    UndoCharge,
     UpdateMetadata,
     UpdateSession,
     VersionPrecondition,
@@ -196,7 +198,7 @@ def _name(tape: Bytes) -> str:
 
 
 def _command(tape: Bytes, plan: tuple[PlanItem, ...]) -> Command:
-    match tape.below(33):
+    match tape.below(36):
         case 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 as which:
             measured_lag_ms = (None, 10, 2_000)[which % 3]
             hold, item_id = tape.one_in(6), ITEM_IDS[tape.below(5)] if tape.one_in(8) else None
@@ -233,10 +235,12 @@ def _command(tape: Bytes, plan: tuple[PlanItem, ...]) -> Command:
             return Done(_name(tape))
         case 30:
             return _edit_plan(tape, plan)
+        case 33 | 35:
+            return Undo((1, 1, 2, 3)[tape.below(4)], tuple(UndoCharge)[tape.below(3)])
         case 26 | 27:
             ids = (_name(tape),) if tape.one_in(4) else None
             return Reopen((3_000, 3_000, -1_000, None)[tape.below(4)], ids)
-        case 31:
+        case 31 | 34:
             begin_ms, end_ms = (
                 (None, T0, T0 + 700)[tape.below(3)],
                 (None, T0 + 900, T0 + 2_000, T0 + 10**7)[tape.below(4)],

@@ -9,6 +9,7 @@ breaks; `amend:10-` sets only the start, and `amend:-/` removes the breaks. `swi
 `plan:x=5 y/B=10` sets a plan of an item x of 5 seconds and an item y of 10 seconds for B. In `individual`, ` [A,B]` or
 ` [/x]` at the end of `start`, `pause`, `resume`, `finish` and `adjust` names participants or a group. `adjust*5` is
 scaled, and `A=30*1.5` has the factor 1.5. `join:D-` has no budget.
+`undo` undoes one turn, and `undo2:mover` two turns with the charge `mover`.
 """
 
 import json
@@ -40,6 +41,8 @@ from synckairos.clock.commands import (
     SetPlan,
     Start,
     Switch,
+    Undo,
+    UndoCharge,
     UpdateMetadata,
     UpdateSession,
     VersionPrecondition,
@@ -60,6 +63,7 @@ from synckairos.clock.model import (
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.timing import find_group_index, session_remaining_ms
+from synckairos.clock.undo import TurnStack
 from synckairos.frozen_replace import replace
 
 T0 = 1_750_000_000_000
@@ -126,6 +130,7 @@ class Played:
     lines: list[str] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     decision: engine.CommandDecision = field(default_factory=engine.CommandDecision)
+    turns: TurnStack = field(default_factory=TurnStack)
 
     @property
     def out_of_time_id(self) -> str | None:
@@ -143,6 +148,8 @@ class Played:
                 command = replace(command, turn=self.ended_turn)
             if isinstance(command, Amend) and before.status.is_final and before.started_at_ms is not None:
                 command = replace(command, breaks_before=self.measured_breaks)
+            if isinstance(command, Undo):
+                command = replace(command, restored=self.turns.find_restored_turn(before, command))
             self.decision = engine.apply(before, command, at_ms, precondition, self.out_of_time_id)
             for transition in self.decision.all_transitions:
                 assert transition.state.version == self.state.version + 1
@@ -150,6 +157,7 @@ class Played:
                 assert transition.state.updated_at_ms == transition.event.at_ms
                 self.state = transition.state
                 self.transitions.append(transition)
+                self.turns.add_transition(transition)
                 self.lines.append(_line(transition))
             if not self.decision.has_more_overdue:
                 break
@@ -256,6 +264,8 @@ def command(text: str) -> Command:
     if verb.startswith("reopen"):
         seconds = verb.removeprefix("reopen")
         return Reopen(round(float(seconds) * 1000) if seconds else None, tuple(rest.split(",")) if rest else None)
+    if verb.startswith("undo"):
+        return Undo(int(verb.removeprefix("undo") or 1), UndoCharge(rest or "nobody"))
     match verb:
         case "pause":
             reason, _, seconds = rest.partition("+")

@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from dataclasses import dataclass
 
 import orjson
 from hypothesis import HealthCheck, given, settings
@@ -10,9 +9,18 @@ from hypothesis import strategies as st
 
 from synckairos.clock import creation, engine
 from synckairos.clock.begin_turn import is_held
-from synckairos.clock.charges import charges_between, charges_in_effect
+from synckairos.clock.charges import charges_between
 from synckairos.clock.clock_systems import Hourglass
-from synckairos.clock.commands import Adjust, Amend, Command, Expire, Reopen, VersionPrecondition
+from synckairos.clock.commands import (
+    Adjust,
+    Amend,
+    Command,
+    Expire,
+    Reopen,
+    RestoredTurn,
+    Undo,
+    VersionPrecondition,
+)
 from synckairos.clock.expected_starts import expected_starts_ms
 from synckairos.clock.model import (
     TURN_MODES,
@@ -27,8 +35,6 @@ from synckairos.clock.model import (
     Transition,
 )
 from synckairos.clock.plan_items import names_participants
-from synckairos.clock.recorded_times import find_breaks
-from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.status_table import STATUS_TABLE
 from synckairos.clock.timing import (
     charge_session_until,
@@ -41,7 +47,10 @@ from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
 from tests.unit.clock.histories import Bytes, commands, draw_creation
+from tests.unit.clock.ledgers import ChargeLedger, Ledger
+from tests.unit.clock.past_facts import Past
 from tests.unit.clock.script import T0
+from tests.unit.clock.undo_law import check_undo
 
 INDIVIDUAL_EVENTS = frozenset(
     {
@@ -66,49 +75,6 @@ steady = settings(
 )
 
 
-@dataclass(slots=True)
-class Ledger:
-    """Elapsed, paused and compensated time, calculated only from the instants of transitions, without the engine."""
-
-    ran_ms: int = 0
-    paused_ms: int = 0
-    unowned_ms: int = 0
-    left_ms: int = 0
-    compensated_ms: int = 0
-    ended_ms: int = 0
-
-    def count(self, before: Session, transition: Transition) -> None:
-        after = transition.state
-        if transition.event.type is EventType.SESSION_AMENDED:
-            self.count_stated_times(after)
-            return
-        passed_ms = after.updated_at_ms - before.updated_at_ms
-        if after.lag_receipt is not before.lag_receipt and after.lag_receipt is not None:
-            passed_ms -= after.lag_receipt.compensated_ms
-            self.compensated_ms += after.lag_receipt.compensated_ms
-        if before.status is Status.RUNNING:
-            self.ran_ms += passed_ms
-            if before.active_position is None:
-                self.unowned_ms += passed_ms
-        elif before.status is Status.PAUSED:
-            self.paused_ms += passed_ms
-        elif before.status.is_final and after.status is Status.PAUSED:
-            assert before.completed_at_ms is not None
-            self.ended_ms += after.updated_at_ms - before.completed_at_ms
-        gone = {p.participant_id for p in before.participants} - {p.participant_id for p in after.participants}
-        ran_on = charge_session_until(before, after.updated_at_ms)
-        self.left_ms += sum(p.used_ms for p in ran_on.participants if p.participant_id in gone)
-
-    def count_stated_times(self, amended: Session) -> None:
-        """Count the times of an amendment instead of all measured times."""
-        assert amended.completed_at_ms is not None
-        assert amended.started_at_ms is not None
-        assert amended.breaks is not None
-        self.paused_ms = sum(each.ended_at_ms - each.began_at_ms for each in amended.breaks)
-        self.ran_ms = amended.completed_at_ms - amended.started_at_ms - self.paused_ms
-        self.unowned_ms = self.left_ms = self.compensated_ms = self.ended_ms = 0
-
-
 # Each Hypothesis example has ten histories, because Hypothesis needs more time to make an example than the test needs
 # to check it.
 @given(st.lists(st.binary(min_size=16, max_size=48), min_size=10, max_size=10))
@@ -122,31 +88,31 @@ def _check_history(tape: bytes) -> None:
     choices = Bytes(tape)
     spec = draw_creation(choices)
     state = creation.create(spec, "s", "e", T0).state
-    ledger, charged_ms, now_ms = Ledger(), Counter[str](), T0
-    before_end: Session | None = None
-    events: list[Event] = []
+    ledger, charged, now_ms = Ledger(), ChargeLedger(), T0
+    past = Past({state.version: state})
     document = _check_document(state)
     for wait_ms, command, precondition in commands(choices, STEPS, spec.plan):
         now_ms += wait_ms
-        if isinstance(command, (Reopen, Amend)):
-            # A caller gives the facts of earlier versions only if the end is committed.
+        if isinstance(command, (Reopen, Amend, Undo)):
+            # A caller gives facts of earlier versions only after the overdue transitions are committed.
             for transition in engine.apply(state, Expire(ignores_grace=True), now_ms).all_transitions:
                 ledger.count(state, transition)
-                _check_charges(state, transition, charged_ms)
-                events.append(transition.event)
-                before_end, state = state, transition.state
+                _check_charges(state, transition, charged, None)
+                past.add(state, transition)
+                state = transition.state
             document = render_session(state)
-            command = _with_past_facts(command, before_end, events, state)
+            command = past.with_facts(command, state)
         decision = _decide(state, command, now_ms, precondition)
         assert render_session(state) == document, "apply changed its argument"
         before = state
         for transition in decision.all_transitions:
             _check_step(state, transition, max(now_ms, before.updated_at_ms))
-            ledger.count(state, transition)
-            _check_charges(state, transition, charged_ms)
-            events.append(transition.event)
-            if not state.status.is_final:
-                before_end = state
+            restored = command.restored if isinstance(command, Undo) and transition in decision.own else None
+            ledger.count(state, transition, restored)
+            _check_charges(state, transition, charged, restored)
+            if restored is not None and isinstance(command, Undo):
+                check_undo(state, transition.state, restored, command.charge, past.states)
+            past.add(state, transition)
             state = transition.state
             document = _check_document(state)
             _check_balance(state, ledger)
@@ -154,19 +120,6 @@ def _check_history(tape: bytes) -> None:
         _check_hourglass(before, state, decision, command)
         due = next_upcoming_event(state)
         assert due is None or due.committed_at_ms > max(now_ms, state.updated_at_ms), "an overdue transition was left"
-
-
-def _with_past_facts(command: Command, before_end: Session | None, events: list[Event], state: Session) -> Command:
-    """Return a reopening with the turn in which the session ended, or an amendment with the measured breaks.
-
-    `before_end` is the newest state before the end.
-    """
-    if isinstance(command, Amend) and state.started_at_ms is not None and state.completed_at_ms is not None:
-        breaks = find_breaks(state.started_at_ms, state.completed_at_ms, charges_in_effect(events))
-        return replace(command, breaks_before=breaks)
-    if not isinstance(command, Reopen) or before_end is None or not state.status.is_final:
-        return command
-    return replace(command, turn=find_ended_turn(before_end, state))
 
 
 def _decide(
@@ -219,10 +172,11 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
     if event.type in LEAVES_CLOCK and not moves_end:
         for read in (lambda s: s.anchor_ms, lambda s: s.used_ms, _zero_ms):
             assert read(after) == read(before)
-    _check_extensions(before, after)
-    _check_plan(before, after, event)
     _check_continuous(after)
-    _check_receipt(before, after)
+    if event.type is not EventType.TURN_UNDONE:
+        _check_extensions(before, after)
+        _check_receipt(before, after)
+    _check_plan(before, after, event)
 
 
 LEAVES_CLOCK = frozenset(
@@ -245,6 +199,7 @@ BEGINS_TURN = frozenset(
         EventType.PARTICIPANT_EXPIRED,
         EventType.GROUP_EXPIRED,
         EventType.CYCLE_EXPIRED,
+        EventType.TURN_UNDONE,
     }
 )
 
@@ -274,6 +229,8 @@ def _check_plan(before: Session, after: Session, event: Event) -> None:
     assert running == ([after.item_position] if is_in_turn else [])
     assert sum(item.used_ms for item in after.plan) == after.used_ms
     assert len({item.item_id for item in after.plan}) == len(after.plan)
+    if event.type is EventType.TURN_UNDONE:
+        return  # `check_undo` checks the other facts
     begun = {item.item_id: item for item in before.plan if item.status is not ItemStatus.PENDING}
     now = {item.item_id: item for item in after.plan}
     for item_id, item in begun.items():
@@ -373,7 +330,7 @@ def _check_continuous(state: Session) -> None:
 
 
 def _check_balance(state: Session, ledger: Ledger) -> None:
-    """Check that charged + paused + compensated time = elapsed time, for the session and for all participants."""
+    """Check that charged + paused + compensated + forgiven time = elapsed time, for a session and its participants."""
     initial_ms = state.rules.initial_ms or 0
     if state.started_at_ms is None:
         assert state.used_ms == initial_ms
@@ -381,34 +338,37 @@ def _check_balance(state: Session, ledger: Ledger) -> None:
     settled = charge_session_until(state, state.updated_at_ms)
     assert settled.used_ms == ledger.ran_ms + initial_ms
     wall_ms = (state.completed_at_ms or state.updated_at_ms) - state.started_at_ms
-    assert ledger.ran_ms + ledger.paused_ms + ledger.compensated_ms + ledger.ended_ms == wall_ms
+    assert ledger.wall_ms == wall_ms
     charged = sum(p.used_ms for p in settled.participants)
     assert charged + ledger.left_ms + ledger.unowned_ms == ledger.ran_ms
 
 
-def _check_charges(before: Session, transition: Transition, charged_ms: Counter[str]) -> None:
+def _check_charges(
+    before: Session, transition: Transition, charged: ChargeLedger, restored: RestoredTurn | None
+) -> None:
     """Check that the sum of all charges of each participant is its used time, and that two documents give the charges.
 
-    `charged_ms` has the sums of the earlier charges. The charges of this transition are added.
+    `charged` has the earlier charges. The charges of this transition are added.
     """
     event, after = transition.event, transition.state
-    assert event.charges is not None
     if event.type is EventType.SESSION_AMENDED:
-        charged_ms.clear()
-        for charge in event.charges:
-            charged_ms[charge.participant_id] += charge.ended_at_ms - charge.began_at_ms
-        assert charged_ms == +Counter({each.participant_id: each.used_ms for each in after.participants})
+        charged.add(after.version, event, None)
+        assert charged.sums() == +Counter({each.participant_id: each.used_ms for each in after.participants})
         return
-    assert event.charges == charges_between(before, replace(event, charges=None), after)
-    for charge in event.charges:
-        assert before.anchor_ms is not None
-        assert charge.participant_id == (before.active_participant or after.participants[0]).participant_id
-        assert before.anchor_ms == charge.began_at_ms < charge.ended_at_ms <= event.at_ms
-        charged_ms[charge.participant_id] += charge.ended_at_ms - charge.began_at_ms
+    charged.add(after.version, event, restored)
+    for charge in event.charges or ():
+        assert charge.began_at_ms < charge.ended_at_ms <= event.at_ms
+        if restored is None:
+            assert before.anchor_ms == charge.began_at_ms
+            assert charge.participant_id == (before.active_participant or after.participants[0]).participant_id
+        else:
+            assert (charge.participant_id, charge.began_at_ms) == (restored.active_participant_id, restored.at_ms)
+    if restored is None:
+        assert event.charges == charges_between(before, replace(event, charges=None), after)
     if event.type is EventType.PARTICIPANT_REMOVED:
         # A participant that joins again begins with a used time of 0.
-        assert charged_ms.pop(event.participant_id or "", 0) == event.used_ms
-    assert charged_ms == +Counter({each.participant_id: each.used_ms for each in after.participants})
+        assert charged.leave(event.participant_id or "") == event.used_ms
+    assert charged.sums() == +Counter({each.participant_id: each.used_ms for each in after.participants})
 
 
 def _check_table(before: Session, decision: engine.CommandDecision, command: Command) -> None:
@@ -462,23 +422,21 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
         choices = Bytes(dice.randbytes(72))
         spec = draw_creation(choices)
         state, now_ms = creation.create(spec, "s", "e", T0).state, T0
-        before_end: Session | None = None
-        events: list[Event] = []
+        past = Past({state.version: state})
         seen[spec.sync_mode] += 1
         seen[state.rules.clock.name] += 1
         for wait_ms, command, precondition in commands(choices, 12, spec.plan):
             now_ms += wait_ms
-            command = _with_past_facts(command, before_end, events, state)
+            command = past.with_facts(command, state)
             decision = engine.apply(state, command, now_ms, precondition)
             for transition in decision.all_transitions:
                 seen[transition.event.type] += 1
-                events.append(transition.event)
                 seen[f"{state.status} {transition.state.status}"] += 1
                 seen["hold"] += is_held(transition.state)
                 seen["named plan" if names_participants(transition.state) else "rotation plan"] += bool(spec.plan)
                 seen["nobody's item"] += bool(spec.plan) and transition.state.active_position is None
                 seen["extended"] += (transition.state.extensions or Extensions()).count > 0
-                before_end = before_end if state.status.is_final else state
+                past.add(state, transition)
                 state = transition.state
             if decision.refusal is not None:
                 seen[decision.refusal.code] += 1
@@ -498,4 +456,5 @@ def test_random_histories_reach_every_mode_event_and_refusal() -> None:
         "CONFLICT",
         "SESSION_NOT_FOUND",
         "TURN_OVER",
+        "CANNOT_UNDO",
     } <= seen.keys()

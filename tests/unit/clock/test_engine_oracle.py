@@ -4,6 +4,7 @@ The ticking clock shares only the settings of the clock systems with `synckairos
 no reading.
 """
 
+import copy
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, Hourglass, PerMove, SuddenDeath
-from synckairos.clock.commands import Create, Expire, NewParticipant, Pause, Resume, Start, Switch
+from synckairos.clock.commands import Create, Expire, NewParticipant, Pause, Resume, Start, Switch, Undo, UndoCharge
 from synckairos.clock.model import EventType, OnTimeout, Participant, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
@@ -20,6 +21,7 @@ from tests.unit.clock.script import T0, Played, open_session
 
 TICK_MS = 100
 HISTORIES = 150
+CHARGES = (UndoCharge.NOBODY, UndoCharge.NOBODY, UndoCharge.NOBODY, UndoCharge.MOVER, UndoCharge.RESUMED)
 
 SYSTEMS: dict[str, ClockSystem] = {
     "sudden death": SuddenDeath(),
@@ -163,6 +165,16 @@ class Clock:
 
 
 @dataclass
+class TurnRecord:
+    """The clocks at the beginning of a turn, whose turn it is, the ticks before the turn, and those of the turn."""
+
+    clocks: list[Clock]
+    active: int
+    ran_before: int
+    used: int = 0
+
+
+@dataclass
 class Table:
     """The players of a session and their ticking clocks."""
 
@@ -175,7 +187,9 @@ class Table:
 
     def __post_init__(self) -> None:
         self.timeouts: list[tuple[int, int]] = []
-        self.clocks[0].begin()
+        self.turns: list[TurnRecord] = []
+        self.ran = 0
+        self.take_turn(0)
 
     def pass_time(self, ticks: int) -> None:
         for _ in range(ticks):
@@ -184,11 +198,33 @@ class Table:
                 continue
             clock = self.clocks[self.active]
             had_run_out = clock.has_run_out
-            clock.tick()
-            if isinstance(clock.system, Hourglass):
-                self.clocks[1 - self.active].left += 1
+            self.tick()
             if clock.has_run_out and not had_run_out:
                 self.run_out()
+
+    def tick(self) -> None:
+        clock = self.clocks[self.active]
+        clock.tick()
+        self.ran += 1
+        self.turns[-1].used += 1
+        if isinstance(clock.system, Hourglass):
+            self.clocks[1 - self.active].left += 1
+
+    def undo(self, count: int, charge: str) -> None:
+        """Put all clocks back to the beginning of an earlier turn, and let the kept time pass again."""
+        ran = self.ran
+        undone = self.turns[-count - 1]
+        kept = {"nobody": 0, "mover": undone.used, "resumed": ran - undone.ran_before}[charge]
+        del self.turns[-count:]
+        self.clocks = copy.deepcopy(undone.clocks)
+        self.active, self.ran, undone.used = undone.active, undone.ran_before, 0
+        clock = self.clocks[self.active]
+        for _ in range(kept):
+            if clock.has_run_out and self.on_timeout is not OnTimeout.OVERTIME:
+                break
+            self.tick()
+        if clock.has_run_out:
+            self.run_out()
 
     def run_out(self) -> None:
         if self.on_timeout is OnTimeout.OVERTIME:
@@ -209,6 +245,7 @@ class Table:
     def take_turn(self, at: int) -> None:
         self.active = at
         self.clocks[at].begin()
+        self.turns.append(TurnRecord(copy.deepcopy(self.clocks), at, self.ran))
 
     def press(self) -> None:
         self.clocks[self.active].end()
@@ -251,7 +288,7 @@ def test_readings_of_the_engine_equal_those_of_a_ticking_clock(name: str, timeou
         played = Played(open_session(spec))
         played.do(T0, Start())
         seen = 0
-        for _ in range(25):
+        for _ in range(pick.choice((10, 25))):
             table.pass_time(pick.choice((0, 1, 2, 3, 4, 5, 6, 9)))
             at_ms = T0 + table.now * TICK_MS
             unseen = table.timeouts[seen:]
@@ -266,6 +303,13 @@ def test_readings_of_the_engine_equal_those_of_a_ticking_clock(name: str, timeou
                 played.do(at_ms, Pause())
             elif which == 1:
                 played.do(at_ms, Expire())
+            elif which == 2:
+                count, charge = pick.choice((1, 1, 2, 3)), pick.choice(CHARGES)
+                refusal = played.do(at_ms, Undo(count, charge)).refusal
+                assert (refusal is not None) == (count >= len(table.turns))
+                if refusal is None:
+                    table.undo(count, charge)
+                    seen = len(table.timeouts)
             elif not unseen:
                 table.press()
                 played.do(at_ms, Switch())

@@ -177,7 +177,7 @@ def test_overdue_end_is_committed_before_the_reopening() -> None:
     assert [each.event.type for each in decision.all_transitions] == ["session_expired"]
     ended = decision.overdue[-1].state
     turn = find_ended_turn(running, ended)
-    assert turn == EndedTurn("A", 60_000, 0)
+    assert turn == EndedTurn("A", 60_000, 0, began_version=2)
     again = engine.apply(ended, Reopen(5_000, turn=turn), T0 + 70_000)
     assert [each.event.type for each in again.own] == ["session_reopened"]
 

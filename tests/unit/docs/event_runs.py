@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Amend, Expire, Reopen
+from synckairos.clock.commands import Amend, Expire, Reopen, Undo
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Session, SyncMode, Transition
 from synckairos.clock.recover_lost_session import recover_session
 from synckairos.clock.reopen import find_ended_turn
+from synckairos.clock.undo import TurnStack
 from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
@@ -65,10 +66,10 @@ def created(mode: str, **fields: Any) -> Produced:
     return Produced(transition, CommitCause("anonymous", "create", body))
 
 
-def produced_by(state: Session, step: Step, before_end: Session | None = None) -> Iterator[Produced]:
+def produced_by(state: Session, step: Step, earlier: Sequence[Produced] = ()) -> Iterator[Produced]:
     """Yield what one step produces: overdue transitions, the command's own, and those due at once.
 
-    `before_end` is the newest state of an ended session before its end.
+    `earlier` has all earlier transitions of the session.
     """
     at_ms, verb, args = step
     overdue = CommitCause("timekeeper", "expire")
@@ -81,9 +82,14 @@ def produced_by(state: Session, step: Step, before_end: Session | None = None) -
     command = Expire() if verb == "expire" else parse_command(verb, args).to_command()
     if isinstance(command, Amend) and command.breaks is None:
         command = replace(command, breaks_before=())
-    takes_turns = state.rules.sync_mode is not SyncMode.INDIVIDUAL
+    takes_turns, before_end = state.rules.sync_mode is not SyncMode.INDIVIDUAL, newest_unfinished(earlier)
     if isinstance(command, Reopen) and before_end is not None and state.status.is_final and takes_turns:
         command = replace(command, turn=find_ended_turn(before_end, state))
+    if isinstance(command, Undo):
+        turns = TurnStack()
+        for each in earlier:
+            turns.add_transition(each.transition)
+        command = replace(command, restored=turns.find_restored_turn(state, command))
     decision = engine.apply(state, command, T0 + at_ms)
     yield from (Produced(each, overdue) for each in decision.overdue)
     yield from (Produced(each, CommitCause("anonymous", verb, args or None)) for each in decision.own)
@@ -100,5 +106,5 @@ def play(mode: str, steps: Sequence[Step], **fields: Any) -> list[Produced]:
     """Play a session and return everything that it produced, its creation first."""
     produced = [created(mode, **fields)]
     for step in steps:
-        produced += produced_by(produced[-1].transition.state, step, newest_unfinished(produced))
+        produced += produced_by(produced[-1].transition.state, step, tuple(produced))
     return produced

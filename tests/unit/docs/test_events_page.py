@@ -21,7 +21,7 @@ from synckairos.wire.tabular import render_csv_pieces
 from synckairos.wire.v3_messages import event_frame
 from synckairos.wire.webhooks import render_event_message
 from synckairos.wire.websocket_frames import extract_text_payload
-from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, newest_unfinished, play, produced_by
+from tests.unit.docs.event_runs import LATE, T0, A, B, Json, Produced, Step, play, produced_by
 from tests.unit.docs.pages import Row, code_blocks, code_words, read_page, table_after
 
 Triple = tuple[str, str, str]
@@ -97,13 +97,13 @@ def explored() -> set[Triple]:
     ]
     for (mode, fields), on_timeout, steps in runs:
         produced = play(mode, steps, on_timeout=str(on_timeout), warnings_ms=[10_000], **fields)
-        state, before_end = produced[-1].transition.state, newest_unfinished(produced)
+        state, earlier = produced[-1].transition.state, tuple(produced)
         for step in attempts():
             if step[1] == "recover" and state.status.is_final:
                 continue  # a final session is restored as it was
             if step[1] == "import-v2" and mode is SyncMode.INDIVIDUAL:
                 continue  # v2 does not have this mode
-            produced += produced_by(state, step, before_end)
+            produced += produced_by(state, step, earlier)
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
     return found
 
@@ -159,6 +159,7 @@ def example_runs() -> dict[str, list[Produced]]:
             participants=[{"participant_id": A}],
             recorded=RECORDED,
         ),
+        "takeback": play("per_participant", [start, (10_000, "switch", {}), (15_000, "undo", {"charge": "mover"})]),
         "ready": play("per_cycle", [start, (2_000, "done", {"participant_id": B})]),
         "agenda": play("per_cycle", [start, (2_000, "set_plan", {"plan": [*PLAN, {"time_ms": 5_000}]})], **WITH_PLAN),
         "off": play("count_up", [start, (1_000, "cancel", {})]),

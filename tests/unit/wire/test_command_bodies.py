@@ -4,10 +4,12 @@ import contextlib
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
@@ -21,12 +23,19 @@ from synckairos.clock.commands import (
     Pause,
     RemoveParticipant,
     Reopen,
+    RestoredGroup,
+    RestoredParticipant,
+    RestoredTurn,
     Resume,
     Start,
     Switch,
+    Undo,
+    UndoCharge,
     UpdateMetadata,
     UpdateSession,
 )
+from synckairos.clock.lag_compensation import LagAccount
+from synckairos.clock.model import Extensions
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_audited_args, parse_body, parse_command
 from synckairos.wire.command_bodies import COMMAND_BODIES, PatchBody, SwitchBody
@@ -72,6 +81,8 @@ def paths(verb: str, args: Any) -> list[str]:
         ("update_session", {"metadata": {"a": 1}}, UpdateSession({}, {"a": 1})),
         ("update_session", {"starts_at": "2026-01-31T13:00:00+01:00"}, UpdateSession(starts_at_ms=1_769_860_800_000)),
         ("update_session", {"starts_at": None}, UpdateSession(removes_start=True)),
+        ("undo", {}, Undo()),
+        ("undo", {"turns": 100, "charge": "mover"}, Undo(100, UndoCharge.MOVER)),
         ("reopen", {}, Reopen()),
         ("done", {"participant_id": A.upper()}, Done(A)),
         ("reopen", {"delta_ms": 5, "participant_ids": [A], "reason": "flag"}, Reopen(5, (A,))),
@@ -131,6 +142,10 @@ def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command
         ("update_session", {"labels": {"a": "x" * 64}}, "labels.a"),
         ("update_session", {"labels": {"a": "x\n"}}, "labels.a"),
         ("update_session", {"labels": {"a": 1}}, "labels.a"),
+        ("undo", {"turns": 0}, "turns"),
+        ("undo", {"turns": 101}, "turns"),
+        ("undo", {"charge": "all"}, "charge"),
+        ("undo", {"restored": {"version": 2, "at_ms": 0}}, "restored"),
         ("reopen", {"delta_ms": 0}, "delta_ms"),
         ("done", {}, "participant_id"),
         ("reopen", {"reason": ""}, "reason"),
@@ -239,6 +254,17 @@ def test_instants_of_a_simulation_count_from_its_creation(
     with pytest.raises(ValidationFailed) as refused:
         parse_body(SimulationBody, body)
     assert [each["path"] for each in refused.value.details] == [path]
+
+
+def test_audited_undo_needs_the_turn_that_the_server_found() -> None:
+    person = RestoredParticipant(A, 5, 1, 2, True, ClockReadingDetails("main", periods_left=3), LagAccount(450, 150))
+    restored = RestoredTurn(2, 7, A, 3, 1, None, 4, (person,), (RestoredGroup(B, 5),), extensions=Extensions(1, 2))
+    command = parse_audited_args("undo", {"turns": 2, "restored": msgspec.to_builtins(restored)}).to_command()
+    assert command == Undo(2, restored=restored)
+    refused: dict[str, Any]
+    for refused in ({}, {"restored": {}}, {"restored": {"version": "2", "at_ms": 0}}):
+        with pytest.raises(ValidationFailed):
+            parse_audited_args("undo", refused)
 
 
 def test_audited_reopening_has_the_turn_that_the_server_found() -> None:

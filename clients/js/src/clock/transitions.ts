@@ -229,9 +229,8 @@ function beginTurn(draft: SessionView, position: number | null, budgetMs: number
   const leftMs = sessionTimeToZeroMs(draft);
   const reached = leftMs === null ? [] : thresholdsMs(draft).filter((each) => each >= leftMs);
   const inOvertime = draft.on_timeout === "overtime" && isSecondEdition(draft) && leftMs !== null && leftMs <= 0;
-  if (reached.length || inOvertime) {
-    draft.turn = { used_ms: 0, cycles: draft.turn.cycles, warned_ms: reached, ...(inOvertime ? { overtime: true } : {}) };
-  }
+  draft.turn = { used_ms: 0, cycles: draft.turn.cycles, warned_ms: reached, ...(inOvertime ? { overtime: true } : {}) };
+  if (isSecondEdition(draft)) draft.turn.began_version = draft.version + 1;
   return draft;
 }
 
@@ -277,7 +276,9 @@ function endTurn(draft: SessionView, flagged: boolean): void {
       group.has_expired &&= group.time_remaining_ms <= 0;
     }
   }
+  const { began_version: beganVersion } = draft.turn;
   draft.turn = { used_ms: 0, cycles: draft.turn.cycles + 1, warned_ms: [] };
+  if (beganVersion !== undefined) draft.turn.began_version = beganVersion;
 }
 
 /** Extend a low budget of a soft close, or move a near end. Return the session's own budget of the next turn. */

@@ -50,6 +50,7 @@ import type {
   TicketAnswer,
   TimeBuckets,
   TimeView,
+  UndoBody,
   WebhookAnswer,
   WebhookCreated,
   WebhookList,
@@ -157,6 +158,12 @@ export interface Api {
     cancel(
       sessionId: string,
       body?: CancelBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionAnswer>>;
+    /** Take back turns; an earlier turn begins again */
+    undo(
+      sessionId: string,
+      body?: UndoBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
     /** Continue an expired or completed session, paused in the turn in which it ended */
@@ -359,6 +366,7 @@ export const OPERATIONS = {
     setPlan: "PUT /v1/sessions/{session_id}/plan keyed",
     complete: "POST /v1/sessions/{session_id}/complete keyed",
     cancel: "POST /v1/sessions/{session_id}/cancel keyed",
+    undo: "POST /v1/sessions/{session_id}/undo keyed",
     reopen: "POST /v1/sessions/{session_id}/reopen keyed",
     amend: "POST /v1/sessions/{session_id}/amend keyed",
     addCommand: "POST /v1/sessions/commands keyed",

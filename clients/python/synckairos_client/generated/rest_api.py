@@ -28,6 +28,8 @@ from synckairos_client.generated.rest_types import (
     DoneBody,
     EmptyBody,
     EventPage,
+    FinishBody,
+    HoursPage,
     JoinBody,
     OwnCredentialView,
     ParticipationPage,
@@ -54,6 +56,7 @@ from synckairos_client.generated.rest_types import (
     TimeBucket,
     Timeline,
     TimeView,
+    UndoBody,
     WebhookCreatedView,
     WebhookList,
     WebhookView,
@@ -84,8 +87,10 @@ class SessionsOperations:
         *,
         limit: int | None = None,
         cursor: str | None = None,
+        columns: str | None = None,
         status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"] | None = None,
-        sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up"] | None = None,
+        sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up", "individual"]
+        | None = None,
         label: list[str] | None = None,
     ) -> SessionPage:
         """List sessions, newest first.
@@ -95,7 +100,14 @@ class SessionsOperations:
         answer: SessionPage = await self._call(
             "GET",
             "/v1/sessions",
-            query={"limit": limit, "cursor": cursor, "status": status, "sync_mode": sync_mode, "label": label},
+            query={
+                "limit": limit,
+                "cursor": cursor,
+                "columns": columns,
+                "status": status,
+                "sync_mode": sync_mode,
+                "label": label,
+            },
         )
         return answer
 
@@ -187,6 +199,28 @@ class SessionsOperations:
         answer: SessionView = await self._call(
             "POST",
             f"/v1/sessions/{path_part(session_id)}/done",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    async def finish(
+        self,
+        session_id: str,
+        body: FinishBody | None = None,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SessionView:
+        """End clocks of participants in individual before their zero.
+
+        `POST /v1/sessions/{session_id}/finish`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/finish",
             body=body,
             idempotency_key=idempotency_key or random_key(),
             if_match=if_match,
@@ -349,6 +383,28 @@ class SessionsOperations:
         )
         return answer
 
+    async def undo(
+        self,
+        session_id: str,
+        body: UndoBody | None = None,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SessionView:
+        """Take back turns; an earlier turn begins again.
+
+        `POST /v1/sessions/{session_id}/undo`
+        """
+        answer: SessionView = await self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/undo",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
     async def reopen(
         self,
         session_id: str,
@@ -399,7 +455,13 @@ class SessionsOperations:
         return answer
 
     async def events(
-        self, session_id: str, *, limit: int | None = None, cursor: str | None = None, snapshots: bool | None = None
+        self,
+        session_id: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        snapshots: bool | None = None,
+        columns: str | None = None,
     ) -> EventPage:
         """List the events of a session, oldest first, or stream them live.
 
@@ -408,7 +470,7 @@ class SessionsOperations:
         answer: EventPage = await self._call(
             "GET",
             f"/v1/sessions/{path_part(session_id)}/events",
-            query={"limit": limit, "cursor": cursor, "snapshots": snapshots},
+            query={"limit": limit, "cursor": cursor, "snapshots": snapshots, "columns": columns},
         )
         return answer
 
@@ -430,7 +492,13 @@ class ParticipantsOperations:
         self._call = call
 
     async def sessions(
-        self, participant_id: str, *, limit: int | None = None, cursor: str | None = None, days: int | None = None
+        self,
+        participant_id: str,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        days: int | None = None,
+        columns: str | None = None,
     ) -> ParticipationPage:
         """List the sessions of a participant, newest first.
 
@@ -439,7 +507,7 @@ class ParticipantsOperations:
         answer: ParticipationPage = await self._call(
             "GET",
             f"/v1/participants/{path_part(participant_id)}/sessions",
-            query={"limit": limit, "cursor": cursor, "days": days},
+            query={"limit": limit, "cursor": cursor, "days": days, "columns": columns},
         )
         return answer
 
@@ -450,18 +518,81 @@ class ParticipantsOperations:
         from_: str | None = None,
         to: str | None = None,
         tz: str | None = None,
-        bucket: Literal["session", "day", "week"] | None = None,
+        bucket: Literal["session", "day", "week", "month"] | None = None,
+        week_start: Literal["monday", "sunday", "saturday"] | None = None,
+        round_ms: int | None = None,
+        round: Literal["up", "nearest"] | None = None,
+        columns: str | None = None,
         group_by: str | None = None,
     ) -> list[TimeBucket]:
-        """Report the time used by a participant, by session, day or week.
+        """Report the time used by a participant, by session, day, week or month.
 
         `GET /v1/participants/{participant_id}/time`
         """
         answer: list[TimeBucket] = await self._call(
             "GET",
             f"/v1/participants/{path_part(participant_id)}/time",
-            query={"from": from_, "to": to, "tz": tz, "bucket": bucket, "group_by": group_by},
+            query={
+                "from": from_,
+                "to": to,
+                "tz": tz,
+                "bucket": bucket,
+                "week_start": week_start,
+                "round_ms": round_ms,
+                "round": round,
+                "columns": columns,
+                "group_by": group_by,
+            },
             has_data=True,
+        )
+        return answer
+
+
+class HoursOperations:
+    """Operations under `/v1/hours`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def list(
+        self,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        tz: str | None = None,
+        bucket: Literal["session", "day", "week", "month"] | None = None,
+        week_start: Literal["monday", "sunday", "saturday"] | None = None,
+        round_ms: int | None = None,
+        round: Literal["up", "nearest"] | None = None,
+        columns: str | None = None,
+        participants: str | None = None,
+        label: list[str] | None = None,
+        group_by: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> HoursPage:
+        """Report the time used by several participants, by session, day, week or month.
+
+        `GET /v1/hours`
+        """
+        answer: HoursPage = await self._call(
+            "GET",
+            "/v1/hours",
+            query={
+                "from": from_,
+                "to": to,
+                "tz": tz,
+                "bucket": bucket,
+                "week_start": week_start,
+                "round_ms": round_ms,
+                "round": round,
+                "columns": columns,
+                "participants": participants,
+                "label": label,
+                "group_by": group_by,
+                "limit": limit,
+                "cursor": cursor,
+            },
         )
         return answer
 
@@ -735,6 +866,7 @@ class Api:
     def __init__(self, call: Call) -> None:
         self.sessions = SessionsOperations(call)
         self.participants = ParticipantsOperations(call)
+        self.hours = HoursOperations(call)
         self.webhooks = WebhooksOperations(call)
         self.access = AccessOperations(call)
         self.me = MeOperations(call)

@@ -110,6 +110,8 @@ class Participant(TypedDict):
     # Id of the group (team)
     group_id: NotRequired[str]
     clock: NotRequired[Clock]
+    # Factor of the participant's time, in hundredths. Only in `individual`
+    time_factor: NotRequired[float]
 
 
 class Group(TypedDict):
@@ -175,7 +177,7 @@ class CreateSession(TypedDict):
     # Id of the session
     session_id: NotRequired[str]
     # Mode of the session: whose budget the clock charges
-    sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
+    sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up", "individual"]
     # The participants, in the order of their index
     participants: NotRequired[list[Participant]]
     # Teams. In `per_group` each team has one budget for its participants
@@ -216,7 +218,7 @@ class CreateSession(TypedDict):
     plan: NotRequired[list[NewPlanItem]]
     # Instant at which a pending session starts by itself
     starts_at: NotRequired[str]
-    # Instant at which the clock reaches zero. It replaces the budget; only in `global`
+    # Instant at which the clock reaches zero. It replaces the budget; only in `global` and `individual`
     ends_at: NotRequired[str]
     recorded: NotRequired[RecordedBody]
     # Maximum number of pauses of each actor
@@ -272,6 +274,21 @@ class LagView(TypedDict):
     compensated_ms: NotRequired[int]
 
 
+class PauseView(TypedDict):
+    """An active pause reason."""
+
+    # Name of the pause reason; several reasons can be active at the same time
+    reason: str
+    # Instant when this pause reason began
+    paused_at: str
+    # Time in ms after which the pause reason ends automatically; null if only a command ends it
+    max_ms: int | None
+    # Instant when this pause reason ends automatically; null if only a command ends it
+    lifts_at: str | None
+    # Actor that paused the session; null if the clock paused the session at zero
+    paused_by: str | None
+
+
 class ParticipantView(TypedDict):
     """A participant and its clock."""
 
@@ -302,6 +319,26 @@ class ParticipantView(TypedDict):
     # Facts of the clock; absent if the reading is simply remaining − elapsed
     reading: NotRequired[Reading]
     lag: NotRequired[LagView]
+    # Status of the participant's clock in `individual`; absent in other modes
+    status: NotRequired[Literal["waiting", "running", "paused", "finished", "expired"]]
+    # Instant from which the participant's running clock is measured; absent if it does not run
+    anchor_at: NotRequired[str]
+    # Instant when the participant's clock reaches zero; absent if there is no such instant
+    deadline_at: NotRequired[str]
+    # Instant when the participant's clock ended; absent before
+    finished_at: NotRequired[str]
+    # End of the participant's clock in a session with `ends_at`; the clock shows the time to it
+    ends_at: NotRequired[str]
+    # Factor of the participant's time; absent if it is 1
+    time_factor: NotRequired[float]
+    # Time in ms by which adjustments moved the participant's `ends_at`; absent if it is 0
+    end_offset_ms: NotRequired[int]
+    # Active pause reasons of the participant's clock; absent if it is not paused
+    pauses: NotRequired[list[PauseView]]
+    # Warning thresholds that were sent, or that the clock had passed at its start; absent if empty
+    warned_ms: NotRequired[list[int]]
+    # Always true: the overtime of this clock has begun; absent before overtime
+    overtime: NotRequired[bool]
 
 
 class GroupView(TypedDict):
@@ -381,21 +418,6 @@ class ReceiptView(TypedDict):
     quota_left_ms: NotRequired[int]
 
 
-class PauseView(TypedDict):
-    """An active pause reason."""
-
-    # Name of the pause reason; several reasons can be active at the same time
-    reason: str
-    # Instant when this pause reason began
-    paused_at: str
-    # Time in ms after which the pause reason ends automatically; null if only a command ends it
-    max_ms: int | None
-    # Instant when this pause reason ends automatically; null if only a command ends it
-    lifts_at: str | None
-    # Actor that paused the session; null if the clock paused the session at zero
-    paused_by: str | None
-
-
 class TurnView(TypedDict):
     """Facts of the current turn: time used before the anchor, number of earlier turns, and warning thresholds.
     `warned_ms` has the thresholds that were sent in this turn, or that the clock had already passed when the turn
@@ -410,6 +432,8 @@ class TurnView(TypedDict):
     warned_ms: list[int]
     # Always true: the overtime of this turn has begun; absent before overtime
     overtime: NotRequired[bool]
+    # Version that began this turn. Absent if no undo can cross the last change
+    began_version: NotRequired[int]
 
 
 class SessionView(TypedDict):
@@ -417,13 +441,14 @@ class SessionView(TypedDict):
     null, one clock runs: the clock of the active participant, of its group, or of the session, depending on the
     mode. At the instant `now` the running clock shows `time_remaining_ms − (now − cycle_started_at)`. All other
     clocks show `time_remaining_ms`. For a clock with the member `reading`, the facts in `reading` change this
-    calculation.
+    calculation. In `individual`, `cycle_started_at` is null, and the clock of each participant with `anchor_at`
+    runs: it shows its `time_remaining_ms − (now − anchor_at)`, or the time to its `ends_at`.
     """
 
     # Id of the session
     session_id: str
     # Mode of the session: whose budget the clock charges
-    sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
+    sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up", "individual"]
     # Status of the session
     status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
     # Version of the session: begins at 1 and grows by 1 with each change
@@ -546,7 +571,7 @@ class PatchBody(TypedDict):
     metadata: NotRequired[dict[str, Any]]
     # Instant at which a pending session starts by itself
     starts_at: NotRequired[str | None]
-    # Instant at which the clock reaches zero. It replaces the budget; only in `global`
+    # Instant at which the clock reaches zero. It replaces the budget; only in `global` and `individual`
     ends_at: NotRequired[str]
 
 
@@ -561,13 +586,17 @@ class DeleteBody(TypedDict):
 
 
 class StartBody(TypedDict):
-    """Starts a pending session and its first turn."""
+    """Starts a pending session and its first turn. In `individual`, starts waiting clocks."""
 
     # Version that the caller expects. If the session has another version: CONFLICT
     expected_version: NotRequired[int]
     # Turn number that the caller expects. If the session has another turn number: TURN_OVER
     expected_turn: NotRequired[int]
     on_behalf_of: NotRequired[str]
+    # Participants that the command changes. Default: all participants
+    participant_ids: NotRequired[list[str]]
+    # Id of the group (team)
+    group_id: NotRequired[str]
 
 
 class SwitchBody(TypedDict):
@@ -629,9 +658,9 @@ class DoneBody(TypedDict):
     participant_id: str
 
 
-class PauseBody(TypedDict):
-    """Pauses the session for a reason. If `max_ms` is given, the reason ends automatically after `max_ms`.  The
-    reasons `timeout`, `hold`, `reopened` and `rest` are refused, because they are reserved for the clock.
+class FinishBody(TypedDict):
+    """Ends running and paused clocks of a session in `individual` before their zero, as when a paper is handed in.  A
+    participant finishes only its own clock.
     """
 
     # Version that the caller expects. If the session has another version: CONFLICT
@@ -639,6 +668,27 @@ class PauseBody(TypedDict):
     # Turn number that the caller expects. If the session has another turn number: TURN_OVER
     expected_turn: NotRequired[int]
     on_behalf_of: NotRequired[str]
+    # Participants that the command changes. Default: all participants
+    participant_ids: NotRequired[list[str]]
+    # Id of the group (team)
+    group_id: NotRequired[str]
+
+
+class PauseBody(TypedDict):
+    """Pauses the session for a reason. If `max_ms` is given, the reason ends automatically after `max_ms`.  In
+    `individual`, pauses the clocks of the named participants, or of the group `group_id`, or all. The reasons
+    `timeout`, `hold`, `reopened` and `rest` are refused, because they are reserved for the clock.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Participants that the command changes. Default: all participants
+    participant_ids: NotRequired[list[str]]
+    # Id of the group (team)
+    group_id: NotRequired[str]
     # Name of the pause reason; several reasons can be active at the same time
     reason: NotRequired[str]
     # Time in ms after which the pause reason ends automatically; null if only a command ends it
@@ -647,7 +697,8 @@ class PauseBody(TypedDict):
 
 class ResumeBody(TypedDict):
     """Ends the pause reason `reason`. By default, ends all pause reasons.  The session runs again only if no pause
-    reason is left.
+    reason is left. In `individual`, ends pauses of the clocks of the named participants, or of the group
+    `group_id`, or of all clocks.
     """
 
     # Version that the caller expects. If the session has another version: CONFLICT
@@ -655,13 +706,18 @@ class ResumeBody(TypedDict):
     # Turn number that the caller expects. If the session has another turn number: TURN_OVER
     expected_turn: NotRequired[int]
     on_behalf_of: NotRequired[str]
+    # Participants that the command changes. Default: all participants
+    participant_ids: NotRequired[list[str]]
+    # Id of the group (team)
+    group_id: NotRequired[str]
     # Name of the pause reason; several reasons can be active at the same time
     reason: NotRequired[str]
 
 
 class AdjustBody(TypedDict):
     """Adds `delta_ms` to the budgets of the named participants, or of one group. By default, adds it to all budgets.
-    A negative `delta_ms` subtracts time.
+    A negative `delta_ms` subtracts time. If `scaled` is true, `delta_ms` is multiplied by the `time_factor` of each
+    participant. Only `individual` allows it.
     """
 
     # Version that the caller expects. If the session has another version: CONFLICT
@@ -671,10 +727,12 @@ class AdjustBody(TypedDict):
     on_behalf_of: NotRequired[str]
     # Time to add to each budget in ms. A negative value removes time. 0 is not allowed
     delta_ms: int
-    # Participants to adjust. Default: all participants
+    # Participants that the command changes. Default: all participants
     participant_ids: NotRequired[list[str]]
     # Id of the group (team)
     group_id: NotRequired[str]
+    # Whether `delta_ms` is multiplied by the `time_factor` of each participant; only in `individual`
+    scaled: NotRequired[bool]
 
 
 class JoinBody(TypedDict):
@@ -691,6 +749,8 @@ class JoinBody(TypedDict):
     # Id of the group (team)
     group_id: NotRequired[str]
     clock: NotRequired[Clock]
+    # Factor of the participant's time, in hundredths. Only in `individual`
+    time_factor: NotRequired[float]
     # Version that the caller expects. If the session has another version: CONFLICT
     expected_version: NotRequired[int]
     # Turn number that the caller expects. If the session has another turn number: TURN_OVER
@@ -742,6 +802,24 @@ class CancelBody(TypedDict):
     on_behalf_of: NotRequired[str]
 
 
+class UndoBody(TypedDict):
+    """Takes back the newest `turns` ended turns, and the turn that runs. An earlier turn begins again.  `charge`
+    determines who keeps time of these turns as used. `nobody`: no participant. `mover`: the participant of the
+    restored turn keeps the time that it used in this turn. `resumed`: the participant of the restored turn is
+    charged for all turns since the beginning of this turn.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Number of ended turns to take back. The turn that runs is dropped too
+    turns: NotRequired[int]
+    # Participant that keeps time of the undone turns as used
+    charge: NotRequired[Literal["nobody", "mover", "resumed"]]
+
+
 class ReopenBody(TypedDict):
     """Continues an expired or completed session. It is paused for the reason `reopened`, in the turn in which it
     ended.  `delta_ms` is added to the budgets of `participant_ids`, by default to the budget that ran in this turn.
@@ -756,7 +834,7 @@ class ReopenBody(TypedDict):
     on_behalf_of: NotRequired[str]
     # Time to add to each budget in ms. A negative value removes time. 0 is not allowed
     delta_ms: NotRequired[int]
-    # Participants to adjust. Default: all participants
+    # Participants that the command changes. Default: all participants
     participant_ids: NotRequired[list[str]]
     # Name of the pause reason; several reasons can be active at the same time
     reason: NotRequired[str]
@@ -796,6 +874,7 @@ class CommandToMany(TypedDict):
         "start",
         "switch",
         "done",
+        "finish",
         "pause",
         "resume",
         "adjust",
@@ -806,6 +885,7 @@ class CommandToMany(TypedDict):
         "update_metadata",
         "update_session",
         "set_plan",
+        "undo",
         "reopen",
         "amend",
         "delete",
@@ -873,6 +953,11 @@ class EventView(TypedDict):
         "participant_added",
         "participant_removed",
         "participant_done",
+        "participant_started",
+        "participant_paused",
+        "participant_resumed",
+        "participant_finished",
+        "turn_undone",
         "participant_expired",
         "group_expired",
         "cycle_expired",
@@ -915,6 +1000,8 @@ class EventView(TypedDict):
     # Command id that the actor gave; only in the last event of the command, and absent below the role
     # `controller`
     command_id: NotRequired[str]
+    # Participants that the event concerns; absent unless there are several
+    participant_ids: NotRequired[list[str]]
 
 
 class EventPage(TypedDict):
@@ -930,7 +1017,7 @@ class ParticipationView(TypedDict):
     # Id of the session
     session_id: str
     # Mode of the session: whose budget the clock charges
-    sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up"]
+    sync_mode: Literal["per_participant", "per_cycle", "per_group", "global", "count_up", "individual"]
     # Status of the session
     status: Literal["pending", "running", "paused", "expired", "completed", "cancelled"]
     # Instant of the first start; null before the first start
@@ -957,9 +1044,9 @@ class ParticipationPage(TypedDict):
 
 
 class TimeBucket(TypedDict):
-    """The sum of the times of a participant in one bucket: a session, a day or an ISO week."""
+    """The sum of the times of a participant in one bucket: a session, a day, a week or a month."""
 
-    # Session id, day, or ISO week
+    # Session id, day, week or month
     bucket: str
     # Value of the metadata member that `group_by` names; only with `group_by`
     key: NotRequired[str | None]
@@ -967,6 +1054,26 @@ class TimeBucket(TypedDict):
     time_used_ms: int
     # Number of sessions that the sum includes
     session_count: int
+
+
+class HoursRow(TypedDict):
+    """The sum of used times in one bucket. With `group_by=label.<key>`, it also has a member `label.<key>`."""
+
+    # Session id, day, week or month
+    bucket: str
+    # Only with `group_by=participant`
+    participant_id: NotRequired[str]
+    # Time in ms that the participant, group or session has used
+    time_used_ms: int
+    # Number of sessions that the sum includes
+    session_count: int
+
+
+class HoursPage(TypedDict):
+    # The requested data
+    data: list[HoursRow]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
 
 
 class CreateWebhook(TypedDict):
@@ -989,6 +1096,11 @@ class CreateWebhook(TypedDict):
                 "participant_added",
                 "participant_removed",
                 "participant_done",
+                "participant_started",
+                "participant_paused",
+                "participant_resumed",
+                "participant_finished",
+                "turn_undone",
                 "participant_expired",
                 "group_expired",
                 "cycle_expired",
@@ -1037,6 +1149,11 @@ class WebhookCreatedView(TypedDict):
                 "participant_added",
                 "participant_removed",
                 "participant_done",
+                "participant_started",
+                "participant_paused",
+                "participant_resumed",
+                "participant_finished",
+                "turn_undone",
                 "participant_expired",
                 "group_expired",
                 "cycle_expired",
@@ -1098,6 +1215,11 @@ class WebhookView(TypedDict):
                 "participant_added",
                 "participant_removed",
                 "participant_done",
+                "participant_started",
+                "participant_paused",
+                "participant_resumed",
+                "participant_finished",
+                "turn_undone",
                 "participant_expired",
                 "group_expired",
                 "cycle_expired",
@@ -1164,6 +1286,11 @@ class PatchWebhook(TypedDict):
                 "participant_added",
                 "participant_removed",
                 "participant_done",
+                "participant_started",
+                "participant_paused",
+                "participant_resumed",
+                "participant_finished",
+                "turn_undone",
                 "participant_expired",
                 "group_expired",
                 "cycle_expired",
@@ -1501,6 +1628,11 @@ class TimelineRow(TypedDict):
             "participant_added",
             "participant_removed",
             "participant_done",
+            "participant_started",
+            "participant_paused",
+            "participant_resumed",
+            "participant_finished",
+            "turn_undone",
             "participant_expired",
             "group_expired",
             "cycle_expired",
@@ -1530,6 +1662,8 @@ class TimelineRow(TypedDict):
     message: NotRequired[str]
     # Times that the event charges; absent if it charges no time
     charges: NotRequired[list[SimulatedChargeView]]
+    # Participants that the event concerns; absent unless there are several
+    participant_ids: NotRequired[list[str]]
 
 
 class Timeline(TypedDict):

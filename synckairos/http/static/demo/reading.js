@@ -53,6 +53,8 @@ const sumBudgets = (state) => state.participants.reduce((sum, each) => sum + eac
 export function eventBetween(before, after) {
   if (!before) return "state_sync";
   if (before.epoch !== after.epoch) return "session_recovered";
+  const isSameRow = before.participants.length === after.participants.length;
+  if (isSameRow && !FINAL.has(before.status) && countTurns(after) < countTurns(before)) return "turn_undone";
   if (before.status !== after.status) {
     if (FINAL.has(before.status)) return "session_reopened";
     if (after.status === "running") return before.status === "pending" ? "session_started" : "session_resumed";

@@ -25,13 +25,21 @@ from synckairos_client.generated.clock.lag_compensation import LagAccount, LagRe
 
 
 class SyncMode(StrEnum):
-    """The mode of a session. It determines which budget runs: of the participant, group, cycle or session, or none."""
+    """The mode of a session. It determines which budget runs: of the participant, group, cycle or session, or none.
+
+    In `individual` there are no turns: the budgets of several participants run at the same time.
+    """
 
     PER_PARTICIPANT = "per_participant"
     PER_CYCLE = "per_cycle"
     PER_GROUP = "per_group"
     GLOBAL = "global"
     COUNT_UP = "count_up"
+    INDIVIDUAL = "individual"
+
+
+TURN_MODES: tuple[SyncMode, ...] = tuple(mode for mode in SyncMode if mode is not SyncMode.INDIVIDUAL)
+"""The modes in which participants take turns. SyncKairos v2 has exactly these modes."""
 
 
 class Status(StrEnum):
@@ -94,6 +102,11 @@ class EventType(StrEnum):
     PARTICIPANT_ADDED = "participant_added"
     PARTICIPANT_REMOVED = "participant_removed"
     PARTICIPANT_DONE = "participant_done"
+    PARTICIPANT_STARTED = "participant_started"
+    PARTICIPANT_PAUSED = "participant_paused"
+    PARTICIPANT_RESUMED = "participant_resumed"
+    PARTICIPANT_FINISHED = "participant_finished"
+    TURN_UNDONE = "turn_undone"
     PARTICIPANT_EXPIRED = "participant_expired"
     GROUP_EXPIRED = "group_expired"
     CYCLE_EXPIRED = "cycle_expired"
@@ -127,46 +140,6 @@ RESERVED_REASONS = frozenset({TIMEOUT_REASON, HOLD_REASON, REOPENED_REASON, "res
 
 MAX_CYCLES = 1_000
 """Maximum number of cycles of a `per_cycle` session that was created without `max_cycles`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Participant:
-    """A participant and its clock.
-
-    In `per_participant`, `remaining_ms` is the budget that the clock charges. In `per_cycle` it is 0. In other modes it
-    is the unused part of the participant's share. That part is only informative and never falls below 0. `used_ms` is
-    the time of all turns of the participant before the anchor, including the free time of a delay. `cycle_count` is the
-    number of turns of the participant that have ended. `clock` is the participant's own clock system, None if the
-    participant uses the session's clock system. `done_turn` is the number of the last turn in which the
-    participant was done, None if it never was.
-    """
-
-    participant_id: str
-    index: int
-    remaining_ms: int
-    used_ms: int = 0
-    cycle_count: int = 0
-    has_expired: bool = False
-    display_name: str | None = None
-    group_id: str | None = None
-    clock: ClockSystem | None = None
-    reading: ClockReadingDetails | None = None
-    lag: LagAccount | None = None
-    done_turn: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A team with one budget.
-
-    The clock charges this budget only in `per_group`. In other modes the budget is only informative.
-    """
-
-    group_id: str
-    remaining_ms: int
-    used_ms: int = 0
-    has_expired: bool = False
-    reading: ClockReadingDetails | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +182,94 @@ class ActivePause:
         return None if self.max_ms is None else self.paused_at_ms + self.max_ms
 
 
+class ParticipantStatus(StrEnum):
+    """The status of a participant's clock in `individual`.
+
+    `waiting`: the clock has not started. `finished`: a command ended the clock before its zero. `expired`: the clock
+    ended at its zero.
+    """
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether the clock has ended. Only a reopening changes this status."""
+        return self is ParticipantStatus.FINISHED or self is ParticipantStatus.EXPIRED
+
+
+FULL_FACTOR = 100
+"""The time factor 1, in hundredths."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndividualClock:
+    """The clock of one participant in `individual`. The budget is in the participant (`remaining_ms`, `used_ms`).
+
+    `anchor_ms` is the instant from which the running clock is measured, None if it does not run. `finished_at_ms` is
+    the instant at which the clock ended, None if it has not ended. `pauses` holds the reasons for which the clock is
+    paused. `time_factor` is the factor of the participant's time in hundredths (100 to 500). `warned_ms` and
+    `is_in_overtime` have the same meaning as in `CurrentTurn`.
+
+    In a session with an end, `end_offset_ms` is the time by which adjustments moved the end of this clock. The budget
+    is then the time to this end as of the last change of the clock.
+    """
+
+    status: ParticipantStatus = ParticipantStatus.WAITING
+    anchor_ms: int | None = None
+    finished_at_ms: int | None = None
+    pauses: tuple[ActivePause, ...] = ()
+    time_factor: int = FULL_FACTOR
+    warned_ms: tuple[int, ...] = ()
+    is_in_overtime: bool = False
+    end_offset_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A participant and its clock.
+
+    In `per_participant`, `remaining_ms` is the budget that the clock charges. In `per_cycle` it is 0. In other modes it
+    is the unused part of the participant's share. That part is only informative and never falls below 0. `used_ms` is
+    the time of all turns of the participant before the anchor, including the free time of a delay. `cycle_count` is the
+    number of turns of the participant that have ended. `clock` is the participant's own clock system, None if the
+    participant uses the session's clock system. `done_turn` is the number of the last turn in which the
+    participant was done, None if it never was. `individual` is the participant's clock in `individual`, None in other
+    modes; there `remaining_ms` and `used_ms` are those at its anchor.
+    """
+
+    participant_id: str
+    index: int
+    remaining_ms: int
+    used_ms: int = 0
+    cycle_count: int = 0
+    has_expired: bool = False
+    display_name: str | None = None
+    group_id: str | None = None
+    clock: ClockSystem | None = None
+    reading: ClockReadingDetails | None = None
+    lag: LagAccount | None = None
+    done_turn: int | None = None
+    individual: IndividualClock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A team with one budget.
+
+    The clock charges this budget only in `per_group`. In other modes the budget is only informative.
+    """
+
+    group_id: str
+    remaining_ms: int
+    used_ms: int = 0
+    has_expired: bool = False
+    reading: ClockReadingDetails | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class CurrentTurn:
     """The progress of the current turn.
@@ -217,12 +278,18 @@ class CurrentTurn:
     before this turn. `warned_ms` holds, in ms before zero, each warning threshold that was sent in this turn, or that
     the clock had already passed when this turn began. `is_in_overtime` is True if the overtime of this turn has begun,
     or if the turn began at or below zero. Sessions of the first edition do not use it.
+
+    `began_version` is the version that began this turn. In a turn that an undo restored, it is the version that began
+    this turn the first time, and in a hold the version that began the ended turn. It is None if an undo of this turn is
+    not possible: before the start, in the first edition, and after a change that an undo must not cross
+    (`begin_turn.block_undo`).
     """
 
     used_ms: int = 0
     cycles: int = 0
     warned_ms: tuple[int, ...] = ()
     is_in_overtime: bool = False
+    began_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +455,12 @@ class Event:
     time is charged. There is at most one charge for each participant, except in the events of `recorded_times.py`. It
     is None for the import of a session, because the charged time is then the difference to the version of the other
     product.
+
+    `participant_ids` is empty, except in `individual` if the event concerns several participants. `participant_id` is
+    then None, and the times are those of the session.
+
+    `restored_at_ms` is the instant of the version that an undo restores, None for any other event. All earlier charges
+    after this instant are void.
     """
 
     type: EventType
@@ -397,6 +470,8 @@ class Event:
     used_ms: int | None = None
     remaining_ms: int | None = None
     charges: tuple[Charge, ...] | None = ()
+    participant_ids: tuple[str, ...] = ()
+    restored_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

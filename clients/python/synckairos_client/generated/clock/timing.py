@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from synckairos_client.generated.clock.clock_systems import ClockSystem, Hourglass, SuddenDeath
+from synckairos_client.generated.clock.individual.all_clocks import charge_clocks
+from synckairos_client.generated.clock.individual.clock_rows import clock_index
 from synckairos_client.generated.clock.lag_compensation import MAX_GRACE_MS
 from synckairos_client.generated.clock.model import (
     CurrentTurn,
@@ -79,8 +81,11 @@ def session_remaining_ms(state: Session) -> int | None:
 
     In a session with an end, it is the time from the anchor to the end. If no clock runs, it is the time from the last
     transition to the end. In an ended session, it is the time that was left at its end. Before the start, it is the
-    time from `starts_at_ms` to the end, None without `starts_at_ms`.
+    time from `starts_at_ms` to the end, None without `starts_at_ms`. In `individual`, it is the sum of all budgets.
     """
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        is_unknown = state.ends_at_ms is not None and state.started_at_ms is None and state.starts_at_ms is None
+        return None if is_unknown else clock_index(state).remaining_ms
     if state.ends_at_ms is None:
         return state.remaining_ms
     if state.started_at_ms is None:
@@ -97,10 +102,14 @@ def deadline_at_ms(state: Session) -> int | None:
     """Return the instant at which the running clock reaches zero.
 
     None if no clock runs, if there is no time limit, or if overtime has begun. For an expired session, return the
-    deadline at which it expired. The clock of a session with an end also runs during a pause.
+    deadline at which it expired. The clock of a session with an end also runs during a pause. In `individual`, return
+    the earliest instant at which a clock reaches zero.
     """
     if state.status is Status.EXPIRED:
         return state.completed_at_ms
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        deadlines = () if state.status.is_final else clock_index(state).deadlines
+        return deadlines[0] if deadlines else None
     left_ms = time_to_zero_ms(state)
     if state.ends_at_ms is not None and state.status is Status.PAUSED:
         is_over = state.rules.on_timeout is OnTimeout.OVERTIME and state.turn.is_in_overtime
@@ -150,14 +159,15 @@ class UpcomingEvent:
     The instant can be in the past. `start`: a pending session starts. `pause_end`: a pause reason ends by its `max_ms`.
     `all_done`: a turn ends because all participants are done; it is due at the last transition. `warning`: the clock
     reaches the threshold `warning_ms`, in ms before zero. `timeout`: the clock reaches zero.
-    `overtime`: the clock reaches zero and continues below zero.
+    `overtime`: the clock reaches zero and continues below zero. `end`: all clocks of a session in `individual` have
+    ended; it is due at the last transition.
 
     `grace_ms` is the grace at the flag: the time in ms after a timeout during which a press can still count, because a
     part of its turn is network delay. The timeout takes effect at `at_ms` even if it is committed after the grace.
     """
 
     at_ms: int
-    kind: Literal["start", "pause_end", "all_done", "warning", "timeout", "overtime"]
+    kind: Literal["start", "pause_end", "all_done", "warning", "timeout", "overtime", "end"]
     warning_ms: int = 0
     grace_ms: int = 0
 
@@ -174,6 +184,8 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
     warnings with the greatest threshold first, zero. A warning with a threshold below 0 comes after zero.
     """
     match state.status:
+        case Status.RUNNING | Status.PAUSED if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+            return _next_event_of_clocks(state)
         case Status.RUNNING:
             if state.rules.closes_when_all_done and are_all_done(state):
                 return UpcomingEvent(state.updated_at_ms, "all_done")
@@ -189,6 +201,17 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
             return UpcomingEvent(state.starts_at_ms, "start")
         case _:
             return None
+
+
+def _next_event_of_clocks(state: Session) -> UpcomingEvent | None:
+    """Return the next event of the clocks in `individual`, None if there is none."""
+    index = clock_index(state)
+    if not index.has_open_clock:
+        return UpcomingEvent(state.updated_at_ms, "end")
+    if not index.due:
+        return None
+    due, _ = index.due[0]
+    return UpcomingEvent(due.at_ms, due.kind, -due.minus_warning_ms)
 
 
 def _next_event_of_clock(state: Session) -> UpcomingEvent | None:
@@ -274,8 +297,11 @@ def rearm_warnings(state: Session) -> Session:
 def charge_session_until(state: Session, at_ms: int) -> Session:
     """Return the state after the time from the anchor to `at_ms` is charged. Its anchor is `at_ms`.
 
-    Return `state` unchanged if no clock runs or if the anchor is not before `at_ms`. The version stays.
+    Return `state` unchanged if no clock runs or if the anchor is not before `at_ms`. The version stays. In
+    `individual`, all running clocks charge the time from their own anchors.
     """
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        return charge_clocks(state, at_ms)
     if state.anchor_ms is None or at_ms <= state.anchor_ms:
         return state
     elapsed_ms = at_ms - state.anchor_ms
@@ -286,7 +312,9 @@ def charge_session_until(state: Session, at_ms: int) -> Session:
         groups=_charge_groups(state, elapsed_ms),
         used_ms=state.used_ms + elapsed_ms,
         remaining_ms=None if state.remaining_ms is None else state.remaining_ms - elapsed_ms,
-        turn=CurrentTurn(turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms, turn.is_in_overtime),
+        turn=CurrentTurn(
+            turn.used_ms + elapsed_ms, turn.cycles, turn.warned_ms, turn.is_in_overtime, turn.began_version
+        ),
         anchor_ms=at_ms,
     )
     if (position := state.item_position) is None:

@@ -1,21 +1,26 @@
 # Generated from synckairos.wire.session_parser by `make python-client`. Do not edit.
 """The parser of the session's document, the inverse of `session_json.render_session`."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
 from synckairos_client.generated.clock.budget import ClockReadingDetails
+from synckairos_client.generated.clock.individual.clock_rows import ClockRows
 from synckairos_client.generated.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos_client.generated.clock.model import (
+    FULL_FACTOR,
     ActivePause,
     Break,
     CurrentTurn,
     ExtendBy,
     Extensions,
     Group,
+    IndividualClock,
     OnTimeout,
     Participant,
+    ParticipantStatus,
     Rules,
     Session,
     Status,
@@ -65,7 +70,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         closes_when_all_done=d.get("close_when_all_done", False),
     )
     mode = rules.sync_mode
-    own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP)
+    own = mode in (SyncMode.PER_PARTICIPANT, SyncMode.PER_GROUP, SyncMode.INDIVIDUAL)
     active_id = d["active_participant_id"]
     participants = _parse_participants(d["participants"], mode)
     turn = d["turn"]
@@ -81,10 +86,14 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         active_position=next((at for at, p in enumerate(participants) if p.participant_id == active_id), None),
         used_ms=d["time_used_ms"],
         remaining_ms=None if own or "ends_at" in d else d["time_remaining_ms"],
-        turn=CurrentTurn(turn["used_ms"], turn["cycles"], tuple(turn["warned_ms"]), turn.get("overtime", False)),
-        pauses=tuple(
-            ActivePause(p["reason"], parse_instant_ms(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in d["pauses"]
+        turn=CurrentTurn(
+            turn["used_ms"],
+            turn["cycles"],
+            tuple(turn["warned_ms"]),
+            turn.get("overtime", False),
+            turn.get("began_version"),
         ),
+        pauses=_parse_pauses(d["pauses"]),
         pauses_taken=d.get("pauses_taken", {}),
         lag_receipt=LagReceipt(**d["lag_receipt"]) if "lag_receipt" in d else None,
         anchor_ms=_parse_optional(d["cycle_started_at"]),
@@ -113,7 +122,8 @@ def parse_breaks(values: list[dict[str, str]]) -> tuple[Break, ...]:
 def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tuple[Participant, ...]:
     # The arguments are positional, because keyword arguments take a third longer with 1,000 participants.
     is_per_cycle = mode is SyncMode.PER_CYCLE
-    return tuple(
+    is_individual = mode is SyncMode.INDIVIDUAL
+    participants = tuple(
         Participant(
             d["participant_id"],
             d["participant_index"],
@@ -127,8 +137,29 @@ def _parse_participants(documents: list[dict[str, Any]], mode: SyncMode) -> tupl
             _parse_reading(d["reading"]) if "reading" in d else None,
             LagAccount(**d["lag"]) if "lag" in d else None,
             d.get("done_turn"),
+            _parse_individual_clock(d) if is_individual else None,
         )
         for d in documents
+    )
+    return ClockRows(participants) if is_individual else participants
+
+
+def _parse_individual_clock(d: dict[str, Any]) -> IndividualClock:
+    return IndividualClock(
+        ParticipantStatus(d["status"]),
+        _parse_optional(d.get("anchor_at")),
+        _parse_optional(d.get("finished_at")),
+        _parse_pauses(d.get("pauses", ())),
+        round(d.get("time_factor", 1) * FULL_FACTOR),
+        tuple(d.get("warned_ms", ())),
+        d.get("overtime", False),
+        d.get("end_offset_ms", 0),
+    )
+
+
+def _parse_pauses(documents: Iterable[dict[str, Any]]) -> tuple[ActivePause, ...]:
+    return tuple(
+        ActivePause(p["reason"], parse_instant_ms(p["paused_at"]), p["max_ms"], p["paused_by"]) for p in documents
     )
 
 

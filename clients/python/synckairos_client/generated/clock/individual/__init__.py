@@ -1,0 +1,1 @@
+"""Copies of modules of the server, written by `make python-client`. Do not edit."""
