@@ -11,7 +11,7 @@ CHECKED += clients/python
 JS_STAMP := clients/js/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-js js-types python-client tools check fmt env lock sbom
+.PHONY: help install run test test-js js-types python-client tools check fmt env lock release-check sbom
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -79,6 +79,16 @@ lock: ## update the lock files in requirements/ from pyproject.toml; `make lock 
 	$(COMPILE) --constraint $(RELEASE_VENV)/versions.txt pyproject.toml -o requirements/image.lock
 	$(COMPILE) --constraint $(RELEASE_VENV)/versions.txt requirements/build.in -o requirements/build.lock
 	$(COMPILE) $(UPGRADE) requirements/release.in -o requirements/release.lock
+
+# Builds into build/release-packages and publishes nothing. The workflow publish.yml publishes.
+release-check: install tools $(JS_STAMP) ## check and build all packages as for a release; TAG=js-client-v1.2.0 checks that release
+	$(PYTHON) .ci/release_check.py $(TAG)
+	test -x $(RELEASE_PYTHON) || $$(command -v python3.11 || command -v python3) -m venv $(RELEASE_VENV)
+	$(RELEASE_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.lock
+	rm -rf build/release-packages
+	for folder in . clients/python; do \
+		(cd $$folder && $(CURDIR)/$(RELEASE_PYTHON) -m hatchling build -d $(CURDIR)/build/release-packages) || exit 1; done
+	cd clients/js && npm run --silent build && npm run --silent check && npm pack --pack-destination $(CURDIR)/build/release-packages
 
 sbom: ## write dist/sbom.cdx.json (CycloneDX) and docs/operate/licences.md from the packages of the image
 	rm -rf $(RELEASE_VENV) build/image && mkdir -p dist
