@@ -36,7 +36,7 @@ test: install tools $(JS_STAMP) ## run all tests on real stores; ARGS is passed 
 test-js: install tools $(JS_STAMP) ## build, check and test the JavaScript client in clients/js
 	cd clients/js && npm run --silent build && npm run --silent check && npm test --silent
 
-js-types: install tools $(JS_STAMP) ## generate the types of the JavaScript client from the descriptions of the server
+js-types: install tools $(JS_STAMP) ## generate the types of the JavaScript client from the descriptions of the server, and build the pages
 	cd clients/js && npm run --silent types
 
 python-client: install ## generate the modules of the Python client: copies of rules of the server, and REST operations
