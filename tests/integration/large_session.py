@@ -27,7 +27,17 @@ class LargeSession:
     async def start(cls, parts: Parts, participants: int = PARTICIPANTS) -> "LargeSession":
         """Create and start a session of this many participants with an hour each."""
         people = [{"participant_id": str(uuid4()), "total_time_ms": 3_600_000} for _ in range(participants)]
-        args = {"sync_mode": "per_participant", "participants": people, "on_timeout": "expire"}
+        return await cls.create(parts, {"sync_mode": "per_participant", "participants": people, "on_timeout": "expire"})
+
+    @classmethod
+    async def start_with_plan(cls, parts: Parts, plan: list[dict[str, Any]]) -> "LargeSession":
+        """Create and start a session of one participant with a plan."""
+        people = [{"participant_id": str(uuid4())}]
+        return await cls.create(parts, {"sync_mode": "per_cycle", "participants": people, "plan": plan})
+
+    @classmethod
+    async def create(cls, parts: Parts, args: dict[str, Any]) -> "LargeSession":
+        """Create and start a session. `args` is the body of the creation."""
         spec = parse_body(CreateSession, args).to_create()
         created = await parts.sessions.create(CreateRequest(Principal.anonymous_admin(), spec, args=args))
         session = cls(parts, created.session.session_id)

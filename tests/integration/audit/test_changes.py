@@ -15,18 +15,21 @@ from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.charge_fill import ChargeFiller
 from synckairos.audit.entry_documents import EntryParser
 from synckairos.audit.verify import open_verifier
-from synckairos.clock.commands import Complete, Pause, Resume, UpdateMetadata
+from synckairos.clock.commands import Complete, Pause, Resume, SetPlan, UpdateMetadata
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.errors import StoreUnavailable
 from synckairos.principal import Principal
 from synckairos.store.commit_script import MAX_CHANGES
 from synckairos.store.outbox import Outbox
 from synckairos.store.stream_entry import StreamEntry
+from synckairos.wire.body_parser import parse_body
+from synckairos.wire.creation_body import CreateSession
 from tests.integration.audit_parts import AuditParts
 from tests.integration.jobs.job_components import JobComponents
 from tests.integration.large_session import LargeSession
 from tests.integration.parts import Parts, open_parts
 
+BODY = {"sync_mode": "per_cycle", "participants": [{"participant_id": str(UUID(int=1))}]}
 SMALL = 20  # participants whose document has less than 16 KiB
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -81,6 +84,27 @@ async def test_entries_of_a_large_session_have_splices_with_a_document_now_and_t
     assert sum(sizes) < len(session.newest) * len(entries) / 5
     found = await audit.outbox.read_session_entries(session.session_id)
     assert {each.version: each.document for each in found} == session.documents
+
+
+async def test_entries_and_rows_of_the_largest_plan_have_the_items_that_changed(
+    parts: Parts, audit: AuditParts
+) -> None:
+    plan = [{"item_id": f"{at:064}", "title": '",{"item_id": ' * 14, "time_ms": 3_600_000} for at in range(1_000)]
+    session = await LargeSession.start_with_plan(parts, plan)
+    await session.switch(20)
+    edited = {"plan": [*plan[:30], plan[31], plan[30], *plan[32:]]}
+    await session.execute("set_plan", SetPlan(parse_body(CreateSession, BODY | edited).to_create().plan), edited)
+    await session.switch(20)
+    await session.execute("complete", Complete())
+    entries = await read_entries(audit)
+    with_document = [entry.size_bytes for entry in entries if entry.splices is None]
+    assert len(with_document) <= 5
+    assert max(with_document) < 1 << 20
+    large = [entry for entry in entries if entry.splices is not None and entry.size_bytes > 5_000]
+    assert [len(entry.splices or b"") < 5_000 for entry in large] == [True], "only the change of the plan has arguments"
+    await audit.drain()
+    assert await stored_documents(audit) == session.documents
+    assert await findings(audit, session.session_id) == []
 
 
 async def test_small_sessions_have_documents_only(parts: Parts, audit: AuditParts) -> None:

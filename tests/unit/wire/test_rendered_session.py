@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Adjust, Command, Create, NewParticipant, Start, Switch
-from synckairos.clock.model import Session, SyncMode
+from synckairos.clock.model import PlanItem, Session, SyncMode
 from synckairos.wire.document_merge_patch import make_keyed_patch, parse_keyed_document
 from synckairos.wire.document_splices import apply_message_body
 from synckairos.wire.rendered_session import RenderedSession
@@ -63,6 +63,17 @@ def test_a_switch_among_1000_participants_has_small_splices_and_patch() -> None:
     switched = known.render_next(after(known.session, Switch()))
     assert 0 < len(switched.splices) < 2_000
     assert 0 < len(switched.patch) < 1_000
+
+
+def test_a_switch_in_a_plan_of_1000_items_has_small_splices_and_patch() -> None:
+    plan = tuple(PlanItem(f"{at:064}", 3_600_000, "x" * 200) for at in range(1_000))
+    spec = Create(SyncMode.PER_CYCLE, (NewParticipant("a"), NewParticipant("b")), plan=plan)
+    started = engine.apply(creation.create(spec, "s", "e", T0).state, Start(), T0).own[0].state
+    known = RenderedSession.render(started)
+    switched = known.render_next(after(started, Switch(item_id=plan[998].item_id)))
+    assert 0 < len(switched.splices) < 4_000
+    assert 0 < len(switched.patch) < 1_500
+    assert RenderedSession.parse(switched.document, known).session == switched.session
 
 
 def test_a_parsed_version_renders_the_next_version() -> None:
