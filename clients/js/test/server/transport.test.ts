@@ -12,6 +12,12 @@ const impatient: DeviceClock = {
   after: (delayMs, call) => deviceClock.after(delayMs >= FIRST_TRIAL_MS ? 20 : delayMs, call),
 };
 
+/** A device whose client does not wait for its next attempt to connect. Limits of 10 s and more stay as they are. */
+const quick: DeviceClock = {
+  ...deviceClock,
+  after: (delayMs, call) => deviceClock.after(delayMs < 10_000 ? Math.min(delayMs, 20) : delayMs, call),
+};
+
 async function blockedClient(device?: DeviceClock) {
   const { session_id } = await createSession();
   const proxy = await proxyTo();
@@ -81,7 +87,7 @@ test("while the server is away, both transports take turns", async () => {
   const { session_id } = await createSession();
   const proxy = await proxyTo();
   proxy.refuse(true);
-  const client = connectTo(proxy.url);
+  const client = connectTo(proxy.url, { device: quick });
   const used: string[] = [];
   await eventually(
     (listener) => client.onState(listener),
