@@ -78,6 +78,9 @@ def configure_logging(level: str, *, dev: bool = False, stream: TextIO | None = 
     logging.getLogger("uvicorn.access").disabled = True
     # psycopg warns of each attempt to connect, in each pool. The pools report outages to `telemetry.outages` instead.
     logging.getLogger("psycopg").setLevel(max(logging.ERROR, root.level))
+    # httpx logs the URL of each request. The path of some URLs is a secret, such as that of a chat webhook for alerts.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("asyncio").addFilter(_is_not_abandoned_lookup)
     structlog.configure(
         processors=[

@@ -5,6 +5,7 @@ import io
 import logging
 import socket
 
+import httpx
 import pytest
 import structlog
 
@@ -108,3 +109,12 @@ async def test_failed_look_up_that_nothing_waits_for_is_not_logged(stream: io.St
     for error in (socket.gaierror(-3, "Temporary failure in name resolution"), OSError("other")):
         asyncio.get_running_loop().create_future().set_exception(error)  # asyncio logs the error at its deletion
     assert ["other" in line["exception"] for line in lines(stream)] == [True]
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_requests_of_the_http_client_are_not_logged(level: str, stream: io.StringIO) -> None:
+    log.configure_logging(level, stream=stream)
+    secret_url = "https://hooks.example.org/services/T0/B0/hidden"  # the path of a chat webhook is its secret
+    httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200))).post(secret_url)
+    logging.getLogger("httpcore.connection").debug("connect_tcp.started host=%r", "hooks.example.org")
+    assert lines(stream) == []
