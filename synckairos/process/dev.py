@@ -279,6 +279,7 @@ def _banner(urls: Mapping[str, str], settings: Settings, stores: _Stores, data_t
         "REDIS_URL": settings.redis_url if "Valkey" in stores.embedded else None,
         "DATABASE_URL": settings.database_url if "Postgres" in stores.embedded else None,
         env_variables_of("archive_url")[0]: settings.archive_url if stores.embedded else None,
+        env_variables_of("auth")[0]: settings.auth if tokens else None,
         "JWT_SECRET": settings.jwt_secret.get_secret_value() if tokens and settings.jwt_secret else None,
         f"{PREFIX}TOKEN": tokens["admin"][0] if tokens else None,
     }

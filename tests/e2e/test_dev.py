@@ -190,6 +190,7 @@ def test_authentication_prints_a_token_for_each_role_and_refuses_requests_withou
     (export,) = (line.strip() for line in lines if line.startswith("  export "))
     exported = dict(each.partition("=")[::2] for each in shlex.split(export)[1:])
     assert exported["SYNCKAIROS_TOKEN"] == tokens[3].strip()
+    assert exported["SYNCKAIROS_AUTH"] == "required"  # so that `doctor` and further instances have the same mode
     watching = Process("session", "watch", NIL, env=exported)
     assert (watching.wait_end(), watching.output) == (1, f"No session {NIL} at {process.base_url}\n")
     created = Process("tokens", "create", "--sub", "me", "--role", "viewer", env=exported)
