@@ -2,7 +2,7 @@
 
 from synckairos.clock.begin_turn import block_undo
 from synckairos.clock.commands import SetPlan
-from synckairos.clock.make_transition import find_participant_index, make_session_event, with_next_version
+from synckairos.clock.make_transition import make_session_event, with_next_version
 from synckairos.clock.model import EventType, ItemStatus, OnTimeout, PlanItem, Session, Status, Transition
 from synckairos.clock.plan_items import (
     find_item_participant,
@@ -11,7 +11,7 @@ from synckairos.clock.plan_items import (
     with_next_item,
 )
 from synckairos.clock.turns import next_in_rotation
-from synckairos.errors import ValidationFailed
+from synckairos.errors import ParticipantNotFound, ValidationFailed
 from synckairos.frozen_replace import replace
 
 MIN_ITEM_MS = 1_000
@@ -55,7 +55,10 @@ def _merge(state: Session, items: tuple[PlanItem, ...]) -> tuple[PlanItem, ...]:
     """Return the new plan: the settings of `items` with the facts of the items that the plan already has."""
     known = {item.item_id: item for item in state.plan}
     begun = [item.item_id for item in state.plan if item.status is not ItemStatus.PENDING]
-    merged = tuple(_merge_item(state, at, item, known.get(item.item_id)) for at, item in enumerate(items))
+    participant_ids = frozenset(each.participant_id for each in state.participants)
+    merged = tuple(
+        _merge_item(state, participant_ids, at, item, known.get(item.item_id)) for at, item in enumerate(items)
+    )
     kept = [item.item_id for item in merged if item.status is not ItemStatus.PENDING]
     if missing := sorted(set(begun) - set(kept), key=begun.index):
         raise ValidationFailed.at_path("plan", f"item {missing[0]!r} has begun, so it cannot be removed")
@@ -64,7 +67,13 @@ def _merge(state: Session, items: tuple[PlanItem, ...]) -> tuple[PlanItem, ...]:
     return merged
 
 
-def _merge_item(state: Session, at: int, item: PlanItem, old: PlanItem | None) -> PlanItem:
+def _merge_item(
+    state: Session, participant_ids: frozenset[str], at: int, item: PlanItem, old: PlanItem | None
+) -> PlanItem:
+    """Return the item at the position `at` of the new plan. `old` is the item that has this id now, None without one.
+
+    `participant_ids` are the participants of the session.
+    """
     if old is not None:
         merged = replace(item, status=old.status, used_ms=old.used_ms, planned_start_at_ms=old.planned_start_at_ms)
         if merged == old:
@@ -72,18 +81,18 @@ def _merge_item(state: Session, at: int, item: PlanItem, old: PlanItem | None) -
         if old.status is not ItemStatus.PENDING:
             raise ValidationFailed.at_path(f"plan.{at}", f"item {item.item_id!r} has begun, so it cannot be changed")
         item = merged
-    _check_item(state, at, item)
+    _check_item(state, participant_ids, at, item)
     return item
 
 
-def _check_item(state: Session, at: int, item: PlanItem) -> None:
+def _check_item(state: Session, participant_ids: frozenset[str], at: int, item: PlanItem) -> None:
     may_run_over = state.rules.on_timeout is OnTimeout.OVERTIME
     if item.time_ms < MIN_ITEM_MS and not (item.time_ms == 0 and may_run_over):
         raise ValidationFailed.at_path(f"plan.{at}.time_ms", f"should be at least {MIN_ITEM_MS}")
     if not may_run_over and any(each <= 0 for each in item.warnings_ms or ()):
         raise ValidationFailed.at_path(f"plan.{at}.warnings_ms", "should be at least 1 if on_timeout is not overtime")
-    if item.participant_id is not None:
-        find_participant_index(state, item.participant_id)
+    if item.participant_id is not None and item.participant_id not in participant_ids:
+        raise ParticipantNotFound(item.participant_id)
 
 
 def _show_time(updated: Session, position: int, shown_before: PlanItem) -> Session:

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from synckairos.clock import engine
-from synckairos.clock.commands import SetPlan, Switch, VersionPrecondition
+from synckairos.clock import creation, engine
+from synckairos.clock.commands import Create, NewParticipant, SetPlan, Switch, VersionPrecondition
 from synckairos.clock.expected_starts import expected_starts_ms
 from synckairos.clock.first_edition_compatibility import as_first_edition, check_first_edition
-from synckairos.clock.model import ItemStatus, Status
+from synckairos.clock.model import ItemStatus, OnTimeout, PlanItem, Status, SyncMode
 from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recover_lost_session import recover_session
 from synckairos.errors import ValidationFailed
@@ -501,3 +501,31 @@ def test_items_of_the_engine_equal_those_of_a_ticking_clock() -> None:
             if each.state.status is Status.RUNNING
         ]
         assert begun == starts
+
+
+class CountedId(str):
+    """An id that counts its comparisons with other ids."""
+
+    __slots__ = ()
+    comparisons = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedId.comparisons += 1
+        return str.__eq__(self, other)
+
+
+def test_work_of_a_new_plan_does_not_multiply_items_and_participants() -> None:
+    ids = [CountedId(f"{number:036}") for number in range(100)]
+    created = Create(
+        SyncMode.PER_CYCLE,
+        tuple(NewParticipant(each) for each in ids),
+        on_timeout=OnTimeout.ADVANCE,
+        plan=(PlanItem("first", 5_000),),
+    )
+    state = creation.create(created, "s", "e", T0).state
+    plan = tuple(PlanItem(str(at), 5_000, None, CountedId(ids[-1])) for at in range(100))
+    CountedId.comparisons = 0
+    decision = engine.apply(state, SetPlan(plan), T0)
+    assert decision.refusal is None
+    assert CountedId.comparisons < 1_000
