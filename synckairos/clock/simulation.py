@@ -13,7 +13,7 @@ from synckairos.clock.charges import charges_in_effect
 from synckairos.clock.commands import Amend, Command, Create, Expire, Reopen, Undo, VersionPrecondition
 from synckairos.clock.model import Charge, Event, EventType, Session, SyncMode, Transition
 from synckairos.clock.plan_items import ran_out_of_time
-from synckairos.clock.recorded_times import find_breaks
+from synckairos.clock.recorded_times import find_breaks, is_amendable
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.undo import TurnStack
 from synckairos.errors import SessionNotFound, SyncKairosError, ValidationFailed
@@ -116,15 +116,22 @@ class Simulation:
         if isinstance(command, Undo) and self.state is not None:
             return replace(command, restored=self._turns.find_restored_turn(self.state, command))
         before, ended = self._before_end, self.state
-        if isinstance(command, Amend) and ended is not None and ended.completed_at_ms is not None:
-            charges = charges_in_effect(self._events)
-            began_ms = ended.completed_at_ms if ended.started_at_ms is None else ended.started_at_ms
-            return replace(command, breaks_before=find_breaks(began_ms, ended.completed_at_ms, charges))
+        if isinstance(command, Amend):
+            return self._with_breaks_before(command)
         if ended is not None and ended.rules.sync_mode is SyncMode.INDIVIDUAL:
             return command
         if not isinstance(command, Reopen) or before is None or ended is None or not ended.status.is_final:
             return command
         return replace(command, turn=find_ended_turn(before, ended))
+
+    def _with_breaks_before(self, command: Amend) -> Amend:
+        """Return an amendment with the breaks that the clock measured, unchanged if it does not need these breaks."""
+        ended = self.state
+        is_needed = ended is not None and command.breaks is None and ended.breaks is None and is_amendable(ended)
+        if ended is None or not is_needed or ended.started_at_ms is None or ended.completed_at_ms is None:
+            return command
+        breaks = find_breaks(ended.started_at_ms, ended.completed_at_ms, charges_in_effect(self._events))
+        return replace(command, breaks_before=breaks)
 
     def _record(self, transition: Transition) -> Session:
         if self.state is not None and not self.state.status.is_final:

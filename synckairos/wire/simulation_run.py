@@ -32,7 +32,11 @@ PLAN_VERBS = frozenset({"switch", "done", "set_plan", "resume", "remove_particip
 PARTICIPANTS_PER_STEP = 15
 METADATA_BYTES_PER_STEP = 640
 PLAN_ITEMS_PER_STEP = 40
-"""The three constants are chosen so that one step of any command takes about 20 µs."""
+COMMANDS_PER_STEP = 60
+"""The four constants are chosen so that one step of any command takes about 20 µs.
+
+`COMMANDS_PER_STEP` concerns `amend`, which looks at the charges of all commands before it.
+"""
 
 
 def estimate_cost_in_steps(body: SimulationBody) -> int:
@@ -43,7 +47,8 @@ def estimate_cost_in_steps(body: SimulationBody) -> int:
     session, steps = body.session, 0
     participants, metadata_bytes = len(session.participants or ()), len(orjson.dumps(session.metadata or {}))
     items = len(session.plan or ())
-    for each in body.commands:
+    # The commands run in the order of their instants, which is not always their order in the request.
+    for number, each in enumerate(sorted(body.commands, key=lambda timed: timed.at_ms)):
         steps += 1
         if each.command == "update_metadata":
             metadata_bytes = min(MAX_METADATA_BYTES, metadata_bytes + len(orjson.dumps(each.args.metadata)))
@@ -51,6 +56,8 @@ def estimate_cost_in_steps(body: SimulationBody) -> int:
         elif each.command in SLOW_VERBS or (session.sync_mode == "individual" and each.command in SLOW_VERBS_OF_CLOCKS):
             participants += each.command == "add_participant"
             steps += participants // PARTICIPANTS_PER_STEP
+        if each.command == "amend":
+            steps += number // COMMANDS_PER_STEP
         if each.command == "set_plan":
             items = len(each.args.plan)
         if items and each.command in PLAN_VERBS:

@@ -6,7 +6,9 @@ from uuid import UUID
 import pytest
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.simulation_run import NIL_SESSION_ID, run_simulation
+from synckairos.wire.body_parser import parse_body
+from synckairos.wire.simulation_body import SimulationBody
+from synckairos.wire.simulation_run import NIL_SESSION_ID, estimate_cost_in_steps, run_simulation
 
 A, B = (str(UUID(int=at)) for at in (10, 11))
 
@@ -129,3 +131,27 @@ def test_simulation_lasts_up_to_800_days() -> None:
     commands = [{"at_ms": 0, "command": "start"}, {"at_ms": 399 * days, "command": "switch"}]
     found = run_simulation(body(session=session, commands=commands, until_ms=800 * days))
     assert [row["at_ms"] // days for row in found["timeline"]] == [0, 0, 399, 799]
+
+
+def test_cost_depends_on_the_order_in_time_and_not_on_the_order_in_the_request() -> None:
+    plan = [{"time_ms": 1_000} for _ in range(1_000)]
+    session = {"sync_mode": "per_cycle", "participants": [{"participant_id": A}], "plan": plan[:1]}
+    commands = [
+        {"at_ms": 0, "command": "set_plan", "args": {"plan": plan, "expected_version": 1}},
+        {"at_ms": 1, "command": "start"},
+        *({"at_ms": 2, "command": "switch"} for _ in range(100)),
+        {"at_ms": 3, "command": "set_plan", "args": {"plan": plan[:1], "expected_version": 1}},
+    ]
+    costs = [
+        estimate_cost_in_steps(parse_body(SimulationBody, body(session=session, commands=each)))
+        for each in (commands, commands[::-1])
+    ]
+    assert costs == [103 + 101 * 25] * 2
+
+
+def test_amendment_costs_more_after_many_commands() -> None:
+    session = {"sync_mode": "count_up", "participants": [{"participant_id": A}]}
+    amend = {"at_ms": 5, "command": "amend", "args": {"started_at": "1970-01-01T00:00:00Z"}}
+    commands = [{"at_ms": 1, "command": "pause"} for _ in range(600)]
+    cost = estimate_cost_in_steps(parse_body(SimulationBody, body(session=session, commands=[*commands, amend])))
+    assert cost == 601 + 10
