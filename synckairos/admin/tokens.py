@@ -10,8 +10,9 @@ from synckairos.config import Settings, env_variables_of, is_set
 from synckairos.config.settings import env_variable_text
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.frozen_replace import replace
+from synckairos.identity.token_header import read_header
 from synckairos.identity.token_minting import mint_token, parse_grant
-from synckairos.identity.token_verifier import TokenVerifier
+from synckairos.identity.token_verifier import UNKNOWN_SIGNER, TokenVerifier
 from synckairos.principal import Principal, SessionGrant
 from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.service.authorization import authorize_without_session, find_role_by_labels, require_session_role
@@ -62,6 +63,16 @@ async def verify_token(settings: Settings, token: str) -> Principal:
     verifier = TokenVerifier.from_settings(settings)
     await verifier.fetch_key_sets()
     return await verifier.verify(token, _now_ms())
+
+
+def describe_refusal(token: str, refusal: SyncKairosError) -> str:
+    """Return the text of the refusal of a token by `verify_token`, with a hint if the key can be a signing key.
+
+    Signing keys are in the database, which `verify_token` does not read.
+    """
+    if refusal.message == UNKNOWN_SIGNER and read_header(token).algorithm != "HS256":
+        return f"{refusal.message}. Signing keys of /v1/signing-keys are not looked up: ask the server with GET /v1/me"
+    return refusal.message
 
 
 def describe_principal(principal: Principal) -> list[str]:

@@ -76,12 +76,13 @@ def tokens_check(token: str) -> None:
     If TOKEN is -, it is read from the standard input. Revocations are not looked up.
     """
     settings = load_command_settings()
-    from synckairos.admin.tokens import describe_principal, verify_token
+    from synckairos.admin.tokens import describe_principal, describe_refusal, verify_token
 
+    token = _read_token(token)
     try:
-        principal = run(verify_token(settings, _read_token(token)))
+        principal = run(verify_token(settings, token))
     except (Unauthorized, Forbidden) as refusal:
-        echo(f"refused with {refusal.code}: {refusal.message}")
+        echo(f"refused with {refusal.code}: {describe_refusal(token, refusal)}")
         raise SystemExit(ExitCode.NEGATIVE) from None
     echo("\n".join(describe_principal(principal)))
 
@@ -107,12 +108,13 @@ def auth() -> None:
 def auth_explain(token: str, session_id: UUID, verb: str, labels: tuple[str, ...]) -> None:
     """Print the rule that decides on a command, and its result. Exits 1 if the caller is refused."""
     settings = load_command_settings()
-    from synckairos.admin.tokens import explain_access, verify_token
+    from synckairos.admin.tokens import describe_refusal, explain_access, verify_token
 
+    token = _read_token(token)
     try:
-        principal = run(verify_token(settings, _read_token(token)))
+        principal = run(verify_token(settings, token))
     except (Unauthorized, Forbidden) as refusal:
-        echo(f"{'token':<12} refused with {refusal.status} {refusal.code}: {refusal.message}")
+        echo(f"{'token':<12} refused with {refusal.status} {refusal.code}: {describe_refusal(token, refusal)}")
         raise SystemExit(ExitCode.NEGATIVE) from None
     is_allowed, lines = explain_access(
         principal, str(session_id), verb, {key: value for key, _, value in (label.partition("=") for label in labels)}

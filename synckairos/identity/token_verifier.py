@@ -17,6 +17,9 @@ from synckairos.identity.verification_key import VerificationKey, parse_public_k
 from synckairos.identity.verified_tokens import VerifiedTokens
 from synckairos.principal import Principal
 
+UNKNOWN_SIGNER = "The signature of the token is not from an accepted key"
+"""Text of the refusal of a token that no known key has signed."""
+
 
 class TenantKeys(Protocol):
     """The signing keys of all tenants that this instance knows. Each of them has a key id and one tenant."""
@@ -122,7 +125,7 @@ class TokenVerifier:
         if found is None:
             if self._may_lack_keys(header) or self._may_be_new(header):
                 raise KeysUnavailable
-            raise Unauthorized("The signature of the token is not from an accepted key")
+            raise Unauthorized(UNKNOWN_SIGNER)
         key, payload = found
         principal = principal_from_claims(parse_claims(payload), key, self._rules, now_ms)
         # Within the leeway after `exp` a token is accepted but not cached.

@@ -1,5 +1,6 @@
 """Commands `tokens create`, `tokens check` and `config show`."""
 
+import time
 from typing import Any
 
 import jwt
@@ -7,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from synckairos.cli import main
-from tests.tokens import SECRET
+from tests.tokens import SECRET, claims_at, sign_with_secret, signing_key
 
 SESSION_ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
@@ -170,3 +171,17 @@ def test_shown_settings_have_no_secrets() -> None:
     assert "SYNCKAIROS_AUTH=none  # default" in lines
     assert not {SECRET, "hidden"} & set(result.stdout.split("="))
     assert "hidden" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [("tokens", "check"), ("auth", "explain", "--session", SESSION_ID, "--command", "read")]
+)
+def test_refusal_of_an_unknown_key_says_that_no_signing_keys_are_looked_up(command: tuple[str, ...]) -> None:
+    hint = "Signing keys of /v1/signing-keys are not looked up: ask the server with GET /v1/me"
+    claims = claims_at(time.time_ns() // 1_000_000)
+    tokens = {signing_key("ES256").sign(claims): True, sign_with_secret(claims, SECRET + "x"): False}
+    for token, is_hinted in tokens.items():
+        result = run(*command, *(["--token"] if "explain" in command else []), token)
+        assert result.exit_code == 1
+        assert "The signature of the token is not from an accepted key" in result.stdout
+        assert (hint in result.stdout) is is_hinted
