@@ -13,7 +13,7 @@ class AdministrativeAct(Struct, frozen=True, kw_only=True):
     - `at_ms`: instant of the answer, in ms since the Unix epoch, by the time of Redis.
     - `kind`, `subject`, `role`, `address`: the caller, as in `Principal`.
     - `action`: HTTP method and route, such as `DELETE /v1/webhooks/:wid`.
-    - `target`: ids of the objects that the act concerns, separated by spaces. Empty for a new object.
+    - `target`: ids of the objects that the act concerns, separated by spaces. For a disconnection, the subject.
     - `status`: HTTP status of the answer.
     """
 

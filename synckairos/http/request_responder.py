@@ -137,8 +137,7 @@ class RequestResponder:
         """Record an executed administrative operation for the access log."""
         if self._access_recorder is not None and request.is_administrative:
             action = f"{request.scope['method']} {request.route}"
-            target = " ".join(request.path_parameters.values())
-            self._access_recorder.record_act(request.principal, action, target, status)
+            self._access_recorder.record_act(request.principal, action, request.act_target, status)
 
     def _log_refusal(self, request: RestRequest, error: SyncKairosError) -> None:
         """Log a refusal, at most once a minute for each code and store.

@@ -74,6 +74,7 @@ class RestRequest:
     __slots__ = (
         *("_rate_limits", "_receive", "_work"),
         *("body_json", "headers", "is_administrative", "is_monitor", "meter", "path_parameters"),
+        "act_target",
         *("principal", "route", "scope", "warnings"),
     )
 
@@ -109,6 +110,11 @@ class RestRequest:
         """The parsed JSON body. None before `read_body`."""
         self.is_administrative = False
         """Whether the request is recorded in the access log if it is executed."""
+        self.act_target = " ".join(path_parameters.values())
+        """The ids of the objects that the request concerns, for the access log.
+
+        They are the ids in the path. A handler that creates an object sets the id of the new object.
+        """
         self.is_monitor = False
         """Whether the request has the metrics token. The token has an effect on `/metrics` and `/ready` only."""
         self.warnings: list[Fault] = []

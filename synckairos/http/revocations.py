@@ -49,6 +49,7 @@ class RevocationRoutes:
         body = await request.read_body(wire.CreateRevocation)
         channel = await self._authorize(request)
         made = await channel.revoke_as_requested(request.principal, body)
+        request.act_target = made.entry_id
         return RestResponse(orjson.dumps({"data": wire.revocation_json(made)}), 201)
 
     async def list(self, request: RestRequest) -> RestResponse:
@@ -68,6 +69,7 @@ class RevocationRoutes:
         """Answer `POST /v1/disconnect`: close all sockets and streams of a subject."""
         body = await request.read_body(wire.Disconnect)
         await (await self._authorize(request)).disconnect(request.principal, body.subject)
+        request.act_target = body.subject
         return RestResponse(status=204)
 
     async def _authorize(self, request: RestRequest) -> ControlChannel:

@@ -82,6 +82,7 @@ class SigningKeyRoutes:
         if verifier.has_key_id(kid):
             raise SigningKeyExists(kid)
         key, is_replay = await keys.add(new)
+        request.act_target = key.signing_key_id
         response = RestResponse(orjson.dumps({"data": _key_json(key)}), 201)
         location = request.to_public_path(f"{COLLECTION_PATH}/{key.signing_key_id}")
         response.headers.append((b"location", location.encode()))

@@ -95,7 +95,7 @@ class WebhookRoutes:
             return {**endpoint_json(endpoint), "secret": secret}
 
         response = await self._run_once(request, change, 201)
-        webhook_id = orjson.loads(response.body)["data"]["webhook_id"]
+        request.act_target = webhook_id = orjson.loads(response.body)["data"]["webhook_id"]
         response.headers.append((b"location", request.to_public_path(f"{COLLECTION_PATH}/{webhook_id}").encode()))
         return response
 

@@ -31,7 +31,10 @@ class AccessView(BaseModel):
     role: str | None = Field(description="Highest role of the caller; null for refusals")
     address: str = Field(description="IPv4 address or IPv6 /64 network of the client; empty if it is not known")
     action: str | None = Field(description="HTTP method and route, such as `DELETE /v1/webhooks/:wid`")
-    target: str | None = Field(description="Ids in the path, separated by spaces. Empty if the path has no id")
+    target: str | None = Field(
+        description="Ids of the objects, separated by spaces: those in the path, or that of a new object. For a "
+        "disconnection, the subject"
+    )
     status: int | None = Field(description="HTTP status of the answer; null for refusals")
     reason: str | None = Field(description="Error code of the refusals, such as `UNAUTHORIZED`; null for acts")
     count: int = Field(description="Number of refused requests; 1 for an act")

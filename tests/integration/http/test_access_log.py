@@ -15,7 +15,9 @@ from synckairos.errors import StoreUnavailable
 from synckairos.postgres.pool import PostgresPool
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import open_rest_server
+from tests.integration.signing_keys.key_nodes import open_key_node
 from tests.principals import make_principal
+from tests.tokens import signing_key
 
 MINUTE_MS = 60_000
 T0 = 1_750_000_000_000 // MINUTE_MS * MINUTE_MS
@@ -59,7 +61,37 @@ async def test_administrative_act_is_listed_with_its_caller_and_target(
         common
         | {"kind": "key", "subject": "ops", "action": "DELETE /v1/webhooks/:wid", "target": path.rpartition("/")[2]}
         | {"status": 204},
-        common | {"kind": "user", "subject": "alice", "action": "POST /v1/webhooks", "target": ""} | {"status": 201},
+        common
+        | {"kind": "user", "subject": "alice", "action": "POST /v1/webhooks"}
+        | {"target": path.rpartition("/")[2], "status": 201},
+    ]
+
+
+async def test_target_of_an_act_is_what_was_made_revoked_or_disconnected(
+    settings: Settings, recorder: AccessRecorder
+) -> None:
+    async with (
+        open_key_node(settings) as keys,
+        open_rest_server(
+            settings,
+            access_recorder=recorder,
+            caller_identity=NamedCallers(),
+            control_channel=keys.node.channel,
+            verifier=keys.verifier,
+            signing_keys=keys.keys,
+        ) as server,
+    ):
+        body = {"jwk": signing_key("ES256").jwk}
+        added = await server.client.post("/v1/signing-keys", json=body, headers=ADMIN)
+        revoked = await server.client.post("/v1/revocations", json={"jti": "t1"}, headers=ADMIN)
+        closed = await server.client.post("/v1/disconnect", json={"subject": "bob"}, headers=ADMIN)
+        assert [each.status_code for each in (added, revoked, closed)] == [201, 201, 204], added.text
+        await recorder.flush()
+        listed = (await server.client.get("/v1/access?entry=act", headers=ADMIN)).json()["data"]
+    assert [(each["action"], each["target"]) for each in listed] == [
+        ("POST /v1/disconnect", "bob"),
+        ("POST /v1/revocations", revoked.json()["data"]["revocation_id"]),
+        ("POST /v1/signing-keys", added.json()["data"]["signing_key_id"]),
     ]
 
 

@@ -24,7 +24,10 @@ export interface AccessView {
   address: string;
   /** HTTP method and route, such as `DELETE /v1/webhooks/:wid` */
   action: string | null;
-  /** Ids in the path, separated by spaces. Empty if the path has no id */
+  /**
+   * Ids of the objects, separated by spaces: those in the path, or that of a new object. For a disconnection, the
+   * subject
+   */
   target: string | null;
   /** HTTP status of the answer; null for refusals */
   status: number | null;
