@@ -130,7 +130,6 @@ async def check_time(sdk: SdkProcess) -> bool:
         assert read["remaining_ms"] is None
         return False
     assert before_ms - read["error_ms"] <= read["now_ms"] <= time.time() * 1000 + read["error_ms"]
-    assert read["error_ms"] < 1_000
     return True
 
 
@@ -312,10 +311,15 @@ async def turn_guard(stage: Stage) -> None:
         for version in (3, 4, 5):
             assert (await sdk.command("switch"))["version"] == version
         await sdk.until_version(5)
-        proxy.down_ms, proxy.jitter = 300.0, 0.0
+        proxy.block()
         await switch(instance, session_id, 1)
+        pressing = asyncio.create_task(sdk.command("switch"))
+        await asyncio.sleep(0)
+        # The client handles the requests in order, so after this answer the press waits for the connection.
+        await sdk.request("read")
+        proxy.target = target_of(instance.ws_url)
         with pytest.raises(Refused, match="TURN_OVER"):
-            await sdk.command("switch")
+            await pressing
         await sdk.until_version(6)
 
 
