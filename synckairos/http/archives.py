@@ -22,6 +22,7 @@ from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.principal import TIMEKEEPER, Role, includes_role
 from synckairos.service.authorization import has_session_role
 from synckairos.service.sessions import Sessions
+from synckairos.service.visible_rows import limit_document
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
 from synckairos.wire.event_json import event_json
@@ -84,17 +85,23 @@ class ArchiveRoutes:
         self, request: RestRequest, role: Role, record: ArchiveRecord, media_type: str, snapshots: bool
     ) -> RestResponse:
         scope = self._readable_scope(role)
-        etag = f'"{record.checksum.hex()[:32]}-{scope}-{media_type.rpartition("-")[2]}-{snapshots:d}"'
+        # Participants of an individual session see different rows.
+        viewer = scope if includes_role(role, "controller") else f"{scope}-{request.principal.participant_id or ''}"
+        etag = f'"{record.checksum.hex()[:32]}-{viewer}-{media_type.rpartition("-")[2]}-{snapshots:d}"'
         response = RestResponse(content_type=media_type.encode(), headers=[(b"etag", etag.encode())])
         response.headers += [(b"vary", b"Accept"), (b"cache-control", b"private, no-cache")]
         if is_not_modified(request.header(b"if-none-match"), etag):
             response.status = 304
             return response
+        archive = await self._history.cold_reader.read_archive(record)
+        newest = archive.newest_line.document
+        document = limit_document(request.principal, record.session_id, newest)
+        if document is not newest:
+            scope = "state"  # the events also show the clocks of others
         is_raw = media_type == NDJSON and scope == "all"
         has_documents = is_raw or (snapshots and scope != "state")
-        archive = await self._history.cold_reader.read_archive(record)
         render = _render_ndjson if media_type == NDJSON else _render_json
-        pieces = render(record, archive, scope, snapshots)
+        pieces = render(record, archive, document, scope, snapshots)
         size = len(archive.newest_line.document) + len(archive.events) * _EVENT_BYTES
         if has_documents:
             size += sum(line.row["state_bytes"] for line in archive.events)
@@ -131,10 +138,13 @@ class ArchiveRoutes:
         return "events" if has_session_role(role, "read_actors") else "events_without_actors"
 
 
-def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> Iterator[bytes]:
+def _render_json(
+    record: ArchiveRecord, archive: Archive, document: bytes, scope: ReadableScope, snapshots: bool
+) -> Iterator[bytes]:
     """Yield the pieces of one JSON document with the parts of the archive that `scope` allows.
 
-    An event is rendered when its piece is requested. `snapshots`: whether events contain the session's document.
+    `document` is the final session document as the caller sees it. An event is rendered when its piece is requested.
+    `snapshots`: whether events contain the session's document.
     """
     members: dict[str, Any] = {
         "session_id": record.session_id,
@@ -142,7 +152,7 @@ def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, 
         "epoch": record.epoch,
         "archived_at": render_instant(record.archived_at_ms),
         "event_count": record.events,
-        "session": orjson.Fragment(archive.newest_line.document),
+        "session": orjson.Fragment(document),
     }
     yield b'{"data":' + orjson.dumps(members).removesuffix(b"}")
     if scope != "state":
@@ -159,13 +169,15 @@ def _render_json(record: ArchiveRecord, archive: Archive, scope: ReadableScope, 
     yield b"}}"
 
 
-def _render_ndjson(record: ArchiveRecord, archive: Archive, scope: ReadableScope, snapshots: bool) -> Iterator[bytes]:
+def _render_ndjson(
+    record: ArchiveRecord, archive: Archive, document: bytes, scope: ReadableScope, snapshots: bool
+) -> Iterator[bytes]:
     """Yield pieces of JSON lines. `scope` selects the content of the lines.
 
     - `all`: the stored lines of the archive, unchanged. A piece can end in the middle of a line.
     - `events` and `events_without_actors`: one line for each event. `snapshots`: whether these lines contain the
       session's document.
-    - `state`: one line with the final session document.
+    - `state`: one line with `document`, the final session document as the caller sees it.
     """
     match scope:
         case "all":
@@ -175,4 +187,4 @@ def _render_ndjson(record: ArchiveRecord, archive: Archive, scope: ReadableScope
                 event = event_json(line.to_trail_event(snapshots), shows_actor=scope == "events")
                 yield orjson.dumps(event) + b"\n"
         case _:
-            yield archive.newest_line.document + b"\n"
+            yield document + b"\n"

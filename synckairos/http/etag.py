@@ -1,4 +1,7 @@
-"""ETags of sessions, with the form `"<version>-<epoch>"`, and parsers of `If-Match` and `If-None-Match` (RFC 9110)."""
+"""ETags of sessions, and parsers of `If-Match` and `If-None-Match` (RFC 9110).
+
+An ETag has the form `"<version>-<epoch>"`, or `"<version>-<epoch>;<participant>"` for a view of one row.
+"""
 
 import re
 
@@ -10,9 +13,12 @@ UNMATCHABLE = (-1, "")
 """Version and epoch that no session has. Represents an `If-Match` header that matches no session."""
 
 
-def render_etag(version: int, epoch: str) -> str:
-    """Return the value of the header `ETag` for a version of a session, with its quotes."""
-    return f'"{version}-{epoch}"'
+def render_etag(version: int, epoch: str, only: str | None = None) -> str:
+    """Return the value of the header `ETag` for a version of a session, with its quotes.
+
+    `only` is the participant whose row the response has alone, None if it has all rows. `If-Match` ignores it.
+    """
+    return f'"{version}-{epoch}"' if only is None else f'"{version}-{epoch};{only}"'
 
 
 def is_not_modified(if_none_match: str | None, etag: str) -> bool:
@@ -54,4 +60,4 @@ def _parse_opaque_tag(opaque: str) -> tuple[int, str] | None:
     version, dash, epoch = opaque.partition("-")
     if not dash or not version.isascii() or not version.isdigit() or len(version) > 15:
         return None
-    return int(version), epoch
+    return int(version), epoch.partition(";")[0]

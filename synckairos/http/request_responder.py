@@ -16,11 +16,13 @@ from synckairos.http.request_matcher import Outcome
 from synckairos.http.request_response import ClientDisconnected, RestRequest, RestResponse
 from synckairos.http.streaming_response import EVENT_STREAM
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.service.visible_rows import limit_document
 from synckairos.store.rate_limited_clients import LimitedClients
 from synckairos.store.rate_limits import RateLimits
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.telemetry.outages import LogThrottle
+from synckairos.wire.document_scan import find_session_id
 
 logger = log.get_logger(__name__)
 
@@ -131,6 +133,8 @@ class RequestResponder:
             await self._work.processor_time.delay_refusal(request.principal.limited_client_id)
         if error.status >= 500:
             self._log_refusal(request, error)
+        if error.document is not None:
+            error.document = limit_document(request.principal, find_session_id(error.document), error.document)
         return render_problem(error)
 
     def _record_act(self, request: RestRequest, status: int) -> None:

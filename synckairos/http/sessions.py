@@ -13,6 +13,7 @@ from synckairos.http.operations import Handler, Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data_envelope
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
+from synckairos.service.visible_rows import find_only_row, find_row_limit
 from synckairos.store.rate_quotas import PRESSES, Quota, switch_rate
 from synckairos.wire import response_models
 from synckairos.wire.command_bodies import (
@@ -28,9 +29,9 @@ from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.document_scan import extract_participants_json
 from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.instants import render_instant
+from synckairos.wire.participant_view import render_participant_view
 from synckairos.wire.query_parameters import ReadQuery
 from synckairos.wire.session_json import receipt_json
-from synckairos.wire.validation_faults import Fault
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -129,7 +130,7 @@ class SessionRoutes:
                 meter=request.meter,
             )
         )
-        response = _session_response(answer, request.warnings)
+        response = _limited_response(request, answer)
         response.status = 201
         response.headers.append(
             (b"location", request.to_public_path(f"/v1/sessions/{answer.session.session_id}").encode())
@@ -144,12 +145,15 @@ class SessionRoutes:
             answer = await self._sessions.read(request.principal, session_id, request.meter)
         else:
             answer = await self._sessions.read_at_instant(request.principal, session_id, query.at, request.meter)
-        response, snapshot = _session_response(answer, request.warnings), answer.snapshot
+        snapshot = answer.snapshot
+        only = find_only_row(request.principal, session_id, snapshot.document, query.only)
+        document = snapshot.document if only is None else render_participant_view(snapshot.document, only)
+        response = _session_response(request, answer, document, only)
         tags = parse_if_match(request.header(b"if-match"))
         if tags and (snapshot.version, snapshot.epoch) not in tags:
             raise PreconditionFailed(f"The session is at version {snapshot.version} of epoch {snapshot.epoch}")
         response.headers.append((b"cache-control", b"private, no-cache"))
-        if is_not_modified(request.header(b"if-none-match"), render_etag(snapshot.version, snapshot.epoch)):
+        if is_not_modified(request.header(b"if-none-match"), render_etag(snapshot.version, snapshot.epoch, only)):
             response.status, response.body = 304, b""
         return response
 
@@ -158,7 +162,7 @@ class SessionRoutes:
         body = await request.read_body(COMMAND_BODIES["switch"])
         session_id = request.path_uuid("session_id")
         answer = await self._execute(request, session_id, "switch", body)
-        return _session_response(answer, request.warnings, render_switch_answer(answer))
+        return _session_response(request, answer, render_switch_answer(answer))
 
     def _command_handler(self, verb: str) -> Handler:
         model = COMMAND_BODIES[verb]
@@ -166,7 +170,7 @@ class SessionRoutes:
         async def handle(request: RestRequest) -> RestResponse:
             body = await request.read_body(model)
             answer = await self._execute(request, request.path_uuid("session_id"), verb, body)
-            return _session_response(answer, request.warnings)
+            return _limited_response(request, answer)
 
         return handle
 
@@ -174,13 +178,13 @@ class SessionRoutes:
         """Answer `PATCH /v1/sessions/{id}`: change a session by a merge patch (RFC 7396)."""
         body = await request.read_body(PatchBody, "application/json", MERGE_PATCH)
         answer = await self._execute(request, request.path_uuid("session_id"), body.verb, body)
-        return _session_response(answer, request.warnings)
+        return _limited_response(request, answer)
 
     async def add_participant(self, request: RestRequest) -> RestResponse:
         """Answer `POST /v1/sessions/{id}/participants`: add a participant."""
         body = await request.read_body(JoinBody)
         answer = await self._execute(request, request.path_uuid("session_id"), "add_participant", body)
-        return _session_response(answer, request.warnings)
+        return _limited_response(request, answer)
 
     async def remove_participant(self, request: RestRequest) -> RestResponse:
         """Answer `DELETE /v1/sessions/{id}/participants/{participant_id}`: remove a participant."""
@@ -189,7 +193,7 @@ class SessionRoutes:
             **body.model_dump(exclude_unset=True), participant_id=request.path_uuid("participant_id")
         )
         answer = await self._execute(request, request.path_uuid("session_id"), "remove_participant", leave_body)
-        return _session_response(answer, request.warnings)
+        return _limited_response(request, answer)
 
     async def delete(self, request: RestRequest) -> RestResponse:
         """Answer `DELETE /v1/sessions/{id}`: delete a session. Its audit trail stays."""
@@ -247,20 +251,29 @@ def _with_represented_participant(request: RestRequest, body: CommandBody) -> tu
     return represented, {**(request.body_json or {}), "on_behalf_of": participant_id}
 
 
-def _session_response(answer: SessionResult, warnings: list[Fault], document: bytes | None = None) -> RestResponse:
+def _limited_response(request: RestRequest, answer: SessionResult) -> RestResponse:
+    """Build the response with the session as the caller sees it."""
+    document, session_id = answer.snapshot.document, answer.session.session_id
+    only = find_row_limit(request.principal, session_id, document)
+    return _session_response(
+        request, answer, document if only is None else render_participant_view(document, only), only
+    )
+
+
+def _session_response(
+    request: RestRequest, answer: SessionResult, document: bytes, only: str | None = None
+) -> RestResponse:
     """Build the response to a request about one session, with headers such as `ETag` and `Idempotency-Replayed`.
 
-    The body contains the session's document, or `document` if it is given.
+    The body contains `document`. `only` is the participant whose row it has alone, None if it has all rows.
     """
     snapshot = answer.snapshot
-    headers = [(b"etag", render_etag(snapshot.version, snapshot.epoch).encode())]
+    headers = [(b"etag", render_etag(snapshot.version, snapshot.epoch, only).encode())]
     if answer.audited_version is not None:
         headers.append((b"synckairos-audited-version", b"%d" % answer.audited_version))
     if answer.replayed:
         headers.append((b"idempotency-replayed", b"true"))
-    return RestResponse(
-        render_data_envelope(snapshot.document if document is None else document, warnings), headers=headers
-    )
+    return RestResponse(render_data_envelope(document, request.warnings), headers=headers)
 
 
 def render_switch_answer(answer: SessionResult) -> bytes:

@@ -341,6 +341,7 @@ class Hub:
             if update.role_of(subscription.watcher.principal) is None:
                 subscription.watcher.end_without_right(subscription)
             else:
+                subscription.limit_rows(update)
                 kept.append(subscription)
         return tuple(kept)
 

@@ -78,8 +78,8 @@ class _SessionPresence:
     """Presence of one session: the watchers on this instance, and the total of all instances."""
 
     __slots__ = (
-        *("entries", "frame", "is_changed", "local_counts", "next_frame_s", "other_instances", "owed"),
-        *("total", "written"),
+        *("entries", "frame", "frame_time_ms", "is_changed", "local_counts", "next_frame_s", "other_instances"),
+        *("owed", "total", "written"),
     )
 
     def __init__(self) -> None:
@@ -95,10 +95,21 @@ class _SessionPresence:
         """Sum of the counts of all instances. None before the first round."""
         self.frame = b""
         """The newest PRESENCE frame, which contains `total`. Empty before the first round."""
+        self.frame_time_ms = 0
+        """The time of Redis in `frame`, ms since the Unix epoch."""
         self.is_changed = False
         """Whether `frame` changed and its sending to all watchers has not begun."""
         self.next_frame_s = 0.0
         """The earliest instant at which a changed frame may be sent, in seconds by `time.monotonic()`."""
+
+    def frame_for(self, subscription: Subscription) -> bytes:
+        """Return `frame` for a subscription. If its client gets one row, the frame names no other participant."""
+        only = subscription.only
+        if only is None or self.total is None:
+            return self.frame
+        participants = tuple(each for each in self.total.participants if each == only)
+        total = PresenceCounts(self.total.roles, participants)
+        return v3_messages.presence_frame(subscription.session_id, self.frame_time_ms, total)
 
     def local(self) -> PresenceCounts:
         return PresenceCounts.from_connections(self.local_counts)
@@ -177,7 +188,7 @@ class PresenceTracker:
             session = self._sessions.get(session_id)
             if session is None or subscription not in session.owed:
                 continue
-            if session.frame and watcher.try_send_frame(session.frame):
+            if session.frame and watcher.try_send_frame(session.frame_for(subscription)):
                 session.owed.discard(subscription)
 
     def _schedule_write(self, session_id: str) -> None:
@@ -259,7 +270,8 @@ class PresenceTracker:
             total = PresenceCounts.sum((session.local(), *others.values()))
             if total != session.total:
                 session.total, session.is_changed = total, True
-                session.frame = v3_messages.presence_frame(session_id, self._server_time.now_ms(), total)
+                session.frame_time_ms = self._server_time.now_ms()
+                session.frame = v3_messages.presence_frame(session_id, session.frame_time_ms, total)
             self._to_send[session_id] = None
 
     async def _parse_counts(self, session_id: str, by_instance: dict[str, bytes]) -> dict[str, PresenceCounts]:
@@ -297,7 +309,9 @@ class PresenceTracker:
                 pause_s = len(session.owed) * len(session.frame) / self._timings.presence_bytes_per_s
                 session.next_frame_s = now_s + min(self._timings.presence_longest_pause_s, pause_s)
             for subscription in tuple(session.owed):
-                if subscription in session.owed and subscription.watcher.try_send_frame(session.frame):
+                if subscription in session.owed and subscription.watcher.try_send_frame(
+                    session.frame_for(subscription)
+                ):
                     session.owed.discard(subscription)
                     count += 1
                     if count % FRAMES_AT_ONCE == 0:

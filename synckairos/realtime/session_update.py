@@ -3,12 +3,15 @@
 from collections.abc import Callable, Hashable
 from itertools import count
 
+import orjson
+
 from synckairos.clock.model import EventType
 from synckairos.principal import Principal, Role
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_scan import extract_labels, is_individual, starts_at_instant
 from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
+from synckairos.wire.participant_view import render_participant_view
 from synckairos.wire.snapshot import SessionSnapshot
 
 EVENTS_THAT_CHANGE_LABELS = frozenset(
@@ -45,6 +48,8 @@ class SessionUpdate:
     __slots__ = (
         "_frames",
         "_parts",
+        "_patches",
+        "_views",
         "deltas",
         "epoch",
         "is_event",
@@ -69,8 +74,13 @@ class SessionUpdate:
         self.serial = next(_serials)
         self._frames: dict[Hashable, bytes] = {}
         self._parts: DocumentParts | None = None
+        self._patches: dict[int, document_merge_patch.Json | None] = {}
+        self._views: dict[str, bytes] = {}
         self.deltas: dict[int, bytes] = {}
-        """v3 frames with the change from an earlier version to this version, by the `serial` of the earlier update."""
+        """v3 frames with the change from an earlier version to this version, by the `serial` of the earlier update.
+
+        They are for watchers that get all rows.
+        """
 
     @classmethod
     def from_message(cls, message: FeedMessage, server_time_ms: int) -> "SessionUpdate":
@@ -109,6 +119,22 @@ class SessionUpdate:
         if change is not None and change.base_tag == before.snapshot.tag:
             return change.patch or None
         return document_merge_patch.render_document_patch(before.parts(), self.parts())
+
+    def document_for(self, only: str | None) -> bytes:
+        """Return the document for watchers that get the row of the participant `only` alone; None for all rows."""
+        if only is None:
+            return self.snapshot.document
+        view = self._views.get(only)
+        if view is None:
+            view = self._views[only] = render_participant_view(self.snapshot.document, only)
+        return view
+
+    def parsed_merge_patch_from(self, before: "SessionUpdate") -> document_merge_patch.Json | None:
+        """Return the merge patch of `merge_patch_from` as JSON values. Only the first call for `before` parses it."""
+        if before.serial not in self._patches:
+            patch = self.merge_patch_from(before)
+            self._patches[before.serial] = None if patch is None else orjson.loads(patch)
+        return self._patches[before.serial]
 
     @property
     def may_change_labels(self) -> bool:

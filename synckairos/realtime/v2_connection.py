@@ -70,6 +70,7 @@ class V2Connection(SocketConnection):
         if self.is_lost:
             return
         if current is not None:
+            subscription.limit_rows(current)
             subscription.sync_request = v2_messages.V2ClientMessage.RECONNECT
             self.send_or_conflate(subscription, current)
         self.hub.activate_subscription(subscription, current)
@@ -82,8 +83,9 @@ class V2Connection(SocketConnection):
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         if subscription.sync_request is not None:
             subscription.sync_request = None
-            return v2_messages.state_sync_frame(update.session_id, self.hub.now_ms(), update.snapshot.document)
-        return update.cached_frame("v2", _render_state_update)
+            document = update.document_for(subscription.only)
+            return v2_messages.state_sync_frame(update.session_id, self.hub.now_ms(), document)
+        return _state_update_frame_for(update, subscription.only)
 
     def text_received(self, text: str) -> None:
         self._handle(text)
@@ -137,13 +139,16 @@ class V2Connection(SocketConnection):
             self.send_or_queue(update.cached_frame("v2 deleted", _render_session_deleted))
             self.close(*DELETED)
         elif self.socket.ready:  # a ready socket has no unsent state, and no RECONNECT waits for its STATE_SYNC
-            self.socket.write(update.cached_frame("v2", _render_state_update))
+            self.socket.write(_state_update_frame_for(update, subscription.only))
         else:
             self.send_or_conflate(subscription, update)
 
 
-def _render_state_update(update: SessionUpdate) -> bytes:
-    return v2_messages.state_update_frame(update.session_id, update.server_time_ms, update.snapshot.document)
+def _state_update_frame_for(update: SessionUpdate, only: str | None) -> bytes:
+    def render(update: SessionUpdate) -> bytes:
+        return v2_messages.state_update_frame(update.session_id, update.server_time_ms, update.document_for(only))
+
+    return update.cached_frame("v2" if only is None else ("v2", only), render)
 
 
 def _render_session_deleted(update: SessionUpdate) -> bytes:

@@ -43,15 +43,16 @@ from synckairos.realtime.v3_sign_in import (
     send_authenticated,
 )
 from synckairos.realtime.v3_update_frames import (
+    change_frame_for,
     count_missed_frames,
-    render_event_frame,
+    event_frame_for,
     render_missed_frames,
-    render_smallest_change_frame,
     render_state_sync_frame,
-    render_state_update_frame,
+    state_update_frame_for,
 )
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.revocations.credential_ends import EndReason
+from synckairos.service.visible_rows import find_only_row
 from synckairos.telemetry import log
 from synckairos.wire import v3_messages
 from synckairos.wire.command_bodies import COMMAND_BODIES
@@ -315,6 +316,9 @@ class V3Connection(SocketConnection):
                 raise SessionNotFound(session_id)
             if current.role_of(self.principal) is None:
                 raise SessionNotFound(session_id)  # the labels of the session changed during the reads
+            find_only_row(self.principal, session_id, current.snapshot.document, request.only)
+            subscription.requested_row = request.only
+            subscription.limit_rows(current)
             missed = await read_missed_updates(self.hub, request, current)
             if not self.is_lost and self.subscriptions.get(session_id) is not subscription:
                 raise SessionNotFound(session_id)  # a REFRESH took the right away during the reads
@@ -334,7 +338,7 @@ class V3Connection(SocketConnection):
             subscription.sync_request = request
             self.send_or_conflate(subscription, current)
         else:
-            for frame in render_missed_frames(request, missed):
+            for frame in render_missed_frames(request, missed, subscription.only):
                 self.send_or_queue(frame)
             subscription.sent = current
         self.hub.activate_subscription(subscription, current)
@@ -355,15 +359,15 @@ class V3Connection(SocketConnection):
     def notify_of_update(self, subscription: Subscription, update: SessionUpdate) -> None:
         sent, socket = subscription.sent, self.socket
         # A ready socket has no unsent state, and no SUBSCRIBE waits for its STATE_SYNC.
-        if sent is not None and not update.is_event and socket.ready:
+        if sent is not None and not update.is_event and socket.ready and subscription.only is None:
             frame = update.deltas.get(sent.serial)
             if frame is not None:
                 # Hot path for all watchers except the first watcher with this sent version, which renders the delta.
                 socket.write(frame)
                 subscription.sent = update
                 return
-        if update.is_event:
-            self.send_or_queue(update.cached_frame("v3 event", render_event_frame))
+        if update.is_event and (event := event_frame_for(update, subscription.only)) is not None:
+            self.send_or_queue(event)
         if not update.snapshot.deleted:
             self.send_or_conflate(subscription, update)
             return
@@ -371,17 +375,14 @@ class V3Connection(SocketConnection):
         self._close_if_unused(DELETED)
 
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
-        request, sent = subscription.sync_request, subscription.sent
+        request, sent, only = subscription.sync_request, subscription.sent, subscription.only
         if isinstance(request, v3_messages.Subscribe):
             subscription.sync_request = None
-            return render_state_sync_frame(request, update, self.hub.now_ms())
+            return render_state_sync_frame(request, update, self.hub.now_ms(), only)
         # After data loss the version can go back. Clients would ignore a delta to a lower version as outdated.
         if sent is None or sent.epoch != update.epoch or sent.version >= update.version:
-            return update.cached_frame("v3", render_state_update_frame)
-        frame = update.deltas.get(sent.serial)
-        if frame is None:
-            frame = update.deltas[sent.serial] = render_smallest_change_frame(sent, update)
-        return frame
+            return state_update_frame_for(update, only)
+        return change_frame_for(sent, update, only)
 
     def write_resumed(self) -> None:
         super().write_resumed()

@@ -8,8 +8,10 @@ from synckairos.limits.work_limits import (
     FREE_BYTES,
 )
 from synckairos.realtime.connection import SocketConnection
+from synckairos.service.visible_rows import limit_document
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire import v3_messages
+from synckairos.wire.document_scan import find_session_id
 
 TOO_LARGE = (
     f"Messages except COMMAND have at most {FREE_BYTES:,} characters, AUTH and REFRESH at most "
@@ -32,4 +34,7 @@ def send_refusal(
     """
     if isinstance(refusal, RateLimitExceeded):
         RATE_LIMITED.labels("ws").inc()
+    if refusal.document is not None:
+        document_session_id = find_session_id(refusal.document)
+        refusal.document = limit_document(connection.principal, document_session_id, refusal.document)
     connection.send_or_queue(v3_messages.error_frame(refusal, at_ms, reply_to, session_id))

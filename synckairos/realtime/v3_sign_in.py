@@ -79,6 +79,8 @@ def _apply_rights_to_subscriptions(connection: SocketConnection) -> None:
             end_subscription_without_right(connection, session_id)
         else:
             connection.hub.presence.change_identity(subscription, presence_identity(connection.principal, role))
+            if latest is not None:
+                subscription.limit_rows(latest)
 
 
 def end_subscription_without_right(connection: SocketConnection, session_id: str) -> None:

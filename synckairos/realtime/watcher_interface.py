@@ -8,12 +8,15 @@ from typing import Protocol
 from synckairos.principal import Principal
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.revocations.credential_ends import EndReason
+from synckairos.service.visible_rows import find_row_limit
 
 
 class Subscription:
     """A watcher's subscription to one session, with the latest versions that the watcher got and sent."""
 
-    __slots__ = ("backlog", "notified", "sent", "session_id", "sync_request", "unsent", "watcher")
+    __slots__ = (
+        *("backlog", "notified", "only", "requested_row", "sent", "session_id", "sync_request", "unsent", "watcher"),
+    )
 
     def __init__(self, watcher: "Watcher", session_id: str) -> None:
         self.watcher = watcher
@@ -26,8 +29,23 @@ class Subscription:
         """The newest version, which waits until the socket is ready. None if no version waits."""
         self.sync_request: object | None = None
         """The client's request that the next full state must answer, as the dialect's class. None without a request."""
+        self.requested_row: str | None = None
+        """The participant whose row the client requested alone. None if it requested all rows."""
+        self.only: str | None = None
+        """The participant whose row the client gets alone, `NO_PARTICIPANT` for no row. None if it gets all rows."""
         self.backlog: list[SessionUpdate] | None = []
         """Updates that arrived before `Hub.activate_subscription` was called; None after this call."""
+
+    def limit_rows(self, update: SessionUpdate) -> None:
+        """Set `only` to the rows of `update` that the client can get. If it changes, the full state is sent next.
+
+        Call this after the rights of the client can have changed, and before an update is sent.
+        """
+        limit = find_row_limit(self.watcher.principal, self.session_id, update.snapshot.document)
+        only = self.requested_row if limit is None else limit
+        if only != self.only:
+            self.only = only
+            self.sent = None
 
 
 class Watcher(Protocol):

@@ -14,6 +14,11 @@ def extract_participants_json(document: bytes) -> bytes:
     return document[document.index(b'"participants":') + 15 : document.index(b',"groups":[')]
 
 
+def find_session_id(document: bytes) -> str:
+    """Return the id of the session of a document, which is its first member. The document is not parsed."""
+    return document[15:51].decode()
+
+
 def extract_updated_at_ms(document: bytes) -> int:
     """Return the instant of the last transition in a document, in ms since the Unix epoch.
 

@@ -40,19 +40,40 @@ class DocumentParts(NamedTuple):
 
         Raises: ValueError if the bytes are not a session's document.
         """
+        begin, between, groups_end = cls.find_lists(document)
+        end = document.index(_CLOSING, groups_end)
+        return cls(
+            document[:begin],
+            _split(document[begin:between], _PARTICIPANT),
+            _split(document[between + len(_BETWEEN) : groups_end], _GROUP),
+            _split(document[groups_end + len(_PLAN) : end], _ITEM) if groups_end < end else None,
+            document[end:],
+        )
+
+    @staticmethod
+    def find_lists(document: bytes) -> tuple[int, int, int]:
+        """Return the positions in bytes of the first participant, of the participants' end, and of the groups' end.
+
+        Raises: ValueError if the bytes are not a session's document.
+        """
         begin = document.index(_OPENING) + len(_OPENING)
         between = document.index(_BETWEEN, begin)
         groups = between + len(_BETWEEN)
         end = document.index(_CLOSING, groups)
         plan = document.find(_PLAN, groups, end)
-        has_plan = plan >= 0
-        return cls(
-            document[:begin],
-            _split(document[begin:between], _PARTICIPANT),
-            _split(document[groups : plan if has_plan else end], _GROUP),
-            _split(document[plan + len(_PLAN) : end], _ITEM) if has_plan else None,
-            document[end:],
-        )
+        return begin, between, end if plan < 0 else plan
+
+    @staticmethod
+    def find_row(document: bytes, participant_id: str, begin: int, between: int) -> bytes:
+        """Return the JSON of a participant in a document, empty if the document does not have it.
+
+        `begin` and `between` are the positions of `find_lists`.
+        """
+        at = document.find(b'%b"%b"' % (_PARTICIPANT, participant_id.encode()), begin, between)
+        if at < 0:
+            return b""
+        end = document.find(b"," + _PARTICIPANT, at, between)
+        return document[at : between if end < 0 else end]
 
     def join(self) -> bytes:
         """Return the document that consists of these parts."""

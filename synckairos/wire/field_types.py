@@ -170,6 +170,9 @@ TimeFactor = Annotated[
     Field(ge=1, le=5, description="Factor of the participant's time, in hundredths. Only in `individual`"),
     AfterValidator(_check_hundredths),
 ]
+OnlyParticipantId = Annotated[
+    Uuid, Field(description="Participant whose row the session has alone. Absent: the session has all rows")
+]
 ShortText = Annotated[str, Field(max_length=200)]
 PauseReasonName = Annotated[str, Field(min_length=1, max_length=64)]
 LABEL_KEY = r"[a-z0-9._-]{1,63}"

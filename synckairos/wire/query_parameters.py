@@ -12,7 +12,7 @@ from synckairos.clock.update_session import MAX_LABELS
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.creation_body import SyncModeName
-from synckairos.wire.field_types import LABEL_KEY, Omittable, StrictModel, parse_uuid
+from synckairos.wire.field_types import LABEL_KEY, Omittable, OnlyParticipantId, StrictModel, parse_uuid
 from synckairos.wire.session_view import StatusName
 from synckairos.wire.validation_faults import Fault, fault
 
@@ -157,9 +157,13 @@ class V2CompatibleQuery(StrictModel):
 
 
 class ReadQuery(V2CompatibleQuery):
-    """The query for one session: its state at the instant `at`, or its latest state if `at` is absent."""
+    """The query for one session: its state at the instant `at`, or its latest state if `at` is absent.
+
+    With `only`, the session has the row of this participant alone.
+    """
 
     at: Omittable[InstantMs] = None
+    only: Omittable[OnlyParticipantId] = None
 
 
 class PageQuery(StrictModel):

@@ -21,6 +21,7 @@ from synckairos.wire.field_types import (
     ExpectedTurn,
     ExpectedVersion,
     Omittable,
+    OnlyParticipantId,
     RepresentedParticipantId,
     StrictModel,
     Uuid,
@@ -69,6 +70,7 @@ class Subscribe(StrictModel):
     tag: Omittable[Tag] = None
     participant_id: Omittable[ClaimedParticipantId] = None
     presence: Omittable[WantsPresence] = None
+    only: Omittable[OnlyParticipantId] = None
 
     @property
     def has_resume_point(self) -> bool:

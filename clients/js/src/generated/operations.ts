@@ -72,7 +72,7 @@ export interface Api {
     /** Read a session, now or at an earlier instant */
     get(
       sessionId: string,
-      query?: { at?: number },
+      query?: { at?: number; only?: string },
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
     /** Change metadata, labels, and the instants of start and end by a merge patch (RFC 7396) */

@@ -1588,6 +1588,7 @@ export interface SubscribeMessage {
   participant_id?: string;
   /** Whether to send PRESENCE messages. Default: true */
   presence?: boolean;
+  only?: string;
 }
 
 export interface SwitchAnswer {

@@ -111,13 +111,13 @@ class SessionsOperations:
         )
         return answer
 
-    async def get(self, session_id: str, *, at: int | None = None) -> SessionView:
+    async def get(self, session_id: str, *, at: int | None = None, only: str | None = None) -> SessionView:
         """Read a session, now or at an earlier instant.
 
         `GET /v1/sessions/{session_id}`
         """
         answer: SessionView = await self._call(
-            "GET", f"/v1/sessions/{path_part(session_id)}", query={"at": at}, has_data=True
+            "GET", f"/v1/sessions/{path_part(session_id)}", query={"at": at, "only": only}, has_data=True
         )
         return answer
 

@@ -1407,7 +1407,8 @@ class AccessView(TypedDict):
     address: str
     # HTTP method and route, such as `DELETE /v1/webhooks/:wid`
     action: str | None
-    # Ids in the path, separated by spaces. Empty if the path has no id
+    # Ids of the objects, separated by spaces: those in the path, or that of a new object. For a disconnection,
+    # the subject
     target: str | None
     # HTTP status of the answer; null for refusals
     status: int | None
