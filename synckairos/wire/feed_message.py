@@ -29,7 +29,8 @@ EVENTS_SENT = frozenset(
 )
 """Event types for which v3 sends an EVENT message before the state.
 
-A start by time, and the completion of a session in `individual`, also have an EVENT message. Most of these events come
+A start by time, the completion of a session in `individual`, and the completion by the time of the last item of a plan
+also have an EVENT message. Most of these events come
 without a command. Without the messages, a slow client that skips states would miss the events.
 """
 
@@ -51,7 +52,8 @@ class FeedMessage(Struct, frozen=True):
 
     `at_ms` is the instant of the event. If `snapshot.deleted` is True, this is the last message of the session. If
     `change` is set, the change is sent instead of the document. `charges` has the charges of the event if its type is
-    one of `EVENTS_SENT`, else it is empty. `participant_ids` is empty unless the event concerns several participants.
+    one of `EVENTS_SENT`, or if it completed a session with a plan, else it is empty. `participant_ids` is empty unless
+    the event concerns several participants.
     """
 
     session_id: str
@@ -69,6 +71,7 @@ class FeedMessage(Struct, frozen=True):
     ) -> "FeedMessage":
         """Return the feed message of a transition. `document` must be the rendered state after the transition."""
         event, after = transition.event, transition.state
+        ends_plan = event.type is EventType.SESSION_COMPLETED and bool(after.plan)
         return cls(
             after.session_id,
             SessionSnapshot(after.epoch, after.version, document, tag, after.deleted),
@@ -76,7 +79,7 @@ class FeedMessage(Struct, frozen=True):
             event.at_ms,
             event.participant_id,
             change,
-            (event.charges or ()) if event.type in EVENTS_SENT else (),
+            (event.charges or ()) if event.type in EVENTS_SENT or ends_plan else (),
             event.participant_ids,
         )
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.integration.problems import problem_of
 from tests.integration.rest_server import RestServer
+from tests.integration.v2.v2_client import V2Client
+from tests.integration.v2.v2_schemas import check_session
 
 ADA, BEN = "0198c0de-0000-7000-8000-00000000000a", "0198c0de-0000-7000-8000-00000000000b"
 PEOPLE = [{"participant_id": ADA}, {"participant_id": BEN}]
@@ -179,3 +181,34 @@ async def test_plan_is_simulated_with_its_changes(server: RestServer) -> None:
         (593_000, "time_warning"),
         (603_000, "session_completed"),
     ]
+
+
+@pytest.mark.parametrize("is_found_by_the_timekeeper", [True, False])
+async def test_switch_after_the_time_of_the_last_item_names_its_participant(
+    server: RestServer, is_found_by_the_timekeeper: bool
+) -> None:
+    session = await started(server)
+    session = await command(server, session, "switch", {"item_id": "end"})
+    await server.parts.rewind(session["session_id"], 60_000)
+    if is_found_by_the_timekeeper:
+        await server.parts.sessions.commit_overdue(session["session_id"])
+    for body in ({}, {"current_participant_id": BEN}, {"expected_turn": 2}):
+        answer = await server.client.post(f"/v1/sessions/{session['session_id']}/switch", json=body)
+        assert answer.status_code == 200, answer.text
+        data = answer.json()["data"]
+        assert (data["status"], data["expired_participant_id"]) == ("completed", BEN)
+    other = await server.client.post(
+        f"/v1/sessions/{session['session_id']}/switch", json={"current_participant_id": ADA}
+    )
+    assert problem_of(other) == (400, "INVALID_STATE_TRANSITION")
+
+
+async def test_documents_of_a_plan_fit_the_schemas_of_v2(server: RestServer) -> None:
+    v2 = V2Client(server.client)
+    session = check_session((await create(server, plan=[{"time_ms": 60_000}] * 3)).json()["data"])
+    await v2.command(session, "start")
+    assert (await v2.command(session, "switch"))["active_participant_id"] == BEN
+    for verb in ("pause", "resume", "complete"):
+        await v2.command(session, verb)
+    nobodys = await command(server, await started(server), "switch", {"expected_turn": 1})
+    assert check_session(nobodys)["active_participant_id"] is None

@@ -43,7 +43,7 @@ def test_a_valid_query_string_is_parsed() -> None:
         (ListQuery, b"status=gone", "status"),
         (ListQuery, b"cursor=", "cursor"),
         (EventsQuery, b"snapshots=maybe", "snapshots"),
-        (ParticipantTimeQuery, b"bucket=month", "bucket"),
+        (ParticipantTimeQuery, b"bucket=year", "bucket"),
         (ParticipantTimeQuery, b"group_by=project", "group_by"),
     ],
 )
