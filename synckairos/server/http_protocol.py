@@ -10,6 +10,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -48,6 +49,7 @@ WEBSOCKET_VERSION = b"13"
 BORROWED_METHODS = (
     *("connection_made", "connection_lost", "data_received", "handle_websocket_upgrade", "send_400_response"),
     *("on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body", "on_message_complete"),
+    "_start_asgi_task",
 )
 """Internal methods of uvicorn that `BoundedHttpProtocol` overrides. A test checks that uvicorn has these methods."""
 
@@ -94,6 +96,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Whether the latest data has the end of a request."""
         self._body_timer: asyncio.TimerHandle | None = None
         self._latest_data = b""
+        self._running: RequestResponseCycle | None = None
+        """The latest request that the application handles. `cycle` is the latest request that has arrived."""
         self._extensions: dict[str, dict[Any, Any]] = {}
         """The ASGI extensions of all requests of this connection."""
 
@@ -106,6 +110,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._stop_header_timer()
         self._stop_body_timer()
         super().connection_lost(exc)
+        # uvicorn notifies only the latest request. If it waits behind an endless stream, the stream would never end.
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:

@@ -12,6 +12,7 @@ from synckairos.config import Settings
 from synckairos.realtime.timings import RealtimeTimeLimits
 from tests.integration.realtime.event_stream_client import EventStreamClient, event_stream, v3_stream
 from tests.integration.realtime.instances import CALLER, Instance, serving
+from tests.integration.realtime.raw_client import raw_client
 from tests.integration.realtime.v3_client import V3Client, normal, shown, v3_client
 from tests.waiting import eventually
 
@@ -272,6 +273,25 @@ async def test_stream_that_its_client_leaves_is_removed(instance: Instance) -> N
         return not await instance.parts.pipe.call("PUBSUB", "CHANNELS", pattern)
 
     await eventually(has_no_channel)
+
+
+async def test_stream_ends_with_its_connection_if_another_request_waits_behind_it(
+    instance: Instance, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = f"Host: 127.0.0.1:{instance.server.port}"
+    async with raw_client(instance.server.port) as client:
+        await client.send(f"GET /v3/stream HTTP/1.1\r\n{host}\r\n\r\n".encode())
+        assert b" 200 " in await client.head()
+        await client.send(f"GET /v1/time HTTP/1.1\r\n{host}\r\n\r\n".encode())
+        (protocol,) = instance.server.server_state.connections
+
+        async def is_waiting() -> bool:
+            return bool(protocol.pipeline)  # type: ignore[union-attr]
+
+        await eventually(is_waiting)
+        protocol.transport.abort()
+        await instance.wait_until_unused()
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 async def test_client_of_a_killed_instance_resumes_at_another(settings: Settings, other: Instance) -> None:
