@@ -30,12 +30,14 @@ PLAN_VERBS = frozenset({"switch", "done", "set_plan", "resume", "remove_particip
 """Commands whose cost in a simulation grows with the number of plan items."""
 
 PARTICIPANTS_PER_STEP = 15
+ADJUSTED_CLOCKS_PER_STEP = 2
 METADATA_BYTES_PER_STEP = 640
 PLAN_ITEMS_PER_STEP = 40
 COMMANDS_PER_STEP = 60
-"""The four constants are chosen so that one step of any command takes about 20 µs.
+"""The five constants are chosen so that one step of any command takes about 20 µs.
 
-`COMMANDS_PER_STEP` concerns `amend`, which looks at the charges of all commands before it.
+`ADJUSTED_CLOCKS_PER_STEP` concerns an `adjust` of all clocks in `individual`. `COMMANDS_PER_STEP` concerns `amend`,
+which looks at the charges of all commands before it.
 """
 
 
@@ -55,7 +57,9 @@ def estimate_cost_in_steps(body: SimulationBody) -> int:
             steps += metadata_bytes // METADATA_BYTES_PER_STEP
         elif each.command in SLOW_VERBS or (session.sync_mode == "individual" and each.command in SLOW_VERBS_OF_CLOCKS):
             participants += each.command == "add_participant"
-            steps += participants // PARTICIPANTS_PER_STEP
+            adjusts_clocks = session.sync_mode == "individual" and each.command == "adjust"
+            is_adjust_of_all = adjusts_clocks and each.args.participant_ids is None
+            steps += participants // (ADJUSTED_CLOCKS_PER_STEP if is_adjust_of_all else PARTICIPANTS_PER_STEP)
         if each.command == "amend":
             steps += number // COMMANDS_PER_STEP
         if each.command == "set_plan":

@@ -155,3 +155,19 @@ def test_amendment_costs_more_after_many_commands() -> None:
     commands = [{"at_ms": 1, "command": "pause"} for _ in range(600)]
     cost = estimate_cost_in_steps(parse_body(SimulationBody, body(session=session, commands=[*commands, amend])))
     assert cost == 601 + 10
+
+
+def test_adjustment_of_all_clocks_costs_more_than_that_of_one_clock() -> None:
+    ids = [str(UUID(int=at)) for at in range(60)]
+    participants = [{"participant_id": each} for each in ids]
+    session = {"sync_mode": "individual", "participants": participants, "total_time_ms": 10_000}
+    costs = [
+        estimate_cost_in_steps(
+            parse_body(
+                SimulationBody,
+                body(session=session, commands=[{"at_ms": 0, "command": "adjust", "args": {"delta_ms": 1, **args}}]),
+            )
+        )
+        for args in ({}, {"participant_ids": ids[:1]})
+    ]
+    assert costs == [31, 5]
