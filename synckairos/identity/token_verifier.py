@@ -61,7 +61,7 @@ class TokenVerifier:
     def from_settings(cls, settings: Settings, retired_keys: RetiredKeys | None = None) -> "TokenVerifier":
         """Build a verifier.
 
-        `retired_keys` gets the keys that issuers removed from their sets. None: nobody needs to know them.
+        `retired_keys` gets the keys that issuers removed from their sets. None: these keys are not reported.
 
         Raises: BadSettings if a key is invalid, or if the settings have no key.
         """

@@ -34,7 +34,7 @@ class StreamChannels:
 
     @staticmethod
     def make_stream_id() -> str:
-        """Return a new stream id that nobody can guess."""
+        """Return a new random stream id, which callers cannot guess."""
         return secrets.token_urlsafe(STREAM_ID_BYTES)
 
     async def subscribe(self, stream_id: str, sender: Principal, receive: Callable[[FrameBatch], None]) -> str:
