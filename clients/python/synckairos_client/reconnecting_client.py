@@ -176,8 +176,10 @@ class Client:
     # -- watches and commands -----------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def watch(self, session_id: str) -> AsyncIterator[Watch]:
+    async def watch(self, session_id: str, *, only: str | None = None) -> AsyncIterator[Watch]:
         """Watch a session, with `async with`. The block begins when the state and the server's time are known.
+
+        With `only`, a participant id, the states have the row of this participant alone.
 
         The value of the block is a `Watch`. Several blocks for the same session share one watch, which ends with the
         last of these blocks.
@@ -185,16 +187,19 @@ class Client:
         Raises:
             SessionNotFound: there is no such session.
             SubscriptionRefused: the server does not allow this client to watch the session.
-            ValueError: `session_id` is not a UUID.
+            ValueError: `session_id` or `only` is not a UUID, or another block watches the session with another `only`.
             SyncKairosError: the server ended the connection permanently.
         """
         session_id = str(UUID(session_id))
+        only = None if only is None else str(UUID(only))
         self._raise_if_ended()
         watch = self._watches.get(session_id)
         if watch is None:
-            watch = Watch(session_id, self.command, self._server_time, self._participant_id)
+            watch = Watch(session_id, self.command, self._server_time, self._participant_id, only)
             self._watches[session_id] = watch
             self._subscribe(watch)
+        elif watch.only != only:
+            raise ValueError("The client already watches this session with another value of only")
         watch.users += 1
         try:
             await watch.reach(0)

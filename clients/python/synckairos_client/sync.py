@@ -133,13 +133,15 @@ class Client:
         return self._loop.run(self._client.measure(), timeout_s)
 
     @contextmanager
-    def watch(self, session_id: str, timeout_s: float | None = None) -> Iterator["Watch"]:
+    def watch(self, session_id: str, timeout_s: float | None = None, *, only: str | None = None) -> Iterator["Watch"]:
         """Watch a session, with `with`. The block begins when the state and the server's time are known.
+
+        With `only`, a participant id, the states have the row of this participant alone.
 
         Raises: TimeoutError after `timeout_s` seconds without a state, and the exceptions of the asynchronous method.
         """
         loop = self._loop
-        watching = self._client.watch(session_id)
+        watching = self._client.watch(session_id, only=only)
         session = loop.run(watching.__aenter__(), timeout_s)
         try:
             yield Watch(session, loop)

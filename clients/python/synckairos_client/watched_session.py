@@ -65,8 +65,11 @@ class Watch:
         send_command: SendCommand,
         server_time: ReadableTime,
         participant_id: str | None = None,
+        only: str | None = None,
     ) -> None:
         self.session_id = session_id
+        self.only = only
+        """The participant whose row the states have alone. None for all rows that the client is allowed to see."""
         self.present: ReceivedPresence | None = None
         """The connected watchers, None before the first PRESENCE. It arrives soon after the first state."""
         self.users = 0
@@ -253,7 +256,8 @@ class Watch:
     def make_subscribe_message(self) -> Message:
         """Return the SUBSCRIBE message that resumes at the position of the watch."""
         identity = {} if self._participant_id is None else {"participant_id": self._participant_id}
-        return {"type": "SUBSCRIBE", "session_id": self.session_id, **self._replica.resume_members(), **identity}
+        row = {} if self.only is None else {"only": self.only}
+        return {"type": "SUBSCRIBE", "session_id": self.session_id, **self._replica.resume_members(), **identity, **row}
 
     @property
     def has_state(self) -> bool:

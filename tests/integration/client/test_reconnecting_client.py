@@ -51,6 +51,25 @@ async def test_watch_begins_with_the_state_and_gets_each_newer_state(instance: I
         await updates.aclose()
 
 
+async def test_watch_of_one_row_has_this_row_alone(instance: Instance) -> None:
+    session_id = await instance.create(participants=40)
+    first, second, *_ = (each.participant_id for each in (await stored(instance, session_id)).participants)
+    async with Client(instance.ws_url) as client, client.watch(session_id, only=second.upper()) as session:
+        assert [each.participant_id for each in session.state.participants] == [second]
+        for command in (Start(), Switch(), Switch()):
+            version = (await instance.command(session_id, command)).session.version
+            await session.reach(version)
+            whole = await stored(instance, session_id)
+            assert session.state.participants == tuple(
+                each for each in whole.participants if each.participant_id == second
+            )
+        with pytest.raises(ValueError, match="another value of only"):
+            async with client.watch(session_id, only=first):
+                pass
+        async with client.watch(session_id, only=second) as same:
+            assert same is session
+
+
 async def test_readings_are_calculated_with_the_servers_time(instance: Instance) -> None:
     session_id = await instance.create()
     async with Client(instance.ws_url) as client, client.watch(session_id) as session:
