@@ -7,7 +7,8 @@ from unicodedata import combining, east_asian_width
 from synckairos.admin.plan_text import plan_rows
 from synckairos.admin.text_rows import NAME_COLUMNS, TextRow, format_clock, short_id
 from synckairos_client.generated.clock.budget import ClockReadingDetails
-from synckairos_client.generated.clock.model import Group, Participant, Session, Status, SyncMode
+from synckairos_client.generated.clock.individual.row_clock import individual_clock
+from synckairos_client.generated.clock.model import Group, Participant, ParticipantStatus, Session, Status, SyncMode
 from synckairos_client.generated.clock.timing import active_group, session_remaining_ms
 from synckairos_client.readings import changes_with_time, participant_remaining_ms, session_charged_until
 
@@ -68,6 +69,8 @@ def _rows(charged: Session) -> tuple[list[TextRow], list[TextRow]]:
     match mode:
         case SyncMode.PER_PARTICIPANT:
             return [], [_clock_row(charged, each, participant_remaining_ms(charged, each)) for each in people]
+        case SyncMode.INDIVIDUAL:
+            return [], [_individual_row(each) for each in people]
         case SyncMode.PER_GROUP:
             groups = [_group_row(each, each is active_group(charged)) for each in charged.groups]
             return [*groups, TextRow("", "")], [_used_row(charged, each) for each in people]
@@ -81,6 +84,16 @@ def _rows(charged: Session) -> tuple[list[TextRow], list[TextRow]]:
             note = "" if charged.remaining_ms is None else f"{format_clock(charged.remaining_ms)} left"
             shared = [TextRow("session", format_clock(charged.used_ms), note), TextRow("", "")]
     return shared, [_used_row(charged, each) for each in people]
+
+
+def _individual_row(each: Participant) -> TextRow:
+    """Return the row of a participant in `individual`: the time of its clock, its status, and whether it runs."""
+    clock = individual_clock(each)
+    is_running = clock.status is ParticipantStatus.RUNNING
+    reasons = f" ({', '.join(pause.reason for pause in clock.pauses)})" if clock.pauses else ""
+    note = "" if is_running else f"{clock.status}{reasons}"
+    name = each.display_name or short_id(each.participant_id)
+    return TextRow(name, format_clock(each.remaining_ms), note, is_running)
 
 
 def _without_times(rows: list[TextRow]) -> list[TextRow]:

@@ -15,7 +15,7 @@ COPY_EVENTS = (
 """Statement that starts the COPY. The last fields of an event row are no columns of the table."""
 
 _TYPES = (
-    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text text uuid json"
+    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text text uuid text"
     " bool bytea bytea int8 int4"
 )
 

@@ -223,8 +223,9 @@ JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.crea
 WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s) AND s.deleted_at IS NULL;
 
 -- name: running_turns
--- The sessions in which the clock of a participant runs, with the documents of their newest versions. Sessions with
--- versions in the outbox are left out. The filters are those of `used_time_slices`.
+-- The sessions in which the clock of a participant runs, with the documents of their newest versions. In individual
+-- sessions only the document says whose clocks run. Sessions with versions in the outbox are left out. The filters are
+-- those of `used_time_slices`.
 SELECT
     s.session_id::text,
     p.participant_id::text,
@@ -237,7 +238,7 @@ WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants
     AND p.began_at < %(until)s
     AND s.status = 'running'
     AND s.deleted_at IS NULL
-    AND e.running_participant_id = p.participant_id
+    AND (e.running_participant_id = p.participant_id OR s.sync_mode = 'individual')
     AND NOT s.session_id = ANY(%(in_outbox)s::uuid[]);
 
 -- name: used_time_slices

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from synckairos.clock.model import Charge, OnTimeout
+from synckairos.clock.model import Charge, OnTimeout, SyncMode
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.queries import HistoryQueries, RunQuery
 from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket, UsedTimeInOutbox
@@ -28,15 +28,28 @@ def running_span_ms(document: Mapping[str, Any], participant_id: str, until_ms: 
     stops there. Both instants are in ms since the Unix epoch. Return None if the participant's clock does not run
     before `until_ms`.
     """
-    began_at, deadline_at = document["cycle_started_at"], document["deadline_at"]
-    is_running = document["status"] == "running" and began_at is not None
-    if not is_running or document["active_participant_id"] != participant_id:
+    began_at, deadline_at = running_clock_instants(document, participant_id)
+    if document["status"] != "running" or began_at is None:
         return None
     began_ms, ended_ms = parse_instant_ms(began_at), until_ms
     # A clock with overtime continues below zero. In the first edition this makes no new version.
     if deadline_at is not None and document["on_timeout"] != OnTimeout.OVERTIME:
         ended_ms = min(until_ms, parse_instant_ms(deadline_at))
     return (began_ms, ended_ms) if ended_ms > began_ms else None
+
+
+def running_clock_instants(document: Mapping[str, Any], participant_id: str) -> tuple[str | None, str | None]:
+    """Return the anchor of a participant's running clock, and its deadline, as texts of a session's JSON.
+
+    Both are None if the clock of this participant does not run. The deadline is also None if there is none.
+    """
+    if document["sync_mode"] == SyncMode.INDIVIDUAL:
+        rows: list[dict[str, Any]] = document["participants"]
+        row = next((each for each in rows if each["participant_id"] == participant_id), {})
+        return row.get("anchor_at"), row.get("deadline_at")
+    if document["active_participant_id"] != participant_id:
+        return None, None
+    return document["cycle_started_at"], document["deadline_at"]
 
 
 class UsedTimeReader:

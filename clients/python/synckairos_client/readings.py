@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from synckairos_client.errors import ParticipantNotFound
 from synckairos_client.generated.clock.expected_starts import expected_starts_ms
+from synckairos_client.generated.clock.individual.all_clocks import clocks_charged_until
 from synckairos_client.generated.clock.model import Group, OnTimeout, Participant, Session, Status, SyncMode
 from synckairos_client.generated.clock.timing import (
     active_group,
@@ -26,6 +27,9 @@ __all__ = [
 
 def changes_with_time(state: Session) -> bool:
     """Return whether a reading of the session changes with time: a clock runs, or the session has an end."""
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        has_end = state.ends_at_ms is not None and state.started_at_ms is not None and not state.status.is_final
+        return has_end or state.status is Status.RUNNING
     return state.anchor_ms is not None or (state.ends_at_ms is not None and state.status is Status.PAUSED)
 
 
@@ -34,8 +38,11 @@ def session_charged_until(state: Session, now_ms: float) -> Session:
 
     Time after a deadline is charged only with the timeout policy `overtime`, because otherwise the server decides the
     effect of the deadline. A reading is below zero only in overtime. The clock of a session with an end also runs
-    during a pause, so `updated_at_ms` of the result is then the instant of the reading.
+    during a pause, so `updated_at_ms` of the result is then the instant of the reading. In `individual`, each clock has
+    a deadline of its own.
     """
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        return clocks_charged_until(state, math.floor(now_ms))
     deadline_ms = deadline_at_ms(state)
     if deadline_ms is not None and state.rules.on_timeout is not OnTimeout.OVERTIME:
         now_ms = min(now_ms, deadline_ms)
@@ -48,7 +55,8 @@ def remaining_ms_at(state: Session, now_ms: float, participant_id: str | None = 
     """Return the reading of one clock at `now_ms`, in ms. Return None if this clock has no time limit.
 
     If `participant_id` is given, the clock is the own clock of this participant. Otherwise it is the running clock, or
-    the clock that would run after a start or resume. `now_ms` is the server's time in ms since the Unix epoch.
+    the clock that would run after a start or resume, and in `individual` there is none. `now_ms` is the server's time
+    in ms since the Unix epoch.
 
     Raises: ParticipantNotFound if the session does not have this participant.
     """
@@ -56,6 +64,8 @@ def remaining_ms_at(state: Session, now_ms: float, participant_id: str | None = 
     mode = charged.rules.sync_mode
     if participant_id is not None:
         return participant_remaining_ms(charged, find_participant(charged, participant_id))
+    if mode is SyncMode.INDIVIDUAL:
+        return None
     if mode is SyncMode.PER_PARTICIPANT:
         active: Participant | Group | None = charged.active_participant
         return None if active is None else active.remaining_ms

@@ -11,6 +11,7 @@ from synckairos.history.participant_sessions.cache import ListedSessionData
 from synckairos.history.participant_sessions.page_merge import ListItem
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
+from synckairos.history.used_time_reader import running_clock_instants
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import ListKey
 from synckairos.wire.instants import parse_instant_ms
@@ -174,9 +175,9 @@ def _as_of(
     """
     if session.status == "paused" and not is_v2_epoch(session.epoch):
         return replace(session, paused_ms=session.paused_ms + max(0, now_ms - session.at_ms))
-    if document is None or document["active_participant_id"] != participant_id:
+    if document is None:
         return session
-    anchor_ms, deadline_ms = _optional_ms(document["cycle_started_at"]), _optional_ms(document["deadline_at"])
+    anchor_ms, deadline_ms = map(_optional_ms, running_clock_instants(document, participant_id))
     if session.status != "running" or anchor_ms is None:
         return session
     until_ms = now_ms if deadline_ms is None else min(now_ms, deadline_ms)

@@ -190,3 +190,16 @@ def test_item_without_a_title_that_is_too_long_is_cut_and_harmless() -> None:
     state = started(Create(SyncMode.PER_CYCLE, people(1), plan=plan))
     assert all(len(line) <= 80 for line in screen(state, 0))
     assert "\x1b" not in "".join(screen(state, 0))
+
+
+def test_individual_clocks_are_drawn_with_their_own_times_and_statuses() -> None:
+    created = creation.create(Create(SyncMode.INDIVIDUAL, people(3)), "s", "e", T0).state
+    state = apply(created, Start(("p0", "p1")), T0).own[0].state
+    state = apply(state, Pause("tea", participant_ids=("p1",)), T0 + 5_000).own[0].state
+    assert screen(state, 30_000)[1:6] == [
+        "individual, running, version 3",
+        "",
+        "> Player 0                               0:30",
+        "  Player 1                               0:55  paused (tea)",
+        "  Player 2                               1:00  waiting",
+    ]

@@ -13,8 +13,11 @@ import orjson
 
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Expire, Pause, Resume, Start, Switch, UpdateMetadata
-from synckairos.clock.model import Session, Status
+from synckairos.clock.individual.clock_rows import ClockRows
+from synckairos.clock.individual.row_clock import is_open, row_deadline_at_ms
+from synckairos.clock.model import Session, Status, SyncMode
 from synckairos.clock.timing import session_remaining_ms
+from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.session_json import session_json
@@ -43,6 +46,11 @@ ITEMS = [
 AGENDA = {"sync_mode": "per_cycle", "warnings_ms": [20_000], "plan": ITEMS}
 SPEECHES = AGENDA | {"plan": [ITEMS[0] | {"participant_id": B}, ITEMS[1], ITEMS[2] | {"participant_id": A}]}
 STAGES_AT_ZERO = [{"at_zero": True, "add_ms": 20_000, "delay_ms": 5_000}, {"delay_ms": 40_000}]
+
+ROOM = [{"participant_id": A}, {"participant_id": B, "time_factor": 1.25}]
+EXAM = {"sync_mode": "individual", "total_time_ms": 60_000, "participants": ROOM}
+EXAM_WITH_END = {"sync_mode": "individual", "ends_at": "2026-01-31T12:01:00.000Z", "participants": ROOM}
+START_A: Step = (0, "start", {"participant_ids": [A]})
 
 CASES: list[tuple[str, Json, list[Step], tuple[int, ...]]] = [
     ("pending", {"total_time_ms": 60_000}, [], (5_000,)),
@@ -168,6 +176,35 @@ CASES: list[tuple[str, Json, list[Step], tuple[int, ...]]] = [
     ),
     ("plan, ended", AGENDA, [START, (5_000, "complete", {})], (25_000,)),
     ("ended", {"total_time_ms": 60_000}, [START, (60_000, "expire", {})], (99_000,)),
+    ("individual, pending", EXAM, [], (5_000,)),
+    ("individual", EXAM, [START], (5_000, 59_999, 60_000, 74_000)),
+    (
+        "individual, a late start and a pause",
+        EXAM,
+        [START_A, (20_000, "start", {}), (30_000, "pause", {"participant_ids": [A]})],
+        (30_000, 45_500),
+    ),
+    ("individual, one finished", EXAM, [START, (5_000, "finish", {"participant_ids": [A]})], (25_000,)),
+    (
+        "individual in overtime",
+        EXAM | {"on_timeout": "overtime"},
+        [START, (60_000, "expire", {})],
+        (60_000, 75_250),
+    ),
+    ("individual with an end", EXAM_WITH_END, [START], (5_000, 59_999, 60_000)),
+    (
+        "individual with an end, one paused and one waiting",
+        EXAM_WITH_END,
+        [START_A, (5_000, "pause", {})],
+        (5_000, 25_000, 59_999),
+    ),
+    (
+        "individual with a moved end",
+        EXAM_WITH_END,
+        [START, (5_000, "adjust", {"delta_ms": 10_000, "participant_ids": [B]})],
+        (65_000,),
+    ),
+    ("individual, ended", EXAM, [START, (75_000, "expire", {})], (99_000,)),
 ]
 """Name, creation, steps, and instants of the readings. All times are in ms after the creation."""
 
@@ -228,11 +265,27 @@ def _stopped(state: Session, at_ms: int) -> Session:
 
     So the result for a paused session with an end is a version at this instant.
     """
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+        return _individual_stopped(state, at_ms)
     if state.status is Status.RUNNING:
         return _decide(state, Pause(), at_ms)
     if state.status is Status.PAUSED and state.ends_at_ms is not None:
         return _decide(state, UpdateMetadata({"read_at": at_ms}), at_ms)
     return state
+
+
+def _individual_stopped(state: Session, at_ms: int) -> Session:
+    """Return the session with all its clocks paused at an instant, and with the times to their own ends."""
+    reached = _decide(state, Expire(), at_ms)
+    if reached.status is Status.RUNNING:
+        reached = _decide(reached, Pause(reason="reading"), at_ms)
+    if reached.ends_at_ms is None or reached.started_at_ms is None:
+        return reached
+    rows = tuple(
+        replace(row, remaining_ms=(row_deadline_at_ms(reached, row) or 0) - T0 - at_ms) if is_open(row) else row
+        for row in reached.participants
+    )
+    return replace(reached, participants=ClockRows(rows))
 
 
 def _shown(stopped: Session) -> Json:

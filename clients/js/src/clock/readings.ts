@@ -54,12 +54,34 @@ function untilEndMs(session: SessionView, nowMs: number): number | null {
   return session.on_timeout === "overtime" ? leftMs : Math.max(0, leftMs);
 }
 
-/** Return whether the clock of a session runs: it has an anchor, or it has an end and is paused. */
+/** Return whether each participant has a clock of its own, which runs at the same time as the others. */
+export const isIndividual = (session: SessionView): boolean => session.sync_mode === "individual";
+
+/** Return whether a clock of a session runs: it has an anchor, or it has an end and is paused. */
 export const clockRuns = (session: SessionView): boolean =>
-  session.cycle_started_at !== null || (session.ends_at !== undefined && session.status === "paused");
+  isIndividual(session)
+    ? session.participants.some((each) => individualClockRuns(each))
+    : session.cycle_started_at !== null || (session.ends_at !== undefined && session.status === "paused");
+
+/** Return whether the clock of a participant in `individual` shows a time that changes. */
+export const individualClockRuns = (participant: ParticipantView): boolean =>
+  participant.anchor_at !== undefined || participant.ends_at !== undefined;
+
+/** Return the times of a participant's clock in `individual`. Without overtime the reading is not below 0. */
+function readIndividual(session: SessionView, participant: ParticipantView, nowMs: number): ClockReading {
+  const { time_used_ms: usedMs, time_remaining_ms: leftMs } = participant;
+  const anchorMs = instantMs(participant.anchor_at);
+  const endMs = instantMs(participant.ends_at) ?? (anchorMs === null ? null : anchorMs + leftMs);
+  if (endMs === null) return { time_used_ms: usedMs, time_remaining_ms: leftMs };
+  const untilMs = session.on_timeout === "overtime" ? nowMs : Math.min(nowMs, endMs);
+  const atMs = Math.max(Math.floor(untilMs), endMs - leftMs);
+  const elapsed = anchorMs === null ? 0 : atMs - anchorMs;
+  return { time_used_ms: usedMs + elapsed, time_remaining_ms: endMs - atMs };
+}
 
 /** Return the times of the session itself. The remaining time is null if participants or groups own the budgets. */
 export function readSession(session: SessionView, nowMs: number): ClockReading {
+  if (isIndividual(session)) return readAllClocks(session, nowMs);
   const elapsed = elapsedMs(session, nowMs);
   if (session.ends_at !== undefined) {
     return { time_used_ms: session.time_used_ms + elapsed, time_remaining_ms: untilEndMs(session, nowMs) };
@@ -71,8 +93,20 @@ export function readSession(session: SessionView, nowMs: number): ClockReading {
   };
 }
 
+/** Return the sums of all clocks in `individual`. Participants that have left count in the used time. */
+function readAllClocks(session: SessionView, nowMs: number): ClockReading {
+  const sum = { time_used_ms: session.time_used_ms, time_remaining_ms: session.time_remaining_ms };
+  for (const each of session.participants) {
+    const reading = readIndividual(session, each, nowMs);
+    sum.time_used_ms += reading.time_used_ms - each.time_used_ms;
+    if (sum.time_remaining_ms !== null) sum.time_remaining_ms += (reading.time_remaining_ms ?? 0) - each.time_remaining_ms;
+  }
+  return sum;
+}
+
 /** Return the times of a participant's own clock and its facts. */
 export function readParticipant(session: SessionView, participant: ParticipantView, nowMs: number): ClockReading {
+  if (isIndividual(session)) return readIndividual(session, participant, nowMs);
   const elapsed = elapsedMs(session, nowMs);
   const hasTurn = participant.participant_id === session.active_participant_id;
   const usedMs = participant.time_used_ms + (hasTurn ? elapsed : 0);
@@ -113,6 +147,7 @@ export function readClock(session: SessionView, participantId: string | undefine
   const id = participantId ?? (hasOwnBudgets(session) ? session.active_participant_id : undefined);
   const owner = session.participants.find((each) => each.participant_id === id);
   if (participantId !== undefined && !owner) return null;
+  if (isIndividual(session)) return readIndividualClock(session, owner, nowMs);
   const runs = session.cycle_started_at !== null && !isPastDeadline(session, nowMs);
   if (!owner) return runRate(session, readSession(session, nowMs), clockRuns(session) && !isPastDeadline(session, nowMs));
   const hasTurn = owner.participant_id === session.active_participant_id;
@@ -126,6 +161,14 @@ export function readClock(session: SessionView, participantId: string | undefine
   if (!runs || (!hasTurn && !clock.hourglass)) return still(reading);
   if (!hasTurn) return { ...reading, rateMs: 1000, freeMs: 0 };
   return withFreeTime(session, clock, reading, nowMs);
+}
+
+/** Return the reading of a participant's clock in `individual` and its speed. The session itself has no clock there. */
+function readIndividualClock(session: SessionView, owner: ParticipantView | undefined, nowMs: number): RunningReading {
+  if (!owner) return still({ ...readSession(session, nowMs), time_remaining_ms: null });
+  const reading = readIndividual(session, owner, nowMs);
+  const isAtZero = session.on_timeout !== "overtime" && reading.time_remaining_ms === 0;
+  return runRate(session, reading, individualClockRuns(owner) && !isAtZero);
 }
 
 function readGroupOf(session: SessionView, owner: ParticipantView, nowMs: number, runs: boolean): RunningReading {

@@ -24,7 +24,7 @@ import {
   thresholdsMs,
 } from "./plan-transitions.js";
 import type { PredictedCommand } from "./predict.js";
-import { hasOwnBudgets, instantMs, isFinal, readGroup, readParticipant } from "./readings.js";
+import { hasOwnBudgets, instantMs, isFinal, isIndividual, readGroup, readParticipant } from "./readings.js";
 import { clockOf, factsOf, replenishAfterFlag, replenishAfterTurn, type Budget } from "./systems.js";
 
 const TIMEOUT = "timeout";
@@ -38,7 +38,8 @@ const CLAIM_TOLERANCE_MS = 140;
 
 /**
  * Return the session after a command that takes effect at `nowMs`, the server's time in ms since the Unix epoch. Null if
- * the result cannot be predicted: the command would be refused, would change nothing, or an expiry comes first.
+ * the result cannot be predicted: the command would be refused, would change nothing, or an expiry comes first. In
+ * `individual` nothing is predicted, because one command can change many clocks.
  * `measuredLagMs` is the round trip that the server measured, for sessions with lag compensation.
  */
 export function predict<Name extends PredictedCommand>(
@@ -49,7 +50,7 @@ export function predict<Name extends PredictedCommand>(
   measuredLagMs = 0,
 ): SessionView | null {
   const atMs = Math.max(Math.floor(nowMs), instantMs(session.updated_at) ?? 0);
-  if (isFinal(session) || isOverdue(session, atMs)) return null;
+  if (isFinal(session) || isIndividual(session) || isOverdue(session, atMs)) return null;
   const draft = copy(session);
   const after = apply(draft, command, args, atMs, measuredLagMs);
   if (!after) return null;

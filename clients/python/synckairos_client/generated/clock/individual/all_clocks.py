@@ -11,6 +11,7 @@ from synckairos_client.generated.clock.individual.clock_rows import with_clocks
 from synckairos_client.generated.clock.individual.row_clock import (
     individual_clock,
     is_open,
+    own_end_ms,
     read_budget,
     settle,
     with_armed_warnings,
@@ -41,6 +42,25 @@ def _read_moved_budget(moved: Session, row: Participant, now_ms: int) -> Partici
 def charge_clocks(state: Session, at_ms: int) -> Session:
     """Return the state after all running clocks have charged the time until `at_ms`. The version stays."""
     return with_clocks(state, {at: settle(state, row, at_ms) for at, row in _running(state).items()})
+
+
+def clocks_charged_until(state: Session, at_ms: int) -> Session:
+    """Return the state as its clocks show it at `at_ms`. The version stays.
+
+    Without overtime, a clock is charged at most until its zero, because the engine decides the effect of the zero.
+    """
+    changes = {}
+    runs_over = state.rules.on_timeout is OnTimeout.OVERTIME
+    for at, row in enumerate(state.participants):
+        clock = individual_clock(row)
+        zero_ms = own_end_ms(state, clock) if state.started_at_ms is not None and is_open(row) else None
+        if zero_ms is None and clock.anchor_ms is not None:
+            zero_ms = clock.anchor_ms + row.remaining_ms
+        if zero_ms is not None:
+            # The budget is that of an instant which can be later than the client's time.
+            until_ms = max(at_ms if runs_over else min(at_ms, zero_ms), zero_ms - row.remaining_ms)
+            changes[at] = settle(state, row, until_ms)
+    return with_clocks(state, changes)
 
 
 def freeze_clocks(state: Session, at_ms: int) -> Session:
