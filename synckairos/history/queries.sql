@@ -223,23 +223,27 @@ JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.crea
 WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s) AND s.deleted_at IS NULL;
 
 -- name: running_turns
--- The sessions in which the clock of a participant runs, with the documents of their newest versions. In individual
--- sessions only the document says whose clocks run. Sessions with versions in the outbox are left out. The filters are
--- those of `used_time_slices`.
+-- The sessions in which clocks of participants run, with these participants and the documents of their newest versions.
+-- In individual sessions only the document says whose clocks run, so all participants are returned. Sessions with
+-- versions in the outbox are left out. The filters are those of `used_time_slices`.
 SELECT
-    s.session_id::text,
-    p.participant_id::text,
+    t.session_id::text,
+    t.participant_ids,
     CASE WHEN e.whole_version IS NULL THEN e.snapshot ELSE sync_document(e.session_id, e.epoch, e.version) END
-FROM sync_participants AS p
-JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
-JOIN sync_events AS e ON e.session_id = s.session_id AND e.epoch = s.epoch AND e.version = s.version
-WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
-    AND (%(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb)
-    AND p.began_at < %(until)s
-    AND s.status = 'running'
-    AND s.deleted_at IS NULL
-    AND (e.running_participant_id = p.participant_id OR s.sync_mode = 'individual')
-    AND NOT s.session_id = ANY(%(in_outbox)s::uuid[]);
+FROM (
+    SELECT s.session_id, s.epoch, s.version, s.sync_mode, array_agg(p.participant_id::text) AS participant_ids
+    FROM sync_participants AS p
+    JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
+    WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
+        AND (%(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb)
+        AND p.began_at < %(until)s
+        AND s.status = 'running'
+        AND s.deleted_at IS NULL
+        AND NOT s.session_id = ANY(%(in_outbox)s::uuid[])
+    GROUP BY s.session_id
+) AS t
+JOIN sync_events AS e ON e.session_id = t.session_id AND e.epoch = t.epoch AND e.version = t.version
+WHERE e.running_participant_id::text = ANY(t.participant_ids) OR t.sync_mode = 'individual';
 
 -- name: used_time_slices
 -- The time that participants used, by bucket: the sum of their charges, and of the time that runs since the newest version.

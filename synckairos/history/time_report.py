@@ -14,7 +14,7 @@ from synckairos.clock.model import EventType
 from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket, UsedTimeInOutbox
-from synckairos.history.used_time_reader import running_span_ms
+from synckairos.history.used_time_reader import running_spans
 from synckairos.store.outbox import Outbox
 from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.outbox_entry import OutboxEntry, stored_charges
@@ -137,10 +137,8 @@ def used_time_in_outbox(
         charged += [(entry.version, span) for span in spans]
         before = entry.document
     used = [span for _, span in charged]
-    active_id = session["active_participant_id"]
-    if tombstone + 1 < len(versions) and active_id is not None:
-        span = running_span_ms(session, active_id, now_ms)
-        used += [] if span is None else [UsedSpan(active_id, *span)]
+    if tombstone + 1 < len(versions):
+        used += running_spans(session, now_ms)
     facts = {name: session.get(name, {}) for name in ("metadata", "labels")}
     if NUL_ESCAPE in versions[-1][1].document:
         facts = replace_nul(facts)

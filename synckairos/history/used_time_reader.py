@@ -1,7 +1,7 @@
 """Reader of the time that participants used, in buckets of sessions, local days, weeks or months, from Postgres."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,21 +21,31 @@ _LONG_RANGE_MS = 400 * 86_400_000
 """Milliseconds of a range above which a time report begins at the first session, to avoid many empty buckets."""
 
 
-def running_span_ms(document: Mapping[str, Any], participant_id: str, until_ms: int) -> tuple[int, int] | None:
-    """Return the begin and end of the time that runs for a participant in a session since its newest charge.
+def running_spans(document: Mapping[str, Any], until_ms: int) -> Iterator[UsedSpan]:
+    """Yield the time of each participant whose clock runs in a session, since its newest charge.
 
-    `document` is the session's JSON. The time ends at `until_ms`, or at the deadline if that is earlier and the clock
-    stops there. Both instants are in ms since the Unix epoch. Return None if the participant's clock does not run
-    before `until_ms`.
+    `document` is the session's JSON. A time ends at `until_ms`, or at the deadline if that is earlier and the clock
+    stops there. All instants are in ms since the Unix epoch. Times that would be empty are left out.
     """
-    began_at, deadline_at = running_clock_instants(document, participant_id)
-    if document["status"] != "running" or began_at is None:
-        return None
-    began_ms, ended_ms = parse_instant_ms(began_at), until_ms
-    # A clock with overtime continues below zero. In the first edition this makes no new version.
-    if deadline_at is not None and document["on_timeout"] != OnTimeout.OVERTIME:
-        ended_ms = min(until_ms, parse_instant_ms(deadline_at))
-    return (began_ms, ended_ms) if ended_ms > began_ms else None
+    if document["status"] != "running":
+        return
+    for participant_id, began_at, deadline_at in _running_clocks(document):
+        began_ms, ended_ms = parse_instant_ms(began_at), until_ms
+        # A clock with overtime continues below zero. In the first edition this makes no new version.
+        if deadline_at is not None and document["on_timeout"] != OnTimeout.OVERTIME:
+            ended_ms = min(until_ms, parse_instant_ms(deadline_at))
+        if ended_ms > began_ms:
+            yield UsedSpan(participant_id, began_ms, ended_ms)
+
+
+def _running_clocks(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+    """Yield the participant, the anchor and the deadline of each running clock. A deadline is None if there is none."""
+    if document["sync_mode"] == SyncMode.INDIVIDUAL:
+        for each in document["participants"]:
+            if "anchor_at" in each:
+                yield each["participant_id"], each["anchor_at"], each.get("deadline_at")
+    elif document["active_participant_id"] is not None and document["cycle_started_at"] is not None:
+        yield document["active_participant_id"], document["cycle_started_at"], document["deadline_at"]
 
 
 def running_clock_instants(document: Mapping[str, Any], participant_id: str) -> tuple[str | None, str | None]:
@@ -43,13 +53,9 @@ def running_clock_instants(document: Mapping[str, Any], participant_id: str) -> 
 
     Both are None if the clock of this participant does not run. The deadline is also None if there is none.
     """
-    if document["sync_mode"] == SyncMode.INDIVIDUAL:
-        rows: list[dict[str, Any]] = document["participants"]
-        row = next((each for each in rows if each["participant_id"] == participant_id), {})
-        return row.get("anchor_at"), row.get("deadline_at")
-    if document["active_participant_id"] != participant_id:
-        return None, None
-    return document["cycle_started_at"], document["deadline_at"]
+    clocks = (clock for owner_id, *clock in _running_clocks(document) if owner_id == participant_id)
+    anchor_at, deadline_at = next(clocks, (None, None))
+    return anchor_at, deadline_at
 
 
 class UsedTimeReader:
@@ -106,9 +112,10 @@ class UsedTimeReader:
             names = ("participants", "labels", "until", "in_outbox")
             turns = await run_query("running_turns", {name: values[name] for name in names})
             open_turns = [
-                (UUID(session_id), UsedSpan(participant_id, *span))
-                for session_id, participant_id, document in turns
-                if (span := running_span_ms(orjson.loads(document), participant_id, until_ms)) is not None
+                (UUID(session_id), span)
+                for session_id, participant_ids, document in turns
+                for span in running_spans(orjson.loads(document), until_ms)
+                if span.participant_id in participant_ids
             ]
             parameters = {
                 "open": [session_id for session_id, _ in open_turns],
