@@ -63,7 +63,9 @@ def amend(state: Session, command: Amend, now_ms: int) -> Transition | None:
     breaks_before = command.breaks_before if state.breaks is None else state.breaks
     breaks = breaks_before if command.breaks is None else command.breaks
     if breaks is None:
-        raise InvalidTransition("Session cannot be amended: no store has its breaks; give all of them in breaks")
+        raise InvalidTransition(
+            "Session cannot be amended: its breaks are unknown or too many; give all of them in breaks"
+        )
     assert state.started_at_ms is not None
     assert state.completed_at_ms is not None
     times = RecordedTimes(

@@ -417,7 +417,7 @@ LIMIT %(limit)s;
 
 -- name: session_charges
 -- The charges of a session that count, of the versions before a version. The first column says whether all these charges
--- are known. Without a charge, the result is one row without a participant.
+-- are known. Without a charge, the result is one row without a participant. At most %(limit)s charges.
 SELECT
     s.version >= %(before_version)s - 1
     AND (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version),
@@ -430,7 +430,8 @@ LEFT JOIN sync_all_charges AS c
         WHERE e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
             AND e.occurred_at >= s.created_at
     ))
-WHERE s.session_id = %(session_id)s;
+WHERE s.session_id = %(session_id)s
+LIMIT %(limit)s;
 
 -- name: first_session_created
 -- The creation of the first session, or the start of a session whose times a caller stated, if that is earlier. No time of

@@ -17,6 +17,9 @@ from synckairos.postgres.transaction import Row
 from synckairos.wire.instants import datetime_to_ms, parse_instant_ms
 from synckairos.wire.time_zone_days import parse_time_zone
 
+MAX_CHARGES = 10_000
+"""Maximum number of charges of a session that one command reads. To convert them takes about 20 ms."""
+
 _LONG_RANGE_MS = 400 * 86_400_000
 """Milliseconds of a range above which a time report begins at the first session, to avoid many empty buckets."""
 
@@ -129,15 +132,21 @@ class UsedTimeReader:
             for at, session_id, participant_id, keys, used_ms, count in rows
         ]
 
-    async def read_charges(self, session_id: str, before_version: int) -> list[Charge]:
+    async def read_charges(
+        self, session_id: str, before_version: int, *, max_charges: int = MAX_CHARGES
+    ) -> list[Charge] | None:
         """Return the charges of a session's versions before `before_version` that count, in any order.
+
+        Return None if there are more than `max_charges`.
 
         Raises: StoreUnavailable if Postgres is unreachable, or does not have all these versions or their charges yet.
         """
-        values = {"session_id": uuid_or_none(session_id), "before_version": before_version}
+        values = {"session_id": uuid_or_none(session_id), "before_version": before_version, "limit": max_charges + 1}
         rows = await self._queries.run("session_charges", values)
         if not rows or not rows[0][0]:
             raise StoreUnavailable("The charges of the session are not complete yet; try again shortly")
+        if len(rows) > max_charges:
+            return None
         return [
             Charge(participant_id, datetime_to_ms(began_at), datetime_to_ms(ended_at))
             for _, participant_id, began_at, ended_at in rows

@@ -133,6 +133,8 @@ class PastVersionReader:
     async def find_breaks_before(self, ended: Session, *, is_needed: bool) -> tuple[Break, ...] | None:
         """Return the breaks that the clock measured in an ended session, None if `is_needed` is False.
 
+        Return None also if the session has more charges than one command reads.
+
         The breaks follow from the charges of all versions. The outbox is read before Postgres, because Postgres
         possibly has only earlier versions. If the outbox has all versions, Postgres is not read.
 
@@ -156,7 +158,10 @@ class PastVersionReader:
                 raise SessionArchived(session_id)
             if is_needed:
                 before_version = entries[0].version if entries else ended.version + 1
-                audited = await self._history.used_time.read_charges(session_id, before_version)
+                found = await self._history.used_time.read_charges(session_id, before_version)
+                if found is None:
+                    return None
+                audited = found
         if not is_needed:
             return None
         if any(event.charges is None for event in events):

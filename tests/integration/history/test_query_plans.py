@@ -68,7 +68,7 @@ CASES: dict[str, dict[str, Any]] = {
         **REPORT, "participants": [PARTICIPANT], "labels": None, "metadata_key": "project", "label_keys": [],
         "after_number": None,
     },
-    "session_charges": {"session_id": SESSION, "before_version": 101},
+    "session_charges": {"session_id": SESSION, "before_version": 101, "limit": 10_001},
     "first_session_created": {"participants": [PARTICIPANT], "labels": None, "until": NOON + timedelta(days=30)},
 }  # fmt: skip
 

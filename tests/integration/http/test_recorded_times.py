@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx
 import orjson
+import psycopg
 import pytest
 
 from synckairos.audit.verify import open_verifier
@@ -162,6 +163,31 @@ async def test_settings_of_a_running_clock_have_no_effect(server: RestServer) ->
     assert answer.status_code == 201
     assert sorted(each["path"] for each in answer.json()["warnings"]) == sorted(fields)
     assert answer.json()["data"]["time_used_ms"] == WORKED_MS
+
+
+async def test_amendment_of_very_many_charges_needs_the_breaks(server: RestServer) -> None:
+    body = {"sync_mode": "count_up", "participants": [{"participant_id": str(uuid4())}]}
+    session = (await server.client.post("/v1/sessions", json=body)).json()["data"]
+    for verb in ("start", "pause", "complete"):
+        assert (await server.client.post(session_url(session, verb))).status_code == 200
+    await server.drain()
+    async with await psycopg.AsyncConnection.connect(server.settings.database_url) as database:
+        # As if the clock had run in 10,001 parts.
+        await database.execute(
+            """
+            INSERT INTO sync_charges (session_id, epoch, version, participant_id, began_at, ended_at)
+            SELECT session_id, epoch, 3, gen_random_uuid(), started_at, started_at + interval '1 ms'
+            FROM sync_sessions, generate_series(1, 10001)
+            WHERE session_id = %s
+            """,
+            [session["session_id"]],
+        )
+    early = {"started_at": "2026-03-02T08:00:00Z"}
+    refused = await amend(server, session, **early)
+    assert problem_of(refused) == (400, "INVALID_STATE_TRANSITION")
+    assert "give all of them in breaks" in refused.text
+    answer = await amend(server, session, **early, breaks=[])
+    assert answer.json()["data"]["breaks"] == []
 
 
 @pytest.mark.parametrize("is_drained_between", [False, True])
