@@ -18,7 +18,7 @@ from synckairos.wire.instants import datetime_to_ms, parse_instant_ms
 from synckairos.wire.time_zone_days import parse_time_zone
 
 MAX_CHARGES = 10_000
-"""Maximum number of charges of a session that one command reads. To convert them takes about 20 ms."""
+"""Maximum number of charges of a session that one command reads. This takes about 20 ms of processor time."""
 
 _LONG_RANGE_MS = 400 * 86_400_000
 """Milliseconds of a range above which a time report begins at the first session, to avoid many empty buckets."""
