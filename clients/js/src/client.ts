@@ -17,7 +17,7 @@ import { Subscriptions } from "./subscriptions.js";
 import { TextScheduler } from "./text-scheduler.js";
 import { TransportChoice, type Transport } from "./transport-choice.js";
 import { Tokens, type Credentials } from "./tokens.js";
-import { Watch, type CommandName, type CommandOptions, type WatchOwner } from "./watch.js";
+import { Watch, type CommandName, type CommandOptions, type WatchOptions, type WatchOwner } from "./watch.js";
 import type { WatchedSession } from "./watched-session.js";
 
 /** Milliseconds between two checks whether the device slept. */
@@ -180,10 +180,13 @@ export class SyncKairosClient implements WatchOwner {
     return this.#serverClock.errorMs(this.#clock.nowMs());
   }
 
-  /** Watch a session. All watches of a session share one subscription. Throws if the connection ended permanently. */
-  watch(sessionId: string): Watch {
+  /**
+   * Watch a session. All watches of a session share one subscription. Throws if the connection ended permanently, or if
+   * another watch of the session has another value of `only`.
+   */
+  watch(sessionId: string, options: WatchOptions = {}): Watch {
     if (this.#failure) throw this.#failure;
-    return new Watch(this.#subscriptions.acquire(sessionId.toLowerCase()), this);
+    return new Watch(this.#subscriptions.acquire(sessionId.toLowerCase(), options.only?.toLowerCase()), this);
   }
 
   /** @internal */

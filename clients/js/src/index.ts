@@ -3,7 +3,7 @@ export { connect, SyncKairosClient } from "./client.js";
 export type { Transport } from "./transport-choice.js";
 export type { ConnectionState, ConnectionStatus, ConnectOptions } from "./client.js";
 export { Watch } from "./watch.js";
-export type { ClockOptions, CommandName, CommandOptions } from "./watch.js";
+export type { ClockOptions, CommandName, CommandOptions, WatchOptions } from "./watch.js";
 export type { Presence } from "./watched-session.js";
 export type { SessionEvent, Update } from "./replica.js";
 export type { Ack } from "./pending-commands.js";

@@ -47,16 +47,20 @@ export class Subscriptions {
     return [...this.#sessions.values()];
   }
 
-  /** Return a watched session with one more user. Subscribe if it is new. */
-  acquire(sessionId: string): WatchedSession {
+  /** Return a watched session with one more user. Subscribe if it is new. `only` is the only row of its states. */
+  acquire(sessionId: string, only?: string): WatchedSession {
     let session = this.#sessions.get(sessionId);
     if (!session) {
       void loadPrediction();
       const { serverUrl, participantId } = this.environment;
-      session = new WatchedSession(sessionId, participantId, takeReplica(serverUrl, sessionId));
+      // A stored state has other rows, so a watch of one row does not resume at it.
+      const saved = only === undefined ? takeReplica(serverUrl, sessionId) : null;
+      session = new WatchedSession(sessionId, participantId, saved, only);
       session.changes.add(() => this.environment.changed());
       this.#sessions.set(sessionId, session);
       this.#subscribe(session);
+    } else if (session.only !== only) {
+      throw new TypeError("Another watch of this session has another value of only");
     }
     session.users += 1;
     return session;

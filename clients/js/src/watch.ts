@@ -9,6 +9,12 @@ import type { SessionEvent, Update } from "./replica.js";
 import type { TextScheduler } from "./text-scheduler.js";
 import type { Presence, WatchedSession } from "./watched-session.js";
 
+/** Options of a watch. */
+export interface WatchOptions {
+  /** Participant whose row the states have alone. Default: all rows that the client is allowed to see. */
+  only?: string;
+}
+
 /** Options of a command. */
 export interface CommandOptions {
   /** Id of the command, for a repetition after an unknown outcome. Default: a new random id. */

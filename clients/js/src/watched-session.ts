@@ -58,6 +58,8 @@ export class WatchedSession {
     readonly sessionId: string,
     private readonly participantId: string | undefined,
     saved: SavedReplica | null,
+    /** Participant whose row the states have alone, undefined for all rows. */
+    readonly only?: string,
   ) {
     this.#replica = new Replica(saved);
   }
@@ -82,12 +84,13 @@ export class WatchedSession {
   /** Return the message that subscribes and resumes at the newest state. */
   subscribeMessage(): SubscribeMessage {
     const identity = this.participantId === undefined ? {} : { participant_id: this.participantId };
-    return { type: "SUBSCRIBE", session_id: this.sessionId, ...this.#replica.resumeMembers(), ...identity };
+    const row = this.only === undefined ? {} : { only: this.only };
+    return { type: "SUBSCRIBE", session_id: this.sessionId, ...this.#replica.resumeMembers(), ...identity, ...row };
   }
 
   /** Return what a later page needs to resume. */
   save(): SavedReplica | null {
-    return this.isAnswered ? this.#replica.save() : null;
+    return this.isAnswered && this.only === undefined ? this.#replica.save() : null;
   }
 
   /** Apply a message of the server. Return false if the client must subscribe again. */

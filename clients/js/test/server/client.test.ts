@@ -36,6 +36,19 @@ onEachTransport(() => {
     await clients(1);
   });
 
+  test("a watch of one row gets this row alone", async () => {
+    const { session_id } = await createSession();
+    const client = connectTo(server());
+    const watch = client.watch(session_id, { only: BOB.toUpperCase() });
+    expect((await watch.ready()).participants.map((each) => each.participant_id)).toEqual([BOB]);
+    const { version } = await watch.command("start");
+    const state = await watch.reach(version);
+    const whole = await client.api.sessions.get(session_id);
+    expect(state.participants).toEqual(whole.participants.filter((each) => each.participant_id === BOB));
+    expect(() => client.watch(session_id)).toThrow(TypeError);
+    expect(client.watch(session_id, { only: BOB }).state).toBe(watch.state);
+  });
+
   test("the server's time has an error bound that holds", async () => {
     const proxy = await proxyTo(server(), 20);
     const client = connectTo(proxy.url);
