@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import compress, count
 from operator import is_not
 
+from synckairos.clock.individual.clock_rows import ClockRows
 from synckairos.clock.model import Charge, Event, EventType, Session, SyncMode, Transition
 from synckairos.clock.recorded_times import RECORDING_EVENTS, recorded_charges
 from synckairos.frozen_replace import replace
@@ -57,11 +58,23 @@ def charges_in_effect(events: Iterable[Event], earlier: Iterable[Charge] = ()) -
     return found
 
 
+def _changed_positions(before: Session, transition: Transition) -> Iterable[int]:
+    """Return the positions of the participants in `individual` whose clocks can have charged time.
+
+    An event that names participants charges time to no others, so only other events need a scan of all participants.
+    """
+    event, rows = transition.event, before.participants
+    names = event.participant_ids if event.participant_id is None else (event.participant_id,)
+    if names and isinstance(rows, ClockRows):
+        return [at for name in names if (at := rows.position_of(name)) is not None]
+    return compress(count(), map(is_not, rows, transition.state.participants))
+
+
 def _charges_of_clocks(before: Session, transition: Transition) -> Iterator[Charge]:
     """Yield the charges of a transition in `individual`, in the order of participant ids."""
     old, new, event = before.participants, transition.state.participants, transition.event
     if len(old) == len(new):
-        pairs = [(old[at], new[at].used_ms) for at in compress(count(), map(is_not, old, new))]
+        pairs = [(old[at], new[at].used_ms) for at in _changed_positions(before, transition)]
     elif event.type is EventType.PARTICIPANT_REMOVED:
         pairs = [(row, event.used_ms or 0) for row in old if row.participant_id == event.participant_id]
     else:

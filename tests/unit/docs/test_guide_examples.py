@@ -35,6 +35,14 @@ TIMELINES = {
         "0 session_started|1800000 time_adjusted|3600000 time_warning|3840000 time_warning|3900000 session_expired",
         "expired",
     ),
+    "exam-extra-time": (
+        (
+            "0 session_started|600000 participant_started c|1200000 participant_paused|1500000 participant_resumed"
+            "|1800000 time_adjusted|3000000 participant_finished a|4500000 time_warning c"
+            "|4800000 participant_expired c|4875000 time_warning b|5175000 session_completed b"
+        ),
+        "completed",
+    ),
     "interval-training": (
         (
             "0 session_started 1|40000 cycle_expired 1|80000 cycle_expired 2|100000 session_paused 1"
