@@ -111,11 +111,13 @@ class Start(Struct, frozen=True):
     """Start a pending session, and its first turn.
 
     In `individual`, start the waiting clocks of `participant_ids`, or of the group `group_id`, or all. Other modes do
-    not allow these two fields.
+    not allow these two fields. If `is_exclusive`, the caller must first complete the other running sessions of the
+    participant. The engine knows only one session, and ignores this field.
     """
 
     participant_ids: tuple[str, ...] | None = None
     group_id: str | None = None
+    is_exclusive: bool = False
 
 
 class Switch(Struct, frozen=True):

@@ -11,7 +11,7 @@ from synckairos.clock.model import Charge, OnTimeout, SyncMode
 from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.queries import HistoryQueries, RunQuery
 from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket, UsedTimeInOutbox
-from synckairos.history.row_values import FIRST_POSTGRES_MS, postgres_instant, uuid_or_none
+from synckairos.history.row_values import FIRST_POSTGRES_MS, LAST_POSTGRES_MS, postgres_instant, uuid_or_none
 from synckairos.history.time_bucket_bounds import build_time_buckets
 from synckairos.postgres.transaction import Row
 from synckairos.wire.instants import datetime_to_ms, parse_instant_ms
@@ -131,6 +131,19 @@ class UsedTimeReader:
             UsedTimeBucket(session_id or buckets.names[at - 1], used_ms, count, tuple(keys), participant_id)
             for at, session_id, participant_id, keys, used_ms, count in rows
         ]
+
+    async def find_running_sessions(self, participant_id: str) -> list[str]:
+        """Return the ids of the sessions in which the clock of a participant runs in Postgres.
+
+        Raises: StoreUnavailable if Postgres is unreachable or too slow.
+        """
+        values = {
+            "participants": [uuid_or_none(participant_id)],
+            "labels": None,
+            "until": postgres_instant(LAST_POSTGRES_MS),
+            "in_outbox": [],
+        }
+        return [session_id for session_id, *_ in await self._queries.run("running_turns", values)]
 
     async def read_charges(
         self, session_id: str, before_version: int, *, max_charges: int = MAX_CHARGES

@@ -60,12 +60,16 @@ class RestResponse:
     ends_with_credential: bool = True
 
 
-def render_data_envelope(document: bytes, warnings: Sequence[Fault]) -> bytes:
-    """Return the JSON of a successful answer with the members `data` and `warnings`.
+def render_data_envelope(document: bytes, warnings: Sequence[Fault], stopped: Sequence[Any] | None = None) -> bytes:
+    """Return the JSON of a successful answer with the members `data`, `stopped` and `warnings`.
 
-    `document` is the JSON of `data`. If there are no warnings, the member `warnings` is omitted.
+    `document` is the JSON of `data`. If `stopped` is None, the member `stopped` is omitted. If there are no warnings,
+    the member `warnings` is omitted.
     """
-    return b'{"data":%b,"warnings":%b}' % (document, orjson.dumps(warnings)) if warnings else b'{"data":%b}' % document
+    more = b"" if stopped is None else b',"stopped":%b' % orjson.dumps(stopped)
+    if warnings:
+        more += b',"warnings":%b' % orjson.dumps(warnings)
+    return b'{"data":%b%b}' % (document, more)
 
 
 class RestRequest:

@@ -11,6 +11,7 @@ from synckairos.errors import PreconditionFailed, SessionNotFound, ValidationFai
 from synckairos.http.etag import is_not_modified, parse_if_match, render_etag
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data_envelope
+from synckairos.service.exclusive_start import stopped_json
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
 from synckairos.service.visible_rows import find_only_row, find_row_limit
@@ -273,7 +274,8 @@ def _session_response(
         headers.append((b"synckairos-audited-version", b"%d" % answer.audited_version))
     if answer.replayed:
         headers.append((b"idempotency-replayed", b"true"))
-    return RestResponse(render_data_envelope(document, request.warnings), headers=headers)
+    body = render_data_envelope(document, request.warnings, stopped_json(answer.stopped))
+    return RestResponse(body, headers=headers)
 
 
 def render_switch_answer(answer: SessionResult) -> bytes:

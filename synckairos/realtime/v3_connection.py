@@ -52,6 +52,7 @@ from synckairos.realtime.v3_update_frames import (
 )
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.revocations.credential_ends import EndReason
+from synckairos.service.exclusive_start import stopped_json
 from synckairos.service.visible_rows import find_only_row
 from synckairos.telemetry import log
 from synckairos.wire import v3_messages
@@ -263,10 +264,10 @@ class V3Connection(SocketConnection):
         expired = answer.expired_participant_id
         receipt = answer.lag_receipt if request.command == "switch" else None
         warnings = list(command_args_warnings(COMMAND_BODIES[request.command], request.args))
+        stopped = stopped_json(answer.stopped)
+        position = (request.session_id, *answer.snapshot.epoch_and_version)
         self.send_or_queue(
-            v3_messages.command_ack_frame(
-                request.id, request.session_id, *answer.snapshot.epoch_and_version, at_ms, expired, receipt, warnings
-            )
+            v3_messages.command_ack_frame(request.id, *position, at_ms, expired, receipt, warnings, stopped)
         )
 
     # -- lag ----------------------------------------------------------------------------------------------------------

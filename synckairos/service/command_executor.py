@@ -163,6 +163,14 @@ class CommandExecutor:
                 request.meter.count_as_request()
             raise
 
+    async def check_rights(self, request: CommandRequest, session: Session) -> None:
+        """Check that the caller is allowed to execute the command on this version of the session. Commit nothing.
+
+        Raises: Forbidden, ParticipantNotFound, or SessionNotFound if the caller cannot reach the session.
+        """
+        role = self._find_role(request) or await self._find_role_of_loaded(request, session)
+        self._authorize(request, role, session)
+
     async def _find_role_of_loaded(self, request: CommandRequest, session: Session) -> Role:
         """Return the role of the caller on the loaded session of the command.
 

@@ -130,6 +130,15 @@ class PastVersionReader:
             raise SessionArchived(ended.session_id)
         return None
 
+    async def find_sessions_of_running_participant(self, participant_id: str) -> list[str]:
+        """Return the ids of all sessions in which the clock of a participant possibly runs.
+
+        The outbox is read before Postgres, because Postgres possibly has only earlier versions.
+        """
+        in_outbox = await self._outbox.participant_session_ids(participant_id)
+        audited = await self._history.used_time.find_running_sessions(participant_id)
+        return [*dict.fromkeys((*in_outbox, *audited))]
+
     async def find_breaks_before(self, ended: Session, *, is_needed: bool) -> tuple[Break, ...] | None:
         """Return the breaks that the clock measured in an ended session, None if `is_needed` is False.
 

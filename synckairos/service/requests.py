@@ -9,7 +9,7 @@ from msgspec import Struct
 from synckairos.clock.commands import Command, Create, VersionPrecondition
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import Session
-from synckairos.errors import ValidationFailed
+from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.principal import Principal, Role
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.stored_session import StoredSession
@@ -189,11 +189,20 @@ class CreateRequest(Struct, frozen=True):
         return fingerprint == self.fingerprint
 
 
+class StoppedSession(Struct, frozen=True):
+    """A session that an exclusive start completed: its version, or the refusal of the completion."""
+
+    session_id: str
+    version: int = 0
+    refusal: SyncKairosError | None = None
+
+
 class SessionResult(Struct, frozen=True):
     """The session after a command or at a read, and the time of Redis (`now_ms`) at the decision.
 
     `audited_version` is the newest version that Postgres is sure to have, None if unknown. `expired_participant_id` is
     the participant whose time ran out before a switch, if the switch therefore changed nothing. Otherwise it is None.
+    `stopped` has the sessions that an exclusive start completed. It is None for all other commands.
     `replayed` is True if the answer is from an idempotency record. `parsed` is the parsed state of the session, None if
     the state is not parsed yet.
     """
@@ -204,6 +213,7 @@ class SessionResult(Struct, frozen=True):
     expired_participant_id: str | None = None
     replayed: bool = False
     parsed: Session | None = None
+    stopped: tuple[StoppedSession, ...] | None = None
 
     @classmethod
     def from_stored_session(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from synckairos.clock.commands import Expire
+from synckairos.clock.commands import Expire, Start
 from synckairos.errors import SessionNotFound
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.principal import TIMEKEEPER, Principal, Role
@@ -16,6 +16,7 @@ from synckairos.service.authorization import find_role, has_session_role, requir
 from synckairos.service.command_executor import CommandExecutor
 from synckairos.service.command_metrics import measure_command
 from synckairos.service.create import SessionCreator
+from synckairos.service.exclusive_start import ExclusiveStarter
 from synckairos.service.expire import OverdueBatchCommitter
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
@@ -64,6 +65,7 @@ class Sessions:
         self._creator = SessionCreator(
             store, past_versions, restorer, generations, self._cache, on_commit, clock_edition
         )
+        self._exclusive = ExclusiveStarter(store, self._executor, past_versions, self.read)
         self._expirer = OverdueBatchCommitter(store, self._cache, on_commit)
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -147,6 +149,8 @@ class Sessions:
 
         Raises: the refusal of the command, SessionNotFound, RateLimitExceeded or StoreUnavailable.
         """
+        if isinstance(request.command, Start) and request.command.is_exclusive:
+            return await measure_command(request.verb, self._exclusive.execute(request))
         return await measure_command(request.verb, self._executor.execute(request, loaded))
 
     async def execute_shielded(self, request: CommandRequest) -> SessionResult:

@@ -155,10 +155,16 @@ class IndividualTargets(StrictModel):
 
 
 class StartBody(IndividualTargets, V2CommandBody):
-    """Starts a pending session and its first turn. In `individual`, starts waiting clocks."""
+    """Starts a pending session and its first turn. In `individual`, starts waiting clocks.
+
+    If `exclusive` is true, the other running `count_up` sessions of the same participant are completed first. This is
+    possible in `count_up`, with one participant.
+    """
+
+    exclusive: bool = False
 
     def to_command(self) -> Command:
-        return Start(self.target_ids, self.group_id)
+        return Start(self.target_ids, self.group_id, self.exclusive)
 
 
 class CompleteBody(V2CommandBody):

@@ -58,6 +58,8 @@ def _warnings(body: StrictModel, value: Any) -> Iterator[Fault]:
             for at, timed in enumerate(body.commands):
                 args = value["commands"][at].get("args", {})
                 yield from _under(("commands", at, "args"), request_warnings(timed.args, args))
+                if args.get("exclusive"):
+                    yield fault(("commands", at, "args", "exclusive"), "no effect: a simulation has one session")
                 if timed.args.on_behalf_of is not None:
                     yield fault(("commands", at, "args", "on_behalf_of"), "no effect: a simulation has no callers")
 

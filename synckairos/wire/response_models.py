@@ -34,8 +34,26 @@ Warnings = Annotated[
 ]
 
 
+class StoppedErrorView(BaseModel):
+    """The refusal of the completion of one session."""
+
+    code: str
+    message: str
+
+
+class StoppedSessionView(BaseModel):
+    """A session that an exclusive start completed, with its version, or with the error of the completion."""
+
+    session_id: Id
+    version: int = 0
+    error: StoppedErrorView | None = None
+
+
 class SessionAnswer(BaseModel):
     data: SessionView
+    stopped: list[StoppedSessionView] = Field(
+        default=[], description="Sessions that a `start` with `exclusive` completed; absent for all other commands"
+    )
     warnings: Warnings = Field(default_factory=list)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from synckairos.wire.field_types import Omittable
-from synckairos.wire.response_models import ChargeView, EventTypeName, Warnings
+from synckairos.wire.response_models import ChargeView, EventTypeName, StoppedSessionView, Warnings
 from synckairos.wire.session_view import Id, Instant, ReceiptView, SessionView
 from synckairos.wire.v3_messages import Tag
 
@@ -130,6 +130,9 @@ class Ack(BaseModel):
         default=None, description="The participant whose time ran out with this command; absent if no time ran out"
     )
     lag_receipt: Omittable[ReceiptView] = None
+    stopped: Omittable[list[StoppedSessionView]] = Field(
+        default=None, description="Sessions that a `start` with `exclusive` completed; absent for all other commands"
+    )
     warnings: Omittable[Warnings] = None
 
 

@@ -275,18 +275,22 @@ def command_ack_frame(
     expired_participant_id: str | None,
     lag_receipt: LagReceipt | None,
     warnings: Sequence[Fault] = (),
+    stopped: Sequence[Any] | None = None,
 ) -> bytes:
     """Return the ACK frame for an accepted COMMAND.
 
     `epoch` and `version` are those of the session after the command. `expired_participant_id` and `lag_receipt` are
-    None if the answer does not have them. `warnings` lists the arguments without effect. A replay must have the same
-    bytes, so the time in the frame is `at_ms`, the instant of the version.
+    None if the answer does not have them. `warnings` lists the arguments without effect. `stopped` has the sessions
+    that an exclusive start completed, None for all other commands. A replay must have the same bytes, so the time in
+    the frame is `at_ms`, the instant of the version.
     """
     members = _envelope("ACK", session_id, version, at_ms) | {"reply_to": command_id, "epoch": epoch}
     if expired_participant_id is not None:
         members["expired_participant_id"] = expired_participant_id
     if lag_receipt is not None:
         members["lag_receipt"] = receipt_json(lag_receipt)
+    if stopped is not None:
+        members["stopped"] = stopped
     if warnings:
         members["warnings"] = warnings
     return _frame(members)

@@ -99,6 +99,18 @@ async def test_running_turn_is_ended_by_a_version_in_the_outbox(server: RestServ
         await server.drain()
 
 
+async def test_each_running_clock_of_an_individual_session_counts_until_its_own_deadline(server: RestServer) -> None:
+    committer = SessionCommitter(server.parts.store)
+    people = tuple(NewParticipant(each, total_time_ms=HOUR_MS) for each in (ALICE, BOB))
+    life = await committer.create(Create(SyncMode.INDIVIDUAL, people), T0)
+    await committer.apply(life, Start((ALICE,)), T0)
+    for _ in range(2):
+        for now_ms, used_ms in ((T0 + 5 * MINUTE_MS, 5 * MINUTE_MS), (T0 + 2 * HOUR_MS, HOUR_MS)):
+            assert await slices(server, ALICE, now_ms=now_ms) == [UsedTimeBucket(life.session_id, used_ms, 1)]
+        assert await slices(server, BOB) == []
+        await server.drain()
+
+
 async def test_version_that_is_drained_during_the_read_counts_once(
     server: RestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

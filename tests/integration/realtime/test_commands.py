@@ -2,7 +2,10 @@
 
 import pytest
 
+from synckairos.clock.commands import Create, NewParticipant
+from synckairos.clock.model import SyncMode
 from synckairos.principal import TIMEKEEPER
+from synckairos.service.requests import CreateRequest
 from synckairos.telemetry.metrics import COMMANDS
 from tests.integration.realtime.instances import Instance
 from tests.integration.realtime.v3_client import v3_client
@@ -54,6 +57,18 @@ async def test_ack_warns_of_arguments_without_effect_and_its_replay_too(instance
         assert [each["path"] for each in ack["warnings"]] == ["by", ""]
         assert await client.request("COMMAND", **command) == ack
         assert "warnings" not in await client.request("COMMAND", session_id=session_id, command="switch")
+
+
+async def test_ack_of_an_exclusive_start_names_the_stopped_sessions_and_its_replay_too(instance: Instance) -> None:
+    spec = Create(SyncMode.COUNT_UP, (NewParticipant("0198c0de-0000-7000-8000-00000000000a"),))
+    ids = [(await instance.sessions.create(CreateRequest(TIMEKEEPER, spec))).session.session_id for _ in range(2)]
+    async with v3_client(instance) as client:
+        await client.request("COMMAND", session_id=ids[0], command="start")
+        command = {"id": "one", "session_id": ids[1], "command": "start", "args": {"exclusive": True}}
+        ack = await client.request("COMMAND", **command)
+        assert (ack["type"], ack["version"]) == ("ACK", 2)
+        assert ack["stopped"] == [{"session_id": ids[0], "version": 3}]
+        assert await client.request("COMMAND", **command) == ack
 
 
 async def test_switch_after_the_end_by_time_is_acknowledged_with_the_participant(instance: Instance) -> None:

@@ -18,7 +18,7 @@ from synckairos.realtime import connection, sign_in, v3_connection, v3_inbox
 from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
 from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
-from synckairos.service import create, prepare_commit
+from synckairos.service import create, exclusive_start, prepare_commit
 from synckairos.signing_keys import table as signing_key_table
 from synckairos.store import commit_script, participant_sessions, rate_quotas
 from synckairos.webhooks import dispatcher, registry, sender
@@ -117,6 +117,7 @@ IN_CODE = {
     "names in `columns`": text(column_selection.MAX_COLUMNS),
     "outbox entries in a partition, for a report of hours by labels alone": text(time_report.MAX_OUTBOX_ENTRIES),
     "bytes of these entries": text(time_report.MAX_OUTBOX_BYTES),
+    "sessions that an exclusive start completes": text(exclusive_start.MAX_STOPPED),
     "breaks of recorded times": text(recorded_times.MAX_BREAKS),
     # rates
     "REST requests and socket commands, without legal presses": setting("rate_limit_general"),

@@ -53,6 +53,8 @@ export interface AckMessage {
   /** The participant whose time ran out with this command; absent if no time ran out */
   expired_participant_id?: string;
   lag_receipt?: ReceiptView;
+  /** Sessions that a `start` with `exclusive` completed; absent for all other commands */
+  stopped?: Array<StoppedSessionView>;
   /** Parts of the body that have no effect; absent if there are none */
   warnings?: Array<WarningView>;
 }
@@ -1258,6 +1260,8 @@ export interface SendFrames {
 
 export interface SessionAnswer {
   data: SessionView;
+  /** Sessions that a `start` with `exclusive` completed; absent for all other commands */
+  stopped?: Array<StoppedSessionView>;
   /** Parts of the body that have no effect; absent if there are none */
   warnings?: Array<WarningView>;
 }
@@ -1490,7 +1494,11 @@ export interface StageSettings {
   at_zero?: boolean;
 }
 
-/** Starts a pending session and its first turn. In `individual`, starts waiting clocks. */
+/**
+ * Starts a pending session and its first turn. In `individual`, starts waiting clocks. If `exclusive` is true, the
+ * other running `count_up` sessions of the same participant are completed first. This is possible in `count_up`,
+ * with one participant.
+ */
 export interface StartBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */
   expected_version?: number;
@@ -1501,6 +1509,7 @@ export interface StartBody {
   participant_ids?: Array<string>;
   /** Id of the group (team) */
   group_id?: string;
+  exclusive?: boolean;
 }
 
 /**
@@ -1569,6 +1578,23 @@ export interface StateUpdateMessage {
   /** The version that was sent before, if versions between them were skipped */
   from_version?: number;
   state: SessionView;
+}
+
+/** The refusal of the completion of one session. */
+export interface StoppedErrorView {
+  /** Stable error code for programs */
+  code: string;
+  /** Description of the error or refusal for people; its text can change */
+  message: string;
+}
+
+/** A session that an exclusive start completed, with its version, or with the error of the completion. */
+export interface StoppedSessionView {
+  /** Id of the session */
+  session_id: string;
+  /** Version of the session: begins at 1 and grows by 1 with each change */
+  version?: number;
+  error?: StoppedErrorView | null;
 }
 
 /** Subscribes to a session. To resume, send `epoch`, `version` and `tag` of the last received state. */

@@ -586,7 +586,10 @@ class DeleteBody(TypedDict):
 
 
 class StartBody(TypedDict):
-    """Starts a pending session and its first turn. In `individual`, starts waiting clocks."""
+    """Starts a pending session and its first turn. In `individual`, starts waiting clocks.  If `exclusive` is true,
+    the other running `count_up` sessions of the same participant are completed first. This is possible in
+    `count_up`, with one participant.
+    """
 
     # Version that the caller expects. If the session has another version: CONFLICT
     expected_version: NotRequired[int]
@@ -597,6 +600,7 @@ class StartBody(TypedDict):
     participant_ids: NotRequired[list[str]]
     # Id of the group (team)
     group_id: NotRequired[str]
+    exclusive: NotRequired[bool]
 
 
 class SwitchBody(TypedDict):
