@@ -103,6 +103,7 @@ class Create(Struct, frozen=True):
     starts_at_ms: int | None = None
     ends_at_ms: int | None = None
     closes_when_all_done: bool = False
+    free_first_turn_ms: int | None = None
     recorded: RecordedTimes | None = None
     plan: tuple[PlanItem, ...] = ()
 

@@ -70,6 +70,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         holds_between_turns=spec.holds_between_turns,
         initial_ms=spec.initial_ms,
         closes_when_all_done=spec.closes_when_all_done,
+        free_first_turn_ms=spec.free_first_turn_ms,
     )
     empty = Session(
         rules=rules,

@@ -29,6 +29,7 @@ def as_first_edition(state: Session) -> Session:
         holds_between_turns=False,
         initial_ms=None,
         closes_when_all_done=False,
+        free_first_turn_ms=None,
     )
     participants = tuple(replace(each, done_turn=None) if each.done_turn else each for each in state.participants)
     turn = replace(state.turn, is_in_overtime=False, began_version=None)
@@ -83,6 +84,7 @@ def check_first_edition(spec: Create) -> None:
         "initial_ms": spec.initial_ms is not None,
         "between_turns": spec.holds_between_turns,
         "labels": bool(spec.labels),
+        "free_first_turn": spec.free_first_turn_ms is not None,
         "close_when_all_done": spec.closes_when_all_done,
         "starts_at": spec.starts_at_ms is not None,
         "ends_at": spec.ends_at_ms is not None,

@@ -295,6 +295,9 @@ class Rules(Struct, frozen=True):
     allowed during a pause. If `holds_between_turns`, each turn ends with a hold. If `closes_when_all_done`, a turn ends
     when all participants that can get turns are done.
 
+    `free_first_turn_ms` is the maximum time in ms of the first turn of each participant in `per_participant`, which its
+    budget is not charged for. None if the first turn is like the others.
+
     `initial_ms` is the time of a `count_up` session at its start, None for 0. It counts in the session's used time, but
     in no participant's used time.
 
@@ -325,6 +328,7 @@ class Rules(Struct, frozen=True):
     holds_between_turns: bool = False
     initial_ms: int | None = None
     closes_when_all_done: bool = False
+    free_first_turn_ms: int | None = None
 
 
 class Extensions(Struct, frozen=True):

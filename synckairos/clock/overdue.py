@@ -31,6 +31,7 @@ from synckairos.clock.timing import (
     UpcomingEvent,
     active_group_index,
     charge_session_until,
+    is_turn_free,
     next_upcoming_event,
     replace_item,
 )
@@ -148,8 +149,11 @@ def _start_overtime(state: Session, at_ms: int) -> Transition:
 def _time_out(charged: Session, at_ms: int) -> Transition:
     """Return the transition of the action `on_timeout`, at the zero of the clock.
 
-    Expects a state in which elapsed time is charged.
+    At the limit of a free first turn, return the transition that cancels the session. Expects a state in which elapsed
+    time is charged.
     """
+    if is_turn_free(charged):
+        return make_end_transition(charged, Status.CANCELLED, EventType.SESSION_CANCELLED, at_ms)
     expired = _mark_expired(charged)
     match charged.rules.on_timeout:
         case OnTimeout.ADVANCE:

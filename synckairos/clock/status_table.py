@@ -78,7 +78,7 @@ STATUS_TABLE: dict[Status, NextStatuses] = {
         Done: _to(Status.RUNNING),
         Undo: _to(Status.RUNNING),
         Pause: _to(Status.PAUSED),
-        Expire: _to(Status.RUNNING, Status.PAUSED, Status.EXPIRED, Status.COMPLETED),
+        Expire: _to(Status.RUNNING, Status.PAUSED, Status.EXPIRED, Status.COMPLETED, Status.CANCELLED),
     },
     Status.PAUSED: _allowed_before_end(Status.PAUSED)
     | {

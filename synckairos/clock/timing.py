@@ -52,13 +52,23 @@ def active_group_index(state: Session) -> int | None:
     return None if active is None else find_group_index(state, active.group_id)
 
 
+def is_turn_free(state: Session) -> bool:
+    """Return whether the current turn is a free first turn: the first turn of its participant, charged to no budget."""
+    if state.rules.free_first_turn_ms is None:
+        return False
+    active = state.active_participant
+    return active is not None and active.cycle_count == 0
+
+
 def time_to_zero_ms(state: Session) -> int | None:
     """Return the time in ms that the clock must still run after the anchor until it reaches zero.
 
     None if there is no time limit. In `per_participant` and `per_group`, also None if no participant or group is
     active. If no clock runs, the result is the time for which the clock of the current turn would run. The result is
-    below 0 only in overtime.
+    below 0 only in overtime. In a free first turn, it is the time until the limit of this turn.
     """
+    if state.rules.free_first_turn_ms is not None and is_turn_free(state):
+        return state.rules.free_first_turn_ms - state.turn.used_ms
     mode = state.rules.sync_mode
     if mode is SyncMode.PER_PARTICIPANT:
         active = state.active_participant
@@ -214,6 +224,8 @@ def _next_event_of_clock(state: Session) -> UpcomingEvent | None:
     if (left_ms := time_to_zero_ms(state)) is None:
         return None
     anchor_ms = _reading_at_ms(state)
+    if is_turn_free(state):
+        return UpcomingEvent(anchor_ms + left_ms, "timeout")
     is_overtime = state.rules.on_timeout is OnTimeout.OVERTIME
     if is_overtime and state.is_second_edition:
         return _next_event_around_zero(state, anchor_ms, left_ms)
@@ -251,8 +263,10 @@ def _next_event_around_zero(state: Session, anchor_ms: int, left_ms: int) -> Upc
 def warning_thresholds_ms(state: Session) -> tuple[int, ...]:
     """Return the warning thresholds of the current turn in ms before zero, the greatest first.
 
-    They are those of the plan item, or else those of the session.
+    They are those of the plan item, or else those of the session. A free first turn has none.
     """
+    if is_turn_free(state):
+        return ()
     if state.item_position is not None and (own_ms := state.plan[state.item_position].warnings_ms) is not None:
         return own_ms
     return state.rules.warnings_ms
@@ -326,6 +340,8 @@ def _charge_participants(state: Session, elapsed_ms: int) -> tuple[Participant, 
         return replace_item(
             state.participants, state.active_position, replace(active, used_ms=used_ms, remaining_ms=share_ms)
         )
+    if is_turn_free(state):
+        return replace_item(state.participants, state.active_position, replace(active, used_ms=used_ms))
     system = clock_system_for(state, active)
     left = system.charge_elapsed(active, state.turn.used_ms, elapsed_ms)
     charged = replace(active, used_ms=used_ms, remaining_ms=left.remaining_ms, reading=left.reading)

@@ -37,6 +37,7 @@ from synckairos.clock.timing import (
     charge_session_until,
     clock_system_for,
     deadline_at_ms,
+    is_turn_free,
     replace_item,
     time_to_zero_ms,
 )
@@ -258,7 +259,8 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
 
     Expects a state in which elapsed time is charged. The numbers of finished turns of the session and of the active
     participant grow by 1. The clock system then replenishes the running budget: after a flag if `flagged`, else after a
-    turn. If `leaves_rotation`, the budget stays unchanged, because its owner gets no next turn.
+    turn. If `leaves_rotation`, the budget stays unchanged, because its owner gets no next turn. It also stays unchanged
+    after a free first turn.
     """
     participants, groups = charged.participants, charged.groups
     # A hold keeps the version that began the ended turn. A turn that begins replaces it.
@@ -266,7 +268,7 @@ def end_turn(charged: Session, flagged: bool, leaves_rotation: bool = False) -> 
     used_ms, mode = charged.turn.used_ms, charged.rules.sync_mode
     if charged.active_position is not None:
         active = participants[charged.active_position]
-        if mode is SyncMode.PER_PARTICIPANT and not leaves_rotation:
+        if mode is SyncMode.PER_PARTICIPANT and not leaves_rotation and not is_turn_free(charged):
             left = _finish(clock_system_for(charged, active), active, used_ms, flagged)
             active = replace(
                 active,

@@ -8,7 +8,13 @@ import orjson
 from synckairos.clock.model import EventType
 from synckairos.principal import Principal, Role
 from synckairos.wire import document_merge_patch
-from synckairos.wire.document_scan import extract_labels, is_completed_by_time, is_individual, starts_at_instant
+from synckairos.wire.document_scan import (
+    extract_labels,
+    has_free_first_turn,
+    is_completed_by_time,
+    is_individual,
+    starts_at_instant,
+)
 from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
 from synckairos.wire.participant_view import render_participant_view
@@ -26,10 +32,13 @@ def _is_event_sent(message: FeedMessage) -> bool:
     """Return whether v3 sends an EVENT message for this version.
 
     A start has one only if time caused it. The completion of a session has one only in `individual`, where the clocks
-    can complete it, and if the time of the last item of a plan ran out.
+    can complete it, and if the time of the last item of a plan ran out. A cancellation has one only with free first
+    turns, whose limit can cause it.
     """
     if message.event_type is EventType.SESSION_STARTED:
         return starts_at_instant(message.snapshot.document, message.at_ms)
+    if message.event_type is EventType.SESSION_CANCELLED:
+        return has_free_first_turn(message.snapshot.document)
     if message.event_type is EventType.SESSION_COMPLETED:
         return is_individual(message.snapshot.document) or is_completed_by_time(message.snapshot.document)
     return message.event_type in EVENTS_SENT

@@ -15,6 +15,7 @@ from synckairos.clock.recorded_times import MAX_BREAKS
 from synckairos.wire.clock_system_models import Clock
 from synckairos.wire.field_types import (
     MAX_DURATION_MS,
+    SECOND_MS,
     BudgetMs,
     CycleCount,
     DurationMs,
@@ -127,6 +128,12 @@ V2_UNREAD_MEMBERS = ("active_participant_id", "active_group_id", "auto_advance",
 """JSON members of a creation that v2 documents but does not read. Clients of v2 can send null in these members."""
 
 
+class FreeFirstTurnBody(StrictModel):
+    """The first turn of each participant is not charged to its budget. After `limit_ms` the session is cancelled."""
+
+    limit_ms: Annotated[int, Field(ge=SECOND_MS, le=MAX_DURATION_MS)]
+
+
 class CreateSession(StrictModel):
     """A session to create. The mode defines the defaults of omitted members."""
 
@@ -152,6 +159,7 @@ class CreateSession(StrictModel):
     max_extensions: Omittable[Annotated[int, Field(ge=1, le=1_000_000)]] = None
     switch_while_paused: bool = False
     between_turns: Omittable[Literal["hold"]] = None
+    free_first_turn: Omittable[FreeFirstTurnBody] = None
     close_when_all_done: bool = False
     plan: Omittable[Plan] = None
     starts_at: Omittable[InstantText] = None
@@ -208,6 +216,7 @@ class CreateSession(StrictModel):
             max_extension_ms=self.max_extension_ms,
             max_extensions=self.max_extensions,
             switch_while_paused=self.switch_while_paused,
+            free_first_turn_ms=None if self.free_first_turn is None else self.free_first_turn.limit_ms,
             initial_ms=self.initial_ms,
             holds_between_turns=self.between_turns is not None,
             active_participant_id=active,

@@ -115,6 +115,11 @@ class _Creation:
                 # In an hourglass, time that is not charged to one participant would be taken from the other
                 # participant.
                 yield fault(("lag_compensation",), "an hourglass does not support lag compensation")
+        if self.value.get("free_first_turn") is not None:
+            if self.mode not in ("per_participant", None):
+                yield fault(("free_first_turn",), "only per_participant supports a free first turn")
+            elif self.clock_name == "hourglass":
+                yield fault(("free_first_turn",), "an hourglass does not support a free first turn")
         yield from self._warnings()
         yield from self._end()
         yield from self._recorded()

@@ -42,6 +42,12 @@ def extract_created_at_ms(document: bytes) -> int:
     return parse_instant_ms(created_at)
 
 
+def has_free_first_turn(document: bytes) -> bool:
+    """Return whether the session of a document has free first turns, without parsing the document."""
+    # No text before `updated_at` contains an unescaped quote, so a match is the member itself.
+    return document.find(b'"free_first_turn":{', 0, document.index(b'"updated_at":"')) >= 0
+
+
 def may_use_lag_compensation(document: bytes) -> bool:
     """Return whether a session possibly uses lag compensation, without parsing the document.
 

@@ -56,6 +56,8 @@ FIELD_DESCRIPTIONS = {
     "max_extensions": "Maximum number of extensions",
     "switch_while_paused": "Whether a switch is allowed during a pause. It charges no time and the pause stays",
     "between_turns": "`hold`: each turn ends with a pause, until a resume begins the next turn",
+    "free_first_turn": "Makes the first turn of each participant free; only in `per_participant`",
+    "limit_ms": "Maximum time of a free first turn in ms. After it the session is cancelled",
     "close_when_all_done": "Whether a turn ends when all participants are done",
     "plan": "Items in their order, each with its own time; only in `per_cycle`",
     "item_id": "Id of an item of the plan",

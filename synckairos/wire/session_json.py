@@ -33,7 +33,9 @@ from synckairos.clock.timing import (
     active_group_index,
     clock_system_for,
     deadline_at_ms,
+    is_turn_free,
     session_remaining_ms,
+    time_to_zero_ms,
 )
 from synckairos.wire.clock_system_json import READING_FACTS, render_clock_system
 from synckairos.wire.instants import render_instant
@@ -108,6 +110,8 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["switch_while_paused"] = True
     if rules.holds_between_turns:
         document["between_turns"] = HOLD_REASON
+    if rules.free_first_turn_ms is not None:
+        document["free_first_turn"] = {"limit_ms": rules.free_first_turn_ms}
     if rules.closes_when_all_done:
         document["close_when_all_done"] = True
     if state.item_position is not None:
@@ -223,8 +227,11 @@ def participant_json(state: Session, participant: Participant, is_turn: bool) ->
         if participant.clock is not None:
             document["clock"] = render_clock_system(participant.clock)
         system = clock_system_for(state, participant)
-        if participant.reading is not None or isinstance(system, SYSTEMS_WITH_DERIVED_READING):
+        is_free = is_turn and is_turn_free(state)
+        if is_free or participant.reading is not None or isinstance(system, SYSTEMS_WITH_DERIVED_READING):
             document["reading"] = _reading_json(state, system, participant.reading, is_turn)
+        if is_free:
+            document["reading"]["free_until_at"] = _free_until_at(state, time_to_zero_ms(state) or 0)
         if (lag := participant.lag) is not None:
             account = {"quota_ms": lag.quota_ms, "gain_ms": lag.gain_ms, "compensated_ms": lag.compensated_ms}
             document["lag"] = account

@@ -182,6 +182,12 @@ class TurnView(BaseModel):
     )
 
 
+class FreeFirstTurnView(BaseModel):
+    """The rule of free first turns: the maximum time of such a turn in ms, after which the session is cancelled."""
+
+    limit_ms: Ms = 0
+
+
 class ExtensionsView(BaseModel):
     """The extensions of a soft close so far: their number, and the time in ms that they added."""
 
@@ -238,6 +244,10 @@ class SessionView(BaseModel):
     )
     between_turns: Literal["hold"] = Field(
         default="hold", description="Each turn ends with a hold; absent if the next turn begins at once"
+    )
+    free_first_turn: FreeFirstTurnView = Field(
+        default_factory=FreeFirstTurnView,
+        description="The first turn of each participant is free; absent if it is like the others",
     )
     close_when_all_done: bool = Field(
         default=False, description="Always true: a turn ends when all participants are done; absent if it does not"

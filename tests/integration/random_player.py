@@ -128,6 +128,8 @@ class RandomPlayer:
             body["max_time_ms"] = 15_000
         if mode == "per_participant" and clock != {"hourglass": {}} and pick.random() < 0.5:
             body["lag_compensation"] = True
+        if mode == "per_participant" and clock != {"hourglass": {}} and pick.random() < 0.2:
+            body["free_first_turn"] = {"limit_ms": 4_000}
         timeouts = ["expire", "pause", "overtime", *(["advance"] * 3 if has_budgets or mode == "per_cycle" else [])]
         if pick.random() < 0.7:
             body["on_timeout"] = pick.choice(timeouts)

@@ -107,6 +107,23 @@ CASES: list[tuple[str, Json, list[Step], tuple[int, ...]]] = [
         [START],
         (59_000,),
     ),
+    (
+        "free first turn",
+        {
+            "total_time_ms": 60_000,
+            "increment_ms": 2_000,
+            "free_first_turn": {"limit_ms": 30_000},
+            "warnings_ms": [20_000],
+        },
+        [START, (8_000, "switch", {})],
+        (20_000, 37_999),
+    ),
+    (
+        "turn after the free first turn",
+        {"total_time_ms": 60_000, "free_first_turn": {"limit_ms": 30_000}},
+        [START, (8_000, "switch", {}), (9_000, "switch", {})],
+        (20_000,),
+    ),
     ("pause", {"total_time_ms": 60_000}, [START, (5_000, "pause", {})], (50_000,)),
     ("hold", {"total_time_ms": 60_000, "between_turns": "hold"}, [START, (5_000, "switch", {})], (50_000,)),
     (

@@ -122,6 +122,7 @@ def draw_creation(tape: Bytes) -> Create:
         max_extensions=(None, 1, 2)[tape.below(3)] if extends else None,
         initial_ms=2_000 if mode is SyncMode.COUNT_UP and tape.one_in(4) else None,
         switch_while_paused=tape.one_in(4),
+        free_first_turn_ms=5_000 if mode is SyncMode.PER_PARTICIPANT and tape.one_in(4) else None,
         holds_between_turns=tape.one_in(4),
         edition=edition,
         closes_when_all_done=edition == 2 and tape.one_in(3),

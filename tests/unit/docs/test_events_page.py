@@ -86,6 +86,8 @@ def explored() -> set[Triple]:
         produced = play(mode, [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z")
         found |= {(each.event_type, str(mode), each.cause.command) for each in produced}
     changed: list[Step] = [(0, "amend", {"breaks": []})]
+    limited = play("per_participant", [(0, "start", {}), (1_000, "expire", {})], free_first_turn={"limit_ms": 1_000})
+    found |= {(each.event_type, "per_participant", each.cause.command) for each in limited}
     for steps in ([], changed):
         produced = play("count_up", steps, participants=[{"participant_id": A}], recorded=RECORDED)
         found |= {(each.event_type, "count_up", each.cause.command) for each in produced}

@@ -1,6 +1,6 @@
 // The members of a session's document that follow from its other members. Pure.
 import type { GroupView, ParticipantView, Reading, SessionView } from "../generated/schemas.js";
-import { hasOwnBudgets, instantMs } from "./readings.js";
+import { hasOwnBudgets, instantMs, isTurnFree } from "./readings.js";
 import { clockOf, factsOf, freeTimeLeftMs, timeToZeroMs, type Budget } from "./systems.js";
 
 /** Return an instant as text, as in a document. */
@@ -30,6 +30,7 @@ export const budgetOf = (owner: ParticipantView | GroupView): Budget => ({
 export function sessionTimeToZeroMs(session: SessionView): number | null {
   if (!hasOwnBudgets(session)) return untilEndMs(session) ?? session.time_remaining_ms;
   const active = activeParticipant(session);
+  if (active && isTurnFree(session, active)) return (session.free_first_turn?.limit_ms ?? 0) - session.turn.used_ms;
   const isGroupClock = session.sync_mode === "per_group";
   const owner = isGroupClock ? groupOf(session, active) : active;
   const clock = clockOf(session, isGroupClock ? undefined : active);
@@ -88,7 +89,8 @@ function setReading(
   const clock = clockOf(draft, participant);
   const facts = factsOf(owner);
   const hasFacts = Object.keys(facts).length > 0;
-  if (!ownsBudget || !(hasFacts || clock.delay || clock.hourglass)) {
+  const isFree = hasTurn && participant !== undefined && isTurnFree(draft, participant);
+  if (!ownsBudget || !(hasFacts || isFree || clock.delay || clock.hourglass)) {
     delete owner.reading;
     return;
   }
@@ -96,7 +98,8 @@ function setReading(
   const anchorMs = instantMs(draft.cycle_started_at);
   const periodMs = clock.byoyomi?.period_ms ?? clock.canadian?.period_ms;
   if (periodMs !== undefined) reading.period_ms = periodMs;
-  const free = freeTimeLeftMs(clock, facts, draft.turn.used_ms);
+  const limitMs = (draft.free_first_turn?.limit_ms ?? 0) - draft.turn.used_ms;
+  const free = isFree ? limitMs : freeTimeLeftMs(clock, facts, draft.turn.used_ms);
   if (free !== undefined) reading.free_until_at = hasTurn && anchorMs !== null ? instantText(anchorMs + free) : null;
   const rate = anchorMs === null ? 0 : 1000;
   if (clock.hourglass) reading.rate_ms = hasTurn && rate ? -rate : rate;

@@ -104,6 +104,11 @@ function readAllClocks(session: SessionView, nowMs: number): ClockReading {
   return sum;
 }
 
+/** Return whether the turn of a participant is a free first turn, which is charged to no budget. */
+export function isTurnFree(session: SessionView, participant: ParticipantView): boolean {
+  return session.free_first_turn !== undefined && participant.cycle_count === 0;
+}
+
 /** Return the times of a participant's own clock and its facts. */
 export function readParticipant(session: SessionView, participant: ParticipantView, nowMs: number): ClockReading {
   if (isIndividual(session)) return readIndividual(session, participant, nowMs);
@@ -118,7 +123,8 @@ export function readParticipant(session: SessionView, participant: ParticipantVi
   const clock = clockOf(session, participant);
   const budget = { leftMs, facts: factsOf(participant) };
   if (!hasTurn && clock.hourglass) budget.leftMs += elapsed;
-  const after = hasTurn ? chargeElapsed(clock, budget, session.turn.used_ms, elapsed) : budget;
+  const isCharged = hasTurn && !isTurnFree(session, participant);
+  const after = isCharged ? chargeElapsed(clock, budget, session.turn.used_ms, elapsed) : budget;
   return { time_used_ms: usedMs, time_remaining_ms: after.leftMs, ...after.facts };
 }
 
@@ -160,6 +166,10 @@ export function readClock(session: SessionView, participantId: string | undefine
   const clock = clockOf(session, owner);
   if (!runs || (!hasTurn && !clock.hourglass)) return still(reading);
   if (!hasTurn) return { ...reading, rateMs: 1000, freeMs: 0 };
+  if (isTurnFree(session, owner)) {
+    const usedMs = session.turn.used_ms + elapsedMs(session, nowMs);
+    return { ...reading, rateMs: -1000, freeMs: (session.free_first_turn?.limit_ms ?? 0) - usedMs };
+  }
   return withFreeTime(session, clock, reading, nowMs);
 }
 

@@ -24,7 +24,15 @@ import {
   thresholdsMs,
 } from "./plan-transitions.js";
 import type { PredictedCommand } from "./predict.js";
-import { hasOwnBudgets, instantMs, isFinal, isIndividual, readGroup, readParticipant } from "./readings.js";
+import {
+  hasOwnBudgets,
+  instantMs,
+  isFinal,
+  isIndividual,
+  isTurnFree,
+  readGroup,
+  readParticipant,
+} from "./readings.js";
 import { clockOf, factsOf, replenishAfterFlag, replenishAfterTurn, type Budget } from "./systems.js";
 
 const TIMEOUT = "timeout";
@@ -100,7 +108,9 @@ function isOverdue(session: SessionView, atMs: number): boolean {
   const startMs = session.status === "pending" ? instantMs(session.starts_at) : null;
   if (startMs !== null) return atMs >= startMs;
   const deadlineMs = instantMs(session.deadline_at);
-  return session.on_timeout !== "overtime" && deadlineMs !== null && atMs >= deadlineMs;
+  const active = activeParticipant(session);
+  const endsAtDeadline = session.on_timeout !== "overtime" || (active !== undefined && isTurnFree(session, active));
+  return endsAtDeadline && deadlineMs !== null && atMs >= deadlineMs;
 }
 
 // -- commands ---------------------------------------------------------------------------------------------------------
@@ -228,7 +238,9 @@ function beginTurn(draft: SessionView, position: number | null, budgetMs: number
   draft.cycle_started_at = instantText(atMs);
   if (draft.turn_number !== undefined) draft.turn_number += 1;
   const leftMs = sessionTimeToZeroMs(draft);
-  const reached = leftMs === null ? [] : thresholdsMs(draft).filter((each) => each >= leftMs);
+  const begun = activeParticipant(draft);
+  const isFree = begun !== undefined && isTurnFree(draft, begun);
+  const reached = leftMs === null || isFree ? [] : thresholdsMs(draft).filter((each) => each >= leftMs);
   const inOvertime = draft.on_timeout === "overtime" && isSecondEdition(draft) && leftMs !== null && leftMs <= 0;
   draft.turn = { used_ms: 0, cycles: draft.turn.cycles, warned_ms: reached, ...(inOvertime ? { overtime: true } : {}) };
   if (isSecondEdition(draft)) draft.turn.began_version = draft.version + 1;
@@ -266,8 +278,9 @@ function endTurn(draft: SessionView, flagged: boolean): void {
   const replenish = (clock: ReturnType<typeof clockOf>, budget: Budget) =>
     flagged ? replenishAfterFlag(clock, budget) : replenishAfterTurn(clock, budget, usedMs);
   if (active) {
+    const isCharged = !isTurnFree(draft, active);
     active.cycle_count += 1;
-    if (draft.sync_mode === "per_participant") {
+    if (draft.sync_mode === "per_participant" && isCharged) {
       setBudget(active, replenish(clockOf(draft, active), budgetOf(active)));
       active.has_expired &&= active.time_remaining_ms <= 0;
     }

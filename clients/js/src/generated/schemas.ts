@@ -365,6 +365,7 @@ export interface CreateSession {
   /** Whether a switch is allowed during a pause. It charges no time and the pause stays */
   switch_while_paused?: boolean;
   between_turns?: "hold";
+  free_first_turn?: FreeFirstTurnBody;
   /** Whether a turn ends when all participants are done */
   close_when_all_done?: boolean;
   /** Items in their order, each with its own time */
@@ -640,6 +641,18 @@ export interface FischerSettings {
   increment_ms: number;
   /** Budget in ms, 1 s to 400 days */
   cap_ms?: number;
+}
+
+/** The first turn of each participant is not charged to its budget. After `limit_ms` the session is cancelled. */
+export interface FreeFirstTurnBody {
+  /** Maximum time of a free first turn in ms. After it the session is cancelled */
+  limit_ms: number;
+}
+
+/** The rule of free first turns: the maximum time of such a turn in ms, after which the session is cancelled. */
+export interface FreeFirstTurnView {
+  /** Maximum time of a free first turn in ms. After it the session is cancelled */
+  limit_ms?: number;
 }
 
 /**
@@ -1360,6 +1373,8 @@ export interface SessionView {
   switch_while_paused?: boolean;
   /** Each turn ends with a hold; absent if the next turn begins at once */
   between_turns?: "hold";
+  /** The first turn of each participant is free; absent if it is like the others */
+  free_first_turn?: FreeFirstTurnView;
   /** Always true: a turn ends when all participants are done; absent if it does not */
   close_when_all_done?: boolean;
   /** Plan of the session; absent without a plan */

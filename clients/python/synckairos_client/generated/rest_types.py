@@ -127,6 +127,13 @@ class Group(TypedDict):
     members: NotRequired[list[str]]
 
 
+class FreeFirstTurnBody(TypedDict):
+    """The first turn of each participant is not charged to its budget. After `limit_ms` the session is cancelled."""
+
+    # Maximum time of a free first turn in ms. After it the session is cancelled
+    limit_ms: int
+
+
 class NewPlanItem(TypedDict):
     """An item of a plan. Without an `item_id`, the id is the number of the item in the list, from 1, as text."""
 
@@ -212,6 +219,7 @@ class CreateSession(TypedDict):
     # Whether a switch is allowed during a pause. It charges no time and the pause stays
     switch_while_paused: NotRequired[bool]
     between_turns: NotRequired[Literal["hold"]]
+    free_first_turn: NotRequired[FreeFirstTurnBody]
     # Whether a turn ends when all participants are done
     close_when_all_done: NotRequired[bool]
     # Items in their order, each with its own time
@@ -366,6 +374,13 @@ class ExtensionsView(TypedDict):
     added_ms: NotRequired[int]
 
 
+class FreeFirstTurnView(TypedDict):
+    """The rule of free first turns: the maximum time of such a turn in ms, after which the session is cancelled."""
+
+    # Maximum time of a free first turn in ms. After it the session is cancelled
+    limit_ms: NotRequired[int]
+
+
 class PlanItemView(TypedDict):
     """An item of a plan. Unset members are absent. In a merge patch, `plan` is an object of items by `item_id`."""
 
@@ -501,6 +516,8 @@ class SessionView(TypedDict):
     switch_while_paused: NotRequired[bool]
     # Each turn ends with a hold; absent if the next turn begins at once
     between_turns: NotRequired[Literal["hold"]]
+    # The first turn of each participant is free; absent if it is like the others
+    free_first_turn: NotRequired[FreeFirstTurnView]
     # Always true: a turn ends when all participants are done; absent if it does not
     close_when_all_done: NotRequired[bool]
     # Plan of the session; absent without a plan

@@ -65,6 +65,7 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         max_extension_ms=d.get("max_extension_ms"),
         max_extensions=d.get("max_extensions"),
         initial_ms=d.get("initial_ms"),
+        free_first_turn_ms=d["free_first_turn"]["limit_ms"] if "free_first_turn" in d else None,
         switch_while_paused=d.get("switch_while_paused", False),
         holds_between_turns="between_turns" in d,
         closes_when_all_done=d.get("close_when_all_done", False),
