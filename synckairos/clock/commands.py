@@ -19,6 +19,7 @@ from synckairos.clock.model import (
     ItemStatus,
     OnTimeout,
     PlanItem,
+    RestRule,
     SyncMode,
 )
 from synckairos.frozen_replace import replace
@@ -104,6 +105,7 @@ class Create(Struct, frozen=True):
     ends_at_ms: int | None = None
     closes_when_all_done: bool = False
     free_first_turn_ms: int | None = None
+    rest: RestRule | None = None
     recorded: RecordedTimes | None = None
     plan: tuple[PlanItem, ...] = ()
 

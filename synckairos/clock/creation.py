@@ -71,6 +71,7 @@ def create(spec: Create, session_id: str, epoch: str, now_ms: int) -> Transition
         initial_ms=spec.initial_ms,
         closes_when_all_done=spec.closes_when_all_done,
         free_first_turn_ms=spec.free_first_turn_ms,
+        rest=spec.rest,
     )
     empty = Session(
         rules=rules,

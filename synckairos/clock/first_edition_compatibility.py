@@ -30,6 +30,7 @@ def as_first_edition(state: Session) -> Session:
         initial_ms=None,
         closes_when_all_done=False,
         free_first_turn_ms=None,
+        rest=None,
     )
     participants = tuple(replace(each, done_turn=None) if each.done_turn else each for each in state.participants)
     turn = replace(state.turn, is_in_overtime=False, began_version=None)
@@ -84,6 +85,7 @@ def check_first_edition(spec: Create) -> None:
         "initial_ms": spec.initial_ms is not None,
         "between_turns": spec.holds_between_turns,
         "labels": bool(spec.labels),
+        "rest": spec.rest is not None,
         "free_first_turn": spec.free_first_turn_ms is not None,
         "close_when_all_done": spec.closes_when_all_done,
         "starts_at": spec.starts_at_ms is not None,

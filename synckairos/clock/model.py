@@ -135,7 +135,10 @@ HOLD_REASON = "hold"
 REOPENED_REASON = "reopened"
 """Reason of the pause after a reopening. The clock adds it, and callers cannot use it."""
 
-RESERVED_REASONS = frozenset({TIMEOUT_REASON, HOLD_REASON, REOPENED_REASON, "rest"})
+REST_REASON = "rest"
+"""Reason of the pause during rest days. The clock adds it, and callers cannot use it."""
+
+RESERVED_REASONS = frozenset({TIMEOUT_REASON, HOLD_REASON, REOPENED_REASON, REST_REASON})
 """Pause reasons that callers cannot use. Sessions of early releases can contain them, except `timeout`."""
 
 MAX_CYCLES = 1_000
@@ -286,6 +289,16 @@ class CurrentTurn(Struct, frozen=True):
     began_version: int | None = None
 
 
+class RestRule(Struct, frozen=True):
+    """The rest days of a session: weekdays from 1 (Monday) to 7 (Sunday) in order, at least one and at most six.
+
+    A day begins at midnight of local time, which is UTC plus `utc_offset_minutes`.
+    """
+
+    weekdays: tuple[int, ...]
+    utc_offset_minutes: int = 0
+
+
 class Rules(Struct, frozen=True):
     """The settings of a session, fixed at creation.
 
@@ -294,6 +307,8 @@ class Rules(Struct, frozen=True):
     the number of pauses that each actor is allowed, None without a maximum. If `switch_while_paused`, a switch is
     allowed during a pause. If `holds_between_turns`, each turn ends with a hold. If `closes_when_all_done`, a turn ends
     when all participants that can get turns are done.
+
+    `rest` has the rest days, on which the clock pauses by itself, None without rest days.
 
     `free_first_turn_ms` is the maximum time in ms of the first turn of each participant in `per_participant`, which its
     budget is not charged for. None if the first turn is like the others.
@@ -329,6 +344,7 @@ class Rules(Struct, frozen=True):
     initial_ms: int | None = None
     closes_when_all_done: bool = False
     free_first_turn_ms: int | None = None
+    rest: RestRule | None = None
 
 
 class Extensions(Struct, frozen=True):

@@ -16,6 +16,7 @@ from synckairos.clock.make_transition import (
     with_next_version,
 )
 from synckairos.clock.model import (
+    REST_REASON,
     TIMEOUT_REASON,
     ActivePause,
     EventType,
@@ -27,6 +28,7 @@ from synckairos.clock.model import (
 )
 from synckairos.clock.pauses import make_pause_end_transition, make_pause_transition
 from synckairos.clock.plan_items import find_item_participant, names_participants, with_next_item
+from synckairos.clock.rest_days import is_rest, next_rest_of
 from synckairos.clock.timing import (
     UpcomingEvent,
     active_group_index,
@@ -77,13 +79,15 @@ def overdue_transitions(
     If `waits_for_grace` is True, a timeout is overdue only after its grace at the flag.
 
     Transitions can be missing only after the first `MAX_OVERDUE` transitions. The first missing transition is then a
-    timeout, except in `individual`. So a command that is decided later still meets that timeout.
+    timeout, except in `individual` and with rest days. So a command that is decided later still meets that timeout.
     """
     overdue: list[Transition] = []
     while (due := next_upcoming_event(state)) is not None:
         if (due.committed_at_ms if waits_for_grace else due.at_ms) > now_ms:
             break
-        if len(overdue) >= MAX_OVERDUE and (due.kind == "timeout" or state.rules.sync_mode is SyncMode.INDIVIDUAL):
+        if len(overdue) >= MAX_OVERDUE and (
+            due.kind in ("timeout", "rest") or state.rules.sync_mode is SyncMode.INDIVIDUAL
+        ):
             return tuple(overdue), True
         overdue.append(with_charges(state, _make_due_transition(state, due)))
         state = overdue[-1].state
@@ -97,10 +101,14 @@ def state_before_first_timeout(before: Session, overdue: tuple[Transition, ...])
     """
     state = before
     for transition in overdue:
-        if transition.event.type not in EVENTS_WITHIN_TURN:
+        if transition.event.type not in EVENTS_WITHIN_TURN and not _begins_rest(state, transition.state):
             return state
         state = transition.state
     return None
+
+
+def _begins_rest(before: Session, after: Session) -> bool:
+    return len(after.pauses) > len(before.pauses) and is_rest(after.pauses[-1])
 
 
 def _make_due_transition(state: Session, due: UpcomingEvent) -> Transition:
@@ -112,6 +120,8 @@ def _make_due_transition(state: Session, due: UpcomingEvent) -> Transition:
     match due.kind:
         case "start":
             return start(state, at_ms)
+        case "rest":
+            return _begin_rest(charge_session_until(state, at_ms), at_ms)
         case "all_done":
             ended = switch(state, Switch(), at_ms)
             assert ended is not None
@@ -126,6 +136,13 @@ def _make_due_transition(state: Session, due: UpcomingEvent) -> Transition:
             )
         case "timeout" | "end":
             return _time_out(charge_session_until(state, due.at_ms), at_ms)
+
+
+def _begin_rest(charged: Session, at_ms: int) -> Transition:
+    """Return the transition that pauses the session until the end of the rest that contains `at_ms`."""
+    rest = next_rest_of(replace(charged, updated_at_ms=at_ms))
+    assert rest is not None
+    return make_pause_transition(charged, ActivePause(REST_REASON, at_ms, rest.ends_at_ms - at_ms))
 
 
 def _warn(state: Session, threshold_ms: int, at_ms: int) -> Transition:

@@ -9,6 +9,7 @@ from synckairos.clock.begin_turn import begin_turn, is_hold
 from synckairos.clock.commands import Pause, Resume
 from synckairos.clock.make_transition import make_event, stop_clock, with_next_version
 from synckairos.clock.model import TIMEOUT_REASON, ActivePause, EventType, Session, Status, Transition
+from synckairos.clock.rest_days import is_rest
 from synckairos.clock.timing import charge_session_until, time_to_zero_ms
 from synckairos.errors import Forbidden, InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace
@@ -64,18 +65,23 @@ def make_pause_transition(charged: Session, reason: ActivePause) -> Transition:
 def resume(state: Session, command: Resume, now_ms: int) -> Transition:
     """Return the transition that ends the pause reason of the command, or all pause reasons if the command names none.
 
-    A command with `taken_by` ends only pauses that `taken_by` took. If no reason is left, the clock runs again.
+    A command with `taken_by` ends only pauses that `taken_by` took. Only time ends a rest. If no reason is left, the
+    clock runs again.
 
     Raises:
         Forbidden: the command has `taken_by`, and `taken_by` took no pause for this reason, or no pause at all.
         InvalidTransition: the session is not paused for the given reason. Or the resume would end the pause at
             zero, but no time was added.
     """
-    lifted = tuple(pause for pause in state.pauses if command.reason in (None, pause.reason))
+    lifted = tuple(
+        pause for pause in state.pauses if command.reason in (None, pause.reason) and not _is_current_rest(state, pause)
+    )
     if command.taken_by is not None:
         lifted = tuple(pause for pause in lifted if pause.paused_by == command.taken_by)
         if not lifted:
             raise Forbidden("A participant ends only its own pauses, and it has taken no such pause")
+    if not lifted and any(_is_current_rest(state, pause) for pause in state.pauses):
+        raise InvalidTransition(f"Session cannot be resumed: the session is {state.status} until its rest ends")
     if not lifted:
         raise InvalidTransition(
             f"Session cannot be resumed: the session is {state.status}, but not for the reason {command.reason!r}"
@@ -105,6 +111,10 @@ def make_pause_end_transition(state: Session, lifted: tuple[ActivePause, ...], a
         pauses=rest,
     )
     return Transition(make_event(EventType.SESSION_RESUMED, resumed, at_ms), resumed)
+
+
+def _is_current_rest(state: Session, pause: ActivePause) -> bool:
+    return state.rules.rest is not None and is_rest(pause)
 
 
 def is_paused_by_timeout(state: Session) -> bool:

@@ -5,11 +5,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, RecordedTimes
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
-from synckairos.clock.model import FULL_FACTOR, Break, ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.model import FULL_FACTOR, Break, ExtendBy, OnTimeout, RestRule, SyncMode
 from synckairos.clock.overdue import ADVANCE_EVENTS
 from synckairos.clock.recorded_times import MAX_BREAKS
 from synckairos.wire.clock_system_models import Clock
@@ -134,6 +135,30 @@ class FreeFirstTurnBody(StrictModel):
     limit_ms: Annotated[int, Field(ge=SECOND_MS, le=MAX_DURATION_MS)]
 
 
+def _in_order(weekdays: list[int]) -> list[int]:
+    if len(set(weekdays)) < len(weekdays):
+        raise PydanticCustomError("twice", "should name each weekday only once")
+    return sorted(weekdays)
+
+
+class RestBody(StrictModel):
+    """Rest days, on which the clock pauses by itself: weekdays from 1 (Monday) to 7 (Sunday), at most six.
+
+    A day begins at midnight of the local time, which is UTC plus `utc_offset_minutes`.
+    """
+
+    weekdays: Annotated[
+        list[Annotated[int, Field(ge=1, le=7)]],
+        Field(min_length=1, max_length=6, json_schema_extra={"uniqueItems": True}),
+        AfterValidator(_in_order),
+    ]
+    utc_offset_minutes: Annotated[int, Field(ge=-720, le=840)] = 0
+
+    def to_rule(self) -> RestRule:
+        """Return the rest days as a value of `clock`."""
+        return RestRule(tuple(self.weekdays), self.utc_offset_minutes)
+
+
 class CreateSession(StrictModel):
     """A session to create. The mode defines the defaults of omitted members."""
 
@@ -159,6 +184,7 @@ class CreateSession(StrictModel):
     max_extensions: Omittable[Annotated[int, Field(ge=1, le=1_000_000)]] = None
     switch_while_paused: bool = False
     between_turns: Omittable[Literal["hold"]] = None
+    rest: Omittable[RestBody] = None
     free_first_turn: Omittable[FreeFirstTurnBody] = None
     close_when_all_done: bool = False
     plan: Omittable[Plan] = None
@@ -216,6 +242,7 @@ class CreateSession(StrictModel):
             max_extension_ms=self.max_extension_ms,
             max_extensions=self.max_extensions,
             switch_while_paused=self.switch_while_paused,
+            rest=None if self.rest is None else self.rest.to_rule(),
             free_first_turn_ms=None if self.free_first_turn is None else self.free_first_turn.limit_ms,
             initial_ms=self.initial_ms,
             holds_between_turns=self.between_turns is not None,

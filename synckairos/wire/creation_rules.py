@@ -115,6 +115,11 @@ class _Creation:
                 # In an hourglass, time that is not charged to one participant would be taken from the other
                 # participant.
                 yield fault(("lag_compensation",), "an hourglass does not support lag compensation")
+        if self.value.get("rest") is not None:
+            if self.mode == "individual":
+                yield fault(("rest",), "in individual there are no rest days")
+            elif self.value.get("ends_at") is not None:
+                yield fault(("rest",), "a session with ends_at has no rest days")
         if self.value.get("free_first_turn") is not None:
             if self.mode not in ("per_participant", None):
                 yield fault(("free_first_turn",), "only per_participant supports a free first turn")

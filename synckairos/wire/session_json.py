@@ -110,6 +110,11 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["switch_while_paused"] = True
     if rules.holds_between_turns:
         document["between_turns"] = HOLD_REASON
+    if rules.rest is not None:
+        document["rest"] = {
+            "weekdays": rules.rest.weekdays,
+            "utc_offset_minutes": rules.rest.utc_offset_minutes,
+        }
     if rules.free_first_turn_ms is not None:
         document["free_first_turn"] = {"limit_ms": rules.free_first_turn_ms}
     if rules.closes_when_all_done:

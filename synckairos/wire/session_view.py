@@ -182,6 +182,13 @@ class TurnView(BaseModel):
     )
 
 
+class RestView(BaseModel):
+    """The rest days of a session: weekdays from 1 (Monday) to 7 (Sunday) in a local time, as its offset to UTC."""
+
+    weekdays: list[int] = Field(default_factory=list)
+    utc_offset_minutes: int = 0
+
+
 class FreeFirstTurnView(BaseModel):
     """The rule of free first turns: the maximum time of such a turn in ms, after which the session is cancelled."""
 
@@ -245,6 +252,7 @@ class SessionView(BaseModel):
     between_turns: Literal["hold"] = Field(
         default="hold", description="Each turn ends with a hold; absent if the next turn begins at once"
     )
+    rest: RestView = Field(default_factory=RestView, description="Rest days; absent if there are none")
     free_first_turn: FreeFirstTurnView = Field(
         default_factory=FreeFirstTurnView,
         description="The first turn of each participant is free; absent if it is like the others",

@@ -29,7 +29,7 @@ from synckairos.clock.commands import (
     UpdateSession,
     VersionPrecondition,
 )
-from synckairos.clock.model import TURN_MODES, Break, ExtendBy, OnTimeout, PlanItem, SyncMode
+from synckairos.clock.model import TURN_MODES, Break, ExtendBy, OnTimeout, PlanItem, RestRule, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
 
@@ -53,6 +53,9 @@ TIMEOUTS = (None, *OnTimeout)
 NAMES = "ABCD"
 T0 = 1_750_000_000_000
 """The instant of each creation in ms since the Unix epoch. It equals `script.T0`."""
+
+MIDNIGHT_OFFSET = 533
+"""Offset to UTC in minutes with which a Monday begins 20 s after T0."""
 
 LAGS_MS = (None, 0, 1, 100, 400, 1_000, 10**9, 10**9)
 
@@ -122,6 +125,9 @@ def draw_creation(tape: Bytes) -> Create:
         max_extensions=(None, 1, 2)[tape.below(3)] if extends else None,
         initial_ms=2_000 if mode is SyncMode.COUNT_UP and tape.one_in(4) else None,
         switch_while_paused=tape.one_in(4),
+        rest=RestRule(((1,), (7,), (1, 3))[tape.below(3)], MIDNIGHT_OFFSET)
+        if edition == 2 and not has_end and tape.one_in(6)
+        else None,
         free_first_turn_ms=5_000 if mode is SyncMode.PER_PARTICIPANT and tape.one_in(4) else None,
         holds_between_turns=tape.one_in(4),
         edition=edition,

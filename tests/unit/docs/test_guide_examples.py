@@ -24,6 +24,13 @@ TIMELINES = {
         ),
         "expired",
     ),
+    "correspondence-weekend": (
+        (
+            "0 session_started 1|43200000 session_paused 1|216000000 session_resumed 1|280800000 cycle_switched 1"
+            "|453600000 time_warning 2|540000000 session_expired 2"
+        ),
+        "expired",
+    ),
     "countdown": (
         (
             "0 session_started|540000 time_warning|590000 time_warning|597000 time_warning|598000 time_warning"

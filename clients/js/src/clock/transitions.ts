@@ -58,7 +58,7 @@ export function predict<Name extends PredictedCommand>(
   measuredLagMs = 0,
 ): SessionView | null {
   const atMs = Math.max(Math.floor(nowMs), instantMs(session.updated_at) ?? 0);
-  if (isFinal(session) || isIndividual(session) || isOverdue(session, atMs)) return null;
+  if (isFinal(session) || isIndividual(session) || isOverdue(session, atMs) || session.rest) return null;
   const draft = copy(session);
   const after = apply(draft, command, args, atMs, measuredLagMs);
   if (!after) return null;

@@ -365,6 +365,7 @@ export interface CreateSession {
   /** Whether a switch is allowed during a pause. It charges no time and the pause stays */
   switch_while_paused?: boolean;
   between_turns?: "hold";
+  rest?: RestBody;
   free_first_turn?: FreeFirstTurnBody;
   /** Whether a turn ends when all participants are done */
   close_when_all_done?: boolean;
@@ -1187,6 +1188,25 @@ export interface ReopenBody {
 }
 
 /**
+ * Rest days, on which the clock pauses by itself: weekdays from 1 (Monday) to 7 (Sunday), at most six. A day begins
+ * at midnight of the local time, which is UTC plus `utc_offset_minutes`.
+ */
+export interface RestBody {
+  /** Weekdays from 1 (Monday) to 7 (Sunday) */
+  weekdays: Array<number>;
+  /** Offset of the local time to UTC in minutes */
+  utc_offset_minutes?: number;
+}
+
+/** The rest days of a session: weekdays from 1 (Monday) to 7 (Sunday) in a local time, as its offset to UTC. */
+export interface RestView {
+  /** Weekdays from 1 (Monday) to 7 (Sunday) */
+  weekdays?: Array<number>;
+  /** Offset of the local time to UTC in minutes */
+  utc_offset_minutes?: number;
+}
+
+/**
  * Ends the pause reason `reason`. By default, ends all pause reasons. The session runs again only if no pause
  * reason is left. In `individual`, ends pauses of the clocks of the named participants, or of the group `group_id`,
  * or of all clocks.
@@ -1373,6 +1393,8 @@ export interface SessionView {
   switch_while_paused?: boolean;
   /** Each turn ends with a hold; absent if the next turn begins at once */
   between_turns?: "hold";
+  /** Rest days; absent if there are none */
+  rest?: RestView;
   /** The first turn of each participant is free; absent if it is like the others */
   free_first_turn?: FreeFirstTurnView;
   /** Always true: a turn ends when all participants are done; absent if it does not */

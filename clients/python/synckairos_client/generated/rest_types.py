@@ -127,6 +127,17 @@ class Group(TypedDict):
     members: NotRequired[list[str]]
 
 
+class RestBody(TypedDict):
+    """Rest days, on which the clock pauses by itself: weekdays from 1 (Monday) to 7 (Sunday), at most six.  A day
+    begins at midnight of the local time, which is UTC plus `utc_offset_minutes`.
+    """
+
+    # Weekdays from 1 (Monday) to 7 (Sunday)
+    weekdays: list[int]
+    # Offset of the local time to UTC in minutes
+    utc_offset_minutes: NotRequired[int]
+
+
 class FreeFirstTurnBody(TypedDict):
     """The first turn of each participant is not charged to its budget. After `limit_ms` the session is cancelled."""
 
@@ -219,6 +230,7 @@ class CreateSession(TypedDict):
     # Whether a switch is allowed during a pause. It charges no time and the pause stays
     switch_while_paused: NotRequired[bool]
     between_turns: NotRequired[Literal["hold"]]
+    rest: NotRequired[RestBody]
     free_first_turn: NotRequired[FreeFirstTurnBody]
     # Whether a turn ends when all participants are done
     close_when_all_done: NotRequired[bool]
@@ -374,6 +386,15 @@ class ExtensionsView(TypedDict):
     added_ms: NotRequired[int]
 
 
+class RestView(TypedDict):
+    """The rest days of a session: weekdays from 1 (Monday) to 7 (Sunday) in a local time, as its offset to UTC."""
+
+    # Weekdays from 1 (Monday) to 7 (Sunday)
+    weekdays: NotRequired[list[int]]
+    # Offset of the local time to UTC in minutes
+    utc_offset_minutes: NotRequired[int]
+
+
 class FreeFirstTurnView(TypedDict):
     """The rule of free first turns: the maximum time of such a turn in ms, after which the session is cancelled."""
 
@@ -516,6 +537,8 @@ class SessionView(TypedDict):
     switch_while_paused: NotRequired[bool]
     # Each turn ends with a hold; absent if the next turn begins at once
     between_turns: NotRequired[Literal["hold"]]
+    # Rest days; absent if there are none
+    rest: NotRequired[RestView]
     # The first turn of each participant is free; absent if it is like the others
     free_first_turn: NotRequired[FreeFirstTurnView]
     # Always true: a turn ends when all participants are done; absent if it does not

@@ -135,7 +135,10 @@ HOLD_REASON = "hold"
 REOPENED_REASON = "reopened"
 """Reason of the pause after a reopening. The clock adds it, and callers cannot use it."""
 
-RESERVED_REASONS = frozenset({TIMEOUT_REASON, HOLD_REASON, REOPENED_REASON, "rest"})
+REST_REASON = "rest"
+"""Reason of the pause during rest days. The clock adds it, and callers cannot use it."""
+
+RESERVED_REASONS = frozenset({TIMEOUT_REASON, HOLD_REASON, REOPENED_REASON, REST_REASON})
 """Pause reasons that callers cannot use. Sessions of early releases can contain them, except `timeout`."""
 
 MAX_CYCLES = 1_000
@@ -293,6 +296,17 @@ class CurrentTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class RestRule:
+    """The rest days of a session: weekdays from 1 (Monday) to 7 (Sunday) in order, at least one and at most six.
+
+    A day begins at midnight of local time, which is UTC plus `utc_offset_minutes`.
+    """
+
+    weekdays: tuple[int, ...]
+    utc_offset_minutes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """The settings of a session, fixed at creation.
 
@@ -301,6 +315,8 @@ class Rules:
     the number of pauses that each actor is allowed, None without a maximum. If `switch_while_paused`, a switch is
     allowed during a pause. If `holds_between_turns`, each turn ends with a hold. If `closes_when_all_done`, a turn ends
     when all participants that can get turns are done.
+
+    `rest` has the rest days, on which the clock pauses by itself, None without rest days.
 
     `free_first_turn_ms` is the maximum time in ms of the first turn of each participant in `per_participant`, which its
     budget is not charged for. None if the first turn is like the others.
@@ -336,6 +352,7 @@ class Rules:
     initial_ms: int | None = None
     closes_when_all_done: bool = False
     free_first_turn_ms: int | None = None
+    rest: RestRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

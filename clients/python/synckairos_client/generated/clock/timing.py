@@ -20,6 +20,7 @@ from synckairos_client.generated.clock.model import (
     Status,
     SyncMode,
 )
+from synckairos_client.generated.clock.rest_days import end_of_running_time_ms, next_rest_of
 
 SUDDEN_DEATH = SuddenDeath()
 
@@ -128,7 +129,13 @@ def deadline_at_ms(state: Session) -> int | None:
         return None
     if state.rules.on_timeout is OnTimeout.OVERTIME and (left_ms <= 0 or state.turn.is_in_overtime):
         return None
-    return state.anchor_ms + left_ms
+    return _zero_at_ms(state, state.anchor_ms, left_ms)
+
+
+def _zero_at_ms(state: Session, from_ms: int, running_ms: int) -> int:
+    """Return the instant at which the clock has run for `running_ms` since `from_ms`, with the rests in between."""
+    rest = state.rules.rest
+    return from_ms + running_ms if rest is None else end_of_running_time_ms(rest, from_ms, running_ms)
 
 
 def number_of_turn(state: Session) -> int:
@@ -167,6 +174,7 @@ class UpcomingEvent:
     """The next change that becomes due by time without a command, and the instant at which it is due.
 
     The instant can be in the past. `start`: a pending session starts. `pause_end`: a pause reason ends by its `max_ms`.
+    `rest`: a rest begins, or the clock runs in a rest.
     `all_done`: a turn ends because all participants are done; it is due at the last transition. `warning`: the clock
     reaches the threshold `warning_ms`, in ms before zero. `timeout`: the clock reaches zero.
     `overtime`: the clock reaches zero and continues below zero. `end`: all clocks of a session in `individual` have
@@ -177,7 +185,7 @@ class UpcomingEvent:
     """
 
     at_ms: int
-    kind: Literal["start", "pause_end", "all_done", "warning", "timeout", "overtime", "end"]
+    kind: Literal["start", "pause_end", "rest", "all_done", "warning", "timeout", "overtime", "end"]
     warning_ms: int = 0
     grace_ms: int = 0
 
@@ -191,7 +199,8 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
     """Return the next event that becomes due by time without a command, None if there is none.
 
     The event can already be overdue. If several events are due at one instant, the order is: start, pause ends,
-    warnings with the greatest threshold first, zero. A warning with a threshold below 0 comes after zero.
+    warnings with the greatest threshold first, zero, the begin of a rest. A warning with a threshold below 0 comes
+    after zero.
     """
     match state.status:
         case Status.RUNNING | Status.PAUSED if state.rules.sync_mode is SyncMode.INDIVIDUAL:
@@ -199,7 +208,7 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
         case Status.RUNNING:
             if state.rules.closes_when_all_done and are_all_done(state):
                 return UpcomingEvent(state.updated_at_ms, "all_done")
-            return _next_event_of_clock(state)
+            return _with_next_rest(state, _next_event_of_clock(state))
         case Status.PAUSED:
             ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
             pause_end = UpcomingEvent(min(ends), "pause_end") if ends else None
@@ -211,6 +220,17 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
             return UpcomingEvent(state.starts_at_ms, "start")
         case _:
             return None
+
+
+def _with_next_rest(state: Session, by_clock: UpcomingEvent | None) -> UpcomingEvent | None:
+    """Return the earlier of the next event of the clock and the next begin of a rest.
+
+    Warnings and the zero at the begin of a rest come first.
+    """
+    if (rest := next_rest_of(state)) is None:
+        return by_clock
+    begins_at_ms = max(rest.begins_at_ms, state.updated_at_ms)
+    return by_clock if by_clock is not None and by_clock.at_ms <= begins_at_ms else UpcomingEvent(begins_at_ms, "rest")
 
 
 def _next_event_of_clocks(state: Session) -> UpcomingEvent | None:
