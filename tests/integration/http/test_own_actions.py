@@ -306,7 +306,7 @@ async def test_event_has_the_role_and_the_represented_participant_before_and_aft
     for query in ("", "?snapshots=1"):
         table = await server.client.get(events_url + query, headers={"accept": "text/csv"})
         lines = table.text.splitlines()
-        assert lines[0].endswith(",role,on_behalf_of,charges,command_id")
+        assert lines[0].endswith(",role,on_behalf_of,charges,command_id,participant_ids")
         assert f'"controller","{game.white}",' in lines[3]
     async with open_verifier(server.settings.database_url, OutageChargePolicy()) as verifier:
         verified = await verifier.verify_session(game.session["session_id"])
@@ -321,3 +321,22 @@ async def test_entry_of_the_release_before_has_neither_role_nor_represented_part
     assert (row.role, row.on_behalf_of) == (None, None)
     with pytest.raises(ValueError, match="UUID"):
         parse_entry(replace(entry, event=orjson.dumps(orjson.loads(entry.event) | {"on_behalf_of": "no id"})))
+
+
+async def test_participant_changes_only_its_own_individual_clock(server: RestServer) -> None:
+    game = await start_game(server, sync_mode="individual", increment_ms=0)
+    white, black = as_participant(game.white), as_participant(game.black)
+    assert await game.result("finish", white, participant_ids=[game.black]) == FORBIDDEN
+    assert await game.result("finish", white, group_id=game.black) == FORBIDDEN
+    assert await game.result("pause", white, participant_ids=[game.white, game.black]) == FORBIDDEN
+    assert await game.result("start", white) == FORBIDDEN
+    assert await game.result("pause", white) == OK
+    assert await game.result("resume", black) != OK
+    assert [each["status"] for each in (await game.read())["participants"]] == ["paused", "running"]
+    assert await game.result("resume", white) == OK
+    assert await game.result("finish", REFEREE, on_behalf_of=game.white) == OK
+    assert (await game.newest_entry())["args"] == {"participant_ids": [game.white]}
+    assert await game.result("finish", black, participant_ids=[game.black.upper()]) == OK
+    ended = await game.read()
+    assert ended["status"] == "completed"
+    assert [each["status"] for each in ended["participants"]] == ["finished", "finished"]
