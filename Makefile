@@ -29,8 +29,11 @@ $(STAMP): requirements/development.lock pyproject.toml clients/python/pyproject.
 run: install ## run `synckairos dev`: embedded stores, server and worker; ARGS="--port 0 --data DIR" sets options
 	@exec $(PYTHON) -m synckairos dev $(ARGS)
 
+# All tests run in several processes, each with its own stores. A file of tests runs in one process.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
+
 test: install tools $(JS_STAMP) ## run all tests on real stores; ARGS is passed to pytest and leaves out those of clients/js
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest $(or $(ARGS),$(PARALLEL))
 	$(if $(ARGS),,$(MAKE) test-js)
 
 test-js: install tools $(JS_STAMP) ## build, check and test the JavaScript client in clients/js

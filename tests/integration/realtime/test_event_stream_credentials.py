@@ -16,7 +16,6 @@ from tests.integration.realtime.v3_client import V3Client
 from tests.principals import make_principal
 
 ADMIN = make_principal("admin", "root")
-ALICE = bearer(make_token(role="admin"))
 NO_HEADERS: Mapping[str, str] = {}
 LIFE = CredentialLifeOptions(warn_before_s=25, auth_timeout_s=30)
 
@@ -25,6 +24,11 @@ LIFE = CredentialLifeOptions(warn_before_s=25, auth_timeout_s=30)
 async def instance(settings: Settings) -> AsyncIterator[Instance]:
     async with serving(settings, credential_life=LIFE) as served:
         yield served
+
+
+def alice() -> dict[str, str]:
+    """Return the headers of a new token. A token from the import of this module could expire before its test."""
+    return bearer(make_token(role="admin"))
 
 
 def stream_of(client: V3Client) -> EventStreamClient:
@@ -52,7 +56,7 @@ async def make_ticket(instance: Instance, origin: str | None = None) -> str:
 
 
 async def test_stream_with_a_token_takes_frames_of_the_same_identity_only(instance: Instance) -> None:
-    async with v3_stream(instance.base_url, headers=ALICE) as client:
+    async with v3_stream(instance.base_url, headers=alice()) as client:
         assert (await client.receive())["type"] == "AUTHENTICATED"
         assert (await client.request("PING", t0=1))["type"] == "PONG"
         stream = stream_of(client)
@@ -69,7 +73,7 @@ async def test_bad_token_opens_no_stream(instance: Instance) -> None:
     assert await refusal_of(instance, query="?ticket=unknown") == (401, "The ticket is not valid")
     ticket = await make_ticket(instance)
     both = (401, "The request has two different credentials")
-    assert await refusal_of(instance, ALICE, f"?ticket={ticket}") == both
+    assert await refusal_of(instance, alice(), f"?ticket={ticket}") == both
     assert not instance.hub.connections
 
 
@@ -81,7 +85,7 @@ async def test_ticket_opens_one_stream_whose_frames_have_no_token(instance: Inst
         assert (await client.request("SUBSCRIBE", session_id=session_id))["type"] == "STATE_SYNC"
         assert await refusal_of(instance, query=f"?ticket={ticket}") == (401, "The ticket is not valid")
         stream = stream_of(client)
-        assert (await stream.post(stream.batch(2), headers=ALICE)).status_code == 404
+        assert (await stream.post(stream.batch(2), headers=alice())).status_code == 404
 
 
 async def test_ticket_that_is_bound_to_an_origin_needs_it(instance: Instance) -> None:
@@ -108,7 +112,7 @@ async def test_refused_auth_and_changed_identity_end_the_stream_with_4501(instan
         refused = await client.request("AUTH", token="a.b.c")
         assert refused["code"] == "UNAUTHORIZED"
         assert (await stream_of(client).wait_closed()).code == 4501
-    async with v3_stream(instance.base_url, headers=ALICE) as client:
+    async with v3_stream(instance.base_url, headers=alice()) as client:
         await client.send("REFRESH", token=make_token(sub="mallory", role="admin"))
         closed = await stream_of(client).wait_closed()
         assert (closed.code, closed.reason) == (4501, "identity changed")

@@ -234,6 +234,9 @@ async def test_pong_carries_redis_time(instance: Instance) -> None:
         assert before - 50 <= pong["t1"] <= pong["t2"] <= after + 50
 
 
+UNKNOWN_ID = "01980000-0000-7000-8000-000000000000"
+
+
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
@@ -247,14 +250,14 @@ async def test_pong_carries_redis_time(instance: Instance) -> None:
         ('{"type":"PING","t0":NaN}', "MALFORMED_MESSAGE"),
         ('{"type":"SUBSCRIBE","session_id":"x"}', "VALIDATION_ERROR"),
         ('{"type":"SUBSCRIBE"}', "VALIDATION_ERROR"),
-        (f'{{"type":"SUBSCRIBE","session_id":"{uuid4()}","epoch":"e","version":1,"tag":7}}', "VALIDATION_ERROR"),
-        (f'{{"type":"COMMAND","session_id":"{uuid4()}","command":"start"}}', "VALIDATION_ERROR"),
-        (f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"nope"}}', "VALIDATION_ERROR"),
+        (f'{{"type":"SUBSCRIBE","session_id":"{UNKNOWN_ID}","epoch":"e","version":1,"tag":7}}', "VALIDATION_ERROR"),
+        (f'{{"type":"COMMAND","session_id":"{UNKNOWN_ID}","command":"start"}}', "VALIDATION_ERROR"),
+        (f'{{"type":"COMMAND","id":"1","session_id":"{UNKNOWN_ID}","command":"nope"}}', "VALIDATION_ERROR"),
         (
-            f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"cancel","args":{{"x":1}}}}',
+            f'{{"type":"COMMAND","id":"1","session_id":"{UNKNOWN_ID}","command":"cancel","args":{{"x":1}}}}',
             "VALIDATION_ERROR",
         ),
-        (f'{{"type":"COMMAND","id":"1","session_id":"{uuid4()}","command":"start"}}', "SESSION_NOT_FOUND"),
+        (f'{{"type":"COMMAND","id":"1","session_id":"{UNKNOWN_ID}","command":"start"}}', "SESSION_NOT_FOUND"),
     ],
 )
 async def test_invalid_message_gets_an_error_and_the_connection_stays(

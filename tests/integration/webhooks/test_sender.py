@@ -3,8 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -71,8 +69,8 @@ async def test_any_2xx_answer_is_accepted(receiver: Receiver, status: int) -> No
     [
         ("retry-after: 7", 7),
         ("Retry-After: 999999999999999999999", 86_400),
-        (f"retry-after: {format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True)}", 86_400),
-        (f"retry-after: {format_datetime(datetime.now(UTC) - timedelta(days=9), usegmt=True)}", 0),
+        ("retry-after: Tue, 01 Jan 2999 00:00:00 GMT", 86_400),
+        ("retry-after: Mon, 01 Jan 2001 00:00:00 GMT", 0),
         ("retry-after: soon", None),
         ("retry-after: -1", None),
         ("x: y", None),
