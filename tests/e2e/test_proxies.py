@@ -40,7 +40,7 @@ from tests.waiting import eventually
 EACH = [(name, form) for name in PROGRAMS for form in FORMS]
 GENERAL_LIMIT = 12
 
-_sources = (f"127.0.1.{number}" for number in count(1))
+_sources = (f"127.{1 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}" for number in count())
 
 
 @pytest.fixture(scope="module")
