@@ -21,7 +21,7 @@ _LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
 
 OWN_SEGMENTS = frozenset(
     {
-        *("v1", "ws", "health", "ready", "metrics", "docs", "openapi.json", "asyncapi.json"),
+        *("v1", "v3", "ws", "health", "ready", "metrics", "docs", "openapi.json", "asyncapi.json"),
         *("api-docs", "api-docs.json", "demo", "demo-qr.svg"),
     }
 )
