@@ -280,6 +280,14 @@ def test_plan_items_and_their_times_are_restored() -> None:
     assert (held.state.item_position, held.state.next_item_position, held.state.status) == (0, None, "running")
 
 
+def test_offset_of_the_schedule_is_restored_for_an_item_without_a_planned_start() -> None:
+    creation = spec("per_cycle", "A B", plan=(PlanItem("x", 20_000), PlanItem("y", 30_000)))
+    session = play(creation, "0 start; 2 plan:x=20 n=9 y=30; 12 switch; 17 switch; 18 undo")
+    offsets = [each.state.schedule_offset_ms for each in session.transitions]
+    assert offsets == [0, 0, 0, -3_000, 0]
+    assert session.state.plan[1].status == "running"
+
+
 def test_change_of_the_plan_blocks_an_undo() -> None:
     creation = spec("per_cycle", "A B", plan=(PlanItem("x", 20_000), PlanItem("y", 30_000)))
     assert play(creation, "0 start; 12 switch; 15 plan:x=20 y=30 z=9; 17 undo").lines[-1] == "17 !CANNOT_UNDO"
