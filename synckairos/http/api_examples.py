@@ -37,6 +37,7 @@ REQUEST_BODIES: Json = {
     "StartBody": {},
     "SwitchBody": {"current_participant_id": WHITE_ID},
     "DoneBody": {"participant_id": WHITE_ID},
+    "AmendBody": {"completed_at": "2026-01-31T16:30:00.000Z", "reason": "forgotten to stop"},
     "FinishBody": {"participant_ids": [WHITE_ID]},
     "PauseBody": {"reason": "break", "max_ms": 600_000},
     "ResumeBody": {"reason": "break"},

@@ -47,6 +47,8 @@ def status_page() -> str:
             "- `switch` on a paused session is allowed only in the [pause at zero](timeouts.md#at-zero).",
             "- `switch` on an expired session changes nothing, and is not refused if it [came too",
             "  late](timeouts.md#a-switch-that-comes-too-late).",
+            "- In [`individual`](individual.md#status) the status follows from the clocks: `start`, `finish` and",
+            "  `reopen` are also allowed in a session that runs or is paused. `switch`, `done` and `undo` are refused.",
             "- `time` ends a paused session only if the session has [`ends_at`](timeouts.md#start-and-end).",
             "- `start` sets `session_started_at`. A final status sets `session_completed_at`, and `reopen` removes it.",
             "- `delete` removes the session for callers. Its [audit trail](../operate/audit.md) stays.",
