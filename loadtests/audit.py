@@ -27,6 +27,7 @@ from loadtests.stores import server_and_worker, valkey_and_postgres
 from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import BATCH_ENTRIES, OutboxDrain
 from synckairos.audit.entry_rows import EventRow, parse_entry
+from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant, Start, Switch
 from synckairos.clock.model import SyncMode, Transition
@@ -80,28 +81,16 @@ async def play(store: SessionStore, versions: int, now_ms: int) -> None:
 
 async def bare_copy(postgres: Postgres, rows: list[EventRow]) -> float:
     """Write rows with COPY to a table like `sync_events`, in one transaction for each batch. Return the rows per s."""
-    # COPY receives values of an enum and of JSON as text.
-    columns = [name for name in EventRow._fields if name not in ("event", "change")]
-    at = [EventRow._fields.index(name) for name in columns]
-    types = (
-        "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text bool bytea bytea"
-    )
-    batches = [
-        [tuple(row[each] for each in at) for row in rows[first : first + BATCH_ENTRIES]]
-        for first in range(0, len(rows), BATCH_ENTRIES)
-    ]
+    statement = COPY_EVENTS.replace(b"sync_events", b"bare")
+    batches = [rows[first : first + BATCH_ENTRIES] for first in range(0, len(rows), BATCH_ENTRIES)]
     connection = await psycopg.AsyncConnection.connect(postgres.url, autocommit=True)
     async with connection, connection.cursor() as cursor:
         await cursor.execute("DROP TABLE IF EXISTS bare")
         await cursor.execute("CREATE TABLE bare (LIKE sync_events INCLUDING ALL)")
         began = time.perf_counter()
         for batch in batches:
-            async with connection.transaction():
-                statement = f"COPY bare ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
-                async with cursor.copy(statement.encode()) as copy:
-                    copy.set_types(types.split())
-                    for row in batch:
-                        await copy.write_row(row)
+            async with connection.transaction(), cursor.copy(statement) as copy:
+                await write_event_rows(copy, batch)
         return len(rows) / (time.perf_counter() - began)
 
 
