@@ -216,6 +216,7 @@ def test_undo_of_a_switch_during_a_pause() -> None:
         ("10 switch; 15 undo:mover", (Charge("A", T0, T0 + 10_000),)),
         ("10 switch; 15 undo:resumed", (Charge("A", T0, T0 + 15_000),)),
         ("10 switch; 15 switch; 18 undo:resumed", (Charge("B", T0 + 10_000, T0 + 18_000),)),
+        ("10 switch; 15 switch; 20 switch; 26 undo:mover", (Charge("A", T0 + 15_000, T0 + 20_000),)),
         ("10 switch; 15 pause; 40 undo:resumed", (Charge("A", T0, T0 + 15_000),)),
     ],
 )
