@@ -120,6 +120,8 @@ def test_turn_that_ran_out_gets_its_time_back() -> None:
     session = play(spec("per_participant", "A=10 B C", "advance"), "0 start; 15 undo; 18 switch")
     assert session.lines[1:3] == ["10 participant_expired A", "15 turn_undone A"]
     assert session.face == "running A 7 *B 60 C 60"
+    team = play(spec("per_group", "A/x B/y", "advance"), "0 start; 65 undo; 68 switch")
+    assert team.face == "running x 57 *y 60"
     again = play(spec("per_participant", "A=10 B C", "advance"), "0 start; 15 undo:mover")
     assert again.lines[1:] == ["10 participant_expired A", "15 turn_undone A", "15 participant_expired A"]
 
