@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import psycopg
 from synckairos.embedded.data_dirs import wait_until
 from synckairos.embedded.guarded_child import ChildProcess
 from tests.certificates import Certificates
+from tests.ports import free_port
 
 START_TIMEOUT_S = 20.0
 
@@ -69,7 +69,7 @@ def running_debian_postgres(folder: Path, certificates: Certificates) -> Iterato
         command, user=uid, group=gid, env={"LC_ALL": "C", "PATH": os.defpath}, check=True, capture_output=True
     )
     (cluster / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
-    server = DebianPostgres(_free_port(), certificates)
+    server = DebianPostgres(free_port(), certificates)
     options = {
         "listen_addresses": "127.0.0.1",
         "port": server.port,
@@ -101,10 +101,3 @@ def _answers(server: DebianPostgres) -> bool:
     except psycopg.OperationalError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

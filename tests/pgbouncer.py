@@ -15,6 +15,7 @@ from synckairos.embedded import Postgres
 from synckairos.embedded.data_dirs import wait_until
 from synckairos.embedded.guarded_child import ChildProcess
 from tests.certificates import Certificates
+from tests.ports import free_port
 
 START_TIMEOUT_S = 10.0
 ROLES = ("postgres", "limited")
@@ -59,7 +60,7 @@ def running_pgbouncer(
 ) -> Iterator[PgBouncer]:
     """Run a PgBouncer with the defaults of its package, apart from the pool mode. With certificates it wants TLS."""
     (socket_folder,) = parse_qs(urlsplit(postgres.url).query)["host"]
-    port = _free_port()
+    port = free_port()
     folder.mkdir(exist_ok=True)
     (folder / "users.txt").write_text("".join(f'"{role}" ""\n' for role in ROLES))
     tls: dict[str, object] = {}
@@ -107,10 +108,3 @@ def _account_for(folder: Path) -> tuple[int, int] | None:
 def _accepts(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -8,7 +8,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import Literal
 import httpx
 
 from synckairos.embedded.guarded_child import ChildProcess
+from tests.ports import free_port
 from tests.waiting import eventually
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -81,13 +81,6 @@ PROGRAMS = {
 }
 
 FORMS: tuple[Form, ...] = ("root", "passed", "removed")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from synckairos.embedded.data_dirs import wait_until
 from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.embedded.valkey import valkey_binary
 from tests.certificates import Certificates
+from tests.ports import free_port
 
 START_TIMEOUT_S = 10.0
 
@@ -42,7 +42,7 @@ class RedisServer:
         """Prepare a server in an empty folder. With `certificates`, the port requires TLS and a client certificate."""
         self.folder = folder
         self.socket = folder / "redis.sock"
-        self.port = _free_port()
+        self.port = free_port()
         self._binary = binary
         self._certificates = certificates
         self._child: ChildProcess | None = None
@@ -113,10 +113,3 @@ def _running(server: RedisServer) -> Iterator[RedisServer]:
 
 def _arguments(options: Mapping[str, object]) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name}", *(str(value).split(" ")))]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -32,8 +32,9 @@ from tests.integration.realtime.event_stream_client import v3_stream
 from tests.integration.realtime.instances import serving
 from tests.integration.realtime.raw_client import raw_client
 from tests.integration.rest_server import chess_body
+from tests.ports import free_port
 from tests.processes import Process, spawn_server
-from tests.proxies import FORMS, PROGRAMS, SUB_PATH, Form, ProxyConfig, free_port, run_proxies
+from tests.proxies import FORMS, PROGRAMS, SUB_PATH, Form, ProxyConfig, run_proxies
 from tests.tokens import SECRET
 from tests.waiting import eventually
 
