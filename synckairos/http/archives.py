@@ -86,7 +86,8 @@ class ArchiveRoutes:
     ) -> RestResponse:
         scope = self._readable_scope(role)
         # Participants of an individual session see different rows.
-        viewer = scope if includes_role(role, "controller") else f"{scope}-{request.principal.participant_id or ''}"
+        own_id = None if includes_role(role, "controller") else request.principal.participant_id
+        viewer = scope if own_id is None else f"{scope}-{own_id}"
         etag = f'"{record.checksum.hex()[:32]}-{viewer}-{media_type.rpartition("-")[2]}-{snapshots:d}"'
         response = RestResponse(content_type=media_type.encode(), headers=[(b"etag", etag.encode())])
         response.headers += [(b"vary", b"Accept"), (b"cache-control", b"private, no-cache")]

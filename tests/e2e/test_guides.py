@@ -30,6 +30,7 @@ REFUSALS = {
     "guides/debate": ["INVALID_STATE_TRANSITION"],
     "guides/meeting": ["TURN_OVER", "CONFLICT"],
     "guides/hours": [],
+    "guides/correspondence": [],
 }
 """The refusal codes of the shell commands on each page, in order, by page."""
 
