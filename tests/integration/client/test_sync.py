@@ -37,7 +37,9 @@ def test_synchronous_client_plays_reads_and_ends(serve_process: Process) -> None
             assert session.document["active_participant_id"] == BOB
             assert client.is_connected
             assert client.is_time_known
-            assert client.measure(TIMEOUT_S).error_ms >= client.error_ms
+            measured = client.measure(TIMEOUT_S)
+            # The bound of the client is at most that of the new measurement. It grows slowly until it is read.
+            assert 0 < client.error_ms <= measured.error_ms + 10
             assert abs(client.now_ms() - client.api.time.get()["timestamp_ms"]) < 60_000
             present = next(iter(session.presences()))
             assert (present.clients, session.present) == (1, present)

@@ -20,7 +20,7 @@ from tests.integration.realtime.instances import CALLER, CredentialLifeOptions, 
 from tests.integration.realtime.v3_client import V3, V3Client, normal
 
 ALL = [{"sessions": ["*"]}]
-PEOPLE = [str(uuid4()) for _ in range(40)]
+PEOPLE = [f"01980000-0000-7000-8000-{number:012}" for number in range(40)]
 ALICE, BOB = PEOPLE[:2]
 
 

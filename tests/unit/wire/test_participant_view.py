@@ -37,8 +37,8 @@ from tests.unit.clock.histories import Bytes
 from tests.unit.clock.individual_histories import NAMES, draw_individual_creation, individual_commands
 from tests.unit.clock.script import T0
 
-PEOPLE = tuple(str(uuid4()) for _ in range(4))
-NEWCOMER = str(uuid4())
+PEOPLE = tuple(f"01980000-0000-7000-8000-{number:012}" for number in range(4))
+NEWCOMER = "01980000-0000-7000-8000-000000000004"
 COMMANDS: tuple[Command, ...] = (
     Start(),
     Switch(),
