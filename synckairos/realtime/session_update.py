@@ -8,13 +8,7 @@ import orjson
 from synckairos.clock.model import EventType
 from synckairos.principal import Principal, Role
 from synckairos.wire import document_merge_patch
-from synckairos.wire.document_scan import (
-    extract_labels,
-    has_free_first_turn,
-    is_completed_by_time,
-    is_individual,
-    starts_at_instant,
-)
+from synckairos.wire.document_scan import extract_labels, is_second_edition, starts_at_instant
 from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
 from synckairos.wire.participant_view import render_participant_view
@@ -31,17 +25,15 @@ _serials = count()
 def _is_event_sent(message: FeedMessage) -> bool:
     """Return whether v3 sends an EVENT message for this version.
 
-    A start has one only if time caused it. The completion of a session has one only in `individual`, where the clocks
-    can complete it, and if the time of the last item of a plan ran out. A cancellation has one only with free first
-    turns, whose limit can cause it.
+    In the second edition, each event that time caused has one. An earlier release does not say the cause, and sends an
+    EVENT message for a start at `starts_at`.
     """
-    if message.event_type is EventType.SESSION_STARTED:
-        return starts_at_instant(message.snapshot.document, message.at_ms)
-    if message.event_type is EventType.SESSION_CANCELLED:
-        return has_free_first_turn(message.snapshot.document)
-    if message.event_type is EventType.SESSION_COMPLETED:
-        return is_individual(message.snapshot.document) or is_completed_by_time(message.snapshot.document)
-    return message.event_type in EVENTS_SENT
+    if message.event_type in EVENTS_SENT:
+        return True
+    if message.is_by_time:
+        return is_second_edition(message.snapshot.document)
+    is_start = message.event_type is EventType.SESSION_STARTED
+    return is_start and starts_at_instant(message.snapshot.document, message.at_ms)
 
 
 class SessionUpdate:

@@ -18,10 +18,10 @@ from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult
 from synckairos.telemetry import log
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
-from synckairos.wire.outbox_entry import CommitCause
+from synckairos.wire.outbox_entry import COMMAND_OF_TIME, CommitCause
 from synckairos.wire.rendered_session import RenderedSession
 
-CAUSED_BY_TIME = CommitCause(TIMEKEEPER.actor, "expire")
+CAUSED_BY_TIME = CommitCause(TIMEKEEPER.actor, COMMAND_OF_TIME)
 """The cause of overdue transitions in the audit."""
 
 logger = log.get_logger(__name__)

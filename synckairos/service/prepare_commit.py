@@ -123,7 +123,9 @@ def build_version(
     """
     after = after or RenderedSession.render(transition.state)
     change = DocumentChange(base_tag, after.splices, after.patch) if base_tag and after.splices else None
-    message = FeedMessage.from_transition(transition, after.document, secrets.token_hex(TAG_BYTES), change)
+    message = FeedMessage.from_transition(
+        transition, after.document, secrets.token_hex(TAG_BYTES), change, is_by_time=cause.is_time
+    )
     return NewVersion(render_event(transition, cause), message)
 
 

@@ -4,9 +4,7 @@ import re
 
 import orjson
 
-from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.wire.instants import parse_instant_ms, render_instant
-from synckairos.wire.session_parser import parse_session
 
 
 def extract_participants_json(document: bytes) -> bytes:
@@ -40,12 +38,6 @@ def extract_created_at_ms(document: bytes) -> int:
     if not isinstance(created_at, str):
         raise ValueError("the document has no instant of creation")
     return parse_instant_ms(created_at)
-
-
-def has_free_first_turn(document: bytes) -> bool:
-    """Return whether the session of a document has free first turns, without parsing the document."""
-    # No text before `updated_at` contains an unescaped quote, so a match is the member itself.
-    return document.find(b'"free_first_turn":{', 0, document.index(b'"updated_at":"')) >= 0
 
 
 def may_use_lag_compensation(document: bytes) -> bool:
@@ -84,16 +76,3 @@ def starts_at_instant(document: bytes, at_ms: int) -> bool:
     # No text before `updated_at` contains an unescaped quote, so a match is the member itself.
     end = document.index(b'"updated_at":"')
     return document.find(b'"starts_at":"%b"' % render_instant(at_ms).encode(), 0, end) >= 0
-
-
-def is_completed_by_time(document: bytes) -> bool:
-    """Return whether a document belongs to a session that the time of the last item of its plan completed.
-
-    Only the document of a completed session with a plan is parsed.
-    """
-    # The members before the rows contain only names and numbers that this server writes, so the first match is the
-    # status. A plan begins after the groups, and no text contains an unescaped quote.
-    begin = document.find(b'"status":"') + 10
-    if not document.startswith(b"completed", begin) or b'],"plan":[' not in document:
-        return False
-    return ran_out_of_time(parse_session(document))

@@ -19,7 +19,6 @@ EVENTS_SENT = frozenset(
     {
         EventType.TIME_WARNING,
         EventType.OVERTIME_STARTED,
-        EventType.PARTICIPANT_RESUMED,
         EventType.PARTICIPANT_EXPIRED,
         EventType.GROUP_EXPIRED,
         EventType.CYCLE_EXPIRED,
@@ -27,10 +26,9 @@ EVENTS_SENT = frozenset(
         EventType.SESSION_DELETED,
     }
 )
-"""Event types for which v3 sends an EVENT message before the state.
+"""Event types for which v3 always sends an EVENT message before the state.
 
-A start by time, the completion of a session in `individual`, and the completion by the time of the last item of a plan
-also have an EVENT message. Most of these events come
+In sessions of the second edition, each event that time caused also has an EVENT message. Most of these events come
 without a command. Without the messages, a slow client that skips states would miss the events.
 """
 
@@ -52,8 +50,9 @@ class FeedMessage(Struct, frozen=True):
 
     `at_ms` is the instant of the event. If `snapshot.deleted` is True, this is the last message of the session. If
     `change` is set, the change is sent instead of the document. `charges` has the charges of the event if its type is
-    one of `EVENTS_SENT`, or if it completed a session with a plan, else it is empty. `participant_ids` is empty unless
-    the event concerns several participants.
+    one of `EVENTS_SENT`, or if time caused it, else it is empty. `participant_ids` is empty unless the event concerns
+    several participants. `is_by_time` is True if time caused the event, and not a command. It is False in messages of
+    earlier releases, which do not say the cause.
     """
 
     session_id: str
@@ -64,14 +63,20 @@ class FeedMessage(Struct, frozen=True):
     change: DocumentChange | None = None
     charges: tuple[Charge, ...] = ()
     participant_ids: tuple[str, ...] = ()
+    is_by_time: bool = False
 
     @classmethod
     def from_transition(
-        cls, transition: Transition, document: bytes, tag: str = "", change: DocumentChange | None = None
+        cls,
+        transition: Transition,
+        document: bytes,
+        tag: str = "",
+        change: DocumentChange | None = None,
+        *,
+        is_by_time: bool = False,
     ) -> "FeedMessage":
         """Return the feed message of a transition. `document` must be the rendered state after the transition."""
         event, after = transition.event, transition.state
-        ends_plan = event.type is EventType.SESSION_COMPLETED and bool(after.plan)
         return cls(
             after.session_id,
             SessionSnapshot(after.epoch, after.version, document, tag, after.deleted),
@@ -79,8 +84,9 @@ class FeedMessage(Struct, frozen=True):
             event.at_ms,
             event.participant_id,
             change,
-            (event.charges or ()) if event.type in EVENTS_SENT or ends_plan else (),
+            (event.charges or ()) if event.type in EVENTS_SENT or is_by_time else (),
             event.participant_ids,
+            is_by_time,
         )
 
     @property
@@ -110,6 +116,8 @@ class FeedMessage(Struct, frozen=True):
             header["deleted"] = True
         if self.charges:
             header["charges"] = charge_rows(self.charges)
+        if self.is_by_time:
+            header["by_time"] = True  # earlier releases ignore members that they do not know
         if self.change is None:
             return orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE)
         header["base"] = self.change.base_tag
@@ -128,6 +136,7 @@ class _Header(Struct, frozen=True):
     base: str | None = None
     charges: tuple[ChargeRow, ...] = ()
     participant_ids: tuple[str, ...] = ()
+    by_time: bool = False
 
 
 _decode_header = Decoder(_Header).decode
@@ -165,6 +174,7 @@ class PackedFeedMessage(Struct, frozen=True):
             change,
             parse_charge_rows(header.charges),
             header.participant_ids,
+            header.by_time,
         )
         return cls(message, body)
 

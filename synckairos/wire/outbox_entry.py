@@ -15,6 +15,9 @@ from synckairos.wire.charges_json import ChargeRow, charge_rows, parse_charge_ro
 from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
 from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
 
+COMMAND_OF_TIME = "expire"
+"""The command in the cause of an overdue transition, which time causes."""
+
 
 class CommitCause(Struct, frozen=True):
     """The cause of a commit: the actor, the command (a name such as `switch`), the arguments and the command id.
@@ -34,6 +37,11 @@ class CommitCause(Struct, frozen=True):
     expired_participant_id: str | None = None
     role: str | None = None
     on_behalf_of: str | None = None
+
+    @property
+    def is_time(self) -> bool:
+        """Return whether time is the cause, and not a caller."""
+        return self.command == COMMAND_OF_TIME
 
 
 class _Event(Struct, frozen=True):
@@ -85,15 +93,16 @@ class OutboxEntry(Struct, frozen=True):
     def to_feed_message(self) -> FeedMessage:
         """Return the feed message of this version, without a tag and without a change."""
         fields = orjson.loads(self.event)
-        event_type = EventType(fields["event_type"])
+        event_type, is_by_time = EventType(fields["event_type"]), fields.get("command") == COMMAND_OF_TIME
         return FeedMessage(
             self.session_id,
             SessionSnapshot(self.epoch, self.version, self.document, deleted=fields.get("deleted", False)),
             event_type,
             fields["occurred_at_ms"],
             fields.get("participant_id"),
-            charges=parse_charge_rows(stored_charges(fields)) if event_type in EVENTS_SENT else (),
+            charges=parse_charge_rows(stored_charges(fields)) if event_type in EVENTS_SENT or is_by_time else (),
             participant_ids=tuple(fields.get("participant_ids", ())),
+            is_by_time=is_by_time,
         )
 
 

@@ -85,7 +85,8 @@ class SessionCommitter:
         for transition in transitions:
             document = render_session(transition.state)
             life.documents[transition.state.version] = document
-            steps.append(NewVersion(render_event(transition, cause), FeedMessage.from_transition(transition, document)))
+            message = FeedMessage.from_transition(transition, document, is_by_time=cause.is_time)
+            steps.append(NewVersion(render_event(transition, cause), message))
         after = transitions[-1].state
         due = next_upcoming_event(after)
         outcome = await self.store.commit(

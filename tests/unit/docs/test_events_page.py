@@ -10,7 +10,6 @@ import pytest
 from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.stored_snapshots import StoredSnapshot
 from synckairos.clock.model import TURN_MODES, EventType, OnTimeout, SyncMode
-from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.history.audit_trail import trail_event_from_entry
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.wire.command_bodies import COMMAND_BODIES
@@ -210,14 +209,14 @@ def test_catalogue_marks_exactly_the_events_that_have_a_frame() -> None:
     marked = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "yes"}
     assert marked == {str(each) for each in EVENTS_SENT}
     by_time = {event_type for event_type, row in catalogue().items() if row["EVENT"] == "by time"}
-    by_mode = {event_type for event_type, row in catalogue().items() if row["EVENT"].startswith("in `individual`")}
+    caused_by_time = {event_type for event_type, _, command in listed() if command == "expire"}
+    assert by_time == caused_by_time - marked
     for produced in itertools.chain(*example_runs().values()):
         is_by_time = produced.event_type in by_time and produced.cause.command == "expire"
-        is_by_mode = produced.event_type in by_mode and produced.transition.state.rules.sync_mode is SyncMode.INDIVIDUAL
-        is_end_of_plan = produced.event_type in by_mode and ran_out_of_time(produced.transition.state)
-        is_event = produced.event_type in marked or is_by_time or is_by_mode or is_end_of_plan
-        message = FeedMessage.from_transition(produced.transition, render_session(produced.transition.state))
-        assert SessionUpdate.from_message(message, T0).is_event == is_event
+        message = FeedMessage.from_transition(
+            produced.transition, render_session(produced.transition.state), is_by_time=produced.cause.is_time
+        )
+        assert SessionUpdate.from_message(message, T0).is_event == (produced.event_type in marked or is_by_time)
 
 
 def test_events_that_concern_the_session_name_no_participant() -> None:
