@@ -4,6 +4,9 @@ The outbox has both instants: the id of an entry is the Redis time of the commit
 The deadlines of the first run are spread over a minute. The deadlines of the second run are within one second. With
 `--instances 3 --kill` the load test kills each instance with SIGKILL and starts it again, one after the other. The
 first kill is in the middle of the burst.
+
+With `--individual` the deadlines are those of 1,000 participants of one session, and `ok` says if the 99th percentile
+of the lateness is at most 50 ms, and if a watcher of one row gets at most 2 KiB for each change.
 """
 
 import argparse
@@ -14,9 +17,10 @@ import random
 from collections.abc import Awaitable
 from typing import Any
 
-import orjson
 import uvloop
 
+from loadtests.individual_expiry import run_individual
+from loadtests.outbox_events import read_outbox_events
 from loadtests.report import percentile, print_result
 from loadtests.stores import valkey_only
 from synckairos.clock.commands import Create
@@ -50,15 +54,11 @@ async def start_sessions(parts: Parts, count: int, first_ms: int, spread_ms: int
 
 async def expiry_delays(parts: Parts) -> list[int]:
     """Return the delays of all expiries in milliseconds, sorted. Fail if a session expired twice."""
-    entries: list[Any] = await parts.pipe.call("XRANGE", parts.store.keys.outbox(0), "-", "+")
     late: dict[str, int] = {}
-    for entry_id, fields in entries:
-        entry = dict(zip(fields[::2], fields[1::2], strict=True))
-        event = orjson.loads(entry[b"event"])
-        if event["event_type"] == "session_expired":
-            session_id = entry[b"session_id"].decode()
-            assert session_id not in late, f"{session_id} expired twice"
-            late[session_id] = int(entry_id.split(b"-")[0]) - event["occurred_at_ms"]
+    for event in await read_outbox_events(parts):
+        if event.fields["event_type"] == "session_expired":
+            assert event.session_id not in late, f"{event.session_id} expired twice"
+            late[event.session_id] = event.lateness_ms
     return sorted(late.values())
 
 
@@ -126,7 +126,13 @@ def main() -> None:
     parser.add_argument("--spread-s", type=float, default=60)
     parser.add_argument("--instances", type=int, default=1)
     parser.add_argument("--kill", action="store_true", help="kill one instance after the other with SIGKILL, every 2 s")
+    parser.add_argument("--individual", action="store_true", help="measure the individual clocks of one session")
+    parser.add_argument("--participants", type=int, default=1_000, help="participants of --individual")
+    parser.add_argument("--step-ms", type=int, default=20, help="time between two deadlines of --individual")
     options = parser.parse_args()
+    if options.individual:
+        print_result("expiry individual", uvloop.run(run_individual(options.participants, options.step_ms)))
+        return
     # The start of all sessions takes time on a small machine. All deadlines must be later than the end of this start.
     first_ms = 5_000 + options.sessions * 2
     for spread_ms in (int(options.spread_s * 1000), 1_000):
