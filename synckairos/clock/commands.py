@@ -225,6 +225,22 @@ class RemoveParticipant(Struct, frozen=True):
     participant_id: str
 
 
+class UpdateParticipant(Struct, frozen=True):
+    """Change the budget, the clock system or the display name of a participant in one version.
+
+    `total_time_ms` is the new initial budget in ms, and `clock` the new clock system of the participant. Both can be
+    changed only before the end of the first turn of the participant, and in `individual` while its clock waits. A None
+    in `total_time_ms`, `clock` or `display_name` leaves the value unchanged. If `removes_display_name` is True, the
+    participant has no display name any more.
+    """
+
+    participant_id: str
+    total_time_ms: int | None = None
+    clock: ClockSystem | None = None
+    display_name: str | None = None
+    removes_display_name: bool = False
+
+
 class UpdateMetadata(Struct, frozen=True):
     """Merge `patch` into the metadata by RFC 7396: null removes a JSON member, objects merge, other values replace."""
 
@@ -409,6 +425,7 @@ Command = (
     | Adjust
     | AddParticipant
     | RemoveParticipant
+    | UpdateParticipant
     | UpdateMetadata
     | UpdateSession
     | SetPlan

@@ -29,6 +29,7 @@ from synckairos.clock.commands import (
     Switch,
     Undo,
     UpdateMetadata,
+    UpdateParticipant,
     UpdateSession,
     VersionPrecondition,
 )
@@ -48,6 +49,7 @@ from synckairos.clock.set_plan import set_plan
 from synckairos.clock.status_table import status_table_for
 from synckairos.clock.timing import charge_session_until, number_of_turn
 from synckairos.clock.undo import undo
+from synckairos.clock.update_participant import update_participant
 from synckairos.clock.update_session import update_metadata, update_session
 from synckairos.errors import (
     CannotUndo,
@@ -270,6 +272,8 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
             return join_leave.join(state, command.participant, now_ms)
         case RemoveParticipant():
             return join_leave.leave(state, command.participant_id, now_ms)
+        case UpdateParticipant():
+            return update_participant(state, command, now_ms)
         case UpdateMetadata():
             return update_metadata(state, command.patch, now_ms)
         case SetPlan():

@@ -26,6 +26,7 @@ from synckairos.clock.commands import (
     Switch,
     Undo,
     UpdateMetadata,
+    UpdateParticipant,
     UpdateSession,
 )
 from synckairos.clock.model import FINAL, Status, SyncMode
@@ -45,6 +46,7 @@ def _allowed_always(status: Status) -> NextStatuses:
     """
     return {
         UpdateMetadata: _to(status),
+        UpdateParticipant: _to(status),
         UpdateSession: _to(status),
         Delete: _to(status if status in FINAL else Status.CANCELLED),
     }

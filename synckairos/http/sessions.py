@@ -23,8 +23,10 @@ from synckairos.wire.command_bodies import (
     DeleteBody,
     JoinBody,
     LeaveBody,
+    ParticipantChangesBody,
     PatchBody,
     RemovalBody,
+    UpdateParticipantBody,
 )
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.document_scan import extract_participants_json
@@ -90,6 +92,13 @@ class SessionRoutes:
                 self.remove_participant,
                 "Remove a participant", tag,
                 response_model=model, body_model=RemovalBody, refusal_statuses=(404, 409, 412),
+            ),
+            Operation(
+                "PATCH", f"{SESSION_PATH}/participants/{{participant_id}}", "update_participant",
+                self.update_participant,
+                "Change the budget or clock system of a participant before its first turn is over, or its name", tag,
+                response_model=model, body_model=ParticipantChangesBody, is_body_required=True,
+                refusal_statuses=(404, 409, 412, 422), media_types=(MERGE_PATCH,),
             ),
             Operation(
                 "PATCH", SESSION_PATH, "update_session", self.patch,
@@ -196,6 +205,15 @@ class SessionRoutes:
         answer = await self._execute(request, request.path_uuid("session_id"), "remove_participant", leave_body)
         return _limited_response(request, answer)
 
+    async def update_participant(self, request: RestRequest) -> RestResponse:
+        """Answer `PATCH /v1/sessions/{id}/participants/{participant_id}`: change a participant by a merge patch."""
+        body = await request.read_body(ParticipantChangesBody, "application/json", MERGE_PATCH)
+        participant_id = request.path_uuid("participant_id")
+        changes = UpdateParticipantBody(**body.model_dump(exclude_unset=True), participant_id=participant_id)
+        session_id, path_values = request.path_uuid("session_id"), {"participant_id": participant_id}
+        answer = await self._execute(request, session_id, "update_participant", changes, path_values)
+        return _limited_response(request, answer)
+
     async def delete(self, request: RestRequest) -> RestResponse:
         """Answer `DELETE /v1/sessions/{id}`: delete a session. Its audit trail stays."""
         body = await request.read_body(DeleteBody)
@@ -209,10 +227,23 @@ class SessionRoutes:
 
     # -- shared helpers -----------------------------------------------------------------------------------------------
 
-    async def _execute(self, request: RestRequest, session_id: str, verb: str, body: CommandBody) -> SessionResult:
+    async def _execute(
+        self,
+        request: RestRequest,
+        session_id: str,
+        verb: str,
+        body: CommandBody,
+        path_values: dict[str, str] | None = None,
+    ) -> SessionResult:
+        """Execute a command. `path_values` has arguments of the command that the path has instead of the body.
+
+        They are part of the fingerprint, so that a key that was used for one participant is refused for another one.
+        """
         command_id = None if request.scope["method"] == "DELETE" else request.parse_command_id()
         etags = tuple(parse_if_match(request.header(b"if-match")))
         body, given = _with_represented_participant(request, body)
+        if path_values is not None:
+            given = {**(given or {}), **path_values}
         if verb in PRESSES:
             request.meter.count_as_press(Quota(self._press_rate, session_id))
         # The service completes the command even if the client disconnects in the meantime.

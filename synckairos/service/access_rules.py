@@ -81,6 +81,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "amend": AccessRule("controller", "session"),
     "add_participant": AccessRule("controller", "session"),
     "remove_participant": AccessRule("controller", "session"),
+    "update_participant": AccessRule("controller", "session"),
     "update_metadata": AccessRule("controller", "session"),
     "update_session": AccessRule("controller", "session"),
     "set_plan": AccessRule("controller", "session"),

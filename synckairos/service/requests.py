@@ -21,6 +21,7 @@ from synckairos.wire.snapshot import SessionSnapshot
 FORMER_ROUTES = {
     "add_participant": ("POST", "/participants"),
     "remove_participant": ("DELETE", "/participants"),
+    "update_participant": ("PATCH", "/participants"),
     "update_metadata": ("PATCH", ""),
     "update_session": ("PATCH", ""),
     "set_plan": ("PUT", "/plan"),

@@ -12,6 +12,7 @@ from synckairos.wire.command_bodies import (
     STORED_COMMAND_BODIES,
     CommandBody,
     JoinBody,
+    ParticipantChangesBody,
     SetPlanBody,
 )
 from synckairos.wire.creation_body import CreateSession
@@ -95,7 +96,7 @@ def _rule_faults(model: type[StrictModel], value: Any) -> Iterable[Fault]:
     """
     if model is CreateSession:
         return creation_faults(value)
-    if model is JoinBody and isinstance(value, dict):
+    if issubclass(model, (JoinBody, ParticipantChangesBody)) and isinstance(value, dict):
         return clock_faults(value.get("clock"))
     if model is SetPlanBody and isinstance(value, dict):
         return plan_faults(value.get("plan"))

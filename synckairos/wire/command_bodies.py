@@ -32,6 +32,7 @@ from synckairos.clock.commands import (
     Undo,
     UndoCharge,
     UpdateMetadata,
+    UpdateParticipant,
     UpdateSession,
     VersionPrecondition,
 )
@@ -39,6 +40,7 @@ from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import RESERVED_REASONS, TIMEOUT_REASON
 from synckairos.clock.undo import MAX_TURNS
 from synckairos.frozen_replace import replace
+from synckairos.wire.clock_system_models import Clock
 from synckairos.wire.creation_body import BreakBodies, BreakBody, Participant
 from synckairos.wire.field_types import (
     MAX_DURATION_MS,
@@ -334,6 +336,40 @@ class LeaveBody(CommandBody):
         return RemoveParticipant(self.participant_id)
 
 
+class ParticipantChangesBody(CommandBody):
+    """Changes the budget, the clock system or the display name of a participant. At least one change is required.
+
+    `total_time_ms` is the new initial budget: the time that the first turn has used is subtracted from it. `clock` is
+    the participant's own clock system. Both can be changed only before the end of the first turn of the participant,
+    and in `individual` only while its clock waits. `display_name` can be changed at any time, and null removes it.
+    """
+
+    total_time_ms: Omittable[Annotated[MainTimeMs, AfterValidator(_zero_or_a_second)]] = None
+    clock: Omittable[Clock] = None
+    display_name: ShortText | None = None
+
+    @model_validator(mode="after")
+    def _require_a_change(self) -> Self:
+        if not self.model_fields_set & {"total_time_ms", "clock", "display_name"}:
+            raise PydanticCustomError("no_change", "should have `total_time_ms`, `clock` or `display_name`")
+        return self
+
+
+class UpdateParticipantBody(ParticipantChangesBody):
+    """Changes the budget, the clock system or the display name of the participant `participant_id`."""
+
+    participant_id: Uuid
+
+    def to_command(self) -> Command:
+        return UpdateParticipant(
+            self.participant_id,
+            self.total_time_ms,
+            None if self.clock is None else self.clock.to_system(),
+            self.display_name,
+            removes_display_name=self.display_name is None and "display_name" in self.model_fields_set,
+        )
+
+
 class MetadataBody(CommandBody):
     """Changes the metadata by a merge patch (RFC 7396): null removes a member, objects merge, other values replace."""
 
@@ -532,6 +568,7 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "cancel": CancelBody,
     "add_participant": JoinBody,
     "remove_participant": LeaveBody,
+    "update_participant": UpdateParticipantBody,
     "update_metadata": MetadataBody,
     "update_session": SessionChangesBody,
     "set_plan": SetPlanBody,

@@ -83,7 +83,7 @@ def simulation_rule_faults(value: dict[str, Any]) -> Iterator[Fault]:
         at_ms, args = timed.get("at_ms"), timed.get("args")
         if isinstance(at_ms, int) and isinstance(until_ms, int) and at_ms > until_ms:
             yield fault(("commands", at, "at_ms"), "should be at most until_ms")
-        if timed.get("command") == "add_participant" and isinstance(args, dict):
+        if timed.get("command") in ("add_participant", "update_participant") and isinstance(args, dict):
             yield from clock_faults(args.get("clock"), ("commands", at, "args", "clock"))
         if timed.get("command") == "set_plan" and isinstance(args, dict):
             yield from plan_faults(args.get("plan"), ("commands", at, "args", "plan"))

@@ -18,7 +18,7 @@ NIL_SESSION_ID = "00000000-0000-0000-0000-000000000000"
 """The nil UUID: the session id of a simulation whose request has no session id."""
 
 
-SLOW_VERBS = frozenset({"done", "adjust", "undo", "add_participant", "remove_participant"})
+SLOW_VERBS = frozenset({"done", "adjust", "undo", "add_participant", "remove_participant", "update_participant"})
 """Commands whose cost in a simulation grows with the number of participants in each mode."""
 
 SLOW_VERBS_OF_CLOCKS = frozenset(

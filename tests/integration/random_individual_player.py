@@ -54,7 +54,7 @@ class RandomIndividualPlayer(RandomPlayer):
     def _command(self) -> tuple[str, Json]:
         pick = self._random
         participant_id = pick.choice(self._participant_ids[:5])
-        match pick.randrange(24):
+        match pick.randrange(26):
             case 0 | 1 | 2:
                 return "start", self._targets()
             case 3 | 4 | 5:
@@ -77,6 +77,9 @@ class RandomIndividualPlayer(RandomPlayer):
                 return "reopen", {"delta_ms": 4_000, "reason": "by mistake"} | named
             case 17:
                 return "update_session", {"ends_at": self._instant(pick.randint(1, 9_000))}
+            case 24 | 25:
+                changed: Json = pick.choice(({"display_name": "Ü"}, {"total_time_ms": pick.randint(1_000, 9_000)}))
+                return "update_participant", {"participant_id": participant_id} | changed
             case 18:
                 return "update_metadata", {"metadata": {"y": pick.random()}}
             case 19 if pick.random() < 0.3:

@@ -217,6 +217,13 @@ class RandomPlayer:
                 return pick.choice(("complete", "complete", "cancel")), {}
             case 35 | 36:
                 return "undo", {"turns": pick.choice((1, 1, 2)), "charge": pick.choice(("nobody", "mover", "resumed"))}
+            case 18 | 19:
+                changes: dict[str, Any] = pick.choice(
+                    ({"display_name": "Ü"}, {"display_name": None}, {"total_time_ms": pick.randint(1_000, 9_000)})
+                )
+                if pick.random() < 0.3:
+                    changes = {"total_time_ms": 8_000, "clock": pick.choice(CLOCKS)}
+                return "update_participant", {"participant_id": participant_id} | changes
             case 28 | 29:
                 return "done", {"participant_id": participant_id}
             case 26 | 27:

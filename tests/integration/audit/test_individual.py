@@ -29,7 +29,15 @@ async def test_random_sessions_with_individual_clocks_replay_without_findings(se
             assert verified.findings == ()
     assert outcomes >= {
         *("start", "pause", "resume", "finish", "adjust", "add_participant", "remove_participant", "reopen"),
-        *("update_session", "complete", "cancel", "CANNOT_UNDO", "INVALID_STATE_TRANSITION", "VALIDATION_ERROR"),
+        *(
+            "update_participant",
+            "update_session",
+            "complete",
+            "cancel",
+            "CANNOT_UNDO",
+            "INVALID_STATE_TRANSITION",
+            "VALIDATION_ERROR",
+        ),
     }
     happened = {kind for (kind,) in await service.audit.rows("SELECT DISTINCT event_type FROM sync_events")}
     assert happened >= {

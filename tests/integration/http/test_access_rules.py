@@ -50,6 +50,7 @@ SESSION_CASES = (
     Case("POST", "/v1/sessions/{id}/reopen", "controller", {}),
     Case("POST", "/v1/sessions/{id}/amend", "controller", {"breaks": []}),
     Case("POST", "/v1/sessions/{id}/participants", "controller", {"participant_id": MISSING, "total_time_ms": 60_000}),
+    Case("PATCH", "/v1/sessions/{id}/participants/{pid}", "controller", {"display_name": "Anna"}),
     Case("DELETE", "/v1/sessions/{id}/participants/{pid}", "controller"),
     Case("PATCH", "/v1/sessions/{id}", "controller", {"metadata": {"a": 1}}),
     Case("PATCH", "/v1/sessions/{id}", "controller", {"starts_at": None}),

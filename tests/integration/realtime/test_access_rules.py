@@ -44,6 +44,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "amend": {"started_at": "2026-01-31T12:00:00Z"},
     "add_participant": {"participant_id": NEWCOMER, "total_time_ms": 60_000},
     "remove_participant": {"participant_id": BLACK},
+    "update_participant": {"participant_id": BLACK, "display_name": "Anna"},
     "update_metadata": {"metadata": {"table": 7}},
     "update_session": {"labels": {"table": "7"}},
     "set_plan": {"plan": [{"time_ms": 60_000}, {"time_ms": 90_000}], "expected_version": 2},

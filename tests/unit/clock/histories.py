@@ -26,6 +26,7 @@ from synckairos.clock.commands import (
     Undo,
     UndoCharge,
     UpdateMetadata,
+    UpdateParticipant,
     UpdateSession,
     VersionPrecondition,
 )
@@ -204,8 +205,16 @@ def _name(tape: Bytes) -> str:
     return "ABCDZ"[tape.below(5)]
 
 
+def draw_update(tape: Bytes, name: str, systems: tuple[ClockSystem, ...] = ()) -> UpdateParticipant:
+    """Return a change of the budget or the display name of a participant, or of its clock if `systems` has some."""
+    own = systems[tape.below(len(systems))] if systems and tape.one_in(3) else None
+    budget_ms = (None, 0, 1_000, 2_500, 7_000)[tape.below(5)]
+    display_name = ("Ä", None)[tape.below(2)]
+    return UpdateParticipant(name, budget_ms, own, display_name, display_name is None and tape.one_in(2))
+
+
 def _command(tape: Bytes, plan: tuple[PlanItem, ...]) -> Command:
-    match tape.below(36):
+    match tape.below(39):
         case 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 as which:
             measured_lag_ms = (None, 10, 2_000)[which % 3]
             hold, item_id = tape.one_in(6), ITEM_IDS[tape.below(5)] if tape.one_in(8) else None
@@ -254,6 +263,8 @@ def _command(tape: Bytes, plan: tuple[PlanItem, ...]) -> Command:
             )
             pause = (None, (), (Break(T0 + 750, T0 + 800),), (Break(T0, T0 + 1),))[tape.below(4)]
             return Amend((None, _name(tape))[tape.one_in(4)], begin_ms, end_ms, pause)
+        case 36 | 37 | 38:
+            return draw_update(tape, _name(tape), SYSTEMS)
         case 32:
             return Switch(item_id=ITEM_IDS[tape.below(5)])
         case 25:

@@ -24,7 +24,7 @@ from synckairos.clock.commands import (
     UpdateSession,
 )
 from synckairos.clock.model import OnTimeout, SyncMode
-from tests.unit.clock.histories import Bytes
+from tests.unit.clock.histories import Bytes, draw_update
 from tests.unit.clock.script import T0
 
 NAMES = "ABCD"
@@ -87,7 +87,7 @@ def _name(tape: Bytes) -> str:
 
 
 def _command(tape: Bytes) -> Command:
-    which = tape.below(24)
+    which = tape.below(26)
     match which:
         case 0 | 1 | 2:
             return Start(*_targets(tape))
@@ -116,6 +116,8 @@ def _command(tape: Bytes) -> Command:
             start = (None, T0 + 2_000, T0 + 9_000)[tape.below(3)]
             end = (None, T0 + 10_000, T0 + 30_000)[tape.below(3)]
             return UpdateSession({"room": "1"}, None, start, end, removes_start=start is None and tape.one_in(2))
+        case 24 | 25:
+            return draw_update(tape, _name(tape))
         case 20:
             return UpdateMetadata({"round": 2})
         case 21:

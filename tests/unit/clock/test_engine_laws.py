@@ -19,6 +19,7 @@ from synckairos.clock.commands import (
     Reopen,
     RestoredTurn,
     Undo,
+    UpdateParticipant,
     VersionPrecondition,
 )
 from synckairos.clock.expected_starts import expected_starts_ms
@@ -177,6 +178,25 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
         _check_extensions(before, after)
         _check_receipt(before, after)
     _check_plan(before, after, event)
+    if event.type is EventType.PARTICIPANT_UPDATED:
+        _check_updated(before, after, event)
+
+
+def _check_updated(before: Session, after: Session, event: Event) -> None:
+    """Check that a change of a participant concerns only it, and its budget only before its first turn is over."""
+    charged = charge_session_until(before, after.updated_at_ms)
+    assert (after.status, after.turn_number) == (before.status, before.turn_number)
+    has_same_clocks = True
+    for old, kept, new in zip(before.participants, charged.participants, after.participants, strict=True):
+        if new.participant_id != event.participant_id:
+            assert new in (kept, old)
+            continue
+        named = replace(new, display_name=old.display_name)
+        has_same_clocks = named in (kept, old)
+        assert new.used_ms in (kept.used_ms, old.used_ms)
+        assert has_same_clocks or new.cycle_count == 0
+        assert has_same_clocks or not before.status.is_final
+    assert has_same_clocks or after.turn.began_version is None
 
 
 LEAVES_CLOCK = frozenset(
@@ -263,6 +283,7 @@ def _check_expected_starts(state: Session) -> None:
     assert [at_ms for _, at_ms in expected] == sorted(at_ms for _, at_ms in expected)
     assert not expected or expected[0][1] >= now_ms
     is_plain = state.rules.on_timeout is OnTimeout.ADVANCE and not state.rules.holds_between_turns
+    is_plain = is_plain and state.rules.rest is None  # expected starts do not count rest days
     if not is_plain or state.status is not Status.RUNNING or state.rules.closes_when_all_done:
         return
     for item_id, at_ms in expected:
@@ -380,8 +401,11 @@ def _check_table(before: Session, decision: engine.CommandDecision, command: Com
         state = transition.state
 
 
+CHANGES_BUDGETS = (Adjust, Reopen, UpdateParticipant)
+
+
 def _check_hourglass(before: Session, after: Session, decision: engine.CommandDecision, command: Command) -> None:
-    if isinstance(before.rules.clock, Hourglass) and not (isinstance(command, (Adjust, Reopen)) and decision.own):
+    if isinstance(before.rules.clock, Hourglass) and not (isinstance(command, CHANGES_BUDGETS) and decision.own):
         assert sum(p.remaining_ms for p in before.participants) == sum(p.remaining_ms for p in after.participants)
 
 

@@ -102,8 +102,19 @@ def _check_step(before: Session, transition: Transition, now_ms: int) -> None:
     if not after.status.is_final:
         deadlines = [row_deadline_at_ms(after, row) for row in after.participants if not _is_final(row)]
         assert deadline_at_ms(after) == min((each for each in deadlines if each is not None), default=None)
+    if event.type is EventType.PARTICIPANT_UPDATED:
+        _check_updated(before, after, event.participant_id)
     if event.type in (EventType.TIME_WARNING, EventType.OVERTIME_STARTED):
         assert [row.remaining_ms for row in after.participants] == [row.remaining_ms for row in before.participants]
+
+
+def _check_updated(before: Session, after: Session, participant_id: str | None) -> None:
+    """Check that a change of a participant changes its name, and its budget only while its clock waits."""
+    assert after.status is before.status
+    for old, new in zip(before.participants, after.participants, strict=True):
+        assert new == old or new.participant_id == participant_id
+        assert replace(new, display_name=old.display_name, remaining_ms=old.remaining_ms) == old
+        assert new.remaining_ms == old.remaining_ms or individual_clock(old).status is ParticipantStatus.WAITING
 
 
 def _check_status(after: Session, event_type: EventType) -> None:
@@ -237,6 +248,7 @@ def test_random_histories_reach_every_event_and_status_of_individual_clocks() ->
     of_session = (
         *(EventType.SESSION_STARTED, EventType.SESSION_UPDATED, EventType.METADATA_UPDATED, EventType.TIME_ADJUSTED),
         *(EventType.PARTICIPANT_ADDED, EventType.PARTICIPANT_REMOVED, EventType.SESSION_COMPLETED),
+        EventType.PARTICIPANT_UPDATED,
         *(EventType.SESSION_CANCELLED, EventType.SESSION_DELETED),
     )
     assert {*changes_of_clocks, *of_session} == seen.keys() & set(EventType)

@@ -49,6 +49,7 @@ ARGUMENTS: dict[str, list[Json]] = {
     "adjust": [{"delta_ms": 5_000}, {"delta_ms": -86_400_000}],
     "add_participant": [{"participant_id": LATE, "total_time_ms": 60_000, "group_id": A}],
     "remove_participant": [{"participant_id": A}],
+    "update_participant": [{"participant_id": A, "display_name": "Anna"}],
     "update_metadata": [{"metadata": {"round": 2}}],
     "done": [{"participant_id": A}],
     "reopen": [{"delta_ms": 5_000}, {}],
@@ -162,6 +163,10 @@ def example_runs() -> dict[str, list[Produced]]:
             recorded=RECORDED,
         ),
         "takeback": play("per_participant", [start, (10_000, "switch", {}), (15_000, "undo", {"charge": "mover"})]),
+        "berserk": play(
+            "per_participant",
+            [start, (1_000, "update_participant", {"participant_id": B, "total_time_ms": 30_000})],
+        ),
         "ready": play("per_cycle", [start, (2_000, "done", {"participant_id": B})]),
         "agenda, over": play("per_cycle", [start, (120_000, "expire", {})], **WITH_PLAN),
         "agenda": play("per_cycle", [start, (2_000, "set_plan", {"plan": [*PLAN, {"time_ms": 5_000}]})], **WITH_PLAN),

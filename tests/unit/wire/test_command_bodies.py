@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synckairos.clock.budget import ClockReadingDetails
+from synckairos.clock.clock_systems import SuddenDeath
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
@@ -32,6 +33,7 @@ from synckairos.clock.commands import (
     Undo,
     UndoCharge,
     UpdateMetadata,
+    UpdateParticipant,
     UpdateSession,
 )
 from synckairos.clock.lag_compensation import LagAccount
@@ -75,6 +77,17 @@ def paths(verb: str, args: Any) -> list[str]:
             AddParticipant(NewParticipant(A, 3, 1_000, "é", B)),
         ),
         ("remove_participant", {"participant_id": A}, RemoveParticipant(A)),
+        ("update_participant", {"participant_id": A.upper(), "total_time_ms": 0}, UpdateParticipant(A, 0)),
+        (
+            "update_participant",
+            {"participant_id": A, "total_time_ms": 1_000, "clock": {"sudden_death": {}}, "display_name": "é"},
+            UpdateParticipant(A, 1_000, SuddenDeath(), "é"),
+        ),
+        (
+            "update_participant",
+            {"participant_id": A, "display_name": None},
+            UpdateParticipant(A, removes_display_name=True),
+        ),
         ("update_metadata", {"metadata": {"a": None}}, UpdateMetadata({"a": None})),
         ("update_session", {"labels": {"round": "é", "a.b-c_1": None}}, UpdateSession({"round": "é", "a.b-c_1": None})),
         ("update_session", {"labels": {}, "metadata": {"a": 1}}, UpdateSession({}, {"a": 1})),
@@ -125,6 +138,23 @@ def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command
         ("add_participant", {"participant_id": A, "display_name": "x" * 201}, "display_name"),
         ("add_participant", {"participant_id": A, "clock": {}}, "clock"),
         ("add_participant", {"participant_id": A, "clock": {"stages": [{}, {"moves": 1}]}}, "clock.stages.0.moves"),
+        ("update_participant", {"participant_id": A}, ""),
+        ("update_participant", {"participant_id": A, "expected_version": 1}, ""),
+        ("update_participant", {"total_time_ms": 1_000}, "participant_id"),
+        ("update_participant", {"participant_id": A, "total_time_ms": None}, "total_time_ms"),
+        ("update_participant", {"participant_id": A, "total_time_ms": -1}, "total_time_ms"),
+        ("update_participant", {"participant_id": A, "total_time_ms": 999}, "total_time_ms"),
+        ("update_participant", {"participant_id": A, "total_time_ms": 1e3}, "total_time_ms"),
+        ("update_participant", {"participant_id": A, "total_time_ms": 400 * DAY + 1}, "total_time_ms"),
+        ("update_participant", {"participant_id": A, "clock": None}, "clock"),
+        ("update_participant", {"participant_id": A, "clock": {}}, "clock"),
+        (
+            "update_participant",
+            {"participant_id": A, "clock": {"stages": [{}, {"moves": 1}]}},
+            "clock.stages.0.moves",
+        ),
+        ("update_participant", {"participant_id": A, "display_name": "x" * 201}, "display_name"),
+        ("update_participant", {"participant_id": A, "group_id": B, "display_name": "x"}, "group_id"),
         ("update_metadata", {}, "metadata"),
         ("update_metadata", {"metadata": None}, "metadata"),
         ("update_metadata", {"metadata": {"a": 2**60}}, "metadata.a"),

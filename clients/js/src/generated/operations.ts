@@ -26,6 +26,7 @@ import type {
   HoursPage,
   JoinBody,
   OwnCredentialAnswer,
+  ParticipantChangesBody,
   ParticipationPage,
   PatchBody,
   PatchWebhook,
@@ -140,6 +141,13 @@ export interface Api {
       sessionId: string,
       participantId: string,
       body?: RemovalBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionAnswer>>;
+    /** Change the budget or clock system of a participant before its first turn is over, or its name */
+    updateParticipant(
+      sessionId: string,
+      participantId: string,
+      body: ParticipantChangesBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
     /** Replace the items of the plan that have not begun */
@@ -363,6 +371,7 @@ export const OPERATIONS = {
     adjust: "POST /v1/sessions/{session_id}/adjust keyed",
     addParticipant: "POST /v1/sessions/{session_id}/participants keyed",
     removeParticipant: "DELETE /v1/sessions/{session_id}/participants/{participant_id}",
+    updateParticipant: "PATCH /v1/sessions/{session_id}/participants/{participant_id} keyed",
     setPlan: "PUT /v1/sessions/{session_id}/plan keyed",
     complete: "POST /v1/sessions/{session_id}/complete keyed",
     cancel: "POST /v1/sessions/{session_id}/cancel keyed",

@@ -247,7 +247,7 @@ export interface CommandMessage {
   /** Id of the session */
   session_id: string;
   /** Name of the command, as in REST */
-  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "set_plan" | "undo" | "reopen" | "amend" | "delete";
+  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_participant" | "update_metadata" | "update_session" | "set_plan" | "undo" | "reopen" | "amend" | "delete";
   /** Arguments of the command: the body of the REST request */
   args?: Record<string, unknown>;
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -292,7 +292,7 @@ export interface CommandToMany {
   session_ids?: Array<string>;
   label?: Array<string>;
   /** Name of the command */
-  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_metadata" | "update_session" | "set_plan" | "undo" | "reopen" | "amend" | "delete";
+  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_participant" | "update_metadata" | "update_session" | "set_plan" | "undo" | "reopen" | "amend" | "delete";
   /** Arguments of the command, as in its own request */
   args?: Record<string, unknown>;
   /** Id of the request. For each session, the command has the id `bulk:<command_id>` */
@@ -424,7 +424,7 @@ export interface CreateWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types to send. Default: all */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
   /** Filter: only events of sessions whose metadata contains these members. Default: all sessions */
   metadata?: Record<string, unknown>;
   /** Whether each message includes the session's state after the event */
@@ -543,7 +543,7 @@ export interface EventMessage {
   /** Random id of the session's life in the store. Versions grow within one epoch */
   epoch: string;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Instant when the event took effect */
   at: string;
   /** Id of the participant */
@@ -571,7 +571,7 @@ export interface EventView {
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version: number;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Id of the participant */
   participant_id?: string;
   /** Id of the group (team) */
@@ -836,6 +836,26 @@ export interface Participant {
   time_factor?: number;
 }
 
+/**
+ * Changes the budget, the clock system or the display name of a participant. At least one change is required.
+ * `total_time_ms` is the new initial budget: the time that the first turn has used is subtracted from it. `clock`
+ * is the participant's own clock system. Both can be changed only before the end of the first turn of the
+ * participant, and in `individual` only while its clock waits. `display_name` can be changed at any time, and null
+ * removes it.
+ */
+export interface ParticipantChangesBody {
+  /** Version that the caller expects. If the session has another version: CONFLICT */
+  expected_version?: number;
+  /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
+  expected_turn?: number;
+  on_behalf_of?: string;
+  /** Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget */
+  total_time_ms?: number;
+  clock?: Clock;
+  /** Name of the participant for display */
+  display_name?: string | null;
+}
+
 /** A participant and its clock. */
 export interface ParticipantView {
   /** Id of the participant */
@@ -949,7 +969,7 @@ export interface PatchWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata?: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1765,7 +1785,7 @@ export interface TimelineRow {
   /** ms after the creation of the session */
   at_ms: number;
   /** Type of the event */
-  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version?: number;
   /** Id of the participant */
@@ -1845,6 +1865,22 @@ export interface UnsubscribedMessage {
   code: string;
 }
 
+/** Changes the budget, the clock system or the display name of the participant `participant_id`. */
+export interface UpdateParticipantBody {
+  /** Version that the caller expects. If the session has another version: CONFLICT */
+  expected_version?: number;
+  /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
+  expected_turn?: number;
+  on_behalf_of?: string;
+  /** Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget */
+  total_time_ms?: number;
+  clock?: Clock;
+  /** Name of the participant for display */
+  display_name?: string | null;
+  /** Id of the participant */
+  participant_id: string;
+}
+
 /** A part without effect in an accepted request. */
 export interface WarningView {
   /** Path to the JSON member, with dots; empty for the whole body */
@@ -1870,7 +1906,7 @@ export interface WebhookCreatedView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1905,7 +1941,7 @@ export interface WebhookView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1959,6 +1995,7 @@ export interface CommandArguments {
   cancel: CancelBody;
   add_participant: JoinBody;
   remove_participant: LeaveBody;
+  update_participant: UpdateParticipantBody;
   update_metadata: MetadataBody;
   update_session: SessionChangesBody;
   set_plan: SetPlanBody;

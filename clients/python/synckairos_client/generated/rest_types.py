@@ -812,6 +812,26 @@ class RemovalBody(TypedDict):
     on_behalf_of: NotRequired[str]
 
 
+class ParticipantChangesBody(TypedDict):
+    """Changes the budget, the clock system or the display name of a participant. At least one change is required.
+    `total_time_ms` is the new initial budget: the time that the first turn has used is subtracted from it. `clock`
+    is the participant's own clock system. Both can be changed only before the end of the first turn of the
+    participant, and in `individual` only while its clock waits. `display_name` can be changed at any time, and null
+    removes it.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    total_time_ms: NotRequired[int]
+    clock: NotRequired[Clock]
+    # Name of the participant for display
+    display_name: NotRequired[str | None]
+
+
 class SetPlanBody(TypedDict):
     """Replaces the plan of a session. Items that have begun must be in the new plan, unchanged and in their order.
     `expected_version` or the header `If-Match` is required, because the body replaces the whole plan.
@@ -926,6 +946,7 @@ class CommandToMany(TypedDict):
         "cancel",
         "add_participant",
         "remove_participant",
+        "update_participant",
         "update_metadata",
         "update_session",
         "set_plan",
@@ -996,6 +1017,7 @@ class EventView(TypedDict):
         "time_adjusted",
         "participant_added",
         "participant_removed",
+        "participant_updated",
         "participant_done",
         "participant_started",
         "participant_paused",
@@ -1139,6 +1161,7 @@ class CreateWebhook(TypedDict):
                 "time_adjusted",
                 "participant_added",
                 "participant_removed",
+                "participant_updated",
                 "participant_done",
                 "participant_started",
                 "participant_paused",
@@ -1192,6 +1215,7 @@ class WebhookCreatedView(TypedDict):
                 "time_adjusted",
                 "participant_added",
                 "participant_removed",
+                "participant_updated",
                 "participant_done",
                 "participant_started",
                 "participant_paused",
@@ -1258,6 +1282,7 @@ class WebhookView(TypedDict):
                 "time_adjusted",
                 "participant_added",
                 "participant_removed",
+                "participant_updated",
                 "participant_done",
                 "participant_started",
                 "participant_paused",
@@ -1329,6 +1354,7 @@ class PatchWebhook(TypedDict):
                 "time_adjusted",
                 "participant_added",
                 "participant_removed",
+                "participant_updated",
                 "participant_done",
                 "participant_started",
                 "participant_paused",
@@ -1672,6 +1698,7 @@ class TimelineRow(TypedDict):
             "time_adjusted",
             "participant_added",
             "participant_removed",
+            "participant_updated",
             "participant_done",
             "participant_started",
             "participant_paused",

@@ -32,6 +32,7 @@ from synckairos_client.generated.rest_types import (
     HoursPage,
     JoinBody,
     OwnCredentialView,
+    ParticipantChangesBody,
     ParticipationPage,
     PatchBody,
     PatchWebhook,
@@ -317,6 +318,29 @@ class SessionsOperations:
             "DELETE",
             f"/v1/sessions/{path_part(session_id)}/participants/{path_part(participant_id)}",
             body=body,
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    def update_participant(
+        self,
+        session_id: str,
+        participant_id: str,
+        body: ParticipantChangesBody,
+        *,
+        idempotency_key: str | None = None,
+        if_match: str | None = None,
+    ) -> SessionView:
+        """Change the budget or clock system of a participant before its first turn is over, or its name.
+
+        `PATCH /v1/sessions/{session_id}/participants/{participant_id}`
+        """
+        answer: SessionView = self._call(
+            "PATCH",
+            f"/v1/sessions/{path_part(session_id)}/participants/{path_part(participant_id)}",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
             if_match=if_match,
             has_data=True,
         )

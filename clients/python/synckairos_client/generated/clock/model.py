@@ -101,6 +101,7 @@ class EventType(StrEnum):
     TIME_ADJUSTED = "time_adjusted"
     PARTICIPANT_ADDED = "participant_added"
     PARTICIPANT_REMOVED = "participant_removed"
+    PARTICIPANT_UPDATED = "participant_updated"
     PARTICIPANT_DONE = "participant_done"
     PARTICIPANT_STARTED = "participant_started"
     PARTICIPANT_PAUSED = "participant_paused"
