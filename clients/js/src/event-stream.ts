@@ -1,8 +1,7 @@
 // The transport where WebSockets are blocked: messages of the server as Server-Sent Events, messages of the client in
 // POST requests. It has the interface of a WebSocket. `client.ts` loads this module when it needs it.
 import type { SocketLike } from "./environment.js";
-import type { DeviceClock } from "./local-clock.js";
-import { NamedTimers } from "./named-timers.js";
+import type { NamedTimers } from "./named-timers.js";
 
 /** Maximum number of messages in one batch. */
 const MAX_FRAMES = 64;
@@ -23,22 +22,23 @@ export class EventStream implements SocketLike {
   onclose: Handler = null;
   onerror: Handler = null;
   readonly #abort = new AbortController();
-  readonly #timers: NamedTimers;
   #streamId = "";
   #queue: string[] = [];
   #pong: string | undefined;
   #sequence = 0;
   #unconfirmed: string | null = null;
 
-  /** Open a stream. `url` is the base URL of REST, and `query` the query of the stream, empty or with `?`. */
+  /**
+   * Open a stream. `url` is the base URL of REST, and `query` the query of the stream, empty or with `?`. `timers` are
+   * for this stream alone. They are an argument, so that this module needs no part of the core.
+   */
   constructor(
     private readonly url: string,
     query: string,
     readonly protocol: string,
     private readonly fetch: typeof globalThis.fetch,
-    device: DeviceClock,
+    private readonly timers: NamedTimers,
   ) {
-    this.#timers = new NamedTimers(device);
     void this.#read(`${url}/v3/stream${query}`);
   }
 
@@ -95,7 +95,7 @@ export class EventStream implements SocketLike {
       this.#pong = data;
     } else if (name === "received" && Number(data) === this.#sequence) {
       this.#unconfirmed = null;
-      this.#timers.cancel("resend");
+      this.timers.cancel("resend");
     } else if (name === "close") {
       const { code, reason } = JSON.parse(data) as { code: number; reason: string };
       this.#ended(code, reason);
@@ -106,7 +106,7 @@ export class EventStream implements SocketLike {
   #ended(code: number, reason: string): void {
     if (this.readyState === 3) return;
     this.readyState = 3;
-    this.#timers.cancelAll();
+    this.timers.cancelAll();
     this.#abort.abort();
     this.#call(this.onclose, { code, reason });
   }
@@ -141,6 +141,6 @@ export class EventStream implements SocketLike {
       // The network failed. The batch is sent again, and the connection ends if the server stays silent.
     }
     if (this.readyState !== 1 || this.#unconfirmed === null || sequence !== this.#sequence) return;
-    this.#timers.after("resend", delayMs, () => void this.#post(sequence, body));
+    this.timers.after("resend", delayMs, () => void this.#post(sequence, body));
   }
 }

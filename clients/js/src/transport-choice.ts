@@ -51,7 +51,7 @@ export class TransportChoice {
   open(query: string): SocketLike {
     this.stop();
     if (this.current === "websocket" || !this.#EventStream) return this.#openWebSocket(query);
-    return new this.#EventStream(this.urls.http, query, SUBPROTOCOL, this.fetch, this.device);
+    return new this.#EventStream(this.urls.http, query, SUBPROTOCOL, this.fetch, new NamedTimers(this.device));
   }
 
   /** Note that the connection is open. On an event stream, try WebSockets from time to time, and call `back` if one opens. */
