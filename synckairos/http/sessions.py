@@ -29,7 +29,7 @@ from synckairos.wire.command_bodies import (
     UpdateParticipantBody,
 )
 from synckairos.wire.creation_body import CreateSession
-from synckairos.wire.document_scan import extract_participants_json
+from synckairos.wire.document_scan import extract_participants_json, find_session_id
 from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.instants import render_instant
 from synckairos.wire.participant_view import render_participant_view
@@ -285,8 +285,9 @@ def _with_represented_participant(request: RestRequest, body: CommandBody) -> tu
 
 def _limited_response(request: RestRequest, answer: SessionResult) -> RestResponse:
     """Build the response with the session as the caller sees it."""
-    document, session_id = answer.snapshot.document, answer.session.session_id
-    only = find_row_limit(request.principal, session_id, document)
+    document = answer.snapshot.document
+    # `answer.session` would parse the document, which replays do not need.
+    only = find_row_limit(request.principal, find_session_id(document), document)
     return _session_response(
         request, answer, document if only is None else render_participant_view(document, only), only
     )
