@@ -54,6 +54,7 @@ REQUEST_BODIES: Json = {
     "UndoBody": {"turns": 1, "charge": "mover"},
     "ReopenBody": {"delta_ms": 30_000, "reason": "flag by mistake"},
     "JoinBody": {"participant_id": LATE_PLAYER_ID, "display_name": "Late", "total_time_ms": 300_000},
+    "UpdateParticipantBody": {"participant_id": BLACK_ID, "total_time_ms": 150_000, "clock": {"sudden_death": {}}},
     "ParticipantChangesBody": {"total_time_ms": 150_000, "clock": {"sudden_death": {}}},
     "MetadataBody": {"metadata": {"round": 2, "arbiter": None}},
     "SessionChangesBody": {"labels": {"tournament": "spring", "round": None}},

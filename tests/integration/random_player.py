@@ -217,7 +217,7 @@ class RandomPlayer:
                 return pick.choice(("complete", "complete", "cancel")), {}
             case 35 | 36:
                 return "undo", {"turns": pick.choice((1, 1, 2)), "charge": pick.choice(("nobody", "mover", "resumed"))}
-            case 18 | 19:
+            case 18:
                 changes: dict[str, Any] = pick.choice(
                     ({"display_name": "Ü"}, {"display_name": None}, {"total_time_ms": pick.randint(1_000, 9_000)})
                 )
