@@ -213,20 +213,21 @@ ON CONFLICT (session_id, epoch, version, participant_id, began_at) DO NOTHING;
 
 -- name: void_amended_charges
 -- Make the charges of the versions before an amendment void, also of versions that reach Postgres after the amendment. Of
--- these sessions, only those that have ended, and those in amended_ids, can have an amendment. Charges of an earlier
--- session with the same id stay.
+-- these sessions, only those that have ended, and those in amended_ids, can have an amendment. Each session has epochs of
+-- its own, so charges of another session with the same id stay. The charges of earlier epochs of a recovered session are
+-- void only for the newest session with its id.
 UPDATE sync_charges AS c SET is_void = true
 FROM sync_sessions AS s
-JOIN sync_events AS a
-    ON a.session_id = s.session_id AND a.event_type = 'session_amended' AND a.occurred_at >= s.created_at
+JOIN sync_events AS a ON a.session_id = s.session_id AND a.event_type = 'session_amended'
 WHERE s.session_id = ANY(%(session_ids)s::uuid[])
-    AND (s.completed_at IS NOT NULL OR s.session_id = ANY(%(amended_ids)s::uuid[]))
+    AND (s.completed_at IS NOT NULL OR s.deleted_at IS NOT NULL OR s.session_id = ANY(%(amended_ids)s::uuid[]))
     AND c.session_id = s.session_id AND c.version < a.version AND NOT c.is_void
-    AND (c.epoch = a.epoch OR EXISTS (
+    AND (c.epoch = a.epoch OR a.occurred_at >= s.created_at AND EXISTS (
         SELECT FROM sync_events AS e
         WHERE e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
             AND e.occurred_at >= s.created_at
     ));
+
 -- name: void_undone_charges
 -- Make the charges of versions void that an undo took back, in these sessions. The arguments of an undo name the version
 -- that it restored. The charges of all versions after it are void, and the undo itself charges the time that is kept.

@@ -6,7 +6,8 @@ import pytest
 from synckairos.audit import charge_fill
 from synckairos.audit.charge_fill import ChargeFiller
 from synckairos.audit.entry_rows import BatchRows
-from synckairos.clock.commands import Complete, Pause, Resume, Start, Switch
+from synckairos.clock.commands import Amend, Complete, Create, Delete, NewParticipant, Pause, Resume, Start, Switch
+from synckairos.clock.model import SyncMode
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.history.records import TimeReportSpec
 from synckairos.history.time_report import TimeReporter
@@ -177,6 +178,26 @@ async def test_charges_of_lost_versions_are_void(audit: AuditParts, filler: Char
     await forget_charges(audit)
     await filler.fill_all_sessions()
     await check()
+
+
+async def test_the_fill_voids_amended_charges_of_an_earlier_session_with_the_same_id(
+    audit: AuditParts, filler: ChargeFiller
+) -> None:
+    committer, spec = audit.committer, Create(SyncMode.COUNT_UP, (NewParticipant(ALICE),), edition=2)
+    life = await committer.create(spec, T0)
+    await committer.apply(life, Start(), T0)
+    await committer.apply(life, Complete(), T0 + 9_000)
+    await committer.apply(life, Amend(completed_at_ms=T0 + 4_000, breaks=()), T0 + 10_000)
+    await committer.apply(life, Delete(), T0 + 11_000)
+    again = await committer.create(spec, T0 + 20_000, life.session_id, life.snapshot)
+    await committer.apply(again, Start(), T0 + 20_000)
+    await committer.apply(again, Complete(), T0 + 22_000)
+    await audit.drain()
+    charged = await audit.rows(CHARGES)
+    assert [row[-1] for row in charged].count(True) == 1
+    await forget_charges(audit)
+    await filler.fill_all_sessions()
+    assert await audit.rows(CHARGES) == charged
 
 
 async def test_versions_of_the_previous_release_are_charged_before_and_after_the_fill(
