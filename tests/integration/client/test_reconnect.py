@@ -139,7 +139,8 @@ async def test_client_of_a_killed_server_continues_on_another_server(
     async with proxy_to(doomed.ws_url) as proxy, Client(proxy.url) as client, Client(other.ws_url) as author:
         session_id = await create_session(other)
         async with client.watch(session_id) as session, author.watch(session_id) as elsewhere:
-            await session.command("start")
+            # A switch names the turn that its client has seen, so the author must have seen the start.
+            await elsewhere.reach((await session.command("start")).version)
             gaps: list[bool] = []
             versions: list[int] = []
 
@@ -153,7 +154,7 @@ async def test_client_of_a_killed_server_continues_on_another_server(
             following = asyncio.create_task(follow())
             doomed.kill()
             for _ in range(5):
-                await elsewhere.command("switch")
+                await elsewhere.reach((await elsewhere.command("switch")).version)
             proxy.target = target_of(other.ws_url)
             async with asyncio.timeout(DEADLINE_S):
                 assert (await session.command("switch", expected_turn=None)).version == 8
