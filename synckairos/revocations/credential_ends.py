@@ -212,7 +212,8 @@ class CredentialEnds:
             return
         self._channel.require_current()
         end = self._end_of(principal)
-        if end is not None and end[0] <= self._now_ms():
+        # The estimate of the time can be some milliseconds late. A revocation without a margin is effective already.
+        if (end is not None and end[0] <= self._now_ms()) or self._channel.is_revoked(principal):
             raise Unauthorized("The credential of this connection has ended")
 
     # -- planning -----------------------------------------------------------------------------------------------------

@@ -7,9 +7,12 @@ import httpx
 import pytest
 
 from synckairos.config import Settings
+from synckairos.errors import Unauthorized
+from synckairos.revocations.credential_ends import CredentialEnds
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import open_rest_server
 from tests.integration.revocations.nodes import Node, holder, open_node, until
+from tests.principals import make_principal
 
 ADMIN = as_caller("root")
 
@@ -105,6 +108,14 @@ async def test_disconnection_is_204_and_is_no_revocation(client: httpx.AsyncClie
     assert (answer.status_code, answer.content) == (204, b"")
     assert node.channel.list_revocations("default") == []
     assert not node.channel.is_revoked(holder("t1"))
+
+
+async def test_revocation_without_a_margin_is_effective_although_the_estimate_of_the_time_is_late(node: Node) -> None:
+    revocation = await node.channel.revoke(make_principal("admin"), token_id="t1")
+    ends = CredentialEnds(lambda: revocation.at_ms - 50, node.channel)
+    with pytest.raises(Unauthorized):
+        ends.require_valid(holder("t1"))
+    ends.require_valid(holder("t2"))
 
 
 async def test_without_authentication_each_route_is_403_and_names_the_setting(settings: Settings) -> None:
