@@ -342,6 +342,15 @@ async def test_instance_taken_for_dead_is_counted_again_although_another_clears_
                 await is_written.wait()
             return await call_many(commands)
 
+        call_independent = pipe.call_many_independent
+
+        async def delayed_write(commands: list[RedisCommand]) -> list[Any]:
+            # The other instance must read the counts first. Otherwise the total never changes and no frame is sent.
+            if any(command[0] == "HSET" for command in commands):
+                await clearing.wait()
+            return await call_independent(commands)
+
+        monkeypatch.setattr(pipe, "call_many_independent", delayed_write)
         monkeypatch.setattr(other.parts.pipe, "call_many", delayed)
         await pipe.call("ZREM", keys.instance_heartbeats, buried)
         await pipe.call("INCR", keys.presence_message_count)  # a lost message: all instances read all counts

@@ -18,7 +18,8 @@ async def test_a_damaged_or_missing_archive_raises_archive_damaged(audit: AuditP
     record = await jobs.archiver.archive(life.session_id)
     path = object_path(audit, record)
     content = path.read_bytes()
-    for damaged in (content[:-9], content[:50] + b"\0" + content[51:], gzip.compress(b'{"format":"another"}\n')):
+    other_byte = bytes([content[50] ^ 0xFF])
+    for damaged in (content[:-9], content[:50] + other_byte + content[51:], gzip.compress(b'{"format":"another"}\n')):
         path.write_bytes(damaged)
         with pytest.raises(ArchiveDamaged):
             await audit.history.cold_reader.read_archive(record)
