@@ -16,7 +16,7 @@ from synckairos.http import api_examples
 from synckairos.http.json_schemas import schema_ref, schemas_for
 from synckairos.wire import socket_message_models, v3_messages
 from synckairos.wire.close_code_docs import V2_CLOSE_CODES, V3_CLOSE_CODES
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 
 Json = dict[str, Any]
 

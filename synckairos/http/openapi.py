@@ -15,7 +15,7 @@ from synckairos.http.json_schemas import SchemaGenerator, add_field_docs, schema
 from synckairos.http.operations import Operation
 from synckairos.service.access_rules import ACCESS_RULES, Scope
 from synckairos.wire import response_models
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.field_docs import FIELD_DESCRIPTIONS
 
 COMMON_REFUSALS = (400, 500, 503)

@@ -19,7 +19,7 @@ from synckairos.store.rate_limits import RateLimits
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import PRESSES
 from synckairos.wire.body_parser import parse_body
-from synckairos.wire.command_bodies import V2CommandBody
+from synckairos.wire.command_bodies.shared_members import V2CommandBody
 from synckairos.wire.field_types import StrictModel, parse_uuid
 from synckairos.wire.input_warnings import request_warnings
 from synckairos.wire.json_decode import decode_json, value_count_upper_bound

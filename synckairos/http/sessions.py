@@ -17,17 +17,17 @@ from synckairos.service.sessions import Sessions
 from synckairos.service.visible_rows import find_only_row, find_row_limit
 from synckairos.store.rate_quotas import PRESSES, Quota, switch_rate
 from synckairos.wire import response_models
-from synckairos.wire.command_bodies import (
-    COMMAND_BODIES,
-    CommandBody,
-    DeleteBody,
+from synckairos.wire.command_bodies.participants import (
     JoinBody,
     LeaveBody,
     ParticipantChangesBody,
-    PatchBody,
     RemovalBody,
     UpdateParticipantBody,
 )
+from synckairos.wire.command_bodies.session_changes import PatchBody
+from synckairos.wire.command_bodies.shared_members import CommandBody
+from synckairos.wire.command_bodies.start_and_end import DeleteBody
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.document_scan import extract_participants_json, find_session_id
 from synckairos.wire.field_types import parse_uuid

@@ -12,7 +12,7 @@ from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import PRESSES, Quota, general_rate, switch_rate
 from synckairos.wire import v3_messages
 from synckairos.wire.body_parser import parse_command
-from synckairos.wire.command_bodies import SwitchBody
+from synckairos.wire.command_bodies.turns import SwitchBody
 
 
 class CommandHandler:

@@ -56,7 +56,7 @@ from synckairos.service.exclusive_start import stopped_json
 from synckairos.service.visible_rows import find_only_row
 from synckairos.telemetry import log
 from synckairos.wire import v3_messages
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.document_scan import extract_updated_at_ms, may_use_lag_compensation
 from synckairos.wire.input_warnings import command_args_warnings
 from synckairos.wire.json_decode import value_count_upper_bound

@@ -15,7 +15,7 @@ from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import PRESSES, Quota, general_rate, switch_rate
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry.invalid_data import reporting_invalid_data
-from synckairos.wire.command_bodies import CommandBody
+from synckairos.wire.command_bodies.shared_members import CommandBody
 
 MAX_CONCURRENT = 50
 """Maximum number of sessions on which a command is executed at the same time."""

@@ -25,7 +25,7 @@ from synckairos.service.requests import CommandRequest, SessionResult, StoppedSe
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry.invalid_data import reporting_invalid_data
-from synckairos.wire.command_bodies import CompleteBody
+from synckairos.wire.command_bodies.start_and_end import CompleteBody
 
 MAX_STOPPED = 100
 """Maximum number of sessions that one `start` completes."""

@@ -13,7 +13,7 @@ from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.principal import Principal, Role
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.stored_session import StoredSession
-from synckairos.wire.command_bodies import CommandBody
+from synckairos.wire.command_bodies.shared_members import CommandBody
 from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.session_parser import parse_session
 from synckairos.wire.snapshot import SessionSnapshot

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from synckairos.clock.update_session import MAX_LABELS
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.field_types import Omittable, StrictModel, Uuid
 from synckairos.wire.query_parameters import LabelText, each_key_once
 

@@ -10,7 +10,7 @@ from typing import Any
 from synckairos.clock.creation import MODES_WITH_OWN_BUDGETS
 from synckairos.clock.overdue import ADVANCE_EVENTS
 from synckairos.wire.body_parser import unknown_members
-from synckairos.wire.command_bodies import CommandBody, V2CommandBody
+from synckairos.wire.command_bodies.shared_members import CommandBody, V2CommandBody
 from synckairos.wire.creation_body import V2_UNREAD_MEMBERS, CreateSession, Participant
 from synckairos.wire.field_types import StrictModel
 from synckairos.wire.simulation_body import SimulationBody

@@ -8,7 +8,7 @@ from synckairos.clock.model import Session
 from synckairos.clock.simulation import Simulation, TimedCommand, TimelineRow, simulate
 from synckairos.clock.update_session import MAX_METADATA_BYTES
 from synckairos.wire.body_parser import parse_body
-from synckairos.wire.command_bodies import CommandBody
+from synckairos.wire.command_bodies.shared_members import CommandBody
 from synckairos.wire.input_warnings import request_warnings
 from synckairos.wire.session_json import session_json
 from synckairos.wire.simulation_body import SimulationBody

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WithJ
 from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.errors import MalformedMessage, SyncKairosError, ValidationFailed
 from synckairos.wire.charges_json import charges_json
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.field_types import (
     ExpectedTurn,

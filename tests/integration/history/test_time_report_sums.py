@@ -16,7 +16,7 @@ from synckairos.history.records import Bucket, TimeReportSpec, UsedTimeBucket, W
 from synckairos.history.time_report import TimeReporter
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, CreateRequest
-from synckairos.wire.command_bodies import AmendBody
+from synckairos.wire.command_bodies.session_changes import AmendBody
 from synckairos.wire.instants import parse_instant_ms, render_instant
 from synckairos.wire.session_json import breaks_json
 from synckairos.wire.time_zone_days import parse_time_zone

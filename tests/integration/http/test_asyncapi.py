@@ -10,8 +10,9 @@ import jsonschema_rs
 import pytest
 
 from synckairos.http import api_examples
-from synckairos.wire import body_parser, command_bodies, v3_messages
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire import body_parser, v3_messages
+from synckairos.wire.command_bodies.shared_members import CommandBody
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.simulation_body import SimulationBody
 from synckairos.wire.webhooks import CreateWebhook, PatchWebhook, RotateSecret
@@ -137,7 +138,7 @@ BODIES = [CreateSession, SimulationBody, CreateWebhook, PatchWebhook, RotateSecr
 
 
 @pytest.mark.parametrize("model", BODIES)
-def test_examples_of_bodies_are_accepted(model: type[command_bodies.CommandBody]) -> None:
+def test_examples_of_bodies_are_accepted(model: type[CommandBody]) -> None:
     if model.__name__ in api_examples.REQUEST_BODIES:
         body_parser.parse_body(model, api_examples.REQUEST_BODIES[model.__name__])
     else:

@@ -17,7 +17,7 @@ from synckairos.config import Settings
 from synckairos.principal import Principal, Role
 from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.service.requests import CommandRequest, CreateRequest
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.v3_messages import CLIENT_MESSAGES
 from tests.integration.authentication import bearer, make_authenticator, make_token
 from tests.integration.realtime.instances import Instance, receive, serving, watching

@@ -267,7 +267,7 @@ async def test_events_of_a_session_are_delivered_in_order(webhooks: Webhooks, re
         for _ in range(3):
             await webhooks.play(moves=10)
         await wait_for_requests(receiver, 36)
-        # A dispatcher that stops before it saves the last result releases the delivery, and the other one sends it again.
+        # A dispatcher that stops before it saves the last result releases the delivery. The other one sends it again.
         await eventually(lambda: webhooks.all_delivered(endpoint))
     seen: dict[str, list[int]] = {}
     for received in receiver.received:

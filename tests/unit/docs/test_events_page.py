@@ -12,7 +12,7 @@ from synckairos.audit.stored_snapshots import StoredSnapshot
 from synckairos.clock.model import TURN_MODES, EventType, OnTimeout, SyncMode
 from synckairos.history.audit_trail import trail_event_from_entry
 from synckairos.realtime.session_update import SessionUpdate
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.event_json import event_columns, event_json
 from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
 from synckairos.wire.outbox_entry import OutboxEntry, render_event

@@ -24,7 +24,6 @@ from synckairos.store import commit_script, participant_sessions, rate_quotas
 from synckairos.webhooks import dispatcher, registry, sender
 from synckairos.wire import (
     column_selection,
-    command_bodies,
     field_types,
     presence_counts,
     query_parameters,
@@ -34,6 +33,9 @@ from synckairos.wire import (
 )
 from synckairos.wire import signing_keys as signing_key_models
 from synckairos.wire import webhooks as webhook_models
+from synckairos.wire.command_bodies.participants import AdjustBody
+from synckairos.wire.command_bodies.pauses import PauseBody, ResumeBody
+from synckairos.wire.command_bodies.turns import SwitchBody
 from synckairos.wire.creation_body import CreateSession
 from tests.unit.docs.pages import Row, code_words, read_page, tables
 
@@ -163,7 +165,7 @@ IN_CODE = {
     "one threshold of `warnings_ms`": bounds(CreateSession, "warnings_ms.[]"),
     "`max_cycles`": bounds(CreateSession, "max_cycles"),
     "items of a `plan`": bounds(CreateSession, "plan"),
-    "`item_id`": same(bounds(CreateSession, "plan.[].item_id"), bounds(command_bodies.SwitchBody, "item_id")),
+    "`item_id`": same(bounds(CreateSession, "plan.[].item_id"), bounds(SwitchBody, "item_id")),
     "`title` of an item": bounds(CreateSession, "plan.[].title"),
     "`pause_budget`": bounds(CreateSession, "pause_budget"),
     "`participant_index`": bounds(CreateSession, "participants.[].participant_index"),
@@ -171,13 +173,11 @@ IN_CODE = {
     "`metadata` as JSON": text(update_session.MAX_METADATA_BYTES),
     "depth of `metadata`": text(field_types.MAX_METADATA_DEPTH),
     # commands
-    "`delta_ms` of `adjust`": bounds(command_bodies.AdjustBody, "delta_ms"),
-    "`participant_ids` of `adjust`": bounds(command_bodies.AdjustBody, "participant_ids"),
-    "`reason` of `pause` and `resume`": same(
-        bounds(command_bodies.PauseBody, "reason"), bounds(command_bodies.ResumeBody, "reason")
-    ),
-    "`max_ms` of `pause`": bounds(command_bodies.PauseBody, "max_ms"),
-    "`lag_ms` of `switch`": bounds(command_bodies.SwitchBody, "lag_ms"),
+    "`delta_ms` of `adjust`": bounds(AdjustBody, "delta_ms"),
+    "`participant_ids` of `adjust`": bounds(AdjustBody, "participant_ids"),
+    "`reason` of `pause` and `resume`": same(bounds(PauseBody, "reason"), bounds(ResumeBody, "reason")),
+    "`max_ms` of `pause`": bounds(PauseBody, "max_ms"),
+    "`lag_ms` of `switch`": bounds(SwitchBody, "lag_ms"),
     "attempts of a command that loses races": text(prepare_commit.MAX_ATTEMPTS),
     "steps of a simulation": text(work_limits.SIMULATION_STEPS.burst),
     "commands of a simulation": bounds(simulation_body.SimulationBody, "commands"),

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from synckairos.http import api_examples
 from synckairos.wire import socket_message_models, v2_messages, v3_messages
 from synckairos.wire.close_code_docs import V2_CLOSE_CODES, V3_CLOSE_CODES
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from tests.unit.docs.pages import Row, code_blocks, code_words, read_page, table_after, tables
 
 PAGE = read_page("sockets.md")

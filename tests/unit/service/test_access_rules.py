@@ -9,7 +9,7 @@ import synckairos
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.service.access_rules import ACCESS_RULES
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.v3_messages import CLIENT_MESSAGES
 
 MESSAGE_RULES = {

@@ -8,7 +8,7 @@ from synckairos.clock.commands import VersionPrecondition
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, command_fingerprint
 from synckairos.wire.body_parser import parse_command
-from synckairos.wire.command_bodies import COMMAND_BODIES
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 
 SESSION = "01980000-0000-7000-8000-000000000001"
 PARTICIPANT = "01980000-0000-7000-8000-000000000002"

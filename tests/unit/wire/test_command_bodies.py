@@ -40,7 +40,9 @@ from synckairos.clock.lag_compensation import LagAccount
 from synckairos.clock.model import Extensions
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_audited_args, parse_body, parse_command
-from synckairos.wire.command_bodies import COMMAND_BODIES, PatchBody, SwitchBody
+from synckairos.wire.command_bodies.session_changes import PatchBody
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
+from synckairos.wire.command_bodies.turns import SwitchBody
 from synckairos.wire.simulation_body import SimulationBody
 
 A, B = (str(UUID(int=at)) for at in (10, 11))

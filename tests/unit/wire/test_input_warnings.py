@@ -8,7 +8,8 @@ import pytest
 
 from synckairos.clock import creation
 from synckairos.wire.body_parser import parse_body
-from synckairos.wire.command_bodies import COMMAND_BODIES, V2CommandBody
+from synckairos.wire.command_bodies.shared_members import V2CommandBody
+from synckairos.wire.command_bodies.table import COMMAND_BODIES
 from synckairos.wire.creation_body import V2_UNREAD_MEMBERS, CreateSession, TimeoutAction
 from synckairos.wire.input_warnings import MAX_WARNINGS, request_warnings
 from synckairos.wire.session_json import session_json

@@ -11,7 +11,8 @@ import pytest
 from synckairos.errors import ValidationFailed
 from synckairos.http.request_response import MAX_BODY_BYTES
 from synckairos.wire.body_parser import parse_body
-from synckairos.wire.command_bodies import AdjustBody, StartBody
+from synckairos.wire.command_bodies.participants import AdjustBody
+from synckairos.wire.command_bodies.start_and_end import StartBody
 from synckairos.wire.creation_body import CreateSession
 from synckairos.wire.field_types import StrictModel
 from synckairos.wire.json_decode import decode_json
