@@ -91,11 +91,12 @@ class HistoryQueries:
         began_s = time.monotonic()
         if began_s < self._fail_until_s:
             queries.close()
-            raise StoreUnavailable("Postgres is not reachable; try again shortly")
+            raise _unreachable()
         try:
             return await self._bounded.run(timeout_s, queries)
-        except StoreUnavailable:
-            self._note_outage(began_s)
+        except StoreUnavailable as fault:
+            if self._note_outage(began_s):
+                raise _unreachable() from fault
             raise
         except QueryCanceled as fault:
             raise StoreUnavailable("Postgres needs too long for this; try again later") from fault
@@ -104,7 +105,7 @@ class HistoryQueries:
                 self._note_outage(began_s)
             else:
                 self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
-            raise StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL") from fault
+            raise _unreachable() from fault
         except InsufficientPrivilege as fault:
             raise StoreRefused("Postgres does not permit this", setting="DATABASE_URL") from fault
         except psycopg.ProgrammingError as fault:
@@ -112,14 +113,16 @@ class HistoryQueries:
                 raise DatabaseNotMigrated from fault
             raise
 
-    def _note_outage(self, began_s: float) -> None:
-        """If no connection could be made since `began_s`, let queries of the next seconds fail immediately.
+    def _note_outage(self, began_s: float) -> bool:
+        """Return whether no connection could be made since `began_s`. Then queries fail at once for a short time.
 
         `began_s` is an instant by `time.monotonic()`.
         """
-        if self._pool.is_unreachable_since(began_s):
-            self._pool.watch_outage()
-            self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
+        if not self._pool.is_unreachable_since(began_s):
+            return False
+        self._pool.watch_outage()
+        self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
+        return True
 
     async def _run_in_snapshot(self, report: Callable[[RunQuery], Awaitable[T]]) -> T:
         async with self._pool.transaction(isolation="REPEATABLE READ", read_only=True) as transaction:
@@ -131,6 +134,11 @@ class HistoryQueries:
 
     async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:
         return await self._pool.fetch(_statement(name), values, binary=True)
+
+
+def _unreachable() -> StoreUnavailable:
+    # All errors of one outage name the store, so that the log has one line for their requests.
+    return StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL")
 
 
 def _statement(name: str) -> bytes:

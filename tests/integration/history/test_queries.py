@@ -56,21 +56,24 @@ async def test_reads_fail_within_two_seconds_and_then_at_once(silent_url: str, u
         history = HistoryReader(pool, ColdStorage("nowhere"))
         # The time limit is two seconds. The additional time is for a busy machine.
         async with asyncio.timeout(4):
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(StoreUnavailable) as first:
                 await history.read_latest_version(SESSION)
         # After a failure, the next reads fail without a wait.
         async with asyncio.timeout(2):
             for call in CALLS:
-                with pytest.raises(StoreUnavailable):
+                with pytest.raises(StoreUnavailable) as later:
                     await call(history)
+                # All errors of an outage name the store, because the log has one line for each store.
+                assert first.value.setting == later.value.setting == "DATABASE_URL"
             assert not await history.is_reachable()
 
 
 async def test_slow_query_fails_alone_and_other_queries_are_answered(database_url: str) -> None:
     async with open_history_pool(Settings(database_url=database_url)) as pool, locked_audit(database_url):
         queries = HistoryQueries(pool)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailable) as slow:
             await queries.run("version_document", DOCUMENT, 0.2)
+        assert slow.value.setting is None
         assert await queries.run("ping", {})
 
 
