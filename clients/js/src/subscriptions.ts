@@ -6,7 +6,7 @@ import {
   SessionDeleted,
   SessionNotFound,
   SubscriptionRefused,
-  type SyncKairosError,
+  SyncKairosError,
 } from "./errors.js";
 import type { ClientMessage, ErrorMessage, ServerMessage } from "./generated/schemas.js";
 import type { NamedTimers } from "./named-timers.js";
@@ -50,6 +50,7 @@ export class Subscriptions {
   /** Return a watched session with one more user. Subscribe if it is new. `only` is the only row of its states. */
   acquire(sessionId: string, only?: string): WatchedSession {
     let session = this.#sessions.get(sessionId);
+    if (session?.users === 0 && session.only !== only) session = this.#drop(session);
     if (!session) {
       void loadPrediction();
       const { serverUrl, participantId } = this.environment;
@@ -60,7 +61,7 @@ export class Subscriptions {
       this.#sessions.set(sessionId, session);
       this.#subscribe(session);
     } else if (session.only !== only) {
-      throw new TypeError("Another watch of this session has another value of only");
+      throw new SyncKairosError("ONLY_DIFFERS", "Another watch of this session has another value of only");
     }
     session.users += 1;
     return session;
@@ -71,9 +72,7 @@ export class Subscriptions {
     session.users -= 1;
     const { sessionId } = session;
     this.environment.timers.after(`linger ${sessionId}`, LINGER_MS, () => {
-      if (session.users > 0 || this.#sessions.get(sessionId) !== session) return;
-      this.#sessions.delete(sessionId);
-      this.environment.send({ type: "UNSUBSCRIBE", session_id: sessionId });
+      if (session.users === 0 && this.#sessions.get(sessionId) === session) this.#drop(session);
     });
   }
 
@@ -123,6 +122,11 @@ export class Subscriptions {
   /** End all watches with an error. */
   failAll(error: SyncKairosError): void {
     for (const session of this.all()) this.#end(session, error);
+  }
+
+  #drop({ sessionId }: WatchedSession): undefined {
+    this.#sessions.delete(sessionId);
+    this.environment.send({ type: "UNSUBSCRIBE", session_id: sessionId });
   }
 
   #subscribe(session: WatchedSession): void {

@@ -134,8 +134,12 @@ export class WatchedSession {
 
   // -- predictions ----------------------------------------------------------------------------------------------------
 
-  /** Show the result of a command before the server has answered. Does nothing if the result cannot be predicted. */
+  /**
+   * Show the result of a command before the server has answered. Does nothing if the result cannot be predicted, as
+   * without the rows of the other participants.
+   */
   predict(prediction: Prediction): void {
+    if (this.only !== undefined) return;
     this.#predictions.push(prediction);
     this.#applyPredictions();
     this.changes.notify();

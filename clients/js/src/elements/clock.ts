@@ -2,7 +2,7 @@
 import { UNKNOWN_TEXT, type TextFormat, type Watch } from "../index.js";
 import { part, SessionElement, setText } from "./base.js";
 import { playLowTime } from "./sound.js";
-import { lowTimeMs, milestoneWords, phaseWords, statusWords } from "./words.js";
+import { isRunning, lowTimeMs, milestoneWords, participantOf, phaseWords, statusWords } from "./words.js";
 
 const STYLE = `
 :host { display: inline-block; contain: content; font: var(--sync-clock-font, 600 2rem/1.1 ui-monospace, monospace);
@@ -10,7 +10,7 @@ const STYLE = `
   font-variant-numeric: tabular-nums; text-align: center; }
 :host([hidden]) { display: none; }
 :host([data-active]) { color: var(--sync-clock-active-color, var(--sync-clock-color, CanvasText)); }
-:host([data-low]) { color: var(--sync-clock-low-color, #b3261e); }
+:host([data-low]) { color: var(--sync-clock-low-color, light-dark(#b3261e, #ffb4ab)); }
 :host([data-low]) [part=time]::before { content: var(--sync-clock-low-mark, "! "); }
 :host([face=stage]) { font-size: var(--sync-clock-stage-size, min(30vw, 60vh)); }
 [part=words] { display: block; font: var(--sync-clock-words-font, 0.8rem/1.4 system-ui, sans-serif); min-height: 1.4em; }
@@ -68,17 +68,18 @@ export class SyncClock extends SessionElement {
     const session = this.watch?.shown;
     if (!session) {
       this.#showText(UNKNOWN_TEXT);
-      setText(this.#words, this.watch?.error?.message ?? "");
+      setText(this.#words, this.errorText);
       return;
     }
     const { participant } = this;
-    const owner = session.participants.find((each) => each.participant_id === participant);
+    const owner = participantOf(session, participant);
     const reading = this.watch?.reading(participant);
-    const words = [statusWords(session), reading ? phaseWords(session, reading, participant) : ""];
+    const words = [statusWords(session, owner), reading ? phaseWords(session, reading, participant) : ""];
     if (owner?.has_expired && session.status !== "expired") words.push("time is up");
-    setText(this.#words, words.filter(Boolean).join(", "));
+    setText(this.#words, [...new Set(words.filter(Boolean))].join(", "));
     this.#time.setAttribute("aria-label", owner?.display_name ?? "clock");
-    this.toggleAttribute("data-active", owner?.is_active ?? session.status === "running");
+    const hasTurn = owner === undefined || owner.status !== undefined ? isRunning(session, owner) : owner.is_active;
+    this.toggleAttribute("data-active", hasTurn);
     const runs = (reading?.rateMs ?? 0) !== 0 && (reading?.freeMs ?? 0) === 0;
     this.toggleAttribute("data-runs", runs);
     if (runs) return;
@@ -121,7 +122,7 @@ export class SyncClock extends SessionElement {
 
   #noteLowTime(ms: number | null): void {
     const session = this.watch?.shown;
-    const owner = session?.participants.find((each) => each.participant_id === this.participant);
+    const owner = session ? participantOf(session, this.participant) : undefined;
     const initialMs = owner?.total_time_ms ?? session?.total_time_ms ?? 0;
     const lowMs = lowTimeMs(initialMs);
     const wasLow = this.#isLow;
@@ -129,7 +130,7 @@ export class SyncClock extends SessionElement {
     if (isCountdown && ms < lowMs) this.#isLow = true;
     else if (!isCountdown || ms > lowMs * LOW_AGAIN_FACTOR || !wasLow) this.#isLow = false;
     this.toggleAttribute("data-low", isCountdown && ms < lowMs);
-    if (!this.#isLow || wasLow || session?.status !== "running") return;
+    if (!this.#isLow || wasLow || !session || !isRunning(session, owner)) return;
     const nowMs = performance.now();
     if (nowMs - this.#lowAtMs < LOW_AGAIN_MS) return;
     this.#lowAtMs = nowMs;

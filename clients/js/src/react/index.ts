@@ -23,28 +23,31 @@ import {
   type SyncKairosError,
   type TextFormat,
 } from "../index.js";
-import { initialText, storesOf, type InitialState } from "./stores.js";
+import { initialText, storesOf, type InitialState, type SessionStore } from "./stores.js";
 
 export type { InitialState } from "./stores.js";
 
 interface Environment {
   client: SyncKairosClient;
   initial: InitialState | undefined;
+  only: string | undefined;
 }
 
 const EnvironmentContext = createContext<Environment | null>(null);
 
 /**
  * Give a client to the hooks below. `initial` has the sessions with which a server rendered the page; pass the same value
- * for the hydration.
+ * for the hydration. `only` is a participant: sessions then have the row of this participant alone, and `useClock`
+ * without a participant shows this clock.
  */
 export function SyncKairosProvider(props: {
   client: SyncKairosClient;
   initial?: InitialState;
+  only?: string;
   children?: ReactNode;
 }): ReactElement {
-  const { client, initial, children } = props;
-  const environment = useMemo(() => ({ client, initial }), [client, initial]);
+  const { client, initial, only, children } = props;
+  const environment = useMemo(() => ({ client, initial, only }), [client, initial, only]);
   return createElement(EnvironmentContext.Provider, { value: environment }, children);
 }
 
@@ -53,6 +56,10 @@ function useEnvironment(): Environment {
   if (!environment) throw new TypeError("the hooks of @synckairos/client/react need a SyncKairosProvider");
   return environment;
 }
+
+/** Return the store of a session for the rows that the hooks watch, null for a null id. */
+const storeOf = ({ client, only }: Environment, id: string | null): SessionStore | null =>
+  id === null ? null : storesOf(client).session(id, only);
 
 /** The client of the nearest SyncKairosProvider. */
 export const useClient = (): SyncKairosClient => useEnvironment().client;
@@ -79,8 +86,9 @@ function isSame(one: unknown, other: unknown): boolean {
 export function useSession(id: string | null): Session | null;
 export function useSession<Value>(id: string | null, selector: (session: Session | null) => Value): Value;
 export function useSession(id: string | null, selector: (session: Session | null) => unknown = identity): unknown {
-  const { client, initial } = useEnvironment();
-  const store = id === null ? null : storesOf(client).session(id);
+  const environment = useEnvironment();
+  const { initial } = environment;
+  const store = storeOf(environment, id);
   const first = id === null ? null : (initial?.sessions[id] ?? null);
   const last = useRef<{ session: Session | null; selector: unknown; value: unknown } | null>(null);
   const select = (session: Session | null): unknown => {
@@ -103,17 +111,17 @@ export function useSession(id: string | null, selector: (session: Session | null
  * only when the text changes. `-:--` while the reading is not known, and for a null id.
  */
 export function useClock(id: string | null, participant?: string | null, format: TextFormat = {}): string {
-  const { client, initial } = useEnvironment();
-  const options = participant == null ? format : { ...format, participant };
-  const store = id === null ? null : storesOf(client).clock(id, options);
+  const { client, initial, only } = useEnvironment();
+  const owner = participant ?? only;
+  const options = owner === undefined ? format : { ...format, participant: owner };
+  const store = id === null ? null : storesOf(client).clock(id, options, only);
   const first = () => (id === null ? UNKNOWN_TEXT : initialText(initial, id, options));
   return useSyncExternalStore(store?.subscribe ?? never, () => store?.text ?? first(), first);
 }
 
 /** Return the connected clients of a session, null before the first message about them. */
 export function usePresence(id: string | null): Presence | null {
-  const { client } = useEnvironment();
-  const store = id === null ? null : storesOf(client).session(id);
+  const store = storeOf(useEnvironment(), id);
   return useSyncExternalStore(
     store?.subscribe ?? never,
     () => store?.presence ?? null,
@@ -123,8 +131,7 @@ export function usePresence(id: string | null): Presence | null {
 
 /** Return the error that ended the watch of a session, null while it continues. */
 export function useSessionError(id: string | null): SyncKairosError | null {
-  const { client } = useEnvironment();
-  const store = id === null ? null : storesOf(client).session(id);
+  const store = storeOf(useEnvironment(), id);
   return useSyncExternalStore(
     store?.subscribe ?? never,
     () => store?.error ?? null,

@@ -28,6 +28,7 @@ export class SessionStore {
   constructor(
     private readonly client: SyncKairosClient,
     private readonly sessionId: string,
+    private readonly only: string | undefined,
   ) {}
 
   get session(): Session | null {
@@ -58,8 +59,10 @@ export class SessionStore {
     this.#users += 1;
     let remove = () => {};
     try {
-      // The watch of a client that ended permanently cannot be made. The error is then the snapshot.
-      this.#watch ??= this.client.watch(this.sessionId);
+      // A client that ended permanently, or that watches other rows of the session, makes no watch. The error is then the
+      // snapshot.
+      this.#watch ??= this.client.watch(this.sessionId, this.only === undefined ? {} : { only: this.only });
+      this.#failure = null;
       remove = add(this.#watch);
     } catch (error) {
       this.#failure = error as SyncKairosError;
@@ -117,14 +120,14 @@ export class Stores {
 
   constructor(private readonly client: SyncKairosClient) {}
 
-  session(id: string): SessionStore {
-    return getOrMake(this.#sessions, id, () => new SessionStore(this.client, id));
+  session(id: string, only?: string): SessionStore {
+    return getOrMake(this.#sessions, `${id} ${only ?? ""}`, () => new SessionStore(this.client, id, only));
   }
 
-  clock(id: string, options: ClockOptions): ClockStore {
+  clock(id: string, options: ClockOptions, only?: string): ClockStore {
     const { participant = "", tenths = "", tenthsBelowMs = "" } = options;
-    const key = [id, participant, tenths, tenthsBelowMs].join(" ");
-    return getOrMake(this.#clocks, key, () => new ClockStore(this.session(id), options));
+    const key = [id, only ?? "", participant, tenths, tenthsBelowMs].join(" ");
+    return getOrMake(this.#clocks, key, () => new ClockStore(this.session(id, only), options));
   }
 }
 

@@ -1,5 +1,5 @@
 import { expect, inject, test } from "vitest";
-import { ADA, connectTo, createSession, eventually } from "../helpers.js";
+import { ADA, BOB, connectTo, createSession, eventually } from "../helpers.js";
 import { useChromium } from "./chromium.js";
 
 const open = useChromium();
@@ -65,4 +65,24 @@ test("a page that a server rendered hydrates without an error and continues live
   // The server's text, rendered one minute earlier, and then only live times.
   expect(texts[0]).toBe("10:00 2");
   expect(texts).not.toContain("-:-- 2");
+});
+
+test("a provider with `only` gives its hooks one row, and another one after a change", async () => {
+  const { session_id } = await createSession({
+    sync_mode: "individual",
+    total_time_ms: 600_000,
+    participants: [{ participant_id: ADA, display_name: "Ada" }, { participant_id: BOB, display_name: "Bob", time_factor: 2 }],
+  });
+  const parameters = { server: server(), session: session_id, participant: BOB, other: ADA };
+  const page = await open("react-own-clock", parameters);
+  await page.locator("#names").getByText("Bob waiting", { exact: true }).waitFor();
+  expect(await page.locator("#clock").textContent()).toBe("20:00");
+  await connectTo(server()).api.sessions.start(session_id);
+  await page.locator("#clock").getByText(/^19:5\d$/).waitFor();
+  await page.getByRole("button", { name: "Hand in" }).click();
+  await page.locator("#names").getByText("Bob finished", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Other" }).click();
+  await page.locator("#names").getByText("Ada running", { exact: true }).waitFor();
+  await page.locator("#clock").getByText(/^9:5\d$/).waitFor();
+  expect(await page.locator("#error").textContent()).toBe("fine");
 });
