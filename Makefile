@@ -11,7 +11,7 @@ CHECKED += clients/python
 JS_STAMP := clients/js/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-js js-types python-client tools check fmt env lock release-check sbom
+.PHONY: help install run test test-js js-types python-client tools check fmt env metrics-page lock release-check sbom
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -67,6 +67,9 @@ env: install ## render .env.example and docs/reference/settings.md from the sett
 	$(PYTHON) -c "from synckairos.config import render_env_example; print(render_env_example(), end='')" > .env.example
 	$(PYTHON) -c "from synckairos.config import render_settings_page; print(render_settings_page(), end='')" \
 		> docs/reference/settings.md
+
+metrics-page: install ## render docs/reference/metrics.md from the metrics in the code
+	$(PYTHON) -m tests.unit.docs.metrics_page
 
 # Each lock file has the SHA-256 of all files of a release, so that no other file can be installed. The versions in
 # image.lock are those in development.lock.

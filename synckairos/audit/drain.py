@@ -14,6 +14,7 @@ from typing import Any, Self
 from synckairos.audit.batch_writer import AuditDatabase, BatchResult, BatchWriter, PartitionTaken, RowsRejected
 from synckairos.audit.entry_documents import EntryParser
 from synckairos.audit.entry_rows import BatchRows, ParsedEntry, build_batch_rows
+from synckairos.audit.metrics import BATCH_DURATION
 from synckairos.backoff import RetrySchedule
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox, WrittenVersion
@@ -239,9 +240,10 @@ class OutboxDrain:
             await self._write(lock, parsed[half:])
             return
         lock.drained += result.new
-        busy_us = round((time.monotonic() - began) * 1e6)
+        busy_s = time.monotonic() - began
+        BATCH_DURATION.observe(busy_s)
         await lock.settling.join()
-        lock.settling.start(self._settle(lock.partition, parsed, rows, result, busy_us))
+        lock.settling.start(self._settle(lock.partition, parsed, rows, result, round(busy_s * 1e6)))
 
     async def _settle(
         self,

@@ -1,45 +1,50 @@
-"""Prometheus metrics of the audit: the latest measured size of the outbox, and the counters of all drains.
+"""Prometheus metrics of the audit: the latest measured size of the outbox, the counters of all drains, and durations.
 
-Redis has the size and the counters, so each instance reports the work of all workers.
+Redis has the size and the counters, so each process reports the work of all workers.
 """
 
-from collections.abc import Iterable
+from synckairos.store.outbox import OutboxBacklog
+from synckairos.telemetry.metric_types import BOTH_PROCESSES, ONLY_WORKERS, MetricDefiner
 
-from prometheus_client import REGISTRY, Gauge
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
+_audit = MetricDefiner("Audit", BOTH_PROCESSES)
 
-from synckairos.store.outbox import DrainTally, OutboxBacklog
-
-OUTBOX_ENTRIES = Gauge("synckairos_audit_outbox_entries", "Versions in the outbox")
-OUTBOX_AGE_SECONDS = Gauge("synckairos_audit_outbox_age_seconds", "Age of the oldest version in the outbox; 0 if empty")
-OUTBOX_BYTES = Gauge("synckairos_audit_outbox_bytes", "Bytes of the versions in the outbox")
-OUTBOX_FULLNESS = Gauge(
-    "synckairos_audit_outbox_fullness_ratio", "Size of the outbox divided by its limit; at 1 commands are refused"
+OUTBOX_ENTRIES = _audit.gauge(
+    "synckairos_audit_outbox_entries", "Versions in the outbox, which are not in Postgres yet", scope="store"
 )
-RETRYING = Gauge("synckairos_audit_retrying_entries", "Failed entries that will be retried automatically")
-SET_ASIDE = Gauge("synckairos_audit_failed_entries", "Failed entries set aside: `synckairos audit failed` lists them")
-
-
-class _TallyCollector(Collector):
-    """Collector that exports the counters in Redis. A restart of a process does not reset these counters."""
-
-    def __init__(self) -> None:
-        self.tally = DrainTally()
-
-    def collect(self) -> Iterable[Metric]:
-        for name, description, value in (
-            ("drained", "Versions moved to Postgres", self.tally.drained),
-            ("conflicts", "Versions that arrived a second time with different content", self.tally.conflicts),
-            ("isolated", "Entries that Postgres rejected", self.tally.isolated),
-            ("batches", "Batches moved to Postgres", self.tally.batches),
-            ("drain_seconds", "Time spent on moving batches to Postgres", self.tally.busy_us / 1e6),
-        ):
-            yield CounterMetricFamily(f"synckairos_audit_{name}", description, value=value)
-
-
-_TALLY_COLLECTOR = _TallyCollector()
-REGISTRY.register(_TALLY_COLLECTOR)
+OUTBOX_AGE_SECONDS = _audit.gauge(
+    "synckairos_audit_outbox_age_seconds", "Age of the oldest version in the outbox; 0 if it is empty", scope="store"
+)
+OUTBOX_BYTES = _audit.gauge("synckairos_audit_outbox_bytes", "Bytes of the versions in the outbox", scope="store")
+OUTBOX_FULLNESS = _audit.gauge(
+    "synckairos_audit_outbox_fullness_ratio",
+    "Size of the outbox divided by its limit. At 1, commands are refused with a 503",
+    scope="store",
+)
+RETRYING = _audit.gauge(
+    "synckairos_audit_retrying_entries",
+    "Outbox entries that Postgres rejected and that will be tried again",
+    scope="store",
+)
+SET_ASIDE = _audit.gauge(
+    "synckairos_audit_failed_entries",
+    "Outbox entries that Postgres rejected, set aside for the operator. `synckairos audit failed` lists them",
+    scope="store",
+)
+DRAINED = _audit.stored_counter("synckairos_audit_drained_total", "Versions moved from the outbox to Postgres")
+CONFLICTS = _audit.stored_counter(
+    "synckairos_audit_conflicts_total", "Versions that arrived a second time with different content"
+)
+ISOLATED = _audit.stored_counter("synckairos_audit_isolated_total", "Outbox entries that Postgres rejected")
+BATCHES = _audit.stored_counter("synckairos_audit_batches_total", "Batches moved from the outbox to Postgres")
+DRAIN_SECONDS = _audit.stored_counter(
+    "synckairos_audit_drain_seconds_total", "Seconds that workers spent on writing batches to Postgres"
+)
+BATCH_DURATION = _audit.histogram(
+    "synckairos_audit_batch_duration_seconds",
+    "Seconds to write one batch of the outbox to Postgres, including the commit",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    processes=ONLY_WORKERS,
+)
 
 
 def set_backlog_gauges(backlog: OutboxBacklog) -> None:
@@ -50,4 +55,9 @@ def set_backlog_gauges(backlog: OutboxBacklog) -> None:
     OUTBOX_FULLNESS.set(backlog.fullness)
     RETRYING.set(backlog.retrying)
     SET_ASIDE.set(backlog.set_aside)
-    _TALLY_COLLECTOR.tally = backlog.tally
+    tally = backlog.tally
+    DRAINED.set_values({(): tally.drained})
+    CONFLICTS.set_values({(): tally.conflicts})
+    ISOLATED.set_values({(): tally.isolated})
+    BATCHES.set_values({(): tally.batches})
+    DRAIN_SECONDS.set_values({(): tally.busy_us / 1e6})

@@ -112,9 +112,9 @@ class Timekeeper:
             done = [False] * len(claim.due)
         for (_, due_ms, _), is_done in zip(claim.due, done, strict=True):
             if is_done:
-                TIMEKEEPER_LATENESS.observe(max(0, claim.now_ms - due_ms) / 1000)
+                _observe_lateness(claim, due_ms)
         left = (claimed for claimed, is_done in zip(claim.due, done, strict=True) if not is_done)
-        await asyncio.gather(*(self._expire(*claimed) for claimed in left))
+        await asyncio.gather(*(self._expire(claim, *claimed) for claimed in left))
 
     def _report_clock_step(self, claim: DueClaims) -> None:
         """Log and count a step of the Redis clock. The new time is used, but the operator must be notified."""
@@ -136,14 +136,14 @@ class Timekeeper:
             async with asyncio.timeout(wait_s):
                 await wake_up.wait()
 
-    async def _expire(self, session_id: str, due_ms: int, loaded: SessionLoadResult) -> None:
+    async def _expire(self, claim: DueClaims, session_id: str, due_ms: int, loaded: SessionLoadResult) -> None:
         """Commit the overdue transitions of one session. No error of the commit is raised.
 
         If Redis does not answer, any instance claims the session again when the lease ends.
         """
         try:
             answer = await self._sessions.execute(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"), loaded)
-            TIMEKEEPER_LATENESS.observe(max(0, answer.now_ms - due_ms) / 1000)
+            _observe_lateness(claim, due_ms)
             if answer.parsed is None or answer.session.updated_at_ms < due_ms:
                 # No transition was due. So set the deadline of the session to the deadline in its hash.
                 if loaded.stored is not None and loaded.stored.due_ms == due_ms:
@@ -169,3 +169,9 @@ class Timekeeper:
         """
         with contextlib.suppress(StoreUnavailable):
             await self._deadlines.extend_lease(session_id, claimed_at_ms + LEASE_MS, claimed_at_ms + BROKEN_LEASE_MS)
+
+
+def _observe_lateness(claim: DueClaims, due_ms: int) -> None:
+    """Record the time from the deadline `due_ms` until now, when the transition of a claimed session is committed."""
+    claimed_late_s = (claim.now_ms - due_ms) / 1000
+    TIMEKEEPER_LATENESS.observe(max(0.0, claimed_late_s + time.monotonic() - claim.received_at_s))

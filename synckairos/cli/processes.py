@@ -65,9 +65,17 @@ def serve(host: str | None, port: int | None, insecure: bool) -> None:
 
 
 @click.command()
-def worker() -> None:
+@click.option(
+    "--metrics-port",
+    metavar="NUMBER",
+    type=click.IntRange(0, 65535),
+    help="Port for GET /metrics and GET /health (none). 0 selects a free port, which the log shows.",
+)
+@_host
+@_insecure
+def worker(metrics_port: int | None, host: str | None, insecure: bool) -> None:
     """Drain the outbox to Postgres, send webhooks and run background jobs. Stops cleanly on SIGTERM."""
-    settings = load_process_settings()
+    settings = load_process_settings(metrics_port=metrics_port, host=host, insecure=insecure or None)
     with end_at_signals():
         from synckairos.process import worker
 

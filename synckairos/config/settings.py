@@ -161,6 +161,13 @@ class Settings(BaseSettings):
         description="Bearer token that opens `/metrics` and the reasons of `/ready`: at least 32 characters. "
         "If it is set, `/metrics` needs it also without authentication.",
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port on which each worker answers `GET /metrics` and `GET /health`. Empty: none. "
+        "0 selects a free port. Instances do not use it, because they answer on `PORT`.",
+    )
     log_level: LogLevel = Field(
         "info", description="Minimum level of log lines: debug, info, warning, error or critical."
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib import resources
 
 import orjson
@@ -208,7 +209,7 @@ class SystemRoutes:
         self._work.charge(request.principal.limited_client_id, SCRAPES)
         await self._gauges.get_or_run()
         # Rendering takes about 10 ms, so it runs in a thread. Requests during a rendering share the next one.
-        text = await self._rendering.join_next_read(lambda: run_in_thread(metrics.render_metrics))
+        text = await self._rendering.join_next_read(lambda: run_in_thread(partial(metrics.render_metrics, "server")))
         return RestResponse(text, content_type=metrics.CONTENT_TYPE.encode())
 
     async def _refresh_all_gauges(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 from synckairos.backoff import Backoff
 from synckairos.config.value_types import JwksSource
@@ -11,6 +12,7 @@ from synckairos.identity.jwks_fetch import JwksFetchFailed, fetch_jwks
 from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.verification_key import VerificationKey, parse_jwk
 from synckairos.telemetry import log
+from synckairos.telemetry.metrics import ISSUER_KEYS_FETCHED
 from synckairos.telemetry.outages import LogThrottle
 from synckairos.urls.redact_url import redact_url
 
@@ -67,6 +69,8 @@ class JwksKeys:
         self._unknown_key_at_s: float | None = None
         self._running: asyncio.Task[bool] | None = None
         self._quiet = LogThrottle()
+        self._fetched_at = ISSUER_KEYS_FETCHED.labels(urlsplit(source.url).hostname or "")
+        self._fetched_at.set_to_current_time()
 
     @property
     def is_loaded(self) -> bool:
@@ -146,6 +150,7 @@ class JwksKeys:
         self._find_gone(keys.values())
         self._replace(keys)
         self._fetched_at_s = self._clock()
+        self._fetched_at.set_to_current_time()
         self.has_failed = False
         return True
 

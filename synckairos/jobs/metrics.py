@@ -1,42 +1,52 @@
 """Prometheus metrics of background jobs.
 
-The values come from Postgres, so each instance reports the work of all workers.
+The numbers of jobs and attempts come from Postgres, so each instance reports the work of all workers.
 """
 
 import asyncio
-from collections.abc import Iterable
-
-from prometheus_client import REGISTRY, Gauge
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from synckairos.errors import StoreUnavailable
-from synckairos.jobs.table import JobAttemptTotal, JobTable
+from synckairos.jobs.table import JobTable
+from synckairos.telemetry.metric_types import ONLY_WORKERS, MetricDefiner
 
-JOBS = Gauge("synckairos_jobs", "Background jobs of the last 30 days", ("type", "status"))
-OLDEST_QUEUED = Gauge("synckairos_jobs_oldest_queued_seconds", "Age of the oldest queued job", ("type",))
+_TYPES = 10
+"""Maximum number of types of jobs."""
+
+_jobs = MetricDefiner("Jobs")
+
+JOBS = _jobs.gauge(
+    "synckairos_jobs",
+    "Background jobs of the last 30 days by `type`, such as `archive`, and `status`: `queued`, `running`, `done` or "
+    "`failed`",
+    {"type": _TYPES, "status": 4},
+    scope="store",
+)
+OLDEST_QUEUED = _jobs.gauge(
+    "synckairos_jobs_oldest_queued_seconds",
+    "Age of the oldest queued background job by `type`",
+    {"type": _TYPES},
+    scope="store",
+)
+ATTEMPTS = _jobs.stored_counter(
+    "synckairos_job_attempts_total",
+    "Attempts at background jobs by `type`. `outcome` is `done`, `failed` or `died` (the worker died)",
+    {"type": _TYPES, "outcome": 3},
+)
+ATTEMPT_SECONDS = _jobs.stored_counter(
+    "synckairos_job_seconds_total",
+    "Seconds that attempts at background jobs took, by `type`. `outcome` is `done`, `failed` or `died`",
+    {"type": _TYPES, "outcome": 3},
+)
+JOB_DURATION = _jobs.histogram(
+    "synckairos_job_duration_seconds",
+    "Seconds of an attempt at a background job by this worker, by `type`. `outcome` is `done`, `failed`, or "
+    "`interrupted` (the worker stopped, or lost the job to another worker)",
+    {"type": _TYPES, "outcome": 3},
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600),
+    processes=ONLY_WORKERS,
+)
 
 _TIMEOUT_S = 0.5
-
-
-class _TallyCollector(Collector):
-    """Collector that exports the attempt counters in Postgres. A restart of a process does not reset these counters."""
-
-    def __init__(self) -> None:
-        self.tallies: list[JobAttemptTotal] = []
-
-    def collect(self) -> Iterable[Metric]:
-        labels = ["type", "outcome"]
-        attempts = CounterMetricFamily("synckairos_job_attempts", "Attempts: done, failed or died", labels=labels)
-        seconds = CounterMetricFamily("synckairos_job_seconds", "Duration of attempts", labels=labels)
-        for each in self.tallies:
-            attempts.add_metric([each.type, each.outcome], each.attempts)
-            seconds.add_metric([each.type, each.outcome], each.busy_ms / 1000)
-        yield from (attempts, seconds)
-
-
-_TALLY_COLLECTOR = _TallyCollector()
-REGISTRY.register(_TALLY_COLLECTOR)
 
 
 class JobGauges:
@@ -65,4 +75,5 @@ class JobGauges:
             JOBS.labels(depth.type, depth.status).set(depth.count)
             if depth.status == "queued":
                 OLDEST_QUEUED.labels(depth.type).set(depth.oldest_s)
-        _TALLY_COLLECTOR.tallies = tallies
+        ATTEMPTS.set_values({(each.type, each.outcome): each.attempts for each in tallies})
+        ATTEMPT_SECONDS.set_values({(each.type, each.outcome): each.busy_ms / 1000 for each in tallies})

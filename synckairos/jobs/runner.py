@@ -4,12 +4,14 @@ A failed attempt affects only its job. Its error is saved, and the job is retrie
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from synckairos.backoff import RetrySchedule
 from synckairos.errors import StoreUnavailable, SyncKairosError
+from synckairos.jobs.metrics import JOB_DURATION
 from synckairos.jobs.table import ClaimedJob, DueJob, JobTable
 from synckairos.telemetry import alert_sender, log
 
@@ -83,20 +85,25 @@ class JobRunner:
     async def _attempt(self, claim: ClaimedJob) -> None:
         fields = {"job_id": claim.job_id, "type": claim.type, "attempt": claim.attempts}
         logger.info("job started", **fields)
+        began_s, outcome = time.monotonic(), "interrupted"
         work = asyncio.ensure_future(self._handler(claim))
         try:
             if not await self._renew_until_done(claim, work):
                 logger.warning("job was taken over by another worker", **fields)
                 return
             result = work.result()
+            outcome = "done"
         except asyncio.CancelledError:
             await _cancel(work)
             with suppress(StoreUnavailable):
                 await asyncio.shield(self._job_table.release(claim))
             raise
         except Exception as fault:  # noqa: BLE001 - every error concerns this job only
+            outcome = "failed"
             await self._record_failure(claim, fault)
             return
+        finally:
+            JOB_DURATION.labels(claim.type, outcome).observe(time.monotonic() - began_s)
         await self._job_table.complete(claim, result)
         logger.info("job done", **fields, result=dict(result))
 

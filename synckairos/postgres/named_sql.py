@@ -7,6 +7,8 @@ import re
 from functools import cache
 from importlib import resources
 
+from synckairos.postgres.metrics import name_statements
+
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -18,4 +20,6 @@ def load_statements(file: str, package: str) -> dict[str, bytes]:
     """
     text = resources.files(package).joinpath(file).read_text()
     parts = _NAME.split(text)
-    return {name: body.strip().encode() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    statements = {name: body.strip().encode() for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    name_statements(file, statements)
+    return statements

@@ -24,6 +24,7 @@ from psycopg.sql import SQL
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
+from synckairos.postgres.metrics import POOL_WAIT, POOLS
 from synckairos.postgres.transaction import (
     HostKind,
     Isolation,
@@ -118,6 +119,9 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         """Number of connections that callers use now."""
         self.connected_at_s = float("-inf")
         """Instant by `time.monotonic()` at which a caller last got a working connection."""
+        self.timeouts = 0
+        """Number of callers that got no connection in time, since the start of the process."""
+        self._wait_durations = POOL_WAIT.with_labels(name)
         self._connection_options: dict[str, Any] = {
             "autocommit": True,
             "prepare_threshold": None,
@@ -142,6 +146,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             check=AsyncConnectionPool.check_connection,
             kwargs=self._connection_options,
         )
+        POOLS.pools.add(self)
 
     @asynccontextmanager
     async def transaction(
@@ -208,16 +213,22 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         task = asyncio.current_task()
         before = 0 if task is None else task.cancelling()
         limit_s = self.timeout if timeout is None else timeout
+        began_s = time.monotonic()
         try:
             async with asyncio.timeout(limit_s):
                 connection = await super().getconn(timeout)
+        except PoolTimeout:
+            self.timeouts += 1
+            raise
         except TimeoutError as late:
+            self.timeouts += 1
             raise PoolTimeout(f"no connection answered within {limit_s:g} s") from late
         if task is not None and task.cancelling() > before:
             await super().putconn(connection)
             raise asyncio.CancelledError
         self.in_use += 1
         self.connected_at_s = time.monotonic()
+        self._wait_durations.observe(self.connected_at_s - began_s)
         return connection
 
     async def putconn(self, conn: CancellableConnection) -> None:

@@ -5,6 +5,7 @@ applies its settings, in the round trip of its first statement.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import AsyncRowFactory, tuple_row
 from psycopg.sql import SQL, Composed
 from psycopg.sql import Literal as SqlLiteral
+
+from synckairos.postgres.metrics import find_statement_series
 
 Row = tuple[Any, ...]
 Statement = bytes | SQL | Composed
@@ -118,13 +121,16 @@ class Transaction:
 
         Raises: WrongServer and other errors of psycopg.
         """
+        began_s = time.perf_counter()
         if self._is_begun:
-            return await self._execute(statement, values, binary, row_factory)
-        self._is_begun = True
-        async with self._connection.pipeline():
-            server = await self._start()
             cursor = await self._execute(statement, values, binary, row_factory)
-        await _check(server, self._settings, self._connection)
+        else:
+            self._is_begun = True
+            async with self._connection.pipeline():
+                server = await self._start()
+                cursor = await self._execute(statement, values, binary, row_factory)
+            await _check(server, self._settings, self._connection)
+        find_statement_series(statement).observe(time.perf_counter() - began_s)
         return cursor
 
     async def fetch(self, statement: Statement, values: Values | None = None, *, binary: bool = False) -> list[Row]:
@@ -241,12 +247,14 @@ async def fetch_in_own_transaction(
 
     Postgres runs all statements of a pipeline as one transaction. BEGIN and COMMIT are therefore not needed.
     """
+    began_s = time.perf_counter()
     try:
         async with connection.pipeline():
             server = await connection.execute(settings_statement)
             cursor = connection.cursor(binary=binary)
             await cursor.execute(statement, values)
         await _check(server, settings, connection)
+        find_statement_series(statement).observe(time.perf_counter() - began_s)
     except ReadOnlySqlTransaction:
         await connection.close()
         raise

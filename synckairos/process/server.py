@@ -58,6 +58,7 @@ from synckairos.store.control_store import ControlStore
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
+from synckairos.store.metrics import RedisGauges
 from synckairos.store.participant_sessions import ParticipantSessionStore
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
@@ -68,6 +69,7 @@ from synckairos.store.stream_channels import StreamChannels
 from synckairos.store.tickets import TicketStore
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
+from synckairos.telemetry.metrics import set_build_info
 from synckairos.telemetry.outages import StoreOutage
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import WebhookRegistry
@@ -95,6 +97,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
         StoreMisconfigured: The data in Redis belongs to other settings, or Redis is unsafe to write to.
         StoreUnavailable: Redis does not answer.
     """
+    set_build_info("server")
     listener = listen(settings.host, settings.port)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
@@ -256,7 +259,12 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             frame_channels=stream_channels,
             tickets=tickets,
             access_recorder=None if settings.auth == "none" else access_recorder,
-            refresh_gauges=[refresh_backlog, JobGauges(JobTable(pool)).refresh, WebhookGauges(webhooks).refresh],
+            refresh_gauges=[
+                refresh_backlog,
+                RedisGauges(pipe).refresh,
+                JobGauges(JobTable(pool)).refresh,
+                WebhookGauges(webhooks).refresh,
+            ],
         )
         recovery = RecoveryLoop(sessions, history, service.generations, SessionIndexRebuilder(pipe, keys), keys)
         yield (

@@ -7,7 +7,9 @@ from functools import partial
 from synckairos.config import Settings
 from synckairos.process import drain_and_job_loops
 from synckairos.process.interpreter_tuning import tune_gc
+from synckairos.process.metrics_endpoint import open_metrics_endpoint
 from synckairos.telemetry.guarded_loop import LONGEST_PAUSE_S, keep_running
+from synckairos.telemetry.metrics import set_build_info
 from synckairos.telemetry.outages import StoreOutage
 from synckairos.webhooks import dispatcher
 
@@ -25,15 +27,17 @@ async def run_worker(
     `dispatch` is the loop that sends webhooks. If this loop fails or returns, it is started again after at most
     `restart_s` seconds. Drains and jobs continue in the meantime.
 
-    Raises: The exceptions of `run_arq_worker`.
+    Raises: The exceptions of `open_metrics_endpoint` and `run_arq_worker`.
     """
     tune_gc()
+    set_build_info("worker")
     outage = StoreOutage("postgres", "DATABASE_URL", _POSTGRES_EFFECT)
     send = partial(dispatch, settings, outage)
-    tasks = [asyncio.create_task(keep_running("webhooks", send, longest_pause_s=restart_s))]
-    try:
-        await drain_and_job_loops.run_arq_worker(settings, outage)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with open_metrics_endpoint(settings):
+        tasks = [asyncio.create_task(keep_running("webhooks", send, longest_pause_s=restart_s))]
+        try:
+            await drain_and_job_loops.run_arq_worker(settings, outage)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

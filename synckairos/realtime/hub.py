@@ -24,7 +24,7 @@ from synckairos.service.requests import SessionResult
 from synckairos.store.feed import Feed
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
-from synckairos.telemetry.metrics import WEBSOCKET_CONNECTIONS
+from synckairos.telemetry.metrics import WATCHED_SESSIONS, WEBSOCKET_CONNECTIONS, WEBSOCKET_CONNECTIONS_LIMIT
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.snapshot import SessionSnapshot
 
@@ -84,6 +84,7 @@ class Hub:
         self._read_session = read_session
         self.find_role = find_role
         self._counts = ConnectionCounts(max_connections, max_per_address)
+        WEBSOCKET_CONNECTIONS_LIMIT.set(max_connections)
         self._sessions: dict[str, WatchedSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -268,11 +269,13 @@ class Hub:
         session = self._sessions.get(session_id)
         if session is None:
             session = self._sessions[session_id] = WatchedSession()
+            WATCHED_SESSIONS.set(len(self._sessions))
         return session
 
     def _unwatch_if_unused(self, session_id: str, session: WatchedSession) -> None:
         if not session.subscriptions and not session.change_events and self._sessions.get(session_id) is session:
             del self._sessions[session_id]
+            WATCHED_SESSIONS.set(len(self._sessions))
             self._feed.unwatch(session_id)
 
     # -- the feed's listener ------------------------------------------------------------------------------------------

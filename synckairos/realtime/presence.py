@@ -30,7 +30,7 @@ from synckairos.store.presence import BATCH_SIZE, DEAD_AFTER_S, FIELD_TTL_S, Pre
 from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
-from synckairos.telemetry.metrics import INSTANCES, PRESENCE_FRAMES
+from synckairos.telemetry.metrics import INSTANCES, PRESENCE_FAILURES, PRESENCE_FRAMES, PRESENCE_ROUND_DURATION
 from synckairos.wire import v3_messages
 from synckairos.wire.presence_counts import PresenceCounts, PresenceIdentity
 
@@ -221,8 +221,10 @@ class PresenceTracker:
             await self._has_work.wait()
             self._has_work.clear()
             try:
-                await self._run_round()
+                with PRESENCE_ROUND_DURATION.time():
+                    await self._run_round()
             except StoreUnavailable as fault:
+                PRESENCE_FAILURES.inc()
                 logger.debug("presence round failed", cause=fault.code)
                 self._has_work.set()
             await asyncio.sleep(self._timings.presence_round_s)

@@ -26,10 +26,12 @@ async def measure_command(verb: str, work: Coroutine[Any, Any, SessionResult]) -
         raise
     finally:
         _counter(verb, outcome)()
-        COMMAND_DURATION.observe(time.perf_counter() - began_s)
+        COMMAND_DURATION.with_labels(verb).observe(time.perf_counter() - began_s)
     return answer
 
 
 @cache
 def _counter(verb: str, outcome: str) -> Callable[[], None]:
+    # The counter of failures begins at 0 with the first command, or Prometheus would not see the first failures.
+    COMMANDS.labels(verb, "failed")
     return COMMANDS.labels(verb, outcome).inc

@@ -67,11 +67,12 @@ class OverdueBatchCommitter:
             raise
         took_s = time.perf_counter() - began_s
         done = {each for each, outcome in zip(decided, outcomes, strict=True) if isinstance(outcome, Committed)}
+        duration = COMMAND_DURATION.with_labels("expire")
         for session_id in done:
             prepared, rendered = decided[session_id]
             if not rendered.session.status.is_final:
                 self._cache.put(session_id, prepared.stored.snapshot, rendered)
-            COMMAND_DURATION.observe(took_s)
+            duration.observe(took_s)
         COMMANDS.labels("expire", "applied").inc(len(done))
         self._notify(done)
         return [session_id in done for session_id, _ in due]

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from synckairos.store.call_metrics import name_script
 from synckairos.store.shared_connection import Argument, RedisPipe
 
 ScriptCall = tuple[list[str], list[Argument]]
@@ -28,6 +29,7 @@ class LuaScript:
         libraries = map(read_script, re.findall(r"^-- uses (\w+)$", text, re.MULTILINE))
         self.text = "\n".join([*(("#!lua flags=allow-oom",) if allow_oom else ()), *libraries, text])
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        name_script(self.sha, name)
 
     async def call_many(self, pipe: RedisPipe, calls: Sequence[ScriptCall]) -> list[Any]:
         """Call the script several times in one round trip, and return the results in the order of `calls`.

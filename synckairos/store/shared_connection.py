@@ -18,7 +18,9 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.backoff import Backoff
+from synckairos.store.call_metrics import FAILED_CALLS, find_call_series
 from synckairos.store.redis_errors import ErrorReply, is_about_invalid_data
+from synckairos.telemetry.metric_types import HistogramSeries
 from synckairos.telemetry.outages import SilentOutage, StoreOutage
 from synckairos.urls.redis_url import parse_redis_url
 
@@ -109,7 +111,9 @@ class RedisPipe:
         connection = self._connection
         if connection is None:
             connection = await self._wait_connected()
-        return await connection.send([_pack(command) for command in commands])
+        if not commands:
+            return []
+        return await connection.send([_pack(command) for command in commands], find_call_series(commands[0]))
 
     def send_unawaited(self, command: RedisCommand) -> None:
         """Queue one command, which is sent together with the next commands. Return immediately; the reply is ignored.
@@ -117,7 +121,7 @@ class RedisPipe:
         Without a connection, the command is dropped.
         """
         if self._connection is not None:
-            self._connection.enqueue([_pack(command)])
+            self._connection.enqueue([_pack(command)], find_call_series(command))
 
     async def _wait_connected(self) -> "_Connection":
         try:
@@ -171,7 +175,7 @@ class RedisPipe:
             if address.db:
                 commands.append(("SELECT", address.db))
             commands.append(("PING",))
-            replies = await connection.send([_pack(command) for command in commands])
+            replies = await connection.send([_pack(command) for command in commands], find_call_series(commands[0]))
         for reply in replies:
             if isinstance(reply, RedisError):
                 raise reply
@@ -217,26 +221,25 @@ class _Connection(asyncio.Protocol):
         self._pending: deque[_PendingCommands] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def send(self, commands: list[bytes]) -> list[Any]:
+    async def send(self, commands: list[bytes], durations: HistogramSeries) -> list[Any]:
         """Send packed commands and return their replies in order. An error reply is an item of the list, not raised.
 
-        All commands of the same turn of the event loop are written together.
+        All commands of the same turn of the event loop are written together. `durations` gets the duration of the call.
 
         Raises: ConnectionError or TimeoutError of redis if the connection is lost or no reply came. The commands were
         possibly executed.
         """
         if self.lost.is_set():
             raise RedisConnectionError("connection to Redis lost")
-        if not commands:
-            return []
-        return await self.enqueue(commands)
+        return await self.enqueue(commands, durations)
 
-    def enqueue(self, commands: list[bytes]) -> "asyncio.Future[list[Any]]":
-        """Queue packed commands, and return the future of their replies.
+    def enqueue(self, commands: list[bytes], durations: HistogramSeries) -> "asyncio.Future[list[Any]]":
+        """Queue one or more packed commands, and return the future of their replies.
 
         All commands of the same turn of the event loop are written together at its end.
         """
-        pending = _PendingCommands(len(commands), self._loop.create_future(), self._loop.time() + self._timeout_s)
+        deadline_s = self._loop.time() + self._timeout_s
+        pending = _PendingCommands(len(commands), self._loop.create_future(), deadline_s, durations)
         if not self._unwritten:
             self._loop.call_soon(self._write)
         self._unwritten += commands
@@ -255,6 +258,7 @@ class _Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
+        FAILED_CALLS.inc(len(self._pending))
         for pending in self._pending:
             if not pending.done.done():
                 pending.done.set_exception(type(reason)(*reason.args))
@@ -293,12 +297,15 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
+        # The deadline of a call is its beginning plus the timeout.
+        now_and_timeout_s = self._loop.time() + self._timeout_s
         try:
             while (reply := self._reader.gets()) is not False:
                 pending = self._pending[0]
                 pending.replies.append(reply)
                 if len(pending.replies) == pending.expected:
                     self._pending.popleft()
+                    pending.durations.observe(now_and_timeout_s - pending.deadline_s)
                     if not pending.done.done():
                         pending.done.set_result(pending.replies)
         except (hiredis.ProtocolError, IndexError):  # IndexError: a reply to no command
@@ -308,10 +315,13 @@ class _Connection(asyncio.Protocol):
 class _PendingCommands:
     """Commands that one caller sent together, and the replies that have arrived."""
 
-    __slots__ = ("deadline_s", "done", "expected", "replies")
+    __slots__ = ("deadline_s", "done", "durations", "expected", "replies")
 
-    def __init__(self, expected: int, done: asyncio.Future[list[Any]], deadline_s: float) -> None:
+    def __init__(
+        self, expected: int, done: asyncio.Future[list[Any]], deadline_s: float, durations: HistogramSeries
+    ) -> None:
         self.expected = expected
         self.done = done
         self.deadline_s = deadline_s
+        self.durations = durations
         self.replies: list[Any] = []

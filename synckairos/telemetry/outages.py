@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from synckairos.telemetry import log
+from synckairos.telemetry.metrics import STORE_UP
 
 REPEAT_S = 60.0
 """Seconds between two log lines about an outage of one store."""
@@ -63,6 +64,7 @@ class StoreOutage:
         self._parts: set[str] = set()
         self._began_s = 0.0
         self._is_logged = False
+        self._set_up(True)
 
     def report_unreachable(self, part: str, cause: object) -> None:
         """Report that a part of the process cannot use the store. Write a log line, at most one per minute.
@@ -74,6 +76,7 @@ class StoreOutage:
         if not self._parts:
             self._began_s = now_s
             self._is_logged = False
+            self._set_up(False)
         self._parts.add(part)
         if self._quiet.allow_next_line() is not None:
             self._is_logged = True
@@ -92,9 +95,15 @@ class StoreOutage:
         if part not in self._parts:
             return
         self._parts.discard(part)
-        if not self._parts and self._is_logged:
+        if self._parts:
+            return
+        self._set_up(True)
+        if self._is_logged:
             seconds = round(self._clock() - self._began_s)
             logger.info("store is available again", store=self._store, setting=self._setting, seconds=seconds)
+
+    def _set_up(self, is_up: bool) -> None:
+        STORE_UP.labels(self._store).set(is_up)
 
 
 class SilentOutage(StoreOutage):
@@ -108,3 +117,6 @@ class SilentOutage(StoreOutage):
 
     def report_reachable(self, part: str) -> None:
         """Do nothing."""
+
+    def _set_up(self, is_up: bool) -> None:
+        """Do nothing. Overrides the method that sets the metric."""

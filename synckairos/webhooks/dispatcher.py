@@ -15,6 +15,7 @@ from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.outages import SilentOutage, StoreOutage
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import DeliveryQueue, DeliveryResult, open_delivery_queue
+from synckairos.webhooks.metrics import ATTEMPT_DURATION
 from synckairos.webhooks.records import DueDelivery
 from synckairos.webhooks.sender import SendResult, WebhookSender
 from synckairos.wire.webhooks import TEST_EVENT_TYPE, render_event_message, render_test_message
@@ -154,7 +155,10 @@ class Dispatcher:
 
     async def _deliver(self, due: DueDelivery) -> None:
         try:
-            result = self._evaluate(due, await self._send(due))
+            sent = await self._send(due)
+            result = self._evaluate(due, sent)
+            if sent is not None:
+                ATTEMPT_DURATION.labels(result.outcome).observe(sent.duration_ms / 1000)
             disabled_reason = await self._queue.save_attempt_result(due, result, self._give_up_s)
         except StoreUnavailable as fault:
             logger.info("webhook will be sent again", delivery_id=due.delivery_id, error=str(fault.__cause__))

@@ -1,44 +1,43 @@
-"""Prometheus metrics of webhooks. The values come from Postgres, so each instance reports the whole deployment."""
+"""Prometheus metrics of webhooks.
 
-from collections.abc import Iterable
-
-from prometheus_client import REGISTRY, Gauge
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.registry import Collector
+The values come from Postgres, so each instance reports the whole deployment. The durations are those of one worker.
+"""
 
 from synckairos.errors import StoreUnavailable
+from synckairos.telemetry.metric_types import ONLY_WORKERS, MetricDefiner
 from synckairos.webhooks.registry import WebhookRegistry
 
-PENDING = Gauge(
-    "synckairos_webhook_pending_deliveries", "Queued deliveries of enabled endpoints, counted up to 100,000"
+_webhooks = MetricDefiner("Webhooks")
+
+PENDING = _webhooks.gauge(
+    "synckairos_webhook_pending_deliveries",
+    "Webhook deliveries to enabled endpoints that are not sent yet, counted up to 100,000",
+    scope="store",
 )
-OLDEST_AGE_SECONDS = Gauge(
-    "synckairos_webhook_oldest_due_seconds", "Seconds since the oldest queued delivery became due; 0 if none is due"
+OLDEST_AGE_SECONDS = _webhooks.gauge(
+    "synckairos_webhook_oldest_due_seconds",
+    "Seconds for which the oldest pending webhook delivery has been due; 0 if none is due",
+    scope="store",
 )
-DISABLED = Gauge(
-    "synckairos_webhook_disabled_endpoints", "Disabled endpoints, whether disabled by failures or by request"
+DISABLED = _webhooks.gauge(
+    "synckairos_webhook_disabled_endpoints",
+    "Webhook endpoints that are disabled, by failures or by a request",
+    scope="store",
 )
-
-
-class _AttemptCounter(Collector):
-    """Collector that exports the attempt counters of Postgres. A restart of a process does not reset these counters."""
-
-    def __init__(self) -> None:
-        self.attempts: dict[str, int] = {}
-
-    def collect(self) -> Iterable[Metric]:
-        family = CounterMetricFamily(
-            "synckairos_webhook_tries",
-            "Delivery attempts by `outcome`: delivered, failed, gone or lapsed",
-            labels=["outcome"],
-        )
-        for outcome, attempts in self.attempts.items():
-            family.add_metric([outcome], attempts)
-        yield family
-
-
-_ATTEMPTS = _AttemptCounter()
-REGISTRY.register(_ATTEMPTS)
+ATTEMPTS = _webhooks.stored_counter(
+    "synckairos_webhook_tries_total",
+    "Attempts to send a webhook. `outcome` is `delivered`, `failed`, `gone` (the receiver answered 410) or `lapsed` "
+    "(the event no longer exists)",
+    {"outcome": 4},
+)
+ATTEMPT_DURATION = _webhooks.histogram(
+    "synckairos_webhook_attempt_duration_seconds",
+    "Seconds of one attempt of this worker to send a webhook, from the connection to the end of the answer. `outcome` "
+    "is `delivered`, `failed`, `gone` or `lapsed`",
+    {"outcome": 4},
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60),
+    processes=ONLY_WORKERS,
+)
 
 
 class WebhookGauges:
@@ -59,4 +58,4 @@ class WebhookGauges:
         PENDING.set(measured.queued)
         OLDEST_AGE_SECONDS.set(measured.oldest_s)
         DISABLED.set(measured.disabled)
-        _ATTEMPTS.attempts = measured.attempts
+        ATTEMPTS.set_values({(outcome,): attempts for outcome, attempts in measured.attempts.items()})
