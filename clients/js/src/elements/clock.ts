@@ -43,8 +43,13 @@ const LOW_AGAIN_FACTOR = 1.5;
  */
 export class SyncClock extends SessionElement {
   readonly #time = part("span", "time");
+  // The parts of the time stay the same nodes, because a new node for each tenth of a second costs a layout more.
+  readonly #before = new Text();
+  readonly #colon = document.createElement("span");
+  readonly #after = new Text();
   readonly #words = part("span", "words");
   readonly #said = document.createElement("span");
+  #text = "";
   #lastMs: number | null = null;
   #isLow = false;
   #lowAtMs = -Infinity;
@@ -54,6 +59,7 @@ export class SyncClock extends SessionElement {
     super(STYLE);
     this.#time.setAttribute("role", "timer");
     this.#time.setAttribute("aria-live", "off");
+    this.#time.append(this.#before, this.#colon, this.#after);
     this.#said.className = "said";
     this.#said.setAttribute("aria-live", "polite");
     this.root.append(this.#time, this.#words, this.#said);
@@ -77,14 +83,15 @@ export class SyncClock extends SessionElement {
     const words = [statusWords(session, owner), reading ? phaseWords(session, reading, participant) : ""];
     if (owner?.has_expired && session.status !== "expired") words.push("time is up");
     setText(this.#words, [...new Set(words.filter(Boolean))].join(", "));
-    this.#time.setAttribute("aria-label", owner?.display_name ?? "clock");
+    const label = owner?.display_name ?? "clock";
+    if (this.#time.getAttribute("aria-label") !== label) this.#time.setAttribute("aria-label", label);
     const hasTurn = owner === undefined || owner.status !== undefined ? isRunning(session, owner) : owner.is_active;
     this.toggleAttribute("data-active", hasTurn);
     const runs = (reading?.rateMs ?? 0) !== 0 && (reading?.freeMs ?? 0) === 0;
     this.toggleAttribute("data-runs", runs);
     if (runs) return;
     clearTimeout(this.#dimTimer);
-    this.#time.querySelector(".dim")?.classList.remove("dim");
+    this.#colon.classList.remove("dim");
   }
 
   #owner(): { participant?: string } {
@@ -99,7 +106,7 @@ export class SyncClock extends SessionElement {
   }
 
   #showText(text: string): void {
-    if (this.#time.textContent !== text) this.#setDigits(text);
+    if (this.#text !== text) this.#setDigits(text);
     const ms = this.watch?.reading(this.participant)?.time_remaining_ms ?? null;
     this.#noteLowTime(ms);
     if (this.#lastMs !== null && ms !== null && ms < this.#lastMs) this.#say(milestoneWords(this.#lastMs, ms));
@@ -109,14 +116,16 @@ export class SyncClock extends SessionElement {
   }
 
   #setDigits(text: string): void {
+    this.#text = text;
     const at = text.lastIndexOf(":");
-    const colon = document.createElement("span");
-    colon.textContent = text.slice(at, at + 1);
-    this.#time.replaceChildren(text.slice(0, Math.max(0, at)), colon, text.slice(at + 1));
+    setData(this.#before, text.slice(0, Math.max(0, at)));
+    setText(this.#colon, text.slice(at, at + 1));
+    setData(this.#after, text.slice(at + 1));
+    this.#colon.classList.remove("dim");
     // A timer costs less than an animation, which would draw every frame. Tenths show by themselves that the clock runs.
     clearTimeout(this.#dimTimer);
     if (!text.includes(".") && this.hasAttribute("data-runs")) {
-      this.#dimTimer = setTimeout(() => colon.classList.add("dim"), DIM_AFTER_MS);
+      this.#dimTimer = setTimeout(() => this.#colon.classList.add("dim"), DIM_AFTER_MS);
     }
   }
 
@@ -144,4 +153,8 @@ export class SyncClock extends SessionElement {
     this.#said.textContent = words;
     this.dispatchEvent(new CustomEvent("milestone", { bubbles: true, composed: true, detail: { words } }));
   }
+}
+
+function setData(node: Text, data: string): void {
+  if (node.data !== data) node.data = data;
 }
