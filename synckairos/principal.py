@@ -83,6 +83,8 @@ class Principal(Struct, frozen=True, kw_only=True):
       tenant without a grant.
     - `life`: the expiry and the names of the credential. None for principals without a credential.
     - `narrowing`: the limits of the ticket that opened the socket of the principal, None without limits.
+    - `is_operator`: whether the principal administers tenants. An operator has no rights in a tenant, so it has the
+      role `viewer` and no grants.
     """
 
     kind: Kind
@@ -94,6 +96,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     grants: tuple[SessionGrant, ...]
     life: CredentialLife | None
     narrowing: Narrowing | None
+    is_operator: bool
 
     @classmethod
     def anonymous_admin(cls, address: str = "") -> "Principal":
@@ -116,6 +119,23 @@ class Principal(Struct, frozen=True, kw_only=True):
             grants=(),
             life=None,
             narrowing=None,
+            is_operator=False,
+        )
+
+    @classmethod
+    def operator(cls, key_id: str, address: str) -> "Principal":
+        """Return the principal of an operator with the key `key_id`."""
+        return cls(
+            kind="key",
+            tenant=DEFAULT_TENANT,
+            subject=key_id,
+            role="viewer",
+            address=address,
+            participant_id=None,
+            grants=(),
+            life=None,
+            narrowing=None,
+            is_operator=True,
         )
 
     @classmethod
@@ -143,6 +163,7 @@ class Principal(Struct, frozen=True, kw_only=True):
             grants=(),
             life=None,
             narrowing=None,
+            is_operator=False,
         )
 
     def has_role(self, role: Role) -> bool:

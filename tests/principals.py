@@ -25,4 +25,5 @@ def make_principal(
         grants=grants,
         life=life,
         narrowing=None,
+        is_operator=False,
     )

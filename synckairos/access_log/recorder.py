@@ -58,7 +58,7 @@ class AccessRecorder:
             at_ms=self._now_ms(),
             kind=principal.kind,
             subject=principal.subject,
-            role=principal.role,
+            role="operator" if principal.is_operator else principal.role,
             address=principal.address,
             action=action,
             target=target,

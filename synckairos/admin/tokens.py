@@ -56,9 +56,9 @@ def create_token(
 
 
 async def verify_token(settings: Settings, token: str) -> Principal:
-    """Return the principal of a token, by the clock of this machine. Revocations are not looked up.
+    """Return the principal of a token, by the clock of this machine. Revocations and tenants are not looked up.
 
-    Raises: BadSettings, Unauthorized, TenantUnknown, KeysUnavailable.
+    Raises: BadSettings, Unauthorized, KeysUnavailable.
     """
     verifier = TokenVerifier.from_settings(settings)
     await verifier.fetch_key_sets()
@@ -115,7 +115,7 @@ def explain_access(
         "session": f"{rule.least} on the session",
         "participant": "the participant itself, or admin",
         "tenant": f"the role {rule.least}",
-        "none": "any token" if rule.least == "credential" else "nothing",
+        "none": {"credential": "any token", "operator": "a key of an operator"}.get(rule.least, "nothing"),
     }[rule.scope]
     lines.append(f"{'rule':<12} {verb} requires {needed}")
     try:

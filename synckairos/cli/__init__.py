@@ -15,6 +15,7 @@ from synckairos.cli.processes import dev, doctor, migrate, serve, worker
 from synckairos.cli.revocations import revocations
 from synckairos.cli.session_watch import session
 from synckairos.cli.simulate import simulate
+from synckairos.cli.tenants import operator_keys, tenants
 from synckairos.cli.tokens import auth, config_group, tokens
 from synckairos.cli.webhooks import webhooks
 
@@ -26,7 +27,7 @@ __all__ = ["main"]
     sections={
         "To try the product": (dev, simulate, session),
         "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, tokens, auth),
-        "To maintain the product": (audit, verify_audit, jobs, webhooks, revocations),
+        "To maintain the product": (audit, verify_audit, jobs, webhooks, revocations, tenants, operator_keys),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -23,6 +23,7 @@ from synckairos.config.value_types import (
     RedisUrl,
     RootPath,
     TenantName,
+    Tenants,
     TextList,
     WebUrl,
 )
@@ -197,6 +198,15 @@ class Settings(BaseSettings):
         "none",
         description="Authentication mode. `none`: every caller that can connect has full access. "
         "`required`: a request needs a token, except for public pages.",
+    )
+    tenants: Tenants = Field(
+        "any",
+        description="Tenants that tokens can name. `any`: each tenant that a verified token names. "
+        "`registered`: only tenants that an operator has created, and the default tenant.",
+    )
+    operator_networks: Networks = Field(
+        [],
+        description="Addresses or networks from which keys of operators are accepted, separated by commas. Empty: all.",
     )
     insecure: bool = Field(
         False,

@@ -15,6 +15,11 @@ from synckairos.urls.redis_url import validate_redis_url
 TENANT_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 """Pattern of the names of tenants."""
 
+TENANT_NAME_FAULT = (
+    "should be 1 to 63 lower-case letters, digits, dots, hyphens or underscores, with a letter or digit first"
+)
+"""Text of the fault of a name that does not match `TENANT_NAME`."""
+
 # The logger of v2, pino, has other names for some levels.
 _LEVELS = {"trace": "debug", "warn": "warning", "fatal": "critical"}
 
@@ -72,7 +77,8 @@ def _split_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _check_origin(value: str) -> str:
+def check_origin(value: str) -> str:
+    """Return an origin unchanged. Raises: ValueError if it is not an origin of web pages."""
     if not re.fullmatch(r"https?://[^/?#@\s]+", value):
         raise ValueError("should be origins such as https://example.org, without a path, separated by commas")
     return value
@@ -105,13 +111,7 @@ def _check_archive_url(value: str) -> str:
     return value
 
 
-TenantName = Annotated[
-    str,
-    _matching(
-        TENANT_NAME,
-        "should be 1 to 63 lower-case letters, digits, dots, hyphens or underscores, with a letter or digit first",
-    ),
-]
+TenantName = Annotated[str, _matching(TENANT_NAME, TENANT_NAME_FAULT)]
 
 
 def _check_jwks_url(value: str) -> str:
@@ -173,6 +173,7 @@ WebUrl = Annotated[str, _url_with("http", "https")]
 RootPath = Annotated[str, AfterValidator(_check_root_path)]
 ArchiveUrl = Annotated[str, AfterValidator(_check_archive_url)]
 Auth = Literal["none", "required"]
+Tenants = Literal["any", "registered"]
 JwksSources = Annotated[list[JwksSource], NoDecode, BeforeValidator(_parse_json_list), Field(max_length=20)]
 TextList = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
 OutagePolicy = Annotated[
@@ -181,5 +182,5 @@ OutagePolicy = Annotated[
 KeyPrefix = Annotated[
     str, _matching(r"[A-Za-z0-9_.-]{1,64}", "should be 1 to 64 letters, digits, dots, hyphens or underscores")
 ]
-Origins = Annotated[list[Annotated[str, AfterValidator(_check_origin)]], NoDecode, BeforeValidator(_split_commas)]
+Origins = Annotated[list[Annotated[str, AfterValidator(check_origin)]], NoDecode, BeforeValidator(_split_commas)]
 Networks = Annotated[list[Annotated[str, AfterValidator(_check_network)]], NoDecode, BeforeValidator(_split_commas)]

@@ -1,4 +1,4 @@
-"""Refusals of requests that concern webhooks, revocations and signing keys."""
+"""Refusals of requests that concern webhooks, revocations, signing keys and tenants."""
 
 from synckairos.errors.base import SyncKairosError
 
@@ -53,4 +53,35 @@ class TooManySigningKeys(SyncKairosError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"At most {limit} signing keys are allowed; remove one first")
+        self.limit = limit
+
+
+class TenantExists(SyncKairosError):
+    """There is already a tenant with this name. The name of a deleted tenant also stays in use."""
+
+    code = "TENANT_EXISTS"
+    status = 409
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(f"Tenant {tenant} exists already, or was deleted; names of deleted tenants stay refused")
+
+
+class TenantDeleted(SyncKairosError):
+    """The tenant is being deleted or was deleted, so it cannot be changed."""
+
+    code = "TENANT_DELETED"
+    status = 409
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(f"Tenant {tenant} is deleted and cannot be changed")
+
+
+class TooManyTenants(SyncKairosError):
+    """There are already `limit` tenants, the maximum. The new tenant was refused."""
+
+    code = "TOO_MANY_TENANTS"
+    status = 409
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"At most {limit} tenants are allowed; delete one first")
         self.limit = limit

@@ -73,8 +73,17 @@ class TenantUnknown(Forbidden):
 
     code = "TENANT_UNKNOWN"
 
+    def __init__(self, tenant: str, reason: str = "") -> None:
+        super().__init__(f"Tenant {tenant} does not exist{reason and f': {reason}'}")
+
+
+class TenantSuspended(Forbidden):
+    """An operator has suspended the tenant that the credential names. Its data stay stored."""
+
+    code = "TENANT_SUSPENDED"
+
     def __init__(self, tenant: str) -> None:
-        super().__init__(f"Tenant {tenant} does not exist")
+        super().__init__(f"Tenant {tenant} is suspended")
 
 
 class NotFound(SyncKairosError):

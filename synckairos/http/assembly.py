@@ -35,6 +35,7 @@ from synckairos.http.signing_keys import SigningKeyRoutes
 from synckairos.http.simulate import SimulateRoutes
 from synckairos.http.sub_path import SubPathApp
 from synckairos.http.system import SystemRoutes
+from synckairos.http.tenants import TenantRoutes
 from synckairos.http.tickets import TicketRoutes
 from synckairos.http.time_reports import TimeReportRoutes
 from synckairos.http.webhooks import WebhookRoutes
@@ -52,6 +53,9 @@ from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.tickets import TicketStore
 from synckairos.telemetry.metrics import ACTIVE_SESSIONS
+from synckairos.tenants.active_tenants import ActiveTenants
+from synckairos.tenants.operator_keys import OperatorAuthenticator
+from synckairos.tenants.table import TenantTable
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.registry import WebhookRegistry
 
@@ -71,6 +75,7 @@ class RestDependencies:
     webhooks: WebhookRegistry
     access_table: AccessTable
     signing_key_table: SigningKeyTable
+    tenant_table: TenantTable
     rate_limits: RateLimits
     work: ClientWorkLimits
     settings: Settings
@@ -91,6 +96,8 @@ def build_application(
     authenticator: Authenticator | None = None,
     verifier: TokenVerifier | None = None,
     signing_keys: ActiveSigningKeys | None = None,
+    tenants: ActiveTenants | None = None,
+    operators: OperatorAuthenticator | None = None,
     tickets: TicketStore | None = None,
     credential_ends: CredentialEnds | None = None,
     event_streams: EventStreams | None = None,
@@ -109,6 +116,7 @@ def build_application(
     - `tickets`: the tickets for sockets. None while authentication is off.
     - `authenticator`: authenticates callers. None while authentication is off.
     - `verifier` and `signing_keys`: the keys that verify tokens. None while authentication is off.
+    - `tenants` and `operators`: the tenants, and the keys of their operators. None while authentication is off.
     - `event_streams` and `frame_channels`: the fallback transport of v3 clients. Without them it answers 404.
     - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
     """
@@ -166,6 +174,7 @@ def build_application(
         *TicketRoutes(sessions, tickets, rate_limits).operations(),
         *RevocationRoutes(control_channel, rate_limits).operations(),
         *SigningKeyRoutes(dependencies.signing_key_table, signing_keys, verifier, rate_limits).operations(),
+        *TenantRoutes(dependencies.tenant_table, tenants, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),
         *QrCodeRoutes(origins, rate_limits, root_path).operations(),
         *system.operations(),
@@ -176,7 +185,7 @@ def build_application(
         OperationTable(operations),
         rate_limits,
         origins,
-        RequestAuthentication(callers, authenticator, _metrics_token(settings, callers)),
+        RequestAuthentication(callers, authenticator, _metrics_token(settings, callers), operators),
         dependencies.work,
         settings,
         access_recorder,

@@ -60,13 +60,22 @@ class CallerResolver:
         The client is the host nearest to this server, on the path of the request, that is not a trusted proxy. Return
         "" for a connection through a Unix socket.
         """
+        found = self._find_client(scope)
+        return found if isinstance(found, str) else _client_key(found)
+
+    def complete_address_for(self, scope: Scope) -> str:
+        """Return the complete IP address of the client, not only its network. "" for a connection by a Unix socket."""
+        return str(self._find_client(scope))
+
+    def _find_client(self, scope: Scope) -> Address | str:
+        """Return the address of the client. If the peer has no IP address, return its name."""
         peer: str = (scope.get("client") or ("", 0))[0]
         address = parse_address(peer)
         if address is None:
             return peer
         if self._proxies and self._is_proxy(address):
-            address = self._client_behind_proxies(scope, address)
-        return _client_key(address)
+            return self._client_behind_proxies(scope, address)
+        return address
 
     def is_secure(self, scope: Scope) -> bool:
         """Return whether a request came over HTTPS or from this machine, so that no other machine can have read it.

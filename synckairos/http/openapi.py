@@ -10,6 +10,7 @@ import orjson
 from pydantic import BaseModel
 
 from synckairos import __version__
+from synckairos.config.value_types import TENANT_NAME
 from synckairos.http import api_examples
 from synckairos.http.json_schemas import SchemaGenerator, add_field_docs, schema_ref, schemas_for, without_titles
 from synckairos.http.operations import Operation
@@ -51,6 +52,10 @@ TAG_DESCRIPTIONS = [
     {
         "name": "credentials",
         "description": "The end of credentials and sockets. All operations answer 403 while authentication is off.",
+    },
+    {
+        "name": "tenants",
+        "description": "Limits, origins and suspension of tenants. Only keys of operators open these operations.",
     },
     {
         "name": "event streams",
@@ -134,6 +139,8 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
         described["security"] = []
     elif rule.least == "public":
         described["description"] = "With authentication: a token is optional."
+    elif rule.least == "operator":
+        described["description"] = "Requires the key of an operator."
     else:
         described["description"] = f"With authentication: {_REQUIREMENTS[rule.scope].format(least=rule.least)}."
     if operation.body_model is not None:
@@ -150,7 +157,7 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
         | ({"description": FIELD_DESCRIPTIONS[name]} if name in FIELD_DESCRIPTIONS else {})
         for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
@@ -173,6 +180,10 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         key["schema"] |= {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         parameters.append(key)
     return parameters
+
+
+def _path_schema(name: str) -> dict[str, Any]:
+    return {"type": "string"} | ({"pattern": f"^{TENANT_NAME}$"} if name == "tenant" else {"format": "uuid"})
 
 
 @cache

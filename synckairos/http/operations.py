@@ -22,6 +22,7 @@ _ROUTE_PARAMETERS = {
     "{webhook_id}": ":wid",
     "{delivery_id}": ":did",
     "{signing_key_id}": ":kid",
+    "{tenant}": ":tenant",
 }
 
 

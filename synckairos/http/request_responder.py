@@ -79,7 +79,8 @@ class RequestResponder:
             logger.error("request failed", method=request.scope["method"], route=request.route, exc_info=failure)
             return render_internal_error(failure, self._dev)
         response.headers += rate_limit_headers(request.meter.statuses)
-        if request.principal.life is not None and all(name != b"cache-control" for name, _ in response.headers):
+        has_credential = request.principal.life is not None or request.principal.is_operator
+        if has_credential and all(name != b"cache-control" for name, _ in response.headers):
             # After a sign-out, a browser must not show this answer to the next user of the machine.
             response.headers.append((b"cache-control", b"no-store"))
         return response

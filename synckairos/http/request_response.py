@@ -1,5 +1,6 @@
 """Request and response classes of the REST routes: headers, path parameters, query string, and bounded JSON bodies."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 import orjson
 from starlette.types import Receive, Scope
 
+from synckairos.config.value_types import TENANT_NAME, TENANT_NAME_FAULT
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
 from synckairos.http.streaming_response import ByteStream
 from synckairos.http.sub_path import to_public_path
@@ -144,9 +146,19 @@ class RestRequest:
             raise ValidationFailed(faults)
         return self.path_parameters[name].lower()
 
+    def path_tenant(self) -> str:
+        """Return the path parameter `tenant`. Raises: ValidationFailed if it is not the name of a tenant."""
+        if faults := self._path_faults():
+            raise ValidationFailed(faults)
+        return self.path_parameters["tenant"]
+
     def _path_faults(self) -> list[Fault]:
         faults = []
         for name, text in self.path_parameters.items():
+            if name == "tenant":
+                if not re.fullmatch(TENANT_NAME, text):
+                    faults.append({"path": name, "message": TENANT_NAME_FAULT})
+                continue
             try:
                 parse_uuid(text)
             except ValueError as error:
@@ -156,7 +168,7 @@ class RestRequest:
     def read_query(self, model: type[Model]) -> Model:
         """Return the query string as an instance of `model`.
 
-        Raises: ValidationFailed if the query string is invalid, or if a path parameter is not a UUID.
+        Raises: ValidationFailed if the query string is invalid, or if a path parameter has a wrong form.
         """
         return parse_query(model, self.scope["query_string"], self._path_faults())
 

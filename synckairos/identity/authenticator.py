@@ -36,8 +36,8 @@ class Authenticator:
         - `now_ms`: the time of Redis in ms since the Unix epoch.
         - `address_for`: the address under which limits count the client of a request.
         - `is_secure`: whether no other machine can have read a request on its way.
-        - `refuse_ended`: raises Unauthorized if the credential of a principal was revoked. It is called for each
-          request, also if the token is in the cache.
+        - `refuse_ended`: raises an error if the credential of a principal was revoked, or if its tenant is not
+          accepted. It is called for each request, also if the token is in the cache.
         """
         self.now_ms = now_ms
         self._verifier = verifier
@@ -51,7 +51,7 @@ class Authenticator:
 
         Pass `in_subprotocols=True` for a handshake, whose token can also be in a subprotocol.
 
-        Raises: Unauthorized, TenantUnknown, InsecureTransport, RateLimitExceeded, KeysUnavailable.
+        Raises: Unauthorized, InsecureTransport, RateLimitExceeded, KeysUnavailable, and the errors of `refuse_ended`.
         """
         token = find_token(scope, in_subprotocols=in_subprotocols)
         if token is None:
@@ -73,7 +73,7 @@ class Authenticator:
         A token that was accepted before comes from the cache. The signature of another token is checked only if the
         budget of its address for refused tokens is not used up.
 
-        Raises: Unauthorized, TenantUnknown, RateLimitExceeded, KeysUnavailable.
+        Raises: Unauthorized, RateLimitExceeded, KeysUnavailable, and the errors of `refuse_ended`.
         """
         now_ms = self.now_ms()
         principal = self._verifier.find_cached(token, now_ms)

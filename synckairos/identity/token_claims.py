@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from synckairos.config.settings import Settings
 from synckairos.config.value_types import TENANT_NAME
-from synckairos.errors import TenantUnknown, Unauthorized
+from synckairos.errors import Unauthorized
 from synckairos.identity.verification_key import VerificationKey
-from synckairos.principal import DEFAULT_TENANT, CredentialLife, Principal, Role, SessionGrant
+from synckairos.principal import CredentialLife, Principal, Role, SessionGrant
 
 LEEWAY_MS = 30_000
 """Milliseconds by which the clocks of an issuer and of Redis are allowed to differ."""
@@ -91,7 +91,9 @@ def principal_from_claims(claims: Mapping[str, Any], key: VerificationKey, rules
 
     `now_ms` is the time of Redis in ms since the Unix epoch.
 
-    Raises: Unauthorized if a claim is missing, invalid or not accepted. TenantUnknown if the tenant does not exist.
+    It is not checked whether the tenant exists.
+
+    Raises: Unauthorized if a claim is missing, invalid or not accepted.
     """
     life = _life(claims, key, rules, now_ms)
     _check_audience_and_issuer(claims, key, rules)
@@ -99,12 +101,9 @@ def principal_from_claims(claims: Mapping[str, Any], key: VerificationKey, rules
     role = _role(claims, rules.claim_role)
     participant_id = _participant_id(claims, rules.claim_participant_id, subject)
     grants = _grants(claims.get(rules.claim_grants, []))
-    tenant = _tenant(claims, key, rules)
-    if tenant != DEFAULT_TENANT:
-        raise TenantUnknown(tenant)
     return Principal(
         kind="user",
-        tenant=tenant,
+        tenant=_tenant(claims, key, rules),
         subject=subject,
         role=role,
         address="",
@@ -112,6 +111,7 @@ def principal_from_claims(claims: Mapping[str, Any], key: VerificationKey, rules
         grants=grants,
         life=life,
         narrowing=None,
+        is_operator=False,
     )
 
 

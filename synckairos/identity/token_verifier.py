@@ -110,7 +110,6 @@ class TokenVerifier:
 
         Raises:
             Unauthorized: The token is not accepted.
-            TenantUnknown: The tenant of the token does not exist.
             KeysUnavailable: The keys of an issuer were not fetched yet, so the token cannot be decided on.
         """
         if (cached := self.find_cached(token, now_ms)) is not None:

@@ -71,6 +71,9 @@ from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.metrics import set_build_info
 from synckairos.telemetry.outages import StoreOutage
+from synckairos.tenants.active_tenants import ActiveTenants
+from synckairos.tenants.operator_keys import OperatorAuthenticator, OperatorKeyTable
+from synckairos.tenants.table import TenantTable
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import WebhookRegistry
 
@@ -154,8 +157,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
-        control_channel, signing_keys = None, None
-        signing_key_table = SigningKeyTable(pool)
+        control_channel, signing_keys, tenants = None, None, None
+        signing_key_table, tenant_table = SigningKeyTable(pool), TenantTable(pool)
         if verifier is not None:
             control_channel = ControlChannel(
                 ControlStore(pipe, keys),
@@ -166,11 +169,15 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             )
             signing_keys = ActiveSigningKeys(signing_key_table, control_channel, retired_keys)
             verifier.use_tenant_keys(signing_keys)
+            tenants = ActiveTenants(
+                tenant_table, control_channel, requires_registration=settings.tenants == "registered"
+            )
             with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
                 await control_channel.load()
+            await tenants.refresh()  # after a failure, tokens of other tenants than the default tenant get a 503
             await signing_keys.refresh()  # after a failure, tokens that could need a signing key get a 503
         credential_ends = CredentialEnds(
-            feed.server_time.now_ms, control_channel, retired_keys, max_age_s=settings.ws_max_age
+            feed.server_time.now_ms, control_channel, retired_keys, tenants, max_age_s=settings.ws_max_age
         )
         hub = Hub(
             feed,
@@ -197,6 +204,17 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 is_secure=lambda scope: settings.insecure or callers.is_secure(scope),
                 work=work,
                 refuse_ended=credential_ends.require_not_revoked,
+            )
+        )
+        operators = (
+            None
+            if authenticator is None
+            else OperatorAuthenticator(
+                OperatorKeyTable(pool),
+                networks=settings.operator_networks,
+                peer_address_for=callers.complete_address_for,
+                address_for=callers.address_for,
+                work=work,
             )
         )
         tickets = None if authenticator is None else TicketStore(pipe, keys)
@@ -240,6 +258,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 webhooks=webhooks,
                 access_table=access_table,
                 signing_key_table=signing_key_table,
+                tenant_table=tenant_table,
                 rate_limits=rate_limits,
                 work=work,
                 settings=settings,
@@ -254,6 +273,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             authenticator=authenticator,
             verifier=verifier,
             signing_keys=signing_keys,
+            tenants=tenants,
+            operators=operators,
             credential_ends=credential_ends,
             event_streams=event_streams,
             frame_channels=stream_channels,
@@ -276,6 +297,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("access log", access_recorder.run),
                 *([] if control_channel is None else [keep_running("revocations", control_channel.run)]),
                 *([] if signing_keys is None else [keep_running("signing keys", signing_keys.run)]),
+                *([] if tenants is None else [keep_running("tenants", tenants.run)]),
                 *(
                     [keep_running("keys of issuers", verifier.run_background_loop)]
                     if verifier and settings.jwks

@@ -90,6 +90,7 @@ class V3Connection(SocketConnection):
             EndReason.REVOKED: (4501, EndReason.REVOKED.value),
             EndReason.TOO_OLD: (4000, EndReason.TOO_OLD.value),
             EndReason.DISCONNECTED: (4000, EndReason.DISCONNECTED.value),
+            EndReason.TENANT_CLOSED: (4503, EndReason.TENANT_CLOSED.value),
         },
         too_big=4513,
     )

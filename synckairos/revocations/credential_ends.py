@@ -1,4 +1,4 @@
-"""Ends of open sockets and streams: expiry, revocation, retired keys, maximum age and disconnection.
+"""Ends of open sockets and streams: expiry, revocation, retired keys, closed tenants, maximum age and disconnection.
 
 All holders of a credential on one instance share one heap and one timer, so an open socket costs no task. A new entry
 of the control channel and a key that is retired are compared with each holder.
@@ -49,6 +49,20 @@ class EndReason(Enum):
     REVOKED = "revoked"
     TOO_OLD = "maximum age"
     DISCONNECTED = "disconnected"
+    TENANT_CLOSED = "tenant suspended"
+
+
+class TenantStates(Protocol):
+    """The tenants that an instance knows. See `ActiveTenants`."""
+
+    def require_open(self, tenant: str) -> None:
+        """Check that credentials of a tenant are accepted. Raises: TenantSuspended, TenantUnknown, StoreUnavailable."""
+
+    def is_closed(self, tenant: str) -> bool:
+        """Return whether a tenant is suspended or deleted."""
+
+    def add_listener(self, listener: Callable[[str], None]) -> None:
+        """Register `listener`, which gets the name of each tenant that is closed from now on."""
 
 
 class CredentialHolder(Protocol):
@@ -101,6 +115,7 @@ class CredentialEnds:
         now_ms: Callable[[], int],
         channel: ControlChannel | None,
         retired_keys: RetiredKeys | None = None,
+        tenants: TenantStates | None = None,
         *,
         max_age_s: float = MAX_AGE_S,
         warn_before_s: float = WARN_BEFORE_S,
@@ -110,12 +125,14 @@ class CredentialEnds:
         - `now_ms`: returns the time of Redis as this instance knows it.
         - `channel`: the revocations. None while authentication is off.
         - `retired_keys`: the keys whose tokens are ended. None: no key is retired while the instance runs.
+        - `tenants`: the tenants. Without them, the credentials of all tenants are accepted.
         - `max_age_s`: mean maximum age of sockets in seconds.
         - `warn_before_s`: seconds between the warning and the end of a credential.
         """
         self._now_ms = now_ms
         self._channel = channel
         self._retired_keys = retired_keys
+        self._tenants = tenants
         self._max_age_s = max_age_s
         self._warn_before_ms = int(warn_before_s * 1000)
         self._schedules: dict[CredentialHolder, _Schedule] = {}
@@ -127,6 +144,8 @@ class CredentialEnds:
             channel.add_listener(self._apply)
         if retired_keys is not None:
             retired_keys.add_listener(self._end_tokens_of)
+        if tenants is not None:
+            tenants.add_listener(self._end_holders_of_tenant)
 
     @property
     def holder_count(self) -> int:
@@ -192,25 +211,31 @@ class CredentialEnds:
         return None if end is None else max(0, end[0] - self._now_ms())
 
     def require_not_revoked(self, principal: Principal) -> None:
-        """Check that the credential of a principal is not revoked, and that the key that verified it is not retired.
+        """Check that a credential is not revoked, that its key is not retired, and that its tenant is not closed.
 
         The check reads only memory.
 
-        Raises: Unauthorized. StoreUnavailable if the revocations are not known.
+        Raises: Unauthorized, TenantSuspended, TenantUnknown. StoreUnavailable if the revocations or the tenants are not
+            known.
         """
         if self._channel is not None and self._channel.is_revoked(principal):
             raise Unauthorized("The token was revoked")
         if principal.life is not None and self._is_of_retired_key(principal.life):
             raise Unauthorized("The key of the token is no longer accepted")
+        if self._tenants is not None and principal.life is not None:
+            self._tenants.require_open(principal.tenant)
 
     def require_valid(self, principal: Principal) -> None:
         """Check that the credential of a principal has not ended. The check reads only memory.
 
-        Raises: Unauthorized. StoreUnavailable if the revocations are not known.
+        Raises: Unauthorized, TenantSuspended, TenantUnknown. StoreUnavailable if the revocations or the tenants are not
+            known.
         """
         if principal.life is None or self._channel is None:
             return
         self._channel.require_current()
+        if self._tenants is not None:
+            self._tenants.require_open(principal.tenant)
         end = self._end_of(principal)
         # The estimate of the time can be some milliseconds late. A revocation without a margin is effective already.
         if (end is not None and end[0] <= self._now_ms()) or self._channel.is_revoked(principal):
@@ -225,6 +250,8 @@ class CredentialEnds:
             return None
         if self._is_of_retired_key(life):
             return 0, EndReason.REVOKED  # an instant in the past
+        if self._tenants is not None and self._tenants.is_closed(principal.tenant):
+            return 0, EndReason.TENANT_CLOSED
         revoked_at_ms = None if self._channel is None else self._channel.revocations.ends_at_ms(principal)
         if revoked_at_ms is not None and revoked_at_ms <= life.expires_at_ms:
             return revoked_at_ms, EndReason.REVOKED
@@ -297,6 +324,12 @@ class CredentialEnds:
         """End the holders whose tokens the retired key `key_name` verified."""
         for holder in tuple(self._schedules):
             if holder.principal.life is not None and holder.principal.life.verified_by == key_name:
+                self.reschedule(holder)
+
+    def _end_holders_of_tenant(self, tenant: str) -> None:
+        """End the holders of a tenant that is closed."""
+        for holder in tuple(self._schedules):
+            if holder.principal.tenant == tenant:
                 self.reschedule(holder)
 
     def _apply(self, entry: EffectiveEntry) -> None:

@@ -10,11 +10,15 @@ from msgspec import Struct
 
 from synckairos.principal import Role, includes_role
 
-Access = Literal["public", "credential"] | Role
+Access = Literal["public", "credential", "operator"] | Role
 """Least right that a rule requires.
 
 `public` requires nothing. `credential` requires any verified credential. A role requires this role or a higher role.
+`operator` requires the key of an operator; no role includes it.
 """
+
+OPERATOR_VERBS = ("metrics",)
+"""The verbs that operators are allowed to use in addition to those with the least right `operator`."""
 
 Scope = Literal["session", "participant", "tenant", "none"]
 """Object on which the role is required.
@@ -34,6 +38,8 @@ class AccessRule(Struct, frozen=True):
 
     def allows(self, role: Role) -> bool:
         """Return whether a caller with a verified credential and this role on the object passes the rule."""
+        if self.least == "operator":
+            return False
         return self.least == "public" or self.least == "credential" or includes_role(role, self.least)
 
 
@@ -95,5 +101,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "manage_revocations": AccessRule("admin", "tenant"),
     "manage_signing_keys": AccessRule("admin", "tenant"),
     "disconnect": AccessRule("admin", "tenant"),
+    # All tenants
+    "manage_tenants": AccessRule("operator", "none"),
 }
 """The rules by verb. Commands have the names that REST and sockets use for them."""

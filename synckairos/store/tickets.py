@@ -82,9 +82,10 @@ class TicketStore:
 
 
 def _parse_ticket(text: bytes) -> Ticket:
-    """Return a ticket of this release, or of earlier releases, which know no narrowing and no name of a key."""
+    """Return a ticket of this release, or of earlier releases, which know fewer members of a principal."""
     stored = msgspec.json.decode(text)
     principal = stored.get("narrowed_principal") or {"narrowing": None, **stored["principal"]}
+    principal = {"is_operator": False, **principal}
     if principal["life"] is not None:
         principal["life"] = {"verified_by": None, **principal["life"]}
     return msgspec.convert({"principal": principal, "origin": stored["origin"]}, Ticket)

@@ -10,6 +10,7 @@ V3_CLOSE_CODES = {
     4002: "the client sent nothing, not even a pong; reconnect",
     4005: "the token expired; reconnect with a new token",
     4501: "the token was refused or revoked, or a REFRESH had another identity; do not reconnect with it",
+    4503: "an operator suspended the tenant of the token; do not reconnect",
     4504: "the session does not exist and there is no other subscription; do not reconnect",
     4510: "the session was deleted and there is no other subscription; do not reconnect",
     4513: "the client sent a message larger than 64 KiB; do not reconnect",

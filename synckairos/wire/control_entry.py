@@ -1,4 +1,4 @@
-"""Entries of the control channel as JSON: revocations, disconnections, and changes of signing keys.
+"""Entries of the control channel as JSON: revocations, disconnections, and changes of signing keys and of tenants.
 
 Other releases can write other kinds of entries. Such an entry is kept and copied, and has no effect.
 """
@@ -9,6 +9,7 @@ import orjson
 from msgspec import Struct
 
 _KEY_ADDED, _KEY_REMOVED = "signing_key_added", "signing_key_removed"
+_TENANT_CHANGED = "tenant_changed"
 
 MAX_ENTRY_BYTES = 4_096
 """Maximum bytes of one entry."""
@@ -90,6 +91,25 @@ class SigningKeyChange(Struct, frozen=True, kw_only=True):
         return orjson.dumps({**members, "until": self.until_ms})
 
 
+class TenantChange(Struct, frozen=True, kw_only=True):
+    """A tenant was created or changed. `is_open` is whether its credentials are accepted. Postgres has the tenant.
+
+    `revision` orders the changes of one tenant. The entry depends only on the row of the tenant, so that the same
+    change is one entry, also if it is announced twice.
+    """
+
+    tenant: str
+    revision: int
+    is_open: bool
+    at_ms: int
+    until_ms: int
+
+    def render(self) -> bytes:
+        """Return the entry as JSON."""
+        members = {"kind": _TENANT_CHANGED, "tenant": self.tenant, "revision": self.revision, "open": self.is_open}
+        return orjson.dumps({**members, "at": self.at_ms, "until": self.until_ms})
+
+
 class UnknownEntry(Struct, frozen=True, kw_only=True):
     """An entry of a kind that this release does not know."""
 
@@ -97,7 +117,7 @@ class UnknownEntry(Struct, frozen=True, kw_only=True):
     until_ms: int
 
 
-EffectiveEntry = Revocation | Disconnection | SigningKeyChange
+EffectiveEntry = Revocation | Disconnection | SigningKeyChange | TenantChange
 """An entry of a kind that this release knows."""
 
 ControlEntry = EffectiveEntry | UnknownEntry
@@ -112,15 +132,15 @@ def parse_control_entry(text: bytes) -> ControlEntry:
     if len(text) > MAX_ENTRY_BYTES:
         raise ValueError("the entry is too long")
     members = orjson.loads(text)
-    kind, until_ms = _text(members["kind"]), _instant(members["until"])
+    kind, until_ms = _text(members["kind"]), _integer(members["until"])
     if kind == "revocation":
         found = Revocation(
             entry_id=_text(members["id"]),
             tenant=_text(members["tenant"]),
-            at_ms=_instant(members["at"]),
-            effective_at_ms=_instant(members["effective_at"]),
+            at_ms=_integer(members["at"]),
+            effective_at_ms=_integer(members["effective_at"]),
             until_ms=until_ms,
-            issued_before_ms=_instant(members["issued_before"]),
+            issued_before_ms=_integer(members["issued_before"]),
             actor=_text(members["actor"]),
             token_id=_optional_text(members.get("jti")),
             subject=_optional_text(members.get("subject")),
@@ -136,7 +156,7 @@ def parse_control_entry(text: bytes) -> ControlEntry:
         return Disconnection(
             entry_id=_text(members["id"]),
             tenant=_text(members["tenant"]),
-            at_ms=_instant(members["at"]),
+            at_ms=_integer(members["at"]),
             until_ms=until_ms,
             subject=_text(members["subject"]),
         )
@@ -144,9 +164,17 @@ def parse_control_entry(text: bytes) -> ControlEntry:
         return SigningKeyChange(
             signing_key_id=_text(members["id"]),
             tenant=_text(members["tenant"]),
-            at_ms=_instant(members["at"]),
+            at_ms=_integer(members["at"]),
             until_ms=until_ms,
             is_removal=kind == _KEY_REMOVED,
+        )
+    if kind == _TENANT_CHANGED:
+        return TenantChange(
+            tenant=_text(members["tenant"]),
+            revision=_integer(members["revision"]),
+            is_open=members["open"] is True,
+            at_ms=_integer(members["at"]),
+            until_ms=until_ms,
         )
     return UnknownEntry(kind=kind, until_ms=until_ms)
 
@@ -161,7 +189,7 @@ def _optional_text(value: object) -> str | None:
     return None if value is None else _text(value)
 
 
-def _instant(value: object) -> int:
+def _integer(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError("should be an instant in ms")
+        raise TypeError("should be a whole number")
     return value

@@ -21,14 +21,21 @@ def as_caller(
     return {"x-caller": f"{kind} {role} {reaches} {participant_id} {subject}"}
 
 
+def as_operator() -> dict[str, str]:
+    """Return the headers of an operator."""
+    return {"x-caller": "operator viewer - - op"}
+
+
 class NamedCallers(CallerResolver):
-    """Identity that believes the header of `as_caller`. A caller without the header is anonymous."""
+    """Identity that believes the header of `as_caller` and `as_operator`. A caller without the header is anonymous."""
 
     def principal_for(self, scope: Scope) -> Principal:
         header = dict(scope["headers"]).get(b"x-caller")
         if header is None:
             return super().principal_for(scope)
         kind, role, reaches, participant_id, subject = header.decode().split(" ", 4)
+        if kind == "operator":
+            return Principal.operator(subject, "10.0.0.1")
         if role == "participant" and participant_id == "-":
             participant_id = subject.lower()
         if reaches.startswith("label:"):

@@ -12,7 +12,9 @@ from synckairos.config import Settings
 from synckairos.principal import Role
 from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.store.tickets import TicketStore
-from tests.integration.callers import NamedCallers, as_caller
+from synckairos.tenants.active_tenants import ActiveTenants
+from synckairos.tenants.table import TenantTable
+from tests.integration.callers import NamedCallers, as_caller, as_operator
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.round_trips import RoundTrips
 from tests.integration.signing_keys.key_nodes import open_key_node
@@ -79,6 +81,14 @@ TENANT_CASES = (
     Case("GET", f"/v1/webhooks/{MISSING}/deliveries", "admin"),
     Case("POST", f"/v1/webhooks/{MISSING}/deliveries/{MISSING}/resend", "admin", {}),
 )
+OPERATOR_CASES = (
+    Case("GET", "/v1/tenants", "admin"),
+    Case("POST", "/v1/tenants", "admin", {"tenant": "acme"}),
+    Case("GET", "/v1/tenants/acme", "admin"),
+    Case("PATCH", "/v1/tenants/acme", "admin", {}),
+    Case("POST", "/v1/tenants/acme/suspend", "admin", {}),
+    Case("POST", "/v1/tenants/acme/activate", "admin", {}),
+)
 PARTICIPANT_CASES = (
     Case("GET", "/v1/participants/{pid}/sessions", "participant"),
     Case("GET", "/v1/participants/{pid}/time", "participant"),
@@ -109,6 +119,7 @@ async def server(settings: Settings) -> AsyncIterator[RestServer]:
             control_channel=keys.node.channel,
             verifier=keys.verifier,
             signing_keys=keys.keys,
+            tenants=ActiveTenants(TenantTable(keys.node.pool), keys.node.channel, requires_registration=False),
             tickets=TicketStore(keys.node.pipe, keys.node.keys),
         ) as opened,
     ):
@@ -116,7 +127,7 @@ async def server(settings: Settings) -> AsyncIterator[RestServer]:
 
 
 async def test_each_operation_has_a_case(server: RestServer) -> None:
-    cases = (*SESSION_CASES, *TENANT_CASES, *PARTICIPANT_CASES, *CREDENTIAL_CASES)
+    cases = (*SESSION_CASES, *TENANT_CASES, *OPERATOR_CASES, *PARTICIPANT_CASES, *CREDENTIAL_CASES)
     tested = {(case.method, case.path.partition("?")[0]) for case in cases}
     tested |= {("GET", path) for path in PUBLIC_PATHS} | STREAM_OPERATIONS
     paths = (await server.client.get("/openapi.json")).json()["paths"]
@@ -194,6 +205,19 @@ async def test_operation_of_the_tenant_needs_its_role(server: RestServer, case: 
         answer = await send(server, case, as_caller("x", role))
         expected = None if ROLES.index(role) >= ROLES.index(case.least) else (403, "FORBIDDEN")
         assert refusal_of(answer) == expected, role
+
+
+@pytest.mark.parametrize("case", OPERATOR_CASES, ids=lambda case: f"{case.method} {case.path}")
+async def test_operation_of_operators_is_refused_for_each_role(server: RestServer, case: Case) -> None:
+    for role in ROLES:
+        assert refusal_of(await send(server, case, as_caller("x", role))) == (403, "FORBIDDEN"), role
+    assert refusal_of(await send(server, case, as_operator())) is None
+
+
+@pytest.mark.parametrize("case", [*SESSION_CASES, *TENANT_CASES], ids=lambda case: f"{case.method} {case.path}")
+async def test_operation_of_a_tenant_is_refused_for_operators(server: RestServer, case: Case) -> None:
+    expected = None if case.path == "/metrics" else (403, "FORBIDDEN")
+    assert refusal_of(await send(server, case, as_operator())) == expected
 
 
 @pytest.mark.parametrize("case", CREDENTIAL_CASES, ids=lambda case: f"{case.method} {case.path}")

@@ -11,9 +11,12 @@ import pytest
 from synckairos.config import Settings
 from synckairos.errors import Unauthorized
 from synckairos.principal import Principal
+from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.telemetry import log
+from synckairos.tenants.active_tenants import NOT_FENCED
 from tests.integration.authentication import bearer, make_authenticator, make_token, now_ms
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+from tests.integration.tenants.tenant_nodes import open_tenant_node
 from tests.tokens import claims_at, sign_with_secret
 
 SESSIONS = "/v1/sessions"
@@ -80,11 +83,22 @@ async def test_two_different_tokens_are_401_and_equal_tokens_are_one(server: Res
     assert refusal_of(both) == (401, "UNAUTHORIZED", "The request has two different credentials", INVALID)
 
 
-async def test_expired_token_is_401_and_another_tenant_is_403(server: RestServer) -> None:
+async def test_expired_token_is_401(server: RestServer) -> None:
     answer = await server.client.get(SESSIONS, headers=admin(exp=now_ms() // 1000 - 31))
     assert refusal_of(answer) == (401, "UNAUTHORIZED", "The token has expired", INVALID)
-    answer = await server.client.get(SESSIONS, headers=admin(tenant="school-b"))
-    assert refusal_of(answer) == (403, "TENANT_UNKNOWN", "Tenant school-b does not exist", None)
+
+
+async def test_another_tenant_is_403_with_the_reason_while_the_database_does_not_separate_tenants(
+    settings: Settings,
+) -> None:
+    async with open_tenant_node(settings) as tenants:
+        ends = CredentialEnds(now_ms, tenants.node.channel, tenants=tenants.tenants)
+        guard = make_authenticator(settings, refuse_ended=ends.require_not_revoked)
+        async with open_rest_server(settings, authenticator=guard) as server:
+            answer = await server.client.get(SESSIONS, headers=admin(tenant="school-b"))
+            message = f"Tenant school-b does not exist: {NOT_FENCED}"
+            assert refusal_of(answer) == (403, "TENANT_UNKNOWN", message, None)
+            assert (await server.client.get(SESSIONS, headers=admin())).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/v1/time", "/openapi.json", "/asyncapi.json", "/docs", "/demo"])

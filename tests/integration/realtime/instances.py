@@ -49,6 +49,8 @@ from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.stream_channels import StreamChannels
 from synckairos.store.tickets import TicketStore
+from synckairos.tenants.active_tenants import ActiveTenants
+from synckairos.tenants.table import TenantTable
 from tests.integration.authentication import authentication_settings, make_authenticator
 from tests.integration.parts import Parts, open_parts
 from tests.integration.realtime.asyncapi_check import check_message
@@ -92,6 +94,7 @@ class Instance:
     channel: ControlChannel | None
     token_verifier: TokenVerifier | None
     signing_keys: ActiveSigningKeys | None
+    active_tenants: ActiveTenants | None
 
     @property
     def revocations(self) -> ControlChannel:
@@ -107,6 +110,11 @@ class Instance:
     def keys(self) -> ActiveSigningKeys:
         assert self.signing_keys is not None, "the instance was started without credential_life"
         return self.signing_keys
+
+    @property
+    def tenants(self) -> ActiveTenants:
+        assert self.active_tenants is not None, "the instance was started without credential_life"
+        return self.active_tenants
 
     @property
     def sessions(self) -> Sessions:
@@ -174,7 +182,7 @@ async def serving(
         redis = await stack.enter_async_context(make_redis_client(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s, compare_s=feed_compare_s)
         presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
-        channel = ends = sign_ins = signing_keys = verifier = None
+        channel = ends = sign_ins = signing_keys = verifier = tenants = None
         retired_keys = RetiredKeys(max_credential_life_s=86_400)
         if credential_life is not None:
             verifier = TokenVerifier.from_settings(authentication_settings(settings), retired_keys)
@@ -190,6 +198,10 @@ async def serving(
             verifier.use_tenant_keys(signing_keys)
             await channel.load()
             await signing_keys.refresh()
+            tenants = ActiveTenants(TenantTable(parts.pool), channel, requires_registration=False)
+            await tenants.refresh()
+            reading_tenants = asyncio.create_task(tenants.run())
+            stack.callback(reading_tenants.cancel)
             running_channel = asyncio.create_task(channel.run())
             stack.callback(running_channel.cancel)
             reading_keys = asyncio.create_task(signing_keys.run())
@@ -198,6 +210,7 @@ async def serving(
                 feed.server_time.now_ms,
                 channel,
                 retired_keys,
+                tenants,
                 max_age_s=credential_life.max_age_s,
                 warn_before_s=credential_life.warn_before_s,
             )
@@ -255,7 +268,7 @@ async def serving(
         done = asyncio.create_task(server.run_until_stopped(on_ready=ready.set))
         await ready.wait()
         try:
-            yield Instance(parts, feed, hub, server, done, channel, verifier, signing_keys)
+            yield Instance(parts, feed, hub, server, done, channel, verifier, signing_keys, tenants)
         finally:
             server.stop()
             await done

@@ -35,6 +35,7 @@ class Node:
     store: ControlStore
     table: RevocationTable
     pipe: RedisPipe
+    pool: PostgresPool
     keys: Keys
     subscriber: PubSubConnection
 
@@ -70,7 +71,7 @@ async def open_node(settings: Settings, redis_url: str = "", stale_after_s: floa
         await until(lambda: subscriber.is_connected)
         await channel.load()
         await stack.enter_async_context(running(channel.run()))
-        yield Node(channel, store, table, pipe, keys, subscriber)
+        yield Node(channel, store, table, pipe, pool, keys, subscriber)
 
 
 async def until(check: Callable[[], bool]) -> None:

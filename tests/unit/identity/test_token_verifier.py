@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from synckairos.config import BadSettings, Settings
-from synckairos.errors import SyncKairosError, TenantUnknown, Unauthorized
+from synckairos.errors import SyncKairosError, Unauthorized
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.identity.verification_key import parse_jwk, parse_public_key
 from synckairos.identity.verified_tokens import VerifiedTokens
@@ -72,6 +72,7 @@ async def test_complete_token_gives_its_principal() -> None:
             expires_at_ms=NOW_MS + 600_000, issued_at_ms=NOW_MS, token_id="t1", group="class-7", verified_by=None
         ),
         narrowing=None,
+        is_operator=False,
     )
 
 
@@ -366,11 +367,11 @@ async def test_token_of_another_issuer_is_refused_if_issuers_are_set() -> None:
             await verifier.verify(sign_with_secret(claims_at(NOW_MS, iss=issuer)), NOW_MS)
 
 
-async def test_tenant_that_does_not_exist_is_403() -> None:
-    error = await refusal_of(sign_with_secret(claims_at(NOW_MS, tenant="school-b")))
-    assert (type(error), error.code, error.status) == (TenantUnknown, "TENANT_UNKNOWN", 403)
-    error = await refusal_of(sign_with_secret(claims_at(NOW_MS)), verifier_of(jwt_tenant="school-b"))
-    assert error.message == "Tenant school-b does not exist"
+async def test_tenant_of_the_token_or_of_the_settings_is_the_tenant_of_the_principal() -> None:
+    token = sign_with_secret(claims_at(NOW_MS, tenant="school-b"))
+    assert (await verifier_of().verify(token, NOW_MS)).tenant == "school-b"
+    verifier = verifier_of(jwt_tenant="school-b")
+    assert (await verifier.verify(sign_with_secret(claims_at(NOW_MS)), NOW_MS)).tenant == "school-b"
 
 
 # -- cache ------------------------------------------------------------------------------------------------------------

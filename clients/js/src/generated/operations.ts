@@ -13,6 +13,7 @@ import type {
   CreateRevocation,
   CreateSession,
   CreateSigningKey,
+  CreateTenant,
   CreateTicket,
   CreateWebhook,
   DeleteBody,
@@ -29,6 +30,7 @@ import type {
   ParticipantChangesBody,
   ParticipationPage,
   PatchBody,
+  PatchTenant,
   PatchWebhook,
   PauseBody,
   RemovalBody,
@@ -48,6 +50,8 @@ import type {
   StartBody,
   SwitchAnswer,
   SwitchBody,
+  TenantAnswer,
+  TenantPage,
   TicketAnswer,
   TimeBuckets,
   TimeView,
@@ -338,6 +342,42 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<void>;
   };
+  tenants: {
+    /** Create a tenant */
+    create(
+      body: CreateTenant,
+      options?: RequestOptions,
+    ): Promise<ResponseData<TenantAnswer>>;
+    /** List tenants, newest first */
+    list(
+      query?: { limit?: number; cursor?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<TenantPage>>;
+    /** Read a tenant */
+    get(
+      tenant: string,
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<ResponseData<TenantAnswer>>;
+    /** Change the limits, the origins or the description of a tenant */
+    update(
+      tenant: string,
+      body: PatchTenant,
+      options?: RequestOptions,
+    ): Promise<ResponseData<TenantAnswer>>;
+    /** Refuse the credentials of a tenant, and close its sockets */
+    suspend(
+      tenant: string,
+      body?: EmptyBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<TenantAnswer>>;
+    /** Accept the credentials of a tenant again */
+    activate(
+      tenant: string,
+      body?: EmptyBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<TenantAnswer>>;
+  };
   simulate: {
     /** Simulate a session; nothing is stored */
     run(
@@ -420,6 +460,14 @@ export const OPERATIONS = {
     create: "POST /v1/signing-keys",
     list: "GET /v1/signing-keys",
     delete: "DELETE /v1/signing-keys/{signing_key_id}",
+  },
+  tenants: {
+    create: "POST /v1/tenants",
+    list: "GET /v1/tenants",
+    get: "GET /v1/tenants/{tenant}",
+    update: "PATCH /v1/tenants/{tenant}",
+    suspend: "POST /v1/tenants/{tenant}/suspend",
+    activate: "POST /v1/tenants/{tenant}/activate",
   },
   simulate: {
     run: "POST /v1/simulate",

@@ -405,6 +405,20 @@ export interface CreateSigningKey {
   issuer?: string;
 }
 
+/** A tenant to create. Limits that are absent have their defaults. */
+export interface CreateTenant {
+  /** Name of the tenant: lower-case letters, digits, dots, hyphens and underscores, with a letter or digit first */
+  tenant: string;
+  /** Free text of the application; the server does not interpret it */
+  description?: string;
+  limits?: TenantLimitChanges;
+  /**
+   * Origins of the tenant's web pages, such as https://app.example.org. They replace the origins of the setting for
+   * this tenant
+   */
+  origins?: Array<string>;
+}
+
 /** The rights of a ticket. A ticket never has more rights than its caller. */
 export interface CreateTicket {
   /** Sessions that the socket can reach. Default: those of the caller */
@@ -957,6 +971,17 @@ export interface PatchBody {
   starts_at?: string | null;
   /** Instant at which the clock reaches zero. It replaces the budget; only in `global` and `individual` */
   ends_at?: string;
+}
+
+/**
+ * The members of a tenant to change. Absent members stay unchanged. Null in place of `origins` lets the origins of
+ * the setting hold again.
+ */
+export interface PatchTenant {
+  /** Free text of the application; the server does not interpret it */
+  description?: string;
+  limits?: TenantLimitChanges;
+  origins?: Array<string> | null;
 }
 
 /**
@@ -1724,6 +1749,68 @@ export interface SwitchView {
   /** The participant whose time ran out with this command; absent if no time ran out */
   expired_participant_id?: string;
   lag_receipt?: ReceiptView;
+}
+
+export interface TenantAnswer {
+  data: TenantView;
+}
+
+/** Limits of a tenant to change. Absent limits stay unchanged. Null sets the default of a limit again. */
+export interface TenantLimitChanges {
+  live_sessions?: number | null;
+  sockets?: number | null;
+  sockets_per_subject?: number | null;
+  requests_per_min?: number | null;
+  presses_per_s?: number | null;
+  simulations_per_min?: number | null;
+  outbox_share?: number | null;
+  archive_bytes?: number | null;
+}
+
+/** The limits of a tenant with the defaults. Null: no limit. */
+export interface TenantLimitsView {
+  /** Sessions that have not ended */
+  live_sessions: number | null;
+  /** Open sockets, event streams and live tails on each instance */
+  sockets: number | null;
+  /** The same for one subject of the tenant */
+  sockets_per_subject: number | null;
+  /** REST requests and socket commands a minute on each instance */
+  requests_per_min: number | null;
+  /** Presses a second on each instance */
+  presses_per_s: number | null;
+  /** Simulations a minute on each instance */
+  simulations_per_min: number | null;
+  /** Part of the outbox that the tenant can fill, from 0 to 1 */
+  outbox_share: number | null;
+  /** Bytes of archives in cold storage */
+  archive_bytes: number | null;
+}
+
+export interface TenantPage {
+  /** The requested data */
+  data: Array<TenantView>;
+  /** Value of `cursor` for the next page; null on the last page */
+  next_cursor: string | null;
+}
+
+/** A tenant. The name of a deleted tenant stays refused. */
+export interface TenantView {
+  /** Name of the tenant */
+  tenant: string;
+  /** Status of the tenant. Credentials are accepted only if it is `active` */
+  status: "active" | "suspended" | "deleting" | "deleted";
+  /** Free text of the application; the server does not interpret it */
+  description: string;
+  limits: TenantLimitsView;
+  /** Origins of the tenant's web pages; null: those of the setting */
+  origins: Array<string> | null;
+  /** Instant of creation */
+  created_at: string;
+  /** The caller that created the tenant, as the audit names actors */
+  created_by: string;
+  /** Instant of the last change */
+  updated_at: string;
 }
 
 export interface TicketAnswer {

@@ -1648,6 +1648,91 @@ class SigningKeyPage(TypedDict):
     next_cursor: str | None
 
 
+class TenantLimitChanges(TypedDict):
+    """Limits of a tenant to change. Absent limits stay unchanged. Null sets the default of a limit again."""
+
+    live_sessions: NotRequired[int | None]
+    sockets: NotRequired[int | None]
+    sockets_per_subject: NotRequired[int | None]
+    requests_per_min: NotRequired[int | None]
+    presses_per_s: NotRequired[int | None]
+    simulations_per_min: NotRequired[int | None]
+    outbox_share: NotRequired[float | None]
+    archive_bytes: NotRequired[int | None]
+
+
+class CreateTenant(TypedDict):
+    """A tenant to create. Limits that are absent have their defaults."""
+
+    # Name of the tenant: lower-case letters, digits, dots, hyphens and underscores, with a letter or digit first
+    tenant: str
+    # Free text of the application; the server does not interpret it
+    description: NotRequired[str]
+    limits: NotRequired[TenantLimitChanges]
+    # Origins of the tenant's web pages, such as https://app.example.org. They replace the origins of the setting
+    # for this tenant
+    origins: NotRequired[list[str]]
+
+
+class TenantLimitsView(TypedDict):
+    """The limits of a tenant with the defaults. Null: no limit."""
+
+    # Sessions that have not ended
+    live_sessions: int | None
+    # Open sockets, event streams and live tails on each instance
+    sockets: int | None
+    # The same for one subject of the tenant
+    sockets_per_subject: int | None
+    # REST requests and socket commands a minute on each instance
+    requests_per_min: int | None
+    # Presses a second on each instance
+    presses_per_s: int | None
+    # Simulations a minute on each instance
+    simulations_per_min: int | None
+    # Part of the outbox that the tenant can fill, from 0 to 1
+    outbox_share: float | None
+    # Bytes of archives in cold storage
+    archive_bytes: int | None
+
+
+class TenantView(TypedDict):
+    """A tenant. The name of a deleted tenant stays refused."""
+
+    # Name of the tenant
+    tenant: str
+    # Status of the tenant. Credentials are accepted only if it is `active`
+    status: Literal["active", "suspended", "deleting", "deleted"]
+    # Free text of the application; the server does not interpret it
+    description: str
+    limits: TenantLimitsView
+    # Origins of the tenant's web pages; null: those of the setting
+    origins: list[str] | None
+    # Instant of creation
+    created_at: str
+    # The caller that created the tenant, as the audit names actors
+    created_by: str
+    # Instant of the last change
+    updated_at: str
+
+
+class TenantPage(TypedDict):
+    # The requested data
+    data: list[TenantView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class PatchTenant(TypedDict):
+    """The members of a tenant to change. Absent members stay unchanged.  Null in place of `origins` lets the origins
+    of the setting hold again.
+    """
+
+    # Free text of the application; the server does not interpret it
+    description: NotRequired[str]
+    limits: NotRequired[TenantLimitChanges]
+    origins: NotRequired[list[str] | None]
+
+
 class TimedCommand(TypedDict):
     """A command of a simulation. It is executed `at_ms` ms after the creation of the session."""
 

@@ -19,6 +19,7 @@ from synckairos_client.generated.rest_types import (
     CreateRevocation,
     CreateSession,
     CreateSigningKey,
+    CreateTenant,
     CreateTicket,
     CreateWebhook,
     DeleteBody,
@@ -35,6 +36,7 @@ from synckairos_client.generated.rest_types import (
     ParticipantChangesBody,
     ParticipationPage,
     PatchBody,
+    PatchTenant,
     PatchWebhook,
     PauseBody,
     RemovalBody,
@@ -53,6 +55,8 @@ from synckairos_client.generated.rest_types import (
     StartBody,
     SwitchBody,
     SwitchView,
+    TenantPage,
+    TenantView,
     TicketView,
     TimeBucket,
     Timeline,
@@ -850,6 +854,61 @@ class SigningKeysOperations:
         self._call("DELETE", f"/v1/signing-keys/{path_part(signing_key_id)}")
 
 
+class TenantsOperations:
+    """Operations under `/v1/tenants`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def create(self, body: CreateTenant) -> TenantView:
+        """Create a tenant.
+
+        `POST /v1/tenants`
+        """
+        answer: TenantView = self._call("POST", "/v1/tenants", body=body, has_data=True)
+        return answer
+
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> TenantPage:
+        """List tenants, newest first.
+
+        `GET /v1/tenants`
+        """
+        answer: TenantPage = self._call("GET", "/v1/tenants", query={"limit": limit, "cursor": cursor})
+        return answer
+
+    def get(self, tenant: str) -> TenantView:
+        """Read a tenant.
+
+        `GET /v1/tenants/{tenant}`
+        """
+        answer: TenantView = self._call("GET", f"/v1/tenants/{path_part(tenant)}", has_data=True)
+        return answer
+
+    def update(self, tenant: str, body: PatchTenant) -> TenantView:
+        """Change the limits, the origins or the description of a tenant.
+
+        `PATCH /v1/tenants/{tenant}`
+        """
+        answer: TenantView = self._call("PATCH", f"/v1/tenants/{path_part(tenant)}", body=body, has_data=True)
+        return answer
+
+    def suspend(self, tenant: str, body: EmptyBody | None = None) -> TenantView:
+        """Refuse the credentials of a tenant, and close its sockets.
+
+        `POST /v1/tenants/{tenant}/suspend`
+        """
+        answer: TenantView = self._call("POST", f"/v1/tenants/{path_part(tenant)}/suspend", body=body, has_data=True)
+        return answer
+
+    def activate(self, tenant: str, body: EmptyBody | None = None) -> TenantView:
+        """Accept the credentials of a tenant again.
+
+        `POST /v1/tenants/{tenant}/activate`
+        """
+        answer: TenantView = self._call("POST", f"/v1/tenants/{path_part(tenant)}/activate", body=body, has_data=True)
+        return answer
+
+
 class SimulateOperations:
     """Operations under `/v1/simulate`."""
 
@@ -894,5 +953,6 @@ class Api:
         self.revocations = RevocationsOperations(call)
         self.disconnect = DisconnectOperations(call)
         self.signing_keys = SigningKeysOperations(call)
+        self.tenants = TenantsOperations(call)
         self.simulate = SimulateOperations(call)
         self.time = TimeOperations(call)

@@ -1,0 +1,242 @@
+"""The tenants in the memory of one instance: which credentials are accepted, and the limits and origins of each tenant.
+
+Postgres has the tenants. The control channel announces each change. A suspension has an effect at once, also while
+Postgres is unavailable. Every `REFRESH_S` seconds the tenants are read again.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from synckairos.backoff import Backoff
+from synckairos.errors import Forbidden, StoreUnavailable, TenantSuspended, TenantUnknown
+from synckairos.limits.tenant_limits import DEFAULT_LIMITS, NO_LIMITS, TenantLimits
+from synckairos.principal import DEFAULT_TENANT
+from synckairos.revocations.channel import ControlChannel
+from synckairos.telemetry import log
+from synckairos.tenants.table import NewTenant, Tenant, TenantChanges, TenantTable
+from synckairos.wire.control_entry import EffectiveEntry, TenantChange
+
+REFRESH_S = 30.0
+"""Seconds between two reads of all tenants if no change is announced."""
+
+LONGEST_RETRY_S = 5.0
+"""Seconds: maximum delay before the next attempt after a failed read."""
+
+KEEP_MS = 3_600_000
+"""Milliseconds for which the control channel keeps the announcement of a change."""
+
+NOT_FENCED = "the database does not separate tenants yet. `synckairos migrate` says what is missing"
+
+logger = log.get_logger(__name__)
+
+TenantListener = Callable[[str], None]
+"""Function that receives the name of a tenant whose credentials are not accepted any more. It must not raise."""
+
+
+class ActiveTenants:
+    """The tenants that this instance knows. Before the first read, only the default tenant is accepted.
+
+    The default tenant is always accepted. It cannot be suspended.
+    """
+
+    def __init__(
+        self,
+        table: TenantTable,
+        channel: ControlChannel,
+        *,
+        requires_registration: bool,
+        refresh_s: float = REFRESH_S,
+    ) -> None:
+        """Create an empty set. Call this before the first load of `channel`, so that no announcement is missed.
+
+        `requires_registration` is whether only tenants of the table are accepted. `refresh_s` is the number of seconds
+        between two reads.
+        """
+        self._table = table
+        self._channel = channel
+        self._requires_registration = requires_registration
+        self._refresh_s = refresh_s
+        self._tenants: dict[str, Tenant] = {}
+        self._limits: dict[str, TenantLimits] = {}
+        self._announced: dict[str, TenantChange] = {}
+        """The newest announced change of each tenant whose row was not read since."""
+        self._is_read = self._is_fenced = False
+        self._origins: frozenset[str] = frozenset()
+        self._changed = asyncio.Event()
+        self._running: asyncio.Task[bool] | None = None
+        self._listeners: list[TenantListener] = []
+        self._read_listeners: list[Callable[[], None]] = []
+        channel.add_listener(self._apply)
+
+    # -- decisions ----------------------------------------------------------------------------------------------------
+
+    def require_open(self, tenant: str) -> None:
+        """Check that credentials of a tenant are accepted. The check reads only memory.
+
+        Raises: TenantSuspended. TenantUnknown if the tenant was deleted, is not registered although this is required,
+            or cannot be separated from other tenants yet. StoreUnavailable before the first read of the tenants.
+        """
+        if tenant == DEFAULT_TENANT:
+            return
+        if self.is_closed(tenant):
+            row = self._tenants.get(tenant)
+            if row is not None and row.status in ("deleting", "deleted"):
+                raise TenantUnknown(tenant, "it was deleted")
+            raise TenantSuspended(tenant)
+        if not self._is_read:
+            raise StoreUnavailable("The tenants are not known; try again shortly")
+        if not self._is_fenced:
+            raise TenantUnknown(tenant, NOT_FENCED)
+        if self._requires_registration and tenant not in self._tenants and tenant not in self._announced:
+            raise TenantUnknown(tenant, "SYNCKAIROS_TENANTS accepts only registered tenants")
+
+    def is_closed(self, tenant: str) -> bool:
+        """Return whether this instance knows that a tenant is suspended or deleted."""
+        announced = self._announced.get(tenant)
+        if announced is not None:
+            return not announced.is_open
+        row = self._tenants.get(tenant)
+        return row is not None and row.status != "active"
+
+    def limits_of(self, tenant: str) -> TenantLimits:
+        """Return the limits of a tenant. Tenants that are not registered have the default limits."""
+        found = self._limits.get(tenant)
+        if found is not None:
+            return found
+        return NO_LIMITS if tenant == DEFAULT_TENANT else DEFAULT_LIMITS
+
+    def origins_of(self, tenant: str) -> tuple[str, ...] | None:
+        """Return the origins of a tenant's web pages, None if the origins of the setting are used."""
+        row = self._tenants.get(tenant)
+        return None if row is None else row.origins
+
+    @property
+    def all_origins(self) -> frozenset[str]:
+        """Return the origins of all tenants that have origins of their own and are not closed."""
+        return self._origins
+
+    @property
+    def has_other_tenants(self) -> bool:
+        """Return whether credentials of other tenants than the default tenant can be accepted."""
+        return self._is_fenced
+
+    def add_listener(self, listener: TenantListener) -> None:
+        """Register `listener`, which is called for each tenant that is closed from now on."""
+        self._listeners.append(listener)
+
+    def add_read_listener(self, listener: Callable[[], None]) -> None:
+        """Register `listener`, which is called after each read of the tenants from now on. It must not raise."""
+        self._read_listeners.append(listener)
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    async def add(self, tenant: NewTenant) -> tuple[Tenant, bool]:
+        """Add a tenant and announce it to all instances. Return it, and whether an equal request added it before.
+
+        Raises: the errors of `TenantTable.add` and of `ControlChannel.append`.
+        """
+        added, is_replay = await self._table.add(tenant, await self._channel.read_time_ms())
+        await self._announce(added)
+        return added, is_replay
+
+    async def change(self, name: str, changes: TenantChanges) -> Tenant:
+        """Change a tenant, announce the change to all instances, and return the tenant.
+
+        A change to the same values is announced again, so that a repeated call completes a call that failed.
+
+        Raises: Forbidden if the change would close the default tenant. The errors of `TenantTable.change` and of
+            `ControlChannel.append`.
+        """
+        if name == DEFAULT_TENANT and changes.status not in (None, "active"):
+            raise Forbidden("The default tenant cannot be suspended or deleted")
+        changed = await self._table.change(name, changes, await self._channel.read_time_ms())
+        await self._announce(changed)
+        return changed
+
+    async def _announce(self, tenant: Tenant) -> None:
+        self._put([tenant])
+        await self._channel.append(tenant_change(tenant))
+
+    # -- synchronisation ----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read the tenants after each announcement and every `refresh_s` seconds, until cancelled."""
+        backoff = Backoff(longest_s=LONGEST_RETRY_S)
+        while True:
+            self._changed.clear()
+            if await self.refresh():
+                backoff = Backoff(longest_s=LONGEST_RETRY_S)
+                try:
+                    async with asyncio.timeout(self._refresh_s):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+            else:
+                await asyncio.sleep(backoff.next_s())
+
+    async def refresh(self) -> bool:
+        """Read all tenants, or wait for the read that runs. Return whether the read succeeded."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._read())
+        # A caller that is cancelled must not cancel the read, because others wait for it.
+        return await asyncio.shield(self._running)
+
+    async def _read(self) -> bool:
+        try:
+            rows, self._is_fenced = await self._table.read_all()
+        except StoreUnavailable as fault:
+            logger.debug("tenants not read", cause=fault.code)
+            return False
+        finally:
+            self._running = None
+        self._is_read = True
+        self._put(rows)
+        return True
+
+    def _put(self, rows: Sequence[Tenant]) -> None:
+        """Use rows of the table. Ignore a row if a later revision of its tenant was read before."""
+        for row in rows:
+            self._put_row(row)
+        self._origins = frozenset(
+            origin for each in self._tenants.values() if each.status == "active" for origin in each.origins or ()
+        )
+        for notify in self._read_listeners:
+            notify()
+
+    def _put_row(self, row: Tenant) -> None:
+        announced, known = self._announced.get(row.name), self._tenants.get(row.name)
+        if known is not None and known.revision > row.revision:
+            return
+        was_closed = self.is_closed(row.name)
+        self._tenants[row.name], self._limits[row.name] = row, row.limits
+        if announced is not None and announced.revision <= row.revision:
+            del self._announced[row.name]
+        self._notify_if_closed(row.name, was_closed)
+
+    def _apply(self, entry: EffectiveEntry) -> None:
+        if not isinstance(entry, TenantChange):
+            return
+        known, row = self._announced.get(entry.tenant), self._tenants.get(entry.tenant)
+        newest = max(0 if known is None else known.revision, 0 if row is None else row.revision)
+        if entry.revision <= newest:
+            return
+        was_closed = self.is_closed(entry.tenant)
+        self._announced[entry.tenant] = entry
+        self._changed.set()
+        self._notify_if_closed(entry.tenant, was_closed)
+
+    def _notify_if_closed(self, tenant: str, was_closed: bool) -> None:
+        if not was_closed and self.is_closed(tenant):
+            for listener in self._listeners:
+                listener(tenant)
+
+
+def tenant_change(tenant: Tenant) -> TenantChange:
+    """Return the entry of the control channel that announces the present state of a tenant."""
+    return TenantChange(
+        tenant=tenant.name,
+        revision=tenant.revision,
+        is_open=tenant.status == "active",
+        at_ms=tenant.updated_at_ms,
+        until_ms=tenant.updated_at_ms + KEEP_MS,
+    )

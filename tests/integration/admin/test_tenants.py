@@ -1,0 +1,59 @@
+"""Commands `synckairos tenants …` and `synckairos operator-keys …` on real stores."""
+
+import orjson
+import pytest
+
+from synckairos.admin import operator_keys, tenants
+from synckairos.config import Settings
+from synckairos.errors import Forbidden, NotFound, ValidationFailed
+from tests.integration.tenants.fence import raise_fence
+from tests.integration.tenants.tenant_nodes import open_tenant_node
+
+
+async def test_commands_change_tenants_and_reach_an_instance(settings: Settings) -> None:
+    await raise_fence(settings)
+    with_auth = settings.model_copy(update={"auth": "required"})
+    async with open_tenant_node(settings, requires_registration=True) as node:
+        fields = {"tenant": "acme", "description": "A school", "limits": tenants.parse_limits(("sockets=5",))}
+        assert await tenants.create_tenant(with_auth, fields) == ["acme  active  sockets=5  A school"]
+        await node.until_refusal_is("acme", "")
+        assert await tenants.set_tenant_status(with_auth, "acme", "suspended") == [
+            "acme  suspended  sockets=5  A school"
+        ]
+        await node.until_refusal_is("acme", "TENANT_SUSPENDED")
+    changes = {
+        "limits": tenants.parse_limits(("sockets=default", "outbox_share=0.25")),
+        "origins": ["https://a.example"],
+    }
+    assert await tenants.update_tenant(with_auth, "acme", changes) == ["acme  suspended  outbox_share=0.25  A school"]
+    assert await tenants.list_tenants(with_auth) == ["acme  suspended  outbox_share=0.25  A school"]
+    (listed,) = [orjson.loads(line) for line in await tenants.list_tenants(with_auth, as_json=True)]
+    assert [orjson.loads(line) for line in await tenants.show_tenant(with_auth, "acme", as_json=True)] == [listed]
+    assert (listed["created_by"], listed["origins"]) == ("command-line", ["https://a.example"])
+    lines = await tenants.show_tenant(with_auth, "acme")
+    shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+    assert (shown["status"], shown["outbox_share"], shown["archive_bytes"]) == ("suspended", "0.25", "no limit")
+
+
+@pytest.mark.parametrize("text", ["sockets", "unknown=1", "sockets=", "sockets=many"])
+def test_limit_of_another_form_is_refused(text: str) -> None:
+    with pytest.raises(ValidationFailed):
+        tenants.parse_limits((text,))
+
+
+async def test_commands_on_tenants_are_refused_while_authentication_is_off(settings: Settings) -> None:
+    with pytest.raises(Forbidden):
+        await tenants.list_tenants(settings)
+
+
+async def test_operator_key_is_made_listed_and_revoked(settings: Settings) -> None:
+    key = await operator_keys.make_operator_key(settings, "Ada", 86_400)
+    key_id = key.split("_")[1]
+    (line,) = await operator_keys.list_operator_keys(settings)
+    assert line.startswith(f"{key_id}  created ")
+    assert line.endswith("  Ada")
+    assert ("expires" in line, "revoked" in line, key in line) == (True, False, False)
+    await operator_keys.revoke_operator_key(settings, key_id)
+    assert "revoked" in (await operator_keys.list_operator_keys(settings))[0]
+    with pytest.raises(NotFound, match="There is no operator key 000000000000"):
+        await operator_keys.revoke_operator_key(settings, "000000000000")

@@ -1,0 +1,252 @@
+"""REST routes of tenants, and the keys of operators that open them."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from synckairos.access_log.recorder import AccessRecorder
+from synckairos.access_log.table import AccessTable
+from synckairos.config import Settings
+from synckairos.limits.tenant_limits import DEFAULT_LIMITS
+from synckairos.postgres.pool import PostgresPool
+from synckairos.revocations.credential_ends import CredentialEnds
+from synckairos.tenants.operator_key import make_operator_key
+from tests.integration.authentication import bearer, make_authenticator, make_token, now_ms
+from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+from tests.integration.tenants.fence import raise_fence
+from tests.integration.tenants.tenant_nodes import TenantNode, open_tenant_node
+
+PATH = "/v1/tenants"
+
+
+@pytest.fixture
+async def tenants(settings: Settings) -> AsyncIterator[TenantNode]:
+    await raise_fence(settings)
+    async with open_tenant_node(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def server(settings: Settings, tenants: TenantNode) -> AsyncIterator[RestServer]:
+    ends = CredentialEnds(now_ms, tenants.node.channel, tenants=tenants.tenants)
+    async with open_rest_server(
+        settings,
+        authenticator=make_authenticator(settings, refuse_ended=ends.require_not_revoked),
+        tenants=tenants.tenants,
+        operators=tenants.operators,
+    ) as opened:
+        opened.client.headers.update(bearer(await tenants.operator_keys.make("tests", None)))
+        yield opened
+
+
+@pytest.fixture
+def client(server: RestServer) -> httpx.AsyncClient:
+    return server.client
+
+
+def code_of(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+def admin_of(tenant: str) -> dict[str, str]:
+    return bearer(make_token(role="admin", tenant=tenant))
+
+
+async def create(client: httpx.AsyncClient, tenant: str = "acme", **body: Any) -> dict[str, Any]:
+    answer = await client.post(PATH, json={"tenant": tenant, **body})
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["location"] == f"{PATH}/{tenant}"
+    found: dict[str, Any] = answer.json()["data"]
+    return found
+
+
+async def test_tenant_is_created_listed_read_and_changed(client: httpx.AsyncClient) -> None:
+    made = await create(client, limits={"sockets": 5}, origins=["https://a.example", "https://a.example"])
+    for name in ("created_at", "updated_at"):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", made[name])
+    assert made["created_by"].startswith("key:")
+    assert made["limits"]["sockets"] == 5
+    assert made["limits"]["presses_per_s"] == DEFAULT_LIMITS.presses_per_s
+    assert (made["origins"], made["status"], made["description"]) == (["https://a.example"], "active", "")
+    assert (await client.get(f"{PATH}/acme")).json()["data"] == made
+    body = {"description": "x", "limits": {"sockets": None}}
+    changed = (await client.patch(f"{PATH}/acme", json=body)).json()["data"]
+    assert (changed["description"], changed["limits"]["sockets"]) == ("x", DEFAULT_LIMITS.sockets)
+    assert changed["origins"] == ["https://a.example"]
+    changed = (await client.patch(f"{PATH}/acme", json={"origins": None})).json()["data"]
+    assert (changed["description"], changed["origins"]) == ("x", None)
+    for name in ("b", "c"):
+        await create(client, name)
+    first = (await client.get(f"{PATH}?limit=2")).json()
+    second = (await client.get(f"{PATH}?limit=2&cursor={first['next_cursor']}")).json()
+    assert [each["tenant"] for each in (*first["data"], *second["data"])] == ["c", "b", "acme"]
+    assert second["next_cursor"] is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "fault"),
+    [
+        ("POST", PATH, {"tenant": "Acme"}, "tenant"),
+        ("POST", PATH, {"tenant": "a/b"}, "tenant"),
+        ("POST", PATH, {"tenant": "a\n"}, "tenant"),
+        ("POST", PATH, {"tenant": "a" * 64}, "tenant"),
+        ("POST", PATH, {"tenant": "a", "limits": {"sockets": -1}}, "limits.sockets"),
+        ("POST", PATH, {"tenant": "a", "limits": {"outbox_share": 1.5}}, "limits.outbox_share"),
+        ("POST", PATH, {"tenant": "a", "limits": {"unknown": 1}}, "limits.unknown"),
+        ("POST", PATH, {"tenant": "a", "origins": ["https://a.example/path"]}, "origins[0]"),
+        ("PATCH", f"{PATH}/a", {"origins": ["x"]}, "origins[0]"),
+        ("PATCH", f"{PATH}/A", {}, "tenant"),
+        ("GET", f"{PATH}/-", None, "tenant"),
+    ],
+    ids=lambda value: value.replace("\n", "newline") if isinstance(value, str) else "",
+)
+async def test_wrong_name_limit_or_origin_is_400(
+    client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None, fault: str
+) -> None:
+    answer = await client.request(method, path, json=body)
+    assert code_of(answer) == (400, "VALIDATION_ERROR")
+    assert [each["path"] for each in answer.json()["error"]["details"]] == [fault]
+
+
+async def test_unknown_tenant_is_404_and_a_known_name_is_409(client: httpx.AsyncClient) -> None:
+    for method, path in (("GET", ""), ("PATCH", ""), ("POST", "/suspend"), ("POST", "/activate")):
+        body: dict[str, Any] | None = None if method == "GET" else {}
+        assert code_of(await client.request(method, f"{PATH}/nobody{path}", json=body)) == (404, "NOT_FOUND")
+    await create(client)
+    assert code_of(await client.post(PATH, json={"tenant": "acme"})) == (409, "TENANT_EXISTS")
+
+
+async def test_repeated_creation_is_answered_byte_for_byte(client: httpx.AsyncClient) -> None:
+    key = {"idempotency-key": "r1"}
+    answers = [await client.post(PATH, json={"tenant": "acme"}, headers=key) for _ in range(2)]
+    assert answers[0].content == answers[1].content
+    assert [each.headers.get("idempotency-replayed") for each in answers] == [None, "true"]
+    assert code_of(await client.post(PATH, json={"tenant": "b"}, headers=key)) == (422, "IDEMPOTENCY_KEY_REUSED")
+
+
+async def test_credentials_of_a_suspended_tenant_are_403_until_it_is_active(client: httpx.AsyncClient) -> None:
+    await create(client)
+    caller = admin_of("acme")
+    assert (await client.get("/v1/me", headers=caller)).json()["data"]["tenant"] == "acme"
+    suspended = await client.post(f"{PATH}/acme/suspend")
+    assert (suspended.status_code, suspended.json()["data"]["status"]) == (200, "suspended")
+    refused = await client.get("/v1/me", headers=caller)
+    assert code_of(refused) == (403, "TENANT_SUSPENDED")
+    assert refused.json()["error"]["message"] == "Tenant acme is suspended"
+    assert (await client.get("/v1/me", headers=admin_of("default"))).status_code == 200
+    active = await client.post(f"{PATH}/acme/activate")
+    assert (active.status_code, active.json()["data"]["status"]) == (200, "active")
+    assert (await client.get("/v1/me", headers=caller)).status_code == 200
+
+
+async def test_default_tenant_cannot_be_suspended(client: httpx.AsyncClient) -> None:
+    await create(client, "default", limits={"sockets": 100})
+    refused = await client.post(f"{PATH}/default/suspend")
+    assert code_of(refused) == (403, "FORBIDDEN")
+    assert refused.json()["error"]["message"] == "The default tenant cannot be suspended or deleted"
+
+
+@pytest.mark.parametrize("path", [PATH, f"{PATH}/acme"])
+async def test_token_of_an_admin_opens_no_operation_on_tenants(client: httpx.AsyncClient, path: str) -> None:
+    for tenant in ("default", "acme"):
+        refused = await client.get(path, headers=admin_of(tenant))
+        assert code_of(refused) == (403, "FORBIDDEN")
+        assert "requires the key of an operator" in refused.json()["error"]["message"]
+    del client.headers["authorization"]
+    assert code_of(await client.get(path)) == (401, "UNAUTHORIZED")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/sessions"),
+        ("POST", "/v1/sessions"),
+        ("GET", "/v1/sessions/5f0c954b-8d0a-4f4e-b1a5-7f7d3a0f0d11"),
+        ("POST", "/v1/tickets"),
+        ("GET", "/v1/me"),
+        ("GET", "/v1/access"),
+        ("POST", "/v1/simulate"),
+    ],
+)
+async def test_key_of_an_operator_opens_nothing_of_a_tenant(client: httpx.AsyncClient, method: str, path: str) -> None:
+    body = None if method == "GET" else chess_body() if path == "/v1/sessions" else {}
+    answer = await client.request(method, path, json=body)
+    assert code_of(answer) == (403, "FORBIDDEN")
+    assert "An operator has no rights in tenants" in answer.json()["error"]["message"]
+
+
+async def test_key_of_an_operator_opens_the_metrics_and_its_answers_are_not_stored(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/metrics")).status_code == 200
+    assert (await client.get(PATH)).headers["cache-control"] == "no-store"
+
+
+async def test_revoked_expired_unknown_and_malformed_keys_are_401(
+    client: httpx.AsyncClient, tenants: TenantNode
+) -> None:
+    revoked, expired = await tenants.operator_keys.make("", None), await tenants.operator_keys.make("", 0)
+    assert (await client.get(PATH, headers=bearer(revoked))).status_code == 200
+    assert await tenants.operator_keys.revoke(revoked.split("_")[1])
+    assert not await tenants.operator_keys.revoke("000000000000")
+    for key in (revoked, expired, make_operator_key(), revoked[:-1], "synckairos_x"):
+        answer = await client.get(PATH, headers=bearer(key))
+        assert code_of(answer) == (401, "UNAUTHORIZED")
+        assert answer.json()["error"]["message"] == "The key is not valid"
+    assert len(await tenants.operator_keys.list()) == 3
+
+
+async def test_keys_of_operators_are_accepted_only_from_their_networks(settings: Settings) -> None:
+    for networks, status in ((["10.0.0.0/8"], 403), (["10.0.0.0/8", "127.0.0.1"], 200)):
+        confined = settings.model_copy(update={"operator_networks": networks})
+        async with (
+            open_tenant_node(confined) as tenants,
+            open_rest_server(
+                confined,
+                authenticator=make_authenticator(confined),
+                tenants=tenants.tenants,
+                operators=tenants.operators,
+            ) as server,
+        ):
+            key = await tenants.operator_keys.make("", None)
+            answer = await server.client.get(PATH, headers=bearer(key))
+            assert answer.status_code == status
+            if status == 403:
+                assert "SYNCKAIROS_OPERATOR_NETWORKS" in answer.json()["error"]["message"]
+
+
+async def test_without_authentication_the_operations_answer_403_and_name_the_setting(settings: Settings) -> None:
+    async with open_rest_server(settings) as server:
+        for method, path, body in (
+            ("GET", PATH, None),
+            ("POST", PATH, {"tenant": "acme"}),
+            ("GET", f"{PATH}/acme", None),
+            ("PATCH", f"{PATH}/acme", {}),
+            ("POST", f"{PATH}/acme/suspend", {}),
+            ("POST", f"{PATH}/acme/activate", {}),
+        ):
+            answer = await server.client.request(method, path, json=body)
+            assert code_of(answer) == (403, "FORBIDDEN")
+            assert "SYNCKAIROS_AUTH=required" in answer.json()["error"]["message"]
+
+
+async def test_acts_of_operators_are_in_the_access_log(settings: Settings, tenants: TenantNode) -> None:
+    async with PostgresPool(settings.database_url, "test", max_connections=2) as pool:
+        recorder = AccessRecorder(AccessTable(pool), now_ms)
+        async with open_rest_server(
+            settings,
+            authenticator=make_authenticator(settings),
+            tenants=tenants.tenants,
+            operators=tenants.operators,
+            access_recorder=recorder,
+        ) as server:
+            key = bearer(await tenants.operator_keys.make("", None))
+            await server.client.post(PATH, json={"tenant": "acme"}, headers=key)
+            await server.client.post(f"{PATH}/acme/suspend", headers=key)
+            await recorder.flush()
+            acts = (await server.client.get("/v1/access?entry=act", headers=admin_of("default"))).json()["data"]
+    assert [(each["action"], each["target"], each["role"], each["kind"]) for each in acts] == [
+        ("POST /v1/tenants/:tenant/suspend", "acme", "operator", "key"),
+        ("POST /v1/tenants", "acme", "operator", "key"),
+    ]
