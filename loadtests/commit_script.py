@@ -99,7 +99,7 @@ class ComparedScript:
             spec = Create(SyncMode.PER_PARTICIPANT, participants)
             transition = creation.create(spec, str(uuid4()), secrets.token_hex(8), now_ms)
             version = build_version(transition, CommitCause("anonymous", "create"))
-            prepared = prepare_commit(None, [version], transition.state)
+            prepared = prepare_commit(transition.state.session_id, None, [version], transition.state)
             player = Player(RenderedSession.render(transition.state), prepared.stored, now_ms)
             self._players.append(player)
             commands = [self._build_command(self._builder.build_call(prepared.commit))]
@@ -139,7 +139,8 @@ class ComparedScript:
         tag = player.stored.snapshot.tag
         versions, player.rendered = build_versions(transitions, [cause] * len(transitions), player.rendered, tag)
         outcome = None if command_id is None else RecordedOutcome(command_id, fingerprint)
-        prepared = prepare_commit(player.stored, versions, transitions[-1].state, outcome=outcome)
+        after = transitions[-1].state
+        prepared = prepare_commit(after.session_id, player.stored, versions, after, outcome=outcome)
         player.stored = prepared.stored
         return self._build_command(self._builder.build_call(prepared.commit))
 

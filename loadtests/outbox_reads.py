@@ -47,7 +47,7 @@ async def measure(outbox: Outbox, pipe: RedisPipe, reads: int) -> dict[str, floa
         await outbox.read_session_entries(session_id)
         took_s[0].append(time.perf_counter() - began_s)
         began_s = time.perf_counter()
-        await outbox.participant_session_ids(str(uuid4()))
+        await outbox.participant_session_names(str(uuid4()))
         took_s[1].append(time.perf_counter() - began_s)
     session_ms, participant_ms = (round(statistics.median(each) * 1000, 3) for each in took_s)
     return {"session_ms": session_ms, "participant_ms": participant_ms}

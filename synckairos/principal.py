@@ -139,9 +139,9 @@ class Principal(Struct, frozen=True, kw_only=True):
         )
 
     @classmethod
-    def timekeeper(cls) -> "Principal":
-        """Return the principal of overdue transitions."""
-        return cls._without_credential("timekeeper", "timekeeper", "")
+    def timekeeper(cls, tenant: str = DEFAULT_TENANT) -> "Principal":
+        """Return the principal of overdue transitions in the sessions of a tenant."""
+        return cls._without_credential("timekeeper", "timekeeper", "", tenant)
 
     @classmethod
     def importer(cls, subject: str) -> "Principal":
@@ -152,10 +152,10 @@ class Principal(Struct, frozen=True, kw_only=True):
         return cls._without_credential("anonymous", subject, "")
 
     @classmethod
-    def _without_credential(cls, kind: Kind, subject: str, address: str) -> "Principal":
+    def _without_credential(cls, kind: Kind, subject: str, address: str, tenant: str = DEFAULT_TENANT) -> "Principal":
         return cls(
             kind=kind,
-            tenant=DEFAULT_TENANT,
+            tenant=tenant,
             subject=subject,
             role="admin",
             address=address,
@@ -252,4 +252,9 @@ def includes_role(role: Role, wanted: Role) -> bool:
 
 
 TIMEKEEPER = Principal.timekeeper()
-"""The principal of overdue transitions."""
+"""The principal of overdue transitions in the default tenant."""
+
+
+def timekeeper_of(tenant: str) -> Principal:
+    """Return the principal of overdue transitions in the sessions of a tenant."""
+    return TIMEKEEPER if tenant == DEFAULT_TENANT else Principal.timekeeper(tenant)

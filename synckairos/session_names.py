@@ -38,6 +38,22 @@ def split_session_name(name: str) -> tuple[str, str]:
     return tenant, session_id
 
 
+def is_name_of_tenant(name: str, tenant: str) -> bool:
+    """Return whether a text is the name of a session or participant of a tenant. The form of the id is not checked."""
+    try:
+        return split_session_name(name)[0] == tenant
+    except ValueError:
+        return False
+
+
+def in_same_tenant(name: str, id_: str) -> str:
+    """Return the name of the session or participant `id_` in the tenant of `name`.
+
+    The form of `name` is not checked.
+    """
+    return name[: name.rfind("/") + 1] + id_
+
+
 def bare_id(name: str) -> str:
     """Return the id in the name of a session or of a participant. The form of the name is not checked."""
     return name.rpartition("/")[2]

@@ -10,7 +10,6 @@ import secrets
 
 from synckairos.errors import InvalidStoredData, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
-from synckairos.principal import TIMEKEEPER
 from synckairos.service.sessions import Sessions
 from synckairos.store.keys import Keys
 from synckairos.store.session_index_rebuild import SessionIndexRebuilder
@@ -91,21 +90,21 @@ class RecoveryLoop:
         """
         after: str | None = None
         count = 0
-        while page := await self._history.list_unfinished_session_ids(
+        while page := await self._history.list_unfinished_session_names(
             other_than_generation=generation, after=after, limit=PAGE_SIZE
         ):
-            ours = [session_id for session_id in page if self._keys.partition_of(session_id) == partition]
-            await asyncio.gather(*(self._read(session_id) for session_id in ours))
+            ours = [each for each in page if self._keys.partition_of(each) == partition]
+            await asyncio.gather(*(self._read(each) for each in ours))
             await self._generations.acquire_recovery_lease(partition, self._lease_holder, LEASE_MS)
             count += len(ours)
             after = page[-1]
         if count:
             logger.warning("open sessions recovered", partition=partition, sessions=count)
 
-    async def _read(self, session_id: str) -> None:
+    async def _read(self, session_name: str) -> None:
         try:
-            await self._sessions.read(TIMEKEEPER, session_id)
+            await self._sessions.read_as_server(session_name)
         except SessionNotFound:
-            logger.info("session deleted before its recovery", session_id=session_id)
+            logger.info("session deleted before its recovery", session_id=session_name)
         except InvalidStoredData:
-            logger.warning("session not recovered", session_id=session_id)
+            logger.warning("session not recovered", session_id=session_name)

@@ -12,9 +12,10 @@ from functools import partial
 
 from synckairos.clock.commands import Expire
 from synckairos.errors import InvalidStoredData, SessionNotFound, StoreUnavailable
-from synckairos.principal import TIMEKEEPER
+from synckairos.principal import timekeeper_of
 from synckairos.service.requests import CommandRequest
 from synckairos.service.sessions import Sessions
+from synckairos.session_names import split_session_name
 from synckairos.store.clock_step_detector import ClockStepDetector
 from synckairos.store.deadlines import Deadlines, DueClaims
 from synckairos.store.stored_session import SessionLoadResult
@@ -97,11 +98,11 @@ class Timekeeper:
         Then commit individually each session that the batch did not commit.
         """
         await asyncio.sleep(0)  # lets the next claim be sent first, so that Redis answers it while this process decides
-        for session_id in claim.invalid:
-            await self._postpone(session_id, claim.now_ms)
+        for session_name in claim.invalid:
+            await self._postpone(session_name, claim.now_ms)
         try:
             done = await self._sessions.commit_overdue_batch(
-                [(session_id, loaded) for session_id, _, loaded in claim.due]
+                [(session_name, loaded) for session_name, _, loaded in claim.due]
             )
         except InvalidStoredData:
             done = [False] * len(claim.due)
@@ -136,39 +137,41 @@ class Timekeeper:
             async with asyncio.timeout(wait_s):
                 await wake_up.wait()
 
-    async def _expire(self, claim: DueClaims, session_id: str, due_ms: int, loaded: SessionLoadResult) -> None:
+    async def _expire(self, claim: DueClaims, session_name: str, due_ms: int, loaded: SessionLoadResult) -> None:
         """Commit the overdue transitions of one session. No error of the commit is raised.
 
         If Redis does not answer, any instance claims the session again when the lease ends.
         """
         try:
-            answer = await self._sessions.execute(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"), loaded)
+            tenant, session_id = split_session_name(session_name)
+            request = CommandRequest(timekeeper_of(tenant), session_id, Expire(), "expire")
+            answer = await self._sessions.execute(request, loaded)
             _observe_lateness(claim, due_ms)
             if answer.parsed is None or answer.session.updated_at_ms < due_ms:
                 # No transition was due. So set the deadline of the session to the deadline in its hash.
                 if loaded.stored is not None and loaded.stored.due_ms == due_ms:
-                    report_invalid_data(f":deadlines:{session_id}", "the session's deadline is not that of its state")
-                    await self._postpone(session_id, loaded.now_ms)
+                    report_invalid_data(f":deadlines:{session_name}", "the session's deadline is not that of its state")
+                    await self._postpone(session_name, loaded.now_ms)
                 else:
-                    await self._deadlines.update_from_state(session_id)
+                    await self._deadlines.update_from_state(session_name)
         except SessionNotFound:
             with contextlib.suppress(StoreUnavailable):
-                await self._deadlines.update_from_state(session_id)
+                await self._deadlines.update_from_state(session_name)
         except InvalidStoredData:
-            await self._postpone(session_id, loaded.now_ms)
+            await self._postpone(session_name, loaded.now_ms)
         except StoreUnavailable:
             pass
         except Exception:  # one session with a fault must not stop the clocks of other sessions
-            logger.exception("a deadline could not be kept", session_id=session_id)
-            await self._postpone(session_id, loaded.now_ms)
+            logger.exception("a deadline could not be kept", session_id=session_name)
+            await self._postpone(session_name, loaded.now_ms)
 
-    async def _postpone(self, session_id: str, claimed_at_ms: int) -> None:
+    async def _postpone(self, session_name: str, claimed_at_ms: int) -> None:
         """Extend the lease on a claimed session, because the next attempt would also fail.
 
         `claimed_at_ms` is the time of Redis at the claim, in ms since the Unix epoch.
         """
         with contextlib.suppress(StoreUnavailable):
-            await self._deadlines.extend_lease(session_id, claimed_at_ms + LEASE_MS, claimed_at_ms + BROKEN_LEASE_MS)
+            await self._deadlines.extend_lease(session_name, claimed_at_ms + LEASE_MS, claimed_at_ms + BROKEN_LEASE_MS)
 
 
 def _observe_lateness(claim: DueClaims, due_ms: int) -> None:

@@ -32,13 +32,14 @@ class AuditTrail:
         self._read_cache = read_cache
 
     async def read_page(
-        self, session_id: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
+        self, session_name: str, *, cursor: str | None = None, limit: int = 50, snapshots: bool = False
     ) -> Page[TrailEvent]:
         """Return a page of a session's audit trail over all its epochs, oldest first.
 
-        `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
-        events, from 1 to 200. If `snapshots` is True, each event has the document of its version, and the page also
-        ends with the event at which its documents reach 4 MiB. If it is False, the documents are None.
+        `session_name` is the name of the session in its tenant. `cursor` is the `next_cursor` of the previous page;
+        None for the first page. `limit` is the maximum number of events, from 1 to 200. If `snapshots` is True, each
+        event has the document of its version, and the page also ends with the event at which its documents reach 4 MiB.
+        If it is False, the documents are None.
 
         Each version occurs at most once in the pages. The pages lack outbox entries that Postgres rejected and entries
         that cannot be parsed. They can also lack the oldest versions in the outbox, if the outbox has more than 5,000
@@ -52,8 +53,8 @@ class AuditTrail:
         """
         # Read the outbox before Postgres. A version that is drained between the two reads is then in both results. In
         # the other order it could be missing in both.
-        in_outbox = await self._outbox.read_session_entries(session_id)
-        page = await self._page_from_postgres(session_id, cursor, limit, snapshots)
+        in_outbox = await self._outbox.read_session_entries(session_name)
+        page = await self._page_from_postgres(session_name, cursor, limit, snapshots)
         if page.next_cursor is not None or not in_outbox:
             return page
         known = {(event.epoch, event.version) for event in page.items}
@@ -67,19 +68,19 @@ class AuditTrail:
         )
 
     async def _page_from_postgres(
-        self, session_id: str, cursor: str | None, limit: int, snapshots: bool
+        self, session_name: str, cursor: str | None, limit: int, snapshots: bool
     ) -> Page[TrailEvent]:
         if snapshots:
             # Such pages are up to some MiB in size: to render and cache them would cost more than to read them again.
-            return await self._history.read_events_page(session_id, cursor=cursor, limit=limit, snapshots=True)
+            return await self._history.read_events_page(session_name, cursor=cursor, limit=limit, snapshots=True)
 
         async def query() -> bytes:
-            page = await self._history.read_events_page(session_id, cursor=cursor, limit=limit)
+            page = await self._history.read_events_page(session_name, cursor=cursor, limit=limit)
             return orjson.dumps([page.next_cursor, [_to_list(event) for event in page.items]])
 
         # Earlier releases read other keys, because they cannot read events with newer members.
         key = f"{cursor or ''} {limit} participants"
-        return await self._read_cache.read_through("events", session_id, key, query, _parse_page)
+        return await self._read_cache.read_through("events", session_name, key, query, _parse_page)
 
 
 def _parse_page(answer: bytes) -> Page[TrailEvent]:

@@ -35,6 +35,7 @@ from synckairos.history.row_values import (
 )
 from synckairos.history.used_time_reader import UsedTimeReader
 from synckairos.postgres.pool import PostgresPool
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import datetime_to_ms
@@ -63,6 +64,7 @@ def open_history_pool(settings: Settings) -> PostgresPool:
 class HistoryReader:
     """Reader of the audit tables. If retention removed a session from Postgres, the session is read from cold storage.
 
+    Sessions and participants are given by their names in their tenants (`session_names.py`). Results have the bare ids.
     `cold_reader` reads archives, and `used_time` sums used time.
     """
 
@@ -246,13 +248,14 @@ class HistoryReader:
         paused_ms: int = (await self._queries.run("paused_time", values))[0][0]
         return paused_ms
 
-    async def list_unfinished_session_ids(
+    async def list_unfinished_session_names(
         self, *, other_than_generation: str, after: str | None, limit: int
     ) -> list[str]:
-        """Return ids of sessions that have not ended and belong to another generation than `other_than_generation`.
+        """Return names of sessions that have not ended and belong to another generation than `other_than_generation`.
 
+        The result has the sessions of all tenants.
         The epoch of a session begins with its generation. Sessions in the audit of v2 are excluded. Return at most
-        `limit` ids in ascending order, only ids greater than `after`. If `after` is None, begin at the smallest id.
+        `limit` names in ascending order, only names after `after`. If `after` is None, begin at the first name.
         """
         nil = "00000000-0000-0000-0000-000000000000"
         rows = await self._queries.run(
@@ -278,8 +281,9 @@ class HistoryReader:
         labels: Mapping[str, str] | None = None,
         only_unfinished: bool = False,
         known_ids: Sequence[str] = (),
+        tenant: str = DEFAULT_TENANT,
     ) -> Page[ListedSession]:
-        """Return a page of the sessions in Postgres that are not deleted, newest creation first.
+        """Return a page of a tenant's sessions in Postgres that are not deleted, newest creation first.
 
         `cursor` is the `next_cursor` of the previous page; None for the first page. `limit` is the maximum number of
         sessions, from 1 to 200. The page also ends at about 4 MiB of documents. `status`, `sync_mode` and `labels` are
@@ -289,6 +293,8 @@ class HistoryReader:
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
+        if tenant != DEFAULT_TENANT:
+            return Page(())  # Postgres has only sessions of the default tenant
         rows = await self._queries.run(
             "sessions",
             {

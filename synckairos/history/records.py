@@ -5,6 +5,7 @@ from typing import Generic, Literal, TypeVar
 from msgspec import Struct, field
 
 from synckairos.clock.model import Charge
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.wire.snapshot import SessionSnapshot
 
 Bucket = Literal["session", "day", "week", "month"]
@@ -160,6 +161,7 @@ class ReportPosition(Struct, frozen=True):
 class TimeReportSpec(Struct, frozen=True):
     """The contents of a time report. All instants are in ms since the Unix epoch.
 
+    - `tenant`: the tenant of the sessions and participants.
     - `participant_ids`: the participants whose times count. None for all.
     - `labels`: the labels that each session must have, by key.
     - `from_ms`, `to_ms`: the range from `from_ms` (included) to `to_ms` (excluded).
@@ -192,6 +194,7 @@ class TimeReportSpec(Struct, frozen=True):
     rounds_up: bool = False
     after: ReportPosition | None = None
     limit: int = MAX_REPORT_ROWS
+    tenant: str = DEFAULT_TENANT
 
     @property
     def has_metadata_key(self) -> bool:

@@ -15,6 +15,7 @@ from synckairos.errors import StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket, UsedTimeInOutbox
 from synckairos.history.used_time_reader import running_spans
+from synckairos.session_names import is_name_of_tenant, participant_name
 from synckairos.store.outbox import Outbox
 from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.outbox_entry import OutboxEntry, stored_charges
@@ -55,15 +56,16 @@ class TimeReporter:
     async def _read_outbox(self, spec: TimeReportSpec) -> list[list[OutboxEntry]]:
         """Return the outbox entries of each session that can count, not empty, in the order of the stream."""
         if spec.participant_ids is None:
-            session_ids = await self._all_session_ids()
+            names = await self._all_session_names(spec.tenant)
         else:
-            found = await asyncio.gather(*map(self._outbox.participant_session_ids, spec.participant_ids))
-            session_ids = [*dict.fromkeys(session_id for ids in found for session_id in ids)]
-        entries = await asyncio.gather(*map(self._outbox.read_session_entries, session_ids))
+            people = [participant_name(spec.tenant, each) for each in spec.participant_ids]
+            found = await asyncio.gather(*map(self._outbox.participant_session_names, people))
+            names = [*dict.fromkeys(name for names in found for name in names)]
+        entries = await asyncio.gather(*map(self._outbox.read_session_entries, names))
         return [each for each in entries if each]
 
-    async def _all_session_ids(self) -> list[str]:
-        """Return the ids of all sessions with versions in the outbox.
+    async def _all_session_names(self, tenant: str) -> list[str]:
+        """Return the names of all sessions of a tenant with versions in the outbox.
 
         Raises: OutboxTooLong.
         """
@@ -74,15 +76,15 @@ class TimeReporter:
         for entries in streams:
             if len(entries) >= MAX_OUTBOX_ENTRIES or sum(each.document_bytes for each in entries) >= MAX_OUTBOX_BYTES:
                 raise OutboxTooLong
-        ids = (entry.fields.get(b"session_id", b"") for entries in streams for entry in entries)
-        return [*dict.fromkeys(each.decode(errors="replace") for each in ids if each)]
+        names = (entry.session_name for entries in streams for entry in entries)
+        return [*dict.fromkeys(each for each in names if each is not None and is_name_of_tenant(each, tenant))]
 
     async def _times_in_entries(self, entries: list[OutboxEntry], now_ms: int) -> UsedTimeInOutbox:
         first = min(entries, key=lambda each: each.version)
         document_before = None
         if needs_document_before(first):
             before = first.epoch, first.version - 1
-            document_before = await self._history.read_version_document(first.session_id, *before)
+            document_before = await self._history.read_version_document(first.session_name, *before)
         return used_time_in_outbox(entries, now_ms, document_before)
 
 

@@ -14,6 +14,7 @@ from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket,
 from synckairos.history.row_values import FIRST_POSTGRES_MS, LAST_POSTGRES_MS, postgres_instant, uuid_or_none
 from synckairos.history.time_bucket_bounds import build_time_buckets
 from synckairos.postgres.transaction import Row
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.wire.instants import datetime_to_ms, parse_instant_ms
 from synckairos.wire.time_zone_days import parse_time_zone
 
@@ -84,8 +85,8 @@ class UsedTimeReader:
         from_ms, until_ms = max(spec.from_ms, FIRST_POSTGRES_MS), min(spec.to_ms, spec.now_ms)
         if until_ms - from_ms > _LONG_RANGE_MS:
             from_ms = max(from_ms, await self._first_time_ms(spec, until_ms, in_outbox))
-        if from_ms >= until_ms:
-            return []
+        if from_ms >= until_ms or spec.tenant != DEFAULT_TENANT:
+            return []  # Postgres has only sessions of the default tenant
         buckets = build_time_buckets(spec.bucket, from_ms, until_ms, zone, spec.week_start)
         spans = [(UUID(each.session_id), span) for each in in_outbox for span in each.spans]
         values: dict[str, Any] = {
@@ -132,13 +133,13 @@ class UsedTimeReader:
             for at, session_id, participant_id, keys, used_ms, count in rows
         ]
 
-    async def find_running_sessions(self, participant_id: str) -> list[str]:
+    async def find_running_sessions(self, participant_name: str) -> list[str]:
         """Return the ids of the sessions in which the clock of a participant runs in Postgres.
 
         Raises: StoreUnavailable if Postgres is unreachable or too slow.
         """
         values = {
-            "participants": [uuid_or_none(participant_id)],
+            "participants": [uuid_or_none(participant_name)],
             "labels": None,
             "until": postgres_instant(LAST_POSTGRES_MS),
             "in_outbox": [],

@@ -12,8 +12,8 @@ from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_BYTES, cut_to_page
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ListedSession
-from synckairos.principal import TIMEKEEPER
 from synckairos.service.sessions import Sessions
+from synckairos.session_names import session_name
 from synckairos.store.participant_sessions import ListKey
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult, StoredSession
@@ -65,8 +65,8 @@ class SessionList:
         self._max_live_batches = max_live_batches
         self._max_reads = max_reads
 
-    async def read_page(self, query: ListQuery) -> SessionsPage:
-        """Return a page of at most `query.limit` sessions, in the order of creation, the newest session first.
+    async def read_page(self, tenant: str, query: ListQuery) -> SessionsPage:
+        """Return a page of at most `query.limit` sessions of a tenant, in the order of creation, the newest first.
 
         A page can have fewer sessions than `query.limit`, for example after about 4 MiB of documents. A page
         can be empty if a filter excludes many sessions. The list is complete when the cursor of the next page is None.
@@ -74,18 +74,18 @@ class SessionList:
         Raises: ValidationFailed if the cursor is invalid. StoreUnavailable if Redis or Postgres does not answer.
         """
         for _ in range(self._max_reads - 1):
-            page = await self._page(query)
+            page = await self._page(tenant, query)
             if page.documents or page.next_cursor is None:
                 return page
             # No session of this page matches, or all were deleted in the meantime. Continue with the next page.
             query = query.model_copy(update={"cursor": page.next_cursor})
-        return await self._page(query)
+        return await self._page(tenant, query)
 
-    async def _page(self, query: ListQuery) -> SessionsPage:
+    async def _page(self, tenant: str, query: ListQuery) -> SessionsPage:
         before = parse_list_cursor(query.cursor)
         # Read Redis before Postgres. A session that ends between the two reads is then in both results, and cannot be
         # missing in both.
-        live, live_end = await self._live_sessions(query, before)
+        live, live_end = await self._live_sessions(tenant, query, before)
         found: dict[ListKey, bytes] = dict(live)
         audited = await self._history.read_sessions_page(
             cursor=query.cursor,
@@ -94,6 +94,7 @@ class SessionList:
             sync_mode=query.sync_mode,
             labels=query.labels,
             only_unfinished=query.only_unfinished,
+            tenant=tenant,
             known_ids=[session_id for _, session_id in found],
         )
         unseen = [item for item in audited.items if item.snapshot is not None]
@@ -109,12 +110,12 @@ class SessionList:
                 ends.append((unseen[first - 1].created_at_ms, unseen[first - 1].session_id))
                 break
             batch = unseen[first : first + LOAD_BATCH_SIZE]
-            loaded = await asyncio.gather(*(self._load(item.session_id) for item in batch))
+            loaded = await asyncio.gather(*(self._load(session_name(tenant, item.session_id)) for item in batch))
             for item, current in zip(batch, loaded, strict=True):
                 if current is None or (audited_document := _checked_document(item)) is None:
                     continue
                 document = await self._current_document(
-                    item.session_id, current.stored, current.now_ms, audited_document
+                    session_name(tenant, item.session_id), current.stored, current.now_ms, audited_document
                 )
                 if document is not None and _matches(document, query):
                     found[item.created_at_ms, item.session_id] = document
@@ -127,20 +128,20 @@ class SessionList:
         documents = [found[key] for key in page_keys]
         return SessionsPage(documents, None if end is None else render_cursor(*end))
 
-    async def _load(self, session_id: str) -> SessionLoadResult | None:
+    async def _load(self, name: str) -> SessionLoadResult | None:
         """Load a session from Redis. If Redis does not have the session, the result has no stored session.
 
         Return None if the data in Redis is invalid. The list omits sessions with invalid data.
         """
         try:
-            return await self._store.load(session_id)
+            return await self._store.load(name)
         except InvalidStoredData:
             return None
 
     async def _live_sessions(
-        self, query: ListQuery, before: ListKey | None
+        self, tenant: str, query: ListQuery, before: ListKey | None
     ) -> tuple[list[tuple[ListKey, bytes]], ListKey | None]:
-        """Return at most `query.limit` live sessions that match the query, and the key at which the read ended.
+        """Return at most `query.limit` live sessions of a tenant that match the query, and the key of the read's end.
 
         The read begins after `before`, the key of the final session of the previous page. None begins at the newest
         session. The returned key is None if no further live session can match. Otherwise it is the key of the oldest
@@ -152,13 +153,13 @@ class SessionList:
         size = 0
         batch_size = self._live_batch_size if query.is_filtered else query.limit
         for _ in range(self._max_live_batches):
-            batch = await self._store.list_live(batch_size, before, max_bytes=MAX_PAGE_BYTES)
+            batch = await self._store.list_live(batch_size, before, max_bytes=MAX_PAGE_BYTES, tenant=tenant)
             if not batch:
                 return found, None
             now_ms = await self._store.now_ms()
             for at_ms, session_id, stored in batch:
                 before = (at_ms, session_id)
-                document = await self._current_document(session_id, stored, now_ms, None)
+                document = await self._current_document(session_name(tenant, session_id), stored, now_ms, None)
                 if document is not None and _matches(document, query):
                     found.append((before, document))
                     size += len(document)
@@ -167,10 +168,11 @@ class SessionList:
         return found, before
 
     async def _current_document(
-        self, session_id: str, stored: StoredSession | None, now_ms: int, audited: bytes | None
+        self, name: str, stored: StoredSession | None, now_ms: int, audited: bytes | None
     ) -> bytes | None:
         """Return the current document of a session. None if the session was deleted or its data is invalid.
 
+        `name` is the name of the session in its tenant.
         `stored` is the session in Redis. If it is None, Redis does not have the session, and the result is `audited`,
         the document in Postgres. If a deadline of the session has passed at `now_ms`, the session service reads the
         session. This read first commits the overdue transitions.
@@ -182,7 +184,7 @@ class SessionList:
         if stored.due_ms is None or stored.due_ms > now_ms:
             return stored.snapshot.document
         try:
-            return (await self._sessions.read(TIMEKEEPER, session_id)).snapshot.document
+            return (await self._sessions.read_as_server(name)).snapshot.document
         except (SessionNotFound, InvalidStoredData):
             return None
 

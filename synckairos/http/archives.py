@@ -19,10 +19,11 @@ from synckairos.http.etag import is_not_modified
 from synckairos.http.large_bodies import LARGE_BYTES, stream_in_blocks
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
-from synckairos.principal import TIMEKEEPER, Role, includes_role
+from synckairos.principal import Role, includes_role
 from synckairos.service.authorization import has_session_role
 from synckairos.service.sessions import Sessions
 from synckairos.service.visible_rows import limit_document
+from synckairos.session_names import bare_id
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
 from synckairos.wire.event_json import event_json
@@ -69,14 +70,15 @@ class ArchiveRoutes:
         media_type = preferred_media_type(request.header(b"accept"), (JSON, NDJSON))
         await self._rate_limits.count(request.meter)
         role = await self._sessions.find_role(request.principal, session_id)
-        record = await self._newest_record(session_id)
+        name = request.name_of(session_id)
+        record = await self._newest_record(name)
         if not includes_role(role, self._role):
             raise Forbidden(f"Archives require the role {self._role} or a higher role")
         try:
             return await self._respond(request, role, record, media_type, query.snapshots)
         except ArchiveDamaged:
             # A newer archive can have replaced this archive in the meantime. Its object is then deleted.
-            newer = await self._newest_record(session_id)
+            newer = await self._newest_record(name)
             if newer == record:
                 raise
             return await self._respond(request, role, newer, media_type, query.snapshots)
@@ -112,7 +114,7 @@ class ArchiveRoutes:
             response.body = b"".join(pieces)
         return response
 
-    async def _newest_record(self, session_id: str) -> ArchiveRecord:
+    async def _newest_record(self, session_name: str) -> ArchiveRecord:
         """Return the newest archive record that has a stored object, even if a newer record has none.
 
         Raises (if no archive record of the session has a stored object):
@@ -120,12 +122,13 @@ class ArchiveRoutes:
             NotArchived: The session exists without an archive record, or the archiving of its newest record failed.
             ArchiveInProgress: A worker writes the object of the newest record now.
         """
-        records = await self._history.read_archive_records(session_id)
+        records = await self._history.read_archive_records(session_name)
         stored = next((each for each in records if each.path is not None), None)
         if stored is not None:
             return stored
+        session_id = bare_id(session_name)
         if not records:
-            await self._sessions.read(TIMEKEEPER, session_id)
+            await self._sessions.read_as_server(session_name)
             raise NotArchived(session_id)
         if records[0].status == "processing":
             raise ArchiveInProgress(session_id)

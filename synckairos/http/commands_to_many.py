@@ -71,7 +71,7 @@ class CommandToManyRoutes:
         found: list[str] = []
         query = UnfinishedListQuery(label=label, limit=PAGE_SIZE)
         while True:
-            page = await self._session_list.read_page(query)
+            page = await self._session_list.read_page(principal.tenant, query)
             for document in page.documents:
                 session = orjson.loads(document)
                 if principal.role_on(session["session_id"], session.get("labels", {}).items()) is not None:

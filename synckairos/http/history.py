@@ -25,6 +25,7 @@ from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.work_limits import REPORTS
 from synckairos.service.authorization import has_session_role
 from synckairos.service.sessions import Sessions
+from synckairos.session_names import bare_id
 from synckairos.store.rate_limits import RateLimits
 from synckairos.wire import response_models
 from synckairos.wire.column_selection import parse_columns, select_columns
@@ -90,7 +91,7 @@ class HistoryRoutes:
         query = request.read_query(ListQuery)
         columns = parse_columns(query.columns, SESSION_COLUMNS)
         await self._rate_limits.count(request.meter)
-        page = await self._session_list.read_page(query)
+        page = await self._session_list.read_page(request.principal.tenant, query)
         documents: Iterable[bytes] = page.documents
         if columns is not None:
             documents = map(orjson.dumps, select_columns(columns, map(orjson.loads, documents)))
@@ -118,11 +119,11 @@ class HistoryRoutes:
                 place.enter_context(self._live_tail.reserve_place(request.principal))
             elif query.snapshots or media_type in (CSV, NDJSON):
                 self._work.charge(request.principal.limited_client_id, REPORTS)
-            page = await self._read_events(session_id, query, cursor)
+            page = await self._read_events(request.name_of(session_id), query, cursor)
             if media_type == SSE:
                 stream = self._live_tail.stream(
                     place.pop_all(),
-                    session_id,
+                    request.name_of(session_id),
                     page.items,
                     cursor,
                     snapshots=query.snapshots,
@@ -137,37 +138,37 @@ class HistoryRoutes:
         response.headers += [*next_page_link(request, page.next_cursor), (b"vary", b"Accept")]
         return response
 
-    async def _read_events(self, session_id: str, query: EventsQuery, cursor: str | None) -> Page[TrailEvent]:
+    async def _read_events(self, session_name: str, query: EventsQuery, cursor: str | None) -> Page[TrailEvent]:
         """Return the page of events after `cursor`, which is the query's cursor or comes from `Last-Event-ID`.
 
         Raises: SessionNotFound, ValidationFailed if the cursor is invalid, StoreUnavailable.
         """
         try:
             page = await self._audit_trail.read_page(
-                session_id, cursor=cursor, limit=query.limit, snapshots=query.snapshots
+                session_name, cursor=cursor, limit=query.limit, snapshots=query.snapshots
             )
         except ValidationFailed:
             if cursor == query.cursor:
                 raise
             raise ValidationFailed.at_path("Last-Event-ID", "should be the id of an event of this session") from None
         if not page.items and cursor is None:
-            raise SessionNotFound(session_id)
+            raise SessionNotFound(bare_id(session_name))
         return page
 
     async def list_participant_sessions(self, request: RestRequest) -> RestResponse:
         """Answer `GET /v1/participants/{id}/sessions`: list the sessions of a participant, newest first."""
         query = request.read_query(ParticipantSessionsQuery)
-        participant_id = request.path_uuid("participant_id")
+        name = request.name_of(request.path_uuid("participant_id"))
         columns = parse_columns(query.columns, PARTICIPANT_SESSION_COLUMNS)
         media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
         # Run the rate limit count and the look-up in one round trip to Redis. A page of recent sessions then costs
         # little more than a read of one session.
         _, lookup = await asyncio.gather(
             self._count_if_possible(request),
-            self._participant_sessions.read_page_from_redis(participant_id, cursor=query.cursor, limit=query.limit),
+            self._participant_sessions.read_page_from_redis(name, cursor=query.cursor, limit=query.limit),
         )
         listed = await self._participant_sessions.read_page(
-            participant_id, lookup, days=query.days, cursor=query.cursor, limit=query.limit
+            name, lookup, days=query.days, cursor=query.cursor, limit=query.limit
         )
         rows = [each.row for each in listed.page.items]
         if media_type == CSV:

@@ -26,10 +26,10 @@ from synckairos.principal import Principal
 from synckairos.wire.event_json import event_json
 
 ReadKey = tuple[str, str | None, bool]
-"""Parameters of a read of the audit trail: session id, cursor, and whether the events contain the document."""
+"""Parameters of a read of the audit trail: session name, cursor, and whether the events contain the document."""
 
 CommitSignals = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
-"""Function from a session id to a context manager that yields an `asyncio.Event`.
+"""Function from a session name to a context manager that yields an `asyncio.Event`.
 
 The event is set after each commit to the session, and possibly at other times.
 """
@@ -134,7 +134,7 @@ class LiveEventStreams:
     def stream(
         self,
         place: contextlib.ExitStack,
-        session_id: str,
+        session_name: str,
         first_page: Sequence[TrailEvent],
         cursor: str | None,
         *,
@@ -151,11 +151,11 @@ class LiveEventStreams:
         The stream ends after the event of the session's deletion, or when a drain begins. If a store is unavailable,
         the stream waits and tries again.
         """
-        return LiveTail(self._generate(session_id, first_page, cursor, snapshots, shows_actors), place)
+        return LiveTail(self._generate(session_name, first_page, cursor, snapshots, shows_actors), place)
 
     async def _generate(
         self,
-        session_id: str,
+        session_name: str,
         first_page: Sequence[TrailEvent],
         cursor: str | None,
         snapshots: bool,
@@ -165,7 +165,7 @@ class LiveEventStreams:
         events: Sequence[TrailEvent] | None = first_page
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
-        async with self._commit_signals(session_id) as signal:
+        async with self._commit_signals(session_name) as signal:
             while True:
                 if events:
                     cursor = render_cursor(*events[-1].sort_key)
@@ -179,7 +179,7 @@ class LiveEventStreams:
                     return
                 # Clear the signal before the read. A commit after the read then sets the signal again.
                 signal.clear()
-                events = await self._events_after((session_id, cursor, snapshots))
+                events = await self._events_after((session_name, cursor, snapshots))
                 if not events:
                     await self._wait(signal, events is None)
                 if loop.time() - sent_at >= KEEPALIVE_INTERVAL_S:
@@ -236,17 +236,17 @@ class LiveEventStreams:
                 del self._reads[key]
 
     async def _read(self, key: ReadKey) -> Sequence[TrailEvent] | None:
-        session_id, cursor, snapshots = key
+        session_name, cursor, snapshots = key
         try:
             return (
-                await self._audit_trail.read_page(session_id, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)
+                await self._audit_trail.read_page(session_name, cursor=cursor, limit=PAGE_SIZE, snapshots=snapshots)
             ).items
         except StoreUnavailable:
             return None
 
 
 @contextlib.asynccontextmanager
-async def _never_signalled(session_id: str) -> AsyncIterator[asyncio.Event]:
+async def _never_signalled(session_name: str) -> AsyncIterator[asyncio.Event]:
     yield asyncio.Event()
 
 

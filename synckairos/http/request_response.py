@@ -17,6 +17,7 @@ from synckairos.limits.processor_time import idle_wait
 from synckairos.limits.work_limits import BYTES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
+from synckairos.session_names import session_name
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import PRESSES
@@ -125,6 +126,10 @@ class RestRequest:
         """Whether the request has the metrics token. The token has an effect on `/metrics` and `/ready` only."""
         self.warnings: list[Fault] = []
         """A warning for each part of the body that has no effect. Empty before `read_body`."""
+
+    def name_of(self, id_: str) -> str:
+        """Return the name of the session or participant `id_` in the tenant of the caller."""
+        return session_name(self.principal.tenant, id_)
 
     # -- parameters and body ------------------------------------------------------------------------------------------
 

@@ -245,7 +245,7 @@ class SessionRoutes:
         if path_values is not None:
             given = {**(given or {}), **path_values}
         if verb in PRESSES:
-            request.meter.count_as_press(Quota(self._press_rate, session_id))
+            request.meter.count_as_press(Quota(self._press_rate, request.name_of(session_id)))
         # The service completes the command even if the client disconnects in the meantime.
         return await self._sessions.execute(
             CommandRequest.for_command(

@@ -94,6 +94,7 @@ class TimeReportRoutes:
         spec = TimeReportSpec(
             **_range_and_buckets(query, now_ms),
             participant_ids=(participant_id,),
+            tenant=request.principal.tenant,
             metadata_key=None if query.group_by is None else query.group_by.removeprefix("metadata."),
         )
         buckets, is_redis_unavailable = await self._time_report.report_used_time(spec)
@@ -115,6 +116,7 @@ class TimeReportRoutes:
             now_ms = min(now_ms, began_ms)  # all pages count until the same instant
         spec = TimeReportSpec(
             **_range_and_buckets(query, now_ms),
+            tenant=request.principal.tenant,
             participant_ids=participant_ids,
             labels=labels,
             by_participant="participant_id" in groups,

@@ -9,7 +9,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Any
 
 from starlette.routing import WebSocketRoute
@@ -37,7 +36,6 @@ from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.principal import TIMEKEEPER
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
@@ -181,7 +179,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         )
         hub = Hub(
             feed,
-            partial(sessions.read, TIMEKEEPER),
+            sessions.read_as_server,
             sessions.find_role,
             presence,
             work,

@@ -7,6 +7,7 @@ from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFaile
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.sessions import Sessions
+from synckairos.session_names import session_name
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import PRESSES, Quota, general_rate, switch_rate
@@ -59,7 +60,8 @@ class CommandHandler:
         if round_trip_ms is not None and isinstance(body, SwitchBody) and body.lag_ms is not None:
             body = body.with_measured_lag(round_trip_ms)
         if message.command in PRESSES:
-            meter.count_as_press(Quota(self._switch_rate, message.session_id))
+            name = session_name(principal.tenant, message.session_id)
+            meter.count_as_press(Quota(self._switch_rate, name))
         request = CommandRequest.for_command(
             principal, message.session_id, message.command, body, arguments, command_id=message.id, meter=meter
         )

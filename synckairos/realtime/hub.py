@@ -21,6 +21,7 @@ from synckairos.realtime.watched_session import WatchedSession
 from synckairos.realtime.watcher_interface import Subscription, Watcher
 from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.requests import SessionResult
+from synckairos.session_names import bare_id
 from synckairos.store.feed import Feed
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
@@ -40,14 +41,17 @@ FindRole = Callable[[Principal, str], Awaitable[Role]]
 """Function that returns the role of a client on a session. See `Sessions.find_role`."""
 
 ReadSession = Callable[[str], Awaitable[SessionResult]]
-"""Function that reads a session by its id and returns the answer with its current version.
+"""Function that reads a session by its name in its tenant, and returns the answer with its current version.
 
 Raises: SessionNotFound, StoreUnavailable.
 """
 
 
 class Hub:
-    """The connections of this instance and the sessions that they watch. Implements the feed's listener interface."""
+    """The connections of this instance and the sessions that they watch. Implements the feed's listener interface.
+
+    Sessions are watched under their names in their tenants. Clients and updates have the ids.
+    """
 
     def __init__(
         self,
@@ -158,23 +162,23 @@ class Hub:
 
         Raises: StoreUnavailable. The watcher then gets the state when the store is available again.
         """
-        session_id = subscription.session_id
-        self._watch(session_id).subscriptions.add(subscription)
+        session_name = subscription.session_name
+        self._watch(session_name).subscriptions.add(subscription)
         try:
-            await self._feed.watch(session_id)
-            current = await self.read_current(session_id)
+            await self._feed.watch(session_name)
+            current = await self.read_current(session_name)
             backlog = subscription.backlog or []
             while current is not None and any(each.epoch != current.epoch for each in backlog):
                 # One of the two epochs has ended. A read that begins now returns the other epoch, and a version that
                 # is at least as new as the whole backlog.
                 backlog.clear()
-                current = await self.read_current(session_id)
+                current = await self.read_current(session_name)
         except Exception:
-            self._feed.request_resync(session_id)
+            self._feed.request_resync(session_name)
             raise
         return current
 
-    async def read_current(self, session_id: str) -> SessionUpdate | None:
+    async def read_current(self, session_name: str) -> SessionUpdate | None:
         """Return a version of a session that is at least as new as the stored version at the time of this call.
 
         Return None if the session does not exist. Concurrent calls share one read, which begins after all of these
@@ -182,19 +186,19 @@ class Hub:
 
         Raises: StoreUnavailable.
         """
-        session = self._sessions.get(session_id) or WatchedSession()
+        session = self._sessions.get(session_name) or WatchedSession()
         known = session.latest
         try:
-            update = await self._read_shared(session_id, session)
+            update = await self._read_shared(session_name, session)
             before = session.latest
             if before is not None and before.epoch != update.epoch:
                 # One of the two epochs has ended. A read that begins now returns the other epoch.
-                update = await self._read_shared(session_id, session)
+                update = await self._read_shared(session_name, session)
                 if before.epoch != update.epoch:
                     session.ended_epoch = before.epoch
         except SessionNotFound:
             return None
-        self._feed.set_initial_snapshot(session_id, update.snapshot)
+        self._feed.set_initial_snapshot(session_name, update.snapshot)
         latest = session.latest
         if (
             latest is None
@@ -204,14 +208,14 @@ class Hub:
             session.latest = update
         return session.latest
 
-    async def _read_shared(self, session_id: str, session: WatchedSession) -> SessionUpdate:
+    async def _read_shared(self, session_name: str, session: WatchedSession) -> SessionUpdate:
         async def read() -> SessionUpdate:
-            answer = await self._read_session(session_id)
-            return SessionUpdate(session_id, answer.snapshot, self.now_ms())
+            answer = await self._read_session(session_name)
+            return SessionUpdate(bare_id(session_name), answer.snapshot, self.now_ms())
 
         return await session.shared_read.join_next_read(read)
 
-    async def read_stored_history(self, current: SessionUpdate) -> Iterator[SessionUpdate]:
+    async def read_stored_history(self, session_name: str, current: SessionUpdate) -> Iterator[SessionUpdate]:
         """Return `current` and the versions before it in the version history of Redis, newest version first.
 
         Raises: StoreUnavailable.
@@ -219,7 +223,7 @@ class Hub:
         now_ms = self.now_ms()
         return (
             SessionUpdate.from_message(message, now_ms)
-            for message in await self._feed.read_history(current.session_id, current.snapshot)
+            for message in await self._feed.read_history(session_name, current.snapshot)
         )
 
     def activate_subscription(self, subscription: Subscription, current: SessionUpdate | None) -> None:
@@ -242,76 +246,76 @@ class Hub:
         """Remove subscriptions. A session without subscriptions and change events is not watched any more."""
         for subscription in subscriptions:
             self.presence.remove(subscription)
-            session = self._sessions.get(subscription.session_id)
+            session = self._sessions.get(subscription.session_name)
             if session is not None:
                 session.subscriptions.discard(subscription)
-                self._unwatch_if_unused(subscription.session_id, session)
+                self._unwatch_if_unused(subscription.session_name, session)
 
     @asynccontextmanager
-    async def subscribe_change_event(self, session_id: str) -> AsyncIterator[asyncio.Event]:
+    async def subscribe_change_event(self, session_name: str) -> AsyncIterator[asyncio.Event]:
         """Yield an event for a long poll of a session. The hub does not use the event after the block.
 
         The hub sets the event at each new version of the session, and when this instance begins to drain. The caller
         clears the event.
         """
         event = asyncio.Event()
-        session = self._watch(session_id)
+        session = self._watch(session_name)
         session.change_events.add(event)
         try:
             with suppress(StoreUnavailable):
-                await self._feed.watch(session_id)
+                await self._feed.watch(session_name)
             yield event
         finally:
             session.change_events.discard(event)
-            self._unwatch_if_unused(session_id, session)
+            self._unwatch_if_unused(session_name, session)
 
-    def _watch(self, session_id: str) -> WatchedSession:
-        session = self._sessions.get(session_id)
+    def _watch(self, session_name: str) -> WatchedSession:
+        session = self._sessions.get(session_name)
         if session is None:
-            session = self._sessions[session_id] = WatchedSession()
+            session = self._sessions[session_name] = WatchedSession()
             WATCHED_SESSIONS.set(len(self._sessions))
         return session
 
-    def _unwatch_if_unused(self, session_id: str, session: WatchedSession) -> None:
-        if not session.subscriptions and not session.change_events and self._sessions.get(session_id) is session:
-            del self._sessions[session_id]
+    def _unwatch_if_unused(self, session_name: str, session: WatchedSession) -> None:
+        if not session.subscriptions and not session.change_events and self._sessions.get(session_name) is session:
+            del self._sessions[session_name]
             WATCHED_SESSIONS.set(len(self._sessions))
-            self._feed.unwatch(session_id)
+            self._feed.unwatch(session_name)
 
     # -- the feed's listener ------------------------------------------------------------------------------------------
 
-    def on_feed_message(self, message: FeedMessage) -> None:
+    def on_feed_message(self, session_name: str, message: FeedMessage) -> None:
         """Pass the version in a feed message to the watchers of the session that have only older versions."""
-        self._fan_out(SessionUpdate.from_message(message, self.now_ms()))
+        self._fan_out(session_name, SessionUpdate.from_message(message, self.now_ms()))
 
-    def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
+    def on_feed_resync(self, session_name: str, snapshot: SessionSnapshot, went_back: bool) -> None:
         """Pass a state that the feed read from the store to the watchers of the session that have only older versions.
 
         The feed reads the store when feed messages were lost. `went_back`: whether the store lost versions. If so, all
         watchers get the state, even if its version is lower than the versions that the watchers have.
         """
-        if (session := self._sessions.get(session_id)) is not None:
+        if (session := self._sessions.get(session_name)) is not None:
             if session.ended_epoch == snapshot.epoch:
                 session.ended_epoch = ""  # a failover lost the later epoch, so this epoch continues
             for subscription in session.subscriptions if went_back else ():
                 subscription.notified = None
-        self._fan_out(SessionUpdate(session_id, snapshot, self.now_ms()))
+        self._fan_out(session_name, SessionUpdate(bare_id(session_name), snapshot, self.now_ms()))
 
-    def on_session_missing(self, session_id: str) -> None:
+    def on_session_missing(self, session_name: str) -> None:
         """Start a task that reads a watched session which Redis does not hold any more. Return immediately.
 
         The read restores an evicted session. If the session cannot be read, the task logs a warning.
         """
-        self.spawn_request_task(self._restore(session_id))
+        self.spawn_request_task(self._restore(session_name))
 
-    async def _restore(self, session_id: str) -> None:
+    async def _restore(self, session_name: str) -> None:
         try:
-            await self._read_session(session_id)
+            await self._read_session(session_name)
         except (SessionNotFound, StoreUnavailable) as fault:
-            logger.warning("watched session cannot be read", session_id=session_id, cause=fault.code)
+            logger.warning("watched session cannot be read", session_id=session_name, cause=fault.code)
 
-    def _fan_out(self, update: SessionUpdate) -> None:
-        session = self._sessions.get(update.session_id)
+    def _fan_out(self, session_name: str, update: SessionUpdate) -> None:
+        session = self._sessions.get(session_name)
         if session is None:
             return
         epoch, version = update.epoch, update.version

@@ -26,6 +26,7 @@ from synckairos.realtime.presence_sync_state import (
 )
 from synckairos.realtime.timings import DEFAULT_TIMINGS, RealtimeTimeLimits
 from synckairos.realtime.watcher_interface import Subscription, Watcher
+from synckairos.session_names import bare_id
 from synckairos.store.presence import BATCH_SIZE, DEAD_AFTER_S, FIELD_TTL_S, PresenceStore
 from synckairos.store.redis_time_estimate import ServerTime
 from synckairos.telemetry import log
@@ -125,7 +126,7 @@ class PresenceTracker:
         self._server_time = server_time
         self._timings = timings
         self._sessions: dict[str, _SessionPresence] = {}
-        # Session ids for the next round, in order of insertion: counts to write, counts to read, frames to send.
+        # Session names for the next round, in order of insertion: counts to write, counts to read, frames to send.
         self._to_write: dict[str, None] = {}
         self._to_read: dict[str, None] = {}
         self._to_send: dict[str, None] = {}
@@ -141,35 +142,35 @@ class PresenceTracker:
         Call this after the watcher got the session's state. Only if `wants_frames` is True, the watcher gets PRESENCE
         frames.
         """
-        session_id = subscription.session_id
-        if subscription.watcher.subscriptions.get(session_id) is not subscription:
+        if subscription.watcher.subscriptions.get(subscription.session_id) is not subscription:
             return  # unsubscribed in the meantime
-        session = self._sessions.get(session_id)
+        session_name = subscription.session_name
+        session = self._sessions.get(session_name)
         if session is None:
-            session = self._sessions[session_id] = _SessionPresence()
+            session = self._sessions[session_name] = _SessionPresence()
         session.entries[subscription] = _watcher_entry(identity, wants_frames)
         session.local_counts[identity] += 1
         if wants_frames:
             session.owed.add(subscription)
-        self._schedule_write(session_id)
+        self._schedule_write(session_name)
 
     def remove(self, subscription: Subscription) -> None:
         """Stop to count a watcher, from the next round on. Do nothing if the watcher is not counted."""
-        session = self._sessions.get(subscription.session_id)
+        session = self._sessions.get(subscription.session_name)
         if session is None or (entry := session.entries.pop(subscription, None)) is None:
             return
         session.local_counts[entry.identity] -= 1
         if not session.local_counts[entry.identity]:
             del session.local_counts[entry.identity]
         session.owed.discard(subscription)
-        self._schedule_write(subscription.session_id)
+        self._schedule_write(subscription.session_name)
 
     def change_identity(self, subscription: Subscription, identity: PresenceIdentity) -> None:
         """Count a watcher under another identity, from the next round on. Do nothing if the watcher is not counted.
 
         Called after the credential of the watcher was replaced. The watcher gets a frame only if the counts change.
         """
-        session = self._sessions.get(subscription.session_id)
+        session = self._sessions.get(subscription.session_name)
         if session is None or (entry := session.entries.get(subscription)) is None or entry.identity == identity:
             return
         session.entries[subscription] = _watcher_entry(identity, entry.wants_frames)
@@ -177,22 +178,22 @@ class PresenceTracker:
         session.local_counts[entry.identity] -= 1
         if not session.local_counts[entry.identity]:
             del session.local_counts[entry.identity]
-        self._schedule_write(subscription.session_id)
+        self._schedule_write(subscription.session_name)
 
     def send_unsent_frames(self, watcher: Watcher) -> None:
         """Send a watcher the newest unsent PRESENCE frame of each session, as long as its socket is ready.
 
         Called when the watcher's socket is ready again.
         """
-        for session_id, subscription in watcher.subscriptions.items():
-            session = self._sessions.get(session_id)
+        for subscription in watcher.subscriptions.values():
+            session = self._sessions.get(subscription.session_name)
             if session is None or subscription not in session.owed:
                 continue
             if session.frame and watcher.try_send_frame(session.frame_for(subscription)):
                 session.owed.discard(subscription)
 
-    def _schedule_write(self, session_id: str) -> None:
-        self._to_write[session_id] = None
+    def _schedule_write(self, session_name: str) -> None:
+        self._to_write[session_name] = None
         self._has_work.set()
 
     # -- rounds -------------------------------------------------------------------------------------------------------
@@ -236,8 +237,8 @@ class PresenceTracker:
             await self._read(_take_batch(self._to_read))
         await self._send_frames()
 
-    async def _write(self, session_ids: list[str]) -> None:
-        sessions = {each: session for each in session_ids if (session := self._sessions.get(each)) is not None}
+    async def _write(self, session_names: list[str]) -> None:
+        sessions = {each: session for each in session_names if (session := self._sessions.get(each)) is not None}
         registrations = self._sync.registrations
         values = {each: session.local().render() if session.entries else b"" for each, session in sessions.items()}
         try:
@@ -247,36 +248,36 @@ class PresenceTracker:
         except StoreUnavailable:
             self._to_write.update(dict.fromkeys(sessions))
             raise
-        for session_id, session in sessions.items():
+        for session_name, session in sessions.items():
             # If a heartbeat registered a new name in the meantime, the counts were written under the old name. The
             # store has removed the old name with its counts.
-            session.written = values[session_id] if registrations == self._sync.registrations else None
+            session.written = values[session_name] if registrations == self._sync.registrations else None
             if session.entries:
-                self._to_read[session_id] = None
-            elif not session.written and self._sessions.get(session_id) is session:
-                del self._sessions[session_id]
+                self._to_read[session_name] = None
+            elif not session.written and self._sessions.get(session_name) is session:
+                del self._sessions[session_name]
 
-    async def _read(self, session_ids: list[str]) -> None:
+    async def _read(self, session_names: list[str]) -> None:
         try:
-            found = await self._store.read_counts(session_ids)
+            found = await self._store.read_counts(session_names)
         except StoreUnavailable:
-            self._to_read.update(dict.fromkeys(session_ids))
+            self._to_read.update(dict.fromkeys(session_names))
             raise
-        for session_id, by_instance in zip(session_ids, found, strict=True):
-            session = self._sessions.get(session_id)
+        for session_name, by_instance in zip(session_names, found, strict=True):
+            session = self._sessions.get(session_name)
             if session is None:
                 continue
             by_instance.pop(self._store.instance, None)  # the counts in memory are newer than the stored counts
-            others = await self._parse_counts(session_id, by_instance)
+            others = await self._parse_counts(session_name, by_instance)
             session.other_instances = tuple(others)
             total = PresenceCounts.sum((session.local(), *others.values()))
             if total != session.total:
                 session.total, session.is_changed = total, True
                 session.frame_time_ms = self._server_time.now_ms()
-                session.frame = v3_messages.presence_frame(session_id, session.frame_time_ms, total)
-            self._to_send[session_id] = None
+                session.frame = v3_messages.presence_frame(bare_id(session_name), session.frame_time_ms, total)
+            self._to_send[session_name] = None
 
-    async def _parse_counts(self, session_id: str, by_instance: dict[str, bytes]) -> dict[str, PresenceCounts]:
+    async def _parse_counts(self, session_name: str, by_instance: dict[str, bytes]) -> dict[str, PresenceCounts]:
         """Return the parsed counts of other instances, by instance name.
 
         Counts that cannot be parsed are removed from Redis and do not count.
@@ -284,11 +285,11 @@ class PresenceTracker:
         counts: dict[str, PresenceCounts] = {}
         for instance, text in by_instance.items():
             try:
-                with self._store.reporting_invalid_counts(session_id):
+                with self._store.reporting_invalid_counts(session_name):
                     counts[instance] = PresenceCounts.parse(text)
             except InvalidStoredData:
                 with suppress(StoreUnavailable):
-                    await self._store.remove_instance_counts(session_id, instance)
+                    await self._store.remove_instance_counts(session_name, instance)
         return counts
 
     async def _send_frames(self) -> None:
@@ -298,12 +299,12 @@ class PresenceTracker:
         """
         now_s = time.monotonic()
         count = 0
-        for session_id in tuple(self._to_send):
-            session = self._sessions.get(session_id)
+        for session_name in tuple(self._to_send):
+            session = self._sessions.get(session_name)
             if session is None or not session.frame:
                 # All watchers unsubscribed, or `withdraw_counts` ran a round in the meantime. A new watcher gets its
                 # own round.
-                self._to_send.pop(session_id, None)
+                self._to_send.pop(session_name, None)
                 continue
             if session.is_changed and now_s >= session.next_frame_s:
                 session.is_changed = False
@@ -319,15 +320,15 @@ class PresenceTracker:
                     if count % FRAMES_AT_ONCE == 0:
                         await asyncio.sleep(0)
             if not session.is_changed:
-                self._to_send.pop(session_id, None)
+                self._to_send.pop(session_name, None)
         PRESENCE_FRAMES.inc(count)
         if self._to_send:
             self._has_work.set()
 
     # -- the other instances ------------------------------------------------------------------------------------------
 
-    def _receive(self, number: int, instance: str, session_ids: list[str]) -> None:
-        self._apply(apply_change_message(self._sync, number, is_own=instance == self._store.instance), session_ids)
+    def _receive(self, number: int, instance: str, session_names: list[str]) -> None:
+        self._apply(apply_change_message(self._sync, number, is_own=instance == self._store.instance), session_names)
 
     async def _send_heartbeats(self) -> None:
         """Send heartbeats until cancelled. Schedule writes of all counts before the counts expire in the store."""
@@ -360,10 +361,10 @@ class PresenceTracker:
                 self._schedule_all_writes()
             await asyncio.sleep(self._timings.presence_beat_s)
 
-    def _apply(self, step: SyncResult, named_ids: Iterable[str] = ()) -> None:
+    def _apply(self, step: SyncResult, named: Iterable[str] = ()) -> None:
         """Keep the new synchronisation state of `step` in memory, and schedule the work of `step` for the next round.
 
-        `named_ids` are the session ids that the change message names; empty for a heartbeat.
+        `named` are the session names that the change message names; empty for a heartbeat.
         """
         self._sync = step.state
         if step.rewrites_all:
@@ -377,10 +378,10 @@ class PresenceTracker:
         if step.reread is RereadScope.ALL:
             self._schedule_reads(self._sessions)
         elif step.reread is RereadScope.NAMED:
-            self._schedule_reads(each for each in named_ids if each in self._sessions)
+            self._schedule_reads(each for each in named if each in self._sessions)
 
-    def _schedule_reads(self, session_ids: Iterable[str]) -> None:
-        self._to_read.update(dict.fromkeys(session_ids))
+    def _schedule_reads(self, session_names: Iterable[str]) -> None:
+        self._to_read.update(dict.fromkeys(session_names))
         if self._to_read:
             self._has_work.set()
 
@@ -390,12 +391,12 @@ class PresenceTracker:
             self._has_work.set()
 
 
-def _take_batch(session_ids: dict[str, None]) -> list[str]:
-    """Remove the first `BATCH_SIZE` session ids from `session_ids` and return them.
+def _take_batch(session_names: dict[str, None]) -> list[str]:
+    """Remove the first `BATCH_SIZE` session names from `session_names` and return them.
 
-    An id that is added again during the work on the batch is part of a later batch.
+    A name that is added again during the work on the batch is part of a later batch.
     """
-    batch = list(islice(session_ids, BATCH_SIZE))
-    for session_id in batch:
-        del session_ids[session_id]
+    batch = list(islice(session_names, BATCH_SIZE))
+    for session_name in batch:
+        del session_names[session_name]
     return batch

@@ -118,7 +118,7 @@ class V2Connection(SocketConnection):
         for session_id, subscription in tuple(self.subscriptions.items()):
             try:
                 self.hub.credential_ends.require_valid(self.principal)
-                current = await self.hub.read_current(session_id)
+                current = await self.hub.read_current(subscription.session_name)
                 if current is None:
                     raise SessionNotFound(session_id)
             except SyncKairosError as refusal:

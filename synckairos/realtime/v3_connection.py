@@ -321,7 +321,7 @@ class V3Connection(SocketConnection):
             find_only_row(self.principal, session_id, current.snapshot.document, request.only)
             subscription.requested_row = request.only
             subscription.limit_rows(current)
-            missed = await read_missed_updates(self.hub, request, current)
+            missed = await read_missed_updates(self.hub, subscription.session_name, request, current)
             if not self.is_lost and self.subscriptions.get(session_id) is not subscription:
                 raise SessionNotFound(session_id)  # a REFRESH took the right away during the reads
         except SyncKairosError as refusal:

@@ -9,18 +9,22 @@ from synckairos.principal import Principal
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.revocations.credential_ends import EndReason
 from synckairos.service.visible_rows import find_row_limit
+from synckairos.session_names import session_name
 
 
 class Subscription:
     """A watcher's subscription to one session, with the latest versions that the watcher got and sent."""
 
     __slots__ = (
-        *("backlog", "notified", "only", "requested_row", "sent", "session_id", "sync_request", "unsent", "watcher"),
+        *("backlog", "notified", "only", "requested_row", "sent", "session_id", "session_name", "sync_request"),
+        *("unsent", "watcher"),
     )
 
     def __init__(self, watcher: "Watcher", session_id: str) -> None:
         self.watcher = watcher
         self.session_id = session_id
+        self.session_name = session_name(watcher.principal.tenant, session_id)
+        """The name of the session in the tenant of the client. The tenant of a connection never changes."""
         self.notified: SessionUpdate | None = None
         """The latest version that the hub passed to the watcher. None before the first version."""
         self.sent: SessionUpdate | None = None

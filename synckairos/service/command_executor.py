@@ -82,18 +82,18 @@ class CommandExecutor:
 
     async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> SessionResult:
         """Execute a command, or replay its first answer. See `Sessions.execute`."""
-        session_id = request.session_id
+        session_id, name = request.session_id, request.session_name
         role = self._find_role(request)
-        key = self._store.keys.session(session_id)
+        key = self._store.keys.session(name)
         if loaded is None:
-            held = self._cache.find_snapshot(session_id)
-            loaded = await self._store.load(session_id, request.record_name, request.meter, held)
+            held = self._cache.find_snapshot(name)
+            loaded = await self._store.load(name, request.record_name, request.meter, held)
         if loaded.record is not None:
             session = None
             if role is None or role == "participant":
-                stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
+                stored = loaded.stored or await self._restorer.restore_or_recover(name)
                 if stored is not None:
-                    session = self._cache.parse_stored(session_id, stored.snapshot, key).session
+                    session = self._cache.parse_stored(name, stored.snapshot, key).session
             if role is None:
                 role = await self._roles.find_role_by_labels(
                     request.principal, session_id, {} if session is None else session.labels
@@ -101,16 +101,14 @@ class CommandExecutor:
             authorize_command(request, role)
             if role == "participant":
                 require_participation(request, role, session)
-            return await self._past_versions.replay_answer(
-                session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
-            )
+            return await self._past_versions.replay_answer(name, request, loaded.record, loaded.snapshot, loaded.now_ms)
         stored, now_ms = loaded.stored, loaded.now_ms
         for _ in range(MAX_ATTEMPTS):
             stored = stored or await self._restore(request)
             if stored is None or stored.snapshot.deleted:
                 self._store.charge_press_without_effect(request.meter)
                 raise SessionNotFound(session_id)
-            before = self._cache.parse_stored(session_id, stored.snapshot, key)
+            before = self._cache.parse_stored(name, stored.snapshot, key)
             decided = role or await self._find_role_of_loaded(request, before.session)
             self._authorize(request, decided, before.session)
             bound = bind_to_caller(request, decided, before.session.rules.sync_mode)
@@ -130,9 +128,9 @@ class CommandExecutor:
 
         Raises: RateLimitExceeded before the read of Postgres, and the errors of `restore_or_recover`.
         """
-        session_id, meter = request.session_id, request.meter
-        if meter is None or not meter.is_press_of_limited_client or self._restorer.is_known_to_be_missing(session_id):
-            return await self._restorer.restore_or_recover(session_id)
+        name, meter = request.session_name, request.meter
+        if meter is None or not meter.is_press_of_limited_client or self._restorer.is_known_to_be_missing(name):
+            return await self._restorer.restore_or_recover(name)
         client = request.principal.limited_client_id
         try:
             self._work.charge(client, UNKNOWN_SESSIONS)
@@ -140,7 +138,7 @@ class CommandExecutor:
             self._store.charge_press_without_effect(meter)
             raise
         try:
-            stored = await self._restorer.restore_or_recover(session_id)
+            stored = await self._restorer.restore_or_recover(name)
         except StoreUnavailable:
             self._work.undo_charge(client, UNKNOWN_SESSIONS)
             raise
@@ -220,7 +218,7 @@ class CommandExecutor:
             request, command = await self._with_restored_turn(request, command, before.session)
         out_of_time_id = None
         if isinstance(command, Switch) and ran_out_of_time(before.session):
-            out_of_time_id = await self._past_versions.find_expired_participant_id(before.session)
+            out_of_time_id = await self._past_versions.find_expired_participant_id(request.session_name, before.session)
         decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
         if isinstance(decision.refusal, Forbidden):
             self._store.refund_press(request.meter)
@@ -229,15 +227,19 @@ class CommandExecutor:
         causes = _causes(decision, request)
         versions, rendered = build_versions(decision.all_transitions, causes, before, stored.snapshot.tag)
         outcome = _outcome(decision, request)
-        prepared = prepare_commit(stored, versions, rendered.session, outcome=outcome, by_time=not decision.own)
+        prepared = prepare_commit(
+            request.session_name, stored, versions, rendered.session, outcome=outcome, by_time=not decision.own
+        )
         if not prepared.has_nothing_to_write:
             result = await self._store.commit(prepared.commit)
             if isinstance(result, AlreadyDecided):
-                return await self._past_versions.replay_answer(request.session_id, request, result.record, None, now_ms)
+                return await self._past_versions.replay_answer(
+                    request.session_name, request, result.record, None, now_ms
+                )
             if isinstance(result, CommitConflict):
                 COMMIT_CONFLICTS.inc()
                 return UnfinishedAttempt(result.stored, result.now_ms)
-            self._finish_commit(request.session_id, prepared, rendered)
+            self._finish_commit(request.session_name, prepared, rendered)
         if decision.has_more_overdue:
             return UnfinishedAttempt(prepared.stored, now_ms)
         if decision.refusal is not None:
@@ -259,7 +261,7 @@ class CommandExecutor:
         is_individual = session.rules.sync_mode is SyncMode.INDIVIDUAL
         if is_individual or session.status not in (Status.EXPIRED, Status.COMPLETED):
             return request, command
-        turn = await self._past_versions.find_ended_turn(session)
+        turn = await self._past_versions.find_ended_turn(request.session_name, session)
         if turn is None:
             return request, command
         stored = {name: value for name, value in asdict(turn).items() if value is not None}
@@ -277,7 +279,7 @@ class CommandExecutor:
         if not is_amendable(session):
             return request, command
         is_needed = command.breaks is None and session.breaks is None
-        breaks = await self._past_versions.find_breaks_before(session, is_needed=is_needed)
+        breaks = await self._past_versions.find_breaks_before(request.session_name, session, is_needed=is_needed)
         if breaks is None:
             return request, command
         args = {**(request.args or {}), "breaks_before": breaks_json(breaks)}
@@ -292,16 +294,16 @@ class CommandExecutor:
 
         Raises: StoreUnavailable.
         """
-        restored = await self._past_versions.find_restored_turn(session, command.turns)
+        restored = await self._past_versions.find_restored_turn(request.session_name, session, command.turns)
         if restored is None:
             return request, command
         args = {**(request.args or {}), "restored": to_builtins(restored)}
         return replace(request, args=args), replace(command, restored=restored)
 
-    def _finish_commit(self, session_id: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
+    def _finish_commit(self, session_name: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
         if prepared.commit.versions:
-            self._on_commit(self._store.keys.partition_of(session_id))
-        self._cache.put(session_id, prepared.stored.snapshot, rendered)
+            self._on_commit(self._store.keys.partition_of(session_name))
+        self._cache.put(session_name, prepared.stored.snapshot, rendered)
 
 
 def _causes(decision: CommandDecision, request: CommandRequest) -> list[CommitCause]:

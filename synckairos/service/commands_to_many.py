@@ -11,6 +11,7 @@ from synckairos.principal import Principal
 from synckairos.service.create import KEY_TTL_S
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.sessions import Sessions
+from synckairos.session_names import session_name
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import PRESSES, Quota, general_rate, switch_rate
 from synckairos.store.sessions import SessionStore
@@ -77,7 +78,7 @@ class CommandsToMany:
             meter = None
             if verb in PRESSES:
                 meter = RateMeter(Quota(self._general_rate, principal.limited_client_id))
-                meter.count_as_press(Quota(self._press_rate, session_id))
+                meter.count_as_press(Quota(self._press_rate, session_name(principal.tenant, session_id)))
             request = CommandRequest.for_command(
                 principal, session_id, verb, body, given, command_id=f"bulk:{command_id}", meter=meter
             )

@@ -16,6 +16,7 @@ from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, bui
 from synckairos.service.requests import CreateRequest, SessionResult
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
+from synckairos.session_names import session_name
 from synckairos.store.commit_script import AlreadyDecided, Commit, CommitConflict, Committed
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations, make_session_epoch
@@ -70,11 +71,10 @@ class SessionCreator:
         is_repeated = False
         if request.command_id is not None:
             session_id, is_repeated = await self._reserve(request, request.command_id, session_id)
-        loaded = await self._store.load(session_id, request.record_name, request.meter)
+        name = session_name(request.principal.tenant, session_id)
+        loaded = await self._store.load(name, request.record_name, request.meter)
         if loaded.record is not None:
-            return await self._past_versions.replay_answer(
-                session_id, request, loaded.record, loaded.snapshot, loaded.now_ms
-            )
+            return await self._past_versions.replay_answer(name, request, loaded.record, loaded.snapshot, loaded.now_ms)
         return await self._create(request, session_id, is_repeated, loaded.stored, loaded.now_ms)
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
@@ -100,31 +100,32 @@ class SessionCreator:
         If another attempt with the same Idempotency-Key has committed first, replay its answer. If the session id is in
         use, store the refusal and raise SessionExists.
         """
+        name = session_name(request.principal.tenant, session_id)
         for _ in range(MAX_ATTEMPTS):
             if stored is None and is_repeated:
-                stored = await self._restorer.restore_unless_deleted(session_id)
+                stored = await self._restorer.restore_unless_deleted(name)
             elif stored is None and session_id == request.session_id:
-                stored = await self._restorer.restore_if_postgres_answers(session_id)
+                stored = await self._restorer.restore_if_postgres_answers(name)
             if stored is not None and not stored.snapshot.deleted:
                 return await self._refuse(request, session_id, stored, now_ms)
             if stored is not None:
                 # If a session with this id existed before, the new session begins after its end. This holds even if the
                 # clock of Redis was set back in the meantime.
                 now_ms = max(now_ms, parse_session(stored.snapshot.document).updated_at_ms + 1)
-            generation = await self._generations.load_or_create(self._store.keys.partition_of(session_id))
+            generation = await self._generations.load_or_create(self._store.keys.partition_of(name))
             spec = replace(request.spec, edition=self._clock_edition)
             created = creation.create(spec, session_id, make_session_epoch(generation), now_ms)
             rendered = RenderedSession.render(created.state)
             version = build_version(created, request.cause, rendered)
-            prepared = prepare_commit(stored, [version], created.state, outcome=_outcome(request))
+            prepared = prepare_commit(name, stored, [version], created.state, outcome=_outcome(request))
             match await self._store.commit(prepared.commit):
                 case Committed():
-                    self._restorer.remove_from_unknown_cache(session_id)
-                    self._on_commit(self._store.keys.partition_of(session_id))
-                    self._cache.put(session_id, prepared.stored.snapshot, rendered)
+                    self._restorer.remove_from_unknown_cache(name)
+                    self._on_commit(self._store.keys.partition_of(name))
+                    self._cache.put(name, prepared.stored.snapshot, rendered)
                     return SessionResult.from_stored_session(prepared.stored, now_ms, parsed=created.state)
                 case AlreadyDecided(record):
-                    return await self._past_versions.replay_answer(session_id, request, record, None, now_ms)
+                    return await self._past_versions.replay_answer(name, request, record, None, now_ms)
                 case CommitConflict(now_ms, stored):
                     COMMIT_CONFLICTS.inc()
         raise StoreUnavailable("Too many requests create this session at the same time; try again")
@@ -136,15 +137,15 @@ class SessionCreator:
 
         If another request has stored a decision for the key in the meantime, replay that decision.
         """
-        refusal = SessionExists(session_id)
+        refusal, name = SessionExists(session_id), session_name(request.principal.tenant, session_id)
         outcome = _outcome(request, refusal)
         if outcome is not None:
             record = outcome.render_record(stored.snapshot)
             result = await self._store.commit(
-                Commit(session_id, stored.snapshot, command_id=outcome.command_id, record=record)
+                Commit(name, stored.snapshot, command_id=outcome.command_id, record=record)
             )
             if isinstance(result, AlreadyDecided):
-                return await self._past_versions.replay_answer(session_id, request, result.record, None, now_ms)
+                return await self._past_versions.replay_answer(name, request, result.record, None, now_ms)
         raise refusal
 
 

@@ -17,11 +17,12 @@ from synckairos.errors import (
     ValidationFailed,
 )
 from synckairos.frozen_replace import replace
-from synckairos.principal import TIMEKEEPER, Principal
+from synckairos.principal import Principal, timekeeper_of
 from synckairos.service.command_executor import CommandExecutor
 from synckairos.service.create import KEY_TTL_S
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.requests import CommandRequest, SessionResult, StoppedSession
+from synckairos.session_names import participant_name
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry.invalid_data import reporting_invalid_data
@@ -105,17 +106,19 @@ class ExclusiveStarter:
         if decision.refusal is not None or not decision.own:
             return None
         participant_id = session.participants[0].participant_id
-        candidates = await self._past_versions.find_sessions_of_running_participant(participant_id)
+        tenant = request.principal.tenant
+        name = participant_name(tenant, participant_id)
+        candidates = await self._past_versions.find_sessions_of_running_participant(name)
         others = [each for each in candidates if each != request.session_id]
-        chosen = [each for each in others if await self._runs_for(participant_id, each)]
+        chosen = [each for each in others if await self._runs_for(tenant, participant_id, each)]
         if len(chosen) > MAX_STOPPED:
             raise ValidationFailed.at_path("exclusive", f"the participant has more than {MAX_STOPPED} running sessions")
         return chosen
 
-    async def _runs_for(self, participant_id: str, session_id: str) -> bool:
-        """Return whether the clock of the participant runs now in a `count_up` session."""
+    async def _runs_for(self, tenant: str, participant_id: str, session_id: str) -> bool:
+        """Return whether the clock of the participant runs now in a `count_up` session of the tenant."""
         try:
-            session = (await self._read(TIMEKEEPER, session_id, None)).session
+            session = (await self._read(timekeeper_of(tenant), session_id, None)).session
         except SessionNotFound:
             return False
         return _is_running_entry(session, participant_id)

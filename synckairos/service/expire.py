@@ -41,25 +41,26 @@ class OverdueBatchCommitter:
     async def commit_overdue(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
         """Commit the overdue transitions of loaded sessions in one round trip.
 
-        The results are in the order of `due`: True if this call committed the transitions of the session. Each
-        session's commit is atomic by itself. If the result is False, this call committed nothing for the session, and
-        the caller must call `Sessions.commit_overdue` for the session. The possible reasons are: the session does not
-        exist, another commit came first, no transition was overdue, the calculation of the transitions raised an error,
-        or one commit cannot contain all overdue transitions of the session.
+        `due` has the name of each session in its tenant. The results are in the order of `due`: True if this call
+        committed the transitions of the session. Each session's commit is atomic by itself. If the result is False,
+        this call committed nothing for the session, and the caller must call `Sessions.commit_overdue` for the session.
+        The possible reasons are: the session does not exist, another commit came first, no transition was overdue, the
+        calculation of the transitions raised an error, or one commit cannot contain all overdue transitions of the
+        session.
 
         Raises: the errors of `SessionStore.commit_all`. Some of the sessions were possibly committed then, so
         `on_commit` was called for the partitions of all sessions that this call tried to commit.
         """
         began_s = time.perf_counter()
         decided: dict[str, tuple[PreparedCommit, RenderedSession]] = {}
-        for session_id, loaded in due:
+        for session_name, loaded in due:
             try:
-                expiry = self._decide(session_id, loaded)
+                expiry = self._decide(session_name, loaded)
             except Exception as error:  # noqa: BLE001 - other sessions continue; `Sessions.commit_overdue` logs the error
-                logger.debug("session not expired in the batch", session_id=session_id, cause=repr(error))
+                logger.debug("session not expired in the batch", session_id=session_name, cause=repr(error))
                 continue
             if expiry is not None:
-                decided[session_id] = expiry
+                decided[session_name] = expiry
         try:
             outcomes = await self._store.commit_all([prepared.commit for prepared, _ in decided.values()])
         except Exception:
@@ -68,21 +69,21 @@ class OverdueBatchCommitter:
         took_s = time.perf_counter() - began_s
         done = {each for each, outcome in zip(decided, outcomes, strict=True) if isinstance(outcome, Committed)}
         duration = COMMAND_DURATION.with_labels("expire")
-        for session_id in done:
-            prepared, rendered = decided[session_id]
+        for session_name in done:
+            prepared, rendered = decided[session_name]
             if not rendered.session.status.is_final:
-                self._cache.put(session_id, prepared.stored.snapshot, rendered)
+                self._cache.put(session_name, prepared.stored.snapshot, rendered)
             duration.observe(took_s)
         COMMANDS.labels("expire", "applied").inc(len(done))
         self._notify(done)
-        return [session_id in done for session_id, _ in due]
+        return [session_name in done for session_name, _ in due]
 
-    def _notify(self, session_ids: Iterable[str]) -> None:
+    def _notify(self, session_names: Iterable[str]) -> None:
         """Call `on_commit` for each partition of these sessions."""
-        for partition in {self._store.keys.partition_of(session_id) for session_id in session_ids}:
+        for partition in {self._store.keys.partition_of(each) for each in session_names}:
             self._on_commit(partition)
 
-    def _decide(self, session_id: str, loaded: SessionLoadResult) -> tuple[PreparedCommit, RenderedSession] | None:
+    def _decide(self, session_name: str, loaded: SessionLoadResult) -> tuple[PreparedCommit, RenderedSession] | None:
         """Return the commit of a session's overdue transitions, and the session after these transitions.
 
         None if the caller must call `Sessions.commit_overdue` for the session instead.
@@ -90,10 +91,10 @@ class OverdueBatchCommitter:
         stored = loaded.stored
         if stored is None or stored.snapshot.deleted:
             return None
-        before = self._cache.parse_stored(session_id, stored.snapshot, self._store.keys.session(session_id))
+        before = self._cache.parse_stored(session_name, stored.snapshot, self._store.keys.session(session_name))
         decision = engine.apply(before.session, Expire(), loaded.now_ms)
         if not decision.overdue or decision.has_more_overdue:
             return None
         causes = (CAUSED_BY_TIME for _ in decision.overdue)
         versions, rendered = build_versions(decision.overdue, causes, before, stored.snapshot.tag)
-        return prepare_commit(stored, versions, rendered.session, by_time=True), rendered
+        return prepare_commit(session_name, stored, versions, rendered.session, by_time=True), rendered

@@ -126,7 +126,8 @@ class SessionImporter:
             )
             versions = [build_version(transition, cause)]
             decided = RecordedOutcome(request.record_name, request.digest)
-            match await self._store.commit(prepare_commit(stored, versions, transition.state, outcome=decided).commit):
+            prepared = prepare_commit(session_id, stored, versions, transition.state, outcome=decided)
+            match await self._store.commit(prepared.commit):
                 case Committed():
                     self._on_commit(self._store.keys.partition_of(session_id))
                     return ImportResult(outcome, *position)

@@ -17,6 +17,7 @@ from synckairos.clock.undo import find_restored_turn
 from synckairos.errors import IdempotencyKeyReused, SessionArchived, SessionNotFound, StoreUnavailable
 from synckairos.history.reader import HistoryReader
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
+from synckairos.session_names import bare_id
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry.invalid_data import reporting_invalid_data
@@ -33,7 +34,8 @@ CREATIONS = frozenset({EventType.SESSION_CREATED, EventType.SESSION_RECORDED})
 class PastVersionReader:
     """Reads past versions of sessions from Redis, Postgres and the outbox.
 
-    All methods raise StoreUnavailable if Redis or Postgres is needed and does not answer.
+    Sessions and participants are given by their names in their tenants. All methods raise StoreUnavailable if Redis or
+    Postgres is needed and does not answer.
     """
 
     def __init__(self, store: SessionStore, outbox: Outbox, history: HistoryReader) -> None:
@@ -43,7 +45,7 @@ class PastVersionReader:
 
     async def replay_answer(
         self,
-        session_id: str,
+        session_name: str,
         request: CommandRequest | CreateRequest,
         record: bytes,
         current: SessionSnapshot | None,
@@ -59,18 +61,18 @@ class PastVersionReader:
             IdempotencyKeyReused: the command id was used for another request.
             ReplayedRefusal: the first request with the command id was refused.
         """
-        with reporting_invalid_data(self._store.keys.idempotency_records(session_id)):
+        with reporting_invalid_data(self._store.keys.idempotency_records(session_name)):
             decision = IdempotencyRecord.parse(record)
         if not request.matches_fingerprint(decision.fingerprint):
             raise IdempotencyKeyReused
-        snapshot = await self._find(session_id, (decision.epoch, decision.version), current)
+        snapshot = await self._find(session_name, (decision.epoch, decision.version), current)
         refusal = decision.to_error()
         if refusal is not None:
             refusal.document = snapshot.document
             raise refusal
         return SessionResult(snapshot, now_ms, expired_participant_id=decision.expired_participant_id, replayed=True)
 
-    async def read_at_instant(self, session_id: str, at_ms: int) -> SessionResult:
+    async def read_at_instant(self, session_name: str, at_ms: int) -> SessionResult:
         """Return the newest version of a session that was committed at or before `at_ms`, ms since the Unix epoch.
 
         Overdue transitions that are not committed yet are not applied.
@@ -78,19 +80,19 @@ class PastVersionReader:
         Raises: SessionNotFound if the session was not created yet or was deleted at that instant.
         """
         oldest: FeedMessage | None = None
-        for message in await self._store.read_history(session_id):
+        for message in await self._store.read_history(session_name):
             if message.at_ms <= at_ms:
                 return _answer(message, at_ms)
             oldest = message
         with suppress(StoreUnavailable):
-            return await self._audited_at(session_id, at_ms, oldest)
-        for message in await self._in_outbox(session_id):
+            return await self._audited_at(session_name, at_ms, oldest)
+        for message in await self._in_outbox(session_name):
             if message.at_ms <= at_ms:
                 return _answer(message, at_ms)
             oldest = message
-        return await self._audited_at(session_id, at_ms, oldest)
+        return await self._audited_at(session_name, at_ms, oldest)
 
-    async def find_expired_participant_id(self, expired: Session) -> str | None:
+    async def find_expired_participant_id(self, session_name: str, expired: Session) -> str | None:
         """Return the id of the participant that had the turn when time ended a session, None if no participant had it.
 
         The event of the end contains the id. If the version history no longer has that event, the version before the
@@ -98,17 +100,17 @@ class PastVersionReader:
         """
         is_completed = expired.status is Status.COMPLETED  # by the end of the last item of its plan
         end = EventType.SESSION_COMPLETED if is_completed else EventType.SESSION_EXPIRED
-        for message in await self._store.read_history(expired.session_id):
+        for message in await self._store.read_history(session_name):
             if message.event_type is end:
                 return message.participant_id
         assert expired.completed_at_ms is not None
         with suppress(SessionNotFound):
-            before = await self.read_at_instant(expired.session_id, expired.completed_at_ms - 1)
+            before = await self.read_at_instant(session_name, expired.completed_at_ms - 1)
             active = before.session.active_participant
             return None if active is None else active.participant_id
         return None
 
-    async def find_ended_turn(self, ended: Session) -> EndedTurn | None:
+    async def find_ended_turn(self, session_name: str, ended: Session) -> EndedTurn | None:
         """Return the turn in which a session ended, from its newest version before the end.
 
         The outbox is read before Postgres, because Postgres possibly has only earlier versions. None if no store has
@@ -116,30 +118,32 @@ class PastVersionReader:
 
         Raises: SessionArchived if only cold storage has the version.
         """
-        for message in await self._store.read_history(ended.session_id):
+        for message in await self._store.read_history(session_name):
             if (turn := _ended_turn(message.snapshot, ended)) is not None:
                 return turn
-        for message in await self._in_outbox(ended.session_id):
+        for message in await self._in_outbox(session_name):
             if (turn := _ended_turn(message.snapshot, ended)) is not None:
                 return turn
-        audited = await self._history.read_newest_unfinished_version(ended.session_id)
+        audited = await self._history.read_newest_unfinished_version(session_name)
         if audited is not None and (turn := _ended_turn(audited, ended)) is not None:
             return turn
-        removed = await self._history.read_archive_records(ended.session_id, removed_only=True)
+        removed = await self._history.read_archive_records(session_name, removed_only=True)
         if any(each.created_at_ms == ended.rules.created_at_ms for each in removed):
             raise SessionArchived(ended.session_id)
         return None
 
-    async def find_sessions_of_running_participant(self, participant_id: str) -> list[str]:
-        """Return the ids of all sessions in which the clock of a participant possibly runs.
+    async def find_sessions_of_running_participant(self, participant_name: str) -> list[str]:
+        """Return the ids of all sessions of its tenant in which the clock of a participant possibly runs.
 
         The outbox is read before Postgres, because Postgres possibly has only earlier versions.
         """
-        in_outbox = await self._outbox.participant_session_ids(participant_id)
-        audited = await self._history.used_time.find_running_sessions(participant_id)
-        return [*dict.fromkeys((*in_outbox, *audited))]
+        in_outbox = await self._outbox.participant_session_names(participant_name)
+        audited = await self._history.used_time.find_running_sessions(participant_name)
+        return [*dict.fromkeys((*map(bare_id, in_outbox), *audited))]
 
-    async def find_breaks_before(self, ended: Session, *, is_needed: bool) -> tuple[Break, ...] | None:
+    async def find_breaks_before(
+        self, session_name: str, ended: Session, *, is_needed: bool
+    ) -> tuple[Break, ...] | None:
         """Return the breaks that the clock measured in an ended session, None if `is_needed` is False.
 
         Return None also if the session has more charges than one command reads.
@@ -151,23 +155,23 @@ class PastVersionReader:
             SessionArchived: retention removed versions of the session from Postgres.
             StoreUnavailable: Postgres does not answer, or does not have all versions or their charges yet.
         """
-        session_id, created_at_ms = ended.session_id, ended.rules.created_at_ms
+        created_at_ms = ended.rules.created_at_ms
         assert ended.started_at_ms is not None
         assert ended.completed_at_ms is not None
         entries = [
             entry
-            for entry in await self._outbox.read_session_entries(session_id)
+            for entry in await self._outbox.read_session_entries(session_name)
             if extract_created_at_ms(entry.document) == created_at_ms
         ]
         events = [entry.to_clock_event() for entry in entries]
         audited: list[Charge] = []
         if not events or events[0].type not in CREATIONS:
-            removed = await self._history.read_archive_records(session_id, removed_only=True)
+            removed = await self._history.read_archive_records(session_name, removed_only=True)
             if any(each.created_at_ms == created_at_ms for each in removed):
-                raise SessionArchived(session_id)
+                raise SessionArchived(ended.session_id)
             if is_needed:
                 before_version = entries[0].version if entries else ended.version + 1
-                found = await self._history.used_time.read_charges(session_id, before_version)
+                found = await self._history.used_time.read_charges(session_name, before_version)
                 if found is None:
                     return None
                 audited = found
@@ -177,14 +181,14 @@ class PastVersionReader:
             raise StoreUnavailable("The charges of the session are not complete yet; try again shortly")
         return find_breaks(ended.started_at_ms, ended.completed_at_ms, charges_in_effect(events, audited))
 
-    async def find_restored_turn(self, current: Session, turns: int) -> RestoredTurn | None:
+    async def find_restored_turn(self, session_name: str, current: Session, turns: int) -> RestoredTurn | None:
         """Return the facts that an undo of `turns` turns restores, None if the turns cannot be undone.
 
         `current` is the newest version. The search follows `turn.began_version`: the version before the beginning of a
         turn names the beginning of the turn before it. So the search reads one version for each turn, and two versions
         more. Versions that the history in Redis does not have need a round trip to Postgres each.
         """
-        versions = _KnownVersions(current, await self._store.read_history(current.session_id))
+        versions = _KnownVersions(session_name, current, await self._store.read_history(session_name))
         next_began, began = None, current.turn.began_version
         for _ in range(turns - is_held(current)):
             if began is None:
@@ -201,27 +205,27 @@ class PastVersionReader:
         """Return a version of the session of `versions`, from `versions`, the outbox or Postgres."""
         snapshot = versions.find(version)
         if snapshot is None and not versions.has_outbox:
-            versions.add_outbox(await self._in_outbox(versions.session_id))
+            versions.add_outbox(await self._in_outbox(versions.session_name))
             snapshot = versions.find(version)
         return parse_session(
-            (snapshot or await self._audited(versions.session_id, versions.position(version))).document
+            (snapshot or await self._audited(versions.session_name, versions.position(version))).document
         )
 
-    async def _audited_at(self, session_id: str, at_ms: int, oldest: FeedMessage | None) -> SessionResult:
+    async def _audited_at(self, session_name: str, at_ms: int, oldest: FeedMessage | None) -> SessionResult:
         """Return the version of a session that was in effect at the instant `at_ms`, from Postgres.
 
         `oldest` is the oldest version after that instant that the caller has found, None if the caller has found none.
 
         Raises: StoreUnavailable if versions between that instant and `oldest` can be missing from Postgres.
         """
-        audited = await self._history.read_version_at_instant(session_id, at_ms)
+        audited = await self._history.read_version_at_instant(session_name, at_ms)
         if oldest is not None:
-            await self._check_audited_before(oldest, at_ms)
+            await self._check_audited_before(session_name, oldest, at_ms)
         if audited is None or audited.snapshot.deleted:
-            raise SessionNotFound(session_id)
+            raise SessionNotFound(bare_id(session_name))
         return SessionResult(audited.snapshot, at_ms)
 
-    async def _check_audited_before(self, oldest: FeedMessage, at_ms: int) -> None:
+    async def _check_audited_before(self, session_name: str, oldest: FeedMessage, at_ms: int) -> None:
         """Raise StoreUnavailable if Postgres does not have the version before `oldest` yet.
 
         A creation, recovery or import needs no version before. The same is true if `at_ms` is before the creation.
@@ -231,45 +235,45 @@ class PastVersionReader:
         snapshot = oldest.snapshot
         if at_ms < parse_session(snapshot.document).rules.created_at_ms:
             return
-        if await self._history.read_version_document(oldest.session_id, snapshot.epoch, snapshot.version - 1) is None:
+        if await self._history.read_version_document(session_name, snapshot.epoch, snapshot.version - 1) is None:
             raise StoreUnavailable("Postgres does not have the version of that instant yet; try again shortly")
 
     async def _find(
-        self, session_id: str, position: tuple[str, int], current: SessionSnapshot | None
+        self, session_name: str, position: tuple[str, int], current: SessionSnapshot | None
     ) -> SessionSnapshot:
         """Return the snapshot of the version at `position` (epoch, version), from the first store that has it."""
         if current is not None and current.epoch_and_version == position:
             return current
-        for message in await self._store.read_history(session_id):
+        for message in await self._store.read_history(session_name):
             if message.snapshot.epoch_and_version == position:
                 return message.snapshot
         with suppress(StoreUnavailable):
-            return await self._audited(session_id, position)
-        for message in await self._in_outbox(session_id):
+            return await self._audited(session_name, position)
+        for message in await self._in_outbox(session_name):
             if message.snapshot.epoch_and_version == position:
                 return message.snapshot
-        return await self._audited(session_id, position)
+        return await self._audited(session_name, position)
 
-    async def _audited(self, session_id: str, position: tuple[str, int]) -> SessionSnapshot:
-        document = await self._history.read_version_document(session_id, *position)
+    async def _audited(self, session_name: str, position: tuple[str, int]) -> SessionSnapshot:
+        document = await self._history.read_version_document(session_name, *position)
         if document is None:
             raise StoreUnavailable("Postgres does not have the version of this answer yet; try again shortly")
         return SessionSnapshot(*position, document)
 
-    async def _in_outbox(self, session_id: str) -> Iterator[FeedMessage]:
+    async def _in_outbox(self, session_name: str) -> Iterator[FeedMessage]:
         """Return the session's versions in the outbox, which Postgres possibly does not have yet, newest first.
 
         If the caller queries Postgres afterwards, no version is missed. A drain in the meantime only moves versions to
         Postgres.
         """
-        return (entry.to_feed_message() for entry in reversed(await self._outbox.read_session_entries(session_id)))
+        return (entry.to_feed_message() for entry in reversed(await self._outbox.read_session_entries(session_name)))
 
 
 class _KnownVersions:
     """Versions of one epoch of a session that a search has already read, from the history in Redis and the outbox."""
 
-    def __init__(self, current: Session, history: Iterable[FeedMessage]) -> None:
-        self.session_id = current.session_id
+    def __init__(self, session_name: str, current: Session, history: Iterable[FeedMessage]) -> None:
+        self.session_name = session_name
         self.has_outbox = False
         self._epoch = current.epoch
         self._snapshots = {each.snapshot.epoch_and_version: each.snapshot for each in history}

@@ -63,6 +63,7 @@ class PreparedCommit(Struct, frozen=True):
 
 
 def prepare_commit(
+    session_name: str,
     base: StoredSession | None,
     versions: Sequence[NewVersion],
     after: Session,
@@ -72,6 +73,7 @@ def prepare_commit(
 ) -> PreparedCommit:
     """Prepare the commit of `versions` that lead from the stored session `base` to the state `after`.
 
+    `session_name` is the name of the session in its tenant.
     If `base` is None, Redis must not have the session, and `versions` must not be empty. `outcome` is stored as an
     idempotency record, None for no record. `by_time` must be True only if all versions are overdue transitions.
     """
@@ -84,7 +86,7 @@ def prepare_commit(
         assert base is not None
         stored = base
     commit = Commit(
-        session_id=after.session_id,
+        session_name=session_name,
         base=None if base is None else base.snapshot,
         versions=versions,
         status=after.status,

@@ -11,6 +11,7 @@ from synckairos.clock.lag_compensation import LagReceipt
 from synckairos.clock.model import Session
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.principal import Principal, Role
+from synckairos.session_names import session_name
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.stored_session import StoredSession
 from synckairos.wire.command_bodies.shared_members import CommandBody
@@ -131,6 +132,11 @@ class CommandRequest(Struct, frozen=True):
             meter=meter,
             on_behalf_of=body.on_behalf_of,
         )
+
+    @property
+    def session_name(self) -> str:
+        """Return the name of the session in the tenant of the caller."""
+        return session_name(self.principal.tenant, self.session_id)
 
     @property
     def record_name(self) -> str | None:

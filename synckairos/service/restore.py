@@ -12,6 +12,7 @@ from synckairos.service.prepare_commit import (
     prepare_commit,
 )
 from synckairos.service.unknown_sessions import UnknownSessionCache
+from synckairos.session_names import bare_id
 from synckairos.store.commit_script import CommitConflict, find_records_ttl_ms
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
 from synckairos.store.sessions import SessionStore, SessionToRestore
@@ -31,7 +32,7 @@ logger = log.get_logger(__name__)
 
 
 class SessionRestorer:
-    """Restores sessions from Postgres to Redis.
+    """Restores sessions from Postgres to Redis. Sessions are given by their names in their tenants.
 
     All methods except `restore_if_postgres_answers` raise StoreUnavailable if Redis or Postgres does not answer.
     """
@@ -59,7 +60,7 @@ class SessionRestorer:
         self._unknown = UnknownSessionCache()
         self._unreachable = UnknownSessionCache()
 
-    async def restore_or_recover(self, session_id: str) -> StoredSession | None:
+    async def restore_or_recover(self, session_name: str) -> StoredSession | None:
         """Restore or recover a session that Redis does not have, and return the stored session.
 
         An evicted session is restored unchanged, with the same epoch and version. After data loss, an unfinished
@@ -70,44 +71,46 @@ class SessionRestorer:
         Raises:
             SessionNotImported: the session is unfinished in v2 and was not imported. v2 decides about its clock.
         """
-        return None if self.is_known_to_be_missing(session_id) else await self._restore_or_recover(session_id)
+        return None if self.is_known_to_be_missing(session_name) else await self._restore_or_recover(session_name)
 
-    def is_known_to_be_missing(self, session_id: str) -> bool:
+    def is_known_to_be_missing(self, session_name: str) -> bool:
         """Return whether `restore_or_recover` would return None for this session now, without a read of Postgres."""
-        return self._unknown.contains_id(session_id)
+        return self._unknown.contains(session_name)
 
-    async def read_like_a_missing_session(self, session_id: str) -> None:
+    async def read_like_a_missing_session(self, session_name: str) -> None:
         """Read Postgres as for a session that does not exist.
 
         Call this for a session in Redis that the caller cannot reach. The number of look-ups then does not show that
         the session exists.
         """
-        if not self._unreachable.contains_id(session_id):
-            await self._history.read_latest_version(session_id)
-            self._unreachable.add_id(session_id)
+        if not self._unreachable.contains(session_name):
+            await self._history.read_latest_version(session_name)
+            self._unreachable.add(session_name)
 
-    def remove_from_unknown_cache(self, session_id: str) -> None:
-        """Remove the id of a session from the cache of unknown ids, because this instance has created the session."""
-        self._unknown.remove_id(session_id)
+    def remove_from_unknown_cache(self, session_name: str) -> None:
+        """Remove a session from the cache of unknown sessions, because this instance has created the session."""
+        self._unknown.remove(session_name)
 
-    async def _restore_or_recover(self, session_id: str) -> StoredSession | None:
-        audited = await self._history.read_latest_version(session_id)
+    async def _restore_or_recover(self, session_name: str) -> StoredSession | None:
+        audited = await self._history.read_latest_version(session_name)
         if audited is None:
-            self._unknown.add_id(session_id)
+            self._unknown.add(session_name)
             return None
         snapshot = audited.snapshot
         if snapshot.deleted:
             return StoredSession(snapshot)
-        with reporting_invalid_data(f"sync_events {session_id}"):
+        with reporting_invalid_data(f"sync_events {session_name}"):
             state = parse_session(snapshot.document)
         if is_v2_epoch(snapshot.epoch) and not state.status.is_final:
-            raise SessionNotImported(session_id)
-        generation = await self._generations.load_or_create(self._store.keys.partition_of(session_id))
+            raise SessionNotImported(bare_id(session_name))
+        generation = await self._generations.load_or_create(self._store.keys.partition_of(session_name))
         if state.status.is_final or belongs_to_generation(snapshot.epoch, generation):
-            return await self._restore_evicted(audited, state)
-        return await self._recover(audited, state, make_session_epoch(generation))
+            return await self._restore_evicted(session_name, audited, state)
+        return await self._recover(session_name, audited, state, make_session_epoch(generation))
 
-    async def _restore_evicted(self, audited: AuditedVersion, state: Session) -> StoredSession | None:
+    async def _restore_evicted(
+        self, session_name: str, audited: AuditedVersion, state: Session
+    ) -> StoredSession | None:
         due_ms = next_transition_at_ms(state)
         now_ms = await self._store.now_ms()
         min_stay_ms = 0 if due_ms is None else due_ms + MIN_STAY_AFTER_DEADLINE_MS - now_ms
@@ -118,9 +121,11 @@ class SessionRestorer:
             ttl_ms=max(self._session_ttl_ms, min_stay_ms),
         )
         RESTORED_SESSIONS.inc()
-        return (await self._store.restore(state.session_id, evicted, audited.records)).stored
+        return (await self._store.restore(session_name, evicted, audited.records)).stored
 
-    async def _recover(self, audited: AuditedVersion, state: Session, epoch: str) -> StoredSession | None:
+    async def _recover(
+        self, session_name: str, audited: AuditedVersion, state: Session, epoch: str
+    ) -> StoredSession | None:
         """Continue a session whose newest versions are lost, under the new epoch `epoch`.
 
         If another instance has recovered the session first, return the session of that instance.
@@ -128,34 +133,36 @@ class SessionRestorer:
         now_ms = await self._store.now_ms()
         transition = recover_session(state, epoch, now_ms, self._policy)
         recovered = transition.state
-        prepared = prepare_commit(None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True)
+        prepared = prepare_commit(
+            session_name, None, [build_version(transition, CAUSED_BY_RECOVERY)], recovered, by_time=True
+        )
         ttl_ms = find_records_ttl_ms(prepared.commit.due_ms, now_ms)
-        await self._store.add_idempotency_records(state.session_id, audited.records, ttl_ms)
+        await self._store.add_idempotency_records(session_name, audited.records, ttl_ms)
         outcome = await self._store.commit(prepared.commit)
         if isinstance(outcome, CommitConflict):
             return outcome.stored
         RECOVERED_SESSIONS.inc()
-        logger.warning("session recovered", session_id=state.session_id, version=recovered.version, epoch=epoch)
+        logger.warning("session recovered", session_id=session_name, version=recovered.version, epoch=epoch)
         return prepared.stored
 
-    async def restore_unless_deleted(self, session_id: str) -> StoredSession | None:
+    async def restore_unless_deleted(self, session_name: str) -> StoredSession | None:
         """Restore or recover a session that Redis does not have, and return the stored session.
 
         Return None if the session never existed, was deleted, or is unfinished in v2 and was not imported.
         """
         try:
-            stored = await self._restore_or_recover(session_id)
+            stored = await self._restore_or_recover(session_name)
         except SessionNotImported:
             return None
         return None if stored is None or stored.snapshot.deleted else stored
 
-    async def restore_if_postgres_answers(self, session_id: str) -> StoredSession | None:
+    async def restore_if_postgres_answers(self, session_name: str) -> StoredSession | None:
         """Restore or recover an earlier session whose id a creation uses, and return the stored session.
 
         Return None if there is no such session, or if a store does not answer. The id then counts as free. Rows of an
         earlier and a new session with the same id cannot collide, because the new session has its own epoch.
         """
         try:
-            return await self.restore_unless_deleted(session_id)
+            return await self.restore_unless_deleted(session_name)
         except StoreUnavailable:
             return None

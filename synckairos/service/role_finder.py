@@ -7,6 +7,7 @@ from synckairos.principal import Principal, Role
 from synckairos.service import authorization
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
+from synckairos.session_names import session_name
 from synckairos.store.sessions import SessionStore
 from synckairos.wire.document_scan import extract_labels
 
@@ -29,8 +30,9 @@ class RoleFinder:
         role = authorization.find_role(principal, session_id)
         if role is not None:
             return role
-        loaded = await self._store.load(session_id, held=self._cache.find_snapshot(session_id))
-        stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
+        name = session_name(principal.tenant, session_id)
+        loaded = await self._store.load(name, held=self._cache.find_snapshot(name))
+        stored = loaded.stored or await self._restorer.restore_or_recover(name)
         if stored is None:
             raise SessionNotFound(session_id)
         return await self.find_role_by_labels(principal, session_id, extract_labels(stored.snapshot.document))
@@ -44,5 +46,5 @@ class RoleFinder:
         try:
             return authorization.find_role_by_labels(principal, session_id, labels)
         except SessionNotFound:
-            await self._restorer.read_like_a_missing_session(session_id)
+            await self._restorer.read_like_a_missing_session(session_name(principal.tenant, session_id))
             raise

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from synckairos.clock.commands import Expire, Start
 from synckairos.errors import SessionNotFound
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.principal import TIMEKEEPER, Principal, Role
+from synckairos.principal import Principal, Role, timekeeper_of
 from synckairos.service.authorization import find_role, has_session_role, require_session_role
 from synckairos.service.command_executor import CommandExecutor
 from synckairos.service.command_metrics import measure_command
@@ -23,6 +23,7 @@ from synckairos.service.requests import CommandRequest, CreateRequest, SessionRe
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.role_finder import RoleFinder
 from synckairos.service.session_cache import SessionCache
+from synckairos.session_names import session_name, split_session_name
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations
@@ -83,23 +84,31 @@ class Sessions:
         """Commit the overdue transitions of a session, then return the latest state of the session.
 
         The commit ensures that no clock is shown past its zero. If no transition is overdue and Redis has the session,
-        the read takes one round trip. `principal` is the caller, or `TIMEKEEPER` if the server itself reads the
+        the read takes one round trip. `principal` is the caller, or the timekeeper if the server itself reads the
         session.
 
         Raises: SessionNotFound if the session does not exist or the caller cannot reach it. RateLimitExceeded,
             StoreUnavailable.
         """
-        role = find_role(principal, session_id)
-        loaded = await self._store.load(session_id, meter=meter, held=self._cache.find_snapshot(session_id))
-        stored = loaded.stored or await self._restorer.restore_or_recover(session_id)
+        role, name = find_role(principal, session_id), session_name(principal.tenant, session_id)
+        loaded = await self._store.load(name, meter=meter, held=self._cache.find_snapshot(name))
+        stored = loaded.stored or await self._restorer.restore_or_recover(name)
         if stored is None or stored.snapshot.deleted:
             raise SessionNotFound(session_id)
-        self._cache.check_stored_document(session_id, stored.snapshot, self._store.keys.session(session_id))
+        self._cache.check_stored_document(name, stored.snapshot, self._store.keys.session(name))
         if role is None:
             await self._roles.find_role_by_labels(principal, session_id, extract_labels(stored.snapshot.document))
         if stored.due_ms is not None and stored.due_ms <= loaded.now_ms:
-            return await self.commit_overdue(session_id)
+            return await self.commit_overdue(name)
         return SessionResult.from_stored_session(stored, loaded.now_ms)
+
+    async def read_as_server(self, session_name: str) -> SessionResult:
+        """Read a session as `read`, for the server itself. `session_name` is the name of the session in its tenant.
+
+        Raises: the errors of `read`.
+        """
+        tenant, session_id = split_session_name(session_name)
+        return await self.read(timekeeper_of(tenant), session_id)
 
     async def find_role(self, principal: Principal, session_id: str) -> Role:
         """Return the role of a caller on a session. See `RoleFinder.find_role` for the errors."""
@@ -135,7 +144,7 @@ class Sessions:
             current = await self.read(principal, session_id, meter)
             if current.session.updated_at_ms <= at_ms:
                 return current
-        return await self._past_versions.read_at_instant(session_id, at_ms)
+        return await self._past_versions.read_at_instant(session_name(principal.tenant, session_id), at_ms)
 
     # -- commands -----------------------------------------------------------------------------------------------------
 
@@ -169,15 +178,17 @@ class Sessions:
         """
         return await self._shield(measure_command("create", self._creator.create(request)))
 
-    async def commit_overdue(self, session_id: str) -> SessionResult:
+    async def commit_overdue(self, session_name: str) -> SessionResult:
         """Commit a session's overdue transitions, and return the session after these transitions.
 
+        `session_name` is the name of the session in its tenant.
         The instant of each transition is its own deadline. If nothing is overdue, nothing is committed. If the caller
         is cancelled, the commit continues in the background.
 
         Raises: the errors of `execute`.
         """
-        return await self.execute_shielded(CommandRequest(TIMEKEEPER, session_id, Expire(), "expire"))
+        tenant, session_id = split_session_name(session_name)
+        return await self.execute_shielded(CommandRequest(timekeeper_of(tenant), session_id, Expire(), "expire"))
 
     async def commit_overdue_batch(self, due: Sequence[tuple[str, SessionLoadResult]]) -> list[bool]:
         """Commit the overdue transitions of many loaded sessions in one round trip.

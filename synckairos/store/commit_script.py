@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from synckairos.clock.model import EventType
 from synckairos.errors import OutboxFull
+from synckairos.session_names import split_session_name
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
@@ -82,15 +83,15 @@ class NewVersion(Struct, frozen=True):
 class Commit(Struct, frozen=True):
     """New versions that follow `base`, and the idempotency record of a command id.
 
-    The script commits only if the session in Redis is `base`. If `base` is None, Redis must not have the session.
-    Without new versions, only the idempotency record is stored. If `command_id` is None, no idempotency record is
-    stored. `due_ms` is the instant of the next transition by time after the new versions, in ms since the Unix epoch.
-    It is None if no transition will fall due by time. `live_since_ms` is the creation instant of the session, None if
-    the session has ended or was deleted. If `by_time` is True, the new versions must be overdue transitions only. The
-    limits of the outbox then do not apply to the commit.
+    `session_name` is the name of the session in its tenant. The script commits only if the session in Redis is `base`.
+    If `base` is None, Redis must not have the session. Without new versions, only the idempotency record is stored. If
+    `command_id` is None, no idempotency record is stored. `due_ms` is the instant of the next transition by time after
+    the new versions, in ms since the Unix epoch. It is None if no transition will fall due by time. `live_since_ms` is
+    the creation instant of the session, None if the session has ended or was deleted. If `by_time` is True, the new
+    versions must be overdue transitions only. The limits of the outbox then do not apply to the commit.
     """
 
-    session_id: str
+    session_name: str
     base: SessionSnapshot | None
     versions: Sequence[NewVersion] = ()
     status: str = ""
@@ -232,20 +233,20 @@ class CommitScript:
                 BACKLOG_REFUSALS.inc()
                 raise OutboxFull(reply[1].decode())
             case _:
-                with reporting_invalid_data(self._keys.session(commit.session_id)):
+                with reporting_invalid_data(self._keys.session(commit.session_name)):
                     return CommitConflict(parse_time_ms(reply[1:3]), parse_stored_session(reply[3:]))
 
     def build_call(self, commit: Commit) -> ScriptCall:
         """Return the KEYS and the ARGV of the script for a commit. Sends nothing."""
-        keys, session_id, base = self._keys, commit.session_id, commit.base
-        partition = keys.partition_of(session_id)
+        keys, session_name, base = self._keys, commit.session_name, commit.base
+        partition = keys.partition_of(session_name)
         names = CommitKeys(
-            session_key=keys.session(session_id),
-            history_key=keys.history(session_id),
-            records_key=keys.idempotency_records(session_id),
+            session_key=keys.session(session_name),
+            history_key=keys.history(session_name),
+            records_key=keys.idempotency_records(session_name),
             deadlines_key=keys.deadlines(partition),
             outbox_key=keys.outbox(partition),
-            live_key=keys.live_sessions(partition),
+            live_key=keys.live_sessions(partition, split_session_name(session_name)[0]),
             outbox_bytes_key=keys.outbox_bytes(partition),
             indexed_entries_key=keys.indexed_outbox_entries(partition),
             outbox_participants_key=keys.outbox_participants(partition),
@@ -254,7 +255,7 @@ class CommitScript:
         max_entries, max_bytes, max_age_ms = _NO_LIMITS if commit.by_time else self._limits
         args: list[Any] = [
             *CommitArguments(
-                session_id=session_id,
+                session_id=session_name,
                 base_epoch=base.epoch if base else "",
                 base_version=base.version if base else "",
                 base_tag=base.tag if base else "",
@@ -266,7 +267,7 @@ class CommitScript:
                 deleted=int(last.deleted) if last else 0,
                 due_ms="" if commit.due_ms is None else commit.due_ms,
                 history_length=self._versions_to_keep(commit),
-                feed_channel=keys.feed_channel(session_id),
+                feed_channel=keys.feed_channel(session_name),
                 wake_up_channel=keys.wake_up_channel,
                 live_since_ms="" if commit.live_since_ms is None else commit.live_since_ms,
                 max_entries=max_entries,

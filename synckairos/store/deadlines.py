@@ -12,7 +12,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import reraise_swallowed_cancellation, translated_errors
 from synckairos.store.shared_connection import RedisPipe, raise_if_invalid_data
-from synckairos.store.stored_session import SESSION_FIELDS, SessionLoadResult, parse_session_id, parse_stored_session
+from synckairos.store.stored_session import SESSION_FIELDS, SessionLoadResult, parse_session_name, parse_stored_session
 from synckairos.telemetry.invalid_data import (
     PARSE_ERRORS,
     report_dropped_keys,
@@ -34,7 +34,7 @@ class ClaimedSession(NamedTuple):
     `due_ms` is the end of the lease of the earlier claim.
     """
 
-    session_id: str
+    session_name: str
     due_ms: int
     loaded: SessionLoadResult
 
@@ -42,7 +42,7 @@ class ClaimedSession(NamedTuple):
 class DueClaims(Struct, frozen=True):
     """The result of a claim: the claimed sessions, and the earliest deadline that is in the sorted set after the claim.
 
-    `due` has the claimed sessions that could be parsed. `invalid` has the ids of claimed sessions with invalid data.
+    `due` has the claimed sessions that could be parsed. `invalid` has the names of claimed sessions with invalid data.
     `next_due_ms` is in ms since the Unix epoch and can be the end of a lease. It is None if the sorted set is empty.
     `sent_at_s` and `received_at_s` are readings of this process' monotonic clock in seconds. The time of Redis was
     `now_ms` at an instant between these readings.
@@ -89,43 +89,43 @@ class Deadlines:
         claimed, invalid, damaged = [], [], []
         for member, score, fields in zip(due[::3], due[1::3], due[2::3], strict=True):
             try:
-                session_id = parse_session_id(member)
+                session_name = parse_session_name(member)
             except ValueError as error:
                 report_invalid_data(self._keys.deadlines(partition), error)
                 damaged.append(member)
                 continue
             try:
-                with reporting_invalid_data(self._keys.session(session_id)):
+                with reporting_invalid_data(self._keys.session(session_name)):
                     loaded = SessionLoadResult(now_ms, parse_stored_session(raise_if_invalid_data(fields)))
-                    claimed.append(ClaimedSession(session_id, _parse_score(score), loaded))
+                    claimed.append(ClaimedSession(session_name, _parse_score(score), loaded))
             except InvalidStoredData:
-                invalid.append(session_id)
+                invalid.append(session_name)
         if damaged:
             with translated_errors():
                 await self._pipe.call("ZREM", self._keys.deadlines(partition), *damaged)
         next_due_ms = _parse_score(head) if head else None
         return DueClaims(sent_at_s, received_at_s, now_ms, next_due_ms, tuple(claimed), tuple(invalid))
 
-    async def extend_lease(self, session_id: str, lease_until_ms: int, until_ms: int) -> None:
+    async def extend_lease(self, session_name: str, lease_until_ms: int, until_ms: int) -> None:
         """Extend the lease on a claimed session to `until_ms`. Call this if the session cannot be expired now.
 
         `lease_until_ms` must be the end of the current lease. Both instants are in ms since the Unix epoch. If a commit
         has written the deadline of the session after the claim, nothing changes.
         """
-        name = self._keys.deadlines(self._keys.partition_of(session_id))
+        name = self._keys.deadlines(self._keys.partition_of(session_name))
         with translated_errors():
-            await self._postpone_script(self._pipe, [name], [session_id, lease_until_ms, until_ms])
+            await self._postpone_script(self._pipe, [name], [session_name, lease_until_ms, until_ms])
 
-    async def update_from_state(self, session_id: str) -> None:
+    async def update_from_state(self, session_name: str) -> None:
         """Set the deadline of a session in the sorted set to the deadline in the session's hash.
 
         Atomic, one round trip.
 
         If the hash has no deadline, the session is removed from the sorted set. A lease on the session ends.
         """
-        names = [self._keys.deadlines(self._keys.partition_of(session_id)), self._keys.session(session_id)]
+        names = [self._keys.deadlines(self._keys.partition_of(session_name)), self._keys.session(session_name)]
         with translated_errors():
-            await self._realign_script(self._pipe, names, [session_id])
+            await self._realign_script(self._pipe, names, [session_name])
 
     async def listen_for_earlier_deadlines(self) -> AsyncIterator[int]:
         """Yield each new deadline that is earlier than all other deadlines of its partition.

@@ -19,6 +19,7 @@ from synckairos.backoff import Backoff
 from synckairos.clock.model import EventType
 from synckairos.errors import InvalidStoredData, StoreUnavailable
 from synckairos.frozen_replace import replace
+from synckairos.session_names import bare_id
 from synckairos.store.keys import Keys
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_time_estimate import ServerTime
@@ -60,13 +61,14 @@ _ERRORS = (RedisError, OSError, StoreUnavailable)
 class FeedListener(Protocol):
     """The receiver of versions from the feed. The feed calls the methods synchronously, in its own task.
 
-    The calls for one session are in the order of its versions. The methods must not raise.
+    The calls for one session are in the order of its versions. The methods must not raise. `session_name` is the name
+    of the session in its tenant. A feed message has only the id.
     """
 
-    def on_feed_message(self, message: FeedMessage) -> None:
+    def on_feed_message(self, session_name: str, message: FeedMessage) -> None:
         """Called with the version that follows the version of the previous call for the same session."""
 
-    def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
+    def on_feed_resync(self, session_name: str, snapshot: SessionSnapshot, went_back: bool) -> None:
         """Called with the stored version of a session, if the feed cannot deliver the versions before it.
 
         `snapshot` replaces the state that watchers have. `went_back` is True if the store has lost versions that
@@ -74,7 +76,7 @@ class FeedListener(Protocol):
         with the version number of `snapshot`.
         """
 
-    def on_session_missing(self, session_id: str) -> None:
+    def on_session_missing(self, session_name: str) -> None:
         """Called when the feed finds that Redis no longer has a watched session, because it was evicted or lost.
 
         The session stays watched. As long as Redis does not have the session, each comparison can repeat the call.
@@ -84,13 +86,14 @@ class FeedListener(Protocol):
 class _WatchedSession:
     """The feed's data about a watched session.
 
-    `at` is the snapshot that all watchers of the session have received, None before the first snapshot. `backlog` has
-    the messages that arrived during a reread.
+    `name` is the name of the session in its tenant. `at` is the snapshot that all watchers of the session have
+    received, None before the first snapshot. `backlog` has the messages that arrived during a reread.
     """
 
-    __slots__ = ("at", "backlog", "is_rereading", "needs_resync")
+    __slots__ = ("at", "backlog", "is_rereading", "name", "needs_resync")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.at: SessionSnapshot | None = None
         self.is_rereading = False
         self.needs_resync = False
@@ -145,7 +148,7 @@ class Feed:
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
-    async def watch(self, session_id: str) -> None:
+    async def watch(self, session_name: str) -> None:
         """Subscribe to a session, and wait until Redis confirms the subscription.
 
         The feed delivers each version that is committed after this call. So a caller that reads the session after this
@@ -154,9 +157,9 @@ class Feed:
         Raises: StoreUnavailable if Redis does not confirm within two seconds. The session then stays watched, and the
         feed subscribes when Redis answers again.
         """
-        if session_id not in self._watched:
-            self._watched[session_id] = _WatchedSession()
-        confirmed = self.subscriber.subscribe(self._keys.feed_channel(session_id))
+        if session_name not in self._watched:
+            self._watched[session_name] = _WatchedSession(session_name)
+        confirmed = self.subscriber.subscribe(self._keys.feed_channel(session_name))
         if confirmed.is_set():
             return
         try:
@@ -165,38 +168,38 @@ class Feed:
         except TimeoutError:
             raise StoreUnavailable from None
 
-    def unwatch(self, session_id: str) -> None:
+    def unwatch(self, session_name: str) -> None:
         """Stop watching a session. Return immediately. If the session is not watched, nothing changes."""
-        if self._watched.pop(session_id, None) is not None:
-            self.subscriber.unsubscribe(self._keys.feed_channel(session_id))
+        if self._watched.pop(session_name, None) is not None:
+            self.subscriber.unsubscribe(self._keys.feed_channel(session_name))
 
-    def set_initial_snapshot(self, session_id: str, snapshot: SessionSnapshot) -> None:
+    def set_initial_snapshot(self, session_name: str, snapshot: SessionSnapshot) -> None:
         """Set the snapshot that the watchers of a session have, if the feed knows no snapshot of the session yet.
 
         The feed compares the next feed message with this snapshot to detect a gap.
         """
-        watched = self._watched.get(session_id)
+        watched = self._watched.get(session_name)
         if watched is not None and watched.at is None:
             watched.at = snapshot
 
-    def request_resync(self, session_id: str) -> None:
+    def request_resync(self, session_name: str) -> None:
         """Request one call of `on_feed_resync` with the stored version of the session, because a new watcher needs it.
 
         The call follows at the next comparison with the stored versions, within about two seconds if Redis answers. If
         the session is not watched, nothing happens.
         """
-        watched = self._watched.get(session_id)
+        watched = self._watched.get(session_name)
         if watched is not None:
             watched.needs_resync = True
 
-    async def read_history(self, session_id: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
+    async def read_history(self, session_name: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
         """Return the feed messages of `snapshot` and of the versions before it in Redis, newest first. One round trip.
 
         The iterator ends at the oldest version of the version history.
 
         Raises: StoreUnavailable if Redis does not answer.
         """
-        return await self._reads.load_history(session_id, snapshot)
+        return await self._reads.load_history(session_name, snapshot)
 
     async def run(self, listener: FeedListener) -> None:
         """Receive feed messages and call `listener` until the task is cancelled.
@@ -214,25 +217,22 @@ class Feed:
     def _receive(self, channel: str, payload: bytes) -> None:
         packed = PackedFeedMessage.parse(payload)
         message = packed.message
-        if self._keys.feed_channel(message.session_id) != channel:
+        session_name = channel.rpartition(":")[2]
+        if bare_id(session_name) != message.session_id:
             raise ValueError("the message is of another session")
         if packed.body.startswith(b"{"):
             check_stored_document(message.session_id, replace(message.snapshot, document=packed.body))
         FEED_MESSAGES.inc()
         FEED_LAG.observe(max(0.0, (self.server_time.now_ms() - packed.message.at_ms) / 1000))
-        self._take(packed)
+        if (watched := self._watched.get(session_name)) is not None:
+            self._take(watched, packed)
 
     def _resumed(self, channel: str) -> None:
-        session_id = channel.rpartition(":")[2]
-        if watched := self._watched.get(session_id):
-            self._request_reread(session_id, watched)
+        if watched := self._watched.get(channel.rpartition(":")[2]):
+            self._request_reread(watched)
 
-    def _take(self, packed: PackedFeedMessage) -> None:
-        message = packed.message
-        watched = self._watched.get(message.session_id)
-        if watched is None:
-            return
-        at = watched.at
+    def _take(self, watched: _WatchedSession, packed: PackedFeedMessage) -> None:
+        message, at = packed.message, watched.at
         if watched.is_rereading:
             if len(watched.backlog) < MAX_BACKLOG:
                 watched.backlog.append(packed)
@@ -240,31 +240,31 @@ class Feed:
             try:
                 unpacked = packed.apply_to(at.document if at else b"")
             except PARSE_ERRORS as error:
-                report_invalid_data(self._keys.feed_channel(message.session_id), error)
-                self._request_reread(message.session_id, watched)
+                report_invalid_data(self._keys.feed_channel(watched.name), error)
+                self._request_reread(watched)
             else:
                 self._deliver(watched, unpacked)
         elif at is None or message.snapshot.epoch != at.epoch or message.snapshot.version > at.version:
             FEED_GAPS.inc()
             # The reread returns a version that is not older than this message, so the message is not kept.
-            self._request_reread(message.session_id, watched)
+            self._request_reread(watched)
 
     def _deliver(self, watched: _WatchedSession, message: FeedMessage) -> None:
         watched.at = message.snapshot
-        self._running_listener.on_feed_message(message)
+        self._running_listener.on_feed_message(watched.name, message)
 
     @property
     def _running_listener(self) -> FeedListener:
         assert self._listener is not None, "run() sets the listener"
         return self._listener
 
-    def _request_reread(self, session_id: str, watched: _WatchedSession) -> None:
+    def _request_reread(self, watched: _WatchedSession) -> None:
         """Request that a session is read again.
 
         Until the reread ends, messages of the session are kept in the backlog.
         """
         watched.is_rereading = True
-        self._to_reread[session_id] = None
+        self._to_reread[watched.name] = None
         self._has_to_reread.set()
 
     async def _reread_when_needed(self) -> None:
@@ -272,46 +272,46 @@ class Feed:
         while True:
             await self._has_to_reread.wait()
             self._has_to_reread.clear()
-            while ids := list(islice(self._to_reread, BATCH_SIZE)):
-                for session_id in ids:
-                    del self._to_reread[session_id]
+            while names := list(islice(self._to_reread, BATCH_SIZE)):
+                for session_name in names:
+                    del self._to_reread[session_name]
                 try:
-                    await self._reread(ids)
+                    await self._reread(names)
                 except _ERRORS as error:
                     self._pipe.outage.report_unreachable("reads of watched sessions", error)
-                    self._to_reread.update((each, None) for each in ids if self._is_rereading(each))
+                    self._to_reread.update((each, None) for each in names if self._is_rereading(each))
                     await asyncio.sleep(backoff.next_s())
                 else:
                     self._pipe.outage.report_reachable("reads of watched sessions")
                     backoff.reset()
 
-    def _is_rereading(self, session_id: str) -> bool:
-        watched = self._watched.get(session_id)
+    def _is_rereading(self, session_name: str) -> bool:
+        watched = self._watched.get(session_name)
         return watched is not None and watched.is_rereading
 
-    async def _reread(self, ids: list[str]) -> None:
+    async def _reread(self, names: list[str]) -> None:
         """Deliver the versions that watchers have missed.
 
-        First compare the versions of all `ids`. Then read only the sessions whose versions differ.
+        First compare the versions of all `names`. Then read only the sessions whose versions differ.
         """
         changed = []
-        for session_id, stored in zip(ids, await self._reads.load_positions(ids), strict=True):
-            watched = self._watched.get(session_id)
+        for session_name, stored in zip(names, await self._reads.load_positions(names), strict=True):
+            watched = self._watched.get(session_name)
             if watched is not None and watched.is_rereading:
                 if isinstance(stored, InvalidStoredData) or watched.is_at(stored):
                     self._finish_reread(watched)
                 else:
-                    changed.append(session_id)
+                    changed.append(session_name)
         for few in _batches(changed, BATCH_SIZE_WITH_HISTORY):
-            for session_id, (newest, history) in zip(few, await self._reads.load_with_history(few), strict=True):
-                watched = self._watched.get(session_id)
+            for session_name, (newest, history) in zip(few, await self._reads.load_with_history(few), strict=True):
+                watched = self._watched.get(session_name)
                 if watched is not None and watched.is_rereading:
                     if not isinstance(newest, InvalidStoredData):
-                        self._catch_up(session_id, watched, newest, history)
+                        self._catch_up(watched, newest, history)
                     self._finish_reread(watched)
 
     def _catch_up(
-        self, session_id: str, watched: _WatchedSession, newest: SessionSnapshot | None, history: Iterator[FeedMessage]
+        self, watched: _WatchedSession, newest: SessionSnapshot | None, history: Iterator[FeedMessage]
     ) -> None:
         """Deliver the versions in the history that follow the watchers' version.
 
@@ -320,7 +320,7 @@ class Feed:
         at = watched.at
         if newest is None:
             if at is not None:
-                self._running_listener.on_session_missing(session_id)
+                self._running_listener.on_session_missing(watched.name)
             return
         missed: list[FeedMessage] = []
         for message in history:
@@ -332,13 +332,13 @@ class Feed:
         if not watched.is_at(newest):
             went_back = at is not None and at.epoch == newest.epoch and newest.version <= at.version
             watched.at = newest
-            self._running_listener.on_feed_resync(session_id, newest, went_back)
+            self._running_listener.on_feed_resync(watched.name, newest, went_back)
 
     def _finish_reread(self, watched: _WatchedSession) -> None:
         watched.is_rereading = False
         backlog, watched.backlog = watched.backlog, []
         for packed in backlog:
-            self._take(packed)
+            self._take(watched, packed)
 
     # -- comparison with the store ------------------------------------------------------------------------------------
 
@@ -352,28 +352,29 @@ class Feed:
             await asyncio.sleep(self._compare_s)
             extend_ttl = time.monotonic() - extended_at >= min(self._ttl_s / 4, TTL_REFRESH_S)
             try:
-                for ids in _batches(list(self._watched)):
-                    await self._compare([each for each in ids if each in self._watched], extend_ttl)
+                for names in _batches(list(self._watched)):
+                    await self._compare([each for each in names if each in self._watched], extend_ttl)
             except _ERRORS as error:
                 logger.debug("watched sessions not compared", cause=repr(error))
             else:
                 extended_at = time.monotonic() if extend_ttl else extended_at
 
-    async def _compare(self, ids: list[str], extend_ttl: bool) -> None:
-        before = [self._watched[session_id].at for session_id in ids]
-        for session_id, was, stored in zip(ids, before, await self._reads.load_positions(ids, extend_ttl), strict=True):
-            watched = self._watched.get(session_id)
+    async def _compare(self, names: list[str], extend_ttl: bool) -> None:
+        before = [self._watched[each].at for each in names]
+        found = await self._reads.load_positions(names, extend_ttl)
+        for session_name, was, stored in zip(names, before, found, strict=True):
+            watched = self._watched.get(session_name)
             # A session that received a version during the read is newer than the read, so it needs no comparison.
             if watched is None or watched.is_rereading or watched.at is not was:
                 continue
             if isinstance(stored, InvalidStoredData):
                 continue
             if not watched.is_at(stored):
-                self._request_reread(session_id, watched)
+                self._request_reread(watched)
             elif watched.needs_resync:
                 watched.needs_resync = False
                 if watched.at is not None:
-                    self._running_listener.on_feed_resync(session_id, watched.at, False)
+                    self._running_listener.on_feed_resync(session_name, watched.at, False)
 
 
 def _follows(at: SessionSnapshot | None, message: FeedMessage) -> bool:

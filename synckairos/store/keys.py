@@ -1,12 +1,15 @@
 """Names of all Redis keys and channels.
 
-The partition is in braces, because braces mark the hash tag of Redis Cluster.
+The partition is in braces, because braces mark the hash tag of Redis Cluster. Sessions and participants have the names
+of `session_names.py`, so keys of the default tenant end with the bare id.
 """
 
 from functools import lru_cache
 from zlib import crc32
 
 from msgspec import Struct
+
+from synckairos.principal import DEFAULT_TENANT
 
 
 class Keys(Struct, frozen=True):
@@ -19,34 +22,34 @@ class Keys(Struct, frozen=True):
     partitions: int = 1
 
     def partition_of(self, text: str) -> int:
-        """Return the partition number, from 0, of a session id, or of another text at the end of a key."""
+        """Return the partition number, from 0, of a session name, or of another text at the end of a key."""
         return _crc(text) % self.partitions
 
     # -- sessions -----------------------------------------------------------------------------------------------------
 
-    def session(self, session_id: str) -> str:
+    def session(self, session_name: str) -> str:
         """Return the key of the hash of a session: its document and its other fields."""
-        return self._for_text("session", session_id)
+        return self._for_text("session", session_name)
 
     def session_prefix(self, partition: int) -> str:
-        """Return the part of a session's key before the session id, for sessions in the partition."""
+        """Return the part of a session's key before the session name, for sessions in the partition."""
         return f"{self._for_partition('session', partition)}:"
 
-    def history(self, session_id: str) -> str:
+    def history(self, session_name: str) -> str:
         """Return the key of the list with the version history of a session."""
-        return self._for_text("history", session_id)
+        return self._for_text("history", session_name)
 
-    def idempotency_records(self, session_id: str) -> str:
+    def idempotency_records(self, session_name: str) -> str:
         """Return the key of the hash with a session's idempotency records by command id."""
-        return self._for_text("commands", session_id)
+        return self._for_text("commands", session_name)
 
-    def feed_channel(self, session_id: str) -> str:
+    def feed_channel(self, session_name: str) -> str:
         """Return the name of the channel for the feed messages of a session."""
-        return self._for_text("feed", session_id)
+        return self._for_text("feed", session_name)
 
-    def presence(self, session_id: str) -> str:
+    def presence(self, session_name: str) -> str:
         """Return the key of the hash with the presence counts of a session by instance."""
-        return self._for_text("presence", session_id)
+        return self._for_text("presence", session_name)
 
     def reserved_command_id(self, command_id: str) -> str:
         """Return the key of the string for an Idempotency-Key whose session does not exist yet."""
@@ -66,40 +69,40 @@ class Keys(Struct, frozen=True):
 
     # -- lists of participants ----------------------------------------------------------------------------------------
 
-    def participant_sessions(self, participant_id: str) -> str:
+    def participant_sessions(self, participant_name: str) -> str:
         """Return the key of the sorted set with a participant's recent sessions, by their start instants.
 
         The start instant of a session that was never started is its creation instant.
         """
-        return self._for_text("recent", participant_id)
+        return self._for_text("recent", participant_name)
 
-    def summary(self, session_id: str) -> str:
+    def summary(self, session_name: str) -> str:
         """Return the key of the hash with a session's summary. The summary is of the newest version in Postgres."""
-        return self._for_text("digest", session_id)
+        return self._for_text("digest", session_name)
 
     def summary_prefix(self, partition: int) -> str:
-        """Return the part of a summary's key before the session id, for sessions in the partition."""
+        """Return the part of a summary's key before the session name, for sessions in the partition."""
         return f"{self._for_partition('digest', partition)}:"
 
-    def rendered_rows(self, participant_id: str) -> str:
-        """Return the key of the hash with rendered list rows of a participant, by session id.
+    def rendered_rows(self, participant_name: str) -> str:
+        """Return the key of the hash with rendered list rows of a participant, by session name.
 
-        The hash has only sessions in the partition of the participant id.
+        The hash has only sessions in the partition of the participant name.
         """
-        return self._for_text("rows", participant_id)
+        return self._for_text("rows", participant_name)
 
     def rendered_rows_prefix(self, partition: int) -> str:
-        """Return the part of the key of rendered list rows before the participant id, for the partition."""
+        """Return the part of the key of rendered list rows before the participant name, for the partition."""
         return f"{self._for_partition('rows', partition)}:"
 
-    def read_cache(self, kind: str, id_: str) -> str:
+    def read_cache(self, kind: str, name: str) -> str:
         """Return the key of the hash with cached answers of Postgres about a participant or a session."""
-        return self._for_text(f"aside-{kind}", id_)
+        return self._for_text(f"aside-{kind}", name)
 
     # -- partitions ---------------------------------------------------------------------------------------------------
 
     def deadlines(self, partition: int) -> str:
-        """Return the key of the sorted set of session ids by the instants at which the sessions fall due."""
+        """Return the key of the sorted set of session names by the instants at which the sessions fall due."""
         return self._for_partition("deadlines", partition)
 
     def index_rebuild_mark(self, partition: int) -> str:
@@ -109,9 +112,13 @@ class Keys(Struct, frozen=True):
         """
         return f"{self.deadlines(partition)}:rebuild"
 
-    def live_sessions(self, partition: int) -> str:
-        """Return the key of the sorted set of ids of unfinished sessions, by the instants of their creation."""
-        return self._for_partition("live", partition)
+    def live_sessions(self, partition: int, tenant: str = DEFAULT_TENANT) -> str:
+        """Return the key of the sorted set of a tenant's unfinished sessions, by the instants of their creation.
+
+        The members are session names.
+        """
+        name = self._for_partition("live", partition)
+        return name if tenant == DEFAULT_TENANT else f"{name}:{tenant}"
 
     def generation(self, partition: int) -> str:
         """Return the key of the string with the generation of a partition.
@@ -145,15 +152,15 @@ class Keys(Struct, frozen=True):
     def outbox_participants(self, partition: int) -> str:
         """Return the key of the index of participants: a sorted set with all scores 0, in alphabetical order.
 
-        The members are `<participant id> <session id>`, for all sessions that have the status `running` or versions in
-        the outbox.
+        The members are `<participant name> <session name>`, for all sessions that have the status `running` or versions
+        in the outbox.
         """
         return f"{self.outbox(partition)}:participants"
 
     def failed_entry_versions(self, partition: int) -> str:
         """Return the key of the sorted set of gaps: the versions of failed entries.
 
-        The members are `<session id> <epoch> <version>`, in alphabetical order.
+        The members are `<session name> <epoch> <version>`, in alphabetical order.
         """
         return f"{self.outbox(partition)}:gaps"
 
@@ -201,7 +208,7 @@ class Keys(Struct, frozen=True):
 
     @property
     def presence_channel(self) -> str:
-        """Return the name of the channel for the ids of sessions whose presence counts changed."""
+        """Return the name of the channel for the names of sessions whose presence counts changed."""
         return f"{self.prefix}:{{presence}}:told"
 
     @property

@@ -41,13 +41,16 @@ _TALLY_FIELDS = ("drained", "conflicts", "isolated", "batches", "busy_us")
 
 
 FindDocument = Callable[[str, str, int], Awaitable[bytes | None]]
-"""A function that returns the document of a session id, an epoch and a version from another store, None if unknown."""
+"""A function that returns the document of a session name, an epoch and a version from another store.
+
+It returns None if the other store does not have the document.
+"""
 
 
 class WrittenVersion(Struct, frozen=True):
     """The newest version of one session in a batch of outbox entries. Postgres already has the batch."""
 
-    session_id: str
+    session_name: str
     epoch: str
     version: int
 
@@ -194,8 +197,8 @@ class Outbox:
                 *entries,
             ]
             for each in some:
-                session_id = each.session_id
-                names += (keys.session(session_id), keys.history(session_id), keys.idempotency_records(session_id))
+                session_name = each.session_name
+                names += [build(session_name) for build in (keys.session, keys.history, keys.idempotency_records)]
                 args += (each.epoch, each.version)
             with translated_errors():
                 removed, *dropped = await self._settle_script(self._pipe, names, args)
@@ -207,7 +210,7 @@ class Outbox:
         with translated_errors():
             return not await self._pipe.call("XLEN", self.keys.outbox(partition))
 
-    async def read_session_entries(self, session_id: str) -> list[OutboxEntry]:
+    async def read_session_entries(self, session_name: str) -> list[OutboxEntry]:
         """Return the versions of a session in the outbox, oldest first. One round trip.
 
         Failed entries are not in the outbox. If the session has more than 5,000 entries or about 32 MiB of documents in
@@ -217,9 +220,9 @@ class Outbox:
         If the oldest entry has splices, the document of the version before comes from `find_document`. If that version
         is not found, the entries up to the next entry with a document are left out.
         """
-        keys, partition = self.keys, self.keys.partition_of(session_id)
-        names = [keys.outbox(partition), keys.session(session_id)]
-        args: list[Any] = [session_id, keys.failed_entry(partition, ""), _MAX_ENTRIES, _MAX_BYTES, _MAX_SCANNED_BYTES]
+        keys, partition = self.keys, self.keys.partition_of(session_name)
+        names = [keys.outbox(partition), keys.session(session_name)]
+        args: list[Any] = [session_name, keys.failed_entry(partition, ""), _MAX_ENTRIES, _MAX_BYTES, _MAX_SCANNED_BYTES]
         with translated_errors():
             reply: list[bytes] = await self._session_script(self._pipe, names, args)
         found: list[OutboxEntry] = []
@@ -231,11 +234,11 @@ class Outbox:
                 if payload_hash:
                     document_before = before.get((position[0], position[1] - 1))
                     if document_before is None:
-                        document_before = await self._document_before(session_id, position)
+                        document_before = await self._document_before(session_name, position)
                     if document_before is None:
                         continue
                     body = build_document(document_before, body, payload_hash)
-                entry = OutboxEntry(session_id, *position, event, body)
+                entry = OutboxEntry(session_name, *position, event, body)
                 if event:
                     entry.check_event_and_document()
                     found.append(entry)
@@ -245,22 +248,22 @@ class Outbox:
                 before = {position: body}
         return found
 
-    async def _document_before(self, session_id: str, position: tuple[str, int]) -> bytes | None:
+    async def _document_before(self, session_name: str, position: tuple[str, int]) -> bytes | None:
         if self._find_document is None:
             return None
         epoch, version = position
         with suppress(StoreUnavailable):
-            return await self._find_document(session_id, epoch, version - 1)
+            return await self._find_document(session_name, epoch, version - 1)
         return None
 
-    async def session_has_failed_entries(self, session_id: str) -> bool:
+    async def session_has_failed_entries(self, session_name: str) -> bool:
         """Return whether a session has failed entries, of any epoch. One round trip."""
-        name = self.keys.failed_entry_versions(self.keys.partition_of(session_id))
+        name = self.keys.failed_entry_versions(self.keys.partition_of(session_name))
         with translated_errors():
-            return bool(await self._pipe.call("ZLEXCOUNT", name, f"[{session_id} ", f"({session_id}!"))
+            return bool(await self._pipe.call("ZLEXCOUNT", name, f"[{session_name} ", f"({session_name}!"))
 
-    async def participant_session_ids(self, participant_id: str) -> list[str]:
-        """Return the ids of the sessions that have a version in the outbox with this participant, in arbitrary order.
+    async def participant_session_names(self, participant_name: str) -> list[str]:
+        """Return the names of the sessions that have a version in the outbox with this participant, in arbitrary order.
 
         Redis executes the commands of this call before all commands that the caller sends after this method has
         started. The result has at most 1,000 sessions of each partition. If an earlier release wrote entries, the
@@ -277,7 +280,7 @@ class Outbox:
                 keys.outbox(partition),
                 keys.outbox_participants(partition),
                 keys.indexed_outbox_entries(partition),
-                participant_id,
+                participant_name,
                 keys.session_prefix(partition),
                 *(_MAX_SESSIONS, _MAX_ENTRIES, _MAX_SCANNED_BYTES),
             )
@@ -285,7 +288,7 @@ class Outbox:
         ]
         with translated_errors():
             found: list[list[bytes]] = await self._pipe.call_many(commands)
-        return [session_id.decode(errors="replace") for ids in found for session_id in ids]
+        return [session_name.decode(errors="replace") for names in found for session_name in names]
 
     async def prune_participants(self, partition: int, after: str) -> str:
         """Check 200 members of the index of participants, and remove the members that no reader needs. One round trip.

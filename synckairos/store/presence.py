@@ -86,13 +86,13 @@ class PresenceStore:
     async def write_counts(self, values: dict[str, bytes]) -> None:
         """Write this instance's presence counts of sessions.
 
-        `values` are rendered counts by session id. One round trip.
+        `values` are rendered counts by session name. One round trip.
 
         If a value is empty, the field of this instance is removed from that session.
         """
         commands: list[RedisCommand] = []
-        for session_id, value in values.items():
-            key = self._keys.presence(session_id)
+        for session_name, value in values.items():
+            key = self._keys.presence(session_name)
             if value:
                 commands += [("HSET", key, self.instance, value), ("EXPIRE", key, FIELD_TTL_S)]
             else:
@@ -107,22 +107,22 @@ class PresenceStore:
             if again:
                 await self._pipe.call_many(again)
 
-    async def publish_changed_sessions(self, session_ids: list[str]) -> None:
-        """Publish the ids of sessions whose counts other instances must read again. One round trip."""
-        message = " ".join((self.instance, *session_ids))
+    async def publish_changed_sessions(self, session_names: list[str]) -> None:
+        """Publish the names of sessions whose counts other instances must read again. One round trip."""
+        message = " ".join((self.instance, *session_names))
         with translated_errors():
             dropped = await self._publish_script(
                 self._pipe, [self._keys.presence_message_count], [self._keys.presence_channel, message]
             )
         report_dropped_keys(dropped)
 
-    async def read_counts(self, session_ids: list[str]) -> list[dict[str, bytes]]:
-        """Return the rendered counts of each living instance for each of `session_ids`.
+    async def read_counts(self, session_names: list[str]) -> list[dict[str, bytes]]:
+        """Return the rendered counts of each living instance for each of `session_names`.
 
-        There is one dictionary by instance name for each session, in the order of `session_ids`. The fields of dead
+        There is one dictionary by instance name for each session, in the order of `session_names`. The fields of dead
         instances are removed. One round trip, or two if there are fields to remove.
         """
-        commands: list[RedisCommand] = [("HGETALL", self._keys.presence(each)) for each in session_ids]
+        commands: list[RedisCommand] = [("HGETALL", self._keys.presence(each)) for each in session_names]
         with translated_errors():
             # The sorted set is read last. So if an instance has a field but is missing in the sorted set, it is dead
             # for good.
@@ -134,8 +134,8 @@ class PresenceStore:
             living = set(members)
             found: list[dict[bytes, bytes]] = []
             removals: list[RedisCommand] = []
-            for session_id, fields in zip(session_ids, hashes, strict=True):
-                key = self._keys.presence(session_id)
+            for session_name, fields in zip(session_names, hashes, strict=True):
+                key = self._keys.presence(session_name)
                 if isinstance(fields, Exception):
                     report_invalid_data(key, fields)
                     removals.append(("UNLINK", key))
@@ -146,31 +146,31 @@ class PresenceStore:
                 await self._pipe.call_many(removals)
         return [{_decode_name(name): value for name, value in fields.items() if name in living} for fields in found]
 
-    def reporting_invalid_counts(self, session_id: str) -> reporting_invalid_data:
+    def reporting_invalid_counts(self, session_name: str) -> reporting_invalid_data:
         """Return the context manager in which the caller parses the counts of a session.
 
         If parsing fails, the context manager reports the Redis key and raises InvalidStoredData.
         """
-        return reporting_invalid_data(self._keys.presence(session_id))
+        return reporting_invalid_data(self._keys.presence(session_name))
 
-    async def remove_instance_counts(self, session_id: str, instance: str) -> None:
+    async def remove_instance_counts(self, session_name: str, instance: str) -> None:
         """Remove the field of an instance in the presence hash of a session. One round trip.
 
         Call this if the field cannot be parsed.
         """
         with translated_errors():
-            await self._pipe.call("HDEL", self._keys.presence(session_id), instance)
+            await self._pipe.call("HDEL", self._keys.presence(session_name), instance)
 
     def listen_for_changes(self, receive: Callable[[int, str, list[str]], None]) -> asyncio.Event:
         """Call `receive` for each presence message from now on. Return immediately.
 
-        The arguments are the number of the message, the name of the sending instance and the session ids. Messages of
+        The arguments are the number of the message, the name of the sending instance and the session names. Messages of
         this instance are also received. The returned event is set while Redis has confirmed the subscription.
         """
 
         def receive_payload(channel: str, payload: bytes) -> None:
-            number, instance, *session_ids = payload.decode().split(" ")
-            receive(int(number), instance, session_ids)
+            number, instance, *session_names = payload.decode().split(" ")
+            receive(int(number), instance, session_names)
 
         return self._subscriber.subscribe(self._keys.presence_channel, receive_payload)
 

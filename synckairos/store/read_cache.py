@@ -55,12 +55,12 @@ class ReadCache:
     async def read_through(
         self,
         kind: CacheKind,
-        id_: str,
+        name: str,
         query: str,
         run_query: Callable[[], Awaitable[bytes]],
         parse: Callable[[bytes], T],
     ) -> T:
-        """Return the parsed answer to a query about a participant or session.
+        """Return the parsed answer to a query about a participant or session with the name `name` in its tenant.
 
         If the answer is not cached, or if Redis does not answer, call `run_query` for the bytes of the answer. The new
         answer is cached, unless it is too large or newer versions have reached Postgres in the meantime. `parse`
@@ -69,7 +69,7 @@ class ReadCache:
 
         Raises: the errors of `run_query`, and of `parse` for a new answer.
         """
-        names, token = [self._keys.read_cache(kind, id_), self._keys.session(id_)], secrets.token_hex(8)
+        names, token = [self._keys.read_cache(kind, name), self._keys.session(name)], secrets.token_hex(8)
         try:
             with translated_errors():
                 outcome, cached = await self._get_script(
@@ -88,7 +88,7 @@ class ReadCache:
                     return parse(cached)
             except InvalidStoredData:
                 with suppress(StoreUnavailable):
-                    await self.drop([id_] if kind == "events" else [], [id_] if kind == "lists" else [])
+                    await self.drop([name] if kind == "events" else [], [name] if kind == "lists" else [])
         answer = await run_query()
         if outcome == b"miss" and len(answer) <= MAX_ANSWER_BYTES:
             try:
@@ -98,15 +98,15 @@ class ReadCache:
                 pass
         return parse(answer)
 
-    async def drop(self, session_ids: Sequence[str], participant_ids: Sequence[str]) -> None:
+    async def drop(self, session_names: Sequence[str], participant_names: Sequence[str]) -> None:
         """Remove all answers about these sessions and participants. One round trip.
 
         Raises: StoreUnavailable if Redis does not answer.
         """
-        names: dict[int, list[str]] = {}
-        kinds: tuple[tuple[CacheKind, Sequence[str]], ...] = (("events", session_ids), ("lists", participant_ids))
-        for kind, ids in kinds:
-            for each in ids:
-                names.setdefault(self._keys.partition_of(each), []).append(self._keys.read_cache(kind, each))
+        shares: dict[int, list[str]] = {}
+        kinds: tuple[tuple[CacheKind, Sequence[str]], ...] = (("events", session_names), ("lists", participant_names))
+        for kind, names in kinds:
+            for each in names:
+                shares.setdefault(self._keys.partition_of(each), []).append(self._keys.read_cache(kind, each))
         with translated_errors():
-            await asyncio.gather(*(self._pipe.call("UNLINK", *share) for share in names.values()))
+            await asyncio.gather(*(self._pipe.call("UNLINK", *share) for share in shares.values()))

@@ -5,11 +5,12 @@ all sessions of the partition and adds each session to both sets.
 """
 
 from synckairos.errors import InvalidStoredData
+from synckairos.session_names import split_session_name
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisPipe, raise_if_invalid_data
-from synckairos.store.stored_session import SESSION_FIELDS, parse_session_id, parse_stored_session
+from synckairos.store.stored_session import SESSION_FIELDS, parse_session_name, parse_stored_session
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.document_scan import extract_created_at_ms
 
@@ -60,20 +61,20 @@ class SessionIndexRebuilder:
 
         Sessions with invalid data are reported and left out.
         """
-        ids: list[str] = []
+        session_names: list[str] = []
         for member in members:
             try:
                 with reporting_invalid_data(self._keys.session_prefix(partition)):
-                    ids.append(parse_session_id(member))
+                    session_names.append(parse_session_name(member))
             except InvalidStoredData:
                 continue
         with translated_errors():
             rows = await self._pipe.call_many_independent(
-                [("HMGET", self._keys.session(each), *SESSION_FIELDS) for each in ids]
+                [("HMGET", self._keys.session(each), *SESSION_FIELDS) for each in session_names]
             )
         count = 0
-        for session_id, row in zip(ids, rows, strict=True):
-            key = self._keys.session(session_id)
+        for session_name, row in zip(session_names, rows, strict=True):
+            key = self._keys.session(session_name)
             try:
                 with reporting_invalid_data(key):
                     stored = parse_stored_session(raise_if_invalid_data(row))
@@ -82,8 +83,9 @@ class SessionIndexRebuilder:
                     created_at_ms = extract_created_at_ms(stored.snapshot.document)
             except InvalidStoredData:
                 continue
-            names = [self._keys.deadlines(partition), self._keys.live_sessions(partition), key]
+            tenant, _ = split_session_name(session_name)
+            names = [self._keys.deadlines(partition), self._keys.live_sessions(partition, tenant), key]
             with translated_errors():
-                await self._script(self._pipe, names, [session_id, created_at_ms])
+                await self._script(self._pipe, names, [session_name, created_at_ms])
             count += 1
         return count

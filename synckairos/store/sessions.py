@@ -10,6 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from synckairos.errors import InvalidStoredData
+from synckairos.principal import DEFAULT_TENANT
+from synckairos.session_names import bare_id, session_name, split_session_name
 from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
@@ -23,7 +25,7 @@ from synckairos.store.stored_session import (
     SessionLoadResult,
     StoredSession,
     parse_history,
-    parse_session_id,
+    parse_session_name,
     parse_stored_session,
 )
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data, reporting_invalid_data
@@ -104,13 +106,14 @@ class SessionStore:
 
     async def load(
         self,
-        session_id: str,
+        session_name: str,
         record_name: str | None = None,
         meter: RateMeter | None = None,
         held: SessionSnapshot | None = None,
     ) -> SessionLoadResult:
         """Load a session, the time of Redis and an idempotency record, and count the request.
 
+        `session_name` is the name of the session in its tenant, as in all methods of this class.
         `record_name` is the name of the record, as `Principal.qualify_command_id` returns it, and not the command id of
         the client. One round trip. The session is None if Redis does not have it. If the document is large and equal to
         the document of `held`, Redis does not send it, and the result has the document of `held`.
@@ -121,9 +124,9 @@ class SessionStore:
         Raises: RateLimitExceeded if a quota of `meter` is used up; for a replay, only if the quota for replays is used
         up. StoreUnavailable if Redis does not answer.
         """
-        commands: list[RedisCommand] = [("TIME",), self._load_command(session_id, held)]
+        commands: list[RedisCommand] = [("TIME",), self._load_command(session_name, held)]
         if record_name is not None:
-            commands.append(("HGET", self.keys.idempotency_records(session_id), record_name))
+            commands.append(("HGET", self.keys.idempotency_records(session_name), record_name))
         counts_from = len(commands)
         if meter is not None:
             commands += meter.build_count_commands(self.keys)
@@ -136,7 +139,7 @@ class SessionStore:
                 meter.raise_if_exceeded()
             else:
                 await recount_as_replay_with_pipe(self._pipe, self.keys, meter)
-        with reporting_invalid_data(self.keys.session(session_id)):
+        with reporting_invalid_data(self.keys.session(session_name)):
             return SessionLoadResult(parse_time_ms(replies[0]), parse_stored_session(replies[1], held), record)
 
     def charge_press_without_effect(self, meter: RateMeter | None) -> None:
@@ -163,8 +166,8 @@ class SessionStore:
             for command in meter.build_refund_commands(self.keys):
                 self._pipe.send_unawaited(command)
 
-    def _load_command(self, session_id: str, held: SessionSnapshot | None) -> RedisCommand:
-        key = self.keys.session(session_id)
+    def _load_command(self, session_name: str, held: SessionSnapshot | None) -> RedisCommand:
+        key = self.keys.session(session_name)
         if held is None or not held.tag or len(held.document) < LARGE_DOCUMENT_BYTES:
             return ("HMGET", key, *SESSION_FIELDS)
         return ("EVALSHA", self._load_script.sha, 1, key, held.tag, held.version, *SESSION_FIELDS)
@@ -193,23 +196,26 @@ class SessionStore:
         with translated_errors():
             return await self._commit_script.run_many(self._pipe, commits)
 
-    async def restore(self, session_id: str, evicted: SessionToRestore, records: dict[str, bytes]) -> SessionLoadResult:
+    async def restore(
+        self, session_name: str, evicted: SessionToRestore, records: dict[str, bytes]
+    ) -> SessionLoadResult:
         """Write an evicted session and its idempotency records to Redis, if Redis does not have the session.
 
         `records` are rendered idempotency records by name. If Redis has the session, nothing changes. Return the
         session that Redis has after the call. Atomic, one round trip.
         """
         keys, snapshot = self.keys, evicted.stored.snapshot
-        partition = keys.partition_of(session_id)
+        partition = keys.partition_of(session_name)
+        tenant, _ = split_session_name(session_name)
         names = [
-            keys.session(session_id),
-            keys.idempotency_records(session_id),
+            keys.session(session_name),
+            keys.idempotency_records(session_name),
             keys.deadlines(partition),
-            keys.live_sessions(partition),
+            keys.live_sessions(partition, tenant),
             keys.outbox_participants(partition),
         ]
         args: list[Any] = [
-            session_id,
+            session_name,
             DOCUMENT_SCHEMA,
             snapshot.epoch,
             snapshot.version,
@@ -224,21 +230,21 @@ class SessionStore:
             args += (command_id, record)
         with translated_errors():
             reply: list[Any] = await self._restore_script(self._pipe, names, args)
-        with reporting_invalid_data(keys.session(session_id)):
+        with reporting_invalid_data(keys.session(session_name)):
             return SessionLoadResult(parse_time_ms(reply[:2]), parse_stored_session(reply[2:]))
 
-    async def add_idempotency_records(self, session_id: str, records: Mapping[str, bytes], ttl_ms: int) -> None:
+    async def add_idempotency_records(self, session_name: str, records: Mapping[str, bytes], ttl_ms: int) -> None:
         """Add idempotency records to a session. `records` are rendered records by name. One round trip.
 
         Existing records stay unchanged. All records of the session get the TTL `ttl_ms` in ms.
         """
-        key = self.keys.idempotency_records(session_id)
+        key = self.keys.idempotency_records(session_name)
         with translated_errors():
             await self._pipe.call_many(
                 [*(("HSETNX", key, *pair) for pair in records.items()), ("PEXPIRE", key, ttl_ms)]
             )
 
-    async def read_history(self, session_id: str) -> Iterator[FeedMessage]:
+    async def read_history(self, session_name: str) -> Iterator[FeedMessage]:
         """Return the versions in the version history of a session, newest first. One round trip.
 
         The first version is the stored version of the session. If Redis does not have the session, the result is empty.
@@ -247,13 +253,13 @@ class SessionStore:
         with translated_errors():
             fields, kept = await self._pipe.call_many(
                 [
-                    ("HMGET", self.keys.session(session_id), *SESSION_FIELDS),
-                    ("LRANGE", self.keys.history(session_id), -self._history_length, -1),
+                    ("HMGET", self.keys.session(session_name), *SESSION_FIELDS),
+                    ("LRANGE", self.keys.history(session_name), -self._history_length, -1),
                 ]
             )
-        with reporting_invalid_data(self.keys.session(session_id)):
+        with reporting_invalid_data(self.keys.session(session_name)):
             stored = parse_stored_session(fields)
-        return parse_history(None if stored is None else stored.snapshot, kept, self.keys.history(session_id))
+        return parse_history(None if stored is None else stored.snapshot, kept, self.keys.history(session_name))
 
     async def reserve_command_id(self, command_id: str, value: str, ttl_s: int) -> str | None:
         """Store `value` for a command id whose session does not exist yet, for `ttl_s` seconds.
@@ -280,17 +286,20 @@ class SessionStore:
 
     # -- live sessions ------------------------------------------------------------------------------------------------
 
-    async def count_unfinished(self) -> int:
-        """Return the number of unfinished sessions, in one round trip. The number can include evicted sessions."""
-        partitions = range(self.keys.partitions)
+    async def count_unfinished(self, tenant: str = DEFAULT_TENANT) -> int:
+        """Return the number of unfinished sessions of a tenant, in one round trip.
+
+        The number can include evicted sessions.
+        """
+        names = [self.keys.live_sessions(partition, tenant) for partition in range(self.keys.partitions)]
         with translated_errors():
-            counts = await self._pipe.call_many_independent([("ZCARD", self.keys.live_sessions(p)) for p in partitions])
+            counts = await self._pipe.call_many_independent([("ZCARD", name) for name in names])
         return sum(count for count in counts if isinstance(count, int))
 
     async def list_live(
-        self, limit: int, before: tuple[int, str] | None = None, *, max_bytes: int
+        self, limit: int, before: tuple[int, str] | None = None, *, max_bytes: int, tenant: str = DEFAULT_TENANT
     ) -> list[tuple[int, str, StoredSession]]:
-        """Return unfinished sessions, newest first: created_at_ms, session id, stored session.
+        """Return unfinished sessions of a tenant, newest first: created_at_ms, session id, stored session.
 
         `before` is the sort key (created_at_ms, session id) of the last session on the previous page. The page ends
         after `limit` sessions, or soon after the documents reach `max_bytes` bytes. If the page is empty, there are no
@@ -299,58 +308,65 @@ class SessionStore:
         """
         found: list[tuple[int, str, StoredSession]] = []
         size = 0
-        while len(found) < limit and size < max_bytes and (keys := await self._live_keys(limit - len(found), before)):
+        while len(found) < limit and size < max_bytes:
+            keys = await self._live_keys(tenant, limit - len(found), before)
+            if not keys:
+                break
             before = keys[-1]
-            sizes = await self._document_sizes([session_id for _, session_id in keys])
+            sizes = await self._document_sizes([session_name(tenant, each) for _, each in keys])
             for batch in _batches_by_size(keys, sizes):
                 if size >= max_bytes:
                     break
-                loaded, evicted = await self._load_live([session_id for _, session_id in batch])
+                names = {each: session_name(tenant, each) for _, each in batch}
+                loaded, evicted = await self._load_live([*names.values()])
                 for at_ms, session_id in batch:
-                    if (stored := loaded.get(session_id)) is not None:
+                    if (stored := loaded.get(names[session_id])) is not None:
                         found.append((at_ms, session_id, stored))
                         size += len(stored.snapshot.document)
-                await self._remove_from_live(evicted)
+                await self._remove_from_live(tenant, evicted)
         return found
 
-    async def _document_sizes(self, session_ids: Sequence[str]) -> list[int]:
+    async def _document_sizes(self, session_names: Sequence[str]) -> list[int]:
         """Return the bytes of each session's document, in one round trip; 0 for evicted and invalid sessions."""
         with translated_errors():
             replies = await self._pipe.call_many_independent(
-                [("HSTRLEN", self.keys.session(each), "state") for each in session_ids]
+                [("HSTRLEN", self.keys.session(each), "state") for each in session_names]
             )
         return [reply if isinstance(reply, int) else 0 for reply in replies]
 
-    async def _load_live(self, session_ids: Sequence[str]) -> tuple[dict[str, StoredSession], list[str]]:
-        """Load sessions, in one round trip. Return the loaded sessions by id, and the ids of evicted sessions.
+    async def _load_live(self, session_names: Sequence[str]) -> tuple[dict[str, StoredSession], list[str]]:
+        """Load sessions, in one round trip. Return the loaded sessions by name, and the names of evicted sessions.
 
         Sessions with invalid data are reported, and are missing in both results.
         """
         with translated_errors():
             rows = await self._pipe.call_many_independent(
-                [("HMGET", self.keys.session(each), *SESSION_FIELDS) for each in session_ids]
+                [("HMGET", self.keys.session(each), *SESSION_FIELDS) for each in session_names]
             )
         loaded: dict[str, StoredSession] = {}
         evicted: list[str] = []
-        for session_id, row in zip(session_ids, rows, strict=True):
+        for name, row in zip(session_names, rows, strict=True):
             try:
-                with reporting_invalid_data(self.keys.session(session_id)):
+                with reporting_invalid_data(self.keys.session(name)):
                     stored = parse_stored_session(raise_if_invalid_data(row))
                     if stored is not None:
-                        check_stored_document(session_id, stored.snapshot)
+                        check_stored_document(bare_id(name), stored.snapshot)
             except InvalidStoredData:
                 continue
             if stored is None:
-                evicted.append(session_id)
+                evicted.append(name)
             else:
-                loaded[session_id] = stored
+                loaded[name] = stored
         return loaded, evicted
 
-    async def _live_keys(self, limit: int, before: tuple[int, str] | None) -> list[tuple[int, str]]:
-        """Return at most `limit` sort keys (created_at_ms, session id) of unfinished sessions, newest first."""
+    async def _live_keys(self, tenant: str, limit: int, before: tuple[int, str] | None) -> list[tuple[int, str]]:
+        """Return at most `limit` sort keys of a tenant's unfinished sessions, newest first.
+
+        A sort key consists of created_at_ms and the session id.
+        """
         top = "+inf" if before is None else str(before[0])
         options = ("-inf", "WITHSCORES", "LIMIT", 0, limit + MAX_TIES)
-        names = [self.keys.live_sessions(partition) for partition in range(self.keys.partitions)]
+        names = [self.keys.live_sessions(partition, tenant) for partition in range(self.keys.partitions)]
         with translated_errors():
             replies = await self._pipe.call_many_independent(
                 [("ZREVRANGEBYSCORE", name, top, *options) for name in names]
@@ -359,39 +375,48 @@ class SessionStore:
         for partition, (name, reply) in enumerate(zip(names, replies, strict=True)):
             if isinstance(reply, Exception):
                 report_invalid_data(name, reply)
-                await self._drop_live_set(partition)
+                await self._drop_live_set(partition, name)
                 continue
             for member, score in zip(reply[::2], reply[1::2], strict=True):
                 try:
-                    found.append((int(float(score)), parse_session_id(member)))
+                    found.append((int(float(score)), _parse_member(member, tenant)))
                 except PARSE_ERRORS as error:
                     report_invalid_data(name, error)
                     with translated_errors():
                         await self._pipe.call("ZREM", name, member)
         return sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
 
-    async def _drop_live_set(self, partition: int) -> None:
-        """Remove the set of live sessions, because its key has data of another type.
+    async def _drop_live_set(self, partition: int, name: str) -> None:
+        """Remove the set of live sessions with the key `name`, because its key has data of another type.
 
         Also write the mark, so that an instance rebuilds the set later.
         """
-        keys = self.keys
         with translated_errors():
-            await self._pipe.call_many(
-                [("DEL", keys.live_sessions(partition)), ("SET", keys.index_rebuild_mark(partition), "1")]
-            )
+            await self._pipe.call_many([("DEL", name), ("SET", self.keys.index_rebuild_mark(partition), "1")])
 
-    async def _remove_from_live(self, session_ids: Sequence[str]) -> None:
+    async def _remove_from_live(self, tenant: str, session_names: Sequence[str]) -> None:
         """Remove evicted sessions from the set of live sessions. The restore of a session adds the session again.
 
         A session that was restored in the meantime stays in the set.
         """
         keys = self.keys
         calls: list[ScriptCall] = [
-            ([keys.live_sessions(keys.partition_of(each)), keys.session(each)], [each]) for each in session_ids
+            ([keys.live_sessions(keys.partition_of(each), tenant), keys.session(each)], [each])
+            for each in session_names
         ]
         with translated_errors():
             await self._remove_evicted_script.call_many(self._pipe, calls)
+
+
+def _parse_member(member: bytes, tenant: str) -> str:
+    """Return the session id in a member of the live set of a tenant.
+
+    Raises: ValueError if the member is not the name of a session of this tenant.
+    """
+    found, session_id = split_session_name(parse_session_name(member))
+    if found != tenant:
+        raise ValueError(f"the session is of the tenant {found}")
+    return session_id
 
 
 def _batches_by_size(keys: Sequence[tuple[int, str]], sizes: Sequence[int]) -> Iterator[list[tuple[int, str]]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from synckairos.session_names import split_session_name
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.history_walk_back import rebuild_earlier_versions
@@ -19,7 +20,6 @@ SESSION_FIELDS = ("epoch", "version", "deleted", "due", "state", "audited", "tag
 
 The field `state` has the document.
 """
-
 
 _SESSION_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -57,15 +57,16 @@ class SessionLoadResult(Struct, frozen=True):
         return None if self.stored is None else self.stored.snapshot
 
 
-def parse_session_id(member: bytes) -> str:
-    """Parse a session id from a member of a sorted set.
+def parse_session_name(member: bytes) -> str:
+    """Parse a session name from a member of a sorted set.
 
-    Raises: ValueError if the member is not a session id.
+    Raises: ValueError if the member is not the name of a session.
     """
-    text = member.decode()
-    if not _SESSION_ID.fullmatch(text):
-        raise ValueError(f"{text!r} is no session id")
-    return text
+    name = member.decode()
+    _, session_id = split_session_name(name)
+    if not _SESSION_ID.fullmatch(session_id):
+        raise ValueError(f"{name!r} is no session name")
+    return name
 
 
 def parse_stored_session(fields: Sequence[Any], held: SessionSnapshot | None = None) -> StoredSession | None:

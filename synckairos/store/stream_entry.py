@@ -9,6 +9,7 @@ from hashlib import sha256
 
 from msgspec import Struct
 
+from synckairos.session_names import split_session_name
 from synckairos.wire.document_splices import apply_message_body, find_document_length
 from synckairos.wire.outbox_entry import OutboxEntry
 
@@ -25,6 +26,12 @@ class StreamEntry(Struct, frozen=True):
     fields: Mapping[bytes, bytes]
 
     @property
+    def session_name(self) -> str | None:
+        """Return the name of the session in its tenant, None if the entry does not have it. The form is not checked."""
+        name = self.fields.get(b"session_id")
+        return name.decode(errors="replace") if name else None
+
+    @property
     def splices(self) -> bytes | None:
         """Return the splices from the version before, None if the entry has the document."""
         return None if b"state" in self.fields else self.fields.get(b"change")
@@ -34,17 +41,20 @@ class StreamEntry(Struct, frozen=True):
 
         `document_before` is the document of the version before. An entry with splices needs it.
 
-        Raises: ValueError if a field is missing, if the session id, the epoch or the version is malformed, or if the
+        The field `session_id` has the name of the session in its tenant.
+
+        Raises: ValueError if a field is missing, if the session name, the epoch or the version is malformed, or if the
         splices do not lead from `document_before` to the document of the entry.
         """
         fields = self.fields
         try:
-            session_id, epoch = fields[b"session_id"].decode(), fields[b"epoch"].decode()
+            session_name, epoch = fields[b"session_id"].decode(), fields[b"epoch"].decode()
+            split_session_name(session_name)
             version, event = int(fields[b"version"]), fields[b"event"]
             if self.splices is None:
-                return OutboxEntry(session_id, epoch, version, event, fields[b"state"])
+                return OutboxEntry(session_name, epoch, version, event, fields[b"state"])
             document = build_document(document_before, self.splices, fields[b"payload_hash"])
-            return OutboxEntry(session_id, epoch, version, event, document)
+            return OutboxEntry(session_name, epoch, version, event, document)
         except KeyError as missing:
             raise ValueError(f"the entry has no field {missing}") from None
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from synckairos.errors import InvalidStoredData
+from synckairos.session_names import bare_id
 from synckairos.store.keys import Keys
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe, raise_if_invalid_data
@@ -24,7 +25,7 @@ class WatchedSessionReads:
         self._keys = keys
         self._ttl_s = session_ttl_s
 
-    async def load_history(self, session_id: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
+    async def load_history(self, session_name: str, snapshot: SessionSnapshot) -> Iterator[FeedMessage]:
         """Return the feed messages of `snapshot` and of the versions before it in Redis, newest first. One round trip.
 
         The iterator ends at the oldest version of the version history.
@@ -32,31 +33,30 @@ class WatchedSessionReads:
         Raises: StoreUnavailable if Redis does not answer.
         """
         with translated_errors():
-            kept = await self._pipe.call("LRANGE", self._keys.history(session_id), 0, -1)
-        return parse_history(snapshot, kept, self._keys.history(session_id))
+            kept = await self._pipe.call("LRANGE", self._keys.history(session_name), 0, -1)
+        return parse_history(snapshot, kept, self._keys.history(session_name))
 
     async def load_positions(
-        self, ids: list[str], extend_ttl: bool = False
+        self, names: list[str], extend_ttl: bool = False
     ) -> list[SessionSnapshot | InvalidStoredData | None]:
         """Return the stored snapshots of sessions without their documents: each `document` is empty.
 
-        One round trip. The results are in the order of `ids`, None for each session that Redis does not have. A session
-        with invalid data is reported, and its result is the error. If `extend_ttl` is True, also extend the TTLs of the
-        sessions.
+        One round trip. The results are in the order of `names`, None for each session that Redis does not have. A
+        session with invalid data is reported, and its result is the error. If `extend_ttl` is True, also extend the
+        TTLs of the sessions.
         """
         keys = self._keys
-        commands: list[RedisCommand] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in ids]
+        commands: list[RedisCommand] = [("HMGET", keys.session(each), "epoch", "version", "tag") for each in names]
         if extend_ttl:
-            kept = (
-                key(session_id) for session_id in ids for key in (keys.session, keys.history, keys.idempotency_records)
-            )
+            builders = (keys.session, keys.history, keys.idempotency_records)
+            kept = (build(session_name) for session_name in names for build in builders)
             commands += [("EXPIRE", key, self._ttl_s, "GT") for key in kept]
         with translated_errors():
             replies = await self._pipe.call_many_independent(commands)
         found: list[SessionSnapshot | InvalidStoredData | None] = []
-        for session_id, reply in zip(ids, replies, strict=False):
+        for session_name, reply in zip(names, replies, strict=False):
             try:
-                with reporting_invalid_data(keys.session(session_id)):
+                with reporting_invalid_data(keys.session(session_name)):
                     epoch, version, tag = raise_if_invalid_data(reply)
                     is_stored = epoch is not None
                     found.append(
@@ -67,30 +67,30 @@ class WatchedSessionReads:
         return found
 
     async def load_with_history(
-        self, ids: list[str]
+        self, names: list[str]
     ) -> list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]]:
-        """Return the stored snapshot and the version history of each session, in the order of `ids`. One round trip.
+        """Return the stored snapshot and the version history of each session, in the order of `names`. One round trip.
 
         The newest version of a history is first. If Redis does not have a session, its snapshot is None and its history
         is empty. If the data of a session is invalid, its snapshot is the error and its history is empty.
         """
         commands: list[RedisCommand] = []
-        for session_id in ids:
-            commands.append(("HMGET", self._keys.session(session_id), *SESSION_FIELDS))
-            commands.append(("LRANGE", self._keys.history(session_id), 0, -1))
+        for session_name in names:
+            commands.append(("HMGET", self._keys.session(session_name), *SESSION_FIELDS))
+            commands.append(("LRANGE", self._keys.history(session_name), 0, -1))
         with translated_errors():
             replies = await self._pipe.call_many_independent(commands)
         found: list[tuple[SessionSnapshot | InvalidStoredData | None, Iterator[FeedMessage]]] = []
-        for session_id, fields, kept in zip(ids, replies[::2], replies[1::2], strict=True):
+        for session_name, fields, kept in zip(names, replies[::2], replies[1::2], strict=True):
             try:
-                with reporting_invalid_data(self._keys.session(session_id)):
+                with reporting_invalid_data(self._keys.session(session_name)):
                     stored = parse_stored_session(raise_if_invalid_data(fields))
                     if stored is not None:
-                        check_stored_document(session_id, stored.snapshot)
+                        check_stored_document(bare_id(session_name), stored.snapshot)
             except InvalidStoredData as error:
                 found.append((error, iter(())))
                 continue
-            newest, history_key = None if stored is None else stored.snapshot, self._keys.history(session_id)
+            newest, history_key = None if stored is None else stored.snapshot, self._keys.history(session_name)
             if isinstance(kept, Exception):
                 report_invalid_data(history_key, kept)
                 kept = []

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from synckairos.clock.model import Event, EventType, Transition
+from synckairos.session_names import split_session_name
 from synckairos.wire.charges_json import ChargeRow, charge_rows, parse_charge_rows
 from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
 from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
@@ -56,15 +57,32 @@ _decode_event = Decoder(_Event).decode
 class OutboxEntry(Struct, frozen=True):
     """One version in the outbox. `event` is JSON from `render_event`; `document` is the session's JSON.
 
-    An outbox entry has no `SessionSnapshot`, because only the JSON in `event` says whether the version is a deletion,
-    and the tag is not stored.
+    `session_name` is the name of the session in its tenant (`session_names.py`). An outbox entry has no
+    `SessionSnapshot`, because only the JSON in `event` says whether the version is a deletion, and the tag is not
+    stored.
     """
 
-    session_id: str
+    session_name: str
     epoch: str
     version: int
     event: bytes
     document: bytes
+
+    @property
+    def tenant(self) -> str:
+        """Return the tenant of the session.
+
+        Raises: ValueError if the name is malformed.
+        """
+        return split_session_name(self.session_name)[0]
+
+    @property
+    def session_id(self) -> str:
+        """Return the id of the session, without its tenant.
+
+        Raises: ValueError if the name is malformed.
+        """
+        return split_session_name(self.session_name)[1]
 
     def check_event_and_document(self) -> None:
         """Check that `document` is JSON of this session and version, and that `event` has a valid type and instant.

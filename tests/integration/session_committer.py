@@ -91,7 +91,7 @@ class SessionCommitter:
         due = next_upcoming_event(after)
         outcome = await self.store.commit(
             Commit(
-                session_id=after.session_id,
+                session_name=after.session_id,
                 base=base,
                 versions=steps,
                 status=after.status,

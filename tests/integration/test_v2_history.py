@@ -149,7 +149,7 @@ async def test_unfinished_sessions_are_not_recovered(old: RestServer, states: di
     parts = old.parts
     generations = Generations(parts.pipe, parts.store.keys)
     generation = await generations.load_or_create(0)
-    found = await parts.history.list_unfinished_session_ids(other_than_generation=generation, after=None, limit=10)
+    found = await parts.history.list_unfinished_session_names(other_than_generation=generation, after=None, limit=10)
     assert found == []
 
 

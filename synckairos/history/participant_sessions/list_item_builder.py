@@ -12,6 +12,7 @@ from synckairos.history.participant_sessions.page_merge import ListItem
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ParticipantSession
 from synckairos.history.used_time_reader import running_clock_instants
+from synckairos.session_names import bare_id, in_same_tenant
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import ListKey
 from synckairos.wire.instants import parse_instant_ms
@@ -32,7 +33,7 @@ class ListItemBuilder:
         self._outbox = outbox
 
     async def build_item(
-        self, key: ListKey, cached: ListedSessionData, participant_id: str, now_ms: int
+        self, key: ListKey, cached: ListedSessionData, participant_name: str, now_ms: int
     ) -> ListItem | None:
         """Build the item of a session that Redis or Postgres lists at the position `key`.
 
@@ -45,18 +46,18 @@ class ListItemBuilder:
         if session is None:
             # Postgres does not list this session for the participant. The session may have been deleted and created
             # again.
-            return await self.build_unaudited_item(key[1], live, key[0], participant_id, now_ms)
+            return await self.build_unaudited_item(key[1], live, key[0], participant_name, now_ms)
         if live is None:
             return _render_item(_as_of(session, None, now_ms), synced=True)
         if live.epoch == session.epoch and live.version <= session.version:
             document = orjson.loads(live.document) if session.status == "running" and live.document else None
-            return _render_item(_as_of(session, document, now_ms, participant_id), synced=True)
+            return _render_item(_as_of(session, document, now_ms, bare_id(participant_name)), synced=True)
         if live.deleted:
             return None
-        return await self._item_of_later_version(session, live, participant_id, now_ms)
+        return await self._item_of_later_version(session, live, participant_name, now_ms)
 
     async def build_unaudited_item(
-        self, session_id: str, live: SessionSnapshot | None, began_ms: int | None, participant_id: str, now_ms: int
+        self, session_id: str, live: SessionSnapshot | None, began_ms: int | None, participant_name: str, now_ms: int
     ) -> ListItem | None:
         """Build the item of a session that Postgres does not list for the participant.
 
@@ -68,50 +69,50 @@ class ListItemBuilder:
         if live is None or live.deleted or not live.document:
             return None
         document: dict[str, Any] = orjson.loads(live.document)
-        values = _find_participant(document, participant_id)
+        values = _find_participant(document, bare_id(participant_name))
         if values is None:
             return None
         began_ms = began_ms or parse_instant_ms(document["session_started_at"] or document["created_at"])
         session = _from_document(document, values, began_at_ms=began_ms)
-        entries = await self._outbox.read_session_entries(session_id)
+        name = in_same_tenant(participant_name, session_id)
+        entries = await self._outbox.read_session_entries(name)
         paused_ms, first_ms = _pauses(entries)
         if first_ms is not None and entries[0].version > 1:
             # The list also counts pauses from the time before the participant joined.
-            paused_ms += await self._history.sum_paused_ms(
-                session_id, parse_instant_ms(document["created_at"]), first_ms
-            )
+            paused_ms += await self._history.sum_paused_ms(name, parse_instant_ms(document["created_at"]), first_ms)
         if (recorded_ms := _recorded_pause_ms(document)) is not None:
             paused_ms = recorded_ms
-        current = _as_of(replace(session, paused_ms=paused_ms), document, now_ms, participant_id)
+        current = _as_of(replace(session, paused_ms=paused_ms), document, now_ms, bare_id(participant_name))
         return _render_item(current, synced=False)
 
     async def _item_of_later_version(
-        self, session: ParticipantSession, live: SessionSnapshot, participant_id: str, now_ms: int
+        self, session: ParticipantSession, live: SessionSnapshot, participant_name: str, now_ms: int
     ) -> ListItem:
         """Build the item of a session of which Redis has a later version (`live`) than Postgres (`session`)."""
         document = orjson.loads(live.document)
         # If the participant was removed, the document has no values of the participant. Use the values in Postgres.
-        values = _find_participant(document, participant_id)
+        values = _find_participant(document, bare_id(participant_name))
         values = values or {"time_used_ms": session.time_used_ms, "cycle_count": session.cycle_count}
         current = _from_document(document, values, began_at_ms=session.began_at_ms)
+        name = in_same_tenant(participant_name, session.session_id)
         later = [
             entry
-            for entry in await self._outbox.read_session_entries(session.session_id)
+            for entry in await self._outbox.read_session_entries(name)
             if entry.epoch != session.epoch or entry.version > session.version
         ]
         if not later:
             # The later versions were drained after the look-up.
-            session = await self._read_again(session, participant_id)
+            session = await self._read_again(session, participant_name)
         paused_ms, first_ms = _pauses(later)
         if first_ms is not None and session.status == "paused":
             paused_ms += max(0, first_ms - session.at_ms)
         recorded_ms = _recorded_pause_ms(document)
         current = replace(current, paused_ms=session.paused_ms + paused_ms if recorded_ms is None else recorded_ms)
-        return _render_item(_as_of(current, document, now_ms, participant_id), synced=False)
+        return _render_item(_as_of(current, document, now_ms, bare_id(participant_name)), synced=False)
 
-    async def _read_again(self, session: ParticipantSession, participant_id: str) -> ParticipantSession:
+    async def _read_again(self, session: ParticipantSession, participant_name: str) -> ParticipantSession:
         try:
-            found = await self._history.read_participant_sessions_by_id(participant_id, [session.session_id])
+            found = await self._history.read_participant_sessions_by_id(participant_name, [session.session_id])
         except StoreUnavailable:
             return session  # the later versions are in the outbox, but among the entries that reads do not cover
         return found.get(session.session_id, session)

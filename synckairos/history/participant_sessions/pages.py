@@ -28,6 +28,7 @@ from synckairos.history.participant_sessions.page_merge import (
 )
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import Page, ParticipantSession
+from synckairos.session_names import bare_id
 from synckairos.store.outbox import Outbox
 from synckairos.store.participant_sessions import CachedPage, ListKey
 from synckairos.store.read_cache import ReadCache
@@ -86,7 +87,11 @@ class _Sources:
 
 
 class ParticipantSessions:
-    """Reader of the lists of participants' sessions, for `GET /v1/participants/{id}/sessions`."""
+    """Reader of the lists of participants' sessions, for `GET /v1/participants/{id}/sessions`.
+
+    A participant is given by its name in its tenant. All sessions in its list are of the same tenant, so they are given
+    by their ids.
+    """
 
     def __init__(
         self, history: HistoryReader, outbox: Outbox, cache: ParticipantSessionCache, read_cache: ReadCache
@@ -98,7 +103,7 @@ class ParticipantSessions:
         self._live_items = ListItemBuilder(history, outbox)
 
     async def read_page_from_redis(
-        self, participant_id: str, *, cursor: str | None, limit: int
+        self, participant_name: str, *, cursor: str | None, limit: int
     ) -> RedisPageData | None:
         """Read the cached page of a participant and the ids of its sessions in the outbox, in one round trip to Redis.
 
@@ -112,20 +117,20 @@ class ParticipantSessions:
             # Redis runs the read of the outbox first. A version that is drained between the two reads is then in both
             # results. In the other order it could be missing in both.
             in_outbox, recent = await asyncio.gather(
-                self._outbox.participant_session_ids(participant_id),
-                self._cache.read_page(participant_id, before, limit),
+                self._outbox.participant_session_names(participant_name),
+                self._cache.read_page(participant_name, before, limit),
             )
         except InvalidStoredData:
             with suppress(StoreUnavailable):
-                await self._cache.discard_invalid_caches(participant_id, [])
+                await self._cache.discard_invalid_caches(participant_name, [])
             return None
         except StoreUnavailable:
             return None
-        return RedisPageData(in_outbox, recent)
+        return RedisPageData([*map(bare_id, in_outbox)], recent)
 
     async def read_page(
         self,
-        participant_id: str,
+        participant_name: str,
         lookup: RedisPageData | None,
         *,
         days: int,
@@ -147,29 +152,29 @@ class ParticipantSessions:
         """
         limit = min(limit, MAX_PAGE_ITEMS)
         if lookup is None:
-            return await self._page_from_postgres(participant_id, days, cursor, limit)
+            return await self._page_from_postgres(participant_name, days, cursor, limit)
         while True:
             if lookup.recent is None:
-                lookup = await self._fill_cache(participant_id, lookup, cursor, limit)
+                lookup = await self._fill_cache(participant_name, lookup, cursor, limit)
             try:
-                with reporting_invalid_data(f":recent:{participant_id}"):
-                    page = await self._build_page(participant_id, lookup, days, cursor, limit)
+                with reporting_invalid_data(f":recent:{participant_name}"):
+                    page = await self._build_page(participant_name, lookup, days, cursor, limit)
             except InvalidStoredData:
                 with suppress(StoreUnavailable):
                     await self._cache.discard_invalid_caches(
-                        participant_id, list(lookup.recent.lookups) if lookup.recent else []
+                        participant_name, list(lookup.recent.lookups) if lookup.recent else []
                     )
-                return await self._page_from_postgres(participant_id, days, cursor, limit)
+                return await self._page_from_postgres(participant_name, days, cursor, limit)
             if page.page.items or page.page.next_cursor is None:
                 return page
             # All sessions of this page were deleted in the meantime. Continue with the next page.
             cursor = page.page.next_cursor
-            lookup = await self.read_page_from_redis(participant_id, cursor=cursor, limit=limit)
+            lookup = await self.read_page_from_redis(participant_name, cursor=cursor, limit=limit)
             if lookup is None:
                 raise StoreUnavailable
 
     async def _fill_cache(
-        self, participant_id: str, lookup: RedisPageData, cursor: str | None, limit: int
+        self, participant_name: str, lookup: RedisPageData, cursor: str | None, limit: int
     ) -> RedisPageData:
         """Fill the cache of a participant and read the cached page again.
 
@@ -177,19 +182,19 @@ class ParticipantSessions:
         Postgres.
         """
         now_ms = await self._cache.redis_now_ms()
-        await self._cache.fill_from_postgres(participant_id, now_ms)
-        recent = await self._cache.read_page(participant_id, parse_list_cursor(cursor), limit)
+        await self._cache.fill_from_postgres(participant_name, now_ms)
+        recent = await self._cache.read_page(participant_name, parse_list_cursor(cursor), limit)
         return RedisPageData(lookup.in_outbox, recent or CachedPage(now_ms, (), False, _NEVER_MS, {}))
 
     async def _build_page(
-        self, participant_id: str, lookup: RedisPageData, days: int, cursor: str | None, limit: int
+        self, participant_name: str, lookup: RedisPageData, days: int, cursor: str | None, limit: int
     ) -> ParticipantSessionPage:
         recent, before = lookup.recent, parse_list_cursor(cursor)
         assert recent is not None
         since_ms = recent.now_ms - days * DAY_MS
         selected = select_cached_part(recent, since_ms, before, limit)
         older, is_postgres_reachable = await self._load_older(
-            participant_id, since_ms, selected.older, is_required=not selected.keys
+            participant_name, since_ms, selected.older, is_required=not selected.keys
         )
         listed = [*selected.keys, *(session.sort_key for session in older.items)]
         has_more = selected.has_more or older.next_cursor is not None or not is_postgres_reachable
@@ -198,7 +203,7 @@ class ParticipantSessions:
         ready_ids = {item.key[1] for item in ready}
         listed_ids = {session_id for _, session_id in listed}
         built = await self._build_items(
-            participant_id,
+            participant_name,
             _Sources(
                 recent,
                 page_range,
@@ -214,49 +219,49 @@ class ParticipantSessions:
             return ParticipantSessionPage(page)
         return ParticipantSessionPage(page, "redis", recent.complete_since_ms)
 
-    async def _build_items(self, participant_id: str, sources: _Sources) -> list[ListItem]:
+    async def _build_items(self, participant_name: str, sources: _Sources) -> list[ListItem]:
         """Build the items of sessions for which the cache has no complete row."""
         unready, older, in_outbox = sources.unready, sources.older, sources.in_outbox
         if not (unready or older or in_outbox):
             return []
         recent = sources.recent
         live_ids = [*(session.session_id for session in older), *in_outbox]
-        cached = await self._cache.load_listed_sessions(participant_id, unready, recent.lookups, live_ids)
+        cached = await self._cache.load_listed_sessions(participant_name, unready, recent.lookups, live_ids)
         if in_outbox:
-            begins = await self._load_begins(participant_id, sources)
+            begins = await self._load_begins(participant_name, sources)
             # A session in the outbox can also have a list position. If the position is in the range of this page, but
             # the look-up did not list the session, then the session was drained after the look-up.
             drained = [
                 key for each in in_outbox if each in begins and sources.page_range.contains(key := (begins[each], each))
             ]
             if drained:
-                cached |= await self._cache.load_listed_sessions(participant_id, drained, {})
+                cached |= await self._cache.load_listed_sessions(participant_name, drained, {})
                 unready = [*unready, *drained]
             in_outbox = [each for each in in_outbox if each not in begins]
         now_ms, build = recent.now_ms, self._live_items
-        items = [build.build_item(key, cached[key[1]], participant_id, now_ms) for key in unready]
+        items = [build.build_item(key, cached[key[1]], participant_name, now_ms) for key in unready]
         items += [
             build.build_item(
-                session.sort_key, replace(cached[session.session_id], session=session), participant_id, now_ms
+                session.sort_key, replace(cached[session.session_id], session=session), participant_name, now_ms
             )
             for session in older
         ]
         items += [
-            build.build_unaudited_item(each, cached[each].live, None, participant_id, now_ms) for each in in_outbox
+            build.build_unaudited_item(each, cached[each].live, None, participant_name, now_ms) for each in in_outbox
         ]
         built = await asyncio.gather(*items) if len(items) > 1 else [await each for each in items]
         return [each for each in built if each is not None]
 
-    async def _load_begins(self, participant_id: str, sources: _Sources) -> dict[str, int]:
+    async def _load_begins(self, participant_name: str, sources: _Sources) -> dict[str, int]:
         """Return `began_at_ms` by session id, for sessions in the outbox that Redis or Postgres also lists."""
-        begins = await self._cache.load_cached_start_times(participant_id, sources.in_outbox)
+        begins = await self._cache.load_cached_start_times(participant_name, sources.in_outbox)
         if sources.page_range.since_ms < sources.recent.complete_since_ms and sources.is_postgres_reachable:
             unknown = [each for each in sources.in_outbox if each not in begins]
-            begins |= await self._history.find_participant_session_starts(participant_id, unknown)
+            begins |= await self._history.find_participant_session_starts(participant_name, unknown)
         return begins
 
     async def _load_older(
-        self, participant_id: str, since_ms: int, query: OlderSessionsQuery | None, *, is_required: bool
+        self, participant_name: str, since_ms: int, query: OlderSessionsQuery | None, *, is_required: bool
     ) -> tuple[Page[ParticipantSession], bool]:
         """Return a page of older sessions, and whether Postgres is reachable. `query` None returns an empty page.
 
@@ -265,14 +270,14 @@ class ParticipantSessions:
         if query is None:
             return Page(()), True
         try:
-            return await self._read_older(participant_id, since_ms, query), True
+            return await self._read_older(participant_name, since_ms, query), True
         except StoreUnavailable:
             if is_required:
                 raise
             return Page(()), False
 
     async def _read_older(
-        self, participant_id: str, since_ms: int, query: OlderSessionsQuery
+        self, participant_name: str, since_ms: int, query: OlderSessionsQuery
     ) -> Page[ParticipantSession]:
         """Return a page of older sessions from the read cache, or from Postgres if the read cache does not have it."""
         hour_ms = since_ms - since_ms % _HOUR_MS  # rounded down to an hour, so that requests share the cached answer
@@ -280,23 +285,23 @@ class ParticipantSessions:
 
         async def run_query() -> bytes:
             page = await self._history.read_participant_sessions_page(
-                participant_id, since_ms=hour_ms, cursor=cursor, limit=query.limit
+                participant_name, since_ms=hour_ms, cursor=cursor, limit=query.limit
             )
             return orjson.dumps([page.next_cursor, [_to_dict(session) for session in page.items]])
 
         key = f"{hour_ms} {cursor} {query.limit}"
         found, next_cursor = await self._read_cache.read_through(
-            "lists", participant_id, key, run_query, _parse_sessions
+            "lists", participant_name, key, run_query, _parse_sessions
         )
         items = tuple(session for session in found if session.began_at_ms >= since_ms)
         return Page(items, next_cursor if len(items) == len(found) else None)
 
     async def _page_from_postgres(
-        self, participant_id: str, days: int, cursor: str | None, limit: int
+        self, participant_name: str, days: int, cursor: str | None, limit: int
     ) -> ParticipantSessionPage:
         now_ms = await self._history.now_ms()
         page = await self._history.read_participant_sessions_page(
-            participant_id, since_ms=now_ms - days * DAY_MS, cursor=cursor, limit=limit
+            participant_name, since_ms=now_ms - days * DAY_MS, cursor=cursor, limit=limit
         )
         items = tuple(build_item_from_postgres(session, now_ms) for session in page.items)
         return ParticipantSessionPage(Page(items, page.next_cursor), "postgres")

@@ -27,7 +27,7 @@ local outbox_bytes_key = KEYS[7]
 local indexed_entries_key = KEYS[8]
 local outbox_participants_key = KEYS[9]
 
-local session_id = ARGV[1]
+local session_id = ARGV[1] -- the name of the session: `<tenant>/<id>`, or the id in the default tenant
 local base_epoch = ARGV[2] -- the epoch that must be stored, '' if no session may be stored
 local base_version = ARGV[3] -- the version that must be stored
 local base_tag = ARGV[4] -- the tag that must be stored, '' for any tag

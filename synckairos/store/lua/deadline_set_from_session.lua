@@ -1,6 +1,6 @@
 -- Set the deadline of a session to the deadline in its hash. Remove the deadline if the hash has none or is missing.
 --
--- KEYS  1 deadlines  2 session   ARGV  1 session id
+-- KEYS  1 deadlines  2 session   ARGV  1 session name
 
 local due = redis.call('HGET', KEYS[2], 'due')
 if due and due ~= '' then

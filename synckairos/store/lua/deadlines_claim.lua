@@ -7,8 +7,8 @@
 --
 -- KEYS  1 deadlines
 -- ARGV  1 maximum number of sessions  2 lease in ms
---       3 the part of a session's key before the session id (same hash tag)  4… fields of a session
--- Returns {now ms, next due ms or '', dropped key or '', id, due ms, fields, id, due ms, fields, …}. The fields are an
+--       3 the part of a session's key before the session name (same hash tag)  4… fields of a session
+-- Returns {now ms, next due ms or '', dropped key or '', name, due ms, fields, name, due ms, fields, …}. The fields are an
 -- error reply if the session's key holds invalid data.
 
 local time = redis.call('TIME')

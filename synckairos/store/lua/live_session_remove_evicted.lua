@@ -2,7 +2,7 @@
 --
 -- Most commits do not add their session to the set. So a restored session must stay in the set.
 --
--- KEYS  1 live sessions  2 session   ARGV  1 session id
+-- KEYS  1 live sessions  2 session   ARGV  1 session name
 -- Returns 1 if the session was removed, else 0.
 
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end

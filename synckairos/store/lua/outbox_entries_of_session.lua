@@ -4,7 +4,7 @@
 -- newest entries of the stream are scanned instead.
 --
 -- KEYS  1 outbox  2 session
--- ARGV  1 session id  2 the part of a failed entry's key before the entry id  3 maximum number of entries
+-- ARGV  1 session name  2 the part of a failed entry's key before the entry id  3 maximum number of entries
 --       4 maximum number of bytes  5 maximum number of bytes of a scan
 -- Returns {epoch, version, event, document or splices, hash of the document with splices or '', …}. An element without an
 -- event is not an entry in the outbox, but a failed entry with a document. The splices after it need this document.

@@ -20,12 +20,12 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local count = tonumber(ARGV[6])
 local has_gaps = redis.call('EXISTS', KEYS[4]) == 1
 
-local function session_id_of(key) return string.match(key, '[^:]+$') end
+local function session_name_of(key) return string.match(key, '[^:]+$') end
 
 -- Return whether failed entries leave gaps in a session, and the version of the first gap in this epoch.
 local function find_gaps(session, epoch)
   if not has_gaps then return false end
-  local id = session_id_of(session)
+  local id = session_name_of(session)
   local found, first = write('ZRANGE', KEYS[4], '[' .. id .. ' ', '(' .. id .. '!', 'BYLEX'), nil
   for _, gap in ipairs(found) do
     local gap_epoch, version = string.match(gap, ' (%S+) (%d+)$')
@@ -67,7 +67,7 @@ for key = 7, #KEYS, 3 do
       if found[7] and found[5] ~= 'running' then
         -- Postgres has the newest version of this session. The next commit adds its participants to the index again.
         local document = redis.call('HGET', KEYS[key], 'state') or ''
-        for _, members in slices_of_participants(document, session_id_of(KEYS[key])) do
+        for _, members in slices_of_participants(document, session_name_of(KEYS[key])) do
           for position = 2, #members, 2 do members[position / 2] = members[position] end
           write('ZREM', KEYS[6], unpack(members, 1, #members / 2))
         end

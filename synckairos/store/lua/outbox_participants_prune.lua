@@ -9,7 +9,7 @@
 --
 -- KEYS  1 index of participants  2 outbox  3 index of entries
 -- ARGV  1 member after which to start ('' to start at the first member)
---       2 the part of a session's key before the session id  3 maximum number of members to check
+--       2 the part of a session's key before the session name  3 maximum number of members to check
 -- Returns the last checked member, '' at the end of the index.
 
 local from = ARGV[1] == '' and '-' or '(' .. ARGV[1]

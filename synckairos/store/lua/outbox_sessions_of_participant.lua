@@ -6,11 +6,12 @@
 -- uses write_replacing_invalid
 --
 -- KEYS  1 outbox  2 index of participants  3 indexed entries
--- ARGV  1 participant id  2 the part of a session's key before the session id  3 maximum number of sessions
+-- ARGV  1 participant name  2 the part of a session's key before the session name  3 maximum number of sessions
 --       4 maximum number of entries to scan  5 maximum number of bytes to scan
--- Returns {session id, …} without repetition
+-- Returns {session name, …} without repetition
 
 local found, known = {}, {}
+local prefix, participant_id = string.match(ARGV[1], '^(.-)([^/]*)$') -- the tenant with a slash, or ''
 
 local first, last = '[' .. ARGV[1] .. ' ', '(' .. ARGV[1] .. '!'
 for _, member in ipairs(write('ZRANGE', KEYS[2], last, first, 'BYLEX', 'REV', 'LIMIT', 0, ARGV[3])) do
@@ -42,8 +43,9 @@ while scanned < limit and bytes < tonumber(ARGV[5]) do
     local id, document = fields.session_id, fields.state
     -- The participant id is searched as text, because it is unlikely to occur elsewhere. The caller parses the JSON and
     -- checks whether it is the id of a participant. The id of a removed participant is only in the event.
-    if id and document and not known[id]
-        and (string.find(document, ARGV[1], 1, true) or string.find(fields.event or '', ARGV[1], 1, true)) then
+    if id and document and not known[id] and string.match(id, '^(.-)[^/]*$') == prefix
+        and (string.find(document, participant_id, 1, true)
+          or string.find(fields.event or '', participant_id, 1, true)) then
       known[id] = true
       found[#found + 1] = id
     end

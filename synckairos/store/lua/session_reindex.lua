@@ -1,6 +1,6 @@
 -- Add a session to the sets of its partition again: to the deadlines by its hash, and to the unfinished sessions.
 --
--- KEYS  1 deadlines  2 unfinished sessions  3 session   ARGV  1 session id  2 ms at which the session was created
+-- KEYS  1 deadlines  2 unfinished sessions  3 session   ARGV  1 session name  2 ms at which the session was created
 
 local FINAL = {expired = true, completed = true, cancelled = true}
 

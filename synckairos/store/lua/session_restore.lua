@@ -5,7 +5,7 @@
 -- uses participants_of_document
 --
 -- KEYS  1 session  2 idempotency records  3 deadlines  4 unfinished sessions  5 participants
--- ARGV  1 session id  2 schema  3 epoch  4 version  5 status  6 deleted (0/1)  7 due ms ('' if none)  8 document
+-- ARGV  1 session name  2 schema  3 epoch  4 version  5 status  6 deleted (0/1)  7 due ms ('' if none)  8 document
 --       9 creation instant in ms ('' if final)  10 TTL in ms
 --       11… two for each idempotency record: command id, idempotency record
 -- Returns {seconds, microseconds, epoch, version, deleted, due, document, audited, tag} of the session in Redis.

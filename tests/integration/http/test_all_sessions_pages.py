@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from synckairos.http.all_sessions_pages import SessionList
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.wire.query_parameters import ListQuery
 from synckairos.wire.response_models import SessionPage
 from tests.integration.problems import problem_of
@@ -86,7 +87,7 @@ async def list_documents(sessions: SessionList, **query: Any) -> list[dict[str, 
     """Return the documents of all pages."""
     found: list[dict[str, Any]] = []
     while True:
-        page = await sessions.read_page(ListQuery(**query))
+        page = await sessions.read_page(DEFAULT_TENANT, ListQuery(**query))
         found += map(orjson.loads, page.documents)
         if page.next_cursor is None:
             return found
@@ -120,7 +121,7 @@ async def test_page_of_a_filter_without_matches_ends_after_some_reads_with_a_cur
     sizes: list[int] = []
     query = ListQuery(status="running", limit=50)
     while True:
-        page = await sessions.read_page(query)
+        page = await sessions.read_page(DEFAULT_TENANT, query)
         found += page.documents
         sizes.append(len(page.documents))
         if page.next_cursor is None:

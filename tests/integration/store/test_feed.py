@@ -33,14 +33,14 @@ class RecordingListener:
     renewed: list[tuple[int, bool]] = field(default_factory=list)
     absent_ids: list[str] = field(default_factory=list)
 
-    def on_feed_message(self, message: FeedMessage) -> None:
+    def on_feed_message(self, session_name: str, message: FeedMessage) -> None:
         self.messages.append(message)
 
-    def on_feed_resync(self, session_id: str, snapshot: SessionSnapshot, went_back: bool) -> None:
+    def on_feed_resync(self, session_name: str, snapshot: SessionSnapshot, went_back: bool) -> None:
         self.renewed.append((snapshot.version, went_back))
 
-    def on_session_missing(self, session_id: str) -> None:
-        self.absent_ids.append(session_id)
+    def on_session_missing(self, session_name: str) -> None:
+        self.absent_ids.append(session_name)
 
     @property
     def versions(self) -> list[int]:

@@ -90,8 +90,8 @@ async def test_unknown_ids_and_indexed_entries_cause_no_scan(parts: Parts, outbo
         await execute(parts, session_id, Switch())
     before = await scans(parts)
     assert await outbox.read_session_entries(str(uuid4())) == []
-    assert await outbox.participant_session_ids(str(uuid4())) == []
-    assert await outbox.participant_session_ids(PEOPLE[1]) == [session_id]
+    assert await outbox.participant_session_names(str(uuid4())) == []
+    assert await outbox.participant_session_names(PEOPLE[1]) == [session_id]
     assert await versions(outbox, session_id) == [1, 2, 3, 4, 5]
     assert await versions(outbox, other) == [1, 2]
     assert await scans(parts) == before
@@ -101,13 +101,13 @@ async def test_drained_sessions_are_not_found_and_leave_no_index_unless_they_run
     paused, running, keys = await start(parts), await start(parts, PEOPLE[0], PEOPLE[1]), parts.store.keys
     await execute(parts, paused, Pause())
     await drain(parts, outbox)
-    assert await outbox.participant_session_ids(PEOPLE[0]) == []
+    assert await outbox.participant_session_names(PEOPLE[0]) == []
     assert await parts.pipe.call("ZCARD", keys.indexed_outbox_entries(0)) == 0
     left = await parts.pipe.call("ZRANGE", keys.outbox_participants(0), 0, -1)
     assert sorted(left) == sorted(f"{person} {running}".encode() for person in PEOPLE[:2])
     await execute(parts, paused, Resume())
     await execute(parts, running, Switch())
-    assert sorted(await outbox.participant_session_ids(PEOPLE[0])) == sorted([paused, running])
+    assert sorted(await outbox.participant_session_names(PEOPLE[0])) == sorted([paused, running])
     assert await versions(outbox, paused) == [4]
 
 
@@ -116,9 +116,9 @@ async def test_participant_removed_from_a_drained_session_is_found_by_the_event(
     await execute(parts, session_id, Pause())
     await drain(parts, outbox)
     await execute(parts, session_id, RemoveParticipant(PEOPLE[2]))
-    assert await outbox.participant_session_ids(PEOPLE[2]) == [session_id]
+    assert await outbox.participant_session_names(PEOPLE[2]) == [session_id]
     await drain(parts, outbox)
-    assert await outbox.participant_session_ids(PEOPLE[2]) == []
+    assert await outbox.participant_session_names(PEOPLE[2]) == []
     assert await outbox.prune_participants(0, "") == ""
     assert await parts.pipe.call("ZCARD", parts.store.keys.outbox_participants(0)) == 0
 
@@ -130,7 +130,7 @@ async def test_pruned_session_is_found_again_after_its_next_version(parts: Parts
     assert await outbox.prune_participants(0, "") == ""
     assert await parts.pipe.call("ZCARD", parts.store.keys.outbox_participants(0)) == 0
     await execute(parts, session_id, Resume())
-    assert await outbox.participant_session_ids(PEOPLE[0]) == [session_id]
+    assert await outbox.participant_session_names(PEOPLE[0]) == [session_id]
 
 
 async def test_participant_added_by_an_earlier_release_is_found_after_the_next_version(
@@ -143,7 +143,7 @@ async def test_participant_added_by_an_earlier_release_is_found_after_the_next_v
     await parts.pipe.call("HSET", keys.session(session_id), "state", document)
     await drain(parts, outbox)
     await execute(parts, session_id, Switch())
-    assert await outbox.participant_session_ids(added) == [session_id]
+    assert await outbox.participant_session_names(added) == [session_id]
 
 
 async def test_entries_drained_by_an_earlier_worker_leave_the_index_in_the_next_sweep(
@@ -164,14 +164,14 @@ async def test_entries_of_an_earlier_release_are_found_by_a_scan(parts: Parts, o
     session_id = await start(parts)
     await rewrite_as_earlier_release(parts, session_id)
     assert await versions(outbox, session_id) == [1, 2]
-    assert await outbox.participant_session_ids(PEOPLE[0]) == [session_id]
+    assert await outbox.participant_session_names(PEOPLE[0]) == [session_id]
     await execute(parts, session_id, Switch())
     assert await versions(outbox, session_id) == [1, 2, 3], "an entry of this release leads to entries of the earlier"
     await commit_as_earlier_release(parts, session_id, 4)
     assert await versions(outbox, session_id) == [1, 2, 3, 4]
     created_by_earlier = await start(parts, str(uuid4()), PEOPLE[2])
     await parts.pipe.call("ZREM", parts.store.keys.outbox_participants(0), f"{PEOPLE[2]} {created_by_earlier}")
-    assert created_by_earlier in await outbox.participant_session_ids(PEOPLE[2])
+    assert created_by_earlier in await outbox.participant_session_names(PEOPLE[2])
 
 
 async def test_entries_removed_by_an_earlier_worker_do_not_hide_entries_of_an_earlier_instance(
@@ -183,7 +183,7 @@ async def test_entries_removed_by_an_earlier_worker_do_not_hide_entries_of_an_ea
     other = await start(parts, str(uuid4()), str(uuid4()))
     await rewrite_as_earlier_release_without_index(parts, other)
     person = (await outbox.read_session_entries(other))[0].document.partition(b'"participant_id":"')[2][:36].decode()
-    assert await outbox.participant_session_ids(person) == [other]
+    assert await outbox.participant_session_names(person) == [other]
 
 
 async def rewrite_as_earlier_release_without_index(parts: Parts, session_id: str) -> None:
@@ -212,4 +212,4 @@ async def test_restored_running_session_is_found_after_its_next_version(parts: P
     await parts.pipe.call("DEL", keys.outbox_participants(0))
     await parts.pipe.call("HDEL", keys.session(session_id), "indexed")
     await execute(parts, session_id, Switch())
-    assert await outbox.participant_session_ids(PEOPLE[0]) == [session_id]
+    assert await outbox.participant_session_names(PEOPLE[0]) == [session_id]

@@ -135,7 +135,7 @@ async def test_two_releases_find_all_entries_and_keep_all_promises_about_a_sessi
                     entries = await release.outbox.read_session_entries(each)
                     assert [entry.version for entry in entries] == list(range(drained[each] + 1, newest[each] + 1))
                 with_entries = {each for each in sessions if drained[each] != newest[each]}
-                assert set(await release.outbox.participant_session_ids(pick.choice(PEOPLE))) == with_entries
+                assert set(await release.outbox.participant_session_names(pick.choice(PEOPLE))) == with_entries
             backlog = await releases[0].outbox.measure_backlog()
             assert backlog.bytes == sum(each.size_bytes for each in await releases[0].outbox.read(0, 1_000, 1 << 30))
             for each in sessions:

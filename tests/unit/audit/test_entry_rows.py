@@ -125,8 +125,8 @@ def test_u0000_is_replaced_in_columns_and_kept_in_the_snapshot() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"session_id": "no-uuid"},
-        {"session_id": "01890000-0000-7000-8000-000000000001"},
+        {"session_name": "no-uuid"},
+        {"session_name": "01890000-0000-7000-8000-000000000001"},
         {"version": 2},
         {"event": b"{}"},
         {"event": b"[]"},

@@ -166,12 +166,12 @@ async def test_fill_that_was_overtaken_by_a_newer_version_is_not_cached(server: 
     assert await store.load_cached_page(ada, None, 10) is None
 
     old, new = SessionSummary(b"e 1", b"[1]", b"{}"), SessionSummary(b"e 2", b"[2]", b"{}")
-    await store.acquire_summary_leases([session_id], 7)
+    await store.acquire_summary_leases(ada, [session_id], 7)
     assert await store.find_existing_caches([session_id], [ada]) == ({session_id: None}, set())
     await store.replace_summary(session_id, None, None, {})
     await store.fill_summaries(7, ada, {session_id: (old, b"1 1")})
     assert (await look_up(store, ada, session_id)).summary is None
-    await store.acquire_summary_leases([session_id], 8)
+    await store.acquire_summary_leases(ada, [session_id], 8)
     await store.fill_summaries(8, ada, {session_id: (old, b"1 1")})
     # The part of another participant is added only to the same version.
     bob, eve = str(uuid4()), str(uuid4())
