@@ -29,9 +29,9 @@ class Lane:
     transport: str
 
 
-PYTHON = Lane("python", "Python", "websocket")
 LANES = (
-    PYTHON,
+    Lane("python", "Python", "websocket"),
+    Lane("python-stream", "Python, event stream", "event-stream"),
     Lane("javascript", "JavaScript", "websocket"),
     Lane("javascript-stream", "JavaScript, event stream", "event-stream"),
 )
@@ -137,7 +137,7 @@ def bundle_javascript(folder: Path) -> Path:
 async def sdk_process(lane: Lane, javascript: Path, env: Mapping[str, str] | None = None) -> AsyncIterator[SdkProcess]:
     """Run a client in a process of its own. `javascript` is the result of `bundle_javascript`."""
     python = [sys.executable, "-m", "tests.conformance.python_adapter"]
-    command = python if lane is PYTHON else ["node", str(javascript)]
+    command = python if lane.id.startswith("python") else ["node", str(javascript)]
     process = await asyncio.create_subprocess_exec(
         *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **(env or {})}, cwd=ROOT
     )

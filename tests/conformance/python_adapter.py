@@ -15,6 +15,7 @@ import orjson
 
 from synckairos_client import Client, ServerTimeUnknown, SyncKairosError, Turn, Update, Watch
 from synckairos_client.sleep_detecting_clock import MAX_BOOT_STEP_S, SuspendAwareClock
+from synckairos_client.socket_interface import Transport
 
 
 def write(message: dict[str, Any]) -> None:
@@ -43,10 +44,12 @@ class Adapter:
         assert self._watch is not None
         return self._watch
 
-    async def connect(self, url: str, token: str | None = None, asks_tokens: bool = False, **_: Any) -> None:
+    async def connect(
+        self, url: str, transport: Transport, token: str | None = None, asks_tokens: bool = False
+    ) -> None:
         clock = SuspendAwareClock(lambda: time.monotonic() - self._slept_s, time.monotonic, MAX_BOOT_STEP_S)
         get_token = self._fetch_token if asks_tokens else None
-        client = Client(url, token=token, get_token=get_token, local_clock=clock)
+        client = Client(url, token=token, get_token=get_token, transport=transport, local_clock=clock)
         self._client = await self._stack.enter_async_context(client)
 
     async def watch(self, session_id: str) -> None:

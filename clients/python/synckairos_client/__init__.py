@@ -36,6 +36,7 @@ from synckairos_client.generated.clock.model import (
 from synckairos_client.pending_commands import Ack
 from synckairos_client.reconnecting_client import Client
 from synckairos_client.replica import ReceivedEvent, ReceivedPresence, Update
+from synckairos_client.socket_interface import Transport
 from synckairos_client.watched_session import Turn, Watch
 
 __version__ = "0.1.0"
@@ -68,6 +69,7 @@ __all__ = [
     "SyncKairosError",
     "SyncMode",
     "TooManyConnections",
+    "Transport",
     "Turn",
     "Unauthorized",
     "Update",

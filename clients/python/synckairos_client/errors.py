@@ -5,6 +5,8 @@ Codes of the server are listed in `docs/reference/errors.md`. Errors of the clie
 
 from typing import Any
 
+import orjson
+
 NO_SUCH_SESSION = 4504
 DELETED = 4510
 SESSION_CLOSE_CODES = frozenset({NO_SUCH_SESSION, DELETED})
@@ -182,10 +184,12 @@ def error_for_http_status(status: int) -> SyncKairosError | None:
     match status:
         case 403:
             return Forbidden("The server does not accept this client")
+        case 101:
+            return ConnectionEnded(status, "without the subprotocol synckairos.v3")
         case 408 | 425 | 429:
             return None
         case _ if status < 500:
-            return ConnectionEnded(status, "instead of a WebSocket; is this the URL of a SyncKairos server?")
+            return ConnectionEnded(status, "instead of a connection; is this the URL of a SyncKairos server?")
         case _:
             return None
 
@@ -193,3 +197,14 @@ def error_for_http_status(status: int) -> SyncKairosError | None:
 def parse_retry_after_s(text: str | None) -> float:
     """Return the seconds of a `Retry-After` header. Return 0 if it is None (no such header) or not a plain number."""
     return float(text) if text is not None and text.isdecimal() else 0.0
+
+
+def error_code_in(body: bytes | bytearray | None) -> str | None:
+    """Return the error code in the body of an HTTP answer. Return None if the body is not from a SyncKairos server."""
+    try:
+        answer = orjson.loads(body or b"null")
+    except orjson.JSONDecodeError:
+        return None
+    error = answer.get("error") if isinstance(answer, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, str) else None

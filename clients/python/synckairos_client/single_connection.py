@@ -1,8 +1,8 @@
-"""One WebSocket connection: sends at a limited rate, measures the server's time, and detects a silent server.
+"""One connection: sends at a limited rate, measures the server's time, and detects a silent server.
 
-The connection does not depend on sessions. It passes on all messages except PONG and GOAWAY. After this machine has
-slept, it immediately measures the server's time. If the server then does not answer within 2 s, for example because the
-network changed, the server counts as silent.
+Its transport is a WebSocket or an event stream. The connection does not depend on sessions. It passes on all messages
+except PONG and GOAWAY. After this machine has slept, it immediately measures the server's time. If the server then does
+not answer within 2 s, for example because the network changed, the server counts as silent.
 """
 
 import asyncio
@@ -12,12 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import orjson
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
 
 from synckairos_client.clock_offset import Sample
 from synckairos_client.replica import Message
 from synckairos_client.sleep_detecting_clock import SuspendAwareClock
+from synckairos_client.socket_interface import MessageSocket, SocketClosed
 
 INITIAL_PINGS = 4
 """Number of PINGs that a new connection sends without a pause, for a good first sample."""
@@ -56,13 +55,15 @@ class Connection:
 
     def __init__(
         self,
-        socket: ClientConnection,
+        socket: MessageSocket,
         local_clock: SuspendAwareClock,
         on_sample: Callable[[Sample], None],
         on_message: Callable[[Message], None],
     ) -> None:
         self.has_answered = False
         """Whether the server has answered a PING."""
+        self.has_received = False
+        """Whether the server has sent a message, so that the transport works."""
         self.reconnect_at: float | None = None
         """Instant at which the client should return after a GOAWAY, by the clock of the event loop, s."""
         self._socket = socket
@@ -96,21 +97,25 @@ class Connection:
                 self._tasks = {group.create_task(each) for each in tasks}
                 try:
                     while True:
-                        self._dispatch(orjson.loads(await self._socket.recv(decode=False)), group)
-                except ConnectionClosed:
+                        self._dispatch(orjson.loads(await self._socket.receive()), group)
+                except SocketClosed:
                     pass
                 for task in self._tasks:
                     task.cancel()
         finally:
             self._fail_pings(ConnectionResetError("the connection ended"))
-        return self._socket.close_code or 1006, self._socket.close_reason or ""
+        return self._socket.close_code, self._socket.close_reason
+
+    async def close(self, reason: str) -> None:
+        """End the connection, so that the client connects again."""
+        await self._socket.close(1001, reason)
 
     async def measure_server_time(self) -> Sample:
         """Measure the server's time with one PING. If this machine sleeps in the meantime, measure again.
 
         Raises:
             TimeoutError: the server did not answer within `PONG_TIMEOUT_S`, or within 2 s after a sleep.
-            ConnectionClosed, ConnectionResetError: the connection ended before the answer.
+            SocketClosed, ConnectionResetError: the connection ended before the answer.
         """
         while True:
             with suppress(_MachineSlept):
@@ -123,7 +128,7 @@ class Connection:
         sent_ms = self._local_clock.now_ms()
         self._pings[ping_id] = sleeps, sent_ms, future
         try:
-            await self._socket.send(orjson.dumps({"type": "PING", "id": ping_id, "t0": sent_ms}), text=True)
+            await self._socket.send(orjson.dumps({"type": "PING", "id": ping_id, "t0": sent_ms}))
             async with asyncio.timeout(self._patience_s):
                 return await future
         finally:
@@ -151,6 +156,7 @@ class Connection:
                 future.set_exception(fault)
 
     def _dispatch(self, message: Message, group: asyncio.TaskGroup) -> None:
+        self.has_received = True
         match message["type"]:
             case "PONG":
                 self._receive_pong(message, self._local_clock.now_ms())
@@ -187,8 +193,8 @@ class Connection:
                 counted_at = now
                 if allowance < 0:
                     await asyncio.sleep(-allowance / MAX_MESSAGES_PER_S)
-                await self._socket.send(frame, text=True)
-        except ConnectionClosed:
+                await self._socket.send(frame)
+        except SocketClosed:
             pass  # `read_until_closed` also detects the end. Unanswered messages are sent again on the next connection.
 
     async def _measure_time(self) -> None:
@@ -200,8 +206,8 @@ class Connection:
                 while not await self._wait_for_sleep(PING_INTERVAL_S):
                     await self.measure_server_time()
         except TimeoutError:
-            await self._socket.close(1001, "silent")
-        except ConnectionClosed:
+            await self.close("silent")
+        except SocketClosed:
             pass
 
     async def _wait_for_sleep(self, seconds: float) -> bool:
@@ -219,4 +225,4 @@ class Connection:
     async def _close_at(self, at: float) -> None:
         """Close the connection after a GOAWAY at the instant of the reconnection. The server can close it before."""
         await asyncio.sleep(at - asyncio.get_running_loop().time())
-        await self._socket.close(1001, "going away")
+        await self.close("going away")

@@ -19,6 +19,7 @@ from synckairos_client.generated.clock.model import Session
 from synckairos_client.generated.sync_rest_api import Api
 from synckairos_client.pending_commands import Ack
 from synckairos_client.replica import Message, ReceivedPresence, Update
+from synckairos_client.socket_interface import Transport
 from synckairos_client.watched_session import Turn
 
 __all__ = ["Client", "Turn", "Watch"]
@@ -113,6 +114,11 @@ class Client:
     def is_connected(self) -> bool:
         """Return whether the client is connected now."""
         return self._client.is_connected
+
+    @property
+    def transport(self) -> Transport:
+        """Return the transport of the present connection, or of the last one."""
+        return self._client.transport
 
     @property
     def is_time_known(self) -> bool:

@@ -14,7 +14,8 @@ class TokenSource:
     def __init__(self, token: str | None, get_token: GetToken | None) -> None:
         if token is not None and get_token is not None:
             raise ValueError("pass token or get_token, not both")
-        self._token = token
+        self.newest = token
+        """The token of the newest `fetch`, or the fixed token. None without a credential."""
         self._get_token = get_token
         self._refusals = 0
 
@@ -29,9 +30,10 @@ class TokenSource:
         Raises: TokenUnavailable if the function raises an exception.
         """
         if self._get_token is None:
-            return self._token
+            return self.newest
         try:
-            return await self._get_token()
+            self.newest = await self._get_token()
+            return self.newest
         except Exception as fault:
             raise TokenUnavailable(f"get_token failed: {fault!r}") from fault
 
@@ -51,5 +53,5 @@ class TokenSource:
         if self.can_renew and self._refusals < 2:
             return None
         return Unauthorized(
-            "The server refused the token" if self._token or self.can_renew else "The server requires a token"
+            "The server refused the token" if self.newest or self.can_renew else "The server requires a token"
         )

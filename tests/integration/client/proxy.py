@@ -1,11 +1,26 @@
-"""A TCP proxy between a client and a server. It delays each direction, cuts connections, and can change the server."""
+"""A TCP proxy between a client and a server.
+
+It delays each direction, cuts connections, blocks WebSockets, and can change the server.
+"""
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Literal
 
 ShouldCut = Callable[[bytes], bool]
+
+Upgrades = Literal["passed", "cut", "stripped", "refused"]
+"""What happens to handshakes of WebSockets: passed on, connection cut, passed on without `Upgrade`, or a page with 403.
+
+Networks block WebSockets in all of these ways.
+"""
+
+UPGRADE = re.compile(rb"\r\nUpgrade: websocket(?=\r\n)", re.IGNORECASE)
+
+REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 22\r\nConnection: close\r\n\r\n<html>blocked</html>\r\n"
 
 NO_LISTENER = ("127.0.0.1", 1)
 """An address on which no process listens."""
@@ -25,6 +40,8 @@ class Proxy:
         self.down_ms = 0.0
         self.jitter = 1.0
         self.should_cut: ShouldCut = lambda chunk: False
+        self.upgrades: Upgrades = "passed"
+        self.blocked_upgrades = 0
         self.connected_at: list[float] = []
         """The instants at which connections were opened, by the clock of the event loop, s."""
         self.url = ""
@@ -56,24 +73,43 @@ class Proxy:
         self._writers.add(server_writer)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(reader, server_writer, lambda: self.up_ms, lambda chunk: False))
+                passed = self._without_blocked_upgrades(reader, writer)
+                group.create_task(self._forward(passed, server_writer, lambda: self.up_ms, lambda chunk: False))
                 group.create_task(
-                    self._forward(server_reader, writer, lambda: self.down_ms, lambda c: self.should_cut(c))
+                    self._forward(chunks_of(server_reader), writer, lambda: self.down_ms, lambda c: self.should_cut(c))
                 )
         finally:
             self._writers -= {writer, server_writer}
             writer.transport.abort()
             server_writer.transport.abort()
 
+    async def _without_blocked_upgrades(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> AsyncIterator[bytes]:
+        async for chunk in chunks_of(reader):
+            if self.upgrades == "passed" or not UPGRADE.search(chunk):
+                yield chunk
+                continue
+            self.blocked_upgrades += 1
+            if self.upgrades == "stripped":
+                yield UPGRADE.sub(b"", chunk)
+                continue
+            if self.upgrades == "refused":
+                writer.write(REFUSAL)
+                await writer.drain()
+                writer.write_eof()
+                await reader.read()
+            return
+
     async def _forward(
         self,
-        reader: asyncio.StreamReader,
+        chunks: AsyncIterator[bytes],
         writer: asyncio.StreamWriter,
         longest_ms: Callable[[], float],
         should_cut: ShouldCut,
     ) -> None:
         try:
-            while chunk := await reader.read(65_536):
+            async for chunk in chunks:
                 if should_cut(chunk):
                     self.cut()
                     break
@@ -85,6 +121,11 @@ class Proxy:
             pass
         # If one side closes the connection, the other side is closed too.
         writer.transport.abort()
+
+
+async def chunks_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while chunk := await reader.read(65_536):
+        yield chunk
 
 
 @asynccontextmanager

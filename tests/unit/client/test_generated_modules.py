@@ -14,8 +14,8 @@ PACKAGE = TARGET.parent
 
 ALLOWED = {
     "asyncio", "bisect", "collections", "contextlib", "dataclasses", "datetime", "enum", "functools", "http",
-    "itertools", "math", "operator", "orjson", "random", "ssl", "synckairos_client", "threading", "time",
-    "typing", "urllib", "uuid", "websockets",
+    "io", "itertools", "math", "operator", "orjson", "random", "re", "socket", "ssl", "synckairos_client", "threading",
+    "time", "typing", "urllib", "uuid", "websockets",
 }  # fmt: skip
 
 
