@@ -1,5 +1,5 @@
 import type { Page } from "playwright-core";
-import { expect, inject, test } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import type { SyncKairosClient, Watch } from "../../src/index.js";
 import { ADA, BOB, connectTo, createSession, proxyTo } from "../helpers.js";
 import { signToken } from "../tokens.js";
@@ -37,56 +37,6 @@ const setHidden = (page: Page, isHidden: boolean) =>
     document.dispatchEvent(new Event("visibilitychange"));
   }, isHidden);
 
-test("after a change of the network the page asks at once, and takes a new connection after 2 s", async () => {
-  const { client, session_id, proxy, page } = await watching();
-  proxy.block();
-  await client.api.sessions.switch(session_id, {});
-  await page.context().setOffline(true);
-  await page.context().setOffline(false);
-  await shows(page, "version", `3 ${BOB}`);
-  expect(proxy.accepted).toBe(2);
-  expect(await recorded(page, "states")).toEqual(["connected", "reconnecting 1006 the server is silent", "connected 1006 the server is silent"]);
-  expect(await recorded(page, "frames")).toContain("STATE_DELTA true");
-});
-
-test("a press without a network shows at once, and takes effect once when the network is back", async () => {
-  const { client, session_id, proxy, page } = await watching();
-  proxy.refuse(true);
-  proxy.drop();
-  await shows(page, "status", "reconnecting");
-  await page.context().setOffline(true);
-  await page.evaluate(() => void (window as unknown as Recorded).watch.command("switch"));
-  await shows(page, "version", `2 ${BOB}`);
-  expect((await client.api.sessions.get(session_id)).version).toBe(2);
-  proxy.refuse(false);
-  await page.context().setOffline(false);
-  await shows(page, "version", `3 ${BOB}`);
-  expect((await client.api.sessions.get(session_id)).turn_number).toBe(2);
-});
-
-test("a hidden page does not judge a silent server, and asks when it is shown", async () => {
-  const { proxy, page } = await watching((each) => each.clock.install());
-  await shows(page, "status", "connected");
-  await setHidden(page, true);
-  proxy.block();
-  await page.clock.runFor(120_000);
-  expect(await recorded(page, "states")).toEqual(["connected"]);
-  await setHidden(page, false);
-  await page.clock.runFor(2_500);
-  await expect.poll(() => recorded(page, "states")).toContain("reconnecting 1006 the server is silent");
-  await page.clock.runFor(1_000);
-  await shows(page, "status", "connected");
-  expect(proxy.accepted).toBe(2);
-});
-
-test("a shown page leaves a silent server after 15 s", async () => {
-  const { proxy, page } = await watching((each) => each.clock.install());
-  await shows(page, "status", "connected");
-  proxy.block();
-  await page.clock.runFor(26_000);
-  await expect.poll(() => recorded(page, "states")).toContain("reconnecting 1006 the server is silent");
-});
-
 /** Give a page a wall clock that a test can step, and that is wrong by `offsetMs`. */
 const withWallClock = (offsetMs: number) => (page: Page) =>
   page.addInitScript((offset) => {
@@ -101,20 +51,6 @@ const stepWallClock = (page: Page, byMs: number) =>
     (window as unknown as { wall: { stepMs: number } }).wall.stepMs += ms;
   }, byMs);
 
-test("a wrong wall clock, and one that is set back, change no reading", async () => {
-  const { client, session_id, page } = await watching(withWallClock(-5 * 365 * 86_400_000));
-  await stepWallClock(page, -3_600_000);
-  const deadlineMs = Date.parse((await client.api.sessions.get(session_id)).deadline_at ?? "");
-  const beforeMs = Date.now();
-  const { errorMs, now, leftMs, later } = await readingOf(page);
-  const afterMs = Date.now();
-  expect(now).toBeGreaterThanOrEqual(beforeMs - errorMs - 1);
-  expect(later).toBeLessThanOrEqual(afterMs + errorMs + 1);
-  expect(leftMs).toBeGreaterThanOrEqual(deadlineMs - later - 1);
-  expect(leftMs).toBeLessThanOrEqual(deadlineMs - now + 1);
-  expect((await recorded(page, "texts")).slice(1)).not.toContain("-:--");
-});
-
 /** Return a reading of a page, and the server's time as the page knows it before and after the reading. */
 const readingOf = (page: Page) =>
   page.evaluate(() => {
@@ -123,17 +59,6 @@ const readingOf = (page: Page) =>
     const leftMs = watch.reading()?.time_remaining_ms ?? NaN;
     return { errorMs: client.errorMs, now, leftMs, later: client.now() ?? NaN };
   });
-
-test("after a sleep there is no reading until the time is measured anew", async () => {
-  const { proxy, page } = await watching(withWallClock(0));
-  // Measurements wait until the test lets them pass.
-  proxy.block();
-  // The monotonic clock of a device that sleeps falls behind its wall clock.
-  await stepWallClock(page, 3_600_000);
-  await expect.poll(async () => (await recorded(page, "texts")).lastIndexOf("-:--")).toBeGreaterThan(0);
-  await shows(page, "text", /^9:\d\d$/);
-  expect(proxy.accepted).toBe(2);
-});
 
 /**
  * Stop all scripts, timers and messages of a page, as a browser does with a page of a device that sleeps. Chromium without
@@ -149,56 +74,160 @@ async function freeze(page: Page): Promise<() => Promise<unknown>> {
   return () => devtools.send("Debugger.resume");
 }
 
-test("a page that is frozen shows the newest state when it continues", async () => {
-  const { client, session_id, page } = await watching();
-  const thaw = await freeze(page);
-  await client.api.sessions.switch(session_id, {});
-  await client.api.sessions.pause(session_id, {});
-  await thaw();
-  await shows(page, "version", `4 ${BOB}`);
+describe("sleep and wake", () => {
+  test("after a sleep there is no reading until the time is measured anew", async () => {
+    const { proxy, page } = await watching(withWallClock(0));
+    // Measurements wait until the test lets them pass.
+    proxy.block();
+    // The monotonic clock of a device that sleeps falls behind its wall clock.
+    await stepWallClock(page, 3_600_000);
+    await expect.poll(async () => (await recorded(page, "texts")).lastIndexOf("-:--")).toBeGreaterThan(0);
+    await shows(page, "text", /^9:\d\d$/);
+    expect(proxy.accepted).toBe(2);
+  });
+
+  test("a page that is frozen shows the newest state when it continues", async () => {
+    const { client, session_id, page } = await watching();
+    const thaw = await freeze(page);
+    await client.api.sessions.switch(session_id, {});
+    await client.api.sessions.pause(session_id, {});
+    await thaw();
+    await shows(page, "version", `4 ${BOB}`);
+  });
+
+  test("a page that is loaded again resumes with what it missed", async () => {
+    const { client, session_id, page } = await watching();
+    await page.evaluate(() => (window as unknown as Recorded).watch.ready());
+    const url = page.url();
+    await page.goto("about:blank");
+    await client.api.sessions.switch(session_id, {});
+    await page.goto(url);
+    await shows(page, "version", `3 ${BOB}`);
+    expect(await recorded(page, "frames")).toContain("STATE_DELTA true");
+  });
 });
 
-test("a token that expires while the page is frozen is replaced", async () => {
-  const auth = inject("authUrl");
-  const { api } = connectTo(auth, { token: signToken() });
-  const { session_id } = await api.sessions.create({ sync_mode: "global", total_time_ms: 600_000, participants: [] });
-  const proxy = await proxyTo(auth);
-  const requests: boolean[] = [];
-  const getToken = async ({ force }: { force: boolean }) => {
-    requests.push(force);
-    if (requests.length === 2) throw new Error("the network is away");
-    return signToken("alice", requests.length === 1 ? 3 : 600);
-  };
-  const expired = proxy.closedByServer();
-  const parameters = { server: proxy.url, session: session_id, participant: "" };
-  const page = await open("watching", parameters, (each) => each.exposeFunction("getToken", getToken));
-  await shows(page, "version", "1");
-  const thaw = await freeze(page);
-  await expired;
-  await thaw();
-  await shows(page, "status", "connected");
-  await expect.poll(() => requests).toEqual([false, true, true]);
-  await api.sessions.start(session_id);
-  await shows(page, "version", "2");
+describe("offline", () => {
+  test("a press without a network shows at once, and takes effect once when the network is back", async () => {
+    const { client, session_id, proxy, page } = await watching();
+    proxy.refuse(true);
+    proxy.drop();
+    await shows(page, "status", "reconnecting");
+    await page.context().setOffline(true);
+    await page.evaluate(() => void (window as unknown as Recorded).watch.command("switch"));
+    await shows(page, "version", `2 ${BOB}`);
+    expect((await client.api.sessions.get(session_id)).version).toBe(2);
+    proxy.refuse(false);
+    await page.context().setOffline(false);
+    await shows(page, "version", `3 ${BOB}`);
+    expect((await client.api.sessions.get(session_id)).turn_number).toBe(2);
+  });
 });
 
-test("a page that is loaded again resumes with what it missed", async () => {
-  const { client, session_id, page } = await watching();
-  await page.evaluate(() => (window as unknown as Recorded).watch.ready());
-  const url = page.url();
-  await page.goto("about:blank");
-  await client.api.sessions.switch(session_id, {});
-  await page.goto(url);
-  await shows(page, "version", `3 ${BOB}`);
-  expect(await recorded(page, "frames")).toContain("STATE_DELTA true");
+describe("hidden tab", () => {
+  test("a hidden page does not judge a silent server, and asks when it is shown", async () => {
+    const { proxy, page } = await watching((each) => each.clock.install());
+    await shows(page, "status", "connected");
+    await setHidden(page, true);
+    proxy.block();
+    await page.clock.runFor(120_000);
+    expect(await recorded(page, "states")).toEqual(["connected"]);
+    await setHidden(page, false);
+    await page.clock.runFor(2_500);
+    await expect.poll(() => recorded(page, "states")).toContain("reconnecting 1006 the server is silent");
+    await page.clock.runFor(1_000);
+    await shows(page, "status", "connected");
+    expect(proxy.accepted).toBe(2);
+  });
+
+  test("a shown page leaves a silent server after 15 s", async () => {
+    const { proxy, page } = await watching((each) => each.clock.install());
+    await shows(page, "status", "connected");
+    proxy.block();
+    await page.clock.runFor(26_000);
+    await expect.poll(() => recorded(page, "states")).toContain("reconnecting 1006 the server is silent");
+  });
 });
 
-test("a slow network gives the same time with a larger error", async () => {
-  const { page } = await watching(undefined, 150);
-  const beforeMs = Date.now();
-  const { errorMs, now, later } = await readingOf(page);
-  const afterMs = Date.now();
-  expect(errorMs).toBeGreaterThanOrEqual(150);
-  expect(now).toBeGreaterThanOrEqual(beforeMs - errorMs - 1);
-  expect(later).toBeLessThanOrEqual(afterMs + errorMs + 1);
+describe("wrong and stepping local clock", () => {
+  test("a wrong wall clock, and one that is set back, change no reading", async () => {
+    const { client, session_id, page } = await watching(withWallClock(-5 * 365 * 86_400_000));
+    await stepWallClock(page, -3_600_000);
+    const deadlineMs = Date.parse((await client.api.sessions.get(session_id)).deadline_at ?? "");
+    const beforeMs = Date.now();
+    const { errorMs, now, leftMs, later } = await readingOf(page);
+    const afterMs = Date.now();
+    expect(now).toBeGreaterThanOrEqual(beforeMs - errorMs - 1);
+    expect(later).toBeLessThanOrEqual(afterMs + errorMs + 1);
+    expect(leftMs).toBeGreaterThanOrEqual(deadlineMs - later - 1);
+    expect(leftMs).toBeLessThanOrEqual(deadlineMs - now + 1);
+    expect((await recorded(page, "texts")).slice(1)).not.toContain("-:--");
+  });
+
+  test("a wall clock that is set forward and back shows no wrong time", async () => {
+    const { page } = await watching(withWallClock(0));
+    for (const stepMs of [3_600_000, -7_200_000, 600_000, 400, -5_000]) {
+      await stepWallClock(page, stepMs);
+      await page.waitForFunction(() => (window as unknown as Recorded).client.now() !== null);
+      const beforeMs = Date.now();
+      const { errorMs, now, later } = await readingOf(page);
+      const afterMs = Date.now();
+      expect(now).toBeGreaterThanOrEqual(beforeMs - errorMs - 1);
+      expect(later).toBeLessThanOrEqual(afterMs + errorMs + 1);
+    }
+    for (const each of await recorded(page, "texts")) expect(each).toMatch(/^(-:--|10:00|9:[0-5]\d)$/);
+    expect(await recorded(page, "states")).toEqual(["connected"]);
+  });
+});
+
+describe("token expiry in sleep", () => {
+  test("a token that expires while the page is frozen is replaced", async () => {
+    const auth = inject("authUrl");
+    const { api } = connectTo(auth, { token: signToken() });
+    const { session_id } = await api.sessions.create({ sync_mode: "global", total_time_ms: 600_000, participants: [] });
+    const proxy = await proxyTo(auth);
+    const requests: boolean[] = [];
+    const getToken = async ({ force }: { force: boolean }) => {
+      requests.push(force);
+      if (requests.length === 2) throw new Error("the network is away");
+      return signToken("alice", requests.length === 1 ? 3 : 600);
+    };
+    const expired = proxy.closedByServer();
+    const parameters = { server: proxy.url, session: session_id, participant: "" };
+    const page = await open("watching", parameters, (each) => each.exposeFunction("getToken", getToken));
+    await shows(page, "version", "1");
+    const thaw = await freeze(page);
+    await expired;
+    await thaw();
+    await shows(page, "status", "connected");
+    await expect.poll(() => requests).toEqual([false, true, true]);
+    await api.sessions.start(session_id);
+    await shows(page, "version", "2");
+  });
+});
+
+describe("network change", () => {
+  test("after a change of the network the page asks at once, and takes a new connection after 2 s", async () => {
+    const { client, session_id, proxy, page } = await watching();
+    proxy.block();
+    await client.api.sessions.switch(session_id, {});
+    await page.context().setOffline(true);
+    await page.context().setOffline(false);
+    await shows(page, "version", `3 ${BOB}`);
+    expect(proxy.accepted).toBe(2);
+    expect(await recorded(page, "states")).toEqual(["connected", "reconnecting 1006 the server is silent", "connected 1006 the server is silent"]);
+    expect(await recorded(page, "frames")).toContain("STATE_DELTA true");
+  });
+});
+
+describe("slow network", () => {
+  test("a slow network gives the same time with a larger error", async () => {
+    const { page } = await watching(undefined, 150);
+    const beforeMs = Date.now();
+    const { errorMs, now, later } = await readingOf(page);
+    const afterMs = Date.now();
+    expect(errorMs).toBeGreaterThanOrEqual(150);
+    expect(now).toBeGreaterThanOrEqual(beforeMs - errorMs - 1);
+    expect(later).toBeLessThanOrEqual(afterMs + errorMs + 1);
+  });
 });
