@@ -240,7 +240,7 @@ def test_time_that_runs_out_without_a_press_ends_the_game(
         expect_mood(each, "white", "flagged")
         expect_mood(each, "black", "won")
         expect(board(each, "white").locator(".digits")).to_have_text("0:00.0")
-        expect(each.locator("[aria-live]")).to_have_text("White’s time is up.")
+        expect(each.locator("#announcement")).to_have_text("White’s time is up.")
         fallen = board(each, "white").locator(".flag")
         expect(fallen).to_have_css("translate", "18px 62px")
         expect(fallen).to_have_css("rotate", "90deg")

@@ -132,7 +132,7 @@ export class SyncControls extends SessionElement {
   /** Return whether a session of this mode never takes a command from these buttons. */
   #isUseless(session: Session | undefined, command: CommandName, isForOwnClocks = false): boolean {
     if (!session || !isIndividual(session)) return isForOwnClocks;
-    return command === "switch" || (command === "complete" && this.participant !== undefined);
+    return command === "switch" || command === (this.participant === undefined ? "finish" : "complete");
   }
 
   async #send(command: CommandName): Promise<void> {

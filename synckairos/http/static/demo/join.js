@@ -1,10 +1,14 @@
 // Links with which another screen joins the same session, and the QR codes of these links.
 
-/** Return the URL of the page for one view of a session: white, black, wall, or "" for both boards. */
-export function seatUrl(sessionId, seat) {
+/**
+ * Return the URL of the page for one view of a session: white, black, wall, or "" for both boards. `only` is the
+ * participant whose clock the page shows alone, or null.
+ */
+export function seatUrl(sessionId, seat, only = null) {
   const url = new URL(location.pathname, location.href);
   url.searchParams.set("session", sessionId);
   if (seat) url.searchParams.set("board", seat);
+  if (only !== null) url.searchParams.set("only", only);
   return url.href;
 }
 
@@ -20,15 +24,20 @@ export function showQrCode(image, link) {
   image.src = new URL(`../demo-qr.svg?link=${encodeURIComponent(link)}`, import.meta.url);
 }
 
-/** Connect the join dialog with its button. `currentSessionId` returns the id of the session that the page shows. */
-export function setUpJoinDialog(currentSessionId) {
+/**
+ * Connect the join dialog with its button. `current` returns the id `sessionId` of the session that the page shows, whether
+ * the session `hasSeats`, and the participant `only` whose clock the other screen shows alone, or null.
+ */
+export function setUpJoinDialog(current) {
   const dialog = document.getElementById("join-dialog");
   const link = document.getElementById("link");
   const copy = document.getElementById("copy");
   const seats = document.getElementById("seats");
   document.getElementById("join-warning").hidden = !isOnlyThisMachine();
   const update = () => {
-    const url = seatUrl(currentSessionId(), seats.querySelector(":checked").value);
+    const { sessionId, hasSeats, only } = current();
+    seats.hidden = !hasSeats;
+    const url = hasSeats ? seatUrl(sessionId, seats.querySelector(":checked").value) : seatUrl(sessionId, "", only);
     link.href = url;
     link.textContent = url.replace(/^https?:\/\//, "");
     copy.textContent = "Copy";

@@ -19,14 +19,16 @@ export class Link extends EventTarget {
   #client = null;
   #sessionId;
   #makeTicket;
+  #only;
   #openTimer = 0;
 
   /**
    * `makeTicket(sessionId, timeoutMs)` returns a promise of a ticket for one connection. `makeTicket` is null while
-   * authentication is off.
+   * authentication is off. `only` is the participant whose row the states have alone, null for all rows.
    */
-  constructor(sessionId, makeTicket) {
+  constructor(sessionId, makeTicket, only = null) {
     super();
+    this.#only = only;
     this.#sessionId = sessionId;
     this.#makeTicket = makeTicket;
     if (UUID.test(sessionId)) this.#open();
@@ -37,7 +39,7 @@ export class Link extends EventTarget {
     this.close();
     const getTicket = this.#makeTicket && (() => this.#getTicket());
     const client = connect(new URL("..", import.meta.url).href, getTicket ? { getTicket } : {});
-    const watch = client.watch(this.#sessionId);
+    const watch = client.watch(this.#sessionId, this.#only === null ? {} : { only: this.#only });
     this.#client = client;
     this.state ??= watch.state; // after a reload, the last state of this tab
     client.onMessage((message) => {
@@ -49,6 +51,11 @@ export class Link extends EventTarget {
       if (!watch.error || CONNECTION_ERRORS.has(watch.error.code)) return; // `onState` handles the end of the connection
       this.#end(watch.error instanceof SessionDeleted ? "deleted" : "missing");
     });
+  }
+
+  /** The client of the present connection, for elements of the SDK. Null after `close()`. */
+  get client() {
+    return this.#client;
   }
 
   /** Close the connection and do not reconnect. */

@@ -2,6 +2,7 @@
 
 import { Agenda } from "./agenda.js";
 import { Board } from "./board.js";
+import { Clocks, showsClocks } from "./clocks.js";
 import { forgetSessions, forgetToken, hasToken, takeTokenFromFragment } from "./credential.js";
 import { seatUrl, setUpJoinDialog, showQrCode } from "./join.js";
 import { Link } from "./link.js";
@@ -18,11 +19,13 @@ const STORAGE_KEY = "synckairos-demo-session";
 
 const $ = (id) => document.getElementById(id);
 const parameters = new URLSearchParams(location.search);
+const only = parameters.get("only")?.toLowerCase().match(UUID)?.[0] ?? null; // The page shows the clock of this participant.
 const view = parameters.get("board") in VIEWS ? parameters.get("board") : "both";
 let startTimer = 0;
 let caller = null; // The answer of GET /v1/me. Its session_role is the role on the game.
 let begins = 0; // Number of begun sign-ins. The answers to an earlier one are ignored.
 const game = { sessionId: null, links: [], boards: [] };
+const clocks = new Clocks($("clocks"), only);
 const agenda = new Agenda($("agenda"), () => {
   const state = newestState();
   showRefusalOf(() => sendCommand(game.sessionId, "switch", { expected_turn: state.turn_number }));
@@ -51,7 +54,7 @@ function openGame(sessionId) {
   if (UUID.test(sessionId)) remember(sessionId);
   showStartRefusal(null);
   $("choose").hidden = true;
-  const openLink = () => new Link(sessionId, isSignedIn() ? makeTicket : null);
+  const openLink = () => new Link(sessionId, isSignedIn() ? makeTicket : null, only);
   const shared = view === "wall" ? openLink() : null;
   game.links = shared ? [shared] : [];
   game.boards = VIEWS[view].map((side) => {
@@ -114,8 +117,9 @@ function showGame() {
   const isGone = game.links.some((link) => link.status === "missing" || link.status === "deleted");
   const isLive = game.links.some((link) => link.status === "live");
   const { create, start, pause, resume } = rights();
-  const mayPress = start || game.boards.some((board) => board.mayPress());
-  $("pause").hidden = isPaused ? !resume : !pause;
+  const hasClocks = state !== null && showsClocks(state, only);
+  const mayPress = !hasClocks && (start || game.boards.some((board) => board.mayPress()));
+  $("pause").hidden = hasClocks || (isPaused ? !resume : !pause);
   $("pause").disabled = !isLive || !["running", "paused"].includes(state?.status);
   $("pause").setAttribute("aria-label", isPaused ? "Resume" : "Pause");
   $("pause").querySelector("use").setAttribute("href", isPaused ? "#icon-play" : "#icon-pause");
@@ -123,8 +127,11 @@ function showGame() {
   $("press-key").hidden = !mayPress;
   $("pause-key").hidden = $("pause").hidden;
   $("new").classList.toggle("urgent", isGone || (state !== null && isFinal(state)));
-  agenda.show(state, start);
-  $("game").textContent = state?.metadata?.time_control ?? (state?.plan ? "Agenda" : "Chess clock");
+  const client = game.links[0]?.client ?? null;
+  clocks.show(state, client, caller, rights());
+  agenda.show(state, client, start);
+  $("game").textContent = state?.metadata?.time_control ?? (state?.plan ? "Agenda" : hasClocks ? "Clocks" : "Chess clock");
+  document.documentElement.dataset.mode = hasClocks ? "clocks" : "game";
   document.documentElement.dataset.status = isGone ? "gone" : (state?.status ?? "waiting");
   keepScreenAwake(state?.status === "running");
 }
@@ -162,6 +169,7 @@ const ongive = (board) =>
 function pauseOrResume() {
   const status = newestState()?.status;
   const { pause, resume } = rights();
+  if ($("pause").hidden) return;
   if (status === "running" && pause) sendFrom(game.boards[0], "pause");
   if (status === "paused" && resume) sendFrom(game.boards[0], "resume");
 }
@@ -217,7 +225,10 @@ $("new-dialog").onclose = () => {
   const preset = $("new-dialog").returnValue;
   if (preset in PRESETS) showRefusalOf(() => startNewGame(preset));
 };
-setUpJoinDialog(() => game.sessionId);
+setUpJoinDialog(() => {
+  const state = newestState();
+  return { sessionId: game.sessionId, hasSeats: !state || !showsClocks(state, only), only: clocks.participant };
+});
 
 // A clicked button loses the focus before its click is handled. Otherwise a closing dialog would return the focus to
 // the button, and the space bar would press the button instead of the clock.
@@ -227,7 +238,7 @@ document.addEventListener("click", dropFocus, { capture: true });
 addEventListener("keydown", (event) => {
   const isForAnother = document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey;
   if (isForAnother || event.repeat) return;
-  const control = event.target.closest?.("button:not(.press), a, input");
+  const control = event.target.closest?.("button:not(.press), a, input, select, sync-controls");
   // A control in a closed dialog can have the focus for a moment. Ignore such a control, because it is not visible.
   const isControlVisible = control && control.getClientRects().length > 0;
   if (event.code === "Space" && !isControlVisible) {
@@ -250,8 +261,8 @@ function paint() {
   const nowMs = bestLink()?.now() ?? null;
   for (const board of game.boards) board.paint(nowMs);
   const state = newestState();
-  if (nowMs !== null) agenda.paint(nowMs);
-  if (state && nowMs !== null && Math.abs(nowMs - formulaPaintedMs) >= FORMULA_INTERVAL_MS) {
+  const hasFormula = state !== null && nowMs !== null && !showsClocks(state, only);
+  if (hasFormula && Math.abs(nowMs - formulaPaintedMs) >= FORMULA_INTERVAL_MS) {
     formulaPaintedMs = nowMs;
     paintFormula(state, nowMs);
   }
