@@ -1,4 +1,6 @@
 // What the demo page of the server uses of this package. `npm run pages` builds it into synckairos/http/static/demo/sdk.js.
+// The tests compare its readings and expected starts, which the elements show, with the vectors.
+export { expectedStartsMs } from "../clock/plan.js";
 export { readGroup, readParticipant, readSession } from "../clock/readings.js";
 export { connect } from "../client.js";
 export { SessionDeleted } from "../errors.js";
