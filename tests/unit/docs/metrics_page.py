@@ -27,7 +27,7 @@ page from the code.
   label is a session, a participant or an address.
 - If a store does not answer, the values that come from it stay as they were.
 - The text also has the usual `process_*` and `python_*` metrics. It has no `_created` series.
-- [Prometheus](../operate/prometheus.md) shows how to scrape them.
+- [Prometheus](../operate/prometheus.md) shows how to scrape them, and has alerts and dashboards.
 """
 
 
