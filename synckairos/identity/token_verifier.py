@@ -11,7 +11,12 @@ from synckairos.config import BadSettings, Settings, env_variables_of
 from synckairos.errors import KeysUnavailable, Unauthorized
 from synckairos.identity.jwks_keys import JwksKeys
 from synckairos.identity.retired_keys import RetiredKeys
-from synckairos.identity.token_claims import ClaimRules, parse_claims, principal_from_claims
+from synckairos.identity.token_claims import (
+    ClaimRules,
+    parse_claims,
+    principal_from_claims,
+    read_unverified_tenant,
+)
 from synckairos.identity.token_header import JWS, TokenHeader, read_header
 from synckairos.identity.verification_key import VerificationKey, parse_public_key, parse_secret
 from synckairos.identity.verified_tokens import VerifiedTokens
@@ -115,12 +120,12 @@ class TokenVerifier:
         if (cached := self.find_cached(token, now_ms)) is not None:
             return cached
         header = read_header(token)
-        found = self._check_signature(token, self._candidates(header))
+        found = self._check_signature(token, self._candidates(header, token))
         if found is None and self._may_lack_tenant_keys(header) and await self._catch_up():
-            found = self._check_signature(token, self._candidates(header))
+            found = self._check_signature(token, self._candidates(header, token))
         for _ in range(2):  # a fetch that ran already may have begun before the key was published
             if found is None and await self._refresh_for(header):
-                found = self._check_signature(token, self._candidates(header))
+                found = self._check_signature(token, self._candidates(header, token))
         if found is None:
             if self._may_lack_keys(header) or self._may_be_new(header):
                 raise KeysUnavailable
@@ -144,13 +149,14 @@ class TokenVerifier:
 
     # -- keys ---------------------------------------------------------------------------------------------------------
 
-    def _candidates(self, header: TokenHeader) -> list[VerificationKey]:
+    def _candidates(self, header: TokenHeader, token: str) -> list[VerificationKey]:
         """Return the keys that can have signed a token, by the algorithm and the key id in its header.
 
         With a key id, return the keys of key sets with this id. If there are none, return the keys of the settings,
         which have no id. Also return the signing keys of tenants with this id: a tenant that chooses the id of another
-        key cannot exclude the other key. Without a key id, return the key if exactly one key has the algorithm,
-        otherwise no key. The current and the previous secret count as one key.
+        key cannot exclude the other key. Without a key id, return the key if exactly one key of the token's tenant has
+        the algorithm, otherwise no key. So the keys of one tenant never exclude the tokens of another tenant. The
+        current and the previous secret count as one key.
         """
         of_tenants = [
             key
@@ -169,6 +175,12 @@ class TokenVerifier:
             return [*(fetched or own), *of_tenants]
         if self._may_lack_keys(header):
             return []
+        if of_tenants or any(key.tenants is not None for key in fetched):
+            claimed = read_unverified_tenant(token, self._rules)
+            tenant = self._rules.tenant if claimed is None else claimed
+            of_tenants = [key for key in of_tenants if _may_name(key, tenant)]
+            if claimed is not None:  # without the claim, each key of the settings decides about the tenant
+                fetched = [key for key in fetched if _may_name(key, tenant)]
         is_secret = bool(own) and header.algorithm == "HS256"
         is_only_key = len(fetched) + len(of_tenants) + (1 if is_secret else len(own)) == 1
         return [*fetched, *own, *of_tenants] if is_only_key else []
@@ -211,6 +223,10 @@ class TokenVerifier:
             except PyJWTError:
                 continue
         return None
+
+
+def _may_name(key: VerificationKey, tenant: str) -> bool:
+    return key.tenants is None or tenant in key.tenants
 
 
 def _parse_fields(

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +22,7 @@ from synckairos.http.rest_app import RestApp
 from synckairos.identity.authenticator import Authenticator
 from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.token_verifier import TokenVerifier
-from synckairos.principal import TIMEKEEPER, Principal
+from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.endpoint import WebSocketEndpoint
@@ -222,7 +221,7 @@ async def serving(
             )
         hub = Hub(
             feed,
-            partial(parts.sessions.read, TIMEKEEPER),
+            parts.sessions.read_as_server,
             parts.sessions.find_role,
             PresenceTracker(presence_store, feed.server_time, realtime_timings),
             parts.work,

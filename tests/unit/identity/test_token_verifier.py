@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from synckairos.config import BadSettings, Settings
 from synckairos.errors import SyncKairosError, Unauthorized
 from synckairos.identity.token_verifier import TokenVerifier
-from synckairos.identity.verification_key import parse_jwk, parse_public_key
+from synckairos.identity.verification_key import VerificationKey, parse_jwk, parse_public_key
 from synckairos.identity.verified_tokens import VerifiedTokens
 from synckairos.principal import ALL_SESSIONS, CredentialLife, Principal, SessionGrant
 from tests.principals import make_principal
-from tests.tokens import SECRET, claims_at, sign_with_secret, signing_key
+from tests.tokens import SECRET, SigningKey, claims_at, sign_with_secret, signing_key
 
 NOW_MS = 1_800_000_000_000
 NOW_S = NOW_MS // 1000
@@ -95,6 +95,65 @@ async def test_public_key_of_the_settings_verifies_tokens_with_and_without_key_i
     key = signing_key(algorithm)
     verifier = verifier_of(jwt_public_key=key.pem.replace("\n", "\\n"))
     assert (await verifier.verify(key.sign(claims_at(NOW_MS), kid=key_id), NOW_MS)).subject == "alice"
+
+
+class KeysInMemory:
+    """Signing keys of tenants that an instance has read completely."""
+
+    is_complete = True
+
+    def __init__(self, *keys: VerificationKey) -> None:
+        self.keys = keys
+
+    async def catch_up(self) -> bool:
+        return True
+
+
+def key_of_tenant(key: SigningKey, tenant: str) -> VerificationKey:
+    material = parse_public_key(key.pem).material
+    return VerificationKey("ES256", material, key_id=f"of {tenant}", tenants=frozenset((tenant,)), name=tenant)
+
+
+async def test_keys_of_other_tenants_do_not_make_a_key_id_necessary() -> None:
+    keys = {tenant: signing_key("ES256") for tenant in ("default", "acme", "other")}
+    verifier = verifier_of()
+    verifier.use_tenant_keys(KeysInMemory(*(key_of_tenant(key, tenant) for tenant, key in keys.items())))
+    for tenant, key in keys.items():
+        token = key.sign(claims_at(NOW_MS, tenant=tenant), kid=None)
+        assert (await verifier.verify(token, NOW_MS)).tenant == tenant
+    assert (await verifier.verify(keys["default"].sign(claims_at(NOW_MS), kid=None), NOW_MS)).tenant == "default"
+
+
+async def test_a_second_key_of_the_tenant_makes_the_key_id_necessary() -> None:
+    first, second = signing_key("ES256"), signing_key("ES256")
+    verifier = verifier_of()
+    verifier.use_tenant_keys(KeysInMemory(key_of_tenant(first, "acme"), key_of_tenant(second, "acme")))
+    error = await refusal_of(first.sign(claims_at(NOW_MS, tenant="acme"), kid=None), verifier)
+    assert error.message == "The signature of the token is not from an accepted key"
+
+
+@pytest.mark.parametrize("claimed", ["other", None], ids=["another tenant", "no tenant"])
+async def test_key_of_a_tenant_verifies_no_token_of_another_tenant(claimed: str | None) -> None:
+    key = signing_key("ES256")
+    verifier = verifier_of()
+    verifier.use_tenant_keys(KeysInMemory(key_of_tenant(key, "acme")))
+    error = await refusal_of(key.sign(claims_at(NOW_MS, tenant=claimed), kid=None), verifier)
+    assert error.message == "The signature of the token is not from an accepted key"
+
+
+async def test_keys_of_tenants_do_not_exclude_the_key_of_the_settings() -> None:
+    own = signing_key("ES256")
+    verifier = verifier_of(jwt_public_key=own.pem)
+    verifier.use_tenant_keys(KeysInMemory(key_of_tenant(signing_key("ES256"), "acme")))
+    assert (await verifier.verify(own.sign(claims_at(NOW_MS), kid=None), NOW_MS)).tenant == "default"
+    assert (await verifier.verify(own.sign(claims_at(NOW_MS, tenant="other"), kid=None), NOW_MS)).tenant == "other"
+
+
+@pytest.mark.parametrize("payload", ["AAAA", "W10", "eyJ0ZW5hbnQiOiA3fQ"], ids=["no JSON", "a list", "no text"])
+async def test_unreadable_tenant_of_a_token_without_key_id_is_refused(payload: str) -> None:
+    verifier = verifier_of()
+    verifier.use_tenant_keys(KeysInMemory(key_of_tenant(signing_key("ES256"), "acme")))
+    await refusal_of(f"{encode({'alg': 'ES256'})}.{payload}.AAAA", verifier)
 
 
 async def test_both_secrets_verify_tokens_during_a_change() -> None:
