@@ -55,6 +55,7 @@ class CommandToManyRoutes:
             return body.session_ids or await self._find_by_labels(principal, body.label or [])
 
         session_ids = await self._commands.find_session_ids(principal, body.command_id, request.fingerprint(), choose)
+        self._work.tenants.charge_requests(principal.tenant, count=len(session_ids))
         self._work.charge(principal.limited_client_id, COMMANDS_TO_MANY, len(session_ids))
         results = await self._commands.execute(
             principal, session_ids, body.command, command, body.args, body.command_id

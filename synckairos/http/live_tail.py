@@ -50,11 +50,11 @@ PAGE_SIZE = 200
 class ConnectionCounter(Protocol):
     """Counter of the connections of this instance. Each live tail counts as one connection."""
 
-    def would_exceed_limit(self, address: str) -> bool:
-        """Return whether a further connection from this IP address would exceed a connection limit."""
+    def require_place(self, principal: Principal) -> None:
+        """Check that a further connection of a principal is within its limits. Raises: TooManyConnections."""
 
-    def count_live_tail(self, address: str) -> AbstractContextManager[None]:
-        """Count a live tail of this IP address as a connection during the block."""
+    def count_live_tail(self, principal: Principal) -> AbstractContextManager[None]:
+        """Count a live tail of a principal as a connection during the block."""
 
 
 class LiveTail:
@@ -115,8 +115,8 @@ class LiveEventStreams:
         """
         if self._tails[principal.limited_client_id] >= MAX_LIVE_TAILS:
             raise TooManyConnections(f"A client has at most {MAX_LIVE_TAILS} live tails; close one first")
-        if self._connections is not None and self._connections.would_exceed_limit(principal.address):
-            raise TooManyConnections("Too many connections; try again")
+        if self._connections is not None:
+            self._connections.require_place(principal)
         place = contextlib.ExitStack()
         place.enter_context(self._count(principal))
         return place
@@ -199,11 +199,7 @@ class LiveEventStreams:
 
     @contextlib.contextmanager
     def _count(self, principal: Principal) -> Iterator[None]:
-        place = (
-            contextlib.nullcontext()
-            if self._connections is None
-            else self._connections.count_live_tail(principal.address)
-        )
+        place = contextlib.nullcontext() if self._connections is None else self._connections.count_live_tail(principal)
         self._tails[principal.limited_client_id] += 1
         try:
             with place:

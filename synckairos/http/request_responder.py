@@ -69,7 +69,7 @@ class RequestResponder:
                 raise outcome
             else:
                 self._refuse_if_limited(request)
-                response = await self._call_in_turn(request, outcome)
+                response = await self._call_for_tenant(request, outcome)
                 self._record_act(request, response.status)
         except ClientDisconnected:
             raise
@@ -83,6 +83,20 @@ class RequestResponder:
         if has_credential and all(name != b"cache-control" for name, _ in response.headers):
             # After a sign-out, a browser must not show this answer to the next user of the machine.
             response.headers.append((b"cache-control", b"no-store"))
+        return response
+
+    async def _call_for_tenant(self, request: RestRequest, handler: Handler) -> RestResponse:
+        """Charge the request to the tenant of its caller, then call the handler. Replays are not charged.
+
+        Raises: RateLimitExceeded if the limit of the tenant is reached. And the exceptions of `_call_in_turn`.
+        """
+        if not request.meter.is_due:
+            return await self._call_in_turn(request, handler)
+        tenant, is_press = request.principal.tenant, request.is_press
+        self._work.tenants.charge_requests(tenant, are_presses=is_press)
+        response = await self._call_in_turn(request, handler)
+        if any(name == b"idempotency-replayed" for name, _ in response.headers):
+            self._work.tenants.undo_request(tenant, is_press=is_press)
         return response
 
     async def _call_in_turn(self, request: RestRequest, handler: Handler) -> RestResponse:

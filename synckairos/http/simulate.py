@@ -87,12 +87,14 @@ class SimulateRoutes:
         """Charge `steps`, the estimated steps of a simulation, to the client.
 
         A replay is also charged, because the simulation runs again. Raises, and then charges nothing: ValidationFailed
-        if `steps` exceeds the maximum of one simulation, RateLimitExceeded if the client's budget is used up.
+        if `steps` exceeds the maximum of one simulation, RateLimitExceeded if the budget of the client or the limit of
+        its tenant is used up.
         """
         most = self._work.scaled_limit(SIMULATION_STEPS).burst
         if steps > most:
             text = f"take {steps:,} steps together; a simulation has at most {most:,}"
             raise ValidationFailed.at_path("commands", text)
+        self._work.tenants.charge_simulation(request.principal.tenant)
         self._work.charge(request.principal.limited_client_id, SIMULATION_STEPS, steps)
 
     async def _is_replay(self, request: RestRequest) -> bool:

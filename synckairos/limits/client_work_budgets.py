@@ -1,4 +1,7 @@
-"""The work that clients cause on this instance, over REST and sockets together: budgets and the parse queue."""
+"""The work that clients cause on this instance, over REST and sockets together: budgets and the parse queue.
+
+The budgets of tenants are in `ClientWorkLimits.tenants`. By default, tenants have no limits.
+"""
 
 import asyncio
 import math
@@ -10,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.parse_queue import ParseQueue
 from synckairos.limits.processor_time import ProcessorTime, idle_wait
+from synckairos.limits.tenant_budgets import TenantBudgets
 from synckairos.limits.token_bucket import TokenBucket
 from synckairos.limits.work_limits import PROCESSOR_MS, SETTING, WORK_LIMITS, WorkLimit
 
@@ -77,6 +81,7 @@ class ClientWorkLimits:
         `factor` multiplies all limits of clients. `clock` returns monotonic seconds.
         """
         self.parse_queue = ParseQueue()
+        self.tenants = TenantBudgets(clock=clock)
         self._limits = {each.name: each.scale(factor) for each in WORK_LIMITS if each.of == "client"}
         self.processor_time = ProcessorTime(self._limits[PROCESSOR_MS.name], clock)
         self._clock = clock

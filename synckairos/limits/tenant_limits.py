@@ -19,8 +19,6 @@ TenantLimitName = Literal[
     "requests_per_min",
     "presses_per_s",
     "simulations_per_min",
-    "outbox_share",
-    "archive_bytes",
 ]
 
 
@@ -36,7 +34,7 @@ class TenantLimit(Struct, frozen=True, kw_only=True):
     name: TenantLimitName
     unit: str
     of: Literal["store", "instance"]
-    default: int | float | None
+    default: int | None
     answer: str
 
 
@@ -82,20 +80,6 @@ SIMULATIONS_PER_MIN = TenantLimit(
     default=600,
     answer="429 `RATE_LIMIT_EXCEEDED`",
 )
-OUTBOX_SHARE = TenantLimit(
-    name="outbox_share",
-    unit="part of the outbox, from 0 to 1",
-    of="store",
-    default=0.5,
-    answer="503 `STORE_UNAVAILABLE` for commands of the tenant",
-)
-ARCHIVE_BYTES = TenantLimit(
-    name="archive_bytes",
-    unit="bytes of archives in cold storage",
-    of="store",
-    default=None,
-    answer="the job fails, and the session stays in Postgres",
-)
 
 TENANT_LIMITS = (
     LIVE_SESSIONS,
@@ -104,8 +88,6 @@ TENANT_LIMITS = (
     REQUESTS_PER_MIN,
     PRESSES_PER_S,
     SIMULATIONS_PER_MIN,
-    OUTBOX_SHARE,
-    ARCHIVE_BYTES,
 )
 """All limits of tenants, in the order of the page."""
 
@@ -119,18 +101,16 @@ class TenantLimits(Struct, frozen=True, kw_only=True):
     requests_per_min: int | None = None
     presses_per_s: int | None = None
     simulations_per_min: int | None = None
-    outbox_share: float | None = None
-    archive_bytes: int | None = None
 
 
 NO_LIMITS = TenantLimits()
 """The limits of the default tenant unless an operator sets others."""
 
-DEFAULT_LIMITS = TenantLimits(**{each.name: each.default for each in TENANT_LIMITS})  # type: ignore[arg-type]
+DEFAULT_LIMITS = TenantLimits(**{each.name: each.default for each in TENANT_LIMITS})
 """The limits of all other tenants unless an operator sets others."""
 
 
-def tenant_limits(tenant: str, values: Mapping[str, int | float]) -> TenantLimits:
+def tenant_limits(tenant: str, values: Mapping[str, int]) -> TenantLimits:
     """Return the limits of a tenant. `values` are the values that an operator has set, by the name of the limit.
 
     Values of unknown limits are ignored, because a later release can have set them.
@@ -142,9 +122,9 @@ def tenant_limits(tenant: str, values: Mapping[str, int | float]) -> TenantLimit
 
 def render_tenant_limits_table() -> str:
     """Return the table of all limits of tenants in Markdown."""
-    lines = ["| limit | value | unit | counted by | if exceeded |", "|---|---|---|---|---|"]
+    lines = ["| limit | value | unit | counted by | if exceeded | setting |", "|---|---|---|---|---|---|"]
     for each in TENANT_LIMITS:
         counted = "all instances together" if each.of == "store" else "each instance"
         default = "none" if each.default is None else f"{each.default:,}"
-        lines.append(f"| `{each.name}` of a tenant | {default} | {each.unit} | {counted} | {each.answer} |")
+        lines.append(f"| `{each.name}` of a tenant | {default} | {each.unit} | {counted} | {each.answer} | |")
     return "\n".join(lines)

@@ -172,6 +172,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             )
             with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
                 await control_channel.load()
+            work.tenants.use_limits(tenants.limits_of)
             await tenants.refresh()  # after a failure, tokens of other tenants than the default tenant get a 503
             await signing_keys.refresh()  # after a failure, tokens that could need a signing key get a 503
         credential_ends = CredentialEnds(
@@ -189,7 +190,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         )
         origins, callers = AllowedOrigins.from_settings(settings), CallerResolver(settings.trusted_proxies)
         rate_limits = RateLimits(pipe, keys)
-        commands = CommandHandler(sessions, rate_limits, settings)
+        commands = CommandHandler(sessions, rate_limits, work.tenants, settings)
         access_table = AccessTable(pool)
         access_recorder = AccessRecorder(access_table, hub.now_ms)
         authenticator = (

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 from synckairos.config import Settings
 from synckairos.errors import SessionNotFound, StoreUnavailable, ValidationFailed
+from synckairos.limits.tenant_budgets import TenantBudgets
 from synckairos.principal import Principal
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.sessions import Sessions
@@ -23,8 +24,9 @@ class CommandHandler:
     command through a socket and repeats it through REST with the same command id, the command is executed one time.
     """
 
-    def __init__(self, sessions: Sessions, rate_limits: RateLimits, settings: Settings) -> None:
+    def __init__(self, sessions: Sessions, rate_limits: RateLimits, tenants: TenantBudgets, settings: Settings) -> None:
         self._sessions = sessions
+        self._tenants = tenants
         self._rate_limits = rate_limits
         self._general_rate = general_rate(settings.rate_limit_general)
         self._switch_rate = switch_rate(settings.rate_limit_switch)
@@ -42,6 +44,7 @@ class CommandHandler:
         Raises: SyncKairosError if the command is refused. If the refusal is saved for replays, its `document` is the
             session document on which the refusal is based.
         """
+        self._tenants.charge_requests(principal.tenant, are_presses=message.command in PRESSES)
         arguments = dict(message.args)
         if message.expected_version is not None:
             arguments["expected_version"] = message.expected_version

@@ -6,10 +6,10 @@ The application handles only the handshake. Then a connection receives from the 
 import re
 from collections.abc import Callable, Iterable
 
-from synckairos.errors import RateLimitExceeded, SyncKairosError, Unauthorized
+from synckairos.errors import RateLimitExceeded, SyncKairosError, TooManyConnections, Unauthorized
 from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
 from synckairos.principal import Principal
-from synckairos.realtime import v2_connection, v3_connection
+from synckairos.realtime import v2_connection
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
 from synckairos.realtime.handshake_authentication import HandshakeAuthentication, query_value
@@ -18,6 +18,7 @@ from synckairos.realtime.sign_in import SignIns
 from synckairos.realtime.socket_interface import SOCKET_EXTENSION, DirectSocket, Receive, Scope, Send, Socket
 from synckairos.realtime.v2_connection import V2Connection
 from synckairos.realtime.v3_connection import V3Connection
+from synckairos.realtime.v3_sign_in import TOO_MANY_CONNECTIONS
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.v3_messages import SUBPROTOCOL
@@ -26,9 +27,6 @@ PATH = "/ws"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """Pattern of a valid subprotocol name. RFC 6455 allows the characters of a token of RFC 9110."""
-
-RETRY_AFTER_S = 5
-"""Seconds in `Retry-After` of a handshake that is refused because the instance has too many connections."""
 
 DRAINING_RETRY_AFTER_S = 1
 """Seconds in `Retry-After` while this instance drains. Short, because load balancers soon use other instances."""
@@ -90,8 +88,8 @@ class WebSocketEndpoint:
             self._record_refusal(principal.address, refusal.code)
         if refusal is not None and (uses_v3 or refusal.status not in (401, 403)):
             await _refuse_with(send, refusal)
-        elif not uses_v3 and self._hub.would_exceed_limit(principal.address):
-            await _refuse(send, 503, b"Too many connections; try again", RETRY_AFTER_S)
+        elif not uses_v3 and (excess := self._find_excess(principal)) is not None:
+            await _refuse_with(send, excess)
         elif uses_v3:
             await self._accept_v3(principal, scope, send)
         else:
@@ -120,12 +118,20 @@ class WebSocketEndpoint:
 
     async def _accept_v3(self, principal: Principal, scope: Scope, send: Send) -> None:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-        if self._hub.would_exceed_limit(principal.address):
-            await _close(send, *v3_connection.TOO_MANY_CONNECTIONS)
+        if self._find_excess(principal) is not None:
+            await _close(send, *TOO_MANY_CONNECTIONS)
             return
         await self._connect(
             scope, lambda socket: V3Connection(self._hub, socket, principal, self._commands, self._sign_ins)
         )
+
+    def _find_excess(self, principal: Principal) -> TooManyConnections | None:
+        """Return the refusal if a further connection of the principal would exceed a limit, None if it would not."""
+        try:
+            self._hub.require_place(principal)
+        except TooManyConnections as refusal:
+            return refusal
+        return None
 
     async def _connect(self, scope: Scope, build: Callable[[Socket], SocketConnection]) -> None:
         """Build a connection for the accepted socket and attach it. Return after `handshake_completed`."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from synckairos.errors import Forbidden, InstanceDraining, TooManyConnections
+from synckairos.errors import Forbidden, InstanceDraining
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.event_stream_socket import TRANSPORT_EXTENSION, EventStreamSocket
@@ -56,8 +56,7 @@ class EventStreamEndpoint:
         principal, refusal = await self._handshakes.authenticate_and_charge(scope, uses_v3=True)
         if refusal is not None:
             raise refusal
-        if self._hub.would_exceed_limit(principal.address):
-            raise TooManyConnections("Too many connections; try again")
+        self._hub.require_place(principal)
         stream_id = self._channels.make_stream_id()
         socket = EventStreamSocket(stream_id, scope["extensions"][TRANSPORT_EXTENSION])
         connection = V3Connection(self._hub, socket, principal, self._commands, self._sign_ins)

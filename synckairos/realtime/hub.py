@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
-from synckairos.errors import SessionNotFound, StoreUnavailable
+from synckairos.errors import SessionNotFound, StoreUnavailable, TooManyConnections
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.principal import Principal, Role
 from synckairos.realtime.connection_counts import ConnectionCounts
@@ -96,17 +96,28 @@ class Hub:
         """Return whether a further connection from this IP address would exceed a connection limit."""
         return self._counts.would_exceed_limit(address)
 
-    @contextmanager
-    def count_live_tail(self, address: str) -> Iterator[None]:
-        """Count a live tail of this IP address as a connection during the block.
+    def require_place(self, principal: Principal) -> None:
+        """Check that a further connection of a principal is within the limits of its address and of its tenant.
 
-        The limits are not checked here; see `would_exceed_limit`.
+        Raises: TooManyConnections.
         """
-        self._counts.add(address)
+        if self.would_exceed_limit(principal.address):
+            raise TooManyConnections("Too many connections; try again")
+        self.work.tenants.require_socket(principal)
+
+    @contextmanager
+    def count_live_tail(self, principal: Principal) -> Iterator[None]:
+        """Count a live tail of a principal as a connection during the block.
+
+        The limits are not checked here; see `require_place`.
+        """
+        self._counts.add(principal.address)
+        self.work.tenants.add_socket(principal)
         try:
             yield
         finally:
-            self._counts.remove(address)
+            self._counts.remove(principal.address)
+            self.work.tenants.remove_socket(principal)
 
     def now_ms(self) -> int:
         """Return the present time of Redis in ms since the Unix epoch, estimated from the feed's heartbeats."""
@@ -121,12 +132,18 @@ class Hub:
         """
         self.connections.add(connection)
         self._counts.add(connection.principal.address)
+        self.work.tenants.add_socket(connection.principal)
         self.credential_ends.add(connection, has_max_age=True)
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
     def authenticate_connection(self, connection: Watcher, principal: Principal) -> None:
-        """Set the principal of a connection that had no credential before. The address must stay the same."""
+        """Set the principal of a connection that had no credential before. The address must stay the same.
+
+        Raises: TooManyConnections if a limit of the tenant is reached. The connection then stays without a credential.
+        """
+        self.work.tenants.require_socket(principal)
         connection.principal = principal
+        self.work.tenants.add_socket(principal)
         self.credential_ends.add(connection, has_max_age=True)
 
     def remove_connection(self, connection: Watcher) -> None:
@@ -136,6 +153,7 @@ class Hub:
         self.connections.discard(connection)
         self.credential_ends.remove(connection)
         self._counts.remove(connection.principal.address)
+        self.work.tenants.remove_socket(connection.principal)
         WEBSOCKET_CONNECTIONS.set(len(self.connections))
 
     def spawn_request_task(self, request: Awaitable[None]) -> None:

@@ -69,7 +69,6 @@ MAX_SUBSCRIPTIONS = 32
 
 NO_SUCH_SESSION = (4504, "no such session")
 DELETED = (4510, "deleted")
-TOO_MANY_CONNECTIONS = (4520, "too many connections")
 logger = log.get_logger(__name__)
 
 

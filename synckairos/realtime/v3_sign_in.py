@@ -3,6 +3,7 @@
 from synckairos.errors import (
     Forbidden,
     SyncKairosError,
+    TooManyConnections,
     Unauthorized,
 )
 from synckairos.principal import Principal
@@ -15,6 +16,7 @@ from synckairos.wire import v3_messages
 NOT_AUTHENTICATED = (4501, "unauthorized")
 UNDECIDED = (4000, "the credential cannot be checked now")
 IDENTITY_CHANGED = (4501, "identity changed")
+TOO_MANY_CONNECTIONS = (4520, "too many connections")
 
 
 def send_authenticated(connection: SocketConnection, reply_to: str | None) -> None:
@@ -51,7 +53,11 @@ async def answer_sign_in(
         return
     if was_waiting:
         sign_in.end_wait()
-        connection.hub.authenticate_connection(connection, principal)
+        try:
+            connection.hub.authenticate_connection(connection, principal)
+        except TooManyConnections:
+            connection.close(*TOO_MANY_CONNECTIONS)
+            return
     elif _identity(principal) != _identity(connection.principal):
         connection.close(*IDENTITY_CHANGED)
         return

@@ -9,6 +9,7 @@ from synckairos.clock import creation
 from synckairos.clock.first_edition_compatibility import check_first_edition
 from synckairos.errors import IdempotencyKeyReused, SessionExists, StoreUnavailable
 from synckairos.frozen_replace import replace
+from synckairos.limits.tenant_budgets import TenantBudgets
 from synckairos.service.authorization import authorize_without_session
 from synckairos.service.label_rights import require_creation_rights
 from synckairos.service.past_versions import PastVersionReader
@@ -33,7 +34,7 @@ KEY_TTL_S = 7 * 24 * 3600
 class SessionCreator:
     """Creates sessions. Each created session is put into `cache`, and `on_commit` is called with its partition.
 
-    `clock_edition` is the edition of the clock's rules for new sessions, 1 or 2.
+    `tenants` has the limits of tenants. `clock_edition` is the edition of the clock's rules for new sessions, 1 or 2.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class SessionCreator:
         generations: Generations,
         cache: SessionCache,
         on_commit: Callable[[int], None],
+        tenants: TenantBudgets,
         clock_edition: int,
     ) -> None:
         self._store = store
@@ -52,6 +54,7 @@ class SessionCreator:
         self._generations = generations
         self._cache = cache
         self._on_commit = on_commit
+        self._tenants = tenants
         self._clock_edition = clock_edition
 
     async def create(self, request: CreateRequest) -> SessionResult:
@@ -59,7 +62,8 @@ class SessionCreator:
 
         Without an Idempotency-Key, each call is a new request.
 
-        Raises: Forbidden, ValidationFailed, SessionExists, and the errors of `Sessions.execute`. SessionExists means
+        Raises: Forbidden, ValidationFailed, SessionExists, and the errors of `Sessions.execute`. RateLimitExceeded also
+        if the tenant has the maximum number of sessions that have not ended. SessionExists means
         that another session has the id of the request. ValidationFailed means that a JSON member of the request needs a
         later edition of the clock than the edition of new sessions.
         """
@@ -75,7 +79,18 @@ class SessionCreator:
         loaded = await self._store.load(name, request.record_name, request.meter)
         if loaded.record is not None:
             return await self._past_versions.replay_answer(name, request, loaded.record, loaded.snapshot, loaded.now_ms)
+        await self._require_room(request.principal.tenant)
         return await self._create(request, session_id, is_repeated, loaded.stored, loaded.now_ms)
+
+    async def _require_room(self, tenant: str) -> None:
+        """Check that a tenant is below its limit of unfinished sessions. One round trip if it has such a limit.
+
+        Simultaneous creations can exceed the limit by their number.
+
+        Raises: RateLimitExceeded if the limit is reached.
+        """
+        if self._tenants.limits_sessions_of(tenant):
+            self._tenants.require_session(tenant, await self._store.count_unfinished(tenant))
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
         """Return the session id that belongs to the creation's Idempotency-Key, and whether the key was used before.

@@ -64,7 +64,7 @@ class Sessions:
         self._roles = RoleFinder(store, restorer, self._cache)
         self._executor = CommandExecutor(store, self._cache, self._roles, past_versions, restorer, on_commit, work)
         self._creator = SessionCreator(
-            store, past_versions, restorer, generations, self._cache, on_commit, clock_edition
+            store, past_versions, restorer, generations, self._cache, on_commit, work.tenants, clock_edition
         )
         self._exclusive = ExclusiveStarter(store, self._executor, past_versions, self.read)
         self._expirer = OverdueBatchCommitter(store, self._cache, on_commit)

@@ -52,7 +52,7 @@ def tenant_json(tenant: Tenant) -> dict[str, Any]:
     }
 
 
-def _limit_changes(limits: TenantLimitChanges | None) -> dict[str, int | float | None]:
+def _limit_changes(limits: TenantLimitChanges | None) -> dict[str, int | None]:
     """Return the values of the limits in a body. None sets the default again."""
     return {} if limits is None else {name: getattr(limits, name) for name in sorted(limits.model_fields_set)}
 

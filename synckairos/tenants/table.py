@@ -44,7 +44,7 @@ class Tenant(Struct, frozen=True, kw_only=True):
     status: TenantStatus
     revision: int
     description: str
-    limit_values: Mapping[str, int | float]
+    limit_values: Mapping[str, int]
     origins: tuple[str, ...] | None
     created_at_ms: int
     created_by: str
@@ -61,7 +61,7 @@ class NewTenant(Struct, frozen=True, kw_only=True):
 
     name: str
     description: str
-    limit_values: Mapping[str, int | float]
+    limit_values: Mapping[str, int]
     origins: tuple[str, ...] | None
     created_by: str
     request_id: str | None = None
@@ -78,7 +78,7 @@ class TenantChanges(Struct, frozen=True, kw_only=True):
 
     status: TenantStatus | None = None
     description: str | None = None
-    limit_values: Mapping[str, int | float | None] = {}
+    limit_values: Mapping[str, int | None] = {}
     origins: tuple[str, ...] | None = None
     has_origins: bool = False
 

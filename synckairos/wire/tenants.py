@@ -14,8 +14,6 @@ MAX_ORIGINS = 100
 MAX_COUNT = 1_000_000_000
 """Largest value of a limit that counts sessions, sockets, requests, presses or simulations."""
 
-MAX_ARCHIVE_BYTES = 1 << 60
-
 Name = Annotated[
     str,
     Field(
@@ -26,8 +24,6 @@ Name = Annotated[
     ),
 ]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-Share = Annotated[float, Field(ge=0, le=1, strict=False)]
-ArchiveBytes = Annotated[int, Field(ge=0, le=MAX_ARCHIVE_BYTES)]
 TenantOrigins = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=255)]],
     Field(
@@ -47,8 +43,6 @@ class TenantLimitChanges(StrictModel):
     requests_per_min: Count | None = None
     presses_per_s: Count | None = None
     simulations_per_min: Count | None = None
-    outbox_share: Share | None = None
-    archive_bytes: ArchiveBytes | None = None
 
 
 class CreateTenant(StrictModel):
@@ -84,8 +78,6 @@ class TenantLimitsView(BaseModel):
     requests_per_min: int | None = Field(description="REST requests and socket commands a minute on each instance")
     presses_per_s: int | None = Field(description="Presses a second on each instance")
     simulations_per_min: int | None = Field(description="Simulations a minute on each instance")
-    outbox_share: float | None = Field(description="Part of the outbox that the tenant can fill, from 0 to 1")
-    archive_bytes: int | None = Field(description="Bytes of archives in cold storage")
 
 
 class TenantView(BaseModel):

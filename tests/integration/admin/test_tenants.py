@@ -22,17 +22,17 @@ async def test_commands_change_tenants_and_reach_an_instance(settings: Settings)
         ]
         await node.until_refusal_is("acme", "TENANT_SUSPENDED")
     changes = {
-        "limits": tenants.parse_limits(("sockets=default", "outbox_share=0.25")),
+        "limits": tenants.parse_limits(("sockets=default", "live_sessions=7")),
         "origins": ["https://a.example"],
     }
-    assert await tenants.update_tenant(with_auth, "acme", changes) == ["acme  suspended  outbox_share=0.25  A school"]
-    assert await tenants.list_tenants(with_auth) == ["acme  suspended  outbox_share=0.25  A school"]
+    assert await tenants.update_tenant(with_auth, "acme", changes) == ["acme  suspended  live_sessions=7  A school"]
+    assert await tenants.list_tenants(with_auth) == ["acme  suspended  live_sessions=7  A school"]
     (listed,) = [orjson.loads(line) for line in await tenants.list_tenants(with_auth, as_json=True)]
     assert [orjson.loads(line) for line in await tenants.show_tenant(with_auth, "acme", as_json=True)] == [listed]
     assert (listed["created_by"], listed["origins"]) == ("command-line", ["https://a.example"])
     lines = await tenants.show_tenant(with_auth, "acme")
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
-    assert (shown["status"], shown["outbox_share"], shown["archive_bytes"]) == ("suspended", "0.25", "no limit")
+    assert (shown["status"], shown["live_sessions"], shown["sockets"]) == ("suspended", "7", "10,000")
 
 
 @pytest.mark.parametrize("text", ["sockets", "unknown=1", "sockets=", "sockets=many"])

@@ -256,10 +256,10 @@ async def test_stream_is_closed_if_its_headers_cannot_be_sent(server: RestServer
 
 async def test_live_tail_is_refused_with_503_when_connections_are_full(settings: Settings) -> None:
     class Full:
-        def would_exceed_limit(self, address: str) -> bool:
-            return True
+        def require_place(self, principal: Principal) -> None:
+            raise TooManyConnections("Too many connections; try again")
 
-        def count_live_tail(self, address: str) -> AbstractContextManager[None]:
+        def count_live_tail(self, principal: Principal) -> AbstractContextManager[None]:
             raise AssertionError("a refused tail is not counted")
 
     async with open_rest_server(settings, connections=Full()) as server:
@@ -274,10 +274,11 @@ async def test_live_tails_count_as_connections_of_their_address(settings: Settin
     limited = settings.model_copy(update={"ws_max_connections": 3, "ws_max_connections_per_address": 2})
     async with serving(limited) as instance:
         hub = instance.hub
-        with hub.count_live_tail("192.0.2.1"):
-            with hub.count_live_tail("192.0.2.1"):
+        first, second = (Principal.anonymous_admin(f"192.0.2.{n}") for n in (1, 2))
+        with hub.count_live_tail(first):
+            with hub.count_live_tail(first):
                 assert (hub.would_exceed_limit("192.0.2.1"), hub.would_exceed_limit("192.0.2.2")) == (True, False)
-                with hub.count_live_tail("192.0.2.2"):
+                with hub.count_live_tail(second):
                     assert hub.would_exceed_limit("192.0.2.3")
             assert not hub.would_exceed_limit("192.0.2.1")
         assert not hub.would_exceed_limit("192.0.2.3")

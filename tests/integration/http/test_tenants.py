@@ -94,7 +94,7 @@ async def test_tenant_is_created_listed_read_and_changed(client: httpx.AsyncClie
         ("POST", PATH, {"tenant": "a\n"}, "tenant"),
         ("POST", PATH, {"tenant": "a" * 64}, "tenant"),
         ("POST", PATH, {"tenant": "a", "limits": {"sockets": -1}}, "limits.sockets"),
-        ("POST", PATH, {"tenant": "a", "limits": {"outbox_share": 1.5}}, "limits.outbox_share"),
+        ("POST", PATH, {"tenant": "a", "limits": {"live_sessions": 1.5}}, "limits.live_sessions"),
         ("POST", PATH, {"tenant": "a", "limits": {"unknown": 1}}, "limits.unknown"),
         ("POST", PATH, {"tenant": "a", "origins": ["https://a.example/path"]}, "origins[0]"),
         ("PATCH", f"{PATH}/a", {"origins": ["x"]}, "origins[0]"),
@@ -250,3 +250,43 @@ async def test_acts_of_operators_are_in_the_access_log(settings: Settings, tenan
         ("POST /v1/tenants/:tenant/suspend", "acme", "operator", "key"),
         ("POST /v1/tenants", "acme", "operator", "key"),
     ]
+
+
+async def test_requests_and_simulations_over_the_limit_of_their_tenant_are_429(
+    settings: Settings, server: RestServer, tenants: TenantNode
+) -> None:
+    server.parts.work.tenants.use_limits(tenants.tenants.limits_of)
+    await create(server.client, limits={"requests_per_min": 3, "simulations_per_min": 1})
+    caller, simulation = admin_of("acme"), {"session": chess_body(session_id=None), "commands": [], "until_ms": 1}
+    answers = [await server.client.post("/v1/simulate", json=simulation, headers=caller) for _ in range(2)]
+    assert answers[0].status_code == 200
+    assert code_of(answers[1]) == (429, "RATE_LIMIT_EXCEEDED")
+    assert "1 simulations in a minute of the tenant" in answers[1].json()["error"]["message"]
+    answers = [await server.client.get("/v1/me", headers=caller) for _ in range(2)]
+    assert answers[0].status_code == 200
+    assert code_of(answers[1]) == (429, "RATE_LIMIT_EXCEEDED")
+    assert answers[1].json()["error"]["details"]["setting"] == "requests_per_min"
+    assert (await server.client.get("/v1/time", headers=caller)).status_code == 200
+    assert (await server.client.get("/v1/me", headers=admin_of("default"))).status_code == 200
+    await server.client.patch(f"{PATH}/acme", json={"limits": {"requests_per_min": 100}})
+    assert (await server.client.get("/v1/me", headers=caller)).status_code == 200
+
+
+async def test_creations_over_the_limit_of_live_sessions_are_429_until_a_session_ends(
+    server: RestServer, tenants: TenantNode
+) -> None:
+    server.parts.work.tenants.use_limits(tenants.tenants.limits_of)
+    await create(server.client, limits={"live_sessions": 1})
+    caller = admin_of("acme")
+
+    async def create_session() -> httpx.Response:
+        return await server.client.post("/v1/sessions", json=chess_body(), headers=caller)
+
+    first = await create_session()
+    assert first.status_code == 201
+    assert code_of(await create_session()) == (429, "RATE_LIMIT_EXCEEDED")
+    others = await server.client.post("/v1/sessions", json=chess_body(), headers=admin_of("default"))
+    assert others.status_code == 201
+    cancelled = await server.client.post(f"{first.headers['location']}/cancel", headers=caller)
+    assert cancelled.status_code == 200
+    assert (await create_session()).status_code == 201

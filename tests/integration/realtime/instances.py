@@ -198,6 +198,7 @@ async def serving(
             await channel.load()
             await signing_keys.refresh()
             tenants = ActiveTenants(TenantTable(parts.pool), channel, requires_registration=False)
+            parts.work.tenants.use_limits(tenants.limits_of)
             await tenants.refresh()
             reading_tenants = asyncio.create_task(tenants.run())
             stack.callback(reading_tenants.cancel)
@@ -230,7 +231,9 @@ async def serving(
             credential_ends=ends,
             timings=realtime_timings,
         )
-        commands = CommandHandler(parts.sessions, RateLimits(parts.pipe, parts.store.keys), settings)
+        commands = CommandHandler(
+            parts.sessions, RateLimits(parts.pipe, parts.store.keys), parts.work.tenants, settings
+        )
         callers = CallerResolver(settings.trusted_proxies)
         sign_ins = sign_ins or SignIns(authenticator)
         handshakes = HandshakeAuthentication(

@@ -4,8 +4,9 @@ from contextlib import suppress
 
 import httpx
 import orjson
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
 from synckairos.tenants.table import TenantChanges
@@ -16,6 +17,7 @@ from tests.integration.tenants.fence import raise_fence
 from tests.integration.tenants.tenant_nodes import new_tenant
 
 LIFE = CredentialLifeOptions()
+SESSION = "5f0c954b-8d0a-4f4e-b1a5-7f7d3a0f0d11"
 SUSPENDED = TenantChanges(status="suspended")
 
 
@@ -45,7 +47,7 @@ async def test_sockets_of_a_suspended_tenant_end_on_each_instance_and_those_of_o
 
         v3 = [await open_v3(instance, "acme") for instance in (here, there)]
         v2 = await connect(
-            f"{there.ws_url}?sessionId=5f0c954b-8d0a-4f4e-b1a5-7f7d3a0f0d11",
+            f"{there.ws_url}?sessionId={SESSION}",
             proxy=None,
             additional_headers=bearer(token_of("acme")),
         )
@@ -69,3 +71,46 @@ async def test_credential_of_a_suspended_tenant_opens_no_socket_and_no_stream(se
             assert await end_of(socket) == (4501, "unauthorized")
         async with httpx.AsyncClient(base_url=instance.base_url, headers=bearer(token_of("acme"))) as client:
             assert (await client.get("/v3/stream")).status_code == 403
+
+
+async def test_sockets_over_the_limit_of_their_tenant_are_refused_in_each_transport(settings: Settings) -> None:
+    await raise_fence(settings)
+    async with serving(settings, credential_life=LIFE) as instance:
+        await instance.tenants.add(new_tenant("acme", limit_values={"sockets": 1}))
+        headers = bearer(token_of("acme"))
+        async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=headers) as first:
+            assert (await receive(first))["type"] == "AUTHENTICATED"
+            async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=headers) as second:
+                assert await end_of(second) == (4520, "too many connections")
+            async with connect(instance.ws_url, subprotocols=[V3], proxy=None) as third:
+                await third.send(orjson.dumps({"type": "AUTH", "token": token_of("acme")}).decode())
+                assert await end_of(third) == (4520, "too many connections")
+            with pytest.raises(InvalidStatus) as refused:
+                async with connect(f"{instance.ws_url}?sessionId={SESSION}", proxy=None, additional_headers=headers):
+                    pass
+            assert refused.value.response.status_code == 503
+            async with httpx.AsyncClient(base_url=instance.base_url, headers=headers) as client:
+                assert (await client.get("/v3/stream")).status_code == 503
+            other = bearer(token_of("default"))
+            async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=other) as fourth:
+                assert (await receive(fourth))["type"] == "AUTHENTICATED"
+        await instance.wait_until_unused()
+        async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=headers) as again:
+            assert (await receive(again))["type"] == "AUTHENTICATED"
+
+
+async def test_socket_commands_over_the_limit_of_their_tenant_are_refused(settings: Settings) -> None:
+    await raise_fence(settings)
+    async with serving(settings, credential_life=LIFE) as instance:
+        limits = {"requests_per_min": 0, "presses_per_s": 1}
+        await instance.tenants.add(new_tenant("default", limit_values=limits))
+        session_id = await instance.create()
+        headers = bearer(token_of("default"))
+        async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=headers) as socket:
+            assert (await receive(socket))["type"] == "AUTHENTICATED"
+            for number, (command, refused) in enumerate((("start", True), ("pause", False), ("pause", True))):
+                sent = {"session_id": session_id, "command": command, "args": {}}
+                message = {"type": "COMMAND", "id": f"c{number}", **sent}
+                await socket.send(orjson.dumps(message).decode())
+                answer = await receive(socket)
+                assert (answer.get("code") == "RATE_LIMIT_EXCEEDED") == refused, answer

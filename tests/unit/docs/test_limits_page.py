@@ -13,7 +13,7 @@ from synckairos.http import large_bodies, request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.identity import public_key_input, verification_key
 from synckairos.jobs import enqueue, table
-from synckairos.limits import parse_queue, work_limits
+from synckairos.limits import parse_queue, tenant_limits, work_limits
 from synckairos.realtime import connection, sign_in, v3_connection, v3_inbox
 from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
@@ -131,6 +131,11 @@ IN_CODE = {
     "socket messages at once": text(connection.MESSAGES_AT_ONCE),
     # work of one client
     **{f"{each.name}, {each.of}": text(each.per_s) for each in work_limits.WORK_LIMITS},
+    # tenants
+    **{
+        f"`{each.name}` of a tenant": "none" if each.default is None else text(each.default)
+        for each in tenant_limits.TENANT_LIMITS
+    },
     # a session
     "participants": between(1, join_leave.MAX_PARTICIPANTS),
     "groups": bounds(CreateSession, "groups"),
@@ -252,6 +257,10 @@ def test_page_has_the_table_of_all_limits_of_work() -> None:
     assert f"up to {text(work_limits.FREE_BYTES)} bytes are not counted" in page
     assert f"a body above {text(request_response.LARGE_BODY_BYTES)} bytes, except a press" in page.replace("\n  ", " ")
     assert f"more than {text(parse_queue.THREAD_VALUES)} values, it is parsed in a thread" in page.replace("\n", " ")
+
+
+def test_page_has_the_table_of_the_limits_of_tenants() -> None:
+    assert f"\n\n{tenant_limits.render_tenant_limits_table()}\n\n" in read_page("limits.md")
 
 
 def test_page_has_a_row_for_each_known_limit_and_no_other() -> None:

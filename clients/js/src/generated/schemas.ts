@@ -1763,8 +1763,6 @@ export interface TenantLimitChanges {
   requests_per_min?: number | null;
   presses_per_s?: number | null;
   simulations_per_min?: number | null;
-  outbox_share?: number | null;
-  archive_bytes?: number | null;
 }
 
 /** The limits of a tenant with the defaults. Null: no limit. */
@@ -1781,10 +1779,6 @@ export interface TenantLimitsView {
   presses_per_s: number | null;
   /** Simulations a minute on each instance */
   simulations_per_min: number | null;
-  /** Part of the outbox that the tenant can fill, from 0 to 1 */
-  outbox_share: number | null;
-  /** Bytes of archives in cold storage */
-  archive_bytes: number | null;
 }
 
 export interface TenantPage {

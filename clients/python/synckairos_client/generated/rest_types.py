@@ -1657,8 +1657,6 @@ class TenantLimitChanges(TypedDict):
     requests_per_min: NotRequired[int | None]
     presses_per_s: NotRequired[int | None]
     simulations_per_min: NotRequired[int | None]
-    outbox_share: NotRequired[float | None]
-    archive_bytes: NotRequired[int | None]
 
 
 class CreateTenant(TypedDict):
@@ -1689,10 +1687,6 @@ class TenantLimitsView(TypedDict):
     presses_per_s: int | None
     # Simulations a minute on each instance
     simulations_per_min: int | None
-    # Part of the outbox that the tenant can fill, from 0 to 1
-    outbox_share: float | None
-    # Bytes of archives in cold storage
-    archive_bytes: int | None
 
 
 class TenantView(TypedDict):
