@@ -36,6 +36,13 @@ from synckairos.wire.session_view import SessionView
 from synckairos.wire.tabular import render_csv_pieces, render_ndjson_pieces
 
 SESSION_COLUMNS = tuple(SessionView.model_fields)
+SESSION_CSV_COLUMNS = (
+    "session_id", "sync_mode", "status", "version", "created_at", "updated_at", "session_started_at",
+    "session_completed_at", "deadline_at", "active_participant_id", "turn_number", "total_time_ms", "time_used_ms",
+    "time_remaining_ms", "labels", "metadata",
+)  # fmt: skip
+"""The columns of a CSV of sessions without selected columns. Any of `SESSION_COLUMNS` can be selected."""
+
 PARTICIPANT_SESSION_COLUMNS = (
     "session_id", "sync_mode", "status", "started_at", "completed_at", "time_used_ms", "paused_ms", "cycle_count",
     "metadata", "synced",
@@ -70,6 +77,7 @@ class HistoryRoutes:
             Operation(
                 "GET", "/v1/sessions", "list_sessions", self.list_all_sessions, "List sessions, newest first", tag,
                 response_model=response_models.SessionPage, query_model=ListQuery, refusal_statuses=(431,),
+                media_types=(CSV,),
             ),
             Operation(
                 "GET", "/v1/sessions/{session_id}/events", "read_events", self.list_events,
@@ -90,14 +98,12 @@ class HistoryRoutes:
         """Answer `GET /v1/sessions`: list sessions, newest first."""
         query = request.read_query(ListQuery)
         columns = parse_columns(query.columns, SESSION_COLUMNS)
+        media_type = preferred_media_type(request.header(b"accept"), (JSON, CSV))
         await self._rate_limits.count(request.meter)
         page = await self._session_list.read_page(request.principal.tenant, query)
-        documents: Iterable[bytes] = page.documents
-        if columns is not None:
-            documents = map(orjson.dumps, select_columns(columns, map(orjson.loads, documents)))
-        pieces = render_json_page(documents, page.next_cursor)
-        response = respond_with_pieces(pieces, sum(map(len, page.documents)), CONTENT_TYPES[JSON])
-        response.headers += next_page_link(request, page.next_cursor)
+        pieces = _render_rows(page.documents, page.next_cursor, media_type, columns, SESSION_CSV_COLUMNS)
+        response = respond_with_pieces(pieces, sum(map(len, page.documents)), CONTENT_TYPES[media_type])
+        response.headers += [*next_page_link(request, page.next_cursor), (b"vary", b"Accept")]
         return response
 
     async def list_events(self, request: RestRequest) -> RestResponse:
@@ -171,15 +177,7 @@ class HistoryRoutes:
             name, lookup, days=query.days, cursor=query.cursor, limit=query.limit
         )
         rows = [each.row for each in listed.page.items]
-        if media_type == CSV:
-            parsed = map(orjson.loads, rows)
-            selected = parsed if columns is None else select_columns(columns, parsed)
-            pieces = render_csv_pieces(columns or PARTICIPANT_SESSION_COLUMNS, selected)
-        elif columns is None:
-            pieces = render_json_page(rows, listed.page.next_cursor)
-        else:
-            selected = select_columns(columns, map(orjson.loads, rows))
-            pieces = render_json_page(map(orjson.dumps, selected), listed.page.next_cursor)
+        pieces = _render_rows(rows, listed.page.next_cursor, media_type, columns, PARTICIPANT_SESSION_COLUMNS)
         response = respond_with_pieces(pieces, sum(map(len, rows)), CONTENT_TYPES[media_type])
         response.headers += [*next_page_link(request, listed.page.next_cursor), (b"vary", b"Accept")]
         response.headers += _single_store_header(listed)
@@ -206,6 +204,28 @@ def _single_store_header(listed: ParticipantSessionPage) -> list[tuple[bytes, by
         return []
     since = b"" if listed.since_ms is None else b"; since=" + render_instant(listed.since_ms).encode()
     return [(b"synckairos-history", listed.only_store.encode() + since)]
+
+
+def _render_rows(
+    rows: Iterable[bytes],
+    next_cursor: str | None,
+    media_type: str,
+    columns: tuple[str, ...] | None,
+    csv_columns: tuple[str, ...],
+) -> Iterator[bytes]:
+    """Return the pieces of a page of JSON objects as `media_type`: CSV, or JSON for all other types.
+
+    `columns` are the selected columns. If it is None, JSON has the unchanged objects, and CSV has `csv_columns`.
+    """
+    if media_type != CSV and columns is None:
+        return render_json_page(rows, next_cursor)
+    parsed = map(orjson.loads, rows)
+    if columns is None:
+        return render_csv_pieces(csv_columns, parsed)
+    selected = select_columns(columns, parsed)
+    if media_type == CSV:
+        return render_csv_pieces(columns, selected)
+    return render_json_page(map(orjson.dumps, selected), next_cursor)
 
 
 def _render_events(

@@ -281,7 +281,7 @@ export class SyncKairosClient implements WatchOwner {
     if (code === UNAUTHORIZED && !wasReady && this.#tokens.refused()) {
       this.#reconnect(code, reason, this.#backoff.nextMs());
     } else if (code === UNAUTHORIZED || (code === TOKEN_EXPIRED && !this.#tokens.canReconnect)) {
-      this.#fail(new Unauthorized(reason || "the server requires a credential"), { status: "unauthorized", code, reason });
+      this.#fail(new Unauthorized(reason || "a credential is required"), { status: "unauthorized", code, reason });
     } else if (code >= 4500 && code <= 4999 && !SESSION_CODES.includes(code)) {
       this.#fail(new ConnectionEnded(code, reason), { status: "closed", code, reason });
     } else if (code === TOKEN_EXPIRED) {

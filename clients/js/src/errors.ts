@@ -82,7 +82,7 @@ export class ConnectionEnded extends SyncKairosError {
     readonly closeCode: number,
     reason: string,
   ) {
-    super("CONNECTION_ENDED", `The server ended the connection permanently: ${closeCode} ${reason}`.trimEnd());
+    super("CONNECTION_ENDED", `The server ended the connection: ${closeCode} ${reason}`.trimEnd());
   }
 }
 

@@ -61,7 +61,7 @@ export class Subscriptions {
       this.#sessions.set(sessionId, session);
       this.#subscribe(session);
     } else if (session.only !== only) {
-      throw new SyncKairosError("ONLY_DIFFERS", "Another watch of this session has another value of only");
+      throw new SyncKairosError("ONLY_DIFFERS", "Another watch has another value of only");
     }
     session.users += 1;
     return session;
@@ -86,7 +86,7 @@ export class Subscriptions {
     const session = this.#sessions.get(message.session_id);
     if (!session) return false;
     if (message.type === "UNSUBSCRIBED") {
-      this.#end(session, new SubscriptionRefused(message.code, "The rights of this client do not reach the session"));
+      this.#end(session, new SubscriptionRefused(message.code, "No access to the session"));
       return false;
     }
     if (!session.apply(message) && !session.isSubscribing) this.#subscribe(session);

@@ -20,7 +20,7 @@ export class Tokens {
 
   constructor(private readonly credentials: Credentials) {
     const given = [credentials.token, credentials.getToken, credentials.getTicket].filter((each) => each !== undefined);
-    if (given.length > 1) throw new TypeError("pass one of token, getToken and getTicket");
+    if (given.length > 1) throw new TypeError("pass token, getToken or getTicket");
   }
 
   /** Whether the source can return another token than before. */

@@ -1,6 +1,7 @@
 """The report of a team's hours: groups, buckets, rounding, pages, columns, access and bad input."""
 
 from collections.abc import AsyncIterator
+from csv import DictReader
 from typing import Any
 from uuid import uuid4
 
@@ -8,6 +9,7 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.history import time_report
+from synckairos.http.history import SESSION_CSV_COLUMNS
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.participant_rows import list_rows
 from tests.integration.problems import problem_of
@@ -208,6 +210,8 @@ async def test_lists_return_selected_columns(server: RestServer) -> None:
         assert line.startswith('"x;\'=1","')
         await server.drain()
         assert (await server.client.get("/v1/sessions", params={"columns": columns})).json()["data"] == [row]
+        all_csv = await server.client.get("/v1/sessions", params={"columns": columns}, headers={"accept": "text/csv"})
+        assert (all_csv.text, all_csv.headers["content-type"]) == (csv.text, "text/csv; charset=utf-8")
     events = f"{session_url(entry)}/events"
     answer = await server.client.get(events, params={"columns": "version,event_type,group_id"})
     assert answer.json()["data"] == [{"version": 1, "event_type": "session_recorded", "group_id": None}]
@@ -215,6 +219,30 @@ async def test_lists_return_selected_columns(server: RestServer) -> None:
     assert csv.text == 'event_type\r\n"session_recorded"\r\n'
     lines = await server.client.get(events, params={"columns": "version"}, headers={"accept": "application/x-ndjson"})
     assert lines.text == '{"version":1}\n'
+
+
+async def test_list_of_sessions_comes_as_csv_in_pages(server: RestServer) -> None:
+    first = await record(server, ADA, "03-02T08:00", 60, metadata={"note": "=1+1"}, labels={"team": "a"})
+    second = await record(server, ADA, "03-03T08:00", 30)
+    await server.drain()
+    page = await server.client.get("/v1/sessions", params={"limit": 1}, headers={"accept": "text/csv"})
+    head, line = page.text.splitlines()
+    assert head == ",".join(SESSION_CSV_COLUMNS)
+    assert line.startswith(f'"{second["session_id"]}","count_up","completed",1,"')
+    assert "Accept" in page.headers["vary"]
+    page = await server.client.get(page.links["next"]["url"], headers={"accept": "text/csv"})
+    (row,) = DictReader(page.text.splitlines())
+    assert (row["session_id"], row["time_used_ms"], row["deadline_at"]) == (first["session_id"], "3600000", "")
+    assert (row["labels"], row["metadata"]) == ('{"team":"a"}', '{"note":"=1+1"}')
+    assert "next" not in page.links
+    wanted = {"columns": "participants,session_id"}
+    page = await server.client.get("/v1/sessions", params=wanted, headers={"accept": "text/csv"})
+    assert [row["session_id"] for row in DictReader(page.text.splitlines())] == [
+        second["session_id"],
+        first["session_id"],
+    ]
+    refused = await server.client.get("/v1/sessions", params={"columns": "none"}, headers={"accept": "text/csv"})
+    assert refused.status_code == 400
 
 
 @pytest.mark.parametrize(

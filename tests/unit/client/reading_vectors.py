@@ -16,7 +16,8 @@ from synckairos.clock.commands import Command, Expire, Pause, Resume, Start, Swi
 from synckairos.clock.individual.clock_rows import ClockRows
 from synckairos.clock.individual.row_clock import is_open, row_deadline_at_ms
 from synckairos.clock.model import Session, Status, SyncMode
-from synckairos.clock.timing import session_remaining_ms
+from synckairos.clock.rest_days import is_rest
+from synckairos.clock.timing import deadline_at_ms, session_remaining_ms
 from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession
@@ -45,6 +46,10 @@ ITEMS = [
 ]
 AGENDA = {"sync_mode": "per_cycle", "warnings_ms": [20_000], "plan": ITEMS}
 SPEECHES = AGENDA | {"plan": [ITEMS[0] | {"participant_id": B}, ITEMS[1], ITEMS[2] | {"participant_id": A}]}
+RESTS = {"rest": {"weekdays": [7, 2], "utc_offset_minutes": 719}}
+"""Rest days that begin 60 s after the creation (Sunday), and two days later (Tuesday)."""
+
+LONG_AGENDA = AGENDA | RESTS | {"plan": [ITEMS[0] | {"time_ms": 1_300_000_000}, ITEMS[1], ITEMS[2]]}
 STAGES_AT_ZERO = [{"at_zero": True, "add_ms": 20_000, "delay_ms": 5_000}, {"delay_ms": 40_000}]
 
 ROOM = [{"participant_id": A}, {"participant_id": B, "time_factor": 1.25}]
@@ -191,6 +196,16 @@ CASES: list[tuple[str, Json, list[Step], tuple[int, ...]]] = [
         [START, (5_000, "set_plan", {"plan": [*ITEMS, {"item_id": "d", "time_ms": 5_000}]})],
         (9_000,),
     ),
+    ("plan, ahead of rest days", AGENDA | RESTS, [START, (5_000, "switch", {})], (25_000, 59_999)),
+    (
+        "plan on a rest day",
+        AGENDA | RESTS,
+        [START, (5_000, "switch", {}), (60_000, "expire", {})],
+        (75_000,),
+    ),
+    ("plan, paused before rest days", AGENDA | RESTS, [START, (5_000, "pause", {})], (25_000, 75_000)),
+    ("plan of weeks with rest days", LONG_AGENDA, [START], (5_000,)),
+    ("plan, pending before rest days", AGENDA | RESTS, [], (5_000, 75_000)),
     ("plan, ended", AGENDA, [START, (5_000, "complete", {})], (25_000,)),
     ("ended", {"total_time_ms": 60_000}, [START, (60_000, "expire", {})], (99_000,)),
     ("individual, pending", EXAM, [], (5_000,)),
@@ -259,15 +274,20 @@ def _expected_starts(state: Session, at_ms: int) -> dict[str, int]:
         return starts
     if state.status is Status.PENDING:
         at_ms = max(at_ms, (state.starts_at_ms or T0) - T0)
-    if state.status is not Status.RUNNING:
+    if state.status is not Status.RUNNING and not _is_resting(state):
         began = state.turn_number
         starts_by_itself = state.status is Status.PENDING and state.starts_at_ms is not None
         command = Start() if state.status is Status.PENDING else Resume()
         state = _decide(state, Expire() if starts_by_itself else command, at_ms)
         if state.turn_number != began:
             starts[state.plan[state.item_position or 0].item_id] = T0 + at_ms
-    while state.anchor_ms is not None:
-        at_ms = max(at_ms, state.anchor_ms + (state.remaining_ms or 0) - T0)
+    while not state.status.is_final:
+        if _is_resting(state):
+            at_ms = max(at_ms, (state.pauses[0].lifts_at_ms or 0) - T0)
+            state = _decide(state, Expire(), at_ms)
+        assert state.anchor_ms is not None
+        zero_ms = deadline_at_ms(state) or state.anchor_ms + (state.remaining_ms or 0)
+        at_ms = max(at_ms, zero_ms - T0)
         ends = _decide(state, Expire(), at_ms)
         state = (
             ends if ends.turn_number != state.turn_number or ends.status.is_final else _decide(ends, Switch(), at_ms)
@@ -275,6 +295,10 @@ def _expected_starts(state: Session, at_ms: int) -> dict[str, int]:
         if not state.status.is_final:
             starts[state.plan[state.item_position or 0].item_id] = T0 + at_ms
     return starts
+
+
+def _is_resting(state: Session) -> bool:
+    return any(is_rest(each) for each in state.pauses)
 
 
 def _stopped(state: Session, at_ms: int) -> Session:

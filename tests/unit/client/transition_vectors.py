@@ -3,8 +3,8 @@
 `python -m tests.unit.client.transition_vectors` writes the file. Each vector has a session's document, an instant,
 and the results of several commands at this instant: for each command the merge patch that leads to the session's next
 document. The patch is null if the command has another result than exactly one transition of its own, so that a client
-must predict nothing. It is also null for `individual`, because clients predict nothing there. Values of `paused_by` are
-null, because a client does not know the name that the server records.
+must predict nothing. It is also null for `individual` and with rest days, because clients predict nothing there.
+Values of `paused_by` are null, because a client does not know the name that the server records.
 """
 
 from collections.abc import Iterator
@@ -176,7 +176,7 @@ def _decide(state: Session, verb: str, args: Json, at_ms: int) -> engine.Command
 
 
 def _patch(state: Session, verb: str, args: Json, at_ms: int) -> Json | None:
-    if state.rules.sync_mode is SyncMode.INDIVIDUAL:
+    if state.rules.sync_mode is SyncMode.INDIVIDUAL or state.rules.rest is not None:
         return None
     decision = _decide(state, verb, args, at_ms)
     if decision.refusal is not None or decision.overdue or decision.follow_up or not decision.own:

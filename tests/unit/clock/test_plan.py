@@ -8,10 +8,11 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, SetPlan, Switch, VersionPrecondition
 from synckairos.clock.expected_starts import expected_starts_ms
 from synckairos.clock.first_edition_compatibility import as_first_edition, check_first_edition
-from synckairos.clock.model import ItemStatus, OnTimeout, PlanItem, Status, SyncMode
+from synckairos.clock.model import ItemStatus, OnTimeout, PlanItem, RestRule, Status, SyncMode
 from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recover_lost_session import recover_session
 from synckairos.errors import ValidationFailed
+from tests.unit.clock.histories import MIDNIGHT_OFFSET
 from tests.unit.clock.script import T0, Played, command, items, play, spec
 
 
@@ -292,6 +293,18 @@ def test_expected_starts_follow_from_the_facts(script: str, at: int, expected: d
         item_id: (at_ms - T0) / 1000 for item_id, at_ms in expected_starts_ms(state, T0 + at * 1000 + 0.7).items()
     }
     assert starts == expected
+
+
+def test_expected_starts_leave_out_the_rests_to_come() -> None:
+    day_s = 86_400
+    # A Monday begins 20 s after T0, and is a day of rest.
+    monday = RestRule((1,), MIDNIGHT_OFFSET)
+    state = run("x=5 y=12 z=9 w=100", "0 start", rest=monday).state
+    starts = {item_id: (at_ms - T0) // 1000 for item_id, at_ms in expected_starts_ms(state, T0).items()}
+    assert starts == {"y": 5, "z": 17, "w": day_s + 26}
+    # The time of an item that ends when the rest begins is over then, and the next item begins before the rest.
+    starts_ms = expected_starts_ms(run("x=20 y=12 z=9", "0 start", rest=monday).state, T0)
+    assert [(at_ms - T0) // 1000 for at_ms in starts_ms.values()] == [20, day_s + 32]
 
 
 def test_item_that_runs_over_delays_the_others() -> None:
