@@ -48,10 +48,11 @@ class CredentialLife(Struct, frozen=True, kw_only=True):
 
     `token_id`, `group` and `issued_at_ms` are the claims `jti`, `grp` and `iat`, None if the token does not have them.
     Instants are in ms since the Unix epoch, by the time of Redis. `verified_by` is the name of the key that verified
-    the token. It is None if the key cannot be retired while the instance runs.
+    the token. It is None if the key cannot be retired while the instance runs. `expires_at_ms` is None for a stored
+    credential without an expiry.
     """
 
-    expires_at_ms: int
+    expires_at_ms: int | None
     issued_at_ms: int | None
     token_id: str | None
     group: str | None

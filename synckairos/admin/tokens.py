@@ -84,7 +84,7 @@ def describe_principal(principal: Principal) -> list[str]:
         "tenant": principal.tenant,
         "role": principal.role,
         "participant": principal.participant_id,
-        "expires": _render_instant(life.expires_at_ms),
+        "expires": None if life.expires_at_ms is None else _render_instant(life.expires_at_ms),
         "issued": None if life.issued_at_ms is None else _render_instant(life.issued_at_ms),
         "jti": life.token_id,
         "group": life.group,

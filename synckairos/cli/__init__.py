@@ -10,6 +10,7 @@ from synckairos import __version__
 from synckairos.cli.audit import audit, verify_audit
 from synckairos.cli.import_v2 import import_v2
 from synckairos.cli.jobs import jobs
+from synckairos.cli.keys import keys
 from synckairos.cli.main_group import MainGroup
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
 from synckairos.cli.revocations import revocations
@@ -27,7 +28,7 @@ __all__ = ["main"]
     sections={
         "To try the product": (dev, simulate, session),
         "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, tokens, auth),
-        "To maintain the product": (audit, verify_audit, jobs, webhooks, revocations, tenants, operator_keys),
+        "To maintain the product": (audit, verify_audit, jobs, webhooks, keys, revocations, tenants, operator_keys),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -6,9 +6,11 @@ sockets or Redis.
 """
 
 from synckairos.errors.administration import (
+    CredentialNotFound,
     SigningKeyExists,
     TenantDeleted,
     TenantExists,
+    TooManyCredentials,
     TooManyRevocations,
     TooManySigningKeys,
     TooManyTenants,
@@ -72,6 +74,7 @@ __all__ = [
     "ArchiveInProgress",
     "AuthenticationOff",
     "CannotUndo",
+    "CredentialNotFound",
     "DatabaseNotMigrated",
     "Forbidden",
     "HeadersTooLarge",
@@ -112,6 +115,7 @@ __all__ = [
     "TenantSuspended",
     "TenantUnknown",
     "TooManyConnections",
+    "TooManyCredentials",
     "TooManyRevocations",
     "TooManySigningKeys",
     "TooManySubscriptions",

@@ -1,4 +1,4 @@
-"""Refusals of requests that concern webhooks, revocations, signing keys and tenants."""
+"""Refusals of requests that concern webhooks, revocations, signing keys, stored credentials and tenants."""
 
 from synckairos.errors.base import SyncKairosError
 
@@ -84,4 +84,27 @@ class TooManyTenants(SyncKairosError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"At most {limit} tenants are allowed; delete one first")
+        self.limit = limit
+
+
+class CredentialNotFound(SyncKairosError):
+    """The tenant has no valid credential of this kind with this id."""
+
+    code = "CREDENTIAL_NOT_FOUND"
+    status = 404
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"There is no {kind} with this id that is valid; list them to find its id")
+        self.kind = kind
+
+
+class TooManyCredentials(SyncKairosError):
+    """The tenant already has `limit` valid credentials of this kind, the maximum. The new one was refused."""
+
+    code = "TOO_MANY_CREDENTIALS"
+    status = 409
+
+    def __init__(self, kind: str, limit: int) -> None:
+        super().__init__(f"At most {limit:,} valid credentials of the kind {kind} are allowed; delete one first")
+        self.kind = kind
         self.limit = limit

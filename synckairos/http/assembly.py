@@ -16,6 +16,7 @@ from synckairos.history.time_report import TimeReporter
 from synckairos.http.access_log import AccessRoutes
 from synckairos.http.all_sessions_pages import SessionList
 from synckairos.http.allowed_origins import AllowedOrigins
+from synckairos.http.api_keys import ApiKeyRoutes
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
 from synckairos.http.commands_to_many import CommandToManyRoutes
@@ -52,9 +53,10 @@ from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.tickets import TicketStore
+from synckairos.stored_credentials.table import CredentialTable
 from synckairos.telemetry.metrics import ACTIVE_SESSIONS
 from synckairos.tenants.active_tenants import ActiveTenants
-from synckairos.tenants.operator_keys import OperatorAuthenticator
+from synckairos.tenants.operator_keys import OperatorNetworks
 from synckairos.tenants.table import TenantTable
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.registry import WebhookRegistry
@@ -76,6 +78,7 @@ class RestDependencies:
     access_table: AccessTable
     signing_key_table: SigningKeyTable
     tenant_table: TenantTable
+    credential_table: CredentialTable
     rate_limits: RateLimits
     work: ClientWorkLimits
     settings: Settings
@@ -97,7 +100,7 @@ def build_application(
     verifier: TokenVerifier | None = None,
     signing_keys: ActiveSigningKeys | None = None,
     tenants: ActiveTenants | None = None,
-    operators: OperatorAuthenticator | None = None,
+    operator_networks: OperatorNetworks | None = None,
     tickets: TicketStore | None = None,
     credential_ends: CredentialEnds | None = None,
     event_streams: EventStreams | None = None,
@@ -116,7 +119,8 @@ def build_application(
     - `tickets`: the tickets for sockets. None while authentication is off.
     - `authenticator`: authenticates callers. None while authentication is off.
     - `verifier` and `signing_keys`: the keys that verify tokens. None while authentication is off.
-    - `tenants` and `operators`: the tenants, and the keys of their operators. None while authentication is off.
+    - `tenants` and `operator_networks`: the tenants, and the networks of their operators. None while authentication is
+      off.
     - `event_streams` and `frame_channels`: the fallback transport of v3 clients. Without them it answers 404.
     - `access_recorder`: gets administrative acts and refusals. None while authentication is off.
     """
@@ -173,6 +177,7 @@ def build_application(
         *EventStreamRoutes(event_streams, frame_channels, authenticator, dependencies.work).operations(),
         *TicketRoutes(sessions, tickets, rate_limits).operations(),
         *RevocationRoutes(control_channel, rate_limits).operations(),
+        *ApiKeyRoutes(dependencies.credential_table, control_channel, rate_limits).operations(),
         *SigningKeyRoutes(dependencies.signing_key_table, signing_keys, verifier, rate_limits).operations(),
         *TenantRoutes(dependencies.tenant_table, tenants, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),
@@ -185,7 +190,7 @@ def build_application(
         OperationTable(operations),
         rate_limits,
         origins,
-        RequestAuthentication(callers, authenticator, _metrics_token(settings, callers), operators),
+        RequestAuthentication(callers, authenticator, _metrics_token(settings, callers), operator_networks),
         dependencies.work,
         settings,
         access_recorder,

@@ -10,10 +10,10 @@ import orjson
 from pydantic import BaseModel
 
 from synckairos import __version__
-from synckairos.config.value_types import TENANT_NAME
 from synckairos.http import api_examples
 from synckairos.http.json_schemas import SchemaGenerator, add_field_docs, schema_ref, schemas_for, without_titles
 from synckairos.http.operations import Operation
+from synckairos.http.path_forms import path_schema
 from synckairos.service.access_rules import ACCESS_RULES, Scope
 from synckairos.wire import response_models
 from synckairos.wire.command_bodies.table import COMMAND_BODIES
@@ -157,7 +157,7 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": _path_schema(name)}
+        {"name": name, "in": "path", "required": True, "schema": path_schema(name)}
         | ({"description": FIELD_DESCRIPTIONS[name]} if name in FIELD_DESCRIPTIONS else {})
         for name in re.findall(r"\{(\w+)\}", operation.path)
     ]
@@ -180,10 +180,6 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         key["schema"] |= {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         parameters.append(key)
     return parameters
-
-
-def _path_schema(name: str) -> dict[str, Any]:
-    return {"type": "string"} | ({"pattern": f"^{TENANT_NAME}$"} if name == "tenant" else {"format": "uuid"})
 
 
 @cache

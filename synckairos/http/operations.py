@@ -23,6 +23,7 @@ _ROUTE_PARAMETERS = {
     "{delivery_id}": ":did",
     "{signing_key_id}": ":kid",
     "{tenant}": ":tenant",
+    "{key_id}": ":key",
 }
 
 

@@ -51,7 +51,7 @@ class OwnCredentialRoutes:
         return RestResponse(orjson.dumps({"data": data}), headers=[(b"cache-control", b"no-store")])
 
     def _expires_in_ms(self, principal: Principal) -> int | None:
-        if principal.life is None or self._now_ms is None:
+        if principal.life is None or principal.life.expires_at_ms is None or self._now_ms is None:
             return None
         return max(0, principal.life.expires_at_ms - self._now_ms())
 

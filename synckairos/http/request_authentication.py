@@ -12,13 +12,11 @@ from synckairos.errors import SyncKairosError, Unauthorized
 from synckairos.http.client_address import CallerResolver
 from synckairos.http.operations import Operation
 from synckairos.identity.authenticator import Authenticator, IgnoredCredentialsWarning
-from synckairos.identity.credentials import find_token
 from synckairos.identity.metrics_token import MetricsToken
 from synckairos.principal import Principal
 from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.service.authorization import authorize_without_session
-from synckairos.tenants.operator_key import PREFIX as OPERATOR_KEY_PREFIX
-from synckairos.tenants.operator_keys import OperatorAuthenticator
+from synckairos.tenants.operator_keys import OperatorNetworks
 
 MONITORING_VERBS = ("metrics", "ready")
 """The verbs for which the metrics token is valid."""
@@ -45,17 +43,17 @@ class RequestAuthentication:
         caller_identity: CallerResolver,
         authenticator: Authenticator | None,
         metrics_token: MetricsToken | None,
-        operators: OperatorAuthenticator | None = None,
+        operator_networks: OperatorNetworks | None = None,
     ) -> None:
         """Create the object.
 
         `authenticator` is None while authentication is off. `metrics_token` is None if no such token is set.
-        `operators` authenticates requests with keys of operators. Without it, such a key is no valid credential.
+        `operator_networks` are the networks of operators. None: all.
         """
         self._caller_identity = caller_identity
         self._authenticator = authenticator
         self._metrics_token = metrics_token
-        self._operators = operators
+        self._operator_networks = operator_networks
         self._ignored_credentials_warning = IgnoredCredentialsWarning()
 
     async def authenticate(
@@ -112,11 +110,9 @@ class RequestAuthentication:
             return principal
         if operation is None or ACCESS_RULES[operation.verb].least == "public":
             return principal
-        token = None if self._operators is None else find_token(scope, in_subprotocols=False)
-        if self._operators is not None and token is not None and token.startswith(OPERATOR_KEY_PREFIX):
-            self._authenticator.require_secure(scope)
-            return await self._operators.authenticate(scope, token)
-        authenticated = await self._authenticator.authenticate(scope)
+        authenticated = await self._authenticator.authenticate(scope, accepts_operators=True)
         if authenticated is None:
             raise Unauthorized("This request needs a token", has_credential=False)
+        if authenticated.is_operator and self._operator_networks is not None:
+            self._operator_networks.require(scope)
         return authenticated

@@ -1,6 +1,5 @@
 """Request and response classes of the REST routes: headers, path parameters, query string, and bounded JSON bodies."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -8,8 +7,8 @@ from typing import Any, TypeVar
 import orjson
 from starlette.types import Receive, Scope
 
-from synckairos.config.value_types import TENANT_NAME, TENANT_NAME_FAULT
 from synckairos.errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
+from synckairos.http.path_forms import find_path_fault
 from synckairos.http.streaming_response import ByteStream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
@@ -23,7 +22,7 @@ from synckairos.store.rate_meter import RateMeter
 from synckairos.store.rate_quotas import PRESSES
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.command_bodies.shared_members import V2CommandBody
-from synckairos.wire.field_types import StrictModel, parse_uuid
+from synckairos.wire.field_types import StrictModel
 from synckairos.wire.input_warnings import request_warnings
 from synckairos.wire.json_decode import decode_json, value_count_upper_bound
 from synckairos.wire.query_parameters import parse_query
@@ -151,29 +150,27 @@ class RestRequest:
             raise ValidationFailed(faults)
         return self.path_parameters[name].lower()
 
-    def path_tenant(self) -> str:
-        """Return the path parameter `tenant`. Raises: ValidationFailed if it is not the name of a tenant."""
+    def path_text(self, name: str) -> str:
+        """Return the path parameter `name`, which has a form of `PATH_FORMS`.
+
+        Raises: ValidationFailed with all path parameters of the request that have another form, if there are any.
+        """
         if faults := self._path_faults():
             raise ValidationFailed(faults)
-        return self.path_parameters["tenant"]
+        return self.path_parameters[name]
 
     def _path_faults(self) -> list[Fault]:
         faults = []
         for name, text in self.path_parameters.items():
-            if name == "tenant":
-                if not re.fullmatch(TENANT_NAME, text):
-                    faults.append({"path": name, "message": TENANT_NAME_FAULT})
-                continue
-            try:
-                parse_uuid(text)
-            except ValueError as error:
-                faults.append({"path": name, "message": str(error)})
+            fault = find_path_fault(name, text)
+            if fault is not None:
+                faults.append({"path": name, "message": fault})
         return faults
 
     def read_query(self, model: type[Model]) -> Model:
         """Return the query string as an instance of `model`.
 
-        Raises: ValidationFailed if the query string is invalid, or if a path parameter has a wrong form.
+        Raises: ValidationFailed if the query string is invalid, or if a path parameter has another form.
         """
         return parse_query(model, self.scope["query_string"], self._path_faults())
 

@@ -93,7 +93,7 @@ class TenantRoutes:
 
     async def read(self, request: RestRequest) -> RestResponse:
         """Answer `GET /v1/tenants/{tenant}`: read a tenant."""
-        name = request.path_tenant()
+        name = request.path_text("tenant")
         await self._rate_limits.count(request.meter)
         self._require_authentication()
         return _tenant_response(await self._table.read(name))
@@ -114,7 +114,7 @@ class TenantRoutes:
         return await self._change(request, TenantChanges(status="active"))
 
     async def _change(self, request: RestRequest, changes: TenantChanges) -> RestResponse:
-        name = request.path_tenant()
+        name = request.path_text("tenant")
         await self._rate_limits.count(request.meter)
         return _tenant_response(await self._require_authentication().change(name, changes))
 

@@ -119,7 +119,7 @@ def principal_from_claims(claims: Mapping[str, Any], key: VerificationKey, rules
     subject = _subject(claims)
     role = _role(claims, rules.claim_role)
     participant_id = _participant_id(claims, rules.claim_participant_id, subject)
-    grants = _grants(claims.get(rules.claim_grants, []))
+    grants = parse_grants(claims.get(rules.claim_grants, []))
     return Principal(
         kind="user",
         tenant=_tenant(claims, key, rules),
@@ -233,7 +233,8 @@ def _tenant(claims: Mapping[str, Any], key: VerificationKey, rules: ClaimRules) 
     return tenant
 
 
-def _grants(value: object) -> tuple[SessionGrant, ...]:
+def parse_grants(value: object) -> tuple[SessionGrant, ...]:
+    """Return the grants of the claim `grants`, which is a list of objects. Raises: Unauthorized if it is invalid."""
     if not isinstance(value, list):
         raise Unauthorized("The grants of the token are not a list")
     if len(value) > MAX_GRANTS:

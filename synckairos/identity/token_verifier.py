@@ -133,7 +133,8 @@ class TokenVerifier:
         key, payload = found
         principal = principal_from_claims(parse_claims(payload), key, self._rules, now_ms)
         # Within the leeway after `exp` a token is accepted but not cached.
-        if principal.life is not None and principal.life.expires_at_ms > now_ms:
+        life = principal.life
+        if life is not None and life.expires_at_ms is not None and life.expires_at_ms > now_ms:
             self._verified.add(token, key, principal)
         return principal
 

@@ -42,6 +42,7 @@ class VerifiedTokens:
     def add(self, token: str, key: VerificationKey, principal: Principal) -> None:
         """Add a verified token. `key` is the key that verified it."""
         assert principal.life is not None
+        assert principal.life.expires_at_ms is not None
         self._found[_digest(token)] = (principal.life.expires_at_ms, key, principal)
         if len(self._found) > self._max_tokens:
             del self._found[next(iter(self._found))]

@@ -53,6 +53,7 @@ from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.redis_errors import is_about_invalid_data
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.stored_credentials.table import CredentialTable
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
@@ -151,7 +152,9 @@ async def run_arq_worker(
                 group.create_task(keep_running("jobs", run_jobs), name="jobs")
                 fill_charges = partial(_fill_charges, charge_filler, sweep_s)
                 group.create_task(keep_running("charges", fill_charges), name="charges")
-                copier = RevocationCopier(ControlStore(pipe, keys), RevocationTable(writer.pool))
+                copier = RevocationCopier(
+                    ControlStore(pipe, keys), RevocationTable(writer.pool), CredentialTable(writer.pool).end_revoked
+                )
                 group.create_task(
                     keep_running("revocations", partial(_copy_revocations, copier, sweep_s)), name="revocations"
                 )

@@ -65,12 +65,14 @@ from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stream_channels import StreamChannels
 from synckairos.store.tickets import TicketStore
+from synckairos.stored_credentials.table import CredentialTable
+from synckairos.stored_credentials.verifier import CredentialVerifier
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.metrics import set_build_info
 from synckairos.telemetry.outages import StoreOutage
 from synckairos.tenants.active_tenants import ActiveTenants
-from synckairos.tenants.operator_keys import OperatorAuthenticator, OperatorKeyTable
+from synckairos.tenants.operator_keys import OperatorNetworks
 from synckairos.tenants.table import TenantTable
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import WebhookRegistry
@@ -155,8 +157,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
-        control_channel, signing_keys, tenants = None, None, None
+        control_channel, signing_keys, tenants, credential_verifier = None, None, None, None
         signing_key_table, tenant_table = SigningKeyTable(pool), TenantTable(pool)
+        credential_table = CredentialTable(pool)
         if verifier is not None:
             control_channel = ControlChannel(
                 ControlStore(pipe, keys),
@@ -170,6 +173,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             tenants = ActiveTenants(
                 tenant_table, control_channel, requires_registration=settings.tenants == "registered"
             )
+            credential_verifier = CredentialVerifier(credential_table, control_channel)
             with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
                 await control_channel.load()
             work.tenants.use_limits(tenants.limits_of)
@@ -195,9 +199,10 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         access_recorder = AccessRecorder(access_table, hub.now_ms)
         authenticator = (
             None
-            if verifier is None or control_channel is None
+            if verifier is None or credential_verifier is None
             else Authenticator(
                 verifier,
+                credential_verifier,
                 now_ms=hub.now_ms,
                 address_for=callers.address_for,
                 is_secure=lambda scope: settings.insecure or callers.is_secure(scope),
@@ -205,17 +210,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 refuse_ended=credential_ends.require_not_revoked,
             )
         )
-        operators = (
-            None
-            if authenticator is None
-            else OperatorAuthenticator(
-                OperatorKeyTable(pool),
-                networks=settings.operator_networks,
-                peer_address_for=callers.complete_address_for,
-                address_for=callers.address_for,
-                work=work,
-            )
-        )
+        operator_networks = OperatorNetworks(settings.operator_networks, callers.complete_address_for)
         tickets = None if authenticator is None else TicketStore(pipe, keys)
         sign_ins = SignIns(authenticator)
         handshakes = HandshakeAuthentication(
@@ -258,6 +253,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 access_table=access_table,
                 signing_key_table=signing_key_table,
                 tenant_table=tenant_table,
+                credential_table=credential_table,
                 rate_limits=rate_limits,
                 work=work,
                 settings=settings,
@@ -273,7 +269,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             verifier=verifier,
             signing_keys=signing_keys,
             tenants=tenants,
-            operators=operators,
+            operator_networks=operator_networks,
             credential_ends=credential_ends,
             event_streams=event_streams,
             frame_channels=stream_channels,
@@ -295,6 +291,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("recovery", recovery.run),
                 keep_running("access log", access_recorder.run),
                 *([] if control_channel is None else [keep_running("revocations", control_channel.run)]),
+                *([] if credential_verifier is None else [keep_running("API keys", credential_verifier.run)]),
                 *([] if signing_keys is None else [keep_running("signing keys", signing_keys.run)]),
                 *([] if tenants is None else [keep_running("tenants", tenants.run)]),
                 *(

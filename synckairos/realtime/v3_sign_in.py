@@ -25,7 +25,7 @@ def send_authenticated(connection: SocketConnection, reply_to: str | None) -> No
     `reply_to` is the id of the AUTH or REFRESH. It is None if the credential came with the handshake.
     """
     expires_in_ms = connection.hub.credential_ends.expires_in_ms(connection.principal)
-    connection.send_or_queue(v3_messages.authenticated_frame(expires_in_ms or 0, connection.hub.now_ms(), reply_to))
+    connection.send_or_queue(v3_messages.authenticated_frame(expires_in_ms, connection.hub.now_ms(), reply_to))
 
 
 async def answer_sign_in(

@@ -8,7 +8,7 @@ are added to Redis again. If Redis lost all data, the copies in Postgres are add
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from synckairos.errors import StoreUnavailable, TooManyRevocations
 from synckairos.principal import Principal
@@ -318,9 +318,16 @@ class RevocationCopier:
     Workers use it.
     """
 
-    def __init__(self, store: ControlStore, table: RevocationTable) -> None:
+    def __init__(
+        self,
+        store: ControlStore,
+        table: RevocationTable,
+        end_credentials: Callable[[Sequence[Revocation]], Awaitable[None]] | None = None,
+    ) -> None:
+        """Create a copier. It calls `end_credentials`, if given, with new revocations before it copies them."""
         self._store = store
         self._table = table
+        self._end_credentials = end_credentials
         self._position: ControlPosition | None = None
         self._copied: Mapping[bytes, ControlEntry] = {}
         self._next_cleanup_s = 0.0
@@ -342,6 +349,8 @@ class RevocationCopier:
             if isinstance(entry, Revocation) and text not in self._copied and entry.until_ms > stored.now_ms
         }
         if new:
+            if self._end_credentials is not None:
+                await self._end_credentials([*new.values()])
             await self._table.copy(new)
         self._copied, self._position = entries, stored.position
         if now_s >= self._next_cleanup_s:

@@ -206,7 +206,10 @@ class CredentialEnds:
         heapq.heapify(self._heap)
 
     def expires_in_ms(self, principal: Principal) -> int | None:
-        """Return the milliseconds until the credential of a principal ends, None if it has no credential."""
+        """Return the milliseconds until the credential of a principal ends.
+
+        Return None if it has no credential, or one without an expiry.
+        """
         end = self._end_of(principal)
         return None if end is None else max(0, end[0] - self._now_ms())
 
@@ -244,7 +247,7 @@ class CredentialEnds:
     # -- planning -----------------------------------------------------------------------------------------------------
 
     def _end_of(self, principal: Principal) -> tuple[int, EndReason] | None:
-        """Return the instant in ms since the Unix epoch and the reason of the end of a credential."""
+        """Return when and why a credential ends, None without an end. The instant is in ms since the Unix epoch."""
         life = principal.life
         if life is None:
             return None
@@ -253,9 +256,9 @@ class CredentialEnds:
         if self._tenants is not None and self._tenants.is_closed(principal.tenant):
             return 0, EndReason.TENANT_CLOSED
         revoked_at_ms = None if self._channel is None else self._channel.revocations.ends_at_ms(principal)
-        if revoked_at_ms is not None and revoked_at_ms <= life.expires_at_ms:
+        if revoked_at_ms is not None and (life.expires_at_ms is None or revoked_at_ms <= life.expires_at_ms):
             return revoked_at_ms, EndReason.REVOKED
-        return life.expires_at_ms, EndReason.EXPIRED
+        return None if life.expires_at_ms is None else (life.expires_at_ms, EndReason.EXPIRED)
 
     def _is_of_retired_key(self, life: CredentialLife) -> bool:
         return self._retired_keys is not None and life.verified_by in self._retired_keys

@@ -99,6 +99,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "manage_webhooks": AccessRule("admin", "tenant"),
     "read_access_log": AccessRule("admin", "tenant"),
     "manage_revocations": AccessRule("admin", "tenant"),
+    "manage_keys": AccessRule("admin", "tenant"),
     "manage_signing_keys": AccessRule("admin", "tenant"),
     "disconnect": AccessRule("admin", "tenant"),
     # All tenants

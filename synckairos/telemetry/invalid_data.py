@@ -32,6 +32,7 @@ KINDS = frozenset(
             "queue",
             "sync_events",
             "sync_signing_keys",
+            "sync_credentials",
             "jobs",
             "webhooks",
             "other",

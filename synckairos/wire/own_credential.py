@@ -26,7 +26,7 @@ class OwnCredentialView(BaseModel):
     role: CallerRole = Field(description="Highest role of the caller on any session")
     participant_id: str | None = Field(description="Participant as which the caller acts, null if it is none")
     expires_in_ms: int | None = Field(
-        description="Milliseconds until the credential expires, null without a credential"
+        description="Milliseconds until the credential expires, null if it does not expire, or without a credential"
     )
     session_role: CallerRole | None = Field(
         description="Role of the caller on the session of the query. It does not say whether the session exists. "

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from synckairos.wire.field_types import Omittable
 from synckairos.wire.response_models import ChargeView, EventTypeName, StoppedSessionView, Warnings
 from synckairos.wire.session_view import Id, Instant, ReceiptView, SessionView
-from synckairos.wire.v3_messages import Tag
+from synckairos.wire.v3_messages import MAX_EXPIRES_IN_MS, Tag
 
 ServerTime = Annotated[int, Field(description="Time of Redis in ms since the Unix epoch")]
 VersionNumber = Annotated[int, Field(ge=1)]
@@ -187,7 +187,11 @@ class Authenticated(BaseModel):
     type: Literal["AUTHENTICATED"]
     server_time_ms: ServerTime
     reply_to: Omittable[ReplyTo] = None
-    expires_in_ms: int = Field(ge=0, description="Time until the credential ends, in ms")
+    expires_in_ms: int = Field(
+        ge=0,
+        le=MAX_EXPIRES_IN_MS,
+        description="Time until the credential ends, in ms. It is the maximum for a longer time or without an expiry",
+    )
 
 
 class Reauth(BaseModel):

@@ -143,6 +143,9 @@ CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
 }
 
 
+MAX_EXPIRES_IN_MS = 2_000_000_000
+"""Maximum of `expires_in_ms`, 23 days. Browsers run a timer with a delay of 2**31 ms or more at once."""
+
 MAX_CREDENTIAL_CHARACTERS = 8_000
 """Maximum number of characters of an AUTH or REFRESH message."""
 
@@ -332,15 +335,18 @@ def pong_frame(ping: Ping, received_ms: int, sent_ms: int, error_ms: float) -> b
     return _frame(members | {"t0": ping.t0, "t1": received_ms, "t2": sent_ms, "error_ms": round(error_ms, 3)})
 
 
-def authenticated_frame(expires_in_ms: int, server_time_ms: int, reply_to: str | None = None) -> bytes:
+def authenticated_frame(expires_in_ms: int | None, server_time_ms: int, reply_to: str | None = None) -> bytes:
     """Return the AUTHENTICATED frame. `expires_in_ms` is the time until the credential of the connection ends.
+
+    It is None for a credential without an expiry. The frame has at most `MAX_EXPIRES_IN_MS`.
 
     `reply_to` is the `id` of the AUTH or REFRESH that the frame answers, None after a handshake with a credential.
     """
     members: dict[str, Any] = {"type": "AUTHENTICATED", "server_time_ms": server_time_ms}
     if reply_to is not None:
         members["reply_to"] = reply_to
-    return _frame(members | {"expires_in_ms": expires_in_ms})
+    rest_ms = MAX_EXPIRES_IN_MS if expires_in_ms is None else min(expires_in_ms, MAX_EXPIRES_IN_MS)
+    return _frame(members | {"expires_in_ms": rest_ms})
 
 
 def reauth_frame(within_ms: int, server_time_ms: int) -> bytes:

@@ -377,7 +377,7 @@ async def refreshed_token(stage: Stage) -> None:
 
         async def has_long_life() -> bool:
             life = connection.principal.life
-            return life is not None and life.expires_at_ms > (time.time() + 600) * 1000
+            return life is not None and (life.expires_at_ms or 0) > (time.time() + 600) * 1000
 
         await eventually(has_long_life)
         assert (await sdk.command("switch"))["version"] == 3

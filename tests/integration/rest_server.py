@@ -26,6 +26,7 @@ from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.participant_sessions import MAX_SESSIONS, ParticipantSessionStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
+from synckairos.stored_credentials.table import CredentialTable
 from synckairos.tenants.table import TenantTable
 from synckairos.webhooks.registry import MAX_ENDPOINTS, WebhookRegistry
 from tests.integration.parts import Parts, open_parts
@@ -143,6 +144,7 @@ async def open_rest_server(
                 access_table=AccessTable(parts.pool),
                 signing_key_table=SigningKeyTable(parts.pool),
                 tenant_table=TenantTable(parts.pool),
+                credential_table=CredentialTable(parts.pool),
                 rate_limits=RateLimits(parts.pipe, keys),
                 work=parts.work,
                 settings=settings,

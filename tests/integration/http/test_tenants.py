@@ -10,10 +10,11 @@ import pytest
 from synckairos.access_log.recorder import AccessRecorder
 from synckairos.access_log.table import AccessTable
 from synckairos.config import Settings
+from synckairos.identity.secret_text import make_secret_text
 from synckairos.limits.tenant_limits import DEFAULT_LIMITS
 from synckairos.postgres.pool import PostgresPool
 from synckairos.revocations.credential_ends import CredentialEnds
-from synckairos.tenants.operator_key import make_operator_key
+from synckairos.stored_credentials.verifier import REFUSED
 from tests.integration.authentication import bearer, make_authenticator, make_token, now_ms
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.tenants.fence import raise_fence
@@ -32,13 +33,16 @@ async def tenants(settings: Settings) -> AsyncIterator[TenantNode]:
 @pytest.fixture
 async def server(settings: Settings, tenants: TenantNode) -> AsyncIterator[RestServer]:
     ends = CredentialEnds(now_ms, tenants.node.channel, tenants=tenants.tenants)
+    authenticator = make_authenticator(
+        settings, stored_credentials=tenants.verifier, refuse_ended=ends.require_not_revoked
+    )
     async with open_rest_server(
         settings,
-        authenticator=make_authenticator(settings, refuse_ended=ends.require_not_revoked),
+        authenticator=authenticator,
         tenants=tenants.tenants,
-        operators=tenants.operators,
+        operator_networks=tenants.networks,
     ) as opened:
-        opened.client.headers.update(bearer(await tenants.operator_keys.make("tests", None)))
+        opened.client.headers.update(bearer(await tenants.make_operator_key("tests", None)))
         yield opened
 
 
@@ -186,15 +190,15 @@ async def test_key_of_an_operator_opens_the_metrics_and_its_answers_are_not_stor
 async def test_revoked_expired_unknown_and_malformed_keys_are_401(
     client: httpx.AsyncClient, tenants: TenantNode
 ) -> None:
-    revoked, expired = await tenants.operator_keys.make("", None), await tenants.operator_keys.make("", 0)
+    revoked, expired = await tenants.make_operator_key("", None), await tenants.make_operator_key("", 0)
     assert (await client.get(PATH, headers=bearer(revoked))).status_code == 200
-    assert await tenants.operator_keys.revoke(revoked.split("_")[1])
-    assert not await tenants.operator_keys.revoke("000000000000")
-    for key in (revoked, expired, make_operator_key(), revoked[:-1], "synckairos_x"):
+    assert await tenants.operator_keys.revoke(revoked.split("_")[1], now_ms())
+    assert not await tenants.operator_keys.revoke("000000000000", now_ms())
+    for key in (revoked, expired, make_secret_text().text, revoked[:-1], "synckairos_x"):
         answer = await client.get(PATH, headers=bearer(key))
         assert code_of(answer) == (401, "UNAUTHORIZED")
-        assert answer.json()["error"]["message"] == "The key is not valid"
-    assert len(await tenants.operator_keys.list()) == 3
+        assert answer.json()["error"]["message"] == REFUSED
+    assert len(await tenants.operator_keys.list(now_ms())) == 1
 
 
 async def test_keys_of_operators_are_accepted_only_from_their_networks(settings: Settings) -> None:
@@ -204,12 +208,12 @@ async def test_keys_of_operators_are_accepted_only_from_their_networks(settings:
             open_tenant_node(confined) as tenants,
             open_rest_server(
                 confined,
-                authenticator=make_authenticator(confined),
+                authenticator=make_authenticator(confined, stored_credentials=tenants.verifier),
                 tenants=tenants.tenants,
-                operators=tenants.operators,
+                operator_networks=tenants.networks,
             ) as server,
         ):
-            key = await tenants.operator_keys.make("", None)
+            key = await tenants.make_operator_key("", None)
             answer = await server.client.get(PATH, headers=bearer(key))
             assert answer.status_code == status
             if status == 403:
@@ -236,12 +240,12 @@ async def test_acts_of_operators_are_in_the_access_log(settings: Settings, tenan
         recorder = AccessRecorder(AccessTable(pool), now_ms)
         async with open_rest_server(
             settings,
-            authenticator=make_authenticator(settings),
+            authenticator=make_authenticator(settings, stored_credentials=tenants.verifier),
             tenants=tenants.tenants,
-            operators=tenants.operators,
+            operator_networks=tenants.networks,
             access_recorder=recorder,
         ) as server:
-            key = bearer(await tenants.operator_keys.make("", None))
+            key = bearer(await tenants.make_operator_key("", None))
             await server.client.post(PATH, json={"tenant": "acme"}, headers=key)
             await server.client.post(f"{PATH}/acme/suspend", headers=key)
             await recorder.flush()

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.http.client_address import CallerResolver
-from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.postgres.pool import PostgresPool
+from synckairos.stored_credentials.table import CredentialTable
+from synckairos.stored_credentials.verifier import CredentialVerifier
 from synckairos.tenants.active_tenants import REFRESH_S, ActiveTenants
-from synckairos.tenants.operator_keys import OperatorAuthenticator, OperatorKeyTable
+from synckairos.tenants.operator_keys import OperatorKeys, OperatorNetworks
 from synckairos.tenants.table import MAX_TENANTS, NewTenant, Tenant, TenantChanges, TenantStatus, TenantTable
 from tests.background_task import running
+from tests.integration.authentication import now_ms
 from tests.integration.revocations.nodes import Node, open_node, until
 
 
@@ -23,14 +25,18 @@ class TenantNode:
     node: Node
     table: TenantTable
     tenants: ActiveTenants
-    operator_keys: OperatorKeyTable
-    operators: OperatorAuthenticator
+    operator_keys: OperatorKeys
+    networks: OperatorNetworks
+    verifier: CredentialVerifier
     closed: list[str]
 
     async def add(self, name: str, **fields: object) -> Tenant:
         """Create a tenant through this instance."""
         made, _ = await self.tenants.add(new_tenant(name, **fields))
         return made
+
+    async def make_operator_key(self, label: str = "", ttl_s: int | None = None) -> str:
+        return await self.operator_keys.make(label, ttl_s, now_ms(), "command-line")
 
     async def set_status(self, name: str, status: TenantStatus) -> Tenant:
         return await self.tenants.change(name, TenantChanges(status=status))
@@ -72,12 +78,13 @@ async def open_tenant_node(
         if reads:
             await tenants.refresh()
             await stack.enter_async_context(running(tenants.run()))
-        callers, operator_keys = CallerResolver(settings.trusted_proxies), OperatorKeyTable(pool)
-        operators = OperatorAuthenticator(
-            operator_keys,
-            networks=settings.operator_networks,
-            peer_address_for=callers.complete_address_for,
-            address_for=callers.address_for,
-            work=ClientWorkLimits(),
+        credentials, callers = CredentialTable(pool), CallerResolver(settings.trusted_proxies)
+        yield TenantNode(
+            node,
+            table,
+            tenants,
+            OperatorKeys(credentials),
+            OperatorNetworks(settings.operator_networks, callers.complete_address_for),
+            CredentialVerifier(credentials, node.channel),
+            closed,
         )
-        yield TenantNode(node, table, tenants, operator_keys, operators, closed)

@@ -21,7 +21,9 @@ from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
 from synckairos.service import create, exclusive_start, prepare_commit
 from synckairos.signing_keys import table as signing_key_table
 from synckairos.store import commit_script, participant_sessions, rate_quotas
+from synckairos.stored_credentials import table as credential_table
 from synckairos.webhooks import dispatcher, registry, sender
+from synckairos.wire import api_keys as api_key_models
 from synckairos.wire import (
     column_selection,
     field_types,
@@ -244,6 +246,11 @@ IN_CODE = {
     "one number of a `jwk`": text(public_key_input.MAX_MEMBER_CHARACTERS),
     "RSA keys": between(verification_key.MIN_RSA_BITS, public_key_input.MAX_RSA_BITS),
     "public exponent of RSA keys": text(public_key_input.MAX_EXPONENT_BITS),
+    # API keys
+    "valid API keys of a tenant": text(credential_table.MAX_CREDENTIALS),
+    "`label` of an API key": bounds(api_key_models.CreateApiKey, "label"),
+    "`grants` of an API key": bounds(api_key_models.CreateApiKey, "grants"),
+    "`sessions` of a grant of an API key": bounds(api_key_models.Grant, "sessions"),
     # jobs
     "attempts of a job": text(table.MAX_ATTEMPTS),
     "age of finished jobs": text(enqueue.KEPT_DAYS),

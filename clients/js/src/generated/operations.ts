@@ -5,11 +5,14 @@ import type {
   AccessPage,
   AdjustBody,
   AmendBody,
+  ApiKeyPage,
+  ApiKeySecretAnswer,
   ArchiveAnswer,
   CancelBody,
   CommandResultsAnswer,
   CommandToMany,
   CompleteBody,
+  CreateApiKey,
   CreateRevocation,
   CreateSession,
   CreateSigningKey,
@@ -324,6 +327,30 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<void>;
   };
+  keys: {
+    /** Make an API key */
+    create(
+      body: CreateApiKey,
+      options?: RequestOptions,
+    ): Promise<ResponseData<ApiKeySecretAnswer>>;
+    /** List API keys, newest first */
+    list(
+      query?: { limit?: number; cursor?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<ApiKeyPage>>;
+    /** Give an API key a new secret; the previous one stays valid for 24 hours */
+    rotate(
+      keyId: string,
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<ResponseData<ApiKeySecretAnswer>>;
+    /** End an API key and its sockets */
+    delete(
+      keyId: string,
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<void>;
+  };
   signingKeys: {
     /** Add a public key that verifies tokens of the tenant */
     create(
@@ -455,6 +482,12 @@ export const OPERATIONS = {
   },
   disconnect: {
     run: "POST /v1/disconnect",
+  },
+  keys: {
+    create: "POST /v1/keys",
+    list: "GET /v1/keys",
+    rotate: "POST /v1/keys/{key_id}/rotate",
+    delete: "DELETE /v1/keys/{key_id}",
   },
   signingKeys: {
     create: "POST /v1/signing-keys",

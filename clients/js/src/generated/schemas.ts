@@ -102,6 +102,44 @@ export interface AmendBody {
   reason?: string;
 }
 
+export interface ApiKeyPage {
+  /** The requested data */
+  data: Array<ApiKeyView>;
+  /** Value of `cursor` for the next page; null on the last page */
+  next_cursor: string | null;
+}
+
+/** The id and the text of a key. `key` is absent in the replay of an answer. */
+export interface ApiKeySecret {
+  /** Id of the API key. Rotations keep it */
+  key_id: string;
+  /** The key. It cannot be read again */
+  key?: string;
+}
+
+export interface ApiKeySecretAnswer {
+  data: ApiKeySecret;
+}
+
+/** An API key without its secret. */
+export interface ApiKeyView {
+  /** Id of the API key. Rotations keep it */
+  key_id: string;
+  /** Highest role of the bearer on any session */
+  role: string;
+  label?: string;
+  grants: Array<Grant>;
+  /** Id of the participant */
+  participant_id?: string;
+  /** Instant of creation */
+  created_at: string;
+  /** The caller that made the key, as the audit names actors */
+  created_by: string;
+  expires_at?: string;
+  /** Late by up to a minute. Absent before a use */
+  last_used_at?: string;
+}
+
 export interface ArchiveAnswer {
   data: ArchiveView;
 }
@@ -164,7 +202,7 @@ export interface AuthenticatedMessage {
   server_time_ms: number;
   /** The `id` of the message that this message answers */
   reply_to?: string;
-  /** Time until the credential ends, in ms */
+  /** Time until the credential ends, in ms. It is the maximum for a longer time or without an expiry */
   expires_in_ms: number;
 }
 
@@ -306,6 +344,20 @@ export interface CompleteBody {
   /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
   expected_turn?: number;
   on_behalf_of?: string;
+}
+
+/**
+ * An API key to make. Its role is the highest role that the bearer can have on a session. A key with the role
+ * `admin` reaches all sessions of the tenant. The other roles need `grants`. A key with the role `participant` acts
+ * as the participant `participant_id`. Without `expires_at`, the key has no expiry.
+ */
+export interface CreateApiKey {
+  role: "viewer" | "participant" | "controller" | "admin";
+  label?: string;
+  grants?: Array<Grant>;
+  /** Id of the participant */
+  participant_id?: string;
+  expires_at?: string;
 }
 
 /** The credentials to revoke: exactly one of `jti`, `subject`, `grp`, `credential` and `all`. */
@@ -682,6 +734,12 @@ export interface GoawayMessage {
   retry_after_ms: number;
 }
 
+/** Sessions that the bearer can reach, and the role on them. Without `role`, it is the role of the credential. */
+export interface Grant {
+  sessions: Array<string>;
+  role?: "viewer" | "participant" | "controller";
+}
+
 /**
  * A team with one budget. If `total_time_ms` is absent, the budget is the sum of its participants' budgets.
  * `members` lists the ids of the participants in the group, as in v2.
@@ -824,7 +882,7 @@ export interface OwnCredentialView {
   role: "viewer" | "participant" | "controller" | "admin";
   /** Participant as which the caller acts, null if it is none */
   participant_id: string | null;
-  /** Milliseconds until the credential expires, null without a credential */
+  /** Milliseconds until the credential expires, null if it does not expire, or without a credential */
   expires_in_ms: number | null;
   /**
    * Role of the caller on the session of the query. It does not say whether the session exists. Null if the caller

@@ -1531,7 +1531,7 @@ class OwnCredentialView(TypedDict):
     role: Literal["viewer", "participant", "controller", "admin"]
     # Participant as which the caller acts, null if it is none
     participant_id: str | None
-    # Milliseconds until the credential expires, null without a credential
+    # Milliseconds until the credential expires, null if it does not expire, or without a credential
     expires_in_ms: int | None
     # Role of the caller on the session of the query. It does not say whether the session exists. Null if the
     # caller cannot reach the session, or if the query has no session
@@ -1609,6 +1609,63 @@ class Disconnect(TypedDict):
 
     # Claim `sub` of a user; `key:<id>` or `link:<id>:<number>` for the other kinds
     subject: str
+
+
+class Grant(TypedDict):
+    """Sessions that the bearer can reach, and the role on them. Without `role`, it is the role of the credential."""
+
+    sessions: list[str]
+    role: NotRequired[Literal["viewer", "participant", "controller"]]
+
+
+class CreateApiKey(TypedDict):
+    """An API key to make. Its role is the highest role that the bearer can have on a session.  A key with the role
+    `admin` reaches all sessions of the tenant. The other roles need `grants`. A key with the role `participant`
+    acts as the participant `participant_id`. Without `expires_at`, the key has no expiry.
+    """
+
+    role: Literal["viewer", "participant", "controller", "admin"]
+    label: NotRequired[str]
+    grants: NotRequired[list[Grant]]
+    # Id of the participant
+    participant_id: NotRequired[str]
+    expires_at: NotRequired[str]
+
+
+class ApiKeySecret(TypedDict):
+    """The id and the text of a key. `key` is absent in the replay of an answer."""
+
+    # Id of the API key. Rotations keep it
+    key_id: str
+    # The key. It cannot be read again
+    key: NotRequired[str]
+
+
+class ApiKeyView(TypedDict):
+    """An API key without its secret."""
+
+    # Id of the API key. Rotations keep it
+    key_id: str
+    # Highest role of the bearer on any session
+    role: str
+    label: NotRequired[str]
+    grants: list[Grant]
+    # Id of the participant
+    participant_id: NotRequired[str]
+    # Instant of creation
+    created_at: str
+    # The caller that made the key, as the audit names actors
+    created_by: str
+    expires_at: NotRequired[str]
+    # Late by up to a minute. Absent before a use
+    last_used_at: NotRequired[str]
+
+
+class ApiKeyPage(TypedDict):
+    # The requested data
+    data: list[ApiKeyView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
 
 
 class CreateSigningKey(TypedDict):

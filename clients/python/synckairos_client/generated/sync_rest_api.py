@@ -11,11 +11,14 @@ from synckairos_client.generated.rest_types import (
     AccessPage,
     AdjustBody,
     AmendBody,
+    ApiKeyPage,
+    ApiKeySecret,
     ArchiveView,
     CancelBody,
     CommandResults,
     CommandToMany,
     CompleteBody,
+    CreateApiKey,
     CreateRevocation,
     CreateSession,
     CreateSigningKey,
@@ -824,6 +827,44 @@ class DisconnectOperations:
         self._call("POST", "/v1/disconnect", body=body)
 
 
+class KeysOperations:
+    """Operations under `/v1/keys`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def create(self, body: CreateApiKey) -> ApiKeySecret:
+        """Make an API key.
+
+        `POST /v1/keys`
+        """
+        answer: ApiKeySecret = self._call("POST", "/v1/keys", body=body, has_data=True)
+        return answer
+
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> ApiKeyPage:
+        """List API keys, newest first.
+
+        `GET /v1/keys`
+        """
+        answer: ApiKeyPage = self._call("GET", "/v1/keys", query={"limit": limit, "cursor": cursor})
+        return answer
+
+    def rotate(self, key_id: str) -> ApiKeySecret:
+        """Give an API key a new secret; the previous one stays valid for 24 hours.
+
+        `POST /v1/keys/{key_id}/rotate`
+        """
+        answer: ApiKeySecret = self._call("POST", f"/v1/keys/{path_part(key_id)}/rotate", has_data=True)
+        return answer
+
+    def delete(self, key_id: str) -> None:
+        """End an API key and its sockets.
+
+        `DELETE /v1/keys/{key_id}`
+        """
+        self._call("DELETE", f"/v1/keys/{path_part(key_id)}")
+
+
 class SigningKeysOperations:
     """Operations under `/v1/signing-keys`."""
 
@@ -952,6 +993,7 @@ class Api:
         self.tickets = TicketsOperations(call)
         self.revocations = RevocationsOperations(call)
         self.disconnect = DisconnectOperations(call)
+        self.keys = KeysOperations(call)
         self.signing_keys = SigningKeysOperations(call)
         self.tenants = TenantsOperations(call)
         self.simulate = SimulateOperations(call)

@@ -1,0 +1,121 @@
+"""Implementation of the commands `synckairos keys …`. Results are lines of text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from synckairos.admin.control_channel import open_control_channel
+from synckairos.admin.jobs import parse_day_or_instant
+from synckairos.config import Settings
+from synckairos.errors import CredentialNotFound, ValidationFailed
+from synckairos.identity.token_minting import parse_grant
+from synckairos.principal import Principal
+from synckairos.stored_credentials.credential_json import api_key_json
+from synckairos.stored_credentials.table import CredentialTable, NewCredential, StoredCredential
+from synckairos.wire.api_keys import CreateApiKey, grant_claims
+from synckairos.wire.body_parser import parse_body
+from synckairos.wire.instants import parse_instant_ms
+
+PRINCIPAL = Principal.importer("command-line")
+"""The principal of the commands. The actor of their keys is `command-line`."""
+
+PAGE_SIZE = 200
+"""Number of keys that one query reads."""
+
+
+async def create_key(
+    settings: Settings, members: Mapping[str, Any], grants: Sequence[str], expires_at: str | None
+) -> str:
+    """Make an API key of the tenant `default`, and return its text.
+
+    `members` are members of `CreateApiKey` except `grants` and `expires_at`. Each grant is a text as on the command
+    line. `expires_at` is an instant with a time zone or a UTC day, None for no expiry.
+
+    Raises: ValidationFailed, AuthenticationOff, StoreUnavailable, TooManyCredentials.
+    """
+    given = {**members, "grants": [parse_grant(each) for each in grants]}
+    if expires_at is not None:
+        given["expires_at"] = parse_day_or_instant(expires_at, "--expires-at")
+    body = parse_body(CreateApiKey, given)
+    expires_at_ms = None if body.expires_at is None else parse_instant_ms(body.expires_at)
+    async with open_control_channel(settings) as (channel, pool):
+        now_ms = await channel.read_time_ms()
+        if expires_at_ms is not None and expires_at_ms <= now_ms:
+            raise ValidationFailed.at_path("--expires-at", "should be in the future")
+        _, secret = await CredentialTable(pool).add(
+            NewCredential(
+                tenant=PRINCIPAL.tenant,
+                kind="key",
+                principal_kind="key",
+                subject=None,
+                label=body.label,
+                role=body.role,
+                grants=grant_claims(body.grants),
+                participant_id=body.participant_id,
+                parent_id=None,
+                expires_at_ms=expires_at_ms,
+                created_by=PRINCIPAL.actor,
+                request_id=None,
+                request_fingerprint=None,
+            ),
+            now_ms,
+        )
+    assert secret is not None
+    return secret.text
+
+
+async def list_keys(settings: Settings, *, as_json: bool = False) -> list[str]:
+    """Return one line of text for each valid key, newest first. If `as_json` is True, a line is JSON.
+
+    Raises: AuthenticationOff, StoreUnavailable.
+    """
+    found: list[StoredCredential] = []
+    async with open_control_channel(settings) as (channel, pool):
+        table, now_ms = CredentialTable(pool), await channel.read_time_ms()
+        cursor: str | None = None
+        while True:
+            page = await table.read_page(PRINCIPAL.tenant, "key", now_ms, cursor=cursor, limit=PAGE_SIZE)
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+    if as_json:
+        return [orjson.dumps(api_key_json(each)).decode() for each in found]
+    return [_line(api_key_json(each)) for each in found]
+
+
+async def rotate_key(settings: Settings, key_id: str) -> str:
+    """Give a key a new secret, and return its new text.
+
+    Raises: AuthenticationOff, StoreUnavailable, CredentialNotFound.
+    """
+    async with open_control_channel(settings) as (channel, pool):
+        now_ms = await channel.read_time_ms()
+        secret = await CredentialTable(pool).rotate(PRINCIPAL.tenant, "key", key_id, now_ms, request_id=None)
+    assert secret is not None
+    return secret.text
+
+
+async def end_key(settings: Settings, key_id: str) -> None:
+    """End a key, its sockets, and all credentials below it.
+
+    Raises: AuthenticationOff, StoreUnavailable, TooManyRevocations. CredentialNotFound if there was never such a key.
+    """
+    async with open_control_channel(settings) as (channel, pool):
+        now_ms = await channel.read_time_ms()
+        ended = await CredentialTable(pool).end(PRINCIPAL.tenant, "key", key_id, now_ms)
+        for credential_id in ended:
+            await channel.revoke(PRINCIPAL, credential=credential_id)
+    if not ended:
+        raise CredentialNotFound("key")
+
+
+def _line(members: Mapping[str, Any]) -> str:
+    parts = [members["key_id"], members["role"], f"made {members['created_at']} by {members['created_by']}"]
+    parts.append(f"last used {members['last_used_at']}" if "last_used_at" in members else "never used")
+    if "expires_at" in members:
+        parts.append(f"expires {members['expires_at']}")
+    if "label" in members:
+        parts.append(members["label"])
+    return "  ".join(parts)

@@ -1,0 +1,137 @@
+"""REST routes of API keys: stored credentials for servers."""
+
+import orjson
+
+from synckairos.errors import AuthenticationOff, ValidationFailed
+from synckairos.http.operations import Operation
+from synckairos.http.request_response import RestRequest, RestResponse
+from synckairos.revocations.channel import ControlChannel
+from synckairos.store.rate_limits import RateLimits
+from synckairos.stored_credentials.credential_json import api_key_json
+from synckairos.stored_credentials.table import CredentialTable, NewCredential
+from synckairos.wire import api_keys as wire
+from synckairos.wire.instants import parse_instant_ms
+
+COLLECTION_PATH = "/v1/keys"
+KEY_PATH = "/v1/keys/{key_id}"
+
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class ApiKeyRoutes:
+    """REST operations on the API keys of the caller's tenant. All operations require the role `admin`.
+
+    `channel` is None while authentication is off. Then all operations answer 403.
+    """
+
+    def __init__(self, table: CredentialTable, channel: ControlChannel | None, rate_limits: RateLimits) -> None:
+        self._table = table
+        self._channel = channel
+        self._rate_limits = rate_limits
+
+    def operations(self) -> list[Operation]:
+        """Return the REST operations of this class."""
+        tag = "credentials"
+        return [
+            Operation(
+                "POST", COLLECTION_PATH, "manage_keys", self.create, "Make an API key", tag,
+                response_model=wire.ApiKeySecretAnswer, success_status=201, body_model=wire.CreateApiKey,
+                is_body_required=True, refusal_statuses=(403, 409, 422), is_administrative=True,
+            ),
+            Operation(
+                "GET", COLLECTION_PATH, "manage_keys", self.list, "List API keys, newest first", tag,
+                response_model=wire.ApiKeyPage, query_model=wire.ApiKeysQuery, refusal_statuses=(403,),
+            ),
+            Operation(
+                "POST", f"{KEY_PATH}/rotate", "manage_keys", self.rotate,
+                "Give an API key a new secret; the previous one stays valid for 24 hours", tag,
+                response_model=wire.ApiKeySecretAnswer, refusal_statuses=(403, 404), is_administrative=True,
+            ),
+            Operation(
+                "DELETE", KEY_PATH, "manage_keys", self.delete, "End an API key and its sockets", tag,
+                success_status=204, refusal_statuses=(403, 409), is_administrative=True,
+            ),
+        ]  # fmt: skip
+
+    async def create(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/keys`: make an API key, and return its text."""
+        body = await request.read_body(wire.CreateApiKey)
+        await self._rate_limits.count(request.meter)
+        channel = self._require_authentication()
+        now_ms = await channel.read_time_ms()
+        command_id = request.parse_command_id()
+        credential, secret = await self._table.add(
+            NewCredential(
+                tenant=request.principal.tenant,
+                kind="key",
+                principal_kind="key",
+                subject=None,
+                label=body.label,
+                role=body.role,
+                grants=wire.grant_claims(body.grants),
+                participant_id=body.participant_id,
+                parent_id=None,
+                expires_at_ms=_parse_expiry(body.expires_at, now_ms),
+                created_by=request.principal.actor,
+                request_id=None if command_id is None else request.principal.qualify_request_id(command_id),
+                request_fingerprint=None if command_id is None else request.fingerprint(),
+            ),
+            now_ms,
+        )
+        request.act_target = credential.credential_id
+        return await self._answer(request, credential.credential_id, None if secret is None else secret.text, 201)
+
+    async def list(self, request: RestRequest) -> RestResponse:
+        """Answer `GET /v1/keys`: list the API keys of the tenant, newest first."""
+        query = request.read_query(wire.ApiKeysQuery)
+        await self._rate_limits.count(request.meter)
+        now_ms = await self._require_authentication().read_time_ms()
+        page = await self._table.read_page(
+            request.principal.tenant, "key", now_ms, cursor=query.cursor, limit=query.limit
+        )
+        rows = [api_key_json(each) for each in page.items]
+        return RestResponse(orjson.dumps({"data": rows, "next_cursor": page.next_cursor}))
+
+    async def rotate(self, request: RestRequest) -> RestResponse:
+        """Answer `POST /v1/keys/{key_id}/rotate`: give an API key a new secret, and return its new text."""
+        key_id = request.path_text("key_id")
+        await self._rate_limits.count(request.meter)
+        now_ms = await self._require_authentication().read_time_ms()
+        command_id = request.parse_command_id()
+        request_id = None if command_id is None else request.principal.qualify_request_id(command_id)
+        secret = await self._table.rotate(request.principal.tenant, "key", key_id, now_ms, request_id=request_id)
+        return await self._answer(request, key_id, None if secret is None else secret.text, 200)
+
+    async def delete(self, request: RestRequest) -> RestResponse:
+        """Answer `DELETE /v1/keys/{key_id}`: end an API key, its sockets, and all credentials below it."""
+        key_id = request.path_text("key_id")
+        await self._rate_limits.count(request.meter)
+        channel = self._require_authentication()
+        now_ms = await channel.read_time_ms()
+        for credential_id in await self._table.end(request.principal.tenant, "key", key_id, now_ms):
+            await channel.revoke(request.principal, credential=credential_id)
+        return RestResponse(status=204)
+
+    async def _answer(self, request: RestRequest, key_id: str, key: str | None, status: int) -> RestResponse:
+        """Return the answer with the text of a key. If `key` is None, the answer is a replay without the text."""
+        data = {"key_id": key_id} if key is None else {"key_id": key_id, "key": key}
+        response = RestResponse(orjson.dumps({"data": data}), status, headers=[_NO_STORE])
+        if key is None:
+            await self._rate_limits.recount_as_replay(request.meter)
+            response.headers.append((b"idempotency-replayed", b"true"))
+        return response
+
+    def _require_authentication(self) -> ControlChannel:
+        if self._channel is None:
+            raise AuthenticationOff
+        return self._channel
+
+
+def _parse_expiry(text: str | None, now_ms: int) -> int | None:
+    """Return the expiry in ms since the Unix epoch. Raises: ValidationFailed if it is not in the future."""
+    if text is None:
+        return None
+    at_ms = parse_instant_ms(text)
+    if at_ms <= now_ms:
+        raise ValidationFailed.at_path("expires_at", "should be in the future")
+    return at_ms

@@ -1,0 +1,266 @@
+"""The table of stored credentials in Postgres: adds, reads, rotates and ends credentials."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import orjson
+from msgspec import Struct
+
+from synckairos.errors import CredentialNotFound, IdempotencyKeyReused, TooManyCredentials, Unauthorized
+from synckairos.history.page_cursor import parse_cursor, render_cursor
+from synckairos.history.records import Page
+from synckairos.identity.secret_text import SecretText, make_secret_text
+from synckairos.identity.token_claims import parse_grants
+from synckairos.postgres.named_sql import load_statements
+from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.time_limits import TimeLimitedTransactions
+from synckairos.postgres.transaction import Row, Transaction
+from synckairos.principal import Kind, Role, SessionGrant
+from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
+from synckairos.wire.control_entry import Revocation
+from synckairos.wire.instants import datetime_to_ms
+
+MAX_CREDENTIALS = 1_000
+"""Maximum number of credentials of one kind in a tenant that have not ended."""
+
+OVERLAP_MS = 86_400_000
+"""Milliseconds for which the previous secret stays valid after a rotation."""
+
+CredentialKind = Literal["key", "operator"]
+"""Kinds of stored credentials: `key` is an API key, `operator` is the key of an operator."""
+
+_MAX_SEQUENCE = 2**62
+"""A number that is larger than each `sequence`."""
+
+_ROLES: tuple[Role, ...] = get_args(Role)
+
+
+class NewCredential(Struct, frozen=True, kw_only=True):
+    """A credential to add. Its id and its secret are made when it is added.
+
+    - `principal_kind` and `subject`: the kind and the subject of its principal. If `subject` is None, it is the id.
+    - `grants`: the sessions that the bearer can reach, as in the claim `grants` of a token.
+    - `parent_id`: the credential with which it ends, None without a parent.
+    - `expires_at_ms`: ms since the Unix epoch, None if it has no expiry.
+    - `request_id` and `request_fingerprint` identify a repeated request; None without them.
+    """
+
+    tenant: str
+    kind: CredentialKind
+    principal_kind: Kind
+    subject: str | None
+    label: str | None
+    role: Role
+    grants: Sequence[Mapping[str, Any]]
+    participant_id: str | None
+    parent_id: str | None
+    expires_at_ms: int | None
+    created_by: str
+    request_id: str | None
+    request_fingerprint: str | None
+
+
+class StoredCredential(Struct, frozen=True, kw_only=True):
+    """A row. Instants are in ms since the Unix epoch, by the time of Redis. `sequence` orders lists.
+
+    `grant_claims` are the grants as JSON values, and `grants` the same as objects.
+    """
+
+    credential_id: str
+    sequence: int
+    tenant: str
+    kind: str
+    principal_kind: Kind
+    subject: str
+    label: str | None
+    role: Role
+    grant_claims: list[dict[str, Any]]
+    grants: tuple[SessionGrant, ...]
+    participant_id: str | None
+    parent_id: str | None
+    created_at_ms: int
+    created_by: str
+    expires_at_ms: int | None
+    last_used_at_ms: int | None
+
+
+class ValidCredential(Struct, frozen=True):
+    """A credential that has not ended, with the SHA-256 of each secret that is valid."""
+
+    credential: StoredCredential
+    digests: tuple[bytes, ...]
+
+
+class CredentialTable:
+    """Access to the table `sync_credentials` in Postgres.
+
+    `now_ms` is always the time of Redis in ms since the Unix epoch.
+
+    All methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
+    """
+
+    def __init__(self, pool: PostgresPool, *, max_credentials: int = MAX_CREDENTIALS) -> None:
+        self._transactions = TimeLimitedTransactions(pool)
+        self._max_credentials = max_credentials
+
+    async def add(self, new: NewCredential, now_ms: int) -> tuple[StoredCredential, SecretText | None]:
+        """Add a credential in one transaction. Return it and its secret, which is nowhere else.
+
+        If an equal request added it before, return it with None in place of the secret.
+
+        Raises: TooManyCredentials if the tenant has the maximum number of them. IdempotencyKeyReused if another request
+            used the same `request_id`.
+        """
+        secret = make_secret_text()
+
+        async def run(transaction: Transaction) -> tuple[StoredCredential, SecretText | None]:
+            values = {"tenant": new.tenant, "kind": new.kind, "request_id": new.request_id, "now_ms": now_ms}
+            await _fetch(transaction, "lock_tenant", values)
+            if new.request_id is not None and (rows := await _fetch(transaction, "find_request", values)):
+                *columns, fingerprint = rows[0]
+                if fingerprint != new.request_fingerprint:
+                    raise IdempotencyKeyReused
+                return parse_credential(columns), None
+            await _fetch(transaction, "delete_ended", values)
+            ((count,),) = await _fetch(transaction, "count", values)
+            if count >= self._max_credentials:
+                raise TooManyCredentials(new.kind, self._max_credentials)
+            (row,) = await _fetch(
+                transaction,
+                "add",
+                {
+                    **values,
+                    "credential_id": secret.credential_id,
+                    "secret_hash": secret.digest,
+                    "principal_kind": new.principal_kind,
+                    "subject": new.subject or secret.credential_id,
+                    "label": new.label,
+                    "role": new.role,
+                    "grants": orjson.dumps(new.grants).decode(),
+                    "participant_id": new.participant_id,
+                    "parent_id": new.parent_id,
+                    "created_by": new.created_by,
+                    "expires_at_ms": new.expires_at_ms,
+                    "request_fingerprint": new.request_fingerprint,
+                },
+            )
+            return parse_credential(row), secret
+
+        return await self._transactions.transact(run)
+
+    async def read_page(
+        self, tenant: str, kind: CredentialKind, now_ms: int, *, cursor: str | None, limit: int
+    ) -> Page[StoredCredential]:
+        """Return a page of at most `limit` valid credentials of one kind in a tenant, newest first.
+
+        `cursor` is the `next_cursor` of the previous page; None for the first page.
+
+        Raises: ValidationFailed if the cursor is invalid.
+        """
+        (before,) = parse_cursor(cursor, int) if cursor else (_MAX_SEQUENCE,)
+        values = {"tenant": tenant, "kind": kind, "now_ms": now_ms, "before": before, "limit": limit + 1}
+        rows = await self._run("read_page", values)
+        items = tuple(parse_credential(row) for row in rows[:limit])
+        return Page(items, render_cursor(items[-1].sequence) if len(rows) > limit else None)
+
+    async def read_valid(self, credential_ids: Sequence[str], now_ms: int) -> dict[str, ValidCredential]:
+        """Return the credentials of these ids that have not ended, of all tenants, by id. One round trip.
+
+        Invalid rows are reported and left out.
+        """
+        rows = await self._run("read_valid", {"credential_ids": [*credential_ids], "now_ms": now_ms})
+        found = {}
+        for *columns, current, previous in rows:
+            try:
+                credential = parse_credential(columns)
+                digests = tuple(bytes(each) for each in (current, previous) if each is not None)
+            except (*PARSE_ERRORS, Unauthorized) as fault:
+                report_invalid_data("sync_credentials", fault)
+            else:
+                found[credential.credential_id] = ValidCredential(credential, digests)
+        return found
+
+    async def set_last_used(self, credential_ids: Sequence[str], now_ms: int) -> None:
+        """Store that these credentials were used at the instant `now_ms`."""
+        await self._run("set_last_used", {"credential_ids": [*credential_ids], "now_ms": now_ms})
+
+    async def rotate(
+        self, tenant: str, kind: CredentialKind, credential_id: str, now_ms: int, *, request_id: str | None
+    ) -> SecretText | None:
+        """Give a credential a new secret, and return it. The secret before stays valid for `OVERLAP_MS`.
+
+        If the last rotation had the same `request_id`, nothing changes and the result is None. A secret that was valid
+        because of an earlier rotation ends.
+
+        Raises: CredentialNotFound if the tenant has no such credential that is valid.
+        """
+        secret = make_secret_text(credential_id)
+
+        async def run(transaction: Transaction) -> SecretText | None:
+            values = {"tenant": tenant, "kind": kind, "credential_id": credential_id, "now_ms": now_ms}
+            rows = await _fetch(transaction, "find_rotation", values)
+            if not rows:
+                raise CredentialNotFound(kind)
+            if request_id is not None and rows[0][0] == request_id:
+                return None
+            new = {"request_id": request_id, "secret_hash": secret.digest, "overlap_ms": OVERLAP_MS}
+            await _fetch(transaction, "rotate", values | new)
+            return secret
+
+        return await self._transactions.transact(run)
+
+    async def end(self, tenant: str, kind: CredentialKind, credential_id: str, now_ms: int) -> list[str]:
+        """End a credential and all credentials below it. Return their ids, also of those that had ended before.
+
+        Return an empty list if the tenant has no such credential.
+        """
+        values = {"tenant": tenant, "kind": kind, "credential_id": credential_id, "now_ms": now_ms}
+        return [row[0] for row in await self._run("end", values)]
+
+    async def end_revoked(self, revocations: Sequence[Revocation]) -> None:
+        """End the stored credentials that revocations select, and all credentials below them.
+
+        They end at the instants at which the revocations take effect.
+        """
+        values = {
+            "tenants": [each.tenant for each in revocations],
+            "credentials": [each.credential for each in revocations],
+            "subjects": [each.subject for each in revocations],
+            "are_for_all": [each.is_for_all for each in revocations],
+            "issued_before_ms": [each.issued_before_ms for each in revocations],
+            "effective_at_ms": [each.effective_at_ms for each in revocations],
+        }
+        await self._run("end_revoked", values)
+
+    async def _run(self, name: str, values: Mapping[str, Any]) -> list[Row]:
+        return await self._transactions.fetch(load_statements("credentials.sql", __package__)[name], values)
+
+
+async def _fetch(transaction: Transaction, name: str, values: Mapping[str, Any]) -> list[Row]:
+    return await transaction.fetch(load_statements("credentials.sql", __package__)[name], values)
+
+
+def parse_credential(row: Row | list[Any]) -> StoredCredential:
+    """Return the credential of the columns of a row. Raises: Unauthorized or ValueError if a value is invalid."""
+    credential_id, sequence, tenant, kind, principal_kind, subject, label, role, grants, *others = row
+    participant_id, parent_id, created_at, created_by, expires_at, last_used_at = others
+    if role not in _ROLES or principal_kind not in ("key", "link"):
+        raise ValueError("the role or the kind of a stored credential is unknown")
+    return StoredCredential(
+        credential_id=credential_id,
+        sequence=sequence,
+        tenant=tenant,
+        kind=kind,
+        principal_kind=principal_kind,
+        subject=subject,
+        label=label,
+        role=role,
+        grant_claims=grants,
+        grants=parse_grants(grants),
+        participant_id=participant_id,
+        parent_id=parent_id,
+        created_at_ms=datetime_to_ms(created_at),
+        created_by=created_by,
+        expires_at_ms=None if expires_at is None else datetime_to_ms(expires_at),
+        last_used_at_ms=None if last_used_at is None else datetime_to_ms(last_used_at),
+    )

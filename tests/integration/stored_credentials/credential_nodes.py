@@ -1,0 +1,105 @@
+"""Verifiers of stored credentials of instances, on the stores of a test."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from synckairos.config import Settings
+from synckairos.errors import SyncKairosError
+from synckairos.identity.authenticator import Authenticator
+from synckairos.postgres.pool import PostgresPool
+from synckairos.principal import Principal
+from synckairos.revocations.channel import RevocationCopier
+from synckairos.revocations.credential_ends import CredentialEnds
+from synckairos.stored_credentials.table import MAX_CREDENTIALS, CredentialTable, NewCredential
+from synckairos.stored_credentials.verifier import CredentialVerifier
+from tests.integration.authentication import make_authenticator, now_ms
+from tests.integration.revocations.nodes import ADMIN, Node, open_node
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialNode:
+    """The credentials of one instance, and what they depend on."""
+
+    node: Node
+    table: CredentialTable
+    verifier: CredentialVerifier
+    authenticator: Authenticator
+
+    async def add(self, **changes: Any) -> tuple[str, str]:
+        """Add an API key. Return its id and its text."""
+        credential, secret = await self.table.add(new_key(**changes), now_ms())
+        assert secret is not None
+        return credential.credential_id, secret.text
+
+    async def end(self, key_id: str) -> None:
+        """End a key through this instance."""
+        for each in await self.table.end("default", "key", key_id, now_ms()):
+            await self.node.channel.revoke(ADMIN, credential=each)
+
+    async def copy_revocations(self) -> None:
+        """Copy the revocations to Postgres and end the credentials that they select, as a worker does."""
+        await RevocationCopier(self.node.store, self.node.table, self.table.end_revoked).copy_new()
+
+    async def authenticate(self, text: str) -> Principal:
+        return await self.authenticator.authenticate_token(text, "192.0.2.1")
+
+    async def refusal_of(self, text: str) -> str:
+        """Return the error code of a credential. Return an empty text if it is accepted."""
+        try:
+            await self.authenticate(text)
+        except SyncKairosError as error:
+            return error.code
+        return ""
+
+
+def new_key(**changes: Any) -> NewCredential:
+    members: dict[str, Any] = {
+        "tenant": "default",
+        "kind": "key",
+        "principal_kind": "key",
+        "subject": None,
+        "label": None,
+        "role": "controller",
+        "grants": [{"sessions": ["*"]}],
+        "participant_id": None,
+        "parent_id": None,
+        "expires_at_ms": None,
+        "created_by": "user:root",
+        "request_id": None,
+        "request_fingerprint": None,
+    }
+    return NewCredential(**members | changes)
+
+
+@asynccontextmanager
+async def without_table(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Make the table unavailable inside the block. Yield a function that brings it back earlier."""
+    async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as database:
+        await database.execute("ALTER TABLE sync_credentials RENAME TO away")
+
+        async def restore() -> None:
+            await database.execute("ALTER TABLE IF EXISTS away RENAME TO sync_credentials")
+
+        try:
+            yield restore
+        finally:
+            await restore()
+
+
+@asynccontextmanager
+async def open_credential_node(
+    settings: Settings, redis_url: str = "", max_credentials: int = MAX_CREDENTIALS, stale_after_s: float = 5.0
+) -> AsyncIterator[CredentialNode]:
+    """Open an instance inside the block. Its cache is refreshed only by `verifier.refresh`."""
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(open_node(settings, redis_url, stale_after_s))
+        pool = await stack.enter_async_context(PostgresPool(settings.database_url, "test", max_connections=2))
+        table = CredentialTable(pool, max_credentials=max_credentials)
+        verifier = CredentialVerifier(table, node.channel)
+        ends = CredentialEnds(now_ms, node.channel)
+        authenticator = make_authenticator(settings, stored_credentials=verifier, refuse_ended=ends.require_not_revoked)
+        yield CredentialNode(node, table, verifier, authenticator)
