@@ -5,20 +5,26 @@ from typing import cast
 from starlette.types import Scope
 
 from synckairos.http.client_address import CallerResolver
-from synckairos.principal import Kind, Principal, Role, SessionGrant
+from synckairos.principal import DEFAULT_TENANT, Kind, Principal, Role, SessionGrant
 from tests.principals import make_principal
 
 
 def as_caller(
-    subject: str, role: Role = "admin", kind: Kind = "user", *, reaches: str = "*", participant_id: str = "-"
+    subject: str,
+    role: Role = "admin",
+    kind: Kind = "user",
+    *,
+    reaches: str = "*",
+    participant_id: str = "-",
+    tenant: str = DEFAULT_TENANT,
 ) -> dict[str, str]:
-    """Return the headers of a caller.
+    """Return the headers of a caller of a tenant.
 
     `reaches` is the id of the session that its grant names, `label:<key>=<value>` for the sessions with this label, `*`
     for all sessions, `-` for none. `participant_id` is `-`
     for a caller that is no participant.
     """
-    return {"x-caller": f"{kind} {role} {reaches} {participant_id} {subject}"}
+    return {"x-caller": f"{kind} {role} {reaches} {participant_id} {subject}", "x-caller-tenant": tenant}
 
 
 def as_operator() -> dict[str, str]:
@@ -30,7 +36,8 @@ class NamedCallers(CallerResolver):
     """Identity that believes the header of `as_caller` and `as_operator`. A caller without the header is anonymous."""
 
     def principal_for(self, scope: Scope) -> Principal:
-        header = dict(scope["headers"]).get(b"x-caller")
+        headers = dict(scope["headers"])
+        header = headers.get(b"x-caller")
         if header is None:
             return super().principal_for(scope)
         kind, role, reaches, participant_id, subject = header.decode().split(" ", 4)
@@ -51,6 +58,7 @@ class NamedCallers(CallerResolver):
             cast(Role, role),
             subject,
             kind=cast(Kind, kind),
+            tenant=headers.get(b"x-caller-tenant", DEFAULT_TENANT.encode()).decode(),
             address="10.0.0.1",
             participant_id=None if participant_id == "-" else participant_id,
             grants=() if reaches == "-" else (grant,),

@@ -2,19 +2,29 @@
 
 import re
 
+import pytest
+
 from synckairos.background.timekeeper import MAX_SLEEP_S
+from synckairos.clock.model import EventType
 from synckairos.store.commit_script import (
     MAX_CHANGES,
     MAX_RECORDS,
     RECORDS_TTL_MS,
     RECORDS_TTL_SLACK_MS,
     WAKE_UP_WITHIN_MS,
+    Commit,
     CommitArguments,
     CommitKeys,
+    CommitScript,
+    NewVersion,
     VersionArguments,
 )
-from synckairos.store.lua_scripts import LuaScript
+from synckairos.store.keys import Keys
+from synckairos.store.lua_scripts import LuaScript, ScriptCall
 from synckairos.store.outbox import MIN_STAY_AFTER_DEADLINE_MS
+from synckairos.store.outbox_limits import UNLIMITED
+from synckairos.wire.feed_message import FeedMessage
+from synckairos.wire.snapshot import SessionSnapshot
 
 TEXT = LuaScript("commit").text
 
@@ -62,3 +72,55 @@ def test_timekeepers_read_the_deadlines_that_a_commit_does_not_publish_in_time()
 
 def test_the_script_has_the_maximum_number_of_consecutive_changes() -> None:
     assert f"\nlocal MAX_CHANGES = {MAX_CHANGES} " in TEXT
+
+
+SESSION = "0190d0e2-7c6f-7000-8000-00000000000a"
+
+
+def call_of(session_name: str, partitions: int) -> ScriptCall:
+    """Return the KEYS and ARGV of a commit of the session `SESSION` under this name."""
+    base = SessionSnapshot("e1", 1, b'{"version":1}', "t1")
+    after = SessionSnapshot("e1", 2, b'{"version":2}', "t2")
+    version = NewVersion(b'{"event_type":"session_started"}', FeedMessage(SESSION, after, EventType.SESSION_STARTED, 1))
+    commit = Commit(session_name, base, [version], "running", 2_000, 500, "press-1", b'["f","e1",2,null,null]')
+    names, args = CommitScript(Keys("sk", partitions), 50, UNLIMITED).build_call(commit)
+    return names, args
+
+
+HEADER = (
+    b'{"session_id":"0190d0e2-7c6f-7000-8000-00000000000a","epoch":"e1","version":2,"event_type":"session_started",'
+    b'"at_ms":1,"tag":"t2"}\n'
+)
+
+
+@pytest.mark.parametrize(("partitions", "partition"), [(1, 0), (64, 45)], ids=["one partition", "64 partitions"])
+def test_commit_in_the_default_tenant_has_the_keys_and_arguments_of_earlier_releases(
+    partitions: int, partition: int
+) -> None:
+    """Instances of releases without tenants use the same keys at the same time. The texts are of such a release."""
+    sk = f"sk:{{{partition}}}"
+    assert call_of(SESSION, partitions) == (
+        [
+            *(f"{sk}:{kind}:{SESSION}" for kind in ("session", "history", "commands")),
+            *(f"{sk}:{kind}" for kind in ("deadlines", "outbox", "live")),
+            *(f"{sk}:outbox:{kind}" for kind in ("bytes", "indexed", "participants")),
+        ],
+        [
+            *(SESSION, "e1", 1, "t1", "press-1", b'["f","e1",2,null,null]', 1, "e1", "running", 0, 2_000, 50),
+            *(f"{sk}:feed:{SESSION}", "sk:wake", 500, "", "", "", 0),
+            *(2, "t2", b'{"event_type":"session_started"}', HEADER, b'{"version":2}', ""),
+        ],
+    )
+
+
+def test_commit_in_another_tenant_differs_only_in_names_and_has_the_live_set_of_its_tenant() -> None:
+    name = f"acme/{SESSION}"
+    names, args = call_of(SESSION, 1)
+    live = names.index("sk:{0}:live")
+    named = [text.replace(SESSION, name) for text in names]
+    named[live] = "sk:{0}:live:acme"
+    header = len(CommitArguments._fields) + VersionArguments._fields.index("header")
+    expected = [
+        text.replace(SESSION, name) if isinstance(text, str) and at != header else text for at, text in enumerate(args)
+    ]
+    assert call_of(name, 1) == (named, expected)
