@@ -56,7 +56,7 @@ def test_the_redis_keys_page_names_each_key_of_a_session_and_a_partition() -> No
     )
     names = [
         *(key(0).replace("{0}", "{p}") for key in of_partition),
-        *(key("X").replace("{0}", "{p}").replace("X", "<id>") for key in of_text),
+        *(key("X").replace("{0}", "{p}").replace("X", "<session>") for key in of_text),
         *whole_store,
     ]
     assert {name.removeprefix("sk:") for name in names} <= listed
