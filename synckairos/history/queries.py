@@ -11,7 +11,7 @@ from psycopg.errors import InsufficientPrivilege, QueryCanceled
 from psycopg_pool import PoolTimeout
 
 from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
-from synckairos.limits.processor_time import idle_wait, query_place
+from synckairos.limits.running_request import charge_report, charge_task, idle_wait, query_place
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedQueries
@@ -63,7 +63,7 @@ class HistoryQueries:
         except TimeoutError:
             raise StoreUnavailable("Too many reports are requested at the same time; try again shortly") from None
         try:
-            with idle_wait():
+            with idle_wait(), charge_report():
                 return await self._run_within(REPORT_TIMEOUT_S, self._run_in_snapshot(report))
         finally:
             self._report_slots.release()
@@ -93,7 +93,7 @@ class HistoryQueries:
             queries.close()
             raise _unreachable()
         try:
-            return await self._bounded.run(timeout_s, queries)
+            return await self._bounded.run(timeout_s, charge_task(queries))
         except StoreUnavailable as fault:
             if self._note_outage(began_s):
                 raise _unreachable() from fault

@@ -102,13 +102,16 @@ class RequestResponder:
     async def _call_in_turn(self, request: RestRequest, handler: Handler) -> RestResponse:
         """Wait until the client has used no more than its share of the processor, then call the handler.
 
-        The handlers of presses are called without a wait.
+        The handlers of presses are called without a wait, except presses of large sessions, see `LargePresses`.
 
         Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. TooManyConnections if the
             client has too many downloads. And all exceptions of the handler.
         """
         client, processor_time = request.principal.limited_client_id, self._work.processor_time
         if request.is_press:
+            session_id = request.path_parameters.get("session_id", "").lower()
+            if processor_time.large_presses.is_large(session_id):
+                return await processor_time.run_large_press(client, session_id, lambda: handler(request))
             processor_time.press_priority.begin_press()
             try:
                 return await handler(request)

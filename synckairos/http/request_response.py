@@ -12,7 +12,7 @@ from synckairos.http.path_forms import find_path_fault
 from synckairos.http.streaming_response import ByteStream
 from synckairos.http.sub_path import to_public_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.limits.processor_time import idle_wait
+from synckairos.limits.running_request import idle_wait
 from synckairos.limits.work_limits import BYTES, FREE_BYTES, VALUES
 from synckairos.principal import Principal
 from synckairos.service.requests import rest_fingerprint
@@ -178,6 +178,14 @@ class RestRequest:
     def is_press(self) -> bool:
         """Return whether the request's route is that of a press: `switch`, `pause` or `resume`."""
         return self.route.rpartition("/")[2] in PRESSES
+
+    @property
+    def has_large_body(self) -> bool:
+        """Return whether the body has possibly more than `LARGE_BODY_BYTES` bytes."""
+        length = self.headers.get(b"content-length")
+        if length is None:
+            return b"transfer-encoding" in self.headers
+        return not length.isdigit() or int(length) > LARGE_BODY_BYTES
 
     async def read_body(self, model: type[Model], *media_types: str) -> Model:
         """Read the JSON body and return it as an instance of `model`. An empty body is read as an empty object.

@@ -16,7 +16,7 @@ from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data_envelope
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.fair_queue import FairQueue
-from synckairos.limits.processor_time import run_in_thread
+from synckairos.limits.running_request import run_in_thread
 from synckairos.limits.work_limits import SIMULATION_STEPS
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
@@ -67,6 +67,9 @@ class SimulateRoutes:
 
     async def simulate(self, request: RestRequest) -> RestResponse:
         """Answer `POST /v1/simulate`: simulate a session. Nothing is stored."""
+        if request.has_large_body:
+            # The parsing takes more time than most simulations. So a simulation that would be refused is not parsed.
+            self._work.require_refused_amount(request.principal.limited_client_id, SIMULATION_STEPS)
         body = await request.read_body(SimulationBody)
         await self._rate_limits.count(request.meter)
         self._charge(request, await _call(len(body.commands), lambda: estimate_cost_in_steps(body)))

@@ -17,7 +17,7 @@ from synckairos.http.problem_responses import render_problem
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.sub_path import add_sub_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
-from synckairos.limits.processor_time import run_in_thread
+from synckairos.limits.running_request import run_in_thread
 from synckairos.limits.shared_read import SharedRead
 from synckairos.limits.work_limits import SCRAPES
 from synckairos.service.sessions import Sessions

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.parse_queue import ParseQueue
-from synckairos.limits.processor_time import ProcessorTime, idle_wait
+from synckairos.limits.processor_time import ProcessorTime
+from synckairos.limits.running_request import idle_wait
 from synckairos.limits.tenant_budgets import TenantBudgets
 from synckairos.limits.token_bucket import TokenBucket
 from synckairos.limits.work_limits import PROCESSOR_MS, SETTING, WORK_LIMITS, WorkLimit
@@ -31,10 +32,12 @@ MAX_SIMULATIONS = 3
 class WorkBudget:
     """The budget of one client or connection: a token bucket for each limit against which work was charged."""
 
-    __slots__ = ("_buckets",)
+    __slots__ = ("_buckets", "_refused")
 
     def __init__(self) -> None:
         self._buckets: dict[str, TokenBucket] = {}
+        self._refused: dict[str, float] = {}
+        """The amount of the last refused charge, by the name of the limit."""
 
     def charge(self, limit: WorkLimit, amount: float, now_s: float) -> None:
         """Charge `amount` units of work. `now_s` is the time of a monotonic clock in seconds.
@@ -49,8 +52,21 @@ class WorkBudget:
             bucket = self._buckets[limit.name] = TokenBucket(limit.per_s, limit.burst)
         amount = min(amount, bucket.size)
         if not bucket.take(amount, now_s):
-            wait_s = bucket.seconds_until_available(amount, now_s)
-            raise RateLimitExceeded(limit.description, SETTING, math.ceil(wait_s * 1000))
+            self._refused[limit.name] = amount
+            raise self._refusal(limit, amount, now_s)
+
+    def require_refused_amount(self, limit: WorkLimit, now_s: float) -> None:
+        """Check that the amount of the last refused charge is possible now. Nothing is charged.
+
+        Raises: RateLimitExceeded if the same charge would be refused again.
+        """
+        amount = self._refused.get(limit.name, 0)
+        if self.tokens_left(limit, now_s) < amount:
+            raise self._refusal(limit, amount, now_s)
+
+    def _refusal(self, limit: WorkLimit, amount: float, now_s: float) -> RateLimitExceeded:
+        wait_s = self._buckets[limit.name].seconds_until_available(amount, now_s)
+        return RateLimitExceeded(limit.description, SETTING, math.ceil(wait_s * 1000))
 
     def tokens_left(self, limit: WorkLimit, now_s: float) -> float:
         """Return the units of work against this limit that are possible now."""
@@ -121,6 +137,16 @@ class ClientWorkLimits:
         """
         self.charge(client, limit, 1)
         self.undo_charge(client, limit)
+
+    def require_refused_amount(self, client: str, limit: WorkLimit) -> None:
+        """Check that the amount of the client's last refused charge is possible now. Nothing is charged.
+
+        With this check, a client that ignores `Retry-After` is refused before its request is parsed.
+
+        Raises: RateLimitExceeded if the same charge would be refused again.
+        """
+        if (budget := self._budgets.get(client)) is not None:
+            budget.require_refused_amount(self.scaled_limit(limit), self._clock())
 
     def charge(self, client: str, limit: WorkLimit, amount: float = 1) -> None:
         """Charge `amount` units of work to a client.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from synckairos.limits.fair_queue import FairQueue
-from synckairos.limits.processor_time import run_in_thread
+from synckairos.limits.running_request import run_in_thread
 
 THREAD_VALUES = 2_000
 """Number of values in a JSON text above which the text is parsed in a thread.

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from synckairos.limits.running_request import charge_task
+
 T = TypeVar("T")
 
 
@@ -13,6 +15,7 @@ class SharedRead(Generic[T]):
     If no read runs, a call starts a read. A call during a running read waits for the scheduled read and gets the result
     of the scheduled read. The reason is that the running read possibly began before a change that the new call must
     see. All calls during one running read share the scheduled read.
+    The processor time of a read is charged to the client of the call that started or scheduled it.
     """
 
     __slots__ = ("_current", "_next")
@@ -30,10 +33,10 @@ class SharedRead(Generic[T]):
         Raises: The exceptions of the `read` function that was called.
         """
         if self._current is None:
-            task = self._current = asyncio.create_task(self._run(read))
+            task = self._current = asyncio.create_task(charge_task(self._run(read)))
         else:
             if self._next is None:
-                self._next = asyncio.create_task(self._run_after(self._current, read))
+                self._next = asyncio.create_task(charge_task(self._run_after(self._current, read)))
             task = self._next
         return await asyncio.shield(task)
 

@@ -14,7 +14,7 @@ from synckairos.errors import (
     Unauthorized,
 )
 from synckairos.limits.client_work_budgets import WorkBudget
-from synckairos.limits.processor_time import idle_wait
+from synckairos.limits.running_request import idle_wait
 from synckairos.limits.work_limits import (
     BYTES,
     CONNECTION_BYTES,

@@ -94,7 +94,7 @@ class V3Inbox:
     async def _handle_in_turn(self, request: InboxRequest) -> None:
         """Wait until the client has used no more than its share of the processor, then handle the request.
 
-        Presses are handled without a wait.
+        Presses are handled without a wait, except presses of large sessions, see `LargePresses`.
 
         Raises: RateLimitExceeded if the wait takes too long. The request was not handled then.
         """
@@ -102,6 +102,9 @@ class V3Inbox:
         client, processor_time = connection.principal.limited_client_id, connection.hub.work.processor_time
         processor_time.note_activity(client)
         if isinstance(request, v3_messages.Command) and request.command in PRESSES:
+            if processor_time.large_presses.is_large(request.session_id):
+                await processor_time.run_large_press(client, request.session_id, lambda: self._handle(request))
+                return
             processor_time.press_priority.begin_press()
             try:
                 await self._handle(request)

@@ -211,7 +211,7 @@ class Server(uvicorn.Server):
         def observe() -> None:
             late_s = max(0.0, loop.time() - self._lag_check.when())
             LOOP_LAG.observe(late_s)
-            step = self._hub.work.processor_time.take_longest_step()
+            step = self._hub.work.processor_time.steps.take_longest_step()
             if late_s >= LATE_S:
                 self._log_lateness(late_s, time.thread_time() - used_before_s, step)
             self._schedule_lag_check(loop)

@@ -19,6 +19,7 @@ from synckairos.clock.recorded_times import is_amendable
 from synckairos.errors import Forbidden, ParticipantNotFound, RateLimitExceeded, SessionNotFound, StoreUnavailable
 from synckairos.frozen_replace import replace
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.large_presses import LARGE_DOCUMENT_BYTES
 from synckairos.limits.work_limits import UNKNOWN_SESSIONS
 from synckairos.principal import Role
 from synckairos.service.authorization import find_role
@@ -304,6 +305,9 @@ class CommandExecutor:
         if prepared.commit.versions:
             self._on_commit(self._store.keys.partition_of(session_name))
         self._cache.put(session_name, prepared.stored.snapshot, rendered)
+        large_presses = self._work.processor_time.large_presses
+        if len(rendered.document) > LARGE_DOCUMENT_BYTES or large_presses.is_large(session_name):
+            large_presses.note_size(session_name, len(rendered.document))
 
 
 def _causes(decision: CommandDecision, request: CommandRequest) -> list[CommitCause]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from synckairos.clock.commands import Expire, Start
 from synckairos.errors import SessionNotFound
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.limits.running_request import charge_task
 from synckairos.principal import Principal, Role, timekeeper_of
 from synckairos.service.authorization import find_role, has_session_role, require_session_role
 from synckairos.service.command_executor import CommandExecutor
@@ -204,7 +205,7 @@ class Sessions:
 
     async def _shield(self, work: Coroutine[Any, Any, T]) -> T:
         # The outcome of a cancelled Redis command is unknown. So the work continues if its caller is cancelled.
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(charge_task(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)

@@ -13,7 +13,7 @@ from synckairos.history.cold.archive_format import Archive, ArchiveBytesDamaged,
 from synckairos.history.cold.object_store import ColdStorage, ObjectMissing
 from synckairos.history.page_size import cut_to_page
 from synckairos.history.records import ArchiveRecord, AuditedVersion, TrailEvent
-from synckairos.limits.processor_time import run_in_thread
+from synckairos.limits.running_request import run_in_thread
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.snapshot import SessionSnapshot
 

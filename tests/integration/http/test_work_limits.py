@@ -223,6 +223,23 @@ async def test_simulation_with_more_steps_than_the_budget_holds_is_refused_as_in
     assert "a simulation has at most 125,000" in refused.json()["error"]["details"][0]["message"]
 
 
+async def test_large_simulation_is_not_parsed_while_the_last_one_would_be_refused_again(settings: Settings) -> None:
+    patch = {"at_ms": 0, "command": "update_metadata", "args": {"metadata": {"text": "x"}}}
+    body = {"session": chess_body(metadata={"text": "x" * 9_000}), "commands": [patch] * 100, "until_ms": 1}
+    large = orjson.dumps(body)
+    async with open_rest_server(settings.model_copy(update={"client_work_factor": 0.008})) as server:
+        invalid = await server.client.post("/v1/simulate", content=large + b"}", headers=JSON)
+        assert invalid.status_code == 400
+        while (answer := await server.client.post("/v1/simulate", content=large, headers=JSON)).status_code == 200:
+            pass
+        assert answer.status_code == 429
+        assert SIMULATION_STEPS.name in answer.json()["detail"]
+        unparsed = await server.client.post("/v1/simulate", content=large + b"}", headers=JSON)
+        assert unparsed.status_code == 429
+        assert SIMULATION_STEPS.name in unparsed.json()["detail"]
+        assert int(unparsed.headers["retry-after"]) >= 1
+
+
 def test_each_limit_is_tested() -> None:
     assert tuple(EXCEED) == WORK_LIMITS
     assert {each.answer for each in WORK_LIMITS} == {REFUSED, CLOSED, ERROR, NO_HANDSHAKE, WAITS}

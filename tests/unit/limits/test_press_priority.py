@@ -8,7 +8,8 @@ import pytest
 
 from synckairos.limits import press_priority
 from synckairos.limits.press_priority import PressPriority
-from synckairos.limits.processor_time import LITTLE_USE_S, RESPONSE_BYTE_S, ProcessorTime
+from synckairos.limits.processor_time import RESPONSE_BYTE_S, ProcessorTime
+from synckairos.limits.processor_time_account import LITTLE_USE_S
 from tests.background_task import start
 
 Work = Callable[[], Coroutine[Any, Any, None]]

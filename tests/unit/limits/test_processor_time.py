@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from synckairos.errors import RateLimitExceeded
-from synckairos.limits import processor_time
-from synckairos.limits.processor_time import ProcessorTime, ProcessorTimeAccount, idle_wait, query_place, run_in_thread
+from synckairos.limits import processor_time, processor_time_account, running_request
+from synckairos.limits.processor_time import ProcessorTime
+from synckairos.limits.processor_time_account import ProcessorTimeAccount
+from synckairos.limits.running_request import charge_report, charge_task, idle_wait, query_place, run_in_thread
+from synckairos.limits.step_meter import StepMeter
 from synckairos.limits.work_limits import PROCESSOR_MS, SETTING
 from tests.background_task import start
 from tests.waiting import eventually
@@ -41,7 +44,7 @@ def use_all(shares: ProcessorTime, client: str) -> None:
 
 def test_client_may_use_the_burst_at_once_and_then_its_share() -> None:
     clock = Clock()
-    account = ProcessorTimeAccount(PROCESSOR_MS, clock)
+    account = ProcessorTimeAccount(PROCESSOR_MS, clock, StepMeter())
     account.charge(PROCESSOR_MS.burst / 1000)
     assert account.seconds_to_wait() == 0
     account.charge(0.1)
@@ -49,7 +52,7 @@ def test_client_may_use_the_burst_at_once_and_then_its_share() -> None:
     clock.now_s += account.seconds_to_wait()
     assert account.seconds_to_wait() == 0
     account.charge(1_000)
-    assert account.seconds_to_wait() == processor_time.MAX_PAUSE_S
+    assert account.seconds_to_wait() == processor_time_account.MAX_PAUSE_S
 
 
 def test_another_client_is_active_for_a_while_after_its_request() -> None:
@@ -96,7 +99,7 @@ async def test_waiting_requests_of_a_client_run_in_order_when_the_share_allows_i
 
     requests = [await request(number) for number in range(5)]
     assert order == []
-    clock.now_s += processor_time.MAX_PAUSE_S
+    clock.now_s += processor_time_account.MAX_PAUSE_S
     async with asyncio.timeout(10):
         await asyncio.gather(*requests)
     assert order == list(range(5))
@@ -123,8 +126,35 @@ async def test_time_of_a_request_is_charged_without_its_waits_and_with_its_threa
     shares.note_activity("a")
     pending = await start(shares.run("a", answer_without_waits))
     assert not pending.done(), "the threads and the coroutine used the burst together"
-    clock.now_s += processor_time.MAX_PAUSE_S
+    clock.now_s += processor_time_account.MAX_PAUSE_S
     assert await pending == "answer"
+
+
+async def test_time_of_a_task_and_of_a_report_is_charged_to_the_client_of_the_request() -> None:
+    shares, events = ProcessorTime(clock=Clock()), list[str]()
+
+    async def use_processor() -> None:
+        end_s = time.perf_counter() + 0.01
+        while time.perf_counter() < end_s:
+            pass
+        events.append("used")
+
+    async def work() -> None:
+        await asyncio.create_task(charge_task(use_processor()))
+
+    async def report() -> None:
+        with charge_report():
+            await asyncio.sleep(0.01)
+
+    for client, each in (("a", work), ("b", report)):
+        account = shares._account(client)
+        assert not account.has_much_use
+        await shares.run(client, each)
+        assert account.has_much_use
+    await charge_task(use_processor())  # without a client
+    with charge_report():
+        events.append("report without a client")
+    assert events == ["used", "used", "report without a client"]
 
 
 async def test_error_of_a_request_is_raised_and_a_cancellation_reaches_it() -> None:
@@ -172,7 +202,7 @@ async def test_number_of_accounts_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_refusal_is_held_back_only_while_others_are_active(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor_time, "REFUSAL_DELAY_S", 60)
+    monkeypatch.setattr(processor_time_account, "REFUSAL_DELAY_S", 60)
     shares = ProcessorTime(clock=Clock())
     shares.note_activity("a")
     await shares.delay_refusal("a")
@@ -184,14 +214,14 @@ async def test_refusal_is_held_back_only_while_others_are_active(monkeypatch: py
 
 async def test_refusals_of_one_client_are_answered_one_after_the_other() -> None:
     clock = Clock()
-    account = ProcessorTimeAccount(PROCESSOR_MS, clock)
+    account = ProcessorTimeAccount(PROCESSOR_MS, clock, StepMeter())
     waits = [account.reserve_refusal() for _ in range(1_000)]
-    assert waits[0] == pytest.approx(processor_time.REFUSAL_DELAY_S)
+    assert waits[0] == pytest.approx(processor_time_account.REFUSAL_DELAY_S)
     steps = [later - earlier for earlier, later in pairwise(waits[:100])]
-    assert steps == pytest.approx([processor_time.REFUSAL_INTERVAL_S] * len(steps))
-    assert max(waits) == pytest.approx(processor_time.MAX_REFUSAL_DELAY_S)
-    clock.now_s += 2 * processor_time.MAX_REFUSAL_DELAY_S
-    assert account.reserve_refusal() == pytest.approx(processor_time.REFUSAL_DELAY_S)
+    assert steps == pytest.approx([processor_time_account.REFUSAL_INTERVAL_S] * len(steps))
+    assert max(waits) == pytest.approx(processor_time_account.MAX_REFUSAL_DELAY_S)
+    clock.now_s += 2 * processor_time_account.MAX_REFUSAL_DELAY_S
+    assert account.reserve_refusal() == pytest.approx(processor_time_account.REFUSAL_DELAY_S)
 
 
 class Pieces:
@@ -253,8 +283,8 @@ async def test_only_some_requests_of_a_client_run_at_a_time_while_others_are_act
         begun.append(1)
         await finish.wait()
 
-    requests = await start_requests(shares, 3 * processor_time.MAX_RUNNING, work)
-    assert len(begun) == (processor_time.MAX_RUNNING if others else len(requests))
+    requests = await start_requests(shares, 3 * processor_time_account.MAX_RUNNING, work)
+    assert len(begun) == (processor_time_account.MAX_RUNNING if others else len(requests))
     assert await shares.run("b", answer) == "answer"
     finish.set()
     async with asyncio.timeout(10):
@@ -270,7 +300,7 @@ async def test_request_that_waits_idle_gives_its_place_to_another_request() -> N
         with idle_wait():
             await client_sends.wait()
 
-    slow = await start_requests(shares, 3 * processor_time.MAX_RUNNING, read_slow_body)
+    slow = await start_requests(shares, 3 * processor_time_account.MAX_RUNNING, read_slow_body)
     async with asyncio.timeout(10):
         assert await shares.run("a", answer) == "answer"
     client_sends.set()
@@ -286,13 +316,13 @@ async def test_queries_of_a_client_wait_for_each_other_and_other_queries_do_not(
             begun.append(1)
             await finish.wait()
 
-    requests = await start_requests(shares, 2 * processor_time.MAX_QUERIES, query)
-    assert len(begun) == processor_time.MAX_QUERIES
+    requests = await start_requests(shares, 2 * running_request.MAX_QUERIES, query)
+    assert len(begun) == running_request.MAX_QUERIES
     background = asyncio.create_task(query())
     other = asyncio.create_task(shares.run("b", query))
     for _ in range(10):
         await asyncio.sleep(0)
-    assert len(begun) == processor_time.MAX_QUERIES + 2
+    assert len(begun) == running_request.MAX_QUERIES + 2
     finish.set()
     async with asyncio.timeout(10):
         await asyncio.gather(background, other, *requests)
