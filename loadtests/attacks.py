@@ -6,6 +6,7 @@ the end of its standard input. Then it prints the number of answers by status. A
 """
 
 import asyncio
+import socket
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,13 @@ import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
+
+from loadtests.stream_attacks import (
+    flood_event_streams,
+    leave_bodies_unread,
+    leave_event_streams_unread,
+    open_event_streams,
+)
 
 ATTACKER = "127.0.9.9"
 V3 = Subprotocol("synckairos.v3")
@@ -45,8 +53,28 @@ class Target:
         self._host = address.hostname or ""
         self._port = address.port or 80
 
-    async def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
-        """Send equal requests on one connection until cancelled. Wait for each answer before the next request."""
+    def count_answer(self, status: str) -> None:
+        """Count an answer by its status."""
+        self.answers[status] += 1
+
+    async def open_connection(
+        self, receive_buffer: int | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open an HTTP connection from the attacker's address. `receive_buffer` is the size of SO_RCVBUF in bytes."""
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        if receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.bind((ATTACKER, 0))
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, (self._host, self._port))
+        except BaseException:
+            connection.close()
+            raise
+        return await asyncio.open_connection(sock=connection, limit=1 << 20 if receive_buffer is None else 1_024)
+
+    def render_request(self, method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+        """Return the bytes of a request with this body as JSON."""
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         head = "\r\n".join(
             (
@@ -57,15 +85,18 @@ class Target:
                 *lines,
             )
         )
+        return head.encode() + b"\r\n\r\n" + body
+
+    async def request(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
+        """Send equal requests on one connection until cancelled. Wait for each answer before the next request."""
+        request = self.render_request(method, path, body, **headers)
         while True:
             with suppress(ConnectionError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_connection(
-                    self._host, self._port, local_addr=(ATTACKER, 0), limit=1 << 20
-                )
+                reader, writer = await self.open_connection()
                 try:
                     while True:
-                        writer.write(head.encode() + b"\r\n\r\n" + body)
-                        self.answers[await _skip_answer(reader)] += 1
+                        writer.write(request)
+                        self.count_answer(await _skip_answer(reader))
                 finally:
                     writer.close()
             await asyncio.sleep(0.01)
@@ -237,6 +268,10 @@ ATTACKS: dict[str, Callable[[Target], Awaitable[None]]] = {
     "subscribes": subscribe_to_unknown_sessions,
     "reports": request_long_reports,
     "broken": use_broken_session,
+    "streams": open_event_streams,
+    "batches": flood_event_streams,
+    "unread_streams": leave_event_streams_unread,
+    "unread_bodies": leave_bodies_unread,
 }
 """The attack functions by name."""
 

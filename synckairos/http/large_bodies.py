@@ -11,7 +11,7 @@ LARGE_BYTES = 256 << 10
 """Bytes of content above which a response body is rendered and sent in pieces."""
 
 MAX_DOWNLOADS = 20
-"""Downloads of one client that are sent at the same time. A download is a streamed response with an end.
+"""Downloads of one client that are sent at the same time. A download is a response above `LARGE_BYTES` with an end.
 
 A download keeps up to about 5 MB in memory until the client has received it, and a client can receive slowly.
 """
@@ -64,6 +64,20 @@ class _CountedDownload:
         finally:
             if on_end is not None:
                 on_end()
+
+
+def stream_large_body(response: RestResponse) -> None:
+    """Change a response with a large body into a stream of the same bytes, with their number in `Content-Length`.
+
+    So at most one block of the body is in the buffers of a connection. The caller must count the stream as a download.
+    """
+    response.headers.append((b"content-length", b"%d" % len(response.body)))
+    response.stream, response.body = _stream_slices(response.body), b""
+
+
+async def _stream_slices(body: bytes) -> AsyncGenerator[bytes, None]:
+    for begin in range(0, len(body), _BLOCK_BYTES):
+        yield body[begin : begin + _BLOCK_BYTES]
 
 
 def respond_with_pieces(pieces: Iterator[bytes], content_bytes: int, content_type: bytes) -> RestResponse:

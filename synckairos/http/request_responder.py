@@ -9,7 +9,7 @@ from synckairos.errors import (
     StoreUnavailable,
     SyncKairosError,
 )
-from synckairos.http.large_bodies import Downloads
+from synckairos.http.large_bodies import LARGE_BYTES, Downloads, stream_large_body
 from synckairos.http.operations import Handler
 from synckairos.http.problem_responses import rate_limit_headers, render_internal_error, render_problem
 from synckairos.http.request_matcher import Outcome
@@ -111,14 +111,27 @@ class RequestResponder:
         if request.is_press:
             session_id = request.path_parameters.get("session_id", "").lower()
             if processor_time.large_presses.is_large(session_id):
-                return await processor_time.run_large_press(client, session_id, lambda: handler(request))
+                response = await processor_time.run_large_press(client, session_id, lambda: handler(request))
+                return await self._count_download(client, response)
             processor_time.press_priority.begin_press()
             try:
-                return await handler(request)
+                response = await handler(request)
             finally:
                 processor_time.press_priority.end_press()
+            return response if len(response.body) <= LARGE_BYTES else await self._count_download(client, response)
         response = await processor_time.run(client, lambda: handler(request), is_rate_limited=request.meter.is_due)
-        processor_time.charge_response(client, len(response.body))
+        response = await self._count_download(client, response)
+        processor_time.charge_response(client, len(response.body))  # each piece of a stream is charged later
+        return response
+
+    async def _count_download(self, client: str, response: RestResponse) -> RestResponse:
+        """Return a response, which counts as a download of the client if it is large and has an end.
+
+        Raises: TooManyConnections if the client has too many downloads. A command was executed nevertheless; the client
+            gets its result with the same `Idempotency-Key`, as after each 503.
+        """
+        if response.stream is None and len(response.body) > LARGE_BYTES:
+            stream_large_body(response)
         if response.stream is not None and response.content_type != EVENT_STREAM:
             response.stream = await self._downloads.count(client, response.stream)
         return response

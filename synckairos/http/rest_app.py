@@ -138,7 +138,7 @@ class RestApp:
             await send_stream(
                 stream,
                 response.status,
-                [*_render_headers(response, common), UNBUFFERED],
+                _render_headers(response, common) + ([] if _has_length(response) else [UNBUFFERED]),
                 receive,
                 send,
                 headers_only=request.scope["method"] == "HEAD",
@@ -237,6 +237,10 @@ async def _send(response: RestResponse, common: HeaderList, scope: Scope, send: 
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b"" if scope["method"] == "HEAD" or response.status == 304 else response.body
     await send({"type": "http.response.body", "body": body})
+
+
+def _has_length(response: RestResponse) -> bool:
+    return any(name == b"content-length" for name, _ in response.headers)
 
 
 def _render_headers(response: RestResponse, common: HeaderList) -> HeaderList:

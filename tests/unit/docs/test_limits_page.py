@@ -112,7 +112,7 @@ IN_CODE = {
     "documents on one page of sessions or events": text(page_size.MAX_PAGE_BYTES),
     "`cursor`": bounds(query_parameters.PageQuery, "cursor"),
     "`days` of a participant's sessions": bounds(query_parameters.ParticipantSessionsQuery, "days"),
-    "downloads of one client: pages, archives and reports of more than 256 KiB": text(large_bodies.MAX_DOWNLOADS),
+    "downloads of one client: answers of more than 256 KiB": text(large_bodies.MAX_DOWNLOADS),
     "live tails of one client": text(work_limits.MAX_LIVE_TAILS),
     "rows of a time report": text(records.MAX_REPORT_ROWS),
     "`limit` of a report of hours": bounds(query_parameters.HoursQuery, "limit"),
