@@ -86,6 +86,11 @@ class Latencies:
         await asyncio.gather(*(loop(each) for each in functions))
         self._elapsed_s += time.perf_counter() - began_s
 
+    @property
+    def count(self) -> int:
+        """Return the number of calls in all rounds."""
+        return len(self._latencies_s)
+
     def figures(self) -> dict[str, float]:
         latencies_s = self._latencies_s
         return {

@@ -42,7 +42,10 @@ class RequestResponder:
         `access_recorder` gets administrative acts and refusals. It is None while authentication is off.
         """
         self._rate_limits = rate_limits
-        self._work = work
+        self._tenants = work.tenants
+        self._processor_time = work.processor_time
+        self._presses = work.processor_time.press_priority
+        self._large_presses = work.processor_time.large_presses
         self._dev = settings.dev
         self._access_recorder = access_recorder
         self._limited_clients = LimitedClients()
@@ -58,7 +61,7 @@ class RequestResponder:
 
         Raises: ClientDisconnected.
         """
-        self._work.processor_time.note_activity(request.principal.limited_client_id)
+        self._processor_time.note_activity(request.principal.limited_client_id)
         try:
             if isinstance(outcome, RestResponse):
                 # Do not count OPTIONS, because browsers send preflight requests automatically.
@@ -68,7 +71,8 @@ class RequestResponder:
             elif isinstance(outcome, SyncKairosError):
                 raise outcome
             else:
-                self._refuse_if_limited(request)
+                if not request.is_press:
+                    self._refuse_if_limited(request)
                 response = await self._call_for_tenant(request, outcome)
                 self._record_act(request, response.status)
         except ClientDisconnected:
@@ -90,35 +94,45 @@ class RequestResponder:
 
         Raises: RateLimitExceeded if the limit of the tenant is reached. And the exceptions of `_call_in_turn`.
         """
+        is_press = request.is_press
+        call = self._call_press if is_press else self._call_in_turn
         if not request.meter.is_due:
-            return await self._call_in_turn(request, handler)
-        tenant, is_press = request.principal.tenant, request.is_press
-        self._work.tenants.charge_requests(tenant, are_presses=is_press)
-        response = await self._call_in_turn(request, handler)
+            return await call(request, handler)
+        tenant = request.principal.tenant
+        self._tenants.charge_requests(tenant, are_presses=is_press)
+        response = await call(request, handler)
         if any(name == b"idempotency-replayed" for name, _ in response.headers):
-            self._work.tenants.undo_request(tenant, is_press=is_press)
+            self._tenants.undo_request(tenant, is_press=is_press)
         return response
 
-    async def _call_in_turn(self, request: RestRequest, handler: Handler) -> RestResponse:
-        """Wait until the client has used no more than its share of the processor, then call the handler.
-
-        The handlers of presses are called without a wait, except presses of large sessions, see `LargePresses`.
+    async def _call_press(self, request: RestRequest, handler: Handler) -> RestResponse:
+        """Call the handler of a press without a wait, except a press of a large session, see `LargePresses`.
 
         Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. TooManyConnections if the
             client has too many downloads. And all exceptions of the handler.
         """
-        client, processor_time = request.principal.limited_client_id, self._work.processor_time
-        if request.is_press:
+        if self._large_presses.sessions:
             session_id = request.path_parameters.get("session_id", "").lower()
-            if processor_time.large_presses.is_large(session_id):
-                response = await processor_time.run_large_press(client, session_id, lambda: handler(request))
+            if session_id in self._large_presses.sessions:
+                client = request.principal.limited_client_id
+                response = await self._processor_time.run_large_press(client, session_id, lambda: handler(request))
                 return await self._count_download(client, response)
-            processor_time.press_priority.begin_press()
-            try:
-                response = await handler(request)
-            finally:
-                processor_time.press_priority.end_press()
-            return response if len(response.body) <= LARGE_BYTES else await self._count_download(client, response)
+        self._presses.begin_press()
+        try:
+            response = await handler(request)
+        finally:
+            self._presses.end_press()
+        if len(response.body) <= LARGE_BYTES:
+            return response
+        return await self._count_download(request.principal.limited_client_id, response)
+
+    async def _call_in_turn(self, request: RestRequest, handler: Handler) -> RestResponse:
+        """Wait until the client has used no more than its share of the processor, then call the handler.
+
+        Raises: RateLimitExceeded if the wait takes too long; the handler was not called then. TooManyConnections if the
+            client has too many downloads. And all exceptions of the handler.
+        """
+        client, processor_time = request.principal.limited_client_id, self._processor_time
         response = await processor_time.run(client, lambda: handler(request), is_rate_limited=request.meter.is_due)
         response = await self._count_download(client, response)
         processor_time.charge_response(client, len(response.body))  # each piece of a stream is charged later
@@ -139,13 +153,13 @@ class RequestResponder:
     def _refuse_if_limited(self, request: RestRequest) -> None:
         """Refuse a request if this instance knows that its client's general quota is used up.
 
-        The check reads no body and needs no Redis. It never refuses a press, because the press is possibly legal. It
-        also never refuses a request with an `Idempotency-Key`, because the request is possibly a replay.
+        The check reads no body and needs no Redis. The caller must not use it for a press, because the press is
+        possibly legal. It never refuses a request with an `Idempotency-Key`, because the request is possibly a replay.
 
         Raises: RateLimitExceeded.
         """
         meter = request.meter
-        if not meter.is_due or b"idempotency-key" in request.headers or request.is_press:
+        if not meter.is_due or b"idempotency-key" in request.headers:
             return
         if (limited := self._limited_clients.find(request.principal.limited_client_id)) is not None:
             meter.refuse_uncounted(*limited)
@@ -161,7 +175,7 @@ class RequestResponder:
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
             self._limited_clients.remember_if_limited(request.principal.limited_client_id, request.meter.statuses)
-            await self._work.processor_time.delay_refusal(request.principal.limited_client_id)
+            await self._processor_time.delay_refusal(request.principal.limited_client_id)
         if error.status >= 500:
             self._log_refusal(request, error)
         if error.document is not None:

@@ -79,7 +79,7 @@ class RestRequest:
 
     __slots__ = (
         *("_rate_limits", "_receive", "_work"),
-        *("body_json", "headers", "is_administrative", "is_monitor", "meter", "path_parameters"),
+        *("body_json", "headers", "is_administrative", "is_monitor", "is_press", "meter", "path_parameters"),
         "act_target",
         *("principal", "route", "scope", "warnings"),
     )
@@ -121,6 +121,8 @@ class RestRequest:
 
         They are the ids in the path. A handler that creates an object sets the id of the new object.
         """
+        self.is_press = route.rpartition("/")[2] in PRESSES
+        """Whether the request's route is that of a press: `switch`, `pause` or `resume`."""
         self.is_monitor = False
         """Whether the request has the metrics token. The token has an effect on `/metrics` and `/ready` only."""
         self.warnings: list[Fault] = []
@@ -175,11 +177,6 @@ class RestRequest:
         return parse_query(model, self.scope["query_string"], self._path_faults())
 
     @property
-    def is_press(self) -> bool:
-        """Return whether the request's route is that of a press: `switch`, `pause` or `resume`."""
-        return self.route.rpartition("/")[2] in PRESSES
-
-    @property
     def has_large_body(self) -> bool:
         """Return whether the body has possibly more than `LARGE_BODY_BYTES` bytes."""
         length = self.headers.get(b"content-length")
@@ -210,7 +207,7 @@ class RestRequest:
                 undone.
         """
         raw = await self._read_bytes()
-        values = self._charge(raw)
+        values = self._charge(raw) if len(raw) > FREE_BYTES else 0
         accepts_others = issubclass(model, V2CommandBody)
         is_declared = not raw or self._is_declared_as(media_types or ("application/json",), accepts_others)
         if len(raw) <= LARGE_BODY_BYTES:
@@ -226,14 +223,12 @@ class RestRequest:
         return parsed
 
     def _charge(self, raw: bytes) -> int:
-        """Charge the bytes and JSON values of a body to its client. Return an upper bound of the number of JSON values.
+        """Charge the bytes and JSON values of a body above `FREE_BYTES` to its client.
 
-        A body of at most `FREE_BYTES` is not charged, and the return value is 0.
+        Return an upper bound of the number of JSON values.
 
         Raises: RateLimitExceeded if the client's budget of bytes or of JSON values is used up.
         """
-        if len(raw) <= FREE_BYTES:
-            return 0
         values = value_count_upper_bound(raw)
         self._work.charge(self.principal.limited_client_id, BYTES, len(raw))
         self._work.charge(self.principal.limited_client_id, VALUES, values)

@@ -50,22 +50,18 @@ class LargePresses:
         self._limit = limit
         self._clock = clock
         self._has_other_clients = has_other_clients
-        self._sessions: OrderedDict[str, int] = OrderedDict()
-        """The bytes of the document of each large session, by session id."""
+        self.sessions: OrderedDict[str, int] = OrderedDict()
+        """The bytes of the document of each session that is known to be large, by session id."""
         self._turns: dict[str, _Turns] = {}
         """The turns of each client with presses that wait or run, or that ended a short time ago."""
 
     def note_size(self, session_id: str, document_bytes: int) -> None:
         """Note the size of a session's document after a commit. Sessions without a note count as small."""
-        self._sessions.pop(session_id, None)
+        self.sessions.pop(session_id, None)
         if document_bytes > LARGE_DOCUMENT_BYTES:
-            self._sessions[session_id] = document_bytes
-            if len(self._sessions) > MAX_SESSIONS:
-                self._sessions.popitem(last=False)
-
-    def is_large(self, session_id: str | None) -> bool:
-        """Return whether a session is known to be large."""
-        return session_id in self._sessions
+            self.sessions[session_id] = document_bytes
+            if len(self.sessions) > MAX_SESSIONS:
+                self.sessions.popitem(last=False)
 
     @asynccontextmanager
     async def turn(self, client: str, session_id: str) -> AsyncIterator[float]:
@@ -76,7 +72,7 @@ class LargePresses:
 
         Raises: RateLimitExceeded if the wait takes more than `MAX_WAIT_S` seconds.
         """
-        seconds = self._sessions.get(session_id, 0) * PRESS_BYTE_S
+        seconds = self.sessions.get(session_id, 0) * PRESS_BYTE_S
         turns = self._turns.setdefault(client, _Turns())
         turns.waiting += 1
         try:

@@ -28,7 +28,8 @@ class PressPriority:
     def end_press(self) -> None:
         """Count a press that has ended. After the last press, the waiting steps run, one in a turn of the loop."""
         self._presses -= 1
-        self.run_next_step()
+        if self._delayed:
+            self.run_next_step()
 
     @property
     def must_wait(self) -> bool:

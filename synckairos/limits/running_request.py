@@ -24,21 +24,22 @@ current_account: ContextVar[ProcessorTimeAccount | None] = ContextVar("processor
 """The account of the client whose request runs in this task. None for presses and for work that no client requested."""
 
 
-@contextmanager
-def idle_wait() -> Iterator[None]:
+class idle_wait:  # noqa: N801  used like a function; a generator would be too slow for the hot path
     """Give the place of the running request to another request of the client, for a wait inside the block.
 
     The wait must use no processor time and can be long, such as a wait for the client itself.
     """
-    account = current_account.get()
-    if account is None:
-        yield
-        return
-    account.leave_place()
-    try:
-        yield
-    finally:
-        account.running += 1
+
+    __slots__ = ("_account",)
+
+    def __enter__(self) -> None:
+        self._account = current_account.get()
+        if self._account is not None:
+            self._account.leave_place()
+
+    def __exit__(self, *_: object) -> None:
+        if self._account is not None:
+            self._account.running += 1
 
 
 @asynccontextmanager

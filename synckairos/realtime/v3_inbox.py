@@ -35,7 +35,7 @@ logger = log.get_logger(__name__)
 class V3Inbox:
     """The requests of one connection that are not started. It exists only while a task handles requests."""
 
-    __slots__ = ("_connection", "_handle", "_requests")
+    __slots__ = ("_characters", "_connection", "_handle", "_requests")
 
     def __init__(
         self, connection: SocketConnection, handle: Callable[[InboxRequest], Coroutine[Any, Any, None]]
@@ -43,14 +43,17 @@ class V3Inbox:
         """Create an empty inbox. `handle` handles one request of `connection` and sends its answer."""
         self._connection = connection
         self._handle = handle
+        self._characters = 0
+        """The characters of all requests in the inbox."""
         self._requests: deque[tuple[InboxRequest | str, int]] = deque()
         """Each request with its number of characters. A large request is an unparsed text."""
 
     def add(self, request: InboxRequest | str, size: int) -> bool:
         """Add a request with `size` characters at the end. Return False, and add nothing, if the inbox is full."""
-        if len(self._requests) >= MAX_INBOX or sum(each for _, each in self._requests) > MAX_INBOX_CHARACTERS - size:
+        if len(self._requests) >= MAX_INBOX or self._characters > MAX_INBOX_CHARACTERS - size:
             return False
         self._requests.append((request, size))
+        self._characters += size
         return True
 
     async def handle_all(self) -> None:
@@ -60,7 +63,8 @@ class V3Inbox:
         """
         connection = self._connection
         while self._requests and not connection.is_lost:
-            next_request, _ = self._requests.popleft()
+            next_request, size = self._requests.popleft()
+            self._characters -= size
             request = await self._parse_large(next_request) if isinstance(next_request, str) else next_request
             if request is None:
                 continue
@@ -102,7 +106,7 @@ class V3Inbox:
         client, processor_time = connection.principal.limited_client_id, connection.hub.work.processor_time
         processor_time.note_activity(client)
         if isinstance(request, v3_messages.Command) and request.command in PRESSES:
-            if processor_time.large_presses.is_large(request.session_id):
+            if request.session_id in processor_time.large_presses.sessions:
                 await processor_time.run_large_press(client, request.session_id, lambda: self._handle(request))
                 return
             processor_time.press_priority.begin_press()

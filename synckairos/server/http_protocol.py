@@ -238,7 +238,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
         HTTP/1.0 allows requests without a `Host` header.
         """
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        hosts = [name for name, _ in self.headers].count(b"host")
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
             self._refuse(ValidationFailed.at_path("Host", "should be sent exactly once"))
 

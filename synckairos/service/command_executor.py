@@ -80,6 +80,7 @@ class CommandExecutor:
         self._restorer = restorer
         self._on_commit = on_commit
         self._work = work
+        self._large_presses = work.processor_time.large_presses
 
     async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> SessionResult:
         """Execute a command, or replay its first answer. See `Sessions.execute`."""
@@ -303,11 +304,8 @@ class CommandExecutor:
 
     def _finish_commit(self, session_name: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
         if prepared.commit.versions:
-            self._on_commit(self._store.keys.partition_of(session_name))
-        self._cache.put(session_name, prepared.stored.snapshot, rendered)
-        large_presses = self._work.processor_time.large_presses
-        if len(rendered.document) > LARGE_DOCUMENT_BYTES or large_presses.is_large(session_name):
-            large_presses.note_size(session_name, len(rendered.document))
+        if len(rendered.document) > LARGE_DOCUMENT_BYTES or self._large_presses.sessions:
+            self._large_presses.note_size(session_name, len(rendered.document))
 
 
 def _causes(decision: CommandDecision, request: CommandRequest) -> list[CommitCause]:

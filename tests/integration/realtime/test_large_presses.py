@@ -25,8 +25,8 @@ async def check_turns(work: ClientWorkLimits, press: Callable[[str], Awaitable[s
     It returns an empty text if the press was accepted.
     """
     presses = work.processor_time.large_presses
-    assert presses.is_large(large)
-    assert not presses.is_large(small)
+    assert large in presses.sessions
+    assert small not in presses.sessions
     assert await press(large) == ""
     (client,) = work.processor_time._accounts
     async with presses.turn(client, large):

@@ -31,12 +31,11 @@ async def press(presses: LargePresses, client: str, events: list[str], held: asy
 def test_session_is_large_from_the_note_of_a_large_document_to_that_of_a_small_one() -> None:
     presses = ProcessorTime().large_presses
     presses.note_size("s", LARGE_DOCUMENT_BYTES)
-    assert not presses.is_large("s")
+    assert "s" not in presses.sessions
     presses.note_size("s", LARGE_DOCUMENT_BYTES + 1)
-    assert presses.is_large("s")
-    assert not presses.is_large(None)
+    assert "s" in presses.sessions
     presses.note_size("s", LARGE_DOCUMENT_BYTES)
-    assert not presses.is_large("s")
+    assert "s" not in presses.sessions
 
 
 def test_number_of_known_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +43,7 @@ def test_number_of_known_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     presses = ProcessorTime().large_presses
     for session_id in ("a", "b", "a", "c"):
         presses.note_size(session_id, LARGE)
-    assert [presses.is_large(each) for each in ("a", "b", "c")] == [True, False, True]
+    assert list(presses.sessions) == ["a", "c"]
 
 
 async def test_presses_of_one_client_run_one_after_the_other_and_those_of_others_do_not_wait() -> None:
