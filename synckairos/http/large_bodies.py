@@ -69,15 +69,15 @@ class _CountedDownload:
 def stream_large_body(response: RestResponse) -> None:
     """Change a response with a large body into a stream of the same bytes, with their number in `Content-Length`.
 
-    So at most one block of the body is in the buffers of a connection. The caller must count the stream as a download.
+    So at most `LARGE_BYTES` of the body are in the buffers of a connection. The caller must count the stream as a download.
     """
     response.headers.append((b"content-length", b"%d" % len(response.body)))
     response.stream, response.body = _stream_slices(response.body), b""
 
 
 async def _stream_slices(body: bytes) -> AsyncGenerator[bytes, None]:
-    for begin in range(0, len(body), _BLOCK_BYTES):
-        yield body[begin : begin + _BLOCK_BYTES]
+    for begin in range(0, len(body), LARGE_BYTES):
+        yield body[begin : begin + LARGE_BYTES]
 
 
 def respond_with_pieces(pieces: Iterator[bytes], content_bytes: int, content_type: bytes) -> RestResponse:

@@ -37,6 +37,12 @@ LARGE_BODY_BYTES = 1 << 13
 A larger body takes milliseconds to parse, so its request is counted first. Presses are never counted first.
 """
 
+INVALID_BODY_FACTOR = 4
+"""Number of times that the values of an invalid body above `LARGE_BODY_BYTES` are charged.
+
+A client that sends such bodies without an end would take the whole time of the budget for nothing.
+"""
+
 Model = TypeVar("Model", bound=StrictModel)
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -214,9 +220,12 @@ class RestRequest:
             return self._parse(raw, model, is_declared)
         if not self.is_press:
             await self._rate_limits.count(self.meter)
-        parsed = await self._work.parse_queue.run(
-            self.principal.limited_client_id, values, lambda: self._parse(raw, model, is_declared)
-        )
+        client = self.principal.limited_client_id
+        try:
+            parsed = await self._work.parse_queue.run(client, values, lambda: self._parse(raw, model, is_declared))
+        except ValidationFailed:
+            self._work.charge_at_most(client, VALUES, INVALID_BODY_FACTOR * values - values)
+            raise
         if not self.is_press:
             # Undo the count. The handler counts the request with all its quotas, or does not count a replay.
             await self._rate_limits.uncount(self.meter)

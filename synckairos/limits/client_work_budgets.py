@@ -162,6 +162,12 @@ class ClientWorkLimits:
             self._budgets.move_to_end(client)
         budget.charge(self.scaled_limit(limit), amount, self._clock())
 
+    def charge_at_most(self, client: str, limit: WorkLimit, amount: float) -> None:
+        """Charge `amount` units of work that was done already. If the budget is smaller, charge the whole budget."""
+        if (budget := self._budgets.get(client)) is not None:
+            scaled, now_s = self.scaled_limit(limit), self._clock()
+            budget.charge(scaled, min(amount, math.floor(budget.tokens_left(scaled, now_s))), now_s)
+
     @contextmanager
     def charge_if_due(self, client: str, limit: WorkLimit) -> Iterator["DueCharge"]:
         """Charge one unit of work at the end of the block, if the block sets `DueCharge.is_due`.

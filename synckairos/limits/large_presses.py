@@ -16,8 +16,11 @@ from synckairos.limits.work_limits import SETTING, WorkLimit
 LARGE_DOCUMENT_BYTES = 64 << 10
 """Bytes of a session's document above which a press of the session is large."""
 
-PRESS_BYTE_S = 4e-9
-"""Seconds of processor time that a press needs for each byte of a large document, in this instance and in Redis."""
+PRESS_BYTE_S = 1e-8
+"""Seconds of processor time that a press needs for each byte of a large document.
+
+They are the time of this instance, of Redis, of the worker and of Postgres together.
+"""
 
 MAX_WAIT_S = 5.0
 """Seconds that a press of a large session waits at most. Then it is refused."""
@@ -67,7 +70,7 @@ class LargePresses:
     async def turn(self, client: str, session_id: str) -> AsyncIterator[float]:
         """Wait for the turn of a press of a large session, and run the press in the block.
 
-        Yield the seconds of processor time that the press needs in this instance and in Redis. If other clients are
+        Yield the seconds of processor time that the press needs in all processes together. If other clients are
         active, the client's next turn comes when these seconds are no more than its share.
 
         Raises: RateLimitExceeded if the wait takes more than `MAX_WAIT_S` seconds.

@@ -240,6 +240,15 @@ async def test_large_simulation_is_not_parsed_while_the_last_one_would_be_refuse
         assert int(unparsed.headers["retry-after"]) >= 1
 
 
+async def test_invalid_large_body_takes_four_times_its_values(settings: Settings) -> None:
+    body = b'{"list":[%b]}' % b",".join([b"1000000"] * 2_000)
+    charged = settings.model_copy(update={"client_work_factor": 9_000 / VALUES.burst})
+    async with open_rest_server(charged) as server:
+        answers = [await server.client.post("/v1/simulate", content=body, headers=JSON) for _ in range(2)]
+    assert [each.status_code for each in answers] == [400, 429]
+    assert VALUES.name in answers[1].json()["detail"]
+
+
 def test_each_limit_is_tested() -> None:
     assert tuple(EXCEED) == WORK_LIMITS
     assert {each.answer for each in WORK_LIMITS} == {REFUSED, CLOSED, ERROR, NO_HANDSHAKE, WAITS}

@@ -118,3 +118,17 @@ def test_charge_that_may_be_due_is_reserved_only_while_the_budget_is_low() -> No
             charge.is_due = True
     with pytest.raises(RateLimitExceeded):
         begin(1)
+
+
+def test_work_that_was_done_takes_at_most_the_whole_budget() -> None:
+    limits = ClientWorkLimits(clock=lambda: 0.0)
+    limits.charge_at_most("a", VALUES, 1)  # without a budget, nothing was charged before
+    limits.charge("a", VALUES, 1)
+    limits.charge_at_most("a", VALUES, VALUES.burst - 2)
+    limits.charge("a", VALUES, 1)
+    with pytest.raises(RateLimitExceeded):
+        limits.charge("a", VALUES, 1)
+    limits.charge("b", VALUES, 1)
+    limits.charge_at_most("b", VALUES, 2 * VALUES.burst)
+    with pytest.raises(RateLimitExceeded):
+        limits.charge("b", VALUES, 1)
