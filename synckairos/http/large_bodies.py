@@ -69,7 +69,8 @@ class _CountedDownload:
 def stream_large_body(response: RestResponse) -> None:
     """Change a response with a large body into a stream of the same bytes, with their number in `Content-Length`.
 
-    So at most `LARGE_BYTES` of the body are in the buffers of a connection. The caller must count the stream as a download.
+    So at most `LARGE_BYTES` of the body are in the buffers of a connection. The caller must count the stream as a
+    download.
     """
     response.headers.append((b"content-length", b"%d" % len(response.body)))
     response.stream, response.body = _stream_slices(response.body), b""

@@ -113,9 +113,10 @@ class RequestResponder:
         """
         if self._large_presses.sessions:
             session_id = request.path_parameters.get("session_id", "").lower()
-            if session_id in self._large_presses.sessions:
+            name = self._large_presses.find_large(request.principal.tenant, session_id)
+            if name is not None:
                 client = request.principal.limited_client_id
-                response = await self._processor_time.run_large_press(client, session_id, lambda: handler(request))
+                response = await self._processor_time.run_large_press(client, name, lambda: handler(request))
                 return await self._count_download(client, response)
         self._presses.begin_press()
         try:

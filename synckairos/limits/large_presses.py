@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.work_limits import SETTING, WorkLimit
+from synckairos.principal import DEFAULT_TENANT
 
 LARGE_DOCUMENT_BYTES = 64 << 10
 """Bytes of a session's document above which a press of the session is large."""
@@ -54,20 +55,25 @@ class LargePresses:
         self._clock = clock
         self._has_other_clients = has_other_clients
         self.sessions: OrderedDict[str, int] = OrderedDict()
-        """The bytes of the document of each session that is known to be large, by session id."""
+        """The bytes of the document of each session that is known to be large, by session name."""
         self._turns: dict[str, _Turns] = {}
         """The turns of each client with presses that wait or run, or that ended a short time ago."""
 
-    def note_size(self, session_id: str, document_bytes: int) -> None:
+    def find_large(self, tenant: str, session_id: str) -> str | None:
+        """Return the name of a session if it is known to be large, else None."""
+        name = session_id if tenant == DEFAULT_TENANT else f"{tenant}/{session_id}"
+        return name if name in self.sessions else None
+
+    def note_size(self, session_name: str, document_bytes: int) -> None:
         """Note the size of a session's document after a commit. Sessions without a note count as small."""
-        self.sessions.pop(session_id, None)
+        self.sessions.pop(session_name, None)
         if document_bytes > LARGE_DOCUMENT_BYTES:
-            self.sessions[session_id] = document_bytes
+            self.sessions[session_name] = document_bytes
             if len(self.sessions) > MAX_SESSIONS:
                 self.sessions.popitem(last=False)
 
     @asynccontextmanager
-    async def turn(self, client: str, session_id: str) -> AsyncIterator[float]:
+    async def turn(self, client: str, session_name: str) -> AsyncIterator[float]:
         """Wait for the turn of a press of a large session, and run the press in the block.
 
         Yield the seconds of processor time that the press needs in all processes together. If other clients are
@@ -75,7 +81,7 @@ class LargePresses:
 
         Raises: RateLimitExceeded if the wait takes more than `MAX_WAIT_S` seconds.
         """
-        seconds = self.sessions.get(session_id, 0) * PRESS_BYTE_S
+        seconds = self.sessions.get(session_name, 0) * PRESS_BYTE_S
         turns = self._turns.setdefault(client, _Turns())
         turns.waiting += 1
         try:

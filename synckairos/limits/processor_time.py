@@ -34,7 +34,7 @@ MAX_WAIT_S = 5.0
 MAX_UNLIMITED_WAIT_S = 1.0
 """Seconds that a request without rate limit waits for its turn. Then it runs."""
 
-REQUEST_S = 0.000_1
+REQUEST_S = 0.000_15
 """Seconds that are charged for each request in addition to its measured time.
 
 They stand for the work of protocols and the turns of the event loop, which cannot be measured for one request.
@@ -90,14 +90,14 @@ class ProcessorTime:
             await self._wait(client, account, MAX_WAIT_S if is_rate_limited else MAX_UNLIMITED_WAIT_S, is_rate_limited)
         return await self._charge_while_running(account, work)
 
-    async def run_large_press(self, client: str, session_id: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def run_large_press(self, client: str, session_name: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Wait for the turn of a press of a large session, see `LargePresses`. Then await `work()` and charge its time.
 
         The press is no press for `PressPriority`: other work does not wait for it, and it waits for other presses.
 
         Raises: RateLimitExceeded if the wait takes too long. `work` is not called then.
         """
-        async with self.large_presses.turn(client, session_id) as seconds:
+        async with self.large_presses.turn(client, session_name) as seconds:
             account = self._account(client)
             account.charge(seconds)
             return await self._charge_while_running(account, work)
@@ -151,8 +151,15 @@ class ProcessorTime:
         A client with many refused requests gets one answer each `REFUSAL_INTERVAL_S` seconds. Return immediately if no
         other client is active.
         """
-        if self.has_other_clients(client):
-            await asyncio.sleep(self._account(client).reserve_refusal())
+        if (delay_s := self.reserve_refusal(client)) > 0:
+            await asyncio.sleep(delay_s)
+
+    def reserve_refusal(self, client: str) -> float:
+        """Return the seconds for which the answer to a refused request is held back, 0 if no other client is active.
+
+        Each call for one client reserves a later instant than the call before, up to a maximum.
+        """
+        return self._account(client).reserve_refusal() if self.has_other_clients(client) else 0.0
 
     @property
     def account_count(self) -> int:

@@ -106,8 +106,9 @@ class V3Inbox:
         client, processor_time = connection.principal.limited_client_id, connection.hub.work.processor_time
         processor_time.note_activity(client)
         if isinstance(request, v3_messages.Command) and request.command in PRESSES:
-            if request.session_id in processor_time.large_presses.sessions:
-                await processor_time.run_large_press(client, request.session_id, lambda: self._handle(request))
+            name = processor_time.large_presses.find_large(connection.principal.tenant, request.session_id)
+            if name is not None:
+                await processor_time.run_large_press(client, name, lambda: self._handle(request))
                 return
             processor_time.press_priority.begin_press()
             try:

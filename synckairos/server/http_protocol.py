@@ -53,7 +53,7 @@ BORROWED_METHODS = (
 )
 """Internal methods of uvicorn that `BoundedHttpProtocol` overrides. A test checks that uvicorn has these methods."""
 
-BORROWED_ATTRIBUTES = ("cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "transport", "url")
+BORROWED_ATTRIBUTES = ("client", "cycle", "flow", "headers", "loop", "parser", "pipeline", "scope", "transport", "url")
 """Internal attributes of uvicorn that `BoundedHttpProtocol` uses. A test checks that uvicorn has these attributes."""
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^ \r\n]+ HTTP/1\.[01]\r?\n")
@@ -80,8 +80,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         *,
         timings: ServerTimeLimits = DEFAULT_TIMINGS,
         is_draining: Callable[[], bool] = lambda: False,
+        refusal_delay_s: Callable[[str], float] = lambda address: 0.0,
     ) -> None:
+        """Create the protocol of a connection that is not made yet.
+
+        `refusal_delay_s` returns the seconds for which a refusal to a client of this address is held back.
+        """
         super().__init__(config, server_state, app_state, _loop)
+        self._refusal_delay_s = refusal_delay_s
         self._timings = timings
         self._is_draining = is_draining
         self._received = 0
@@ -249,16 +255,25 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, error: SyncKairosError, headers: bytes = b"") -> None:
         """Send `error` with additional `headers` as response to the current request, then close the connection.
 
-        Send no response if an earlier response is incomplete, see `_is_response_due`.
+        Send no response if an earlier response is incomplete, see `_is_response_due`. A client that opens a connection
+        for each such request would take much processor time, so the response is held back while others are active.
         """
         if self._is_refused:
             return
         self._is_refused = True
         self._stop_header_timer()
         self._stop_body_timer()
-        if not self._is_response_due:
-            self.transport.write(_render_response(error, headers))
-        self.transport.close()
+        response = b"" if self._is_response_due else _render_response(error, headers)
+        delay_s = self._refusal_delay_s("" if self.client is None else self.client[0])
+        if delay_s > 0:
+            self.loop.call_later(delay_s, self._close_with, response)
+        else:
+            self._close_with(response)
+
+    def _close_with(self, response: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(response)
+            self.transport.close()
 
     @property
     def _is_response_due(self) -> bool:

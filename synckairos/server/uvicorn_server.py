@@ -138,7 +138,15 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 cast(Any, app),
-                http=cast(Any, partial(BoundedHttpProtocol, timings=timings, is_draining=lambda: self.should_exit)),
+                http=cast(
+                    Any,
+                    partial(
+                        BoundedHttpProtocol,
+                        timings=timings,
+                        is_draining=lambda: self.should_exit,
+                        refusal_delay_s=hub.work.processor_time.reserve_refusal,
+                    ),
+                ),
                 ws=cast(Any, partial(BoundedWebSocketProtocol, timings=timings)),
                 ws_max_size=MAX_FRAME_BYTES,
                 ws_per_message_deflate=False,

@@ -304,6 +304,8 @@ class CommandExecutor:
 
     def _finish_commit(self, session_name: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
         if prepared.commit.versions:
+            self._on_commit(self._store.keys.partition_of(session_name))
+        self._cache.put(session_name, prepared.stored.snapshot, rendered)
         if len(rendered.document) > LARGE_DOCUMENT_BYTES or self._large_presses.sessions:
             self._large_presses.note_size(session_name, len(rendered.document))
 

@@ -228,8 +228,6 @@ async def test_large_simulation_is_not_parsed_while_the_last_one_would_be_refuse
     body = {"session": chess_body(metadata={"text": "x" * 9_000}), "commands": [patch] * 100, "until_ms": 1}
     large = orjson.dumps(body)
     async with open_rest_server(settings.model_copy(update={"client_work_factor": 0.008})) as server:
-        invalid = await server.client.post("/v1/simulate", content=large + b"}", headers=JSON)
-        assert invalid.status_code == 400
         while (answer := await server.client.post("/v1/simulate", content=large, headers=JSON)).status_code == 200:
             pass
         assert answer.status_code == 429

@@ -8,9 +8,13 @@ from uuid import uuid4
 import orjson
 import pytest
 
+from synckairos.limits import processor_time as processor_time_module
+from synckairos.limits import processor_time_account
 from synckairos.server.timings import ServerTimeLimits
+from tests.background_task import start
 from tests.integration.realtime.instances import Instance
 from tests.integration.realtime.raw_client import KEY, RawClient, raw_client
+from tests.waiting import eventually
 
 SHORT_BODY = ServerTimeLimits(body_s=0.1)
 
@@ -112,6 +116,26 @@ async def test_invalid_request_is_refused_with_a_problem_document(
         head, error = await read_problem(client)
         assert (int(head.split()[1]), error["code"]) == (status, code)
         assert (b"allow: GET" in head) == (status == 405)
+
+
+async def test_refusal_is_held_back_while_other_clients_are_active(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor_time = instance.hub.work.processor_time
+    monkeypatch.setattr(processor_time_account, "REFUSAL_DELAY_S", 60)
+    monkeypatch.setattr(processor_time_account, "MAX_REFUSAL_DELAY_S", 60)
+    monkeypatch.setattr(processor_time_module, "ACTIVE_S", 60)
+    processor_time.note_activity("another client")
+    async with raw_client(instance.server.port) as client:
+        await client.send(b"GET /health HTTP/1.1\r\n\r\n")
+        answer = await start(client.head())
+
+        async def has_reserved_refusal() -> bool:
+            return processor_time.account_count == 1
+
+        await eventually(has_reserved_refusal)
+        assert not answer.done()
+        answer.cancel()
 
 
 async def read_all(scope: Any, receive: Any, send: Any) -> None:

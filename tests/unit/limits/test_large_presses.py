@@ -9,6 +9,7 @@ from synckairos.limits import large_presses
 from synckairos.limits.large_presses import LARGE_DOCUMENT_BYTES, LargePresses
 from synckairos.limits.processor_time import ProcessorTime
 from synckairos.limits.work_limits import PROCESSOR_MS
+from synckairos.principal import DEFAULT_TENANT
 from tests.background_task import start
 
 LARGE = 10 * LARGE_DOCUMENT_BYTES
@@ -36,6 +37,14 @@ def test_session_is_large_from_the_note_of_a_large_document_to_that_of_a_small_o
     assert "s" in presses.sessions
     presses.note_size("s", LARGE_DOCUMENT_BYTES)
     assert "s" not in presses.sessions
+
+
+def test_session_is_large_in_its_tenant_only() -> None:
+    presses = ProcessorTime().large_presses
+    presses.note_size("s", LARGE)
+    presses.note_size("b/t", LARGE)
+    assert [presses.find_large(DEFAULT_TENANT, each) for each in ("s", "t")] == ["s", None]
+    assert [presses.find_large("b", each) for each in ("s", "t")] == [None, "b/t"]
 
 
 def test_number_of_known_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
