@@ -11,7 +11,7 @@ CHECKED += clients/python
 JS_STAMP := clients/js/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-js js-types python-client tools check fmt env metrics-page lock release-check sbom
+.PHONY: help install run test test-js mutants js-types python-client tools check fmt env metrics-page lock release-check sbom
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -38,6 +38,9 @@ test: install tools $(JS_STAMP) ## run all tests on real stores; ARGS is passed 
 
 test-js: install tools $(JS_STAMP) ## build, check and test the JavaScript client in clients/js
 	cd clients/js && npm run --silent build && npm run --silent check && npm test --silent
+
+mutants: install ## run the unit tests of the clock against 300 mutants; ARGS="--seed 2 --sample 50" selects other mutants
+	$(PYTHON) -m tests.mutants $(ARGS)
 
 js-types: install tools $(JS_STAMP) ## generate the types of the JavaScript client from the descriptions of the server, and build the pages
 	cd clients/js && npm run --silent types
