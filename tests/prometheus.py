@@ -3,8 +3,8 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,13 @@ def metrics_in(expression: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A running Prometheus. `base_url` has no trailing slash."""
+    """A running Prometheus, with a client of its HTTP interface."""
 
-    base_url: str
+    client: httpx.AsyncClient
 
     async def get(self, path: str, **query: str) -> Any:
         """Return the data of an answer of the HTTP API. Raises: AssertionError if Prometheus refuses the request."""
-        async with httpx.AsyncClient(base_url=self.base_url, timeout=30) as client:
-            body = (await client.get(f"/api/v1/{path}", params=query)).json()
+        body = (await self.client.get(f"/api/v1/{path}", params=query)).json()
         assert body["status"] == "success", f"{query}: {body.get('error')}"
         return body["data"]
 
@@ -100,9 +99,8 @@ class Prometheus:
         """Wait until Prometheus is ready, and `count` targets have answered a scrape."""
 
         async def is_ready() -> bool:
-            async with httpx.AsyncClient() as client:
-                with suppress(httpx.HTTPError):
-                    return (await client.get(f"{self.base_url}/-/ready")).status_code == 200
+            with suppress(httpx.HTTPError):
+                return (await self.client.get("/-/ready")).status_code == 200
             return False
 
         async def are_up() -> bool:
@@ -112,10 +110,10 @@ class Prometheus:
         await eventually(are_up, 60)
 
 
-@contextmanager
-def running_prometheus(
+@asynccontextmanager
+async def running_prometheus(
     folder: Path, targets: Mapping[str, Sequence[str]], *, replaced: Mapping[str, str] | None = None
-) -> Iterator[Prometheus]:
+) -> AsyncIterator[Prometheus]:
     """Start Prometheus with the scrape jobs `targets`, whose addresses are `host:port`.
 
     `replaced` replaces texts in the rules by regular expression, such as times that are too long for a test.
@@ -142,6 +140,7 @@ def running_prometheus(
         ]
     )
     try:
-        yield Prometheus(f"http://127.0.0.1:{port}")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            yield Prometheus(client)
     finally:
         child.stop()
