@@ -10,6 +10,7 @@ from synckairos.audit.verify import AuditVerifier, VerifiedSession, open_verifie
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
+from synckairos.session_names import split_session_name
 from synckairos.store.connect import check_store_settings
 from synckairos.store.failed_entries import FailedEntries, FailedEntry
 from synckairos.store.keys import Keys
@@ -117,9 +118,11 @@ async def _open_failed_entries(settings: Settings) -> AsyncIterator[FailedEntrie
 
 
 def _entry_json(entry: FailedEntry) -> str:
-    session_id, epoch, version = (_field(entry, name) for name in ("session_id", "epoch", "version"))
+    name, epoch, version = (_field(entry, name) for name in ("session_id", "epoch", "version"))
+    tenant, session_id = _split_name(name)
     values = {
         "entry_id": entry.entry.entry_id,
+        "tenant": tenant,
         "session_id": session_id,
         "epoch": epoch,
         "version": int(version) if version is not None and version.isdigit() else None,
@@ -128,6 +131,14 @@ def _entry_json(entry: FailedEntry) -> str:
         "error": entry.error,
     }
     return orjson.dumps(values).decode()
+
+
+def _split_name(name: str | None) -> tuple[str | None, str | None]:
+    """Return the tenant and the id of a session. Without a valid name, return None and `name`."""
+    try:
+        return (None, None) if name is None else split_session_name(name)
+    except ValueError:
+        return None, name
 
 
 def _field(entry: FailedEntry, name: str) -> str | None:

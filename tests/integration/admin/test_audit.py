@@ -1,6 +1,8 @@
 """The commands `synckairos audit …`: their output and their exit codes."""
 
 import asyncio
+import json
+from uuid import uuid4
 
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.clock.commands import Start, Switch
@@ -60,6 +62,20 @@ async def test_retry_all_retries_every_failed_entry(audit: AuditParts) -> None:
     assert (code, len(lines)) == (1, 4)
     assert lines[2].endswith("session ?, version ? of epoch ?")
     assert await run_command(audit.settings, "audit", "retry", "--all") == (0, ["2 entries will be retried"])
+
+
+async def test_failed_entries_as_json_have_the_tenant_and_the_id(audit: AuditParts) -> None:
+    session_id = str(uuid4())
+    for name in (session_id, f"acme/{session_id}", "acme/x/y"):
+        await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "session_id", name)
+    await audit.pipe.call("XADD", audit.keys.outbox(0), "*", "some", "junk")
+    await audit.drain(retry_delays_s=())
+    code, lines = await run_command(audit.settings, "audit", "failed", "--json")
+    assert code == 1
+    found = [(each["tenant"], each["session_id"]) for each in map(json.loads, lines)]
+    assert sorted(found, key=str) == sorted(
+        [("default", session_id), ("acme", session_id), (None, "acme/x/y"), (None, None)], key=str
+    )
 
 
 async def test_retry_without_an_entry_or_with_both_is_a_usage_error(settings: Settings) -> None:
