@@ -7,7 +7,7 @@ therefore refuses requests of foreign pages that change state. A domain name of 
 
 from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -41,8 +41,23 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 K = TypeVar("K")
 
 
+class TenantOrigins(Protocol):
+    """The origins of tenants. See `ActiveTenants`."""
+
+    @property
+    def all_origins(self) -> frozenset[str]:
+        """Return the origins of all tenants that have origins of their own."""
+
+    def origins_of(self, tenant: str) -> tuple[str, ...] | None:
+        """Return the origins of a tenant's web pages, None if the origins of the setting are used."""
+
+
 class AllowedOrigins:
-    """Allow-list of origins. It always includes the origin of this server."""
+    """Allow-list of origins. It always includes the origin of this server.
+
+    Before the tenant of a request is known, the origins of all tenants are allowed. Afterwards the origins of its
+    tenant decide, see `allows_tenant`.
+    """
 
     def __init__(self, allowed: Iterable[str] = (), checks_hosts: bool = True) -> None:
         """Create the allow-list.
@@ -53,6 +68,9 @@ class AllowedOrigins:
         self._allowed = {_normalize(origin) for origin in allowed}
         self._listed_hosts = {urlsplit(origin).hostname for origin in self._allowed}
         self._checks_hosts = checks_hosts
+        self._tenants: TenantOrigins | None = None
+        self._tenant_origins: frozenset[str] = frozenset()
+        """The origins of all tenants at the last decision that is cached."""
         self._origin_decisions: dict[tuple[bytes | None, bytes | None], bool] = {}
         self._host_decisions: dict[bytes, bool] = {}
 
@@ -67,6 +85,27 @@ class AllowedOrigins:
         return cls(
             settings.allowed_origins, checks_hosts=not settings.is_exposed_to_network or bool(settings.allowed_origins)
         )
+
+    def use_tenants(self, tenants: TenantOrigins) -> None:
+        """Allow also the origins of these tenants from now on."""
+        self._tenants = tenants
+
+    def allows_tenant(self, tenant: str, scope: Scope) -> bool:
+        """Return whether the page that sent a request is allowed to use the data of a tenant.
+
+        Allowed are the origin of this server, and the origins of the tenant. A tenant without own origins has the
+        origins of the setting. A request without `Origin` does not come from a web page, so it is allowed. So is an
+        origin that no tenant has: `allows_origin` decides about it.
+        """
+        if self._tenants is None:
+            return True
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+        host = next((value for name, value in scope["headers"] if name == b"host"), None)
+        if origin is None or not self.allows_origin(origin, host) or self._is_own(origin, host):
+            return True
+        own = self._tenants.origins_of(tenant)
+        allowed = self._allowed if own is None else {_normalize(each) for each in own}
+        return _normalize(origin.decode("ascii")) in allowed
 
     def allows_request(self, scope: Scope) -> bool:
         """Return whether both the `Host` and the `Origin` of a request or WebSocket upgrade are allowed.
@@ -119,6 +158,9 @@ class AllowedOrigins:
         are true: its host and port are equal to the request's `Host`, and `allows_host` accepts `Host`. The scheme of
         the two is not compared. `host` is None if the request has no `Host`.
         """
+        if self._tenants is not None and self._tenants.all_origins is not self._tenant_origins:
+            self._tenant_origins = self._tenants.all_origins
+            self._origin_decisions.clear()
         decision = self._origin_decisions.get((origin, host))
         if decision is None:
             decision = _cache_decision(self._origin_decisions, (origin, host), self._is_own_or_listed(origin, host))
@@ -127,8 +169,16 @@ class AllowedOrigins:
     def _is_own_or_listed(self, origin: bytes, host: bytes | None) -> bool:
         try:
             text = _normalize(origin.decode("ascii"))
-            if text in self._allowed:
-                return True
+        except ValueError:
+            return False
+        if text in self._allowed or any(text == _normalize(each) for each in self._tenant_origins):
+            return True
+        return self._is_own(origin, host)
+
+    def _is_own(self, origin: bytes, host: bytes | None) -> bool:
+        """Return whether an origin is that of this server. See `allows_origin`."""
+        try:
+            text = _normalize(origin.decode("ascii"))
             # Do not compare the scheme. Behind a proxy that terminates TLS, the scheme of the page is unknown here.
             scheme, _, rest = text.partition("://")
             own = _normalize(f"{scheme}://{host.decode('ascii')}").partition("://")[2] if host else ""

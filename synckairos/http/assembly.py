@@ -143,6 +143,7 @@ def build_application(
         root_path,
         page_headers,
         knows_revocations=lambda: control_channel is None or control_channel.is_current,
+        has_tenants=lambda: tenants is not None and tenants.has_other_tenants,
     )
     session_list = SessionList(sessions, store, history)
     operations: list[Operation] = [

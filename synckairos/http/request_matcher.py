@@ -28,6 +28,8 @@ UNMATCHED_ROUTE = "unmatched"
 _FOREIGN_HOST = "The Host header does not name this server. Add its origin to SYNCKAIROS_ALLOWED_ORIGINS"
 _FOREIGN_ORIGIN = "Pages of this origin are not allowed. Add the origin to SYNCKAIROS_ALLOWED_ORIGINS"
 
+_ORIGIN_OF_ANOTHER_TENANT = "Pages of this origin are not allowed for this tenant. An operator sets its origins"
+
 Outcome = Handler | RestResponse | SyncKairosError
 """Result of matching a request: a handler to call, a complete response, or an error to respond with."""
 
@@ -89,6 +91,8 @@ class RequestMatcher:
             outcome = Forbidden(_FOREIGN_ORIGIN)
         elif caller.refusal is not None:
             outcome = caller.refusal
+        elif principal.life is not None and not self._origins.allows_tenant(principal.tenant, scope):
+            outcome = Forbidden(_ORIGIN_OF_ANOTHER_TENANT)
         return request, outcome
 
     def _not_found(self, method: str, path: str, scope: Scope) -> NotFound:

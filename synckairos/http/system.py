@@ -8,7 +8,7 @@ from importlib import resources
 import orjson
 
 from synckairos import __version__
-from synckairos.errors import StoreUnavailable, SyncKairosError, UpgradeRequired
+from synckairos.errors import Forbidden, StoreUnavailable, SyncKairosError, UpgradeRequired
 from synckairos.http.asyncapi import render_asyncapi
 from synckairos.http.cached_probe import CachedProbe
 from synckairos.http.openapi import render_openapi
@@ -50,6 +50,7 @@ class SystemRoutes:
         root_path: str = "",
         page_headers: Sequence[tuple[bytes, bytes]] = (),
         knows_revocations: Callable[[], bool] = lambda: True,
+        has_tenants: Callable[[], bool] = lambda: False,
     ) -> None:
         """Create the routes.
 
@@ -62,11 +63,14 @@ class SystemRoutes:
         - `page_headers`: the headers of the pages, see `build_page_headers`.
         - `knows_revocations`: returns whether the instance knows all revocations. If it does not, it can accept no
           credential, and `/ready` must answer 503.
+        - `has_tenants`: returns whether the instance has callers of several tenants. Then `/metrics` needs the metrics
+          token or the key of an operator, because it shows all tenants.
         """
         self._sessions = sessions
         self._is_postgres_reachable = is_postgres_reachable
         self._is_draining = is_draining
         self._knows_revocations = knows_revocations
+        self._has_tenants = has_tenants
         self._refresh_gauges = tuple(refresh_gauges)
         self._work = work
         self._stores = CachedProbe(self._look_at_stores)
@@ -206,6 +210,8 @@ class SystemRoutes:
 
     async def metrics(self, request: RestRequest) -> RestResponse:
         """Answer `GET /metrics`: read metrics in the text format of Prometheus."""
+        if self._has_tenants() and not (request.is_monitor or request.principal.is_operator):
+            raise Forbidden("/metrics shows all tenants, so it needs the token of SYNCKAIROS_METRICS_TOKEN")
         self._work.charge(request.principal.limited_client_id, SCRAPES)
         await self._gauges.get_or_run()
         # Rendering takes about 10 ms, so it runs in a thread. Requests during a rendering share the next one.

@@ -9,6 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from synckairos.errors import RateLimitExceeded, TooManyConnections
+from synckairos.limits.tenant_labels import TenantLabels
 from synckairos.limits.tenant_limits import (
     LIVE_SESSIONS,
     NO_LIMITS,
@@ -22,6 +23,7 @@ from synckairos.limits.tenant_limits import (
 )
 from synckairos.limits.token_bucket import TokenBucket
 from synckairos.principal import Principal
+from synckairos.telemetry.metrics import MAX_TENANT_LABELS, TENANT_REFUSALS, TENANT_REQUESTS, TENANT_SOCKETS
 
 MAX_BUCKETS = 20_000
 """Maximum number of buckets. Beyond it, the bucket that was idle for the longest time is dropped."""
@@ -46,12 +48,14 @@ class TenantBudgets:
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
         self._sockets: Counter[str] = Counter()
         self._sockets_of_subject: Counter[tuple[str, str, str]] = Counter()
-        self.on_refusal: Callable[[str, TenantLimit], None] = lambda _tenant, _limit: None
-        """Function that is called with the tenant and the limit of each refusal."""
+        self._labels = TenantLabels(MAX_TENANT_LABELS)
+        self._counters: dict[str, Callable[[float], None]] | None = None
+        """The counters of requests by tenant. None if nothing is counted, because there are no tenants."""
 
     def use_limits(self, limits_of: Callable[[str], TenantLimits]) -> None:
-        """Use these limits from now on."""
+        """Use these limits from now on, and count the requests and sockets of each tenant for the metrics."""
         self._limits_of = limits_of
+        self._counters = {}
 
     # -- rates --------------------------------------------------------------------------------------------------------
 
@@ -63,6 +67,10 @@ class TenantBudgets:
         Raises: RateLimitExceeded if the limit is reached. Nothing is charged then.
         """
         limits = self._limits_of(tenant)
+        if self._counters is not None:
+            if (add := self._counters.get(label := self._labels.label_of(tenant))) is None:
+                add = self._counters[label] = TENANT_REQUESTS.labels(label).inc
+            add(count)
         if are_presses:
             self._charge(tenant, PRESSES_PER_S, limits.presses_per_s, count)
         else:
@@ -89,8 +97,11 @@ class TenantBudgets:
             if bucket.take(count, now_s):
                 return
             wait_ms = math.ceil(bucket.seconds_until_available(count, now_s) * 1000)
-        self.on_refusal(tenant, limit)
+        self._note_refusal(tenant, limit)
         raise RateLimitExceeded(_describe(limit, value), limit.name, wait_ms)
+
+    def _note_refusal(self, tenant: str, limit: TenantLimit) -> None:
+        TENANT_REFUSALS.labels(self._labels.label_of(tenant), limit.name).inc()
 
     def _find_bucket(self, tenant: str, limit: TenantLimit, size: int, per_s: float) -> TokenBucket:
         key = tenant, limit.name
@@ -116,7 +127,7 @@ class TenantBudgets:
         """
         value = self._limits_of(tenant).live_sessions
         if value is not None and count >= value:
-            self.on_refusal(tenant, LIVE_SESSIONS)
+            self._note_refusal(tenant, LIVE_SESSIONS)
             raise RateLimitExceeded(_describe(LIVE_SESSIONS, value), LIVE_SESSIONS.name, WAIT_WITHOUT_LIMIT_MS)
 
     # -- sockets ------------------------------------------------------------------------------------------------------
@@ -136,13 +147,14 @@ class TenantBudgets:
             (SOCKETS_PER_SUBJECT, limits.sockets_per_subject, self._sockets_of_subject[_subject_key(principal)]),
         ):
             if value is not None and count >= value:
-                self.on_refusal(principal.tenant, limit)
+                self._note_refusal(principal.tenant, limit)
                 raise TooManyConnections(f"Too many connections for the {_describe(limit, value)}; close one first")
 
     def add_socket(self, principal: Principal) -> None:
         """Count a socket. The limits are not checked here. Principals without a credential are not counted."""
         if principal.life is not None:
             self._sockets[principal.tenant] += 1
+            self._change_gauge(principal.tenant, 1)
             self._sockets_of_subject[_subject_key(principal)] += 1
 
     def remove_socket(self, principal: Principal) -> None:
@@ -150,12 +162,17 @@ class TenantBudgets:
         if principal.life is None:
             return
         key = _subject_key(principal)
+        self._change_gauge(principal.tenant, -1)
         self._sockets[principal.tenant] -= 1
         self._sockets_of_subject[key] -= 1
         if not self._sockets[principal.tenant]:
             del self._sockets[principal.tenant]
         if not self._sockets_of_subject[key]:
             del self._sockets_of_subject[key]
+
+    def _change_gauge(self, tenant: str, change: int) -> None:
+        if self._counters is not None:
+            TENANT_SOCKETS.labels(self._labels.label_of(tenant)).inc(change)
 
     def socket_counts(self) -> dict[str, int]:
         """Return the number of sockets of each tenant that has one."""

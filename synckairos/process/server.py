@@ -193,6 +193,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             credential_ends=credential_ends,
         )
         origins, callers = AllowedOrigins.from_settings(settings), CallerResolver(settings.trusted_proxies)
+        if tenants is not None:
+            origins.use_tenants(tenants)
         rate_limits = RateLimits(pipe, keys)
         commands = CommandHandler(sessions, rate_limits, work.tenants, settings)
         access_table = AccessTable(pool)
@@ -214,7 +216,12 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         tickets = None if authenticator is None else TicketStore(pipe, keys)
         sign_ins = SignIns(authenticator)
         handshakes = HandshakeAuthentication(
-            hub, principal_for=callers.principal_for, authenticator=authenticator, sign_ins=sign_ins, tickets=tickets
+            hub,
+            principal_for=callers.principal_for,
+            authenticator=authenticator,
+            sign_ins=sign_ins,
+            tickets=tickets,
+            allows_tenant=origins.allows_tenant,
         )
         endpoint = WebSocketEndpoint(
             hub,

@@ -122,7 +122,15 @@ class WebSocketEndpoint:
             await _close(send, *TOO_MANY_CONNECTIONS)
             return
         await self._connect(
-            scope, lambda socket: V3Connection(self._hub, socket, principal, self._commands, self._sign_ins)
+            scope,
+            lambda socket: V3Connection(
+                self._hub,
+                socket,
+                principal,
+                self._commands,
+                self._sign_ins,
+                self._handshakes.bind_origin(scope),
+            ),
         )
 
     def _find_excess(self, principal: Principal) -> TooManyConnections | None:

@@ -59,7 +59,9 @@ class EventStreamEndpoint:
         self._hub.require_place(principal)
         stream_id = self._channels.make_stream_id()
         socket = EventStreamSocket(stream_id, scope["extensions"][TRANSPORT_EXTENSION])
-        connection = V3Connection(self._hub, socket, principal, self._commands, self._sign_ins)
+        connection = V3Connection(
+            self._hub, socket, principal, self._commands, self._sign_ins, self._handshakes.bind_origin(scope)
+        )
         self._hub.add_connection(connection)
         EVENT_STREAMS.inc()
         channel: str | None = None

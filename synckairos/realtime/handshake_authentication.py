@@ -7,7 +7,7 @@ by AUTH. Each handshake is charged to the budgets of its client.
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from synckairos.errors import RateLimitExceeded, SyncKairosError, TooManyConnections, Unauthorized
+from synckairos.errors import Forbidden, RateLimitExceeded, SyncKairosError, TooManyConnections, Unauthorized
 from synckairos.frozen_replace import replace
 from synckairos.identity.authenticator import Authenticator, IgnoredCredentialsWarning
 from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
@@ -24,7 +24,8 @@ class HandshakeAuthentication:
 
     `principal_for` returns the principal of an ASGI scope while authentication is off. `authenticator` authenticates
     callers, None while authentication is off. `sign_ins` has the sockets that wait for AUTH. `tickets` are the tickets
-    in URLs, None while authentication is off.
+    in URLs, None while authentication is off. `allows_tenant` returns whether the `Origin` of an ASGI scope is allowed
+    for a tenant. By default each origin is.
     """
 
     def __init__(
@@ -35,12 +36,14 @@ class HandshakeAuthentication:
         authenticator: Authenticator | None,
         sign_ins: SignIns,
         tickets: TicketStore | None,
+        allows_tenant: Callable[[str, Scope], bool] = lambda _tenant, _scope: True,
     ) -> None:
         self._hub = hub
         self._principal_for = principal_for
         self._authenticator = authenticator
         self._sign_ins = sign_ins
         self._tickets = tickets
+        self._allows_tenant = allows_tenant
         self._ignored_credentials_warning = IgnoredCredentialsWarning()
 
     async def authenticate_and_charge(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None]:
@@ -49,6 +52,8 @@ class HandshakeAuthentication:
         The handshake is charged to its principal. A handshake without a valid credential is charged to its address.
         """
         principal, refusal, ticket = await self._authenticate(scope, uses_v3)
+        if principal.life is not None and not self._allows_tenant(principal.tenant, scope):
+            refusal, ticket = Forbidden("This Origin may not connect to this tenant"), None
         limited = self._charge(principal, uses_v3)
         if limited is None and ticket is not None and self._tickets is not None:
             # Take the ticket after all checks that can refuse the handshake, so that a refused client can use it again.
@@ -58,6 +63,10 @@ class HandshakeAuthentication:
             except SyncKairosError as error:
                 return Principal.without_rights(principal.address), error
         return principal, limited or refusal
+
+    def bind_origin(self, scope: Scope) -> Callable[[str], bool]:
+        """Return a function that returns whether the origin of a handshake is allowed for a tenant."""
+        return lambda tenant: self._allows_tenant(tenant, scope)
 
     async def _authenticate(self, scope: Scope, uses_v3: bool) -> tuple[Principal, SyncKairosError | None, str | None]:
         """Return the principal of a handshake, the refusal without a valid credential, and the ticket to be taken.

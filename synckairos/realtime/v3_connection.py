@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
 
 from synckairos.errors import (
     MalformedMessage,
@@ -76,7 +77,16 @@ class V3Connection(SocketConnection):
     """Connection of a v3 client. Answers PING immediately and handles all other requests in the order of arrival."""
 
     __slots__ = (
-        *("_budget", "_close_when_idle", "_commands", "_inbox", "_queue_empty", "_round_trip_time", "_sign_in"),
+        *(
+            "_allows_tenant",
+            "_budget",
+            "_close_when_idle",
+            "_commands",
+            "_inbox",
+            "_queue_empty",
+            "_round_trip_time",
+            "_sign_in",
+        ),
     )
 
     codes = DialectCloseCodes(
@@ -95,9 +105,17 @@ class V3Connection(SocketConnection):
     )
 
     def __init__(
-        self, hub: Hub, socket: Socket, principal: Principal, commands: CommandHandler, sign_ins: SignIns
+        self,
+        hub: Hub,
+        socket: Socket,
+        principal: Principal,
+        commands: CommandHandler,
+        sign_ins: SignIns,
+        allows_tenant: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """Create a connection. `allows_tenant` returns whether its origin is allowed for a tenant, after an AUTH."""
         super().__init__(hub, socket, principal)
+        self._allows_tenant = allows_tenant
         self._commands = commands
         self._sign_in = sign_ins.begin(principal, lambda: self.close(*NOT_AUTHENTICATED))
         self._budget: WorkBudget | None = None
@@ -137,7 +155,7 @@ class V3Connection(SocketConnection):
                 v3_messages.pong_frame(request, received_ms, self.hub.now_ms(), self.hub.server_time.error_ms)
             )
         elif isinstance(request, v3_messages.Auth | v3_messages.Refresh):
-            self.hub.spawn_request_task(answer_sign_in(self, self._sign_in, request))
+            self.hub.spawn_request_task(answer_sign_in(self, self._sign_in, request, self._allows_tenant))
         elif self._sign_in.is_waiting:
             send_refusal(self, Unauthorized("Send AUTH first"), received_ms, request.id, request.session_id)
         elif len(text) > FREE_BYTES:

@@ -1,5 +1,7 @@
 """Answers of a v3 connection to AUTH and REFRESH."""
 
+from collections.abc import Callable
+
 from synckairos.errors import (
     Forbidden,
     SyncKairosError,
@@ -29,13 +31,17 @@ def send_authenticated(connection: SocketConnection, reply_to: str | None) -> No
 
 
 async def answer_sign_in(
-    connection: SocketConnection, sign_in: SignIn, request: v3_messages.Auth | v3_messages.Refresh
+    connection: SocketConnection,
+    sign_in: SignIn,
+    request: v3_messages.Auth | v3_messages.Refresh,
+    allows_tenant: Callable[[str], bool],
 ) -> None:
     """Verify the token of an AUTH or REFRESH, take over its principal, and answer with AUTHENTICATED.
 
     If the token is refused, answer with an ERROR. The first AUTH also closes the connection if it is refused. If the
     token of a REFRESH has another identity than the connection, close the connection. Subscriptions to sessions that
-    the new credential does not reach are ended.
+    the new credential does not reach are ended. `allows_tenant` returns whether the origin of the connection is allowed
+    for a tenant.
     """
     was_waiting = sign_in.is_waiting
     is_auth = isinstance(request, v3_messages.Auth)
@@ -44,6 +50,8 @@ async def answer_sign_in(
             raise Unauthorized("Send AUTH first")
         verify = sign_in.authenticate if is_auth else sign_in.refresh
         principal = await verify(request.token, connection.principal.address)
+        if not allows_tenant(principal.tenant):
+            raise Forbidden("This Origin may not connect to this tenant")
     except SyncKairosError as refusal:
         send_refusal(connection, refusal, connection.hub.now_ms(), request.id)
         if is_auth and was_waiting:

@@ -20,6 +20,7 @@ Scope = Literal["process", "store"]
 Section = Literal[
     "Process",
     "REST",
+    "Tenants",
     "Authentication",
     "Sessions and commands",
     "Time",

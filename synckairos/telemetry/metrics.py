@@ -60,6 +60,30 @@ RATE_LIMITED = _rest.counter(
     {"door": 2},
 )
 
+# -- tenants ----------------------------------------------------------------------------------------------------------
+
+MAX_TENANT_LABELS = 100
+"""Maximum number of tenants with a label of their own. All further tenants have the label `other`."""
+
+_tenants = MetricDefiner("Tenants")
+
+TENANT_REQUESTS = _tenants.counter(
+    "synckairos_tenant_requests_total",
+    "REST requests and socket commands by `tenant`, while authentication is on. The first 100 tenants have a label of "
+    "their own, all others have `other`",
+    {"tenant": MAX_TENANT_LABELS + 1},
+)
+TENANT_REFUSALS = _tenants.counter(
+    "synckairos_tenant_refusals_total",
+    "Requests and sockets refused because `tenant` has reached `limit`, one of the limits of tenants",
+    {"tenant": MAX_TENANT_LABELS + 1, "limit": 6},
+)
+TENANT_SOCKETS = _tenants.gauge(
+    "synckairos_tenant_sockets",
+    "Open sockets, event streams and live tails with a credential of `tenant`",
+    {"tenant": MAX_TENANT_LABELS + 1},
+)
+
 # -- authentication ---------------------------------------------------------------------------------------------------
 
 _authentication = MetricDefiner("Authentication")

@@ -60,12 +60,11 @@ class ActiveTenants:
         self._limits: dict[str, TenantLimits] = {}
         self._announced: dict[str, TenantChange] = {}
         """The newest announced change of each tenant whose row was not read since."""
-        self._is_read = self._is_fenced = False
+        self._is_read = self._is_fenced = self._has_accepted_other = False
         self._origins: frozenset[str] = frozenset()
         self._changed = asyncio.Event()
         self._running: asyncio.Task[bool] | None = None
         self._listeners: list[TenantListener] = []
-        self._read_listeners: list[Callable[[], None]] = []
         channel.add_listener(self._apply)
 
     # -- decisions ----------------------------------------------------------------------------------------------------
@@ -89,6 +88,7 @@ class ActiveTenants:
             raise TenantUnknown(tenant, NOT_FENCED)
         if self._requires_registration and tenant not in self._tenants and tenant not in self._announced:
             raise TenantUnknown(tenant, "SYNCKAIROS_TENANTS accepts only registered tenants")
+        self._has_accepted_other = True
 
     def is_closed(self, tenant: str) -> bool:
         """Return whether this instance knows that a tenant is suspended or deleted."""
@@ -117,16 +117,12 @@ class ActiveTenants:
 
     @property
     def has_other_tenants(self) -> bool:
-        """Return whether credentials of other tenants than the default tenant can be accepted."""
-        return self._is_fenced
+        """Return whether this instance has accepted a credential of another tenant than the default tenant."""
+        return self._has_accepted_other
 
     def add_listener(self, listener: TenantListener) -> None:
         """Register `listener`, which is called for each tenant that is closed from now on."""
         self._listeners.append(listener)
-
-    def add_read_listener(self, listener: Callable[[], None]) -> None:
-        """Register `listener`, which is called after each read of the tenants from now on. It must not raise."""
-        self._read_listeners.append(listener)
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
@@ -200,8 +196,6 @@ class ActiveTenants:
         self._origins = frozenset(
             origin for each in self._tenants.values() if each.status == "active" for origin in each.origins or ()
         )
-        for notify in self._read_listeners:
-            notify()
 
     def _put_row(self, row: Tenant) -> None:
         announced, known = self._announced.get(row.name), self._tenants.get(row.name)

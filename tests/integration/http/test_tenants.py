@@ -10,6 +10,7 @@ import pytest
 from synckairos.access_log.recorder import AccessRecorder
 from synckairos.access_log.table import AccessTable
 from synckairos.config import Settings
+from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.identity.secret_text import make_secret_text
 from synckairos.limits.tenant_limits import DEFAULT_LIMITS
 from synckairos.postgres.pool import PostgresPool
@@ -294,3 +295,45 @@ async def test_creations_over_the_limit_of_live_sessions_are_429_until_a_session
     cancelled = await server.client.post(f"{first.headers['location']}/cancel", headers=caller)
     assert cancelled.status_code == 200
     assert (await create_session()).status_code == 201
+
+
+async def test_metrics_of_several_tenants_need_the_metrics_token_or_an_operator(client: httpx.AsyncClient) -> None:
+    admin = admin_of("default")
+    assert (await client.get("/metrics", headers=admin)).status_code == 200
+    assert (await client.get("/v1/me", headers=admin_of("acme"))).status_code == 200
+    for caller in (admin, admin_of("acme")):
+        refused = await client.get("/metrics", headers=caller)
+        assert code_of(refused) == (403, "FORBIDDEN")
+        assert "SYNCKAIROS_METRICS_TOKEN" in refused.json()["error"]["message"]
+    assert (await client.get("/metrics")).status_code == 200
+
+
+async def test_page_of_another_tenant_is_refused_and_pages_of_the_own_tenant_are_allowed(
+    settings: Settings, tenants: TenantNode
+) -> None:
+    ends = CredentialEnds(now_ms, tenants.node.channel, tenants=tenants.tenants)
+    origins = AllowedOrigins(["https://common.example"])
+    origins.use_tenants(tenants.tenants)
+    async with open_rest_server(
+        settings,
+        authenticator=make_authenticator(settings, refuse_ended=ends.require_not_revoked),
+        tenants=tenants.tenants,
+        origins=origins,
+    ) as server:
+        await tenants.add("acme", origins=("https://acme.example",))
+
+        async def ask(tenant: str, origin: str) -> tuple[int, str | None]:
+            answer = await server.client.get("/v1/me", headers=admin_of(tenant) | {"origin": origin})
+            return answer.status_code, answer.headers.get("access-control-allow-origin")
+
+        assert await ask("acme", "https://acme.example") == (200, "https://acme.example")
+        assert await ask("acme", "https://common.example") == (403, "https://common.example")
+        assert await ask("default", "https://common.example") == (200, "https://common.example")
+        assert await ask("default", "https://acme.example") == (403, "https://acme.example")
+        assert await ask("acme", "http://127.0.0.1:3000") == (200, "http://127.0.0.1:3000")
+        assert await ask("other", "https://common.example") == (200, "https://common.example")
+        assert await ask("acme", "https://nobody.example") == (200, None)
+        preflight = {"origin": "https://acme.example", "access-control-request-method": "POST"}
+        assert (await server.client.options("/v1/sessions", headers=preflight)).status_code == 204
+        await tenants.set_status("acme", "suspended")
+        assert (await server.client.options("/v1/sessions", headers=preflight)).status_code == 403

@@ -236,14 +236,17 @@ async def serving(
         )
         callers = CallerResolver(settings.trusted_proxies)
         sign_ins = sign_ins or SignIns(authenticator)
+        origins = AllowedOrigins.from_settings(settings)
+        if tenants is not None:
+            origins.use_tenants(tenants)
         handshakes = HandshakeAuthentication(
             hub,
             principal_for=lambda scope: principal or callers.principal_for(scope),
             authenticator=authenticator,
             sign_ins=sign_ins,
             tickets=TicketStore(parts.pipe, parts.store.keys),
+            allows_tenant=origins.allows_tenant,
         )
-        origins = AllowedOrigins.from_settings(settings)
         endpoint = WebSocketEndpoint(
             hub, commands, allows_origin=origins.allows_request, handshakes=handshakes, sign_ins=sign_ins
         )

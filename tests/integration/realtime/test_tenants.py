@@ -114,3 +114,24 @@ async def test_socket_commands_over_the_limit_of_their_tenant_are_refused(settin
                 await socket.send(orjson.dumps(message).decode())
                 answer = await receive(socket)
                 assert (answer.get("code") == "RATE_LIMIT_EXCEEDED") == refused, answer
+
+
+async def test_page_of_another_tenant_opens_no_socket_of_this_tenant(settings: Settings) -> None:
+    await raise_fence(settings)
+    async with serving(settings, credential_life=LIFE) as instance:
+        await instance.tenants.add(new_tenant("acme", origins=("https://acme.example",)))
+        for tenant, status in (("acme", 101), ("default", 403)):
+            headers = bearer(token_of(tenant)) | {"origin": "https://acme.example"}
+            socket = connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=headers)
+            if status == 101:
+                async with socket as opened:
+                    assert (await receive(opened))["type"] == "AUTHENTICATED"
+                continue
+            with pytest.raises(InvalidStatus) as refused:
+                await socket
+            assert refused.value.response.status_code == status
+        for tenant, kind in (("acme", "AUTHENTICATED"), ("default", "ERROR")):
+            origin = {"origin": "https://acme.example"}
+            async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=origin) as opened:
+                await opened.send(orjson.dumps({"type": "AUTH", "token": token_of(tenant)}).decode())
+                assert (await receive(opened))["type"] == kind

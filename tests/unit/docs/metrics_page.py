@@ -61,6 +61,7 @@ def _render_row(info: MetricInfo) -> str:
 _SECTIONS = [
     "Process",
     "REST",
+    "Tenants",
     "Authentication",
     "Sessions and commands",
     "Time",

@@ -72,11 +72,12 @@ def test_no_label_names_something_without_a_bound() -> None:
             "method",
             "operation",
             "outcome",
+            "limit",
             "pool",
             "process",
             "python",
         ),
-        *("route", "source", "state", "status", "status_code", "store", "type", "version"),
+        *("route", "source", "state", "status", "status_code", "store", "tenant", "type", "version"),
     }
 
 

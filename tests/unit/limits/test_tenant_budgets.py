@@ -1,9 +1,11 @@
 """The budgets of tenants on one instance: rates, sockets, and limits that change."""
 
 import pytest
+from prometheus_client import REGISTRY
 
 from synckairos.errors import RateLimitExceeded, TooManyConnections
 from synckairos.limits.tenant_budgets import MAX_BUCKETS, TenantBudgets
+from synckairos.limits.tenant_labels import TenantLabels
 from synckairos.limits.tenant_limits import TenantLimits
 from synckairos.principal import CredentialLife, Principal
 from tests.principals import make_principal
@@ -17,9 +19,7 @@ class Budgets(TenantBudgets):
     def __init__(self, **limits: int) -> None:
         self.now_s = 100.0
         self.limits = TenantLimits(**limits)
-        self.refused: list[tuple[str, str]] = []
         super().__init__(lambda tenant: TenantLimits() if tenant == "free" else self.limits, lambda: self.now_s)
-        self.on_refusal = lambda tenant, limit: self.refused.append((tenant, limit.name))
 
 
 def caller(subject: str = "alice", tenant: str = "acme", life: CredentialLife | None = LIFE) -> Principal:
@@ -38,7 +38,6 @@ def test_requests_of_a_tenant_are_refused_until_its_bucket_fills() -> None:
     budgets.charge_requests("acme", are_presses=True)
     budgets.now_s += 10
     budgets.charge_requests("acme")
-    assert budgets.refused == [("acme", "requests_per_min")]
 
 
 def test_presses_have_their_own_limit() -> None:
@@ -57,7 +56,6 @@ def test_replay_gives_its_request_back() -> None:
             budgets.charge_requests("acme", are_presses=is_press)
             budgets.undo_request("acme", is_press=is_press)
     budgets.undo_request("never-charged")
-    assert budgets.refused == []
 
 
 def test_simulations_are_limited() -> None:
@@ -143,3 +141,31 @@ def test_sessions_of_a_tenant_are_limited_by_their_number() -> None:
         RateLimitExceeded, match=r"limit of 2 sessions that have not ended of the tenant \(live_sessions\)"
     ):
         budgets.require_session("acme", 2)
+
+
+def value_of(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_metrics_count_requests_refusals_and_sockets_by_tenant_once_there_are_tenants() -> None:
+    budgets = Budgets(requests_per_min=1, sockets=1)
+    tenant = "metrics-of-budgets"
+    budgets.charge_requests(tenant)
+    assert value_of("synckairos_tenant_requests_total", tenant=tenant) == 0
+    budgets.use_limits(lambda _: budgets.limits)
+    with pytest.raises(RateLimitExceeded):
+        budgets.charge_requests(tenant)
+    budgets.add_socket(caller(tenant=tenant))
+    with pytest.raises(TooManyConnections):
+        budgets.require_socket(caller("bob", tenant))
+    assert value_of("synckairos_tenant_requests_total", tenant=tenant) == 1
+    assert value_of("synckairos_tenant_refusals_total", tenant=tenant, limit="requests_per_min") == 1
+    assert value_of("synckairos_tenant_refusals_total", tenant=tenant, limit="sockets") == 1
+    assert value_of("synckairos_tenant_sockets", tenant=tenant) == 1
+    budgets.remove_socket(caller(tenant=tenant))
+    assert value_of("synckairos_tenant_sockets", tenant=tenant) == 0
+
+
+def test_first_tenants_have_a_label_of_their_own_and_all_others_share_one() -> None:
+    labels = TenantLabels(2)
+    assert [labels.label_of(each) for each in ("a", "b", "c", "a", "d", "b")] == ["a", "b", "other", "a", "other", "b"]
