@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from synckairos.admin.text_rows import TextRow, format_clock, short_id
-from synckairos_client.generated.clock.model import ItemStatus, PlanItem, Session
+from synckairos_client.generated.clock.model import Session
+from synckairos_client.generated.clock.plan_item import ItemStatus, PlanItem
 from synckairos_client.readings import expected_starts_ms
 
 

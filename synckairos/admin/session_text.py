@@ -8,7 +8,8 @@ from synckairos.admin.plan_text import plan_rows
 from synckairos.admin.text_rows import NAME_COLUMNS, TextRow, format_clock, short_id
 from synckairos_client.generated.clock.budget import ClockReadingDetails
 from synckairos_client.generated.clock.individual.row_clock import individual_clock
-from synckairos_client.generated.clock.model import Group, Participant, ParticipantStatus, Session, Status, SyncMode
+from synckairos_client.generated.clock.individual_clock import ParticipantStatus
+from synckairos_client.generated.clock.model import Group, Participant, Session, Status, SyncMode
 from synckairos_client.generated.clock.timing import active_group, session_remaining_ms
 from synckairos_client.readings import changes_with_time, participant_remaining_ms, session_charged_until
 

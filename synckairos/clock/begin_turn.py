@@ -3,15 +3,8 @@
 In a hold no clock runs. The next participant is shown with its whole budget, but its turn begins only with a resume.
 """
 
-from synckairos.clock.model import (
-    HOLD_REASON,
-    TIMEOUT_REASON,
-    ActivePause,
-    CurrentTurn,
-    OnTimeout,
-    Session,
-    Status,
-)
+from synckairos.clock.active_pause import HOLD_REASON, TIMEOUT_REASON, ActivePause
+from synckairos.clock.model import CurrentTurn, OnTimeout, Session, Status
 from synckairos.clock.plan_items import begin_next_item
 from synckairos.clock.timing import reached_warning_thresholds_ms, time_to_zero_ms
 from synckairos.frozen_replace import replace

@@ -7,6 +7,7 @@ from synckairos.clock.clock_systems import ClockSystem, Fischer, SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.individual.clock_rows import ClockRows
 from synckairos.clock.individual.row_clock import read_budget, scale_time
+from synckairos.clock.individual_clock import IndividualClock
 from synckairos.clock.lag_compensation import open_lag_account
 from synckairos.clock.make_transition import find_participant_index, make_session_event
 from synckairos.clock.model import (
@@ -14,7 +15,6 @@ from synckairos.clock.model import (
     EventType,
     Extensions,
     Group,
-    IndividualClock,
     OnTimeout,
     Participant,
     Rules,

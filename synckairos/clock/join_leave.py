@@ -6,18 +6,9 @@ from synckairos.clock.commands import NewParticipant
 from synckairos.clock.creation import new_group, new_participant
 from synckairos.clock.first_edition_compatibility import needs_second_edition
 from synckairos.clock.individual.join_leave_clocks import with_new_clock, without_clock
+from synckairos.clock.individual_clock import FULL_FACTOR
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
-from synckairos.clock.model import (
-    FULL_FACTOR,
-    CurrentTurn,
-    EventType,
-    OnTimeout,
-    Participant,
-    Session,
-    Status,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Participant, Session, Status, SyncMode, Transition
 from synckairos.clock.plan_items import find_item_participant, names_participants
 from synckairos.clock.timing import charge_session_until, find_group_index
 from synckairos.clock.turns import end_turn, has_flagged, next_in_rotation, next_session_budget_ms

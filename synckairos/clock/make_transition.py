@@ -1,17 +1,8 @@
 """Construction of transitions and their events."""
 
+from synckairos.clock.active_pause import ActivePause
 from synckairos.clock.individual.clock_rows import ClockRows
-from synckairos.clock.model import (
-    ActivePause,
-    Event,
-    EventType,
-    Group,
-    Participant,
-    Session,
-    Status,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.model import Event, EventType, Group, Participant, Session, Status, SyncMode, Transition
 from synckairos.clock.plan_items import end_item
 from synckairos.clock.timing import session_remaining_ms
 from synckairos.errors import ParticipantNotFound

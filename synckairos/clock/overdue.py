@@ -4,6 +4,7 @@ Each overdue transition takes effect at the instant at which it was due, even if
 recovered session, a transition that was due before the recovery takes effect at the instant of the recovery.
 """
 
+from synckairos.clock.active_pause import REST_REASON, TIMEOUT_REASON, ActivePause
 from synckairos.clock.begin_turn import begin_turn, hold
 from synckairos.clock.charges import with_charges
 from synckairos.clock.commands import Start, Switch
@@ -15,17 +16,7 @@ from synckairos.clock.make_transition import (
     make_turn_end_event,
     with_next_version,
 )
-from synckairos.clock.model import (
-    REST_REASON,
-    TIMEOUT_REASON,
-    ActivePause,
-    EventType,
-    OnTimeout,
-    Session,
-    Status,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.model import EventType, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.pauses import make_pause_end_transition, make_pause_transition
 from synckairos.clock.plan_items import find_item_participant, names_participants, with_next_item
 from synckairos.clock.rest_days import is_rest, next_rest_of

@@ -5,10 +5,11 @@ only after time was added. A switch also ends this reason, if the clock of the n
 the hold between two turns (`begin_turn.py`).
 """
 
+from synckairos.clock.active_pause import TIMEOUT_REASON, ActivePause
 from synckairos.clock.begin_turn import begin_turn, is_hold
 from synckairos.clock.commands import Pause, Resume
 from synckairos.clock.make_transition import make_event, stop_clock, with_next_version
-from synckairos.clock.model import TIMEOUT_REASON, ActivePause, EventType, Session, Status, Transition
+from synckairos.clock.model import EventType, Session, Status, Transition
 from synckairos.clock.rest_days import is_rest
 from synckairos.clock.timing import charge_session_until, time_to_zero_ms
 from synckairos.errors import Forbidden, InvalidTransition, ValidationFailed

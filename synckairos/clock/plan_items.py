@@ -4,7 +4,8 @@ A plan gives each turn of a `per_cycle` session its own time. Functions that cha
 unchanged. Functions that take a state return it unchanged if the session has no plan.
 """
 
-from synckairos.clock.model import ItemStatus, OnTimeout, PlanItem, Session, Status
+from synckairos.clock.model import OnTimeout, Session, Status
+from synckairos.clock.plan_item import ItemStatus, PlanItem
 from synckairos.errors import PlanItemNotFound
 from synckairos.frozen_replace import replace
 

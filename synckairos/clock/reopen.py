@@ -1,21 +1,12 @@
 """The command `reopen`, which continues an expired or completed session in the turn in which it ended."""
 
+from synckairos.clock.active_pause import HOLD_REASON, REOPENED_REASON, ActivePause
 from synckairos.clock.adjust import adjust_budgets
 from synckairos.clock.begin_turn import block_undo, is_held, is_past_zero_in_overtime
-from synckairos.clock.commands import Adjust, EndedTurn, Reopen
+from synckairos.clock.commands import Adjust, Reopen
+from synckairos.clock.earlier_turns import EndedTurn
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
-from synckairos.clock.model import (
-    HOLD_REASON,
-    REOPENED_REASON,
-    ActivePause,
-    CurrentTurn,
-    EventType,
-    OnTimeout,
-    Session,
-    Status,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.model import CurrentTurn, EventType, OnTimeout, Session, Status, SyncMode, Transition
 from synckairos.clock.plan_items import continue_item, ran_out_of_time, with_next_item
 from synckairos.clock.start_and_end import check_end
 from synckairos.clock.timing import (

@@ -6,7 +6,8 @@ functions calculate in closed form, without a step for each week.
 
 from msgspec import Struct
 
-from synckairos.clock.model import REST_REASON, ActivePause, RestRule, Session
+from synckairos.clock.active_pause import REST_REASON, ActivePause
+from synckairos.clock.model import RestRule, Session
 
 DAY_MS = 86_400_000
 WEEK_MS = 7 * DAY_MS

@@ -3,7 +3,8 @@
 from synckairos.clock.begin_turn import block_undo
 from synckairos.clock.commands import SetPlan
 from synckairos.clock.make_transition import make_session_event, with_next_version
-from synckairos.clock.model import EventType, ItemStatus, OnTimeout, PlanItem, Session, Status, Transition
+from synckairos.clock.model import EventType, OnTimeout, Session, Status, Transition
+from synckairos.clock.plan_item import ItemStatus, PlanItem
 from synckairos.clock.plan_items import (
     find_item_participant,
     find_item_position,

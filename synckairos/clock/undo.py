@@ -5,14 +5,8 @@ with `find_restored_turn`, and the audit stores them with the command. A replay 
 """
 
 from synckairos.clock.begin_turn import is_held, is_hold, with_passed_thresholds
-from synckairos.clock.commands import (
-    RestoredGroup,
-    RestoredItem,
-    RestoredParticipant,
-    RestoredTurn,
-    Undo,
-    UndoCharge,
-)
+from synckairos.clock.commands import Undo
+from synckairos.clock.earlier_turns import RestoredGroup, RestoredItem, RestoredParticipant, RestoredTurn, UndoCharge
 from synckairos.clock.make_transition import make_event
 from synckairos.clock.model import (
     Charge,
@@ -22,12 +16,12 @@ from synckairos.clock.model import (
     Group,
     OnTimeout,
     Participant,
-    PlanItem,
     Session,
     Status,
     Transition,
 )
 from synckairos.clock.pauses import is_paused_by_timeout, lift_timeout_pause
+from synckairos.clock.plan_item import PlanItem
 from synckairos.clock.plan_items import begin_next_item, with_next_item
 from synckairos.clock.timing import charge_session_until, time_to_zero_ms
 from synckairos.errors import CannotUndo

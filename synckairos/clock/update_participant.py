@@ -5,18 +5,10 @@ from synckairos.clock.clock_systems import ClockSystem, Hourglass, PerMove
 from synckairos.clock.commands import UpdateParticipant
 from synckairos.clock.individual.clock_rows import with_clocks
 from synckairos.clock.individual.row_clock import individual_clock, scale_time
+from synckairos.clock.individual_clock import ParticipantStatus
 from synckairos.clock.lag_compensation import open_lag_account
 from synckairos.clock.make_transition import find_participant_index, make_event, with_next_version
-from synckairos.clock.model import (
-    EventType,
-    OnTimeout,
-    Participant,
-    ParticipantStatus,
-    Session,
-    Status,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.model import EventType, OnTimeout, Participant, Session, Status, SyncMode, Transition
 from synckairos.clock.timing import charge_session_until, clock_system_for, rearm_warnings, replace_item
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from synckairos.clock.begin_turn import is_held
 from synckairos.clock.charges import charges_in_effect
-from synckairos.clock.commands import EndedTurn, RestoredTurn
+from synckairos.clock.earlier_turns import EndedTurn, RestoredTurn
 from synckairos.clock.model import Break, Charge, EventType, Session, Status
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn

@@ -9,8 +9,9 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, RecordedTimes
+from synckairos.clock.individual_clock import FULL_FACTOR
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
-from synckairos.clock.model import FULL_FACTOR, Break, ExtendBy, OnTimeout, RestRule, SyncMode
+from synckairos.clock.model import Break, ExtendBy, OnTimeout, RestRule, SyncMode
 from synckairos.clock.overdue import ADVANCE_EVENTS
 from synckairos.clock.recorded_times import MAX_BREAKS
 from synckairos.wire.clock_system_models import Clock

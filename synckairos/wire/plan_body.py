@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from synckairos.clock.model import PlanItem
+from synckairos.clock.plan_item import PlanItem
 from synckairos.wire.field_types import (
     MAX_DURATION_MS,
     MAX_WARNINGS,

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from synckairos.clock.model import ItemStatus, PlanItem, Session
+from synckairos.clock.model import Session
+from synckairos.clock.plan_item import ItemStatus, PlanItem
 from synckairos.wire.instants import parse_instant_ms, render_instant
 
 

@@ -10,22 +10,13 @@ from typing import Any
 
 import orjson
 
+from synckairos.clock.active_pause import HOLD_REASON, ActivePause
 from synckairos.clock.budget import Budget, ClockReadingDetails
 from synckairos.clock.clock_systems import ClockSystem, Delay, Hourglass
 from synckairos.clock.individual.row_clock import own_end_ms, row_deadline_at_ms
+from synckairos.clock.individual_clock import FULL_FACTOR, IndividualClock
 from synckairos.clock.lag_compensation import LagReceipt
-from synckairos.clock.model import (
-    FULL_FACTOR,
-    HOLD_REASON,
-    ActivePause,
-    Break,
-    Group,
-    IndividualClock,
-    Participant,
-    Session,
-    Status,
-    SyncMode,
-)
+from synckairos.clock.model import Break, Group, Participant, Session, Status, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stages
 from synckairos.clock.timing import (

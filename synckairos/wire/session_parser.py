@@ -5,21 +5,19 @@ from typing import Any
 
 import orjson
 
+from synckairos.clock.active_pause import ActivePause
 from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.individual.clock_rows import ClockRows
+from synckairos.clock.individual_clock import FULL_FACTOR, IndividualClock, ParticipantStatus
 from synckairos.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos.clock.model import (
-    FULL_FACTOR,
-    ActivePause,
     Break,
     CurrentTurn,
     ExtendBy,
     Extensions,
     Group,
-    IndividualClock,
     OnTimeout,
     Participant,
-    ParticipantStatus,
     RestRule,
     Rules,
     Session,

@@ -9,13 +9,13 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from synckairos.clock.active_pause import ActivePause
 from synckairos.clock.clock_systems import Fischer, SuddenDeath
 from synckairos.clock.creation import MODES_WITH_OWN_BUDGETS
 from synckairos.clock.join_leave import MAX_PARTICIPANTS
 from synckairos.clock.model import (
     MAX_CYCLES,
     TURN_MODES,
-    ActivePause,
     CurrentTurn,
     Group,
     OnTimeout,

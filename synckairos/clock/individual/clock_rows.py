@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Self
 
 from synckairos.clock.individual.row_clock import RowDue, individual_clock, row_deadline_at_ms, row_due
-from synckairos.clock.model import Participant, ParticipantStatus, Session
+from synckairos.clock.individual_clock import ParticipantStatus
+from synckairos.clock.model import Participant, Session
 from synckairos.frozen_replace import replace
 
 SCAN_SHARE = 8

@@ -1,5 +1,6 @@
 """The end of a session in `individual` by a command, and the command `reopen`."""
 
+from synckairos.clock.active_pause import REOPENED_REASON, ActivePause
 from synckairos.clock.commands import Reopen
 from synckairos.clock.individual.clock_rows import with_clocks
 from synckairos.clock.individual.row_clock import (
@@ -11,18 +12,9 @@ from synckairos.clock.individual.row_clock import (
     with_reached_warnings,
 )
 from synckairos.clock.individual.targets import change_clocks, find_targets
+from synckairos.clock.individual_clock import ParticipantStatus
 from synckairos.clock.make_transition import make_session_event, with_next_version
-from synckairos.clock.model import (
-    REOPENED_REASON,
-    ActivePause,
-    EventType,
-    OnTimeout,
-    Participant,
-    ParticipantStatus,
-    Session,
-    Status,
-    Transition,
-)
+from synckairos.clock.model import EventType, OnTimeout, Participant, Session, Status, Transition
 from synckairos.clock.start_and_end import check_end
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.frozen_replace import replace

@@ -3,8 +3,9 @@
 from synckairos.clock.individual.clock_rows import clock_index, with_clocks
 from synckairos.clock.individual.row_clock import individual_clock, settle, stop, with_pauses
 from synckairos.clock.individual.targets import change_clocks, make_clock_event, status_of_clocks
+from synckairos.clock.individual_clock import ParticipantStatus
 from synckairos.clock.make_transition import with_next_version
-from synckairos.clock.model import EventType, Participant, ParticipantStatus, Session, Status, Transition
+from synckairos.clock.model import EventType, Participant, Session, Status, Transition
 from synckairos.frozen_replace import replace
 
 

@@ -6,15 +6,9 @@ the clock, so it also decreases while the clock is paused or waiting. Each funct
 
 from typing import Literal, NamedTuple
 
-from synckairos.clock.model import (
-    FULL_FACTOR,
-    ActivePause,
-    IndividualClock,
-    OnTimeout,
-    Participant,
-    ParticipantStatus,
-    Session,
-)
+from synckairos.clock.active_pause import ActivePause
+from synckairos.clock.individual_clock import FULL_FACTOR, IndividualClock, ParticipantStatus
+from synckairos.clock.model import OnTimeout, Participant, Session
 from synckairos.frozen_replace import replace
 
 DueKind = Literal["pause_end", "warning", "overtime", "timeout"]

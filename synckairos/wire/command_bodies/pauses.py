@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from synckairos.clock.active_pause import RESERVED_REASONS, TIMEOUT_REASON
 from synckairos.clock.commands import Command, Pause, Resume
-from synckairos.clock.model import RESERVED_REASONS, TIMEOUT_REASON
 from synckairos.wire.command_bodies.shared_members import IndividualTargets, V2CommandBody
 from synckairos.wire.field_types import MAX_DURATION_MS, Omittable, PauseReasonName
 

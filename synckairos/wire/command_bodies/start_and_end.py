@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from synckairos.clock.commands import Cancel, Command, Complete, Delete, EndedTurn, Reopen, Start
+from synckairos.clock.commands import Cancel, Command, Complete, Delete, Reopen, Start
+from synckairos.clock.earlier_turns import EndedTurn
 from synckairos.wire.command_bodies.shared_members import (
     CommandBody,
     DeltaMs,

@@ -6,7 +6,8 @@ import msgspec
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from synckairos.clock.commands import Command, Done, Finish, RestoredTurn, SetPlan, Switch, Undo, UndoCharge
+from synckairos.clock.commands import Command, Done, Finish, SetPlan, Switch, Undo
+from synckairos.clock.earlier_turns import RestoredTurn, UndoCharge
 from synckairos.clock.undo import MAX_TURNS
 from synckairos.wire.command_bodies.shared_members import CommandBody, IndividualTargets, V2CommandBody
 from synckairos.wire.field_types import DurationMs, Omittable, Uuid

@@ -12,7 +12,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from synckairos.clock.commands import Command, Complete, Create, NewParticipant, Pause, Start, Switch
-from synckairos.clock.model import PlanItem, SyncMode
+from synckairos.clock.model import SyncMode
+from synckairos.clock.plan_item import PlanItem
 from synckairos.config import Settings
 from synckairos.principal import Principal, Role
 from synckairos.service.access_rules import ACCESS_RULES

@@ -7,8 +7,9 @@ from synckairos.admin.text_rows import format_clock
 from synckairos.clock import creation
 from synckairos.clock.commands import Create, NewGroup, NewParticipant, Pause, Resume, Start, Switch
 from synckairos.clock.engine import apply
-from synckairos.clock.model import OnTimeout, PlanItem, Session, SyncMode
+from synckairos.clock.model import OnTimeout, Session, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi
+from synckairos.clock.plan_item import PlanItem
 from tests.client_sessions import client_session
 
 T0 = 1_764_000_000_000

@@ -24,14 +24,15 @@ from synckairos.clock.commands import (
     Start,
     Switch,
     Undo,
-    UndoCharge,
     UpdateMetadata,
     UpdateParticipant,
     UpdateSession,
     VersionPrecondition,
 )
-from synckairos.clock.model import TURN_MODES, Break, ExtendBy, OnTimeout, PlanItem, RestRule, SyncMode
+from synckairos.clock.earlier_turns import UndoCharge
+from synckairos.clock.model import TURN_MODES, Break, ExtendBy, OnTimeout, RestRule, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
+from synckairos.clock.plan_item import PlanItem
 from synckairos.clock.stages import Stage, Stages
 
 SYSTEMS: tuple[ClockSystem, ...] = (

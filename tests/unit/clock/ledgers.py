@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from synckairos.clock.commands import RestoredTurn
+from synckairos.clock.earlier_turns import RestoredTurn
 from synckairos.clock.model import Charge, Event, EventType, Session, Status, Transition
 from synckairos.clock.timing import charge_session_until
 from synckairos.frozen_replace import replace

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from synckairos.clock.begin_turn import is_held
 from synckairos.clock.charges import charges_in_effect
-from synckairos.clock.commands import Amend, Command, Reopen, RestoredTurn, Undo
+from synckairos.clock.commands import Amend, Command, Reopen, Undo
+from synckairos.clock.earlier_turns import RestoredTurn
 from synckairos.clock.model import Event, Session, Transition
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn

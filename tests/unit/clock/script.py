@@ -29,7 +29,6 @@ from synckairos.clock.commands import (
     Create,
     Delete,
     Done,
-    EndedTurn,
     Expire,
     Finish,
     NewGroup,
@@ -42,24 +41,16 @@ from synckairos.clock.commands import (
     Start,
     Switch,
     Undo,
-    UndoCharge,
     UpdateMetadata,
     UpdateSession,
     VersionPrecondition,
 )
 from synckairos.clock.creation import create
+from synckairos.clock.earlier_turns import EndedTurn, UndoCharge
 from synckairos.clock.individual.row_clock import individual_clock
-from synckairos.clock.model import (
-    FULL_FACTOR,
-    Break,
-    EventType,
-    ItemStatus,
-    OnTimeout,
-    PlanItem,
-    Session,
-    SyncMode,
-    Transition,
-)
+from synckairos.clock.individual_clock import FULL_FACTOR
+from synckairos.clock.model import Break, EventType, OnTimeout, Session, SyncMode, Transition
+from synckairos.clock.plan_item import ItemStatus, PlanItem
 from synckairos.clock.recorded_times import find_breaks
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.timing import find_group_index, session_remaining_ms

@@ -17,24 +17,24 @@ from synckairos.clock.commands import (
     Command,
     Expire,
     Reopen,
-    RestoredTurn,
     Undo,
     UpdateParticipant,
     VersionPrecondition,
 )
+from synckairos.clock.earlier_turns import RestoredTurn
 from synckairos.clock.expected_starts import expected_starts_ms
 from synckairos.clock.model import (
     TURN_MODES,
     Event,
     EventType,
     Extensions,
-    ItemStatus,
     OnTimeout,
     Session,
     Status,
     SyncMode,
     Transition,
 )
+from synckairos.clock.plan_item import ItemStatus
 from synckairos.clock.plan_items import names_participants
 from synckairos.clock.rest_days import is_rest
 from synckairos.clock.status_table import STATUS_TABLE

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, Hourglass, PerMove, SuddenDeath
-from synckairos.clock.commands import Create, Expire, NewParticipant, Pause, Resume, Start, Switch, Undo, UndoCharge
+from synckairos.clock.commands import Create, Expire, NewParticipant, Pause, Resume, Start, Switch, Undo
+from synckairos.clock.earlier_turns import UndoCharge
 from synckairos.clock.model import EventType, OnTimeout, Participant, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from synckairos.clock.active_pause import ActivePause
 from synckairos.clock.begin_turn import is_held
 from synckairos.clock.clock_systems import Fischer
 from synckairos.clock.commands import Pause, Switch, VersionPrecondition
-from synckairos.clock.model import ActivePause, ExtendBy, Extensions
+from synckairos.clock.model import ExtendBy, Extensions
 from synckairos.clock.overtime_period_systems import Byoyomi
 from synckairos.errors import ValidationFailed
 from tests.unit.clock.script import T0, play, spec

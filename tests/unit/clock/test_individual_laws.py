@@ -13,15 +13,8 @@ from synckairos.clock.charges import charges_between
 from synckairos.clock.commands import Command, Expire
 from synckairos.clock.individual.clock_rows import ClockIndex, ClockRows, clock_index
 from synckairos.clock.individual.row_clock import individual_clock, row_deadline_at_ms
-from synckairos.clock.model import (
-    EventType,
-    OnTimeout,
-    Participant,
-    ParticipantStatus,
-    Session,
-    Status,
-    Transition,
-)
+from synckairos.clock.individual_clock import ParticipantStatus
+from synckairos.clock.model import EventType, OnTimeout, Participant, Session, Status, Transition
 from synckairos.clock.status_table import INDIVIDUAL_STATUS_TABLE
 from synckairos.clock.timing import charge_session_until, deadline_at_ms, next_upcoming_event
 from synckairos.frozen_replace import replace

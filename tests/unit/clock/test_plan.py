@@ -8,7 +8,8 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Create, NewParticipant, SetPlan, Switch, VersionPrecondition
 from synckairos.clock.expected_starts import expected_starts_ms
 from synckairos.clock.first_edition_compatibility import as_first_edition, check_first_edition
-from synckairos.clock.model import ItemStatus, OnTimeout, PlanItem, RestRule, Status, SyncMode
+from synckairos.clock.model import OnTimeout, RestRule, Status, SyncMode
+from synckairos.clock.plan_item import ItemStatus, PlanItem
 from synckairos.clock.plan_items import ran_out_of_time
 from synckairos.clock.recover_lost_session import recover_session
 from synckairos.errors import ValidationFailed

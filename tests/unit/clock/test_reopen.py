@@ -3,9 +3,11 @@
 import pytest
 
 from synckairos.clock import engine
+from synckairos.clock.active_pause import ActivePause
 from synckairos.clock.clock_systems import Delay
-from synckairos.clock.commands import EndedTurn, NewParticipant, Reopen
-from synckairos.clock.model import ActivePause, CurrentTurn, Status
+from synckairos.clock.commands import NewParticipant, Reopen
+from synckairos.clock.earlier_turns import EndedTurn
+from synckairos.clock.model import CurrentTurn, Status
 from synckairos.clock.overtime_period_systems import Byoyomi
 from synckairos.clock.reopen import find_ended_turn
 from synckairos.clock.simulation import TimedCommand, simulate

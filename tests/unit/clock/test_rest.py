@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synckairos.clock.active_pause import ActivePause
 from synckairos.clock.clock_systems import PerMove
-from synckairos.clock.model import ActivePause, RestRule
+from synckairos.clock.model import RestRule
 from synckairos.clock.rest_days import Rest, end_of_running_time_ms, next_rest
 from synckairos.clock.timing import deadline_at_ms
 from synckairos.wire.session_json import session_json

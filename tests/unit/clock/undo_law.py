@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from synckairos.clock.commands import RestoredTurn, UndoCharge
+from synckairos.clock.earlier_turns import RestoredTurn, UndoCharge
 from synckairos.clock.model import OnTimeout, Session
 from synckairos.clock.timing import charge_session_until, time_to_zero_ms
 from synckairos.frozen_replace import replace

@@ -19,23 +19,19 @@ from synckairos.clock.commands import (
     Complete,
     Delete,
     Done,
-    EndedTurn,
     NewParticipant,
     Pause,
     RemoveParticipant,
     Reopen,
-    RestoredGroup,
-    RestoredParticipant,
-    RestoredTurn,
     Resume,
     Start,
     Switch,
     Undo,
-    UndoCharge,
     UpdateMetadata,
     UpdateParticipant,
     UpdateSession,
 )
+from synckairos.clock.earlier_turns import EndedTurn, RestoredGroup, RestoredParticipant, RestoredTurn, UndoCharge
 from synckairos.clock.lag_compensation import LagAccount
 from synckairos.clock.model import Extensions
 from synckairos.errors import ValidationFailed

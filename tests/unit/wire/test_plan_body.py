@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from synckairos.clock.model import PlanItem
+from synckairos.clock.plan_item import PlanItem
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body, parse_command
 from synckairos.wire.creation_body import CreateSession

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from synckairos.clock import creation, engine
 from synckairos.clock.commands import Adjust, Command, Create, NewParticipant, Start, Switch
-from synckairos.clock.model import PlanItem, Session, SyncMode
+from synckairos.clock.model import Session, SyncMode
+from synckairos.clock.plan_item import PlanItem
 from synckairos.wire.document_merge_patch import make_keyed_patch, parse_keyed_document
 from synckairos.wire.document_splices import apply_message_body
 from synckairos.wire.rendered_session import RenderedSession

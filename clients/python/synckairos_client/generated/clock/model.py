@@ -19,9 +19,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from synckairos_client.generated.clock.active_pause import ActivePause
 from synckairos_client.generated.clock.budget import ClockReadingDetails
 from synckairos_client.generated.clock.clock_systems import ClockSystem
+from synckairos_client.generated.clock.individual_clock import IndividualClock
 from synckairos_client.generated.clock.lag_compensation import LagAccount, LagReceipt
+from synckairos_client.generated.clock.plan_item import PlanItem
 
 
 class SyncMode(StrEnum):
@@ -60,14 +63,6 @@ class Status(StrEnum):
 
 FINAL = frozenset({Status.EXPIRED, Status.COMPLETED, Status.CANCELLED})
 """Statuses of ended sessions. Only a reopening changes the status of an ended session."""
-
-
-class ItemStatus(StrEnum):
-    """The status of a plan item: not begun, the item of the current turn, or begun and ended."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    DONE = "done"
 
 
 class OnTimeout(StrEnum):
@@ -127,109 +122,8 @@ class EventType(StrEnum):
     SESSION_IMPORTED = "session_imported"
 
 
-TIMEOUT_REASON = "timeout"
-"""Reason of the pause that begins at zero under `on_timeout: pause`. Callers cannot use this reason."""
-
-HOLD_REASON = "hold"
-"""Reason of the pause between two turns. The clock adds it, and callers cannot use it."""
-
-REOPENED_REASON = "reopened"
-"""Reason of the pause after a reopening. The clock adds it, and callers cannot use it."""
-
-REST_REASON = "rest"
-"""Reason of the pause during rest days. The clock adds it, and callers cannot use it."""
-
-RESERVED_REASONS = frozenset({TIMEOUT_REASON, HOLD_REASON, REOPENED_REASON, REST_REASON})
-"""Pause reasons that callers cannot use. Sessions of early releases can contain them, except `timeout`."""
-
 MAX_CYCLES = 1_000
 """Maximum number of cycles of a `per_cycle` session that was created without `max_cycles`."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanItem:
-    """An item of a plan. The plan of a `per_cycle` session gives each turn its own time.
-
-    `time_ms` is the budget of a turn with this item. `participant_id` is the participant that has the turn, None if the
-    item names no participant. `warnings_ms` holds the warning thresholds of the item, the greatest first; if it is
-    None, the thresholds of the session apply. `used_ms` is the time of all turns with this item before the anchor.
-    `planned_start_at_ms` is the instant at which the item begins according to the plan at the start of the session. It
-    is None before the start, and for an item that was added after the start.
-    """
-
-    item_id: str
-    time_ms: int
-    title: str | None = None
-    participant_id: str | None = None
-    warnings_ms: tuple[int, ...] | None = None
-    status: ItemStatus = ItemStatus.PENDING
-    used_ms: int = 0
-    planned_start_at_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ActivePause:
-    """One reason for which the session is paused. A session can be paused for several reasons at the same time.
-
-    If `max_ms` is given, the reason ends by itself `max_ms` after `paused_at_ms`. `paused_by` is the actor of the pause
-    as the audit records it, None if the clock paused the session at zero.
-    """
-
-    reason: str
-    paused_at_ms: int
-    max_ms: int | None = None
-    paused_by: str | None = None
-
-    @property
-    def lifts_at_ms(self) -> int | None:
-        """Return the instant at which this reason ends by itself, None if only a command ends it."""
-        return None if self.max_ms is None else self.paused_at_ms + self.max_ms
-
-
-class ParticipantStatus(StrEnum):
-    """The status of a participant's clock in `individual`.
-
-    `waiting`: the clock has not started. `finished`: a command ended the clock before its zero. `expired`: the clock
-    ended at its zero.
-    """
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    PAUSED = "paused"
-    FINISHED = "finished"
-    EXPIRED = "expired"
-
-    @property
-    def is_final(self) -> bool:
-        """Return whether the clock has ended. Only a reopening changes this status."""
-        return self is ParticipantStatus.FINISHED or self is ParticipantStatus.EXPIRED
-
-
-FULL_FACTOR = 100
-"""The time factor 1, in hundredths."""
-
-
-@dataclass(frozen=True, slots=True)
-class IndividualClock:
-    """The clock of one participant in `individual`. The budget is in the participant (`remaining_ms`, `used_ms`).
-
-    `anchor_ms` is the instant from which the running clock is measured, None if it does not run. `finished_at_ms` is
-    the instant at which the clock ended, None if it has not ended. `pauses` holds the reasons for which the clock is
-    paused. `time_factor` is the factor of the participant's time in hundredths (100 to 500). `warned_ms` and
-    `is_in_overtime` have the same meaning as in `CurrentTurn`.
-
-    In a session with an end, `end_offset_ms` is the time by which adjustments moved the end of this clock. The budget
-    is then the time to this end as of the last change of the clock.
-    """
-
-    status: ParticipantStatus = ParticipantStatus.WAITING
-    anchor_ms: int | None = None
-    finished_at_ms: int | None = None
-    pauses: tuple[ActivePause, ...] = ()
-    time_factor: int = FULL_FACTOR
-    warned_ms: tuple[int, ...] = ()
-    is_in_overtime: bool = False
-    end_offset_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

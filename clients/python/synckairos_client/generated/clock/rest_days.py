@@ -7,7 +7,8 @@ functions calculate in closed form, without a step for each week.
 
 from dataclasses import dataclass
 
-from synckairos_client.generated.clock.model import REST_REASON, ActivePause, RestRule, Session
+from synckairos_client.generated.clock.active_pause import REST_REASON, ActivePause
+from synckairos_client.generated.clock.model import RestRule, Session
 
 DAY_MS = 86_400_000
 WEEK_MS = 7 * DAY_MS

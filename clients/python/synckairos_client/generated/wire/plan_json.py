@@ -3,7 +3,8 @@
 
 from typing import Any
 
-from synckairos_client.generated.clock.model import ItemStatus, PlanItem, Session
+from synckairos_client.generated.clock.model import Session
+from synckairos_client.generated.clock.plan_item import ItemStatus, PlanItem
 from synckairos_client.generated.wire.instants import parse_instant_ms, render_instant
 
 

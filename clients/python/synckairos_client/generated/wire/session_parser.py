@@ -6,21 +6,19 @@ from typing import Any
 
 import orjson
 
+from synckairos_client.generated.clock.active_pause import ActivePause
 from synckairos_client.generated.clock.budget import ClockReadingDetails
 from synckairos_client.generated.clock.individual.clock_rows import ClockRows
+from synckairos_client.generated.clock.individual_clock import FULL_FACTOR, IndividualClock, ParticipantStatus
 from synckairos_client.generated.clock.lag_compensation import LagAccount, LagReceipt
 from synckairos_client.generated.clock.model import (
-    FULL_FACTOR,
-    ActivePause,
     Break,
     CurrentTurn,
     ExtendBy,
     Extensions,
     Group,
-    IndividualClock,
     OnTimeout,
     Participant,
-    ParticipantStatus,
     RestRule,
     Rules,
     Session,

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Self
 
 from synckairos_client.generated.clock.individual.row_clock import RowDue, individual_clock, row_deadline_at_ms, row_due
-from synckairos_client.generated.clock.model import Participant, ParticipantStatus, Session
+from synckairos_client.generated.clock.individual_clock import ParticipantStatus
+from synckairos_client.generated.clock.model import Participant, Session
 
 SCAN_SHARE = 8
 """If more than one in so many participants changes, a scan of all clocks is faster than changes of the index."""

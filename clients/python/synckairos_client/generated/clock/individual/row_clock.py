@@ -8,15 +8,9 @@ the clock, so it also decreases while the clock is paused or waiting. Each funct
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from synckairos_client.generated.clock.model import (
-    FULL_FACTOR,
-    ActivePause,
-    IndividualClock,
-    OnTimeout,
-    Participant,
-    ParticipantStatus,
-    Session,
-)
+from synckairos_client.generated.clock.active_pause import ActivePause
+from synckairos_client.generated.clock.individual_clock import FULL_FACTOR, IndividualClock, ParticipantStatus
+from synckairos_client.generated.clock.model import OnTimeout, Participant, Session
 
 DueKind = Literal["pause_end", "warning", "overtime", "timeout"]
 
