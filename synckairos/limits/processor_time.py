@@ -99,8 +99,11 @@ class ProcessorTime:
         """
         async with self.large_presses.turn(client, session_name) as seconds:
             account = self._account(client)
-            account.charge(seconds)
-            return await self._charge_while_running(account, work)
+            account.charge(seconds)  # during the press, so that its steps wait for other presses
+            try:
+                return await self._charge_while_running(account, work)
+            finally:
+                account.charge(-seconds)  # the turn of the next press counts them
 
     async def pace(self, client: str, stream: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
         """Yield the pieces of a response body. Charge the processor time of each piece to the client.
