@@ -85,7 +85,7 @@ class WorkerMonitor:
                 row = await (
                     await connection.execute(
                         "SELECT coalesce(max(extract(epoch FROM clock_timestamp() - xact_start)), 0)::float8"
-                        " FROM pg_stat_activity WHERE application_name = 'synckairos jobs' AND xact_start IS NOT NULL"
+                        " FROM pg_stat_activity WHERE application_name = 'synckairos 2 jobs' AND xact_start IS NOT NULL"
                     )
                 ).fetchone()
                 self.longest_s = max(self.longest_s, row[0] if row else 0.0)

@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 from synckairos.access_log.records import AccessEntry, AdministrativeAct, EntryKind, RefusalTally
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
+from synckairos.postgres.access import Access, cross_tenant_access, tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
@@ -29,7 +30,7 @@ class AccessTable:
 
     async def add_act(self, act: AdministrativeAct) -> None:
         """Add one act to the table, in one transaction."""
-        await self._run([("add_act", asdict(act))])
+        await self._run(tenant_access(act.tenant), [("add_act", asdict(act))])
 
     async def add_refusals(self, refusals: Sequence[RefusalTally]) -> None:
         """Add the counts of `refusals` to the table, all in one transaction.
@@ -38,7 +39,7 @@ class AccessTable:
         """
         # All instances must lock the rows in the same order, so that two instances never wait for each other.
         ordered = sorted(refusals, key=lambda each: (each.tenant, each.address, each.reason, each.at_ms))
-        await self._run([("add_refusals", asdict(each)) for each in ordered])
+        await self._run(cross_tenant_access(), [("add_refusals", asdict(each)) for each in ordered])
 
     async def read_page(
         self, tenant: str, *, cursor: str | None, limit: int, entry: EntryKind | None
@@ -52,15 +53,15 @@ class AccessTable:
         """
         (before,) = parse_cursor(cursor, int) if cursor else (_MAX_ID,)
         values = {"tenant": tenant, "before": before, "entry": entry, "limit": limit + 1}
-        rows = await self._run([("read_page", values)])
+        rows = await self._run(tenant_access(tenant), [("read_page", values)])
         items = tuple(_parse_entry(row) for row in rows[:limit])
         return Page(items, render_cursor(items[-1].access_id) if len(rows) > limit else None)
 
     async def delete_older_than(self, days: int) -> None:
         """Delete at most 10,000 entries that are older than `days` days, the oldest first."""
-        await self._run([("delete_old", {"days": days})])
+        await self._run(cross_tenant_access(), [("delete_old", {"days": days})])
 
-    async def _run(self, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Row]:
+    async def _run(self, access: Access, statements: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Row]:
         """Run statements in one transaction. Return the rows of the last statement."""
 
         async def run(transaction: Transaction) -> list[Row]:
@@ -69,7 +70,7 @@ class AccessTable:
                 rows = await transaction.fetch(load_statements("access_log.sql", __package__)[name], values)
             return rows
 
-        return await self._transactions.transact(run)
+        return await self._transactions.transact(access, run)
 
 
 def _parse_entry(row: Row) -> AccessEntry:

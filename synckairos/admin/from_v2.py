@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import orjson
 
+from synckairos.admin.older_instances import WATCH_S, find_older_instances
 from synckairos.admin.progress import NO_PROGRESS, Progress
 from synckairos.audit.drain_wakeups import DrainWakeupSender
 from synckairos.audit.entry_rows import ParticipantRow
@@ -57,10 +59,13 @@ class _NotImportable(Exception):
 # -- the database -----------------------------------------------------------------------------------------------------
 
 
-async def take_over_and_migrate(settings: Settings, progress: Progress = NO_PROGRESS) -> list[str]:
+async def take_over_and_migrate(
+    settings: Settings, progress: Progress = NO_PROGRESS, *, watch_s: float = WATCH_S
+) -> list[str]:
     """Take over a database of v2 if it is one, apply the migrations, and convert rows that v2 wrote later.
 
-    Return a line of text for each change.
+    Then separate the tenants in the database, if no instance of an older release is heard for `watch_s` seconds. Return
+    a line of text for each change, and for each step that the operator must take.
 
     Raises:
         V2TakeoverRefused: See `take_over_v2_database`.
@@ -79,14 +84,30 @@ async def take_over_and_migrate(settings: Settings, progress: Progress = NO_PROG
             *_named(taken),
         ]
     with _naming_schema_url(settings):
+        notices: list[str] = []
         applied = await migrate(
-            settings.schema_url, on_file=lambda name, count, total: progress.report(f"applying {name}", count, total)
+            settings.schema_url,
+            on_file=lambda name, count, total: progress.report(f"applying {name}", count, total),
+            logins=_logins(settings),
+            find_older_instances=lambda: _watch(settings, progress, watch_s),
+            on_notice=notices.append,
         )
-    lines += [f"applied {name}" for name in applied]
+    lines += [f"applied {name}" for name in applied] + notices
     if taken is None:
         progress.report("converting later rows of v2")
         lines += await convert_rows_since_takeover(settings)
     return lines
+
+
+def _logins(settings: Settings) -> list[str]:
+    """Return the login of servers and workers, if it can differ from the login that changes the schema."""
+    login = urlsplit(settings.database_url).username
+    return [] if login is None else [unquote(login)]
+
+
+async def _watch(settings: Settings, progress: Progress, watch_s: float) -> list[str]:
+    progress.report(f"listening for instances of older releases for {watch_s:g} s")
+    return await find_older_instances(settings, watch_s)
 
 
 @contextmanager

@@ -156,7 +156,7 @@ async def _job(job_table: JobTable, job_id: int) -> Job:
 async def _open_jobs(settings: Settings) -> AsyncIterator[tuple[JobTable, JobQueue]]:
     wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s)
     try:
-        pool = open_job_pool(settings.database_url)
+        pool = open_job_pool(settings.database_url, requires_roles=settings.auth == "required")
         await pool.check_reachable()
         async with pool:
             job_table = JobTable(pool)

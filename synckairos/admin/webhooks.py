@@ -10,6 +10,7 @@ import orjson
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.history.reader import open_history_pool
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.webhooks.address_guard import AddressGuard, AddressRefused
 from synckairos.webhooks.records import WebhookDelivery, WebhookEndpoint
 from synckairos.webhooks.records_json import delivery_json, endpoint_json
@@ -39,7 +40,9 @@ async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[st
     except AddressRefused as refused:
         raise ValidationFailed.at_path("url", refused.message) from None
     async with _open_registry(settings) as registry:
-        endpoint, secret = await registry.transact(lambda transaction: transaction.create_endpoint(body))
+        endpoint, secret = await registry.transact(
+            DEFAULT_TENANT, lambda transaction: transaction.create_endpoint(body)
+        )
     return [f"{endpoint.endpoint_id}  {endpoint.url}", f"    secret {secret}"]
 
 
@@ -49,7 +52,7 @@ async def list_endpoints(settings: Settings, *, as_json: bool = False) -> list[s
     If `as_json` is True, return one line of JSON for each endpoint. The list is empty if there are no endpoints.
     """
     async with _open_registry(settings) as registry:
-        found = await registry.transact(lambda transaction: transaction.list_endpoints())
+        found = await registry.transact(DEFAULT_TENANT, lambda transaction: transaction.list_endpoints())
     if as_json:
         return [orjson.dumps(endpoint_json(each)).decode() for each in found]
     return [line for each in found for line in _endpoint_lines(each)]
@@ -58,8 +61,8 @@ async def list_endpoints(settings: Settings, *, as_json: bool = False) -> list[s
 async def remove_endpoint(settings: Settings, webhook_id: str) -> None:
     """Delete an endpoint and its deliveries. Raises: NotFound."""
     async with _open_registry(settings) as registry:
-        await registry.transact(lambda transaction: transaction.read_endpoint(webhook_id))
-        await registry.transact(lambda transaction: transaction.delete_endpoint(webhook_id))
+        await registry.transact(DEFAULT_TENANT, lambda transaction: transaction.read_endpoint(webhook_id))
+        await registry.transact(DEFAULT_TENANT, lambda transaction: transaction.delete_endpoint(webhook_id))
 
 
 async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int) -> str:
@@ -69,7 +72,9 @@ async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int) -> 
     """
     body = parse_body(RotateSecret, {"overlap_s": overlap_s})
     async with _open_registry(settings) as registry:
-        return await registry.transact(lambda transaction: transaction.rotate_secret(webhook_id, body.overlap_s))
+        return await registry.transact(
+            DEFAULT_TENANT, lambda transaction: transaction.rotate_secret(webhook_id, body.overlap_s)
+        )
 
 
 async def list_deliveries(
@@ -83,7 +88,7 @@ async def list_deliveries(
     """
     async with _open_registry(settings) as registry:
         page = await registry.transact(
-            lambda transaction: transaction.list_deliveries(webhook_id, status=status, limit=limit)
+            DEFAULT_TENANT, lambda transaction: transaction.list_deliveries(webhook_id, status=status, limit=limit)
         )
     if as_json:
         return [orjson.dumps(delivery_json(each)).decode() for each in page.items]
@@ -101,14 +106,14 @@ async def send_test_message(settings: Settings, webhook_id: str, timeout_s: floa
             message stays enqueued, so workers can still make further attempts.
     """
     async with _open_registry(settings) as registry:
-        queued = await registry.transact(lambda transaction: transaction.enqueue_test(webhook_id))
+        queued = await registry.transact(DEFAULT_TENANT, lambda transaction: transaction.enqueue_test(webhook_id))
         delivery = queued
         try:
             async with asyncio.timeout(timeout_s):
                 while not delivery.attempts:
                     await asyncio.sleep(POLL_S)
                     delivery = await registry.transact(
-                        lambda transaction: transaction.read_delivery(webhook_id, queued.delivery_id)
+                        DEFAULT_TENANT, lambda transaction: transaction.read_delivery(webhook_id, queued.delivery_id)
                     )
         except TimeoutError:
             raise WebhookTestFailed(

@@ -15,14 +15,16 @@ import psycopg
 from psycopg import AsyncCursor
 from psycopg.sql import SQL
 
+from synckairos.audit.charge_coverage import SessionKey
 from synckairos.audit.entry_rows import BatchRows, ChargeRow, EventRow, ParticipantRow, SessionRow
-from synckairos.audit.event_copy import COPY_EVENTS, write_event_rows
-from synckairos.audit.stored_snapshots import choose_snapshots
+from synckairos.audit.stored_snapshots import StoredSnapshot, choose_snapshots
 from synckairos.clock.model import EventType, SyncMode
 from synckairos.errors import DatabaseNotMigrated, StoreUnavailable, SyncKairosError
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, explain_missing_privilege
 from synckairos.postgres.transaction import Transaction
+from synckairos.session_names import session_name
 
 STATEMENT_TIMEOUT_S = 60.0
 """Seconds after which Postgres cancels a statement of the drain."""
@@ -58,7 +60,7 @@ class PartitionTaken(SyncKairosError):
 class BatchResult:
     """Result of one transaction. The numbers and tuples count only the versions of its batch.
 
-    A version is a tuple of session id, epoch and version number.
+    A version is a tuple of session name, epoch and version number.
 
     - `new`: number of versions that Postgres did not have.
     - `known`: number of versions that Postgres had with the same content, or with disputed content that had arrived
@@ -85,6 +87,7 @@ class AuditDatabase:
         timeout_s: float = 5.0,
         statement_timeout_s: float = STATEMENT_TIMEOUT_S,
         stores_changes: bool = True,
+        requires_roles: bool = False,
     ) -> None:
         """Create a writer. The pool must be opened with `open`.
 
@@ -93,6 +96,7 @@ class AuditDatabase:
         - `statement_timeout_s`: maximum seconds of a statement. A batch with its COMMIT has twice this limit.
         - `stores_changes`: whether rows of large sessions can have changes instead of documents. The previous release
           cannot read such rows.
+        - `requires_roles`: see `TransactionSettings`.
         """
         self._scope = scope
         self._stores_changes = stores_changes
@@ -103,6 +107,8 @@ class AuditDatabase:
             max_connections=max_connections,
             timeout_s=timeout_s,
             settings={"statement_timeout": f"{round(statement_timeout_s * 1000)}ms", **_SETTINGS},
+            access=cross_tenant_access(),
+            requires_roles=requires_roles,
         )
 
     async def open(self) -> None:
@@ -136,6 +142,7 @@ class AuditDatabase:
                 async with _time_limit(self._batch_timeout_s):
                     is_locked = await transaction.fetch(_statement("try_lock"), lock) == [(True,)]
                     if not is_locked:
+                        await transaction.leave_role()  # only the login may see and end its own connections
                         await transaction.fetch(_statement("disconnect_stuck"), lock)
                 try:
                     writer = BatchWriter(transaction, lock, self._batch_timeout_s, stores_changes=self._stores_changes)
@@ -164,7 +171,7 @@ class BatchWriter:
         stores_changes: bool = True,
     ) -> None:
         self.transaction = transaction
-        self._write_new_events = _copy_events if stores_changes else _copy_whole_events
+        self._write_new_events = _insert_events if stores_changes else _insert_whole_events
         self._lock = lock
         self._batch_timeout_s = batch_timeout_s
 
@@ -218,24 +225,30 @@ class BatchWriter:
         return await self.transaction.begin_next(end, _statement("try_lock"), self._lock) == [(True,)]
 
 
-async def _copy_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
-    """Write the event rows with COPY, at two thirds of the cost of INSERT. Rows can have changes instead of documents.
+async def _insert_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
+    """Insert the event rows. Rows can have changes instead of documents.
 
     Raises: UniqueViolation if Postgres has one of the versions.
     """
     snapshots = await choose_snapshots(transaction, rows.events)
-    async with transaction.run_copy(COPY_EVENTS) as copy:
-        with _rejecting_values():
-            await write_event_rows(copy, rows.events, snapshots)
-    return BatchResult(len(rows.events), 0)
+    return await _insert(transaction, rows.events, snapshots)
 
 
-async def _copy_whole_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
-    """Write the event rows as `_copy_events`, but all rows have their documents."""
-    async with transaction.run_copy(COPY_EVENTS) as copy:
-        with _rejecting_values():
-            await write_event_rows(copy, rows.events)
-    return BatchResult(len(rows.events), 0)
+async def _insert_whole_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
+    """Insert the event rows as `_insert_events`, but all rows have their documents."""
+    return await _insert(transaction, rows.events, None)
+
+
+async def _insert(
+    transaction: Transaction, rows: Sequence[EventRow], snapshots: Sequence[StoredSnapshot] | None
+) -> BatchResult:
+    values = _arrays(EventRow._fields, rows)
+    if snapshots is None:
+        values |= {name: [None] * len(rows) for name in StoredSnapshot._fields[1:]}
+    else:
+        values |= _arrays(StoredSnapshot._fields, snapshots)
+    await _execute(transaction, "insert_events", values)
+    return BatchResult(len(rows), 0)
 
 
 async def _merge_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
@@ -245,11 +258,11 @@ async def _merge_events(transaction: Transaction, rows: BatchRows) -> BatchResul
     second case the rows before can have other content than in Redis, so that all rows have their documents.
     """
     values = _arrays(EventRow._fields, rows.events)
-    new = (await _execute(transaction, "insert_events", values)).rowcount
+    new = (await _execute(transaction, "insert_missing_events", values)).rowcount
     found = await (await _execute(transaction, "insert_conflicts", values)).fetchall()
     await _execute(transaction, "flush_after_known", {})
-    conflicts = tuple((session_id, epoch, version) for session_id, epoch, version, is_new in found if is_new)
-    disputed = tuple((session_id, epoch, version) for session_id, epoch, version, _ in found)
+    conflicts = tuple((session_name(*row[:2]), row[2], row[3]) for row in found if row[4])
+    disputed = tuple((session_name(*row[:2]), row[2], row[3]) for row in found)
     return BatchResult(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
 
 
@@ -261,19 +274,28 @@ async def _write_charges(transaction: Transaction, rows: BatchRows, disputed: Se
     left_out = set(disputed)
     await insert_charges(
         transaction,
-        [row for row in rows.charges if not left_out or (str(row.session_id), row.epoch, row.version) not in left_out],
+        [row for row in rows.charges if not left_out or _version_of(row) not in left_out],
     )
-    continued = {row.session_id for row in rows.events if row.event_type in _CONTINUES_OTHER_EPOCH}
+    continued = {row.session_key for row in rows.events if row.event_type in _CONTINUES_OTHER_EPOCH}
     if continued:
         await void_lost_charges(transaction, [*continued])
-    amended = {row.session_id for row in rows.events if row.event_type == EventType.SESSION_AMENDED}
-    charged = {row.session_id for row in rows.charges}
-    amendable = {row.session_id for row in rows.sessions if row.sync_mode == SyncMode.COUNT_UP} & (charged | amended)
+    amended = {row.session_key for row in rows.events if row.event_type == EventType.SESSION_AMENDED}
+    charged = {(row.tenant, row.session_id) for row in rows.charges}
+    amendable = {row.session_key for row in rows.sessions if row.sync_mode == SyncMode.COUNT_UP} & (charged | amended)
     if amendable:
         await void_amended_charges(transaction, [*amendable], [*amended])
-    undone = {row.session_id for row in rows.events if row.event_type == EventType.TURN_UNDONE}
+    undone = {row.session_key for row in rows.events if row.event_type == EventType.TURN_UNDONE}
     if undone:
         await void_undone_charges(transaction, [*undone])
+
+
+def _version_of(row: ChargeRow) -> tuple[str, str, int]:
+    return session_name(row.tenant, str(row.session_id)), row.epoch, row.version
+
+
+def _session_arrays(sessions: Sequence[SessionKey], tenants: str, ids: str) -> dict[str, list[Any]]:
+    """Return sessions as two parameters, whose names are `tenants` and `ids`."""
+    return {tenants: [tenant for tenant, _ in sessions], ids: [session_id for _, session_id in sessions]}
 
 
 async def insert_charges(transaction: Transaction, charges: Sequence[ChargeRow]) -> None:
@@ -283,33 +305,35 @@ async def insert_charges(transaction: Transaction, charges: Sequence[ChargeRow])
 
     Raises: RowsRejected if psycopg cannot send a value.
     """
-    first: dict[tuple[UUID, str, int, UUID], ChargeRow] = {}
-    further = [row for row in charges if first.setdefault(row[:4], row) is not row]
+    first: dict[tuple[str, UUID, str, int, UUID], ChargeRow] = {}
+    further = [row for row in charges if first.setdefault(row[:5], row) is not row]
     if first:
         await _execute(transaction, "insert_charges", _arrays(ChargeRow._fields, [*first.values()]))
     if further:
         await _execute(transaction, "insert_further_charges", _arrays(ChargeRow._fields, further))
 
 
-async def void_lost_charges(transaction: Transaction, session_ids: Sequence[UUID | str]) -> None:
+async def void_lost_charges(transaction: Transaction, sessions: Sequence[SessionKey]) -> None:
     """Make the charges of versions void after which sessions do not continue, because the versions were lost."""
-    await _execute(transaction, "void_lost_charges", {"session_ids": session_ids})
+    await _execute(transaction, "void_lost_charges", _session_arrays(sessions, "tenants", "session_ids"))
 
 
 async def void_amended_charges(
-    transaction: Transaction, session_ids: Sequence[UUID | str], amended_ids: Sequence[UUID | str]
+    transaction: Transaction, sessions: Sequence[SessionKey], amended: Sequence[SessionKey]
 ) -> None:
     """Make the charges of versions void that an amendment replaces.
 
-    `session_ids` are the sessions that can have such charges. `amended_ids` are those of them that an amendment in this
-    batch concerns.
+    `sessions` are the sessions that can have such charges. `amended` are those of them that an amendment in this batch
+    concerns.
     """
-    await _execute(transaction, "void_amended_charges", {"session_ids": session_ids, "amended_ids": amended_ids})
+    values = _session_arrays(sessions, "tenants", "session_ids")
+    values |= _session_arrays(amended, "amended_tenants", "amended_ids")
+    await _execute(transaction, "void_amended_charges", values)
 
 
-async def void_undone_charges(transaction: Transaction, session_ids: Sequence[UUID | str]) -> None:
+async def void_undone_charges(transaction: Transaction, sessions: Sequence[SessionKey]) -> None:
     """Make the charges of versions void that an undo took back."""
-    await _execute(transaction, "void_undone_charges", {"session_ids": session_ids})
+    await _execute(transaction, "void_undone_charges", _session_arrays(sessions, "tenants", "session_ids"))
 
 
 async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:
@@ -320,10 +344,12 @@ async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:
     if await transaction.fetch(_statement("has_webhook_endpoints")) != [(True,)]:
         return
     values = {
+        "tenants": [each.tenant for each in rows.events],
         "session_ids": [each.session_id for each in rows.events],
         "epochs": [each.epoch for each in rows.events],
         "versions": [each.version for each in rows.events],
         "event_types": [each.event_type for each in rows.events],
+        "changed_tenants": [each.tenant for each in rows.sessions],
         "changed_ids": [each.session_id for each in rows.sessions],
         "metadata": [each.metadata for each in rows.sessions],
     }

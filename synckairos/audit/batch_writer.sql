@@ -1,6 +1,7 @@
--- Statements of the drain, in one transaction per batch. Rows arrive by COPY or as arrays, one array for each column.
--- Temporary tables are not used. Behind a pooler they would last only one transaction, and the creation of a temporary
--- table costs more than the write of a small batch.
+-- Statements of the drain, in one transaction per batch. Rows arrive as arrays, one array for each column, because
+-- Postgres refuses COPY into a table with row-level security. Temporary tables are not used. Behind a pooler they would
+-- last only one transaction, and the creation of a temporary table costs more than the write of a small batch. Rows of
+-- all tenants are in one batch.
 
 -- name: try_lock
 -- The lock ends with the transaction, so a drain that dies releases it.
@@ -19,67 +20,100 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 2
 -- name: versions_before
 -- The hashes of versions, and the versions whose rows have the documents from which their own documents are built. The
 -- sessions are locked, in the order in which the projections are updated.
-WITH locked AS MATERIALIZED (
-    SELECT session_id FROM sync_sessions WHERE session_id = ANY(%(session_ids)s::uuid[]) ORDER BY session_id FOR UPDATE
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM unnest(%(tenants)s::text[], %(session_ids)s::uuid[], %(epochs)s::text[], %(versions)s::bigint[])
+        AS i (tenant, session_id, epoch, version)
+), locked AS MATERIALIZED (
+    SELECT s.tenant, s.session_id
+    FROM sync_sessions AS s
+    WHERE (s.tenant, s.session_id) IN (SELECT tenant, session_id FROM wanted)
+    ORDER BY s.tenant, s.session_id
+    FOR UPDATE
 )
-SELECT e.session_id, e.epoch, e.version, e.payload_hash, coalesce(e.whole_version, e.version)
-FROM unnest(%(session_ids)s::uuid[], %(epochs)s::text[], %(versions)s::bigint[]) AS i (session_id, epoch, version)
-JOIN sync_events AS e USING (session_id, epoch, version)
-JOIN locked ON locked.session_id = e.session_id;
+SELECT e.tenant, e.session_id, e.epoch, e.version, e.payload_hash, coalesce(e.whole_version, e.version)
+FROM wanted
+JOIN sync_events AS e USING (tenant, session_id, epoch, version)
+JOIN locked USING (tenant, session_id);
 
 -- name: documents_of_version
 -- The documents of a version: one, and more if the version is in conflict.
-SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END
+SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(tenant, session_id, epoch, version) END
 FROM sync_events
-WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s
+WHERE tenant = %(tenant)s AND session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s
 UNION ALL
 SELECT snapshot FROM sync_conflicts
-WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
+WHERE tenant = %(tenant)s AND session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
 
 -- name: insert_events
 INSERT INTO sync_events (
-    session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id, group_id,
-    time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id, role,
-    on_behalf_of, participant_ids, deleted, payload_hash, snapshot
+    tenant, session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id,
+    group_id, time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id,
+    role, on_behalf_of, participant_ids, deleted, payload_hash, snapshot, whole_version, document_bytes
 )
 SELECT
-    session_id, epoch, version, occurred_at, event_type, status::sync_status, running_participant_id, participant_id,
-    group_id, time_used_ms, time_remaining_ms, actor, command, args::json, command_id, fingerprint,
+    tenant, session_id, epoch, version, occurred_at, event_type, status::sync_status, running_participant_id,
+    participant_id, group_id, time_used_ms, time_remaining_ms, actor, command, args::json, command_id, fingerprint,
+    expired_participant_id, role, on_behalf_of, participant_ids::json, deleted, payload_hash, snapshot, whole_version,
+    document_bytes
+FROM unnest(
+    %(tenant)b::text[], %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[],
+    %(occurred_at)b::timestamptz[], %(event_type)b::text[], %(status)b::text[], %(running_participant_id)b::uuid[],
+    %(participant_id)b::uuid[], %(group_id)b::text[], %(time_used_ms)b::bigint[], %(time_remaining_ms)b::bigint[],
+    %(actor)b::text[], %(command)b::text[], %(args)b::text[], %(command_id)b::text[], %(fingerprint)b::text[],
+    %(expired_participant_id)b::text[], %(role)b::text[], %(on_behalf_of)b::uuid[], %(participant_ids)b::text[],
+    %(deleted)b::boolean[], %(payload_hash)b::bytea[], %(snapshot)b::bytea[], %(whole_version)b::bigint[],
+    %(document_bytes)b::integer[]
+) AS i (
+    tenant, session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id,
+    group_id, time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id,
+    role, on_behalf_of, participant_ids, deleted, payload_hash, snapshot, whole_version, document_bytes
+);
+
+-- name: insert_missing_events
+-- As insert_events, but rows that Postgres has are left out, and all rows have their documents.
+INSERT INTO sync_events (
+    tenant, session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id,
+    group_id, time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id,
+    role, on_behalf_of, participant_ids, deleted, payload_hash, snapshot
+)
+SELECT
+    tenant, session_id, epoch, version, occurred_at, event_type, status::sync_status, running_participant_id,
+    participant_id, group_id, time_used_ms, time_remaining_ms, actor, command, args::json, command_id, fingerprint,
     expired_participant_id, role, on_behalf_of, participant_ids::json, deleted, payload_hash, snapshot
 FROM unnest(
-    %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(occurred_at)b::timestamptz[],
-    %(event_type)b::text[], %(status)b::text[], %(running_participant_id)b::uuid[], %(participant_id)b::uuid[],
-    %(group_id)b::text[], %(time_used_ms)b::bigint[], %(time_remaining_ms)b::bigint[], %(actor)b::text[],
-    %(command)b::text[], %(args)b::text[], %(command_id)b::text[], %(fingerprint)b::text[],
+    %(tenant)b::text[], %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[],
+    %(occurred_at)b::timestamptz[], %(event_type)b::text[], %(status)b::text[], %(running_participant_id)b::uuid[],
+    %(participant_id)b::uuid[], %(group_id)b::text[], %(time_used_ms)b::bigint[], %(time_remaining_ms)b::bigint[],
+    %(actor)b::text[], %(command)b::text[], %(args)b::text[], %(command_id)b::text[], %(fingerprint)b::text[],
     %(expired_participant_id)b::text[], %(role)b::text[], %(on_behalf_of)b::uuid[], %(participant_ids)b::text[],
     %(deleted)b::boolean[], %(payload_hash)b::bytea[], %(snapshot)b::bytea[]
 ) AS i (
-    session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id, group_id,
-    time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id, role,
-    on_behalf_of, participant_ids, deleted, payload_hash, snapshot
+    tenant, session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id,
+    group_id, time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id,
+    role, on_behalf_of, participant_ids, deleted, payload_hash, snapshot
 )
-ON CONFLICT (session_id, epoch, version) DO NOTHING;
+ON CONFLICT (tenant, session_id, epoch, version) DO NOTHING;
 
 -- name: insert_conflicts
 -- Save versions that Postgres has with different content, because Redis issued the version number twice. Both contents
 -- are kept.
 WITH disputed AS (
-    SELECT DISTINCT ON (session_id, epoch, version, i.payload_hash) i.*
+    SELECT DISTINCT ON (tenant, session_id, epoch, version, i.payload_hash) i.*
     FROM unnest(
-        %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(payload_hash)b::bytea[], %(event)b::bytea[],
-        %(snapshot)b::bytea[]
-    ) AS i (session_id, epoch, version, payload_hash, event, snapshot)
-    JOIN sync_events AS e USING (session_id, epoch, version)
+        %(tenant)b::text[], %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(payload_hash)b::bytea[],
+        %(event)b::bytea[], %(snapshot)b::bytea[]
+    ) AS i (tenant, session_id, epoch, version, payload_hash, event, snapshot)
+    JOIN sync_events AS e USING (tenant, session_id, epoch, version)
     WHERE e.payload_hash <> i.payload_hash
 ), kept AS (
-    INSERT INTO sync_conflicts (session_id, epoch, version, payload_hash, event, snapshot)
-    SELECT session_id, epoch, version, payload_hash, event, snapshot FROM disputed
+    INSERT INTO sync_conflicts (tenant, session_id, epoch, version, payload_hash, event, snapshot)
+    SELECT tenant, session_id, epoch, version, payload_hash, event, snapshot FROM disputed
     ON CONFLICT DO NOTHING
-    RETURNING session_id, epoch, version, payload_hash
+    RETURNING tenant, session_id, epoch, version, payload_hash
 )
-SELECT d.session_id::text, d.epoch, d.version, k.version IS NOT NULL AS is_new
+SELECT d.tenant, d.session_id::text, d.epoch, d.version, k.version IS NOT NULL AS is_new
 FROM disputed AS d
-LEFT JOIN kept AS k USING (session_id, epoch, version, payload_hash);
+LEFT JOIN kept AS k USING (tenant, session_id, epoch, version, payload_hash);
 
 -- name: flush_after_known
 -- Write a record to the write-ahead log. Existing rows can be from a drain that died before the rows reached the standby.
@@ -96,22 +130,23 @@ SELECT pg_logical_emit_message(true, 'synckairos', '');
 -- newer than the tombstone.
 WITH moved AS (
     INSERT INTO sync_sessions AS s (
-        session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
-        metadata, labels, charged_epoch, charged_version
+        tenant, session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at,
+        deleted_at, metadata, labels, charged_epoch, charged_version
     )
     SELECT
-        session_id, epoch, version, sync_mode::sync_mode, status::sync_status, created_at, started_at, completed_at,
+        tenant, session_id, epoch, version, sync_mode::sync_mode, status::sync_status, created_at, started_at, completed_at,
         updated_at, deleted_at, metadata::jsonb, labels::jsonb, charged_epoch, charged_version
     FROM unnest(
-        %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(sync_mode)b::text[], %(status)b::text[],
+        %(tenant)b::text[], %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(sync_mode)b::text[],
+        %(status)b::text[],
         %(created_at)b::timestamptz[], %(started_at)b::timestamptz[], %(completed_at)b::timestamptz[],
         %(updated_at)b::timestamptz[], %(deleted_at)b::timestamptz[], %(metadata)b::text[],
         %(labels)b::text[], %(charged_epoch)b::text[], %(charged_version)b::bigint[]
     ) AS i (
-        session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at, deleted_at,
-        metadata, labels, charged_epoch, charged_version
+        tenant, session_id, epoch, version, sync_mode, status, created_at, started_at, completed_at, updated_at,
+        deleted_at, metadata, labels, charged_epoch, charged_version
     )
-    ON CONFLICT (session_id) DO UPDATE SET
+    ON CONFLICT (tenant, session_id) DO UPDATE SET
         epoch = excluded.epoch, version = excluded.version, sync_mode = excluded.sync_mode,
         status = excluded.status, created_at = excluded.created_at, started_at = excluded.started_at,
         completed_at = excluded.completed_at, updated_at = excluded.updated_at, deleted_at = excluded.deleted_at,
@@ -132,31 +167,39 @@ WITH moved AS (
         WHEN excluded.created_at <> s.created_at THEN excluded.created_at > s.created_at
         WHEN excluded.epoch = s.epoch THEN excluded.version > s.version
         ELSE (
-            (SELECT min(e.version) FROM sync_events AS e WHERE e.session_id = s.session_id AND e.epoch = excluded.epoch),
+            (
+                SELECT min(e.version) FROM sync_events AS e
+                WHERE e.tenant = s.tenant AND e.session_id = s.session_id AND e.epoch = excluded.epoch
+            ),
             left(excluded.epoch, 12) COLLATE "C",
             s.deleted_at IS NOT NULL
         ) > (
-            (SELECT min(e.version) FROM sync_events AS e WHERE e.session_id = s.session_id AND e.epoch = s.epoch),
+            (
+                SELECT min(e.version) FROM sync_events AS e
+                WHERE e.tenant = s.tenant AND e.session_id = s.session_id AND e.epoch = s.epoch
+            ),
             left(s.epoch, 12) COLLATE "C",
             false
         )
     END
-    RETURNING session_id
+    RETURNING tenant, session_id
 )
 INSERT INTO sync_participants AS p (
-    session_id, participant_id, participant_index, group_id, began_at, left_at, time_used_ms, cycle_count
+    tenant, session_id, participant_id, participant_index, group_id, began_at, left_at, time_used_ms, cycle_count
 )
 SELECT
-    i.session_id, i.participant_id, i.participant_index, i.group_id, i.began_at, i.left_at, i.time_used_ms,
+    i.tenant, i.session_id, i.participant_id, i.participant_index, i.group_id, i.began_at, i.left_at, i.time_used_ms,
     coalesce(i.cycle_count, 0)
 FROM unnest(
-    %(participant.session_id)b::uuid[], %(participant.participant_id)b::uuid[],
+    %(participant.tenant)b::text[], %(participant.session_id)b::uuid[], %(participant.participant_id)b::uuid[],
     %(participant.participant_index)b::integer[], %(participant.group_id)b::text[],
     %(participant.began_at)b::timestamptz[], %(participant.left_at)b::timestamptz[],
     %(participant.time_used_ms)b::bigint[], %(participant.cycle_count)b::integer[]
-) AS i (session_id, participant_id, participant_index, group_id, began_at, left_at, time_used_ms, cycle_count)
-JOIN moved USING (session_id)
-ON CONFLICT (session_id, participant_id) DO UPDATE SET
+) AS i (
+    tenant, session_id, participant_id, participant_index, group_id, began_at, left_at, time_used_ms, cycle_count
+)
+JOIN moved USING (tenant, session_id)
+ON CONFLICT (tenant, session_id, participant_id) DO UPDATE SET
     participant_index = coalesce(excluded.participant_index, p.participant_index),
     group_id = excluded.group_id,
     began_at = excluded.began_at,
@@ -171,45 +214,55 @@ WHERE (p.time_used_ms, p.cycle_count, p.began_at, p.left_at, p.group_id, p.parti
 -- Insert charges, after the projections of their sessions. A charge is void if its version was lost: the session was
 -- recovered, or imported, from an earlier version, so that it continues in a newer epoch (see update_projections). Void
 -- charges are inserted too, because the versions say them.
-INSERT INTO sync_charges (session_id, epoch, version, participant_id, began_at, ended_at, is_void)
+INSERT INTO sync_charges (tenant, session_id, epoch, version, participant_id, began_at, ended_at, is_void)
 SELECT
-    i.session_id, i.epoch, i.version, i.participant_id, i.began_at, i.ended_at,
+    i.tenant, i.session_id, i.epoch, i.version, i.participant_id, i.began_at, i.ended_at,
     s.epoch IS DISTINCT FROM i.epoch AND EXISTS (
         SELECT FROM sync_events AS r
-        WHERE r.session_id = i.session_id AND r.event_type IN ('session_recovered', 'session_imported') AND r.epoch <> i.epoch
+        WHERE r.tenant = i.tenant AND r.session_id = i.session_id
+            AND r.event_type IN ('session_recovered', 'session_imported') AND r.epoch <> i.epoch
             AND r.version <= i.version
             AND (r.version, left(r.epoch, 12) COLLATE "C") > (
-                (SELECT min(e.version) FROM sync_events AS e WHERE e.session_id = i.session_id AND e.epoch = i.epoch),
+                (
+                    SELECT min(e.version) FROM sync_events AS e
+                    WHERE e.tenant = i.tenant AND e.session_id = i.session_id AND e.epoch = i.epoch
+                ),
                 left(i.epoch, 12) COLLATE "C"
             )
     )
 FROM unnest(
-    %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(participant_id)b::uuid[],
+    %(tenant)b::text[], %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(participant_id)b::uuid[],
     %(began_at)b::timestamptz[], %(ended_at)b::timestamptz[]
-) AS i (session_id, epoch, version, participant_id, began_at, ended_at)
-LEFT JOIN sync_sessions AS s USING (session_id)
-ON CONFLICT (session_id, epoch, version, participant_id) DO NOTHING;
+) AS i (tenant, session_id, epoch, version, participant_id, began_at, ended_at)
+LEFT JOIN sync_sessions AS s USING (tenant, session_id)
+ON CONFLICT (tenant, session_id, epoch, version, participant_id) DO NOTHING;
 
 -- name: void_lost_charges
 -- Make the charges of versions void that were lost before a recovery or an import of one of these sessions.
 UPDATE sync_charges AS c SET is_void = true
 FROM sync_events AS r
-WHERE r.session_id = ANY(%(session_ids)s::uuid[]) AND r.event_type IN ('session_recovered', 'session_imported')
-    AND c.session_id = r.session_id AND c.epoch <> r.epoch AND c.version >= r.version AND NOT c.is_void
+WHERE (r.tenant, r.session_id) IN (
+    SELECT tenant, session_id FROM unnest(%(tenants)s::text[], %(session_ids)s::uuid[]) AS i (tenant, session_id)
+)
+    AND r.event_type IN ('session_recovered', 'session_imported')
+    AND c.tenant = r.tenant AND c.session_id = r.session_id AND c.epoch <> r.epoch AND c.version >= r.version AND NOT c.is_void
     AND (r.version, left(r.epoch, 12) COLLATE "C") > (
-        (SELECT min(e.version) FROM sync_events AS e WHERE e.session_id = c.session_id AND e.epoch = c.epoch),
+        (
+            SELECT min(e.version) FROM sync_events AS e
+            WHERE e.tenant = c.tenant AND e.session_id = c.session_id AND e.epoch = c.epoch
+        ),
         left(c.epoch, 12) COLLATE "C"
     );
 
 -- name: insert_further_charges
 -- Insert charges of versions that have already charged the same participant. See the table for the reason.
-INSERT INTO sync_further_charges (session_id, epoch, version, participant_id, began_at, ended_at)
-SELECT session_id, epoch, version, participant_id, began_at, ended_at
+INSERT INTO sync_further_charges (tenant, session_id, epoch, version, participant_id, began_at, ended_at)
+SELECT tenant, session_id, epoch, version, participant_id, began_at, ended_at
 FROM unnest(
-    %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(participant_id)b::uuid[],
+    %(tenant)b::text[], %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[], %(participant_id)b::uuid[],
     %(began_at)b::timestamptz[], %(ended_at)b::timestamptz[]
-) AS i (session_id, epoch, version, participant_id, began_at, ended_at)
-ON CONFLICT (session_id, epoch, version, participant_id, began_at) DO NOTHING;
+) AS i (tenant, session_id, epoch, version, participant_id, began_at, ended_at)
+ON CONFLICT (tenant, session_id, epoch, version, participant_id, began_at) DO NOTHING;
 
 -- name: void_amended_charges
 -- Make the charges of the versions before an amendment void, also of versions that reach Postgres after the amendment. Of
@@ -218,13 +271,19 @@ ON CONFLICT (session_id, epoch, version, participant_id, began_at) DO NOTHING;
 -- void only for the newest session with its id.
 UPDATE sync_charges AS c SET is_void = true
 FROM sync_sessions AS s
-JOIN sync_events AS a ON a.session_id = s.session_id AND a.event_type = 'session_amended'
-WHERE s.session_id = ANY(%(session_ids)s::uuid[])
-    AND (s.completed_at IS NOT NULL OR s.deleted_at IS NOT NULL OR s.session_id = ANY(%(amended_ids)s::uuid[]))
-    AND c.session_id = s.session_id AND c.version < a.version AND NOT c.is_void
+JOIN sync_events AS a
+    ON a.tenant = s.tenant AND a.session_id = s.session_id AND a.event_type = 'session_amended'
+WHERE (s.tenant, s.session_id) IN (
+    SELECT tenant, session_id FROM unnest(%(tenants)s::text[], %(session_ids)s::uuid[]) AS i (tenant, session_id)
+)
+    AND (s.completed_at IS NOT NULL OR s.deleted_at IS NOT NULL OR (s.tenant, s.session_id) IN (
+        SELECT tenant, session_id
+        FROM unnest(%(amended_tenants)s::text[], %(amended_ids)s::uuid[]) AS i (tenant, session_id)
+    ))
+    AND c.tenant = s.tenant AND c.session_id = s.session_id AND c.version < a.version AND NOT c.is_void
     AND (c.epoch = a.epoch OR a.occurred_at >= s.created_at AND EXISTS (
         SELECT FROM sync_events AS e
-        WHERE e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
+        WHERE e.tenant = c.tenant AND e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
             AND e.occurred_at >= s.created_at
     ));
 
@@ -233,29 +292,36 @@ WHERE s.session_id = ANY(%(session_ids)s::uuid[])
 -- that it restored. The charges of all versions after it are void, and the undo itself charges the time that is kept.
 UPDATE sync_charges AS c SET is_void = true
 FROM sync_events AS u
-WHERE u.session_id = ANY(%(session_ids)s::uuid[]) AND u.event_type = 'turn_undone'
-    AND c.session_id = u.session_id AND c.epoch = u.epoch AND c.version < u.version
+WHERE (u.tenant, u.session_id) IN (
+    SELECT tenant, session_id FROM unnest(%(tenants)s::text[], %(session_ids)s::uuid[]) AS i (tenant, session_id)
+)
+    AND u.event_type = 'turn_undone'
+    AND c.tenant = u.tenant AND c.session_id = u.session_id AND c.epoch = u.epoch AND c.version < u.version
     AND c.version > (u.args #>> '{restored,version}')::bigint AND NOT c.is_void;
 
 -- name: has_webhook_endpoints
 SELECT EXISTS (SELECT FROM webhook_endpoints WHERE enabled);
 
 -- name: queue_webhooks
--- Queue the webhook deliveries of a batch. If a batch is written again, its deliveries have the same ids, so a receiver
--- recognises a repeated message. The metadata filter uses the newest version of the session in the batch.
-INSERT INTO webhook_deliveries (delivery_id, endpoint_id, session_id, epoch, version, event_type)
+-- Queue the webhook deliveries of a batch. An endpoint gets only events of its tenant. If a batch is written again, its
+-- deliveries have the same ids, so a receiver recognises a repeated message. The metadata filter uses the newest version
+-- of the session in the batch.
+INSERT INTO webhook_deliveries (tenant, delivery_id, endpoint_id, session_id, epoch, version, event_type)
 SELECT
+    e.tenant,
     encode(substr(sha256(convert_to(concat_ws(' ', e.endpoint_id, i.session_id, i.epoch, i.version), 'UTF8')), 1, 16),
         'hex')::uuid,
     e.endpoint_id, i.session_id, i.epoch, i.version, i.event_type
 FROM webhook_endpoints AS e
-CROSS JOIN unnest(%(session_ids)s::uuid[], %(epochs)s::text[], %(versions)s::bigint[], %(event_types)s::text[])
-    WITH ORDINALITY AS i (session_id, epoch, version, event_type, place)
+JOIN unnest(
+    %(tenants)s::text[], %(session_ids)s::uuid[], %(epochs)s::text[], %(versions)s::bigint[], %(event_types)s::text[]
+) WITH ORDINALITY AS i (tenant, session_id, epoch, version, event_type, place) ON i.tenant = e.tenant
 WHERE e.enabled
     AND (e.event_types IS NULL OR i.event_type = ANY(e.event_types))
     AND (e.metadata IS NULL OR EXISTS (
-        SELECT FROM unnest(%(changed_ids)s::uuid[], %(metadata)s::text[]) AS s (session_id, metadata)
-        WHERE s.session_id = i.session_id AND s.metadata::jsonb @> e.metadata
+        SELECT FROM unnest(%(changed_tenants)s::text[], %(changed_ids)s::uuid[], %(metadata)s::text[])
+            AS s (tenant, session_id, metadata)
+        WHERE s.tenant = i.tenant AND s.session_id = i.session_id AND s.metadata::jsonb @> e.metadata
     ))
 ORDER BY i.place
 ON CONFLICT DO NOTHING;

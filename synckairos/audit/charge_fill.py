@@ -8,6 +8,7 @@ columns `charged_epoch` and `charged_version` of `sync_sessions` have the progre
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import orjson
 
@@ -17,6 +18,7 @@ from synckairos.audit.batch_writer import (
     void_lost_charges,
     void_undone_charges,
 )
+from synckairos.audit.charge_coverage import SessionKey
 from synckairos.audit.entry_rows import BatchRows, ChargeRow, build_charge_rows
 from synckairos.clock.charges import charges_between
 from synckairos.clock.commands import Undo
@@ -24,9 +26,11 @@ from synckairos.clock.model import Charge, Event, EventType, Session
 from synckairos.clock.recorded_times import RECORDING_EVENTS
 from synckairos.clock.undo import undo_charges
 from synckairos.errors import ValidationFailed
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.postgres.transaction import Row, Transaction
+from synckairos.session_names import session_name, split_session_name
 from synckairos.telemetry import log
 from synckairos.wire.body_parser import parse_audited_args
 from synckairos.wire.instants import datetime_to_ms
@@ -80,53 +84,56 @@ class ChargeFiller:
 
         Uses no Postgres.
         """
-        self._noted |= {str(row.session_id): None for row in rows.sessions if row.charged_version is None}
+        self._noted |= {row.session_name: None for row in rows.sessions if row.charged_version is None}
 
     async def fill_noted_sessions(self) -> None:
         """Fill in the charges of the sessions that `note_incomplete_sessions` remembers, and forget these sessions."""
         while self._noted:
-            session_id = next(iter(self._noted))
-            await self.fill_session(session_id)
-            self._noted.pop(session_id, None)
+            name = next(iter(self._noted))
+            await self.fill_session(name)
+            self._noted.pop(name, None)
 
     async def fill_all_sessions(self) -> int:
         """Fill in the charges of all sessions whose charges are not complete. Return the number of these sessions."""
         count = 0
-        async for session_id in self._incomplete_session_ids():
-            await self.fill_session(session_id)
+        async for name in self._incomplete_sessions():
+            await self.fill_session(name)
             count += 1
         if count:
             logger.info("charges filled in", sessions=count)
         return count
 
-    async def _incomplete_session_ids(self) -> AsyncIterator[str]:
-        after = _NIL
+    async def _incomplete_sessions(self) -> AsyncIterator[str]:
+        """Yield the names of the sessions of all tenants whose charges are not complete."""
+        tenant, after = "", _NIL
         while True:
             with translate_postgres_errors():
-                page = await self._pool.fetch(
-                    _statement("sessions_to_fill"), {"after": after, "limit": _SESSIONS_PER_PAGE}
-                )
-            for (session_id,) in page:
-                yield session_id
+                values = {"after_tenant": tenant, "after": after, "limit": _SESSIONS_PER_PAGE}
+                page = await self._pool.fetch(_statement("sessions_to_fill"), values, access=cross_tenant_access())
+            for row in page:
+                yield session_name(*row)
             if len(page) < _SESSIONS_PER_PAGE:
                 return
-            after = page[-1][0]
+            tenant, after = page[-1]
 
-    async def fill_session(self, session_id: str) -> None:
-        """Fill in the missing charges of one session, in transactions of about 500 versions."""
+    async def fill_session(self, name: str) -> None:
+        """Fill in the missing charges of the session `name`, in transactions of about 500 versions."""
         has_more = True
         while has_more:
             with translate_postgres_errors():
-                async with self._pool.transaction() as transaction:
-                    has_more = await SessionFill(transaction, session_id).fill_next_versions()
+                async with self._pool.transaction(access=cross_tenant_access()) as transaction:
+                    has_more = await SessionFill(transaction, name).fill_next_versions()
 
 
 class SessionFill:
     """The fill of one session inside one transaction."""
 
-    def __init__(self, transaction: Transaction, session_id: str) -> None:
+    def __init__(self, transaction: Transaction, name: str) -> None:
+        """Begin the fill of the session `name`. It runs in `transaction`."""
         self._transaction = transaction
-        self._session_id = session_id
+        tenant, session_id = split_session_name(name)
+        self._session: SessionKey = tenant, UUID(session_id)
+        self._values = {"tenant": tenant, "session_id": session_id}
 
     async def fill_next_versions(self) -> bool:
         """Fill in the charges of the next versions. Return whether further versions are left."""
@@ -147,13 +154,13 @@ class SessionFill:
             return False  # the next version is a failed entry: it is filled in when Postgres has it
         await self._transaction.execute(
             _statement("save_progress"),
-            {"session_id": self._session_id, "epoch": progress.epoch, "version": last.version},
+            {**self._values, "epoch": progress.epoch, "version": last.version},
         )
         if last.version < progress.version:
             return True
-        await void_lost_charges(self._transaction, [self._session_id])
-        await void_amended_charges(self._transaction, [self._session_id], [self._session_id])
-        await void_undone_charges(self._transaction, [self._session_id])
+        await void_lost_charges(self._transaction, [self._session])
+        await void_amended_charges(self._transaction, [self._session], [self._session])
+        await void_undone_charges(self._transaction, [self._session])
         return False
 
     async def _fill_earlier_epochs(self, progress: _SessionProgress) -> None:
@@ -179,7 +186,7 @@ class SessionFill:
         rows: list[ChargeRow] = []
         for version in page:
             charges, before = _derive_charges(before, version)
-            rows += build_charge_rows(self._session_id, version.epoch, version.version, charges)
+            rows += build_charge_rows(self._session, version.epoch, version.version, charges)
         await insert_charges(self._transaction, rows)
         return page[-1]
 
@@ -190,7 +197,7 @@ class SessionFill:
         return _parse(await self._fetch("version_before_epoch", **values))
 
     async def _fetch(self, name: str, **values: Any) -> list[Row]:
-        return await self._transaction.fetch(_statement(name), {"session_id": self._session_id, **values}, binary=True)
+        return await self._transaction.fetch(_statement(name), {**self._values, **values}, binary=True)
 
 
 def _before_first_gap(page: Sequence[_Version], after: int) -> list[_Version]:

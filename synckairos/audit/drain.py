@@ -262,9 +262,8 @@ class OutboxDrain:
         for session_id, epoch, version in result.conflicts:
             alert_sender.raise_alert("audit conflict", session_id=session_id, epoch=epoch, version=version)
         newest = {}
-        for delivery, each in parsed:
-            name = delivery.session_name or each.session_id
-            newest[name] = WrittenVersion(name, each.event.epoch, each.event.version)
+        for _, each in parsed:
+            newest[each.session_name] = WrittenVersion(each.session_name, each.event.epoch, each.event.version)
         for disputed in result.disputed:
             # The content in Postgres differs from the content in Redis, so Redis must keep the session.
             if newest.get(disputed[0]) == WrittenVersion(*disputed):

@@ -13,6 +13,7 @@ from uuid import UUID
 from synckairos.audit.entry_rows import ParsedEntry, RowChange, parse_entry
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
+from synckairos.session_names import split_session_name
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.stream_entry import StreamEntry
 from synckairos.wire.outbox_entry import OutboxEntry
@@ -77,19 +78,20 @@ class EntryParser:
     async def _documents_before(self, partition: int, delivery: StreamEntry) -> AsyncIterator[_KeptDocument]:
         """Yield the documents that the version before possibly has, from the fastest source first."""
         fields = delivery.fields
-        session_id, epoch = fields[b"session_id"].decode(), fields[b"epoch"].decode()
+        name, epoch = fields[b"session_id"].decode(), fields[b"epoch"].decode()
         version = int(fields[b"version"]) - 1
-        kept = self._kept.get(session_id)
+        kept = self._kept.get(name)
         if kept is not None and (kept.epoch, kept.version) == (epoch, version):
             yield kept
         previous = fields.get(b"previous", b"").decode()
         failed = await self._failed_entries.load_entry(partition, previous) if previous not in ("", "?") else None
         if failed is not None and failed.splices is None:
             found: OutboxEntry = failed.parse()
-            if (found.session_id, found.epoch, found.version) == (session_id, epoch, version):
+            if (found.session_name, found.epoch, found.version) == (name, epoch, version):
                 yield _KeptDocument(epoch, version, found.document, b"")
         statement = load_statements("batch_writer.sql", "synckairos.audit")["documents_of_version"]
-        values = {"session_id": UUID(session_id), "epoch": epoch, "version": version}
+        tenant, session_id = split_session_name(name)
+        values = {"tenant": tenant, "session_id": UUID(session_id), "epoch": epoch, "version": version}
         with translate_postgres_errors():
             rows = await self._pool.fetch(statement, values, binary=True)
         for (document,) in rows:
@@ -97,12 +99,12 @@ class EntryParser:
 
     def _keep(self, parsed: ParsedEntry) -> None:
         row = parsed.event
-        before = self._kept.pop(parsed.session_id, None)
+        before = self._kept.pop(parsed.session_name, None)
         if before is not None:
             self.kept_bytes -= len(before.document)
         if len(row.snapshot) < MIN_KEPT_BYTES:
             return
-        self._kept[parsed.session_id] = _KeptDocument(row.epoch, row.version, row.snapshot, row.payload_hash)
+        self._kept[parsed.session_name] = _KeptDocument(row.epoch, row.version, row.snapshot, row.payload_hash)
         self.kept_bytes += len(row.snapshot)
         while self.kept_bytes > MAX_KEPT_BYTES and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)

@@ -13,8 +13,9 @@ from uuid import UUID
 
 import orjson
 
-from synckairos.audit.charge_coverage import ChargeCoverage
+from synckairos.audit.charge_coverage import ChargeCoverage, SessionKey
 from synckairos.clock.model import Charge
+from synckairos.session_names import participant_name, session_name, split_session_name
 from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.instants import ms_to_datetime
 from synckairos.wire.outbox_entry import OutboxEntry, stored_charges
@@ -36,12 +37,13 @@ class RowChange(NamedTuple):
 class EventRow(NamedTuple):
     """Row of `sync_events`: one version.
 
-    The fields are in the order of the COPY columns. `args` and `participant_ids` are JSON text. `snapshot` is the
+    The fields are in the order of the columns of COPY. `args` and `participant_ids` are JSON text. `snapshot` is the
     document and `event` the event, both as the JSON bytes of the outbox entry. `event` is stored only if the version is
     disputed. `change` is None if the outbox entry had the document. Otherwise Postgres can store the change instead of
     the document (`stored_snapshots.py`).
     """
 
+    tenant: str
     session_id: UUID
     epoch: str
     version: int
@@ -68,10 +70,16 @@ class EventRow(NamedTuple):
     event: bytes
     change: RowChange | None = None
 
+    @property
+    def session_key(self) -> SessionKey:
+        """Return the tenant and the id of the session."""
+        return self.tenant, self.session_id
+
 
 class ChargeRow(NamedTuple):
     """Row of `sync_charges`: the time that one version charges to one participant."""
 
+    tenant: str
     session_id: UUID
     epoch: str
     version: int
@@ -87,6 +95,7 @@ class SessionRow(NamedTuple):
     charges up to that version, the batch completes the charges up to `version`.
     """
 
+    tenant: str
     session_id: UUID
     epoch: str
     version: int
@@ -102,6 +111,16 @@ class SessionRow(NamedTuple):
     charged_epoch: str | None = None
     charged_version: int | None = None
 
+    @property
+    def session_key(self) -> SessionKey:
+        """Return the tenant and the id of the session."""
+        return self.tenant, self.session_id
+
+    @property
+    def session_name(self) -> str:
+        """Return the name of the session in Redis."""
+        return session_name(self.tenant, str(self.session_id))
+
 
 class ParticipantRow(NamedTuple):
     """Row of `sync_participants`: a participant at the newest version of the session in a batch.
@@ -110,6 +129,7 @@ class ParticipantRow(NamedTuple):
     `participant_index` and `cycle_count` are None. These two columns in Postgres then keep their values.
     """
 
+    tenant: str
     session_id: UUID
     participant_id: UUID
     participant_index: int | None
@@ -119,9 +139,19 @@ class ParticipantRow(NamedTuple):
     time_used_ms: int
     cycle_count: int | None
 
+    @property
+    def session_name(self) -> str:
+        """Return the name of the session in Redis."""
+        return session_name(self.tenant, str(self.session_id))
+
+    @property
+    def participant_name(self) -> str:
+        """Return the name of the participant in Redis."""
+        return participant_name(self.tenant, str(self.participant_id))
+
 
 class ParsedEntry(NamedTuple):
-    """A parsed outbox entry: the event row, the session id as text, and the charges.
+    """A parsed outbox entry: the event row, the name of the session, and the charges.
 
     `charges` is None if the entry does not say what it charges: entries of the previous release, and imports. The
     parsed document is not kept, because thousands of parsed documents would cost much time in the garbage
@@ -129,7 +159,7 @@ class ParsedEntry(NamedTuple):
     """
 
     event: EventRow
-    session_id: str
+    session_name: str
     charges: tuple[ChargeRow, ...] | None = None
 
     @property
@@ -152,7 +182,8 @@ class BatchRows:
 def parse_entry(entry: OutboxEntry, change: RowChange | None = None) -> ParsedEntry:
     """Parse an outbox entry, and build its event row. `change` is the change of the row.
 
-    Raises: ValueError if the entry is not JSON, lacks a member, or if its document belongs to another version.
+    Raises: ValueError if the entry is not JSON, lacks a member, or if its document belongs to another version. Also if
+        the tenant in its event is not the tenant in the name of its session.
     """
     try:
         return _parse(entry, change)
@@ -166,13 +197,17 @@ def _parse(entry: OutboxEntry, change: RowChange | None) -> ParsedEntry:
     args = event.get("args")  # the unchanged arguments, which the replay needs
     if NUL_ESCAPE in entry.event:
         event = replace_nul(event)
-    if document["session_id"] != entry.session_id or document["version"] != entry.version:
+    tenant, session_id = split_session_name(entry.session_name)
+    if event.get("tenant", tenant) != tenant:
+        raise ValueError("the event belongs to another tenant than the session")
+    if document["session_id"] != session_id or document["version"] != entry.version:
         raise ValueError("the document belongs to another session or another version")
     is_running = document["status"] == "running" and document["cycle_started_at"] is not None
     get = event.get
     # Positional arguments take a third of the time of keyword arguments.
     row = EventRow(
-        _uuid(entry.session_id),
+        tenant,
+        _uuid(session_id),
         entry.epoch,
         entry.version,
         ms_to_datetime(event["occurred_at_ms"]),
@@ -198,26 +233,23 @@ def _parse(entry: OutboxEntry, change: RowChange | None) -> ParsedEntry:
         entry.event,
         change,
     )
-    return ParsedEntry(row, entry.session_id, _charges(row, stored_charges(event)))
+    return ParsedEntry(row, entry.session_name, _charges(row, stored_charges(event)))
 
 
 def _charges(row: EventRow, stored: Any) -> tuple[ChargeRow, ...] | None:
     if not stored:
         return None if stored is None else ()
-    return tuple(build_charge_rows(row.session_id, row.epoch, row.version, parse_charge_rows(stored)))
+    return tuple(build_charge_rows(row.session_key, row.epoch, row.version, parse_charge_rows(stored)))
 
 
-def build_charge_rows(
-    session_id: UUID | str, epoch: str, version: int, charges: Iterable[Charge]
-) -> Iterator[ChargeRow]:
-    """Yield the rows of the charges of one version.
+def build_charge_rows(session: SessionKey, epoch: str, version: int, charges: Iterable[Charge]) -> Iterator[ChargeRow]:
+    """Yield the rows of the charges of one version of a session.
 
     Raises: ValueError if a participant id is not a UUID.
     """
     for each in charges:
         began_at, ended_at = ms_to_datetime(each.began_at_ms), ms_to_datetime(each.ended_at_ms)
-        row_session_id = _uuid(session_id) if isinstance(session_id, str) else session_id
-        yield ChargeRow(row_session_id, epoch, version, _uuid(each.participant_id), began_at, ended_at)
+        yield ChargeRow(*session, epoch, version, _uuid(each.participant_id), began_at, ended_at)
 
 
 def build_batch_rows(parsed: Iterable[ParsedEntry]) -> BatchRows:
@@ -231,42 +263,45 @@ def build_batch_rows(parsed: Iterable[ParsedEntry]) -> BatchRows:
     events: list[EventRow] = []
     charges: list[ChargeRow] = []
     coverage = ChargeCoverage()
-    newest: dict[UUID, ParsedEntry] = {}
-    removed: dict[tuple[UUID, UUID], EventRow] = {}
+    newest: dict[SessionKey, ParsedEntry] = {}
+    removed: dict[tuple[SessionKey, UUID], EventRow] = {}
     for each in parsed:
         row = each.event
         events.append(row)
         charges += each.charges or ()
-        coverage.add_version(*row[:3], row.event_type, is_charged=each.charges is not None)
-        before = newest.get(row.session_id)
+        key = row.session_key
+        coverage.add_version(key, row.epoch, row.version, row.event_type, is_charged=each.charges is not None)
+        before = newest.get(key)
         if before is None or before.event.epoch != row.epoch or before.event.version <= row.version:
-            newest[row.session_id] = each
+            newest[key] = each
         if row.event_type == "participant_removed" and row.participant_id is not None:
-            removed[row.session_id, row.participant_id] = row
+            removed[key, row.participant_id] = row
     sessions: list[SessionRow] = []
-    participants: dict[tuple[UUID, UUID], ParticipantRow] = {}
+    participants: dict[tuple[SessionKey, UUID], ParticipantRow] = {}
     try:
-        for session_id, each in newest.items():
+        for key, each in newest.items():
             document = replace_nul(each.parsed_document) if NUL_ESCAPE in each.event.snapshot else each.parsed_document
-            session = _session(session_id, each.event, document)
-            covered_after = coverage.find_version_before(session_id, session.epoch, session.version)
+            session = _session(each.event, document)
+            covered_after = coverage.find_version_before(key, session.epoch, session.version)
             if covered_after is not None:
                 session = session._replace(charged_epoch=covered_after[0], charged_version=covered_after[1])
             sessions.append(session)
             for part in _participants(session, document):
-                participants[session_id, part.participant_id] = part
-        by_id = {session.session_id: session for session in sessions}
-        for key, row in removed.items():
-            if key not in participants and by_id[row.session_id].epoch == row.epoch:
-                participants[key] = _removed_participant(by_id[row.session_id], key[1], row)
+                participants[key, part.participant_id] = part
+        by_key = {session.session_key: session for session in sessions}
+        for part_key, row in removed.items():
+            session = by_key[row.session_key]
+            if part_key not in participants and session.epoch == row.epoch:
+                participants[part_key] = _removed_participant(session, part_key[1], row)
     except (KeyError, TypeError, AttributeError) as fault:
         raise ValueError(f"not a session document: {type(fault).__name__}: {fault}") from fault
     return BatchRows(events, sessions, list(participants.values()), charges)
 
 
-def _session(session_id: UUID, row: EventRow, document: dict[str, Any]) -> SessionRow:
+def _session(row: EventRow, document: dict[str, Any]) -> SessionRow:
     return SessionRow(
-        session_id=session_id,
+        tenant=row.tenant,
+        session_id=row.session_id,
         epoch=row.epoch,
         version=row.version,
         sync_mode=document["sync_mode"],
@@ -285,6 +320,7 @@ def _participants(session: SessionRow, document: dict[str, Any]) -> Iterable[Par
     began_at = session.started_at or session.created_at
     for part in document["participants"]:
         yield ParticipantRow(
+            tenant=session.tenant,
             session_id=session.session_id,
             participant_id=_uuid(part["participant_id"]),
             participant_index=part["participant_index"],
@@ -298,6 +334,7 @@ def _participants(session: SessionRow, document: dict[str, Any]) -> Iterable[Par
 
 def _removed_participant(session: SessionRow, participant_id: UUID, row: EventRow) -> ParticipantRow:
     return ParticipantRow(
+        tenant=session.tenant,
         session_id=session.session_id,
         participant_id=participant_id,
         participant_index=None,

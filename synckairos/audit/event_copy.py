@@ -1,4 +1,7 @@
-"""COPY of event rows to Postgres, for the drain and the takeover of v2's database."""
+"""COPY of event rows to Postgres, for the takeover of v2's database.
+
+The drain does not use it, because Postgres refuses COPY into a table with row-level security.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +18,7 @@ COPY_EVENTS = (
 """Statement that starts the COPY. The last fields of an event row are no columns of the table."""
 
 _TYPES = (
-    "uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text text uuid text"
+    "text uuid text int8 timestamptz text text uuid uuid text int8 int8 text text text text text text text uuid text"
     " bool bytea bytea int8 int4"
 )
 

@@ -23,6 +23,7 @@ from synckairos.clock.model import Charge, Session, Transition
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
+from synckairos.session_names import session_name
 from synckairos.wire.body_parser import parse_audited_args, parse_body
 from synckairos.wire.charges_json import charge_rows
 from synckairos.wire.creation_body import CreateSession
@@ -266,7 +267,8 @@ def _differing(row: EventRow, transition: Transition) -> Iterator[str]:
     )
     after = transition.state
     document = render_session(after)
-    entry = OutboxEntry(after.session_id, after.epoch, after.version, render_event(transition, cause), document)
+    name = session_name(row.tenant, after.session_id)
+    entry = OutboxEntry(name, after.epoch, after.version, render_event(transition, cause), document)
     expected = parse_entry(entry).event
     for name, found, wanted in zip(EventRow._fields, row, expected, strict=True):
         if found == wanted or name in _INPUTS:

@@ -12,7 +12,8 @@ from synckairos.audit.entry_rows import EventRow
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.transaction import Transaction
 
-_Version = tuple[UUID, str, int]
+_Version = tuple[str, UUID, str, int]
+"""Tenant, session id, epoch and number of a version."""
 
 
 class StoredSnapshot(NamedTuple):
@@ -43,11 +44,11 @@ def _choose(row: EventRow, known: dict[_Version, tuple[bytes, int]]) -> StoredSn
     """Return the snapshot of a row. `known` has the hash and `whole_version` of versions, and gets those of the row."""
     version, change = row.version, row.change
     if change is not None:
-        hash_before, whole_version = known.get((row.session_id, row.epoch, version - 1), (b"", 0))
+        hash_before, whole_version = known.get((*row.session_key, row.epoch, version - 1), (b"", 0))
         if hash_before == change.hash_before:
-            known[row.session_id, row.epoch, version] = row.payload_hash, whole_version
+            known[(*row.session_key, row.epoch, version)] = row.payload_hash, whole_version
             return StoredSnapshot(change.splices, whole_version, len(row.snapshot))
-    known[row.session_id, row.epoch, version] = row.payload_hash, version
+    known[(*row.session_key, row.epoch, version)] = row.payload_hash, version
     return StoredSnapshot(row.snapshot, None, None)
 
 
@@ -58,14 +59,14 @@ async def _load_versions_before(
     in_batch: set[_Version] = set()
     needed: list[_Version] = []
     for row in rows:
-        before = row.session_id, row.epoch, row.version - 1
+        before = (*row.session_key, row.epoch, row.version - 1)
         if row.change is not None and before not in in_batch:
             needed.append(before)
-        in_batch.add((row.session_id, row.epoch, row.version))
+        in_batch.add(row[:4])
     if not needed:
         return {}
-    session_ids, epochs, versions = map(list, zip(*needed, strict=True))
+    tenants, session_ids, epochs, versions = map(list, zip(*needed, strict=True))
     statement = load_statements("batch_writer.sql", "synckairos.audit")["versions_before"]
-    values = {"session_ids": session_ids, "epochs": epochs, "versions": versions}
+    values = {"tenants": tenants, "session_ids": session_ids, "epochs": epochs, "versions": versions}
     found = await transaction.fetch(statement, values, binary=True)
-    return {(row[0], row[1], row[2]): (bytes(row[3]), row[4]) for row in found}
+    return {(row[0], row[1], row[2], row[3]): (bytes(row[4]), row[5]) for row in found}

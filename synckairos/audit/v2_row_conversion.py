@@ -119,7 +119,7 @@ def convert_session(
         # This is the last state that v2 recorded. No clock of the session runs here, except if the session is also
         # imported from v2's Redis.
         last = entries[-1]
-        entries[-1] = ParsedEntry(last.event._replace(running_participant_id=None), last.session_id)
+        entries[-1] = ParsedEntry(last.event._replace(running_participant_id=None), last.session_name)
     return entries
 
 

@@ -15,8 +15,9 @@ from psycopg.sql import SQL, Literal
 from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_table_conversion import V2_SCHEMA, TakeoverResult, V2RowConverter, takeover_statement
 from synckairos.errors import SyncKairosError
-from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, apply_migration, create_migrations_table, read_migrations
+from synckairos.postgres.migrate import apply_migration, create_migrations_table, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir
+from synckairos.postgres.online_migration import lock_migrations
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, refusal_as_store_refused, unreachable_as_store_unavailable
 
 _LOCK_ATTEMPTS = 30
@@ -107,7 +108,7 @@ async def _transaction(database_url: str) -> AsyncIterator[AsyncConnection]:
             prepare_threshold=None,
         ) as connection:
             await connection.execute("SET LOCAL statement_timeout = 0")
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
+            await lock_migrations(connection)
             yield connection
 
 

@@ -227,7 +227,7 @@ VALUES (
     %(session_id)s, %(epoch)s, %(version)s, %(sync_mode)s, %(status)s, %(created_at)s, %(started_at)s,
     %(completed_at)s, %(updated_at)s, NULL, %(metadata)s
 )
-ON CONFLICT (session_id) DO UPDATE SET
+ON CONFLICT (tenant, session_id) DO UPDATE SET
     epoch = excluded.epoch, version = excluded.version, sync_mode = excluded.sync_mode, status = excluded.status,
     created_at = excluded.created_at, started_at = excluded.started_at, completed_at = excluded.completed_at,
     updated_at = excluded.updated_at, metadata = excluded.metadata, archived = false
@@ -243,7 +243,7 @@ SELECT
 WHERE EXISTS (
     SELECT FROM sync_sessions WHERE session_id = %(session_id)s AND starts_with(epoch, %(v2_generation)s)
 )
-ON CONFLICT (session_id, participant_id) DO UPDATE SET
+ON CONFLICT (tenant, session_id, participant_id) DO UPDATE SET
     participant_index = excluded.participant_index, group_id = excluded.group_id, began_at = excluded.began_at,
     left_at = NULL, time_used_ms = excluded.time_used_ms, cycle_count = excluded.cycle_count;
 

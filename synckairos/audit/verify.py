@@ -3,7 +3,7 @@
 The verification reads only Postgres. It does not check versions in the outbox.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,9 +11,11 @@ from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.replay_check import AuditReplayCheck, ReplayFinding
 from synckairos.clock.model import Charge
 from synckairos.clock.recover_lost_session import OutageChargePolicy
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.postgres.transaction import Row, Transaction
+from synckairos.session_names import session_name, split_session_name
 from synckairos.wire.instants import datetime_to_ms
 
 _SQL = "verify.sql"
@@ -26,7 +28,8 @@ _NIL = "00000000-0000-0000-0000-000000000000"
 class VerifiedSession:
     """Result of the verification of one session.
 
-    `versions` and `epochs` are the numbers of versions and epochs in Postgres, which were all checked.
+    `session_id` is the name of the session in its tenant. `versions` and `epochs` are the numbers of versions and
+    epochs in Postgres, which were all checked.
     """
 
     session_id: str
@@ -43,7 +46,7 @@ async def open_verifier(database_url: str, policy: OutageChargePolicy) -> AsyncI
 
     Raises: StoreUnavailable if Postgres is unreachable or not migrated.
     """
-    pool = PostgresPool(database_url, "verify", max_connections=1, host="any")
+    pool = PostgresPool(database_url, "verify", max_connections=1, host="any", access=cross_tenant_access())
     await pool.check_reachable()
     with translate_postgres_errors():
         async with pool:
@@ -59,22 +62,23 @@ class AuditVerifier:
         self.total: int | None = None
         """Number of sessions in Postgres when `verify_each_session` began; None before."""
 
-    async def verify_session(self, session_id: str) -> VerifiedSession | None:
-        """Verify one session, and return the result. Return None if Postgres has no row of the session.
+    async def verify_session(self, name: str) -> VerifiedSession | None:
+        """Verify the session `name`, and return the result. Return None if Postgres has no row of the session.
 
         Only a part of the rows is in memory at a time.
         """
+        session = dict(zip(("tenant", "session_id"), split_session_name(name), strict=True))
         findings: list[ReplayFinding] = []
         newest: dict[str, EventRow] = {}
         versions = 0
         # All queries for a session must use one snapshot of the database. Otherwise a drain between two queries would
         # look like a gap.
         async with self._pool.transaction(isolation="REPEATABLE READ", read_only=True) as transaction:
-            archived = await _fetch(transaction, "removed_versions", session_id=session_id)
+            archived = await _fetch(transaction, "removed_versions", **session)
             replay = AuditReplayCheck(self._policy, {row[0]: row[1] for row in archived})
-            charges = await _load_charges(transaction, session_id)
+            charges = await _load_charges(transaction, session)
             statement = _statement("rows")
-            async with transaction.stream("rows", statement, {"session_id": session_id}, binary=True) as cursor:
+            async with transaction.stream("rows", statement, session, binary=True) as cursor:
                 cursor.itersize = _ROWS_PER_FETCH
                 async for values in cursor:
                     row = EventRow(*values)
@@ -83,52 +87,53 @@ class AuditVerifier:
                     findings += replay.replay_row(row, bases, said)
                     newest[row.epoch] = row
                     versions += 1
-            findings += [finding async for finding in _check_other_tables(transaction, session_id, newest)]
+            findings += [finding async for finding in _check_other_tables(transaction, session, newest)]
         if not versions and not findings:
             return None
-        return VerifiedSession(session_id, versions, len(newest), tuple(findings))
+        return VerifiedSession(name, versions, len(newest), tuple(findings))
 
     async def verify_each_session(self) -> AsyncIterator[VerifiedSession]:
         """Verify all sessions in Postgres one after the other, and yield each result, in the order of session ids."""
-        after = _NIL
+        tenant, after = "", _NIL
         self.total = (await self._pool.fetch(_statement("count_sessions"), {}))[0][0]
         while True:
-            page = await self._pool.fetch(_statement("session_ids"), {"after": after, "limit": _IDS_PER_PAGE})
-            for (session_id,) in page:
-                verified = await self.verify_session(session_id)
+            values = {"after_tenant": tenant, "after": after, "limit": _IDS_PER_PAGE}
+            page = await self._pool.fetch(_statement("session_ids"), values)
+            for row in page:
+                verified = await self.verify_session(session_name(*row))
                 if verified is not None:
                     yield verified
             if not page:
                 return
-            after = page[-1][0]
+            tenant, after = page[-1]
 
 
-async def _load_charges(transaction: Transaction, session_id: str) -> dict[tuple[str, int], tuple[Charge, ...]] | None:
+async def _load_charges(
+    transaction: Transaction, session: Mapping[str, str]
+) -> dict[tuple[str, int], tuple[Charge, ...]] | None:
     """Return the charges of a session by epoch and version; None if they are not all filled in yet."""
-    if await _fetch(transaction, "has_all_charges", session_id=session_id) != [(True,)]:
+    if await _fetch(transaction, "has_all_charges", **session) != [(True,)]:
         return None
     charges: dict[tuple[str, int], tuple[Charge, ...]] = {}
-    for epoch, version, participant_id, began_at, ended_at in await _fetch(
-        transaction, "charges", session_id=session_id
-    ):
+    for epoch, version, participant_id, began_at, ended_at in await _fetch(transaction, "charges", **session):
         charge = Charge(participant_id, datetime_to_ms(began_at), datetime_to_ms(ended_at))
         charges[epoch, version] = (*charges.get((epoch, version), ()), charge)
     return charges
 
 
 async def _recovery_bases(transaction: Transaction, row: EventRow) -> list[bytes]:
-    values = {"session_id": row.session_id, "version": row.version - 1, "epoch": row.epoch}
+    values = {"tenant": row.tenant, "session_id": row.session_id, "version": row.version - 1, "epoch": row.epoch}
     found = await _fetch(transaction, "recovery_bases", **values)
     return [document for (document,) in found]
 
 
 async def _check_other_tables(
-    transaction: Transaction, session_id: str, newest: dict[str, EventRow]
+    transaction: Transaction, session: Mapping[str, str], newest: dict[str, EventRow]
 ) -> AsyncIterator[ReplayFinding]:
     """Compare `sync_conflicts` and `sync_sessions` with the newest version of each epoch. Yield the differences."""
-    for epoch, version in await _fetch(transaction, "conflicts", session_id=session_id):
+    for epoch, version in await _fetch(transaction, "conflicts", **session):
         yield ReplayFinding(epoch, version, "conflict", "this version arrived a second time with different content")
-    projected = await _fetch(transaction, "projections", session_id=session_id)
+    projected = await _fetch(transaction, "projections", **session)
     for epoch, version, status, deleted in projected:
         row = newest.get(epoch)
         if row is None or row.version < version:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from functools import cache
 from typing import Any, TypeVar
 
 import psycopg
@@ -12,6 +13,7 @@ from psycopg_pool import PoolTimeout
 
 from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
 from synckairos.limits.running_request import charge_report, charge_task, idle_wait, query_place
+from synckairos.postgres.access import cross_tenant_access, tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedQueries
@@ -34,6 +36,9 @@ _PAUSE_AFTER_FAULT_S = 0.5
 Only a connection that cannot be made counts as an outage. A slow query says nothing about the queries of other callers.
 """
 
+_FROM_LABELS = b"FROM sync_labels AS l JOIN sync_sessions AS s USING (tenant, session_id, created_at)\n"
+_HAS_LABEL = b"WHERE l.tenant = %(tenant)s AND l.name = %(label_name)s AND l.value = %(label_value)s\n"
+
 _REPORT_SHARE = 3
 """Reports get one connection of this many, at least one. So slow reports leave connections to all other queries."""
 
@@ -47,8 +52,8 @@ class HistoryQueries:
         self._fail_until_s = 0.0
         self._report_slots = asyncio.Semaphore(max(1, pool.max_size // _REPORT_SHARE))
 
-    async def run_report(self, report: Callable[[RunQuery], Awaitable[T]]) -> T:
-        """Run the queries of a report in one transaction, and return the result of `report`.
+    async def run_report(self, tenant: str, report: Callable[[RunQuery], Awaitable[T]]) -> T:
+        """Run the queries of a report of a tenant in one transaction, and return the result of `report`.
 
         `report` is called with a function that runs one query. All its queries see the same state of the database.
 
@@ -64,12 +69,16 @@ class HistoryQueries:
             raise StoreUnavailable("Too many reports are requested at the same time; try again shortly") from None
         try:
             with idle_wait(), charge_report():
-                return await self._run_within(REPORT_TIMEOUT_S, self._run_in_snapshot(report))
+                return await self._run_within(REPORT_TIMEOUT_S, self._run_in_snapshot(tenant, report))
         finally:
             self._report_slots.release()
 
-    async def run(self, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S) -> list[Row]:
+    async def run(
+        self, tenant: str | None, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S
+    ) -> list[Row]:
         """Run the query `name` with the parameters `values`, and return all its rows.
+
+        The query reads only rows of `tenant`, which is also its parameter `tenant`. None reads the rows of all tenants.
 
         The query takes at most `timeout_s` seconds. Before it, the call waits for other queries of the same client, see
         `query_place`, at most two seconds. After an outage of Postgres was seen, calls raise at once for half a second.
@@ -85,7 +94,7 @@ class HistoryQueries:
                     await place.enter_async_context(query_place())
             except TimeoutError:
                 raise StoreUnavailable("Too many queries are requested at the same time; try again shortly") from None
-            return await self._run_within(timeout_s, self._fetch(name, values))
+            return await self._run_within(timeout_s, self._fetch(tenant, name, values))
 
     async def _run_within(self, timeout_s: float, queries: Coroutine[Any, Any, T]) -> T:
         began_s = time.monotonic()
@@ -124,16 +133,18 @@ class HistoryQueries:
         self._fail_until_s = time.monotonic() + _PAUSE_AFTER_FAULT_S
         return True
 
-    async def _run_in_snapshot(self, report: Callable[[RunQuery], Awaitable[T]]) -> T:
-        async with self._pool.transaction(isolation="REPEATABLE READ", read_only=True) as transaction:
+    async def _run_in_snapshot(self, tenant: str, report: Callable[[RunQuery], Awaitable[T]]) -> T:
+        access = tenant_access(tenant)
+        async with self._pool.transaction(access=access, isolation="REPEATABLE READ", read_only=True) as transaction:
 
             async def run_query(name: str, values: Mapping[str, Any]) -> list[Row]:
-                return await transaction.fetch(_statement(name), values, binary=True)
+                return await transaction.fetch(load_query(name), {**values, "tenant": tenant}, binary=True)
 
             return await report(run_query)
 
-    async def _fetch(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        return await self._pool.fetch(_statement(name), values, binary=True)
+    async def _fetch(self, tenant: str | None, name: str, values: Mapping[str, Any]) -> list[Row]:
+        access = cross_tenant_access() if tenant is None else tenant_access(tenant)
+        return await self._pool.fetch(load_query(name), {**values, "tenant": tenant}, access=access, binary=True)
 
 
 def _unreachable() -> StoreUnavailable:
@@ -141,5 +152,20 @@ def _unreachable() -> StoreUnavailable:
     return StoreUnavailable("Postgres is not reachable; try again shortly", setting="DATABASE_URL")
 
 
-def _statement(name: str) -> bytes:
-    return load_statements("queries.sql", "synckairos.history")[name]
+@cache
+def load_query(name: str) -> bytes:
+    """Return the statement of a query. `labelled_sessions` is the query `sessions` with labels.
+
+    It begins with the sessions that have one of the labels, because row-level security keeps Postgres from an index of
+    all labels. The sessions are in the order of their creation there too.
+    """
+    statements = load_statements("queries.sql", "synckairos.history")
+    if name != "labelled_sessions":
+        return statements[name]
+    return (
+        statements["sessions"]
+        .replace(b"FROM sync_sessions AS s\n", _FROM_LABELS)
+        .replace(b"WHERE s.tenant = %(tenant)s\n", _HAS_LABEL)
+        .replace(b"(s.created_at, s.session_id) <", b"(l.created_at, l.session_id) <")
+        .replace(b"ORDER BY s.created_at DESC, s.session_id DESC\n", b"ORDER BY l.created_at DESC, l.session_id DESC\n")
+    )

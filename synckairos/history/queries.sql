@@ -1,13 +1,18 @@
 -- Queries of history. A row of sync_participants belongs to the present session with its id if it began at or after the
--- creation, or at the start of the session. A caller can state a start before the creation. The queries are not prepared statements, so Postgres plans each query for its values. An absent
--- filter is null and costs nothing. A test checks the plan of each query.
+-- creation, or at the start of the session. A caller can state a start before the creation. The queries are not prepared
+-- statements, so Postgres plans each query for its values. An absent filter is null and costs nothing. A test checks the
+-- plan of each query, as the role of servers.
+--
+-- Each query names the tenant, although row-level security compares it too, so that Postgres knows how many rows the
+-- tenant has. Row-level security comes before all comparisons that are not leak-proof, so that an index can only make
+-- leak-proof comparisons: not those of enums and of jsonb (decision 13).
 
 -- name: latest_version
 -- The newest version of a session, with the newest 100 commands after its creation for the replay of repeated commands.
 -- The row in sync_sessions names the newest version. The snapshot is null if retention removed the rows.
 SELECT
     e.epoch, e.version,
-    CASE WHEN e.whole_version IS NULL THEN e.snapshot ELSE sync_document(e.session_id, e.epoch, e.version) END,
+    CASE WHEN e.whole_version IS NULL THEN e.snapshot ELSE sync_document(e.tenant, e.session_id, e.epoch, e.version) END,
     e.deleted, e.recorded_at,
     (
         SELECT json_agg(json_build_array(
@@ -15,20 +20,21 @@ SELECT
         ))
         FROM (
             SELECT * FROM sync_events AS c
-            WHERE c.session_id = s.session_id AND c.occurred_at >= s.created_at AND c.command_id IS NOT NULL
+            WHERE c.tenant = s.tenant AND c.session_id = s.session_id AND c.occurred_at >= s.created_at
+                AND c.command_id IS NOT NULL
             ORDER BY c.occurred_at DESC, c.version DESC
             LIMIT 100
         ) AS c
     ) AS commands
 FROM sync_sessions AS s
-JOIN sync_events AS e USING (session_id, epoch, version)
-WHERE s.session_id = %(session_id)s
+JOIN sync_events AS e USING (tenant, session_id, epoch, version)
+WHERE s.tenant = %(tenant)s AND s.session_id = %(session_id)s
 UNION ALL
 (
     SELECT a.epoch, a.version, NULL, a.deleted, a.archived_at, NULL
     FROM sync_archives AS a
-    WHERE a.session_id = %(session_id)s AND a.removed_at IS NOT NULL
-        AND NOT EXISTS (SELECT 1 FROM sync_sessions WHERE session_id = %(session_id)s)
+    WHERE a.tenant = %(tenant)s AND a.session_id = %(session_id)s AND a.removed_at IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM sync_sessions WHERE tenant = %(tenant)s AND session_id = %(session_id)s)
     ORDER BY a.created_at DESC
     LIMIT 1
 );
@@ -38,47 +44,51 @@ UNION ALL
 SELECT
     session_id::text, created_at, status::text, coalesce(epoch, ''), coalesce(version, 0),
     coalesce(session_status::text, ''), deleted, path, coalesce(size_bytes, 0), coalesce(checksum, ''),
-    coalesce(events, 0), coalesce(archived_at, requested_at), removed_at IS NOT NULL, error
+    coalesce(events, 0), coalesce(archived_at, requested_at), removed_at IS NOT NULL, error, tenant
 FROM sync_archives
-WHERE session_id = %(session_id)s AND (removed_at IS NOT NULL OR NOT %(removed_only)s)
+WHERE tenant = %(tenant)s AND session_id = %(session_id)s AND (removed_at IS NOT NULL OR NOT %(removed_only)s)
 ORDER BY created_at DESC;
 
 -- name: version_document
-SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END
+SELECT CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(tenant, session_id, epoch, version) END
 FROM sync_events
-WHERE session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
+WHERE tenant = %(tenant)s AND session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
 
 -- name: version_at
 SELECT
     epoch, version,
-    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END,
+    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(tenant, session_id, epoch, version) END,
     deleted, recorded_at
 FROM sync_events
-WHERE session_id = %(session_id)s AND occurred_at <= %(at)s
+WHERE tenant = %(tenant)s AND session_id = %(session_id)s AND occurred_at <= %(at)s
 ORDER BY occurred_at DESC, version DESC, epoch DESC
 LIMIT 1;
 
 -- name: newest_unfinished_version
 -- The newest version of a session that is not final: for an ended session, the version before its end.
-SELECT epoch, version, CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(session_id, epoch, version) END
+SELECT
+    epoch, version,
+    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(tenant, session_id, epoch, version) END
 FROM sync_events
-WHERE session_id = %(session_id)s AND status = ANY('{pending,running,paused}'::sync_status[])
+WHERE tenant = %(tenant)s AND session_id = %(session_id)s AND status = ANY('{pending,running,paused}'::sync_status[])
 ORDER BY occurred_at DESC, version DESC, epoch DESC
 LIMIT 1;
 
 -- name: sessions
 -- Sessions, newest first. The row comparison of (created_at, id) uses the index. Postgres knows the size of a document
 -- without its content, so it reads only the documents that fit on the page. `found` is the number of sessions before
--- this cut. The sessions of known_ids have no document, because the caller has their current documents.
+-- this cut. The sessions of known_ids have no document, because the caller has their current documents. With labels, the
+-- page begins with the rows of one label instead (`queries.py`).
 WITH page AS (
-    SELECT s.session_id, s.epoch, s.version, s.created_at, e.snapshot, e.whole_version, e.document_bytes
+    SELECT s.tenant, s.session_id, s.epoch, s.version, s.created_at, e.snapshot, e.whole_version, e.document_bytes
     FROM sync_sessions AS s
-    JOIN sync_events AS e USING (session_id, epoch, version)
-    WHERE s.deleted_at IS NULL
+    JOIN sync_events AS e USING (tenant, session_id, epoch, version)
+    WHERE s.tenant = %(tenant)s
+        AND s.deleted_at IS NULL
         AND (%(status)s::sync_status IS NULL OR s.status = %(status)s::sync_status)
         AND (%(sync_mode)s::sync_mode IS NULL OR s.sync_mode = %(sync_mode)s::sync_mode)
         AND (%(only_unfinished)s IS NOT TRUE OR s.status IN ('pending', 'running', 'paused'))
-        AND (%(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb)
+        AND (%(labels)s::jsonb IS NULL OR s.labels @> %(labels)s::jsonb)
         AND (s.created_at, s.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
     ORDER BY s.created_at DESC, s.session_id DESC
     LIMIT %(limit)s
@@ -96,7 +106,7 @@ SELECT
     CASE
         WHEN session_id = ANY(%(known_ids)s::uuid[]) THEN NULL
         WHEN whole_version IS NULL THEN snapshot
-        ELSE sync_document(session_id, epoch, version)
+        ELSE sync_document(tenant, session_id, epoch, version)
     END,
     found
 FROM measured
@@ -111,7 +121,7 @@ WITH page AS (
         role, on_behalf_of, command_id, participant_ids,
         CASE WHEN %(snapshots)s::boolean THEN snapshot END AS document, whole_version, document_bytes
     FROM sync_events
-    WHERE session_id = %(session_id)s
+    WHERE tenant = %(tenant)s AND session_id = %(session_id)s
         AND (occurred_at, version, epoch)
             > (%(after_at)s::timestamptz, %(after_version)s::bigint, %(after_epoch)s::text)
     ORDER BY occurred_at, version, epoch
@@ -129,15 +139,16 @@ SELECT
     epoch, version, event_type, participant_id::text, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
     CASE
         WHEN document IS NULL OR whole_version IS NULL THEN document
-        ELSE sync_document(%(session_id)s, epoch, version)
+        ELSE sync_document(%(tenant)s, %(session_id)s, epoch, version)
     END,
     found, role, on_behalf_of::text, command_id,
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
         ) ORDER BY c.participant_id, c.began_at)
-        FROM sync_all_charges AS c
-        WHERE c.session_id = %(session_id)s AND c.epoch = measured.epoch AND c.version = measured.version
+        FROM sync_every_charge() AS c
+        WHERE c.tenant = %(tenant)s AND c.session_id = %(session_id)s AND c.epoch = measured.epoch
+            AND c.version = measured.version
     ),
     participant_ids
 FROM measured
@@ -150,11 +161,13 @@ ORDER BY occurred_at, version, epoch;
 -- one participant.
 WITH page AS (
     SELECT
-        s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
+        s.tenant, s.session_id, s.epoch, s.version, s.sync_mode, s.status, s.created_at, s.started_at, s.completed_at,
         s.updated_at, s.metadata, p.began_at, p.time_used_ms, p.cycle_count
     FROM sync_participants AS p
-    JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
-    WHERE p.participant_id = %(participant_id)s
+    JOIN sync_sessions AS s
+        ON s.tenant = p.tenant AND s.session_id = p.session_id
+        AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
+    WHERE p.tenant = %(tenant)s AND p.participant_id = %(participant_id)s
         AND (%(session_ids)s::uuid[] IS NULL OR p.session_id = ANY(%(session_ids)s::uuid[]))
         AND p.began_at >= %(since)s::timestamptz
         AND (p.began_at, p.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
@@ -168,7 +181,8 @@ SELECT
     CASE
         WHEN page.sync_mode = 'count_up' AND page.completed_at IS NOT NULL AND EXISTS (
             SELECT FROM sync_events AS r
-            WHERE r.session_id = page.session_id AND r.event_type IN ('session_recorded', 'session_amended')
+            WHERE r.tenant = page.tenant AND r.session_id = page.session_id
+                AND r.event_type IN ('session_recorded', 'session_amended')
                 AND r.occurred_at >= page.created_at
         )
         THEN round(1000 * extract(epoch FROM page.completed_at - page.started_at))::bigint - page.time_used_ms
@@ -183,11 +197,13 @@ CROSS JOIN LATERAL (
     CROSS JOIN LATERAL (
         SELECT n.occurred_at
         FROM sync_events AS n
-        WHERE n.session_id = e.session_id AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
+        WHERE n.tenant = e.tenant AND n.session_id = e.session_id
+            AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
         ORDER BY n.occurred_at, n.version
         LIMIT 1
     ) AS n
-    WHERE e.session_id = page.session_id AND e.status = 'paused' AND e.occurred_at >= page.created_at
+    WHERE e.tenant = page.tenant AND e.session_id = page.session_id AND e.status = 'paused'
+        AND e.occurred_at >= page.created_at
 ) AS paused
 ORDER BY page.began_at DESC, page.session_id DESC;
 
@@ -195,8 +211,10 @@ ORDER BY page.began_at DESC, page.session_id DESC;
 -- The instants at which a participant's sessions began, newest first.
 SELECT p.session_id::text, p.began_at
 FROM sync_participants AS p
-JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
-WHERE p.participant_id = %(participant_id)s
+JOIN sync_sessions AS s
+    ON s.tenant = p.tenant AND s.session_id = p.session_id
+    AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
+WHERE p.tenant = %(tenant)s AND p.participant_id = %(participant_id)s
     AND p.began_at >= %(since)s::timestamptz
     AND s.deleted_at IS NULL
 ORDER BY p.began_at DESC, p.session_id DESC
@@ -209,18 +227,22 @@ FROM sync_events AS e
 LEFT JOIN LATERAL (
     SELECT n.occurred_at
     FROM sync_events AS n
-    WHERE n.session_id = e.session_id AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
+    WHERE n.tenant = e.tenant AND n.session_id = e.session_id
+        AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
     ORDER BY n.occurred_at, n.version
     LIMIT 1
 ) AS n ON true
-WHERE e.session_id = %(session_id)s AND e.status = 'paused'
+WHERE e.tenant = %(tenant)s AND e.session_id = %(session_id)s AND e.status = 'paused'
     AND e.occurred_at >= %(since)s AND e.occurred_at < %(until)s;
 
 -- name: known_session_starts
 SELECT s.session_id::text, p.began_at
 FROM sync_participants AS p
-JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
-WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s) AND s.deleted_at IS NULL;
+JOIN sync_sessions AS s
+    ON s.tenant = p.tenant AND s.session_id = p.session_id
+    AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
+WHERE p.tenant = %(tenant)s AND p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids)s)
+    AND s.deleted_at IS NULL;
 
 -- name: running_turns
 -- The sessions in which clocks of participants run, with these participants and the documents of their newest versions.
@@ -229,20 +251,28 @@ WHERE p.participant_id = %(participant_id)s AND p.session_id = ANY(%(session_ids
 SELECT
     t.session_id::text,
     t.participant_ids,
-    CASE WHEN e.whole_version IS NULL THEN e.snapshot ELSE sync_document(e.session_id, e.epoch, e.version) END
+    CASE WHEN e.whole_version IS NULL THEN e.snapshot ELSE sync_document(e.tenant, e.session_id, e.epoch, e.version) END
 FROM (
-    SELECT s.session_id, s.epoch, s.version, s.sync_mode, array_agg(p.participant_id::text) AS participant_ids
+    SELECT
+        s.tenant, s.session_id, s.epoch, s.version, s.sync_mode, array_agg(p.participant_id::text) AS participant_ids
     FROM sync_participants AS p
-    JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
-    WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
-        AND (%(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb)
+    JOIN sync_sessions AS s
+        ON s.tenant = p.tenant AND s.session_id = p.session_id
+        AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
+    WHERE p.tenant = %(tenant)s
+        AND (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
+        AND (%(labels)s::jsonb IS NULL OR s.labels @> %(labels)s::jsonb AND s.session_id = ANY(ARRAY(
+            SELECT l.session_id FROM sync_labels AS l
+            WHERE l.tenant = %(tenant)s AND l.name = %(label_name)s AND l.value = %(label_value)s
+        )))
         AND p.began_at < %(until)s
         AND s.status = 'running'
         AND s.deleted_at IS NULL
         AND NOT s.session_id = ANY(%(in_outbox)s::uuid[])
-    GROUP BY s.session_id
+    GROUP BY s.tenant, s.session_id, s.epoch, s.version, s.sync_mode
 ) AS t
-JOIN sync_events AS e ON e.session_id = t.session_id AND e.epoch = t.epoch AND e.version = t.version
+JOIN sync_events AS e
+    ON e.tenant = t.tenant AND e.session_id = t.session_id AND e.epoch = t.epoch AND e.version = t.version
 WHERE e.running_participant_id::text = ANY(t.participant_ids) OR t.sync_mode = 'individual';
 
 -- name: used_time_slices
@@ -264,20 +294,25 @@ WITH waiting AS (
 ),
 taken_part AS (
     SELECT
-        p.participant_id, s.session_id, s.epoch, s.version, s.created_at, coalesce(w.metadata, s.metadata) AS metadata,
-        coalesce(w.labels, s.labels) AS labels, w.cut_at, w.cut_version, w.void_after,
+        p.participant_id, s.tenant, s.session_id, s.epoch, s.version, s.created_at,
+        coalesce(w.metadata, s.metadata) AS metadata, coalesce(w.labels, s.labels) AS labels,
+        w.cut_at, w.cut_version, w.void_after,
         (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version) OR EXISTS (
             SELECT FROM sync_events AS a
-            WHERE a.session_id = s.session_id AND a.event_type = 'session_amended' AND a.occurred_at >= s.created_at
+            WHERE a.tenant = s.tenant AND a.session_id = s.session_id AND a.event_type = 'session_amended'
+                AND a.occurred_at >= s.created_at
         ) AS is_charged
     FROM sync_participants AS p
-    JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
+    JOIN sync_sessions AS s
+        ON s.tenant = p.tenant AND s.session_id = p.session_id
+        AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
     LEFT JOIN waiting AS w ON w.session_id = s.session_id
-    WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
-        AND (
-            %(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb
-            OR s.session_id = ANY(%(in_outbox)s::uuid[])
-        )
+    WHERE p.tenant = %(tenant)s
+        AND (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
+        AND (%(labels)s::jsonb IS NULL OR s.session_id = ANY(%(in_outbox)s::uuid[] || ARRAY(
+            SELECT l.session_id FROM sync_labels AS l
+            WHERE l.tenant = %(tenant)s AND l.name = %(label_name)s AND l.value = %(label_value)s
+        )))
         AND (%(labels)s::jsonb IS NULL OR coalesce(w.labels, s.labels) @> %(labels)s::jsonb)
         AND p.began_at < %(until)s
         AND s.deleted_at IS NULL
@@ -292,9 +327,10 @@ stretch AS (
         t.labels,
         greatest(c.began_at, %(since)s) AS began_at,
         least(c.ended_at, %(until)s) AS ended_at
-    FROM sync_all_charges AS c
-    JOIN taken_part AS t ON t.session_id = c.session_id AND t.participant_id = c.participant_id
-    WHERE (%(participants)s::uuid[] IS NULL OR c.participant_id = ANY(%(participants)s::uuid[]))
+    FROM sync_every_charge() AS c
+    JOIN taken_part AS t ON t.tenant = c.tenant AND t.session_id = c.session_id AND t.participant_id = c.participant_id
+    WHERE c.tenant = %(tenant)s
+        AND (%(participants)s::uuid[] IS NULL OR c.participant_id = ANY(%(participants)s::uuid[]))
         AND c.ended_at > %(since)s
         AND c.began_at < %(until)s
         AND NOT c.is_void
@@ -302,7 +338,7 @@ stretch AS (
         -- Charges of an earlier session with the same id do not count.
         AND (c.epoch = t.epoch OR c.ended_at > t.created_at OR EXISTS (
             SELECT FROM sync_events AS e
-            WHERE e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
+            WHERE e.tenant = c.tenant AND e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
                 AND e.occurred_at >= t.created_at
         ))
         AND (t.cut_version IS NULL OR c.version < t.cut_version)
@@ -333,17 +369,18 @@ stretch AS (
         -- Also includes the stretch that runs at the begin of the range.
         SELECT coalesce(max(b.occurred_at), t.created_at) AS at
         FROM sync_events AS b
-        WHERE b.running_participant_id = t.participant_id AND b.session_id = t.session_id
+        WHERE b.tenant = t.tenant AND b.running_participant_id = t.participant_id AND b.session_id = t.session_id
             AND b.occurred_at <= %(since)s AND b.occurred_at >= t.created_at
     ) AS first
     JOIN sync_events AS e
-        ON e.running_participant_id = t.participant_id AND e.session_id = t.session_id
+        ON e.tenant = t.tenant AND e.running_participant_id = t.participant_id AND e.session_id = t.session_id
         AND e.occurred_at >= first.at AND e.occurred_at < %(until)s
         AND (t.cut_at IS NULL OR (e.occurred_at, e.version) < (t.cut_at, t.cut_version))
     LEFT JOIN LATERAL (
         SELECT n.occurred_at
         FROM sync_events AS n
-        WHERE n.session_id = e.session_id AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
+        WHERE n.tenant = e.tenant AND n.session_id = e.session_id
+            AND (n.occurred_at, n.version) > (e.occurred_at, e.version)
         ORDER BY n.occurred_at, n.version
         LIMIT 1
     ) AS n ON true
@@ -423,14 +460,14 @@ SELECT
     AND (s.charged_epoch, s.charged_version) IS NOT DISTINCT FROM (s.epoch, s.version),
     c.participant_id::text, c.began_at, c.ended_at
 FROM sync_sessions AS s
-LEFT JOIN sync_all_charges AS c
-    ON c.session_id = s.session_id AND c.version < %(before_version)s AND NOT c.is_void
+LEFT JOIN sync_every_charge() AS c
+    ON c.tenant = s.tenant AND c.session_id = s.session_id AND c.version < %(before_version)s AND NOT c.is_void
     AND (c.epoch = s.epoch OR EXISTS (
         SELECT FROM sync_events AS e
-        WHERE e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
+        WHERE e.tenant = c.tenant AND e.session_id = c.session_id AND e.epoch = c.epoch AND e.version = c.version
             AND e.occurred_at >= s.created_at
     ))
-WHERE s.session_id = %(session_id)s
+WHERE s.tenant = %(tenant)s AND s.session_id = %(session_id)s
 LIMIT %(limit)s;
 
 -- name: first_session_created
@@ -438,9 +475,15 @@ LIMIT %(limit)s;
 -- `used_time_slices` with the same filters begins before this instant.
 SELECT min(least(s.created_at, s.started_at))
 FROM sync_participants AS p
-JOIN sync_sessions AS s ON s.session_id = p.session_id AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
-WHERE (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
-    AND (%(labels)s::jsonb IS NULL OR s.labels <> '{}' AND s.labels @> %(labels)s::jsonb)
+JOIN sync_sessions AS s
+    ON s.tenant = p.tenant AND s.session_id = p.session_id
+    AND (p.began_at >= s.created_at OR p.began_at = s.started_at)
+WHERE p.tenant = %(tenant)s
+    AND (%(participants)s::uuid[] IS NULL OR p.participant_id = ANY(%(participants)s::uuid[]))
+    AND (%(labels)s::jsonb IS NULL OR s.labels @> %(labels)s::jsonb AND s.session_id = ANY(ARRAY(
+        SELECT l.session_id FROM sync_labels AS l
+        WHERE l.tenant = %(tenant)s AND l.name = %(label_name)s AND l.value = %(label_value)s
+    )))
     AND p.began_at < %(until)s
     AND s.deleted_at IS NULL;
 
@@ -452,13 +495,14 @@ SELECT now();
 
 -- name: unfinished_sessions
 -- Sessions that have not ended and whose epoch belongs to an earlier generation of the store. An epoch begins with the id
--- of its generation. Sessions in the audit of v2 are excluded. They continue only after an import from the Redis of v2.
-SELECT session_id::text
+-- of its generation. Sessions of all tenants. Sessions in the audit of v2 are excluded. They continue only
+-- after an import from the Redis of v2.
+SELECT tenant, session_id::text
 FROM sync_sessions
 WHERE deleted_at IS NULL
     AND status = ANY('{pending,running,paused}'::sync_status[])
     AND NOT starts_with(epoch, %(other_than_generation)s)
     AND NOT starts_with(epoch, %(v2_generation)s)
-    AND session_id > %(after)s::uuid
-ORDER BY session_id
+    AND (tenant, session_id) > (%(after_tenant)s, %(after)s::uuid)
+ORDER BY tenant, session_id
 LIMIT %(limit)s;

@@ -6,7 +6,7 @@ session from Postgres, it is read from cold storage, which can take longer. List
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -35,7 +35,9 @@ from synckairos.history.row_values import (
 )
 from synckairos.history.used_time_reader import UsedTimeReader
 from synckairos.postgres.pool import PostgresPool
+from synckairos.postgres.transaction import Row
 from synckairos.principal import DEFAULT_TENANT
+from synckairos.session_names import session_name, split_participant_name, split_session_name
 from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import datetime_to_ms
@@ -58,6 +60,7 @@ def open_history_pool(settings: Settings) -> PostgresPool:
         host="primary",
         timeout_s=TIMEOUT_S,
         settings={"statement_timeout": f"{REPORT_TIMEOUT_S:.0f}s"},
+        requires_roles=settings.auth == "required",
     )
 
 
@@ -79,7 +82,7 @@ class HistoryReader:
     async def is_reachable(self) -> bool:
         """Return whether Postgres answers a query within two seconds. Never raises."""
         try:
-            await self._queries.run("ping", {})
+            await self._queries.run(DEFAULT_TENANT, "ping", {})
         except StoreUnavailable:
             return False
         return True
@@ -93,7 +96,7 @@ class HistoryReader:
         None if neither Postgres nor cold storage has the session. The method uses one round trip to Postgres. If
         retention removed the session, a second round trip and a read of cold storage follow.
         """
-        rows = await self._queries.run("latest_version", {"session_id": uuid_or_none(session_id)})
+        rows = await self._run_for_session("latest_version", session_id)
         if not rows:
             return None
         epoch, version, document, deleted, _, commands = rows[0]
@@ -111,8 +114,7 @@ class HistoryReader:
 
         Return None if neither Postgres nor cold storage has the version.
         """
-        values = {"session_id": uuid_or_none(session_id), "epoch": epoch, "version": version}
-        rows = await self._queries.run("version_document", values)
+        rows = await self._run_for_session("version_document", session_id, epoch=epoch, version=version)
         if rows:
             document: bytes = rows[0][0]
             return document
@@ -126,9 +128,7 @@ class HistoryReader:
         `at_ms` is an instant in ms since the Unix epoch. The version can be a tombstone. The result has no idempotency
         records. Return None if the first version is later than the instant, or if there is no such session.
         """
-        rows = await self._queries.run(
-            "version_at", {"session_id": uuid_or_none(session_id), "at": postgres_instant(at_ms)}
-        )
+        rows = await self._run_for_session("version_at", session_id, at=postgres_instant(at_ms))
         if not rows:
             return await self._read_cold(
                 session_id, lambda records: self.cold_reader.read_version_at_instant(records, at_ms)
@@ -142,7 +142,7 @@ class HistoryReader:
 
         Versions that retention removed from Postgres are not read.
         """
-        rows = await self._queries.run("newest_unfinished_version", {"session_id": uuid_or_none(session_id)})
+        rows = await self._run_for_session("newest_unfinished_version", session_id)
         return SessionSnapshot(rows[0][0], rows[0][1], bytes(rows[0][2])) if rows else None
 
     async def read_events_page(
@@ -158,17 +158,15 @@ class HistoryReader:
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
         after_ms, version, epoch = parse_cursor(cursor, int, int, str) if cursor else (None, 0, "")
-        rows = await self._queries.run(
+        rows = await self._run_for_session(
             "events",
-            {
-                "session_id": uuid_or_none(session_id),
-                "after_at": "-infinity" if after_ms is None else postgres_instant(after_ms),
-                "after_version": version,
-                "after_epoch": epoch,
-                "snapshots": snapshots,
-                "limit": check_limit(limit) + 1,
-                "max_bytes": MAX_PAGE_BYTES,
-            },
+            session_id,
+            after_at="-infinity" if after_ms is None else postgres_instant(after_ms),
+            after_version=version,
+            after_epoch=epoch,
+            snapshots=snapshots,
+            limit=check_limit(limit) + 1,
+            max_bytes=MAX_PAGE_BYTES,
         )
         found = [
             TrailEvent(
@@ -229,9 +227,7 @@ class HistoryReader:
         A session that was deleted and created again has one record for each creation. If `removed_only` is True, return
         only the records of creations whose rows retention removed from Postgres.
         """
-        rows = await self._queries.run(
-            "archive_records", {"session_id": uuid_or_none(session_id), "removed_only": removed_only}
-        )
+        rows = await self._run_for_session("archive_records", session_id, removed_only=removed_only)
         return [parse_archive_record(row) for row in rows]
 
     async def sum_paused_ms(self, session_id: str, since_ms: int, until_ms: int) -> int:
@@ -240,12 +236,10 @@ class HistoryReader:
         Both instants are in ms since the Unix epoch. A pause that began before `since_ms` counts only from the first
         version at or after `since_ms`. Pauses in versions that Postgres does not have are missing.
         """
-        values = {
-            "session_id": uuid_or_none(session_id),
-            "since": postgres_instant(since_ms),
-            "until": postgres_instant(until_ms),
-        }
-        paused_ms: int = (await self._queries.run("paused_time", values))[0][0]
+        rows = await self._run_for_session(
+            "paused_time", session_id, since=postgres_instant(since_ms), until=postgres_instant(until_ms)
+        )
+        paused_ms: int = rows[0][0]
         return paused_ms
 
     async def list_unfinished_session_names(
@@ -253,21 +247,29 @@ class HistoryReader:
     ) -> list[str]:
         """Return names of sessions that have not ended and belong to another generation than `other_than_generation`.
 
-        The result has the sessions of all tenants.
-        The epoch of a session begins with its generation. Sessions in the audit of v2 are excluded. Return at most
-        `limit` names in ascending order, only names after `after`. If `after` is None, begin at the first name.
+        The result has the sessions of all tenants. The epoch of a session begins with its generation. Sessions in the
+        audit of v2 are excluded. Return at most `limit` names in the order of tenants and ids, only names after
+        `after`. If `after` is None, begin at the first name.
         """
         nil = "00000000-0000-0000-0000-000000000000"
+        after_tenant, after_id = ("", nil) if after is None else split_session_name(after)
         rows = await self._queries.run(
+            None,
             "unfinished_sessions",
             {
                 "other_than_generation": other_than_generation,
                 "v2_generation": V2_GENERATION,
-                "after": after or nil,
+                "after_tenant": after_tenant,
+                "after": after_id,
                 "limit": limit,
             },
         )
-        return [row[0] for row in rows]
+        return [session_name(*row) for row in rows]
+
+    async def _run_for_session(self, name: str, session: str, **values: Any) -> list[Row]:
+        """Run a query for one session, whose name is `session`."""
+        tenant, session_id = split_session_name(session)
+        return await self._queries.run(tenant, name, {"session_id": uuid_or_none(session_id), **values})
 
     # -- lists --------------------------------------------------------------------------------------------------------
 
@@ -293,16 +295,18 @@ class HistoryReader:
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
-        if tenant != DEFAULT_TENANT:
-            return Page(())  # Postgres has only sessions of the default tenant
+        label_name, label_value = next(iter(labels.items())) if labels else (None, None)
         rows = await self._queries.run(
-            "sessions",
+            tenant,
+            "labelled_sessions" if labels else "sessions",
             {
                 **position_parameters(cursor),
                 "status": status,
                 "sync_mode": sync_mode,
                 "only_unfinished": only_unfinished,
                 "labels": orjson.dumps(labels).decode() if labels else None,
+                "label_name": label_name,
+                "label_value": label_value,
                 "limit": check_limit(limit) + 1,
                 "max_bytes": MAX_PAGE_BYTES,
                 "known_ids": [UUID(each) for each in known_ids],
@@ -327,11 +331,13 @@ class HistoryReader:
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
+        tenant, bare_participant_id = split_participant_name(participant_id)
         rows = await self._queries.run(
+            tenant,
             "participant_sessions",
             {
                 **position_parameters(cursor),
-                "participant_id": uuid_or_none(participant_id),
+                "participant_id": uuid_or_none(bare_participant_id),
                 "session_ids": None,
                 "since": postgres_instant(since_ms),
                 "limit": check_limit(limit) + 1,
@@ -348,11 +354,13 @@ class HistoryReader:
         The result lacks deleted sessions, sessions that Postgres does not have, and sessions that the participant never
         joined.
         """
+        tenant, bare_participant_id = split_participant_name(participant_id)
         rows = await self._queries.run(
+            tenant,
             "participant_sessions",
             {
                 **position_parameters(None),
-                "participant_id": uuid_or_none(participant_id),
+                "participant_id": uuid_or_none(bare_participant_id),
                 "session_ids": [UUID(each) for each in session_ids],
                 "since": "-infinity",
                 "limit": None,
@@ -367,25 +375,27 @@ class HistoryReader:
 
         Return at most `limit` pairs, the largest `began_at_ms` first. Deleted sessions are excluded.
         """
+        tenant, bare_participant_id = split_participant_name(participant_id)
         values = {
-            "participant_id": uuid_or_none(participant_id),
+            "participant_id": uuid_or_none(bare_participant_id),
             "since": postgres_instant(since_ms),
             "limit": limit,
         }
         return [
             (datetime_to_ms(began_at), session_id)
-            for session_id, began_at in await self._queries.run("participant_session_starts", values)
+            for session_id, began_at in await self._queries.run(tenant, "participant_session_starts", values)
         ]
 
     async def find_participant_session_starts(self, participant_id: str, session_ids: Sequence[str]) -> dict[str, int]:
         """Return `began_at_ms` by session id, for those of `session_ids` that Postgres lists for the participant."""
+        tenant, bare_participant_id = split_participant_name(participant_id)
         values = {
-            "participant_id": uuid_or_none(participant_id),
+            "participant_id": uuid_or_none(bare_participant_id),
             "session_ids": [UUID(each) for each in session_ids],
         }
         return {
             session_id: datetime_to_ms(began_at)
-            for session_id, began_at in await self._queries.run("known_session_starts", values)
+            for session_id, began_at in await self._queries.run(tenant, "known_session_starts", values)
         }
 
     async def now_ms(self) -> int:
@@ -393,4 +403,4 @@ class HistoryReader:
 
         Used for reads while Redis is unreachable.
         """
-        return datetime_to_ms((await self._queries.run("current_time", {}))[0][0])
+        return datetime_to_ms((await self._queries.run(DEFAULT_TENANT, "current_time", {}))[0][0])

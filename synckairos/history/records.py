@@ -6,6 +6,7 @@ from msgspec import Struct, field
 
 from synckairos.clock.model import Charge
 from synckairos.principal import DEFAULT_TENANT
+from synckairos.session_names import session_name
 from synckairos.wire.snapshot import SessionSnapshot
 
 Bucket = Literal["session", "day", "week", "month"]
@@ -47,6 +48,7 @@ class ArchiveRecord(Struct, frozen=True):
     - `events`: the number of versions in the archive.
     - `archived_at_ms`: when the object was written; if there is no object, when the archive was requested.
     - `removed`: whether retention removed the session's rows from Postgres. If so, the object is the only copy.
+    - `tenant`: the tenant of the session.
     """
 
     session_id: str
@@ -63,6 +65,12 @@ class ArchiveRecord(Struct, frozen=True):
     archived_at_ms: int
     removed: bool
     error: str | None = None
+    tenant: str = DEFAULT_TENANT
+
+    @property
+    def name(self) -> str:
+        """Return the name of the session in its tenant."""
+        return session_name(self.tenant, self.session_id)
 
 
 class ListedSession(Struct, frozen=True):

@@ -14,7 +14,7 @@ from synckairos.history.records import TimeReportSpec, UsedSpan, UsedTimeBucket,
 from synckairos.history.row_values import FIRST_POSTGRES_MS, LAST_POSTGRES_MS, postgres_instant, uuid_or_none
 from synckairos.history.time_bucket_bounds import build_time_buckets
 from synckairos.postgres.transaction import Row
-from synckairos.principal import DEFAULT_TENANT
+from synckairos.session_names import split_participant_name, split_session_name
 from synckairos.wire.instants import datetime_to_ms, parse_instant_ms
 from synckairos.wire.time_zone_days import parse_time_zone
 
@@ -85,8 +85,8 @@ class UsedTimeReader:
         from_ms, until_ms = max(spec.from_ms, FIRST_POSTGRES_MS), min(spec.to_ms, spec.now_ms)
         if until_ms - from_ms > _LONG_RANGE_MS:
             from_ms = max(from_ms, await self._first_time_ms(spec, until_ms, in_outbox))
-        if from_ms >= until_ms or spec.tenant != DEFAULT_TENANT:
-            return []  # Postgres has only sessions of the default tenant
+        if from_ms >= until_ms:
+            return []
         buckets = build_time_buckets(spec.bucket, from_ms, until_ms, zone, spec.week_start)
         spans = [(UUID(each.session_id), span) for each in in_outbox for span in each.spans]
         values: dict[str, Any] = {
@@ -113,7 +113,7 @@ class UsedTimeReader:
         }
 
         async def report(run_query: RunQuery) -> list[Row]:
-            names = ("participants", "labels", "until", "in_outbox")
+            names = ("participants", "labels", "label_name", "label_value", "until", "in_outbox")
             turns = await run_query("running_turns", {name: values[name] for name in names})
             open_turns = [
                 (UUID(session_id), span)
@@ -127,7 +127,7 @@ class UsedTimeReader:
             }
             return await run_query("used_time_slices", values | parameters)
 
-        rows = await self._queries.run_report(report)
+        rows = await self._queries.run_report(spec.tenant, report)
         return [
             UsedTimeBucket(session_id or buckets.names[at - 1], used_ms, count, tuple(keys), participant_id)
             for at, session_id, participant_id, keys, used_ms, count in rows
@@ -136,27 +136,35 @@ class UsedTimeReader:
     async def find_running_sessions(self, participant_name: str) -> list[str]:
         """Return the ids of the sessions in which the clock of a participant runs in Postgres.
 
+        `participant_name` is the name of the participant in its tenant.
+
         Raises: StoreUnavailable if Postgres is unreachable or too slow.
         """
+        tenant, participant_id = split_participant_name(participant_name)
         values = {
-            "participants": [uuid_or_none(participant_name)],
-            "labels": None,
+            "participants": [uuid_or_none(participant_id)],
+            **_label_filter({}),
             "until": postgres_instant(LAST_POSTGRES_MS),
             "in_outbox": [],
         }
-        return [session_id for session_id, *_ in await self._queries.run("running_turns", values)]
+        return [session_id for session_id, *_ in await self._queries.run(tenant, "running_turns", values)]
 
     async def read_charges(
         self, session_id: str, before_version: int, *, max_charges: int = MAX_CHARGES
     ) -> list[Charge] | None:
         """Return the charges of a session's versions before `before_version` that count, in any order.
 
-        Return None if there are more than `max_charges`.
+        `session_id` is the name of the session in its tenant. Return None if there are more than `max_charges`.
 
         Raises: StoreUnavailable if Postgres is unreachable, or does not have all these versions or their charges yet.
         """
-        values = {"session_id": uuid_or_none(session_id), "before_version": before_version, "limit": max_charges + 1}
-        rows = await self._queries.run("session_charges", values)
+        tenant, bare_session_id = split_session_name(session_id)
+        values = {
+            "session_id": uuid_or_none(bare_session_id),
+            "before_version": before_version,
+            "limit": max_charges + 1,
+        }
+        rows = await self._queries.run(tenant, "session_charges", values)
         if not rows or not rows[0][0]:
             raise StoreUnavailable("The charges of the session are not complete yet; try again shortly")
         if len(rows) > max_charges:
@@ -172,7 +180,7 @@ class UsedTimeReader:
 
         Return `until_ms` if no time was used before `until_ms`.
         """
-        rows = await self._queries.run("first_session_created", _filters(spec, until_ms))
+        rows = await self._queries.run(spec.tenant, "first_session_created", _filters(spec, until_ms))
         audited_ms = [datetime_to_ms(created_at) for (created_at,) in rows if created_at is not None]
         return min((until_ms, *audited_ms, *(span.began_ms for each in in_outbox for span in each.spans)))
 
@@ -182,9 +190,15 @@ def _filters(spec: TimeReportSpec, until_ms: int) -> dict[str, Any]:
     ids = spec.participant_ids
     return {
         "participants": None if ids is None else [uuid_or_none(each) for each in ids],
-        "labels": orjson.dumps(spec.labels).decode() if spec.labels else None,
+        **_label_filter(spec.labels),
         "until": postgres_instant(until_ms),
     }
+
+
+def _label_filter(labels: Mapping[str, str]) -> dict[str, Any]:
+    """Return the parameters of a query that select sessions with all these labels, and the first label alone."""
+    name, value = next(iter(labels.items()), (None, None))
+    return {"labels": orjson.dumps(labels).decode() if labels else None, "label_name": name, "label_value": value}
 
 
 def _span_parameters(prefix: str, spans: Sequence[UsedSpan]) -> dict[str, Any]:

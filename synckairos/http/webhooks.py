@@ -102,7 +102,9 @@ class WebhookRoutes:
     async def list(self, request: RestRequest) -> RestResponse:
         """Answer the request that lists all webhook endpoints, oldest first."""
         await self._rate_limits.count(request.meter)
-        found = await self._registry.transact(lambda transaction: transaction.list_endpoints())
+        found = await self._registry.transact(
+            request.principal.tenant, lambda transaction: transaction.list_endpoints()
+        )
         return RestResponse(orjson.dumps({"data": [endpoint_json(each) for each in found], "next_cursor": None}))
 
     async def read(self, request: RestRequest) -> RestResponse:
@@ -110,7 +112,11 @@ class WebhookRoutes:
         webhook_id = request.path_uuid("webhook_id")
         await self._rate_limits.count(request.meter)
         return _data_response(
-            endpoint_json(await self._registry.transact(lambda transaction: transaction.read_endpoint(webhook_id)))
+            endpoint_json(
+                await self._registry.transact(
+                    request.principal.tenant, lambda transaction: transaction.read_endpoint(webhook_id)
+                )
+            )
         )
 
     async def patch(self, request: RestRequest) -> RestResponse:
@@ -122,7 +128,9 @@ class WebhookRoutes:
         await self._rate_limits.count(request.meter)
         return _data_response(
             endpoint_json(
-                await self._registry.transact(lambda transaction: transaction.update_endpoint(webhook_id, body))
+                await self._registry.transact(
+                    request.principal.tenant, lambda transaction: transaction.update_endpoint(webhook_id, body)
+                )
             )
         )
 
@@ -130,7 +138,9 @@ class WebhookRoutes:
         """Answer the request that deletes a webhook endpoint and its deliveries."""
         webhook_id = request.path_uuid("webhook_id")
         await self._rate_limits.count(request.meter)
-        await self._registry.transact(lambda transaction: transaction.delete_endpoint(webhook_id))
+        await self._registry.transact(
+            request.principal.tenant, lambda transaction: transaction.delete_endpoint(webhook_id)
+        )
         return RestResponse(status=204)
 
     async def rotate(self, request: RestRequest) -> RestResponse:
@@ -159,9 +169,10 @@ class WebhookRoutes:
         webhook_id = request.path_uuid("webhook_id")
         await self._rate_limits.count(request.meter)
         page = await self._registry.transact(
+            request.principal.tenant,
             lambda transaction: transaction.list_deliveries(
                 webhook_id, cursor=query.cursor, limit=query.limit, status=query.status
-            )
+            ),
         )
         rows = [delivery_json(each) for each in page.items]
         return RestResponse(orjson.dumps({"data": rows, "next_cursor": page.next_cursor}))
@@ -206,10 +217,12 @@ class WebhookRoutes:
 
         command_id = request.parse_command_id()
         if command_id is None:
-            await self._registry.transact(render_result)
+            await self._registry.transact(request.principal.tenant, render_result)
             return _data_response(result, status)
         key = request.principal.qualify_request_id(command_id)
-        body, is_replay = await self._registry.transact_idempotently(key, request.fingerprint(), render_result)
+        body, is_replay = await self._registry.transact_idempotently(
+            request.principal.tenant, key, request.fingerprint(), render_result
+        )
         if not is_replay:
             return _data_response(result, status)
         await self._rate_limits.recount_as_replay(request.meter)

@@ -7,6 +7,7 @@ from hashlib import sha256
 from synckairos.errors import SyncKairosError
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.postgres.transaction import Transaction
+from synckairos.session_names import session_name, split_session_name
 
 
 class SessionNotFinished(SyncKairosError):
@@ -23,6 +24,7 @@ class SessionRecreated(SessionNotFinished):
 class EndedSession:
     """Row of `sync_sessions` for a session that ended. `finished_at` is the instant of its end or deletion."""
 
+    tenant: str
     session_id: str
     epoch: str
     version: int
@@ -31,6 +33,11 @@ class EndedSession:
     created_at: datetime
     finished_at: datetime
     deleted: bool
+
+    @property
+    def name(self) -> str:
+        """Return the name of the session in its tenant."""
+        return session_name(self.tenant, self.session_id)
 
     def object_path(self, content: bytes) -> str:
         """Return the path for the session's archive in cold storage. `content` is the compressed archive.
@@ -42,7 +49,16 @@ class EndedSession:
         return f"sessions/{self.finished_at:%Y/%m/%d}/{self.session_id}/{name}.ndjson.gz"
 
 
-async def load_ended_session(transaction: Transaction, session_id: str) -> EndedSession | None:
-    """Return the row of an ended session. Return None if Postgres has no row of the session, or if it has not ended."""
-    rows = await transaction.fetch(load_statement("ended_session"), {"session_id": session_id})
-    return EndedSession(*rows[0]) if rows and rows[0][6] is not None else None
+async def load_ended_session(transaction: Transaction, name: str) -> EndedSession | None:
+    """Return the row of the ended session `name`.
+
+    Return None if Postgres has no row of the session, or if it has not ended.
+    """
+    rows = await transaction.fetch(load_statement("ended_session"), session_parameters(name))
+    return EndedSession(*rows[0]) if rows and rows[0][7] is not None else None
+
+
+def session_parameters(name: str) -> dict[str, str]:
+    """Return the parameters `tenant` and `session_id` of a statement for the session `name`."""
+    tenant, session_id = split_session_name(name)
+    return {"tenant": tenant, "session_id": session_id}

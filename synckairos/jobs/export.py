@@ -21,6 +21,7 @@ from synckairos.history.row_values import parse_archive_record
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.wire.event_json import event_columns, event_json
 from synckairos.wire.tabular import FORMULA_AFTER_SEPARATOR, FORMULA_TEXT, render_csv_rows
 
@@ -76,9 +77,16 @@ class Exporter:
         self._cold_reader = ColdReader(cold_storage)
 
     async def export(
-        self, name: str, from_at: datetime, to_at: datetime, form: ExportFormat, *, snapshots: bool = False
+        self,
+        name: str,
+        from_at: datetime,
+        to_at: datetime,
+        form: ExportFormat,
+        *,
+        snapshots: bool = False,
+        tenant: str = DEFAULT_TENANT,
     ) -> ExportResult:
-        """Write the events of all sessions from `from_at` (included) to `to_at` (excluded) to one object.
+        """Write the events of all sessions of a tenant from `from_at` (included) to `to_at` (excluded) to one object.
 
         `name` is a part of the object's path. `form` is the file format. If `snapshots` is True, each event has the
         document of its version. The events come from Postgres and cold storage, as of one instant. Events of one
@@ -92,7 +100,7 @@ class Exporter:
         async def pieces() -> AsyncIterator[bytes]:
             nonlocal count
             compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP_WBITS)
-            async for lines, piece in self._pieces(from_at, to_at, form, snapshots):
+            async for lines, piece in self._pieces(tenant, from_at, to_at, form, snapshots):
                 count += lines
                 yield await asyncio.to_thread(compressor.compress, piece)
             yield await asyncio.to_thread(compressor.flush)
@@ -101,11 +109,11 @@ class Exporter:
         return ExportResult(path, count, written)
 
     async def _pieces(
-        self, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
+        self, tenant: str, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
     ) -> AsyncIterator[tuple[int, bytes]]:
         """Yield the rendered lines in pieces of about 256 KiB, with the number of events in each piece."""
         columns = _columns(snapshots)
-        values = {"from": from_at, "to": to_at}
+        values = {"tenant": tenant, "from": from_at, "to": to_at}
         async with (
             self._pool.transaction(isolation="REPEATABLE READ") as transaction,
             # The list of archives can be long, so Postgres keeps it, as of the same instant. The transaction stays
@@ -113,7 +121,7 @@ class Exporter:
             transaction.stream("removed", load_statement("archives_in_range"), values) as removed,
         ):
             removed.itersize = _RECORDS_PER_FETCH
-            async for piece in _copied(transaction, from_at, to_at, form, snapshots):
+            async for piece in _copied(transaction, tenant, from_at, to_at, form, snapshots):
                 yield piece
             async for row in removed:
                 archive = await self._cold_reader.read_archive(parse_archive_record(row))
@@ -125,11 +133,11 @@ class Exporter:
 
 
 async def _copied(
-    transaction: Transaction, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
+    transaction: Transaction, tenant: str, from_at: datetime, to_at: datetime, form: ExportFormat, snapshots: bool
 ) -> AsyncIterator[tuple[int, bytes]]:
     lines_of_piece: list[bytes] = []
     size, lines = 0, -1 if form == "csv" else 0  # the header is not an event
-    async with transaction.run_copy(_statement(form, snapshots, from_at, to_at)) as copy:
+    async with transaction.run_copy(_statement(tenant, form, snapshots, from_at, to_at)) as copy:
         async for line in copy:
             lines_of_piece.append(bytes(line))
             size += len(line)
@@ -141,7 +149,7 @@ async def _copied(
     yield lines, b"".join(lines_of_piece)
 
 
-def _statement(form: ExportFormat, snapshots: bool, from_at: datetime, to_at: datetime) -> sql.SQL:
+def _statement(tenant: str, form: ExportFormat, snapshots: bool, from_at: datetime, to_at: datetime) -> sql.SQL:
     names = [f"e.{name}" for name in event_columns(snapshots=False)]
     if form == "csv":
         names = [_CSV_EXPRESSIONS.get(name, name) for name in event_columns(snapshots)]
@@ -149,7 +157,7 @@ def _statement(form: ExportFormat, snapshots: bool, from_at: datetime, to_at: da
     else:
         line, outer = (_JSON_LINE_WITH_STATE if snapshots else _JSON_LINE), _NDJSON
     rows = load_statement("events_in_range").decode()
-    for name, value in (("from", from_at), ("to", to_at)):
+    for name, value in (("tenant", tenant), ("from", from_at), ("to", to_at)):
         rows = rows.replace(f"%({name})s", sql.Literal(value).as_string())
     texts = ", ".join(name for name in _columns(snapshots) if name not in _NUMBERS)
     return sql.SQL(outer.format(lines=line.format(columns=", ".join(names), rows=rows), texts=texts))

@@ -18,6 +18,7 @@ from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import ClaimedJob, JobTable
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
+from synckairos.session_names import session_name, split_session_name
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry import log
@@ -66,18 +67,18 @@ class JobHandlers:
         with translate_postgres_errors():
             match claim.type, params:
                 case "archive", SessionSelectionParams():
-                    return await self._archive(params)
+                    return await self._archive(claim.tenant, params)
                 case "retention", SessionSelectionParams():
-                    return await self._retain(params)
+                    return await self._retain(claim.tenant, params)
                 case "export", ExportParams():
-                    return await self._export(claim.job_id, params)
+                    return await self._export(claim, params)
         raise PermanentJobFailure(f"There is no handler for jobs of type {claim.type!r}")
 
-    async def _archive(self, params: SessionSelectionParams) -> JobResult:
+    async def _archive(self, tenant: str, params: SessionSelectionParams) -> JobResult:
         if params.session_id is None:
             return await self._run_for_each("archive", "sessions_to_archive", params.after_s, self._archiver.archive)
         try:
-            record = await self._archiver.archive(params.session_id)
+            record = await self._archiver.archive(session_name(tenant, params.session_id))
         except SessionRecreated as fault:
             return {"session_id": params.session_id, "archived": False, "left": fault.message}
         except SessionNotFinished as fault:
@@ -91,7 +92,7 @@ class JobHandlers:
             "checksum": record.checksum.hex(),
         }
 
-    async def _retain(self, params: SessionSelectionParams) -> JobResult:
+    async def _retain(self, tenant: str, params: SessionSelectionParams) -> JobResult:
         after_s = params.after_s
         if params.session_id is None:
             return await self._run_for_each(
@@ -101,15 +102,15 @@ class JobHandlers:
                 lambda each: self._retention.archive_and_delete(each, after_s),
             )
         try:
-            removed = await self._retention.archive_and_delete(params.session_id, after_s)
+            removed = await self._retention.archive_and_delete(session_name(tenant, params.session_id), after_s)
         except SessionNotFinished as fault:
             # The session may have been created again after the job was queued. Then the job has no work to do.
             return {"session_id": params.session_id, "removed": False, "left": fault.message}
         return {"session_id": params.session_id, "removed": removed}
 
-    async def _export(self, job_id: int, params: ExportParams) -> JobResult:
+    async def _export(self, claim: ClaimedJob, params: ExportParams) -> JobResult:
         exported = await self._exporter.export(
-            str(job_id), *params.time_range, params.format, snapshots=params.snapshots
+            str(claim.job_id), *params.time_range, params.format, snapshots=params.snapshots, tenant=claim.tenant
         )
         return {
             "path": exported.path,
@@ -132,23 +133,25 @@ class JobHandlers:
         counts = {"done": 0, "left": 0, "failed": 0}
         slots = asyncio.Semaphore(_MAX_CONCURRENT)
 
-        async def run_for(session_id: str) -> None:
+        async def run_for(name: str) -> None:
+            tenant, session_id = split_session_name(name)
             async with slots:
                 try:
-                    outcome = "left" if await work(session_id) is False else "done"
+                    outcome = "left" if await work(name) is False else "done"
                 except SessionNotFinished:
                     outcome = "left"
                 except (StoreUnavailable, psycopg.OperationalError):
                     raise
                 except Exception as fault:  # noqa: BLE001 - the session's own job reports it
-                    logger.warning("session gets its own job", type=type_, session_id=session_id, error=str(fault))
+                    logger.warning("session gets its own job", type=type_, session_id=name, error=str(fault))
                     params = {"session_id": session_id, "after_s": after_s}
-                    await self._job_table.add_unless_queued(type_, params, once=f"{type_} {session_id}")
+                    once = f"{type_} {session_id}"
+                    await self._job_table.add_unless_queued(type_, params, once, tenant=tenant)
                     outcome = "failed"
                 counts[outcome] += 1
 
         async for page in self._pages(query, after_s):
-            tasks = [asyncio.ensure_future(run_for(session_id)) for session_id in page]
+            tasks = [asyncio.ensure_future(run_for(name)) for name in page]
             try:
                 await asyncio.gather(*tasks)
             finally:
@@ -158,12 +161,15 @@ class JobHandlers:
         return counts
 
     async def _pages(self, query: str, after_s: int) -> AsyncIterator[list[str]]:
-        """Yield pages of ids of sessions that ended at least `after_s` seconds ago, the earliest end first."""
+        """Yield pages of names of sessions that ended at least `after_s` seconds ago, the earliest end first.
+
+        The pages have sessions of all tenants.
+        """
         position: dict[str, Any] = {"ended_at": "-infinity", "session_id": _NIL}
         while True:
             values = {**position, "after_s": after_s, "limit": _SESSIONS_PER_PAGE}
             rows = await self._pool.fetch(load_statement(query), values)
             if not rows:
                 return
-            position = {"session_id": rows[-1][0], "ended_at": rows[-1][1]}
-            yield [row[0] for row in rows]
+            position = {"session_id": rows[-1][1], "ended_at": rows[-1][2]}
+            yield [session_name(*row[:2]) for row in rows]

@@ -2,9 +2,9 @@
 -- worker has a lease on the job that it runs. Each change of a running job therefore names the worker and the attempt.
 
 -- name: add
-INSERT INTO background_jobs (type, params, once)
-VALUES (%(type)s, %(params)s, %(once)s)
-ON CONFLICT (once) WHERE status IN ('queued', 'running') DO NOTHING
+INSERT INTO background_jobs (tenant, type, params, once)
+VALUES (%(tenant)s, %(type)s, %(params)s, %(once)s)
+ON CONFLICT (tenant, once) WHERE status IN ('queued', 'running') DO NOTHING
 RETURNING job_id, due_at;
 
 -- name: claim
@@ -12,7 +12,7 @@ UPDATE background_jobs SET
     status = 'running', attempts = attempts + 1, worker = %(worker)s, started_at = now(), finished_at = NULL,
     duration_ms = NULL, lease_until = now() + make_interval(secs => %(lease_s)s)
 WHERE job_id = %(job_id)s AND status = 'queued' AND due_at <= now()
-RETURNING job_id, type, params, attempts, worker;
+RETURNING job_id, type, params, attempts, worker, tenant;
 
 -- name: renew_lease
 UPDATE background_jobs SET lease_until = now() + make_interval(secs => %(lease_s)s)
@@ -93,14 +93,14 @@ WHERE status IN ('done', 'failed') AND finished_at < now() - make_interval(days 
 
 -- name: get
 SELECT
-    job_id, type, params, status::text, attempts, result, error, worker, created_at, due_at, started_at, finished_at,
+    job_id, tenant, type, params, status::text, attempts, result, error, worker, created_at, due_at, started_at, finished_at,
     duration_ms
 FROM background_jobs
 WHERE job_id = %(job_id)s;
 
 -- name: list_jobs
 SELECT
-    job_id, type, params, status::text, attempts, result, error, worker, created_at, due_at, started_at, finished_at,
+    job_id, tenant, type, params, status::text, attempts, result, error, worker, created_at, due_at, started_at, finished_at,
     duration_ms
 FROM background_jobs
 WHERE (%(status)s::job_status IS NULL OR status = %(status)s::job_status)

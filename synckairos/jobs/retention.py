@@ -15,10 +15,11 @@ from synckairos.history.cold.reader import ArchiveDamaged, ColdReader
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.records import ArchiveRecord
 from synckairos.jobs.archive_and_retention_sql import load_statement
-from synckairos.jobs.ended_session_row import SessionNotFinished
+from synckairos.jobs.ended_session_row import SessionNotFinished, session_parameters
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
+from synckairos.session_names import participant_name
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 
@@ -59,7 +60,7 @@ class SessionRowDeleter:
             SessionNotFinished: The session has not ended, or ended less than `after_s` seconds ago.
             SessionRetained: The session has pending webhook deliveries.
         """
-        values: dict[str, Any] = {"session_id": record.session_id, "after_s": after_s, "path": record.path}
+        values: dict[str, Any] = {**session_parameters(record.name), "after_s": after_s, "path": record.path}
         async with self._pool.transaction() as transaction:
             if not await transaction.fetch(load_statement("lock_archive"), values):
                 return False  # another archive has replaced the verified archive
@@ -105,9 +106,10 @@ class Retention:
     async def archive_and_delete(self, session_id: str, after_s: float) -> bool:
         """Archive a session that ended at least `after_s` seconds ago, verify the archive, and delete the rows.
 
-        Return True if all rows of the session are deleted. Return False if all rows stay for now: if Redis has another
-        version of the session, if the session changed in the meantime, or if the session has failed entries or pending
-        webhook deliveries. Rows are deleted only if the archive contains each row with the same hash.
+        `session_id` is the name of the session in its tenant. Return True if all rows of the session are deleted.
+        Return False if all rows stay for now: if Redis has another version of the session, if the session changed in
+        the meantime, or if the session has failed entries or pending webhook deliveries. Rows are deleted only if the
+        archive contains each row with the same hash.
 
         Raises: The exceptions below. The archive can have been written then.
             SessionNotFinished, ArchiveIncomplete, ArchiveDamaged: See these classes.
@@ -129,20 +131,20 @@ class Retention:
         if await self._verify_and_delete(record, after_s):
             return
         # Postgres has rows that the archive lacks. Write a new archive, and try the deletion a second time.
-        record = await self._archiver.archive(record.session_id, force=True)
+        record = await self._archiver.archive(record.name, force=True)
         await self._check_no_later_versions(record)
         if not await self._verify_and_delete(record, after_s):
             raise SessionRetained("the session changed during the job")
 
     async def _check_no_later_versions(self, record: ArchiveRecord) -> None:
         """Raise SessionRetained if Redis has versions of the session that the archive lacks."""
-        stored = (await self._store.load(record.session_id)).stored
+        stored = (await self._store.load(record.name)).stored
         archived = (record.epoch, record.version, record.version)
         if stored is not None and (stored.snapshot.epoch, stored.snapshot.version, stored.audited_version) != archived:
             raise SessionRetained("Redis has another version of the session")
         # An evicted session is complete in Postgres, and so is a session whose newest version is audited.
         # Failed entries can belong to an earlier creation of the session.
-        if await self._outbox.session_has_failed_entries(record.session_id):
+        if await self._outbox.session_has_failed_entries(record.name):
             raise SessionRetained("the session has failed entries (see `synckairos audit failed`)")
 
     async def _verify_and_delete(self, record: ArchiveRecord, after_s: float) -> bool:
@@ -161,7 +163,9 @@ class Retention:
         if not await self._rows.delete(record, archive, after_s):
             return False
         # Do this also if another worker deleted the rows before. That worker may have died before this line.
-        await self._summary_refresh.remove_from_caches(record.session_id, _participant_ids(archive))
+        await self._summary_refresh.remove_from_caches(
+            record.name, [participant_name(record.tenant, each) for each in _participant_ids(archive)]
+        )
         return True
 
     async def _find_missing_version(self, record: ArchiveRecord, archive: Archive) -> str | None:

@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 
 from synckairos.history.cold.archive_format import Archive, ArchiveWriter, render_archive_line
 from synckairos.jobs.archive_and_retention_sql import load_statement
-from synckairos.jobs.ended_session_row import EndedSession, SessionRecreated, load_ended_session
+from synckairos.jobs.ended_session_row import EndedSession, SessionRecreated, load_ended_session, session_parameters
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Transaction
 
@@ -52,7 +52,7 @@ class SessionArchiveBuilder:
             any more.
         """
         async with self._pool.transaction(isolation="REPEATABLE READ") as transaction:
-            ended = await load_ended_session(transaction, expected.session_id)
+            ended = await load_ended_session(transaction, expected.name)
             if ended is None or ended.created_at != expected.created_at:
                 # If the new session has also ended, the next archive job archives it.
                 raise SessionRecreated(f"Session {expected.session_id} was created again, or does not exist")
@@ -61,14 +61,14 @@ class SessionArchiveBuilder:
     async def _build_from_rows(
         self, transaction: Transaction, ended: EndedSession, earlier: Archive | None
     ) -> BuiltArchive:
-        events, first_at, last_at = await load_event_count_and_span(transaction, ended.session_id)
-        conflicts = await _load_conflicts(transaction, ended.session_id)
+        events, first_at, last_at = await load_event_count_and_span(transaction, ended.name)
+        conflicts = await _load_conflicts(transaction, ended.name)
         new_rows: list[dict[str, Any]] = []
         if earlier is not None:
             # Only few rows are added to an earlier archive. Read them before the head is written, because the head has
             # their number.
             known = {line.version for line in earlier.events}
-            new_rows = [row async for row in _rows(transaction, ended.session_id) if _version(row) not in known]
+            new_rows = [row async for row in _rows(transaction, ended.name) if _version(row) not in known]
             known_conflicts = {(*line.version, line.stored_payload_hash) for line in earlier.conflicts}
             conflicts = [row for row in conflicts if (*_version(row), row["payload_hash"]) not in known_conflicts]
             events = len(known) + len(new_rows)
@@ -95,7 +95,7 @@ class SessionArchiveBuilder:
                 writer.add, (line.raw for line in earlier.read_lines() if line.row["kind"] == "conflict")
             )
         else:
-            async for batch in _batches(transaction, ended.session_id):
+            async for batch in _batches(transaction, ended.name):
                 await asyncio.to_thread(_add_rows, writer, "event", batch)
         await asyncio.to_thread(_add_rows, writer, "conflict", conflicts)
         content = await asyncio.to_thread(writer.finish_to_bytes)
@@ -103,20 +103,20 @@ class SessionArchiveBuilder:
 
 
 async def load_event_count_and_span(
-    transaction: Transaction, session_id: str
+    transaction: Transaction, name: str
 ) -> tuple[int, datetime | None, datetime | None]:
-    """Return the number of a session's event rows in Postgres, and the instants of the earliest and the latest row.
+    """Return the number of event rows of the session `name`, and the instants of the earliest and the latest row.
 
     The instants are None if there are no rows.
     """
-    (row,) = await transaction.fetch(load_statement("event_extent"), {"session_id": session_id})
+    (row,) = await transaction.fetch(load_statement("event_extent"), session_parameters(name))
     count, first_at, last_at = row
     return count, first_at, last_at
 
 
-async def _load_conflicts(transaction: Transaction, session_id: str) -> list[dict[str, Any]]:
+async def _load_conflicts(transaction: Transaction, name: str) -> list[dict[str, Any]]:
     cursor = await transaction.execute(
-        load_statement("conflict_rows"), {"session_id": session_id}, binary=True, row_factory=dict_row
+        load_statement("conflict_rows"), session_parameters(name), binary=True, row_factory=dict_row
     )
     return await cursor.fetchall()
 
@@ -125,15 +125,15 @@ def _version(row: dict[str, Any]) -> tuple[str, int]:
     return row["epoch"], row["version"]
 
 
-async def _rows(transaction: Transaction, session_id: str) -> AsyncIterator[dict[str, Any]]:
-    async for batch in _batches(transaction, session_id):
+async def _rows(transaction: Transaction, name: str) -> AsyncIterator[dict[str, Any]]:
+    async for batch in _batches(transaction, name):
         for row in batch:
             yield row
 
 
-async def _batches(transaction: Transaction, session_id: str) -> AsyncIterator[list[dict[str, Any]]]:
+async def _batches(transaction: Transaction, name: str) -> AsyncIterator[list[dict[str, Any]]]:
     """Yield a session's event rows in batches of about 4 MiB."""
-    statement, values = load_statement("event_rows"), {"session_id": session_id}
+    statement, values = load_statement("event_rows"), session_parameters(name)
     async with transaction.stream("events", statement, values, binary=True, row_factory=dict_row) as cursor:
         count = _FIRST_ROWS
         while batch := await cursor.fetchmany(count):

@@ -12,9 +12,11 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from synckairos.jobs.archive_and_retention_sql import load_statement
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.postgres.transaction import Row
+from synckairos.principal import DEFAULT_TENANT
 
 JobStatus = Literal["queued", "running", "done", "failed"]
 
@@ -32,7 +34,8 @@ Two jobs work on four sessions each. The other connections are for the job table
 class ClaimedJob:
     """A claim on a job: the right to run it as long as its lease is renewed.
 
-    `attempts` is the number of attempts, including this attempt. `worker` is the name of the claiming worker.
+    `attempts` is the number of attempts, including this attempt. `worker` is the name of the claiming worker. `tenant`
+    is the tenant of the sessions of the job.
     """
 
     job_id: int
@@ -40,6 +43,7 @@ class ClaimedJob:
     params: Mapping[str, Any]
     attempts: int
     worker: str
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,14 @@ class AbandonedJob:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of the job table.
+    """A row of the job table. A job works on the sessions of its tenant, except the scheduled jobs for all sessions.
 
     `duration_ms` is the duration of the newest attempt. It is None if there was no attempt, if the attempt runs, or if
     its worker died.
     """
 
     job_id: int
+    tenant: str
     type: str
     params: Mapping[str, Any]
     status: JobStatus
@@ -97,8 +102,11 @@ class Job:
     duration_ms: int | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the column values by column name."""
-        return asdict(self)
+        """Return the column values by column name. The tenant is left out if it is the default tenant."""
+        values = asdict(self)
+        if self.tenant == DEFAULT_TENANT:
+            del values["tenant"]
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +133,20 @@ class JobAttemptTotal:
     busy_ms: int
 
 
-def open_job_pool(database_url: str) -> PostgresPool:
-    """Return the pool for background jobs. Open the pool with `async with`."""
+def open_job_pool(database_url: str, *, requires_roles: bool = False) -> PostgresPool:
+    """Return the pool for background jobs. Open the pool with `async with`.
+
+    `requires_roles`: see `TransactionSettings`.
+    """
     settings = {"lock_timeout": "30s", "client_min_messages": "warning"}
-    return PostgresPool(database_url, "jobs", max_connections=MAX_CONNECTIONS, settings=settings)
+    return PostgresPool(
+        database_url,
+        "jobs",
+        max_connections=MAX_CONNECTIONS,
+        settings=settings,
+        access=cross_tenant_access(),
+        requires_roles=requires_roles,
+    )
 
 
 class JobTable:
@@ -140,12 +158,14 @@ class JobTable:
     def __init__(self, pool: PostgresPool) -> None:
         self._pool = pool
 
-    async def add_unless_queued(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> DueJob | None:
-        """Add a queued job and return it. Return None if a queued or running job has the same `once`.
+    async def add_unless_queued(
+        self, type_: str, params: Mapping[str, Any], once: str | None = None, *, tenant: str = DEFAULT_TENANT
+    ) -> DueJob | None:
+        """Add a queued job of a tenant and return it. Return None if one of its open jobs has the same `once`.
 
-        If `once` is None, the job is always added.
+        An open job is queued or running. If `once` is None, the job is always added.
         """
-        rows = await self._run("add", type=type_, params=Jsonb(params), once=once)
+        rows = await self._run("add", tenant=tenant, type=type_, params=Jsonb(params), once=once)
         return DueJob(*rows[0]) if rows else None
 
     async def claim_if_due(self, job_id: int, worker: str, lease_s: float) -> ClaimedJob | None:
@@ -216,7 +236,7 @@ class JobTable:
         query = {"archive": "sessions_to_archive", "retention": "sessions_to_remove"}[type_]
         values = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
         with translate_postgres_errors():
-            return bool(await self._pool.fetch(load_statement(query), values))
+            return bool(await self._pool.fetch(load_statement(query), values, access=cross_tenant_access()))
 
     async def delete_ended_jobs(self, days: int) -> None:
         """Delete the jobs that ended at least `days` days ago."""
@@ -245,4 +265,5 @@ class JobTable:
 
     async def _run(self, name: str, **values: Any) -> list[Row]:
         with translate_postgres_errors():
-            return await self._pool.fetch(load_statements("jobs.sql", "synckairos.jobs")[name], values)
+            statement = load_statements("jobs.sql", "synckairos.jobs")[name]
+            return await self._pool.fetch(statement, values, access=cross_tenant_access())

@@ -14,7 +14,13 @@ from synckairos.history.cold.reader import ColdReader
 from synckairos.history.records import ArchiveRecord
 from synckairos.history.row_values import parse_archive_record
 from synckairos.jobs.archive_and_retention_sql import load_statement
-from synckairos.jobs.ended_session_row import EndedSession, SessionNotFinished, SessionRecreated, load_ended_session
+from synckairos.jobs.ended_session_row import (
+    EndedSession,
+    SessionNotFinished,
+    SessionRecreated,
+    load_ended_session,
+    session_parameters,
+)
 from synckairos.jobs.session_archive_builder import SessionArchiveBuilder, load_event_count_and_span
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
@@ -24,7 +30,8 @@ from synckairos.postgres.transaction import Row, Transaction
 class Archiver:
     """Writes archives of ended sessions to cold storage.
 
-    All methods raise StoreUnavailable if cold storage is unreachable, and the errors of psycopg.
+    Sessions are given by their names in their tenants. All methods raise StoreUnavailable if cold storage is
+    unreachable, and the errors of psycopg.
     """
 
     def __init__(
@@ -36,7 +43,7 @@ class Archiver:
         self._builder = builder or SessionArchiveBuilder(pool)
 
     async def archive(self, session_id: str, *, force: bool = False) -> ArchiveRecord:
-        """Archive a session and return the archive record.
+        """Archive the session with the name `session_id`, and return the archive record.
 
         If an archive with all rows exists, the method writes nothing and returns its record. If `force` is True, it
         writes a new archive in this case too. If retention removed the rows, it returns the record of the archive that
@@ -58,9 +65,7 @@ class Archiver:
         if same_life is not None and removed is None and same_life.path is not None:
             is_current = (same_life.epoch, same_life.version, same_life.events) == (ended.epoch, ended.version, count)
             if is_current and not force:
-                await self._run(
-                    "mark_archived", session_id=session_id, epoch=same_life.epoch, version=same_life.version
-                )
+                await self._run("mark_archived", session_id, epoch=same_life.epoch, version=same_life.version)
                 return same_life
         try:
             return await self._write(ended, removed, None if same_life is None else same_life.path)
@@ -78,7 +83,7 @@ class Archiver:
         """
         name = getattr(fault, "stored_as", type(fault).__name__)
         with suppress(psycopg.Error):
-            await self._run("record_failure", session_id=session_id, error=f"{name}: {fault}")
+            await self._run("record_failure", session_id, error=f"{name}: {fault}")
 
     async def load_archive_record(self, session_id: str) -> ArchiveRecord | None:
         """Return the newest archive record of a session; None if the session has no archive record."""
@@ -88,7 +93,7 @@ class Archiver:
     async def load_earlier_removed_records(self, record: ArchiveRecord) -> list[ArchiveRecord]:
         """Return the archive records of earlier creations of a session whose rows retention removed, newest first."""
         async with self._pool.transaction() as transaction:
-            removed = await _load_records(transaction, record.session_id, removed_only=True)
+            removed = await _load_records(transaction, record.name, removed_only=True)
         return [each for each in removed if each.created_at_ms < record.created_at_ms]
 
     async def _write(self, ended: EndedSession, removed: ArchiveRecord | None, old_path: str | None) -> ArchiveRecord:
@@ -97,14 +102,14 @@ class Archiver:
         `removed` is the record of an archive whose rows retention removed; the new rows are then added to its lines.
         `old_path` is the path of the object that the new object replaces.
         """
-        await self._run("begin_archive", session_id=ended.session_id, created_at=ended.created_at)
+        await self._run("begin_archive", ended.name, created_at=ended.created_at)
         earlier = None if removed is None else await self._cold_reader.read_archive(removed)
         built = await self._builder.build_archive(ended, earlier)
         ended, path = built.ended, built.ended.object_path(built.content)
         written = await self._cold_storage.write_bytes(path, built.content)
         is_saved = await self._run(
             "save_archive",
-            session_id=ended.session_id,
+            ended.name,
             created_at=ended.created_at,
             epoch=ended.epoch,
             version=ended.version,
@@ -122,7 +127,7 @@ class Archiver:
         )
         if is_saved and old_path is not None and old_path != path:
             await self._cold_storage.delete(old_path)
-        newest = await self.load_archive_record(ended.session_id)
+        newest = await self.load_archive_record(ended.name)
         assert newest is not None
         return newest
 
@@ -133,8 +138,9 @@ class Archiver:
             record = await _load_record(transaction, session_id)
             return record, await load_ended_session(transaction, session_id), count
 
-    async def _run(self, name: str, **values: Any) -> list[Row]:
-        return await self._pool.fetch(load_statement(name), values)
+    async def _run(self, statement: str, name: str, **values: Any) -> list[Row]:
+        """Run a statement for the session `name`."""
+        return await self._pool.fetch(load_statement(statement), {**session_parameters(name), **values})
 
 
 async def _load_record(transaction: Transaction, session_id: str) -> ArchiveRecord | None:
@@ -143,7 +149,7 @@ async def _load_record(transaction: Transaction, session_id: str) -> ArchiveReco
 
 async def _load_records(transaction: Transaction, session_id: str, *, removed_only: bool) -> list[ArchiveRecord]:
     sql = load_statements("queries.sql", "synckairos.history")["archive_records"]
-    rows = await transaction.fetch(sql, {"session_id": session_id, "removed_only": removed_only})
+    rows = await transaction.fetch(sql, {**session_parameters(session_id), "removed_only": removed_only})
     return [parse_archive_record(row) for row in rows]
 
 

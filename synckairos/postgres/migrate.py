@@ -1,12 +1,13 @@
 """Migration runner: applies the SQL files of `migrations/` in order, each file once.
 
-The runner refuses a database in which an applied file was changed.
+The runner refuses a database in which an applied file was changed. After the files, it completes the roles of Postgres
+and the fence between tenants (`tenant_roles.py`, `tenant_fence.py`).
 """
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,18 @@ from psycopg.errors import DuplicateObject, DuplicateTable, InsufficientPrivileg
 
 from synckairos.errors import SyncKairosError
 from synckairos.postgres.migrations_dir import migrations_dir
+from synckairos.postgres.online_migration import (
+    hold_migration_lock,
+    is_online,
+    lock_migrations,
+    run_online,
+    without_concurrency,
+)
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, refusal_as_store_refused, unreachable_as_store_unavailable
 from synckairos.postgres.privileges import PrivilegeMissing, explain_refusal
+from synckairos.postgres.tenant_fence import FindOlderInstances, complete_fence
 
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
-MIGRATION_LOCK_KEY = 0x53594E43
-"""Key of the advisory lock that each process takes before it changes the schema. The number is arbitrary."""
-
 _TABLE = """
 CREATE TABLE IF NOT EXISTS sync_migrations (
     number     integer     PRIMARY KEY,
@@ -59,14 +65,29 @@ class Migration:
 
 
 async def migrate(
-    database_url: str, directory: Path | None = None, on_file: Callable[[str, int, int], None] | None = None
+    database_url: str,
+    directory: Path | None = None,
+    on_file: Callable[[str, int, int], None] | None = None,
+    *,
+    logins: Sequence[str] = (),
+    find_older_instances: FindOlderInstances | None = None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> list[str]:
-    """Apply the migration files that are not applied yet, each in one transaction. Return their file names in order.
+    """Apply the migration files that are not applied yet. Return their file names in order.
 
-    `directory` is the folder of the files; None means `migrations_dir()`. Several processes can call this function at
-    the same time, because a lock lets them run one after the other. The lock ends with each transaction, so this works
-    through a transaction pooler too. Before each file `on_file` is called with its name, the number of files that this
-    call has applied, and the total number that it will apply.
+    Each file is applied in one transaction; an online migration in several (`online_migration.py`). Then the roles of
+    Postgres and the fence between tenants are completed (`complete_fence`).
+
+    - `directory`: the folder of the files; None means `migrations_dir()`.
+    - `on_file`: called before each file with its name, the number of files that this call has applied, and the total
+      number that it will apply.
+    - `logins`: further logins of servers and workers that get the roles of Postgres.
+    - `find_older_instances`: watches for instances of an older release, which cannot use a fenced database. None: a
+      database that had rows before this call is not fenced.
+    - `on_notice`: called with a text for each change of the fence, and for each step that the operator must take.
+
+    Several processes can call this function at the same time, because a lock lets them run one after the other. The
+    lock ends with each transaction, so this works through a transaction pooler too.
 
     Raises:
         InvalidMigrations: An applied file was changed or is missing, the numbers have a gap or a duplicate, or the
@@ -79,37 +100,77 @@ async def migrate(
     names: list[str] = []
     async with _connect(database_url) as connection:
         try:
-            while (name := await _apply_next(connection, wanted, len(names), on_file)) is not None:
+            is_new = not (await _has_migrations_table(connection) and await _applied(connection))
+            runner = _Runner(database_url, connection, wanted, is_new, on_file)
+            while (name := await runner.apply_next(len(names))) is not None:
                 names.append(name)
+            if directory is None:
+                watch = _find_none if is_new else find_older_instances
+                async with _connect(database_url) as holder, hold_migration_lock(holder):
+                    await complete_fence(connection, logins, watch, on_notice or _ignore)
         except (InsufficientPrivilege, InvalidSchemaName) as refusal:
             raise PrivilegeMissing(await explain_refusal(refusal, connection)) from refusal
     return names
 
 
-async def _apply_next(
-    connection: psycopg.AsyncConnection,
-    wanted: list[Migration],
-    count: int,
-    on_file: Callable[[str, int, int], None] | None,
-) -> str | None:
-    """Apply the first file that is not applied, in one transaction. Return its name; None if all are applied."""
-    async with connection.transaction():
-        await connection.execute(_SETTINGS)
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
-        await create_migrations_table(connection)
-        missing = _missing(wanted, await _applied(connection))
-        if not missing:
-            return None
-        if on_file is not None:
-            on_file(missing[0].name, count, count + len(missing))
-        try:
-            await apply_migration(connection, missing[0])
-        except (DuplicateObject, DuplicateTable) as found:
-            raise InvalidMigrations(
-                f"{missing[0].name}: {found.diag.message_primary}, but not as a part of this product. Name an empty"
-                " database; `synckairos migrate` takes over a database of SyncKairos v2"
-            ) from found
-        return missing[0].name
+async def _find_none() -> list[str]:
+    return []
+
+
+def _ignore(_: str) -> None:
+    """Drop a notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Runner of the migrations `wanted` on a connection. `is_new`: whether the database had no tables before."""
+
+    database_url: str
+    connection: psycopg.AsyncConnection
+    wanted: list[Migration]
+    is_new: bool
+    on_file: Callable[[str, int, int], None] | None
+
+    async def apply_next(self, count: int) -> str | None:
+        """Apply the first file that is not applied. Return its name; None if all are applied.
+
+        `count` is the number of files that the call of `migrate` has applied.
+        """
+        async with self.connection.transaction():
+            await self.connection.execute(_SETTINGS)
+            await lock_migrations(self.connection)
+            await create_migrations_table(self.connection)
+            missing = _missing(self.wanted, await _applied(self.connection))
+            if not missing:
+                return None
+            if self.on_file is not None:
+                self.on_file(missing[0].name, count, count + len(missing))
+            if self.is_new or not is_online(missing[0].text):
+                with _explaining_duplicates(missing[0]):
+                    await apply_migration(self.connection, missing[0])
+                return missing[0].name
+        return await self._apply_online(missing[0])
+
+    async def _apply_online(self, migration: Migration) -> str:
+        """Apply an online migration, unless another process has applied it in the meantime. Return its name."""
+        async with _connect(self.database_url) as holder, hold_migration_lock(holder):
+            if migration.number not in await _applied(self.connection):
+                with _explaining_duplicates(migration):
+                    await run_online(self.connection, migration.text)
+                await _mark_applied(self.connection, migration)
+        return migration.name
+
+
+@contextmanager
+def _explaining_duplicates(migration: Migration) -> Iterator[None]:
+    """Raise InvalidMigrations if the block creates an object that exists."""
+    try:
+        yield
+    except (DuplicateObject, DuplicateTable) as found:
+        raise InvalidMigrations(
+            f"{migration.name}: {found.diag.message_primary}, but not as a part of this product. Name an empty"
+            " database; `synckairos migrate` takes over a database of SyncKairos v2"
+        ) from found
 
 
 async def create_migrations_table(connection: psycopg.AsyncConnection) -> None:
@@ -123,7 +184,11 @@ async def create_migrations_table(connection: psycopg.AsyncConnection) -> None:
 
 async def apply_migration(connection: psycopg.AsyncConnection, migration: Migration) -> None:
     """Run one migration file and mark it as applied, inside the current transaction of `connection`."""
-    await connection.execute(migration.text.encode())
+    await connection.execute(without_concurrency(migration.text).encode())
+    await _mark_applied(connection, migration)
+
+
+async def _mark_applied(connection: psycopg.AsyncConnection, migration: Migration) -> None:
     await connection.execute(
         "INSERT INTO sync_migrations (number, name, checksum) VALUES (%s, %s, %s)",
         [migration.number, migration.name, migration.checksum],

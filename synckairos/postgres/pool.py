@@ -5,6 +5,7 @@ If a caller cancels a query, the call ends soon in every state of Postgres. The 
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from psycopg.sql import SQL
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
+from synckairos.postgres.access import Access, cross_tenant_access
 from synckairos.postgres.metrics import POOL_WAIT, POOLS
 from synckairos.postgres.transaction import (
     HostKind,
@@ -43,6 +45,9 @@ T = TypeVar("T")
 CONNECT_TIMEOUT_S = 5
 """Seconds without an answer after which Postgres counts as unreachable."""
 
+RELEASE_PREFIX = "synckairos 2 "
+"""Begin of the names of the connections of this release. Releases that do not know tenants have no number there."""
+
 _OUTAGE_CLASSES = ("", "08", "53", "57")
 """SQLSTATE classes of outages: connection lost, no resources, shutdown. The lost connection itself has no SQLSTATE."""
 
@@ -51,6 +56,8 @@ _CANCEL_TIMEOUT_S = 0.5
 """Maximum seconds until a cancelled query ends. If the query does not end, the connection is closed."""
 _CLOSE_TIMEOUT_S = 1.0
 """Maximum seconds until running queries end when a pool is closed."""
+_MAX_STATEMENTS = 10_000
+"""Maximum number of tenants for which a pool keeps the statement with which its transactions begin."""
 _INTERVAL_S = 0.1  # seconds between two checks for an interruption, the default of psycopg
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 
@@ -101,20 +108,25 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
         host: HostKind = "read-write",
         timeout_s: float = CONNECT_TIMEOUT_S,
         settings: Mapping[str, str | SQL] | None = None,
+        access: Access | None = None,
+        requires_roles: bool = False,
     ) -> None:
         """Create a closed pool.
 
-        - `name`: Postgres shows the connections under the application name `synckairos <name>`.
+        - `name`: Postgres shows the connections under the application name `synckairos 2 <name>`.
         - `host`: the kind of server that all transactions need. See `TransactionSettings`.
         - `timeout_s`: seconds to wait for a connection until PoolTimeout is raised.
         - `settings`: settings of each transaction. See `TransactionSettings`.
+        - `access`: role and tenant of the transactions that name none. None: each transaction must name its access.
+        - `requires_roles`: see `TransactionSettings`.
 
         The pool sets nothing at the start of a connection and prepares no statements. A transaction pooler would refuse
         settings at the start, and would mix up prepared statements.
         """
         self._database_url = database_url
-        self._settings = TransactionSettings(settings or {}, host)
-        self._settings_statement = self._settings.to_sql()
+        self._settings = TransactionSettings(settings or {}, host, requires_roles)
+        self._access = access
+        self._settings_statements: OrderedDict[Access, bytes] = OrderedDict()
         self.in_use = 0
         """Number of connections that callers use now."""
         self.connected_at_s = float("-inf")
@@ -126,7 +138,7 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
             "autocommit": True,
             "prepare_threshold": None,
             "connect_timeout": max(2, int(timeout_s)),
-            "application_name": f"synckairos {name}",
+            "application_name": f"{RELEASE_PREFIX}{name}",
             **_host_options(database_url, host),
             **_KEEPALIVE,
         }
@@ -150,36 +162,63 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
 
     @asynccontextmanager
     async def transaction(
-        self, *, isolation: Isolation = "READ COMMITTED", read_only: bool = False
+        self, *, access: Access | None = None, isolation: Isolation = "READ COMMITTED", read_only: bool = False
     ) -> AsyncIterator[Transaction]:
         """Run one transaction during the block, and yield it. It begins with its first statement.
+
+        `access` is the role and the tenant of the transaction; None means the access of the pool.
 
         The transaction is committed at the end of the block. If the block raises, or has set
         `Transaction.is_rolled_back`, the transaction is rolled back instead.
 
         Raises: PoolTimeout, WrongServer and other errors of psycopg.
         """
+        statement = self._settings_statement(access)
         with self._reporting():
             async with self.connection() as connection:
                 transaction = Transaction(
-                    connection, self._settings, self._settings_statement, isolation=isolation, read_only=read_only
+                    connection, self._settings, statement, isolation=isolation, read_only=read_only
                 )
                 async with run_transaction(transaction, connection):
                     yield transaction
 
-    async def fetch(self, statement: Statement, values: Values | None = None, *, binary: bool = False) -> list[Row]:
+    async def fetch(
+        self,
+        statement: Statement,
+        values: Values | None = None,
+        *,
+        access: Access | None = None,
+        binary: bool = False,
+    ) -> list[Row]:
         """Run one statement in a separate transaction and return its rows. Uses one round trip.
+
+        `access` is the role and the tenant of the transaction; None means the access of the pool.
 
         Raises: PoolTimeout, WrongServer and other errors of psycopg.
         """
+        settings = self._settings_statement(access)
         with self._reporting():
             async with self.connection() as connection:
                 return await fetch_in_own_transaction(
-                    connection, self._settings, self._settings_statement, statement, values, binary=binary
+                    connection, self._settings, settings, statement, values, binary=binary
                 )
 
-    async def check_reachable(self) -> None:
+    def _settings_statement(self, access: Access | None) -> bytes:
+        """Return the statement with which a transaction begins. Raises: ValueError if no access is named."""
+        used = access or self._access
+        if used is None:
+            raise ValueError(f"{self.name}: a transaction of this pool must name its access")
+        found = self._settings_statements.get(used)
+        if found is None:
+            found = self._settings_statements[used] = self._settings.to_sql(used)
+            if len(self._settings_statements) > _MAX_STATEMENTS:
+                self._settings_statements.popitem(last=False)
+        return found
+
+    async def check_reachable(self, access: Access | None = None) -> None:
         """Check that Postgres is reachable, through a connection that does not belong to the pool.
+
+        The check uses `access`; None means the access of the pool, or of all tenants.
 
         Raises: StoreUnavailable with the reason, as soon as the connection fails, or after two times `timeout_s`. A
         method of the pool would raise only after `timeout_s`, and without the reason.
@@ -192,7 +231,12 @@ class PostgresPool(AsyncConnectionPool[CancellableConnection]):
                     await CancellableConnection.connect(self._database_url, **self._connection_options) as connection,
                 ):
                     await fetch_in_own_transaction(
-                        connection, self._settings, self._settings_statement, b"SELECT", None, binary=False
+                        connection,
+                        self._settings,
+                        self._settings_statement(access or self._access or cross_tenant_access()),
+                        b"SELECT",
+                        None,
+                        binary=False,
                     )
         except TimeoutError as late:
             reason = f"Postgres did not answer within {2 * self.timeout:g} s"

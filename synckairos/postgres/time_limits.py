@@ -10,6 +10,7 @@ from psycopg import OperationalError
 from psycopg.errors import InsufficientPrivilege
 
 from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
+from synckairos.postgres.access import Access
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Row, Statement, Transaction, Values
 
@@ -61,29 +62,32 @@ class TimeLimitedTransactions:
         self._pool = pool
         self._queries = TimeLimitedQueries()
 
-    async def fetch(self, statement: Statement, values: Values) -> list[Row]:
+    async def fetch(self, access: Access, statement: Statement, values: Values) -> list[Row]:
         """Run one statement in a transaction of at most `TRANSACTION_TIMEOUT_S` seconds, and return its rows.
 
-        Uses one round trip.
+        `access` is the role and the tenant of the transaction. Uses one round trip.
         """
-        return await self._queries.run(TRANSACTION_TIMEOUT_S, self._fetch(statement, values))
+        return await self._queries.run(TRANSACTION_TIMEOUT_S, self._fetch(access, statement, values))
 
     async def transact(
-        self, action: Callable[[Transaction], Awaitable[T]], timeout_s: float = TRANSACTION_TIMEOUT_S
+        self,
+        access: Access,
+        action: Callable[[Transaction], Awaitable[T]],
+        timeout_s: float = TRANSACTION_TIMEOUT_S,
     ) -> T:
         """Run `action` in one transaction of at most `timeout_s` seconds, and return its result.
 
-        An exception of `action` rolls the transaction back.
+        `access` is the role and the tenant of the transaction. An exception of `action` rolls the transaction back.
         """
-        return await self._queries.run(timeout_s, self._transact(action))
+        return await self._queries.run(timeout_s, self._transact(access, action))
 
-    async def _fetch(self, statement: Statement, values: Values) -> list[Row]:
+    async def _fetch(self, access: Access, statement: Statement, values: Values) -> list[Row]:
         with errors_without_details():
-            return await self._pool.fetch(statement, values)
+            return await self._pool.fetch(statement, values, access=access)
 
-    async def _transact(self, action: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _transact(self, access: Access, action: Callable[[Transaction], Awaitable[T]]) -> T:
         with errors_without_details():
-            async with self._pool.transaction() as transaction:
+            async with self._pool.transaction(access=access) as transaction:
                 return await action(transaction)
 
 

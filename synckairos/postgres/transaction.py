@@ -1,7 +1,7 @@
 """Transactions on pooled connections. All packages run their statements through this module.
 
 A transaction pooler such as PgBouncer does not keep session state between transactions. Each transaction therefore
-applies its settings, in the round trip of its first statement.
+applies its role, its tenant and its settings, in the round trip of its first statement.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from psycopg.rows import AsyncRowFactory, tuple_row
 from psycopg.sql import SQL, Composed
 from psycopg.sql import Literal as SqlLiteral
 
+from synckairos.postgres.access import TENANT_SETTING, Access
 from synckairos.postgres.metrics import find_statement_series
 
 Row = tuple[Any, ...]
@@ -28,6 +29,7 @@ Isolation = Literal["READ COMMITTED", "REPEATABLE READ"]
 HostKind = Literal["read-write", "primary", "any"]
 
 _ROLLBACK_TIMEOUT_S = 0.5
+_ROLE_IF_MEMBER = "CASE WHEN pg_has_role(to_regrole('{0}'), 'MEMBER') THEN '{0}' ELSE 'none' END"
 
 
 class WrongServer(OperationalError):
@@ -41,20 +43,32 @@ class TransactionSettings:
     - `values`: Postgres settings by name. A value is a text or an SQL expression. The time zone is always UTC.
     - `host`: `read-write` is a primary that accepts writes. `primary` is a primary that can be read-only. `any` is any
       server.
+    - `requires_roles`: whether the transactions fail if the login may not use the role of an access. If it is False,
+      such a login runs the transactions without a role.
     """
 
     values: Mapping[str, str | SQL] = field(default_factory=dict)
     host: HostKind = "read-write"
+    requires_roles: bool = False
 
-    def to_sql(self) -> bytes:
+    def to_sql(self, access: Access) -> bytes:
         """Return the SQL statement that applies the settings to the current transaction, and describes the server.
 
-        The statement reads `default_transaction_read_only`, which describes the server. `transaction_read_only` is not
-        used, because it is also true in a READ ONLY transaction on a server that accepts writes.
+        The statement also sets the role and the tenant of `access`. It reads `default_transaction_read_only`, which
+        describes the server. `transaction_read_only` is not used, because it is also true in a READ ONLY transaction on
+        a server that accepts writes.
         """
-        settings: dict[str, str | SQL] = {"timezone": "UTC", **self.values}
+        role = SQL("'{}'" if self.requires_roles else _ROLE_IF_MEMBER).format(SQL(access.role))
+        settings: dict[str, str | SQL | Composed] = {
+            "timezone": "UTC",
+            **self.values,
+            TENANT_SETTING: access.tenant,
+            "role": role,
+        }
         applied = [
-            SQL("set_config({}, {}, true)").format(name, value if isinstance(value, SQL) else SqlLiteral(value))
+            SQL("set_config({}, {}, true)").format(
+                name, value if isinstance(value, SQL | Composed) else SqlLiteral(value)
+            )
             for name, value in settings.items()
         ]
         server = SQL("pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean")
@@ -176,6 +190,14 @@ class Transaction:
             async with self._connection.pipeline():
                 server = await self._start()
             await _check(server, self._settings, self._connection)
+
+    async def leave_role(self) -> None:
+        """Run the next statements of the transaction as the login, without the role of the access.
+
+        Only for statements about connections of the same login, which a role without this login's privileges may not
+        see.
+        """
+        await self.fetch(b"SELECT set_config('role', 'none', true)")
 
     async def disconnect(self) -> None:
         """Close the connection. This ends the transaction without a commit."""

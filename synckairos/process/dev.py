@@ -93,7 +93,8 @@ async def run_dev(
             from synckairos.postgres.migrate import migrate
 
             report("updating the schema of the database")
-            await migrate(settings.schema_url)
+            has_own_postgres = "Postgres" in stores.embedded
+            await migrate(settings.schema_url, find_older_instances=_find_none if has_own_postgres else None)
         on_spawn()
         if stop_requested.is_set():
             return 0
@@ -127,6 +128,11 @@ def _child_settings(settings: Settings, stores: _Stores, directory: Path) -> Set
     if "Postgres" in stores.embedded:
         update["database_direct_url"] = None  # it would lead to another database
     return settings.model_copy(update=update)
+
+
+async def _find_none() -> list[str]:
+    """Return no instance of an older release. All processes on the embedded stores are those of this command."""
+    return []
 
 
 def _with_authentication(settings: Settings) -> Settings:

@@ -42,6 +42,7 @@ from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.runner import JobRunner
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.jobs.wakeups import RUN_JOB, JobWakeups
+from synckairos.postgres.tenant_roles import require_roles
 from synckairos.revocations.channel import RevocationCopier
 from synckairos.revocations.table import RevocationTable
 from synckairos.store.connect import check_store_settings
@@ -101,8 +102,9 @@ async def run_arq_worker(
     writes them to Postgres.
 
     Raises:
-        StoreMisconfigured: The data in Redis belongs to other settings, or Redis is unsafe to write to. Only at the
-            start, before the first drain and job.
+        StoreMisconfigured: The data in Redis belongs to other settings, Redis is unsafe to write to, or tokens are
+            required and the login of Postgres may not use the roles that separate tenants. Only at the start, before
+            the first drain and job.
     """
     logging.getLogger("arq.worker").setLevel(logging.WARNING)  # at INFO arq writes two lines for each message
     keys = Keys(settings.key_prefix, settings.partitions)
@@ -113,11 +115,14 @@ async def run_arq_worker(
         settings.key_prefix,
         max_connections=_MAX_DRAINS + 3,
         stores_changes=settings.stores_changes,
+        requires_roles=settings.auth == "required",
     )
     at_postgres = postgres_outage or SilentOutage()
     writer.pool.outage = at_postgres
     await writer.open()
     try:
+        if settings.auth == "required":
+            await require_roles(writer.pool)
         pipe = RedisPipe(settings.redis_url, settings.redis_timeout_s)
         pipe.outage = StoreOutage("redis", "REDIS_URL", _EFFECT)
         at_queue = pipe.outage if settings.queue_redis_url == settings.redis_url else make_arq_queue_outage()
@@ -270,7 +275,7 @@ async def _run_jobs(
     sweep_s: float,
 ) -> None:
     """Run background jobs and enqueue scheduled jobs that have work, until cancelled."""
-    pool = open_job_pool(settings.database_url)
+    pool = open_job_pool(settings.database_url, requires_roles=settings.auth == "required")
     pool.outage = at_postgres
     async with pool:
         job_table = JobTable(pool)

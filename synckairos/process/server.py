@@ -36,6 +36,7 @@ from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.postgres.tenant_roles import require_roles
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.endpoint import WebSocketEndpoint
@@ -97,7 +98,8 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
     Raises, before the server accepts connections:
         PortTaken: Another process listens on the port.
         BadSettings: The configured host or port cannot be used.
-        StoreMisconfigured: The data in Redis belongs to other settings, or Redis is unsafe to write to.
+        StoreMisconfigured: The data in Redis belongs to other settings, Redis is unsafe to write to, or tokens are
+            required and the login of Postgres may not use the roles that separate tenants.
         StoreUnavailable: Redis does not answer.
     """
     set_build_info("server")
@@ -144,6 +146,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         pool = open_history_pool(settings)
         pool.outage = StoreOutage("postgres", "DATABASE_URL", _POSTGRES_EFFECT)
         await stack.enter_async_context(pool)
+        if settings.auth == "required":
+            await require_roles(pool)
         history, webhooks = HistoryReader(pool, ColdStorage(settings.archive_url)), WebhookRegistry(pool)
         wakeups = DrainWakeupSender(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
         wakeups.start_sending()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
@@ -42,4 +43,6 @@ class RevocationTable:
         await self._run("delete_expired", {"now_ms": now_ms})
 
     async def _run(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        return await self._transactions.fetch(load_statements("revocations.sql", __package__)[name], values)
+        return await self._transactions.fetch(
+            cross_tenant_access(), load_statements("revocations.sql", __package__)[name], values
+        )

@@ -10,6 +10,7 @@ from msgspec.structs import asdict
 from synckairos.errors import IdempotencyKeyReused, SigningKeyExists, TooManySigningKeys
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
+from synckairos.postgres.access import Access, cross_tenant_access, tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
@@ -95,7 +96,7 @@ class SigningKeyTable:
             (row,) = await _fetch(transaction, "add", {**values, "signing_key_id": uuid4()})
             return _parse_key(row), False
 
-        return await self._transactions.transact(run)
+        return await self._transactions.transact(tenant_access(key.tenant), run)
 
     async def read_page(self, tenant: str, *, cursor: str | None, limit: int) -> Page[SigningKey]:
         """Return a page of at most `limit` keys of a tenant, newest first.
@@ -105,13 +106,15 @@ class SigningKeyTable:
         Raises: ValidationFailed if the cursor is invalid.
         """
         (before,) = parse_cursor(cursor, int) if cursor else (_MAX_SEQUENCE,)
-        rows = await self._run("read_page", {"tenant": tenant, "before": before, "limit": limit + 1})
+        rows = await self._run(
+            tenant_access(tenant), "read_page", {"tenant": tenant, "before": before, "limit": limit + 1}
+        )
         items = tuple(_parse_key(row) for row in rows[:limit])
         return Page(items, render_cursor(items[-1].sequence) if len(rows) > limit else None)
 
     async def read_all(self) -> list[SigningKey]:
         """Return the keys of all tenants."""
-        return [_parse_key(row) for row in await self._run("read_all", {})]
+        return [_parse_key(row) for row in await self._run(cross_tenant_access(), "read_all", {})]
 
     async def remove(self, tenant: str, signing_key_id: str, now_ms: int) -> int | None:
         """Remove a key of a tenant. Return the instant of its removal in ms since the Unix epoch.
@@ -119,11 +122,12 @@ class SigningKeyTable:
         If the key was removed in the last day, return the instant of this removal. Otherwise, if there is no key,
         return None.
         """
-        rows = await self._run("remove", {"tenant": tenant, "signing_key_id": signing_key_id, "now_ms": now_ms})
+        values = {"tenant": tenant, "signing_key_id": signing_key_id, "now_ms": now_ms}
+        rows = await self._run(tenant_access(tenant), "remove", values)
         return datetime_to_ms(rows[0][0]) if rows else None
 
-    async def _run(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        return await self._transactions.fetch(load_statements("signing_keys.sql", __package__)[name], values)
+    async def _run(self, access: Access, name: str, values: Mapping[str, Any]) -> list[Row]:
+        return await self._transactions.fetch(access, load_statements("signing_keys.sql", __package__)[name], values)
 
 
 async def _fetch(transaction: Transaction, name: str, values: Mapping[str, Any]) -> list[Row]:

@@ -32,6 +32,9 @@ DEAD_AFTER_S = 5.0
 FIELD_TTL_S = 300
 """Seconds that the presence hash of a session stays after its last write."""
 
+_RELEASE = ".2"
+"""End of the names of instances of this release. Releases that do not know tenants have no such end."""
+
 BATCH_SIZE = 250
 """Number of sessions in one pipeline and in one message."""
 
@@ -52,7 +55,7 @@ class PresenceStore:
     """The presence data of this instance. All methods raise StoreUnavailable if Redis does not answer."""
 
     def __init__(self, pipe: RedisPipe, subscriber: PubSubConnection, keys: Keys) -> None:
-        self.instance = secrets.token_hex(8)
+        self.instance = _make_name()
         self._pipe = pipe
         self._subscriber = subscriber
         self._keys = keys
@@ -70,7 +73,7 @@ class PresenceStore:
             lives, changes, living = await self._send_heartbeat(self.instance, "", may_remove_dead)
             if lives:
                 return HeartbeatResult(False, changes, living)
-        name = secrets.token_hex(8)
+        name = _make_name()
         _, changes, living = await self._send_heartbeat(name, self.instance, may_remove_dead)
         self.instance = name
         return HeartbeatResult(True, changes, living)
@@ -173,6 +176,25 @@ class PresenceStore:
             receive(int(number), instance, session_names)
 
         return self._subscriber.subscribe(self._keys.presence_channel, receive_payload)
+
+
+def _make_name() -> str:
+    return secrets.token_hex(8) + _RELEASE
+
+
+def names_release(instance: str) -> bool:
+    """Return whether the name of an instance says that its release knows tenants."""
+    return instance.endswith(_RELEASE)
+
+
+async def read_living_instances(pipe: RedisPipe, keys: Keys) -> frozenset[str]:
+    """Return the names of the instances with heartbeats that no other instance has removed. One round trip.
+
+    Raises: StoreUnavailable if Redis does not answer.
+    """
+    with translated_errors():
+        found = await pipe.call("ZRANGE", keys.instance_heartbeats, 0, -1)
+    return frozenset(_decode_name(each) for each in found)
 
 
 def _decode_name(name: bytes) -> str:

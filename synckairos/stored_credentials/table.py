@@ -11,6 +11,7 @@ from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.identity.secret_text import SecretText, make_secret_text
 from synckairos.identity.token_claims import parse_grants
+from synckairos.postgres.access import Access, cross_tenant_access, tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
@@ -146,7 +147,7 @@ class CredentialTable:
             )
             return parse_credential(row), secret
 
-        return await self._transactions.transact(run)
+        return await self._transactions.transact(tenant_access(new.tenant), run)
 
     async def read_page(
         self, tenant: str, kind: CredentialKind, now_ms: int, *, cursor: str | None, limit: int
@@ -159,7 +160,7 @@ class CredentialTable:
         """
         (before,) = parse_cursor(cursor, int) if cursor else (_MAX_SEQUENCE,)
         values = {"tenant": tenant, "kind": kind, "now_ms": now_ms, "before": before, "limit": limit + 1}
-        rows = await self._run("read_page", values)
+        rows = await self._run(tenant_access(tenant), "read_page", values)
         items = tuple(parse_credential(row) for row in rows[:limit])
         return Page(items, render_cursor(items[-1].sequence) if len(rows) > limit else None)
 
@@ -168,7 +169,9 @@ class CredentialTable:
 
         Invalid rows are reported and left out.
         """
-        rows = await self._run("read_valid", {"credential_ids": [*credential_ids], "now_ms": now_ms})
+        rows = await self._run(
+            cross_tenant_access(), "read_valid", {"credential_ids": [*credential_ids], "now_ms": now_ms}
+        )
         found = {}
         for *columns, current, previous in rows:
             try:
@@ -182,7 +185,7 @@ class CredentialTable:
 
     async def set_last_used(self, credential_ids: Sequence[str], now_ms: int) -> None:
         """Store that these credentials were used at the instant `now_ms`."""
-        await self._run("set_last_used", {"credential_ids": [*credential_ids], "now_ms": now_ms})
+        await self._run(cross_tenant_access(), "set_last_used", {"credential_ids": [*credential_ids], "now_ms": now_ms})
 
     async def rotate(
         self, tenant: str, kind: CredentialKind, credential_id: str, now_ms: int, *, request_id: str | None
@@ -207,7 +210,7 @@ class CredentialTable:
             await _fetch(transaction, "rotate", values | new)
             return secret
 
-        return await self._transactions.transact(run)
+        return await self._transactions.transact(tenant_access(tenant), run)
 
     async def end(self, tenant: str, kind: CredentialKind, credential_id: str, now_ms: int) -> list[str]:
         """End a credential and all credentials below it. Return their ids, also of those that had ended before.
@@ -215,7 +218,7 @@ class CredentialTable:
         Return an empty list if the tenant has no such credential.
         """
         values = {"tenant": tenant, "kind": kind, "credential_id": credential_id, "now_ms": now_ms}
-        return [row[0] for row in await self._run("end", values)]
+        return [row[0] for row in await self._run(tenant_access(tenant), "end", values)]
 
     async def end_revoked(self, revocations: Sequence[Revocation]) -> None:
         """End the stored credentials that revocations select, and all credentials below them.
@@ -230,10 +233,10 @@ class CredentialTable:
             "issued_before_ms": [each.issued_before_ms for each in revocations],
             "effective_at_ms": [each.effective_at_ms for each in revocations],
         }
-        await self._run("end_revoked", values)
+        await self._run(cross_tenant_access(), "end_revoked", values)
 
-    async def _run(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        return await self._transactions.fetch(load_statements("credentials.sql", __package__)[name], values)
+    async def _run(self, access: Access, name: str, values: Mapping[str, Any]) -> list[Row]:
+        return await self._transactions.fetch(access, load_statements("credentials.sql", __package__)[name], values)
 
 
 async def _fetch(transaction: Transaction, name: str, values: Mapping[str, Any]) -> list[Row]:

@@ -12,6 +12,7 @@ from synckairos.frozen_replace import replace
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
 from synckairos.limits.tenant_limits import TenantLimits, tenant_limits
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
@@ -129,7 +130,7 @@ class TenantTable:
             (row,) = await _fetch(transaction, "add", values)
             return _parse_tenant(row), False
 
-        return await self._transactions.transact(run)
+        return await self._transactions.transact(cross_tenant_access(), run)
 
     async def read(self, name: str) -> Tenant:
         """Return a tenant. Raises: NotFound if the table has no such tenant."""
@@ -159,7 +160,7 @@ class TenantTable:
             (row,) = await _fetch(transaction, "update", {**_columns(after), "now_ms": now_ms})
             return _parse_tenant(row)
 
-        return await self._transactions.transact(run)
+        return await self._transactions.transact(cross_tenant_access(), run)
 
     async def read_page(self, *, cursor: str | None, limit: int) -> Page[Tenant]:
         """Return a page of at most `limit` tenants, newest first, with deleted tenants.
@@ -181,10 +182,11 @@ class TenantTable:
             ((is_fenced,),) = await _fetch(transaction, "is_fenced", {})
             return [_parse_tenant(row) for row in rows], is_fenced is True
 
-        return await self._transactions.transact(run)
+        return await self._transactions.transact(cross_tenant_access(), run)
 
     async def _run(self, name: str, values: Mapping[str, Any]) -> list[Row]:
-        return await self._transactions.fetch(load_statements("tenants.sql", __package__)[name], values)
+        statement = load_statements("tenants.sql", __package__)[name]
+        return await self._transactions.fetch(cross_tenant_access(), statement, values)
 
 
 async def _fetch(transaction: Transaction, name: str, values: Mapping[str, Any]) -> list[Row]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from synckairos.errors import InvalidStoredData
 from synckairos.history.records import TrailEvent
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import errors_without_details
@@ -120,18 +121,25 @@ class DeliveryQueue:
 
     async def _query(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         with errors_without_details():
-            return await self.pool.fetch(load_statements("webhooks.sql", __package__)[name], values)
+            return await self.pool.fetch(
+                load_statements("webhooks.sql", __package__)[name], values, access=cross_tenant_access()
+            )
 
 
 @asynccontextmanager
-async def open_delivery_queue(database_url: str, connections: int = 4) -> AsyncIterator[DeliveryQueue]:
+async def open_delivery_queue(
+    database_url: str, connections: int = 4, *, requires_roles: bool = False
+) -> AsyncIterator[DeliveryQueue]:
     """Open a pool of at most `connections` connections, and yield the delivery queue of a worker.
 
     The pool is closed at the end of the block. The function does not wait until Postgres is reachable. Commits do not
     wait for the disk. If a crash of Postgres loses the result of an attempt, the message is only sent a second time.
+    `requires_roles`: see `TransactionSettings`.
     """
     settings = {"statement_timeout": "30s", "synchronous_commit": "off"}
-    async with PostgresPool(database_url, "webhooks", max_connections=connections, settings=settings) as pool:
+    async with PostgresPool(
+        database_url, "webhooks", max_connections=connections, settings=settings, requires_roles=requires_roles
+    ) as pool:
         yield DeliveryQueue(pool)
 
 

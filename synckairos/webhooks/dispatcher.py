@@ -62,7 +62,7 @@ async def run_dispatcher(settings: Settings, postgres_outage: StoreOutage | None
     reachable. If `postgres_outage` is None, it makes its own outage log.
     """
     async with (
-        open_delivery_queue(settings.database_url) as queue,
+        open_delivery_queue(settings.database_url, requires_roles=settings.auth == "required") as queue,
         WebhookSender(AddressGuard.from_settings(settings), timeout_s=settings.webhook_timeout_s) as sender,
     ):
         queue.pool.outage = postgres_outage or SilentOutage()

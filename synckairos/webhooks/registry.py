@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from synckairos.errors import IdempotencyKeyReused, NotFound, TooManyWebhooks, WebhookDisabled
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
+from synckairos.postgres.access import cross_tenant_access, tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TRANSACTION_TIMEOUT_S, TimeLimitedTransactions
@@ -21,9 +22,9 @@ from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.webhooks import TEST_EVENT_TYPE, CreateWebhook, PatchWebhook
 
 MAX_ENDPOINTS = 100
-"""Maximum number of webhook endpoints of a deployment.
+"""Maximum number of webhook endpoints of a tenant.
 
-The limit exists because the drain compares each event with each endpoint.
+The limit exists because the drain compares each event with each endpoint of its tenant.
 """
 
 _MAX_SEQUENCE = 2**62
@@ -43,23 +44,28 @@ class WebhookRegistry:
         self._transactions = TimeLimitedTransactions(pool)
 
     async def transact(
-        self, action: "Callable[[WebhookTransaction], Awaitable[T]]", timeout_s: float = TRANSACTION_TIMEOUT_S
+        self,
+        tenant: str,
+        action: "Callable[[WebhookTransaction], Awaitable[T]]",
+        timeout_s: float = TRANSACTION_TIMEOUT_S,
     ) -> T:
         """Run `action` in one transaction of at most `timeout_s` seconds, and return the result of `action`.
+
+        The transaction reaches only endpoints and deliveries of `tenant`.
 
         An exception of `action` rolls the transaction back. If StoreUnavailable is raised, for example because the time
         is over, the outcome is unknown.
         """
 
         async def run(transaction: Transaction) -> T:
-            return await action(WebhookTransaction(transaction, self._max_endpoints))
+            return await action(WebhookTransaction(transaction, tenant, self._max_endpoints))
 
-        return await self._transactions.transact(run, timeout_s)
+        return await self._transactions.transact(tenant_access(tenant), run, timeout_s)
 
     async def transact_idempotently(
-        self, key: str, fingerprint: str, action: "Callable[[WebhookTransaction], Awaitable[bytes]]"
+        self, tenant: str, key: str, fingerprint: str, action: "Callable[[WebhookTransaction], Awaitable[bytes]]"
     ) -> tuple[bytes, bool]:
-        """Run `action` in one transaction, and save its answer for a day under the idempotency key `key`.
+        """Run `action` in one transaction of `tenant`, and save its answer for a day under the idempotency key `key`.
 
         If an answer is already saved under `key`, `action` is not called. Return the answer as bytes, and whether it is
         a saved answer of an earlier call. If `action` raises, nothing is saved and nothing is changed.
@@ -77,27 +83,29 @@ class WebhookRegistry:
                 raise IdempotencyKeyReused
             return body, True
 
-        return await self.transact(run_once)
+        return await self.transact(tenant, run_once)
 
     async def measure_queue(self) -> QueueMeasurements:
         """Read the values for the webhook metrics from Postgres, and return them. The time limit is one second."""
 
-        async def read(transaction: WebhookTransaction) -> QueueMeasurements:
-            (row,) = await transaction.query("measure", {})
+        async def read(transaction: Transaction) -> QueueMeasurements:
+            statement = load_statements("webhooks.sql", __package__)["measure"]
+            (row,) = await transaction.fetch(statement, {}, binary=True)
             return QueueMeasurements(*row)
 
-        return await self.transact(read, timeout_s=1.0)
+        return await self._transactions.transact(cross_tenant_access(), read, timeout_s=1.0)
 
 
 class WebhookTransaction:
-    """Operations on endpoints and deliveries inside one transaction.
+    """Operations on endpoints and deliveries of one tenant inside one transaction.
 
     All methods with an `endpoint_id` or `delivery_id`, except `delete_endpoint`, raise NotFound if the endpoint or the
     delivery does not exist.
     """
 
-    def __init__(self, transaction: Transaction, max_endpoints: int) -> None:
+    def __init__(self, transaction: Transaction, tenant: str, max_endpoints: int) -> None:
         self._transaction = transaction
+        self._tenant = tenant
         self._max_endpoints = max_endpoints
 
     # -- endpoints ----------------------------------------------------------------------------------------------------
@@ -211,8 +219,9 @@ class WebhookTransaction:
             raise WebhookDisabled(endpoint_id)
 
     async def query(self, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """Run the statement `name` of `webhooks.sql` with `values`, and return its rows."""
-        return await self._transaction.fetch(load_statements("webhooks.sql", __package__)[name], values, binary=True)
+        """Run the statement `name` of `webhooks.sql` with `values` and the tenant, and return its rows."""
+        statement = load_statements("webhooks.sql", __package__)[name]
+        return await self._transaction.fetch(statement, {**values, "tenant": self._tenant}, binary=True)
 
 
 def make_signing_secret() -> str:

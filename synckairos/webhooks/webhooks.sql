@@ -120,21 +120,21 @@ SELECT
     CASE
         WHEN NOT e.snapshots THEN NULL
         WHEN v.whole_version IS NULL THEN v.snapshot
-        ELSE sync_document(v.session_id, v.epoch, v.version)
+        ELSE sync_document(v.tenant, v.session_id, v.epoch, v.version)
     END,
     v.role, v.on_behalf_of::text, v.command_id,
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
         ) ORDER BY c.participant_id, c.began_at)
-        FROM sync_all_charges AS c
-        WHERE c.session_id = v.session_id AND c.epoch = v.epoch AND c.version = v.version
+        FROM sync_every_charge() AS c
+        WHERE c.tenant = v.tenant AND c.session_id = v.session_id AND c.epoch = v.epoch AND c.version = v.version
     ),
     v.participant_ids
 FROM leased AS d
 JOIN webhook_endpoints AS e USING (endpoint_id)
 LEFT JOIN sync_events AS v
-    ON v.session_id = d.session_id AND v.epoch = d.epoch AND v.version = d.version
+    ON v.tenant = d.tenant AND v.session_id = d.session_id AND v.epoch = d.epoch AND v.version = d.version
 ORDER BY d.sequence;
 
 -- name: release
@@ -156,9 +156,9 @@ WITH done AS (
     RETURNING *
 ),
 logged AS (
-    INSERT INTO webhook_attempts (delivery_id, attempt, at, duration_ms, status_code, error, next_try_at)
+    INSERT INTO webhook_attempts (tenant, delivery_id, attempt, at, duration_ms, status_code, error, next_try_at)
     SELECT
-        delivery_id, attempts, now() - make_interval(secs => %(duration_ms)s / 1000.0), %(duration_ms)s,
+        tenant, delivery_id, attempts, now() - make_interval(secs => %(duration_ms)s / 1000.0), %(duration_ms)s,
         %(status_code)s, %(error)s, CASE WHEN status = 'pending' THEN due_at END
     FROM done
 ),
@@ -226,14 +226,14 @@ SELECT
 
 -- name: lock_endpoint_count
 -- Serialise the transactions that create endpoints, so that concurrent transactions cannot exceed the maximum number.
-SELECT pg_advisory_xact_lock(hashtext('synckairos webhook endpoints'));
+SELECT pg_advisory_xact_lock(hashtext('synckairos webhook endpoints'), hashtext(%(tenant)s));
 
 -- name: count_endpoints
-SELECT count(*) FROM webhook_endpoints;
+SELECT count(*) FROM webhook_endpoints WHERE tenant = %(tenant)s;
 
 -- name: create_endpoint
-INSERT INTO webhook_endpoints (endpoint_id, url, description, event_types, metadata, snapshots)
-VALUES (%(endpoint_id)s, %(url)s, %(description)s, %(event_types)s, %(metadata)s, %(snapshots)s);
+INSERT INTO webhook_endpoints (tenant, endpoint_id, url, description, event_types, metadata, snapshots)
+VALUES (%(tenant)s, %(endpoint_id)s, %(url)s, %(description)s, %(event_types)s, %(metadata)s, %(snapshots)s);
 
 -- name: read_endpoints
 -- One endpoint. If endpoint_id is null, all endpoints, oldest first.
@@ -241,7 +241,7 @@ SELECT
     endpoint_id::text, url, description, event_types, metadata, snapshots, enabled, disabled_reason, failing_since,
     created_at, updated_at
 FROM webhook_endpoints
-WHERE %(endpoint_id)s::uuid IS NULL OR endpoint_id = %(endpoint_id)s::uuid
+WHERE tenant = %(tenant)s AND (%(endpoint_id)s::uuid IS NULL OR endpoint_id = %(endpoint_id)s::uuid)
 ORDER BY created_at, endpoint_id;
 
 -- name: update_endpoint
@@ -257,33 +257,33 @@ SET url = coalesce(%(url)s::text, url),
     failing_since = CASE WHEN %(enabled)s::boolean OR %(url)s::text <> url THEN NULL ELSE failing_since END,
     resumes_at = CASE WHEN %(enabled)s::boolean OR %(url)s::text <> url THEN NULL ELSE resumes_at END,
     updated_at = now()
-WHERE endpoint_id = %(endpoint_id)s
+WHERE tenant = %(tenant)s AND endpoint_id = %(endpoint_id)s
 RETURNING endpoint_id;
 
 -- name: add_secret
-INSERT INTO webhook_secrets (endpoint_id, secret) VALUES (%(endpoint_id)s, %(secret)s);
+INSERT INTO webhook_secrets (tenant, endpoint_id, secret) VALUES (%(tenant)s, %(endpoint_id)s, %(secret)s);
 
 -- name: expire_secrets
 -- Let the existing secrets expire after at most overlap_s seconds. Until then messages are also signed with them.
 UPDATE webhook_secrets SET expires_at = least(expires_at, now() + make_interval(secs => %(overlap_s)s))
-WHERE endpoint_id = %(endpoint_id)s;
+WHERE tenant = %(tenant)s AND endpoint_id = %(endpoint_id)s;
 
 -- name: delete_endpoint
-DELETE FROM webhook_endpoints WHERE endpoint_id = %(endpoint_id)s;
+DELETE FROM webhook_endpoints WHERE tenant = %(tenant)s AND endpoint_id = %(endpoint_id)s;
 
 -- name: delete_deliveries
-DELETE FROM webhook_deliveries WHERE endpoint_id = %(endpoint_id)s;
+DELETE FROM webhook_deliveries WHERE tenant = %(tenant)s AND endpoint_id = %(endpoint_id)s;
 
 -- name: enqueue_test
-INSERT INTO webhook_deliveries (delivery_id, endpoint_id, event_type)
-VALUES (gen_random_uuid(), %(endpoint_id)s, %(event_type)s)
+INSERT INTO webhook_deliveries (tenant, delivery_id, endpoint_id, event_type)
+VALUES (%(tenant)s, gen_random_uuid(), %(endpoint_id)s, %(event_type)s)
 RETURNING delivery_id::text;
 
 -- name: requeue
 -- Make a delivery due now and restart its schedule of attempts. A leased delivery is not changed.
 UPDATE webhook_deliveries
 SET status = 'pending', tries = 0, due_at = now(), finished_at = NULL
-WHERE endpoint_id = %(endpoint_id)s AND delivery_id = %(delivery_id)s
+WHERE tenant = %(tenant)s AND endpoint_id = %(endpoint_id)s AND delivery_id = %(delivery_id)s
     AND (leased_until IS NULL OR leased_until <= now());
 
 -- name: read_deliveries
@@ -296,7 +296,7 @@ SELECT
         FROM webhook_attempts AS a WHERE a.delivery_id = d.delivery_id ORDER BY a.attempt
     )
 FROM webhook_deliveries AS d
-WHERE d.endpoint_id = %(endpoint_id)s AND d.sequence < %(before)s
+WHERE d.tenant = %(tenant)s AND d.endpoint_id = %(endpoint_id)s AND d.sequence < %(before)s
     AND (%(status)s::text IS NULL OR d.status = %(status)s)
     AND (%(delivery_id)s::uuid IS NULL OR d.delivery_id = %(delivery_id)s::uuid)
 ORDER BY d.sequence DESC
@@ -304,10 +304,12 @@ LIMIT %(limit)s;
 
 -- name: reserve_answer
 -- A concurrent request with the same key waits here until this transaction ends.
-INSERT INTO webhook_answers (key, fingerprint) VALUES (%(key)s, %(fingerprint)s) ON CONFLICT DO NOTHING RETURNING key;
+INSERT INTO webhook_answers (tenant, key, fingerprint) VALUES (%(tenant)s, %(key)s, %(fingerprint)s)
+ON CONFLICT DO NOTHING
+RETURNING key;
 
 -- name: read_answer
-SELECT fingerprint, body FROM webhook_answers WHERE key = %(key)s;
+SELECT fingerprint, body FROM webhook_answers WHERE tenant = %(tenant)s AND key = %(key)s;
 
 -- name: save_answer
-UPDATE webhook_answers SET body = %(body)s WHERE key = %(key)s;
+UPDATE webhook_answers SET body = %(body)s WHERE tenant = %(tenant)s AND key = %(key)s;

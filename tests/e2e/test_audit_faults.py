@@ -151,7 +151,7 @@ async def test_suspended_worker_that_resumes_after_another_took_over_writes_noth
             # Simulates the timeouts of Postgres after half a minute. The lock of the worker ends with its connection.
             await database.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'synckairos drain' AND datname = current_database()"
+                " WHERE application_name = 'synckairos 2 drain' AND datname = current_database()"
             )
         other = start_worker(settings)
         await wait_for_new_rows(settings.database_url)

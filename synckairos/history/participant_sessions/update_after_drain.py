@@ -7,8 +7,8 @@ outbox or in the caches. If a worker dies before it deletes the entries, the nex
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from uuid import UUID
 
+from synckairos.audit.charge_coverage import SessionKey
 from synckairos.audit.entry_rows import BatchRows, EventRow, ParticipantRow, SessionRow
 from synckairos.errors import InvalidStoredData
 from synckairos.history.participant_sessions.summary import is_deleted, render_participant_parts, summary_after_batch
@@ -38,11 +38,11 @@ class SummaryRefresh:
         If cached data are invalid, the cached data of all sessions and participants of the rows are deleted. Uses one
         round trip to each partition, or two if Redis has a summary or a set for the rows.
         """
-        sessions = {str(row.session_id): row for row in rows.sessions}
-        participants: defaultdict[UUID, list[ParticipantRow]] = defaultdict(list)
+        sessions = {row.session_name: row for row in rows.sessions}
+        participants: defaultdict[SessionKey, list[ParticipantRow]] = defaultdict(list)
         for row in rows.participants:
-            participants[row.session_id].append(row)
-        participant_ids = list(dict.fromkeys(str(row.participant_id) for row in rows.participants))
+            participants[row.tenant, row.session_id].append(row)
+        participant_ids = list(dict.fromkeys(row.participant_name for row in rows.participants))
         try:
             with reporting_invalid_data(f":digest:{next(iter(sessions), '')}"):
                 await self._refresh(rows, sessions, participants, participant_ids)
@@ -53,7 +53,7 @@ class SummaryRefresh:
         self,
         rows: BatchRows,
         sessions: dict[str, SessionRow],
-        participants: defaultdict[UUID, list[ParticipantRow]],
+        participants: defaultdict[SessionKey, list[ParticipantRow]],
         participant_ids: list[str],
     ) -> None:
         _, (summaries, with_set) = await asyncio.gather(
@@ -62,16 +62,16 @@ class SummaryRefresh:
         )
         if not summaries and not with_set:
             return
-        events: defaultdict[UUID, list[EventRow]] = defaultdict(list)
+        events: defaultdict[SessionKey, list[EventRow]] = defaultdict(list)
         for event in rows.events:
-            events[event.session_id].append(event)
+            events[event.session_key].append(event)
         await asyncio.gather(
             *(
                 self._refresh_session(
                     session_id,
                     session,
-                    events[session.session_id],
-                    [each for each in participants[session.session_id] if str(each.participant_id) in with_set],
+                    events[session.session_key],
+                    [each for each in participants[session.session_key] if each.participant_name in with_set],
                     summaries,
                 )
                 for session_id, session in sessions.items()
@@ -84,8 +84,8 @@ class SummaryRefresh:
         A participant without a set in Redis gets no set. Imported sessions came to Postgres without the drain. Uses two
         round trips to each partition.
         """
-        session_ids = list(dict.fromkeys(str(row.session_id) for row in participants))
-        participant_ids = list(dict.fromkeys(str(row.participant_id) for row in participants))
+        session_ids = list(dict.fromkeys(row.session_name for row in participants))
+        participant_ids = list(dict.fromkeys(row.participant_name for row in participants))
         _, (_, with_set) = await asyncio.gather(
             self._read_cache.drop(session_ids, participant_ids),
             self._store.find_existing_caches(session_ids, participant_ids),
@@ -93,11 +93,9 @@ class SummaryRefresh:
         await asyncio.gather(
             *(self._store.drop_summary(each) for each in session_ids),
             *(
-                self._store.set_list_position(
-                    str(row.participant_id), str(row.session_id), datetime_to_ms(row.began_at)
-                )
+                self._store.set_list_position(row.participant_name, row.session_name, datetime_to_ms(row.began_at))
                 for row in participants
-                if str(row.participant_id) in with_set
+                if row.participant_name in with_set
             ),
         )
 
@@ -132,7 +130,7 @@ class SummaryRefresh:
         await asyncio.gather(
             *(
                 self._store.set_list_position(
-                    str(each.participant_id), session_id, None if is_gone else datetime_to_ms(each.began_at)
+                    each.participant_name, session_id, None if is_gone else datetime_to_ms(each.began_at)
                 )
                 for each in participants
             )

@@ -60,7 +60,7 @@ async def test_a_writer_frozen_during_copy_loses_the_partition(audit: AuditParts
 
         async with (
             locked(audit.writer) as frozen,
-            frozen.transaction.run_copy(b"COPY sync_events FROM STDIN"),
+            frozen.transaction.run_copy(b"COPY sync_migrations FROM STDIN"),
             audit.writer.acquire_partition_writer(0) as patient,
         ):
             assert patient is None

@@ -41,7 +41,8 @@ async def read_entries(audit: AuditParts) -> list[StreamEntry]:
 async def stored_documents(audit: AuditParts) -> dict[int, bytes]:
     """Return the documents of all rows by version, built by Postgres. Check their hashes."""
     rows = await audit.rows(
-        "SELECT version, sync_document(session_id, epoch, version), payload_hash FROM sync_events ORDER BY version"
+        "SELECT version, sync_document(tenant, session_id, epoch, version), payload_hash"
+        " FROM sync_events ORDER BY version"
     )
     assert all(sha256(document).digest() == payload_hash for _, document, payload_hash in rows)
     return {version: document for version, document, _ in rows}
@@ -50,8 +51,8 @@ async def stored_documents(audit: AuditParts) -> dict[int, bytes]:
 async def versions_with_changes(audit: AuditParts) -> list[int]:
     """Return the versions whose rows have splices. Check their columns."""
     rows = await audit.rows(
-        "SELECT version, whole_version, document_bytes, length(sync_document(session_id, epoch, version)), snapshot"
-        " FROM sync_events ORDER BY version"
+        "SELECT version, whole_version, document_bytes, length(sync_document(tenant, session_id, epoch, version)),"
+        " snapshot FROM sync_events ORDER BY version"
     )
     for version, whole, document_bytes, length, snapshot in rows:
         assert (whole is None) == (document_bytes is None) == snapshot.startswith(b"{")
@@ -331,7 +332,7 @@ async def test_two_sessions_share_batches(parts: Parts, audit: AuditParts) -> No
         await drain.drain_partition(0)
     for session in sessions:
         rows = await audit.rows(
-            "SELECT version, sync_document(session_id, epoch, version) FROM sync_events WHERE session_id = %s",
+            "SELECT version, sync_document(tenant, session_id, epoch, version) FROM sync_events WHERE session_id = %s",
             UUID(session.session_id),
         )
         assert dict(rows) == session.documents

@@ -26,11 +26,14 @@ CALLER = Principal.anonymous_admin()
 T0 = 1_700_000_000_000
 DAY_MS = 86_400_000
 
-CHARGES = "SELECT * FROM sync_all_charges ORDER BY session_id, epoch, version, participant_id, began_at"
+CHARGES = """
+SELECT session_id, epoch, version, participant_id, began_at, ended_at, is_void FROM sync_every_charge()
+ORDER BY session_id, epoch, version, participant_id, began_at
+"""
 USED_AND_CHARGED = """
 SELECT p.session_id, p.participant_id, p.time_used_ms, coalesce((
     SELECT sum(1000 * extract(epoch FROM c.ended_at - c.began_at))::bigint
-    FROM sync_all_charges AS c
+    FROM sync_every_charge() AS c
     WHERE c.session_id = p.session_id AND c.participant_id = p.participant_id AND NOT c.is_void
         AND (c.epoch = s.epoch OR c.began_at >= s.created_at)
 ), 0) AS charged_ms

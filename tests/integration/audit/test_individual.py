@@ -52,7 +52,7 @@ async def test_random_sessions_with_individual_clocks_replay_without_findings(se
     """
     charged = """
         SELECT sum(1000 * extract(epoch FROM c.ended_at - c.began_at))::bigint
-        FROM sync_all_charges AS c JOIN sync_sessions AS s USING (session_id, epoch)
+        FROM sync_every_charge() AS c JOIN sync_sessions AS s USING (session_id, epoch)
         WHERE EXISTS (
             SELECT FROM sync_participants AS p
             WHERE p.session_id = c.session_id AND p.participant_id = c.participant_id AND p.left_at IS NULL

@@ -14,7 +14,8 @@ from synckairos.audit.entry_rows import ParticipantRow
 from synckairos.audit.v2_table_conversion import TakeoverResult
 from synckairos.audit.v2_takeover import V2TakeoverRefused, convert_new_v2_rows, take_over_v2_database
 from synckairos.errors import StoreUnavailable
-from synckairos.postgres.migrate import MIGRATION_LOCK_KEY, InvalidMigrations, migrate
+from synckairos.postgres.access import cross_tenant_access
+from synckairos.postgres.migrate import InvalidMigrations, migrate
 from synckairos.postgres.pool import PostgresPool
 from synckairos.wire.v2_state_parser import is_v2_epoch
 from tests.fixtures.v2 import product
@@ -113,11 +114,12 @@ async def test_charges_of_rows_of_v2_are_filled_in_and_follow_later_rows(v2_url:
         SELECT participant_id, sum(1000 * extract(epoch FROM ended_at - began_at))::bigint FROM sync_charges
         WHERE NOT is_void GROUP BY 1 ORDER BY 1
     """
-    async with PostgresPool(v2_url, "fill", max_connections=1) as pool:
+    async with PostgresPool(v2_url, "fill", access=cross_tenant_access(), max_connections=1) as pool:
         filler = ChargeFiller(pool)
         with v2_process(v2_url) as v2:
             record(v2, states[:3])
             await take_over_v2_database(v2_url)
+            await migrate(v2_url)  # grants the tables to the roles
             assert await filler.fill_all_sessions() == 1
             assert len(rows(v2_url, used)) == 1
             assert rows(v2_url, charged) == rows(v2_url, used)
@@ -147,7 +149,7 @@ async def test_takeover_ignores_the_statement_timeout_of_the_database(v2_url: st
     with v2_process(v2_url) as v2, psycopg.connect(v2_url) as other:
         record(v2, history())
         v2.execute(f"ALTER DATABASE {v2.info.dbname} SET statement_timeout = '300ms'".encode())
-        other.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK_KEY])
+        other.execute("LOCK TABLE sync_events")
         taking_over = asyncio.create_task(take_over_v2_database(v2_url))
 
         async def is_beyond_the_timeout() -> bool:
@@ -309,12 +311,18 @@ def _write(v2: psycopg.Connection[Any]) -> str:
     return str(states[0]["session_id"])
 
 
+async def find_none() -> list[str]:
+    """Return no instance of an older release."""
+    return []
+
+
 async def test_the_last_run_removes_the_bridge(v2_url: str, database_url: str) -> None:
     await take_over_v2_database(v2_url)
     with v2_process(v2_url) as v2:
         record(v2, history())
     assert await later_rows(v2_url, last=True) == TakeoverResult(sessions=1, events=6)
     assert await later_rows(v2_url, last=True) == TakeoverResult(0, 0)
+    await migrate(v2_url, find_older_instances=find_none)
     schema = (
         "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
         " WHERE table_schema = 'public' ORDER BY 1, 2"

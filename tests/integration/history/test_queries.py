@@ -18,6 +18,7 @@ from synckairos.history.queries import HistoryQueries, RunQuery
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.postgres.migrate import migrate
 from synckairos.postgres.transaction import Row
+from synckairos.principal import DEFAULT_TENANT
 from tests.waiting import eventually
 
 SESSION = "01890000-0000-7000-8000-000000000000"
@@ -72,9 +73,9 @@ async def test_slow_query_fails_alone_and_other_queries_are_answered(database_ur
     async with open_history_pool(Settings(database_url=database_url)) as pool, locked_audit(database_url):
         queries = HistoryQueries(pool)
         with pytest.raises(StoreUnavailable) as slow:
-            await queries.run("version_document", DOCUMENT, 0.2)
+            await queries.run(DEFAULT_TENANT, "version_document", DOCUMENT, 0.2)
         assert slow.value.setting is None
-        assert await queries.run("ping", {})
+        assert await queries.run(DEFAULT_TENANT, "ping", {})
 
 
 async def test_slow_reports_leave_connections_to_other_queries(database_url: str) -> None:
@@ -85,13 +86,13 @@ async def test_slow_reports_leave_connections_to_other_queries(database_url: str
         async def read_document(run_query: RunQuery) -> list[Row]:
             return await run_query("version_document", DOCUMENT)
 
-        reports = [asyncio.create_task(queries.run_report(read_document)) for _ in range(5)]
+        reports = [asyncio.create_task(queries.run_report(DEFAULT_TENANT, read_document)) for _ in range(5)]
 
         async def is_running() -> bool:
             return pool.in_use == 1
 
         await eventually(is_running)
-        assert await queries.run("ping", {})
+        assert await queries.run(DEFAULT_TENANT, "ping", {})
         for report in reports:
             report.cancel()
         results = await asyncio.gather(*reports, return_exceptions=True)

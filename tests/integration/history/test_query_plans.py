@@ -1,7 +1,8 @@
-"""Plans of all history queries in a large database: each query finds its rows with an index."""
+"""Plans of all history queries in a large database, as the role of servers: each query finds its rows with an index."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 
 from synckairos.embedded import Postgres
+from synckairos.history.queries import load_query
 from synckairos.postgres.named_sql import load_statements
 from tests.integration.postgres.generated_rows import insert_sessions
 
@@ -42,13 +44,19 @@ REPORT: dict[str, Any] = {
     "round_ms": 60_000, "rounds_up": True, "after_session": "", "after_participant": "", "after_keys": [""],
     "limit": 1000,
 }  # fmt: skip
+NO_LABELS = {"labels": None, "label_name": None, "label_value": None}
+LABEL = {"labels": '{"round": "1"}', "label_name": "round", "label_value": "1"}
 CASES: dict[str, dict[str, Any]] = {
     "latest_version": {"session_id": SESSION},
     "archive_records": {"session_id": SESSION, "removed_only": True},
     "version_document": {"session_id": SESSION, "epoch": "e", "version": 7},
     "version_at": {"session_id": SESSION, "at": NOON},
     "sessions": {
-        **ALL, "status": None, "sync_mode": None, "labels": None, "only_unfinished": False, "max_bytes": 4 << 20,
+        **ALL, **NO_LABELS, "status": None, "sync_mode": None, "only_unfinished": False, "max_bytes": 4 << 20,
+        "known_ids": [],
+    },
+    "labelled_sessions": {
+        **ALL, **LABEL, "status": None, "sync_mode": None, "only_unfinished": False, "max_bytes": 4 << 20,
         "known_ids": [],
     },
     "events": {
@@ -62,14 +70,14 @@ CASES: dict[str, dict[str, Any]] = {
     "paused_time": {"session_id": SESSION, "since": NOON - timedelta(days=1), "until": NOON + timedelta(days=1)},
     "known_session_starts": {"participant_id": PARTICIPANT, "session_ids": [SESSION, uuid_of("s701")]},
     "running_turns": {
-        "participants": [PARTICIPANT], "labels": None, "until": NOON + timedelta(days=30), "in_outbox": [SESSION],
+        "participants": [PARTICIPANT], **NO_LABELS, "until": NOON + timedelta(days=30), "in_outbox": [SESSION],
     },
     "used_time_slices": {
-        **REPORT, "participants": [PARTICIPANT], "labels": None, "metadata_key": "project", "label_keys": [],
+        **REPORT, "participants": [PARTICIPANT], **NO_LABELS, "metadata_key": "project", "label_keys": [],
         "after_number": None,
     },
     "session_charges": {"session_id": SESSION, "before_version": 101, "limit": 10_001},
-    "first_session_created": {"participants": [PARTICIPANT], "labels": None, "until": NOON + timedelta(days=30)},
+    "first_session_created": {"participants": [PARTICIPANT], **NO_LABELS, "until": NOON + timedelta(days=30)},
 }  # fmt: skip
 
 
@@ -82,14 +90,31 @@ def scans(plan: dict[str, Any]) -> Iterator[tuple[str, str, float]]:
         yield from scans(child)
 
 
+@asynccontextmanager
+async def connect_as_server(database_url: str) -> AsyncIterator[psycopg.AsyncConnection]:
+    """Connect with the role of servers, for the default tenant. Row-level security applies."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        connection.prepare_threshold = None
+        await connection.execute(
+            "SELECT set_config('role', 'synckairos_server', true), set_config('synckairos.tenant', 'default', true)"
+        )
+        yield connection
+
+
+async def explain(
+    connection: psycopg.AsyncConnection, name: str, values: dict[str, Any]
+) -> list[tuple[str, str, float]]:
+    """Run a query of history with EXPLAIN, and return its table scans."""
+    sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_query(name)
+    row = await (await connection.execute(sql, {**values, "tenant": "default"})).fetchone()
+    assert row is not None
+    return list(scans(row[0][0]["Plan"]))
+
+
 @pytest.mark.parametrize("name", CASES)
 async def test_a_query_reads_at_most_a_thousand_rows_by_an_index(large_database: str, name: str) -> None:
-    async with await psycopg.AsyncConnection.connect(large_database) as connection:
-        connection.prepare_threshold = None
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("queries.sql", "synckairos.history")[name]
-        row = await (await connection.execute(sql, CASES[name])).fetchone()
-    assert row is not None
-    found = list(scans(row[0][0]["Plan"]))
+    async with connect_as_server(large_database) as connection:
+        found = await explain(connection, name, CASES[name])
     assert found
     for kind, table, rows in found:
         assert "Seq" not in kind, (kind, table)
@@ -113,42 +138,31 @@ async def test_the_query_for_sessions_to_archive_reads_no_archived_session(large
 
 
 async def test_given_sessions_of_a_participant_are_found_without_reading_all(large_database: str) -> None:
-    async with await psycopg.AsyncConnection.connect(large_database) as connection:
-        connection.prepare_threshold = None
+    async with await psycopg.AsyncConnection.connect(large_database) as owner:
         everywhere = (
             b"INSERT INTO sync_participants SELECT session_id, %s, 2, NULL, created_at, NULL, 1, 1 FROM sync_sessions"
         )
-        await connection.execute(everywhere, [uuid_of("everywhere")])
-        await connection.execute("ANALYZE sync_participants")
-        sql = (
-            b"EXPLAIN (ANALYZE, FORMAT JSON) "
-            + load_statements("queries.sql", "synckairos.history")["participant_sessions"]
+        await owner.execute(everywhere, [uuid_of("everywhere")])
+        await owner.execute("ANALYZE sync_participants")
+        await owner.execute(
+            "SELECT set_config('role', 'synckairos_server', true), set_config('synckairos.tenant', 'default', true)"
         )
         named = {"participant_id": uuid_of("everywhere"), "session_ids": [SESSION, uuid_of("s701")]}
-        row = await (await connection.execute(sql, {**ALL, **named, "since": "-infinity", "limit": None})).fetchone()
-        await connection.rollback()
-    assert row is not None
-    found = list(scans(row[0][0]["Plan"]))
+        found = await explain(owner, "participant_sessions", {**ALL, **named, "since": "-infinity", "limit": None})
+        await owner.rollback()
     assert {(table, rows) for _, table, rows in found if table != "sync_events"} == {
         ("sync_participants", 2),
         ("sync_sessions", 2),
     }
 
 
-@pytest.mark.parametrize("filtered", [{"status": "running"}, {"labels": '{"round": "1"}'}])
-async def test_a_filter_reads_no_session_without_its_value(large_database: str, filtered: dict[str, str]) -> None:
-    async with await psycopg.AsyncConnection.connect(large_database) as connection:
-        sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + load_statements("queries.sql", "synckairos.history")["sessions"]
-        values = {
-            **ALL,
-            "status": None,
-            "sync_mode": None,
-            "labels": None,
-            "only_unfinished": False,
-            "max_bytes": 4 << 20,
-            "known_ids": [],
-            **filtered,
-        }
-        row = await (await connection.execute(sql, values)).fetchone()
-    assert row is not None
-    assert sum(rows for _, _, rows in scans(row[0][0]["Plan"])) == 0
+@pytest.mark.parametrize(
+    ("name", "filtered"), [("sessions", {**NO_LABELS, "status": "running"}), ("labelled_sessions", LABEL)]
+)
+async def test_a_filter_reads_no_session_without_its_value(
+    large_database: str, name: str, filtered: dict[str, str | None]
+) -> None:
+    values: dict[str, Any] = {"status": None, "sync_mode": None, "only_unfinished": False, "max_bytes": 4 << 20}
+    async with connect_as_server(large_database) as connection:
+        found = await explain(connection, name, {**ALL, **values, **filtered, "known_ids": []})
+    assert sum(rows for _, _, rows in found) == 0

@@ -12,6 +12,7 @@ from synckairos.access_log.recorder import AccessRecorder
 from synckairos.access_log.table import AccessTable
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import open_rest_server
@@ -26,7 +27,7 @@ ADMIN = as_caller("alice")
 
 @pytest.fixture
 async def table(settings: Settings) -> AsyncIterator[AccessTable]:
-    async with PostgresPool(settings.database_url, "test", max_connections=2) as pool:
+    async with PostgresPool(settings.database_url, "test", access=cross_tenant_access(), max_connections=2) as pool:
         yield AccessTable(pool)
 
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from synckairos.config import Settings
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.principal import Kind
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from tests.integration.callers import NamedCallers, as_caller
@@ -125,7 +126,7 @@ async def test_stored_records_of_anonymous_callers_have_the_names_of_the_release
     assert set(await pipe.call("HKEYS", keys.idempotency_records(session_id))) == {b"make", b"go"}
     assert await pipe.call("EXISTS", keys.reserved_command_id("create:::make")) == 1
     assert await pipe.call("EXISTS", keys.reserved_command_id("simulate:::try")) == 1
-    answers = await server.parts.pool.fetch(b"SELECT key FROM webhook_answers")
+    answers = await server.parts.pool.fetch(b"SELECT key FROM webhook_answers", access=cross_tenant_access())
     assert answers == [("::hook",)]
 
 

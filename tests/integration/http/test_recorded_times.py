@@ -17,6 +17,7 @@ from synckairos.history.participant_sessions.update_after_drain import SummaryRe
 from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.table import open_job_pool
 from synckairos.jobs.write_archive import Archiver
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.store.keys import Keys
 from tests.integration.participant_rows import list_rows
 from tests.integration.problems import problem_of
@@ -354,9 +355,10 @@ async def test_webhook_and_export_rows_have_all_charges_of_a_recorded_session(se
     await amend(server, session, breaks=[])
     await server.drain()
     rows = await server.parts.pool.fetch(
-        b"SELECT version, count(*), bool_and(is_void) FROM sync_all_charges WHERE session_id = %(id)s "
+        b"SELECT version, count(*), bool_and(is_void) FROM sync_every_charge() WHERE session_id = %(id)s "
         b"GROUP BY 1 ORDER BY 1",
         {"id": session["session_id"]},
+        access=cross_tenant_access(),
     )
     assert rows == [(1, 3, True), (2, 1, False)]
     csv = await server.client.get(session_url(session, "events"), headers={"accept": "text/csv"})

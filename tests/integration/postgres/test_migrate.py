@@ -8,12 +8,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from synckairos.admin.from_v2 import take_over_and_migrate
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.postgres.migrate import InvalidMigrations, migrate, pending_migrations, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.named_sql import load_statements
-from tests.integration.admin.test_audit import run_command
 from tests.integration.history.test_query_plans import scans, uuid_of
 from tests.integration.postgres.generated_rows import insert_deliveries, insert_sessions
 
@@ -101,15 +101,16 @@ async def test_a_filled_database_of_an_older_version_keeps_its_rows(
             " FROM sync_sessions WHERE session_id = ANY(%s)",
             [uuid_of("s7"), [uuid_of("s7"), uuid_of("s8")]],
         )
-    code, lines = await run_command(settings.model_copy(update={"database_url": empty_database}), "migrate")
-    assert (code, lines) == (0, [f"applied {migration.name}" for migration in read_migrations(migrations_dir())[5:]])
+    lines = await take_over_and_migrate(settings.model_copy(update={"database_url": empty_database}), watch_s=0.1)
+    applied = [f"applied {migration.name}" for migration in read_migrations(migrations_dir())[5:]]
+    assert lines == [*applied, "separated the tenants in the database by row-level security"]
     async with await psycopg.AsyncConnection.connect(empty_database) as connection:
         for table, count in (("sync_events", 2000), ("webhook_deliveries", 200_000)):
             assert await (await connection.execute(f"SELECT count(*) FROM {table}".encode())).fetchone() == (count,)
         archived = await connection.execute("SELECT session_id FROM sync_sessions WHERE archived")
         assert await archived.fetchall() == [(uuid_of("s7"),)]
         # Retention runs this query for each session. It must not scan all webhook deliveries.
-        values = {"session_id": uuid_of("s7"), "after_s": 0}
+        values = {"tenant": "default", "session_id": uuid_of("s7"), "after_s": 0}
         connection.prepare_threshold = None
         statements = load_statements("archive_and_retention.sql", "synckairos.jobs")
         sql = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statements["lock_session"]

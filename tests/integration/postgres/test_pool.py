@@ -17,6 +17,7 @@ from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.history import reader
 from synckairos.jobs import table
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import WrongServer
 from synckairos.webhooks.delivery_queue import open_delivery_queue
@@ -25,7 +26,7 @@ from tests.waiting import eventually
 
 
 async def test_a_connection_works_after_a_cancelled_query(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", max_connections=1) as pool:
+    async with PostgresPool(database_url, "test", access=cross_tenant_access(), max_connections=1) as pool:
         pid = await backend_pid(pool)
         for run in (pool.fetch, in_two_statements(pool)):
             query = asyncio.ensure_future(run(b"SELECT pg_sleep(60)"))
@@ -38,7 +39,7 @@ async def test_a_connection_works_after_a_cancelled_query(database_url: str) -> 
 
 
 async def test_a_cancelled_query_of_a_frozen_postgres_ends_in_time_and_closes_the_connection(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", max_connections=1) as pool:
+    async with PostgresPool(database_url, "test", access=cross_tenant_access(), max_connections=1) as pool:
         pid = await backend_pid(pool)
         query = asyncio.ensure_future(pool.fetch(b"SELECT pg_sleep(60)"))
         await until_active(database_url, pid)
@@ -70,7 +71,7 @@ def in_two_statements(pool: PostgresPool) -> Callable[[bytes], Coroutine[Any, An
 
 
 async def test_a_cancellation_that_arrives_with_the_connection_is_not_lost(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", max_connections=1) as pool:
+    async with PostgresPool(database_url, "test", access=cross_tenant_access(), max_connections=1) as pool:
 
         async def is_queued() -> bool:
             return bool(pool.get_stats().get("requests_waiting"))
@@ -113,7 +114,9 @@ async def test_every_pool_connects_to_the_primary_if_the_url_lists_a_standby_fir
             for pool in pools:
                 await pool.open()
             for pool in [*pools, delivery_queue.pool]:
-                found = await pool.fetch(b"SELECT pg_is_in_recovery(), current_setting('TimeZone')")
+                found = await pool.fetch(
+                    b"SELECT pg_is_in_recovery(), current_setting('TimeZone')", access=cross_tenant_access()
+                )
                 assert found == [(False, "UTC")]
             for pool in pools:
                 await pool.close()
@@ -121,7 +124,7 @@ async def test_every_pool_connects_to_the_primary_if_the_url_lists_a_standby_fir
 
 async def test_a_read_only_transaction_runs_on_a_server_that_accepts_writes(database_url: str) -> None:
     async with (
-        PostgresPool(database_url, "test", max_connections=1) as pool,
+        PostgresPool(database_url, "test", access=cross_tenant_access(), max_connections=1) as pool,
         pool.transaction(read_only=True) as transaction,
     ):
         assert await transaction.fetch(b"SHOW transaction_read_only") == [("on",)]
@@ -134,7 +137,7 @@ async def test_a_pool_for_reading_uses_a_read_only_primary_and_one_for_writing_d
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as database:
         name = database.info.dbname
         await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
-    pool = PostgresPool(database_url, "test", max_connections=1, host=host)
+    pool = PostgresPool(database_url, "test", access=cross_tenant_access(), max_connections=1, host=host)
     async with pool:
         if works:
             assert await pool.fetch(b"SELECT 1") == [(1,)]

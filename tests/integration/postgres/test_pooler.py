@@ -16,6 +16,7 @@ from synckairos.audit.entry_rows import build_batch_rows, parse_entry
 from synckairos.config import Settings
 from synckairos.embedded import Postgres
 from synckairos.errors import StoreUnavailable
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.migrate import migrate, pending_migrations, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.pool import PostgresPool
@@ -39,8 +40,8 @@ async def test_settings_of_a_transaction_do_not_reach_the_next_one(
     settings = {"statement_timeout": "7s", "lock_timeout": "8s"}
     query = b"SELECT pg_backend_pid(), current_setting('statement_timeout'), current_setting('lock_timeout')"
     async with (
-        PostgresPool(url, "test", max_connections=1, settings=settings) as pool,
-        PostgresPool(url, "other", max_connections=1) as other,
+        PostgresPool(url, "test", access=cross_tenant_access(), max_connections=1, settings=settings) as pool,
+        PostgresPool(url, "other", access=cross_tenant_access(), max_connections=1) as other,
     ):
 
         async def share_a_server() -> bool:
@@ -65,7 +66,9 @@ async def test_each_transaction_asks_the_server_whether_it_accepts_writes(
     name = direct_database_url.partition("?")[0].rpartition("/")[2]
     async with (
         await psycopg.AsyncConnection.connect(direct_database_url, autocommit=True) as database,
-        PostgresPool(pgbouncer.url(direct_database_url), "test", max_connections=1) as pool,
+        PostgresPool(
+            pgbouncer.url(direct_database_url), "test", access=cross_tenant_access(), max_connections=1
+        ) as pool,
     ):
         await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
         with pytest.raises(WrongServer, match="read-only"):
@@ -116,7 +119,7 @@ async def test_a_lock_is_held_from_batch_to_batch(audit: AuditParts) -> None:
         for _ in range(3):
             life = await audit.committer.create(chess(), T0)
             parsed = [parse_entry(delivery.parse()) for delivery in await audit.outbox.read(0, 10, 1 << 20)]
-            rows = build_batch_rows([entry for entry in parsed if entry.session_id == life.session_id])
+            rows = build_batch_rows([entry for entry in parsed if entry.session_name == life.session_id])
             assert await writer.write(rows) == BatchResult(1, 0)
             async with audit.writer.acquire_partition_writer(0) as other:
                 assert other is None
@@ -124,7 +127,9 @@ async def test_a_lock_is_held_from_batch_to_batch(audit: AuditParts) -> None:
 
 async def test_a_pool_behind_a_suspended_pooler_raises_in_time(pgbouncer: PgBouncer, direct_database_url: str) -> None:
     """The pooler accepts connections and answers nothing, so the connections of the pool stay open."""
-    async with PostgresPool(pgbouncer.url(direct_database_url), "test", max_connections=1, timeout_s=0.3) as pool:
+    async with PostgresPool(
+        pgbouncer.url(direct_database_url), "test", access=cross_tenant_access(), max_connections=1, timeout_s=0.3
+    ) as pool:
         assert await pool.fetch(b"SELECT 1") == [(1,)]
         with pgbouncer.suspended():
             async with asyncio.timeout(20):
@@ -171,7 +176,7 @@ async def test_certificates_are_verified_on_the_way_to_the_pooler(
     files = create_certificates(tmp_path)
     with running_pgbouncer(data_dir / "tls-pgbouncer", postgres, files) as pooler:
         url = pooler.url(direct_database_url)
-        async with PostgresPool(url, "test", max_connections=1) as pool:
+        async with PostgresPool(url, "test", access=cross_tenant_access(), max_connections=1) as pool:
             assert await pool.fetch(b"SELECT count(*) FROM sync_events") == [(0,)]
         (tmp_path / "other").mkdir()
         foreign = create_certificates(tmp_path / "other").authority
@@ -198,10 +203,14 @@ async def test_certificates_are_verified_on_the_way_to_postgres(
     async with open_audit_parts(settings.model_copy(update={"database_url": url})) as audit:
         life = await audit.committer.create(chess(), T0)
         assert await audit.drain() == 1
-        ((is_encrypted,),) = await audit.writer.pool.fetch(b"SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
-        assert is_encrypted
+        async with audit.writer.pool.transaction() as transaction:
+            await transaction.leave_role()  # only the login sees its connections
+            statement = b"SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+            assert await transaction.fetch(statement) == [(True,)]
         assert (await audit.history.read_events_page(life.session_id)).items[0].version == 1
     (tmp_path / "other").mkdir()
     foreign = create_certificates(tmp_path / "other").authority
     with pytest.raises(StoreUnavailable, match="SSL error"):
-        await PostgresPool(tls_postgres.url(authority=foreign), "test", max_connections=1).check_reachable()
+        await PostgresPool(
+            tls_postgres.url(authority=foreign), "test", access=cross_tenant_access(), max_connections=1
+        ).check_reachable()

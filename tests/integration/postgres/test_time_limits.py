@@ -2,9 +2,11 @@
 
 import asyncio
 
+import psycopg
 import pytest
 
 from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
 from synckairos.postgres.transaction import Row, Transaction
@@ -13,10 +15,16 @@ from tests.waiting import eventually
 NOWHERE = "postgresql://someone:secret@127.0.0.1:1/hidden"
 
 
+def create_numbers(database_url: str) -> None:
+    """Create a table as the owner of the database, for all roles."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE numbers (n int); GRANT ALL ON numbers TO PUBLIC")
+
+
 async def test_transaction_is_committed_at_its_end_and_rolled_back_by_an_exception(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", max_connections=1) as pool:
+    async with PostgresPool(database_url, "test", access=cross_tenant_access(), max_connections=1) as pool:
         transactions = TimeLimitedTransactions(pool)
-        await transactions.fetch(b"CREATE TABLE numbers (n int)", {})
+        create_numbers(database_url)
 
         async def add(transaction: Transaction) -> list[Row]:
             await transaction.execute(b"INSERT INTO numbers VALUES (1)")
@@ -26,16 +34,16 @@ async def test_transaction_is_committed_at_its_end_and_rolled_back_by_an_excepti
             await add(transaction)
             raise LookupError("none")
 
-        assert await transactions.transact(add) == [(1,)]
+        assert await transactions.transact(cross_tenant_access(), add) == [(1,)]
         with pytest.raises(LookupError, match="none"):
-            await transactions.transact(fail)
-        assert await transactions.fetch(b"SELECT n FROM numbers", {}) == [(1,)]
+            await transactions.transact(cross_tenant_access(), fail)
+        assert await transactions.fetch(cross_tenant_access(), b"SELECT n FROM numbers", {}) == [(1,)]
 
 
 async def test_transaction_beyond_its_limit_raises_and_changes_nothing(database_url: str) -> None:
-    async with PostgresPool(database_url, "test", max_connections=2) as pool:
+    async with PostgresPool(database_url, "test", access=cross_tenant_access(), max_connections=2) as pool:
         transactions = TimeLimitedTransactions(pool)
-        await transactions.fetch(b"CREATE TABLE numbers (n int)", {})
+        create_numbers(database_url)
         has_ended = asyncio.Event()
 
         async def wait_forever(transaction: Transaction) -> None:
@@ -46,7 +54,7 @@ async def test_transaction_beyond_its_limit_raises_and_changes_nothing(database_
                 has_ended.set()
 
         with pytest.raises(StoreUnavailable, match=r"^Postgres did not answer within 0\.2 s; try again shortly$"):
-            await transactions.transact(wait_forever, timeout_s=0.2)
+            await transactions.transact(cross_tenant_access(), wait_forever, timeout_s=0.2)
         async with asyncio.timeout(10):
             await has_ended.wait()
 
@@ -54,7 +62,7 @@ async def test_transaction_beyond_its_limit_raises_and_changes_nothing(database_
             return pool.in_use == 0
 
         await eventually(is_idle)
-        assert await transactions.fetch(b"SELECT n FROM numbers", {}) == []
+        assert await transactions.fetch(cross_tenant_access(), b"SELECT n FROM numbers", {}) == []
 
 
 @pytest.mark.parametrize(
@@ -68,14 +76,14 @@ async def test_transaction_beyond_its_limit_raises_and_changes_nothing(database_
 async def test_error_of_a_statement_has_a_text_without_details(
     database_url: str, statement: bytes, kind: type[StoreUnavailable], message: str
 ) -> None:
-    async with PostgresPool(database_url, "test", max_connections=1) as pool:
+    async with PostgresPool(database_url, "test", access=cross_tenant_access(), max_connections=1) as pool:
         with pytest.raises(StoreUnavailable) as caught:
-            await TimeLimitedTransactions(pool).fetch(statement, {})
+            await TimeLimitedTransactions(pool).fetch(cross_tenant_access(), statement, {})
     assert (type(caught.value), caught.value.message) == (kind, message)
 
 
 async def test_unreachable_database_is_not_named() -> None:
-    async with PostgresPool(NOWHERE, "test", max_connections=1, timeout_s=0.2) as pool:
+    async with PostgresPool(NOWHERE, "test", access=cross_tenant_access(), max_connections=1, timeout_s=0.2) as pool:
         with pytest.raises(StoreUnavailable) as caught:
-            await TimeLimitedTransactions(pool).fetch(b"SELECT", {})
+            await TimeLimitedTransactions(pool).fetch(cross_tenant_access(), b"SELECT", {})
     assert caught.value.message == "Postgres is not reachable; try again shortly"

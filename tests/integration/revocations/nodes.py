@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from synckairos.config import Settings
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import CredentialLife, Principal
 from synckairos.revocations.channel import ControlChannel, RevocationCopier
@@ -53,7 +54,9 @@ async def open_node(settings: Settings, redis_url: str = "", stale_after_s: floa
     url = redis_url or settings.redis_url
     async with AsyncExitStack() as stack:
         pipe = await stack.enter_async_context(RedisPipe(url, settings.redis_timeout_s))
-        pool = await stack.enter_async_context(PostgresPool(settings.database_url, "test", max_connections=2))
+        pool = await stack.enter_async_context(
+            PostgresPool(settings.database_url, "test", access=cross_tenant_access(), max_connections=2)
+        )
         redis = await stack.enter_async_context(make_redis_client(url, settings.redis_timeout_s))
         keys = Keys(settings.key_prefix)
         subscriber = PubSubConnection(redis, pipe, keys.prefix, lambda *_: None, lambda *_: None)

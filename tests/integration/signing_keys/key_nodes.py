@@ -10,6 +10,7 @@ from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.token_verifier import TokenVerifier
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
 from synckairos.signing_keys.active_keys import REFRESH_S, ActiveSigningKeys
 from synckairos.signing_keys.table import NewSigningKey, SigningKey, SigningKeyTable
@@ -115,7 +116,9 @@ async def open_key_node(
     """Open an instance whose keys are read. If `runs` is True, they are kept up to date inside the block."""
     async with AsyncExitStack() as stack:
         node = await stack.enter_async_context(open_node(settings, redis_url))
-        pool = await stack.enter_async_context(PostgresPool(settings.database_url, "test", max_connections=2))
+        pool = await stack.enter_async_context(
+            PostgresPool(settings.database_url, "test", access=cross_tenant_access(), max_connections=2)
+        )
         retired, ended = RetiredKeys(max_credential_life_s=86_400), list[str]()
         retired.add_listener(ended.append)
         table = SigningKeyTable(pool, max_keys=max_keys)

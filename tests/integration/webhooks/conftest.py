@@ -11,6 +11,7 @@ import pytest
 
 from synckairos.clock.commands import Start, Switch
 from synckairos.history.reader import open_history_pool
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.delivery_queue import open_delivery_queue
 from synckairos.webhooks.dispatcher import GIVE_UP_S, MAX_CONCURRENT, SCHEDULE_S, Dispatcher
@@ -37,20 +38,22 @@ class Webhooks:
 
     async def create_endpoint(self, url: str, **fields: Any) -> tuple[WebhookEndpoint, str]:
         body = CreateWebhook(url=url, **fields)
-        return await self.registry.transact(lambda transaction: transaction.create_endpoint(body))
+        return await self.registry.transact(DEFAULT_TENANT, lambda transaction: transaction.create_endpoint(body))
 
     async def read_endpoint(self, endpoint: WebhookEndpoint) -> WebhookEndpoint:
-        return await self.registry.transact(lambda transaction: transaction.read_endpoint(endpoint.endpoint_id))
+        return await self.registry.transact(
+            DEFAULT_TENANT, lambda transaction: transaction.read_endpoint(endpoint.endpoint_id)
+        )
 
     async def rotate_secret(self, endpoint: WebhookEndpoint, overlap_s: int) -> str:
         return await self.registry.transact(
-            lambda transaction: transaction.rotate_secret(endpoint.endpoint_id, overlap_s)
+            DEFAULT_TENANT, lambda transaction: transaction.rotate_secret(endpoint.endpoint_id, overlap_s)
         )
 
     async def deliveries(self, endpoint: WebhookEndpoint) -> tuple[WebhookDelivery, ...]:
         """Return the deliveries of an endpoint, newest first."""
         page = await self.registry.transact(
-            lambda transaction: transaction.list_deliveries(endpoint.endpoint_id, limit=200)
+            DEFAULT_TENANT, lambda transaction: transaction.list_deliveries(endpoint.endpoint_id, limit=200)
         )
         return page.items
 

@@ -9,6 +9,7 @@ import pytest
 from synckairos.audit.entry_rows import build_batch_rows, parse_entry
 from synckairos.clock.commands import Complete
 from synckairos.history.audit_trail import AuditTrail
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.store.read_cache import ReadCache
 from synckairos.wire.event_json import event_json
 from synckairos.wire.webhooks import PatchWebhook
@@ -217,7 +218,8 @@ async def test_answer_410_disables_the_endpoint_until_it_is_enabled(webhooks: We
     assert len(receiver.received) == 1
 
     await webhooks.registry.transact(
-        lambda transaction: transaction.update_endpoint(endpoint.endpoint_id, PatchWebhook(enabled=True))
+        DEFAULT_TENANT,
+        lambda transaction: transaction.update_endpoint(endpoint.endpoint_id, PatchWebhook(enabled=True)),
     )
     again = await webhooks.read_endpoint(endpoint)
     assert (again.enabled, again.disabled_reason, again.failing_since_ms) == (True, None, None)
@@ -286,7 +288,7 @@ async def test_old_and_new_secret_sign_during_the_overlap(webhooks: Webhooks, re
         await wait_for_requests(receiver, 2)
         assert receiver.received[0].verify(old) == receiver.received[0].verify(new)
         newest = await webhooks.registry.transact(
-            lambda transaction: transaction.rotate_secret(endpoint.endpoint_id, 0)
+            DEFAULT_TENANT, lambda transaction: transaction.rotate_secret(endpoint.endpoint_id, 0)
         )
         await webhooks.play()
         await wait_for_requests(receiver, 4)
@@ -326,10 +328,12 @@ async def test_delivery_can_be_requeued_and_a_test_message_sent(webhooks: Webhoo
         await eventually(lambda: webhooks.all_delivered(endpoint))
         (delivery,) = await webhooks.deliveries(endpoint)
         await webhooks.registry.transact(
-            lambda transaction: transaction.requeue(endpoint.endpoint_id, delivery.delivery_id)
+            DEFAULT_TENANT, lambda transaction: transaction.requeue(endpoint.endpoint_id, delivery.delivery_id)
         )
         await wait_for_requests(receiver, 2)
-        await webhooks.registry.transact(lambda transaction: transaction.enqueue_test(endpoint.endpoint_id))
+        await webhooks.registry.transact(
+            DEFAULT_TENANT, lambda transaction: transaction.enqueue_test(endpoint.endpoint_id)
+        )
         await wait_for_requests(receiver, 3)
         await eventually(lambda: webhooks.all_delivered(endpoint))
     assert receiver.ids[0] == receiver.ids[1] == delivery.delivery_id

@@ -2,7 +2,9 @@
 
 from prometheus_client import REGISTRY
 
+from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.webhooks.metrics import WebhookGauges
 from synckairos.webhooks.registry import WebhookRegistry
 from synckairos.wire.webhooks import PatchWebhook
@@ -34,13 +36,16 @@ async def test_metrics_show_queued_deliveries_attempts_and_disabled_endpoints(
     async with webhooks.dispatching(schedule_s=NO_DELAYS_S):
         await eventually(lambda: webhooks.all_delivered(endpoint))
     await webhooks.registry.transact(
-        lambda transaction: transaction.update_endpoint(endpoint.endpoint_id, PatchWebhook(enabled=False))
+        DEFAULT_TENANT,
+        lambda transaction: transaction.update_endpoint(endpoint.endpoint_id, PatchWebhook(enabled=False)),
     )
     await gauges.refresh()
     assert value("pending_deliveries") == value("oldest_due_seconds") == 0
     assert value("tries_total", outcome="failed") == value("tries_total", outcome="delivered") == 3
     assert value("disabled_endpoints") == 1
 
-    async with PostgresPool("postgresql://127.0.0.1:1/none", "test", max_connections=1, timeout_s=0.1) as nowhere:
+    async with PostgresPool(
+        "postgresql://127.0.0.1:1/none", "test", access=cross_tenant_access(), max_connections=1, timeout_s=0.1
+    ) as nowhere:
         await WebhookGauges(WebhookRegistry(nowhere)).refresh()
     assert value("disabled_endpoints") == 1

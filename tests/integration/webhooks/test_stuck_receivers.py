@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.webhooks.dispatcher import MAX_CONCURRENT_PER_ENDPOINT
 from tests.integration.webhooks.conftest import Webhooks, wait_for_requests
 from tests.integration.webhooks.receiver import Receiver
@@ -176,7 +177,7 @@ async def test_backlog_of_one_session_delays_no_other_session_and_no_test_messag
         " CASE WHEN g = 1 THEN now() + interval '1 hour' END FROM generate_series(1, %s) AS g RETURNING 1",
         *(endpoint.endpoint_id, hot, backlog),
     )
-    await webhooks.registry.transact(lambda transaction: transaction.enqueue_test(endpoint.endpoint_id))
+    await webhooks.registry.transact(DEFAULT_TENANT, lambda transaction: transaction.enqueue_test(endpoint.endpoint_id))
     async with webhooks.dispatching():
         await wait_for_requests(receiver, 3)
     assert sorted(receiver.types) == ["session_created", "session_started", "webhook_test"]
