@@ -23,6 +23,7 @@ from synckairos.wire.time_zone_days import parse_time_zone
 from tests.integration.audit_parts import AuditParts
 from tests.integration.audited_service import AuditedService
 from tests.integration.random_player import T0 as PLAYED_AT
+from tests.integration.random_player import RandomPlayer
 
 CALLER = Principal.anonymous_admin()
 MINUTE_MS = 60_000
@@ -182,15 +183,21 @@ def totals(rows: list[UsedTimeBucket]) -> Counter[str]:
 
 
 async def test_rows_of_random_sessions_sum_up_to_their_used_times(audit: AuditParts) -> None:
-    """Ended sessions of all modes, with pauses, amendments and reopenings."""
+    """Ended sessions with turns, of all modes: undone, amended, reopened, with changed plans and participants."""
     service = AuditedService(audit)
-    shown: Counter[str] = Counter()
     players = []
     for seed in range(100, 160):
         players.append(await service.play(seed))
         if seed == 120:
             await audit.drain()
-    now_ms = PLAYED_AT + 86_400_000
+    outcomes = Counter(outcome for player in players for outcome in player.outcomes)
+    assert {"undo", "amend", "reopen", "set_plan", "update_participant", "done"} <= outcomes.keys()
+    await check_sums(audit, service, players, PLAYED_AT + 86_400_000)
+
+
+async def check_sums(audit: AuditParts, service: AuditedService, players: list[RandomPlayer], now_ms: int) -> None:
+    """Check that the reports of all participants of ended sessions show their used times, by every bucket."""
+    shown: Counter[str] = Counter()
     reporter = TimeReporter(audit.history, audit.outbox)
     for player in players:
         try:
@@ -209,3 +216,77 @@ async def test_rows_of_random_sessions_sum_up_to_their_used_times(audit: AuditPa
                 rows, _ = await reporter.report_used_time(spec)
                 assert sum(row.time_used_ms for row in rows) == each.used_ms, (player.session_id, bucket)
     assert len(shown) > 10
+
+
+async def test_rows_of_individual_clocks_sum_up_to_their_used_times(audit: AuditParts) -> None:
+    service = AuditedService(audit)
+    players = []
+    for seed in range(200, 216):
+        pick = random.Random(seed)
+        player = RandomPlayer(service.sessions, service.store, seed)
+        service.store.at_ms = PLAYED_AT + pick.randrange(1_000_000)
+        people = [str(UUID(int=pick.getrandbits(128), version=4)) for _ in range(4)]
+        has_end = pick.random() < 0.3
+        times = {"ends_at": render_instant(service.store.at_ms + 20_000)} if has_end else {"total_time_ms": 15_000}
+        rows = [{"participant_id": person, "time_factor": pick.choice((1, 1.25))} for person in people]
+        timeout = pick.choice(("expire", "overtime"))
+        await player.create({"sync_mode": "individual", "participants": rows, "on_timeout": timeout, **times})
+        await player.send("start", {})
+        for _ in range(25):
+            service.store.at_ms += pick.choice((0, 1, 300, 500, 1_500))
+            await player.send(*individual_command(pick, pick.choice(people)))
+        service.store.at_ms += 1_000
+        await player.send("complete", {})
+        players.append(player)
+        if seed == 207:
+            await audit.drain()
+    outcomes = Counter(outcome for player in players for outcome in player.outcomes)
+    assert {"start", "pause", "resume", "adjust", "finish", "reopen", "update_participant"} <= outcomes.keys()
+    await check_sums(audit, service, players, PLAYED_AT + 86_400_000)
+    await audit.drain()
+    for player in players[:4]:
+        assert await service.findings(player.session_id) == []
+
+
+def individual_command(pick: random.Random, person: str) -> tuple[str, dict[str, Any]]:
+    """Return a random command to the clock of one participant."""
+    named = {"participant_ids": [person]}
+    return pick.choice(
+        (
+            ("start", named),
+            ("pause", named | {"reason": "rain", "max_ms": 700}),
+            ("pause", named),
+            ("resume", named),
+            ("adjust", named | {"delta_ms": pick.choice((-1_500, 4_000)), "scaled": True}),
+            ("finish", named),
+            ("reopen", named | {"delta_ms": 4_000}),
+            ("update_participant", {"participant_id": person, "display_name": "Ü"}),
+        )
+    )
+
+
+async def test_rows_of_sessions_with_rest_days_sum_up_to_their_used_times(audit: AuditParts) -> None:
+    """Sessions that last for weeks, so that the charges leave out the rests, with turns that are undone."""
+    service = AuditedService(audit)
+    hour_ms = 3_600_000
+    players = []
+    for seed in range(300, 308):
+        pick = random.Random(seed)
+        player = RandomPlayer(service.sessions, service.store, seed)
+        service.store.at_ms = PLAYED_AT + pick.randrange(1_000_000)
+        rows = [{"participant_id": str(UUID(int=pick.getrandbits(128), version=4))} for _ in range(2)]
+        rest = {"weekdays": pick.choice(([6, 7], [3])), "utc_offset_minutes": pick.choice((0, 345))}
+        clock = {"per_move": {"move_ms": 72 * hour_ms}}
+        await player.create({"sync_mode": "per_participant", "participants": rows, "rest": rest, "clock": clock})
+        await player.send("start", {})
+        for _ in range(12):
+            service.store.at_ms += pick.choice((5, 19, 30, 47)) * hour_ms
+            undo = {"turns": 1, "charge": pick.choice(("nobody", "mover", "resumed"))}
+            await player.send(
+                *pick.choice((("switch", {}), ("switch", {}), ("undo", undo), ("pause", {}), ("resume", {})))
+            )
+        await player.send("complete", {})
+        players.append(player)
+    outcomes = Counter(outcome for player in players for outcome in player.outcomes)
+    assert {"undo", "pause", "switch"} <= outcomes.keys()
+    await check_sums(audit, service, players, PLAYED_AT + 60 * 24 * hour_ms)
