@@ -153,7 +153,7 @@ class SessionList:
         size = 0
         batch_size = self._live_batch_size if query.is_filtered else query.limit
         for _ in range(self._max_live_batches):
-            batch = await self._store.list_live(batch_size, before, max_bytes=MAX_PAGE_BYTES, tenant=tenant)
+            batch = await self._store.live.list_live(batch_size, before, max_bytes=MAX_PAGE_BYTES, tenant=tenant)
             if not batch:
                 return found, None
             now_ms = await self._store.now_ms()

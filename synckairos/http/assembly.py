@@ -131,7 +131,7 @@ def build_application(
     callers = caller_identity or CallerResolver(settings.trusted_proxies)
 
     async def count_live_sessions() -> None:
-        ACTIVE_SESSIONS.set(await store.count_unfinished())
+        ACTIVE_SESSIONS.set(await store.live.count_unfinished_of_all_tenants())
 
     page_headers = build_page_headers(settings.frame_ancestors)
     system = SystemRoutes(

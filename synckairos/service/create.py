@@ -90,7 +90,7 @@ class SessionCreator:
         Raises: RateLimitExceeded if the limit is reached.
         """
         if self._tenants.limits_sessions_of(tenant):
-            self._tenants.require_session(tenant, await self._store.count_unfinished(tenant))
+            self._tenants.require_session(tenant, await self._store.live.count_unfinished(tenant))
 
     async def _reserve(self, request: CreateRequest, command_id: str, session_id: str) -> tuple[str, bool]:
         """Return the session id that belongs to the creation's Idempotency-Key, and whether the key was used before.

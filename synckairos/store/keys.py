@@ -189,6 +189,11 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:ready"
 
     @property
+    def tenants_with_sessions(self) -> str:
+        """Return the key of the sorted set of tenants, except the default tenant, that have had sessions in Redis."""
+        return f"{self.prefix}:tenants"
+
+    @property
     def wake_up_channel(self) -> str:
         """Return the name of the channel for new deadlines.
 

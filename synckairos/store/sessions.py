@@ -1,4 +1,4 @@
-"""Sessions in Redis: loading, committing and restoring sessions, and listing unfinished sessions.
+"""Sessions in Redis: loading, committing and restoring sessions.
 
 A load and a commit take one round trip each. This module stores bytes and does not apply rules. The package `clock`
 decides what a transition does. The package `service` decides what to do after a conflict.
@@ -9,47 +9,33 @@ from typing import Any
 
 from msgspec import Struct
 
-from synckairos.errors import InvalidStoredData
-from synckairos.principal import DEFAULT_TENANT
-from synckairos.session_names import bare_id, session_name, split_session_name
+from synckairos.session_names import split_session_name
 from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript
 from synckairos.store.keys import Keys
-from synckairos.store.lua_scripts import LuaScript, ScriptCall
+from synckairos.store.live_sessions import LiveSessions
+from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.outbox_limits import UNLIMITED, OutboxLimits
 from synckairos.store.rate_limits import recount_as_replay_with_pipe, run_script_commands
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms, raise_if_invalid_data
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms
 from synckairos.store.stored_session import (
     SESSION_FIELDS,
     SessionLoadResult,
     StoredSession,
     parse_history,
-    parse_session_name,
     parse_stored_session,
 )
-from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data, reporting_invalid_data
+from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.wire.feed_message import FeedMessage
 from synckairos.wire.session_json import DOCUMENT_SCHEMA
-from synckairos.wire.snapshot import SessionSnapshot, check_stored_document
+from synckairos.wire.snapshot import SessionSnapshot
 
 LARGE_DOCUMENT_BYTES = 8_192
 """Bytes: minimum size of a document for which Redis is asked whether the caller already has the same document."""
 
-_BATCH_BYTES = 256 << 10
-"""Bytes of documents of live sessions that one round trip loads. A larger document is loaded alone.
-
-All commands of an instance share a connection, so the replies to other commands wait behind these documents.
-"""
-
 WRITE_CHECK_TTL_MS = 60_000
 """Milliseconds after which the key of the check whether Redis accepts writes expires."""
-
-MAX_TIES = 500
-"""Number of sessions beyond a page of unfinished sessions that are also read.
-
-They can have been created in the same millisecond.
-"""
 
 
 class SessionToRestore(Struct, frozen=True):
@@ -87,7 +73,7 @@ class SessionStore:
         self._commit_script = CommitScript(keys, history_length, limits, writes_changes=writes_changes)
         self._load_script = LuaScript("session_load")
         self._restore_script = LuaScript("session_restore")
-        self._remove_evicted_script = LuaScript("live_session_remove_evicted")
+        self.live = LiveSessions(pipe, keys)
 
     async def now_ms(self) -> int:
         """Return the time of Redis in ms since the Unix epoch. All decisions use this clock only."""
@@ -182,6 +168,8 @@ class SessionStore:
                 commit with `by_time` never raises this error.
             StoreUnavailable: no reply came, so the outcome is unknown. A command id makes a retry safe.
         """
+        if commit.base is None:
+            self.live.remember_tenant(commit.session_name)
         with translated_errors():
             return await self._commit_script.run(self._pipe, commit)
 
@@ -205,6 +193,7 @@ class SessionStore:
         session that Redis has after the call. Atomic, one round trip.
         """
         keys, snapshot = self.keys, evicted.stored.snapshot
+        self.live.remember_tenant(session_name)
         partition = keys.partition_of(session_name)
         tenant, _ = split_session_name(session_name)
         names = [
@@ -283,151 +272,3 @@ class SessionStore:
             value: bytes | None = await self._pipe.call("GET", key)
         with reporting_invalid_data(key):
             return None if value is None else value.decode()
-
-    # -- live sessions ------------------------------------------------------------------------------------------------
-
-    async def count_unfinished(self, tenant: str = DEFAULT_TENANT) -> int:
-        """Return the number of unfinished sessions of a tenant, in one round trip.
-
-        The number can include evicted sessions.
-        """
-        names = [self.keys.live_sessions(partition, tenant) for partition in range(self.keys.partitions)]
-        with translated_errors():
-            counts = await self._pipe.call_many_independent([("ZCARD", name) for name in names])
-        return sum(count for count in counts if isinstance(count, int))
-
-    async def list_live(
-        self, limit: int, before: tuple[int, str] | None = None, *, max_bytes: int, tenant: str = DEFAULT_TENANT
-    ) -> list[tuple[int, str, StoredSession]]:
-        """Return unfinished sessions of a tenant, newest first: created_at_ms, session id, stored session.
-
-        `before` is the sort key (created_at_ms, session id) of the last session on the previous page. The page ends
-        after `limit` sessions, or soon after the documents reach `max_bytes` bytes. If the page is empty, there are no
-        more sessions. Three round trips, and one more for each further `_BATCH_BYTES` of documents. If the page has
-        evicted sessions, they are removed from the list of live sessions in more round trips.
-        """
-        found: list[tuple[int, str, StoredSession]] = []
-        size = 0
-        while len(found) < limit and size < max_bytes:
-            keys = await self._live_keys(tenant, limit - len(found), before)
-            if not keys:
-                break
-            before = keys[-1]
-            sizes = await self._document_sizes([session_name(tenant, each) for _, each in keys])
-            for batch in _batches_by_size(keys, sizes):
-                if size >= max_bytes:
-                    break
-                names = {each: session_name(tenant, each) for _, each in batch}
-                loaded, evicted = await self._load_live([*names.values()])
-                for at_ms, session_id in batch:
-                    if (stored := loaded.get(names[session_id])) is not None:
-                        found.append((at_ms, session_id, stored))
-                        size += len(stored.snapshot.document)
-                await self._remove_from_live(tenant, evicted)
-        return found
-
-    async def _document_sizes(self, session_names: Sequence[str]) -> list[int]:
-        """Return the bytes of each session's document, in one round trip; 0 for evicted and invalid sessions."""
-        with translated_errors():
-            replies = await self._pipe.call_many_independent(
-                [("HSTRLEN", self.keys.session(each), "state") for each in session_names]
-            )
-        return [reply if isinstance(reply, int) else 0 for reply in replies]
-
-    async def _load_live(self, session_names: Sequence[str]) -> tuple[dict[str, StoredSession], list[str]]:
-        """Load sessions, in one round trip. Return the loaded sessions by name, and the names of evicted sessions.
-
-        Sessions with invalid data are reported, and are missing in both results.
-        """
-        with translated_errors():
-            rows = await self._pipe.call_many_independent(
-                [("HMGET", self.keys.session(each), *SESSION_FIELDS) for each in session_names]
-            )
-        loaded: dict[str, StoredSession] = {}
-        evicted: list[str] = []
-        for name, row in zip(session_names, rows, strict=True):
-            try:
-                with reporting_invalid_data(self.keys.session(name)):
-                    stored = parse_stored_session(raise_if_invalid_data(row))
-                    if stored is not None:
-                        check_stored_document(bare_id(name), stored.snapshot)
-            except InvalidStoredData:
-                continue
-            if stored is None:
-                evicted.append(name)
-            else:
-                loaded[name] = stored
-        return loaded, evicted
-
-    async def _live_keys(self, tenant: str, limit: int, before: tuple[int, str] | None) -> list[tuple[int, str]]:
-        """Return at most `limit` sort keys of a tenant's unfinished sessions, newest first.
-
-        A sort key consists of created_at_ms and the session id.
-        """
-        top = "+inf" if before is None else str(before[0])
-        options = ("-inf", "WITHSCORES", "LIMIT", 0, limit + MAX_TIES)
-        names = [self.keys.live_sessions(partition, tenant) for partition in range(self.keys.partitions)]
-        with translated_errors():
-            replies = await self._pipe.call_many_independent(
-                [("ZREVRANGEBYSCORE", name, top, *options) for name in names]
-            )
-        found: list[tuple[int, str]] = []
-        for partition, (name, reply) in enumerate(zip(names, replies, strict=True)):
-            if isinstance(reply, Exception):
-                report_invalid_data(name, reply)
-                await self._drop_live_set(partition, name)
-                continue
-            for member, score in zip(reply[::2], reply[1::2], strict=True):
-                try:
-                    found.append((int(float(score)), _parse_member(member, tenant)))
-                except PARSE_ERRORS as error:
-                    report_invalid_data(name, error)
-                    with translated_errors():
-                        await self._pipe.call("ZREM", name, member)
-        return sorted((key for key in found if before is None or key < before), reverse=True)[:limit]
-
-    async def _drop_live_set(self, partition: int, name: str) -> None:
-        """Remove the set of live sessions with the key `name`, because its key has data of another type.
-
-        Also write the mark, so that an instance rebuilds the set later.
-        """
-        with translated_errors():
-            await self._pipe.call_many([("DEL", name), ("SET", self.keys.index_rebuild_mark(partition), "1")])
-
-    async def _remove_from_live(self, tenant: str, session_names: Sequence[str]) -> None:
-        """Remove evicted sessions from the set of live sessions. The restore of a session adds the session again.
-
-        A session that was restored in the meantime stays in the set.
-        """
-        keys = self.keys
-        calls: list[ScriptCall] = [
-            ([keys.live_sessions(keys.partition_of(each), tenant), keys.session(each)], [each])
-            for each in session_names
-        ]
-        with translated_errors():
-            await self._remove_evicted_script.call_many(self._pipe, calls)
-
-
-def _parse_member(member: bytes, tenant: str) -> str:
-    """Return the session id in a member of the live set of a tenant.
-
-    Raises: ValueError if the member is not the name of a session of this tenant.
-    """
-    found, session_id = split_session_name(parse_session_name(member))
-    if found != tenant:
-        raise ValueError(f"the session is of the tenant {found}")
-    return session_id
-
-
-def _batches_by_size(keys: Sequence[tuple[int, str]], sizes: Sequence[int]) -> Iterator[list[tuple[int, str]]]:
-    """Yield the keys in batches. `sizes` has the bytes of their documents. A batch has `_BATCH_BYTES`, or one key."""
-    batch: list[tuple[int, str]] = []
-    batch_bytes = 0
-    for key, size in zip(keys, sizes, strict=True):
-        if batch and batch_bytes + size > _BATCH_BYTES:
-            yield batch
-            batch, batch_bytes = [], 0
-        batch.append(key)
-        batch_bytes += size
-    if batch:
-        yield batch

@@ -100,7 +100,7 @@ ISSUER_KEYS_FETCHED = _authentication.gauge(
 _sessions = MetricDefiner("Sessions and commands")
 
 ACTIVE_SESSIONS = _sessions.gauge(
-    "synckairos_active_sessions", "Sessions in Redis whose status is not final", scope="store"
+    "synckairos_active_sessions", "Sessions of all tenants in Redis whose status is not final", scope="store"
 )
 COMMANDS = _sessions.counter(
     "synckairos_commands_total",

@@ -35,7 +35,7 @@ async def test_thousand_unfinished_sessions_are_recovered_without_a_request(own_
             await parts.pipe.call("FLUSHALL")
 
             async def are_all_back() -> bool:
-                return await parts.store.count_unfinished() == len(session_ids)
+                return await parts.store.live.count_unfinished() == len(session_ids)
 
             await eventually(are_all_back, deadline_s=60)
         epochs = set()

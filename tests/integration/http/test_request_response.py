@@ -28,7 +28,7 @@ async def test_malformed_body_is_refused_with_details(server: RestServer, body: 
         answer = await server.client.post(path, content=body, headers=JSON)
         assert problem_of(answer) == (400, "VALIDATION_ERROR")
         assert answer.json()["error"]["details"]
-    assert await server.parts.store.count_unfinished() == 0
+    assert await server.parts.store.live.count_unfinished() == 0
 
 
 async def test_all_faults_of_a_body_are_returned_together(client: httpx.AsyncClient) -> None:
@@ -82,7 +82,7 @@ async def test_body_with_another_content_type_is_refused(server: RestServer, con
     headers = {} if content_type is None else {"content-type": content_type}
     answer = await server.client.post("/v1/sessions", content=orjson.dumps(chess_body()), headers=headers)
     assert problem_of(answer) == (415, "UNSUPPORTED_MEDIA_TYPE")
-    assert await server.parts.store.count_unfinished() == 0
+    assert await server.parts.store.live.count_unfinished() == 0
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"'])

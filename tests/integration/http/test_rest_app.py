@@ -34,7 +34,7 @@ async def test_change_by_a_page_of_a_foreign_origin_is_refused(server: RestServe
             assert "access-control-allow-origin" not in answer.headers
             assert "ratelimit-remaining" in answer.headers
     assert (await server.client.get(path)).json()["data"]["version"] == 1
-    assert await server.parts.store.count_unfinished() == 1
+    assert await server.parts.store.live.count_unfinished() == 1
 
 
 async def test_change_by_a_page_of_the_own_origin_is_accepted(client: httpx.AsyncClient) -> None:

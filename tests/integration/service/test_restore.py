@@ -129,7 +129,7 @@ async def test_running_session_without_a_deadline_leaves_after_a_week_and_return
         await parts.pipe.call("DEL", keys.session(session_id), keys.history(session_id))
         after = await parts.sessions.read(TIMEKEEPER, session_id)
         assert after.snapshot.document == before.snapshot.document
-        assert session_id in [each for _, each, _ in await parts.store.list_live(10, max_bytes=1 << 20)]
+        assert session_id in [each for _, each, _ in await parts.store.live.list_live(10, max_bytes=1 << 20)]
 
 
 async def test_session_keeps_at_most_a_thousand_idempotency_records(own_settings: Settings) -> None:

@@ -303,9 +303,9 @@ async def test_unfinished_sessions_are_listed_newest_first_without_evicted_sessi
     ids = [answer.session.session_id for answer in reversed(created)]
     await parts.sessions.execute(request_of(ids[2], Cancel()))
     await parts.pipe.call("DEL", parts.store.keys.session(ids[0]), parts.store.keys.session(ids[1]))
-    page = await parts.store.list_live(2, max_bytes=1 << 20)
+    page = await parts.store.live.list_live(2, max_bytes=1 << 20)
     assert [session_id for _, session_id, _ in page] == ids[3:5]
-    assert [session_id for _, session_id, _ in await parts.store.list_live(9, page[-1][:2], max_bytes=1 << 20)] == ids[
-        5:
-    ]
-    assert await parts.store.count_unfinished() == 3
+    assert [
+        session_id for _, session_id, _ in await parts.store.live.list_live(9, page[-1][:2], max_bytes=1 << 20)
+    ] == ids[5:]
+    assert await parts.store.live.count_unfinished() == 3

@@ -126,13 +126,14 @@ async def test_live_sessions_are_listed_and_counted_for_one_tenant(parts: Parts)
     of_acme = str(uuid4())
     await create(parts, "acme", of_acme)
     listed = {
-        tenant: {each for _, each, _ in await parts.store.list_live(10, max_bytes=1 << 20, tenant=tenant)}
+        tenant: {each for _, each, _ in await parts.store.live.list_live(10, max_bytes=1 << 20, tenant=tenant)}
         for tenant in TENANTS
     }
     assert listed == {DEFAULT_TENANT: {session_id}, "acme": {session_id, of_acme}}
-    assert [await parts.store.count_unfinished(tenant) for tenant in TENANTS] == [1, 2]
+    assert [await parts.store.live.count_unfinished(tenant) for tenant in TENANTS] == [1, 2]
+    assert await parts.store.live.count_unfinished_of_all_tenants() == 3
     await execute(parts, "acme", session_id, Delete(), "delete")
-    assert [await parts.store.count_unfinished(tenant) for tenant in TENANTS] == [1, 1]
+    assert [await parts.store.live.count_unfinished(tenant) for tenant in TENANTS] == [1, 1]
 
 
 async def test_keys_of_the_default_tenant_do_not_depend_on_other_tenants(parts: Parts) -> None:
@@ -143,7 +144,7 @@ async def test_keys_of_the_default_tenant_do_not_depend_on_other_tenants(parts: 
     await create(parts, "acme", session_id)
     added = {*await keys_of_store(parts)} - {*before}
     assert {re.sub(r"\{\d+\}", "{p}", key).removeprefix(f"{parts.store.keys.prefix}:") for key in added} == {
-        f"{{p}}:session:acme/{session_id}", f"{{p}}:history:acme/{session_id}", "{p}:live:acme",
+        f"{{p}}:session:acme/{session_id}", f"{{p}}:history:acme/{session_id}", "{p}:live:acme", "tenants",
     }  # fmt: skip
     assert {key: await parts.pipe.call("ZRANGE", key, 0, -1) for key in members} == members
 
@@ -204,7 +205,7 @@ async def test_member_of_another_tenant_in_a_live_set_is_not_listed(parts: Parts
     session_id = await create_in_both(parts)
     live = parts.store.keys.live_sessions(0, "acme")
     await parts.pipe.call("ZADD", live, 1, session_id, 2, f"other/{session_id}")
-    assert len(await parts.store.list_live(10, max_bytes=1 << 20, tenant="acme")) == 1
+    assert len(await parts.store.live.list_live(10, max_bytes=1 << 20, tenant="acme")) == 1
     assert await parts.pipe.call("ZRANGE", live, 0, -1) == [f"acme/{session_id}".encode()]
 
 

@@ -37,7 +37,7 @@ async def test_evicted_session_leaves_the_live_sessions_when_they_are_listed(par
     session_id, keys = await start(parts), parts.store.keys
     await parts.sessions.execute(CommandRequest(Principal.anonymous_admin(), session_id, Pause(), "pause"))
     await parts.pipe.call("DEL", keys.session(session_id))
-    assert await parts.store.list_live(10, max_bytes=1 << 20) == []
+    assert await parts.store.live.list_live(10, max_bytes=1 << 20) == []
     assert await parts.pipe.call("ZCARD", keys.live_sessions(0)) == 0
 
 
