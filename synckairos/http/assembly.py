@@ -20,12 +20,12 @@ from synckairos.http.api_keys import ApiKeyRoutes
 from synckairos.http.archives import ArchiveRoutes
 from synckairos.http.client_address import CallerResolver
 from synckairos.http.commands_to_many import CommandToManyRoutes
-from synckairos.http.demo_files import DemoFiles, demo_folder
 from synckairos.http.event_streams import EventStreamRoutes, EventStreams, FrameChannels
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.own_credential import OwnCredentialRoutes
+from synckairos.http.page_files import PageFiles, page_folder
 from synckairos.http.page_headers import build_page_headers
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.request_authentication import RequestAuthentication
@@ -62,6 +62,7 @@ from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.registry import WebhookRegistry
 
 DEMO_PATH = "/demo"
+VIEW_PATH = "/view"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,10 @@ def build_application(
         *system.operations(),
     ]
     system.set_openapi_operations(operations)
-    static = [Mount(DEMO_PATH, DemoFiles(root_path, page_headers))] if demo_folder().is_dir() else []
+    static = [
+        Mount(DEMO_PATH, PageFiles(page_folder("demo"), root_path, page_headers)),
+        Mount(VIEW_PATH, PageFiles(page_folder("view"), root_path, page_headers, session_page="view")),
+    ]
     rest = RestApp(
         OperationTable(operations),
         rate_limits,
@@ -197,7 +201,7 @@ def build_application(
         access_recorder,
         credential_ends,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
-        fallback_prefixes=[DEMO_PATH] if static else [],
+        fallback_prefixes=[DEMO_PATH, VIEW_PATH],
     )
     return SubPathApp(rest, root_path) if root_path else rest
 

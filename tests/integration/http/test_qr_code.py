@@ -1,4 +1,4 @@
-"""The route of QR codes: it draws links to the server's demo page and refuses all other links."""
+"""The route of QR codes: it draws links to the server's demo page and its views, and refuses all other links."""
 
 from collections.abc import AsyncIterator
 
@@ -29,6 +29,11 @@ async def test_link_to_the_demo_page_is_drawn_as_svg(client: httpx.AsyncClient) 
 @pytest.mark.parametrize("end", ["", "/", "/index.html", "?board=wall"])
 async def test_each_address_of_the_demo_page_is_drawn(client: httpx.AsyncClient, end: str) -> None:
     assert (await draw(client, f"{HOST}/demo{end}")).status_code == 200
+
+
+async def test_link_to_a_view_is_drawn(client: httpx.AsyncClient) -> None:
+    link = f"{HOST}/view/01890a5d-ac96-774b-bcce-b302099a8057?theme=dark"
+    assert decode(parse_svg((await draw(client, link)).text, BORDER)) == link
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

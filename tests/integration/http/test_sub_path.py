@@ -9,8 +9,8 @@ import pytest
 
 from synckairos.config import OWN_SEGMENTS, Settings
 from synckairos.http import assembly
-from synckairos.http.demo_files import demo_folder
 from synckairos.http.operations import Operation, OperationTable
+from synckairos.http.page_files import page_folder
 from synckairos.http.qr_code import QR_CODE_PATH
 from synckairos.realtime.endpoint import PATH
 from tests.integration.rest_server import HOST, RestServer, chess_body, open_rest_server
@@ -69,7 +69,13 @@ async def test_descriptions_name_the_sub_path(client: httpx.AsyncClient, form: s
 
 
 @both_forms
-@pytest.mark.parametrize("path", ["/docs", "/docs/", "/api-docs", "/demo", "/demo/", "/demo/index.html"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/docs", "/docs/", "/api-docs", "/demo", "/demo/", "/demo/index.html"),
+        *("/view", "/view/", "/view/design", "/view/0198c0de-0000-7000-8000-00000000000a"),
+    ],
+)
 async def test_every_link_of_a_page_has_the_sub_path_and_leads_to_a_file(
     client: httpx.AsyncClient, form: str, path: str
 ) -> None:
@@ -84,7 +90,8 @@ async def test_every_link_of_a_page_has_the_sub_path_and_leads_to_a_file(
 
 async def test_scripts_and_styles_name_no_absolute_path_of_this_server(client: httpx.AsyncClient) -> None:
     names = [f"docs/{name}" for name in ("docs.js", "schema.js", "sockets.js", "docs.css")]
-    names += [f"demo/{each.name}" for each in demo_folder().iterdir() if each.suffix in (".js", ".css")]
+    for folder in ("demo", "view"):
+        names += [f"{folder}/{each.name}" for each in page_folder(folder).iterdir() if each.suffix in (".js", ".css")]
     assert len(names) > 15
     own = "|".join(re.escape(each) for each in sorted(OWN_SEGMENTS))
     for name in names:
@@ -106,7 +113,8 @@ async def test_own_segments_are_the_first_segments_of_all_paths(
 
     monkeypatch.setattr(assembly, "OperationTable", Recorded)
     async with open_rest_server(settings):
-        assert {each.split("/")[1] for each in [*paths, assembly.DEMO_PATH, PATH]} - {""} == OWN_SEGMENTS
+        paths += [assembly.DEMO_PATH, assembly.VIEW_PATH, PATH]
+        assert {each.split("/")[1] for each in paths} - {""} == OWN_SEGMENTS
 
 
 async def test_unchanged_demo_page_is_not_sent_again(client: httpx.AsyncClient) -> None:

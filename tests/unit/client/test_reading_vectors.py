@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from synckairos.http.demo_files import demo_folder
+from synckairos.http.page_files import page_folder
 from synckairos_client import SyncMode
 from synckairos_client.generated.clock.budget import ClockReadingDetails
 from synckairos_client.generated.wire.session_parser import session_from_json
@@ -49,7 +49,7 @@ def test_client_shows_what_the_vector_shows(vector: dict[str, Any]) -> None:
 
 def test_web_pages_show_what_the_vectors_show() -> None:
     # Node loads a module only if its name or its package says that it is a module, so the source is given as a URL.
-    source = base64.b64encode((demo_folder() / "sdk.js").read_bytes()).decode()
+    source = base64.b64encode((page_folder("demo") / "sdk.js").read_bytes()).decode()
     program = Path(__file__).with_name("reading_vectors.mjs")
     command = ["node", str(program), f"data:text/javascript;base64,{source}", str(FILE)]
     done = subprocess.run(command, capture_output=True, check=True, timeout=30, text=True)

@@ -30,7 +30,7 @@ function clientFor(url: string): SyncKairosClient {
  * `only` of the element or its nearest ancestor is the participant whose row the element watches alone.
  */
 export abstract class SessionElement extends Base {
-  static observedAttributes = ["session", "participant", "only", "server", "face", "tenths"];
+  static observedAttributes = ["session", "participant", "only", "server", "face", "tenths", "overtime"];
   protected watch: Watch | null = null;
   protected readonly root: ShadowRoot;
   #usedClient: SyncKairosClient | null = null;

@@ -1,4 +1,4 @@
-// <sync-board session only face tenths sound>: all clocks of a session, with names, and the participant that has the turn.
+// <sync-board session only face tenths sound overtime>: all clocks of a session, with names, and the participant that has the turn.
 import type { Session, Watch } from "../index.js";
 import { ACTIVE, part, SessionElement, setText } from "./base.js";
 import { SyncClock } from "./clock.js";
@@ -56,7 +56,7 @@ export class SyncBoard extends SessionElement {
   #row(id: string | undefined): HTMLElement {
     const row = part("li", "row");
     const clock = document.createElement("sync-clock") as SyncClock;
-    for (const name of ["face", "tenths", "sound"]) {
+    for (const name of ["face", "tenths", "sound", "overtime"]) {
       const value = this.getAttribute(name);
       if (value !== null) clock.setAttribute(name, value);
     }

@@ -1,5 +1,5 @@
-// <sync-clock session participant face tenths sound>: one clock.
-import { UNKNOWN_TEXT, type TextFormat, type Watch } from "../index.js";
+// <sync-clock session participant face tenths sound overtime>: one clock.
+import { formatClock, UNKNOWN_TEXT, type TextFormat, type Watch } from "../index.js";
 import { part, SessionElement, setText } from "./base.js";
 import { playLowTime } from "./sound.js";
 import { isRunning, lowTimeMs, milestoneWords, participantOf, phaseWords, statusWords } from "./words.js";
@@ -39,7 +39,7 @@ const LOW_AGAIN_FACTOR = 1.5;
 /**
  * One clock. Without `participant` it is the clock that runs. It fires `lowtime` when its time becomes low, and
  * `milestone` with the words that a screen reader says. With the attribute `sound` it plays a sound at low time, unless
- * a listener calls `preventDefault` of `lowtime`.
+ * a listener calls `preventDefault` of `lowtime`. With `overtime="frozen"` the digits stop at zero, beside the word overtime.
  */
 export class SyncClock extends SessionElement {
   readonly #time = part("span", "time");
@@ -106,8 +106,10 @@ export class SyncClock extends SessionElement {
   }
 
   #showText(text: string): void {
-    if (this.#text !== text) this.#setDigits(text);
     const ms = this.watch?.reading(this.participant)?.time_remaining_ms ?? null;
+    const isFrozen = this.getAttribute("overtime") === "frozen" && text.startsWith("-") && ms !== null;
+    const digits = isFrozen ? formatClock(0, this.#format(), true) : text;
+    if (this.#text !== digits) this.#setDigits(digits);
     this.#noteLowTime(ms);
     if (this.#lastMs !== null && ms !== null && ms < this.#lastMs) this.#say(milestoneWords(this.#lastMs, ms));
     this.#lastMs = ms;
@@ -116,6 +118,7 @@ export class SyncClock extends SessionElement {
   }
 
   #setDigits(text: string): void {
+    if (this.#text.length !== text.length) this.style.setProperty("--sync-clock-characters", String(text.length));
     this.#text = text;
     const at = text.lastIndexOf(":");
     setData(this.#before, text.slice(0, Math.max(0, at)));

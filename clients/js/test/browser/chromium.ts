@@ -16,7 +16,10 @@ function chromiumPath(): string {
   return found;
 }
 
-/** Open a page with parameters in its URL. `prepare` runs before the page loads. */
+/**
+ * Open a page with parameters in its URL. `name` is a page of test/browser/pages, or the URL of another page. `prepare` runs
+ * before the page loads.
+ */
 export type OpenPage = (
   name: string,
   parameters: Record<string, string>,
@@ -41,7 +44,9 @@ export function useChromium(): OpenPage {
       expect(errors).toEqual([]);
     });
     await prepare?.(page);
-    await page.goto(`${inject("pagesUrl")}/${name}?${new URLSearchParams(parameters)}`);
+    const url = new URL(name, `${inject("pagesUrl")}/`);
+    for (const [key, value] of Object.entries(parameters)) url.searchParams.set(key, value);
+    await page.goto(url.href);
     return page;
   };
 }

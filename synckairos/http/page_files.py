@@ -1,0 +1,70 @@
+"""Static files of the pages. The links in their HTML get the public sub-path of this server."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Scope
+
+from synckairos.http.sub_path import add_sub_path
+
+_INDEX = "index"
+
+_SESSION_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+class PageFiles(StaticFiles):
+    """Static files of one folder. Its HTML with the sub-path is rendered one time, at construction."""
+
+    def __init__(
+        self,
+        folder: Path,
+        root_path: str,
+        page_headers: Sequence[tuple[bytes, bytes]],
+        session_page: str | None = None,
+    ) -> None:
+        """Take the folder, the public sub-path and the headers of all responses, see `build_page_headers`.
+
+        `session_page` is the name, without `.html`, of the page for paths that are session ids. None if the folder has
+        no such page.
+        """
+        super().__init__(directory=folder, html=True)
+        self._pages = {each.stem: add_sub_path(each.read_bytes(), root_path) for each in folder.glob("*.html")}
+        self._headers = {name.decode(): value.decode() for name, value in page_headers}
+        self._session_page = session_page
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return the file at `path` of the folder, or the page of this name without `.html`.
+
+        Overrides Starlette's method, because the HTML comes from memory.
+        """
+        response = await self._get_response(path, scope)
+        response.headers.update(self._headers)
+        return response
+
+    async def _get_response(self, path: str, scope: Scope) -> Response:
+        page = self._pages.get(self._page_name(path))
+        if page is None or scope["method"] not in ("GET", "HEAD"):
+            return await super().get_response(path, scope)
+        etag = f'"{hashlib.md5(page, usedforsecurity=False).hexdigest()}"'
+        response = Response(page, media_type="text/html", headers={"etag": etag})
+        if self.is_not_modified(response.headers, Headers(scope=scope)):
+            return NotModifiedResponse(response.headers)
+        return response
+
+    def _page_name(self, path: str) -> str:
+        if path == ".":
+            return _INDEX
+        if self._session_page is not None and _SESSION_ID.fullmatch(path):
+            return self._session_page
+        return path.removesuffix(".html")
+
+
+def page_folder(name: str) -> Path:
+    """Return the path of the folder with the static files of the pages under `/{name}`, such as `demo`."""
+    return Path(str(resources.files("synckairos.http").joinpath("static", name)))
