@@ -121,11 +121,16 @@ async def compare_switches(
     """Compare switches by REST with this number of connections."""
     async with AsyncExitStack() as stack:
         compared: list[Rounds] = []
+        started = []
         for server in servers:
+            creator = await HttpConnection.open(server.base_url)
+            stack.callback(creator.close)
+            started.append([await start_session_by_rest(creator) for _ in range(sessions)])
+        # The server closes a connection that sends no request, so these are opened when the sessions have started.
+        for server, ids in zip(servers, started, strict=True):
             connections = [await HttpConnection.open(server.base_url) for _ in range(concurrency)]
             for connection in connections:
                 stack.callback(connection.close)
-            ids = [await start_session_by_rest(connections[0]) for _ in range(sessions)]
             shares = [ids[first::concurrency] for first in range(concurrency)]
             functions = [switch_by_rest(*each) for each in zip(connections, shares, strict=True)]
             compared.append(SwitchRounds(server, functions, seconds))
