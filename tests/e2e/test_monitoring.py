@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a running fleet under load: all queries of the dashboards and all rules have data."""
+"""A real Prometheus scrapes a running fleet: dashboards and rules have data, and faults raise their alerts."""
 
 import asyncio
 import json
@@ -14,6 +14,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from synckairos.config import Settings
+from synckairos.embedded import Postgres, Valkey
+from synckairos.postgres.migrate import migrate
 from synckairos.telemetry.metric_types import CATALOGUE
 from tests.e2e.load import run_load
 from tests.ports import free_port
@@ -25,6 +27,9 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.slow
 
 DASHBOARDS = sorted((DEPLOY / "grafana").glob("*.json"))
+
+AT_ONCE = {r"^        for: \w+$": "        for: 0s"}
+"""Replacement in the rules by which an alert fires as soon as its expression is true."""
 
 WITHOUT_DATA = {
     "Age of the keys of issuers": "the fleet has no authentication",
@@ -212,26 +217,58 @@ async def check_series(prometheus: Prometheus) -> None:
 async def test_faults_of_processes_raise_their_alerts(
     settings: Settings, start_server: Callable[[Settings], Process], tmp_path: Path
 ) -> None:
-    at_once = {r"^        for: \w+$": "        for: 0s"}
-    async with running_fleet(settings, start_server, tmp_path, at_once) as fleet:
+    async with running_fleet(settings, start_server, tmp_path, AT_ONCE) as fleet:
         prometheus = fleet.prometheus
-
-        async def fires(*names: str) -> None:
-            async def all_fire() -> bool:
-                return set(names) <= await prometheus.firing_alerts()
-
-            await eventually(all_fire, 60)
-
-        async def ends(*names: str) -> None:
-            async def none_fires() -> bool:
-                return not set(names) & await prometheus.firing_alerts()
-
-            await eventually(none_fires, 60)
-
-        await ends("SyncKairosNoInstance", "SyncKairosNoWorker", "SyncKairosProcessDown")
+        await no_alert(prometheus, "SyncKairosNoInstance", "SyncKairosNoWorker", "SyncKairosProcessDown")
         fleet.worker.kill()
-        await fires("SyncKairosNoWorker", "SyncKairosProcessDown")
+        await alerts_fire(prometheus, "SyncKairosNoWorker", "SyncKairosProcessDown")
         assert "SyncKairosNoInstance" not in await prometheus.firing_alerts()
         for server in fleet.servers:
             server.kill()
-        await fires("SyncKairosNoInstance")
+        await alerts_fire(prometheus, "SyncKairosNoInstance")
+
+
+async def test_outages_of_stores_raise_their_alerts_and_the_alerts_end(
+    settings: Settings, start_server: Callable[[Settings], Process], tmp_path: Path, data_dir: Path
+) -> None:
+    with (
+        Valkey(data_dir / f"monitoring-valkey-{uuid4().hex[:8]}") as valkey,
+        Postgres(data_dir / f"monitoring-postgres-{uuid4().hex[:8]}") as postgres,
+    ):
+        await migrate(postgres.url)
+        urls = {"redis_url": valkey.url, "queue_redis_url": valkey.url, "database_url": postgres.url}
+        own = settings.model_copy(update={**urls, "database_direct_url": None, "redis_timeout_s": 0.5})
+        async with (
+            running_fleet(own, start_server, tmp_path, AT_ONCE) as fleet,
+            run_load(fleet.servers[0].base_url, sessions=2) as load,
+        ):
+            await load.wait_for_changes(20)
+            await no_alert(fleet.prometheus, "SyncKairosPostgresUnavailable", "SyncKairosRedisUnavailable")
+            await asyncio.to_thread(postgres.stop)
+            await alerts_fire(fleet.prometheus, "SyncKairosPostgresUnavailable")
+            await load.wait_for_changes(20)
+            await asyncio.to_thread(postgres.start)
+            await no_alert(fleet.prometheus, "SyncKairosPostgresUnavailable")
+            assert load.failures == []
+            await asyncio.to_thread(valkey.stop)
+            await alerts_fire(fleet.prometheus, "SyncKairosRedisUnavailable", "SyncKairosCommandsFail")
+            await asyncio.to_thread(valkey.start)
+            await no_alert(fleet.prometheus, "SyncKairosRedisUnavailable")
+
+
+async def alerts_fire(prometheus: Prometheus, *names: str) -> None:
+    """Wait until all these alerts fire."""
+
+    async def all_fire() -> bool:
+        return set(names) <= await prometheus.firing_alerts()
+
+    await eventually(all_fire, 60)
+
+
+async def no_alert(prometheus: Prometheus, *names: str) -> None:
+    """Wait until none of these alerts fires."""
+
+    async def none_fires() -> bool:
+        return not set(names) & await prometheus.firing_alerts()
+
+    await eventually(none_fires, 60)
