@@ -20,6 +20,7 @@ from loadtests.stores import valkey_only
 from synckairos.clock.commands import Create, NewParticipant, Start
 from synckairos.clock.model import SyncMode
 from synckairos.service.requests import CommandRequest, CreateRequest
+from synckairos.wire.session_json import render_session
 from tests.integration.parts import Parts, open_parts
 from tests.processes import spawn_server
 
@@ -53,6 +54,9 @@ async def run_individual(participants: int, step_ms: int) -> dict[str, Any]:
                 only = list(budgets_ms)[participants // 2]
                 received = await _watch_to_the_end(parts, server.ws_url, session_id, only)
                 lateness_ms = await _lateness_of_expiries(parts, session_id, budgets_ms)
+                keys = parts.store.keys
+                outbox_bytes = int(await parts.pipe.call("GET", keys.outbox_bytes(keys.partition_of(session_id))))
+                document_bytes = len(render_session((await parts.sessions.read(ANONYMOUS, session_id)).session))
         finally:
             server.kill()
     p99_ms, most_bytes = percentile(lateness_ms, 99), max(received.values())
@@ -66,6 +70,8 @@ async def run_individual(participants: int, step_ms: int) -> dict[str, Any]:
         "changes_received": len(received),
         "bytes_per_change_p50": percentile(received.values(), 50),
         "bytes_per_change_max": most_bytes,
+        "outbox_bytes": outbox_bytes,
+        "document_bytes": document_bytes,
         "ok": p99_ms <= LIMIT_P99_MS and most_bytes <= LIMIT_BYTES,
     }
 
