@@ -5,6 +5,7 @@ from datetime import datetime
 from hashlib import sha256
 
 from synckairos.errors import SyncKairosError
+from synckairos.history.cold.tenant_folders import tenant_folder
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.postgres.transaction import Transaction
 from synckairos.session_names import session_name, split_session_name
@@ -42,11 +43,12 @@ class EndedSession:
     def object_path(self, content: bytes) -> str:
         """Return the path for the session's archive in cold storage. `content` is the compressed archive.
 
-        The path contains the day of the session's end and a hash of `content`, so different content has a different
-        path.
+        The path begins with the folder of the tenant. It contains the day of the session's end and a hash of `content`,
+        so different content has a different path.
         """
         name = f"{self.version}-{self.epoch}-{sha256(content).hexdigest()[:12]}"
-        return f"sessions/{self.finished_at:%Y/%m/%d}/{self.session_id}/{name}.ndjson.gz"
+        folder = f"{tenant_folder(self.tenant)}sessions/{self.finished_at:%Y/%m/%d}"
+        return f"{folder}/{self.session_id}/{name}.ndjson.gz"
 
 
 async def load_ended_session(transaction: Transaction, name: str) -> EndedSession | None:

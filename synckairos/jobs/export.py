@@ -17,6 +17,7 @@ from psycopg import sql
 from synckairos.history.cold.archive_format import Archive
 from synckairos.history.cold.object_store import ColdStorage, WrittenObject
 from synckairos.history.cold.reader import ColdReader
+from synckairos.history.cold.tenant_folders import tenant_folder
 from synckairos.history.row_values import parse_archive_record
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.postgres.pool import PostgresPool
@@ -94,7 +95,7 @@ class Exporter:
         retention removed from Postgres are at the end.
         """
         time_range = f"{_render_compact(from_at)}-{_render_compact(to_at)}"
-        path = f"exports/{name}/events-{time_range}.{form}.gz"
+        path = f"{tenant_folder(tenant)}exports/{name}/events-{time_range}.{form}.gz"
         count = 0
 
         async def pieces() -> AsyncIterator[bytes]:

@@ -9,6 +9,7 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.principal import DEFAULT_TENANT
+from synckairos.session_names import session_name
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 
@@ -97,7 +98,8 @@ async def test_lists_events_and_hours_show_the_own_tenant(server: RestServer) ->
     ]
     assert events == [["session_created"], ["session_created", "session_started"]]
     for path in ("/v1/hours?label=team=red&bucket=session", f"/v1/participants/{PERSON}/time?bucket=session"):
-        assert await data(server, DEFAULT_TENANT, path) == [], path
+        reported = [{each["bucket"] for each in await data(server, tenant, path)} for tenant in TENANTS]
+        assert reported == [set(), {shared, only_other}], path
 
 
 async def test_command_by_label_reaches_sessions_of_the_own_tenant(server: RestServer) -> None:
@@ -121,3 +123,55 @@ async def test_exclusive_start_completes_sessions_of_the_own_tenant(server: Rest
     assert answer.json()["data"]["status"] == "running", answer.text
     statuses = [(await data(server, tenant, f"/v1/sessions/{first}"))["status"] for tenant in TENANTS]
     assert statuses == ["running", "completed"]
+
+
+async def test_postgres_has_the_rows_of_each_tenant(server: RestServer) -> None:
+    """After the drain and the eviction, lists, events, hours and restored sessions are still those of one tenant."""
+    session_id, keys = str(uuid4()), server.parts.store.keys
+    for tenant in TENANTS:
+        await create(server, tenant, count_up_body(session_id))
+    assert (await server.client.post(f"/v1/sessions/{session_id}/start", headers=of(OTHER))).status_code == 200
+    assert (await server.client.post(f"/v1/sessions/{session_id}/complete", headers=of(OTHER))).status_code == 200
+    await server.drain()
+    names = [session_name(tenant, session_id) for tenant in TENANTS]
+    assert await server.parts.pipe.call("DEL", *map(keys.session, names), *map(keys.history, names)) == 4
+    expected = {DEFAULT_TENANT: ("pending", 1), OTHER: ("completed", 3)}
+    for tenant, state in expected.items():
+        (row,) = await data(server, tenant, f"/v1/participants/{PERSON}/sessions")
+        assert (row["session_id"], row["status"]) == (session_id, state[0])
+        (listed,) = await data(server, tenant, "/v1/sessions?label=team=red")
+        assert (listed["status"], listed["version"]) == state
+        assert len(await data(server, tenant, f"/v1/sessions/{session_id}/events")) == state[1]
+    for path in ("/v1/hours?label=team=red&bucket=session", f"/v1/participants/{PERSON}/time?bucket=session"):
+        reported = [{each["bucket"] for each in await data(server, tenant, path)} for tenant in TENANTS]
+        assert reported == [set(), {session_id}], path
+    for tenant, state in expected.items():
+        restored = await data(server, tenant, f"/v1/sessions/{session_id}")
+        assert (restored["status"], restored["version"]) == state
+
+
+async def test_webhooks_with_one_url_belong_to_one_tenant(server: RestServer) -> None:
+    made = {
+        tenant: (
+            await server.client.post(
+                "/v1/webhooks",
+                json={"url": "https://example.org/hook"},
+                headers=of(tenant, **{"idempotency-key": "hook-1"}),
+            )
+        ).json()["data"]
+        for tenant in TENANTS
+    }
+    ids = {tenant: endpoint["webhook_id"] for tenant, endpoint in made.items()}
+    assert len({*ids.values()}) == 2
+    for tenant, webhook_id in ids.items():
+        assert [each["webhook_id"] for each in await data(server, tenant, "/v1/webhooks")] == [webhook_id]
+    (foreign,) = (webhook_id for tenant, webhook_id in ids.items() if tenant != OTHER)
+    for webhook_id in (foreign, str(uuid4())):
+        for method, status in (("GET", 404), ("DELETE", 204)):
+            answer = await server.client.request(method, f"/v1/webhooks/{webhook_id}", headers=of(OTHER))
+            assert answer.status_code == status
+    assert (await data(server, DEFAULT_TENANT, f"/v1/webhooks/{foreign}"))["enabled"]
+    await create(server, OTHER, chess_body())
+    await server.drain()
+    deliveries = [await data(server, tenant, f"/v1/webhooks/{ids[tenant]}/deliveries") for tenant in TENANTS]
+    assert [len(each) for each in deliveries] == [0, 1]

@@ -39,6 +39,19 @@ def _instant(at_ms: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
 
 
+async def test_an_export_of_a_tenant_is_in_its_folder_and_has_its_events(
+    audit: AuditParts, jobs: JobComponents
+) -> None:
+    await finish_session(audit.committer, 3, T0)
+    await audit.drain()
+    times = _instant(0), _instant(T0 + 10**9)
+    own = await jobs.exporter.export("7", *times, "ndjson")
+    other = await jobs.exporter.export("7", *times, "ndjson", tenant="acme")
+    assert own.path.startswith("exports/7/")
+    assert other.path == f"tenants/acme/{own.path}"
+    assert (own.events > 0, other.events) == (True, 0)
+
+
 @pytest.mark.pooler
 async def test_an_export_has_the_same_lines_before_and_after_retention(audit: AuditParts, jobs: JobComponents) -> None:
     lives = [await finish_session(audit.committer, 3, T0 + each * 100_000) for each in range(3)]
