@@ -17,6 +17,7 @@ from psycopg.sql import SQL
 
 from synckairos.audit.charge_coverage import SessionKey
 from synckairos.audit.entry_rows import BatchRows, ChargeRow, EventRow, ParticipantRow, SessionRow
+from synckairos.audit.event_insert import build_insert
 from synckairos.audit.stored_snapshots import StoredSnapshot, choose_snapshots
 from synckairos.clock.model import EventType, SyncMode
 from synckairos.errors import DatabaseNotMigrated, StoreUnavailable, SyncKairosError
@@ -242,12 +243,10 @@ async def _insert_whole_events(transaction: Transaction, rows: BatchRows) -> Bat
 async def _insert(
     transaction: Transaction, rows: Sequence[EventRow], snapshots: Sequence[StoredSnapshot] | None
 ) -> BatchResult:
-    values = _arrays(EventRow._fields, rows)
-    if snapshots is None:
-        values |= {name: [None] * len(rows) for name in StoredSnapshot._fields[1:]}
-    else:
-        values |= _arrays(StoredSnapshot._fields, snapshots)
-    await _execute(transaction, "insert_events", values)
+    if rows:
+        statement, values = build_insert(rows, snapshots)
+        with _rejecting_values():
+            await transaction.execute(statement, values)
     return BatchResult(len(rows), 0)
 
 

@@ -44,33 +44,8 @@ UNION ALL
 SELECT snapshot FROM sync_conflicts
 WHERE tenant = %(tenant)s AND session_id = %(session_id)s AND epoch = %(epoch)s AND version = %(version)s;
 
--- name: insert_events
-INSERT INTO sync_events (
-    tenant, session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id,
-    group_id, time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id,
-    role, on_behalf_of, participant_ids, deleted, payload_hash, snapshot, whole_version, document_bytes
-)
-SELECT
-    tenant, session_id, epoch, version, occurred_at, event_type, status::sync_status, running_participant_id,
-    participant_id, group_id, time_used_ms, time_remaining_ms, actor, command, args::json, command_id, fingerprint,
-    expired_participant_id, role, on_behalf_of, participant_ids::json, deleted, payload_hash, snapshot, whole_version,
-    document_bytes
-FROM unnest(
-    %(tenant)b::text[], %(session_id)b::uuid[], %(epoch)b::text[], %(version)b::bigint[],
-    %(occurred_at)b::timestamptz[], %(event_type)b::text[], %(status)b::text[], %(running_participant_id)b::uuid[],
-    %(participant_id)b::uuid[], %(group_id)b::text[], %(time_used_ms)b::bigint[], %(time_remaining_ms)b::bigint[],
-    %(actor)b::text[], %(command)b::text[], %(args)b::text[], %(command_id)b::text[], %(fingerprint)b::text[],
-    %(expired_participant_id)b::text[], %(role)b::text[], %(on_behalf_of)b::uuid[], %(participant_ids)b::text[],
-    %(deleted)b::boolean[], %(payload_hash)b::bytea[], %(snapshot)b::bytea[], %(whole_version)b::bigint[],
-    %(document_bytes)b::integer[]
-) AS i (
-    tenant, session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id,
-    group_id, time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id,
-    role, on_behalf_of, participant_ids, deleted, payload_hash, snapshot, whole_version, document_bytes
-);
-
 -- name: insert_missing_events
--- As insert_events, but rows that Postgres has are left out, and all rows have their documents.
+-- Insert the versions that Postgres does not have, all with their documents. `event_insert.py` inserts new batches.
 INSERT INTO sync_events (
     tenant, session_id, epoch, version, occurred_at, event_type, status, running_participant_id, participant_id,
     group_id, time_used_ms, time_remaining_ms, actor, command, args, command_id, fingerprint, expired_participant_id,
