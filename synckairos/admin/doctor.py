@@ -295,13 +295,18 @@ async def _recorded_partitions(client: redis.asyncio.Redis, keys: Keys) -> int |
 
 async def _check_postgres(settings: Settings) -> list[CheckResult]:
     from synckairos.postgres.privileges import find_missing_grants
+    from synckairos.postgres.tenant_fence import is_fenced
+    from synckairos.postgres.tenant_roles import find_missing_roles
 
     url = redact_url(settings.database_url)
     try:
         connection = await psycopg.AsyncConnection.connect(settings.database_url, connect_timeout=_CONNECT_TIMEOUT_S)
         async with connection:
             version = connection.info.server_version // 10_000
-            grants = await find_missing_grants(connection)
+            roles = await find_missing_roles(connection)
+            is_separated = await is_fenced(connection)
+            # With the roles, and also behind the fence, the login needs no privileges of its own.
+            grants = await find_missing_grants(connection) if roles and not is_separated else []
     except psycopg.Error as error:
         remedy = "start it, or set DATABASE_URL to a running one that accepts its user"
         return [CheckResult("postgres", False, f"{url}: {_first_line(error)}", remedy)]
@@ -318,7 +323,23 @@ async def _check_postgres(settings: Settings) -> list[CheckResult]:
         checks.append(
             CheckResult("postgres privileges", False, "the role cannot use all tables", f"as their owner: {remedy}")
         )
+    checks.append(_check_tenants(settings, roles, is_separated=is_separated))
     return [*checks, *await _check_migrations(settings)]
+
+
+def _check_tenants(settings: Settings, roles: Sequence[str], *, is_separated: bool) -> CheckResult:
+    """Check whether the login may use the roles of Postgres. `roles` are the statements that would grant them.
+
+    Without authentication and without separated tenants, servers and workers do not need the roles.
+    """
+    name = "tenants"
+    if roles:
+        is_needed = settings.auth == "required" or is_separated
+        remedy = f"synckairos migrate, or as a role that can create roles: {'; '.join(roles)}"
+        return CheckResult(name, not is_needed, "the login may not use the roles that separate tenants", remedy)
+    if is_separated:
+        return CheckResult(name, True, "row-level security separates them")
+    return CheckResult(name, True, "the database does not separate them yet, so only the tenant default is accepted")
 
 
 async def _check_migrations(settings: Settings) -> list[CheckResult]:

@@ -16,8 +16,34 @@ _COLUMNS = (*_EVENT_COLUMNS, *StoredSnapshot._fields)
 _TYPES = dict(
     zip(
         _COLUMNS,
-        "text uuid text bigint timestamptz text text uuid uuid text bigint bigint text text text text text text"
-        " text uuid text boolean bytea bytea bigint integer".split(" "),
+        [
+            "text",
+            "uuid",
+            "text",
+            "bigint",
+            "timestamptz",
+            "text",
+            "text",
+            "uuid",
+            "uuid",
+            "text",
+            "bigint",
+            "bigint",
+            "text",
+            "text",
+            "text",
+            "text",
+            "text",
+            "text",
+            "text",
+            "uuid",
+            "text",
+            "boolean",
+            "bytea",
+            "bytea",
+            "bigint",
+            "integer",
+        ],
         strict=True,
     )
 )

@@ -100,6 +100,20 @@ async def require_roles(pool: PostgresPool) -> None:
         return
 
 
+async def find_missing_roles(connection: psycopg.AsyncConnection) -> list[str]:
+    """Return the statements that would let the login of `connection` use both roles. Run none of them."""
+    values = {"logins": [], "roles": list(_ROLES)}
+    for login, count in await (await connection.execute(_LOGINS, values)).fetchall():
+        if count < len(_ROLES):
+            missing = [name for name in _ROLES if not await _exists(connection, name)]
+            return [*map(_render_role, missing), _render_membership(connection, login)]
+    return []
+
+
+def _render_role(name: str) -> str:
+    return f"CREATE ROLE {name} NOLOGIN NOBYPASSRLS"
+
+
 async def complete_roles(connection: psycopg.AsyncConnection, logins: Iterable[str]) -> list[str]:
     """Create the missing roles, and grant them to the login of `connection` and to `logins`.
 
@@ -110,7 +124,7 @@ async def complete_roles(connection: psycopg.AsyncConnection, logins: Iterable[s
     for name in _ROLES:
         if not await _exists(connection, name):
             # The role of an earlier attempt, or of another database of the cluster, can appear in the meantime.
-            await _try_to_run(connection, f"CREATE ROLE {name} NOLOGIN NOBYPASSRLS", statements)
+            await _try_to_run(connection, _render_role(name), statements)
     for (name,) in await (await connection.execute(_UNUSABLE, [list(_ROLES)])).fetchall():
         statements.append(f"ALTER ROLE {name} NOSUPERUSER NOBYPASSRLS")
     values = {"logins": list(logins), "roles": list(_ROLES)}
