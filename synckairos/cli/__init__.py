@@ -12,6 +12,7 @@ from synckairos.cli.import_v2 import import_v2
 from synckairos.cli.jobs import jobs
 from synckairos.cli.keys import keys
 from synckairos.cli.main_group import MainGroup
+from synckairos.cli.presets import presets
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
 from synckairos.cli.revocations import revocations
 from synckairos.cli.session_watch import session
@@ -26,7 +27,7 @@ __all__ = ["main"]
 @click.group(
     cls=MainGroup,
     sections={
-        "To try the product": (dev, simulate, session),
+        "To try the product": (dev, presets, simulate, session),
         "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, tokens, auth),
         "To maintain the product": (audit, verify_audit, jobs, webhooks, keys, revocations, tenants, operator_keys),
     },

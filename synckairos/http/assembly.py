@@ -27,6 +27,7 @@ from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.own_credential import OwnCredentialRoutes
 from synckairos.http.page_files import PageFiles, page_folder
 from synckairos.http.page_headers import build_page_headers
+from synckairos.http.presets import PresetRoutes
 from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.request_authentication import RequestAuthentication
 from synckairos.http.rest_app import RestApp
@@ -183,6 +184,7 @@ def build_application(
         *SigningKeyRoutes(dependencies.signing_key_table, signing_keys, verifier, rate_limits).operations(),
         *TenantRoutes(dependencies.tenant_table, tenants, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),
+        *PresetRoutes().operations(),
         *QrCodeRoutes(origins, rate_limits, root_path).operations(),
         *system.operations(),
     ]

@@ -61,6 +61,10 @@ TAG_DESCRIPTIONS = [
         "name": "event streams",
         "description": "The messages of `synckairos.v3`, see `/asyncapi.json`, where WebSockets are blocked.",
     },
+    {
+        "name": "presets",
+        "description": "Complete sessions of known games and formats, for `POST /v1/sessions`.",
+    },
     {"name": "simulation", "description": "Simulation of a session with the server's rules. Nothing is stored."},
     {"name": "system", "description": "Time, health, metrics and API descriptions of the server."},
 ]
@@ -109,6 +113,7 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Any]:
     )
     for operation in operations:
         models |= dict.fromkeys(m for m in (operation.body_model, operation.response_model) if m is not None)
+        models |= dict.fromkeys(operation.other_body_models)
     return _cached_schemas(tuple(models))
 
 
@@ -144,7 +149,8 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
     else:
         described["description"] = f"With authentication: {_REQUIREMENTS[rule.scope].format(least=rule.least)}."
     if operation.body_model is not None:
-        shown = {"schema": schema_ref(operation.body_model)}
+        forms = [schema_ref(each) for each in (operation.body_model, *operation.other_body_models)]
+        shown: dict[str, Any] = {"schema": forms[0] if len(forms) == 1 else {"anyOf": forms}}
         if (example := api_examples.REQUEST_BODIES.get(operation.body_model.__name__)) is not None:
             shown["example"] = example
         types = ("application/json", *(t for t in operation.media_types if t.endswith("+json")))

@@ -36,6 +36,7 @@ class Operation:
     - `handle`: the function that handles a request.
     - `summary` and `tag`: texts of OpenAPI. An operation with an empty `summary` is not in the description.
     - `response_model`: model of the JSON response with `success_status`. None if the description has no such model.
+    - `other_body_models`: models of other forms of the body, for the description alone.
     - `media_types`: more media types. A type that ends with `+json` is a type of the request, in addition to JSON. Each
       other type is a type of the response with `success_status`, in addition to the JSON of `response_model`.
     - `refusal_statuses`: error statuses of this operation, in addition to the error statuses of all operations.
@@ -53,6 +54,7 @@ class Operation:
     response_model: type[BaseModel] | None = None
     success_status: int = 200
     body_model: type[StrictModel] | None = None
+    other_body_models: tuple[type[StrictModel], ...] = ()
     is_body_required: bool = False
     query_model: type[StrictModel] | None = None
     refusal_statuses: tuple[int, ...] = ()

@@ -9,6 +9,8 @@ from synckairos.wire.field_types import parse_uuid
 
 PATH_FORMS: dict[str, tuple[str, str]] = {
     "tenant": (TENANT_NAME, TENANT_NAME_FAULT),
+    "category": ("[a-z0-9-]{1,64}", "should be the category of a preset"),
+    "name": ("[a-z0-9-]{1,64}", "should be the name of a preset in its category"),
     "key_id": (ID_PATTERN, "should be 12 letters and digits"),
 }
 """Regular expression and fault text of each path parameter that is not a UUID, by its name."""

@@ -1,6 +1,6 @@
 """Request and response classes of the REST routes: headers, path parameters, query string, and bounded JSON bodies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -190,8 +190,13 @@ class RestRequest:
             return b"transfer-encoding" in self.headers
         return not length.isdigit() or int(length) > LARGE_BODY_BYTES
 
-    async def read_body(self, model: type[Model], *media_types: str) -> Model:
+    async def read_body(
+        self, model: type[Model], *media_types: str, prepare: Callable[[Any], Any] = lambda value: value
+    ) -> Model:
         """Read the JSON body and return it as an instance of `model`. An empty body is read as an empty object.
+
+        `prepare` gets the JSON values of the body, and returns the values to read. It can raise ValidationFailed. The
+        fingerprint is that of the values before `prepare`.
 
         `media_types` are the accepted values of `Content-Type`; the default is `application/json`. Routes of v2
         commands accept JSON with every `Content-Type`. If the type is not JSON and the body is not a JSON object, these
@@ -217,12 +222,14 @@ class RestRequest:
         accepts_others = issubclass(model, V2CommandBody)
         is_declared = not raw or self._is_declared_as(media_types or ("application/json",), accepts_others)
         if len(raw) <= LARGE_BODY_BYTES:
-            return self._parse(raw, model, is_declared)
+            return self._parse(raw, model, is_declared, prepare)
         if not self.is_press:
             await self._rate_limits.count(self.meter)
         client = self.principal.limited_client_id
         try:
-            parsed = await self._work.parse_queue.run(client, values, lambda: self._parse(raw, model, is_declared))
+            parsed = await self._work.parse_queue.run(
+                client, values, lambda: self._parse(raw, model, is_declared, prepare)
+            )
         except ValidationFailed:
             self._work.charge_at_most(client, VALUES, INVALID_BODY_FACTOR * values - values)
             raise
@@ -243,7 +250,7 @@ class RestRequest:
         self._work.charge(self.principal.limited_client_id, VALUES, values)
         return values
 
-    def _parse(self, raw: bytes, model: type[Model], is_declared: bool) -> Model:
+    def _parse(self, raw: bytes, model: type[Model], is_declared: bool, prepare: Callable[[Any], Any]) -> Model:
         """Parse a body and return it as an instance of `model`. Fill `body_json` and `warnings`.
 
         `is_declared`: whether `Content-Type` has an accepted media type. If it is False, a body that is not a JSON
@@ -260,8 +267,9 @@ class RestRequest:
         if not is_declared and not isinstance(self.body_json, dict):
             self.body_json = {}
             self.warnings.append(fault((), "the body has no effect: it is no JSON object, and its type is not JSON"))
-        body = parse_body(model, self.body_json, faults)
-        self.warnings += request_warnings(body, self.body_json)
+        value = prepare(self.body_json)
+        body = parse_body(model, value, faults)
+        self.warnings += request_warnings(body, value)
         return body
 
     async def _read_bytes(self) -> bytes:

@@ -11,6 +11,7 @@ from synckairos.errors import PreconditionFailed, SessionNotFound, ValidationFai
 from synckairos.http.etag import is_not_modified, parse_if_match, render_etag
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.request_response import RestRequest, RestResponse, render_data_envelope
+from synckairos.presets.expand import expand_preset
 from synckairos.service.exclusive_start import stopped_json
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.sessions import Sessions
@@ -33,6 +34,7 @@ from synckairos.wire.document_scan import extract_participants_json, find_sessio
 from synckairos.wire.field_types import parse_uuid
 from synckairos.wire.instants import render_instant
 from synckairos.wire.participant_view import render_participant_view
+from synckairos.wire.preset_models import CreateFromPreset
 from synckairos.wire.query_parameters import ReadQuery
 from synckairos.wire.session_json import receipt_json
 
@@ -63,7 +65,8 @@ class SessionRoutes:
         return [
             Operation(
                 "POST", "/v1/sessions", "create", self.create, "Create a session", tag,
-                response_model=model, success_status=201, body_model=CreateSession, is_body_required=True,
+                response_model=model, success_status=201, body_model=CreateSession,
+                other_body_models=(CreateFromPreset,), is_body_required=True,
                 refusal_statuses=(409, 422),
             ),
             Operation(
@@ -126,8 +129,8 @@ class SessionRoutes:
     # -- handlers -----------------------------------------------------------------------------------------------------
 
     async def create(self, request: RestRequest) -> RestResponse:
-        """Answer `POST /v1/sessions`: create a session."""
-        body = await request.read_body(CreateSession)
+        """Answer `POST /v1/sessions`: create a session, from a preset if the body names one."""
+        body = await request.read_body(CreateSession, prepare=_expand_creation)
         command_id = request.parse_command_id()
         answer = await self._sessions.create(
             CreateRequest(
@@ -327,3 +330,8 @@ def render_switch_answer(answer: SessionResult) -> bytes:
     if (receipt := answer.lag_receipt) is not None:
         result["lag_receipt"] = receipt_json(receipt)
     return orjson.dumps(result)
+
+
+def _expand_creation(value: Any) -> Any:
+    """Return the body of a creation, expanded if it names a preset."""
+    return expand_preset(value) if isinstance(value, dict) and "preset" in value else value

@@ -50,6 +50,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "time": AccessRule("public", "none"),
     "page": AccessRule("public", "none"),
     "api_description": AccessRule("public", "none"),
+    "read_presets": AccessRule("public", "none"),
     "qr_code": AccessRule("public", "none"),
     "ping": AccessRule("public", "none"),
     "authenticate": AccessRule("public", "none"),

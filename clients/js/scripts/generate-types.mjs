@@ -223,7 +223,7 @@ function renderMethod(name, { path, operation }, types) {
 }
 
 function named(schema, types) {
-  if (schema.$ref) types.add(refName(schema.$ref));
+  for (const each of [schema, ...(schema.anyOf ?? [])]) if (each.$ref) types.add(refName(each.$ref));
   return typeText(schema, "    ");
 }
 

@@ -106,6 +106,7 @@ CREDENTIAL_CASES = (
 )
 PUBLIC_PATHS = (
     *("/health", "/ready", "/v1/time", "/openapi.json", "/asyncapi.json"),
+    *("/v1/presets", "/v1/presets/chess/fide-blitz"),
     *("/docs", "/docs/docs.js", "/api-docs", "/api-docs.json"),
 )
 

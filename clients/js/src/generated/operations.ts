@@ -13,6 +13,7 @@ import type {
   CommandToMany,
   CompleteBody,
   CreateApiKey,
+  CreateFromPreset,
   CreateRevocation,
   CreateSession,
   CreateSigningKey,
@@ -36,6 +37,8 @@ import type {
   PatchTenant,
   PatchWebhook,
   PauseBody,
+  PresetAnswer,
+  PresetList,
   RemovalBody,
   ReopenBody,
   ResumeBody,
@@ -69,7 +72,7 @@ export interface Api {
   sessions: {
     /** Create a session */
     create(
-      body: CreateSession,
+      body: CreateSession | CreateFromPreset,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
     /** List sessions, newest first */
@@ -412,6 +415,20 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<ResponseData<SimulationAnswer>>;
   };
+  presets: {
+    /** List the presets */
+    list(
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<ResponseData<PresetList>>;
+    /** Read a preset with its session */
+    get(
+      category: string,
+      name: string,
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<ResponseData<PresetAnswer>>;
+  };
   time: {
     /** Read the server time */
     get(
@@ -504,6 +521,10 @@ export const OPERATIONS = {
   },
   simulate: {
     run: "POST /v1/simulate",
+  },
+  presets: {
+    list: "GET /v1/presets",
+    get: "GET /v1/presets/{category}/{name}",
   },
   time: {
     get: "GET /v1/time",

@@ -360,6 +360,84 @@ export interface CreateApiKey {
   expires_at?: string;
 }
 
+/**
+ * A session to create from a preset. Each member replaces the member of the preset, and null removes it. If the
+ * preset has fixed roles, each of `participants` takes the role at its position. The members of `metadata` are
+ * added.
+ */
+export interface CreateFromPreset {
+  /** Id of the session */
+  session_id?: string | null;
+  /** Mode of the session: whose budget the clock charges */
+  sync_mode?: "per_participant" | "per_cycle" | "per_group" | "global" | "count_up" | "individual" | null;
+  /** The participants, in the order of their index */
+  participants?: Array<PresetParticipant> | null;
+  /** Teams. In `per_group` each team has one budget for its participants */
+  groups?: Array<Group> | null;
+  /** Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget */
+  total_time_ms?: number | null;
+  /** Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget */
+  time_per_cycle_ms?: number | null;
+  /** Time in ms that is added after each turn, at most 400 days */
+  increment_ms?: number | null;
+  /** Budget in ms, 1 s to 400 days */
+  max_time_ms?: number | null;
+  /** Duration in ms, at most 400 days */
+  initial_ms?: number | null;
+  /** Number of cycles after which the session completes */
+  max_cycles?: number | null;
+  /** Clock system, as an object with one member: `fischer`, `byoyomi`, … Default: sudden death */
+  clock?: Clock | null;
+  /** Action when the time reaches zero. The default depends on the mode */
+  on_timeout?: "expire" | "advance" | "pause" | "overtime" | null;
+  /** Remaining times in ms at which a `time_warning` event is sent, once per turn for each time */
+  warnings_ms?: Array<number> | null;
+  /** Budget in ms, 1 s to 400 days */
+  extend_on_switch_ms?: number | null;
+  /** Remaining time in ms from which on a switch extends the time. Default: `extend_on_switch_ms` */
+  extend_window_ms?: number | null;
+  /** `reset` (default): to at least `extend_on_switch_ms`. `add`: by `extend_on_switch_ms` */
+  extend_by?: "reset" | "add" | null;
+  /** Maximum sum of all extensions in ms. The last extension is cut */
+  max_extension_ms?: number | null;
+  /** Maximum number of extensions */
+  max_extensions?: number | null;
+  /** Whether a switch is allowed during a pause. It charges no time and the pause stays */
+  switch_while_paused?: boolean | null;
+  /** `hold`: each turn ends with a pause, until a resume begins the next turn */
+  between_turns?: "hold" | null;
+  /** Rest days, on which the clock pauses by itself */
+  rest?: RestBody | null;
+  /** Makes the first turn of each participant free; only in `per_participant` */
+  free_first_turn?: FreeFirstTurnBody | null;
+  /** Whether a turn ends when all participants are done */
+  close_when_all_done?: boolean | null;
+  /** Items in their order, each with its own time */
+  plan?: Array<NewPlanItem> | null;
+  /** Instant at which a pending session starts by itself */
+  starts_at?: string | null;
+  /** Instant at which the clock reaches zero. It replaces the budget; only in `global` and `individual` */
+  ends_at?: string | null;
+  recorded?: RecordedBody | null;
+  /** Maximum number of pauses of each actor */
+  pause_budget?: number | null;
+  /** Whether lag compensation is on: network delay is not charged to a turn, up to a quota */
+  lag_compensation?: boolean | null;
+  /** Participant that has the turn. In a creation: the participant that has the first turn */
+  active_participant_id?: string | null;
+  /** Group of the participant that has the turn. In a creation: the group that has the first turn */
+  active_group_id?: string | null;
+  /** Accepted for v2 compatibility, without effect */
+  auto_advance?: boolean | null;
+  action_on_timeout?: TimeoutAction | null;
+  /** Free JSON object, at most 32768 bytes and 32 levels */
+  metadata?: Record<string, unknown> | null;
+  /** Keys and values by which sessions are found, at most 16 */
+  labels?: Record<string, unknown> | null;
+  /** Name of the preset, such as `chess/fide-blitz` */
+  preset: string;
+}
+
 /** The credentials to revoke: exactly one of `jti`, `subject`, `grp`, `credential` and `all`. */
 export interface CreateRevocation {
   /** Claim `jti` of the token */
@@ -1166,6 +1244,74 @@ export interface PresenceMessage {
   roles: Record<string, number>;
   /** Ids of the connected participants, without repetition */
   participants: Array<string>;
+}
+
+export interface PresetAnswer {
+  data: PresetDetails;
+}
+
+/** A preset with its session. */
+export interface PresetDetails {
+  /** Category and name, such as `chess/fide-blitz` */
+  name: string;
+  /** Title for people */
+  title: string;
+  /** Description for people: what the clock does */
+  text: string;
+  view: PresetViewStyle;
+  /**
+   * Whether the participants are the roles of the format. Otherwise they are examples, which the participants of a
+   * request replace
+   */
+  has_fixed_roles: boolean;
+  /** URLs of the rules that the preset follows */
+  sources: Array<string>;
+  /** Body of a creation. Ids of participants are names, which the creation replaces by UUIDs */
+  session: Record<string, unknown>;
+}
+
+export interface PresetList {
+  /** The requested data */
+  data: Array<PresetSummary>;
+}
+
+/** A participant of a session from a preset. Members that are left out are those of the role in the preset. */
+export interface PresetParticipant {
+  /** Id of the participant. Default: a new UUID */
+  participant_id?: string;
+  /** Position of the participant in the order of turns */
+  participant_index?: number;
+  /** Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget */
+  total_time_ms?: number;
+  /** Name of the participant for display */
+  display_name?: string;
+  /** Id of the group (team) */
+  group_id?: string;
+  clock?: Clock;
+  /** Factor of the participant's time, in hundredths. Only in `individual` */
+  time_factor?: number;
+}
+
+/** A preset in the list. */
+export interface PresetSummary {
+  /** Category and name, such as `chess/fide-blitz` */
+  name: string;
+  /** Title for people */
+  title: string;
+  /** Description for people: what the clock does */
+  text: string;
+  view: PresetViewStyle;
+}
+
+/** The style of the clocks of a preset on a page. */
+export interface PresetViewStyle {
+  /** Face of the clocks, as the element `sync-clock` shows it */
+  face: "chess" | "go" | "stage" | "sport";
+  /**
+   * `versus`: a clock for each of two participants. `single`: one clock. `agenda`: one clock with the plan. `list`:
+   * a row for each participant
+   */
+  layout: "versus" | "single" | "agenda" | "list";
 }
 
 /** Problem details (RFC 9457), with the JSON member `error` of v2. */

@@ -258,6 +258,104 @@ class CreateSession(TypedDict):
     labels: NotRequired[dict[str, Any]]
 
 
+class PresetParticipant(TypedDict):
+    """A participant of a session from a preset. Members that are left out are those of the role in the preset."""
+
+    # Id of the participant. Default: a new UUID
+    participant_id: NotRequired[str]
+    # Position of the participant in the order of turns
+    participant_index: NotRequired[int]
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    total_time_ms: NotRequired[int]
+    # Name of the participant for display
+    display_name: NotRequired[str]
+    # Id of the group (team)
+    group_id: NotRequired[str]
+    clock: NotRequired[Clock]
+    # Factor of the participant's time, in hundredths. Only in `individual`
+    time_factor: NotRequired[float]
+
+
+class CreateFromPreset(TypedDict):
+    """A session to create from a preset. Each member replaces the member of the preset, and null removes it.  If the
+    preset has fixed roles, each of `participants` takes the role at its position. The members of `metadata` are
+    added.
+    """
+
+    # Id of the session
+    session_id: NotRequired[str | None]
+    # Mode of the session: whose budget the clock charges
+    sync_mode: NotRequired[
+        Literal["per_participant", "per_cycle", "per_group", "global", "count_up", "individual"] | None
+    ]
+    # The participants, in the order of their index
+    participants: NotRequired[list[PresetParticipant] | None]
+    # Teams. In `per_group` each team has one budget for its participants
+    groups: NotRequired[list[Group] | None]
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    total_time_ms: NotRequired[int | None]
+    # Budget in ms, 1 s to 400 days. 0 if no budget is used, or if time follows the budget
+    time_per_cycle_ms: NotRequired[int | None]
+    # Time in ms that is added after each turn, at most 400 days
+    increment_ms: NotRequired[int | None]
+    # Budget in ms, 1 s to 400 days
+    max_time_ms: NotRequired[int | None]
+    # Duration in ms, at most 400 days
+    initial_ms: NotRequired[int | None]
+    # Number of cycles after which the session completes
+    max_cycles: NotRequired[int | None]
+    # Clock system, as an object with one member: `fischer`, `byoyomi`, … Default: sudden death
+    clock: NotRequired[Clock | None]
+    # Action when the time reaches zero. The default depends on the mode
+    on_timeout: NotRequired[Literal["expire", "advance", "pause", "overtime"] | None]
+    # Remaining times in ms at which a `time_warning` event is sent, once per turn for each time
+    warnings_ms: NotRequired[list[int] | None]
+    # Budget in ms, 1 s to 400 days
+    extend_on_switch_ms: NotRequired[int | None]
+    # Remaining time in ms from which on a switch extends the time. Default: `extend_on_switch_ms`
+    extend_window_ms: NotRequired[int | None]
+    # `reset` (default): to at least `extend_on_switch_ms`. `add`: by `extend_on_switch_ms`
+    extend_by: NotRequired[Literal["reset", "add"] | None]
+    # Maximum sum of all extensions in ms. The last extension is cut
+    max_extension_ms: NotRequired[int | None]
+    # Maximum number of extensions
+    max_extensions: NotRequired[int | None]
+    # Whether a switch is allowed during a pause. It charges no time and the pause stays
+    switch_while_paused: NotRequired[bool | None]
+    # `hold`: each turn ends with a pause, until a resume begins the next turn
+    between_turns: NotRequired[Literal["hold"] | None]
+    # Rest days, on which the clock pauses by itself
+    rest: NotRequired[RestBody | None]
+    # Makes the first turn of each participant free; only in `per_participant`
+    free_first_turn: NotRequired[FreeFirstTurnBody | None]
+    # Whether a turn ends when all participants are done
+    close_when_all_done: NotRequired[bool | None]
+    # Items in their order, each with its own time
+    plan: NotRequired[list[NewPlanItem] | None]
+    # Instant at which a pending session starts by itself
+    starts_at: NotRequired[str | None]
+    # Instant at which the clock reaches zero. It replaces the budget; only in `global` and `individual`
+    ends_at: NotRequired[str | None]
+    recorded: NotRequired[RecordedBody | None]
+    # Maximum number of pauses of each actor
+    pause_budget: NotRequired[int | None]
+    # Whether lag compensation is on: network delay is not charged to a turn, up to a quota
+    lag_compensation: NotRequired[bool | None]
+    # Participant that has the turn. In a creation: the participant that has the first turn
+    active_participant_id: NotRequired[str | None]
+    # Group of the participant that has the turn. In a creation: the group that has the first turn
+    active_group_id: NotRequired[str | None]
+    # Accepted for v2 compatibility, without effect
+    auto_advance: NotRequired[bool | None]
+    action_on_timeout: NotRequired[TimeoutAction | None]
+    # Free JSON object, at most 32768 bytes and 32 levels
+    metadata: NotRequired[dict[str, Any] | None]
+    # Keys and values by which sessions are found, at most 16
+    labels: NotRequired[dict[str, Any] | None]
+    # Name of the preset, such as `chess/fide-blitz`
+    preset: str
+
+
 class Reading(TypedDict):
     """Facts of a clock whose shown time is not simply its remaining time minus the elapsed time.  The clock system
     determines which members are present.
@@ -1880,6 +1978,47 @@ class Timeline(TypedDict):
     # All events and refused commands, in the order of their instants
     timeline: list[TimelineRow]
     final: SessionView
+
+
+class PresetViewStyle(TypedDict):
+    """The style of the clocks of a preset on a page."""
+
+    # Face of the clocks, as the element `sync-clock` shows it
+    face: Literal["chess", "go", "stage", "sport"]
+    # `versus`: a clock for each of two participants. `single`: one clock. `agenda`: one clock with the plan.
+    # `list`: a row for each participant
+    layout: Literal["versus", "single", "agenda", "list"]
+
+
+class PresetSummary(TypedDict):
+    """A preset in the list."""
+
+    # Category and name, such as `chess/fide-blitz`
+    name: str
+    # Title for people
+    title: str
+    # Description for people: what the clock does
+    text: str
+    view: PresetViewStyle
+
+
+class PresetDetails(TypedDict):
+    """A preset with its session."""
+
+    # Category and name, such as `chess/fide-blitz`
+    name: str
+    # Title for people
+    title: str
+    # Description for people: what the clock does
+    text: str
+    view: PresetViewStyle
+    # Whether the participants are the roles of the format. Otherwise they are examples, which the participants of
+    # a request replace
+    has_fixed_roles: bool
+    # URLs of the rules that the preset follows
+    sources: list[str]
+    # Body of a creation. Ids of participants are names, which the creation replaces by UUIDs
+    session: dict[str, Any]
 
 
 class TimeView(TypedDict):

@@ -19,6 +19,7 @@ from synckairos_client.generated.rest_types import (
     CommandToMany,
     CompleteBody,
     CreateApiKey,
+    CreateFromPreset,
     CreateRevocation,
     CreateSession,
     CreateSigningKey,
@@ -42,6 +43,8 @@ from synckairos_client.generated.rest_types import (
     PatchTenant,
     PatchWebhook,
     PauseBody,
+    PresetDetails,
+    PresetSummary,
     RemovalBody,
     ReopenBody,
     ResumeBody,
@@ -80,7 +83,7 @@ class SessionsOperations:
     def __init__(self, call: Call) -> None:
         self._call = call
 
-    def create(self, body: CreateSession, *, idempotency_key: str | None = None) -> SessionView:
+    def create(self, body: CreateSession | CreateFromPreset, *, idempotency_key: str | None = None) -> SessionView:
         """Create a session.
 
         `POST /v1/sessions`
@@ -965,6 +968,29 @@ class SimulateOperations:
         return answer
 
 
+class PresetsOperations:
+    """Operations under `/v1/presets`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def list(self) -> list[PresetSummary]:
+        """List the presets.
+
+        `GET /v1/presets`
+        """
+        answer: list[PresetSummary] = self._call("GET", "/v1/presets", has_data=True)
+        return answer
+
+    def get(self, category: str, name: str) -> PresetDetails:
+        """Read a preset with its session.
+
+        `GET /v1/presets/{category}/{name}`
+        """
+        answer: PresetDetails = self._call("GET", f"/v1/presets/{path_part(category)}/{path_part(name)}", has_data=True)
+        return answer
+
+
 class TimeOperations:
     """Operations under `/v1/time`."""
 
@@ -997,4 +1023,5 @@ class Api:
         self.signing_keys = SigningKeysOperations(call)
         self.tenants = TenantsOperations(call)
         self.simulate = SimulateOperations(call)
+        self.presets = PresetsOperations(call)
         self.time = TimeOperations(call)
