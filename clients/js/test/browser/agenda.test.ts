@@ -1,7 +1,7 @@
 import type { Page } from "playwright-core";
 import { expect, inject, test } from "vitest";
 import { ADA, BOB, connectTo, createSession } from "../helpers.js";
-import { useChromium } from "./chromium.js";
+import { expectAccessible, useChromium } from "./chromium.js";
 
 const open = useChromium();
 const server = () => inject("serverUrl");
@@ -34,6 +34,7 @@ test("the agenda shows planned and expected starts, over and under, and the prog
   expect(await item(page, "Opening").getAttribute("aria-current")).toBe("step");
   expect(await row(page, "Opening")).toEqual([expect.stringMatching(/^0:0\d of 5:00$/), "now", expect.stringMatching(/^planned /)]);
   expect(await row(page, "Budget")).toEqual(["10:00", "Ada", expect.stringMatching(/^planned .* · expected /)]);
+  await expectAccessible(page, "main");
   await page.getByRole("button", { name: "Next item" }).click();
   await item(page, "Budget").and(page.locator("[aria-current=step]")).waitFor();
   await summary.getByText(/^4:5\d early$/).waitFor();

@@ -1,4 +1,5 @@
 // Chromium for tests of pages. CHROMIUM names another program than the installed one.
+import axe from "axe-core";
 import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
@@ -25,6 +26,13 @@ export type OpenPage = (
   parameters: Record<string, string>,
   prepare?: (page: Page) => Promise<unknown>,
 ) => Promise<Page>;
+
+/** Check a page with axe: the elements that `selector` selects, or the whole page. */
+export async function expectAccessible(page: Page, selector = "html"): Promise<void> {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate((each) => (window as unknown as { axe: typeof axe }).axe.run(each), selector);
+  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join()}`)).toEqual([]);
+}
 
 /** Start one Chromium for the tests of a file. */
 export function useChromium(): OpenPage {

@@ -1,7 +1,7 @@
 import type { Page } from "playwright-core";
 import { expect, inject, test } from "vitest";
 import { ADA, BOB, connectTo, createSession } from "../helpers.js";
-import { useChromium } from "./chromium.js";
+import { expectAccessible, useChromium } from "./chromium.js";
 
 const open = useChromium();
 const server = () => inject("serverUrl");
@@ -42,6 +42,7 @@ test("the board has all clocks of an exam, and the controls command all or one",
   await page.getByRole("button", { name: "Start" }).click();
   await board(page, "Bob").and(page.locator("[aria-current=true]")).waitFor();
   expect(await enabled(page)).toEqual(["Pause", "Finish all"]);
+  await expectAccessible(page, "main");
   await page.getByRole("button", { name: "Pause" }).click();
   await words("Bob").getByText("paused, 1.25 × time").waitFor();
   await api.sessions.finish(session_id, { participant_ids: [BOB] });

@@ -1,11 +1,10 @@
 // The page /view/{id} of the server, with and without authentication.
-import axe from "axe-core";
 import { gzipSync } from "node:zlib";
 import type { Page, Response } from "playwright-core";
 import { expect, inject, test } from "vitest";
 import { ADA, BOB, connectTo, createSession, proxyTo } from "../helpers.js";
 import { signToken } from "../tokens.js";
-import { useChromium } from "./chromium.js";
+import { expectAccessible, useChromium } from "./chromium.js";
 
 const MAX_PAGE_BYTES = 60 * 1024;
 
@@ -28,9 +27,7 @@ const isLive = (page: Page) => page.locator("html[data-state=live]").waitFor();
 
 /** Check a page with axe, and that it fits into the width of the screen. */
 async function check(page: Page): Promise<void> {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => (window as unknown as { axe: typeof axe }).axe.run());
-  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join()}`)).toEqual([]);
+  await expectAccessible(page);
   expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
 }
 
