@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from itertools import pairwise
+from typing import get_args
 
 import orjson
 from hypothesis import given
@@ -20,7 +21,7 @@ from synckairos.clock.timing import charge_session_until, deadline_at_ms, next_u
 from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
-from tests.unit.clock.histories import Bytes
+from tests.unit.clock.histories import Bytes, commands
 from tests.unit.clock.individual_histories import draw_individual_creation, individual_commands
 from tests.unit.clock.script import T0
 from tests.unit.clock.test_engine_laws import steady
@@ -249,3 +250,13 @@ def test_random_histories_reach_every_event_and_status_of_individual_clocks() ->
     changes = {f"{a} {b}" for a, leads in INDIVIDUAL_STATUS_TABLE.items() for bs in leads.values() for b in bs}
     assert changes - seen.keys() <= {"pending completed"}
     assert {"INVALID_STATE_TRANSITION", "VALIDATION_ERROR", "PARTICIPANT_NOT_FOUND", "FORBIDDEN"} <= seen.keys()
+
+
+def test_random_histories_have_every_command() -> None:
+    """Check that the random histories have each command of the engine, so that the laws hold for all of them."""
+    dice, seen = random.Random(1), set[type]()
+    for _ in range(400):
+        with_turns, individual = Bytes(dice.randbytes(90)), Bytes(dice.randbytes(90))
+        seen |= {type(command) for _, command, _ in commands(with_turns, 12)}
+        seen |= {type(command) for _, command in individual_commands(individual, 12)}
+    assert seen == set(get_args(Command))
