@@ -77,8 +77,11 @@ async def measure(players: list[RestPlayer | SocketPlayer], seconds: float, pres
 
 
 @asynccontextmanager
-async def open_players(server: Process, session_ids: list[str]) -> AsyncIterator[list[RestPlayer | SocketPlayer]]:
-    """Connect one client for each session. Each client has a separate address."""
+async def open_players(
+    server: Process, session_ids: list[str], token: str | None = None
+) -> AsyncIterator[list[RestPlayer | SocketPlayer]]:
+    """Connect one client for each session. Each client has a separate address. All have `token`, if it is not None."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     address = urlsplit(server.base_url)
     async with AsyncExitStack() as stack:
         players: list[RestPlayer | SocketPlayer] = []
@@ -86,12 +89,18 @@ async def open_players(server: Process, session_ids: list[str]) -> AsyncIterator
             local_address = (f"127.0.1.{number + 1}", 0)
             if number % 2:
                 socket = await stack.enter_async_context(
-                    connect(server.ws_url, subprotocols=[V3], local_addr=local_address, ping_timeout=None)
+                    connect(
+                        server.ws_url,
+                        subprotocols=[V3],
+                        local_addr=local_address,
+                        ping_timeout=None,
+                        additional_headers=headers,
+                    )
                 )
                 players.append(SocketPlayer(socket, session_id))
             else:
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: HttpConnection(address.netloc),
+                    lambda: HttpConnection(address.netloc, token),
                     address.hostname or "",
                     address.port or 80,
                     local_addr=local_address,

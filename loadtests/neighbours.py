@@ -1,0 +1,148 @@
+"""Load test of neighbours: 100 clients of one tenant switch once a second, with and without a tenant at its limits.
+
+The other tenant has limits of its own, which `--limit` changes, and sends more than each of them allows: requests,
+presses, creations, lists, time reports, simulations and sockets, as 50 subjects with small bodies. Its process has the
+lowest priority
+(`--nice 19`), because a tenant has machines of its own, and here it shares the cores with the server. Phases without
+and with the other tenant alternate in one run. The figures are the latencies of the switches of the 100 clients in both
+kinds of phases, the ratio of their 99th percentiles (of all rounds, and the median of the ratios of each round), the
+number of refused switches, and the answers to the other tenant by status or close code. Goal: a ratio of at most 2.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import uvloop
+from pydantic import SecretStr
+
+from loadtests.attacked_sessions import CLIENTS, create_running_session, small_session
+from loadtests.http_client import HttpConnection
+from loadtests.noisy_tenant import TENANT
+from loadtests.players import Presses, RestPlayer, SocketPlayer, measure, open_players
+from loadtests.report import percentile, print_result
+from loadtests.revoke import SECRET, make_token
+from loadtests.stores import valkey_and_postgres
+from synckairos.admin.tenants import parse_limits
+from synckairos.config import Settings
+from synckairos.postgres.pool import PostgresPool
+from synckairos.tenants.table import NewTenant, TenantTable
+from tests.integration.tenants.fence import raise_fence
+from tests.processes import Process, spawn_server
+
+LIMITS = (
+    "live_sessions=2000",
+    "sockets=200",
+    "sockets_per_subject=8",
+    "requests_per_min=6000",
+    "presses_per_s=200",
+    "simulations_per_min=60",
+)
+"""Limits of the other tenant."""
+
+
+@asynccontextmanager
+async def noise(server: Process, answers: dict[str, int], nice: int) -> AsyncIterator[None]:
+    """Run the other tenant during the block. Fill `answers` with the number of its answers by status."""
+    process = await asyncio.create_subprocess_exec(
+        *("nice", "-n", str(nice), sys.executable, "-m", "loadtests.noisy_tenant", server.base_url, server.ws_url),
+        stdin=PIPE,
+        stdout=PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert await process.stdout.readline() == b"ready\n"
+        await asyncio.sleep(2)  # until the sockets are open and the budgets are used up
+        yield
+        process.stdin.close()
+        for status, count in orjson.loads(await process.stdout.readline()).items():
+            answers[status] = answers.get(status, 0) + count
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def measure_neighbours(
+    server: Process, players: list[RestPlayer | SocketPlayer], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Alternate phases without and beside the other tenant. Return the figures."""
+    alone, beside = Presses(), Presses()
+    answers: dict[str, int] = {}
+    ratios: list[float] = []
+    for _ in range(options.rounds):
+        quiet, loud = Presses(), Presses()
+        await measure(players, options.seconds, quiet)
+        async with noise(server, answers, options.nice):
+            await measure(players, options.seconds, loud)
+        ratios.append(percentile(loud.latencies_ms, 99) / percentile(quiet.latencies_ms, 99))
+        for phase, total in ((quiet, alone), (loud, beside)):
+            total.latencies_ms += phase.latencies_ms
+            total.refused += phase.refused
+    return {
+        "alone_p50_ms": round(percentile(alone.latencies_ms, 50), 2),
+        "alone_p99_ms": round(percentile(alone.latencies_ms, 99), 2),
+        "beside_p50_ms": round(percentile(beside.latencies_ms, 50), 2),
+        "beside_p99_ms": round(percentile(beside.latencies_ms, 99), 2),
+        "p99_ratio": round(percentile(beside.latencies_ms, 99) / percentile(alone.latencies_ms, 99), 2),
+        "median_p99_ratio": round(statistics.median(ratios), 2),
+        "refused": [alone.refused, beside.refused],
+        "answers": answers,
+    }
+
+
+async def create_tenant(settings: Settings, limits: tuple[str, ...]) -> None:
+    """Create the other tenant, with limits such as `sockets=200`."""
+    async with PostgresPool(settings.database_url, "loadtest", max_connections=1) as pool:
+        tenant = NewTenant(
+            name=TENANT, description="", limit_values=parse_limits(limits), origins=None, created_by="loadtest"
+        )
+        await TenantTable(pool).add(tenant, 1_750_000_000_000)
+
+
+async def run(options: argparse.Namespace) -> None:
+    async with valkey_and_postgres(durable=False) as (stores, _):
+        await raise_fence(stores)
+        await create_tenant(stores, (*LIMITS, *options.limit))
+        defaults = {
+            name: Settings.model_fields[name].default
+            for name in ("rate_limit_general", "rate_limit_switch", "client_work_factor", "redis_timeout_s")
+        }
+        settings = stores.model_copy(update={**defaults, "auth": "required", "jwt_secret": SecretStr(SECRET)})
+        worker = Process("worker", env=settings.to_environment_variables())
+        try:
+            server = await asyncio.to_thread(spawn_server, settings)
+            try:
+                token = make_token("admin")
+                connection = await HttpConnection.open(server.base_url, token)
+                session_ids = [await create_running_session(connection, small_session()) for _ in range(CLIENTS)]
+                connection.close()
+                async with open_players(server, session_ids, token) as players:
+                    await measure(players, 2, Presses())
+                    print_result("neighbours", await measure_neighbours(server, players, options))
+            finally:
+                await asyncio.to_thread(server.stop)
+        finally:
+            await asyncio.to_thread(worker.stop)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtests neighbours", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=8, help="seconds of each phase")
+    parser.add_argument("--rounds", type=int, default=3, help="number of phases of each kind")
+    parser.add_argument("--nice", type=int, default=19, help="how far the priority of the other tenant is lowered")
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="limit of the other tenant",
+    )
+    uvloop.run(run(parser.parse_args()))
