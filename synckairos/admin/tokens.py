@@ -34,6 +34,7 @@ def create_token(
     ttl_s: int,
     token_id: str | None,
     group: str | None,
+    tenant: str | None = None,
 ) -> str:
     """Return a new token as text, signed with `jwt_secret`.
 
@@ -51,6 +52,7 @@ def create_token(
         ttl_s=ttl_s,
         token_id=token_id,
         group=group,
+        tenant=tenant,
     )
     return token
 

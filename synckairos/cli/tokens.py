@@ -49,6 +49,7 @@ def tokens() -> None:
 )
 @click.option("--jti", "token_id", metavar="ID", help="Id of the token, which a revocation can name.")
 @click.option("--group", metavar="NAME", help="Group of the token, which a revocation can name.")
+@click.option("--tenant", metavar="NAME", help="Tenant of the token. Default: the setting of the server.")
 def tokens_create(
     subject: str,
     role: str | None,
@@ -57,13 +58,14 @@ def tokens_create(
     ttl: int,
     token_id: str | None,
     group: str | None,
+    tenant: str | None,
 ) -> None:
     """Print a new token, signed with JWT_SECRET."""
     settings = load_command_settings()
     from synckairos.admin.tokens import create_token
 
     try:
-        click.echo(create_token(settings, subject, role, participant_id, grants, ttl, token_id, group))
+        click.echo(create_token(settings, subject, role, participant_id, grants, ttl, token_id, group, tenant))
     except (Unauthorized, Forbidden) as refusal:
         raise click.UsageError(refusal.message) from None
 

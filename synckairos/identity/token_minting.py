@@ -37,11 +37,12 @@ def mint_token(
     ttl_s: int,
     token_id: str | None = None,
     group: str | None = None,
+    tenant: str | None = None,
 ) -> tuple[str, Principal]:
     """Return a token that the settings accept, signed with `jwt_secret`, and its principal.
 
     `now_ms` is the instant of issue in ms since the Unix epoch. The token expires `ttl_s` seconds later. The names of
-    the claims are the names in the settings.
+    the claims are the names in the settings. `tenant` None leaves the tenant to the settings of the server.
 
     Raises: BadSettings if there is no secret. Unauthorized if the settings do not accept the claims.
     """
@@ -67,6 +68,7 @@ def mint_token(
         rules.claim_participant_id: participant_id,
         rules.claim_grants: list(grants) or None,
         rules.claim_group: group,
+        rules.claim_tenant: tenant,
     }
     claims = {name: value for name, value in claims.items() if value is not None}
     principal = principal_from_claims(claims, key, rules, now_ms)
