@@ -19,6 +19,7 @@ from synckairos.postgres.migrate import apply_migration, create_migrations_table
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.postgres.online_migration import lock_migrations
 from synckairos.postgres.pool import CONNECT_TIMEOUT_S, refusal_as_store_refused, unreachable_as_store_unavailable
+from synckairos.postgres.tenant_roles import complete_privileges
 
 _LOCK_ATTEMPTS = 30
 _LOCK_TIMEOUT_MS = 1_000  # milliseconds for which v2's statements can wait because of one attempt to lock
@@ -64,6 +65,9 @@ async def take_over_v2_database(
         result = await converter.reconvert_changed_sessions()
         await connection.execute(takeover_statement("move", v2=place, place=place))
         await connection.execute(takeover_statement("bridge", place=place))
+        # The roles exist already if another database of the cluster has them. Transactions then use them at once.
+        await connection.execute("SELECT set_config('search_path', quote_ident(%s), true)", [place])
+        await complete_privileges(connection)
         return result
 
 
