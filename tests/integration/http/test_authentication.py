@@ -16,6 +16,7 @@ from synckairos.telemetry import log
 from synckairos.tenants.active_tenants import NOT_FENCED
 from tests.integration.authentication import bearer, make_authenticator, make_token, now_ms
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+from tests.integration.tenants.fence import lower_fence
 from tests.integration.tenants.tenant_nodes import open_tenant_node
 from tests.tokens import claims_at, sign_with_secret
 
@@ -91,6 +92,7 @@ async def test_expired_token_is_401(server: RestServer) -> None:
 async def test_another_tenant_is_403_with_the_reason_while_the_database_does_not_separate_tenants(
     settings: Settings,
 ) -> None:
+    await lower_fence(settings)
     async with open_tenant_node(settings) as tenants:
         ends = CredentialEnds(now_ms, tenants.node.channel, tenants=tenants.tenants)
         guard = make_authenticator(settings, refuse_ended=ends.require_not_revoked)

@@ -25,3 +25,9 @@ async def raise_fence(settings: Settings) -> None:
             )
         for (table,) in await (await database.execute(TABLES)).fetchall():
             await database.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
+
+
+async def lower_fence(settings: Settings) -> None:
+    """Undo the fence, as in a database that older instances still use. Instances then refuse other tenants."""
+    async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as database:
+        await database.execute("ALTER TABLE sync_events NO FORCE ROW LEVEL SECURITY")
