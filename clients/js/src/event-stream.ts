@@ -6,6 +6,9 @@ import type { NamedTimers } from "./named-timers.js";
 /** Maximum number of messages in one batch. */
 const MAX_FRAMES = 64;
 
+/** Number of characters of messages from which a batch takes no further message. A request body has at most 1 MiB. */
+const FULL_CHARACTERS = 128 * 1024;
+
 /** Milliseconds without a confirmation after which a batch is sent again. */
 const RESEND_MS = 2_000;
 
@@ -121,7 +124,12 @@ export class EventStream implements SocketLike {
   #flush(): void {
     if (this.readyState !== 1 || this.#unconfirmed !== null) return;
     if (!this.#queue.length && this.#pong === undefined) return;
-    const frames = this.#queue.splice(0, MAX_FRAMES);
+    const frames: string[] = [];
+    for (let length = 0; this.#queue.length && frames.length < MAX_FRAMES && length < FULL_CHARACTERS; ) {
+      const frame = this.#queue.shift() as string;
+      frames.push(frame);
+      length += frame.length;
+    }
     const batch = { stream_id: this.#streamId, sequence: ++this.#sequence, frames, pong: this.#pong };
     this.#pong = undefined;
     this.#unconfirmed = JSON.stringify(batch);
