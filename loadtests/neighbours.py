@@ -33,7 +33,6 @@ from synckairos.admin.tenants import parse_limits
 from synckairos.config import Settings
 from synckairos.postgres.pool import PostgresPool
 from synckairos.tenants.table import NewTenant, TenantTable
-from tests.integration.tenants.fence import raise_fence
 from tests.processes import Process, spawn_server
 
 LIMITS = (
@@ -109,7 +108,6 @@ async def create_tenant(settings: Settings, limits: tuple[str, ...]) -> None:
 
 async def run(options: argparse.Namespace) -> None:
     async with valkey_and_postgres(durable=False) as (stores, _):
-        await raise_fence(stores)
         await create_tenant(stores, (*LIMITS, *options.limit))
         defaults = {
             name: Settings.model_fields[name].default

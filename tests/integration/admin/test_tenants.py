@@ -6,12 +6,10 @@ import pytest
 from synckairos.admin import operator_keys, tenants
 from synckairos.config import Settings
 from synckairos.errors import Forbidden, NotFound, ValidationFailed
-from tests.integration.tenants.fence import raise_fence
 from tests.integration.tenants.tenant_nodes import open_tenant_node
 
 
 async def test_commands_change_tenants_and_reach_an_instance(settings: Settings) -> None:
-    await raise_fence(settings)
     with_auth = settings.model_copy(update={"auth": "required"})
     async with open_tenant_node(settings, requires_registration=True) as node:
         fields = {"tenant": "acme", "description": "A school", "limits": tenants.parse_limits(("sockets=5",))}

@@ -27,7 +27,6 @@ from tests.integration.http.test_access_rules import (
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.round_trips import RoundTrips
 from tests.integration.signing_keys.key_nodes import open_key_node
-from tests.integration.tenants.fence import raise_fence
 from tests.tokens import signing_key
 
 OWNER, STRANGER = as_caller("root"), as_caller("root", tenant="acme")
@@ -46,7 +45,6 @@ class Owned(NamedTuple):
 
 @pytest.fixture
 async def server(settings: Settings) -> AsyncIterator[RestServer]:
-    await raise_fence(settings)
     async with (
         open_key_node(settings) as keys,
         open_rest_server(

@@ -18,7 +18,6 @@ from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.stored_credentials.verifier import REFUSED
 from tests.integration.authentication import bearer, make_authenticator, make_token, now_ms
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
-from tests.integration.tenants.fence import raise_fence
 from tests.integration.tenants.tenant_nodes import TenantNode, open_tenant_node
 
 PATH = "/v1/tenants"
@@ -26,7 +25,6 @@ PATH = "/v1/tenants"
 
 @pytest.fixture
 async def tenants(settings: Settings) -> AsyncIterator[TenantNode]:
-    await raise_fence(settings)
     async with open_tenant_node(settings) as opened:
         yield opened
 

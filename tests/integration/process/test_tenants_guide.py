@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from synckairos.config import Settings
-from tests.integration.tenants.fence import raise_fence
 from tests.processes import spawn_server
 from tests.tokens import SECRET
 from tests.unit.docs.pages import DOCUMENTS
@@ -20,7 +19,6 @@ PROGRAMS = re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
 
 async def test_examples_of_the_guide_print_what_it_says(settings: Settings, tmp_path: Path) -> None:
     assert len(PROGRAMS) == 4
-    await raise_fence(settings)
     guarded = settings.model_copy(update={"auth": "required", "jwt_secret": SecretStr(SECRET)})
     command = tmp_path / "synckairos"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m synckairos "$@"\n')

@@ -23,12 +23,10 @@ from tests.integration.realtime.test_access_rules import (
     without_time,
 )
 from tests.integration.round_trips import RoundTrips
-from tests.integration.tenants.fence import raise_fence
 
 
 @pytest.fixture
 async def instance(settings: Settings) -> AsyncIterator[Instance]:
-    await raise_fence(settings)
     async with serving(settings, credential_life=CredentialLifeOptions()) as served:
         yield served
 

@@ -13,7 +13,6 @@ from synckairos.tenants.table import TenantChanges
 from tests.integration.authentication import bearer, make_token
 from tests.integration.realtime.instances import CredentialLifeOptions, Instance, receive, serving
 from tests.integration.realtime.v3_client import V3
-from tests.integration.tenants.fence import raise_fence
 from tests.integration.tenants.tenant_nodes import new_tenant
 
 LIFE = CredentialLifeOptions()
@@ -34,7 +33,6 @@ async def end_of(socket: ClientConnection) -> tuple[int | None, str | None]:
 
 
 async def test_sockets_of_a_suspended_tenant_end_on_each_instance_and_those_of_others_stay(settings: Settings) -> None:
-    await raise_fence(settings)
     async with serving(settings, credential_life=LIFE) as here, serving(settings, credential_life=LIFE) as there:
         await here.tenants.add(new_tenant("acme"))
 
@@ -61,7 +59,6 @@ async def test_sockets_of_a_suspended_tenant_end_on_each_instance_and_those_of_o
 
 
 async def test_credential_of_a_suspended_tenant_opens_no_socket_and_no_stream(settings: Settings) -> None:
-    await raise_fence(settings)
     async with serving(settings, credential_life=LIFE) as instance:
         await instance.tenants.add(new_tenant("acme"))
         await instance.tenants.change("acme", SUSPENDED)
@@ -74,7 +71,6 @@ async def test_credential_of_a_suspended_tenant_opens_no_socket_and_no_stream(se
 
 
 async def test_sockets_over_the_limit_of_their_tenant_are_refused_in_each_transport(settings: Settings) -> None:
-    await raise_fence(settings)
     async with serving(settings, credential_life=LIFE) as instance:
         await instance.tenants.add(new_tenant("acme", limit_values={"sockets": 1}))
         headers = bearer(token_of("acme"))
@@ -100,7 +96,6 @@ async def test_sockets_over_the_limit_of_their_tenant_are_refused_in_each_transp
 
 
 async def test_socket_commands_over_the_limit_of_their_tenant_are_refused(settings: Settings) -> None:
-    await raise_fence(settings)
     async with serving(settings, credential_life=LIFE) as instance:
         limits = {"requests_per_min": 0, "presses_per_s": 1}
         await instance.tenants.add(new_tenant("default", limit_values=limits))
@@ -117,7 +112,6 @@ async def test_socket_commands_over_the_limit_of_their_tenant_are_refused(settin
 
 
 async def test_page_of_another_tenant_opens_no_socket_of_this_tenant(settings: Settings) -> None:
-    await raise_fence(settings)
     async with serving(settings, credential_life=LIFE) as instance:
         await instance.tenants.add(new_tenant("acme", origins=("https://acme.example",)))
         for tenant, status in (("acme", 101), ("default", 403)):

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-import psycopg
 import pytest
 
 from synckairos.config import Settings
@@ -12,19 +11,17 @@ from synckairos.limits.tenant_limits import DEFAULT_LIMITS, NO_LIMITS
 from synckairos.tenants.active_tenants import tenant_change
 from synckairos.tenants.table import TenantChanges, TenantStatus
 from tests.integration.revocations.nodes import until
-from tests.integration.tenants.fence import raise_fence
+from tests.integration.tenants.fence import lower_fence, raise_fence
 from tests.integration.tenants.tenant_nodes import TenantNode, new_tenant, open_tenant_node
 
 
 @pytest.fixture
 async def here(settings: Settings) -> AsyncIterator[TenantNode]:
-    await raise_fence(settings)
     async with open_tenant_node(settings, max_tenants=3) as node:
         yield node
 
 
 async def test_only_the_default_tenant_is_accepted_before_the_tenants_are_read(settings: Settings) -> None:
-    await raise_fence(settings)
     async with open_tenant_node(settings, reads=False) as node:
         assert (node.refusal_of("default"), node.refusal_of("acme")) == ("", "STORE_UNAVAILABLE")
         assert await node.tenants.refresh()
@@ -32,9 +29,7 @@ async def test_only_the_default_tenant_is_accepted_before_the_tenants_are_read(s
 
 
 async def test_other_tenants_are_refused_while_the_database_does_not_separate_them(settings: Settings) -> None:
-    await raise_fence(settings)
-    async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as database:
-        await database.execute("ALTER TABLE sync_events NO FORCE ROW LEVEL SECURITY")
+    await lower_fence(settings)
     async with open_tenant_node(settings) as node:
         await node.add("acme")
         assert (node.refusal_of("default"), node.refusal_of("acme")) == ("", "TENANT_UNKNOWN")
