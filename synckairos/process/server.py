@@ -160,6 +160,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
 
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
+        await feed.subscriber.measure_time()
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
         control_channel, signing_keys, tenants, credential_verifier = None, None, None, None
         signing_key_table, tenant_table = SigningKeyTable(pool), TenantTable(pool)

@@ -209,17 +209,25 @@ class PubSubConnection:
                 found.interrupted = False
                 self._resumed(channel)
 
+    async def measure_time(self) -> None:
+        """Add a sample to `server_time`. One round trip. If Redis does not answer, only log this.
+
+        Call this before the first request is served. Without a sample, credentials are compared with the clock of this
+        machine, which can be wrong.
+        """
+        sent_s = time.monotonic()
+        try:
+            _, (seconds, micros) = await self._pipe.call_many((("PUBLISH", self._heartbeat_channel, b""), ("TIME",)))
+        except (RedisError, OSError) as error:
+            logger.debug("heartbeat not sent", cause=repr(error))
+        else:
+            self.server_time.add_sample(sent_s, time.monotonic(), int(seconds) * 1000 + int(micros) / 1000)
+
     async def _send_heartbeats(self) -> None:
         """Publish heartbeats to this connection, and measure the time of Redis in the same round trip."""
         while True:
             sent_s = time.monotonic()
-            try:
-                _, (seconds, micros) = await self._pipe.call_many(
-                    (("PUBLISH", self._heartbeat_channel, b""), ("TIME",))
-                )
-                self.server_time.add_sample(sent_s, time.monotonic(), int(seconds) * 1000 + int(micros) / 1000)
-            except (RedisError, OSError) as error:
-                logger.debug("heartbeat not sent", cause=repr(error))
+            await self.measure_time()
             await asyncio.sleep(max(0.05, sent_s + HEARTBEAT_S - time.monotonic()))
 
 

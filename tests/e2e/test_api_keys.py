@@ -21,6 +21,7 @@ from tests.integration.rest_server import chess_body
 from tests.processes import Process
 from tests.tokens import SECRET
 from tests.unit.docs.pages import DOCUMENTS, code_blocks
+from tests.waiting import eventually
 
 GUIDE = DOCUMENTS / "guides" / "api-keys.md"
 MAKE, DESCRIBE, ROTATE, DELETE = code_blocks(GUIDE.read_text(), "bash")
@@ -99,7 +100,11 @@ async def test_key_of_the_command_line_plays_a_session(
         assert new.split("_")[1] == key_id
         assert (await client.get("/v1/me", headers=bearer(new))).json()["data"]["subject"] == key_id
         assert await run("delete", key_id) == f"the key {key_id} has ended"
-        assert (await client.get("/v1/me")).status_code == 401
+
+        async def is_refused() -> bool:
+            return (await client.get("/v1/me")).status_code == 401
+
+        await eventually(is_refused)  # the announcement of the command arrives through Redis
     failed = await asyncio.to_thread(CliRunner().invoke, main, ["keys", "delete", "000000000000"], env=environment)
     assert failed.exit_code != 0
     assert "There is no key with this id" in failed.output
