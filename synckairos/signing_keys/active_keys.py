@@ -1,34 +1,24 @@
 """The signing keys of all tenants in the memory of one instance.
 
 Postgres has the keys. The control channel announces each change: an addition is read from Postgres, and a removal has
-an effect at once, also while Postgres is unavailable. Every `REFRESH_S` seconds the keys are read again.
+an effect at once, also while Postgres is unavailable. From time to time the keys are read again.
 """
 
-import asyncio
 import time
 
-from synckairos.backoff import Backoff
 from synckairos.errors import StoreUnavailable
 from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.verification_key import VerificationKey, parse_public_key
 from synckairos.principal import Principal
+from synckairos.revocations.announced_reads import KEEP_MS, REFRESH_S, AnnouncedReads
 from synckairos.revocations.channel import ControlChannel
 from synckairos.signing_keys.table import NewSigningKey, SigningKey, SigningKeyTable
 from synckairos.telemetry import log
 from synckairos.telemetry.invalid_data import report_invalid_data
 from synckairos.wire.control_entry import EffectiveEntry, SigningKeyChange
 
-REFRESH_S = 30.0
-"""Seconds between two reads of all keys if no change is announced."""
-
-LONGEST_RETRY_S = 5.0
-"""Seconds: maximum delay before the next attempt after a failed read."""
-
 RETRY_FOR_TOKEN_S = 1.0
 """Seconds after a failed read during which tokens cause no further read."""
-
-KEEP_MS = 3_600_000
-"""Milliseconds for which the control channel keeps the announcement of a change."""
 
 logger = log.get_logger(__name__)
 
@@ -47,15 +37,13 @@ class ActiveSigningKeys:
         self._table = table
         self._channel = channel
         self._retired = retired
-        self._refresh_s = refresh_s
         self._by_id: dict[str, VerificationKey] = {}
         self._removed_at_s: dict[str, float] = {}
         """Instants at which removals arrived, by the id of the key. A read that began before adds no such key again."""
         self._announced = 1
         self._read_up_to = 0
         """Number of announcements of additions that had arrived before the last successful read began."""
-        self._changed = asyncio.Event()
-        self._running: asyncio.Task[bool] | None = None
+        self._reads = AnnouncedReads(self._read, refresh_s)
         self._failed_at_s = float("-inf")
         channel.add_listener(self._apply)
 
@@ -68,33 +56,19 @@ class ActiveSigningKeys:
         return self._read_up_to == self._announced
 
     async def run(self) -> None:
-        """Read the keys after each announcement and every `refresh_s` seconds, until cancelled."""
-        backoff = Backoff(longest_s=LONGEST_RETRY_S)
-        while True:
-            self._changed.clear()
-            if await self.refresh():
-                backoff = Backoff(longest_s=LONGEST_RETRY_S)
-                try:
-                    async with asyncio.timeout(self._refresh_s):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
-            else:
-                await asyncio.sleep(backoff.next_s())
+        """Read the keys after each announcement and from time to time, until cancelled."""
+        await self._reads.run()
 
     async def refresh(self) -> bool:
         """Read all keys, or wait for the read that runs. Return whether the read succeeded."""
-        if self._running is None:
-            self._running = asyncio.create_task(self._read())
-        # A caller that is cancelled must not cancel the read, because others wait for it.
-        return await asyncio.shield(self._running)
+        return await self._reads.refresh()
 
     async def catch_up(self) -> bool:
         """Read the keys because a token possibly needs one that is missing. Return whether all keys are here now.
 
         Return False without a read if the last read failed a moment ago.
         """
-        if self._running is None and time.monotonic() - self._failed_at_s < RETRY_FOR_TOKEN_S:
+        if not self._reads.is_running and time.monotonic() - self._failed_at_s < RETRY_FOR_TOKEN_S:
             return False
         for _ in range(2):  # the read that runs already may have begun before the announcement
             if self.is_complete or not await self.refresh():
@@ -135,7 +109,7 @@ class ActiveSigningKeys:
             self._forget(entry.signing_key_id)
         elif entry.signing_key_id not in self._by_id and entry.signing_key_id not in self._removed_at_s:
             self._announced += 1
-            self._changed.set()
+            self._reads.announce()
 
     def _forget(self, signing_key_id: str) -> None:
         now_s = time.monotonic()
@@ -152,8 +126,6 @@ class ActiveSigningKeys:
             self._failed_at_s = time.monotonic()
             logger.debug("signing keys not read", cause=fault.code)
             return False
-        finally:
-            self._running = None
         found: dict[str, VerificationKey] = {}
         for row in rows:
             if row.signing_key_id in self._removed_at_s:

@@ -1,29 +1,19 @@
 """The tenants in the memory of one instance: which credentials are accepted, and the limits and origins of each tenant.
 
 Postgres has the tenants. The control channel announces each change. A suspension has an effect at once, also while
-Postgres is unavailable. Every `REFRESH_S` seconds the tenants are read again.
+Postgres is unavailable. From time to time the tenants are read again.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 
-from synckairos.backoff import Backoff
 from synckairos.errors import Forbidden, StoreUnavailable, TenantSuspended, TenantUnknown
 from synckairos.limits.tenant_limits import DEFAULT_LIMITS, NO_LIMITS, TenantLimits
 from synckairos.principal import DEFAULT_TENANT
+from synckairos.revocations.announced_reads import KEEP_MS, REFRESH_S, AnnouncedReads
 from synckairos.revocations.channel import ControlChannel
 from synckairos.telemetry import log
 from synckairos.tenants.table import NewTenant, Tenant, TenantChanges, TenantTable
 from synckairos.wire.control_entry import EffectiveEntry, TenantChange
-
-REFRESH_S = 30.0
-"""Seconds between two reads of all tenants if no change is announced."""
-
-LONGEST_RETRY_S = 5.0
-"""Seconds: maximum delay before the next attempt after a failed read."""
-
-KEEP_MS = 3_600_000
-"""Milliseconds for which the control channel keeps the announcement of a change."""
 
 NOT_FENCED = "the database does not separate tenants yet. `synckairos migrate` says what is missing"
 
@@ -55,15 +45,13 @@ class ActiveTenants:
         self._table = table
         self._channel = channel
         self._requires_registration = requires_registration
-        self._refresh_s = refresh_s
         self._tenants: dict[str, Tenant] = {}
         self._limits: dict[str, TenantLimits] = {}
         self._announced: dict[str, TenantChange] = {}
         """The newest announced change of each tenant whose row was not read since."""
         self._is_read = self._is_fenced = self._has_accepted_other = False
         self._origins: frozenset[str] = frozenset()
-        self._changed = asyncio.Event()
-        self._running: asyncio.Task[bool] | None = None
+        self._reads = AnnouncedReads(self._read, refresh_s)
         self._listeners: list[TenantListener] = []
         channel.add_listener(self._apply)
 
@@ -156,26 +144,12 @@ class ActiveTenants:
     # -- synchronisation ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Read the tenants after each announcement and every `refresh_s` seconds, until cancelled."""
-        backoff = Backoff(longest_s=LONGEST_RETRY_S)
-        while True:
-            self._changed.clear()
-            if await self.refresh():
-                backoff = Backoff(longest_s=LONGEST_RETRY_S)
-                try:
-                    async with asyncio.timeout(self._refresh_s):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
-            else:
-                await asyncio.sleep(backoff.next_s())
+        """Read the tenants after each announcement and from time to time, until cancelled."""
+        await self._reads.run()
 
     async def refresh(self) -> bool:
         """Read all tenants, or wait for the read that runs. Return whether the read succeeded."""
-        if self._running is None:
-            self._running = asyncio.create_task(self._read())
-        # A caller that is cancelled must not cancel the read, because others wait for it.
-        return await asyncio.shield(self._running)
+        return await self._reads.refresh()
 
     async def _read(self) -> bool:
         try:
@@ -183,8 +157,6 @@ class ActiveTenants:
         except StoreUnavailable as fault:
             logger.debug("tenants not read", cause=fault.code)
             return False
-        finally:
-            self._running = None
         self._is_read = True
         self._put(rows)
         return True
@@ -216,7 +188,7 @@ class ActiveTenants:
             return
         was_closed = self.is_closed(entry.tenant)
         self._announced[entry.tenant] = entry
-        self._changed.set()
+        self._reads.announce()
         self._notify_if_closed(entry.tenant, was_closed)
 
     def _notify_if_closed(self, tenant: str, was_closed: bool) -> None:

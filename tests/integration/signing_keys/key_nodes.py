@@ -12,7 +12,8 @@ from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
-from synckairos.signing_keys.active_keys import REFRESH_S, ActiveSigningKeys
+from synckairos.revocations.announced_reads import REFRESH_S
+from synckairos.signing_keys.active_keys import ActiveSigningKeys
 from synckairos.signing_keys.table import NewSigningKey, SigningKey, SigningKeyTable
 from synckairos.wire.control_entry import SigningKeyChange
 from tests.background_task import running

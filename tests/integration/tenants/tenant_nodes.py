@@ -8,9 +8,10 @@ from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.http.client_address import CallerResolver
 from synckairos.postgres.pool import PostgresPool
+from synckairos.revocations.announced_reads import REFRESH_S
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.stored_credentials.verifier import CredentialVerifier
-from synckairos.tenants.active_tenants import REFRESH_S, ActiveTenants
+from synckairos.tenants.active_tenants import ActiveTenants
 from synckairos.tenants.operator_keys import OperatorKeys, OperatorNetworks
 from synckairos.tenants.table import MAX_TENANTS, NewTenant, Tenant, TenantChanges, TenantStatus, TenantTable
 from tests.background_task import running
