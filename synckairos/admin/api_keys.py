@@ -8,20 +8,17 @@ import orjson
 from synckairos.admin.control_channel import open_control_channel
 from synckairos.admin.jobs import parse_day_or_instant
 from synckairos.config import Settings
-from synckairos.errors import CredentialNotFound, ValidationFailed
+from synckairos.errors import CredentialNotFound
 from synckairos.identity.token_minting import parse_grant
 from synckairos.principal import Principal
 from synckairos.stored_credentials.credential_json import api_key_json
-from synckairos.stored_credentials.table import CredentialTable, NewCredential, StoredCredential
-from synckairos.wire.api_keys import CreateApiKey, grant_claims
+from synckairos.stored_credentials.new_api_key import new_api_key
+from synckairos.stored_credentials.table import CredentialTable
+from synckairos.wire.api_keys import CreateApiKey
 from synckairos.wire.body_parser import parse_body
-from synckairos.wire.instants import parse_instant_ms
 
 PRINCIPAL = Principal.importer("command-line")
 """The principal of the commands. The actor of their keys is `command-line`."""
-
-PAGE_SIZE = 200
-"""Number of keys that one query reads."""
 
 
 async def create_key(
@@ -38,29 +35,9 @@ async def create_key(
     if expires_at is not None:
         given["expires_at"] = parse_day_or_instant(expires_at, "--expires-at")
     body = parse_body(CreateApiKey, given)
-    expires_at_ms = None if body.expires_at is None else parse_instant_ms(body.expires_at)
     async with open_control_channel(settings) as (channel, pool):
         now_ms = await channel.read_time_ms()
-        if expires_at_ms is not None and expires_at_ms <= now_ms:
-            raise ValidationFailed.at_path("--expires-at", "should be in the future")
-        _, secret = await CredentialTable(pool).add(
-            NewCredential(
-                tenant=PRINCIPAL.tenant,
-                kind="key",
-                principal_kind="key",
-                subject=None,
-                label=body.label,
-                role=body.role,
-                grants=grant_claims(body.grants),
-                participant_id=body.participant_id,
-                parent_id=None,
-                expires_at_ms=expires_at_ms,
-                created_by=PRINCIPAL.actor,
-                request_id=None,
-                request_fingerprint=None,
-            ),
-            now_ms,
-        )
+        _, secret = await CredentialTable(pool).add(new_api_key(body, PRINCIPAL, now_ms), now_ms)
     assert secret is not None
     return secret.text
 
@@ -70,16 +47,8 @@ async def list_keys(settings: Settings, *, as_json: bool = False) -> list[str]:
 
     Raises: AuthenticationOff, StoreUnavailable.
     """
-    found: list[StoredCredential] = []
     async with open_control_channel(settings) as (channel, pool):
-        table, now_ms = CredentialTable(pool), await channel.read_time_ms()
-        cursor: str | None = None
-        while True:
-            page = await table.read_page(PRINCIPAL.tenant, "key", now_ms, cursor=cursor, limit=PAGE_SIZE)
-            found += page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                break
+        found = await CredentialTable(pool).read_all(PRINCIPAL.tenant, "key", await channel.read_time_ms())
     if as_json:
         return [orjson.dumps(api_key_json(each)).decode() for each in found]
     return [_line(api_key_json(each)) for each in found]

@@ -2,15 +2,15 @@
 
 import orjson
 
-from synckairos.errors import AuthenticationOff, ValidationFailed
+from synckairos.errors import AuthenticationOff
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.revocations.channel import ControlChannel
 from synckairos.store.rate_limits import RateLimits
 from synckairos.stored_credentials.credential_json import api_key_json
-from synckairos.stored_credentials.table import CredentialTable, NewCredential
+from synckairos.stored_credentials.new_api_key import new_api_key
+from synckairos.stored_credentials.table import CredentialTable
 from synckairos.wire import api_keys as wire
-from synckairos.wire.instants import parse_instant_ms
 
 COLLECTION_PATH = "/v1/keys"
 KEY_PATH = "/v1/keys/{key_id}"
@@ -61,18 +61,10 @@ class ApiKeyRoutes:
         now_ms = await channel.read_time_ms()
         command_id = request.parse_command_id()
         credential, secret = await self._table.add(
-            NewCredential(
-                tenant=request.principal.tenant,
-                kind="key",
-                principal_kind="key",
-                subject=None,
-                label=body.label,
-                role=body.role,
-                grants=wire.grant_claims(body.grants),
-                participant_id=body.participant_id,
-                parent_id=None,
-                expires_at_ms=_parse_expiry(body.expires_at, now_ms),
-                created_by=request.principal.actor,
+            new_api_key(
+                body,
+                request.principal,
+                now_ms,
                 request_id=None if command_id is None else request.principal.qualify_request_id(command_id),
                 request_fingerprint=None if command_id is None else request.fingerprint(),
             ),
@@ -125,13 +117,3 @@ class ApiKeyRoutes:
         if self._channel is None:
             raise AuthenticationOff
         return self._channel
-
-
-def _parse_expiry(text: str | None, now_ms: int) -> int | None:
-    """Return the expiry in ms since the Unix epoch. Raises: ValidationFailed if it is not in the future."""
-    if text is None:
-        return None
-    at_ms = parse_instant_ms(text)
-    if at_ms <= now_ms:
-        raise ValidationFailed.at_path("expires_at", "should be in the future")
-    return at_ms

@@ -4,14 +4,14 @@ import re
 from typing import Any
 
 from synckairos.config.value_types import TENANT_NAME, TENANT_NAME_FAULT
-from synckairos.identity.secret_text import ID_PATTERN
+from synckairos.wire.api_keys import KEY_ID_PATTERN
 from synckairos.wire.field_types import parse_uuid
 
 PATH_FORMS: dict[str, tuple[str, str]] = {
     "tenant": (TENANT_NAME, TENANT_NAME_FAULT),
     "category": ("[a-z0-9-]{1,64}", "should be the category of a preset"),
     "name": ("[a-z0-9-]{1,64}", "should be the name of a preset in its category"),
-    "key_id": (ID_PATTERN, "should be 12 letters and digits"),
+    "key_id": (KEY_ID_PATTERN, "should be 12 letters and digits"),
 }
 """Regular expression and fault text of each path parameter that is not a UUID, by its name."""
 

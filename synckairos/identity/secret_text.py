@@ -12,13 +12,12 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from synckairos.wire.api_keys import KEY_ID_PATTERN
+
 PREFIX = "synckairos_"
 
-PATTERN = r"synckairos_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
+PATTERN = f"{PREFIX}{KEY_ID_PATTERN}_[0-9A-Za-z]{{49}}"
 """Regular expression that finds stored credentials in texts, for secret scanners."""
-
-ID_PATTERN = r"[0-9A-Za-z]{12}"
-"""Regular expression of the id of a stored credential."""
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH, _SECRET_LENGTH, _CHECKSUM_LENGTH = 12, 43, 6

@@ -17,12 +17,10 @@ from synckairos.config.value_types import TENANT_NAME
 from synckairos.errors import Unauthorized
 from synckairos.identity.verification_key import VerificationKey
 from synckairos.principal import CredentialLife, Principal, Role, SessionGrant
+from synckairos.wire.grants import LABEL_PATTERN, MAX_GRANTS, UUID_PATTERN
 
 LEEWAY_MS = 30_000
 """Milliseconds by which the clocks of an issuer and of Redis are allowed to differ."""
-
-MAX_GRANTS = 64
-"""Maximum number of grants in a token."""
 
 MAX_SUBJECT_LENGTH = 128
 """Maximum characters of `sub`, `jti` and the group."""
@@ -39,9 +37,9 @@ RESERVED_PREFIXES = ("key:", "link:")
 
 _ROLES: tuple[Role, ...] = get_args(Role)
 _VISIBLE = re.compile(rf"[!-~]{{1,{MAX_SUBJECT_LENGTH}}}")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile(UUID_PATTERN)
 _TENANT = re.compile(TENANT_NAME)
-_LABEL = re.compile(r"label:([a-z0-9._-]{1,63})=(.{1,63})", re.DOTALL)
+_LABEL = re.compile(LABEL_PATTERN)
 
 
 class ClaimRules(Struct, frozen=True, kw_only=True):

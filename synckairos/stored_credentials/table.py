@@ -33,6 +33,9 @@ CredentialKind = Literal["key", "operator"]
 _MAX_SEQUENCE = 2**62
 """A number that is larger than each `sequence`."""
 
+_PAGE_SIZE = 200
+"""Number of credentials that `read_all` reads in one query."""
+
 _ROLES: tuple[Role, ...] = get_args(Role)
 
 
@@ -163,6 +166,17 @@ class CredentialTable:
         rows = await self._run(tenant_access(tenant), "read_page", values)
         items = tuple(parse_credential(row) for row in rows[:limit])
         return Page(items, render_cursor(items[-1].sequence) if len(rows) > limit else None)
+
+    async def read_all(self, tenant: str, kind: CredentialKind, now_ms: int) -> list[StoredCredential]:
+        """Return all valid credentials of one kind in a tenant, newest first. One query for each page."""
+        found: list[StoredCredential] = []
+        cursor: str | None = None
+        while True:
+            page = await self.read_page(tenant, kind, now_ms, cursor=cursor, limit=_PAGE_SIZE)
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
 
     async def read_valid(self, credential_ids: Sequence[str], now_ms: int) -> dict[str, ValidCredential]:
         """Return the credentials of these ids that have not ended, of all tenants, by id. One round trip.

@@ -11,8 +11,6 @@ from synckairos.identity.credentials import Scope
 from synckairos.principal import DEFAULT_TENANT
 from synckairos.stored_credentials.table import CredentialTable, NewCredential, StoredCredential
 
-_PAGE_SIZE = 200
-
 
 class OperatorKeys:
     """The keys of operators in the table of stored credentials. They belong to no tenant.
@@ -50,14 +48,7 @@ class OperatorKeys:
 
     async def list(self, now_ms: int) -> list[StoredCredential]:
         """Return all valid keys, newest first."""
-        found: list[StoredCredential] = []
-        cursor: str | None = None
-        while True:
-            page = await self._table.read_page(DEFAULT_TENANT, "operator", now_ms, cursor=cursor, limit=_PAGE_SIZE)
-            found += page.items
-            cursor = page.next_cursor
-            if cursor is None:
-                return found
+        return await self._table.read_all(DEFAULT_TENANT, "operator", now_ms)
 
     async def revoke(self, key_id: str, now_ms: int) -> bool:
         """Revoke a key. Return whether there is such a key."""

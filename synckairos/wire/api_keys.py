@@ -1,37 +1,20 @@
 """Formats of API keys: Pydantic models of requests and responses."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from synckairos.wire.field_types import InstantText, Omittable, ShortText, StrictModel, Uuid
+from synckairos.wire.grants import MAX_GRANTS, Grant
 from synckairos.wire.query_parameters import PageQuery
 from synckairos.wire.session_view import Instant
 
-MAX_GRANTS = 64
-"""Maximum number of grants of a credential."""
-
-MAX_GRANT_SESSIONS = 100
-"""Maximum number of session ids and labels in one grant."""
-
 KeyRole = Literal["viewer", "participant", "controller", "admin"]
-GrantedRole = Literal["viewer", "participant", "controller"]
-KeyId = Annotated[str, Field(pattern=r"^[0-9A-Za-z]{12}\z", description="Id of the API key. Rotations keep it")]
-GrantedSession = Annotated[
-    str,
-    Field(
-        pattern=r"^(\*|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|label:[a-z0-9._-]{1,63}=(?s:.{1,63}))\z",
-        description="A session id, `label:<key>=<value>` for all sessions with this label, or `*` for all sessions",
-    ),
-]
+KEY_ID_PATTERN = "[0-9A-Za-z]{12}"
+"""Regular expression of the id of a stored credential."""
 
-
-class Grant(StrictModel):
-    """Sessions that the bearer can reach, and the role on them. Without `role`, it is the role of the credential."""
-
-    sessions: Annotated[list[GrantedSession], Field(min_length=1, max_length=MAX_GRANT_SESSIONS)]
-    role: Omittable[GrantedRole] = None
+KeyId = Annotated[str, Field(pattern=rf"^{KEY_ID_PATTERN}\z", description="Id of the API key. Rotations keep it")]
 
 
 class CreateApiKey(StrictModel):
@@ -86,8 +69,3 @@ class ApiKeySecretAnswer(BaseModel):
 class ApiKeyPage(BaseModel):
     data: list[ApiKeyView]
     next_cursor: str | None
-
-
-def grant_claims(grants: list[Grant]) -> list[dict[str, Any]]:
-    """Return grants in the form of the claim `grants` of a token."""
-    return [each.model_dump(exclude_none=True) for each in grants]

@@ -33,6 +33,7 @@ from synckairos.wire import (
     v3_messages,
     validation_faults,
 )
+from synckairos.wire import grants as grant_models
 from synckairos.wire import signing_keys as signing_key_models
 from synckairos.wire import webhooks as webhook_models
 from synckairos.wire.command_bodies.participants import AdjustBody
@@ -250,7 +251,7 @@ IN_CODE = {
     "valid API keys of a tenant": text(credential_table.MAX_CREDENTIALS),
     "`label` of an API key": bounds(api_key_models.CreateApiKey, "label"),
     "`grants` of an API key": bounds(api_key_models.CreateApiKey, "grants"),
-    "`sessions` of a grant of an API key": bounds(api_key_models.Grant, "sessions"),
+    "`sessions` of a grant of an API key": bounds(grant_models.Grant, "sessions"),
     # jobs
     "attempts of a job": text(table.MAX_ATTEMPTS),
     "age of finished jobs": text(enqueue.KEPT_DAYS),
