@@ -2,7 +2,7 @@
 
 A wake-up only shortens the time until the next sweep. Commands therefore do not wait for wake-ups, and a wake-up can be
 lost. Background jobs use a separate arq queue, so that a long job delays no drain. The only other module that imports
-arq is `process.drain_and_job_loops`.
+arq is `process.arq_loop`.
 """
 
 import asyncio

@@ -1,9 +1,7 @@
 """Loops of a worker process that drain the outbox and run background jobs.
 
 Wake-ups through arq start most drains and jobs. A sweep starts them periodically, so that a lost wake-up causes only
-delay. arq's loop ends at the first Redis fault, so this module starts the loop again with back-off. Until then only the
-sweep starts drains and jobs. Drains and jobs have separate arq loops, so that a long job delays no drain. The only
-other module that imports arq is `audit.drain_wakeups`.
+delay. Drains and jobs have separate arq loops (`arq_loop.py`), so that a long job delays no drain.
 """
 
 import asyncio
@@ -11,28 +9,16 @@ import logging
 import os
 import socket
 from contextlib import suppress
-from datetime import UTC
 from functools import partial
-from typing import Any
-
-import orjson
-from arq.worker import Function, Worker, func
-from redis.exceptions import RedisError
 
 from synckairos.audit.backlog_log import BacklogLog
 from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.charge_fill import ChargeFiller
 from synckairos.audit.drain import OutboxDrain
 from synckairos.audit.drain_wakeups import (
-    DRAIN_JOB,
-    arq_queue_name,
-    drain_wakeup_key,
-    make_arq_client,
     make_arq_queue_outage,
-    serialize_arq_job,
 )
 from synckairos.audit.entry_rows import BatchRows
-from synckairos.backoff import Backoff
 from synckairos.config import Settings
 from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
@@ -41,8 +27,9 @@ from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.runner import JobRunner
 from synckairos.jobs.table import JobTable, open_job_pool
-from synckairos.jobs.wakeups import RUN_JOB, JobWakeups
+from synckairos.jobs.wakeups import JobWakeups
 from synckairos.postgres.tenant_roles import require_roles
+from synckairos.process.arq_loop import drain_function, job_function, run_arq_loop
 from synckairos.revocations.channel import RevocationCopier
 from synckairos.revocations.table import RevocationTable
 from synckairos.store.connect import check_store_settings
@@ -51,13 +38,11 @@ from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.outbox_limits import OutboxLimits
-from synckairos.store.redis_errors import is_about_invalid_data
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
-from synckairos.telemetry.invalid_data import PARSE_ERRORS, report_invalid_data
 from synckairos.telemetry.outages import LogThrottle, SilentOutage, StoreOutage
 
 SWEEP_INTERVAL_S = 2.0
@@ -77,13 +62,6 @@ _POLL_S = 0.05
 """Seconds between two reads of the drain queue by arq."""
 _JOB_POLL_S = 0.5
 """Seconds between two reads of the job queue by arq."""
-_JOB_TIMEOUT_S = 86_400
-"""Seconds after which arq cancels a drain or job. One day, because a long drain or export is not a fault.
-
-arq also blocks the message id of a dead worker for this time. This has no effect, because each id is used one time.
-"""
-_RESTART_S = (0.2, 5.0)
-"""Seconds before arq's loop is started again: maximum of the first delay, and maximum of all later delays."""
 _EFFECT = "drains and jobs wait, and nothing in the outbox is lost; webhooks are sent"
 """Effect of a Redis outage on the worker, for the log."""
 
@@ -146,11 +124,11 @@ async def run_arq_worker(
             )
             drains = _Drains(drain, writer, pipe.outage, at_postgres)
             max_messages = _MAX_DRAINS + 2 * settings.partitions
-            drain_function = _drain_function(drains)
+            on_wakeup = drain_function(drains.drain_partition)
             async with asyncio.TaskGroup() as group:
                 group.create_task(keep_running("sweep", lambda: _sweep(drains, outbox, sweep_s)), name="sweep")
                 group.create_task(
-                    _run_arq_loop(drain_function, settings, at_queue, "drain", max_messages, _POLL_S),
+                    run_arq_loop(on_wakeup, settings, at_queue, "drain", max_messages, _POLL_S),
                     name="drain wake-ups",
                 )
                 run_jobs = partial(_run_jobs, settings, pipe, outbox, at_queue, at_postgres, sweep_s)
@@ -285,12 +263,12 @@ async def _run_jobs(
         )
         runner = JobRunner(job_table, handlers.run, f"{socket.gethostname()}:{os.getpid()}")
         wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
-        function = _job_function(runner)
+        function = job_function(runner.run_job)
         queue = JobQueue(job_table, wakeups)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(
-                    _run_arq_loop(function, settings, at_queue, "job", _MAX_JOBS, _JOB_POLL_S), name="job wake-ups"
+                    run_arq_loop(function, settings, at_queue, "job", _MAX_JOBS, _JOB_POLL_S), name="job wake-ups"
                 )
                 group.create_task(_sweep_jobs(runner, queue, wakeups, settings, sweep_s), name="job sweep")
         finally:
@@ -313,100 +291,3 @@ async def _sweep_jobs(
                 await job_queue.enqueue_periodic_jobs(settings.archive_after_s, settings.retention_s)
                 next_schedule_s = now_s + SCHEDULE_INTERVAL_S
         await asyncio.sleep(sweep_s)
-
-
-def _job_function(runner: JobRunner) -> Function:
-    async def run_job(ctx: dict[str, Any], job_id: int) -> None:
-        await runner.run_job(job_id)
-
-    return func(run_job, name=RUN_JOB)
-
-
-def _drain_function(drains: _Drains) -> Function:
-    async def drain_partition(ctx: dict[str, Any], partition: int) -> None:
-        await ctx["redis"].delete(drain_wakeup_key(ctx["redis"], partition))
-        await drains.drain_partition(partition)
-
-    return func(drain_partition, name=DRAIN_JOB)
-
-
-async def _run_arq_loop(
-    function: Function, settings: Settings, outage: StoreOutage, queue: str, max_jobs: int, poll_s: float
-) -> None:
-    """Run arq's worker on `queue` until cancelled. Start the worker again with back-off when it ends.
-
-    `max_jobs` is the maximum number of messages that the worker handles at the same time. `poll_s` is the number of
-    seconds between two reads of the queue.
-    """
-    backoff = Backoff(*_RESTART_S)
-    part = f"{queue} queue"
-    while True:
-        client = make_arq_client(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue)
-        try:
-            await client.ping()
-        except (RedisError, OSError) as error:
-            outage.report_unreachable(part, error)
-            await client.aclose(close_connection_pool=True)
-            await asyncio.sleep(backoff.next_s())
-            continue
-        outage.report_reachable(part)
-        worker = Worker(
-            [function],
-            redis_pool=client,
-            queue_name=arq_queue_name(settings.key_prefix, queue),
-            job_serializer=serialize_arq_job,
-            job_deserializer=orjson.loads,
-            handle_signals=False,
-            max_jobs=max_jobs,
-            job_timeout=_JOB_TIMEOUT_S,
-            keep_result=0,
-            max_tries=3,
-            poll_delay=poll_s,
-            timezone=UTC,
-        )
-        began_s = asyncio.get_running_loop().time()
-        loop = asyncio.create_task(worker.main(), name="arq")
-        try:
-            await asyncio.wait([loop])
-        finally:
-            await _close(worker, loop)
-        fault = None if loop.cancelled() else loop.exception()
-        if isinstance(fault, PARSE_ERRORS) or (fault is not None and is_about_invalid_data(fault)):
-            await _drop_queue(settings, queue, fault)
-        elif isinstance(fault, RedisError | OSError):
-            outage.report_unreachable(part, fault)
-        else:
-            logger.warning("job queue interrupted", queue=queue, error=f"{type(fault).__name__}: {fault}")
-        await asyncio.sleep(backoff.delay_after_run_s(asyncio.get_running_loop().time() - began_s))
-
-
-async def _drop_queue(settings: Settings, queue: str, fault: BaseException) -> None:
-    """Drop all messages of a queue, because arq cannot read one of them. `fault` is the exception of arq.
-
-    The dropped messages announced drains or jobs. The next sweep finds these drains and jobs. If Redis is unavailable,
-    the messages stay.
-    """
-    name = arq_queue_name(settings.key_prefix, queue)
-    report_invalid_data(name, fault)
-    client = make_arq_client(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, queue)
-    with suppress(RedisError, OSError):
-        await client.delete(name)
-    await client.aclose(close_connection_pool=True)
-
-
-async def _close(worker: Worker, loop: asyncio.Task[None]) -> None:
-    """Cancel arq's loop and its tasks, and close arq's Redis connections.
-
-    arq's own `close` would wait for Redis, also if Redis is unreachable. The cancelled work is repeated later.
-    """
-    remaining: set[asyncio.Task[Any]] = {loop, *worker.tasks.values()}
-    while remaining:
-        # Repeat the cancellation, because arq and redis-py ignore a single cancellation in some places.
-        for task in remaining:
-            task.cancel()
-        done, remaining = await asyncio.wait(remaining, timeout=0.2)
-        for task in done:
-            if not task.cancelled():
-                task.exception()
-    with suppress(RedisError, OSError):
-        await worker.pool.aclose(close_connection_pool=True)
