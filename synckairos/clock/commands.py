@@ -300,7 +300,7 @@ class Undo(Struct, frozen=True):
     """
 
     turns: int = 1
-    charge: UndoCharge = UndoCharge.NOBODY
+    charge: UndoCharge = UndoCharge.NO_PARTICIPANT
     restored: RestoredTurn | None = None
 
 

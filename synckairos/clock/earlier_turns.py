@@ -34,7 +34,7 @@ class UndoCharge(StrEnum):
     `resumed`: the participant of the restored turn is charged for all turns since the beginning of this turn.
     """
 
-    NOBODY = "nobody"
+    NO_PARTICIPANT = "nobody"
     MOVER = "mover"
     RESUMED = "resumed"
 

@@ -220,7 +220,7 @@ def _kept_ms(used_ms: int, begun: Session, charge: UndoCharge, restored: Restore
     beginning of the restored turn.
     """
     match charge:
-        case UndoCharge.NOBODY:
+        case UndoCharge.NO_PARTICIPANT:
             return 0
         case UndoCharge.MOVER:
             kept_ms = restored.used_in_turn_ms

@@ -119,7 +119,7 @@ async def raise_fence(connection: psycopg.AsyncConnection) -> None:
 
 
 def _render_policies(table: str) -> str:
-    """Return the statements that let each role reach its rows of a table, and nobody else any row."""
+    """Return the statements that let each role reach its rows of a table. No other role reaches a row."""
     return (
         f"DROP POLICY IF EXISTS {SERVER_ROLE} ON {table};"
         f"DROP POLICY IF EXISTS {WORKER_ROLE} ON {table};"

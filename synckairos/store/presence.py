@@ -55,7 +55,7 @@ class PresenceStore:
     """The presence data of this instance. All methods raise StoreUnavailable if Redis does not answer."""
 
     def __init__(self, pipe: RedisPipe, subscriber: PubSubConnection, keys: Keys) -> None:
-        self.instance = _make_name()
+        self.instance = make_instance_name()
         self._pipe = pipe
         self._subscriber = subscriber
         self._keys = keys
@@ -73,7 +73,7 @@ class PresenceStore:
             lives, changes, living = await self._send_heartbeat(self.instance, "", may_remove_dead)
             if lives:
                 return HeartbeatResult(False, changes, living)
-        name = _make_name()
+        name = make_instance_name()
         _, changes, living = await self._send_heartbeat(name, self.instance, may_remove_dead)
         self.instance = name
         return HeartbeatResult(True, changes, living)
@@ -178,7 +178,8 @@ class PresenceStore:
         return self._subscriber.subscribe(self._keys.presence_channel, receive_payload)
 
 
-def _make_name() -> str:
+def make_instance_name() -> str:
+    """Return a new random name of an instance, which ends with the mark of this release."""
     return secrets.token_hex(8) + _RELEASE
 
 

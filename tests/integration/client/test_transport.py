@@ -260,8 +260,9 @@ async def test_stream_passes_the_tunnel_of_an_http_proxy(instance: Instance) -> 
 
 
 def test_unknown_transport_is_refused() -> None:
+    unknown: Any = "smoke"
     with pytest.raises(ValueError, match="auto, websocket or event-stream"):
-        Client("ws://127.0.0.1/ws", transport="smoke")  # type: ignore[arg-type]
+        Client("ws://127.0.0.1/ws", transport=unknown)
 
 
 async def test_synchronous_client_has_the_same_transports(instance: Instance) -> None:

@@ -12,7 +12,7 @@ from synckairos.config import Settings
 from synckairos.postgres.migrate import migrate, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.store.keys import Keys
-from synckairos.store.presence import PresenceStore, names_release
+from synckairos.store.presence import make_instance_name, names_release
 from synckairos.store.shared_connection import RedisPipe
 from tests.integration.postgres.generated_rows import insert_sessions
 from tests.waiting import eventually
@@ -94,14 +94,14 @@ async def test_fence_waits_until_no_older_instance_is_heard(old_database_url: st
         async with await psycopg.AsyncConnection.connect(old_database_url, application_name="synckairos drain"):
             (line,) = await take_over_and_migrate(settings, watch_s=0.1)
             assert "older releases run: a process with the connection 'synckairos drain'." in line
-        await pipe.call("ZADD", keys.instance_heartbeats, 1, new_instance_name(pipe, keys))
+        await pipe.call("ZADD", keys.instance_heartbeats, 1, new_instance_name())
         assert await take_over_and_migrate(settings, watch_s=0.1) == [FENCED]
     assert await take_over_and_migrate(settings, watch_s=0.1) == []
     key = "SELECT pg_get_indexdef('sync_sessions_pkey'::regclass)"
     assert fetch(old_database_url, key)[0][0].endswith("(tenant, session_id)")
 
 
-def new_instance_name(pipe: RedisPipe, keys: Keys) -> str:
-    name = PresenceStore(pipe, None, keys).instance  # type: ignore[arg-type]
+def new_instance_name() -> str:
+    name = make_instance_name()
     assert names_release(name)
     return name

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
@@ -55,8 +56,8 @@ class TenantNode:
 
 
 def new_tenant(name: str, **fields: object) -> NewTenant:
-    defaults: dict[str, object] = {"description": "", "limit_values": {}, "origins": None, "created_by": "key:op"}
-    return NewTenant(name=name, **(defaults | fields))  # type: ignore[arg-type]
+    defaults: dict[str, Any] = {"description": "", "limit_values": {}, "origins": None, "created_by": "key:op"}
+    return NewTenant(name=name, **(defaults | fields))
 
 
 @asynccontextmanager

@@ -22,7 +22,13 @@ from tests.unit.clock.script import T0, Played, open_session
 
 TICK_MS = 100
 HISTORIES = 150
-CHARGES = (UndoCharge.NOBODY, UndoCharge.NOBODY, UndoCharge.NOBODY, UndoCharge.MOVER, UndoCharge.RESUMED)
+CHARGES = (
+    UndoCharge.NO_PARTICIPANT,
+    UndoCharge.NO_PARTICIPANT,
+    UndoCharge.NO_PARTICIPANT,
+    UndoCharge.MOVER,
+    UndoCharge.RESUMED,
+)
 
 SYSTEMS: dict[str, ClockSystem] = {
     "sudden death": SuddenDeath(),

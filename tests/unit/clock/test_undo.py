@@ -374,4 +374,4 @@ def test_turn_stack_without_turns_finds_none() -> None:
 
 
 def test_charge_of_nobody_is_the_default() -> None:
-    assert (Undo().turns, Undo().charge) == (1, UndoCharge.NOBODY)
+    assert (Undo().turns, Undo().charge) == (1, UndoCharge.NO_PARTICIPANT)

@@ -15,7 +15,7 @@ def check_undo(
     begun = states[restored.version]
     kept_ms = after.used_ms - begun.used_ms
     most_ms = {
-        UndoCharge.NOBODY: 0,
+        UndoCharge.NO_PARTICIPANT: 0,
         UndoCharge.MOVER: restored.used_in_turn_ms,
         UndoCharge.RESUMED: charge_session_until(before, after.updated_at_ms).used_ms - begun.used_ms,
     }[charge]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.prometheus import DEPLOY, RULES, load_alerting_rules, metrics_in, rule_expressions
+from tests.prometheus import DEPLOY, RULES, AlertingRule, load_alerting_rules, metrics_in, rule_expressions
 from tests.unit.deploy.runbook_index import PAGE, render
 from tests.unit.docs.metrics_page import load_catalogue
 from tests.unit.docs.pages import DOCUMENTS
@@ -74,7 +74,7 @@ def test_rules_combine_metrics_of_the_whole_store_with_max() -> None:
 
 
 @pytest.mark.parametrize("rule", load_alerting_rules(), ids=lambda rule: rule.alert)
-def test_each_rule_names_a_runbook_and_a_panel(rule) -> None:  # type: ignore[no-untyped-def]
+def test_each_rule_names_a_runbook_and_a_panel(rule: AlertingRule) -> None:
     assert rule.severity in ("page", "ticket")
     assert rule.summary
     page = (ROOT / rule.runbook).read_text()
