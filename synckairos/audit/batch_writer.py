@@ -9,20 +9,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import psycopg
-from psycopg import AsyncCursor
 from psycopg.sql import SQL
 
-from synckairos.audit.charge_coverage import SessionKey
-from synckairos.audit.entry_rows import BatchRows, ChargeRow, EventRow, ParticipantRow, SessionRow
+from synckairos.audit.batch_statements import RowsRejected, arrays, execute, rejecting_values, statement
+from synckairos.audit.charge_writer import write_charges
+from synckairos.audit.entry_rows import BatchRows, EventRow, ParticipantRow, SessionRow
 from synckairos.audit.event_insert import build_insert
 from synckairos.audit.stored_snapshots import StoredSnapshot, choose_snapshots
-from synckairos.clock.model import EventType, SyncMode
 from synckairos.errors import DatabaseNotMigrated, StoreUnavailable, SyncKairosError
 from synckairos.postgres.access import cross_tenant_access
-from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, explain_missing_privilege
 from synckairos.postgres.transaction import Transaction
 from synckairos.session_names import session_name
@@ -41,14 +38,7 @@ _SETTINGS: dict[str, str | SQL] = {
     # another default. A stricter setting of the database, such as remote_apply, is kept.
     "synchronous_commit": SQL("replace(current_setting('synchronous_commit'), 'off', 'on')"),
 }
-_CONTINUES_OTHER_EPOCH = frozenset({EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED})
 _DATA_ERROR_CLASSES = ("22", "23", "54")  # bad data, broken constraint, limit exceeded: a retry would fail too
-
-
-class RowsRejected(SyncKairosError):
-    """Postgres rejects the content of at least one of the written rows. No row was written. A retry would fail too."""
-
-    code = "ROWS_REFUSED"
 
 
 class PartitionTaken(SyncKairosError):
@@ -141,10 +131,10 @@ class AuditDatabase:
             async with self.pool.transaction() as transaction:
                 transaction.is_rolled_back = True  # rows of `write` are committed; only the empty transaction remains
                 async with _time_limit(self._batch_timeout_s):
-                    is_locked = await transaction.fetch(_statement("try_lock"), lock) == [(True,)]
+                    is_locked = await transaction.fetch(statement("try_lock"), lock) == [(True,)]
                     if not is_locked:
                         await transaction.leave_role()  # only the login may see and end its own connections
-                        await transaction.fetch(_statement("disconnect_stuck"), lock)
+                        await transaction.fetch(statement("disconnect_stuck"), lock)
                 try:
                     writer = BatchWriter(transaction, lock, self._batch_timeout_s, stores_changes=self._stores_changes)
                     yield writer if is_locked else None
@@ -209,10 +199,10 @@ class BatchWriter:
         if not await self._begin_next(b"ROLLBACK"):
             raise PartitionTaken("Another drain has locked the partition")
         result = await write_events(self.transaction, rows)
-        values = _arrays(SessionRow._fields, rows.sessions)
-        values |= _arrays(ParticipantRow._fields, rows.participants, prefix="participant.")
-        await _execute(self.transaction, "update_projections", values)
-        await _write_charges(self.transaction, rows, result.disputed)
+        values = arrays(SessionRow._fields, rows.sessions)
+        values |= arrays(ParticipantRow._fields, rows.participants, prefix="participant.")
+        await execute(self.transaction, "update_projections", values)
+        await write_charges(self.transaction, rows, result.disputed)
         await _queue_webhooks(self.transaction, rows)
         # The batch is committed, even if the lock is lost. Its result is needed for the conflicts that it reports.
         await self._begin_next(b"COMMIT")
@@ -223,7 +213,7 @@ class BatchWriter:
 
         Return False if another drain took the lock in between.
         """
-        return await self.transaction.begin_next(end, _statement("try_lock"), self._lock) == [(True,)]
+        return await self.transaction.begin_next(end, statement("try_lock"), self._lock) == [(True,)]
 
 
 async def _insert_events(transaction: Transaction, rows: BatchRows) -> BatchResult:
@@ -244,9 +234,9 @@ async def _insert(
     transaction: Transaction, rows: Sequence[EventRow], snapshots: Sequence[StoredSnapshot] | None
 ) -> BatchResult:
     if rows:
-        statement, values = build_insert(rows, snapshots)
-        with _rejecting_values():
-            await transaction.execute(statement, values)
+        insert, values = build_insert(rows, snapshots)
+        with rejecting_values():
+            await transaction.execute(insert, values)
     return BatchResult(len(rows), 0)
 
 
@@ -256,83 +246,13 @@ async def _merge_events(transaction: Transaction, rows: BatchRows) -> BatchResul
     Postgres has some of the versions if the batch was written before, or if Redis issued a version number twice. In the
     second case the rows before can have other content than in Redis, so that all rows have their documents.
     """
-    values = _arrays(EventRow._fields, rows.events)
-    new = (await _execute(transaction, "insert_missing_events", values)).rowcount
-    found = await (await _execute(transaction, "insert_conflicts", values)).fetchall()
-    await _execute(transaction, "flush_after_known", {})
+    values = arrays(EventRow._fields, rows.events)
+    new = (await execute(transaction, "insert_missing_events", values)).rowcount
+    found = await (await execute(transaction, "insert_conflicts", values)).fetchall()
+    await execute(transaction, "flush_after_known", {})
     conflicts = tuple((session_name(*row[:2]), row[2], row[3]) for row in found if row[4])
     disputed = tuple((session_name(*row[:2]), row[2], row[3]) for row in found)
     return BatchResult(new, len(rows.events) - new - len(conflicts), conflicts, disputed)
-
-
-async def _write_charges(transaction: Transaction, rows: BatchRows, disputed: Sequence[tuple[str, str, int]]) -> None:
-    """Insert the charges of a batch, except those of disputed versions. Make those of lost and undone versions void.
-
-    The event rows and projections must be written before.
-    """
-    left_out = set(disputed)
-    await insert_charges(
-        transaction,
-        [row for row in rows.charges if not left_out or _version_of(row) not in left_out],
-    )
-    continued = {row.session_key for row in rows.events if row.event_type in _CONTINUES_OTHER_EPOCH}
-    if continued:
-        await void_lost_charges(transaction, [*continued])
-    amended = {row.session_key for row in rows.events if row.event_type == EventType.SESSION_AMENDED}
-    charged = {(row.tenant, row.session_id) for row in rows.charges}
-    amendable = {row.session_key for row in rows.sessions if row.sync_mode == SyncMode.COUNT_UP} & (charged | amended)
-    if amendable:
-        await void_amended_charges(transaction, [*amendable], [*amended])
-    undone = {row.session_key for row in rows.events if row.event_type == EventType.TURN_UNDONE}
-    if undone:
-        await void_undone_charges(transaction, [*undone])
-
-
-def _version_of(row: ChargeRow) -> tuple[str, str, int]:
-    return session_name(row.tenant, str(row.session_id)), row.epoch, row.version
-
-
-def _session_arrays(sessions: Sequence[SessionKey], tenants: str, ids: str) -> dict[str, list[Any]]:
-    """Return sessions as two parameters, whose names are `tenants` and `ids`."""
-    return {tenants: [tenant for tenant, _ in sessions], ids: [session_id for _, session_id in sessions]}
-
-
-async def insert_charges(transaction: Transaction, charges: Sequence[ChargeRow]) -> None:
-    """Insert the charges that Postgres does not have.
-
-    The charges of a version to a participant must be complete, and in the order of their begins.
-
-    Raises: RowsRejected if psycopg cannot send a value.
-    """
-    first: dict[tuple[str, UUID, str, int, UUID], ChargeRow] = {}
-    further = [row for row in charges if first.setdefault(row[:5], row) is not row]
-    if first:
-        await _execute(transaction, "insert_charges", _arrays(ChargeRow._fields, [*first.values()]))
-    if further:
-        await _execute(transaction, "insert_further_charges", _arrays(ChargeRow._fields, further))
-
-
-async def void_lost_charges(transaction: Transaction, sessions: Sequence[SessionKey]) -> None:
-    """Make the charges of versions void after which sessions do not continue, because the versions were lost."""
-    await _execute(transaction, "void_lost_charges", _session_arrays(sessions, "tenants", "session_ids"))
-
-
-async def void_amended_charges(
-    transaction: Transaction, sessions: Sequence[SessionKey], amended: Sequence[SessionKey]
-) -> None:
-    """Make the charges of versions void that an amendment replaces.
-
-    `sessions` are the sessions that can have such charges. `amended` are those of them that an amendment in this batch
-    concerns.
-    """
-    values = _session_arrays(sessions, "tenants", "session_ids")
-    values |= _session_arrays(amended, "amended_tenants", "amended_ids")
-    await _execute(transaction, "void_amended_charges", values)
-
-
-async def void_undone_charges(transaction: Transaction, sessions: Sequence[SessionKey]) -> None:
-    """Make the charges of versions void that an undo took back."""
-    await _execute(transaction, "void_undone_charges", _session_arrays(sessions, "tenants", "session_ids"))
 
 
 async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:
@@ -340,7 +260,7 @@ async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:
 
     The dispatcher in `synckairos.webhooks` sends the deliveries, so the drain never waits for a receiver.
     """
-    if await transaction.fetch(_statement("has_webhook_endpoints")) != [(True,)]:
+    if await transaction.fetch(statement("has_webhook_endpoints")) != [(True,)]:
         return
     values = {
         "tenants": [each.tenant for each in rows.events],
@@ -352,31 +272,7 @@ async def _queue_webhooks(transaction: Transaction, rows: BatchRows) -> None:
         "changed_ids": [each.session_id for each in rows.sessions],
         "metadata": [each.metadata for each in rows.sessions],
     }
-    await _execute(transaction, "queue_webhooks", values)
-
-
-def _statement(name: str) -> bytes:
-    return load_statements("batch_writer.sql", "synckairos.audit")[name]
-
-
-async def _execute(transaction: Transaction, name: str, values: Mapping[str, Any]) -> AsyncCursor[Any]:
-    with _rejecting_values():
-        return await transaction.execute(_statement(name), values)
-
-
-def _arrays(names: Sequence[str], rows: Sequence[tuple[Any, ...]], *, prefix: str = "") -> dict[str, list[Any]]:
-    """Return the columns of rows by name, each column as a list."""
-    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
-    return {f"{prefix}{name}": list(column) for name, column in zip(names, columns, strict=True)}
-
-
-@contextmanager
-def _rejecting_values() -> Iterator[None]:
-    """Raise RowsRejected if psycopg cannot send a value in the block."""
-    try:
-        yield
-    except (OverflowError, TypeError, ValueError, AttributeError) as fault:
-        raise RowsRejected(f"{type(fault).__name__}: {fault}") from fault
+    await execute(transaction, "queue_webhooks", values)
 
 
 @asynccontextmanager

@@ -12,13 +12,13 @@ from uuid import UUID
 
 import orjson
 
-from synckairos.audit.batch_writer import (
+from synckairos.audit.charge_coverage import SessionKey
+from synckairos.audit.charge_writer import (
     insert_charges,
     void_amended_charges,
     void_lost_charges,
     void_undone_charges,
 )
-from synckairos.audit.charge_coverage import SessionKey
 from synckairos.audit.entry_rows import BatchRows, ChargeRow, build_charge_rows
 from synckairos.clock.charges import charges_between
 from synckairos.clock.commands import Undo

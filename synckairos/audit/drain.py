@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from synckairos.audit.batch_writer import AuditDatabase, BatchResult, BatchWriter, PartitionTaken, RowsRejected
+from synckairos.audit.batch_statements import RowsRejected
+from synckairos.audit.batch_writer import AuditDatabase, BatchResult, BatchWriter, PartitionTaken
 from synckairos.audit.entry_documents import EntryParser
 from synckairos.audit.entry_rows import BatchRows, ParsedEntry, build_batch_rows
 from synckairos.audit.metrics import BATCH_DURATION
