@@ -8,7 +8,7 @@ under the outage policy `freeze`.
 
 from collections.abc import Iterable, Iterator
 from itertools import compress, count
-from operator import is_not
+from operator import attrgetter, is_not
 
 from synckairos.clock.individual.clock_rows import ClockRows
 from synckairos.clock.model import Charge, Event, EventType, Session, SyncMode, Transition
@@ -22,8 +22,10 @@ def with_charges(before: Session, transition: Transition) -> Transition:
     `before` is the state to which the transition applies. Return `transition` unchanged if it charges no time.
     """
     if before.rules.sync_mode is SyncMode.INDIVIDUAL:
-        charges = tuple(_charges_of_clocks(before, transition))
-        return Transition(replace(transition.event, charges=charges), transition.state) if charges else transition
+        charges = _charges_of_clocks(before, transition)
+        return (
+            Transition(replace(transition.event, charges=tuple(charges)), transition.state) if charges else transition
+        )
     position, anchor_ms = before.active_position, before.anchor_ms
     if position is None or anchor_ms is None:
         return transition
@@ -66,12 +68,13 @@ def _changed_positions(before: Session, transition: Transition) -> Iterable[int]
     event, rows = transition.event, before.participants
     names = event.participant_ids if event.participant_id is None else (event.participant_id,)
     if names and isinstance(rows, ClockRows):
-        return [at for name in names if (at := rows.position_of(name)) is not None]
+        positions = rows.positions_by_id()
+        return [positions[name] for name in names if name in positions]
     return compress(count(), map(is_not, rows, transition.state.participants))
 
 
-def _charges_of_clocks(before: Session, transition: Transition) -> Iterator[Charge]:
-    """Yield the charges of a transition in `individual`, in the order of participant ids."""
+def _charges_of_clocks(before: Session, transition: Transition) -> list[Charge]:
+    """Return the charges of a transition in `individual`, in the order of participant ids."""
     old, new, event = before.participants, transition.state.participants, transition.event
     if len(old) == len(new):
         pairs = [(old[at], new[at].used_ms) for at in _changed_positions(before, transition)]
@@ -79,10 +82,13 @@ def _charges_of_clocks(before: Session, transition: Transition) -> Iterator[Char
         pairs = [(row, event.used_ms or 0) for row in old if row.participant_id == event.participant_id]
     else:
         pairs = []  # a participant joined, which charges no time
-    for row, used_ms in sorted(pairs, key=lambda pair: pair[0].participant_id):
-        anchor_ms = None if row.individual is None else row.individual.anchor_ms
-        if anchor_ms is not None and used_ms > row.used_ms:
-            yield Charge(row.participant_id, anchor_ms, anchor_ms + used_ms - row.used_ms)
+    charges = [
+        Charge(row.participant_id, anchor_ms, anchor_ms + used_ms - row.used_ms)
+        for row, used_ms in pairs
+        if used_ms > row.used_ms and row.individual is not None and (anchor_ms := row.individual.anchor_ms) is not None
+    ]
+    charges.sort(key=attrgetter("participant_id"))
+    return charges
 
 
 def charges_between(before: Session | None, event: Event, after: Session) -> tuple[Charge, ...]:

@@ -1,6 +1,6 @@
 """The command `adjust` in `individual`, which adds time to budgets or moves the ends of clocks."""
 
-from synckairos.clock.budget import Budget, Countdown
+from synckairos.clock.budget import add_to_remaining
 from synckairos.clock.commands import Adjust
 from synckairos.clock.individual.row_clock import (
     individual_clock,
@@ -16,8 +16,6 @@ from synckairos.clock.model import EventType, OnTimeout, Participant, Session, T
 from synckairos.clock.start_and_end import check_not_far
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
-
-_COUNTDOWN = Countdown()
 
 
 def adjust(state: Session, command: Adjust, now_ms: int) -> Transition | None:
@@ -56,8 +54,7 @@ def _add_time(state: Session, moved: Session, settled: Participant, command: Adj
     delta_ms = scale_time(command.delta_ms, clock.time_factor) if command.scaled else command.delta_ms
     may_fall_below_zero = state.rules.on_timeout is OnTimeout.OVERTIME
     if state.ends_at_ms is None:
-        left = _COUNTDOWN.add_time(settled, delta_ms, may_fall_below_zero)
-        return replace(settled, remaining_ms=left.remaining_ms)
+        return replace(settled, remaining_ms=add_to_remaining(settled.remaining_ms, delta_ms, may_fall_below_zero))
     before_ms, by_session_ms = own_end_ms(state, clock), own_end_ms(moved, clock)
     if before_ms is None or by_session_ms is None:
         # The session has not started, so only the offset to the end of the session is known.
@@ -69,8 +66,7 @@ def _add_time(state: Session, moved: Session, settled: Participant, command: Adj
         _check_end_after_start(state, before_ms + delta_ms, now_ms)
         end_ms = before_ms + delta_ms
     else:
-        left = _COUNTDOWN.add_time(Budget(before_ms - now_ms), delta_ms, may_fall_below_zero)
-        end_ms = now_ms + left.remaining_ms
+        end_ms = now_ms + add_to_remaining(before_ms - now_ms, delta_ms, may_fall_below_zero)
     check_not_far("delta_ms", end_ms, now_ms)
     offset = replace(clock, end_offset_ms=clock.end_offset_ms + end_ms - by_session_ms)
     return read_budget(moved, replace(settled, individual=offset), now_ms)
@@ -82,9 +78,9 @@ def _move_session_end(state: Session, delta_ms: int, now_ms: int) -> Session:
         _check_end_after_start(state, state.ends_at_ms + delta_ms, now_ms)
         return replace(state, ends_at_ms=state.ends_at_ms + delta_ms)
     may_fall_below_zero = state.rules.on_timeout is OnTimeout.OVERTIME
-    left = _COUNTDOWN.add_time(Budget(state.ends_at_ms - now_ms), delta_ms, may_fall_below_zero)
-    check_not_far("delta_ms", now_ms + left.remaining_ms, now_ms)
-    return replace(state, ends_at_ms=now_ms + left.remaining_ms)
+    end_ms = now_ms + add_to_remaining(state.ends_at_ms - now_ms, delta_ms, may_fall_below_zero)
+    check_not_far("delta_ms", end_ms, now_ms)
+    return replace(state, ends_at_ms=end_ms)
 
 
 def _check_end_after_start(state: Session, end_ms: int, now_ms: int) -> None:
