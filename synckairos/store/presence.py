@@ -20,7 +20,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import RedisCommand, RedisPipe
+from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms
 from synckairos.telemetry.invalid_data import report_dropped_keys, report_invalid_data, reporting_invalid_data
 
 HEARTBEAT_S = 1.0
@@ -189,13 +189,17 @@ def names_release(instance: str) -> bool:
 
 
 async def read_living_instances(pipe: RedisPipe, keys: Keys) -> frozenset[str]:
-    """Return the names of the instances with heartbeats that no other instance has removed. One round trip.
+    """Return the names of the instances whose last heartbeat is not older than `DEAD_AFTER_S`. One round trip.
+
+    Only a server removes the heartbeats of dead instances. So after the last server ended, they stay for some time.
 
     Raises: StoreUnavailable if Redis does not answer.
     """
     with translated_errors():
-        found = await pipe.call("ZRANGE", keys.instance_heartbeats, 0, -1)
-    return frozenset(_decode_name(each) for each in found)
+        time, found = await pipe.call_many([("TIME",), ("ZRANGE", keys.instance_heartbeats, 0, -1, "WITHSCORES")])
+    oldest_ms = parse_time_ms(time) - DEAD_AFTER_S * 1000
+    beats = zip(found[::2], found[1::2], strict=True)
+    return frozenset(_decode_name(name) for name, score in beats if float(score) >= oldest_ms)
 
 
 def _decode_name(name: bytes) -> str:

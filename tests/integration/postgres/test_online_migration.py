@@ -13,7 +13,7 @@ from synckairos.postgres.migrate import migrate, read_migrations
 from synckairos.postgres.migrations_dir import migrations_dir
 from synckairos.store.keys import Keys
 from synckairos.store.presence import make_instance_name, names_release
-from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.shared_connection import RedisPipe, parse_time_ms
 from tests.integration.postgres.generated_rows import insert_sessions
 from tests.waiting import eventually
 
@@ -87,14 +87,15 @@ async def test_fence_waits_until_no_older_instance_is_heard(old_database_url: st
     settings = settings.model_copy(update={"database_url": old_database_url})
     keys = Keys(settings.key_prefix, settings.partitions)
     async with RedisPipe(settings.redis_url, settings.redis_timeout_s) as pipe:
-        await pipe.call("ZADD", keys.instance_heartbeats, 1, "0123456789abcdef")
+        stopped, now_ms = "fedcba9876543210", parse_time_ms(await pipe.call("TIME"))
+        await pipe.call("ZADD", keys.instance_heartbeats, 1, stopped, now_ms + 60_000, "0123456789abcdef")
         lines = await take_over_and_migrate(settings, watch_s=0.1)
         assert "older releases run: the server 0123456789abcdef." in lines[-1]
         await pipe.call("ZREM", keys.instance_heartbeats, "0123456789abcdef")
         async with await psycopg.AsyncConnection.connect(old_database_url, application_name="synckairos drain"):
             (line,) = await take_over_and_migrate(settings, watch_s=0.1)
             assert "older releases run: a process with the connection 'synckairos drain'." in line
-        await pipe.call("ZADD", keys.instance_heartbeats, 1, new_instance_name())
+        await pipe.call("ZADD", keys.instance_heartbeats, now_ms + 60_000, new_instance_name())
         assert await take_over_and_migrate(settings, watch_s=0.1) == [FENCED]
     assert await take_over_and_migrate(settings, watch_s=0.1) == []
     key = "SELECT pg_get_indexdef('sync_sessions_pkey'::regclass)"
