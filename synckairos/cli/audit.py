@@ -1,4 +1,4 @@
-"""Commands `synckairos audit …` for failed entries, and `synckairos verify-audit` for the stored versions."""
+"""Commands `synckairos audit …` for the outbox, and `synckairos verify-audit` for the stored versions."""
 
 import re
 from uuid import UUID
@@ -10,10 +10,12 @@ from synckairos.cli.command import (
     json_option,
     load_command_settings,
     print_lines_with_progress,
+    run,
     run_with_progress,
 )
 from synckairos.cli.escaped_echo import echo
 from synckairos.cli.exit_codes import ExitCode
+from synckairos.cli.progress import show_progress
 
 _ENTRY_ID = re.compile(r"[0-9]+-[0-9]+")
 """Pattern of the id of an outbox entry, which is its Redis stream id."""
@@ -21,7 +23,21 @@ _ENTRY_ID = re.compile(r"[0-9]+-[0-9]+")
 
 @click.group(cls=CommandGroup)
 def audit() -> None:
-    """List and retry outbox entries that Postgres rejected."""
+    """Drain the outbox, and list and retry outbox entries that Postgres rejected."""
+
+
+@audit.command("drain")
+def audit_drain() -> None:
+    """Move all versions in the outbox to Postgres, and end when it is empty. Exits 1 if Postgres rejected a version.
+
+    Workers do the same all the time. Use this command to empty the outbox of a backup of Redis.
+    """
+    settings = load_command_settings()
+    from synckairos.admin.outbox_drain import drain_outbox
+
+    with show_progress("draining the outbox") as display:
+        count = run(drain_outbox(settings, display))
+    echo(f"{count:,} {'version was' if count == 1 else 'versions were'} new in Postgres; the outbox is empty")
 
 
 @audit.command("failed")

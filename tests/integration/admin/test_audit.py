@@ -7,6 +7,7 @@ from uuid import uuid4
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.clock.commands import Start, Switch
 from synckairos.config import Settings
+from synckairos.store.failed_entries import FailedEntries
 from tests.integration.audit_parts import AuditParts
 from tests.integration.session_committer import SessionLife, chess
 from tests.processes import Process
@@ -52,6 +53,21 @@ async def test_a_failed_entry_is_listed_and_written_after_a_retry(audit: AuditPa
     assert await run_command(audit.settings, "audit", "retry", entry_id) == (0, ["1 entry will be retried"])
     assert await audit.drain() == 1
     assert await run_command(audit.settings, "audit", "failed") == (0, ["no entries were set aside"])
+
+
+async def test_drain_moves_the_outbox_to_postgres_and_fails_while_an_entry_is_set_aside(audit: AuditParts) -> None:
+    await create_failed_entry(audit)
+    code, (line,) = await run_command(audit.settings, "audit", "drain")
+    assert code == ExitCode.NEGATIVE
+    assert line.startswith("0 versions were written, and Postgres rejected 1 entries")
+    await audit.database.execute("ALTER TABLE sync_events DROP CONSTRAINT broken")
+    await audit.committer.create(chess(), T0)
+    assert await FailedEntries(audit.pipe, audit.keys).retry_set_aside() == 1
+    assert await run_command(audit.settings, "audit", "drain") == (
+        0,
+        ["2 versions were new in Postgres; the outbox is empty"],
+    )
+    assert await audit.pipe.call("XLEN", audit.keys.outbox(0)) == 0
 
 
 async def test_retry_all_retries_every_failed_entry(audit: AuditParts) -> None:

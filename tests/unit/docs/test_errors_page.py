@@ -14,8 +14,8 @@ from tests.unit.docs.pages import code_words, read_page, table_after
 PAGE = read_page("errors.md")
 
 OF_COMMANDS = {
-    "BAD_AUDIT", "BAD_MIGRATIONS", "BAD_SETTINGS", "BAD_SIMULATION", "EMBEDDED_STORE_FAILED", "IMPORTS_FAILED",
-    "IMPORT_REFUSED", "IMPORT_RUNNING", "JOB_NOT_FAILED", "NOT_DELIVERED",
+    "BAD_AUDIT", "BAD_MIGRATIONS", "BAD_SETTINGS", "BAD_SIMULATION", "EMBEDDED_STORE_FAILED", "ENTRIES_SET_ASIDE",
+    "IMPORTS_FAILED", "IMPORT_REFUSED", "IMPORT_RUNNING", "JOB_NOT_FAILED", "NOT_DELIVERED",
     "NO_SUCH_ENTRY", "NO_SUCH_JOB", "PORT_TAKEN", "PRIVILEGE_MISSING", "STORE_MISMATCH", "TAKEOVER_REFUSED",
 }  # fmt: skip
 """Errors that end a command of the command line, which prints their message alone."""
