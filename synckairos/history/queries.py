@@ -74,7 +74,13 @@ class HistoryQueries:
             self._report_slots.release()
 
     async def run(
-        self, tenant: str | None, name: str, values: Mapping[str, Any], timeout_s: float = TIMEOUT_S
+        self,
+        tenant: str | None,
+        name: str,
+        values: Mapping[str, Any],
+        timeout_s: float = TIMEOUT_S,
+        *,
+        charges_time: bool = False,
     ) -> list[Row]:
         """Run the query `name` with the parameters `values`, and return all its rows.
 
@@ -82,6 +88,9 @@ class HistoryQueries:
 
         The query takes at most `timeout_s` seconds. Before it, the call waits for other queries of the same client, see
         `query_place`, at most two seconds. After an outage of Postgres was seen, calls raise at once for half a second.
+
+        If `charges_time` is True, the time of the query is charged to the client as the time of a report is, see
+        `charge_report`. It is for queries that read many bytes.
 
         Raises:
             StoreUnavailable: Postgres is unreachable or too slow, or the database is not migrated. Or other queries of
@@ -94,6 +103,8 @@ class HistoryQueries:
                     await place.enter_async_context(query_place())
             except TimeoutError:
                 raise StoreUnavailable("Too many queries are requested at the same time; try again shortly") from None
+            if charges_time:
+                place.enter_context(charge_report())
             return await self._run_within(timeout_s, self._fetch(tenant, name, values))
 
     async def _run_within(self, timeout_s: float, queries: Coroutine[Any, Any, T]) -> T:

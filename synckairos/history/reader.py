@@ -161,6 +161,7 @@ class HistoryReader:
         rows = await self._run_for_session(
             "events",
             session_id,
+            charges_time=snapshots,
             after_at="-infinity" if after_ms is None else postgres_instant(after_ms),
             after_version=version,
             after_epoch=epoch,
@@ -266,10 +267,13 @@ class HistoryReader:
         )
         return [session_name(*row) for row in rows]
 
-    async def _run_for_session(self, name: str, session: str, **values: Any) -> list[Row]:
-        """Run a query for one session, whose name is `session`."""
+    async def _run_for_session(
+        self, name: str, session: str, *, charges_time: bool = False, **values: Any
+    ) -> list[Row]:
+        """Run a query for one session, whose name is `session`. For `charges_time` see `HistoryQueries.run`."""
         tenant, session_id = split_session_name(session)
-        return await self._queries.run(tenant, name, {"session_id": uuid_or_none(session_id), **values})
+        query_values = {"session_id": uuid_or_none(session_id), **values}
+        return await self._queries.run(tenant, name, query_values, charges_time=charges_time)
 
     # -- lists --------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from synckairos.clock.update_session import MAX_LABELS, MAX_METADATA_BYTES
 from synckairos.wire.instants import parse_instant_ms
+from synckairos.wire.json_text_scan import SHORT_BYTES, is_nested_deeper
 from synckairos.wire.validation_faults import FaultCountLimit
 
 DAY_MS = 86_400_000
@@ -21,6 +22,8 @@ MAX_DURATION_MS = 400 * DAY_MS
 MAX_STAGES = 16
 MAX_WARNINGS = 16
 MAX_METADATA_DEPTH = 32
+
+_TOO_DEEP = f"nested more than {MAX_METADATA_DEPTH} levels deep"
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -85,14 +88,19 @@ def metadata_fault(metadata: dict[str, Any]) -> str | None:
 
     Metadata are refused if they are nested too deep, are too large as JSON, or have a number that cannot be stored.
     """
-    if _is_deeper(metadata, MAX_METADATA_DEPTH):
-        return f"nested more than {MAX_METADATA_DEPTH} levels deep"
     try:
-        size = len(orjson.dumps(metadata))
+        text = orjson.dumps(metadata)
     except orjson.JSONEncodeError:
-        return "contains a number that cannot be stored"
-    if size > MAX_METADATA_BYTES:
-        return f"should be at most {MAX_METADATA_BYTES} bytes of JSON, is {size}"
+        # orjson also refuses a value with more than 254 levels.
+        return _TOO_DEEP if _is_deeper(metadata, MAX_METADATA_DEPTH) else "contains a number that cannot be stored"
+    if len(text) > MAX_METADATA_BYTES:
+        return f"should be at most {MAX_METADATA_BYTES} bytes of JSON, is {len(text)}"
+    if (
+        is_nested_deeper(text, MAX_METADATA_DEPTH)
+        if len(text) >= SHORT_BYTES
+        else _is_deeper(metadata, MAX_METADATA_DEPTH)
+    ):
+        return _TOO_DEEP
     return None
 
 

@@ -4,7 +4,6 @@ The module converts the errors of pydantic to faults, and checks free JSON for v
 process.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import orjson
 from pydantic import ValidationError, ValidationInfo, ValidatorFunctionWrapHandler
 
 from synckairos.errors import ValidationFailed
+from synckairos.wire.json_text_scan import SHORT_BYTES, has_plain_values
 
 MAX_DEPTH = 64
 """Maximum number of nesting levels in a body. Metadata has a lower maximum (`field_types.MAX_METADATA_DEPTH`)."""
@@ -118,14 +118,22 @@ def _count(number: int, kind: str) -> str:
     return f"{number} {'character' if kind.startswith('string') else 'item'}{'' if number == 1 else 's'}"
 
 
-def json_value_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
-    """Yield the faults of all names and values inside an object or array, at all levels.
+def json_value_faults(value: Any) -> Iterator[Fault]:
+    """Yield the faults of all names and values inside an object or array that was parsed from a JSON text.
 
-    Faults are NUL characters, integers beyond ±`MAX_INTEGER`, floats that are not finite, and nesting beyond
-    `MAX_DEPTH` levels of the body. If `value` is not an object or array, it is not checked. `path` is the path to
-    `value` in the body, and its length counts as depth.
+    Faults are NUL characters, integers beyond ±`MAX_INTEGER`, and nesting beyond `MAX_DEPTH` levels. A value that is
+    not an object or array is not checked.
     """
-    # This code runs for every value of every body, so a valid value must cost only one or two comparisons.
+    try:
+        text = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        text = b""  # the value has a large integer or is nested deep
+    if len(text) < SHORT_BYTES or not has_plain_values(text, MAX_INTEGER, MAX_DEPTH + 1):
+        yield from _faults_below(value, ())
+
+
+def _faults_below(value: Any, path: Path) -> Iterator[Fault]:
+    # This code runs for every value of every short body, so a valid value must cost only one or two comparisons.
     for name, item in value.items() if type(value) is dict else enumerate(value) if type(value) is list else ():
         if type(name) is str and "\0" in name:
             yield fault(path, "a name cannot contain the character U+0000")
@@ -136,14 +144,11 @@ def json_value_faults(value: Any, path: Path = ()) -> Iterator[Fault]:
         elif kind is int:
             if not -MAX_INTEGER <= item <= MAX_INTEGER:
                 yield fault((*path, name), "integers beyond 2^53 − 1 are not exact in every program; send a text")
-        elif kind is float:
-            if not math.isfinite(item):
-                yield fault((*path, name), "this number is too large")
         elif kind is dict or kind is list:
             if len(path) == MAX_DEPTH:
                 yield fault(path, f"nested more than {MAX_DEPTH} levels deep")
             elif item:
-                yield from json_value_faults(item, (*path, name))
+                yield from _faults_below(item, (*path, name))
 
 
 def too_many_values_faults(value: Any) -> Iterator[Fault]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.queries import HistoryQueries, RunQuery
 from synckairos.history.reader import HistoryReader, open_history_pool
+from synckairos.limits.processor_time_account import ProcessorTimeAccount
+from synckairos.limits.running_request import MAX_REPORT_S, current_account
+from synckairos.limits.step_meter import StepMeter
+from synckairos.limits.work_limits import PROCESSOR_MS
 from synckairos.postgres.migrate import migrate
 from synckairos.postgres.transaction import Row
 from synckairos.principal import DEFAULT_TENANT
@@ -97,6 +102,27 @@ async def test_slow_reports_leave_connections_to_other_queries(database_url: str
             report.cancel()
         results = await asyncio.gather(*reports, return_exceptions=True)
         assert all(isinstance(each, asyncio.CancelledError | StoreUnavailable) for each in results)
+
+
+async def test_time_of_a_query_with_snapshots_is_charged_to_the_client(database_url: str) -> None:
+    account = ProcessorTimeAccount(PROCESSOR_MS, lambda: 0.0, StepMeter())
+    account.charge(PROCESSOR_MS.burst / 1000)
+    token = current_account.set(account)
+    try:
+        async with open_history_pool(Settings(database_url=database_url)) as pool, locked_audit(database_url):
+            history = HistoryReader(pool, ColdStorage("nowhere"))
+            began_s = time.monotonic()
+            reading = asyncio.create_task(history.read_events_page(SESSION, snapshots=True))
+
+            async def waits_long() -> bool:
+                return pool.in_use == 1 and time.monotonic() - began_s > MAX_REPORT_S
+
+            await eventually(waits_long)
+            reading.cancel()
+            await asyncio.wait([reading])
+    finally:
+        current_account.reset(token)
+    assert account.seconds_to_wait() * PROCESSOR_MS.per_s / 1000 >= MAX_REPORT_S
 
 
 async def test_a_database_that_is_not_migrated_is_named(postgres: Postgres) -> None:

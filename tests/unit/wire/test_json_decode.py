@@ -117,3 +117,19 @@ def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
         return
     if body:
         assert value == json.loads(body)
+
+
+@pytest.mark.parametrize("padding", ["x", "\\u0078"])
+@pytest.mark.parametrize("members", [4_999, 5_000, 5_001])
+def test_the_maximum_of_members_is_the_same_for_compact_and_escaped_texts(padding: str, members: int) -> None:
+    body = ("{" + ",".join(f'"{padding}{at}":1' for at in range(members)) + "}").encode()
+    if members <= 5_000:
+        assert len(decode_json(body)) == members
+    else:
+        assert refusal(body)["message"] == "an object has at most 5000 members"
+
+
+@pytest.mark.parametrize("padding", ["x" * 1_000, "\\u0078" * 1_000])
+def test_a_repeated_name_in_a_long_text_is_refused(padding: str) -> None:
+    fault = refusal(f'{{"a": "{padding}", "b": [{{"c": 1, "c": 1}}]}}'.encode())
+    assert fault["path"] == "b.0.c"
