@@ -56,6 +56,18 @@ class TooManySigningKeys(SyncKairosError):
         self.limit = limit
 
 
+class TooManyMembers(SyncKairosError):
+    """A subject would have more than `limit` member rows, the maximum. No row was changed."""
+
+    code = "TOO_MANY_MEMBERS"
+    status = 409
+
+    def __init__(self, subject: str, limit: int) -> None:
+        super().__init__(f"At most {limit} members of one subject are allowed, and {subject} would have more")
+        self.subject = subject
+        self.limit = limit
+
+
 class TenantExists(SyncKairosError):
     """There is already a tenant with this name. The name of a deleted tenant also stays in use."""
 

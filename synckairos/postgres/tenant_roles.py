@@ -32,6 +32,8 @@ TABLES_OF_TENANTS: Mapping[str, Sequence[str]] = {
     "sync_revocations": _READ,
     "sync_signing_keys": _ALL,
     "sync_credentials": _ALL,
+    "sync_members": _ALL,
+    "sync_member_revisions": _ADD,
     "webhook_endpoints": _ALL,
     "webhook_secrets": _ALL,
     "webhook_deliveries": _ALL,

@@ -33,6 +33,7 @@ KINDS = frozenset(
             "sync_events",
             "sync_signing_keys",
             "sync_credentials",
+            "sync_members",
             "jobs",
             "webhooks",
             "other",

@@ -31,6 +31,7 @@ CROSS_TENANTS = {
     "audit/verify.py",
     "history/queries.py",
     "jobs/table.py",
+    "members/table.py",
     "postgres/pool.py",
     "postgres/tenant_roles.py",
     "revocations/table.py",
@@ -113,6 +114,8 @@ def insert_row(connection: psycopg.Connection[Any], table: str, tenant: str) -> 
     columns = {name: "'act'" if name == "entry" and table == "sync_access" else VALUES.get(kind, "")
                for name, kind, _ in connection.execute(COLUMNS, [table])}  # fmt: skip
     for name, kind, type_kind in connection.execute(COLUMNS, [table]).fetchall():
+        if (table, name) == ("sync_members", "role"):
+            columns[name] = "'viewer'"
         if type_kind == "e":
             columns[name] = f"(enum_range(NULL::{kind}))[1]"
     columns["tenant"] = f"'{tenant}'"

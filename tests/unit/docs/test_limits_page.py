@@ -14,6 +14,7 @@ from synckairos.http import simulate as simulate_routes
 from synckairos.identity import public_key_input, verification_key
 from synckairos.jobs import enqueue, table
 from synckairos.limits import parse_queue, tenant_limits, work_limits
+from synckairos.members import table as member_table
 from synckairos.realtime import connection, sign_in, v3_connection, v3_inbox
 from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
 from synckairos.server import http_protocol, uvicorn_server
@@ -248,6 +249,7 @@ IN_CODE = {
     "RSA keys": between(verification_key.MIN_RSA_BITS, public_key_input.MAX_RSA_BITS),
     "public exponent of RSA keys": text(public_key_input.MAX_EXPONENT_BITS),
     # API keys
+    "members of a subject": text(member_table.MAX_ROWS_OF_SUBJECT),
     "valid API keys of a tenant": text(credential_table.MAX_CREDENTIALS),
     "`label` of an API key": bounds(api_key_models.CreateApiKey, "label"),
     "`grants` of an API key": bounds(api_key_models.CreateApiKey, "grants"),
