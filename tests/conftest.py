@@ -16,7 +16,7 @@ import pytest
 from synckairos.config import Settings, env_variables_of
 from synckairos.embedded import Postgres, Valkey, create_temporary_dir
 from synckairos.telemetry import log
-from tests.databases import DatabasePool
+from tests.databases import SERVING_LOGIN, DatabasePool, create_serving_login
 from tests.pgbouncer import PgBouncer, running_pgbouncer
 from tests.processes import Process, spawn_server
 
@@ -117,13 +117,26 @@ def direct_database_url(
         yield url
 
 
+@pytest.fixture(scope="session")
+def serving_login(postgres: Postgres, template_database: str) -> str:
+    """Create the login of servers and workers, and return its name. The first migration has created its roles."""
+    create_serving_login(postgres)
+    return SERVING_LOGIN
+
+
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, route: str, direct_database_url: str) -> str:
-    """Give the URL of the database on the route of the test."""
+    """Give the URL of the database on the route of the test.
+
+    Its login is a superuser, and `serving_login` in tests with the mark of this name.
+    """
+    url = direct_database_url
+    if request.node.get_closest_marker("serving_login") is not None:
+        url = url.replace("postgres@", f"{request.getfixturevalue('serving_login')}@", 1)
     if route == "direct":
-        return direct_database_url
+        return url
     pooler: PgBouncer = request.getfixturevalue("pgbouncer")
-    return pooler.url(direct_database_url)
+    return pooler.url(url)
 
 
 @pytest.fixture

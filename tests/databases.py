@@ -12,6 +12,10 @@ from contextlib import contextmanager
 import psycopg
 
 from synckairos.embedded import Postgres
+from synckairos.postgres.access import SERVER_ROLE, WORKER_ROLE
+
+SERVING_LOGIN = "serving"
+"""Login of servers and workers, as the page on the database recommends it. It owns nothing and has no privileges."""
 
 CONNECTIONS_END_S = 10
 """Seconds that the connections of killed processes may take to end."""
@@ -19,6 +23,16 @@ CONNECTIONS_END_S = 10
 _numbers = itertools.count(1)
 
 Connection = psycopg.Connection[tuple[object, ...]]
+
+
+def create_serving_login(postgres: Postgres) -> None:
+    """Create the login `SERVING_LOGIN`, which can only use the two roles of the product. They must exist.
+
+    Unlike the superuser of the tests, it reads no row without one of these roles.
+    """
+    with psycopg.connect(postgres.database_url("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {SERVING_LOGIN} LOGIN NOSUPERUSER NOBYPASSRLS".encode())
+        connection.execute(f"GRANT {SERVER_ROLE}, {WORKER_ROLE} TO {SERVING_LOGIN} WITH INHERIT FALSE".encode())
 
 
 class DatabasePool:

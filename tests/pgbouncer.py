@@ -15,10 +15,11 @@ from synckairos.embedded import Postgres
 from synckairos.embedded.data_dirs import wait_until
 from synckairos.embedded.guarded_child import ChildProcess
 from tests.certificates import Certificates
+from tests.databases import SERVING_LOGIN
 from tests.ports import free_port
 
 START_TIMEOUT_S = 10.0
-ROLES = ("postgres", "limited")
+LOGINS = ("postgres", SERVING_LOGIN)
 
 
 class PgBouncer:
@@ -40,7 +41,7 @@ class PgBouncer:
             os.kill(self.child.pid, signal.SIGCONT)
 
     def url(self, direct_url: str) -> str:
-        """Return the URL that leads to the same database and role through the pooler."""
+        """Return the URL that leads to the same database and login through the pooler."""
         parts = urlsplit(direct_url)
         role = parts.username or "postgres"
         files = self._certificates
@@ -62,7 +63,7 @@ def running_pgbouncer(
     (socket_folder,) = parse_qs(urlsplit(postgres.url).query)["host"]
     port = free_port()
     folder.mkdir(exist_ok=True)
-    (folder / "users.txt").write_text("".join(f'"{role}" ""\n' for role in ROLES))
+    (folder / "users.txt").write_text("".join(f'"{login}" ""\n' for login in LOGINS))
     tls: dict[str, object] = {}
     if certificates is not None:
         for name, path in (("cert", certificates.server), ("key", certificates.server_key)):

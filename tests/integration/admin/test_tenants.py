@@ -8,6 +8,8 @@ from synckairos.config import Settings
 from synckairos.errors import Forbidden, NotFound, ValidationFailed
 from tests.integration.tenants.tenant_nodes import open_tenant_node
 
+pytestmark = pytest.mark.serving_login
+
 
 async def test_commands_change_tenants_and_reach_an_instance(settings: Settings) -> None:
     with_auth = settings.model_copy(update={"auth": "required"})

@@ -1,5 +1,6 @@
 """Two tenants with one session id: the drain writes both, and each read gives the session of its tenant."""
 
+import pytest
 from msgspec.structs import replace
 
 from synckairos.audit.batch_writer import BatchResult
@@ -7,6 +8,8 @@ from synckairos.audit.entry_rows import BatchRows, build_batch_rows, parse_entry
 from synckairos.session_names import session_name
 from tests.integration.audit_parts import AuditParts
 from tests.integration.session_committer import chess
+
+pytestmark = pytest.mark.serving_login
 
 T0 = 1_700_000_000_123
 

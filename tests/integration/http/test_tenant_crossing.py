@@ -29,6 +29,8 @@ from tests.integration.round_trips import RoundTrips
 from tests.integration.signing_keys.key_nodes import open_key_node
 from tests.tokens import signing_key
 
+pytestmark = pytest.mark.serving_login
+
 OWNER, STRANGER = as_caller("root"), as_caller("root", tenant="acme")
 ROLES: tuple[Role, ...] = ("viewer", "participant", "controller", "admin")
 SECRET = "secret-of-the-default-tenant"

@@ -20,6 +20,8 @@ from tests.integration.authentication import bearer, make_authenticator, make_to
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.tenants.tenant_nodes import TenantNode, open_tenant_node
 
+pytestmark = pytest.mark.serving_login
+
 PATH = "/v1/tenants"
 
 

@@ -13,6 +13,8 @@ from synckairos.session_names import session_name
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 
+pytestmark = pytest.mark.serving_login
+
 OTHER = "acme"
 TENANTS = (DEFAULT_TENANT, OTHER)
 PERSON = str(uuid4())

@@ -192,6 +192,27 @@ def test_server_without_a_tenant_raises(owner: psycopg.Connection[Any], table: s
     owner.rollback()
 
 
+@pytest.mark.serving_login
+def test_login_of_servers_reaches_rows_only_with_a_role(database_url: str, direct_database_url: str) -> None:
+    with psycopg.connect(direct_database_url) as owner:
+        for table in TABLES_OF_TENANTS:
+            insert_row(owner, table, "acme")
+    for role, tenant, expected in ((SERVER_ROLE, "other", []), (SERVER_ROLE, "acme", [("acme",)])):
+        with psycopg.connect(database_url) as login:
+            set_role(login, role, tenant)
+            for table in TABLES_OF_TENANTS:
+                assert login.execute(f"SELECT tenant FROM {table}".encode()).fetchall() == expected, table
+    with psycopg.connect(database_url, autocommit=True) as login:
+        for table in (*TABLES_OF_TENANTS, *TABLES_WITHOUT_TENANT):
+            with pytest.raises(InsufficientPrivilege, match="permission denied"):
+                login.execute(f"SELECT FROM {table}".encode())
+            for statement in ("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY", "DROP TABLE {}"):
+                with pytest.raises(InsufficientPrivilege, match="must be owner"):
+                    login.execute(statement.format(table).encode())
+        with pytest.raises(InsufficientPrivilege):
+            login.execute("SET ROLE postgres")
+
+
 def test_the_server_reads_no_table_without_a_tenant(owner: psycopg.Connection[Any]) -> None:
     set_role(owner, SERVER_ROLE, "acme")
     for table in TABLES_WITHOUT_TENANT:

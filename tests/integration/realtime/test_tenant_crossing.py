@@ -24,6 +24,8 @@ from tests.integration.realtime.test_access_rules import (
 )
 from tests.integration.round_trips import RoundTrips
 
+pytestmark = pytest.mark.serving_login
+
 
 @pytest.fixture
 async def instance(settings: Settings) -> AsyncIterator[Instance]:

@@ -15,6 +15,8 @@ from tests.integration.realtime.instances import CredentialLifeOptions, Instance
 from tests.integration.realtime.v3_client import V3
 from tests.integration.tenants.tenant_nodes import new_tenant
 
+pytestmark = pytest.mark.serving_login
+
 LIFE = CredentialLifeOptions()
 SESSION = "5f0c954b-8d0a-4f4e-b1a5-7f7d3a0f0d11"
 SUSPENDED = TenantChanges(status="suspended")

@@ -17,6 +17,8 @@ from tests.integration.realtime.instances import Instance, receive_presence, ser
 from tests.integration.realtime.v3_client import V3, V3Client
 from tests.principals import make_principal
 
+pytestmark = pytest.mark.serving_login
+
 OTHER = "acme"
 TENANTS = (DEFAULT_TENANT, OTHER)
 

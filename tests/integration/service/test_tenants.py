@@ -27,6 +27,8 @@ from tests.integration.parts import Parts
 from tests.principals import make_principal
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.serving_login
+
 TENANTS = (DEFAULT_TENANT, "acme")
 PEOPLE = (str(uuid4()), str(uuid4()))
 

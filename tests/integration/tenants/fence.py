@@ -1,6 +1,6 @@
 """The fence between tenants in a test's database: forced row-level security, which a second tenant requires.
 
-A new database has it. The role of the tests is a superuser, which row-level security does not limit.
+A new database has it. `tests.databases.SERVING_LOGIN` is a login that it limits, unlike the superuser of the tests.
 """
 
 import psycopg
@@ -19,5 +19,5 @@ async def raise_fence(settings: Settings) -> None:
 
 
 async def _execute(settings: Settings, statement: str) -> None:
-    async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as database:
+    async with await psycopg.AsyncConnection.connect(settings.schema_url, autocommit=True) as database:
         await database.execute(statement.encode())

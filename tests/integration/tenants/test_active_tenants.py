@@ -14,6 +14,8 @@ from tests.integration.revocations.nodes import until
 from tests.integration.tenants.fence import lower_fence, raise_fence
 from tests.integration.tenants.tenant_nodes import TenantNode, new_tenant, open_tenant_node
 
+pytestmark = pytest.mark.serving_login
+
 
 @pytest.fixture
 async def here(settings: Settings) -> AsyncIterator[TenantNode]:
