@@ -36,7 +36,7 @@ REPLACED_IMPORTS = (
     ("from synckairos.frozen_replace import replace\n", "from dataclasses import replace\n"),
 )
 
-STRUCT = re.compile(r"^class (\w+)\((.*, )?Struct, frozen=True\):$", re.MULTILINE)
+STRUCT = re.compile(r"^class (\w+)\((.*, )?Struct, frozen=True(, order=True)?(?:, gc=False)?\):$", re.MULTILINE)
 
 PACKAGE_TEXT = '"""Copies of modules of the server, written by `make python-client`. Do not edit."""\n'
 
@@ -79,8 +79,8 @@ def copy_of(source: str, module: str) -> str:
 
 def dataclass_head(found: re.Match[str]) -> str:
     """Return the head of a dataclass for the head of a frozen `Struct`."""
-    name, bases = found[1], (found[2] or "").removesuffix(", ")
-    return f"@dataclass(frozen=True, slots=True)\nclass {name}{f'({bases})' if bases else ''}:"
+    name, bases, order = found[1], (found[2] or "").removesuffix(", "), found[3] or ""
+    return f"@dataclass(frozen=True{order}, slots=True)\nclass {name}{f'({bases})' if bases else ''}:"
 
 
 def imported_modules(source: str) -> list[str]:

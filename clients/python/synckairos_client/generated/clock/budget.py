@@ -95,7 +95,12 @@ class Countdown:
         If `may_fall_below_zero` is False, a negative `delta_ms` cannot lower the remaining time below 0, and leaves a
         budget below 0 unchanged. Main time or a period that another period follows never falls below 0.
         """
-        left_ms = budget.remaining_ms + delta_ms
-        if not may_fall_below_zero:
-            left_ms = max(left_ms, min(budget.remaining_ms, 0))
-        return Budget(left_ms, budget.reading)
+        return Budget(add_to_remaining(budget.remaining_ms, delta_ms, may_fall_below_zero), budget.reading)
+
+
+def add_to_remaining(remaining_ms: int, delta_ms: int, may_fall_below_zero: bool) -> int:
+    """Return the remaining time in ms of a plain countdown after `delta_ms` are added. See `Countdown.add_time`."""
+    left_ms = remaining_ms + delta_ms
+    if may_fall_below_zero or left_ms >= 0:
+        return left_ms
+    return max(left_ms, min(remaining_ms, 0))

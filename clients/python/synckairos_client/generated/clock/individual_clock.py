@@ -23,7 +23,12 @@ class ParticipantStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         """Return whether the clock has ended. Only a reopening changes this status."""
-        return self is ParticipantStatus.FINISHED or self is ParticipantStatus.EXPIRED
+        return self in ENDED
+
+
+ENDED = frozenset({ParticipantStatus.FINISHED, ParticipantStatus.EXPIRED})
+"""Statuses of clocks that have ended. Code that reads all clocks of a session compares with this set, because a call of
+`is_final` for each of 1,000 clocks takes longer."""
 
 
 FULL_FACTOR = 100

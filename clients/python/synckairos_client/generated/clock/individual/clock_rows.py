@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Self
 
-from synckairos_client.generated.clock.individual.row_clock import RowDue, individual_clock, row_deadline_at_ms, row_due
+from synckairos_client.generated.clock.individual.row_clock import RowDue, individual_clock, row_instants
 from synckairos_client.generated.clock.individual_clock import ParticipantStatus
 from synckairos_client.generated.clock.model import Participant, Session
 
@@ -36,9 +36,13 @@ class ClockRows(tuple[Participant, ...]):  # noqa: SLOT001 - a tuple cannot have
 
     def position_of(self, participant_id: str) -> int | None:
         """Return the position of a participant, None if the session has no such participant."""
+        return self.positions_by_id().get(participant_id)
+
+    def positions_by_id(self) -> Mapping[str, int]:
+        """Return the position of each participant by its id."""
         if self.positions is None:
             self.positions = {row.participant_id: position for position, row in enumerate(self)}
-        return self.positions.get(participant_id)
+        return self.positions
 
     def with_changes(self, changes: Mapping[int, Participant]) -> "ClockRows":
         """Return the participants with those in `changes`, by position, replaced by participants with the same ids."""
@@ -62,16 +66,19 @@ class ClockIndex:
     def __init__(self, state: Session) -> None:
         """Build the index of the clocks of `state` by a scan of all participants."""
         self._session = _instants(state)
-        dues = ((row_due(state, row), position) for position, row in enumerate(state.participants))
-        self.due: list[tuple[RowDue, int]] = sorted((due, position) for due, position in dues if due is not None)
-        self.deadlines = sorted(
-            at_ms for row in state.participants if (at_ms := _open_deadline(state, row)) is not None
-        )
         self.counts = dict.fromkeys(ParticipantStatus, 0)
-        self.remaining_ms = 0
-        for row in state.participants:
-            self.counts[individual_clock(row).status] += 1
-            self.remaining_ms += row.remaining_ms
+        self.remaining_ms = sum([row.remaining_ms for row in state.participants])
+        found: list[tuple[RowDue, int]] = []
+        deadlines: list[int] = []
+        counts = self.counts
+        for position, row in enumerate(state.participants):
+            due, deadline_ms = row_instants(state, row)
+            if due is not None:
+                found.append((due, position))
+            if deadline_ms is not None:
+                deadlines.append(deadline_ms)
+            counts[individual_clock(row).status] += 1
+        self.due, self.deadlines = sorted(found), sorted(deadlines)
 
     @property
     def has_open_clock(self) -> bool:
@@ -101,19 +108,21 @@ class ClockIndex:
 
     def _remove(self, state: Session, position: int) -> None:
         row = state.participants[position]
-        if (due := row_due(state, row)) is not None:
+        due, deadline_ms = row_instants(state, row)
+        if due is not None:
             del self.due[bisect_left(self.due, (due, position))]
-        if (at_ms := _open_deadline(state, row)) is not None:
-            del self.deadlines[bisect_left(self.deadlines, at_ms)]
+        if deadline_ms is not None:
+            del self.deadlines[bisect_left(self.deadlines, deadline_ms)]
         self.counts[individual_clock(row).status] -= 1
         self.remaining_ms -= row.remaining_ms
 
     def _add(self, state: Session, position: int) -> None:
         row = state.participants[position]
-        if (due := row_due(state, row)) is not None:
+        due, deadline_ms = row_instants(state, row)
+        if due is not None:
             insort(self.due, (due, position))
-        if (at_ms := _open_deadline(state, row)) is not None:
-            insort(self.deadlines, at_ms)
+        if deadline_ms is not None:
+            insort(self.deadlines, deadline_ms)
         self.counts[individual_clock(row).status] += 1
         self.remaining_ms += row.remaining_ms
 
@@ -146,7 +155,3 @@ def with_clocks(state: Session, changes: Mapping[int, Participant]) -> Session:
 def _instants(state: Session) -> tuple[int | None, ...]:
     """Return the facts of a session, beside its rules and participants, on which the index depends."""
     return state.starts_at_ms, state.started_at_ms, state.ends_at_ms
-
-
-def _open_deadline(state: Session, row: Participant) -> int | None:
-    return None if individual_clock(row).status.is_final else row_deadline_at_ms(state, row)

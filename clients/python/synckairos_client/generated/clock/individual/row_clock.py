@@ -5,19 +5,21 @@ A clock charges its participant's budget while it runs. In a session with an end
 the clock, so it also decreases while the clock is paused or waiting. Each function maps values to a value.
 """
 
-from dataclasses import replace
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from synckairos_client.generated.clock.active_pause import ActivePause
-from synckairos_client.generated.clock.individual_clock import FULL_FACTOR, IndividualClock, ParticipantStatus
+from synckairos_client.generated.clock.individual_clock import ENDED, FULL_FACTOR, IndividualClock, ParticipantStatus
 from synckairos_client.generated.clock.model import OnTimeout, Participant, Session
 
 DueKind = Literal["pause_end", "warning", "overtime", "timeout"]
 
-_RANKS: dict[DueKind, int] = {"pause_end": 0, "warning": 1, "overtime": 2, "timeout": 2}
+_PAUSE_END_RANK, _WARNING_RANK, _ZERO_RANK = range(3)
+"""The order of events that are due at one instant."""
 
 
-class RowDue(NamedTuple):
+@dataclass(frozen=True, order=True, slots=True)
+class RowDue:
     """The next event of a clock that becomes due by time, in the order in which due events take effect.
 
     `at_ms` is its instant. `rank` orders the kinds at one instant. `minus_warning_ms` is minus the threshold of a
@@ -38,7 +40,7 @@ def individual_clock(row: Participant) -> IndividualClock:
 
 def is_open(row: Participant) -> bool:
     """Return whether the clock of a participant has not ended."""
-    return not individual_clock(row).status.is_final
+    return individual_clock(row).status not in ENDED
 
 
 def scale_time(time_ms: int, factor: int) -> int:
@@ -59,8 +61,10 @@ def own_end_ms(state: Session, clock: IndividualClock) -> int | None:
     from_ms = state.starts_at_ms if state.started_at_ms is None else state.started_at_ms
     if state.ends_at_ms is None or from_ms is None:
         return None
-    extra_ms = scale_time(state.ends_at_ms - from_ms, clock.time_factor - FULL_FACTOR)
-    return state.ends_at_ms + extra_ms + clock.end_offset_ms
+    end_ms = state.ends_at_ms + clock.end_offset_ms
+    if clock.time_factor == FULL_FACTOR:
+        return end_ms
+    return end_ms + scale_time(state.ends_at_ms - from_ms, clock.time_factor - FULL_FACTOR)
 
 
 def zero_at_ms(state: Session, row: Participant) -> int | None:
@@ -70,10 +74,11 @@ def zero_at_ms(state: Session, row: Participant) -> int | None:
     waiting clock reaches the end of the session only if clocks expire at zero.
     """
     clock = individual_clock(row)
-    if state.started_at_ms is None or clock.status.is_final:
-        return None
     if state.ends_at_ms is None:
+        # Only a running clock has an anchor.
         return None if clock.anchor_ms is None else clock.anchor_ms + row.remaining_ms
+    if state.started_at_ms is None or clock.status in ENDED:
+        return None
     if clock.status is ParticipantStatus.WAITING and _runs_over(state):
         return None
     return own_end_ms(state, clock)
@@ -90,41 +95,40 @@ def row_deadline_at_ms(state: Session, row: Participant) -> int | None:
     return None if clock.is_in_overtime else zero_at_ms(state, row)
 
 
-def row_due(state: Session, row: Participant) -> RowDue | None:
-    """Return the next event of a clock that becomes due by time, None if there is none.
+def row_instants(state: Session, row: Participant) -> tuple[RowDue | None, int | None]:
+    """Return the next event of a clock that becomes due by time, and the deadline of the clock.
 
-    The order at one instant is: pause ends, warnings with the greatest threshold first, zero. An event that the clock
-    has jumped over is due at the last change of the clock.
+    The event is None if there is none. The deadline is the instant at which the clock reaches zero, None if there is
+    none, if its overtime has begun, or if the clock has ended. The order of events at one instant is: pause ends,
+    warnings with the greatest threshold first, zero. An event that the clock has jumped over is due at the last change
+    of the clock.
     """
     clock = individual_clock(row)
-    found = [due for due in (_pause_end(clock), _due_of_running_clock(state, row, clock)) if due is not None]
-    return min(found, default=None)
+    zero_ms = zero_at_ms(state, row)
+    due = None if zero_ms is None else _due_of_running_clock(state, row, clock, zero_ms)
+    if clock.pauses and (pause_end := _pause_end(clock)) is not None:
+        due = pause_end if due is None else min(pause_end, due)
+    return due, None if clock.is_in_overtime else zero_ms
 
 
 def _pause_end(clock: IndividualClock) -> RowDue | None:
     ends = [at_ms for pause in clock.pauses if (at_ms := pause.lifts_at_ms) is not None]
-    return _due(min(ends), "pause_end") if ends else None
+    return RowDue(min(ends), _PAUSE_END_RANK, 0, "pause_end") if ends else None
 
 
-def _due_of_running_clock(state: Session, row: Participant, clock: IndividualClock) -> RowDue | None:
-    zero_ms = zero_at_ms(state, row)
-    if zero_ms is None:
-        return None
-    runs_over = _runs_over(state)
+def _due_of_running_clock(state: Session, row: Participant, clock: IndividualClock, zero_ms: int) -> RowDue | None:
+    rules, left_ms = state.rules, row.remaining_ms
+    runs_over = rules.on_timeout is OnTimeout.OVERTIME
     # A waiting clock has no warnings. Without overtime, no warning follows once no time is left.
-    if clock.status is not ParticipantStatus.WAITING and (runs_over or row.remaining_ms > 0):
-        for threshold_ms in state.rules.warnings_ms:
+    if clock.status is not ParticipantStatus.WAITING and (runs_over or left_ms > 0):
+        for threshold_ms in rules.warnings_ms:
             if threshold_ms < 0 and not clock.is_in_overtime:
                 break
             if threshold_ms not in clock.warned_ms:
-                return _due(zero_ms - min(row.remaining_ms, threshold_ms), "warning", threshold_ms)
+                return RowDue(zero_ms - min(left_ms, threshold_ms), _WARNING_RANK, -threshold_ms, "warning")
     if not runs_over:
-        return _due(zero_ms, "timeout")
-    return None if clock.is_in_overtime else _due(zero_ms - min(row.remaining_ms, 0), "overtime")
-
-
-def _due(at_ms: int, kind: DueKind, warning_ms: int = 0) -> RowDue:
-    return RowDue(at_ms, _RANKS[kind], -warning_ms, kind)
+        return RowDue(zero_ms, _ZERO_RANK, 0, "timeout")
+    return None if clock.is_in_overtime else RowDue(zero_ms - min(left_ms, 0), _ZERO_RANK, 0, "overtime")
 
 
 def _runs_over(state: Session) -> bool:
@@ -157,8 +161,10 @@ def read_budget(state: Session, row: Participant, at_ms: int) -> Participant:
     Only in a session with an end, this budget can differ from the budget before. It is 0 while the instant of the start
     is not known.
     """
+    if state.ends_at_ms is None:
+        return row
     clock = individual_clock(row)
-    if state.ends_at_ms is None or clock.status.is_final:
+    if clock.status in ENDED:
         return row
     end_ms = own_end_ms(state, clock)
     at_ms = at_ms if clock.anchor_ms is None else clock.anchor_ms
@@ -208,6 +214,8 @@ def with_armed_warnings(row: Participant) -> Participant:
     Overtime has not begun if the budget is above 0.
     """
     clock, left_ms = individual_clock(row), row.remaining_ms
+    if not (clock.warned_ms or clock.is_in_overtime):
+        return row
     warned = tuple(threshold_ms for threshold_ms in clock.warned_ms if threshold_ms >= left_ms)
     is_in_overtime = clock.is_in_overtime and left_ms <= 0
     if (warned, is_in_overtime) == (clock.warned_ms, clock.is_in_overtime):
