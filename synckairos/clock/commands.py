@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from synckairos.clock.audience_display import AnnouncementTone, ScreenMode
 from synckairos.clock.clock_systems import ClockSystem
 from synckairos.clock.earlier_turns import EndedTurn, RestoredTurn, UndoCharge
 from synckairos.clock.individual_clock import FULL_FACTOR
@@ -262,6 +263,24 @@ class SetPlan(Struct, frozen=True):
     plan: tuple[PlanItem, ...]
 
 
+class Announce(Struct, frozen=True):
+    """Show `text` to the audience, or remove the announcement if `text` is None.
+
+    The other fields are those of `Announcement`. `until_ms` is in ms since the Unix epoch.
+    """
+
+    text: str | None
+    tone: AnnouncementTone = AnnouncementTone.INFO
+    flashes: bool = False
+    until_ms: int | None = None
+
+
+class Screen(Struct, frozen=True):
+    """Change what the screens of the audience show. If `mode` is None, they show the whole session."""
+
+    mode: ScreenMode | None
+
+
 class Reopen(Struct, frozen=True):
     """Continue an expired or completed session: it is paused in the turn in which it ended.
 
@@ -334,6 +353,8 @@ Command = (
     | UpdateMetadata
     | UpdateSession
     | SetPlan
+    | Announce
+    | Screen
     | Undo
     | Reopen
     | Amend

@@ -8,11 +8,13 @@ from msgspec import Struct
 
 from synckairos.clock import join_leave, pauses, turns
 from synckairos.clock.adjust import adjust
+from synckairos.clock.change_audience_display import announce, change_screen
 from synckairos.clock.charges import with_charges
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
     Amend,
+    Announce,
     Cancel,
     Command,
     Complete,
@@ -24,6 +26,7 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    Screen,
     SetPlan,
     Start,
     Switch,
@@ -280,6 +283,10 @@ def _apply_command(state: Session, command: Command, now_ms: int) -> Transition 
             return set_plan(state, command, now_ms)
         case UpdateSession():
             return update_session(state, command, now_ms)
+        case Announce():
+            return announce(state, command, now_ms)
+        case Screen():
+            return change_screen(state, command, now_ms)
         case Undo():
             return undo(state, command, now_ms)
         case Reopen():

@@ -51,6 +51,8 @@ def as_first_edition(state: Session) -> Session:
         item_position=None,
         next_item_position=None,
         schedule_offset_ms=None,
+        announcement=None,
+        screen=None,
     )
 
 

@@ -10,6 +10,7 @@ from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
     Amend,
+    Announce,
     Cancel,
     Command,
     Complete,
@@ -21,6 +22,7 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    Screen,
     SetPlan,
     Start,
     Switch,
@@ -48,6 +50,8 @@ def _allowed_always(status: Status) -> NextStatuses:
         UpdateMetadata: _to(status),
         UpdateParticipant: _to(status),
         UpdateSession: _to(status),
+        Announce: _to(status),
+        Screen: _to(status),
         Delete: _to(status if status in FINAL else Status.CANCELLED),
     }
 

@@ -55,7 +55,7 @@ class SessionRoutes:
         tag, model = "sessions", response_models.SessionAnswer
 
         def command(verb: str, summary: str) -> Operation:
-            is_body_required = verb in ("adjust", "done", "amend")
+            is_body_required = verb in ("adjust", "done", "amend", "announce", "screen")
             return Operation(
                 "POST", f"{SESSION_PATH}/{verb}", verb, self._command_handler(verb), summary, tag,
                 response_model=model, body_model=COMMAND_BODIES[verb], is_body_required=is_body_required,
@@ -120,6 +120,8 @@ class SessionRoutes:
             command("undo", "Take back turns; an earlier turn begins again"),
             command("reopen", "Continue an expired or completed session, paused in the turn in which it ended"),
             command("amend", "Replace the start, end or breaks of an ended count_up session"),
+            command("announce", "Show a text to the audience, or remove it"),
+            command("screen", "Change what the screens of the audience show"),
             Operation(
                 "DELETE", SESSION_PATH, "delete", self.delete, "Delete a session; its audit trail stays", tag,
                 success_status=204, body_model=DeleteBody, refusal_statuses=(409, 412),

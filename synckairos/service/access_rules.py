@@ -92,6 +92,8 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "update_metadata": AccessRule("controller", "session"),
     "update_session": AccessRule("controller", "session"),
     "set_plan": AccessRule("controller", "session"),
+    "announce": AccessRule("controller", "session"),
+    "screen": AccessRule("controller", "session"),
     "delete": AccessRule("admin", "session"),
     # The tenant
     "command_many": AccessRule("credential", "none"),

@@ -28,6 +28,7 @@ from synckairos.clock.timing import (
     session_remaining_ms,
     time_to_zero_ms,
 )
+from synckairos.wire.audience_display_json import announcement_json
 from synckairos.wire.clock_system_json import READING_FACTS, render_clock_system
 from synckairos.wire.instants import render_instant
 from synckairos.wire.plan_json import plan_json
@@ -122,6 +123,10 @@ def session_json(state: Session, *, with_lists: bool = True) -> dict[str, Any]:
         document["ends_at"] = render_instant(state.ends_at_ms)
     if state.breaks is not None:
         document["breaks"] = breaks_json(state.breaks)
+    if state.announcement is not None:
+        document["announcement"] = announcement_json(state.announcement)
+    if state.screen is not None:
+        document["screen"] = state.screen
     if rules.pause_budget is not None:
         document["pause_budget"] = rules.pause_budget
         document["pauses_taken"] = state.pauses_taken

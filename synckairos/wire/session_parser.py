@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from synckairos.clock.active_pause import ActivePause
+from synckairos.clock.audience_display import ScreenMode
 from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.individual.clock_rows import ClockRows
 from synckairos.clock.individual_clock import FULL_FACTOR, IndividualClock, ParticipantStatus
@@ -24,6 +25,7 @@ from synckairos.clock.model import (
     Status,
     SyncMode,
 )
+from synckairos.wire.audience_display_json import parse_announcement
 from synckairos.wire.clock_system_json import READING_FACTS, parse_clock_system
 from synckairos.wire.instants import parse_instant_ms
 from synckairos.wire.plan_json import parse_item_position, parse_plan
@@ -111,6 +113,8 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         item_position=parse_item_position(plan, d, "current_item_id"),
         next_item_position=parse_item_position(plan, d, "next_item_id"),
         schedule_offset_ms=d.get("schedule_offset_ms"),
+        announcement=parse_announcement(d["announcement"]) if "announcement" in d else None,
+        screen=ScreenMode(d["screen"]) if "screen" in d else None,
     )
 
 

@@ -202,6 +202,18 @@ class ExtensionsView(BaseModel):
     added_ms: Ms = 0
 
 
+class AnnouncementView(BaseModel):
+    """A text for the audience. Pages show it before the instant `until`, without an end if `until` is absent."""
+
+    text: str = ""
+    tone: Literal["info", "warning", "urgent"] = "info"
+    announced_at: Instant = ""
+    flash: bool = Field(
+        default=False, description="Always true: pages flash the text for a short time; absent if they do not"
+    )
+    until: Instant = Field(default="", description="Instant from which pages do not show the text; absent if unset")
+
+
 class SessionView(BaseModel):
     """A session after its last transition. The times do not change while a clock runs.
 
@@ -275,6 +287,12 @@ class SessionView(BaseModel):
     )
     breaks: list[BreakView] = Field(
         default=[], description="Breaks of a recorded or amended session; absent if the clock measured its times"
+    )
+    announcement: AnnouncementView = Field(
+        default_factory=AnnouncementView, description="The newest announcement; absent if there is none"
+    )
+    screen: Literal["blackout", "focus", "standby"] = Field(
+        default="focus", description="Mode of the screens of the audience; absent if they show the whole session"
     )
     pause_budget: int = Field(default=0, description="Maximum number of pauses of each actor; absent if unset")
     pauses_taken: dict[str, int] = Field(default_factory=dict, description="Number of pauses that each actor has taken")

@@ -80,6 +80,10 @@ class RandomIndividualPlayer(RandomPlayer):
             case 24 | 25:
                 changed: Json = pick.choice(({"display_name": "Ü"}, {"total_time_ms": pick.randint(1_000, 9_000)}))
                 return "update_participant", {"participant_id": participant_id} | changed
+            case 21:
+                return "announce", {"text": pick.choice((None, "Ü"))}
+            case 22:
+                return "screen", {"mode": pick.choice(("normal", "standby"))}
             case 18:
                 return "update_metadata", {"metadata": {"y": pick.random()}}
             case 19 if pick.random() < 0.3:

@@ -183,7 +183,7 @@ class RandomPlayer:
     def _command(self) -> tuple[str, dict[str, Any]]:
         pick = self._random
         participant_id = pick.choice(self._participant_ids)
-        match pick.randrange(37):
+        match pick.randrange(39):
             case 33 | 34:
                 times: dict[str, Any] = pick.choice(
                     ({}, {"started_at": self._instant(-9_000)}, {"completed_at": self._instant(-500)})
@@ -233,6 +233,10 @@ class RandomPlayer:
             case 24 | 25:
                 starts_at: dict[str, Any] = pick.choice(({}, {"starts_at": None}, {"starts_at": self._instant(900)}))
                 return "update_session", starts_at or {"ends_at": self._instant(pick.randint(1, 9_000))}
+            case 37:
+                return "announce", pick.choice(({"text": None}, {"text": "é", "flash": True, "tone": "urgent"}))
+            case 38:
+                return "screen", {"mode": pick.choice(("normal", "focus", "blackout"))}
             case 30:
                 return "switch", {"item_id": f"ä {pick.randrange(5)}"}
             case 31 | 32:

@@ -1,5 +1,6 @@
 """Tables of all command bodies by the name of the command. OpenAPI is generated from the same models."""
 
+from synckairos.wire.command_bodies.audience_display import AnnounceBody, ScreenBody
 from synckairos.wire.command_bodies.participants import AdjustBody, JoinBody, LeaveBody, UpdateParticipantBody
 from synckairos.wire.command_bodies.pauses import PauseBody, ResumeBody, StoredPauseBody, StoredResumeBody
 from synckairos.wire.command_bodies.session_changes import AmendBody, MetadataBody, SessionChangesBody, StoredAmendBody
@@ -41,6 +42,8 @@ COMMAND_BODIES: dict[str, type[CommandBody]] = {
     "undo": UndoBody,
     "reopen": ReopenBody,
     "amend": AmendBody,
+    "announce": AnnounceBody,
+    "screen": ScreenBody,
     "delete": DeleteBody,
 }
 """The model of each command's request body, by the name of the command."""

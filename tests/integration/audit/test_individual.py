@@ -32,6 +32,8 @@ async def test_random_sessions_with_individual_clocks_replay_without_findings(se
         *(
             "update_participant",
             "update_session",
+            "announce",
+            "screen",
             "complete",
             "cancel",
             "CANNOT_UNDO",

@@ -49,6 +49,8 @@ async def test_random_sessions_replay_without_findings(service: AuditedService) 
             "undo",
             "done",
             "set_plan",
+            "announce",
+            "screen",
             "update_participant",
             "PLAN_ITEM_NOT_FOUND",
             "complete",

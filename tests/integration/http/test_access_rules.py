@@ -51,6 +51,8 @@ SESSION_CASES = (
     Case("POST", "/v1/sessions/{id}/undo", "controller", {}),
     Case("POST", "/v1/sessions/{id}/reopen", "controller", {}),
     Case("POST", "/v1/sessions/{id}/amend", "controller", {"breaks": []}),
+    Case("POST", "/v1/sessions/{id}/announce", "controller", {"text": "Tea"}),
+    Case("POST", "/v1/sessions/{id}/screen", "controller", {"mode": "focus"}),
     Case("POST", "/v1/sessions/{id}/participants", "controller", {"participant_id": MISSING, "total_time_ms": 60_000}),
     Case("PATCH", "/v1/sessions/{id}/participants/{pid}", "controller", {"display_name": "Anna"}),
     Case("DELETE", "/v1/sessions/{id}/participants/{pid}", "controller"),

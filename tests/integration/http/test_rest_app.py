@@ -188,7 +188,10 @@ async def test_unknown_verb_is_refused_with_the_known_verbs(client: httpx.AsyncC
     session = f"/v1/sessions/{uuid4()}"
     refused = await client.post(f"{session}/begin")
     assert problem_of(refused) == (404, "NOT_FOUND")
-    verbs = "adjust, amend, cancel, complete, done, finish, participants, pause, reopen, resume, start, switch, undo"
+    verbs = (
+        "adjust, amend, announce, cancel, complete, done, finish, participants, pause, reopen, resume, screen, start, "
+        "switch, undo"
+    )
     assert refused.json()["detail"] == f"There is nothing at {session}/begin. Known names for POST: {verbs}"
     assert (await client.get(f"{session}/history")).json()["detail"].endswith("GET: archive, events")
     assert "Known" not in (await client.get("/nope")).json()["detail"]

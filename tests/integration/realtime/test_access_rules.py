@@ -49,6 +49,8 @@ ARGS: dict[str, dict[str, Any]] = {
     "update_metadata": {"metadata": {"table": 7}},
     "update_session": {"labels": {"table": "7"}},
     "set_plan": {"plan": [{"time_ms": 60_000}, {"time_ms": 90_000}], "expected_version": 2},
+    "announce": {"text": "Five minutes left"},
+    "screen": {"mode": "blackout"},
     "delete": {},
 }
 """Arguments with which each command succeeds on a session of `open_session`."""

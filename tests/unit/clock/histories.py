@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 
+from synckairos.clock.audience_display import ScreenMode
 from synckairos.clock.clock_systems import Bronstein, ClockSystem, Delay, Fischer, Hourglass, PerMove, SuddenDeath
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
     Amend,
+    Announce,
     Cancel,
     Command,
     Complete,
@@ -20,6 +22,7 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    Screen,
     SetPlan,
     Start,
     Switch,
@@ -247,6 +250,8 @@ def _command(tape: Bytes, plan: tuple[PlanItem, ...]) -> Command:
                 end = (None, T0 + 10_000, T0 + 30_000)[tape.below(3)]
                 removes_start = start is None and tape.one_in(2)
                 return UpdateSession(labels if tape.one_in(2) else {}, None, start, end, removes_start)
+            if tape.one_in(2):
+                return (Announce("Tea"), Announce(None), Screen(ScreenMode.FOCUS), Screen(None))[tape.below(4)]
             return UpdateMetadata(({"round": 2}, {"round": None}, {"a": {"b": True}})[tape.below(3)])
         case 28 | 29:
             return Done(_name(tape))

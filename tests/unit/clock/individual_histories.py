@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from synckairos.clock.audience_display import ScreenMode
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
+    Announce,
     Cancel,
     Command,
     Complete,
@@ -18,6 +20,7 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    Screen,
     Start,
     Switch,
     UpdateMetadata,
@@ -119,7 +122,7 @@ def _command(tape: Bytes) -> Command:
         case 24 | 25:
             return draw_update(tape, _name(tape))
         case 20:
-            return UpdateMetadata({"round": 2})
+            return (UpdateMetadata({"round": 2}), Announce("Tea"), Screen(ScreenMode.STANDBY))[tape.below(3)]
         case 21:
             return (Complete(), Cancel(), Delete(), Switch(), Done("A"))[tape.below(5)]
         case _:

@@ -207,6 +207,8 @@ LEAVES_CLOCK = frozenset(
         EventType.METADATA_UPDATED,
         EventType.SESSION_UPDATED,
         EventType.PLAN_UPDATED,
+        EventType.ANNOUNCEMENT_UPDATED,
+        EventType.SCREEN_UPDATED,
         EventType.PARTICIPANT_ADDED,
         EventType.PARTICIPANT_DONE,
     }

@@ -55,6 +55,8 @@ ARGUMENTS: dict[str, list[Json]] = {
     "reopen": [{"delta_ms": 5_000}, {}],
     "amend": [{"completed_at": "2026-01-31T12:00:00.500Z"}],
     "set_plan": [{"plan": [{"item_id": "late", "time_ms": 5_000}]}, {"plan": [*PLAN, {"time_ms": 5_000}]}],
+    "announce": [{"text": "Tea"}],
+    "screen": [{"mode": "focus"}],
     "update_session": [{"labels": {"round": "2"}}, {"starts_at": "2026-01-31T13:00:00.000Z"}],
 }
 
@@ -155,6 +157,7 @@ def example_runs() -> dict[str, list[Produced]]:
         "v2": play("global", [start, (30_000, "import-v2", {})], participants=[]),
         "by itself": play("global", [(1_000, "expire", {})], starts_at="2026-01-31T12:00:01.000Z"),
         "labels": play("global", [start, (2_000, "update_session", {"labels": {"round": "2"}})]),
+        "audience": play("global", [start, (2_000, "announce", {"text": "Tea"}), (3_000, "screen", {"mode": "focus"})]),
         "reopened": play("global", [start, (60_000, "expire", {}), (70_000, "reopen", {"delta_ms": 5_000})]),
         "entry": play(
             "count_up",

@@ -37,6 +37,7 @@ from synckairos.wire import (
 from synckairos.wire import grants as grant_models
 from synckairos.wire import signing_keys as signing_key_models
 from synckairos.wire import webhooks as webhook_models
+from synckairos.wire.command_bodies.audience_display import AnnounceBody
 from synckairos.wire.command_bodies.participants import AdjustBody
 from synckairos.wire.command_bodies.pauses import PauseBody, ResumeBody
 from synckairos.wire.command_bodies.turns import SwitchBody
@@ -67,8 +68,8 @@ def bounds(model: type[BaseModel], path: str) -> str:
         place = place["items"] if name == "[]" else place["properties"][name]
         if "$ref" in place:
             place = schema["$defs"][place["$ref"].rpartition("/")[2]]
-    if "anyOf" in place:  # a budget of 0 is allowed too
-        place = next(each for each in place["anyOf"] if "maximum" in each)
+    if "anyOf" in place:  # a budget of 0 is allowed too, and null as text of an announcement
+        place = next(each for each in place["anyOf"] if "maximum" in each or "maxLength" in each)
     found: dict[str, Any] = place
     least = next((found[name] for name in ("minimum", "minItems", "minLength") if name in found), None)
     most = next(found[name] for name in ("maximum", "maxItems", "maxLength") if name in found)
@@ -186,6 +187,7 @@ IN_CODE = {
     "`participant_ids` of `adjust`": bounds(AdjustBody, "participant_ids"),
     "`reason` of `pause` and `resume`": same(bounds(PauseBody, "reason"), bounds(ResumeBody, "reason")),
     "`max_ms` of `pause`": bounds(PauseBody, "max_ms"),
+    "`text` of `announce`": bounds(AnnounceBody, "text"),
     "`lag_ms` of `switch`": bounds(SwitchBody, "lag_ms"),
     "attempts of a command that loses races": text(prepare_commit.MAX_ATTEMPTS),
     "steps of a simulation": text(work_limits.SIMULATION_STEPS.burst),

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synckairos.clock.audience_display import AnnouncementTone, ScreenMode
 from synckairos.clock.budget import ClockReadingDetails
 from synckairos.clock.clock_systems import SuddenDeath
 from synckairos.clock.commands import (
     AddParticipant,
     Adjust,
+    Announce,
     Cancel,
     Command,
     Complete,
@@ -24,6 +26,7 @@ from synckairos.clock.commands import (
     RemoveParticipant,
     Reopen,
     Resume,
+    Screen,
     Start,
     Switch,
     Undo,
@@ -87,6 +90,14 @@ def paths(verb: str, args: Any) -> list[str]:
             UpdateParticipant(A, removes_display_name=True),
         ),
         ("update_metadata", {"metadata": {"a": None}}, UpdateMetadata({"a": None})),
+        ("announce", {"text": None}, Announce(None)),
+        (
+            "announce",
+            {"text": "é", "tone": "urgent", "flash": True, "until": "2026-01-31T13:00:00+01:00"},
+            Announce("é", AnnouncementTone.URGENT, True, 1_769_860_800_000),
+        ),
+        ("screen", {"mode": "normal"}, Screen(None)),
+        ("screen", {"mode": "standby"}, Screen(ScreenMode.STANDBY)),
         ("update_session", {"labels": {"round": "é", "a.b-c_1": None}}, UpdateSession({"round": "é", "a.b-c_1": None})),
         ("update_session", {"labels": {}, "metadata": {"a": 1}}, UpdateSession({}, {"a": 1})),
         ("update_session", {"metadata": {"a": 1}}, UpdateSession({}, {"a": 1})),
@@ -156,6 +167,15 @@ def test_a_valid_body_becomes_a_command(verb: str, args: dict[str, Any], command
         ("update_metadata", {}, "metadata"),
         ("update_metadata", {"metadata": None}, "metadata"),
         ("update_metadata", {"metadata": {"a": 2**60}}, "metadata.a"),
+        ("announce", {}, "text"),
+        ("announce", {"text": ""}, "text"),
+        ("announce", {"text": "x" * 281}, "text"),
+        ("announce", {"text": None, "flash": True}, ""),
+        ("announce", {"text": None, "until": "2026-01-31T12:00:00Z"}, ""),
+        ("announce", {"text": "Tea", "tone": "loud"}, "tone"),
+        ("announce", {"text": "Tea", "until": None}, "until"),
+        ("screen", {}, "mode"),
+        ("screen", {"mode": "off"}, "mode"),
         ("update_session", {}, ""),
         ("update_session", {"expected_version": 1}, ""),
         ("update_session", {"labels": None}, "labels"),

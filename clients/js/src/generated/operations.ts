@@ -5,6 +5,7 @@ import type {
   AccessPage,
   AdjustBody,
   AmendBody,
+  AnnounceBody,
   ApiKeyPage,
   ApiKeySecretAnswer,
   ArchiveAnswer,
@@ -45,6 +46,7 @@ import type {
   RevocationAnswer,
   RevocationPage,
   RotateSecret,
+  ScreenBody,
   SecretAnswer,
   SessionAnswer,
   SessionPage,
@@ -194,6 +196,18 @@ export interface Api {
     amend(
       sessionId: string,
       body: AmendBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionAnswer>>;
+    /** Show a text to the audience, or remove it */
+    announce(
+      sessionId: string,
+      body: AnnounceBody,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionAnswer>>;
+    /** Change what the screens of the audience show */
+    screen(
+      sessionId: string,
+      body: ScreenBody,
       options?: RequestOptions,
     ): Promise<ResponseData<SessionAnswer>>;
     /** Execute one command on many sessions */
@@ -462,6 +476,8 @@ export const OPERATIONS = {
     undo: "POST /v1/sessions/{session_id}/undo keyed",
     reopen: "POST /v1/sessions/{session_id}/reopen keyed",
     amend: "POST /v1/sessions/{session_id}/amend keyed",
+    announce: "POST /v1/sessions/{session_id}/announce keyed",
+    screen: "POST /v1/sessions/{session_id}/screen keyed",
     addCommand: "POST /v1/sessions/commands keyed",
     events: "GET /v1/sessions/{session_id}/events",
     archive: "GET /v1/sessions/{session_id}/archive",

@@ -102,6 +102,34 @@ export interface AmendBody {
   reason?: string;
 }
 
+/**
+ * Shows a text to the audience. A null as text removes the announcement, without the other members. `tone` is the
+ * importance of the text. If `flash` is true, pages flash the text for a short time, at most twice per second.
+ * Pages show the text until the instant `until`. By default, they show it until the next announcement.
+ */
+export interface AnnounceBody {
+  /** Version that the caller expects. If the session has another version: CONFLICT */
+  expected_version?: number;
+  /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
+  expected_turn?: number;
+  on_behalf_of?: string;
+  text: string | null;
+  tone?: "info" | "warning" | "urgent";
+  flash?: boolean;
+  until?: string;
+}
+
+/** A text for the audience. Pages show it before the instant `until`, without an end if `until` is absent. */
+export interface AnnouncementView {
+  text?: string;
+  tone?: "info" | "warning" | "urgent";
+  announced_at?: string;
+  /** Always true: pages flash the text for a short time; absent if they do not */
+  flash?: boolean;
+  /** Instant from which pages do not show the text; absent if unset */
+  until?: string;
+}
+
 export interface ApiKeyPage {
   /** The requested data */
   data: Array<ApiKeyView>;
@@ -285,7 +313,7 @@ export interface CommandMessage {
   /** Id of the session */
   session_id: string;
   /** Name of the command, as in REST */
-  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_participant" | "update_metadata" | "update_session" | "set_plan" | "undo" | "reopen" | "amend" | "delete";
+  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_participant" | "update_metadata" | "update_session" | "set_plan" | "undo" | "reopen" | "amend" | "announce" | "screen" | "delete";
   /** Arguments of the command: the body of the REST request */
   args?: Record<string, unknown>;
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -330,7 +358,7 @@ export interface CommandToMany {
   session_ids?: Array<string>;
   label?: Array<string>;
   /** Name of the command */
-  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_participant" | "update_metadata" | "update_session" | "set_plan" | "undo" | "reopen" | "amend" | "delete";
+  command: "start" | "switch" | "done" | "finish" | "pause" | "resume" | "adjust" | "complete" | "cancel" | "add_participant" | "remove_participant" | "update_participant" | "update_metadata" | "update_session" | "set_plan" | "undo" | "reopen" | "amend" | "announce" | "screen" | "delete";
   /** Arguments of the command, as in its own request */
   args?: Record<string, unknown>;
   /** Id of the request. For each session, the command has the id `bulk:<command_id>` */
@@ -568,7 +596,7 @@ export interface CreateWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types to send. Default: all */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "announcement_updated" | "screen_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported">;
   /** Filter: only events of sessions whose metadata contains these members. Default: all sessions */
   metadata?: Record<string, unknown>;
   /** Whether each message includes the session's state after the event */
@@ -687,7 +715,7 @@ export interface EventMessage {
   /** Random id of the session's life in the store. Versions grow within one epoch */
   epoch: string;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "announcement_updated" | "screen_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Instant when the event took effect */
   at: string;
   /** Id of the participant */
@@ -715,7 +743,7 @@ export interface EventView {
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version: number;
   /** Type of the event */
-  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "announcement_updated" | "screen_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Id of the participant */
   participant_id?: string;
   /** Id of the group (team) */
@@ -1130,7 +1158,7 @@ export interface PatchWebhook {
   /** Free text of the application; the server does not interpret it */
   description?: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types?: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "announcement_updated" | "screen_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata?: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -1513,6 +1541,19 @@ export interface RotateSecret {
   overlap_s?: number;
 }
 
+/**
+ * Changes what the screens of the audience show. The clocks do not change. `blackout`: nothing. `focus`: only the
+ * clock that runs. `standby`: the title without clocks. `normal`: the whole session.
+ */
+export interface ScreenBody {
+  /** Version that the caller expects. If the session has another version: CONFLICT */
+  expected_version?: number;
+  /** Turn number that the caller expects. If the session has another turn number: TURN_OVER */
+  expected_turn?: number;
+  on_behalf_of?: string;
+  mode: "normal" | "blackout" | "focus" | "standby";
+}
+
 export interface SecretAnswer {
   data: SecretView;
 }
@@ -1662,6 +1703,10 @@ export interface SessionView {
   ends_at?: string;
   /** Breaks of a recorded or amended session; absent if the clock measured its times */
   breaks?: Array<BreakView>;
+  /** The newest announcement; absent if there is none */
+  announcement?: AnnouncementView;
+  /** Mode of the screens of the audience; absent if they show the whole session */
+  screen?: "blackout" | "focus" | "standby";
   /** Maximum number of pauses of each actor; absent if unset */
   pause_budget?: number;
   /** Number of pauses that each actor has taken */
@@ -2070,7 +2115,7 @@ export interface TimelineRow {
   /** ms after the creation of the session */
   at_ms: number;
   /** Type of the event */
-  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
+  event_type?: "session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "announcement_updated" | "screen_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported";
   /** Version of the session: begins at 1 and grows by 1 with each change */
   version?: number;
   /** Id of the participant */
@@ -2191,7 +2236,7 @@ export interface WebhookCreatedView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "announcement_updated" | "screen_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -2226,7 +2271,7 @@ export interface WebhookView {
   /** Free text of the application; the server does not interpret it */
   description: string;
   /** Event types that the endpoint receives; null if it receives all types */
-  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
+  event_types: Array<"session_created" | "session_started" | "cycle_switched" | "session_paused" | "session_resumed" | "time_adjusted" | "participant_added" | "participant_removed" | "participant_updated" | "participant_done" | "participant_started" | "participant_paused" | "participant_resumed" | "participant_finished" | "turn_undone" | "participant_expired" | "group_expired" | "cycle_expired" | "time_warning" | "overtime_started" | "metadata_updated" | "session_updated" | "plan_updated" | "announcement_updated" | "screen_updated" | "session_reopened" | "session_recorded" | "session_amended" | "session_expired" | "session_completed" | "session_cancelled" | "session_deleted" | "session_recovered" | "session_imported"> | null;
   /** Free JSON of the application; the server stores it and does not interpret it */
   metadata: Record<string, unknown> | null;
   /** Whether each message includes the session's state after the event */
@@ -2287,5 +2332,7 @@ export interface CommandArguments {
   undo: UndoBody;
   reopen: ReopenBody;
   amend: AmendBody;
+  announce: AnnounceBody;
+  screen: ScreenBody;
   delete: DeleteBody;
 }

@@ -533,6 +533,18 @@ BreakView = TypedDict(
 )
 
 
+class AnnouncementView(TypedDict):
+    """A text for the audience. Pages show it before the instant `until`, without an end if `until` is absent."""
+
+    text: NotRequired[str]
+    tone: NotRequired[Literal["info", "warning", "urgent"]]
+    announced_at: NotRequired[str]
+    # Always true: pages flash the text for a short time; absent if they do not
+    flash: NotRequired[bool]
+    # Instant from which pages do not show the text; absent if unset
+    until: NotRequired[str]
+
+
 class ReceiptView(TypedDict):
     """Charge of the most recently finished turn: elapsed = compensated + charged.  Absent before the first turn ends,
     or if the session does not use lag compensation.
@@ -655,6 +667,10 @@ class SessionView(TypedDict):
     ends_at: NotRequired[str]
     # Breaks of a recorded or amended session; absent if the clock measured its times
     breaks: NotRequired[list[BreakView]]
+    # The newest announcement; absent if there is none
+    announcement: NotRequired[AnnouncementView]
+    # Mode of the screens of the audience; absent if they show the whole session
+    screen: NotRequired[Literal["blackout", "focus", "standby"]]
     # Maximum number of pauses of each actor; absent if unset
     pause_budget: NotRequired[int]
     # Number of pauses that each actor has taken
@@ -1024,6 +1040,36 @@ class AmendBody(TypedDict):
     reason: NotRequired[str]
 
 
+class AnnounceBody(TypedDict):
+    """Shows a text to the audience. A null as text removes the announcement, without the other members.  `tone` is the
+    importance of the text. If `flash` is true, pages flash the text for a short time, at most twice per second.
+    Pages show the text until the instant `until`. By default, they show it until the next announcement.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    text: str | None
+    tone: NotRequired[Literal["info", "warning", "urgent"]]
+    flash: NotRequired[bool]
+    until: NotRequired[str]
+
+
+class ScreenBody(TypedDict):
+    """Changes what the screens of the audience show. The clocks do not change.  `blackout`: nothing. `focus`: only the
+    clock that runs. `standby`: the title without clocks. `normal`: the whole session.
+    """
+
+    # Version that the caller expects. If the session has another version: CONFLICT
+    expected_version: NotRequired[int]
+    # Turn number that the caller expects. If the session has another turn number: TURN_OVER
+    expected_turn: NotRequired[int]
+    on_behalf_of: NotRequired[str]
+    mode: Literal["normal", "blackout", "focus", "standby"]
+
+
 class CommandToMany(TypedDict):
     """One command for many sessions: those of `session_ids`, or those that have all labels of `label` and did not end.
     A repeated request with the same `command_id` addresses the same sessions, and executes nothing twice.
@@ -1051,6 +1097,8 @@ class CommandToMany(TypedDict):
         "undo",
         "reopen",
         "amend",
+        "announce",
+        "screen",
         "delete",
     ]
     # Arguments of the command, as in its own request
@@ -1130,6 +1178,8 @@ class EventView(TypedDict):
         "metadata_updated",
         "session_updated",
         "plan_updated",
+        "announcement_updated",
+        "screen_updated",
         "session_reopened",
         "session_recorded",
         "session_amended",
@@ -1274,6 +1324,8 @@ class CreateWebhook(TypedDict):
                 "metadata_updated",
                 "session_updated",
                 "plan_updated",
+                "announcement_updated",
+                "screen_updated",
                 "session_reopened",
                 "session_recorded",
                 "session_amended",
@@ -1328,6 +1380,8 @@ class WebhookCreatedView(TypedDict):
                 "metadata_updated",
                 "session_updated",
                 "plan_updated",
+                "announcement_updated",
+                "screen_updated",
                 "session_reopened",
                 "session_recorded",
                 "session_amended",
@@ -1395,6 +1449,8 @@ class WebhookView(TypedDict):
                 "metadata_updated",
                 "session_updated",
                 "plan_updated",
+                "announcement_updated",
+                "screen_updated",
                 "session_reopened",
                 "session_recorded",
                 "session_amended",
@@ -1467,6 +1523,8 @@ class PatchWebhook(TypedDict):
                 "metadata_updated",
                 "session_updated",
                 "plan_updated",
+                "announcement_updated",
+                "screen_updated",
                 "session_reopened",
                 "session_recorded",
                 "session_amended",
@@ -1947,6 +2005,8 @@ class TimelineRow(TypedDict):
             "metadata_updated",
             "session_updated",
             "plan_updated",
+            "announcement_updated",
+            "screen_updated",
             "session_reopened",
             "session_recorded",
             "session_amended",

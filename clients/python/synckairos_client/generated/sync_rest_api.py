@@ -11,6 +11,7 @@ from synckairos_client.generated.rest_types import (
     AccessPage,
     AdjustBody,
     AmendBody,
+    AnnounceBody,
     ApiKeyPage,
     ApiKeySecret,
     ArchiveView,
@@ -51,6 +52,7 @@ from synckairos_client.generated.rest_types import (
     RevocationPage,
     RevocationView,
     RotateSecret,
+    ScreenBody,
     SecretView,
     SessionPage,
     SessionView,
@@ -471,6 +473,40 @@ class SessionsOperations:
         answer: SessionView = self._call(
             "POST",
             f"/v1/sessions/{path_part(session_id)}/amend",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    def announce(
+        self, session_id: str, body: AnnounceBody, *, idempotency_key: str | None = None, if_match: str | None = None
+    ) -> SessionView:
+        """Show a text to the audience, or remove it.
+
+        `POST /v1/sessions/{session_id}/announce`
+        """
+        answer: SessionView = self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/announce",
+            body=body,
+            idempotency_key=idempotency_key or random_key(),
+            if_match=if_match,
+            has_data=True,
+        )
+        return answer
+
+    def screen(
+        self, session_id: str, body: ScreenBody, *, idempotency_key: str | None = None, if_match: str | None = None
+    ) -> SessionView:
+        """Change what the screens of the audience show.
+
+        `POST /v1/sessions/{session_id}/screen`
+        """
+        answer: SessionView = self._call(
+            "POST",
+            f"/v1/sessions/{path_part(session_id)}/screen",
             body=body,
             idempotency_key=idempotency_key or random_key(),
             if_match=if_match,

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Any
 
 from synckairos_client.generated.clock.active_pause import ActivePause
+from synckairos_client.generated.clock.audience_display import Announcement, ScreenMode
 from synckairos_client.generated.clock.budget import ClockReadingDetails
 from synckairos_client.generated.clock.clock_systems import ClockSystem
 from synckairos_client.generated.clock.individual_clock import IndividualClock
@@ -111,6 +112,8 @@ class EventType(StrEnum):
     METADATA_UPDATED = "metadata_updated"
     SESSION_UPDATED = "session_updated"
     PLAN_UPDATED = "plan_updated"
+    ANNOUNCEMENT_UPDATED = "announcement_updated"
+    SCREEN_UPDATED = "screen_updated"
     SESSION_REOPENED = "session_reopened"
     SESSION_RECORDED = "session_recorded"
     SESSION_AMENDED = "session_amended"
@@ -298,6 +301,9 @@ class Session:
     recently begun turn, None before the start. `next_item_position` is the position of the item that begins after a
     hold, None outside a hold. `schedule_offset_ms` is the time in ms by which this item began later than planned,
     negative if it began earlier. An item without a planned start does not change it. It is None before the start.
+
+    `announcement` is the newest announcement, None if it was removed. `screen` is the mode of the screens of the
+    audience, None if they show the whole session.
     """
 
     rules: Rules
@@ -329,6 +335,8 @@ class Session:
     item_position: int | None = None
     next_item_position: int | None = None
     schedule_offset_ms: int | None = None
+    announcement: Announcement | None = None
+    screen: ScreenMode | None = None
 
     @property
     def is_second_edition(self) -> bool:

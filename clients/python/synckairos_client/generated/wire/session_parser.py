@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from synckairos_client.generated.clock.active_pause import ActivePause
+from synckairos_client.generated.clock.audience_display import ScreenMode
 from synckairos_client.generated.clock.budget import ClockReadingDetails
 from synckairos_client.generated.clock.individual.clock_rows import ClockRows
 from synckairos_client.generated.clock.individual_clock import FULL_FACTOR, IndividualClock, ParticipantStatus
@@ -25,6 +26,7 @@ from synckairos_client.generated.clock.model import (
     Status,
     SyncMode,
 )
+from synckairos_client.generated.wire.audience_display_json import parse_announcement
 from synckairos_client.generated.wire.clock_system_json import READING_FACTS, parse_clock_system
 from synckairos_client.generated.wire.instants import parse_instant_ms
 from synckairos_client.generated.wire.plan_json import parse_item_position, parse_plan
@@ -112,6 +114,8 @@ def session_from_json(d: dict[str, Any], deleted: bool = False) -> Session:
         item_position=parse_item_position(plan, d, "current_item_id"),
         next_item_position=parse_item_position(plan, d, "next_item_id"),
         schedule_offset_ms=d.get("schedule_offset_ms"),
+        announcement=parse_announcement(d["announcement"]) if "announcement" in d else None,
+        screen=ScreenMode(d["screen"]) if "screen" in d else None,
     )
 
 
