@@ -22,6 +22,7 @@ from synckairos.http.client_address import CallerResolver
 from synckairos.http.commands_to_many import CommandToManyRoutes
 from synckairos.http.event_streams import EventStreamRoutes, EventStreams, FrameChannels
 from synckairos.http.history import HistoryRoutes
+from synckairos.http.links import LinkRoutes
 from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.own_credential import OwnCredentialRoutes
@@ -32,6 +33,7 @@ from synckairos.http.qr_code import QrCodeRoutes
 from synckairos.http.request_authentication import RequestAuthentication
 from synckairos.http.rest_app import RestApp
 from synckairos.http.revocations import RevocationRoutes
+from synckairos.http.session_tokens import SessionTokenRoutes
 from synckairos.http.sessions import SessionRoutes
 from synckairos.http.signing_keys import SigningKeyRoutes
 from synckairos.http.simulate import SimulateRoutes
@@ -54,6 +56,7 @@ from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.sessions import SessionStore
 from synckairos.store.tickets import TicketStore
+from synckairos.stored_credentials.redemption import LinkRedeemer
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.telemetry.metrics import ACTIVE_SESSIONS
 from synckairos.tenants.active_tenants import ActiveTenants
@@ -104,6 +107,7 @@ def build_application(
     tenants: ActiveTenants | None = None,
     operator_networks: OperatorNetworks | None = None,
     tickets: TicketStore | None = None,
+    link_redeemer: LinkRedeemer | None = None,
     credential_ends: CredentialEnds | None = None,
     event_streams: EventStreams | None = None,
     frame_channels: FrameChannels | None = None,
@@ -119,6 +123,7 @@ def build_application(
     - `control_channel`: the revocations. None while authentication is off.
     - `credential_ends`: ends streams together with their credentials. None while authentication is off.
     - `tickets`: the tickets for sockets. None while authentication is off.
+    - `link_redeemer`: gives session tokens for links. None while authentication is off.
     - `authenticator`: authenticates callers. None while authentication is off.
     - `verifier` and `signing_keys`: the keys that verify tokens. None while authentication is off.
     - `tenants` and `operator_networks`: the tenants, and the networks of their operators. None while authentication is
@@ -181,6 +186,16 @@ def build_application(
         *TicketRoutes(sessions, tickets, rate_limits).operations(),
         *RevocationRoutes(control_channel, rate_limits).operations(),
         *ApiKeyRoutes(dependencies.credential_table, control_channel, rate_limits).operations(),
+        *LinkRoutes(
+            sessions,
+            dependencies.credential_table,
+            control_channel,
+            link_redeemer,
+            authenticator,
+            callers,
+            rate_limits,
+        ).operations(),
+        *SessionTokenRoutes(dependencies.credential_table, control_channel, rate_limits).operations(),
         *SigningKeyRoutes(dependencies.signing_key_table, signing_keys, verifier, rate_limits).operations(),
         *TenantRoutes(dependencies.tenant_table, tenants, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),

@@ -89,6 +89,17 @@ class CallerResolver:
             return peer.is_loopback
         return _forwarded_protocol(scope) == "https" or self._client_behind_proxies(scope, peer).is_loopback
 
+    def origin_for(self, scope: Scope) -> str:
+        """Return the origin under which the client reaches this server, such as `https://clock.example.org`.
+
+        The host is the header `Host`. The scheme is that of a trusted proxy, else that of the connection.
+        """
+        peer = parse_address((scope.get("client") or ("", 0))[0])
+        is_behind_proxy = peer is not None and bool(self._proxies) and self._is_proxy(peer)
+        forwarded = _forwarded_protocol(scope) if is_behind_proxy else None
+        scheme = forwarded if forwarded in ("http", "https") else scope.get("scheme", "http")
+        return f"{scheme}://{_header_values(scope, b'host') or ''}"
+
     def _client_behind_proxies(self, scope: Scope, address: Address) -> Address:
         """Return the forwarded address nearest to this server that is not a trusted proxy.
 

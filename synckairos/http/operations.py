@@ -24,6 +24,7 @@ _ROUTE_PARAMETERS = {
     "{signing_key_id}": ":kid",
     "{tenant}": ":tenant",
     "{key_id}": ":key",
+    "{link_id}": ":link",
 }
 
 

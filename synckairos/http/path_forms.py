@@ -12,6 +12,7 @@ PATH_FORMS: dict[str, tuple[str, str]] = {
     "category": ("[a-z0-9-]{1,64}", "should be the category of a preset"),
     "name": ("[a-z0-9-]{1,64}", "should be the name of a preset in its category"),
     "key_id": (KEY_ID_PATTERN, "should be 12 letters and digits"),
+    "link_id": (KEY_ID_PATTERN, "should be 12 letters and digits"),
 }
 """Regular expression and fault text of each path parameter that is not a UUID, by its name."""
 

@@ -35,6 +35,14 @@ class SecretText(Struct, frozen=True):
         """Return the SHA-256 of the text: 32 bytes."""
         return sha256(self.text.encode()).digest()
 
+    @property
+    def redemption_digest(self) -> bytes:
+        """Return the SHA-256 under which a link is stored: 32 bytes.
+
+        It differs from `digest`, so that a link is never accepted in place of the session token that it gives.
+        """
+        return sha256(b"redeem " + self.text.encode()).digest()
+
 
 def is_stored_credential(text: str) -> bool:
     """Return whether a bearer token claims to be a stored credential. Its checksum can be wrong."""

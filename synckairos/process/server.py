@@ -66,6 +66,7 @@ from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stream_channels import StreamChannels
 from synckairos.store.tickets import TicketStore
+from synckairos.stored_credentials.redemption import LinkRedeemer
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.stored_credentials.verifier import CredentialVerifier
 from synckairos.telemetry import log
@@ -217,6 +218,16 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 refuse_ended=credential_ends.require_not_revoked,
             )
         )
+        link_redeemer = (
+            None
+            if credential_verifier is None
+            else LinkRedeemer(
+                credential_verifier,
+                now_ms=hub.now_ms,
+                work=work,
+                refuse_ended=credential_ends.require_not_revoked,
+            )
+        )
         operator_networks = OperatorNetworks(settings.operator_networks, callers.complete_address_for)
         tickets = None if authenticator is None else TicketStore(pipe, keys)
         sign_ins = SignIns(authenticator)
@@ -286,6 +297,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             event_streams=event_streams,
             frame_channels=stream_channels,
             tickets=tickets,
+            link_redeemer=link_redeemer,
             access_recorder=None if settings.auth == "none" else access_recorder,
             refresh_gauges=[
                 refresh_backlog,
@@ -303,7 +315,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("recovery", recovery.run),
                 keep_running("access log", access_recorder.run),
                 *([] if control_channel is None else [keep_running("revocations", control_channel.run)]),
-                *([] if credential_verifier is None else [keep_running("API keys", credential_verifier.run)]),
+                *([] if credential_verifier is None else [keep_running("stored credentials", credential_verifier.run)]),
                 *([] if signing_keys is None else [keep_running("signing keys", signing_keys.run)]),
                 *([] if tenants is None else [keep_running("tenants", tenants.run)]),
                 *(

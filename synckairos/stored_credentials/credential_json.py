@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from synckairos.stored_credentials.table import StoredCredential
+from synckairos.stored_credentials.table import RedeemedLink, StoredCredential
 from synckairos.wire.instants import render_instant
 
 
@@ -18,5 +18,35 @@ def api_key_json(key: StoredCredential) -> dict[str, Any]:
         "created_by": key.created_by,
         "expires_at": None if key.expires_at_ms is None else render_instant(key.expires_at_ms),
         "last_used_at": None if key.last_used_at_ms is None else render_instant(key.last_used_at_ms),
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def link_json(link: StoredCredential) -> dict[str, Any]:
+    """Return the members of `LinkView`. Members without a value are absent."""
+    members = {
+        "link_id": link.credential_id,
+        "session_id": link.session_id,
+        "role": link.role,
+        "participant_id": link.participant_id,
+        "label": link.label,
+        "max_uses": link.max_uses,
+        "uses": link.uses,
+        "created_at": render_instant(link.created_at_ms),
+        "created_by": link.created_by,
+        "expires_at": None if link.expires_at_ms is None else render_instant(link.expires_at_ms),
+        "last_used_at": None if link.last_used_at_ms is None else render_instant(link.last_used_at_ms),
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def redeemed_link_json(found: RedeemedLink, now_ms: int) -> dict[str, Any]:
+    """Return the members of `RedeemedLinkView`, with the token. `now_ms` is in ms since the Unix epoch."""
+    members = {
+        "token": found.token.text,
+        "expires_in_ms": max(0, (found.credential.expires_at_ms or now_ms) - now_ms),
+        "session_id": found.session_id,
+        "role": found.credential.role,
+        "participant_id": found.credential.participant_id,
     }
     return {name: value for name, value in members.items() if value is not None}

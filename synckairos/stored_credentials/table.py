@@ -1,6 +1,7 @@
 """The table of stored credentials in Postgres: adds, reads, rotates and ends credentials."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 import orjson
@@ -22,13 +23,25 @@ from synckairos.wire.control_entry import Revocation
 from synckairos.wire.instants import datetime_to_ms
 
 MAX_CREDENTIALS = 1_000
-"""Maximum number of credentials of one kind in a tenant that have not ended."""
+"""Maximum number of credentials of one kind in a tenant that have not ended, except links.
+
+For session tokens it is the number of those that were made with the same API key.
+"""
+
+MAX_LINKS = 10_000
+"""Maximum number of links in a tenant that have not ended."""
 
 OVERLAP_MS = 86_400_000
 """Milliseconds for which the previous secret stays valid after a rotation."""
 
-CredentialKind = Literal["key", "operator"]
-"""Kinds of stored credentials: `key` is an API key, `operator` is the key of an operator."""
+CredentialKind = Literal["key", "operator", "link", "login", "session"]
+"""Kinds of stored credentials.
+
+`key` is an API key, `operator` is the key of an operator. `link` is a link to a session, `login` is a link for the
+sign-in of an administrator: both are only redeemed. `session` is a session token, which a link or an API key gives.
+"""
+
+_REDEEMED: tuple[CredentialKind, ...] = ("link", "login")
 
 _MAX_SEQUENCE = 2**62
 """A number that is larger than each `sequence`."""
@@ -45,7 +58,10 @@ class NewCredential(Struct, frozen=True, kw_only=True):
     - `principal_kind` and `subject`: the kind and the subject of its principal. If `subject` is None, it is the id.
     - `grants`: the sessions that the bearer can reach, as in the claim `grants` of a token.
     - `parent_id`: the credential with which it ends, None without a parent.
-    - `expires_at_ms`: ms since the Unix epoch, None if it has no expiry.
+    - `expires_at_ms`: ms since the Unix epoch, None if it has no expiry. The expiry of its parent is its latest expiry.
+    - `session_id` and `max_uses`: the session of a link, and how many times a link can be redeemed.
+    - `idle_s`, `ends_at_ms` and `issued_at_ms` of a session token: seconds after its last use at which it expires, its
+      latest expiry, and the instant at which its parent was made.
     - `request_id` and `request_fingerprint` identify a repeated request; None without them.
     """
 
@@ -62,12 +78,18 @@ class NewCredential(Struct, frozen=True, kw_only=True):
     created_by: str
     request_id: str | None
     request_fingerprint: str | None
+    session_id: str | None = None
+    max_uses: int | None = None
+    idle_s: int | None = None
+    ends_at_ms: int | None = None
+    issued_at_ms: int | None = None
 
 
 class StoredCredential(Struct, frozen=True, kw_only=True):
     """A row. Instants are in ms since the Unix epoch, by the time of Redis. `sequence` orders lists.
 
-    `grant_claims` are the grants as JSON values, and `grants` the same as objects.
+    `grant_claims` are the grants as JSON values, and `grants` the same as objects. `uses` is the number of times that
+    a link was redeemed. For the other fields see `NewCredential`.
     """
 
     credential_id: str
@@ -86,6 +108,12 @@ class StoredCredential(Struct, frozen=True, kw_only=True):
     created_by: str
     expires_at_ms: int | None
     last_used_at_ms: int | None
+    session_id: str | None
+    max_uses: int | None
+    uses: int
+    idle_s: int | None
+    ends_at_ms: int | None
+    issued_at_ms: int | None
 
 
 class ValidCredential(Struct, frozen=True):
@@ -93,6 +121,14 @@ class ValidCredential(Struct, frozen=True):
 
     credential: StoredCredential
     digests: tuple[bytes, ...]
+
+
+class RedeemedLink(Struct, frozen=True):
+    """A session token that a link gave, with its text. `session_id` is the session of the link, None for a sign-in."""
+
+    credential: StoredCredential
+    token: SecretText
+    session_id: str | None
 
 
 class CredentialTable:
@@ -103,9 +139,12 @@ class CredentialTable:
     All methods raise StoreUnavailable if Postgres is unreachable, too slow or not migrated.
     """
 
-    def __init__(self, pool: PostgresPool, *, max_credentials: int = MAX_CREDENTIALS) -> None:
+    def __init__(
+        self, pool: PostgresPool, *, max_credentials: int = MAX_CREDENTIALS, max_links: int = MAX_LINKS
+    ) -> None:
         self._transactions = TimeLimitedTransactions(pool)
         self._max_credentials = max_credentials
+        self._max_links = max_links
 
     async def add(self, new: NewCredential, now_ms: int) -> tuple[StoredCredential, SecretText | None]:
         """Add a credential in one transaction. Return it and its secret, which is nowhere else.
@@ -113,39 +152,47 @@ class CredentialTable:
         If an equal request added it before, return it with None in place of the secret.
 
         Raises: TooManyCredentials if the tenant has the maximum number of them. IdempotencyKeyReused if another request
-            used the same `request_id`.
+            used the same `request_id`. Unauthorized if its parent has ended.
         """
         secret = make_secret_text()
+        limit = self._max_links if new.kind == "link" else self._max_credentials
 
         async def run(transaction: Transaction) -> tuple[StoredCredential, SecretText | None]:
-            values = {"tenant": new.tenant, "kind": new.kind, "request_id": new.request_id, "now_ms": now_ms}
+            values: dict[str, Any] = {"tenant": new.tenant, "kind": new.kind, "request_id": new.request_id}
+            values |= {"now_ms": now_ms, "parent_id": new.parent_id}
             await _fetch(transaction, "lock_tenant", values)
             if new.request_id is not None and (rows := await _fetch(transaction, "find_request", values)):
                 *columns, fingerprint = rows[0]
                 if fingerprint != new.request_fingerprint:
                     raise IdempotencyKeyReused
                 return parse_credential(columns), None
+            if new.parent_id is not None and not await _fetch(transaction, "lock_parent", values):
+                raise Unauthorized("The credential has ended")
             await _fetch(transaction, "delete_ended", values)
             ((count,),) = await _fetch(transaction, "count", values)
-            if count >= self._max_credentials:
-                raise TooManyCredentials(new.kind, self._max_credentials)
+            if count >= limit:
+                raise TooManyCredentials(new.kind, limit)
             (row,) = await _fetch(
                 transaction,
                 "add",
                 {
                     **values,
                     "credential_id": secret.credential_id,
-                    "secret_hash": secret.digest,
+                    "secret_hash": secret.redemption_digest if new.kind in _REDEEMED else secret.digest,
                     "principal_kind": new.principal_kind,
                     "subject": new.subject or secret.credential_id,
                     "label": new.label,
                     "role": new.role,
                     "grants": orjson.dumps(new.grants).decode(),
                     "participant_id": new.participant_id,
-                    "parent_id": new.parent_id,
                     "created_by": new.created_by,
                     "expires_at_ms": new.expires_at_ms,
                     "request_fingerprint": new.request_fingerprint,
+                    "session_id": new.session_id,
+                    "max_uses": new.max_uses,
+                    "idle_s": new.idle_s,
+                    "ends_at_ms": new.ends_at_ms,
+                    "issued_at_ms": new.issued_at_ms,
                 },
             )
             return parse_credential(row), secret
@@ -163,7 +210,21 @@ class CredentialTable:
         """
         (before,) = parse_cursor(cursor, int) if cursor else (_MAX_SEQUENCE,)
         values = {"tenant": tenant, "kind": kind, "now_ms": now_ms, "before": before, "limit": limit + 1}
-        rows = await self._run(tenant_access(tenant), "read_page", values)
+        return await self._read_page(tenant, "read_page", values, limit)
+
+    async def read_links(
+        self, tenant: str, session_id: str, now_ms: int, *, cursor: str | None, limit: int
+    ) -> Page[StoredCredential]:
+        """Return a page of at most `limit` valid links to a session, newest first. `cursor` is as in `read_page`.
+
+        Raises: ValidationFailed if the cursor is invalid.
+        """
+        (before,) = parse_cursor(cursor, int) if cursor else (_MAX_SEQUENCE,)
+        values = {"tenant": tenant, "session_id": session_id, "now_ms": now_ms, "before": before, "limit": limit + 1}
+        return await self._read_page(tenant, "read_links_of_session", values, limit)
+
+    async def _read_page(self, tenant: str, name: str, values: Mapping[str, Any], limit: int) -> Page[StoredCredential]:
+        rows = await self._run(tenant_access(tenant), name, values)
         items = tuple(parse_credential(row) for row in rows[:limit])
         return Page(items, render_cursor(items[-1].sequence) if len(rows) > limit else None)
 
@@ -177,6 +238,37 @@ class CredentialTable:
             cursor = page.next_cursor
             if cursor is None:
                 return found
+
+    async def read_link_session(self, tenant: str, link_id: str) -> str | None:
+        """Return the session of a link, also of a link that has ended. None if the tenant has no such link."""
+        rows = await self._run(tenant_access(tenant), "read_link_session", {"tenant": tenant, "credential_id": link_id})
+        return rows[0][0] if rows else None
+
+    async def redeem(
+        self, link: SecretText, now_ms: int, *, link_idle_s: int, login_idle_s: int, login_s: int
+    ) -> "RedeemedLink | None":
+        """Take a use of the link with this text, and return a new session token. One round trip.
+
+        Return None if there is no such link, or if it has ended, expired, or no use left. The token of a link to a
+        session expires `link_idle_s` seconds after its last use, and with the link at the latest. The token of a link
+        for a sign-in expires `login_idle_s` seconds after its last use, and after `login_s` seconds at the latest.
+        """
+        token = make_secret_text()
+        values = {
+            "link_id": link.credential_id,
+            "link_hash": link.redemption_digest,
+            "token_id": token.credential_id,
+            "token_hash": token.digest,
+            "now_ms": now_ms,
+            "link_idle_s": link_idle_s,
+            "login_idle_s": login_idle_s,
+            "login_s": login_s,
+        }
+        rows = await self._run(cross_tenant_access(), "redeem", values)
+        if not rows:
+            return None
+        *columns, session_id = rows[0]
+        return RedeemedLink(parse_credential(columns), token, session_id)
 
     async def read_valid(self, credential_ids: Sequence[str], now_ms: int) -> dict[str, ValidCredential]:
         """Return the credentials of these ids that have not ended, of all tenants, by id. One round trip.
@@ -197,9 +289,11 @@ class CredentialTable:
                 found[credential.credential_id] = ValidCredential(credential, digests)
         return found
 
-    async def set_last_used(self, credential_ids: Sequence[str], now_ms: int) -> None:
-        """Store that these credentials were used at the instant `now_ms`."""
-        await self._run(cross_tenant_access(), "set_last_used", {"credential_ids": [*credential_ids], "now_ms": now_ms})
+    async def set_last_used(self, used_at_ms: Mapping[str, int]) -> None:
+        """Store the last use of credentials, by their ids. A use also moves the expiry of a session token."""
+        ids = sorted(used_at_ms)
+        values = {"credential_ids": ids, "used_at_ms": [used_at_ms[each] for each in ids]}
+        await self._run(cross_tenant_access(), "set_last_used", values)
 
     async def rotate(
         self, tenant: str, kind: CredentialKind, credential_id: str, now_ms: int, *, request_id: str | None
@@ -227,12 +321,14 @@ class CredentialTable:
         return await self._transactions.transact(tenant_access(tenant), run)
 
     async def end(self, tenant: str, kind: CredentialKind, credential_id: str, now_ms: int) -> list[str]:
-        """End a credential and all credentials below it. Return their ids, also of those that had ended before.
+        """End a credential and all credentials below it. Return the ids to announce as revoked credentials.
 
-        Return an empty list if the tenant has no such credential.
+        They include credentials that had ended before. Session tokens below a credential are not included, because a
+        revocation of the credential that made them covers them. The list is empty if the tenant has no such credential.
         """
         values = {"tenant": tenant, "kind": kind, "credential_id": credential_id, "now_ms": now_ms}
-        return [row[0] for row in await self._run(tenant_access(tenant), "end", values)]
+        rows = await self._run(tenant_access(tenant), "end", values)
+        return [ended_id for ended_id, of_kind in rows if of_kind != "session" or ended_id == credential_id]
 
     async def end_revoked(self, revocations: Sequence[Revocation]) -> None:
         """End the stored credentials that revocations select, and all credentials below them.
@@ -246,6 +342,7 @@ class CredentialTable:
             "are_for_all": [each.is_for_all for each in revocations],
             "issued_before_ms": [each.issued_before_ms for each in revocations],
             "effective_at_ms": [each.effective_at_ms for each in revocations],
+            "token_ids": [each.token_id for each in revocations],
         }
         await self._run(cross_tenant_access(), "end_revoked", values)
 
@@ -260,7 +357,8 @@ async def _fetch(transaction: Transaction, name: str, values: Mapping[str, Any])
 def parse_credential(row: Row | list[Any]) -> StoredCredential:
     """Return the credential of the columns of a row. Raises: Unauthorized or ValueError if a value is invalid."""
     credential_id, sequence, tenant, kind, principal_kind, subject, label, role, grants, *others = row
-    participant_id, parent_id, created_at, created_by, expires_at, last_used_at = others
+    participant_id, parent_id, created_at, created_by, expires_at, last_used_at, session_id, *others = others
+    max_uses, uses, idle_s, ends_at, issued_at = others
     if role not in _ROLES or principal_kind not in ("key", "link"):
         raise ValueError("the role or the kind of a stored credential is unknown")
     return StoredCredential(
@@ -278,6 +376,16 @@ def parse_credential(row: Row | list[Any]) -> StoredCredential:
         parent_id=parent_id,
         created_at_ms=datetime_to_ms(created_at),
         created_by=created_by,
-        expires_at_ms=None if expires_at is None else datetime_to_ms(expires_at),
-        last_used_at_ms=None if last_used_at is None else datetime_to_ms(last_used_at),
+        expires_at_ms=_ms_or_none(expires_at),
+        last_used_at_ms=_ms_or_none(last_used_at),
+        session_id=None if session_id is None else str(session_id),
+        max_uses=max_uses,
+        uses=uses,
+        idle_s=idle_s,
+        ends_at_ms=_ms_or_none(ends_at),
+        issued_at_ms=_ms_or_none(issued_at),
     )
+
+
+def _ms_or_none(at: datetime | None) -> int | None:
+    return None if at is None else datetime_to_ms(at)

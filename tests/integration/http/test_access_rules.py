@@ -59,6 +59,8 @@ SESSION_CASES = (
     Case("PATCH", "/v1/sessions/{id}", "controller", {"metadata": {"a": 1}}),
     Case("PATCH", "/v1/sessions/{id}", "controller", {"starts_at": None}),
     Case("PUT", "/v1/sessions/{id}/plan", "controller", {"plan": [{"time_ms": 1_000}], "expected_version": 1}),
+    Case("POST", "/v1/links", "controller", {"session_id": "{id}", "role": "viewer"}),
+    Case("GET", "/v1/links?session_id={id}", "controller"),
     Case("DELETE", "/v1/sessions/{id}", "admin"),
 )
 TENANT_CASES = (
@@ -69,6 +71,8 @@ TENANT_CASES = (
     Case("POST", "/v1/keys", "admin", {"role": "viewer"}),
     Case("POST", "/v1/keys/000000000000/rotate", "admin"),
     Case("DELETE", "/v1/keys/000000000000", "admin"),
+    Case("DELETE", "/v1/links/000000000000", "controller"),
+    Case("GET", "/v1/links", "admin"),
     Case("GET", "/v1/signing-keys", "admin"),
     Case("POST", "/v1/signing-keys", "admin", {"kid": "k1", "pem": signing_key("ES256").pem}),
     Case("DELETE", f"/v1/signing-keys/{MISSING}", "admin"),
@@ -115,6 +119,9 @@ PUBLIC_PATHS = (
 STREAM_OPERATIONS = {("GET", "/v3/stream"), ("POST", "/v3/frames")}
 """Operations whose messages have the rules. `realtime/test_event_stream_credentials.py` tests their credentials."""
 
+LINK_OPERATIONS = {("POST", "/v1/links/redeem"), ("POST", "/v1/tokens"), ("DELETE", "/v1/tokens")}
+"""Operations that depend on the kind of the credential. `http/test_links.py` tests their credentials."""
+
 
 @pytest.fixture
 async def server(settings: Settings) -> AsyncIterator[RestServer]:
@@ -136,7 +143,7 @@ async def server(settings: Settings) -> AsyncIterator[RestServer]:
 async def test_each_operation_has_a_case(server: RestServer) -> None:
     cases = (*SESSION_CASES, *TENANT_CASES, *OPERATOR_CASES, *PARTICIPANT_CASES, *CREDENTIAL_CASES)
     tested = {(case.method, case.path.partition("?")[0]) for case in cases}
-    tested |= {("GET", path) for path in PUBLIC_PATHS} | STREAM_OPERATIONS
+    tested |= {("GET", path) for path in PUBLIC_PATHS} | STREAM_OPERATIONS | LINK_OPERATIONS
     paths = (await server.client.get("/openapi.json")).json()["paths"]
     operations = {(method.upper(), path) for path, methods in paths.items() for method in methods}
     patterns = {each: re.compile(re.sub(r"\\{[a-z_]+\\}", "[^/]+", re.escape(each[1]))) for each in operations}

@@ -10,14 +10,18 @@ import psycopg
 from synckairos.config import Settings
 from synckairos.errors import SyncKairosError
 from synckairos.identity.authenticator import Authenticator
+from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal
 from synckairos.revocations.channel import RevocationCopier
 from synckairos.revocations.credential_ends import CredentialEnds
-from synckairos.stored_credentials.table import MAX_CREDENTIALS, CredentialTable, NewCredential
+from synckairos.stored_credentials.redemption import LinkRedeemer
+from synckairos.stored_credentials.table import MAX_CREDENTIALS, CredentialKind, CredentialTable, NewCredential
 from synckairos.stored_credentials.verifier import CredentialVerifier
 from tests.integration.authentication import make_authenticator, now_ms
 from tests.integration.revocations.nodes import ADMIN, Node, open_node
+
+SESSION = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class CredentialNode:
     table: CredentialTable
     verifier: CredentialVerifier
     authenticator: Authenticator
+    redeemer: LinkRedeemer
 
     async def add(self, **changes: Any) -> tuple[str, str]:
         """Add an API key. Return its id and its text."""
@@ -35,9 +40,25 @@ class CredentialNode:
         assert secret is not None
         return credential.credential_id, secret.text
 
-    async def end(self, key_id: str) -> None:
-        """End a key through this instance."""
-        for each in await self.table.end("default", "key", key_id, now_ms()):
+    async def add_link(self, **changes: Any) -> tuple[str, str]:
+        """Add a link for viewers of `SESSION`. Return its id and its secret."""
+        return await self.add(**link_fields(**changes))
+
+    async def redeem(self, secret: str, address: str = "192.0.2.1") -> str:
+        """Redeem a link. Return the text of the session token."""
+        return (await self.redeemer.redeem(secret, address)).token.text
+
+    async def redemption_refusal_of(self, secret: str) -> str:
+        """Return the error code and the text of a redemption. Return an empty text if it gives a token."""
+        try:
+            await self.redeem(secret)
+        except SyncKairosError as error:
+            return f"{error.code}: {error.message}"
+        return ""
+
+    async def end(self, credential_id: str, kind: CredentialKind = "key") -> None:
+        """End a credential through this instance."""
+        for each in await self.table.end("default", kind, credential_id, now_ms()):
             await self.node.channel.revoke(ADMIN, credential=each)
 
     async def copy_revocations(self) -> None:
@@ -75,6 +96,20 @@ def new_key(**changes: Any) -> NewCredential:
     return NewCredential(**members | changes)
 
 
+def link_fields(**changes: Any) -> dict[str, Any]:
+    """Return the fields of a link for viewers of `SESSION` that expires in an hour."""
+    fields: dict[str, Any] = {
+        "kind": "link",
+        "principal_kind": "link",
+        "role": "viewer",
+        "grants": [{"sessions": [SESSION]}],
+        "session_id": SESSION,
+        "max_uses": 100,
+        "expires_at_ms": now_ms() + 3_600_000,
+    }
+    return fields | changes
+
+
 @asynccontextmanager
 async def without_table(settings: Settings) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Make the table unavailable inside the block. Yield a function that brings it back earlier."""
@@ -102,4 +137,5 @@ async def open_credential_node(
         verifier = CredentialVerifier(table, node.channel)
         ends = CredentialEnds(now_ms, node.channel)
         authenticator = make_authenticator(settings, stored_credentials=verifier, refuse_ended=ends.require_not_revoked)
-        yield CredentialNode(node, table, verifier, authenticator)
+        redeemer = LinkRedeemer(verifier, now_ms=now_ms, work=ClientWorkLimits(), refuse_ended=ends.require_not_revoked)
+        yield CredentialNode(node, table, verifier, authenticator, redeemer)

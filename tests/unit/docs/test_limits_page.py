@@ -22,6 +22,7 @@ from synckairos.server.timings import DEFAULT_TIMINGS as SERVER_TIMINGS
 from synckairos.service import create, exclusive_start, prepare_commit
 from synckairos.signing_keys import table as signing_key_table
 from synckairos.store import commit_script, participant_sessions, rate_quotas
+from synckairos.stored_credentials import new_link, session_tokens
 from synckairos.stored_credentials import table as credential_table
 from synckairos.webhooks import dispatcher, registry, sender
 from synckairos.wire import api_keys as api_key_models
@@ -35,6 +36,7 @@ from synckairos.wire import (
     validation_faults,
 )
 from synckairos.wire import grants as grant_models
+from synckairos.wire import links as link_models
 from synckairos.wire import signing_keys as signing_key_models
 from synckairos.wire import webhooks as webhook_models
 from synckairos.wire.command_bodies.audience_display import AnnounceBody
@@ -256,6 +258,15 @@ IN_CODE = {
     "`label` of an API key": bounds(api_key_models.CreateApiKey, "label"),
     "`grants` of an API key": bounds(api_key_models.CreateApiKey, "grants"),
     "`sessions` of a grant of an API key": bounds(grant_models.Grant, "sessions"),
+    # links and session tokens
+    "valid links of a tenant": text(credential_table.MAX_LINKS),
+    "`max_uses` of a link": bounds(link_models.CreateLink, "max_uses"),
+    "`label` of a link": bounds(link_models.CreateLink, "label"),
+    "life of a link": text(new_link.MAX_LIFE_MS // 86_400_000),
+    "valid session tokens of an API key": text(credential_table.MAX_CREDENTIALS),
+    "time without a use of the session token of a link": text(session_tokens.LINK_IDLE_S),
+    "time without a use of the session token of an API key": text(session_tokens.LOGIN_IDLE_S),
+    "life of the session token of an API key": text(session_tokens.LOGIN_S),
     # jobs
     "attempts of a job": text(table.MAX_ATTEMPTS),
     "age of finished jobs": text(enqueue.KEPT_DAYS),

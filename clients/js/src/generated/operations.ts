@@ -15,8 +15,10 @@ import type {
   CompleteBody,
   CreateApiKey,
   CreateFromPreset,
+  CreateLink,
   CreateRevocation,
   CreateSession,
+  CreateSessionToken,
   CreateSigningKey,
   CreateTenant,
   CreateTicket,
@@ -31,6 +33,8 @@ import type {
   FinishBody,
   HoursPage,
   JoinBody,
+  LinkPage,
+  LinkSecretAnswer,
   OwnCredentialAnswer,
   ParticipantChangesBody,
   ParticipationPage,
@@ -40,6 +44,8 @@ import type {
   PauseBody,
   PresetAnswer,
   PresetList,
+  RedeemLink,
+  RedeemedLinkAnswer,
   RemovalBody,
   ReopenBody,
   ResumeBody,
@@ -50,6 +56,7 @@ import type {
   SecretAnswer,
   SessionAnswer,
   SessionPage,
+  SessionTokenAnswer,
   SetPlanBody,
   SigningKeyAnswer,
   SigningKeyPage,
@@ -368,6 +375,41 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<void>;
   };
+  links: {
+    /** Make a link to a session */
+    create(
+      body: CreateLink,
+      options?: RequestOptions,
+    ): Promise<ResponseData<LinkSecretAnswer>>;
+    /** List valid links, newest first */
+    list(
+      query?: { limit?: number; cursor?: string; session_id?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<LinkPage>>;
+    /** End a link, its session tokens and their sockets */
+    delete(
+      linkId: string,
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<void>;
+    /** Take a use of a link and get a session token */
+    redeem(
+      body: RedeemLink,
+      options?: RequestOptions,
+    ): Promise<ResponseData<RedeemedLinkAnswer>>;
+  };
+  tokens: {
+    /** Exchange an API key for a session token */
+    create(
+      body?: CreateSessionToken,
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionTokenAnswer>>;
+    /** End the session token of the caller and its sockets */
+    list(
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<void>;
+  };
   signingKeys: {
     /** Add a public key that verifies tokens of the tenant */
     create(
@@ -521,6 +563,16 @@ export const OPERATIONS = {
     list: "GET /v1/keys",
     rotate: "POST /v1/keys/{key_id}/rotate",
     delete: "DELETE /v1/keys/{key_id}",
+  },
+  links: {
+    create: "POST /v1/links",
+    list: "GET /v1/links",
+    delete: "DELETE /v1/links/{link_id}",
+    redeem: "POST /v1/links/redeem",
+  },
+  tokens: {
+    create: "POST /v1/tokens",
+    list: "DELETE /v1/tokens",
   },
   signingKeys: {
     create: "POST /v1/signing-keys",

@@ -466,6 +466,22 @@ export interface CreateFromPreset {
   preset: string;
 }
 
+/**
+ * A link to make. `role` is the role on the session, at most that of the caller. A link with the role `participant`
+ * acts as the participant `participant_id`. Without `expires_at`, the link expires after 24 hours. `max_uses` is
+ * how many devices can use it.
+ */
+export interface CreateLink {
+  /** Session that the link opens */
+  session_id: string;
+  role: "viewer" | "participant" | "controller";
+  /** Id of the participant */
+  participant_id?: string;
+  expires_at?: string;
+  max_uses?: number;
+  label?: string;
+}
+
 /** The credentials to revoke: exactly one of `jti`, `subject`, `grp`, `credential` and `all`. */
 export interface CreateRevocation {
   /** Claim `jti` of the token */
@@ -550,6 +566,9 @@ export interface CreateSession {
   /** Keys and values by which sessions are found, at most 16 */
   labels?: Record<string, unknown>;
 }
+
+/** A request for a session token. It has no members: the API key of the request decides. */
+export type CreateSessionToken = Record<string, never>;
 
 /** A public key to add: exactly one of `pem` and `jwk`. `kid` can be absent if the `jwk` has a `kid`. */
 export interface CreateSigningKey {
@@ -943,6 +962,49 @@ export interface LeaveBody {
   on_behalf_of?: string;
   /** Id of the participant */
   participant_id: string;
+}
+
+export interface LinkPage {
+  /** The requested data */
+  data: Array<LinkView>;
+  /** Value of `cursor` for the next page; null on the last page */
+  next_cursor: string | null;
+}
+
+/** The id, the secret and the URL of a link. `secret` and `url` are absent in the replay of an answer. */
+export interface LinkSecret {
+  /** Id of the link */
+  link_id: string;
+  /** The secret. It cannot be read again */
+  secret?: string;
+  /** URL of the page for the role. The secret is in its fragment */
+  url?: string;
+}
+
+export interface LinkSecretAnswer {
+  data: LinkSecret;
+}
+
+/** A link without its secret. */
+export interface LinkView {
+  /** Id of the link */
+  link_id: string;
+  /** Session that the link opens */
+  session_id: string;
+  role: "viewer" | "participant" | "controller";
+  /** Id of the participant */
+  participant_id?: string;
+  label?: string;
+  max_uses: number;
+  /** How many times the link was redeemed */
+  uses: number;
+  /** Instant of creation */
+  created_at: string;
+  /** The caller that made the link, as the audit names actors */
+  created_by: string;
+  expires_at: string;
+  /** Last redemption. Absent before a use */
+  last_used_at?: string;
 }
 
 /** Changes the metadata by a merge patch (RFC 7396): null removes a member, objects merge, other values replace. */
@@ -1426,6 +1488,28 @@ export interface RecordedBody {
   breaks?: Array<BreakBody>;
 }
 
+/** The secret of a link, from the fragment of its URL. */
+export interface RedeemLink {
+  secret: string;
+}
+
+export interface RedeemedLinkAnswer {
+  data: RedeemedLinkView;
+}
+
+/** A session token. A link for a sign-in has the role `admin` and no session. */
+export interface RedeemedLinkView {
+  /** Token for requests, sockets and event streams. It cannot be read again */
+  token: string;
+  /** Milliseconds until the token expires if it is not used */
+  expires_in_ms: number;
+  /** Id of the session */
+  session_id?: string;
+  role: "viewer" | "participant" | "controller" | "admin";
+  /** Id of the participant */
+  participant_id?: string;
+}
+
 /** Replaces the credential of the connection. The new token must have the same tenant, kind and subject. */
 export interface RefreshMessage {
   type: "REFRESH";
@@ -1616,6 +1700,18 @@ export interface SessionPage {
   data: Array<SessionView>;
   /** Value of `cursor` for the next page; null on the last page */
   next_cursor: string | null;
+}
+
+export interface SessionTokenAnswer {
+  data: SessionTokenView;
+}
+
+/** A session token with the rights of the API key. `token` is absent in the replay of an answer. */
+export interface SessionTokenView {
+  /** Token for requests and sockets. It cannot be read again */
+  token?: string;
+  /** Milliseconds until the token expires if it is not used */
+  expires_in_ms: number;
 }
 
 /**

@@ -21,8 +21,10 @@ from synckairos_client.generated.rest_types import (
     CompleteBody,
     CreateApiKey,
     CreateFromPreset,
+    CreateLink,
     CreateRevocation,
     CreateSession,
+    CreateSessionToken,
     CreateSigningKey,
     CreateTenant,
     CreateTicket,
@@ -37,6 +39,8 @@ from synckairos_client.generated.rest_types import (
     FinishBody,
     HoursPage,
     JoinBody,
+    LinkPage,
+    LinkSecret,
     OwnCredentialView,
     ParticipantChangesBody,
     ParticipationPage,
@@ -46,6 +50,8 @@ from synckairos_client.generated.rest_types import (
     PauseBody,
     PresetDetails,
     PresetSummary,
+    RedeemedLinkView,
+    RedeemLink,
     RemovalBody,
     ReopenBody,
     ResumeBody,
@@ -55,6 +61,7 @@ from synckairos_client.generated.rest_types import (
     ScreenBody,
     SecretView,
     SessionPage,
+    SessionTokenView,
     SessionView,
     SetPlanBody,
     SigningKeyPage,
@@ -910,6 +917,70 @@ class KeysOperations:
         await self._call("DELETE", f"/v1/keys/{path_part(key_id)}")
 
 
+class LinksOperations:
+    """Operations under `/v1/links`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def create(self, body: CreateLink) -> LinkSecret:
+        """Make a link to a session.
+
+        `POST /v1/links`
+        """
+        answer: LinkSecret = await self._call("POST", "/v1/links", body=body, has_data=True)
+        return answer
+
+    async def list(
+        self, *, limit: int | None = None, cursor: str | None = None, session_id: str | None = None
+    ) -> LinkPage:
+        """List valid links, newest first.
+
+        `GET /v1/links`
+        """
+        answer: LinkPage = await self._call(
+            "GET", "/v1/links", query={"limit": limit, "cursor": cursor, "session_id": session_id}
+        )
+        return answer
+
+    async def delete(self, link_id: str) -> None:
+        """End a link, its session tokens and their sockets.
+
+        `DELETE /v1/links/{link_id}`
+        """
+        await self._call("DELETE", f"/v1/links/{path_part(link_id)}")
+
+    async def redeem(self, body: RedeemLink) -> RedeemedLinkView:
+        """Take a use of a link and get a session token.
+
+        `POST /v1/links/redeem`
+        """
+        answer: RedeemedLinkView = await self._call("POST", "/v1/links/redeem", body=body, has_data=True)
+        return answer
+
+
+class TokensOperations:
+    """Operations under `/v1/tokens`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def create(self, body: CreateSessionToken | None = None) -> SessionTokenView:
+        """Exchange an API key for a session token.
+
+        `POST /v1/tokens`
+        """
+        answer: SessionTokenView = await self._call("POST", "/v1/tokens", body=body, has_data=True)
+        return answer
+
+    async def list(self) -> None:
+        """End the session token of the caller and its sockets.
+
+        `DELETE /v1/tokens`
+        """
+        await self._call("DELETE", "/v1/tokens")
+
+
 class SigningKeysOperations:
     """Operations under `/v1/signing-keys`."""
 
@@ -1068,6 +1139,8 @@ class Api:
         self.revocations = RevocationsOperations(call)
         self.disconnect = DisconnectOperations(call)
         self.keys = KeysOperations(call)
+        self.links = LinksOperations(call)
+        self.tokens = TokensOperations(call)
         self.signing_keys = SigningKeysOperations(call)
         self.tenants = TenantsOperations(call)
         self.simulate = SimulateOperations(call)

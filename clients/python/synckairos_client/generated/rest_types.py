@@ -1824,6 +1824,96 @@ class ApiKeyPage(TypedDict):
     next_cursor: str | None
 
 
+class CreateLink(TypedDict):
+    """A link to make. `role` is the role on the session, at most that of the caller.  A link with the role
+    `participant` acts as the participant `participant_id`. Without `expires_at`, the link expires after 24 hours.
+    `max_uses` is how many devices can use it.
+    """
+
+    # Session that the link opens
+    session_id: str
+    role: Literal["viewer", "participant", "controller"]
+    # Id of the participant
+    participant_id: NotRequired[str]
+    expires_at: NotRequired[str]
+    max_uses: NotRequired[int]
+    label: NotRequired[str]
+
+
+class LinkSecret(TypedDict):
+    """The id, the secret and the URL of a link. `secret` and `url` are absent in the replay of an answer."""
+
+    # Id of the link
+    link_id: str
+    # The secret. It cannot be read again
+    secret: NotRequired[str]
+    # URL of the page for the role. The secret is in its fragment
+    url: NotRequired[str]
+
+
+class LinkView(TypedDict):
+    """A link without its secret."""
+
+    # Id of the link
+    link_id: str
+    # Session that the link opens
+    session_id: str
+    role: Literal["viewer", "participant", "controller"]
+    # Id of the participant
+    participant_id: NotRequired[str]
+    label: NotRequired[str]
+    max_uses: int
+    # How many times the link was redeemed
+    uses: int
+    # Instant of creation
+    created_at: str
+    # The caller that made the link, as the audit names actors
+    created_by: str
+    expires_at: str
+    # Last redemption. Absent before a use
+    last_used_at: NotRequired[str]
+
+
+class LinkPage(TypedDict):
+    # The requested data
+    data: list[LinkView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
+class RedeemLink(TypedDict):
+    """The secret of a link, from the fragment of its URL."""
+
+    secret: str
+
+
+class RedeemedLinkView(TypedDict):
+    """A session token. A link for a sign-in has the role `admin` and no session."""
+
+    # Token for requests, sockets and event streams. It cannot be read again
+    token: str
+    # Milliseconds until the token expires if it is not used
+    expires_in_ms: int
+    # Id of the session
+    session_id: NotRequired[str]
+    role: Literal["viewer", "participant", "controller", "admin"]
+    # Id of the participant
+    participant_id: NotRequired[str]
+
+
+# A request for a session token. It has no members: the API key of the request decides.
+CreateSessionToken = dict[str, Any]
+
+
+class SessionTokenView(TypedDict):
+    """A session token with the rights of the API key. `token` is absent in the replay of an answer."""
+
+    # Token for requests and sockets. It cannot be read again
+    token: NotRequired[str]
+    # Milliseconds until the token expires if it is not used
+    expires_in_ms: int
+
+
 class CreateSigningKey(TypedDict):
     """A public key to add: exactly one of `pem` and `jwk`. `kid` can be absent if the `jwk` has a `kid`."""
 
