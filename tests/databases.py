@@ -76,6 +76,14 @@ class DatabasePool:
         return name
 
 
+def add_later_migration(url: str) -> None:
+    """Mark a migration as applied that only a later release has."""
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO sync_migrations (number, name, checksum) VALUES (9999, '9999_later.sql', 'unknown')"
+        )
+
+
 def _mark_rows(connection: Connection) -> None:
     """Mark the rows of a database as visible. Otherwise the first reads of each copy would write these marks.
 

@@ -10,17 +10,17 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import httpx
-import orjson
 import psycopg
 import redis.asyncio
 from redis.exceptions import RedisError, ResponseError
 
 from synckairos import config
+from synckairos.admin.check_result import CheckResult
+from synckairos.admin.release_checks import check_releases
 from synckairos.config import PREFIX, Settings
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
 from synckairos.errors import StoreMisconfigured, StoreUnavailable, SyncKairosError
@@ -36,32 +36,6 @@ _CONNECT_TIMEOUT_S = 3
 _OLDEST_REDIS = (7, 0)
 _NOT_READABLE = "not readable (INFO is refused or incomplete)"
 _OLDEST_POSTGRES = 14
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """Result of one check.
-
-    `result` is what the check found. If `passed` is False, `remedy` is what the operator must do.
-    """
-
-    name: str
-    passed: bool
-    result: str
-    remedy: str = ""
-
-
-def render_check(check: CheckResult) -> str:
-    """Return the text of a check. If the check failed, its remedy is on a second line."""
-    line = f"{'ok  ' if check.passed else 'BAD '} {check.name}: {check.result}"
-    return line if check.passed or not check.remedy else f"{line}\n     -> {check.remedy}"
-
-
-def render_check_json(check: CheckResult) -> str:
-    """Return one check as a line of JSON. `remedy` is null if the check passed."""
-    remedy = None if check.passed else check.remedy or None
-    values = {"name": check.name, "passed": check.passed, "result": check.result, "remedy": remedy}
-    return orjson.dumps(values).decode()
 
 
 async def run_checks() -> list[CheckResult]:
@@ -192,6 +166,7 @@ async def _check_redis(settings: Settings) -> list[CheckResult]:
         missing = await permissions.find_missing_permissions(client)
         information = await _redis_information(client)
         partitions = None if "+hget" in missing else await _recorded_partitions(client, keys)
+        releases = [] if missing else await check_releases(settings, keys)
     except (RedisError, OSError) as error:
         remedy = "start it, or set REDIS_URL to a running one"
         return [CheckResult("redis", False, f"{url}: {_first_line(error)}", remedy)]
@@ -231,7 +206,7 @@ async def _check_redis(settings: Settings) -> list[CheckResult]:
         )
     elif "+hget" not in missing:
         checks.append(CheckResult("partitions", True, f"the store is new and will have {settings.partitions}"))
-    return checks
+    return [*checks, *releases]
 
 
 async def _check_queue_redis(settings: Settings) -> list[CheckResult]:

@@ -97,11 +97,12 @@ def migrate() -> None:
 @json_option("check")
 def doctor(as_json: bool) -> None:
     """Check every dependency and setting, and print a remedy for each fault. Exits 1 if a check fails."""
-    from synckairos.admin import doctor as admin_doctor
+    from synckairos.admin.check_result import render_check, render_check_json
+    from synckairos.admin.doctor import run_checks
 
-    checks = run_with_progress("checking the settings and the stores", admin_doctor.run_checks())
+    checks = run_with_progress("checking the settings and the stores", run_checks())
     for check in checks:
-        text = admin_doctor.render_check_json(check) if as_json else admin_doctor.render_check(check)
+        text = render_check_json(check) if as_json else render_check(check)
         click.echo(text if check.passed or as_json else click.style(text, fg="red"))
     if not all(check.passed for check in checks):
         raise SystemExit(ExitCode.NEGATIVE)

@@ -487,8 +487,8 @@ WHERE p.tenant = %(tenant)s
     AND p.began_at < %(until)s
     AND s.deleted_at IS NULL;
 
--- name: ping
-SELECT 1;
+-- name: newest_migration
+SELECT max(number) FROM sync_migrations;
 
 -- name: current_time
 SELECT now();

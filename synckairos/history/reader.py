@@ -1,8 +1,8 @@
 """Reads of the audit tables in Postgres: evicted sessions, audit trails and lists of sessions.
 
 Reads and commands of sessions that are in Redis do not use this module. Each method returns or raises within about two
-seconds. Each method except `is_reachable` raises StoreUnavailable if Postgres is unreachable. If retention removed a
-session from Postgres, it is read from cold storage, which can take longer. Lists do not contain such sessions.
+seconds. Each method except `find_schema_state` raises StoreUnavailable if Postgres is unreachable. If retention removed
+a session from Postgres, it is read from cold storage, which can take longer. Lists do not contain such sessions.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,7 +12,6 @@ from uuid import UUID
 import orjson
 
 from synckairos.config import Settings
-from synckairos.errors import StoreUnavailable
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S, ArchiveDamaged, ColdReader
 from synckairos.history.list_pages import build_trail_page, check_limit, position_parameters
@@ -33,6 +32,7 @@ from synckairos.history.row_values import (
     postgres_instant,
     uuid_or_none,
 )
+from synckairos.history.schema_state import SchemaState, find_schema_state
 from synckairos.history.used_time_reader import UsedTimeReader
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Row
@@ -79,13 +79,9 @@ class HistoryReader:
         self._queries = HistoryQueries(pool)
         self.used_time = UsedTimeReader(self._queries)
 
-    async def is_reachable(self) -> bool:
-        """Return whether Postgres answers a query within two seconds. Never raises."""
-        try:
-            await self._queries.run(DEFAULT_TENANT, "ping", {})
-        except StoreUnavailable:
-            return False
-        return True
+    async def find_schema_state(self) -> SchemaState:
+        """Return whether Postgres answers and has the migrations of this release. Never raises."""
+        return await find_schema_state(self._queries)
 
     # -- one session --------------------------------------------------------------------------------------------------
 

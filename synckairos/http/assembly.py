@@ -143,7 +143,7 @@ def build_application(
     page_headers = build_page_headers(settings.frame_ancestors)
     system = SystemRoutes(
         sessions,
-        history.is_reachable,
+        history.find_schema_state,
         is_draining,
         (count_live_sessions, *refresh_gauges),
         dependencies.work,

@@ -8,12 +8,14 @@ from importlib import resources
 import orjson
 
 from synckairos import __version__
-from synckairos.errors import Forbidden, StoreUnavailable, SyncKairosError, UpgradeRequired
+from synckairos.errors import Forbidden, StoreUnavailable, UpgradeRequired
+from synckairos.history.schema_state import SchemaState
 from synckairos.http.asyncapi import render_asyncapi
 from synckairos.http.cached_probe import CachedProbe
 from synckairos.http.openapi import render_openapi
 from synckairos.http.operations import Handler, Operation
 from synckairos.http.problem_responses import render_problem
+from synckairos.http.readiness import STORE_CHECK_TIMEOUT_S, check_stores
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.http.sub_path import add_sub_path
 from synckairos.limits.client_work_budgets import ClientWorkLimits
@@ -31,9 +33,6 @@ DRIFT_TOLERANCE_MS = 50
 Clients of v2 expect this member. The server does not use the value.
 """
 
-STORE_CHECK_TIMEOUT_S = 2.0
-"""Seconds without an answer of a store after which the store counts as unreachable."""
-
 logger = log.get_logger(__name__)
 
 
@@ -43,7 +42,7 @@ class SystemRoutes:
     def __init__(
         self,
         sessions: Sessions,
-        is_postgres_reachable: Callable[[], Awaitable[bool]],
+        find_schema_state: Callable[[], Awaitable[SchemaState]],
         is_draining: Callable[[], bool],
         refresh_gauges: Sequence[Callable[[], Awaitable[None]]],
         work: ClientWorkLimits,
@@ -54,7 +53,7 @@ class SystemRoutes:
     ) -> None:
         """Create the routes.
 
-        - `is_postgres_reachable`: returns whether Postgres answers.
+        - `find_schema_state`: returns whether Postgres answers and has the migrations of this release.
         - `is_draining`: returns whether the instance drains, so that `/ready` must answer 503.
         - `refresh_gauges`: functions that read values from the stores into gauges. They run before `/metrics`, at
           most once a second.
@@ -67,13 +66,12 @@ class SystemRoutes:
           token or the key of an operator, because it shows all tenants.
         """
         self._sessions = sessions
-        self._is_postgres_reachable = is_postgres_reachable
         self._is_draining = is_draining
         self._knows_revocations = knows_revocations
         self._has_tenants = has_tenants
         self._refresh_gauges = tuple(refresh_gauges)
         self._work = work
-        self._stores = CachedProbe(self._look_at_stores)
+        self._stores = CachedProbe(partial(check_stores, sessions, find_schema_state))
         self._gauges = CachedProbe(self._refresh_all_gauges)
         self._rendering: SharedRead[bytes] = SharedRead()
         self._stale_gauges = LogThrottle()
@@ -152,25 +150,18 @@ class SystemRoutes:
 
     async def ready(self, request: RestRequest) -> RestResponse:
         """Answer `GET /ready`: check that the instance can serve requests."""
-        reason = "draining" if self._is_draining() else None
-        is_redis_writable = is_postgres_up = False
-        if reason is None:
-            is_redis_up, is_redis_writable, is_postgres_up = await self._stores.get_or_run()
-            if not is_redis_up:
-                reason = "redis is not reachable"
-            elif not self._knows_revocations():
+        reason, degraded = "draining" if self._is_draining() else "", ""
+        if not reason:
+            reason, degraded = await self._stores.get_or_run()
+            if not reason and not self._knows_revocations():
                 reason = "the revocations are not known"
-        if reason is not None:
+        if reason:
             # v2 clients read the reason from the member `error`.
             body = {"status": "not_ready"} | self._reason_members(request, reason, "reason", "error")
             return RestResponse(orjson.dumps(body), 503, headers=[(b"retry-after", b"1")])
-        if not is_redis_writable:
-            reason = "redis accepts no writes"
-        elif not is_postgres_up:
-            reason = "postgres is not reachable"
-        else:
+        if not degraded:
             return RestResponse(b'{"status":"ready"}')
-        return RestResponse(orjson.dumps({"status": "degraded"} | self._reason_members(request, reason, "reason")))
+        return RestResponse(orjson.dumps({"status": "degraded"} | self._reason_members(request, degraded, "reason")))
 
     def _reason_members(self, request: RestRequest, reason: str, *names: str) -> dict[str, str]:
         """Return the members with the reason, none for callers that must not learn it.
@@ -179,34 +170,6 @@ class SystemRoutes:
         """
         is_shown = request.is_monitor or request.principal.role == "admin"
         return dict.fromkeys(names, reason) if is_shown else {}
-
-    async def _look_at_stores(self) -> tuple[bool, bool, bool]:
-        """Return whether Redis answers, whether Redis accepts writes, and whether Postgres answers.
-
-        If Redis does not answer, all three values are False, even if Postgres answers.
-        """
-        try:
-            async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
-                _, is_redis_writable, is_postgres_up = await asyncio.gather(
-                    self._sessions.now_ms(), self._can_write_to_redis(), self._can_reach_postgres()
-                )
-        except (SyncKairosError, TimeoutError):
-            return False, False, False
-        return True, is_redis_writable, is_postgres_up
-
-    async def _can_write_to_redis(self) -> bool:
-        try:
-            await self._sessions.check_writable()
-        except SyncKairosError:
-            return False
-        return True
-
-    async def _can_reach_postgres(self) -> bool:
-        try:
-            async with asyncio.timeout(STORE_CHECK_TIMEOUT_S / 2):
-                return await self._is_postgres_reachable()
-        except (SyncKairosError, TimeoutError):
-            return False
 
     async def metrics(self, request: RestRequest) -> RestResponse:
         """Answer `GET /metrics`: read metrics in the text format of Prometheus."""

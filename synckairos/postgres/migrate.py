@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -228,6 +229,12 @@ def read_migrations(directory: Path) -> list[Migration]:
                 f"{migration.name}: the number must be {expected:04d}; numbers have no gaps and no duplicates"
             )
     return found
+
+
+@cache
+def newest_migration_number() -> int:
+    """Return the number of the newest migration of this release."""
+    return read_migrations(migrations_dir())[-1].number
 
 
 @asynccontextmanager

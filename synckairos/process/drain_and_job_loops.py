@@ -38,6 +38,7 @@ from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.outbox_limits import OutboxLimits
+from synckairos.store.running_releases import RunningReleases
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.stored_credentials.table import CredentialTable
@@ -133,6 +134,8 @@ async def run_arq_worker(
                 )
                 run_jobs = partial(_run_jobs, settings, pipe, outbox, at_queue, at_postgres, sweep_s)
                 group.create_task(keep_running("jobs", run_jobs), name="jobs")
+                announce = partial(RunningReleases(pipe, keys).announce_until_cancelled, "worker")
+                group.create_task(keep_running("release", announce), name="release")
                 fill_charges = partial(_fill_charges, charge_filler, sweep_s)
                 group.create_task(keep_running("charges", fill_charges), name="charges")
                 copier = RevocationCopier(

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.routing import WebSocketRoute
@@ -62,6 +63,7 @@ from synckairos.store.participant_sessions import ParticipantSessionStore
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.read_cache import ReadCache
+from synckairos.store.running_releases import RunningReleases
 from synckairos.store.session_index_rebuild import SessionIndexRebuilder
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.stream_channels import StreamChannels
@@ -313,6 +315,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 keep_running("hub", hub.run_background_loops),
                 keep_running("timekeeper", timekeeper.run),
                 keep_running("recovery", recovery.run),
+                keep_running("release", partial(RunningReleases(pipe, keys).announce_until_cancelled, "server")),
                 keep_running("access log", access_recorder.run),
                 *([] if control_channel is None else [keep_running("revocations", control_channel.run)]),
                 *([] if credential_verifier is None else [keep_running("stored credentials", credential_verifier.run)]),

@@ -81,6 +81,13 @@ class Sessions:
         """Check that Redis accepts writes. Raises: StoreUnavailable if it does not."""
         await self._store.check_writable()
 
+    async def is_store_of_newer_release(self) -> bool:
+        """Return whether Redis has data of a release whose format this release cannot read.
+
+        Raises: StoreUnavailable if Redis does not answer.
+        """
+        return await self._store.has_newer_format()
+
     async def read(self, principal: Principal, session_id: str, meter: RateMeter | None = None) -> SessionResult:
         """Commit the overdue transitions of a session, then return the latest state of the session.
 

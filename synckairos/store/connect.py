@@ -11,6 +11,7 @@ from synckairos.errors import StoreMisconfigured
 from synckairos.store.keys import Keys
 from synckairos.store.redis_errors import TEMPORARY_ERRORS, translated_errors
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.store_format import FORMAT_FIELD, STORE_FORMAT, newer_format_text, parse_format
 from synckairos.telemetry import log
 from synckairos.urls.redis_url import TlsOptions, parse_redis_url
 
@@ -75,13 +76,13 @@ class _TlsContext(RedisSSLContext):
 
 
 async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
-    """Check that the store is safe to write to. If the store is new, write its number of partitions.
+    """Check that the store is safe to write to. If the store is new, write its number of partitions and its format.
 
     If the user is not permitted to read the eviction policy, a warning is logged and the policy is not checked.
 
     Raises:
-        StoreMisconfigured: the eviction policy is not `noeviction`, or the store was created with another number of
-            partitions.
+        StoreMisconfigured: the eviction policy is not `noeviction`, the store was created with another number of
+            partitions, or a newer release has written data that this release cannot read.
         StoreUnavailable: Redis does not answer or temporarily refuses a command.
     """
     with translated_errors():
@@ -95,15 +96,26 @@ async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:
                 f"Redis runs with maxmemory-policy {policy}, which loses sessions in full memory; set it to noeviction"
             )
         # A process must be able to start while Redis accepts no writes.
-        if (stored := await pipe.call("HGET", keys.fixed_settings, "partitions")) is None:
+        stored, stored_format = await _read_fixed_settings(pipe, keys)
+        if stored is None:
+            await pipe.call("HSETNX", keys.fixed_settings, FORMAT_FIELD, STORE_FORMAT)
             await pipe.call("HSETNX", keys.fixed_settings, "partitions", keys.partitions)
-            stored = await pipe.call("HGET", keys.fixed_settings, "partitions")
+            stored, stored_format = await _read_fixed_settings(pipe, keys)
+    if (number := parse_format(stored_format, keys)) > STORE_FORMAT:
+        raise StoreMisconfigured(f"{newer_format_text(number)}: run the newer release")
+    assert stored is not None
     partitions = parse_partitions(stored, keys)
     if partitions != keys.partitions:
         raise StoreMisconfigured(
             f"This store was created with SYNCKAIROS_PARTITIONS={partitions}, not {keys.partitions}: "
             f"set SYNCKAIROS_PARTITIONS={partitions}"
         )
+
+
+async def _read_fixed_settings(pipe: RedisPipe, keys: Keys) -> tuple[bytes | None, bytes | None]:
+    """Return the stored number of partitions and the stored number of the format."""
+    partitions, number = await pipe.call("HMGET", keys.fixed_settings, "partitions", FORMAT_FIELD)
+    return partitions, number
 
 
 async def _maxmemory_policy(pipe: RedisPipe) -> str | None:

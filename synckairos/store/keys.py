@@ -184,6 +184,11 @@ class Keys(Struct, frozen=True):
         return f"{self.prefix}:store"
 
     @property
+    def running_releases(self) -> str:
+        """Return the key of the sorted set of running releases, by the instant (ms) of their last announcement."""
+        return f"{self.prefix}:releases"
+
+    @property
     def write_check(self) -> str:
         """Return the key of the string that readiness checks write."""
         return f"{self.prefix}:ready"

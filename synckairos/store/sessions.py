@@ -19,6 +19,7 @@ from synckairos.store.rate_limits import recount_as_replay_with_pipe, run_script
 from synckairos.store.rate_meter import RateMeter
 from synckairos.store.redis_errors import translated_errors
 from synckairos.store.shared_connection import RedisCommand, RedisPipe, parse_time_ms
+from synckairos.store.store_format import has_newer_format
 from synckairos.store.stored_session import (
     SESSION_FIELDS,
     SessionLoadResult,
@@ -87,6 +88,10 @@ class SessionStore:
         """
         with translated_errors():
             await self._pipe.call("SET", self.keys.write_check, "1", "PX", WRITE_CHECK_TTL_MS)
+
+    async def has_newer_format(self) -> bool:
+        """Return whether the format of the store is newer than this release. One round trip."""
+        return await has_newer_format(self._pipe, self.keys)
 
     # -- one session --------------------------------------------------------------------------------------------------
 

@@ -10,9 +10,13 @@ import redis
 
 from synckairos import __version__
 from synckairos.admin import doctor
+from synckairos.admin.check_result import CheckResult, render_check
 from synckairos.config import Settings
 from synckairos.embedded import EmbeddedStoreFailed, Valkey
 from synckairos.store.keys import Keys
+from synckairos.store.running_releases import RunningReleases
+from synckairos.store.shared_connection import RedisPipe
+from tests.databases import add_later_migration
 from tests.processes import Process
 
 
@@ -35,7 +39,7 @@ def unsafe_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Va
         yield store
 
 
-async def failed_checks() -> dict[str, doctor.CheckResult]:
+async def failed_checks() -> dict[str, CheckResult]:
     """Run all checks. Return the failed checks by name. Each of them must have a remedy."""
     found = {check.name: check for check in await doctor.run_checks() if not check.passed}
     assert all(check.remedy for check in found.values())
@@ -46,7 +50,7 @@ async def failed_checks() -> dict[str, doctor.CheckResult]:
 async def test_healthy_installation_passes_every_check(healthy: Settings) -> None:
     checks = await doctor.run_checks()
     assert [check for check in checks if not check.passed] == []
-    text = "\n".join(doctor.render_check(check) for check in checks)
+    text = "\n".join(render_check(check) for check in checks)
     names = "python", "settings", "port", "redis", "maxmemory-policy", "partitions", "postgres", "migrations", "archive"
     for name in names:
         assert name in text
@@ -67,6 +71,27 @@ async def test_number_of_partitions_that_differs_from_the_store_fails(healthy: S
     assert "not a number" in (await failed_checks())["partitions"].result
 
 
+async def test_running_processes_of_another_release_and_data_of_a_newer_release_fail(
+    healthy: Settings, redis_url: str
+) -> None:
+    keys = Keys(healthy.key_prefix)
+    async with RedisPipe(redis_url, 2) as pipe:
+        releases = RunningReleases(pipe, keys)
+        await releases.announce("server")
+        assert await failed_checks() == {}
+        await releases.announce("worker", "2.9.0")
+        check = (await failed_checks())["releases"]
+        assert check.result == f"running: server {__version__}, worker 2.9.0; this command is {__version__}"
+        await pipe.call("DEL", keys.running_releases)
+        await pipe.call("HSET", keys.fixed_settings, "format", 2)
+        assert set(await failed_checks()) == {"store format"}
+
+
+async def test_database_of_a_newer_release_fails(healthy: Settings) -> None:
+    add_later_migration(healthy.database_url)
+    assert "run a newer version" in (await failed_checks())["migrations"].result
+
+
 async def test_unreachable_stores_fail_and_no_password_is_shown(
     healthy: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +100,7 @@ async def test_unreachable_stores_fail_and_no_password_is_shown(
     monkeypatch.setenv("SYNCKAIROS_DATABASE_URL", "postgresql://u:hidden@127.0.0.1:1/d")
     found = await failed_checks()
     assert set(found) == {"redis", "queue redis", "postgres"}
-    assert "hidden" not in "".join(doctor.render_check(check) for check in found.values())
+    assert "hidden" not in "".join(render_check(check) for check in found.values())
 
 
 async def test_database_without_its_schema_fails(

@@ -71,7 +71,7 @@ async def test_reads_fail_within_two_seconds_and_then_at_once(silent_url: str, u
                     await call(history)
                 # All errors of an outage name the store, because the log has one line for each store.
                 assert first.value.setting == later.value.setting == "DATABASE_URL"
-            assert not await history.is_reachable()
+            assert await history.find_schema_state() == "unreachable"
 
 
 async def test_slow_query_fails_alone_and_other_queries_are_answered(database_url: str) -> None:
@@ -80,7 +80,7 @@ async def test_slow_query_fails_alone_and_other_queries_are_answered(database_ur
         with pytest.raises(StoreUnavailable) as slow:
             await queries.run(DEFAULT_TENANT, "version_document", DOCUMENT, 0.2)
         assert slow.value.setting is None
-        assert await queries.run(DEFAULT_TENANT, "ping", {})
+        assert await queries.run(None, "newest_migration", {})
 
 
 async def test_slow_reports_leave_connections_to_other_queries(database_url: str) -> None:
@@ -97,7 +97,7 @@ async def test_slow_reports_leave_connections_to_other_queries(database_url: str
             return pool.in_use == 1
 
         await eventually(is_running)
-        assert await queries.run(DEFAULT_TENANT, "ping", {})
+        assert await queries.run(None, "newest_migration", {})
         for report in reports:
             report.cancel()
         results = await asyncio.gather(*reports, return_exceptions=True)
@@ -141,9 +141,12 @@ async def test_reads_work_again_after_postgres_restarted(data_dir: Path) -> None
             own.kill()
 
             async def is_unreachable() -> bool:
-                return not await history.is_reachable()
+                return await history.find_schema_state() == "unreachable"
+
+            async def is_current() -> bool:
+                return await history.find_schema_state() == "current"
 
             await eventually(is_unreachable)  # its child processes end a little later
             own.start()
-            await eventually(history.is_reachable)
+            await eventually(is_current)
             assert await history.read_latest_version(SESSION) is None

@@ -5,11 +5,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psycopg
 
 from synckairos import __version__
 from synckairos.config import Settings
 from synckairos.embedded import Valkey
+from synckairos.http.readiness import NEWER_STORE, POSTGRES_REASONS
 from synckairos.wire.response_models import Health, Readiness, TimeView
+from tests.databases import add_later_migration
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.waiting import eventually
 
@@ -50,6 +53,28 @@ async def test_server_without_postgres_is_degraded_and_executes_commands(setting
         history = await server.client.get(f"{path}/events")
         assert (history.status_code, history.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
         assert history.headers["retry-after"] == "1"
+
+
+async def test_server_says_which_store_does_not_fit_its_release(settings: Settings) -> None:
+    async def reason_after(change: str) -> tuple[int, str, str]:
+        with psycopg.connect(settings.database_url) as database:
+            database.execute(change.encode())
+        # A new server, because the state of the stores is cached for a second.
+        async with open_rest_server(settings) as server:
+            answer = await server.client.get("/ready")
+            return answer.status_code, answer.json()["status"], answer.json().get("reason", "")
+
+    assert await reason_after("SELECT") == (200, "ready", "")
+    add_later_migration(settings.database_url)
+    assert await reason_after("SELECT") == (200, "degraded", POSTGRES_REASONS["newer"])
+    newest = "SELECT max(number) FROM sync_migrations"
+    older = f"DELETE FROM sync_migrations WHERE number >= 9999; DELETE FROM sync_migrations WHERE number = ({newest})"
+    assert await reason_after(older) == (200, "degraded", POSTGRES_REASONS["older"])
+    assert await reason_after("DROP TABLE sync_migrations") == (200, "degraded", POSTGRES_REASONS["older"])
+    async with open_rest_server(settings) as server:
+        await server.parts.pipe.call("HSET", server.parts.store.keys.fixed_settings, "format", 2)
+        answer = await server.client.get("/ready")
+        assert (answer.status_code, answer.json()["reason"]) == (503, NEWER_STORE)
 
 
 async def test_server_without_redis_is_not_ready_and_refuses_requests_in_time(
