@@ -23,7 +23,7 @@ ToneName = Literal["info", "warning", "urgent"]
 class AnnounceBody(CommandBody):
     """Shows a text to the audience. A null as text removes the announcement, without the other members.
 
-    `tone` is the importance of the text. If `flash` is true, pages flash the text for a short time, at most twice per
+    `tone` is the importance of the text. If `flash` is true, pages flash the text for a short time, once per
     second. Pages show the text until the instant `until`. By default, they show it until the next announcement.
     """
 

@@ -104,8 +104,8 @@ export interface AmendBody {
 
 /**
  * Shows a text to the audience. A null as text removes the announcement, without the other members. `tone` is the
- * importance of the text. If `flash` is true, pages flash the text for a short time, at most twice per second.
- * Pages show the text until the instant `until`. By default, they show it until the next announcement.
+ * importance of the text. If `flash` is true, pages flash the text for a short time, once per second. Pages show
+ * the text until the instant `until`. By default, they show it until the next announcement.
  */
 export interface AnnounceBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */

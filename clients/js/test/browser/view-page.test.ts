@@ -154,6 +154,59 @@ test("with authentication the link needs a token that reaches the session", asyn
   await wrong.page.getByText("The token of this link is not valid any more").waitFor();
 });
 
+test("an announcement is shown with its tone until it is removed or its end has come", async () => {
+  const { session_id } = await createSession({ metadata: { title: "Club final" } });
+  const { api } = connectTo(server());
+  const { page } = await openView(session_id);
+  await isLive(page);
+  await api.sessions.announce(session_id, { text: "Leave by the north door", tone: "urgent", flash: true });
+  await page.getByRole("alert").getByText("Leave by the north door").waitFor();
+  expect(await page.locator("#announcement").evaluate((each) => [each.innerText, getComputedStyle(each).animationName])).toEqual([
+    "Urgent: Leave by the north door",
+    "flash",
+  ]);
+  await page.locator("#announcement.flash").evaluate((each) => each.classList.remove("flash")); // axe reads colours
+  await check(page);
+  await api.sessions.announce(session_id, { text: null });
+  await page.locator("#announcement").waitFor({ state: "hidden" });
+  await api.sessions.announce(session_id, { text: "Soon over", until: new Date(Date.now() + 2_000).toISOString() });
+  await page.getByText("Soon over").waitFor();
+  await page.locator("#announcement").waitFor({ state: "hidden" });
+});
+
+test("a page does not flash an announcement for people who ask for less motion", async () => {
+  const { session_id } = await createSession();
+  const { api } = connectTo(server());
+  const { page } = await openView(session_id);
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await isLive(page);
+  await api.sessions.announce(session_id, { text: "Break", flash: true });
+  await page.locator("#announcement.flash").waitFor();
+  expect(await page.locator("#announcement").evaluate((each) => getComputedStyle(each).animationName)).toBe("none");
+});
+
+test("the host darkens the screens, shows a standby, or only the clock that runs", async () => {
+  const { session_id } = await createSession({ metadata: { title: "Club final" } });
+  const { api } = connectTo(server());
+  const { page } = await openView(session_id);
+  await isLive(page);
+  await api.sessions.start(session_id);
+  await api.sessions.screen(session_id, { mode: "blackout" });
+  await page.locator("html[data-screen=blackout]").waitFor();
+  expect(await page.locator("main > :visible").evaluateAll((all) => all.map(({ id }) => id))).toEqual(["dark"]);
+  expect(await page.evaluate(() => getComputedStyle(document.body).backgroundColor)).toBe("rgb(0, 0, 0)");
+  await api.sessions.screen(session_id, { mode: "standby" });
+  await page.getByRole("heading", { name: "Club final" }).waitFor();
+  expect(await page.locator("sync-board").isVisible()).toBe(false);
+  await check(page);
+  await api.sessions.screen(session_id, { mode: "focus" });
+  await page.locator("#clock [part=time]").getByText(/^9:5\d$/).waitFor();
+  expect(await page.locator("sync-board").isVisible()).toBe(false);
+  await check(page);
+  await api.sessions.screen(session_id, { mode: "normal" });
+  await page.locator("sync-board li").first().waitFor();
+});
+
 test("the form makes the link of a view with its QR code", async () => {
   const { session_id } = await createSession();
   const { page, refused } = await openView("", { session: session_id });

@@ -9,6 +9,9 @@ let token = readStored();
 /** Return whether this tab has a token. */
 export const hasToken = () => token !== null;
 
+/** Return the token of this tab, null without one. */
+export const currentToken = () => token;
+
 /** Return the header that sends the token; no header without a token. */
 export const authorizationHeader = () => (token === null ? {} : { Authorization: `Bearer ${token}` });
 

@@ -1,0 +1,91 @@
+// The session of a page: its client, its watch, and the texts about the connection. The pages of one session share it.
+
+import { currentToken, takeTokenFromFragment } from "../demo/credential.js";
+import { connect, setDefaultClient } from "../demo/sdk.js";
+
+const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const TOO_MANY_CONNECTIONS = 4520; // Close code.
+
+const TOKEN_ENDED = "The token of this link is not valid any more";
+const TOKEN_NEEDED = "This page needs a link with a token";
+const NO_ACCESS = "This link does not reach the session";
+
+const ERROR_TEXTS = {
+  SESSION_NOT_FOUND: "There is no such session",
+  SESSION_DELETED: "This session was deleted",
+  FORBIDDEN: NO_ACCESS,
+  SUBSCRIPTION_REFUSED: NO_ACCESS,
+};
+
+/**
+ * Watch the session whose id ends the path of the page. `show(session)` is called with each state. `faultText` is shown
+ * while there is no text about the connection. The element `#notice` gets the texts, and the attribute `data-state` of the
+ * document says `loading`, `live`, `lost` or `ended`.
+ */
+export function openLiveSession({ show, faultText = "" }) {
+  takeTokenFromFragment();
+  const page = document.documentElement;
+  const notice = document.getElementById("notice");
+  const sessionId = location.pathname.toLowerCase().match(UUID)[0];
+  let isEnded = false;
+
+  const token = currentToken();
+  const client = connect(new URL("..", import.meta.url).href, token === null ? {} : { token });
+  setDefaultClient(client);
+  const watch = client.watch(sessionId);
+  client.onState(showConnection);
+  watch.subscribe(showSession);
+  queueMicrotask(() => showConnection(client.state));
+  return { client, watch, sessionId, end };
+
+  function showConnection({ status, code }) {
+    if (status === "unauthorized") end(token === null ? TOKEN_NEEDED : TOKEN_ENDED);
+    else if (status === "closed" && code === TOO_MANY_CONNECTIONS) end("The server has too many connections. Load the page again later");
+    else if (status === "closed") end("The server has ended the connection");
+    else if (status === "reconnecting") notify(watch.state ? "Connection lost. The clock continues" : "The server cannot be reached. Trying again", "lost");
+    else if (status === "connected" && watch.state) notify("", "live");
+  }
+
+  function showSession() {
+    if (watch.error) {
+      const text = ERROR_TEXTS[watch.error.code];
+      if (text) end(text);
+    } else if (watch.shown) {
+      if (client.state.status === "connected") notify("", "live");
+      show(watch.shown);
+    }
+  }
+
+  /** Show a text about the connection, or the faults of the link if there is none. */
+  function notify(text, state) {
+    if (isEnded) return;
+    page.dataset.state = state;
+    notice.textContent = text || faultText;
+    notice.hidden = notice.textContent === "";
+  }
+
+  /** Show that the page has nothing more to show, and why. */
+  function end(text) {
+    if (isEnded) return;
+    notify(text, "ended");
+    isEnded = true;
+    setTimeout(() => client.close());
+  }
+}
+
+/** Show the title of a session in the heading `#title` and in the title of the page. Return the title, empty if unset. */
+export function showTitle(session) {
+  const title = typeof session.metadata?.title === "string" ? session.metadata.title : "";
+  document.getElementById("title").textContent = title || "Session";
+  document.title = `${title || "Session"} · SyncKairos`;
+  return title;
+}
+
+/** Show an element of the client for the session, or hide it. */
+export function showElement(element, isShown, attributes) {
+  element.hidden = !isShown;
+  if (!isShown) return;
+  for (const [name, value] of Object.entries(attributes)) {
+    if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+  }
+}
