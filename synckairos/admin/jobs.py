@@ -4,6 +4,7 @@ The module enqueues jobs; workers run them.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -13,10 +14,12 @@ import orjson
 
 from synckairos.admin.progress import NO_PROGRESS, Progress
 from synckairos.config import Settings
+from synckairos.config.value_types import TENANT_NAME, TENANT_NAME_FAULT
 from synckairos.errors import SyncKairosError, ValidationFailed
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.table import Job, JobTable, open_job_pool
 from synckairos.jobs.wakeups import JobWakeups
+from synckairos.principal import DEFAULT_TENANT
 
 COLUMNS = ("ID", "TYPE", "STATUS", "ATTEMPTS", "CREATED", "TOOK", "RESULT")
 
@@ -78,13 +81,21 @@ async def show_job(settings: Settings, job_id: int, *, as_json: bool) -> list[st
     return [f"{name.ljust(width)}  {_text(value)}" for name, value in values.items()]
 
 
-async def enqueue_job(settings: Settings, type_: str, params: Mapping[str, Any]) -> int:
+async def enqueue_job(
+    settings: Settings, type_: str, params: Mapping[str, Any], *, tenant: str = DEFAULT_TENANT
+) -> int:
     """Enqueue a job of type `type_` and return its id. The function does not wait for the job.
 
-    Raises: ValidationFailed if the job type does not accept `params`. StoreUnavailable.
+    `tenant` is the tenant of the session in `params`, or of the events of an export. An archive or retention job
+    without a session works on the sessions of all tenants.
+
+    Raises: ValidationFailed if `tenant` is no name of a tenant, or the job type does not accept `params`.
+        StoreUnavailable.
     """
+    if not re.fullmatch(TENANT_NAME, tenant):
+        raise ValidationFailed.at_path("--tenant", TENANT_NAME_FAULT)
     async with _open_jobs(settings) as (_, job_queue):
-        job_id = await job_queue.enqueue(type_, params)
+        job_id = await job_queue.enqueue(type_, params, tenant=tenant)
     assert job_id is not None
     return job_id
 

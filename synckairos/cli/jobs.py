@@ -18,6 +18,9 @@ from synckairos.cli.escaped_echo import echo
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import show_progress
 from synckairos.config import Settings
+from synckairos.principal import DEFAULT_TENANT
+
+_tenant_of_session = click.option("--tenant", metavar="NAME", help="Tenant of session ID. Default: default.")
 
 
 @click.group(cls=CommandGroup)
@@ -88,10 +91,14 @@ def jobs_run() -> None:
     metavar="SECONDS",
     help="Only sessions that ended at least this many seconds ago.",
 )
+@_tenant_of_session
 @_wait
-def jobs_run_archive(session_id: UUID | None, after_s: int, wait: bool) -> None:
-    """Archive the ended session ID, or all ended sessions. Archives that are up to date are not written again."""
-    _enqueue("archive", _session_params(session_id, after_s), wait)
+def jobs_run_archive(session_id: UUID | None, after_s: int, tenant: str | None, wait: bool) -> None:
+    """Archive the ended session ID, or all ended sessions of all tenants.
+
+    Archives that are up to date are not written again.
+    """
+    _enqueue("archive", _session_params(session_id, after_s, tenant), tenant, wait)
 
 
 @jobs_run.command("retention")
@@ -104,10 +111,14 @@ def jobs_run_archive(session_id: UUID | None, after_s: int, wait: bool) -> None:
     metavar="SECONDS",
     help="Only sessions that ended at least this many seconds ago.",
 )
+@_tenant_of_session
 @_wait
-def jobs_run_retention(session_id: UUID | None, after_s: int, wait: bool) -> None:
-    """Archive the ended session ID, or all ended sessions, verify the archives, and delete the Postgres rows."""
-    _enqueue("retention", _session_params(session_id, after_s), wait)
+def jobs_run_retention(session_id: UUID | None, after_s: int, tenant: str | None, wait: bool) -> None:
+    """Archive the ended session ID, or all ended sessions of all tenants, and delete the Postgres rows.
+
+    The archives are verified before.
+    """
+    _enqueue("retention", _session_params(session_id, after_s, tenant), tenant, wait)
 
 
 @jobs_run.command("export")
@@ -124,26 +135,28 @@ def jobs_run_retention(session_id: UUID | None, after_s: int, wait: bool) -> Non
     help="Format of the file.",
 )
 @click.option("--snapshots", is_flag=True, help="Include the session's document in each event.")
+@click.option("--tenant", metavar="NAME", help="Tenant whose events are written. Default: default.")
 @_wait
-def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, wait: bool) -> None:
-    """Write the events of all sessions in a time range to one object in cold storage."""
+def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, tenant: str | None, wait: bool) -> None:
+    """Write the events of all sessions of a tenant in a time range to one object in cold storage."""
     from synckairos.admin.jobs import parse_day_or_instant
 
     time_range = {"from": parse_day_or_instant(from_, "--from"), "to": parse_day_or_instant(to, "--to", end=True)}
-    _enqueue("export", {**time_range, "format": format_, "snapshots": snapshots}, wait)
+    _enqueue("export", {**time_range, "format": format_, "snapshots": snapshots}, tenant, wait)
 
 
-def _session_params(session_id: UUID | None, after_s: int) -> dict[str, Any]:
+def _session_params(session_id: UUID | None, after_s: int, tenant: str | None) -> dict[str, Any]:
+    if session_id is None and tenant is not None:
+        raise click.UsageError("--tenant needs the ID of a session of the tenant.")
     return {"after_s": after_s} if session_id is None else {"session_id": str(session_id), "after_s": after_s}
 
 
-def _enqueue(type_: str, params: dict[str, Any], wait: bool) -> None:
+def _enqueue(type_: str, params: dict[str, Any], tenant: str | None, wait: bool) -> None:
     settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    _print_outcome(
-        settings, run_with_progress("queueing the job", admin_jobs.enqueue_job(settings, type_, params)), wait
-    )
+    enqueuing = admin_jobs.enqueue_job(settings, type_, params, tenant=DEFAULT_TENANT if tenant is None else tenant)
+    _print_outcome(settings, run_with_progress("queueing the job", enqueuing), wait)
 
 
 def _print_outcome(settings: Settings, job_id: int, wait: bool) -> None:

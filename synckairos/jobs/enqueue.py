@@ -10,6 +10,7 @@ from typing import Any
 from synckairos.jobs.kinds import parse_job_params
 from synckairos.jobs.table import DueJob, JobTable
 from synckairos.jobs.wakeups import JobWakeups
+from synckairos.principal import DEFAULT_TENANT
 
 KEPT_DAYS = 30
 """Days for which a job stays in the job table after the job's end."""
@@ -26,16 +27,18 @@ class JobQueue:
         self._job_table = job_table
         self._wakeups = wakeups
 
-    async def enqueue(self, type_: str, params: Mapping[str, Any], once: str | None = None) -> int | None:
-        """Enqueue a job and return its id. Return None if a queued or running job has the same `once`.
+    async def enqueue(
+        self, type_: str, params: Mapping[str, Any], once: str | None = None, *, tenant: str = DEFAULT_TENANT
+    ) -> int | None:
+        """Enqueue a job of a tenant and return its id. Return None if an open job of the tenant has the same `once`.
 
         `type_` and `params` are the type and the parameters of the job. `once` is a text that identifies equal jobs;
-        None allows any number of equal jobs. Uses two or three round trips.
+        None allows any number of equal jobs. An open job is queued or running. Uses two or three round trips.
 
         Raises: ValidationFailed if the type is unknown or does not accept `params`.
         """
         parse_job_params(type_, params)
-        due = await self._job_table.add_unless_queued(type_, params, once)
+        due = await self._job_table.add_unless_queued(type_, params, once, tenant=tenant)
         if due is None:
             return None
         await self._wakeups.wake_worker(due)

@@ -22,7 +22,8 @@ async def test_a_queued_job_is_listed_and_shown(settings: Settings, job_table: J
     day = ("--from", "2026-01-31", "--to", "2026-01-31", "--format", "csv")
     assert await run_command(settings, "jobs", "run", "export", *day) == (0, ["job 1 is queued"])
     unknown = "00000000-0000-4000-8000-000000000000"
-    assert await run_command(settings, "jobs", "run", "archive", unknown) == (0, ["job 2 is queued"])
+    archive = ("jobs", "run", "archive", unknown, "--tenant", "acme")
+    assert await run_command(settings, *archive) == (0, ["job 2 is queued"])
     (code, lines), (_, [only]), (_, [shown]) = await asyncio.gather(
         run_command(settings, "jobs", "list"),
         run_command(settings, "jobs", "list", "--type", "export", "--json"),
@@ -36,7 +37,8 @@ async def test_a_queued_job_is_listed_and_shown(settings: Settings, job_table: J
     assert orjson.loads(shown)["params"] == {**span, "format": "csv", "snapshots": False}
     code, lines = await run_command(settings, "jobs", "show", "2")
     assert code == 0
-    assert [line.split()[1:] for line in lines if line.startswith("params.session_id ")] == [[unknown]]
+    shown_values = dict(line.split(maxsplit=1) for line in lines)
+    assert (shown_values["params.session_id"], shown_values["tenant"]) == (unknown, "acme")
 
 
 async def test_an_id_of_a_wrong_form_is_a_usage_error(settings: Settings) -> None:
@@ -56,6 +58,11 @@ async def test_an_impossible_command_prints_one_line_and_exits_with_the_code_of_
             "--from: should be an instant",
         ),
         (("run", "export", "--from", "2026-01-31", "--to", "2026-01-30"), ExitCode.USAGE, "to: should be later"),
+        (
+            ("run", "export", "--from", "2026-01-30", "--to", "2026-01-31", "--tenant", "A"),
+            ExitCode.USAGE,
+            "--tenant: ",
+        ),
     ):
         code, lines = await run_command(settings, "jobs", *args)
         assert (code, len(lines)) == (wanted, 1), lines

@@ -46,6 +46,13 @@ def test_invalid_setting_is_reported_in_one_line(command: str, monkeypatch: pyte
     assert len(result.output.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["archive", "retention --after 1"])
+def test_jobs_of_all_tenants_take_no_tenant(command: str) -> None:
+    result = CliRunner().invoke(main, ["jobs", "run", *command.split(), "--tenant", "acme"])
+    assert result.exit_code == ExitCode.USAGE
+    assert "--tenant needs the ID of a session of the tenant." in result.output
+
+
 @pytest.mark.parametrize(
     "command",
     [
