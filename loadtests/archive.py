@@ -31,6 +31,7 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.table import ClaimedJob, JobTable, open_job_pool
+from synckairos.members.reconciliation_job import MemberReconciliationJob
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
@@ -64,7 +65,13 @@ async def open_cold_storage() -> AsyncIterator[tuple[Settings, JobHandlers, Sess
                     outbox, FailedEntries(pipe, keys), audit_writer, session_ttl_s=settings.session_ttl_s
                 )
                 handlers = JobHandlers(
-                    pool, ColdStorage(settings.archive_url), JobTable(pool), store, outbox, SummaryRefresh(pipe, keys)
+                    pool,
+                    ColdStorage(settings.archive_url),
+                    JobTable(pool),
+                    store,
+                    outbox,
+                    SummaryRefresh(pipe, keys),
+                    MemberReconciliationJob.from_settings(settings, pool).run,
                 )
                 yield settings, handlers, store, drain
             await audit_writer.close()

@@ -25,8 +25,11 @@ _tenant_of_session = click.option("--tenant", metavar="NAME", help="Tenant of se
 
 @click.group(cls=CommandGroup)
 def jobs() -> None:
-    """List, run and retry background jobs: archive, export, retention."""
+    """List, run and retry background jobs: archive, export, reconcile-members, retention."""
 
+
+JOB_TYPES = ("archive", "export", "retention", "reconcile-members")
+"""Types of jobs. The module with these types is not imported here, because this would delay the start of commands."""
 
 _as_json = json_option("job")
 _wait = click.option("--wait", is_flag=True, help="Wait until the job ends. Exits 1 if it failed.")
@@ -36,9 +39,7 @@ _wait = click.option("--wait", is_flag=True, help="Wait until the job ends. Exit
 @click.option(
     "--status", type=click.Choice(["queued", "running", "done", "failed"]), help="List only jobs with this status."
 )
-@click.option(
-    "--type", "type_", type=click.Choice(["archive", "export", "retention"]), help="List only jobs of this type."
-)
+@click.option("--type", "type_", type=click.Choice(JOB_TYPES), help="List only jobs of this type.")
 @limit_option("jobs", 50, 10_000)
 @_as_json
 def jobs_list(status: str | None, type_: str | None, limit: int, as_json: bool) -> None:
@@ -143,6 +144,22 @@ def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, tenant: 
 
     time_range = {"from": parse_day_or_instant(from_, "--from"), "to": parse_day_or_instant(to, "--to", end=True)}
     _enqueue("export", {**time_range, "format": format_, "snapshots": snapshots}, tenant, wait)
+
+
+@jobs_run.command("reconcile-members")
+@click.option("--tenant", metavar="NAME", help="Tenant of the members. Default: default.")
+@click.option(
+    "--max-removed",
+    "max_removed_percent",
+    type=click.IntRange(0, 100),
+    metavar="PERCENT",
+    help="Maximum share of the members that may be removed. Default: SYNCKAIROS_MEMBERS_MAX_REMOVED_PERCENT.",
+)
+@_wait
+def jobs_run_reconcile_members(tenant: str | None, max_removed_percent: int | None, wait: bool) -> None:
+    """Make the members of a tenant equal to those at SYNCKAIROS_MEMBERS_URL."""
+    params = {} if max_removed_percent is None else {"max_removed_percent": max_removed_percent}
+    _enqueue("reconcile-members", params, tenant, wait)
 
 
 def _session_params(session_id: UUID | None, after_s: int, tenant: str | None) -> dict[str, Any]:

@@ -35,6 +35,8 @@ def load(env_file: Path | None = None, **overrides: Any) -> Settings:
             f"DATABASE_POOL_MIN: {settings.database_pool_min} is more than "
             f"DATABASE_POOL_MAX, {settings.database_pool_max}"
         )
+    if len(settings.members_tenants) > 1 and settings.members_url and "{tenant}" not in settings.members_url:
+        raise BadSettings(f"{PREFIX}MEMBERS_URL: should have {{tenant}}, because {PREFIX}MEMBERS_TENANTS has several")
     return settings
 
 
@@ -87,7 +89,7 @@ def _faults(error: ValidationError) -> list[str]:
         # .env.example.
         shown = next((each for each in env_variables_of(field) if os.environ.get(each)), env_variables_of(field)[-1])
         # URLs can contain passwords, so the message shows no value of a URL or a secret.
-        is_secret = field.endswith(("_url", "_secret", "_dsn", "_secret_previous", "_key")) or field == "jwks"
+        is_secret = field.endswith(("_url", "_secret", "_dsn", "_secret_previous", "_key", "_token")) or field == "jwks"
         given = "" if is_secret else f", not {fault['input']!r}"
         if field == "jwks" and len(fault["loc"]) > 2:
             given = f" ({'.'.join(str(each) for each in fault['loc'][1:])})"

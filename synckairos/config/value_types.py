@@ -116,11 +116,32 @@ TenantName = Annotated[str, _matching(TENANT_NAME, TENANT_NAME_FAULT)]
 
 def _check_jwks_url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts)):
+    if not _is_protected(parts):
         raise ValueError("should have URLs that begin with https:// (http:// only for loopback addresses)")
-    if not parts.hostname or parts.username is not None or parts.fragment:
+    if not _has_only_host(parts):
         raise ValueError("should have URLs with a host and without credentials and fragments")
     return value
+
+
+def _check_members_url(value: str) -> str:
+    parts = urlsplit(value)
+    if not _is_protected(parts):
+        raise ValueError("should begin with https:// (http:// only for loopback addresses)")
+    if not _has_only_host(parts):
+        raise ValueError("should be a URL with a host and without credentials and fragments")
+    if "{" in parts.netloc or re.search(r"[{}]", value.replace("{tenant}", "")):
+        raise ValueError("should have no braces except {tenant} in the path or in the query")
+    return value
+
+
+def _is_protected(parts: SplitResult) -> bool:
+    """Return whether a URL has TLS, or names the same machine."""
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts))
+
+
+def _has_only_host(parts: SplitResult) -> bool:
+    """Return whether a URL has a host, and neither credentials nor a fragment."""
+    return bool(parts.hostname) and parts.username is None and not parts.fragment
 
 
 def _is_loopback(parts: SplitResult) -> bool:
@@ -164,17 +185,26 @@ def _lower_level(value: object) -> object:
     return _LEVELS.get(value.lower(), value.lower()) if isinstance(value, str) else value
 
 
+def _check_bearer_token(value: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]{1,7900}", value.get_secret_value()):
+        raise ValueError("should have visible ASCII characters and no spaces")
+    return value
+
+
 RedisUrl = Annotated[str, AfterValidator(validate_redis_url), Field(repr=False)]
 PostgresUrl = Annotated[str, _url_with("postgresql", "postgres"), Field(repr=False)]
 OptionalPostgresUrl = Annotated[Annotated[str, _url_with("postgresql", "postgres")] | None, Field(repr=False)]
 MetricsTokenText = Annotated[Annotated[SecretStr, AfterValidator(_check_metrics_token)] | None, Field(repr=False)]
+BearerTokenText = Annotated[Annotated[SecretStr, AfterValidator(_check_bearer_token)] | None, Field(repr=False)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error", "critical"], BeforeValidator(_lower_level)]
 WebUrl = Annotated[str, _url_with("http", "https")]
+MembersUrl = Annotated[str, AfterValidator(_check_members_url)]
 RootPath = Annotated[str, AfterValidator(_check_root_path)]
 ArchiveUrl = Annotated[str, AfterValidator(_check_archive_url)]
 Auth = Literal["none", "required"]
 Tenants = Literal["any", "registered"]
 JwksSources = Annotated[list[JwksSource], NoDecode, BeforeValidator(_parse_json_list), Field(max_length=20)]
+TenantList = Annotated[list[TenantName], NoDecode, BeforeValidator(_split_commas)]
 TextList = Annotated[list[str], NoDecode, BeforeValidator(_split_commas)]
 OutagePolicy = Annotated[
     str, _matching(r"charge|freeze|credit:[0-9]{1,9}", "should be charge, freeze or credit:<ms>, such as credit:5000")

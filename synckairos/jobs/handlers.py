@@ -12,7 +12,7 @@ from synckairos.history.participant_sessions.update_after_drain import SummaryRe
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.jobs.ended_session_row import SessionNotFinished, SessionRecreated
 from synckairos.jobs.export import Exporter
-from synckairos.jobs.kinds import ExportParams, SessionSelectionParams, parse_job_params
+from synckairos.jobs.kinds import ExportParams, ReconcileMembersParams, SessionSelectionParams, parse_job_params
 from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import ClaimedJob, JobTable
@@ -31,6 +31,9 @@ logger = log.get_logger(__name__)
 
 JobResult = Mapping[str, Any]
 
+ReconcileMembers = Callable[[str, ReconcileMembersParams], Awaitable[JobResult]]
+"""Function that reconciles the members of a tenant with their source."""
+
 
 class JobHandlers:
     """Handlers of all kinds of jobs.
@@ -46,8 +49,10 @@ class JobHandlers:
         store: SessionStore,
         outbox: Outbox,
         summary_refresh: SummaryRefresh,
+        reconcile_members: ReconcileMembers,
     ) -> None:
         self._pool = pool
+        self._reconcile_members = reconcile_members
         self._job_table = job_table
         self._archiver = Archiver(pool, cold_storage)
         self._exporter = Exporter(pool, cold_storage)
@@ -72,6 +77,8 @@ class JobHandlers:
                     return await self._retain(claim.tenant, params)
                 case "export", ExportParams():
                     return await self._export(claim, params)
+                case "reconcile-members", ReconcileMembersParams():
+                    return await self._reconcile_members(claim.tenant, params)
         raise PermanentJobFailure(f"There is no handler for jobs of type {claim.type!r}")
 
     async def _archive(self, tenant: str, params: SessionSelectionParams) -> JobResult:

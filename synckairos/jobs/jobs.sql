@@ -39,7 +39,7 @@ WITH ended AS (
     UPDATE background_jobs SET
         status = CASE WHEN attempts < %(max_attempts)s AND NOT %(for_good)s THEN 'queued' ELSE 'failed' END::job_status,
         due_at = now() + make_interval(secs => %(retry_in_s)s),
-        error = %(error)s, lease_until = NULL, finished_at = now(),
+        error = %(error)s, result = coalesce(%(result)s, result), lease_until = NULL, finished_at = now(),
         duration_ms = extract(epoch FROM now() - started_at) * 1000
     WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
     RETURNING status, type, duration_ms
@@ -86,6 +86,9 @@ UPDATE background_jobs SET
     duration_ms = NULL
 WHERE job_id = %(job_id)s AND status = 'failed'
 RETURNING due_at;
+
+-- name: find_scheduled
+SELECT tenant FROM background_jobs WHERE type = %(type)s AND params ->> 'scheduled_for' = %(scheduled_for)s;
 
 -- name: delete_ended
 DELETE FROM background_jobs

@@ -10,10 +10,13 @@ from pydantic_core import PydanticCustomError
 from synckairos.config import LONGEST_S
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body
-from synckairos.wire.field_types import StrictModel, Uuid
+from synckairos.wire.field_types import Omittable, StrictModel, Uuid
 from synckairos.wire.instants import parse_instant_ms
 
-JobKind = Literal["archive", "export", "retention"]
+JobKind = Literal["archive", "export", "retention", "reconcile-members"]
+
+RECONCILE_MEMBERS: JobKind = "reconcile-members"
+"""Type of the jobs that reconcile the members of their tenant. It also identifies equal jobs of a tenant."""
 
 JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
 
@@ -67,7 +70,21 @@ class ExportParams(StrictModel):
         return datetime.fromisoformat(self.from_), datetime.fromisoformat(self.to)
 
 
-def parse_job_params(type_: str, params: Mapping[str, Any]) -> SessionSelectionParams | ExportParams:
+class ReconcileMembersParams(StrictModel):
+    """Parameters of a job that reconciles the members of its tenant with their source.
+
+    `max_removed_percent` is the maximum share of the members that may be removed, in percent; None means the setting.
+    `scheduled_for` is the instant of the schedule that enqueued the job; None if the job was requested on demand.
+    """
+
+    max_removed_percent: Omittable[Annotated[int, Field(ge=0, le=100)]] = None
+    scheduled_for: Omittable[InstantText] = None
+
+
+JobParams = SessionSelectionParams | ExportParams | ReconcileMembersParams
+
+
+def parse_job_params(type_: str, params: Mapping[str, Any]) -> JobParams:
     """Parse the parameters of a job of type `type_`.
 
     Raises: ValidationFailed if the type is unknown or a parameter is invalid.
@@ -77,5 +94,7 @@ def parse_job_params(type_: str, params: Mapping[str, Any]) -> SessionSelectionP
             return parse_body(SessionSelectionParams, dict(params))
         case "export":
             return parse_body(ExportParams, dict(params))
+        case "reconcile-members":
+            return parse_body(ReconcileMembersParams, dict(params))
         case _:
             raise ValidationFailed.at_path("type", f"should be one of {', '.join(JOB_KINDS)}")

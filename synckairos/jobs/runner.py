@@ -30,9 +30,16 @@ JobHandler = Callable[[ClaimedJob], Awaitable[Mapping[str, Any]]]
 
 
 class PermanentJobFailure(SyncKairosError):
-    """A retry cannot complete this job, because its parameters or its session are invalid."""
+    """A retry cannot complete this job, because its parameters, its session or its source are invalid.
+
+    `report` becomes the result of the job, None if there is none. It has JSON values.
+    """
 
     code = "JOB_REFUSED"
+
+    def __init__(self, message: str, report: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class JobRunner:
@@ -128,7 +135,8 @@ class JobRunner:
         error = fault.message if isinstance(fault, SyncKairosError) else f"{type(fault).__name__}: {fault}"
         retry_in_s = self._retries.delay_s(claim.attempts - 1) or 0.0
         for_good = isinstance(fault, PermanentJobFailure)
-        status = await self._job_table.save_failed_attempt(claim, error, retry_in_s, for_good=for_good)
+        report = fault.report if isinstance(fault, PermanentJobFailure) else None
+        status = await self._job_table.save_failed_attempt(claim, error, retry_in_s, for_good=for_good, result=report)
         if status == "failed":
             _raise_alert(claim.job_id, claim.type, error)
         else:

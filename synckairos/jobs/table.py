@@ -188,14 +188,26 @@ class JobTable:
         return bool(await self._run_for_claim("complete", claim, result=Jsonb(result)))
 
     async def save_failed_attempt(
-        self, claim: ClaimedJob, error: str, retry_in_s: float, *, for_good: bool = False
+        self,
+        claim: ClaimedJob,
+        error: str,
+        retry_in_s: float,
+        *,
+        for_good: bool = False,
+        result: Mapping[str, Any] | None = None,
     ) -> JobStatus | None:
         """Save a failed attempt with the text `error`. Return the job's new status; None if the claim was lost.
 
         The job is queued again, due after `retry_in_s` seconds. If no further attempt is allowed, or if `for_good` is
-        True, the job fails instead.
+        True, the job fails instead. `result` becomes the result of the job; None keeps the present result.
         """
-        values = {"error": error, "retry_in_s": retry_in_s, "for_good": for_good, "max_attempts": MAX_ATTEMPTS}
+        values = {
+            "error": error,
+            "retry_in_s": retry_in_s,
+            "for_good": for_good,
+            "max_attempts": MAX_ATTEMPTS,
+            "result": None if result is None else Jsonb(result),
+        }
         rows = await self._run_for_claim("fail", claim, **values)
         status: JobStatus | None = rows[0][0] if rows else None
         return status
@@ -237,6 +249,10 @@ class JobTable:
         values = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
         with translate_postgres_errors():
             return bool(await self._pool.fetch(load_statement(query), values, access=cross_tenant_access()))
+
+    async def find_scheduled(self, type_: str, scheduled_for: str) -> set[str]:
+        """Return the tenants that have a job of type `type_` with this value of the parameter `scheduled_for`."""
+        return {row[0] for row in await self._run("find_scheduled", type=type_, scheduled_for=scheduled_for)}
 
     async def delete_ended_jobs(self, days: int) -> None:
         """Delete the jobs that ended at least `days` days ago."""

@@ -5,12 +5,13 @@ other module that imports arq is `audit.drain_wakeups`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC
 from typing import Any
 
 import orjson
+from arq.cron import CronJob, cron
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
@@ -59,13 +60,32 @@ def drain_function(drain: Callable[[int], Awaitable[None]]) -> Function:
     return func(drain_partition, name=DRAIN_JOB)
 
 
+def daily_function(run: Callable[[], Awaitable[None]], name: str, hour: int) -> CronJob:
+    """Return the arq function that calls `run` once a day at minute 0 of `hour` (UTC), in one of all workers.
+
+    `name` identifies the function in the queue. All workers must use the same name.
+    """
+
+    async def run_daily(ctx: dict[str, Any]) -> None:
+        await run()
+
+    return cron(run_daily, name=name, hour=hour, minute=0, second=0, microsecond=0)
+
+
 async def run_arq_loop(
-    function: Function, settings: Settings, outage: StoreOutage, queue: str, max_jobs: int, poll_s: float
+    function: Function,
+    settings: Settings,
+    outage: StoreOutage,
+    queue: str,
+    max_jobs: int,
+    poll_s: float,
+    daily_functions: Sequence[CronJob] = (),
 ) -> None:
     """Run arq's worker on `queue` until cancelled. Start the worker again with back-off when it ends.
 
     `max_jobs` is the maximum number of messages that the worker handles at the same time. `poll_s` is the number of
-    seconds between two reads of the queue.
+    seconds between two reads of the queue. `daily_functions` run at their instants. An instant that passes while the
+    queue's Redis is unreachable is made up for, because the functions keep their next instant.
     """
     backoff = Backoff(*_RESTART_S)
     part = f"{queue} queue"
@@ -92,6 +112,7 @@ async def run_arq_loop(
             max_tries=3,
             poll_delay=poll_s,
             timezone=UTC,
+            cron_jobs=daily_functions,
         )
         began_s = asyncio.get_running_loop().time()
         loop = asyncio.create_task(worker.main(), name="arq")

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -28,8 +29,10 @@ from synckairos.jobs.handlers import JobHandlers
 from synckairos.jobs.runner import JobRunner
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.jobs.wakeups import JobWakeups
+from synckairos.members.nightly_schedule import NightlyMemberSchedule
+from synckairos.members.reconciliation_job import MemberReconciliationJob
 from synckairos.postgres.tenant_roles import require_roles
-from synckairos.process.arq_loop import drain_function, job_function, run_arq_loop
+from synckairos.process.arq_loop import daily_function, drain_function, job_function, run_arq_loop
 from synckairos.revocations.channel import RevocationCopier
 from synckairos.revocations.table import RevocationTable
 from synckairos.store.connect import check_store_settings
@@ -262,35 +265,52 @@ async def _run_jobs(
         job_table = JobTable(pool)
         store = SessionStore(pipe, outbox.keys, settings.history_length)
         handlers = JobHandlers(
-            pool, ColdStorage(settings.archive_url), job_table, store, outbox, SummaryRefresh(pipe, outbox.keys)
+            pool,
+            ColdStorage(settings.archive_url),
+            job_table,
+            store,
+            outbox,
+            SummaryRefresh(pipe, outbox.keys),
+            MemberReconciliationJob.from_settings(settings, pool).run,
         )
         runner = JobRunner(job_table, handlers.run, f"{socket.gethostname()}:{os.getpid()}")
         wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
         function = job_function(runner.run_job)
         queue = JobQueue(job_table, wakeups)
+        nightly = NightlyMemberSchedule.from_settings(settings, job_table, queue)
+        daily = [daily_function(nightly.enqueue_due, "reconcile_members", nightly.hour)] if nightly.tenants else []
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(
-                    run_arq_loop(function, settings, at_queue, "job", _MAX_JOBS, _JOB_POLL_S), name="job wake-ups"
+                    run_arq_loop(function, settings, at_queue, "job", _MAX_JOBS, _JOB_POLL_S, daily),
+                    name="job wake-ups",
                 )
-                group.create_task(_sweep_jobs(runner, queue, wakeups, settings, sweep_s), name="job sweep")
+                enqueue_due: list[Callable[[], Awaitable[None]]] = [
+                    partial(queue.enqueue_periodic_jobs, settings.archive_after_s, settings.retention_s),
+                    nightly.enqueue_due,
+                ]
+                group.create_task(_sweep_jobs(runner, wakeups, enqueue_due, sweep_s), name="job sweep")
         finally:
             await wakeups.close()
 
 
 async def _sweep_jobs(
-    runner: JobRunner, job_queue: JobQueue, wakeups: JobWakeups, settings: Settings, sweep_s: float
+    runner: JobRunner,
+    wakeups: JobWakeups,
+    enqueue_due: Sequence[Callable[[], Awaitable[None]]],
+    sweep_s: float,
 ) -> None:
     """Sweep the job table every `sweep_s` seconds until cancelled.
 
     A sweep queues the jobs of dead workers again, then sends wake-ups for due jobs. Every `SCHEDULE_INTERVAL_S` seconds
-    it also enqueues the scheduled jobs that have work.
+    it also calls each of `enqueue_due`, which enqueue the scheduled jobs that have work.
     """
     next_schedule_s = 0.0
     while True:
         with suppress(StoreUnavailable):  # the drain logs the outage
             await runner.reclaim_and_wake_due(wakeups.wake_worker)
             if (now_s := asyncio.get_running_loop().time()) >= next_schedule_s:
-                await job_queue.enqueue_periodic_jobs(settings.archive_after_s, settings.retention_s)
+                for enqueue in enqueue_due:
+                    await enqueue()
                 next_schedule_s = now_s + SCHEDULE_INTERVAL_S
         await asyncio.sleep(sweep_s)

@@ -15,6 +15,7 @@ from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.session_archive_builder import SessionArchiveBuilder
 from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.jobs.write_archive import Archiver
+from synckairos.members.reconciliation_job import MemberReconciliationJob
 from synckairos.postgres.pool import PostgresPool
 from synckairos.store.sessions import SessionStore
 from tests.integration.audit_parts import AuditParts
@@ -58,7 +59,15 @@ async def open_job_components(audit: AuditParts, archive_url: str | None = None)
             retention=Retention(cold_storage, archiver, rows, store, audit.outbox, refresh),
             exporter=Exporter(pool, cold_storage),
             job_table=job_table,
-            handlers=JobHandlers(pool, cold_storage, job_table, store, audit.outbox, refresh),
+            handlers=JobHandlers(
+                pool,
+                cold_storage,
+                job_table,
+                store,
+                audit.outbox,
+                refresh,
+                MemberReconciliationJob.from_settings(audit.settings, pool).run,
+            ),
         )
 
 

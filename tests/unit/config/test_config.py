@@ -149,6 +149,19 @@ def test_log_level_of_v2_is_translated(value: str, level: str, monkeypatch: pyte
             ("SYNCKAIROS_METRICS_TOKEN", text, "SYNCKAIROS_METRICS_TOKEN: should have at least 32 visible ASCII")
             for text in ("a" * 31, "a" * 31 + " ", "a" * 31 + "\n", "é" * 32, "a" * 7_901)
         ),
+        *(
+            ("SYNCKAIROS_MEMBERS_URL", f"{url}?secret=1", f"SYNCKAIROS_MEMBERS_URL: should {fault}")
+            for url, fault in (
+                ("http://a.example/", "begin with https"),
+                ("https://u:p@a.example/", "be a URL with a host and"),
+                ("https:///members", "be a URL with a host and"),
+                ("https://{tenant}.example/", "have no braces except {tenant}"),
+                ("https://a.example/{name}", "have no braces except {tenant}"),
+            )
+        ),
+        ("SYNCKAIROS_MEMBERS_TOKEN", "a b", "SYNCKAIROS_MEMBERS_TOKEN: should have visible ASCII characters"),
+        ("SYNCKAIROS_MEMBERS_HOUR", "24", "SYNCKAIROS_MEMBERS_HOUR: should be at most 23"),
+        ("SYNCKAIROS_MEMBERS_TENANTS", "a,B", "SYNCKAIROS_MEMBERS_TENANTS: should be 1 to 63 lower-case letters"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL: should be 'debug', 'info'"),
         ("DATABASE_POOL_MIN", "11", "DATABASE_POOL_MIN: 11 is more than DATABASE_POOL_MAX, 10"),
     ],
@@ -167,16 +180,32 @@ def test_all_invalid_values_are_reported_together_without_passwords(monkeypatch:
     monkeypatch.setenv("PORT", "x")
     monkeypatch.setenv("REDIS_URL", "http://user:hidden@host")
     monkeypatch.setenv("DATABASE_URL", "mysql://user:hidden@host")
+    monkeypatch.setenv("SYNCKAIROS_METRICS_TOKEN", "hidden")
+    monkeypatch.setenv("SYNCKAIROS_MEMBERS_URL", "http://user:hidden@host/")
+    monkeypatch.setenv("SYNCKAIROS_MEMBERS_TOKEN", "hidden by a space")
     with pytest.raises(BadSettings) as caught:
         config.load()
-    assert [line.split(":")[0] for line in caught.value.message.splitlines()] == ["PORT", "REDIS_URL", "DATABASE_URL"]
+    assert [line.split(":")[0] for line in caught.value.message.splitlines()] == [
+        *("PORT", "REDIS_URL", "DATABASE_URL", "SYNCKAIROS_METRICS_TOKEN"),
+        *("SYNCKAIROS_MEMBERS_URL", "SYNCKAIROS_MEMBERS_TOKEN"),
+    ]
     assert "hidden" not in caught.value.message
+
+
+def test_several_tenants_need_the_tenant_in_the_url_of_the_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNCKAIROS_MEMBERS_TENANTS", "north,south")
+    monkeypatch.setenv("SYNCKAIROS_MEMBERS_URL", "https://a.example/members")
+    with pytest.raises(BadSettings, match=r"should have \{tenant\}, because SYNCKAIROS_MEMBERS_TENANTS"):
+        config.load()
+    monkeypatch.setenv("SYNCKAIROS_MEMBERS_URL", "https://a.example/members?of={tenant}")
+    assert config.load().members_tenants == ["north", "south"]
 
 
 def test_representation_of_settings_has_no_secrets() -> None:
     settings = Settings(
         jwt_secret="hidden",
         metrics_token="hidden" * 6,
+        members_token="hidden",
         redis_url="redis://:hidden@h/0",
         database_url="postgresql://u:hidden@h/d",
     )

@@ -1,0 +1,71 @@
+"""The job `reconcile-members`: downloads all members of a tenant, and applies the difference."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from synckairos.config import Settings
+from synckairos.errors import AuthenticationOff
+from synckairos.jobs.kinds import ReconcileMembersParams
+from synckairos.jobs.runner import PermanentJobFailure
+from synckairos.members.reconciliation import MemberReconciler
+from synckairos.members.source_download import MemberSourceDownload
+from synckairos.members.source_rows import SourceRefused, SourceRows
+from synckairos.postgres.pool import PostgresPool
+
+
+class MemberReconciliationJob:
+    """The handler of jobs of the type `reconcile-members`."""
+
+    def __init__(
+        self,
+        reconciler: MemberReconciler,
+        download: MemberSourceDownload | None,
+        *,
+        max_bytes: int,
+        max_removed_percent: int,
+        requires_authentication: bool,
+    ) -> None:
+        """Create a handler.
+
+        - `download`: the download from the URL of the settings. None: no URL is set, and the jobs fail.
+        - `max_bytes`: maximum number of bytes of the source.
+        - `max_removed_percent`: maximum share of the members that a job without this parameter may remove, in percent.
+        - `requires_authentication`: whether requests need a credential. Otherwise there are no members, and jobs fail.
+        """
+        self._reconciler = reconciler
+        self._download = download
+        self._max_bytes = max_bytes
+        self._max_removed_percent = max_removed_percent
+        self._requires_authentication = requires_authentication
+
+    @classmethod
+    def from_settings(cls, settings: Settings, pool: PostgresPool) -> Self:
+        """Return the handler for the settings of a worker."""
+        return cls(
+            MemberReconciler(pool),
+            MemberSourceDownload.from_settings(settings),
+            max_bytes=settings.members_max_bytes,
+            max_removed_percent=settings.members_max_removed_percent,
+            requires_authentication=settings.auth == "required",
+        )
+
+    async def run(self, tenant: str, params: ReconcileMembersParams) -> Mapping[str, Any]:
+        """Reconcile the members of a tenant, and return the report.
+
+        Raises:
+            PermanentJobFailure: The settings or the source must be corrected. Its report becomes the result of the job.
+            SourceIncomplete, StoreUnavailable: A retry can help.
+            Further exceptions of psycopg.
+        """
+        if not self._requires_authentication:
+            raise PermanentJobFailure(AuthenticationOff().message)
+        if self._download is None:
+            raise PermanentJobFailure("SYNCKAIROS_MEMBERS_URL is not set for the worker")
+        percent = self._max_removed_percent if params.max_removed_percent is None else params.max_removed_percent
+        try:
+            with SourceRows(tenant, self._max_bytes) as rows:
+                await self._download.read(tenant, rows)
+                result = await self._reconciler.reconcile(tenant, rows, percent)
+        except SourceRefused as refusal:
+            raise PermanentJobFailure(refusal.message, refusal.report) from refusal
+        return result.report()
