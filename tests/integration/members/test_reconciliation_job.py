@@ -87,6 +87,24 @@ async def test_report_is_the_result_of_the_job_and_a_rerun_changes_nothing(
     assert (await member_jobs.count_members(), await member_jobs.count_members("default")) == (10, 0)
 
 
+async def test_list_of_100_000_rows_is_applied_by_its_difference(
+    guarded: Settings, source: MemberSource, member_jobs: MemberJobs
+) -> None:
+    many: list[Row] = [(f"subject-{number}", f"label:class={number % 100}", "viewer") for number in range(100_000)]
+    source.publish(many)
+    await member_jobs.run(guarded)
+    source.publish(
+        [
+            *((each, CLASS, "controller") for each in ("new-1", "new-2")),
+            ("subject-3", "label:class=3", "controller"),
+            *many[4:],
+        ]
+    )
+    job = await member_jobs.run(guarded)
+    numbers = {"rows": 99_999, "repeated": 0, "added": 2, "changed": 1, "removed": 3, "unchanged": 99_996}
+    assert (job.status, job.result) == ("done", numbers)
+
+
 async def test_larger_share_of_removals_is_refused_until_an_administrator_confirms_it(
     guarded: Settings, source: MemberSource, member_jobs: MemberJobs
 ) -> None:
