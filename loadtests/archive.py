@@ -37,6 +37,7 @@ from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.tenants.deletion import TenantDeletion
 from tests.integration.jobs.job_components import finish_session
 from tests.integration.postgres.generated_rows import insert_sessions
 from tests.integration.session_committer import SessionCommitter
@@ -64,14 +65,17 @@ async def open_cold_storage() -> AsyncIterator[tuple[Settings, JobHandlers, Sess
                 drain = OutboxDrain(
                     outbox, FailedEntries(pipe, keys), audit_writer, session_ttl_s=settings.session_ttl_s
                 )
+                cold_storage, summary_refresh = ColdStorage(settings.archive_url), SummaryRefresh(pipe, keys)
+                deletion = TenantDeletion.on_stores(pool, pipe, keys, cold_storage)
                 handlers = JobHandlers(
                     pool,
-                    ColdStorage(settings.archive_url),
+                    cold_storage,
                     JobTable(pool),
                     store,
                     outbox,
-                    SummaryRefresh(pipe, keys),
+                    summary_refresh,
                     MemberReconciliationJob.from_settings(settings, pool).run,
+                    deletion.delete,
                 )
                 yield settings, handlers, store, drain
             await audit_writer.close()

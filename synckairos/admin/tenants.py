@@ -3,6 +3,7 @@
 The commands change Postgres and announce each change to the running instances, as the REST operations do.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import orjson
 from msgspec.structs import asdict
 
 from synckairos.admin.control_channel import open_control_channel
+from synckairos.admin.progress import NO_PROGRESS, Progress
 from synckairos.config import Settings
 from synckairos.errors import ValidationFailed
 from synckairos.limits.tenant_limits import TENANT_LIMITS
@@ -25,6 +27,7 @@ PRINCIPAL = Principal.importer("command-line")
 """The principal of the commands. The tenants that they create have the creator `command-line`."""
 
 _PER_PAGE = 200
+_POLL_S = 0.5
 
 
 async def create_tenant(settings: Settings, fields: Mapping[str, Any]) -> list[str]:
@@ -80,6 +83,27 @@ async def set_tenant_status(settings: Settings, name: str, status: TenantStatus)
     Raises: Forbidden for the default tenant, and the errors of `update_tenant`.
     """
     return await _change(settings, name, TenantChanges(status=status))
+
+
+async def delete_tenant(settings: Settings, name: str) -> list[str]:
+    """Close a tenant, and enqueue the deletion of its data. Return one line of text.
+
+    Raises: Forbidden for the default tenant, NotFound, AuthenticationOff, StoreUnavailable.
+    """
+    async with _open_tenants(settings) as (tenants, _):
+        return [_line(await tenants.delete(name))]
+
+
+async def wait_for_deletion(settings: Settings, name: str, progress: Progress = NO_PROGRESS) -> list[str]:
+    """Wait until all data of a tenant are deleted. Return one line of text. `progress` gets the status meanwhile.
+
+    Raises: NotFound, AuthenticationOff, StoreUnavailable.
+    """
+    async with _open_tenants(settings) as (_, table):
+        while (tenant := await table.read(name)).status != "deleted":
+            progress.report(f"tenant {name} is {tenant.status}")
+            await asyncio.sleep(_POLL_S)
+    return [_line(tenant)]
 
 
 def parse_limits(texts: tuple[str, ...]) -> dict[str, Any]:

@@ -25,10 +25,10 @@ _tenant_of_session = click.option("--tenant", metavar="NAME", help="Tenant of se
 
 @click.group(cls=CommandGroup)
 def jobs() -> None:
-    """List, run and retry background jobs: archive, export, reconcile-members, retention."""
+    """List, run and retry background jobs: archive, export, reconcile-members, retention. List deletions of tenants."""
 
 
-JOB_TYPES = ("archive", "export", "retention", "reconcile-members")
+JOB_TYPES = ("archive", "export", "retention", "reconcile-members", "delete-tenant")
 """Types of jobs. The module with these types is not imported here, because this would delay the start of commands."""
 
 _as_json = json_option("job")

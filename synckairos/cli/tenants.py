@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
-from synckairos.cli.command import CommandGroup, json_option, load_command_settings, run_with_progress
+from synckairos.cli.command import CommandGroup, json_option, load_command_settings, run, run_with_progress
 from synckairos.cli.escaped_echo import echo
+from synckairos.cli.progress import show_progress
 
 
 @click.group(cls=CommandGroup)
 def tenants() -> None:
-    """Create, change, suspend and list tenants."""
+    """Create, change, suspend, delete and list tenants."""
 
 
 _as_json = json_option("tenant")
@@ -105,6 +106,24 @@ def tenants_activate(name: str) -> None:
 
     activated = tenants.set_tenant_status(settings, name, "active")
     echo("\n".join(run_with_progress("activating the tenant", activated)))
+
+
+@tenants.command("delete")
+@click.argument("name")
+@click.option("--yes", "is_confirmed", is_flag=True, help="Do not ask for a confirmation.")
+@click.option("--wait", is_flag=True, help="Wait until a worker has deleted all data.")
+def tenants_delete(name: str, is_confirmed: bool, wait: bool) -> None:
+    """Delete the tenant NAME and all its data. Its credentials are refused at once, and its name stays refused."""
+    if not is_confirmed:
+        click.confirm(f"Delete tenant {name} with all its sessions, archives and credentials?", abort=True)
+    settings = load_command_settings()
+    from synckairos.admin import tenants
+
+    lines = run_with_progress("closing the tenant", tenants.delete_tenant(settings, name))
+    if wait:
+        with show_progress("deleting the data") as display:
+            lines = run(tenants.wait_for_deletion(settings, name, display))
+    echo("\n".join(lines))
 
 
 @click.group("operator-keys", cls=CommandGroup)

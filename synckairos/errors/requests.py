@@ -78,7 +78,7 @@ class TenantUnknown(Forbidden):
 
 
 class TenantSuspended(Forbidden):
-    """An operator has suspended the tenant that the credential names. Its data stay stored."""
+    """An operator has suspended the tenant that the credential names, or its data are being deleted."""
 
     code = "TENANT_SUSPENDED"
 

@@ -62,6 +62,10 @@ class TenantRoutes:
                 response_model=wire.TenantAnswer, body_model=EmptyBody, refusal_statuses=(404, 409),
                 is_administrative=True,
             ),
+            Operation(
+                "DELETE", TENANT_PATH, verb, self.delete, "Delete a tenant and all its data", tag,
+                response_model=wire.TenantAnswer, success_status=202, refusal_statuses=(404,), is_administrative=True,
+            ),
         ]  # fmt: skip
 
     async def create(self, request: RestRequest) -> RestResponse:
@@ -112,6 +116,12 @@ class TenantRoutes:
         """Answer `POST /v1/tenants/{tenant}/activate`: accept the credentials of a tenant again."""
         await request.read_body(EmptyBody)
         return await self._change(request, TenantChanges(status="active"))
+
+    async def delete(self, request: RestRequest) -> RestResponse:
+        """Answer `DELETE /v1/tenants/{tenant}`: close a tenant at once, and enqueue the deletion of its data."""
+        name = request.path_text("tenant")
+        await self._rate_limits.count(request.meter)
+        return _tenant_response(await self._require_authentication().delete(name), 202)
 
     async def _change(self, request: RestRequest, changes: TenantChanges) -> RestResponse:
         name = request.path_text("tenant")

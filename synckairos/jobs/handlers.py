@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,7 +13,13 @@ from synckairos.history.participant_sessions.update_after_drain import SummaryRe
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.jobs.ended_session_row import SessionNotFinished, SessionRecreated
 from synckairos.jobs.export import Exporter
-from synckairos.jobs.kinds import ExportParams, ReconcileMembersParams, SessionSelectionParams, parse_job_params
+from synckairos.jobs.kinds import (
+    DeleteTenantParams,
+    ExportParams,
+    ReconcileMembersParams,
+    SessionSelectionParams,
+    parse_job_params,
+)
 from synckairos.jobs.retention import Retention, SessionRowDeleter
 from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import ClaimedJob, JobTable
@@ -34,6 +41,9 @@ JobResult = Mapping[str, Any]
 ReconcileMembers = Callable[[str, ReconcileMembersParams], Awaitable[JobResult]]
 """Function that reconciles the members of a tenant with their source."""
 
+DeleteTenant = Callable[[str, Callable[[JobResult], Awaitable[None]]], Awaitable[JobResult]]
+"""Function that deletes all data of a tenant. It calls its second argument with the numbers of deleted data so far."""
+
 
 class JobHandlers:
     """Handlers of all kinds of jobs.
@@ -50,9 +60,11 @@ class JobHandlers:
         outbox: Outbox,
         summary_refresh: SummaryRefresh,
         reconcile_members: ReconcileMembers,
+        delete_tenant: DeleteTenant,
     ) -> None:
         self._pool = pool
         self._reconcile_members = reconcile_members
+        self._delete_tenant = delete_tenant
         self._job_table = job_table
         self._archiver = Archiver(pool, cold_storage)
         self._exporter = Exporter(pool, cold_storage)
@@ -79,6 +91,8 @@ class JobHandlers:
                     return await self._export(claim, params)
                 case "reconcile-members", ReconcileMembersParams():
                     return await self._reconcile_members(claim.tenant, params)
+                case "delete-tenant", DeleteTenantParams():
+                    return await self._delete_tenant(params.tenant, partial(self._job_table.save_progress, claim))
         raise PermanentJobFailure(f"There is no handler for jobs of type {claim.type!r}")
 
     async def _archive(self, tenant: str, params: SessionSelectionParams) -> JobResult:

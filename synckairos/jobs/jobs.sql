@@ -19,6 +19,11 @@ UPDATE background_jobs SET lease_until = now() + make_interval(secs => %(lease_s
 WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
 RETURNING job_id;
 
+-- name: save_progress
+UPDATE background_jobs SET result = %(result)s
+WHERE job_id = %(job_id)s AND status = 'running' AND worker = %(worker)s AND attempts = %(attempts)s
+RETURNING job_id;
+
 -- name: complete
 WITH ended AS (
     UPDATE background_jobs SET

@@ -8,17 +8,22 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from synckairos.config import LONGEST_S
+from synckairos.config.value_types import TENANT_NAME
 from synckairos.errors import ValidationFailed
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.field_types import Omittable, StrictModel, Uuid
 from synckairos.wire.instants import parse_instant_ms
 
-JobKind = Literal["archive", "export", "retention", "reconcile-members"]
+JobKind = Literal["archive", "export", "retention", "reconcile-members", "delete-tenant"]
 
 RECONCILE_MEMBERS: JobKind = "reconcile-members"
 """Type of the jobs that reconcile the members of their tenant. It also identifies equal jobs of a tenant."""
 
 JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
+
+DELETE_TENANT: JobKind = "delete-tenant"
+"""Type of the jobs that delete all data of a tenant. They belong to the default tenant, because the rows of the deleted
+tenant are deleted."""
 
 
 def _check_instant(text: str) -> str:
@@ -81,7 +86,13 @@ class ReconcileMembersParams(StrictModel):
     scheduled_for: Omittable[InstantText] = None
 
 
-JobParams = SessionSelectionParams | ExportParams | ReconcileMembersParams
+class DeleteTenantParams(StrictModel):
+    """Parameter of a job that deletes a tenant: its name. An operator must have requested the deletion."""
+
+    tenant: str = Field(pattern=f"^(?:{TENANT_NAME})$")
+
+
+JobParams = SessionSelectionParams | ExportParams | ReconcileMembersParams | DeleteTenantParams
 
 
 def parse_job_params(type_: str, params: Mapping[str, Any]) -> JobParams:
@@ -96,5 +107,7 @@ def parse_job_params(type_: str, params: Mapping[str, Any]) -> JobParams:
             return parse_body(ExportParams, dict(params))
         case "reconcile-members":
             return parse_body(ReconcileMembersParams, dict(params))
+        case "delete-tenant":
+            return parse_body(DeleteTenantParams, dict(params))
         case _:
             raise ValidationFailed.at_path("type", f"should be one of {', '.join(JOB_KINDS)}")

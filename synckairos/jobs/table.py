@@ -183,6 +183,10 @@ class JobTable:
         """
         return bool(await self._run_for_claim("renew_lease", claim, lease_s=lease_s))
 
+    async def save_progress(self, claim: ClaimedJob, progress: Mapping[str, Any]) -> None:
+        """Save what a running job has done so far as its result. Do nothing if the claim was lost."""
+        await self._run_for_claim("save_progress", claim, result=Jsonb(progress))
+
     async def complete(self, claim: ClaimedJob, result: Mapping[str, Any]) -> bool:
         """Save the result of a job and mark the job as done. Return False if the claim was lost, otherwise True."""
         return bool(await self._run_for_claim("complete", claim, result=Jsonb(result)))

@@ -44,10 +44,13 @@ from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.running_releases import RunningReleases
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.tenant_data import TenantData
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.outages import LogThrottle, SilentOutage, StoreOutage
+from synckairos.tenants.deletion import TenantDeletion, enqueue_due_deletions
+from synckairos.tenants.table import TenantTable
 
 SWEEP_INTERVAL_S = 2.0
 """Seconds between two sweeps. A sweep drains all partitions, for outbox entries whose wake-up was lost."""
@@ -262,16 +265,19 @@ async def _run_jobs(
     pool = open_job_pool(settings.database_url, requires_roles=settings.auth == "required")
     pool.outage = at_postgres
     async with pool:
-        job_table = JobTable(pool)
+        job_table, tenant_table, tenant_data = JobTable(pool), TenantTable(pool), TenantData(pipe, outbox.keys)
         store = SessionStore(pipe, outbox.keys, settings.history_length)
+        cold_storage = ColdStorage(settings.archive_url)
+        deletion = TenantDeletion.on_stores(pool, pipe, outbox.keys, cold_storage)
         handlers = JobHandlers(
             pool,
-            ColdStorage(settings.archive_url),
+            cold_storage,
             job_table,
             store,
             outbox,
             SummaryRefresh(pipe, outbox.keys),
             MemberReconciliationJob.from_settings(settings, pool).run,
+            deletion.delete,
         )
         runner = JobRunner(job_table, handlers.run, f"{socket.gethostname()}:{os.getpid()}")
         wakeups = JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue)
@@ -288,6 +294,7 @@ async def _run_jobs(
                 enqueue_due: list[Callable[[], Awaitable[None]]] = [
                     partial(queue.enqueue_periodic_jobs, settings.archive_after_s, settings.retention_s),
                     nightly.enqueue_due,
+                    partial(enqueue_due_deletions, tenant_table, tenant_data, queue),
                 ]
                 group.create_task(_sweep_jobs(runner, wakeups, enqueue_due, sweep_s), name="job sweep")
         finally:

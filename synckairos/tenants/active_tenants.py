@@ -60,14 +60,15 @@ class ActiveTenants:
     def require_open(self, tenant: str) -> None:
         """Check that credentials of a tenant are accepted. The check reads only memory.
 
-        Raises: TenantSuspended. TenantUnknown if the tenant was deleted, is not registered although this is required,
-            or cannot be separated from other tenants yet. StoreUnavailable before the first read of the tenants.
+        Raises: TenantSuspended, also while the tenant is being deleted. TenantUnknown if the tenant was deleted, is not
+            registered although this is required, or cannot be separated from other tenants yet. StoreUnavailable before
+            the first read of the tenants.
         """
         if tenant == DEFAULT_TENANT:
             return
         if self.is_closed(tenant):
             row = self._tenants.get(tenant)
-            if row is not None and row.status in ("deleting", "deleted"):
+            if row is not None and row.status == "deleted":
                 raise TenantUnknown(tenant, "it was deleted")
             raise TenantSuspended(tenant)
         if not self._is_read:
@@ -131,11 +132,24 @@ class ActiveTenants:
         Raises: Forbidden if the change would close the default tenant. The errors of `TenantTable.change` and of
             `ControlChannel.append`.
         """
-        if name == DEFAULT_TENANT and changes.status not in (None, "active"):
-            raise Forbidden("The default tenant cannot be suspended or deleted")
+        if changes.status not in (None, "active"):
+            _require_closable(name)
         changed = await self._table.change(name, changes, await self._channel.read_time_ms())
         await self._announce(changed)
         return changed
+
+    async def delete(self, name: str) -> Tenant:
+        """Close a tenant on all instances, and enqueue the deletion of its data. Return the tenant.
+
+        A repeated call announces the tenant again. If its data are not deleted yet, it ensures that a job deletes them.
+
+        Raises: Forbidden for the default tenant. NotFound if the table has no such tenant. StoreUnavailable. The errors
+            of `ControlChannel.append`.
+        """
+        _require_closable(name)
+        tenant = await self._table.begin_deletion(name, await self._channel.read_time_ms())
+        await self._announce(tenant)
+        return tenant
 
     async def _announce(self, tenant: Tenant) -> None:
         self._put([tenant])
@@ -195,6 +209,12 @@ class ActiveTenants:
         if not was_closed and self.is_closed(tenant):
             for listener in self._listeners:
                 listener(tenant)
+
+
+def _require_closable(tenant: str) -> None:
+    """Raise Forbidden for the default tenant."""
+    if tenant == DEFAULT_TENANT:
+        raise Forbidden("The default tenant cannot be suspended or deleted")
 
 
 def tenant_change(tenant: Tenant) -> TenantChange:

@@ -6,17 +6,22 @@ from typing import Any, Literal
 import orjson
 from msgspec import Struct
 from msgspec.structs import asdict
+from psycopg.sql import SQL
+from psycopg.types.json import Jsonb
 
 from synckairos.errors import IdempotencyKeyReused, NotFound, TenantDeleted, TenantExists, TooManyTenants
 from synckairos.frozen_replace import replace
 from synckairos.history.page_cursor import parse_cursor, render_cursor
 from synckairos.history.records import Page
+from synckairos.jobs.kinds import DELETE_TENANT
 from synckairos.limits.tenant_limits import TenantLimits, tenant_limits
 from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.time_limits import TimeLimitedTransactions
 from synckairos.postgres.transaction import Row, Transaction
+from synckairos.principal import DEFAULT_TENANT
+from synckairos.tenants.stored_rows import has_rows_sql
 from synckairos.wire.instants import datetime_to_ms
 
 MAX_TENANTS = 10_000
@@ -95,6 +100,23 @@ class TenantChanges(Struct, frozen=True, kw_only=True):
         )
 
 
+class FoundDeletion(Struct, frozen=True):
+    """A tenant whose deletion was requested, and that has no open job and no job that failed shortly before.
+
+    `is_unfinished` is whether the deletion was not completed yet. `has_rows` is whether the tables of tenants have rows
+    of the tenant. It is not checked for tenants whose deletion ended more than a day ago.
+    """
+
+    name: str
+    is_unfinished: bool
+    has_rows: bool
+
+
+def deletion_job_name(tenant: str) -> str:
+    """Return the text that identifies the job that deletes a tenant, so that a tenant has one open job of this kind."""
+    return f"{DELETE_TENANT} {tenant}"
+
+
 class TenantTable:
     """Access to the table `sync_tenants` in Postgres.
 
@@ -161,6 +183,45 @@ class TenantTable:
             return _parse_tenant(row)
 
         return await self._transactions.transact(cross_tenant_access(), run)
+
+    async def begin_deletion(self, name: str, now_ms: int) -> Tenant:
+        """Change the status of a tenant to `deleting`, enqueue the job that deletes its data, and return the tenant.
+
+        Both happen in one transaction. Nothing changes if the tenant is deleted. If the deletion has begun, a job is
+        enqueued unless there is an open job.
+
+        Raises: NotFound if the table has no such tenant.
+        """
+
+        async def run(transaction: Transaction) -> Tenant:
+            rows = await _fetch(transaction, "read_for_update", {"name": name})
+            if not rows:
+                raise _not_found(name)
+            tenant = _parse_tenant(rows[0])
+            if tenant.status == "deleted":
+                return tenant
+            if tenant.status != "deleting":
+                after = replace(tenant, status="deleting")
+                (row,) = await _fetch(transaction, "update", {**_columns(after), "now_ms": now_ms})
+                tenant = _parse_tenant(row)
+            job = {
+                "tenant": DEFAULT_TENANT,
+                "type": DELETE_TENANT,
+                "params": Jsonb({"tenant": name}),
+                "once": deletion_job_name(name),
+            }
+            await transaction.fetch(load_statements("jobs.sql", "synckairos.jobs")["add"], job)
+            return tenant
+
+        return await self._transactions.transact(cross_tenant_access(), run)
+
+    async def find_deletions(self) -> list[FoundDeletion]:
+        """Return the tenants whose deletion was requested, and that have no open job for it."""
+        statement = SQL(load_statements("tenants.sql", __package__)["find_deletions"].decode()).format(
+            has_rows=has_rows_sql("t.name")
+        )
+        values = {"type": DELETE_TENANT, "operator_tenant": DEFAULT_TENANT}
+        return [FoundDeletion(*row) for row in await self._transactions.fetch(cross_tenant_access(), statement, values)]
 
     async def read_page(self, *, cursor: str | None, limit: int) -> Page[Tenant]:
         """Return a page of at most `limit` tenants, newest first, with deleted tenants.

@@ -53,6 +53,20 @@ LIMIT %(limit)s;
 SELECT name, sequence, status, revision, description, limits, origins, created_at, created_by, updated_at
 FROM sync_tenants;
 
+-- name: find_deletions
+-- Tenants whose deletion was requested and has no open job. A job that failed is followed by another job after a while.
+-- The rows of a deleted tenant are searched for one day, for rows that were written late.
+SELECT
+    t.name, t.status = 'deleting',
+    t.status = 'deleting' OR (t.updated_at > now() - interval '1 day' AND {has_rows})
+FROM sync_tenants AS t
+WHERE t.status IN ('deleting', 'deleted') AND NOT EXISTS (
+    SELECT FROM background_jobs AS j
+    WHERE j.tenant = %(operator_tenant)s AND j.type = %(type)s AND j.params->>'tenant' = t.name AND (
+        j.status IN ('queued', 'running') OR (j.status = 'failed' AND j.finished_at > now() - interval '10 minutes')
+    )
+);
+
 -- name: is_fenced
 -- Whether Postgres separates tenants: row-level security is forced on each table with a column for the tenant.
 SELECT coalesce(bool_and(c.relforcerowsecurity), false) AND bool_or(c.relname = 'sync_events')

@@ -44,6 +44,9 @@ _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=
 _ERROR_CODE = re.compile(r"<Code>(\w+)</Code>")
 _NO_BUCKET_CODES = ("NoSuchBucket", "ContainerNotFound")
 
+_LISTED_AT_ONCE = 500
+"""Number of objects that are listed and then deleted together."""
+
 _PART_BYTES = 8 << 20
 """Bytes of one part of a multipart upload. S3 accepts at most 10,000 parts of at least 5 MiB."""
 
@@ -129,6 +132,25 @@ class ColdStorage:
                 if _lacks_bucket(fault):
                     raise
 
+    async def delete_folder(self, path: str) -> int:
+        """Delete all objects whose paths begin with `path`, which ends with a slash. Return their number.
+
+        Objects that are written meanwhile can stay.
+        """
+        import obstore
+
+        deleted = 0
+        with self._translate_errors(path):
+            try:
+                # An asynchronous list of obstore 0.12 can abort the process at its end, so a thread lists.
+                while objects := await asyncio.to_thread(_list_some, self._store(), path):
+                    await obstore.delete_async(self._store(), objects)
+                    deleted += len(objects)
+            except FileNotFoundError as fault:
+                if _lacks_bucket(fault):
+                    raise
+        return deleted
+
     def _store(self) -> "ObjectStore":
         if self._opened is None:
             from obstore.store import LocalStore, from_url
@@ -163,6 +185,13 @@ def parse_local_folder(url: str) -> Path | None:
     if parts.scheme in REMOTE_SCHEMES:
         return None
     return Path(unquote(parts.path) if parts.scheme == "file" else url).absolute()
+
+
+def _list_some(store: "ObjectStore", path: str) -> list[str]:
+    """Return the paths of at most `_LISTED_AT_ONCE` objects whose paths begin with `path`."""
+    import obstore
+
+    return [each["path"] for each in next(iter(obstore.list(store, path, chunk_size=_LISTED_AT_ONCE)), ())]
 
 
 def _client_options(url: str) -> "ClientConfig":

@@ -6,6 +6,9 @@ import pytest
 from synckairos.admin import operator_keys, tenants
 from synckairos.config import Settings
 from synckairos.errors import Forbidden, NotFound, ValidationFailed
+from synckairos.jobs.runner import JobRunner
+from tests.background_task import start
+from tests.integration.jobs.job_components import JobComponents
 from tests.integration.tenants.tenant_nodes import open_tenant_node
 
 pytestmark = pytest.mark.serving_login
@@ -33,6 +36,21 @@ async def test_commands_change_tenants_and_reach_an_instance(settings: Settings)
     lines = await tenants.show_tenant(with_auth, "acme")
     shown = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
     assert (shown["status"], shown["live_sessions"], shown["sockets"]) == ("suspended", "7", "10,000")
+
+
+async def test_deleted_tenant_is_closed_and_the_command_can_wait_for_the_job(
+    settings: Settings, jobs: JobComponents
+) -> None:
+    with_auth = settings.model_copy(update={"auth": "required"})
+    await tenants.create_tenant(with_auth, {"tenant": "acme"})
+    assert await tenants.delete_tenant(with_auth, "acme") == ["acme  deleting"]
+    waiting = await start(tenants.wait_for_deletion(with_auth, "acme"))
+    (job,) = await jobs.job_table.list_jobs(type_="delete-tenant")
+    await JobRunner(jobs.job_table, jobs.handlers.run, "worker").run_job(job.job_id)
+    assert await waiting == ["acme  deleted"]
+    assert await tenants.delete_tenant(with_auth, "acme") == ["acme  deleted"]
+    with pytest.raises(Forbidden, match="The default tenant cannot be suspended or deleted"):
+        await tenants.delete_tenant(with_auth, "default")
 
 
 @pytest.mark.parametrize("text", ["sockets", "unknown=1", "sockets=", "sockets=many"])

@@ -98,6 +98,7 @@ OPERATOR_CASES = (
     Case("PATCH", "/v1/tenants/acme", "admin", {}),
     Case("POST", "/v1/tenants/acme/suspend", "admin", {}),
     Case("POST", "/v1/tenants/acme/activate", "admin", {}),
+    Case("DELETE", "/v1/tenants/acme", "admin"),
 )
 PARTICIPANT_CASES = (
     Case("GET", "/v1/participants/{pid}/sessions", "participant"),

@@ -117,8 +117,8 @@ async def test_wrong_name_limit_or_origin_is_400(
 
 
 async def test_unknown_tenant_is_404_and_a_known_name_is_409(client: httpx.AsyncClient) -> None:
-    for method, path in (("GET", ""), ("PATCH", ""), ("POST", "/suspend"), ("POST", "/activate")):
-        body: dict[str, Any] | None = None if method == "GET" else {}
+    for method, path in (("GET", ""), ("PATCH", ""), ("POST", "/suspend"), ("POST", "/activate"), ("DELETE", "")):
+        body: dict[str, Any] | None = None if method in ("GET", "DELETE") else {}
         assert code_of(await client.request(method, f"{PATH}/nobody{path}", json=body)) == (404, "NOT_FOUND")
     await create(client)
     assert code_of(await client.post(PATH, json={"tenant": "acme"})) == (409, "TENANT_EXISTS")
@@ -145,6 +145,27 @@ async def test_credentials_of_a_suspended_tenant_are_403_until_it_is_active(clie
     active = await client.post(f"{PATH}/acme/activate")
     assert (active.status_code, active.json()["data"]["status"]) == (200, "active")
     assert (await client.get("/v1/me", headers=caller)).status_code == 200
+
+
+async def test_credentials_of_a_deleted_tenant_are_403_and_its_name_stays_refused(client: httpx.AsyncClient) -> None:
+    await create(client)
+    caller = admin_of("acme")
+    assert (await client.get("/v1/me", headers=caller)).status_code == 200
+    for _ in range(2):
+        answer = await client.delete(f"{PATH}/acme")
+        assert (answer.status_code, answer.json()["data"]["status"]) == (202, "deleting")
+    assert code_of(await client.get("/v1/me", headers=caller)) == (403, "TENANT_SUSPENDED")
+    assert code_of(await client.post(PATH, json={"tenant": "acme"})) == (409, "TENANT_EXISTS")
+    for path in ("/suspend", "/activate"):
+        assert code_of(await client.post(f"{PATH}/acme{path}")) == (409, "TENANT_DELETED")
+    assert code_of(await client.patch(f"{PATH}/acme", json={"description": "x"})) == (409, "TENANT_DELETED")
+    assert (await client.get(f"{PATH}/acme")).json()["data"]["status"] == "deleting"
+
+
+async def test_default_tenant_cannot_be_deleted(client: httpx.AsyncClient) -> None:
+    refused = await client.delete(f"{PATH}/default")
+    assert code_of(refused) == (403, "FORBIDDEN")
+    assert refused.json()["error"]["message"] == "The default tenant cannot be suspended or deleted"
 
 
 async def test_default_tenant_cannot_be_suspended(client: httpx.AsyncClient) -> None:
@@ -230,6 +251,7 @@ async def test_without_authentication_the_operations_answer_403_and_name_the_set
             ("PATCH", f"{PATH}/acme", {}),
             ("POST", f"{PATH}/acme/suspend", {}),
             ("POST", f"{PATH}/acme/activate", {}),
+            ("DELETE", f"{PATH}/acme", None),
         ):
             answer = await server.client.request(method, path, json=body)
             assert code_of(answer) == (403, "FORBIDDEN")

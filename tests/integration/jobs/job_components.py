@@ -17,7 +17,12 @@ from synckairos.jobs.table import JobTable, open_job_pool
 from synckairos.jobs.write_archive import Archiver
 from synckairos.members.reconciliation_job import MemberReconciliationJob
 from synckairos.postgres.pool import PostgresPool
+from synckairos.store.control_store import ControlStore
 from synckairos.store.sessions import SessionStore
+from synckairos.store.tenant_data import TenantData
+from synckairos.tenants.deletion import TenantDeletion
+from synckairos.tenants.stored_rows import ROWS_AT_ONCE, TenantRows
+from synckairos.tenants.table import TenantTable
 from tests.integration.audit_parts import AuditParts
 from tests.integration.session_committer import SessionCommitter, SessionLife, chess
 
@@ -67,8 +72,22 @@ async def open_job_components(audit: AuditParts, archive_url: str | None = None)
                 audit.outbox,
                 refresh,
                 MemberReconciliationJob.from_settings(audit.settings, pool).run,
+                make_tenant_deletion(audit, pool).delete,
             ),
         )
+
+
+def make_tenant_deletion(audit: AuditParts, pool: PostgresPool, *, rows_at_once: int = ROWS_AT_ONCE) -> TenantDeletion:
+    """Return the deletion of tenants on the stores of a test. It does not wait until all instances know of it."""
+    return TenantDeletion(
+        TenantTable(pool),
+        TenantRows(pool, rows_at_once=rows_at_once),
+        TenantData(audit.pipe, audit.keys),
+        ColdStorage(audit.settings.archive_url),
+        ControlStore(audit.pipe, audit.keys),
+        settle_s=0,
+        poll_s=0.01,
+    )
 
 
 async def finish_session(committer: SessionCommitter, moves: int = 3, at_ms: int = T0) -> SessionLife:

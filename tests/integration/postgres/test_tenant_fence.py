@@ -19,6 +19,7 @@ from synckairos.postgres.access import SERVER_ROLE, WORKER_ROLE, cross_tenant_ac
 from synckairos.postgres.migrate import migrate
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.tenant_roles import TABLES_OF_TENANTS, TABLES_WITHOUT_TENANT, require_roles
+from tests.integration.tenants.any_row import insert_row
 from tests.pgbouncer import PgBouncer
 from tests.waiting import eventually
 
@@ -77,18 +78,6 @@ KEYS_WITHOUT_TENANT = {
 }
 """Tables of tenants whose primary key does not begin with the tenant: the reason why two tenants cannot collide."""
 
-COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, NULL), t.typtype::text
-FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
-WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity = '' AND a.attnotnull
-    AND NOT a.atthasdef
-"""
-VALUES = {
-    "bigint": "1", "integer": "1", "boolean": "false", "bytea": "sha256(gen_random_uuid()::text::bytea)",
-    "json": "'{}'", "jsonb": "'{}'", "text": "gen_random_uuid()::text",
-    "timestamp with time zone": "now()", "uuid": "gen_random_uuid()",
-}  # fmt: skip
-
 
 @pytest.fixture
 def owner(database_url: str) -> Iterator[psycopg.Connection[Any]]:
@@ -107,21 +96,6 @@ def login(postgres: Postgres) -> str:
 
 def set_role(connection: psycopg.Connection[Any], role: str, tenant: str) -> None:
     connection.execute("SELECT set_config('role', %s, true), set_config('synckairos.tenant', %s, true)", [role, tenant])
-
-
-def insert_row(connection: psycopg.Connection[Any], table: str, tenant: str) -> None:
-    """Insert a row of a tenant with any values. Foreign keys are not checked."""
-    columns = {name: "'act'" if name == "entry" and table == "sync_access" else VALUES.get(kind, "")
-               for name, kind, _ in connection.execute(COLUMNS, [table])}  # fmt: skip
-    for name, kind, type_kind in connection.execute(COLUMNS, [table]).fetchall():
-        if (table, name) == ("sync_members", "role"):
-            columns[name] = "'viewer'"
-        if type_kind == "e":
-            columns[name] = f"(enum_range(NULL::{kind}))[1]"
-    columns["tenant"] = f"'{tenant}'"
-    connection.execute("SELECT set_config('session_replication_role', 'replica', true)")
-    connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})".encode())
-    connection.execute("SELECT set_config('session_replication_role', 'origin', true)")
 
 
 def test_every_table_has_a_tenant_or_a_reason(owner: psycopg.Connection[Any]) -> None:

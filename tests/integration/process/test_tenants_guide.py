@@ -18,7 +18,7 @@ PROGRAMS = re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
 
 
 async def test_examples_of_the_guide_print_what_it_says(settings: Settings, tmp_path: Path) -> None:
-    assert len(PROGRAMS) == 4
+    assert len(PROGRAMS) == 5
     guarded = settings.model_copy(update={"auth": "required", "jwt_secret": SecretStr(SECRET)})
     command = tmp_path / "synckairos"
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m synckairos "$@"\n')
@@ -44,9 +44,10 @@ async def test_examples_of_the_guide_print_what_it_says(settings: Settings, tmp_
         "north  active  sockets=800  North school",
     ]
     found = {name: [line for line in lines if name in line] for name in ('"tenant":"south"', "TENANT_SUSPENDED")}
-    assert len(found['"tenant":"south"']) == 3, output
+    assert len(found['"tenant":"south"']) == 4, output
     assert all('"live_sessions":1000' in line for line in found['"tenant":"south"'])
-    assert '"requests_per_min":12000' in found['"tenant":"south"'][-1]
-    assert '"origins":["https://south.example"]' in found['"tenant":"south"'][-1]
+    assert '"requests_per_min":12000' in found['"tenant":"south"'][2]
+    assert '"origins":["https://south.example"]' in found['"tenant":"south"'][2]
+    assert '"status":"deleting"' in found['"tenant":"south"'][3]
     assert len(found["TENANT_SUSPENDED"]) == 1, output
-    assert lines[-1] == "north  active  sockets=800  North school"
+    assert lines[-4:-1] == ["north  active  sockets=800  North school", "west  active", "west  deleting"]

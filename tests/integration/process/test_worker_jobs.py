@@ -8,10 +8,15 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from synckairos.config import Settings
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.table import Job, JobTable
 from tests.integration.audit_parts import AuditParts
+from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.jobs.job_components import finish_and_drain, finish_session
+from tests.integration.rest_server import chess_body, open_rest_server
+from tests.integration.tenants.stored_data import read_stored_data
+from tests.integration.tenants.tenant_nodes import open_tenant_node
 from tests.processes import Process
 from tests.waiting import eventually
 
@@ -153,3 +158,41 @@ async def test_a_worker_archives_and_removes_ended_sessions_on_schedule(audit: A
         (record,) = await audit.history.read_archive_records(life.session_id)
         assert record.removed
     assert {job.type for job in await job_table.list_jobs()} == {"archive", "retention"}
+
+
+async def test_another_worker_continues_the_deletion_of_a_tenant(
+    settings: Settings, audit: AuditParts, job_table: JobTable, start_worker: Callable[[], Process]
+) -> None:
+    async with open_rest_server(settings, caller_identity=NamedCallers()) as server:
+        body = chess_body()
+        for tenant in ("acme", "other"):
+            answer = await server.client.post("/v1/sessions", json=body, headers=as_caller("admin", tenant=tenant))
+            assert answer.status_code == 201, answer.text
+    await audit.drain()
+    before = await read_stored_data(settings, audit.pipe, "other")
+    async with open_tenant_node(settings) as node:
+        await node.add("acme")
+        await node.tenants.delete("acme")
+    # As if the tenant was closed a minute ago, so that the worker does not wait until all instances know of it.
+    await audit.database.execute("UPDATE sync_tenants SET updated_at = updated_at - interval '1 minute'")
+
+    async def is_blocked_in_the_middle() -> bool:
+        return await audit.rows(
+            "SELECT (SELECT count(*) FROM sync_events WHERE tenant = 'acme'),"
+            " count(*) FROM pg_locks WHERE relation = 'sync_participants'::regclass AND NOT granted"
+        ) == [(0, 1)]
+
+    async with await psycopg.AsyncConnection.connect(settings.database_url) as connection:
+        await connection.execute("LOCK TABLE sync_participants IN SHARE MODE")
+        first = start_worker()
+        await eventually(is_blocked_in_the_middle)
+        first.kill()
+    (job,) = await job_table.list_jobs()
+    assert (job.status, job.attempts, job.result) == ("running", 1, {"keys": 3, "sync_events": 1, "sync_sessions": 1})
+    await audit.database.execute("UPDATE background_jobs SET lease_until = now()")
+    start_worker()
+    job = await wait_until_ended(job_table, job.job_id)
+    assert (job.status, job.attempts, job.error) == ("done", 2, None)
+    assert await audit.rows("SELECT status FROM sync_tenants") == [("deleted",)]
+    assert (await read_stored_data(settings, audit.pipe, "acme")).is_empty
+    assert await read_stored_data(settings, audit.pipe, "other") == before

@@ -451,6 +451,12 @@ export interface Api {
       body: PatchTenant,
       options?: RequestOptions,
     ): Promise<ResponseData<TenantAnswer>>;
+    /** Delete a tenant and all its data */
+    delete(
+      tenant: string,
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<ResponseData<TenantAnswer>>;
     /** Refuse the credentials of a tenant, and close its sockets */
     suspend(
       tenant: string,
@@ -584,6 +590,7 @@ export const OPERATIONS = {
     list: "GET /v1/tenants",
     get: "GET /v1/tenants/{tenant}",
     update: "PATCH /v1/tenants/{tenant}",
+    delete: "DELETE /v1/tenants/{tenant}",
     suspend: "POST /v1/tenants/{tenant}/suspend",
     activate: "POST /v1/tenants/{tenant}/activate",
   },

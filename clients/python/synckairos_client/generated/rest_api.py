@@ -1049,6 +1049,14 @@ class TenantsOperations:
         answer: TenantView = await self._call("PATCH", f"/v1/tenants/{path_part(tenant)}", body=body, has_data=True)
         return answer
 
+    async def delete(self, tenant: str) -> TenantView:
+        """Delete a tenant and all its data.
+
+        `DELETE /v1/tenants/{tenant}`
+        """
+        answer: TenantView = await self._call("DELETE", f"/v1/tenants/{path_part(tenant)}", has_data=True)
+        return answer
+
     async def suspend(self, tenant: str, body: EmptyBody | None = None) -> TenantView:
         """Refuse the credentials of a tenant, and close its sockets.
 

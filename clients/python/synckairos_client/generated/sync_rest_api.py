@@ -1041,6 +1041,14 @@ class TenantsOperations:
         answer: TenantView = self._call("PATCH", f"/v1/tenants/{path_part(tenant)}", body=body, has_data=True)
         return answer
 
+    def delete(self, tenant: str) -> TenantView:
+        """Delete a tenant and all its data.
+
+        `DELETE /v1/tenants/{tenant}`
+        """
+        answer: TenantView = self._call("DELETE", f"/v1/tenants/{path_part(tenant)}", has_data=True)
+        return answer
+
     def suspend(self, tenant: str, body: EmptyBody | None = None) -> TenantView:
         """Refuse the credentials of a tenant, and close its sockets.
 
