@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
+from synckairos.admin.control_channel import open_control_channel
 from synckairos.config import Settings, env_variables_of, is_set
 from synckairos.config.settings import env_variable_text
-from synckairos.errors import SyncKairosError, ValidationFailed
+from synckairos.errors import SyncKairosError, Unauthorized, ValidationFailed
 from synckairos.frozen_replace import replace
+from synckairos.identity.secret_text import is_stored_credential, parse_secret_text
 from synckairos.identity.token_header import read_header
 from synckairos.identity.token_minting import mint_token, parse_grant
 from synckairos.identity.token_verifier import UNKNOWN_SIGNER, TokenVerifier
@@ -17,9 +19,19 @@ from synckairos.principal import Principal, SessionGrant
 from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.service.authorization import authorize_without_session, find_role_by_labels, require_session_role
 from synckairos.service.label_rights import require_creation_rights
+from synckairos.stored_credentials.table import CredentialTable
+from synckairos.stored_credentials.verifier import REFUSED, principal_of
 from synckairos.urls.redact_url import redact_url
 
 REDACTED = "***"
+
+_CREDENTIALS = {
+    ("key", False): "API key",
+    ("key", True): "session token of an API key",
+    ("link", False): "link, which is redeemed for a session token",
+    ("link", True): "session token of a link",
+}
+"""Names of stored credentials, by the kind of the principal and whether it has a token id."""
 
 PARTICIPANT_COMMANDS = ("switch", "done", "finish", "pause", "resume")
 """Commands that a caller with the role `participant` can execute only for the participant of its token."""
@@ -58,13 +70,38 @@ def create_token(
 
 
 async def verify_token(settings: Settings, token: str) -> Principal:
-    """Return the principal of a token, by the clock of this machine. Revocations and tenants are not looked up.
+    """Return the principal of a token, an API key, a session token or a link. A link is not used.
 
-    Raises: BadSettings, Unauthorized, KeysUnavailable.
+    Tokens of issuers are judged by the clock of this machine, and their revocations and tenants are not looked up. The
+    other credentials are read from Postgres.
+
+    Raises: BadSettings, Unauthorized, KeysUnavailable. AuthenticationOff and StoreUnavailable for stored credentials.
     """
+    if is_stored_credential(token):
+        return await _read_stored_principal(settings, token)
     verifier = TokenVerifier.from_settings(settings)
     await verifier.fetch_key_sets()
     return await verifier.verify(token, _now_ms())
+
+
+async def _read_stored_principal(settings: Settings, text: str) -> Principal:
+    """Return the principal of a stored credential. For a link, it is the principal of the next bearer."""
+    secret = parse_secret_text(text)
+    if secret is None:
+        raise Unauthorized(REFUSED)
+    async with open_control_channel(settings) as (channel, pool):
+        found = await CredentialTable(pool).read_valid([secret.credential_id], await channel.read_time_ms())
+    valid = found.get(secret.credential_id)
+    if valid is None:
+        raise Unauthorized(REFUSED)
+    credential, is_link = valid.credential, valid.credential.kind in ("link", "login")
+    if (secret.redemption_digest if is_link else secret.digest) not in valid.digests:
+        raise Unauthorized(REFUSED)
+    if credential.max_uses is not None and credential.uses >= credential.max_uses:
+        raise Unauthorized(f"The link was used {credential.uses} times, which is its maximum")
+    if credential.kind == "operator":
+        return Principal.operator(credential.credential_id, "")
+    return principal_of(credential)
 
 
 def describe_refusal(token: str, refusal: SyncKairosError) -> str:
@@ -80,8 +117,10 @@ def describe_refusal(token: str, refusal: SyncKairosError) -> str:
 def describe_principal(principal: Principal) -> list[str]:
     """Return lines of text that show who the bearer of a token is, and which sessions the bearer can reach."""
     life = principal.life
-    assert life is not None
+    if life is None:
+        return [f"{'credential':<12} key of an operator", f"{'subject':<12} {principal.subject}"]
     rows = {
+        "credential": _CREDENTIALS.get((principal.kind, life.token_id is not None)),
         "subject": principal.subject,
         "tenant": principal.tenant,
         "role": principal.role,

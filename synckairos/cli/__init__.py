@@ -11,6 +11,7 @@ from synckairos.cli.audit import audit, verify_audit
 from synckairos.cli.import_v2 import import_v2
 from synckairos.cli.jobs import jobs
 from synckairos.cli.keys import keys
+from synckairos.cli.links import console, links
 from synckairos.cli.main_group import MainGroup
 from synckairos.cli.presets import presets
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
@@ -29,7 +30,8 @@ __all__ = ["main"]
     sections={
         "To try the product": (dev, presets, simulate, session),
         "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, tokens, auth),
-        "To maintain the product": (audit, verify_audit, jobs, webhooks, keys, revocations, tenants, operator_keys),
+        "To maintain the product": (audit, verify_audit, jobs, webhooks),
+        "To give access": (keys, links, console, revocations, tenants, operator_keys),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

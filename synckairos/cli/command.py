@@ -77,6 +77,16 @@ def load_command_settings() -> Settings:
     return settings
 
 
+def configured_server_url() -> str:
+    """Return the URL of the server that the settings describe, on this machine, without a slash at its end.
+
+    Raises: BadSettings.
+    """
+    settings = config.load()
+    host = settings.local_connect_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port or 3000}{settings.root_path}"
+
+
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine in a new event loop until it ends, and return its result.
 

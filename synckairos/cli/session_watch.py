@@ -5,8 +5,7 @@ from uuid import UUID
 
 import click
 
-from synckairos import config
-from synckairos.cli.command import CommandGroup, run, run_until_signal
+from synckairos.cli.command import CommandGroup, configured_server_url, run, run_until_signal
 from synckairos.cli.progress import show_progress
 
 
@@ -27,16 +26,9 @@ def session_watch(session_id: UUID, url: str | None, token: str | None) -> None:
     from synckairos_client.server_url import socket_url
 
     try:
-        url = socket_url(_configured_url() if url is None else url)
+        url = socket_url(configured_server_url() if url is None else url)
     except ValueError as fault:
         raise click.BadParameter(str(fault), param_hint="--url") from None
     with show_progress(f"connecting to {url}") as display:
         watching = show_session(url, str(session_id), sys.stdout, display.close, token)
         run(run_until_signal(watching))
-
-
-def _configured_url() -> str:
-    """Return the URL of the server that the settings describe, on this machine."""
-    settings = config.load()
-    host = settings.local_connect_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port or 3000}{settings.root_path}"

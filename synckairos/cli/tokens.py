@@ -75,7 +75,8 @@ def tokens_create(
 def tokens_check(token: str) -> None:
     """Print what TOKEN allows, or the reason for its refusal. Exits 1 if it is refused.
 
-    If TOKEN is -, it is read from the standard input. Revocations are not looked up.
+    TOKEN can also be an API key, a session token or the secret of a link, which need the stores. If TOKEN is -, it is
+    read from the standard input. Revocations are not looked up.
     """
     settings = load_command_settings()
     from synckairos.admin.tokens import describe_principal, describe_refusal, verify_token

@@ -1,4 +1,4 @@
-// The token of this tab. It comes from the fragment of the URL, or from the sign-in form. Fragments are not sent to the
+// The token of this tab. It comes from the fragment of the URL, from a link, or from the sign-in form. Fragments are not sent to the
 // server, and the page removes the token from its address immediately. The page sends the token only in a header.
 
 const STORAGE_KEY = "synckairos-demo-token";
@@ -51,13 +51,20 @@ export function forgetSessions() {
  * that cannot be a token removes the earlier token, because the link was meant to replace it.
  */
 export function takeTokenFromFragment() {
-  const found = new URLSearchParams(location.hash.slice(1)).get("token");
+  const found = takeFromFragment("token");
   if (found === null) return false;
+  if (!keepToken(found)) forgetToken();
+  return true;
+}
+
+/** Return a member of the fragment, and remove the fragment from the address. Return null if it has no such member. */
+export function takeFromFragment(name) {
+  const found = new URLSearchParams(location.hash.slice(1)).get(name);
+  if (found === null) return null;
   const url = new URL(location.href);
   url.hash = "";
   history.replaceState(null, "", url);
-  if (!keepToken(found)) forgetToken();
-  return true;
+  return found;
 }
 
 function readStored() {

@@ -3,11 +3,12 @@
 import { Agenda } from "./agenda.js";
 import { Board } from "./board.js";
 import { Clocks, showsClocks } from "./clocks.js";
-import { forgetSessions, forgetToken, hasToken, takeTokenFromFragment } from "./credential.js";
+import { forgetSessions, forgetToken, hasToken } from "./credential.js";
 import { seatUrl, setUpJoinDialog, showQrCode } from "./join.js";
 import { Link } from "./link.js";
+import { hasCredentialInFragment, takeCredentialFromFragment } from "./link_credential.js";
 import { elapsedMs, hasExpired, isFinal, readingMs } from "./reading.js";
-import { PRESETS, Refusal, createGame, describeCaller, makeTicket, mergeMetadata, readGame, sendCommand } from "./rest.js";
+import { PRESETS, Refusal, createGame, describeCaller, endSessionToken, makeTicket, mergeMetadata, readGame, sendCommand } from "./rest.js";
 import { rightsFor } from "./rights.js";
 import { hideSignIn, setUpSignIn, showCaller, showSignIn } from "./sign_in.js";
 
@@ -209,7 +210,7 @@ $("note").lastElementChild.onclick = hideNote;
 $("pause").onclick = pauseOrResume;
 $("again").onclick = () => {
   $("again").disabled = true;
-  begin();
+  beginWithFragment();
 };
 $("choose").onsubmit = (event) => {
   event.preventDefault();
@@ -353,12 +354,22 @@ async function openFirstGame(begun) {
   $("choose-id").focus();
 }
 
-setUpSignIn(begin, () => signOut(""));
-addEventListener("hashchange", () => takeTokenFromFragment() && begin());
-takeTokenFromFragment();
+/** Sign in with the credential in the fragment of the address, or with the one that the tab has. */
+async function beginWithFragment() {
+  const refusal = await takeCredentialFromFragment();
+  if (refusal?.status === 401) signOut(refusal.message);
+  else if (refusal) showStartRefusal(refusal);
+  else begin();
+}
+
+setUpSignIn(begin, () => {
+  endSessionToken();
+  signOut("");
+});
+addEventListener("hashchange", () => hasCredentialInFragment() && beginWithFragment());
 document.documentElement.dataset.view = view;
 requestAnimationFrame(paint);
-begin();
+beginWithFragment();
 
 /** Show why there is no game, with a button that works after the wait that the server asks for. Null hides it. */
 function showStartRefusal(refusal) {

@@ -49,6 +49,12 @@ export async function makeTicket(sessionId, timeoutMs) {
   return (await send("POST", "v1/tickets", { session_ids: [sessionId] }, { attempts: 1, signal })).ticket;
 }
 
+/** Take a use of a link. Return `{token, session_id, role, …}`. */
+export const redeemLink = (secret) => send("POST", "v1/links/redeem", { secret });
+
+/** End the token of this tab on the server, if it is a session token. Other tokens stay valid. */
+export const endSessionToken = () => send("DELETE", "v1/tokens", undefined, { attempts: 1 }).catch(() => null);
+
 /** Return the state of a session, or null if there is no such session. */
 export async function readGame(sessionId) {
   try {
@@ -83,7 +89,7 @@ async function send(method, path, body, { attempts = ATTEMPTS, signal } = {}) {
   const request = { method, headers, signal, body: body && JSON.stringify(body) };
   for (let attempt = 1; ; attempt += 1) {
     const response = await fetch(new URL(path, SERVER), request).catch(() => null);
-    if (response?.ok) return (await response.json()).data;
+    if (response?.ok) return response.status === 204 ? null : (await response.json()).data;
     if (attempt === attempts || (response && !UNKNOWN_OUTCOME.has(response.status))) throw await readRefusal(response);
     await sleep(Math.random() * FIRST_WAIT_MS * 2 ** (attempt - 1));
   }

@@ -1,6 +1,7 @@
 // The session of a page: its client, its watch, and the texts about the connection. The pages of one session share it.
 
-import { currentToken, takeTokenFromFragment } from "../demo/credential.js";
+import { currentToken } from "../demo/credential.js";
+import { isLinkWaiting, takeCredentialFromFragment } from "../demo/link_credential.js";
 import { connect, setDefaultClient } from "../demo/sdk.js";
 
 const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -8,6 +9,8 @@ const TOO_MANY_CONNECTIONS = 4520; // Close code.
 
 const TOKEN_ENDED = "The token of this link is not valid any more";
 const TOKEN_NEEDED = "This page needs a link with a token";
+const LINK_REFUSED = "This link is not valid, or it was used up";
+const LINK_FAILED = "This link cannot be opened now. Load the page again later";
 const NO_ACCESS = "This link does not reach the session";
 
 const ERROR_TEXTS = {
@@ -23,14 +26,16 @@ const ERROR_TEXTS = {
  * document says `loading`, `live`, `lost` or `ended`.
  */
 export function openLiveSession({ show, faultText = "" }) {
-  takeTokenFromFragment();
+  const hasLink = isLinkWaiting();
+  const credential = takeCredentialFromFragment();
   const page = document.documentElement;
   const notice = document.getElementById("notice");
   const sessionId = location.pathname.toLowerCase().match(UUID)[0];
   let isEnded = false;
 
   const token = currentToken();
-  const client = connect(new URL("..", import.meta.url).href, token === null ? {} : { token });
+  const source = hasLink || isSessionToken(token) ? { getToken } : token === null ? {} : { token };
+  const client = connect(new URL("..", import.meta.url).href, source);
   setDefaultClient(client);
   const watch = client.watch(sessionId);
   client.onState(showConnection);
@@ -38,8 +43,18 @@ export function openLiveSession({ show, faultText = "" }) {
   queueMicrotask(() => showConnection(client.state));
   return { client, watch, sessionId, end };
 
+  /** Return the session token of the link. Each use moves its end, so the client renews it with the same text. */
+  async function getToken() {
+    const refusal = await credential;
+    if (refusal) {
+      end(refusal.status === 401 ? LINK_REFUSED : LINK_FAILED);
+      throw refusal;
+    }
+    return currentToken() ?? undefined;
+  }
+
   function showConnection({ status, code }) {
-    if (status === "unauthorized") end(token === null ? TOKEN_NEEDED : TOKEN_ENDED);
+    if (status === "unauthorized") end(currentToken() === null ? TOKEN_NEEDED : TOKEN_ENDED);
     else if (status === "closed" && code === TOO_MANY_CONNECTIONS) end("The server has too many connections. Load the page again later");
     else if (status === "closed") end("The server has ended the connection");
     else if (status === "reconnecting") notify(watch.state ? "Connection lost. The clock continues" : "The server cannot be reached. Trying again", "lost");
@@ -72,6 +87,8 @@ export function openLiveSession({ show, faultText = "" }) {
     setTimeout(() => client.close());
   }
 }
+
+const isSessionToken = (token) => token?.startsWith("synckairos_") ?? false;
 
 /** Show the title of a session in the heading `#title` and in the title of the page. Return the title, empty if unset. */
 export function showTitle(session) {

@@ -1,0 +1,96 @@
+"""Implementation of the commands `synckairos links …` and `synckairos console`. Results are lines of text."""
+
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+import orjson
+import segno
+
+from synckairos.admin.control_channel import open_control_channel
+from synckairos.admin.jobs import parse_day_or_instant
+from synckairos.config import Settings
+from synckairos.errors import CredentialNotFound
+from synckairos.principal import Principal
+from synckairos.stored_credentials.credential_json import link_json
+from synckairos.stored_credentials.new_link import link_url, login_url, new_link, new_login
+from synckairos.stored_credentials.table import CredentialTable, NewCredential
+from synckairos.wire.body_parser import parse_body
+from synckairos.wire.links import CreateLink
+
+PRINCIPAL = Principal.importer("command-line")
+"""The principal of the commands. The actor of their links is `command-line`."""
+
+
+async def create_link(settings: Settings, server_url: str, members: Mapping[str, Any], expires_at: str | None) -> str:
+    """Make a link to a session of the tenant `default`, and return its URL. The session is not looked up.
+
+    `server_url` is the URL of the server without a slash at its end. `members` are members of `CreateLink` except
+    `expires_at`, which is an instant with a time zone or a UTC day, None for the default.
+
+    Raises: ValidationFailed, AuthenticationOff, StoreUnavailable, TooManyCredentials.
+    """
+    given = dict(members)
+    if expires_at is not None:
+        given["expires_at"] = parse_day_or_instant(expires_at, "--expires-at")
+    body = parse_body(CreateLink, given)
+    async with open_control_channel(settings) as (channel, pool):
+        now_ms = await channel.read_time_ms()
+        secret = await _add(CredentialTable(pool), new_link(body, PRINCIPAL, now_ms), now_ms)
+    return link_url(server_url, body.session_id, secret)
+
+
+async def create_login(settings: Settings, server_url: str) -> str:
+    """Make a link for one sign-in as an administrator of the tenant `default`, and return its URL.
+
+    `server_url` is as in `create_link`. Raises: AuthenticationOff, StoreUnavailable, TooManyCredentials.
+    """
+    async with open_control_channel(settings) as (channel, pool):
+        now_ms = await channel.read_time_ms()
+        return login_url(server_url, await _add(CredentialTable(pool), new_login(PRINCIPAL, now_ms), now_ms))
+
+
+async def list_links(settings: Settings, session_id: str | None, *, as_json: bool = False) -> list[str]:
+    """Return one line of text for each valid link, newest first. If `as_json` is True, a line is JSON.
+
+    `session_id` None: the links to all sessions. Raises: AuthenticationOff, StoreUnavailable.
+    """
+    async with open_control_channel(settings) as (channel, pool):
+        found = await CredentialTable(pool).read_all(PRINCIPAL.tenant, "link", await channel.read_time_ms())
+    rows = [link_json(each) for each in found if session_id is None or each.session_id == session_id]
+    return [orjson.dumps(each).decode() if as_json else _line(each) for each in rows]
+
+
+async def revoke_link(settings: Settings, link_id: str) -> None:
+    """End a link, its session tokens and their sockets, and the links that it made.
+
+    Raises: AuthenticationOff, StoreUnavailable, TooManyRevocations. CredentialNotFound if there was never such a link.
+    """
+    async with open_control_channel(settings) as (channel, pool):
+        ended = await CredentialTable(pool).end(PRINCIPAL.tenant, "link", link_id, await channel.read_time_ms())
+        for credential_id in ended:
+            await channel.revoke(PRINCIPAL, credential=credential_id)
+    if not ended:
+        raise CredentialNotFound("link")
+
+
+def render_qr_code(url: str) -> str:
+    """Return the QR code of a URL as lines of block characters for a terminal."""
+    text = StringIO()
+    segno.make_qr(url, error="m", boost_error=False).terminal(text, compact=True)
+    return text.getvalue().rstrip("\n")
+
+
+async def _add(table: CredentialTable, new: NewCredential, now_ms: int) -> str:
+    _, secret = await table.add(new, now_ms)
+    assert secret is not None
+    return secret.text
+
+
+def _line(members: Mapping[str, Any]) -> str:
+    parts = [members["link_id"], members["session_id"], members["role"]]
+    parts.append(f"used {members['uses']} of {members['max_uses']} times")
+    parts.append(f"expires {members['expires_at']}")
+    if "label" in members:
+        parts.append(members["label"])
+    return "  ".join(parts)
