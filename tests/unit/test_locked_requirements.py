@@ -32,8 +32,8 @@ def dependencies(*extras: str) -> set[NormalizedName]:
     return {canonicalize_name(Requirement(text).name) for text in texts} - {server["name"], client["name"]}
 
 
-def test_lock_files_are_those_of_the_four_environments() -> None:
-    assert LOCKS == ["build.lock", "development.lock", "image.lock", "release.lock"]
+def test_lock_files_are_those_of_the_five_environments() -> None:
+    assert LOCKS == ["build.lock", "chart.lock", "development.lock", "image.lock", "release.lock"]
 
 
 @pytest.mark.parametrize("name", LOCKS)
