@@ -66,7 +66,8 @@ from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.registry import WebhookRegistry
 
 DEMO_PATH = "/demo"
-VIEW_PATH = "/view"
+SESSION_PAGES = ("view", "control", "desk", "agenda")
+"""Names of the pages of one session. Each has a folder of static files, and a path `/{name}/{session_id}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,10 @@ def build_application(
     system.set_openapi_operations(operations)
     static = [
         Mount(DEMO_PATH, PageFiles(page_folder("demo"), root_path, page_headers)),
-        Mount(VIEW_PATH, PageFiles(page_folder("view"), root_path, page_headers, session_page="view")),
+        *(
+            Mount(f"/{name}", PageFiles(page_folder(name), root_path, page_headers, session_page=name))
+            for name in SESSION_PAGES
+        ),
     ]
     rest = RestApp(
         OperationTable(operations),
@@ -218,7 +222,7 @@ def build_application(
         access_recorder,
         credential_ends,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
-        fallback_prefixes=[DEMO_PATH, VIEW_PATH],
+        fallback_prefixes=[DEMO_PATH, *(f"/{name}" for name in SESSION_PAGES)],
     )
     return SubPathApp(rest, root_path) if root_path else rest
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def build_page_headers(frame_ancestors: Sequence[str]) -> list[tuple[bytes, bytes]]:
-    """Return the headers of all responses under `/docs`, `/demo` and `/view`.
+    """Return the headers of all responses under `/docs`, `/demo` and the pages of sessions.
 
     `frame_ancestors` are the origins whose pages are allowed to show these pages in a frame. If it is empty, no page is
     allowed to.

@@ -1,4 +1,4 @@
-"""REST route that draws a QR code of a link to the demo page or a view. A device that scans it joins the session."""
+"""REST route that draws a QR code of a link to a page. A device that scans it joins the session."""
 
 import asyncio
 import re
@@ -22,8 +22,11 @@ MAX_LINK_BYTES = 180
 CACHE_S = 86_400
 """Seconds for which a browser is allowed to cache a QR code. The QR code of a link never changes."""
 
-_LINK = r"(https?://[A-Za-z0-9.:\[\]_-]+)(?:{root_path})?/(?:demo|view)(?:[/?][!-~]*)?"
-"""Pattern of a link to the demo page or a view. The sub-path is optional, because the page is served at both paths."""
+_LINK = r"(https?://[A-Za-z0-9.:\[\]_-]+)(?:{root_path})?/(?:demo|view|control|desk|agenda)(?:[/?][!-~]*)?"
+"""Pattern of a link to the demo page or a page of a session.
+
+The sub-path is optional, because the page is served at both paths.
+"""
 
 BORDER = 4
 """Width in modules of the light border that a scanner needs around the QR code (ISO/IEC 18004)."""
@@ -32,7 +35,7 @@ _DARK, _LIGHT = "#10160f", "#fffef8"
 
 
 class QrCodeQuery(StrictModel):
-    """Query of the QR code route. `link` is the complete URL of the demo page or a view with its query string."""
+    """Query of the QR code route. `link` is the complete URL of a page with its query string."""
 
     link: Annotated[str, Field(min_length=1, max_length=MAX_LINK_BYTES)]
 
@@ -40,14 +43,14 @@ class QrCodeQuery(StrictModel):
 class QrCodeRoutes:
     """REST operation that draws a QR code.
 
-    The operation accepts only links to the demo page and to views of this server or of an allowed origin. An attacker
-    therefore cannot present a foreign link as a QR code of this server.
+    The operation accepts only links to the demo page and to pages of sessions, of this server or of an allowed origin.
+    An attacker therefore cannot present a foreign link as a QR code of this server.
     """
 
     def __init__(self, origins: AllowedOrigins, rate_limits: RateLimits, root_path: str = "") -> None:
         """Create the routes. `root_path` is the public sub-path, such as `/clock`. Empty if there is no sub-path."""
         self._link = re.compile(_LINK.format(root_path=re.escape(root_path)))
-        self._paths = f"{root_path}/demo or {root_path}/view"
+        self._paths = ", ".join(f"{root_path}/{name}" for name in ("demo", "view", "control", "desk", "agenda"))
         self._origins = origins
         self._rate_limits = rate_limits
 
@@ -60,7 +63,7 @@ class QrCodeRoutes:
         query = request.read_query(QrCodeQuery)
         link = self._link.fullmatch(query.link)
         if link is None or not self._origins.allows_origin(link[1].encode(), request.headers.get(b"host")):
-            raise ValidationFailed.at_path("link", f"should be a link to {self._paths} of this server")
+            raise ValidationFailed.at_path("link", f"should be a link to one of {self._paths} of this server")
         await self._rate_limits.count(request.meter)
         # Rendering takes milliseconds. It runs in a thread, so that the event loop serves other requests.
         svg = await asyncio.to_thread(render_qr_code, query.link)

@@ -31,8 +31,9 @@ async def test_each_address_of_the_demo_page_is_drawn(client: httpx.AsyncClient,
     assert (await draw(client, f"{HOST}/demo{end}")).status_code == 200
 
 
-async def test_link_to_a_view_is_drawn(client: httpx.AsyncClient) -> None:
-    link = f"{HOST}/view/01890a5d-ac96-774b-bcce-b302099a8057?theme=dark"
+@pytest.mark.parametrize("page", ["view", "control", "desk", "agenda"])
+async def test_link_to_a_page_of_a_session_is_drawn(client: httpx.AsyncClient, page: str) -> None:
+    link = f"{HOST}/{page}/01890a5d-ac96-774b-bcce-b302099a8057?theme=dark"
     assert decode(parse_svg((await draw(client, link)).text, BORDER)) == link
 
 

@@ -161,7 +161,7 @@ test("an announcement is shown with its tone until it is removed or its end has 
   await isLive(page);
   await api.sessions.announce(session_id, { text: "Leave by the north door", tone: "urgent", flash: true });
   await page.getByRole("alert").getByText("Leave by the north door").waitFor();
-  expect(await page.locator("#announcement").evaluate((each) => [each.innerText, getComputedStyle(each).animationName])).toEqual([
+  expect(await page.locator("#announcement").evaluate((each) => [(each as HTMLElement).innerText, getComputedStyle(each).animationName])).toEqual([
     "Urgent: Leave by the north door",
     "flash",
   ]);

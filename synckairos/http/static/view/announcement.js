@@ -1,4 +1,4 @@
-// Shows the announcement of a session and the mode of its screens.
+// Shows the announcement of a session.
 
 const FLASH_MS = 6_000; // The animation in announcement.css takes as long.
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -17,9 +17,8 @@ export class AnnouncementDisplay {
     this.#element.append(document.createElement("strong"), document.createElement("span"));
   }
 
-  /** Show the announcement of a session until its end, and the mode of the screens as `data-screen` of the document. */
-  show({ announcement, screen }) {
-    document.documentElement.dataset.screen = screen ?? "normal";
+  /** Show the announcement of a session until its end. */
+  show({ announcement }) {
     clearTimeout(this.#timer);
     const nowMs = this.#nowMs() ?? Date.now();
     const leftMs = announcement?.until ? Date.parse(announcement.until) - nowMs : Infinity;
@@ -27,7 +26,7 @@ export class AnnouncementDisplay {
     this.#element.hidden = !isShown;
     if (!isShown) return this.#clear();
     if (leftMs < Infinity) {
-      this.#timer = setTimeout(() => this.show({ announcement, screen }), Math.min(leftMs, MAX_TIMER_MS));
+      this.#timer = setTimeout(() => this.show({ announcement }), Math.min(leftMs, MAX_TIMER_MS));
     }
     const [label, text] = this.#element.children;
     this.#element.dataset.tone = announcement.tone;

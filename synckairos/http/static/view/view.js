@@ -25,6 +25,7 @@ function show(session) {
   page.dataset.layout = layout;
   page.dataset.rows = rowsOf(session.participants.length);
   page.dataset.status = session.status;
+  page.dataset.screen = session.screen ?? "normal";
   announcement.show(session);
   $("dark").hidden = session.screen !== "blackout";
   const title = showTitle(session);

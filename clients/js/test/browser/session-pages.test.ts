@@ -1,0 +1,257 @@
+// The pages /control, /desk and /agenda of the server, with and without authentication.
+import { gzipSync } from "node:zlib";
+import type { Page, Response } from "playwright-core";
+import { expect, inject, test } from "vitest";
+import { ADA, BOB, connectTo, createSession, proxyTo } from "../helpers.js";
+import { signToken } from "../tokens.js";
+import { expectAccessible, useChromium } from "./chromium.js";
+
+const MAX_PAGE_BYTES = 60 * 1024;
+const PEOPLE = [
+  { participant_id: ADA, display_name: "Ada" },
+  { participant_id: BOB, display_name: "Bob" },
+];
+const PLAN = {
+  sync_mode: "per_cycle" as const,
+  participants: [{ participant_id: ADA, display_name: "Ada" }],
+  metadata: { title: "Board meeting" },
+  plan: [
+    { item_id: "one", title: "Opening", time_ms: 60_000 },
+    { item_id: "two", title: "Budget", time_ms: 60_000 },
+    { item_id: "three", title: "Close", time_ms: 60_000 },
+  ],
+};
+
+const open = useChromium();
+const server = () => inject("serverUrl");
+
+async function openPage(path: string, width = 1280, base = server()) {
+  const refused: string[] = [];
+  const files: Response[] = [];
+  const page = await open(`${base}/${path}`, {}, async (each) => {
+    await each.setViewportSize({ width, height: 800 });
+    each.on("console", (message) => message.text().includes("Security Policy") && refused.push(message.text()));
+    each.on("response", (response) => files.push(response));
+  });
+  return { page, refused, files };
+}
+
+/** Check a page with axe, and that it fits into the width of the screen. */
+async function check(page: Page): Promise<void> {
+  await expectAccessible(page);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+}
+
+const press = (page: Page, name: string) => page.getByRole("button", { name, exact: true }).click();
+const hasStatus = (page: Page, status: string) => page.locator(`html[data-status=${status}]`).waitFor();
+const hasName = (page: Page, name: string) => page.locator("#name").getByText(name).waitFor();
+
+test("a host leads a meeting by buttons", async () => {
+  const { session_id } = await createSession(PLAN);
+  const { page, refused } = await openPage(`control/${session_id}`);
+  await press(page, "Start");
+  await hasStatus(page, "running");
+  await hasName(page, "Opening");
+  await press(page, "Next item");
+  await hasName(page, "Budget");
+  await press(page, "Previous item");
+  await hasName(page, "Opening");
+  await press(page, "+1 min");
+  await page.locator("#clock [part=time]").getByText(/^1:5\d$/).waitFor();
+  await press(page, "End and wait");
+  await page.getByText("Paused: hold").waitFor();
+  await press(page, "Begin next item");
+  await hasName(page, "Budget");
+  await page.getByRole("button", { name: "Go to: Close" }).click();
+  await hasName(page, "Close");
+  await check(page);
+  await press(page, "Finish");
+  await page.getByRole("dialog").getByRole("button", { name: "Finish" }).click();
+  await hasStatus(page, "completed");
+  await press(page, "Continue with 1 min more");
+  await page.getByText("Paused: reopened").waitFor();
+  expect(refused).toEqual([]);
+});
+
+test("a host leads a meeting by keys, and can turn the keys off", async () => {
+  const { session_id } = await createSession(PLAN);
+  const { page } = await openPage(`control/${session_id}`);
+  await page.getByRole("button", { name: "Start", exact: true }).waitFor();
+  const key = (name: string) => page.keyboard.press(name);
+  await key("Space");
+  await hasStatus(page, "running");
+  await key("ArrowRight");
+  await hasName(page, "Budget");
+  await key("ArrowLeft");
+  await hasName(page, "Opening");
+  await key("ArrowUp");
+  await page.locator("#clock [part=time]").getByText(/^1:5\d$/).waitFor();
+  await key("ArrowDown");
+  await page.locator("#clock [part=time]").getByText(/^0:5\d$/).waitFor();
+  await key("b");
+  await page.getByLabel("nothing").and(page.locator(":checked")).waitFor();
+  await key("?");
+  await page.getByRole("dialog").getByText("darken the screens").waitFor();
+  await press(page, "Close");
+  await key("m");
+  await page.keyboard.type("b ");
+  expect(await page.getByLabel("Text").inputValue()).toBe("b ");
+  await hasStatus(page, "running");
+  await page.getByLabel("Shortcuts").uncheck();
+  await page.getByLabel("Shortcuts").blur();
+  await key("Space");
+  await press(page, "End and wait"); // The page handles events in order, so the key came first.
+  await page.getByText("Paused: hold").waitFor();
+  expect(await page.getByLabel("nothing").isChecked()).toBe(true);
+});
+
+test("a host announces, and changes what the screens show", async () => {
+  const { session_id } = await createSession();
+  const { page } = await openPage(`control/${session_id}`);
+  const view = await openPage(`view/${session_id}`);
+  await page.getByLabel("Text").fill("Bags at the door");
+  await page.getByLabel("Tone").selectOption("warning");
+  await page.getByLabel("Show for").selectOption("5");
+  await press(page, "Announce");
+  await view.page.getByText("Attention: Bags at the door").waitFor();
+  await page.getByLabel("a standby without clocks").check();
+  await view.page.locator("html[data-screen=standby]").waitFor();
+  await press(page, "Remove");
+  await view.page.locator("#announcement").waitFor({ state: "hidden" });
+  await page.getByText("2 devices are connected").waitFor();
+  await page.getByLabel("Link for").selectOption("Bob");
+  await press(page, "Make the link");
+  await page.locator("#qr").waitFor();
+  expect(await page.locator("#link").getAttribute("href")).toBe(`${server()}/desk/${session_id}?participant=${BOB}`);
+});
+
+test("a press that arrives after its turn changes nothing and says so", async () => {
+  const { session_id } = await createSession({ participants: PEOPLE.map((each) => ({ ...each, total_time_ms: 600_000 })) });
+  const { api } = connectTo(server());
+  await api.sessions.start(session_id);
+  const proxy = await proxyTo();
+  const { page } = await openPage(`control/${session_id}`, 1280, proxy.url);
+  await page.getByText("Ada, has the turn").waitFor();
+  proxy.block();
+  await api.sessions.switch(session_id, {});
+  await press(page, "Next turn");
+  proxy.drop(); // The page connects again, and sends the press again.
+  await page.getByText("This turn was already over. Nothing was changed.").waitFor();
+  expect((await api.sessions.get(session_id)).turn_number).toBe(2);
+});
+
+test.each(["per_participant", "per_group", "global", "count_up", "individual"] as const)("a host of a session in %s has its buttons", async (mode) => {
+  const { session_id } = await createSession({
+    sync_mode: mode,
+    participants: PEOPLE.map((each) => ({
+      ...each,
+      ...(mode === "per_participant" || mode === "individual" || mode === "per_group" ? { total_time_ms: 600_000 } : {}),
+      ...(mode === "per_group" ? { group_id: each.participant_id } : {}),
+    })),
+    ...(mode === "global" ? { total_time_ms: 600_000 } : {}),
+  });
+  const { page } = await openPage(`control/${session_id}`, 320);
+  await press(page, "Start");
+  await hasStatus(page, "running");
+  const labels = await page.locator("#actions button").allTextContents();
+  expect(labels.includes("Next turn")).toBe(mode !== "individual");
+  expect(labels.includes("+1 min")).toBe(mode !== "count_up");
+  if (mode === "individual") {
+    await page.getByRole("button", { name: "Finish: Ada" }).click();
+    await page.getByRole("button", { name: "Continue with 1 min more: Ada" }).waitFor();
+  } else {
+    await page.getByRole("button", { name: "Give the turn: Bob" }).click();
+    await page.getByText("Bob, has the turn").waitFor();
+  }
+  await check(page);
+});
+
+test("what a role may not do is not on the page", async () => {
+  const auth = inject("authUrl");
+  const { session_id } = await connectTo(auth, { token: signToken() }).api.sessions.create({
+    sync_mode: "per_participant",
+    participants: PEOPLE.map((each) => ({ ...each, total_time_ms: 600_000 })),
+  });
+  const grants = { grants: [{ sessions: ["*"] }] };
+  const link = (name: string, claims: object) => `${name}/${session_id}#token=${signToken("carol", 600, { ...grants, ...claims })}`;
+  const viewer = await openPage(link("control", { role: "viewer" }), 1280, auth);
+  await viewer.page.getByRole("link", { name: "Open the view" }).waitFor();
+  expect(await viewer.page.getByRole("button").count()).toBe(0);
+  await check(viewer.page);
+  const participant = await openPage(link("control", { role: "participant", participant_id: ADA }), 1280, auth);
+  await participant.page.getByRole("link", { name: "Open the page of a participant" }).click();
+  await participant.page.getByRole("heading", { name: "Ada" }).waitFor();
+  expect(await participant.page.getByRole("heading", { name: "Bob" }).count()).toBe(0);
+  const watcher = await openPage(link("desk", { role: "viewer" }), 1280, auth);
+  await watcher.page.getByText("This link does not allow to take part in the session").waitFor();
+  const host = await openPage(link("control", { role: "controller" }), 1280, auth);
+  await press(host.page, "Start");
+  await hasStatus(host.page, "running");
+  await host.page.getByLabel("Link for").selectOption("Ada");
+  await press(host.page, "Make the link");
+  await host.page.getByRole("link", { name: `/desk/${session_id}#link=` }).waitFor();
+  expect(await host.page.locator("#qr").isVisible()).toBe(false);
+  const without = await openPage(`control/${session_id}`, 1280, auth);
+  await without.page.getByText("This page needs a link with a token").waitFor();
+});
+
+test("two players share one phone", async () => {
+  const { session_id } = await createSession();
+  await connectTo(server()).api.sessions.start(session_id);
+  const { page, refused } = await openPage(`desk/${session_id}?participant=${ADA}&opposite=${BOB}`, 360);
+  const seat = (name: string) => page.getByRole("region", { name });
+  await seat("Ada").getByRole("button", { name: "Press" }).click();
+  await seat("Bob").getByRole("button", { name: "Press" }).waitFor();
+  await seat("Ada").getByRole("button", { name: "Wait" }).waitFor();
+  expect(await seat("Bob").evaluate((each) => getComputedStyle(each).rotate)).toBe("180deg");
+  expect(await seat("Ada").evaluate((each) => getComputedStyle(each).rotate)).toBe("none");
+  await check(page);
+  expect(refused).toEqual([]);
+});
+
+test("a desk without a participant offers the participants, and one of another session is refused", async () => {
+  const { session_id } = await createSession();
+  const { page } = await openPage(`desk/${session_id}`, 320);
+  await check(page);
+  await page.getByRole("link", { name: "Bob" }).click();
+  await page.getByRole("button", { name: "Not started" }).waitFor();
+  const other = await openPage(`desk/${session_id}?participant=${crypto.randomUUID()}`);
+  await other.page.getByText("This participant is not in the session").waitFor();
+});
+
+test.each([320, 3840])("at a width of %d pixels an agenda shows its items and the lateness", async (width) => {
+  const { session_id } = await createSession(PLAN);
+  const { page, refused } = await openPage(`agenda/${session_id}`, width);
+  await page.getByText("not started").first().waitFor();
+  await connectTo(server()).api.sessions.start(session_id);
+  await page.locator("sync-agenda li").first().getByText("now").waitFor();
+  await check(page);
+  expect(refused).toEqual([]);
+});
+
+test("a session without a plan has a link to its view instead of an agenda", async () => {
+  const { session_id } = await createSession();
+  const { page } = await openPage(`agenda/${session_id}`);
+  await page.getByRole("link", { name: "Open its view" }).waitFor();
+  await check(page);
+});
+
+test.each(["control", "desk", "agenda"])("the page /%s has at most 60 KiB, opens a session by its id, and says that one is missing", async (name) => {
+  const { session_id } = await createSession(PLAN);
+  const { page, files, refused } = await openPage(name);
+  await page.getByLabel("Session: its id or a link to it").fill("no id");
+  await press(page, "Open");
+  await page.getByText("This text has no id of a session.").waitFor();
+  await check(page);
+  files.length = 0;
+  await page.getByLabel("Session: its id or a link to it").fill(`http://elsewhere/${session_id.toUpperCase()}?x`);
+  await press(page, "Open");
+  await page.locator("html[data-state=live]").waitFor();
+  await page.waitForLoadState("networkidle");
+  const bodies = files.filter((each) => each.ok()).map(async (each) => gzipSync(await each.body()).length);
+  expect((await Promise.all(bodies)).reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(MAX_PAGE_BYTES);
+  expect(refused).toEqual([]);
+  const missing = await openPage(`${name}/${crypto.randomUUID()}`);
+  await missing.page.getByText("There is no such session").waitFor();
+  await check(missing.page);
+});

@@ -1,0 +1,226 @@
+// The page /control/{id}: a host controls one session. What the role of the caller does not allow is not on the page.
+
+import { AnnouncementDisplay } from "../view/announcement.js";
+import { openLiveSession, showElement, showTitle } from "../view/live_session.js";
+import { isFinal, itemAction, participantActions, sessionActions } from "./actions.js";
+import { LinkMaker } from "./link_maker.js";
+import { setUpShortcuts } from "./shortcuts.js";
+
+const OWN_BUDGETS = new Set(["per_participant", "per_group", "individual"]);
+const HOSTS = new Set(["controller", "admin"]);
+const MINUTE_MS = 60_000;
+
+const STATUS_WORDS = {
+  pending: "Not started",
+  running: "Running",
+  paused: "Paused",
+  expired: "Time is up",
+  completed: "Finished",
+  cancelled: "Cancelled",
+};
+
+const FAULT_TEXTS = {
+  TURN_OVER: "This turn was already over. Nothing was changed.",
+  NOT_ACTIVE_PARTICIPANT: "This participant does not have the turn any more. Nothing was changed.",
+  CANNOT_UNDO: "There is no turn to undo.",
+};
+
+const $ = (id) => document.getElementById(id);
+const page = document.documentElement;
+const { client, watch, sessionId, end } = openLiveSession({ show });
+const announcement = new AnnouncementDisplay($("announcement"), () => client.now());
+let caller = null; // The answer of GET /v1/me. Null before this answer.
+let links = null;
+
+readRole();
+
+/** Read the role of the caller. A caller that may not control the session gets a text and the link to its own page. */
+async function readRole() {
+  try {
+    caller = await client.api.me.get({ session_id: sessionId });
+  } catch (error) {
+    if (error.status !== 401) end(`The rights of this link cannot be read: ${error.message}`);
+    return;
+  }
+  if (HOSTS.has(caller.session_role)) {
+    links = new LinkMaker(client, sessionId, caller.kind !== "anonymous");
+    if (watch.shown) show(watch.shown);
+  } else if (caller.session_role) {
+    const isParticipant = caller.session_role === "participant";
+    end("This link does not allow to control the session. ");
+    const other = document.createElement("a");
+    other.href = new URL(`../${isParticipant ? "desk" : "view"}/${sessionId}`, import.meta.url).href;
+    other.textContent = isParticipant ? "Open the page of a participant" : "Open the view";
+    $("notice").append(other);
+  }
+}
+
+// -- what the page shows ----------------------------------------------------------------------------------------------
+
+function show(session) {
+  showTitle(session);
+  document.title = `${$("title").textContent} · Control`;
+  const reasons = session.pauses.map(({ reason }) => reason).filter((each) => each !== "manual").join(", ");
+  $("status").hidden = $("clocks").hidden = false;
+  $("status").textContent = reasons ? `${STATUS_WORDS[session.status]}: ${reasons}` : STATUS_WORDS[session.status];
+  page.dataset.status = session.status;
+  announcement.show(session);
+  const isBoard = OWN_BUDGETS.has(session.sync_mode);
+  showElement($("clock"), !isBoard, { session: sessionId, face: "stage" });
+  showElement($("board"), isBoard, { session: sessionId, face: "chess" });
+  const active = session.participants.find((each) => each.is_active);
+  const item = session.plan?.find((each) => each.item_id === (session.next_item_id ?? session.current_item_id));
+  $("name").textContent = [item && (item.title ?? item.item_id), isBoard ? "" : active?.display_name].filter(Boolean).join(" · ");
+  const isHost = HOSTS.has(caller?.session_role);
+  $("controls").hidden = $("more").hidden = !isHost;
+  if (isHost) showControls(session);
+}
+
+function showControls(session) {
+  showButtons($("actions"), sessionActions(session));
+  showRows($("participants"), session.participants, (each) => each.participant_id, (row, each) => {
+    const isHere = watch.presence?.participants.includes(each.participant_id) ?? false;
+    const name = each.display_name ?? `Participant ${each.participant_index + 1}`;
+    setText(row.firstElementChild, `${name}${each.is_active ? ", has the turn" : ""}${isHere ? ", connected" : ""}`);
+    showButtons(row.lastElementChild, participantActions(session, each), name);
+  });
+  $("join").hidden = isFinal(session);
+  $("plan").hidden = !session.plan;
+  if (session.plan) {
+    showElement($("agenda"), true, { session: sessionId });
+    showRows($("items"), session.plan, (each) => each.item_id, (row, each) => {
+      setText(row.firstElementChild, each.title ?? each.item_id);
+      showButtons(row.lastElementChild, [itemAction(session, each)], each.title ?? each.item_id);
+    });
+  }
+  $("unannounce").disabled = session.announcement === undefined;
+  const mode = session.screen ?? "normal";
+  for (const each of $("screens").querySelectorAll("input")) each.checked = each.value === mode;
+  const { clients = 0 } = watch.presence ?? {};
+  setText($("presence"), clients === 1 ? "1 device is connected, this one included." : `${clients} devices are connected, this one included.`);
+  links.update(session);
+}
+
+/** Show one row for each item, with a text and a place for buttons. Rows of items that stay keep their elements. */
+function showRows(list, items, idOf, fill) {
+  const rows = new Map([...list.children].map((row) => [row.dataset.id, row]));
+  const wanted = items.map((each) => {
+    const id = idOf(each);
+    const row = rows.get(id) ?? document.createElement("li");
+    if (!row.firstElementChild) row.append(document.createElement("span"), document.createElement("div"));
+    row.dataset.id = id;
+    fill(row, each);
+    return row;
+  });
+  if (wanted.some((row, at) => list.children[at] !== row) || list.children.length !== wanted.length) list.replaceChildren(...wanted);
+}
+
+/** Show one button for each action. `about` is the name of the participant or item, for screen readers. */
+function showButtons(bar, actions, about) {
+  const buttons = new Map([...bar.children].map((each) => [each.dataset.action, each]));
+  const wanted = actions.map((action) => {
+    const button = buttons.get(action.id) ?? document.createElement("button");
+    button.type = "button";
+    button.dataset.action = action.id;
+    button.onclick = () => run(action);
+    // A disabled button loses the focus, so that a keyboard user would begin at the top of the page again.
+    button.setAttribute("aria-disabled", String(!action.isEnabled));
+    setText(button, action.label);
+    if (about) button.setAttribute("aria-label", `${action.label}: ${about}`);
+    return button;
+  });
+  if (wanted.some((each, at) => bar.children[at] !== each) || bar.children.length !== wanted.length) bar.replaceChildren(...wanted);
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// -- what the host does -----------------------------------------------------------------------------------------------
+
+async function run(action) {
+  if (!action.isEnabled) return;
+  const turn = action.needsTurn ? watch.shown?.turn_number : undefined;
+  if (action.isFinalStep && !(await confirm(action.label))) return;
+  await send(action.command, action.args, turn === undefined ? {} : { expectedTurn: turn });
+}
+
+/** Send a command. Return whether the server accepted it, else show why it did not. */
+async function send(command, args, options = {}) {
+  $("fault").textContent = "";
+  try {
+    await watch.command(command, args, options);
+    return true;
+  } catch (error) {
+    $("fault").textContent = FAULT_TEXTS[error.code] ?? error.message;
+    return false;
+  }
+}
+
+/** Ask before a step that cannot be taken back. */
+function confirm(label) {
+  const dialog = $("sure");
+  $("sure-title").textContent = `${label}?`;
+  $("yes").textContent = label;
+  return new Promise((resolve) => {
+    const answer = (isSure) => {
+      dialog.onclose = null;
+      if (dialog.open) dialog.close();
+      resolve(isSure);
+    };
+    $("yes").onclick = () => answer(true);
+    $("no").onclick = () => answer(false);
+    dialog.onclose = () => answer(false);
+    dialog.showModal();
+  });
+}
+
+/** Do what a shortcut names: press a button of the session, or use the page. */
+function runShortcut(name) {
+  if ($("controls").hidden) return;
+  const session = watch.shown;
+  if (name === "message") $("text").focus();
+  else if (name === "help") $("help").showModal();
+  else if (name === "fullscreen") toggleFullScreen();
+  else if (name === "blackout") send("screen", { mode: session.screen === "blackout" ? "normal" : "blackout" });
+  else {
+    const actions = sessionActions(session);
+    const wanted = actions.find(({ id }) => id === name) ?? (name === "back" && actions.find(({ id }) => id === "undo"));
+    if (wanted) run(wanted);
+  }
+}
+
+function toggleFullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else page.requestFullscreen?.().catch(() => {}); // Some browsers and frames have no full screen.
+}
+
+$("announce").onsubmit = async (event) => {
+  event.preventDefault();
+  const minutes = Number($("minutes").value);
+  const nowMs = client.now() ?? Date.now();
+  const until = minutes ? { until: new Date(nowMs + minutes * MINUTE_MS).toISOString() } : {};
+  const args = { text: $("text").value, tone: $("tone").value, flash: $("flash").checked, ...until };
+  if (await send("announce", args)) $("text").value = "";
+};
+$("unannounce").onclick = () => send("announce", { text: null });
+$("screens").onchange = ({ target }) => send("screen", { mode: target.value });
+$("join").onsubmit = async (event) => {
+  event.preventDefault();
+  const session = watch.shown;
+  const [like] = session.participants;
+  const budget = like && ["per_participant", "individual"].includes(session.sync_mode) ? { total_time_ms: like.total_time_ms } : {};
+  const group = like?.group_id ? { group_id: like.group_id } : {};
+  const args = { participant_id: randomUuid(), display_name: $("join-name").value, ...budget, ...group };
+  if (await send("add_participant", args)) $("join-name").value = "";
+};
+$("fullscreen").onclick = toggleFullScreen;
+$("show-help").onclick = () => $("help").showModal();
+$("close-help").onclick = () => $("help").close();
+setUpShortcuts($("shortcuts"), runShortcut);
+
+/** Return a random UUID, also on pages without HTTPS, where browsers have no `crypto.randomUUID`. */
+function randomUuid() {
+  const hex = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4}).(.{3}).(.{3})/, "$1-$2-4$3-8$4-");
+}

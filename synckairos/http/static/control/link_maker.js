@@ -1,0 +1,97 @@
+// Makes links to the pages of a session, for the audience, another host or one participant.
+
+const MAX_QR_BYTES = 180;
+
+const $ = (id) => document.getElementById(id);
+
+/** The part of the control page that makes links. */
+export class LinkMaker {
+  #client;
+  #sessionId;
+  #needsSecret;
+  #options = "";
+
+  /** `needsSecret` is whether the server requires a credential, so that a link must have a secret. */
+  constructor(client, sessionId, needsSecret) {
+    this.#client = client;
+    this.#sessionId = sessionId;
+    this.#needsSecret = needsSecret;
+    $("local").hidden = !isOnlyThisDevice();
+    $("make-link").onclick = () => this.#make();
+    $("copy").onclick = () => copy();
+    $("link-for").onchange = hideLink;
+    $("qr").onload = () => ($("qr").hidden = false);
+  }
+
+  /** Offer a link for each page that the session has, and for each participant. */
+  update(session) {
+    const pages = [["view", "Audience"], ...(session.plan ? [["agenda", "Agenda"]] : []), ["control", "Another host"]];
+    const people = session.participants.map((each) => [
+      `desk ${each.participant_id}`,
+      each.display_name ?? `Participant ${each.participant_index + 1}`,
+    ]);
+    const options = [...pages, ...people];
+    if (JSON.stringify(options) === this.#options) return;
+    this.#options = JSON.stringify(options);
+    const chosen = $("link-for").value;
+    $("link-for").replaceChildren(...options.map(([value, text]) => new Option(text, value, false, value === chosen)));
+    hideLink();
+  }
+
+  async #make() {
+    const [name, participant] = $("link-for").value.split(" ");
+    $("fault").textContent = "";
+    try {
+      const url = this.#needsSecret ? await this.#withSecret(name, participant) : this.#plain(name, participant);
+      showLink(url, this.#needsSecret);
+    } catch (error) {
+      $("fault").textContent = error.message;
+    }
+  }
+
+  #plain(name, participant) {
+    const url = new URL(`../${name}/${this.#sessionId}`, import.meta.url);
+    if (participant) url.searchParams.set("participant", participant);
+    return url.href;
+  }
+
+  /** Return the URL of a link that the server makes. Its fragment has the secret. */
+  async #withSecret(name, participant) {
+    const role = participant ? "participant" : name === "control" ? "controller" : "viewer";
+    const answer = await this.#client.api.links.create({
+      session_id: this.#sessionId,
+      role,
+      ...(participant ? { participant_id: participant } : {}),
+    });
+    const url = new URL(this.#plain(name));
+    url.hash = new URL(answer.url).hash;
+    return url.href;
+  }
+}
+
+function showLink(url, hasSecret) {
+  $("link").href = url;
+  $("link").textContent = url.replace(/^https?:\/\//, "");
+  $("link").hidden = $("copy").hidden = false;
+  $("copy").textContent = "Copy";
+  $("qr").hidden = true;
+  // The server draws the code, so a URL with a secret must not be sent for it.
+  if (!hasSecret && url.length <= MAX_QR_BYTES) $("qr").src = new URL(`../demo-qr.svg?link=${encodeURIComponent(url)}`, import.meta.url);
+}
+
+function hideLink() {
+  for (const id of ["link", "copy", "qr"]) $(id).hidden = true;
+}
+
+async function copy() {
+  try {
+    await navigator.clipboard.writeText($("link").href);
+    $("copy").textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren($("link")); // Without HTTPS there is no clipboard. The user can copy the selection.
+  }
+}
+
+function isOnlyThisDevice() {
+  return location.hostname === "localhost" || location.hostname === "[::1]" || location.hostname.startsWith("127.");
+}

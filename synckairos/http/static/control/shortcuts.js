@@ -1,0 +1,50 @@
+// Keyboard shortcuts of the control page. People who use speech input or a screen reader can turn them off (WCAG 2.1.4).
+
+const STORAGE_KEY = "synckairos-shortcuts";
+const FIELDS = "input, textarea, select, button, a, summary, [contenteditable]";
+
+/** The keys by the name of what they do. */
+export const KEYS = {
+  main: " ",
+  next: "ArrowRight",
+  back: "ArrowLeft",
+  plus: "ArrowUp",
+  minus: "ArrowDown",
+  blackout: "b",
+  fullscreen: "f",
+  message: "m",
+  help: "?",
+};
+
+/** Call `run` with the name of what a key does, while the checkbox `toggle` is set. The browser keeps the choice. */
+export function setUpShortcuts(toggle, run) {
+  toggle.checked = read() !== "off";
+  toggle.onchange = () => write(toggle.checked ? "on" : "off");
+  document.addEventListener("keydown", (event) => {
+    if (!toggle.checked || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
+    // A focused field or button takes the key itself. A letter on a button has no meaning there.
+    const field = event.target.closest?.(FIELDS);
+    const takesKey = field && (!field.matches("button, a, summary") || event.key === " ");
+    if (takesKey || document.querySelector("dialog[open]")) return;
+    const name = Object.keys(KEYS).find((each) => KEYS[each] === event.key || KEYS[each] === event.key.toLowerCase());
+    if (!name) return;
+    event.preventDefault(); // Space and arrows scroll.
+    run(name);
+  });
+}
+
+function read() {
+  try {
+    return localStorage.getItem(STORAGE_KEY);
+  } catch {
+    return null; // Some browsers refuse the storage. The shortcuts are then on.
+  }
+}
+
+function write(value) {
+  try {
+    localStorage.setItem(STORAGE_KEY, value);
+  } catch {
+    // The choice then ends with the page.
+  }
+}

@@ -1,0 +1,147 @@
+// The page /desk/{id}: one large button for one participant, or for two participants at the ends of one phone.
+
+import { AnnouncementDisplay } from "../view/announcement.js";
+import { openLiveSession, showTitle } from "../view/live_session.js";
+import { pressOf } from "./press.js";
+
+const SOUND_KEY = "synckairos-desk-sound";
+const VIBRATE_MS = 30;
+const HOSTS = new Set(["controller", "admin"]);
+const FAULT_TEXTS = {
+  TURN_OVER: "This turn was already over.",
+  NOT_ACTIVE_PARTICIPANT: "It is not your turn any more.",
+};
+
+const $ = (id) => document.getElementById(id);
+const parameters = new URLSearchParams(location.search);
+const { client, watch, sessionId, end } = openLiveSession({ show });
+const announcement = new AnnouncementDisplay($("announcement"), () => client.now());
+let caller = null; // The answer of GET /v1/me. Null before this answer.
+let seats = []; // One for each participant of this page: `{id, element, button, name, clock}`.
+let wakeLock = null;
+
+readRole();
+
+async function readRole() {
+  try {
+    caller = await client.api.me.get({ session_id: sessionId });
+  } catch (error) {
+    if (error.status !== 401) end(`The rights of this link cannot be read: ${error.message}`);
+    return;
+  }
+  if (caller.session_role === "viewer") end("This link does not allow to take part in the session");
+  else if (watch.shown) show(watch.shown);
+}
+
+/** Return the ids of the participants whose buttons this page has: of the credential, or of a host's choice. */
+function wantedIds() {
+  if (!HOSTS.has(caller.session_role)) return [caller.participant_id];
+  return ["participant", "opposite"].map((name) => parameters.get(name)?.toLowerCase()).filter(Boolean);
+}
+
+function show(session) {
+  showTitle(session);
+  announcement.show(session);
+  if (!caller) return;
+  const ids = wantedIds();
+  const missing = ids.some((id) => !session.participants.some((each) => each.participant_id === id));
+  if (missing) return end("This participant is not in the session");
+  $("choose").hidden = ids.length > 0;
+  $("settings").hidden = ids.length === 0;
+  if (ids.length === 0) return showChoice(session);
+  if (seats.map(({ id }) => id).join() !== ids.join()) makeSeats(ids);
+  for (const seat of seats) showSeat(seat, session);
+  keepAwake(session.status === "running");
+}
+
+function makeSeats(ids) {
+  seats = ids.map((id) => {
+    const element = document.createElement("section");
+    const name = document.createElement("h2");
+    const clock = document.createElement("sync-clock");
+    const button = document.createElement("button");
+    button.type = "button";
+    clock.setAttribute("participant", id);
+    clock.setAttribute("session", sessionId);
+    clock.toggleAttribute("sound", $("sound").checked);
+    element.append(name, clock, button);
+    return { id, element, name, clock, button };
+  });
+  document.documentElement.dataset.seats = String(seats.length);
+  // The participant opposite holds the other end of the phone, so its half is the upper one, turned by 180°.
+  $("seats").replaceChildren(...seats.map(({ element }) => element).reverse());
+}
+
+function showSeat({ id, element, name, button }, session) {
+  const participant = session.participants.find((each) => each.participant_id === id);
+  const { label, command, args } = pressOf(session, participant);
+  name.textContent = participant.display_name ?? `Participant ${participant.participant_index + 1}`;
+  element.setAttribute("aria-label", name.textContent);
+  element.toggleAttribute("data-turn", participant.is_active && session.status === "running");
+  if (button.textContent !== label) button.textContent = label;
+  button.setAttribute("aria-disabled", String(command === null));
+  button.onclick = command && (() => press(command, args));
+}
+
+async function press(command, args) {
+  $("fault").textContent = "";
+  navigator.vibrate?.(VIBRATE_MS);
+  try {
+    await watch.command(command, args);
+  } catch (error) {
+    $("fault").textContent = FAULT_TEXTS[error.code] ?? error.message;
+  }
+}
+
+/** Offer the participants to a host that opened the page without one. */
+function showChoice(session) {
+  $("people").replaceChildren(
+    ...session.participants.map((each) => {
+      const link = document.createElement("a");
+      const url = new URL(location.href);
+      url.searchParams.set("participant", each.participant_id);
+      link.href = url.href;
+      link.textContent = each.display_name ?? `Participant ${each.participant_index + 1}`;
+      const row = document.createElement("li");
+      row.append(link);
+      return row;
+    }),
+  );
+  if (session.participants.length === 0) $("choose-title").textContent = "This session has no participants";
+}
+
+// -- the device -------------------------------------------------------------------------------------------------------
+
+/** Keep the screen on while the session runs, if the browser can. A page that was hidden has lost the lock. */
+async function keepAwake(isWanted) {
+  if (!isWanted) {
+    wakeLock?.release();
+    wakeLock = null;
+  } else if (!wakeLock && document.visibilityState === "visible") {
+    wakeLock = { release() {} }; // A second request must not begin while the first one waits.
+    wakeLock = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
+  }
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState !== "visible") wakeLock = null;
+  else if (watch.shown) keepAwake(watch.shown.status === "running");
+});
+
+try {
+  $("sound").checked = localStorage.getItem(SOUND_KEY) === "on";
+} catch {
+  // Some browsers refuse the storage. The sound is then off.
+}
+$("sound").onchange = () => {
+  for (const { clock } of seats) clock.toggleAttribute("sound", $("sound").checked);
+  try {
+    localStorage.setItem(SOUND_KEY, $("sound").checked ? "on" : "off");
+  } catch {
+    // The choice then ends with the page.
+  }
+};
+$("fullscreen").onclick = () => {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else document.documentElement.requestFullscreen?.().catch(() => {}); // Some browsers and frames have no full screen.
+};
