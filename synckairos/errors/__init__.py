@@ -7,6 +7,7 @@ sockets or Redis.
 
 from synckairos.errors.administration import (
     CredentialNotFound,
+    ReconciliationRunning,
     SigningKeyExists,
     TenantDeleted,
     TenantExists,
@@ -100,6 +101,7 @@ __all__ = [
     "PortTaken",
     "PreconditionFailed",
     "RateLimitExceeded",
+    "ReconciliationRunning",
     "ReplayedRefusal",
     "RequestTimeout",
     "SessionArchived",

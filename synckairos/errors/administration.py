@@ -68,6 +68,16 @@ class TooManyMembers(SyncKairosError):
         self.limit = limit
 
 
+class ReconciliationRunning(SyncKairosError):
+    """A reconciliation of the members of this tenant is queued or running. Only one can be requested at a time."""
+
+    code = "RECONCILIATION_RUNNING"
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("A reconciliation of the members is queued or running. List them to read its report")
+
+
 class TenantExists(SyncKairosError):
     """There is already a tenant with this name. The name of a deleted tenant also stays in use."""
 

@@ -24,6 +24,7 @@ from synckairos.http.event_streams import EventStreamRoutes, EventStreams, Frame
 from synckairos.http.history import HistoryRoutes
 from synckairos.http.links import LinkRoutes
 from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
+from synckairos.http.member_reconciliations import MemberReconciliationRoutes
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.own_credential import OwnCredentialRoutes
 from synckairos.http.page_files import PageFiles, page_folder
@@ -47,6 +48,7 @@ from synckairos.identity.authenticator import Authenticator
 from synckairos.identity.metrics_token import MetricsToken
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.members.requested_reconciliations import RequestedReconciliations
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.commands_to_many import CommandsToMany
@@ -109,6 +111,7 @@ def build_application(
     operator_networks: OperatorNetworks | None = None,
     tickets: TicketStore | None = None,
     link_redeemer: LinkRedeemer | None = None,
+    reconciliations: RequestedReconciliations | None = None,
     credential_ends: CredentialEnds | None = None,
     event_streams: EventStreams | None = None,
     frame_channels: FrameChannels | None = None,
@@ -125,6 +128,7 @@ def build_application(
     - `credential_ends`: ends streams together with their credentials. None while authentication is off.
     - `tickets`: the tickets for sockets. None while authentication is off.
     - `link_redeemer`: gives session tokens for links. None while authentication is off.
+    - `reconciliations`: the reconciliations of members. None while authentication is off.
     - `authenticator`: authenticates callers. None while authentication is off.
     - `verifier` and `signing_keys`: the keys that verify tokens. None while authentication is off.
     - `tenants` and `operator_networks`: the tenants, and the networks of their operators. None while authentication is
@@ -197,6 +201,7 @@ def build_application(
             rate_limits,
         ).operations(),
         *SessionTokenRoutes(dependencies.credential_table, control_channel, rate_limits).operations(),
+        *MemberReconciliationRoutes(reconciliations, rate_limits).operations(),
         *SigningKeyRoutes(dependencies.signing_key_table, signing_keys, verifier, rate_limits).operations(),
         *TenantRoutes(dependencies.tenant_table, tenants, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),

@@ -25,6 +25,7 @@ _ROUTE_PARAMETERS = {
     "{tenant}": ":tenant",
     "{key_id}": ":key",
     "{link_id}": ":link",
+    "{job_id}": ":job",
 }
 
 

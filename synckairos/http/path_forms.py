@@ -6,12 +6,14 @@ from typing import Any
 from synckairos.config.value_types import TENANT_NAME, TENANT_NAME_FAULT
 from synckairos.wire.api_keys import KEY_ID_PATTERN
 from synckairos.wire.field_types import parse_uuid
+from synckairos.wire.member_reconciliations import JOB_ID_PATTERN
 
 PATH_FORMS: dict[str, tuple[str, str]] = {
     "tenant": (TENANT_NAME, TENANT_NAME_FAULT),
     "category": ("[a-z0-9-]{1,64}", "should be the category of a preset"),
     "name": ("[a-z0-9-]{1,64}", "should be the name of a preset in its category"),
     "key_id": (KEY_ID_PATTERN, "should be 12 letters and digits"),
+    "job_id": (JOB_ID_PATTERN, "should be the number of a job"),
     "link_id": (KEY_ID_PATTERN, "should be 12 letters and digits"),
 }
 """Regular expression and fault text of each path parameter that is not a UUID, by its name."""

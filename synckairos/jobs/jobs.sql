@@ -92,6 +92,15 @@ UPDATE background_jobs SET
 WHERE job_id = %(job_id)s AND status = 'failed'
 RETURNING due_at;
 
+-- name: list_jobs_of_tenant
+SELECT
+    job_id, tenant, type, params, status::text, attempts, result, error, worker, created_at, due_at, started_at, finished_at,
+    duration_ms
+FROM background_jobs
+WHERE tenant = %(tenant)s AND type = %(type)s AND job_id < %(before_id)s
+ORDER BY job_id DESC
+LIMIT %(limit)s;
+
 -- name: find_scheduled
 SELECT tenant FROM background_jobs WHERE type = %(type)s AND params ->> 'scheduled_for' = %(scheduled_for)s;
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from synckairos.jobs.archive_and_retention_sql import load_statement
-from synckairos.postgres.access import cross_tenant_access
+from synckairos.postgres.access import cross_tenant_access, tenant_access
 from synckairos.postgres.named_sql import load_statements
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
 from synckairos.postgres.transaction import Row
@@ -253,6 +253,13 @@ class JobTable:
         values = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
         with translate_postgres_errors():
             return bool(await self._pool.fetch(load_statement(query), values, access=cross_tenant_access()))
+
+    async def list_jobs_of_tenant(self, tenant: str, type_: str, *, before_id: int, limit: int) -> list[Job]:
+        """Return at most `limit` jobs of a tenant with the type `type_` and ids below `before_id`, newest first."""
+        values = {"tenant": tenant, "type": type_, "before_id": before_id, "limit": limit}
+        with translate_postgres_errors():
+            statement = load_statements("jobs.sql", "synckairos.jobs")["list_jobs_of_tenant"]
+            return [Job(*row) for row in await self._pool.fetch(statement, values, access=tenant_access(tenant))]
 
     async def find_scheduled(self, type_: str, scheduled_for: str) -> set[str]:
         """Return the tenants that have a job of type `type_` with this value of the parameter `scheduled_for`."""

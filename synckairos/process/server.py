@@ -34,9 +34,12 @@ from synckairos.http.client_address import CallerResolver
 from synckairos.identity.authenticator import Authenticator
 from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.token_verifier import TokenVerifier
+from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
+from synckairos.jobs.wakeups import JobWakeups
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.members.requested_reconciliations import RequestedReconciliations
 from synckairos.postgres.tenant_roles import require_roles
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.realtime.commands import CommandHandler
@@ -249,6 +252,14 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             sign_ins=sign_ins,
             record_refusal=access_recorder.record_refusal,
         )
+        reconciliations = None
+        if verifier is not None:
+            job_table, job_wakeups = (
+                JobTable(pool),
+                JobWakeups(settings.queue_redis_url, settings.key_prefix, settings.redis_timeout_s, at_queue),
+            )
+            stack.push_async_callback(job_wakeups.close)
+            reconciliations = RequestedReconciliations(job_table, JobQueue(job_table, job_wakeups))
         stream_channels = StreamChannels(pipe, feed.subscriber, keys)
         event_streams = EventStreamEndpoint(
             hub,
@@ -300,6 +311,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             frame_channels=stream_channels,
             tickets=tickets,
             link_redeemer=link_redeemer,
+            reconciliations=reconciliations,
             access_recorder=None if settings.auth == "none" else access_recorder,
             refresh_gauges=[
                 refresh_backlog,

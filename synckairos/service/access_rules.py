@@ -108,6 +108,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "manage_revocations": AccessRule("admin", "tenant"),
     "manage_keys": AccessRule("admin", "tenant"),
     "manage_signing_keys": AccessRule("admin", "tenant"),
+    "reconcile_members": AccessRule("admin", "tenant"),
     "disconnect": AccessRule("admin", "tenant"),
     # All tenants
     "manage_tenants": AccessRule("operator", "none"),

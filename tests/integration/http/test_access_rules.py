@@ -9,6 +9,9 @@ import httpx
 import pytest
 
 from synckairos.config import Settings
+from synckairos.jobs.enqueue import JobQueue
+from synckairos.jobs.table import JobTable
+from synckairos.members.requested_reconciliations import RequestedReconciliations
 from synckairos.principal import Role
 from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.store.tickets import TicketStore
@@ -73,6 +76,9 @@ TENANT_CASES = (
     Case("DELETE", "/v1/keys/000000000000", "admin"),
     Case("DELETE", "/v1/links/000000000000", "controller"),
     Case("GET", "/v1/links", "admin"),
+    Case("GET", "/v1/members/reconciliations", "admin"),
+    Case("POST", "/v1/members/reconciliations", "admin", {}),
+    Case("GET", "/v1/members/reconciliations/1", "admin"),
     Case("GET", "/v1/signing-keys", "admin"),
     Case("POST", "/v1/signing-keys", "admin", {"kid": "k1", "pem": signing_key("ES256").pem}),
     Case("DELETE", f"/v1/signing-keys/{MISSING}", "admin"),
@@ -125,7 +131,7 @@ LINK_OPERATIONS = {("POST", "/v1/links/redeem"), ("POST", "/v1/tokens"), ("DELET
 
 
 @pytest.fixture
-async def server(settings: Settings) -> AsyncIterator[RestServer]:
+async def server(settings: Settings, job_table: JobTable, job_queue: JobQueue) -> AsyncIterator[RestServer]:
     async with (
         open_key_node(settings) as keys,
         open_rest_server(
@@ -135,6 +141,7 @@ async def server(settings: Settings) -> AsyncIterator[RestServer]:
             verifier=keys.verifier,
             signing_keys=keys.keys,
             tenants=ActiveTenants(TenantTable(keys.node.pool), keys.node.channel, requires_registration=False),
+            reconciliations=RequestedReconciliations(job_table, job_queue),
             tickets=TicketStore(keys.node.pipe, keys.node.keys),
         ) as opened,
     ):

@@ -44,10 +44,13 @@ import type {
   PauseBody,
   PresetAnswer,
   PresetList,
+  ReconciliationAnswer,
+  ReconciliationPage,
   RedeemLink,
   RedeemedLinkAnswer,
   RemovalBody,
   ReopenBody,
+  RequestReconciliation,
   ResumeBody,
   RevocationAnswer,
   RevocationPage,
@@ -410,6 +413,24 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<void>;
   };
+  members: {
+    /** Reconcile the members of the tenant with their source */
+    addReconciliation(
+      body?: RequestReconciliation,
+      options?: RequestOptions,
+    ): Promise<ResponseData<ReconciliationAnswer>>;
+    /** List reconciliations of members with their reports, newest first */
+    reconciliations(
+      query?: { limit?: number; cursor?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<ReconciliationPage>>;
+    /** Read a reconciliation of members */
+    getReconciliation(
+      jobId: string,
+      nothing?: undefined,
+      options?: RequestOptions,
+    ): Promise<ResponseData<ReconciliationAnswer>>;
+  };
   signingKeys: {
     /** Add a public key that verifies tokens of the tenant */
     create(
@@ -579,6 +600,11 @@ export const OPERATIONS = {
   tokens: {
     create: "POST /v1/tokens",
     list: "DELETE /v1/tokens",
+  },
+  members: {
+    addReconciliation: "POST /v1/members/reconciliations",
+    reconciliations: "GET /v1/members/reconciliations",
+    getReconciliation: "GET /v1/members/reconciliations/{job_id}",
   },
   signingKeys: {
     create: "POST /v1/signing-keys",

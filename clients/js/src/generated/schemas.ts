@@ -1479,6 +1479,40 @@ export interface ReceiptView {
   quota_left_ms?: number;
 }
 
+export interface ReconciliationAnswer {
+  data: ReconciliationView;
+}
+
+export interface ReconciliationPage {
+  /** The requested data */
+  data: Array<ReconciliationView>;
+  /** Value of `cursor` for the next page; null on the last page */
+  next_cursor: string | null;
+}
+
+/** A reconciliation of the members of the tenant. It is a background job. */
+export interface ReconciliationView {
+  job_id: number;
+  /** Status of the session */
+  status: "queued" | "running" | "done" | "failed";
+  /** Number of attempts, also those that did not end */
+  attempts: number;
+  max_removed_percent?: number;
+  /** Instant of the nightly schedule, absent on demand */
+  scheduled_for?: string;
+  /** Instant of creation */
+  created_at: string;
+  /** Instant at which the last attempt ended */
+  finished_at?: string;
+  /**
+   * Numbers of rows: `rows`, `repeated`, `added`, `changed`, `removed`, `unchanged`. If the source was refused, it
+   * has `refused` with the reason, and can have `faults` with lines
+   */
+  report?: Record<string, unknown>;
+  /** Text of the fault of the last attempt */
+  error?: string;
+}
+
 /** The times of a session that has already ended. Breaks are in order, inside of the session, and do not overlap. */
 export interface RecordedBody {
   /** Instant of the first start; null before the first start */
@@ -1546,6 +1580,15 @@ export interface ReopenBody {
   participant_ids?: Array<string>;
   /** Name of the pause reason; several reasons can be active at the same time */
   reason?: string;
+}
+
+/** A reconciliation of the members of the tenant with their source, on demand. */
+export interface RequestReconciliation {
+  /**
+   * Maximum share of the members that may be removed, in percent. Default: the setting of the workers. A larger
+   * value confirms a large removal
+   */
+  max_removed_percent?: number;
 }
 
 /**

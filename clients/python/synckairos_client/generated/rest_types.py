@@ -1914,6 +1914,43 @@ class SessionTokenView(TypedDict):
     expires_in_ms: int
 
 
+class RequestReconciliation(TypedDict):
+    """A reconciliation of the members of the tenant with their source, on demand."""
+
+    # Maximum share of the members that may be removed, in percent. Default: the setting of the workers. A larger
+    # value confirms a large removal
+    max_removed_percent: NotRequired[int]
+
+
+class ReconciliationView(TypedDict):
+    """A reconciliation of the members of the tenant. It is a background job."""
+
+    job_id: int
+    # Status of the session
+    status: Literal["queued", "running", "done", "failed"]
+    # Number of attempts, also those that did not end
+    attempts: int
+    max_removed_percent: NotRequired[int]
+    # Instant of the nightly schedule, absent on demand
+    scheduled_for: NotRequired[str]
+    # Instant of creation
+    created_at: str
+    # Instant at which the last attempt ended
+    finished_at: NotRequired[str]
+    # Numbers of rows: `rows`, `repeated`, `added`, `changed`, `removed`, `unchanged`. If the source was refused,
+    # it has `refused` with the reason, and can have `faults` with lines
+    report: NotRequired[dict[str, Any]]
+    # Text of the fault of the last attempt
+    error: NotRequired[str]
+
+
+class ReconciliationPage(TypedDict):
+    # The requested data
+    data: list[ReconciliationView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
 class CreateSigningKey(TypedDict):
     """A public key to add: exactly one of `pem` and `jwk`. `kid` can be absent if the `jwk` has a `kid`."""
 

@@ -50,10 +50,13 @@ from synckairos_client.generated.rest_types import (
     PauseBody,
     PresetDetails,
     PresetSummary,
+    ReconciliationPage,
+    ReconciliationView,
     RedeemedLinkView,
     RedeemLink,
     RemovalBody,
     ReopenBody,
+    RequestReconciliation,
     ResumeBody,
     RevocationPage,
     RevocationView,
@@ -973,6 +976,41 @@ class TokensOperations:
         self._call("DELETE", "/v1/tokens")
 
 
+class MembersOperations:
+    """Operations under `/v1/members`."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def add_reconciliation(self, body: RequestReconciliation | None = None) -> ReconciliationView:
+        """Reconcile the members of the tenant with their source.
+
+        `POST /v1/members/reconciliations`
+        """
+        answer: ReconciliationView = self._call("POST", "/v1/members/reconciliations", body=body, has_data=True)
+        return answer
+
+    def reconciliations(self, *, limit: int | None = None, cursor: str | None = None) -> ReconciliationPage:
+        """List reconciliations of members with their reports, newest first.
+
+        `GET /v1/members/reconciliations`
+        """
+        answer: ReconciliationPage = self._call(
+            "GET", "/v1/members/reconciliations", query={"limit": limit, "cursor": cursor}
+        )
+        return answer
+
+    def get_reconciliation(self, job_id: str) -> ReconciliationView:
+        """Read a reconciliation of members.
+
+        `GET /v1/members/reconciliations/{job_id}`
+        """
+        answer: ReconciliationView = self._call(
+            "GET", f"/v1/members/reconciliations/{path_part(job_id)}", has_data=True
+        )
+        return answer
+
+
 class SigningKeysOperations:
     """Operations under `/v1/signing-keys`."""
 
@@ -1135,6 +1173,7 @@ class Api:
         self.keys = KeysOperations(call)
         self.links = LinksOperations(call)
         self.tokens = TokensOperations(call)
+        self.members = MembersOperations(call)
         self.signing_keys = SigningKeysOperations(call)
         self.tenants = TenantsOperations(call)
         self.simulate = SimulateOperations(call)
