@@ -19,7 +19,8 @@ from synckairos.clock.begin_turn import block_undo
 from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, with_actor
 from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.importing import import_session
-from synckairos.clock.model import Charge, Session, Transition
+from synckairos.clock.model import Charge, EventType, Session, Transition
+from synckairos.clock.overdue import make_warning_without_free_time
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
@@ -166,7 +167,7 @@ class AuditReplayCheck:
                 case verb if verb == IMPORT_COMMAND:
                     return import_session(parse_v2_session((args or {}).get("v2")), row.epoch, row.version, at_ms)
                 case "expire":
-                    return self._apply(Expire(ignores_grace=True), at_ms)
+                    return self._expire(row, at_ms)
                 case None:
                     raise _Unplayable("the row has no command")
                 case verb:
@@ -195,6 +196,13 @@ class AuditReplayCheck:
             return self._apply(with_actor(command, row.actor or ""), at_ms)
 
         return _by_recorded_lag_rule(row, by_rule)
+
+    def _expire(self, row: EventRow, at_ms: int) -> Transition:
+        if row.event_type == EventType.TIME_WARNING and self._state is not None and self._state.turn.is_in_overtime:
+            early = make_warning_without_free_time(self._state, at_ms)
+            if early is not None and render_session(early.state) == row.snapshot:
+                return early
+        return self._apply(Expire(ignores_grace=True), at_ms)
 
     def _apply(self, command: Command, at_ms: int) -> Transition:
         if self._state is None:

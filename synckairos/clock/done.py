@@ -12,7 +12,7 @@ def mark_done(state: Session, command: Done, now_ms: int) -> Transition | None:
     """Return the transition that marks a participant as done, None if it is already done in this turn.
 
     The clock continues. If the rules of the session close the turn, the end of the turn is due at `now_ms`, and the
-    caller must apply it (see `timing.next_upcoming_event`).
+    caller must apply it (see `upcoming_event.next_upcoming_event`).
 
     Raises:
         ParticipantNotFound: the session has no such participant.

@@ -20,14 +20,7 @@ from synckairos.clock.model import EventType, OnTimeout, Session, Status, SyncMo
 from synckairos.clock.pauses import make_pause_end_transition, make_pause_transition
 from synckairos.clock.plan_items import find_item_participant, names_participants, with_next_item
 from synckairos.clock.rest_days import is_rest, next_rest_of
-from synckairos.clock.timing import (
-    UpcomingEvent,
-    active_group_index,
-    charge_session_until,
-    is_turn_free,
-    next_upcoming_event,
-    replace_item,
-)
+from synckairos.clock.timing import active_group_index, charge_session_until, is_turn_free, replace_item
 from synckairos.clock.turns import (
     end_turn,
     has_ended_last_cycle,
@@ -36,6 +29,7 @@ from synckairos.clock.turns import (
     start,
     switch,
 )
+from synckairos.clock.upcoming_event import UpcomingEvent, next_upcoming_event, warning_without_free_time
 from synckairos.frozen_replace import replace
 
 MAX_OVERDUE = 64
@@ -142,6 +136,17 @@ def _warn(state: Session, threshold_ms: int, at_ms: int) -> Transition:
     warned = replace(with_next_version(state, at_ms), turn=turn)
     event = make_event(EventType.TIME_WARNING, charge_session_until(warned, at_ms), at_ms)
     return Transition(replace(event, remaining_ms=threshold_ms), warned)
+
+
+def make_warning_without_free_time(state: Session, at_ms: int) -> Transition | None:
+    """Return the warning that earlier releases committed at `at_ms`, None if they committed none at this instant.
+
+    They did not count the free time of a turn that begins below zero. Only a replay of their event rows needs this.
+    """
+    due = warning_without_free_time(state)
+    if due is None or max(due.at_ms, state.updated_at_ms) != at_ms:
+        return None
+    return _warn(state, due.warning_ms, at_ms)
 
 
 def _start_overtime(state: Session, at_ms: int) -> Transition:

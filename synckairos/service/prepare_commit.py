@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from synckairos.clock.model import Session, Transition
-from synckairos.clock.timing import next_upcoming_event
+from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.errors import SyncKairosError
 from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.stored_session import StoredSession

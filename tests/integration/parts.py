@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from synckairos.clock.commands import Create, Start
-from synckairos.clock.timing import next_upcoming_event
+from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.config import Settings
 from synckairos.frozen_replace import replace
 from synckairos.history.cold.object_store import ColdStorage

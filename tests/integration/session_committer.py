@@ -8,7 +8,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Command, Create, NewParticipant
 from synckairos.clock.model import OnTimeout, Session, SyncMode, Transition
 from synckairos.clock.recover_lost_session import recover_session
-from synckairos.clock.timing import next_upcoming_event
+from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.service.restore import CAUSED_BY_RECOVERY
 from synckairos.store.commit_script import Commit, Committed, NewVersion
 from synckairos.store.sessions import SessionStore

@@ -11,6 +11,7 @@ from synckairos.clock import creation, engine
 from synckairos.clock.commands import Expire, with_actor
 from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.model import Transition
+from synckairos.clock.overdue import make_warning_without_free_time
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_audited_args, parse_body
@@ -69,3 +70,30 @@ def test_rows_replay_by_the_edition_of_their_own_document(
     assert [is_second_edition(row.snapshot) for row in stored] == is_second
     replay = AuditReplayCheck(OutageChargePolicy())
     assert [finding for row in stored for finding in replay.replay_row(row)] == []
+
+
+def warning_rows(warned_at_ms: int) -> Iterator[EventRow]:
+    """Yield the rows of a session in which A begins a turn below zero, and its free time did not delay a warning.
+
+    Releases before 3.0 warned at 95 s, 15 s after the turn began with a reading of -5 s and 10 s of free time.
+    """
+    body = BODY | {"clock": {"delay": {"delay_ms": 10_000}}, "warnings_ms": [-20_000]}
+    transition = creation.create(parse_body(CreateSession, body).to_create(), SESSION, "e1", T0)
+    yield row_of(transition, "create", body)
+    for at_ms, verb in ((0, "start"), (70_000, "expire"), (75_000, "switch"), (80_000, "switch")):
+        command = Expire() if verb == "expire" else parse_audited_args(verb, {}).to_command()
+        (transition,) = engine.apply(transition.state, with_actor(command, "tester"), T0 + at_ms).all_transitions
+        yield row_of(transition, verb, {})
+    early = make_warning_without_free_time(transition.state, T0 + 95_000)
+    assert early is not None
+    assert make_warning_without_free_time(transition.state, T0 + 95_001) is None
+    at_ms = T0 + warned_at_ms
+    moved = replace(early.state, updated_at_ms=at_ms)
+    yield row_of(Transition(replace(early.event, at_ms=at_ms), moved), "expire", {})
+
+
+@pytest.mark.parametrize(("warned_at_ms", "kinds"), [(95_000, []), (95_001, ["unplayable"])])
+def test_a_warning_that_came_before_the_end_of_free_time_replays(warned_at_ms: int, kinds: list[str]) -> None:
+    replay = AuditReplayCheck(OutageChargePolicy())
+    found = [finding for row in warning_rows(warned_at_ms) for finding in replay.replay_row(row)]
+    assert [finding.kind for finding in found] == kinds

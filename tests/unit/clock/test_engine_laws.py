@@ -38,13 +38,8 @@ from synckairos.clock.plan_item import ItemStatus
 from synckairos.clock.plan_items import names_participants
 from synckairos.clock.rest_days import is_rest
 from synckairos.clock.status_table import STATUS_TABLE
-from synckairos.clock.timing import (
-    charge_session_until,
-    deadline_at_ms,
-    next_upcoming_event,
-    session_remaining_ms,
-    time_to_zero_ms,
-)
+from synckairos.clock.timing import charge_session_until, deadline_at_ms, session_remaining_ms, time_to_zero_ms
+from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session

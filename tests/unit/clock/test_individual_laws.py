@@ -17,7 +17,8 @@ from synckairos.clock.individual.row_clock import individual_clock, row_deadline
 from synckairos.clock.individual_clock import ParticipantStatus
 from synckairos.clock.model import EventType, OnTimeout, Participant, Session, Status, Transition
 from synckairos.clock.status_table import INDIVIDUAL_STATUS_TABLE
-from synckairos.clock.timing import charge_session_until, deadline_at_ms, next_upcoming_event
+from synckairos.clock.timing import charge_session_until, deadline_at_ms
+from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session

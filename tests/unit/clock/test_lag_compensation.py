@@ -10,7 +10,7 @@ from synckairos.clock.lag_compensation import LagAccount, compensate_lag, limit_
 from synckairos.clock.model import EventType, OnTimeout, Status
 from synckairos.clock.overtime_period_systems import Byoyomi, Canadian
 from synckairos.clock.stages import Stage, Stages
-from synckairos.clock.timing import next_upcoming_event
+from synckairos.clock.upcoming_event import next_upcoming_event
 from tests.unit.clock.script import MINUTE, T0, Played, command, play, spec
 
 

@@ -5,7 +5,8 @@ import pytest
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire, Switch, VersionPrecondition
 from synckairos.clock.overdue import MAX_OVERDUE
-from synckairos.clock.timing import deadline_at_ms, next_upcoming_event
+from synckairos.clock.timing import deadline_at_ms
+from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.errors import InvalidTransition
 from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import render_session

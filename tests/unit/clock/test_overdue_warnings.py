@@ -2,8 +2,10 @@
 
 import pytest
 
-from synckairos.clock.clock_systems import Delay, PerMove
+from synckairos.clock.clock_systems import ClockSystem, Delay, PerMove
+from synckairos.clock.commands import Expire
 from synckairos.clock.overtime_period_systems import Byoyomi
+from synckairos.clock.stages import Stage, Stages
 from synckairos.clock.timing import deadline_at_ms
 from tests.unit.clock.script import T0, play, spec
 
@@ -143,3 +145,28 @@ def test_a_turn_that_begins_in_debt_passes_only_thresholds_below_it() -> None:
         *("60 time_warning A", "60 overtime_started A", "75 time_warning A", "75 cycle_switched A"),
         *("80 cycle_switched B", "85 time_warning A"),
     ]
+
+
+@pytest.mark.parametrize("mode", ["per_participant", "per_group"])
+@pytest.mark.parametrize("system", [Delay(10_000), Stages((Stage(delay_ms=10_000),))], ids=["delay", "stages"])
+def test_free_time_delays_warnings_of_a_turn_that_begins_in_debt(mode: str, system: ClockSystem) -> None:
+    creation = spec(mode, "A/x B/y", "overtime", clock=system, warnings_ms=(-5_000, -20_000))
+    # A uses 75 s of its 70 s. In its next turn the reading is -5 s until 10 s of free time have passed.
+    session = play(creation, "0 start; 75 switch; 80 switch; 104.9 time")
+    assert session.lines[1:] == [
+        "70 overtime_started A",
+        "75 time_warning A",
+        "75 cycle_switched A",
+        "80 cycle_switched B",
+    ]
+    session.do(T0 + 105_000, Expire())
+    assert session.lines[-1] == "105 time_warning A"
+    session = play(creation, "0 start; 75 switch; 80 switch; 84 pause; 90 resume; 110.9 time; 111 time")
+    assert session.lines[-1] == "111 time_warning A"
+
+
+def test_a_subtraction_below_a_threshold_warns_at_once_despite_free_time() -> None:
+    creation = spec("per_participant", "A B", "overtime", clock=Delay(10_000), warnings_ms=(-5_000, -20_000))
+    session = play(creation, "0 start; 71 switch; 80 switch; 81 adjust-30:A; 81.5 time")
+    assert session.lines[-1] == "81 time_warning A"
+    assert session.remaining("A") == -31

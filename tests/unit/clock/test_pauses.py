@@ -3,7 +3,7 @@
 import pytest
 
 from synckairos.clock.commands import Expire, Pause, Resume
-from synckairos.clock.timing import next_upcoming_event
+from synckairos.clock.upcoming_event import next_upcoming_event
 from tests.unit.clock.script import T0, play, spec
 
 

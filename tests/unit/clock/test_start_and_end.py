@@ -12,7 +12,8 @@ from synckairos.clock.first_edition_compatibility import as_first_edition, check
 from synckairos.clock.model import EventType, ExtendBy, Extensions, Status
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
 from synckairos.clock.start_and_end import MAX_AHEAD_MS, check_start_and_end
-from synckairos.clock.timing import deadline_at_ms, next_upcoming_event, session_remaining_ms
+from synckairos.clock.timing import deadline_at_ms, session_remaining_ms
+from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.errors import InvalidTransition, ValidationFailed
 from synckairos.wire.session_json import render_session
 from synckairos.wire.session_parser import parse_session
