@@ -198,6 +198,7 @@ def build_application(
             link_redeemer,
             authenticator,
             callers,
+            origins,
             rate_limits,
         ).operations(),
         *SessionTokenRoutes(dependencies.credential_table, control_channel, rate_limits).operations(),

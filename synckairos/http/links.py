@@ -3,6 +3,7 @@
 import orjson
 
 from synckairos.errors import AuthenticationOff, CredentialNotFound, Forbidden, SessionNotFound
+from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.http.client_address import CallerResolver
 from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
@@ -37,6 +38,7 @@ class LinkRoutes:
         redeemer: LinkRedeemer | None,
         authenticator: Authenticator | None,
         callers: CallerResolver,
+        origins: AllowedOrigins,
         rate_limits: RateLimits,
     ) -> None:
         self._sessions = sessions
@@ -45,6 +47,7 @@ class LinkRoutes:
         self._redeemer = redeemer
         self._authenticator = authenticator
         self._callers = callers
+        self._origins = origins
         self._rate_limits = rate_limits
 
     def operations(self) -> list[Operation]:
@@ -160,6 +163,8 @@ class LinkRoutes:
         body = await request.read_body(wire.RedeemLink)
         await self._rate_limits.count(request.meter)
         found = await self._redeemer.redeem(body.secret, request.principal.address)
+        if not self._origins.allows_tenant(found.credential.tenant, request.scope):
+            raise Forbidden("Pages of this origin are not allowed for the tenant of the link")
         data = redeemed_link_json(found, self._redeemer.now_ms())
         return RestResponse(orjson.dumps({"data": data}), headers=[_NO_STORE])
 

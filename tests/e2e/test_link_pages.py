@@ -97,7 +97,7 @@ def test_two_phones_redeem_a_link_and_go_on_after_a_reload_until_it_ends(
         assert secret not in server.output
 
 
-def test_console_link_signs_in_once_and_sign_out_ends_the_token(
+def test_console_link_and_key_sign_in_and_sign_out_ends_the_session_token(
     new_context: Callable[[], BrowserContext],
     server: Process,
     module_settings: Settings,
@@ -130,3 +130,17 @@ def test_console_link_signs_in_once_and_sign_out_ends_the_token(
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     with pytest.raises(HTTPError, match="401"):
         call(server, "GET", "/v1/me", token=token)
+
+    key = call(server, "POST", "/v1/keys", {"role": "admin"})
+    for text, reason in ((key["key"][:-1], "The API key or session token is not valid"), (key["key"], None)):
+        page.get_by_label("This server needs a token").fill(text)
+        page.get_by_role("button", name="Sign in").click()
+        if reason is not None:
+            expect(page.locator("#sign-in-reason")).to_have_text(reason)
+    expect(page.locator("#caller-name")).to_have_text(f"{key['key_id']} (admin)")
+    kept = stored_token(page)
+    assert kept.startswith("synckairos_")
+    assert page.evaluate("key => Object.values(sessionStorage).includes(key)", key["key"]) is False
+    page.locator("#sign-out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert call(server, "GET", "/v1/me", token=key["key"])["role"] == "admin"

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from synckairos.config import Settings
+from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.identity.secret_text import PATTERN
 from tests.integration.authentication import authentication_settings, bearer, make_token
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
@@ -20,6 +21,7 @@ from tests.integration.stored_credentials.credential_nodes import (
     open_credential_node,
     without_table,
 )
+from tests.integration.tenants.tenant_nodes import open_tenant_node
 
 PATH = "/v1/links"
 PERSON = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -321,3 +323,24 @@ async def test_secrets_are_in_no_table_and_in_no_log(
     logged = "\n".join(f"{each.getMessage()} {each.__dict__}" for each in caplog.records)
     for text in (made["secret"], token):
         assert text[-49:-6] not in logged
+
+
+async def test_page_of_another_tenant_gets_no_token(settings: Settings) -> None:
+    with_auth = authentication_settings(settings)
+    origins = AllowedOrigins(["https://common.example"])
+    async with open_credential_node(with_auth) as node, open_tenant_node(with_auth) as tenants:
+        origins.use_tenants(tenants.tenants)
+        await tenants.add("acme", origins=("https://acme.example",))
+        async with open_rest_server(
+            with_auth,
+            control_channel=node.node.channel,
+            authenticator=node.authenticator,
+            link_redeemer=node.redeemer,
+            tenants=tenants.tenants,
+            origins=origins,
+        ) as server:
+            _, secret = await node.add_link(tenant="acme")
+            for origin, status in (("https://common.example", 403), ("https://acme.example", 200)):
+                answer = await server.client.post(f"{PATH}/redeem", json={"secret": secret}, headers={"origin": origin})
+                assert answer.status_code == status, origin
+                assert ("token" in answer.text) == (status == 200)

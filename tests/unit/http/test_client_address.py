@@ -107,3 +107,19 @@ def test_mapped_ipv4_addresses_and_networks_match_plain_ones(trusted: str, peer:
 )
 def test_text_that_is_no_address_is_not_parsed(text: str) -> None:
     assert parse_address(text) is None
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "origin"),
+    [
+        pytest.param("192.0.2.1", None, "http://clock.example:3000", id="direct"),
+        pytest.param("192.0.2.1", "https", "http://clock.example:3000", id="client that claims https"),
+        pytest.param("10.0.0.1", "https", "https://clock.example:3000", id="proxy with https"),
+        pytest.param("10.0.0.1", "http", "http://clock.example:3000", id="proxy with http"),
+        pytest.param("10.0.0.1", "gopher", "http://clock.example:3000", id="proxy with another scheme"),
+        pytest.param("10.0.0.1", None, "http://clock.example:3000", id="proxy without a scheme"),
+    ],
+)
+def test_origin_has_the_scheme_that_a_trusted_proxy_states(peer: str, forwarded: str | None, origin: str) -> None:
+    headers = [("host", "clock.example:3000")] + ([("x-forwarded-proto", forwarded)] if forwarded else [])
+    assert CallerResolver(PROXIES).origin_for(scope(peer, *headers)) == origin

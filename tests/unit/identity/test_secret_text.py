@@ -55,3 +55,10 @@ def test_each_text_is_parsed_or_refused(text: str) -> None:
     assert parse_secret_text(text) is None
     assert parse_secret_text(f"synckairos_{text}") is None
     assert parse_secret_text(make_secret_text().text + text + "\n") is None
+
+
+def test_digest_of_a_link_is_that_of_no_token() -> None:
+    secret = make_secret_text()
+    assert secret.redemption_digest != secret.digest
+    assert len(secret.redemption_digest) == 32
+    assert secret.redemption_digest != make_secret_text(secret.credential_id).redemption_digest

@@ -52,6 +52,11 @@ export async function makeTicket(sessionId, timeoutMs) {
 /** Take a use of a link. Return `{token, session_id, role, …}`. */
 export const redeemLink = (secret) => send("POST", "v1/links/redeem", { secret });
 
+/** Return a session token with the rights of an API key. */
+export async function exchangeKey(key) {
+  return (await send("POST", "v1/tokens", {}, { authorization: { Authorization: `Bearer ${key}` } })).token;
+}
+
 /** End the token of this tab on the server, if it is a session token. Other tokens stay valid. */
 export const endSessionToken = () => send("DELETE", "v1/tokens", undefined, { attempts: 1 }).catch(() => null);
 
@@ -83,8 +88,8 @@ export const sendCommand = (sessionId, verb, body = {}) => send("POST", `v1/sess
 /** Change the metadata of a session with the merge patch `metadata`. */
 export const mergeMetadata = (sessionId, metadata) => send("PATCH", `v1/sessions/${sessionId}`, { metadata });
 
-async function send(method, path, body, { attempts = ATTEMPTS, signal } = {}) {
-  const headers = { "Content-Type": "application/json", ...authorizationHeader() };
+async function send(method, path, body, { attempts = ATTEMPTS, signal, authorization = authorizationHeader() } = {}) {
+  const headers = { "Content-Type": "application/json", ...authorization };
   if (method === "POST") headers["Idempotency-Key"] = uuid();
   const request = { method, headers, signal, body: body && JSON.stringify(body) };
   for (let attempt = 1; ; attempt += 1) {
