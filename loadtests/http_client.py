@@ -66,7 +66,8 @@ class HttpConnection(asyncio.Protocol):
             return
         self._received = b""
         assert self._response is not None
-        self._response.set_result((int(received[9:12]), received[end:]))
+        if not self._response.done():  # the caller was cancelled
+            self._response.set_result((int(received[9:12]), received[end:]))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._response is not None and not self._response.done():

@@ -3,7 +3,9 @@
 Every request has a principal, and every event names its actor.
 """
 
+import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Literal, get_args
 
 from msgspec import Struct
@@ -23,6 +25,8 @@ DEFAULT_TENANT = "default"
 """Tenant of all data while there is no authentication."""
 
 _ROLES: tuple[Role, ...] = get_args(Role)
+_TENANT_LENGTH = re.compile("([0-9]+):")
+_KIND_IN_SCOPE = re.compile(f"[0-9]+:(?:{'|'.join(get_args(Kind))})[0-9]+:")
 
 
 class SessionGrant(Struct, frozen=True, kw_only=True):
@@ -245,6 +249,20 @@ class Principal(Struct, frozen=True, kw_only=True):
     def _scope(self) -> str:
         """Return tenant, kind and subject, each after its length and a colon, so that the text is unambiguous."""
         return "".join(f"{len(part)}:{part}" for part in (self.tenant, self.kind, self.subject))
+
+
+@lru_cache(maxsize=20_000)
+def tenant_of_client(client_id: str) -> str | None:
+    """Return the tenant of a client by its `Principal.limited_client_id`, None for the address of a client.
+
+    An address never has this form: after a length and a tenant, it has no kind of a principal.
+    """
+    match = _TENANT_LENGTH.match(client_id)
+    if match is None:
+        return None
+    end = match.end() + int(match[1])
+    kind = _KIND_IN_SCOPE.match(client_id, end)
+    return None if kind is None else client_id[match.end() : end]
 
 
 def includes_role(role: Role, wanted: Role) -> bool:

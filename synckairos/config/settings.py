@@ -182,7 +182,10 @@ class Settings(BaseSettings):
         30, ge=1, description="Maximum number of presses (switch, pause, resume) per second in one session."
     )
     client_work_factor: float = Field(
-        1, gt=0, le=1e9, description="Factor that multiplies the limits of the work that one client may cause."
+        1,
+        gt=0,
+        le=1e9,
+        description="Factor that multiplies the limits of the work that one client, or one tenant, may cause.",
     )
     partitions: int = Field(
         1,

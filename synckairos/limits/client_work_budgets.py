@@ -1,6 +1,6 @@
 """The work that clients cause on this instance, over REST and sockets together: budgets and the parse queue.
 
-The budgets of tenants are in `ClientWorkLimits.tenants`. By default, tenants have no limits.
+The limits that an operator sets for tenants are in `ClientWorkLimits.tenants`. By default, tenants have no such limits.
 """
 
 import asyncio
@@ -16,14 +16,28 @@ from synckairos.limits.processor_time import ProcessorTime
 from synckairos.limits.running_request import idle_wait
 from synckairos.limits.tenant_budgets import TenantBudgets
 from synckairos.limits.token_bucket import TokenBucket
-from synckairos.limits.work_limits import PROCESSOR_MS, SETTING, WORK_LIMITS, WorkLimit
+from synckairos.limits.work_limits import (
+    BYTES,
+    PROCESSOR_MS,
+    SETTING,
+    TENANT_BYTES,
+    TENANT_PROCESSOR_MS,
+    TENANT_VALUES,
+    TENANT_WORK_LIMITS,
+    VALUES,
+    WORK_LIMITS,
+    WorkLimit,
+)
+from synckairos.principal import tenant_of_client
 
 MAX_CLIENTS = 20_000
 """Maximum number of clients with a budget.
 
-Beyond it, the budget of the client that was idle for the longest time is dropped.
+Beyond it, the budget of the client that was idle for the longest time is dropped. The same holds for tenants.
 """
 
+_LIMITS_OF_TENANTS = {BYTES.name: TENANT_BYTES, VALUES.name: TENANT_VALUES}
+"""The limits of tenants, by the name of the limit of clients that counts the same work."""
 
 MAX_SIMULATIONS = 3
 """Maximum number of simulations that run at the same time. Each takes up to 0.5 ms of a turn of the event loop."""
@@ -98,13 +112,17 @@ class ClientWorkLimits:
         """
         self.parse_queue = ParseQueue()
         self.tenants = TenantBudgets(clock=clock)
-        self._limits = {each.name: each.scale(factor) for each in WORK_LIMITS if each.of == "client"}
-        self.processor_time = ProcessorTime(self._limits[PROCESSOR_MS.name], clock)
+        limits = (*(each for each in WORK_LIMITS if each.of == "client"), *TENANT_WORK_LIMITS)
+        self._limits = {each.name: each.scale(factor) for each in limits}
+        self.processor_time = ProcessorTime(
+            self._limits[PROCESSOR_MS.name], clock, tenant_limit=self._limits[TENANT_PROCESSOR_MS.name]
+        )
         self._clock = clock
         self._simulations: dict[str, tuple[asyncio.Lock, int]] = {}
         """Of each client with simulations: the lock of the one that runs, and the number of all."""
         self._simulation_places = asyncio.Semaphore(MAX_SIMULATIONS)
         self._budgets: OrderedDict[str, WorkBudget] = OrderedDict()
+        self._tenant_budgets: OrderedDict[str, WorkBudget] = OrderedDict()
 
     @asynccontextmanager
     async def wait_for_simulation_turn(self, client: str) -> AsyncIterator[None]:
@@ -149,18 +167,23 @@ class ClientWorkLimits:
             budget.require_refused_amount(self.scaled_limit(limit), self._clock())
 
     def charge(self, client: str, limit: WorkLimit, amount: float = 1) -> None:
-        """Charge `amount` units of work to a client.
+        """Charge `amount` units of work to a client, and to its tenant if the tenant has a limit for this work.
 
-        Raises: RateLimitExceeded if the budget of the client is too small. Nothing is charged then.
+        Tenants are charged only while another tenant is active.
+
+        Raises: RateLimitExceeded if the budget of the client or of its tenant is too small. Nothing is charged then.
         """
-        budget = self._budgets.get(client)
-        if budget is None:
-            budget = self._budgets[client] = WorkBudget()
-            if len(self._budgets) > MAX_CLIENTS:
-                self._budgets.popitem(last=False)
-        else:
-            self._budgets.move_to_end(client)
-        budget.charge(self.scaled_limit(limit), amount, self._clock())
+        budget, scaled, now_s = _find_budget(self._budgets, client), self.scaled_limit(limit), self._clock()
+        budget.charge(scaled, amount, now_s)
+        if (of_tenant := _LIMITS_OF_TENANTS.get(limit.name)) is None:
+            return
+        tenant = tenant_of_client(client)
+        if tenant is not None and self.processor_time.has_other_tenants(tenant):
+            try:
+                _find_budget(self._tenant_budgets, tenant).charge(self._limits[of_tenant.name], amount, now_s)
+            except RateLimitExceeded:
+                budget.undo_charge(scaled, min(amount, scaled.burst), now_s)
+                raise
 
     def charge_at_most(self, client: str, limit: WorkLimit, amount: float) -> None:
         """Charge `amount` units of work that was done already. If the budget is smaller, charge the whole budget."""
@@ -211,3 +234,15 @@ class ClientWorkLimits:
     def client_count(self) -> int:
         """Return the number of clients with a budget."""
         return len(self._budgets)
+
+
+def _find_budget(budgets: OrderedDict[str, WorkBudget], name: str) -> WorkBudget:
+    """Return the budget of a client or tenant. A new budget is complete, and replaces the oldest of too many."""
+    budget = budgets.get(name)
+    if budget is None:
+        budget = budgets[name] = WorkBudget()
+        if len(budgets) > MAX_CLIENTS:
+            budgets.popitem(last=False)
+    else:
+        budgets.move_to_end(name)
+    return budget

@@ -29,6 +29,11 @@ class FairQueue:
             self._pass_on()
 
     @property
+    def is_taken(self) -> bool:
+        """Return whether a turn runs now, so that the next call waits."""
+        return self._is_taken
+
+    @property
     def waiting_client_count(self) -> int:
         """Return the number of clients that wait for a turn."""
         return len(self._waiting)

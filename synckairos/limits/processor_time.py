@@ -3,6 +3,7 @@
 An instance has one event loop, so its processor time is what clients share. The time that the requests of a client use
 is measured. If a client has used more than its share while other clients are active, its next requests wait. Presses
 never wait: they are short, and other limits bound them. While a press runs, requests of clients with much work pause.
+While several tenants are active, all clients of a tenant share the time of the tenant in the same way.
 """
 
 import asyncio
@@ -10,19 +11,22 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from synckairos.errors import RateLimitExceeded
 from synckairos.limits.large_presses import LargePresses
-from synckairos.limits.processor_time_account import CHECK_S, MAX_RUNNING, ProcessorTimeAccount
+from synckairos.limits.processor_time_account import ProcessorTimeAccount
 from synckairos.limits.running_request import current_account
 from synckairos.limits.step_meter import StepMeter
-from synckairos.limits.work_limits import PROCESSOR_MS, SETTING, WorkLimit
+from synckairos.limits.tenant_share import TenantShare
+from synckairos.limits.work_limits import PROCESSOR_MS, SETTING, TENANT_PROCESSOR_MS, WorkLimit
+from synckairos.principal import tenant_of_client
 
 MAX_CLIENTS = 20_000
 """Maximum number of clients with an account.
 
-Beyond it, the account of the client that was idle for the longest time is dropped.
+Beyond it, the account of the client that was idle for the longest time is dropped. The same holds for tenants.
 """
 
 ACTIVE_S = 0.5
@@ -51,16 +55,27 @@ T = TypeVar("T")
 class ProcessorTime:
     """The accounts of all clients of this instance."""
 
-    def __init__(self, limit: WorkLimit = PROCESSOR_MS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limit: WorkLimit = PROCESSOR_MS,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        tenant_limit: WorkLimit = TENANT_PROCESSOR_MS,
+    ) -> None:
         """Create the accounts.
 
-        `limit` is the limit of processor time of each client. `clock` returns monotonic seconds.
+        `limit` is the limit of processor time of each client, and `tenant_limit` that of each tenant. `clock` returns
+        monotonic seconds.
         """
         self._limit = limit
+        self._tenant_limit = tenant_limit
         self._clock = clock
         self._accounts: OrderedDict[str, ProcessorTimeAccount] = OrderedDict()
+        self._tenants: OrderedDict[str, TenantShare] = OrderedDict()
         self._last_client = ""
         self._last_at_s = self._other_at_s = float("-inf")
+        self._last_tenant: str | None = None
+        self._last_tenant_at_s = self._other_tenant_at_s = float("-inf")
         self.steps = StepMeter()
         self.press_priority = self.steps.press_priority
         self.large_presses = LargePresses(limit, clock, self.has_other_clients)
@@ -71,6 +86,18 @@ class ProcessorTime:
         if client != self._last_client:
             self._last_client, self._other_at_s = client, self._last_at_s
         self._last_at_s = now_s
+        if (tenant := tenant_of_client(client)) is not None:
+            if tenant != self._last_tenant:
+                self._last_tenant, self._other_tenant_at_s = tenant, self._last_tenant_at_s
+            self._last_tenant_at_s = now_s
+
+    def has_other_tenants(self, tenant: str) -> bool:
+        """Return whether a client of at least one tenant other than `tenant` is active.
+
+        Clients without a credential belong to no tenant.
+        """
+        at_s = self._other_tenant_at_s if tenant == self._last_tenant else self._last_tenant_at_s
+        return self._clock() - at_s < ACTIVE_S
 
     def has_other_clients(self, client: str) -> bool:
         """Return whether at least one client other than `client` is active."""
@@ -99,11 +126,13 @@ class ProcessorTime:
         """
         async with self.large_presses.turn(client, session_name) as seconds:
             account = self._account(client)
+            if account.tenant is not None and account.tenant.must_wait():
+                await self._wait(client, account, MAX_WAIT_S, is_rate_limited=True)
             account.charge(seconds)  # during the press, so that its steps wait for other presses
             try:
                 return await self._charge_while_running(account, work)
             finally:
-                account.charge(-seconds)  # the turn of the next press counts them
+                account.charge_client(-seconds)  # the turn of the client's next press counts them
 
     async def pace(self, client: str, stream: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
         """Yield the pieces of a response body. Charge the processor time of each piece to the client.
@@ -133,7 +162,7 @@ class ProcessorTime:
         """Await `work()` and charge its processor time to an account."""
         reserved_s = account.mean_s
         account.charge(reserved_s + REQUEST_S)
-        account.running += 1
+        account.enter_place()
         token = current_account.set(account)
         spent = [REQUEST_S]
         try:
@@ -160,9 +189,14 @@ class ProcessorTime:
     def reserve_refusal(self, client: str) -> float:
         """Return the seconds for which the answer to a refused request is held back, 0 if no other client is active.
 
-        Each call for one client reserves a later instant than the call before, up to a maximum.
+        Each call for one client reserves a later instant than the call before, up to a maximum. The same holds for the
+        calls for clients of one tenant.
         """
-        return self._account(client).reserve_refusal() if self.has_other_clients(client) else 0.0
+        if not self.has_other_clients(client):
+            return 0.0
+        account = self._account(client)
+        delay_s = account.reserve_refusal()
+        return delay_s if account.tenant is None else max(delay_s, account.tenant.reserve_refusal())
 
     @property
     def account_count(self) -> int:
@@ -177,20 +211,32 @@ class ProcessorTime:
     def _account(self, client: str) -> ProcessorTimeAccount:
         account = self._accounts.get(client)
         if account is None:
-            account = self._accounts[client] = ProcessorTimeAccount(self._limit, self._clock, self.steps)
+            share = None if (tenant := tenant_of_client(client)) is None else self._tenant_share(tenant)
+            account = self._accounts[client] = ProcessorTimeAccount(self._limit, self._clock, self.steps, share)
             if len(self._accounts) > MAX_CLIENTS:
                 self._accounts.popitem(last=False)
         else:
             self._accounts.move_to_end(client)
         return account
 
+    def _tenant_share(self, tenant: str) -> TenantShare:
+        share = self._tenants.get(tenant)
+        if share is None:
+            share = TenantShare(self._tenant_limit, self._clock, partial(self.has_other_tenants, tenant))
+            self._tenants[tenant] = share
+            if len(self._tenants) > MAX_CLIENTS:
+                self._tenants.popitem(last=False)
+        else:
+            self._tenants.move_to_end(tenant)
+        return share
+
     async def _wait(
         self, client: str, account: ProcessorTimeAccount, max_wait_s: float | None, is_rate_limited: bool
     ) -> None:
         """Wait until the client has a place and has used no more than its share, or no other client is active.
 
-        The requests of a client wait in the order of their arrival. The wait ends after `max_wait_s` seconds; None is
-        no limit.
+        Then wait in the same way for its tenant, or until no other tenant is active. The requests of a client wait in
+        the order of their arrival. The wait ends after `max_wait_s` seconds; None is no limit.
 
         Raises: RateLimitExceeded if `is_rate_limited` and the wait takes more than `max_wait_s` seconds.
         """
@@ -199,17 +245,15 @@ class ProcessorTime:
         account.waiting += 1
         try:
             async with asyncio.timeout(max_wait_s), account.turns:
-                while self.has_other_clients(client):
-                    if account.running >= MAX_RUNNING:
-                        await account.wait_for_place()
-                    elif wait_s := account.seconds_to_wait():
-                        await asyncio.sleep(min(wait_s, CHECK_S))
-                    else:
-                        break
+                await account.wait_while(partial(self.has_other_clients, client))
+                if account.tenant is not None:
+                    await account.tenant.wait(client)
         except TimeoutError:
             if is_rate_limited:
-                wait_ms = max(1, math.ceil(account.seconds_to_wait() * 1000))
-                raise RateLimitExceeded(self._limit.description, SETTING, wait_ms) from None
+                limit, wait_s = self._limit, account.seconds_to_wait()
+                if wait_s == 0 and account.tenant is not None and account.running < account.max_running:
+                    limit, wait_s = self._tenant_limit, account.tenant.seconds_to_wait()
+                raise RateLimitExceeded(limit.description, SETTING, max(1, math.ceil(wait_s * 1000))) from None
         finally:
             account.waiting -= 1
             if not account.waiting:

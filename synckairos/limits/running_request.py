@@ -39,7 +39,7 @@ class idle_wait:  # noqa: N801  used like a function; a generator would be too s
 
     def __exit__(self, *_: object) -> None:
         if self._account is not None:
-            self._account.running += 1
+            self._account.enter_place()
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ Redis counts requests and presses for all instances together. Each instance coun
 because they must be counted before a request is read or parsed, and without a round trip.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -11,18 +12,18 @@ from msgspec import Struct
 from synckairos.frozen_replace import replace
 
 SETTING = "SYNCKAIROS_CLIENT_WORK_FACTOR"
-"""The setting that multiplies all limits of clients."""
+"""The setting that multiplies all limits of clients and of tenants."""
 
 
 class WorkLimit(Struct, frozen=True):
     """The limit of one kind of work: `per_s` units in a second on average, and at most `burst` units at the same time.
 
-    `name` is the unit. `of` states what has a budget of its own: each `client` or each `connection`. `answer` is the
-    text that describes the reaction of the server if the limit is exceeded.
+    `name` is the unit. `of` states what has a budget of its own: each `client`, each `connection`, or each `tenant` for
+    all its clients together. `answer` is the text that describes the reaction of the server if the limit is exceeded.
     """
 
     name: str
-    of: Literal["client", "connection"]
+    of: Literal["client", "connection", "tenant"]
     per_s: float
     burst: int
     answer: str
@@ -83,12 +84,25 @@ WORK_LIMITS = (
 )
 """All limits, in the order of the page."""
 
+TENANT_PROCESSOR_MS = WorkLimit(
+    "milliseconds of processor time while other tenants are active", "tenant", 400, 400, WAITS
+)
+TENANT_BYTES = WorkLimit(
+    "bytes in bodies and messages while other tenants are active", "tenant", 8_000_000, 128_000_000, REFUSED
+)
+TENANT_VALUES = WorkLimit(
+    "JSON values in bodies and messages while other tenants are active", "tenant", 160_000, 1_200_000, REFUSED
+)
 
-def render_work_limits_table() -> str:
-    """Return the table of all limits in Markdown."""
+TENANT_WORK_LIMITS = (TENANT_PROCESSOR_MS, TENANT_BYTES, TENANT_VALUES)
+"""The limits of all clients of a tenant together, in the order of the page. They bind only beside active tenants."""
+
+
+def render_work_limits_table(limits: Iterable[WorkLimit] = WORK_LIMITS) -> str:
+    """Return the table of these limits in Markdown."""
     lines = ["| limit | value | at once | unit | if exceeded | setting |", "|---|---|---|---|---|---|"]
-    for each in WORK_LIMITS:
+    for each in limits:
         name = f"{each.name}, {each.of}"
-        setting = f" `{SETTING}` " if each.of == "client" else " "
+        setting = " " if each.of == "connection" else f" `{SETTING}` "
         lines.append(f"| {name} | {each.per_s:,} | {each.burst:,} | a second and {each.of} | {each.answer} |{setting}|")
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 from msgspec.structs import asdict
 
-from synckairos.principal import TIMEKEEPER, Kind, Narrowing, Principal, Role, SessionGrant
+from synckairos.principal import TIMEKEEPER, Kind, Narrowing, Principal, Role, SessionGrant, tenant_of_client
 from tests.principals import make_principal
 
 
@@ -122,3 +122,17 @@ def test_narrowed_principal_loses_a_role_together_with_the_label_that_gave_it() 
     assert narrowed.role_on(ONE, [("cup", "spring")]) == "controller"
     assert narrowed.role_on(ONE, ()) is None
     assert narrowed.role_on(OTHER, [("cup", "spring")]) is None
+
+
+@pytest.mark.parametrize("tenant", ["default", "a", "7", "1.2-3_4"])
+@pytest.mark.parametrize("kind", ["user", "key", "link"])
+def test_tenant_of_a_client_with_a_credential_is_in_its_id(tenant: str, kind: Kind) -> None:
+    client = make_principal("admin", "4:user5:alice", kind=kind, tenant=tenant).limited_client_id
+    assert tenant_of_client(client) == tenant
+
+
+@pytest.mark.parametrize(
+    "address", ["", "10.0.0.1", "2001:db8::/64", "1:a2:3::", "4:abcd:4::/64", "7:::", "unknown", "1:a4:users:x"]
+)
+def test_client_that_is_an_address_has_no_tenant(address: str) -> None:
+    assert tenant_of_client(address) is None

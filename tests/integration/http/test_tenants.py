@@ -12,13 +12,17 @@ from synckairos.access_log.table import AccessTable
 from synckairos.config import Settings
 from synckairos.http.allowed_origins import AllowedOrigins
 from synckairos.identity.secret_text import make_secret_text
+from synckairos.limits import processor_time
 from synckairos.limits.tenant_limits import DEFAULT_LIMITS
+from synckairos.limits.work_limits import BYTES, FREE_BYTES, TENANT_BYTES
 from synckairos.postgres.pool import PostgresPool
 from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.stored_credentials.verifier import REFUSED
 from tests.integration.authentication import bearer, make_authenticator, make_token, now_ms
+from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.tenants.tenant_nodes import TenantNode, open_tenant_node
+from tests.principals import make_principal
 
 pytestmark = pytest.mark.serving_login
 
@@ -359,3 +363,23 @@ async def test_page_of_another_tenant_is_refused_and_pages_of_the_own_tenant_are
         assert (await server.client.options("/v1/sessions", headers=preflight)).status_code == 204
         await tenants.set_status("acme", "suspended")
         assert (await server.client.options("/v1/sessions", headers=preflight)).status_code == 403
+
+
+async def test_large_bodies_of_a_tenant_above_its_budget_are_refused_beside_another_tenant(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor_time, "ACTIVE_S", 60)
+    with_limits = settings.model_copy(update={"client_work_factor": 1})
+    async with open_rest_server(with_limits, caller_identity=NamedCallers()) as server:
+        work = server.parts.work
+        for tenant in ("default", "acme"):
+            work.processor_time.note_activity(make_principal("admin", tenant=tenant).limited_client_id)
+        for number in range(TENANT_BYTES.burst // BYTES.burst):
+            pupil = make_principal("admin", f"pupil-{number}", tenant="acme").limited_client_id
+            work.charge(pupil, BYTES, BYTES.burst)
+        body = chess_body(metadata={"note": "x" * FREE_BYTES * 10})
+        for tenant, status in (("acme", 429), ("default", 201)):
+            answer = await server.client.post("/v1/sessions", json=body, headers=as_caller("late", tenant=tenant))
+            assert answer.status_code == status
+            if status == 429:
+                assert TENANT_BYTES.name in answer.json()["error"]["message"]

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from synckairos.limits import processor_time as processor_time_module
-from synckairos.limits import processor_time_account
+from synckairos.limits import used_time
 from synckairos.server.timings import ServerTimeLimits
 from tests.background_task import start
 from tests.integration.realtime.instances import Instance
@@ -122,8 +122,8 @@ async def test_refusal_is_held_back_while_other_clients_are_active(
     instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processor_time = instance.hub.work.processor_time
-    monkeypatch.setattr(processor_time_account, "REFUSAL_DELAY_S", 60)
-    monkeypatch.setattr(processor_time_account, "MAX_REFUSAL_DELAY_S", 60)
+    monkeypatch.setattr(used_time, "REFUSAL_DELAY_S", 60)
+    monkeypatch.setattr(used_time, "MAX_REFUSAL_DELAY_S", 60)
     monkeypatch.setattr(processor_time_module, "ACTIVE_S", 60)
     processor_time.note_activity("another client")
     async with raw_client(instance.server.port) as client:

@@ -13,7 +13,7 @@ from synckairos.http import large_bodies, request_response
 from synckairos.http import simulate as simulate_routes
 from synckairos.identity import public_key_input, verification_key
 from synckairos.jobs import enqueue, table
-from synckairos.limits import parse_queue, tenant_limits, work_limits
+from synckairos.limits import parse_queue, tenant_limits, tenant_share, work_limits
 from synckairos.members import table as member_table
 from synckairos.realtime import connection, sign_in, v3_connection, v3_inbox
 from synckairos.realtime.timings import DEFAULT_TIMINGS as REALTIME_TIMINGS
@@ -143,6 +143,7 @@ IN_CODE = {
         f"`{each.name}` of a tenant": "none" if each.default is None else text(each.default)
         for each in tenant_limits.TENANT_LIMITS
     },
+    **{f"{each.name}, {each.of}": text(each.per_s) for each in work_limits.TENANT_WORK_LIMITS},
     # a session
     "participants": between(1, join_leave.MAX_PARTICIPANTS),
     "groups": bounds(CreateSession, "groups"),
@@ -283,7 +284,12 @@ def test_page_has_the_table_of_all_limits_of_work() -> None:
 
 
 def test_page_has_the_table_of_the_limits_of_tenants() -> None:
-    assert f"\n\n{tenant_limits.render_tenant_limits_table()}\n\n" in read_page("limits.md")
+    page = read_page("limits.md")
+    assert f"\n\n{tenant_limits.render_tenant_limits_table()}\n\n" in page
+    assert f"\n\n{work_limits.render_work_limits_table(work_limits.TENANT_WORK_LIMITS)}\n\n" in page
+    assert f"{tenant_share.MAX_RUNNING_OF_TENANT} requests of a tenant run" in page
+    assert f"leave one every {tenant_share.REFUSAL_INTERVAL_OF_TENANT_S * 1000:g} ms" in page
+    assert f"recently used {tenant_share.LITTLE_USE_OF_TENANT_S * 1000:g} ms more than its share" in page
 
 
 def test_page_has_a_row_for_each_known_limit_and_no_other() -> None:
@@ -303,6 +309,7 @@ DERIVED = {
     "replays": "RATE_LIMIT_GENERAL",
     "presses at once": "RATE_LIMIT_SWITCH",
     **{f"{each.name}, client": work_limits.SETTING for each in work_limits.WORK_LIMITS if each.of == "client"},
+    **{f"{each.name}, tenant": work_limits.SETTING for each in work_limits.TENANT_WORK_LIMITS},
     "steps of a simulation": work_limits.SETTING,
 }
 """The setting of each row whose value is calculated from the setting."""

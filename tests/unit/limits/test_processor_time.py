@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from synckairos.errors import RateLimitExceeded
-from synckairos.limits import processor_time, processor_time_account, running_request
+from synckairos.limits import processor_time, processor_time_account, running_request, used_time
 from synckairos.limits.processor_time import ProcessorTime
 from synckairos.limits.processor_time_account import ProcessorTimeAccount
 from synckairos.limits.running_request import charge_report, charge_task, idle_wait, query_place, run_in_thread
@@ -52,7 +52,7 @@ def test_client_may_use_the_burst_at_once_and_then_its_share() -> None:
     clock.now_s += account.seconds_to_wait()
     assert account.seconds_to_wait() == 0
     account.charge(1_000)
-    assert account.seconds_to_wait() == processor_time_account.MAX_PAUSE_S
+    assert account.seconds_to_wait() == used_time.MAX_PAUSE_S
 
 
 def test_another_client_is_active_for_a_while_after_its_request() -> None:
@@ -99,7 +99,7 @@ async def test_waiting_requests_of_a_client_run_in_order_when_the_share_allows_i
 
     requests = [await request(number) for number in range(5)]
     assert order == []
-    clock.now_s += processor_time_account.MAX_PAUSE_S
+    clock.now_s += used_time.MAX_PAUSE_S
     async with asyncio.timeout(10):
         await asyncio.gather(*requests)
     assert order == list(range(5))
@@ -126,7 +126,7 @@ async def test_time_of_a_request_is_charged_without_its_waits_and_with_its_threa
     shares.note_activity("a")
     pending = await start(shares.run("a", answer_without_waits))
     assert not pending.done(), "the threads and the coroutine used the burst together"
-    clock.now_s += processor_time_account.MAX_PAUSE_S
+    clock.now_s += used_time.MAX_PAUSE_S
     assert await pending == "answer"
 
 
@@ -202,7 +202,7 @@ async def test_number_of_accounts_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_refusal_is_held_back_only_while_others_are_active(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor_time_account, "REFUSAL_DELAY_S", 60)
+    monkeypatch.setattr(used_time, "REFUSAL_DELAY_S", 60)
     shares = ProcessorTime(clock=Clock())
     shares.note_activity("a")
     await shares.delay_refusal("a")
@@ -216,12 +216,12 @@ async def test_refusals_of_one_client_are_answered_one_after_the_other() -> None
     clock = Clock()
     account = ProcessorTimeAccount(PROCESSOR_MS, clock, StepMeter())
     waits = [account.reserve_refusal() for _ in range(1_000)]
-    assert waits[0] == pytest.approx(processor_time_account.REFUSAL_DELAY_S)
+    assert waits[0] == pytest.approx(used_time.REFUSAL_DELAY_S)
     steps = [later - earlier for earlier, later in pairwise(waits[:100])]
     assert steps == pytest.approx([processor_time_account.REFUSAL_INTERVAL_S] * len(steps))
-    assert max(waits) == pytest.approx(processor_time_account.MAX_REFUSAL_DELAY_S)
-    clock.now_s += 2 * processor_time_account.MAX_REFUSAL_DELAY_S
-    assert account.reserve_refusal() == pytest.approx(processor_time_account.REFUSAL_DELAY_S)
+    assert max(waits) == pytest.approx(used_time.MAX_REFUSAL_DELAY_S)
+    clock.now_s += 2 * used_time.MAX_REFUSAL_DELAY_S
+    assert account.reserve_refusal() == pytest.approx(used_time.REFUSAL_DELAY_S)
 
 
 class Pieces:
