@@ -20,7 +20,7 @@ from synckairos.backoff import RetrySchedule
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox, WrittenVersion
 from synckairos.store.stream_entry import StreamEntry
-from synckairos.telemetry import alert_sender, log
+from synckairos.telemetry import alert_sender, log, tracing
 
 RETRY_DELAYS_S = (2.0, 4.0, 8.0, 16.0, 32.0)
 """Seconds before each retry of an entry that Postgres rejected. After the last retry the entry is set aside."""
@@ -228,7 +228,7 @@ class OutboxDrain:
         """
         if not parsed:
             return
-        began = time.monotonic()
+        began, began_ns = time.monotonic(), time.time_ns()
         try:
             rows = build_batch_rows(each for _, each in parsed)
             result = await lock.writer.write(rows)
@@ -243,6 +243,10 @@ class OutboxDrain:
         lock.drained += result.new
         busy_s = time.monotonic() - began
         BATCH_DURATION.observe(busy_s)
+        if (recorder := tracing.active) is not None:
+            events = (each.event for _, each in parsed)
+            versions = (tracing.VersionId(str(event.session_id), event.epoch, event.version) for event in events)
+            recorder.record_stages("drain", versions, began_ns, **{"synckairos.batch": len(parsed)})
         await lock.settling.join()
         lock.settling.start(self._settle(lock.partition, parsed, rows, result, round(busy_s * 1e6)))
 

@@ -292,6 +292,13 @@ class Settings(BaseSettings):
     sentry_dsn: SecretStr | None = Field(
         None, description="Sentry DSN that receives each alert. Needs the extra synckairos[sentry]."
     )
+    trace_ratio: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of versions whose spans are sent to a collector of OpenTelemetry, 0 to 1. 0: off. Above "
+        "0 it needs the extra synckairos[otel].",
+    )
     outage_policy: OutagePolicy = Field(
         "charge",
         description="How the duration of an outage is charged after data loss in Redis: charge, freeze or credit:<ms>.",

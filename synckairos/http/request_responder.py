@@ -19,7 +19,7 @@ from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.service.visible_rows import limit_document
 from synckairos.store.rate_limited_clients import LimitedClients
 from synckairos.store.rate_limits import RateLimits
-from synckairos.telemetry import log
+from synckairos.telemetry import log, tracing
 from synckairos.telemetry.metrics import RATE_LIMITED
 from synckairos.telemetry.outages import LogThrottle
 from synckairos.wire.document_scan import find_session_id
@@ -62,6 +62,8 @@ class RequestResponder:
         Raises: ClientDisconnected.
         """
         self._processor_time.note_activity(request.principal.limited_client_id)
+        if tracing.active is not None:
+            tracing.note_caller(request.headers)
         try:
             if isinstance(outcome, RestResponse):
                 # Do not count OPTIONS, because browsers send preflight requests automatically.
@@ -80,7 +82,13 @@ class RequestResponder:
         except SyncKairosError as error:
             response = await self._refuse(request, error)
         except Exception as failure:
-            logger.error("request failed", method=request.scope["method"], route=request.route, exc_info=failure)
+            logger.error(
+                "request failed",
+                method=request.scope["method"],
+                route=request.route,
+                request_id=tracing.parse_request_id(request.headers.get(b"x-request-id")),
+                exc_info=failure,
+            )
             return render_internal_error(failure, self._dev)
         response.headers += rate_limit_headers(request.meter.statuses)
         has_credential = request.principal.life is not None or request.principal.is_operator
@@ -199,7 +207,14 @@ class RequestResponder:
         quiet = self._refusal_lines.setdefault((error.code, store), LogThrottle())
         if (suppressed := quiet.allow_next_line()) is not None:
             cause = repr(error.__cause__)
-            logger.warning("request refused", code=error.code, route=request.route, cause=cause, more_before=suppressed)
+            logger.warning(
+                "request refused",
+                code=error.code,
+                route=request.route,
+                request_id=tracing.parse_request_id(request.headers.get(b"x-request-id")),
+                cause=cause,
+                more_before=suppressed,
+            )
 
     async def _count(self, request: RestRequest) -> None:
         """Count a request against its rate limits if it is not counted yet. If Redis is unavailable, do nothing.

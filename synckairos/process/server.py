@@ -78,6 +78,7 @@ from synckairos.telemetry import log
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.metrics import set_build_info
 from synckairos.telemetry.outages import StoreOutage
+from synckairos.telemetry.tracing import tracing
 from synckairos.tenants.active_tenants import ActiveTenants
 from synckairos.tenants.operator_keys import OperatorNetworks
 from synckairos.tenants.table import TenantTable
@@ -112,6 +113,7 @@ async def serve(settings: Settings, *, on_ready: Callable[[str], None] | None = 
     listener = listen(settings.host, settings.port)
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
+        await stack.enter_async_context(tracing(settings.trace_ratio, "server"))
         server, loops = await stack.enter_async_context(_compose(settings, listener))
 
         def announce_ready() -> None:

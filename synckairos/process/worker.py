@@ -11,6 +11,7 @@ from synckairos.process.metrics_endpoint import open_metrics_endpoint
 from synckairos.telemetry.guarded_loop import LONGEST_PAUSE_S, keep_running
 from synckairos.telemetry.metrics import set_build_info
 from synckairos.telemetry.outages import StoreOutage
+from synckairos.telemetry.tracing import tracing
 from synckairos.webhooks import dispatcher
 
 _POSTGRES_EFFECT = "versions stay in the outbox, jobs and webhooks wait, and nothing is lost; live sessions work"
@@ -33,7 +34,7 @@ async def run_worker(
     set_build_info("worker")
     outage = StoreOutage("postgres", "DATABASE_URL", _POSTGRES_EFFECT)
     send = partial(dispatch, settings, outage)
-    async with open_metrics_endpoint(settings):
+    async with tracing(settings.trace_ratio, "worker"), open_metrics_endpoint(settings):
         tasks = [asyncio.create_task(keep_running("webhooks", send, longest_pause_s=restart_s))]
         try:
             await drain_and_job_loops.run_arq_worker(settings, outage)

@@ -23,7 +23,7 @@ from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.requests import SessionResult
 from synckairos.session_names import bare_id
 from synckairos.store.feed import Feed
-from synckairos.telemetry import log
+from synckairos.telemetry import log, tracing
 from synckairos.telemetry.guarded_loop import keep_running
 from synckairos.telemetry.metrics import WATCHED_SESSIONS, WEBSOCKET_CONNECTIONS, WEBSOCKET_CONNECTIONS_LIMIT
 from synckairos.wire.feed_message import FeedMessage
@@ -338,6 +338,9 @@ class Hub:
             return
         epoch, version = update.epoch, update.version
         subscriptions = tuple(session.subscriptions)
+        recorder, began_ns = tracing.active, 0
+        if recorder is not None:
+            began_ns = time.time_ns()
         if epoch == session.ended_epoch:
             subscriptions = tuple(each for each in subscriptions if each.notified and each.notified.epoch == epoch)
         else:
@@ -356,6 +359,9 @@ class Hub:
             elif notified is None or notified.version < version or notified.epoch != epoch:
                 subscription.notified = update
                 subscription.watcher.notify_of_update(subscription, update)
+        if recorder is not None and subscriptions:
+            versions = (tracing.VersionId(bare_id(session_name), epoch, version),)
+            recorder.record_stages("fan_out", versions, began_ns, **{"synckairos.watchers": len(subscriptions)})
 
     def _end_without_right(
         self, subscriptions: tuple[Subscription, ...], update: SessionUpdate

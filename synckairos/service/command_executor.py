@@ -33,6 +33,7 @@ from synckairos.service.prepare_commit import (
     RecordedOutcome,
     build_versions,
     prepare_commit,
+    traced_version,
 )
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.restore import SessionRestorer
@@ -41,6 +42,7 @@ from synckairos.service.session_cache import SessionCache
 from synckairos.store.commit_script import AlreadyDecided, CommitConflict
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult, StoredSession
+from synckairos.telemetry import tracing
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
 from synckairos.wire.outbox_entry import CommitCause
 from synckairos.wire.rendered_session import RenderedSession
@@ -305,6 +307,8 @@ class CommandExecutor:
     def _finish_commit(self, session_name: str, prepared: PreparedCommit, rendered: RenderedSession) -> None:
         if prepared.commit.versions:
             self._on_commit(self._store.keys.partition_of(session_name))
+            if tracing.active is not None:
+                tracing.note_commit(traced_version(session_name, prepared.stored.snapshot))
         self._cache.put(session_name, prepared.stored.snapshot, rendered)
         if len(rendered.document) > LARGE_DOCUMENT_BYTES or self._large_presses.sessions:
             self._large_presses.note_size(session_name, len(rendered.document))

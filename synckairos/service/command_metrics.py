@@ -1,4 +1,4 @@
-"""Metrics of commands: the number of each outcome, and the duration."""
+"""Metrics and spans of commands: the number of each outcome, and the duration."""
 
 import time
 from collections.abc import Callable, Coroutine
@@ -7,6 +7,7 @@ from typing import Any
 
 from synckairos.errors import SyncKairosError
 from synckairos.service.requests import SessionResult
+from synckairos.telemetry import tracing
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
 
 
@@ -16,6 +17,8 @@ async def measure_command(verb: str, work: Coroutine[Any, Any, SessionResult]) -
     The exception of `work` is raised unchanged.
     """
     began_s = time.perf_counter()
+    recorder = tracing.active
+    running = None if recorder is None else tracing.begin_command(verb)
     outcome = "failed"
     try:
         answer = await work
@@ -27,6 +30,8 @@ async def measure_command(verb: str, work: Coroutine[Any, Any, SessionResult]) -
     finally:
         _counter(verb, outcome)()
         COMMAND_DURATION.with_labels(verb).observe(time.perf_counter() - began_s)
+        if recorder is not None and running is not None:
+            recorder.record_command(running, outcome)
     return answer
 
 

@@ -13,7 +13,13 @@ from synckairos.limits.tenant_budgets import TenantBudgets
 from synckairos.service.authorization import authorize_without_session
 from synckairos.service.label_rights import require_creation_rights
 from synckairos.service.past_versions import PastVersionReader
-from synckairos.service.prepare_commit import MAX_ATTEMPTS, RecordedOutcome, build_version, prepare_commit
+from synckairos.service.prepare_commit import (
+    MAX_ATTEMPTS,
+    RecordedOutcome,
+    build_version,
+    prepare_commit,
+    traced_version,
+)
 from synckairos.service.requests import CreateRequest, SessionResult
 from synckairos.service.restore import SessionRestorer
 from synckairos.service.session_cache import SessionCache
@@ -22,6 +28,7 @@ from synckairos.store.commit_script import AlreadyDecided, Commit, CommitConflic
 from synckairos.store.sessions import SessionStore
 from synckairos.store.store_generation import Generations, make_session_epoch
 from synckairos.store.stored_session import StoredSession
+from synckairos.telemetry import tracing
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.metrics import COMMIT_CONFLICTS
 from synckairos.wire.rendered_session import RenderedSession
@@ -137,6 +144,8 @@ class SessionCreator:
                 case Committed():
                     self._restorer.remove_from_unknown_cache(name)
                     self._on_commit(self._store.keys.partition_of(name))
+                    if tracing.active is not None:
+                        tracing.note_commit(traced_version(name, prepared.stored.snapshot))
                     self._cache.put(name, prepared.stored.snapshot, rendered)
                     return SessionResult.from_stored_session(prepared.stored, now_ms, parsed=created.state)
                 case AlreadyDecided(record):

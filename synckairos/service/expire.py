@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from synckairos.clock import engine
 from synckairos.clock.commands import Expire
 from synckairos.principal import TIMEKEEPER
-from synckairos.service.prepare_commit import PreparedCommit, build_versions, prepare_commit
+from synckairos.service.prepare_commit import PreparedCommit, build_versions, prepare_commit, traced_version
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.commit_script import Committed
 from synckairos.store.sessions import SessionStore
 from synckairos.store.stored_session import SessionLoadResult
-from synckairos.telemetry import log
+from synckairos.telemetry import log, tracing
 from synckairos.telemetry.metrics import COMMAND_DURATION, COMMANDS
 from synckairos.wire.outbox_entry import COMMAND_OF_TIME, CommitCause
 from synckairos.wire.rendered_session import RenderedSession
@@ -51,7 +51,7 @@ class OverdueBatchCommitter:
         Raises: the errors of `SessionStore.commit_all`. Some of the sessions were possibly committed then, so
         `on_commit` was called for the partitions of all sessions that this call tried to commit.
         """
-        began_s = time.perf_counter()
+        began_s, began_ns = time.perf_counter(), time.time_ns()
         decided: dict[str, tuple[PreparedCommit, RenderedSession]] = {}
         for session_name, loaded in due:
             try:
@@ -75,6 +75,9 @@ class OverdueBatchCommitter:
                 self._cache.put(session_name, prepared.stored.snapshot, rendered)
             duration.observe(took_s)
         COMMANDS.labels("expire", "applied").inc(len(done))
+        if (recorder := tracing.active) is not None and done:
+            versions = [traced_version(name, decided[name][0].stored.snapshot) for name in done]
+            recorder.record_command(tracing.RunningCommand("expire", began_ns, versions), "applied")
         self._notify(done)
         return [session_name in done for session_name, _ in due]
 

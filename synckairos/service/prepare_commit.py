@@ -11,8 +11,10 @@ from msgspec import Struct
 from synckairos.clock.model import Session, Transition
 from synckairos.clock.upcoming_event import next_upcoming_event
 from synckairos.errors import SyncKairosError
+from synckairos.session_names import bare_id
 from synckairos.store.commit_script import Commit, NewVersion
 from synckairos.store.stored_session import StoredSession
+from synckairos.telemetry.tracing import VersionId
 from synckairos.wire.feed_message import DocumentChange, FeedMessage
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.outbox_entry import CommitCause, render_event
@@ -26,6 +28,11 @@ Each attempt lost a race, which means that another command succeeded.
 """
 
 TAG_BYTES = 8
+
+
+def traced_version(session_name: str, snapshot: SessionSnapshot) -> VersionId:
+    """Return the id of a committed version for its trace."""
+    return VersionId(bare_id(session_name), snapshot.epoch, snapshot.version)
 
 
 class RecordedOutcome(Struct, frozen=True):

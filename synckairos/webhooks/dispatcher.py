@@ -4,13 +4,14 @@ If a worker dies during an attempt, its lease ends. Another worker then sends th
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 from synckairos.backoff import Backoff, RetrySchedule
 from synckairos.config import Settings
 from synckairos.errors import InvalidStoredData, StoreUnavailable
-from synckairos.telemetry import log
+from synckairos.telemetry import log, tracing
 from synckairos.telemetry.invalid_data import reporting_invalid_data
 from synckairos.telemetry.outages import SilentOutage, StoreOutage
 from synckairos.webhooks.address_guard import AddressGuard
@@ -154,9 +155,14 @@ class Dispatcher:
         return self._poll_s
 
     async def _deliver(self, due: DueDelivery) -> None:
+        began_ns = time.time_ns()
         try:
             sent = await self._send(due)
             result = self._evaluate(due, sent)
+            if (recorder := tracing.active) is not None and due.event is not None and due.session_id is not None:
+                version = tracing.VersionId(due.session_id, due.event.epoch, due.event.version)
+                described = {"synckairos.delivery_id": due.delivery_id, "synckairos.outcome": result.outcome}
+                recorder.record_stages("webhook", (version,), began_ns, **described)
             if sent is not None:
                 ATTEMPT_DURATION.labels(result.outcome).observe(sent.duration_ms / 1000)
             disabled_reason = await self._queue.save_attempt_result(due, result, self._give_up_s)

@@ -48,7 +48,7 @@ def test_each_locked_package_has_one_version_and_hashes(name: str) -> None:
 
 def test_locks_have_every_dependency_of_the_project() -> None:
     assert dependencies() <= read_lock("image.lock").keys()
-    assert dependencies("embedded", "sentry", "dev") <= read_lock("development.lock").keys()
+    assert dependencies("embedded", "otel", "sentry", "dev") <= read_lock("development.lock").keys()
 
 
 @pytest.mark.parametrize("name", ["image.lock", "build.lock"])
