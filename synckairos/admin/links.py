@@ -37,7 +37,7 @@ async def create_link(settings: Settings, server_url: str, members: Mapping[str,
     async with open_control_channel(settings) as (channel, pool):
         now_ms = await channel.read_time_ms()
         secret = await _add(CredentialTable(pool), new_link(body, PRINCIPAL, now_ms), now_ms)
-    return link_url(server_url, body.session_id, secret)
+    return link_url(server_url, body.session_id, body.role, secret)
 
 
 async def create_login(settings: Settings, server_url: str) -> str:

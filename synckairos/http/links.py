@@ -98,7 +98,7 @@ class LinkRoutes:
         request.act_target = credential.credential_id
         data = {"link_id": credential.credential_id}
         if secret is not None:
-            url = link_url(self._server_url(request), body.session_id, secret.text)
+            url = link_url(self._server_url(request), body.session_id, body.role, secret.text)
             data |= {"secret": secret.text, "url": url}
         response = RestResponse(orjson.dumps({"data": data}), 201, headers=[_NO_STORE])
         if secret is None:

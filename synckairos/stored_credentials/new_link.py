@@ -18,6 +18,9 @@ LOGIN_LIFE_MS = 600_000
 FRAGMENT = "link="
 """Text before the secret in the fragment of a URL. Browsers do not send fragments to the server."""
 
+PAGES = {"viewer": "view", "participant": "desk", "controller": "control"}
+"""Name of the page that a link opens, by the role of the link."""
+
 
 def new_link(
     body: CreateLink,
@@ -83,9 +86,12 @@ def new_login(creator: Principal, now_ms: int) -> NewCredential:
     )
 
 
-def link_url(server_url: str, session_id: str, secret: str) -> str:
-    """Return the URL of the page of a link. `server_url` is the URL of the server without a slash at its end."""
-    return f"{server_url}/view/{session_id}#{FRAGMENT}{secret}"
+def link_url(server_url: str, session_id: str, role: str, secret: str) -> str:
+    """Return the URL of the page for the role of a link.
+
+    `server_url` is the URL of the server without a slash at its end.
+    """
+    return f"{server_url}/{PAGES[role]}/{session_id}#{FRAGMENT}{secret}"
 
 
 def login_url(server_url: str, secret: str) -> str:

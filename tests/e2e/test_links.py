@@ -203,7 +203,7 @@ async def test_links_of_the_command_line(
     create = ("links", "create", "--session", session_id, "--role", "controller", "--max-uses", "1", "--label", "desk")
     url, _, code = (await run(*create, "--url", server_url, "--qr")).partition("\n")
     page, _, secret = url.partition("#link=")
-    assert page == f"https://clock.example.org/sub/view/{session_id}"
+    assert page == f"https://clock.example.org/sub/control/{session_id}"
     assert decode(parse_terminal_code(code)) == url
     link_id = secret.split("_")[1]
     (line,) = (await run("links", "list", "--session", session_id)).splitlines()

@@ -84,7 +84,7 @@ async def test_redeemed_link_reaches_its_session_only(links: Links) -> None:
     made = await links.make(role="participant", participant_id=PERSON.upper(), label="row 3")
     assert made.keys() == {"link_id", "secret", "url"}
     assert re.fullmatch(PATTERN, made["secret"])
-    assert made["url"] == f"http://127.0.0.1:3000/view/{links.session_id}#link={made['secret']}"
+    assert made["url"] == f"http://127.0.0.1:3000/desk/{links.session_id}#link={made['secret']}"
     answer = await links.redeem(made["secret"])
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
     assert "set-cookie" not in answer.headers

@@ -33,7 +33,7 @@ export function sessionActions(session) {
     }
     if (hasTurns(session)) {
       const isPressed = session.status === "running" || (session.status === "paused" && allowsSwitchInPause(session));
-      add("next", session.plan ? "Next item" : nextLabel(session), "switch", {}, isPressed && !isHeld(session), turn);
+      add("next", nextLabel(session), "switch", {}, isPressed && !isHeld(session), turn);
       if (hasEdition2(session) && session.between_turns === undefined && session.sync_mode === "per_cycle") {
         add("hold", "End and wait", "switch", { hold: true }, session.status === "running", turn);
       }
@@ -109,6 +109,8 @@ function hasTurns(session) {
 }
 
 function nextLabel(session) {
+  if (session.between_turns === "hold") return session.plan ? "End item" : "End turn";
+  if (session.plan) return "Next item";
   if (session.extend_on_switch_ms !== undefined) return "Bid";
   return session.sync_mode === "per_cycle" ? "Next cycle" : "Next turn";
 }

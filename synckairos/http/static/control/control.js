@@ -1,7 +1,7 @@
 // The page /control/{id}: a host controls one session. What the role of the caller does not allow is not on the page.
 
 import { AnnouncementDisplay } from "../view/announcement.js";
-import { openLiveSession, showElement, showTitle } from "../view/live_session.js";
+import { openLiveSession, showElement, showTitle, turnText } from "../view/live_session.js";
 import { isFinal, itemAction, participantActions, sessionActions } from "./actions.js";
 import { LinkMaker } from "./link_maker.js";
 import { setUpShortcuts } from "./shortcuts.js";
@@ -68,9 +68,7 @@ function show(session) {
   const isBoard = OWN_BUDGETS.has(session.sync_mode);
   showElement($("clock"), !isBoard, { session: sessionId, face: "stage" });
   showElement($("board"), isBoard, { session: sessionId, face: "chess" });
-  const active = session.participants.find((each) => each.is_active);
-  const item = session.plan?.find((each) => each.item_id === (session.next_item_id ?? session.current_item_id));
-  $("name").textContent = [item && (item.title ?? item.item_id), isBoard ? "" : active?.display_name].filter(Boolean).join(" · ");
+  $("name").textContent = isBoard ? "" : turnText(session);
   const isHost = HOSTS.has(caller?.session_role);
   $("controls").hidden = $("more").hidden = !isHost;
   if (isHost) showControls(session);
@@ -81,7 +79,7 @@ function showControls(session) {
   showRows($("participants"), session.participants, (each) => each.participant_id, (row, each) => {
     const isHere = watch.presence?.participants.includes(each.participant_id) ?? false;
     const name = each.display_name ?? `Participant ${each.participant_index + 1}`;
-    setText(row.firstElementChild, `${name}${each.is_active ? ", has the turn" : ""}${isHere ? ", connected" : ""}`);
+    setText(row.firstElementChild, `${name}${each.is_active && !session.close_when_all_done ? ", has the turn" : ""}${isHere ? ", connected" : ""}`);
     showButtons(row.lastElementChild, participantActions(session, each), name);
   });
   $("join").hidden = isFinal(session);

@@ -1,9 +1,10 @@
 // The page /desk/{id}: one large button for one participant, or for two participants at the ends of one phone.
 
 import { AnnouncementDisplay } from "../view/announcement.js";
-import { openLiveSession, showTitle } from "../view/live_session.js";
+import { openLiveSession, showTitle, turnText } from "../view/live_session.js";
 import { pressOf } from "./press.js";
 
+const OWN_BUDGETS = new Set(["per_participant", "per_group", "individual"]);
 const SOUND_KEY = "synckairos-desk-sound";
 const VIBRATE_MS = 30;
 const HOSTS = new Set(["controller", "admin"]);
@@ -49,19 +50,20 @@ function show(session) {
   $("choose").hidden = ids.length > 0;
   $("settings").hidden = ids.length === 0;
   if (ids.length === 0) return showChoice(session);
-  if (seats.map(({ id }) => id).join() !== ids.join()) makeSeats(ids);
+  if (seats.map(({ id }) => id).join() !== ids.join()) makeSeats(ids, OWN_BUDGETS.has(session.sync_mode));
+  $("item").textContent = session.plan ? turnText(session) : "";
   for (const seat of seats) showSeat(seat, session);
   keepAwake(session.status === "running");
 }
 
-function makeSeats(ids) {
+function makeSeats(ids, haveOwnClocks) {
   seats = ids.map((id) => {
     const element = document.createElement("section");
     const name = document.createElement("h2");
     const clock = document.createElement("sync-clock");
     const button = document.createElement("button");
     button.type = "button";
-    clock.setAttribute("participant", id);
+    if (haveOwnClocks) clock.setAttribute("participant", id);
     clock.setAttribute("session", sessionId);
     clock.toggleAttribute("sound", $("sound").checked);
     element.append(name, clock, button);
@@ -77,7 +79,7 @@ function showSeat({ id, element, name, button }, session) {
   const { label, command, args } = pressOf(session, participant);
   name.textContent = participant.display_name ?? `Participant ${participant.participant_index + 1}`;
   element.setAttribute("aria-label", name.textContent);
-  element.toggleAttribute("data-turn", participant.is_active && session.status === "running");
+  element.toggleAttribute("data-turn", command !== null);
   if (button.textContent !== label) button.textContent = label;
   button.setAttribute("aria-disabled", String(command === null));
   button.onclick = command && (() => press(command, args));

@@ -16,6 +16,7 @@ export function pressOf(session, participant) {
     return isRunning ? { label: "Hand in", command: "finish", args: { participant_ids: [id] } } : nothing(CLOCK_WORDS[participant.status]);
   }
   if (session.status === "pending") return nothing("Not started");
+  if (session.pauses.some(({ reason }) => reason === "hold")) return nothing("Wait for the next");
   const isAtZero = session.pauses.some(({ reason }) => reason === "timeout");
   if (session.status === "paused" && !session.switch_while_paused && !isAtZero) return nothing("Paused");
   if (session.close_when_all_done) {

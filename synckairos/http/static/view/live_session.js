@@ -98,6 +98,17 @@ export function showTitle(session) {
   return title;
 }
 
+/**
+ * Return the item of the plan and the participant that have the turn, or that are next in a hold, in one text. If all act
+ * at once, nobody is named.
+ */
+export function turnText(session) {
+  const item = session.plan?.find((each) => each.item_id === (session.next_item_id ?? session.current_item_id));
+  const active = session.close_when_all_done ? undefined : session.participants.find((each) => each.is_active);
+  const text = [item && (item.title ?? item.item_id), active?.display_name].filter(Boolean).join(" · ");
+  return text && session.pauses.some(({ reason }) => reason === "hold") ? `Next: ${text}` : text;
+}
+
 /** Show an element of the client for the session, or hide it. */
 export function showElement(element, isShown, attributes) {
   element.hidden = !isShown;

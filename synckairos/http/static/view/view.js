@@ -1,7 +1,7 @@
 // The page /view/{id}: shows one session and sends no commands. Its options are in its URL, see options.js.
 
 import { AnnouncementDisplay } from "./announcement.js";
-import { openLiveSession, showElement, showTitle } from "./live_session.js";
+import { openLiveSession, showElement, showTitle, turnText } from "./live_session.js";
 import { readOptions } from "./options.js";
 
 const OWN_BUDGETS = new Set(["per_participant", "per_group", "individual"]);
@@ -35,11 +35,8 @@ function show(session) {
   showElement($("clock"), layout !== "board", face("stage"));
   showElement($("board"), layout === "board", face("chess"));
   showElement($("agenda"), layout === "agenda" && !options.hide.includes("agenda"), { session: sessionId });
-  const active = session.participants.find((each) => each.is_active);
-  const item = session.plan?.find((each) => each.item_id === (session.next_item_id ?? session.current_item_id));
-  const names = [item && (item.title ?? item.item_id), active?.display_name].filter(Boolean);
-  $("name").textContent = names.join(" · ");
-  $("name").hidden = layout === "board" || names.length === 0 || options.hide.includes("names");
+  $("name").textContent = turnText(session);
+  $("name").hidden = layout === "board" || $("name").textContent === "" || options.hide.includes("names");
 }
 
 /** Return how a session is shown: as one large clock, as a board of clocks, or as a clock with an agenda. */
