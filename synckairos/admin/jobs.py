@@ -4,7 +4,6 @@ The module enqueues jobs; workers run them.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -14,8 +13,7 @@ import orjson
 
 from synckairos.admin.progress import NO_PROGRESS, Progress
 from synckairos.config import Settings
-from synckairos.config.value_types import TENANT_NAME, TENANT_NAME_FAULT
-from synckairos.errors import SyncKairosError, ValidationFailed
+from synckairos.errors import SyncKairosError, TenantDeleted, ValidationFailed
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.table import Job, JobTable, open_job_pool
 from synckairos.jobs.wakeups import JobWakeups
@@ -86,17 +84,15 @@ async def enqueue_job(
 ) -> int:
     """Enqueue a job of type `type_` and return its id. The function does not wait for the job.
 
-    `tenant` is the tenant of the session in `params`, or of the events of an export. An archive or retention job
-    without a session works on the sessions of all tenants.
+    `tenant` is the tenant of the data on which the job works.
 
-    Raises: ValidationFailed if `tenant` is no name of a tenant, or the job type does not accept `params`.
-        StoreUnavailable.
+    Raises: ValidationFailed if the job type does not accept `params`. TenantDeleted if the deletion of the tenant was
+        requested. StoreUnavailable.
     """
-    if not re.fullmatch(TENANT_NAME, tenant):
-        raise ValidationFailed.at_path("--tenant", TENANT_NAME_FAULT)
     async with _open_jobs(settings) as (_, job_queue):
         job_id = await job_queue.enqueue(type_, params, tenant=tenant)
-    assert job_id is not None
+    if job_id is None:
+        raise TenantDeleted(tenant)
     return job_id
 
 

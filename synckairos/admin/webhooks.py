@@ -1,4 +1,7 @@
-"""Implementation of the commands `synckairos webhooks …`. Results are lines of text."""
+"""Implementation of the commands `synckairos webhooks …`. Results are lines of text.
+
+Each function works on the endpoints of one tenant.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -29,7 +32,7 @@ class WebhookTestFailed(SyncKairosError):
     code = "NOT_DELIVERED"
 
 
-async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[str]:
+async def add_endpoint(settings: Settings, fields: Mapping[str, Any], tenant: str = DEFAULT_TENANT) -> list[str]:
     """Create an endpoint. Return lines with its id and its secret, which no other command prints.
 
     Raises: ValidationFailed, TooManyWebhooks.
@@ -40,32 +43,30 @@ async def add_endpoint(settings: Settings, fields: Mapping[str, Any]) -> list[st
     except AddressRefused as refused:
         raise ValidationFailed.at_path("url", refused.message) from None
     async with _open_registry(settings) as registry:
-        endpoint, secret = await registry.transact(
-            DEFAULT_TENANT, lambda transaction: transaction.create_endpoint(body)
-        )
+        endpoint, secret = await registry.transact(tenant, lambda transaction: transaction.create_endpoint(body))
     return [f"{endpoint.endpoint_id}  {endpoint.url}", f"    secret {secret}"]
 
 
-async def list_endpoints(settings: Settings, *, as_json: bool = False) -> list[str]:
-    """Return lines of text that describe all endpoints, oldest first.
+async def list_endpoints(settings: Settings, tenant: str = DEFAULT_TENANT, *, as_json: bool = False) -> list[str]:
+    """Return lines of text that describe all endpoints of a tenant, oldest first.
 
     If `as_json` is True, return one line of JSON for each endpoint. The list is empty if there are no endpoints.
     """
     async with _open_registry(settings) as registry:
-        found = await registry.transact(DEFAULT_TENANT, lambda transaction: transaction.list_endpoints())
+        found = await registry.transact(tenant, lambda transaction: transaction.list_endpoints())
     if as_json:
         return [orjson.dumps(endpoint_json(each)).decode() for each in found]
     return [line for each in found for line in _endpoint_lines(each)]
 
 
-async def remove_endpoint(settings: Settings, webhook_id: str) -> None:
+async def remove_endpoint(settings: Settings, webhook_id: str, tenant: str = DEFAULT_TENANT) -> None:
     """Delete an endpoint and its deliveries. Raises: NotFound."""
     async with _open_registry(settings) as registry:
-        await registry.transact(DEFAULT_TENANT, lambda transaction: transaction.read_endpoint(webhook_id))
-        await registry.transact(DEFAULT_TENANT, lambda transaction: transaction.delete_endpoint(webhook_id))
+        await registry.transact(tenant, lambda transaction: transaction.read_endpoint(webhook_id))
+        await registry.transact(tenant, lambda transaction: transaction.delete_endpoint(webhook_id))
 
 
-async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int) -> str:
+async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int, tenant: str = DEFAULT_TENANT) -> str:
     """Create a new signing secret for an endpoint and return it. For `overlap_s` seconds the old secrets stay in use.
 
     Raises: NotFound, ValidationFailed.
@@ -73,12 +74,18 @@ async def rotate_secret(settings: Settings, webhook_id: str, overlap_s: int) -> 
     body = parse_body(RotateSecret, {"overlap_s": overlap_s})
     async with _open_registry(settings) as registry:
         return await registry.transact(
-            DEFAULT_TENANT, lambda transaction: transaction.rotate_secret(webhook_id, body.overlap_s)
+            tenant, lambda transaction: transaction.rotate_secret(webhook_id, body.overlap_s)
         )
 
 
 async def list_deliveries(
-    settings: Settings, webhook_id: str, status: str | None, limit: int, *, as_json: bool = False
+    settings: Settings,
+    webhook_id: str,
+    status: str | None,
+    limit: int,
+    tenant: str = DEFAULT_TENANT,
+    *,
+    as_json: bool = False,
 ) -> list[str]:
     """Return lines of text that describe at most `limit` deliveries of an endpoint with their attempts, newest first.
 
@@ -88,14 +95,16 @@ async def list_deliveries(
     """
     async with _open_registry(settings) as registry:
         page = await registry.transact(
-            DEFAULT_TENANT, lambda transaction: transaction.list_deliveries(webhook_id, status=status, limit=limit)
+            tenant, lambda transaction: transaction.list_deliveries(webhook_id, status=status, limit=limit)
         )
     if as_json:
         return [orjson.dumps(delivery_json(each)).decode() for each in page.items]
     return [line for each in page.items for line in _delivery_lines(each)]
 
 
-async def send_test_message(settings: Settings, webhook_id: str, timeout_s: float) -> list[str]:
+async def send_test_message(
+    settings: Settings, webhook_id: str, timeout_s: float, tenant: str = DEFAULT_TENANT
+) -> list[str]:
     """Enqueue a test message for an endpoint, wait for the first attempt of a worker, and describe this attempt.
 
     Return lines of text. `timeout_s` is the maximum wait in seconds.
@@ -106,14 +115,14 @@ async def send_test_message(settings: Settings, webhook_id: str, timeout_s: floa
             message stays enqueued, so workers can still make further attempts.
     """
     async with _open_registry(settings) as registry:
-        queued = await registry.transact(DEFAULT_TENANT, lambda transaction: transaction.enqueue_test(webhook_id))
+        queued = await registry.transact(tenant, lambda transaction: transaction.enqueue_test(webhook_id))
         delivery = queued
         try:
             async with asyncio.timeout(timeout_s):
                 while not delivery.attempts:
                     await asyncio.sleep(POLL_S)
                     delivery = await registry.transact(
-                        DEFAULT_TENANT, lambda transaction: transaction.read_delivery(webhook_id, queued.delivery_id)
+                        tenant, lambda transaction: transaction.read_delivery(webhook_id, queued.delivery_id)
                     )
         except TimeoutError:
             raise WebhookTestFailed(

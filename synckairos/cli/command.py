@@ -1,6 +1,7 @@
 """Code shared by all commands: help, settings and event loop."""
 
 import asyncio
+import re
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -14,6 +15,8 @@ from synckairos import config
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import ProgressDisplay, show_progress
 from synckairos.config import Settings
+from synckairos.config.value_types import TENANT_NAME, TENANT_NAME_FAULT
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.telemetry import alert_sender, log
 
 Result = TypeVar("Result")
@@ -31,6 +34,28 @@ def json_option(item: str) -> Callable[[Decorated], Decorated]:
     `item` is the noun for one result in the help, such as "job".
     """
     return click.option("--json", "as_json", is_flag=True, help=f"Print JSON, one line per {item}.")
+
+
+def tenant_option(items: str) -> Callable[[Decorated], Decorated]:
+    """Return a decorator that adds the option `--tenant` to a command: the name of a tenant, by default `default`.
+
+    `items` is the noun in the help for the data of the tenant, such as "the sessions". A text that is no name of a
+    tenant is a usage error.
+    """
+
+    def check(_: click.Context, __: click.Parameter, value: str) -> str:
+        if not re.fullmatch(TENANT_NAME, value):
+            raise click.BadParameter(TENANT_NAME_FAULT)
+        return value
+
+    return click.option(
+        "--tenant",
+        metavar="NAME",
+        default=DEFAULT_TENANT,
+        show_default=True,
+        callback=check,
+        help=f"Tenant of {items}.",
+    )
 
 
 def limit_option(items: str, default: int, maximum: int) -> Callable[[Decorated], Decorated]:

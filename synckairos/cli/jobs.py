@@ -13,14 +13,14 @@ from synckairos.cli.command import (
     print_lines_with_progress,
     run,
     run_with_progress,
+    tenant_option,
 )
 from synckairos.cli.escaped_echo import echo
 from synckairos.cli.exit_codes import ExitCode
 from synckairos.cli.progress import show_progress
 from synckairos.config import Settings
-from synckairos.principal import DEFAULT_TENANT
 
-_tenant_of_session = click.option("--tenant", metavar="NAME", help="Tenant of session ID. Default: default.")
+_tenant_of_sessions = tenant_option("the sessions")
 
 
 @click.group(cls=CommandGroup)
@@ -92,14 +92,14 @@ def jobs_run() -> None:
     metavar="SECONDS",
     help="Only sessions that ended at least this many seconds ago.",
 )
-@_tenant_of_session
+@_tenant_of_sessions
 @_wait
-def jobs_run_archive(session_id: UUID | None, after_s: int, tenant: str | None, wait: bool) -> None:
-    """Archive the ended session ID, or all ended sessions of all tenants.
+def jobs_run_archive(session_id: UUID | None, after_s: int, tenant: str, wait: bool) -> None:
+    """Archive the ended session ID, or all ended sessions of the tenant.
 
     Archives that are up to date are not written again.
     """
-    _enqueue("archive", _session_params(session_id, after_s, tenant), tenant, wait)
+    _enqueue("archive", _session_params(session_id, after_s), tenant, wait)
 
 
 @jobs_run.command("retention")
@@ -112,14 +112,14 @@ def jobs_run_archive(session_id: UUID | None, after_s: int, tenant: str | None, 
     metavar="SECONDS",
     help="Only sessions that ended at least this many seconds ago.",
 )
-@_tenant_of_session
+@_tenant_of_sessions
 @_wait
-def jobs_run_retention(session_id: UUID | None, after_s: int, tenant: str | None, wait: bool) -> None:
-    """Archive the ended session ID, or all ended sessions of all tenants, and delete the Postgres rows.
+def jobs_run_retention(session_id: UUID | None, after_s: int, tenant: str, wait: bool) -> None:
+    """Archive the ended session ID, or all ended sessions of the tenant, and delete the Postgres rows.
 
     The archives are verified before.
     """
-    _enqueue("retention", _session_params(session_id, after_s, tenant), tenant, wait)
+    _enqueue("retention", _session_params(session_id, after_s), tenant, wait)
 
 
 @jobs_run.command("export")
@@ -136,9 +136,9 @@ def jobs_run_retention(session_id: UUID | None, after_s: int, tenant: str | None
     help="Format of the file.",
 )
 @click.option("--snapshots", is_flag=True, help="Include the session's document in each event.")
-@click.option("--tenant", metavar="NAME", help="Tenant whose events are written. Default: default.")
+@tenant_option("the events")
 @_wait
-def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, tenant: str | None, wait: bool) -> None:
+def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, tenant: str, wait: bool) -> None:
     """Write the events of all sessions of a tenant in a time range to one object in cold storage."""
     from synckairos.admin.jobs import parse_day_or_instant
 
@@ -147,7 +147,7 @@ def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, tenant: 
 
 
 @jobs_run.command("reconcile-members")
-@click.option("--tenant", metavar="NAME", help="Tenant of the members. Default: default.")
+@tenant_option("the members")
 @click.option(
     "--max-removed",
     "max_removed_percent",
@@ -156,23 +156,21 @@ def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, tenant: 
     help="Maximum share of the members that may be removed. Default: SYNCKAIROS_MEMBERS_MAX_REMOVED_PERCENT.",
 )
 @_wait
-def jobs_run_reconcile_members(tenant: str | None, max_removed_percent: int | None, wait: bool) -> None:
+def jobs_run_reconcile_members(tenant: str, max_removed_percent: int | None, wait: bool) -> None:
     """Make the members of a tenant equal to those at SYNCKAIROS_MEMBERS_URL."""
     params = {} if max_removed_percent is None else {"max_removed_percent": max_removed_percent}
     _enqueue("reconcile-members", params, tenant, wait)
 
 
-def _session_params(session_id: UUID | None, after_s: int, tenant: str | None) -> dict[str, Any]:
-    if session_id is None and tenant is not None:
-        raise click.UsageError("--tenant needs the ID of a session of the tenant.")
+def _session_params(session_id: UUID | None, after_s: int) -> dict[str, Any]:
     return {"after_s": after_s} if session_id is None else {"session_id": str(session_id), "after_s": after_s}
 
 
-def _enqueue(type_: str, params: dict[str, Any], tenant: str | None, wait: bool) -> None:
+def _enqueue(type_: str, params: dict[str, Any], tenant: str, wait: bool) -> None:
     settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 
-    enqueuing = admin_jobs.enqueue_job(settings, type_, params, tenant=DEFAULT_TENANT if tenant is None else tenant)
+    enqueuing = admin_jobs.enqueue_job(settings, type_, params, tenant=tenant)
     _print_outcome(settings, run_with_progress("queueing the job", enqueuing), wait)
 
 

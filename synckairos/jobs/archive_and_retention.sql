@@ -82,30 +82,43 @@ UPDATE sync_sessions SET archived = true
 WHERE tenant = %(tenant)s AND session_id = %(session_id)s AND (epoch, version) = (%(epoch)s, %(version)s) AND NOT archived;
 
 -- name: sessions_to_remove
--- Sessions that ended at least after_s seconds ago, the earliest end first. A session whose archiving failed, or that was
+-- Sessions of a tenant that ended at least after_s seconds ago, the earliest end first. A session whose archiving failed, or that was
 -- retained, is skipped for an hour. It is not skipped if the reason was an unreachable object store.
-SELECT s.tenant, s.session_id::text, coalesce(s.deleted_at, s.completed_at)
+SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.tenant = s.tenant AND a.session_id = s.session_id AND a.created_at = s.created_at
-WHERE coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(after_s)s)
+WHERE s.tenant = %(tenant)s AND coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(after_s)s)
     AND (coalesce(s.deleted_at, s.completed_at), s.session_id) > (%(ended_at)s::timestamptz, %(session_id)s::uuid)
     AND (a.error IS NULL OR starts_with(a.error, 'StoreUnavailable:') OR a.requested_at < now() - interval '1 hour')
 ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
 
 -- name: sessions_to_archive
--- Sessions that ended at least after_s seconds ago and whose newest version is not archived. A session whose archiving
+-- Sessions of a tenant that ended at least after_s seconds ago and whose newest version is not archived. A session whose archiving
 -- failed is skipped for an hour; a session that retention retained is not skipped. The query does not read archived
 -- sessions, because after some years nearly all sessions are archived.
-SELECT s.tenant, s.session_id::text, coalesce(s.deleted_at, s.completed_at)
+SELECT s.session_id::text, coalesce(s.deleted_at, s.completed_at)
 FROM sync_sessions AS s
 LEFT JOIN sync_archives AS a ON a.tenant = s.tenant AND a.session_id = s.session_id AND a.created_at = s.created_at
-WHERE coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(after_s)s)
+WHERE s.tenant = %(tenant)s AND coalesce(s.deleted_at, s.completed_at) < now() - make_interval(secs => %(after_s)s)
     AND (coalesce(s.deleted_at, s.completed_at), s.session_id) > (%(ended_at)s::timestamptz, %(session_id)s::uuid)
     AND coalesce(s.deleted_at, s.completed_at) IS NOT NULL AND NOT s.archived
     AND (a.error IS NULL OR starts_with(a.error, 'Stays:') OR a.requested_at < now() - interval '1 hour')
 ORDER BY coalesce(s.deleted_at, s.completed_at), s.session_id
 LIMIT %(limit)s;
+
+-- name: tenants_with_ended_sessions
+-- Each step reads one entry of an index, so the query does not read all sessions that ended. The caller adds a condition.
+WITH RECURSIVE tenants (tenant) AS (
+    SELECT min(s.tenant) FROM sync_sessions AS s WHERE coalesce(s.deleted_at, s.completed_at) IS NOT NULL
+    UNION ALL
+    SELECT (
+        SELECT min(s.tenant) FROM sync_sessions AS s
+        WHERE s.tenant > t.tenant AND coalesce(s.deleted_at, s.completed_at) IS NOT NULL
+    )
+    FROM tenants AS t WHERE t.tenant IS NOT NULL
+)
+SELECT t.tenant FROM tenants AS t WHERE t.tenant IS NOT NULL;
 
 -- name: lock_archive
 -- Lock the archive record before the session row, in the same order as save_archive does.

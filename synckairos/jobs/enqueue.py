@@ -30,7 +30,9 @@ class JobQueue:
     async def enqueue(
         self, type_: str, params: Mapping[str, Any], once: str | None = None, *, tenant: str = DEFAULT_TENANT
     ) -> int | None:
-        """Enqueue a job of a tenant and return its id. Return None if an open job of the tenant has the same `once`.
+        """Enqueue a job of a tenant and return its id.
+
+        Return None if an open job of the tenant has the same `once`, or if the tenant is being deleted or was deleted.
 
         `type_` and `params` are the type and the parameters of the job. `once` is a text that identifies equal jobs;
         None allows any number of equal jobs. An open job is queued or running. Uses two or three round trips.
@@ -55,7 +57,7 @@ class JobQueue:
         return due
 
     async def enqueue_periodic_jobs(self, archive_after_s: int, retention_s: int) -> None:
-        """Delete jobs that ended more than `KEPT_DAYS` days ago, and enqueue the scheduled jobs that have work.
+        """Delete jobs that ended more than `KEPT_DAYS` days ago, and enqueue each tenant's scheduled jobs with work.
 
         `archive_after_s` is the number of seconds from the end of a session to its archive, and `retention_s` the
         number of seconds from its end to its removal from Postgres. 0 means that no job of this kind is enqueued. A
@@ -63,6 +65,6 @@ class JobQueue:
         """
         await self._job_table.delete_ended_jobs(KEPT_DAYS)
         for type_, after_s in (("archive", archive_after_s), ("retention", retention_s)):
-            if after_s and await self._job_table.has_sessions_for_job(type_, after_s):
+            for tenant in await self._job_table.find_tenants_with_work(type_, after_s) if after_s else ():
                 # The text is stored and compared with jobs that other releases enqueue, so it must not change.
-                await self.enqueue(type_, {"after_s": after_s}, once=f"{type_} by itself")
+                await self.enqueue(type_, {"after_s": after_s}, once=f"{type_} by itself", tenant=tenant)

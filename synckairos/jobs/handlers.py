@@ -25,7 +25,7 @@ from synckairos.jobs.runner import PermanentJobFailure
 from synckairos.jobs.table import ClaimedJob, JobTable
 from synckairos.jobs.write_archive import Archiver
 from synckairos.postgres.pool import PostgresPool, translate_postgres_errors
-from synckairos.session_names import session_name, split_session_name
+from synckairos.session_names import session_name
 from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.telemetry import log
@@ -97,7 +97,9 @@ class JobHandlers:
 
     async def _archive(self, tenant: str, params: SessionSelectionParams) -> JobResult:
         if params.session_id is None:
-            return await self._run_for_each("archive", "sessions_to_archive", params.after_s, self._archiver.archive)
+            return await self._run_for_each(
+                "archive", "sessions_to_archive", tenant, params.after_s, self._archiver.archive
+            )
         try:
             record = await self._archiver.archive(session_name(tenant, params.session_id))
         except SessionRecreated as fault:
@@ -119,6 +121,7 @@ class JobHandlers:
             return await self._run_for_each(
                 "retention",
                 "sessions_to_remove",
+                tenant,
                 after_s,
                 lambda each: self._retention.archive_and_delete(each, after_s),
             )
@@ -141,9 +144,9 @@ class JobHandlers:
         }
 
     async def _run_for_each(
-        self, type_: str, query: str, after_s: int, work: Callable[[str], Awaitable[object]]
+        self, type_: str, query: str, tenant: str, after_s: int, work: Callable[[str], Awaitable[object]]
     ) -> JobResult:
-        """Run `work` for each session that the query returns. Return the numbers of sessions by outcome.
+        """Run `work` for each session of a tenant that the query returns. Return the numbers of sessions by outcome.
 
         At most `_MAX_CONCURRENT` sessions are in work at the same time. A session whose work fails gets a separate job
         with separate attempts, and does not delay other sessions.
@@ -154,8 +157,8 @@ class JobHandlers:
         counts = {"done": 0, "left": 0, "failed": 0}
         slots = asyncio.Semaphore(_MAX_CONCURRENT)
 
-        async def run_for(name: str) -> None:
-            tenant, session_id = split_session_name(name)
+        async def run_for(session_id: str) -> None:
+            name = session_name(tenant, session_id)
             async with slots:
                 try:
                     outcome = "left" if await work(name) is False else "done"
@@ -171,8 +174,8 @@ class JobHandlers:
                     outcome = "failed"
                 counts[outcome] += 1
 
-        async for page in self._pages(query, after_s):
-            tasks = [asyncio.ensure_future(run_for(name)) for name in page]
+        async for page in self._pages(query, tenant, after_s):
+            tasks = [asyncio.ensure_future(run_for(session_id)) for session_id in page]
             try:
                 await asyncio.gather(*tasks)
             finally:
@@ -181,16 +184,13 @@ class JobHandlers:
                 await asyncio.gather(*tasks, return_exceptions=True)
         return counts
 
-    async def _pages(self, query: str, after_s: int) -> AsyncIterator[list[str]]:
-        """Yield pages of names of sessions that ended at least `after_s` seconds ago, the earliest end first.
-
-        The pages have sessions of all tenants.
-        """
+    async def _pages(self, query: str, tenant: str, after_s: int) -> AsyncIterator[list[str]]:
+        """Yield pages of ids of a tenant's sessions that ended at least `after_s` seconds ago, earliest end first."""
         position: dict[str, Any] = {"ended_at": "-infinity", "session_id": _NIL}
         while True:
-            values = {**position, "after_s": after_s, "limit": _SESSIONS_PER_PAGE}
+            values = {**position, "tenant": tenant, "after_s": after_s, "limit": _SESSIONS_PER_PAGE}
             rows = await self._pool.fetch(load_statement(query), values)
             if not rows:
                 return
-            position = {"session_id": rows[-1][1], "ended_at": rows[-1][2]}
-            yield [session_name(*row[:2]) for row in rows]
+            position = {"session_id": rows[-1][0], "ended_at": rows[-1][1]}
+            yield [session_id for session_id, _ in rows]

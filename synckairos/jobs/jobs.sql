@@ -2,8 +2,10 @@
 -- worker has a lease on the job that it runs. Each change of a running job therefore names the worker and the attempt.
 
 -- name: add
+-- A tenant whose deletion was requested gets no more jobs.
 INSERT INTO background_jobs (tenant, type, params, once)
-VALUES (%(tenant)s, %(type)s, %(params)s, %(once)s)
+SELECT %(tenant)s::text, %(type)s::text, %(params)s::jsonb, %(once)s::text
+WHERE NOT EXISTS (SELECT FROM sync_tenants WHERE name = %(tenant)s::text AND status IN ('deleting', 'deleted'))
 ON CONFLICT (tenant, once) WHERE status IN ('queued', 'running') DO NOTHING
 RETURNING job_id, due_at;
 

@@ -80,7 +80,7 @@ class AbandonedJob:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A row of the job table. A job works on the sessions of its tenant, except the scheduled jobs for all sessions.
+    """A row of the job table. A job works on the data of its tenant. The job that deletes a tenant is of `default`.
 
     `duration_ms` is the duration of the newest attempt. It is None if there was no attempt, if the attempt runs, or if
     its worker died.
@@ -163,7 +163,8 @@ class JobTable:
     ) -> DueJob | None:
         """Add a queued job of a tenant and return it. Return None if one of its open jobs has the same `once`.
 
-        An open job is queued or running. If `once` is None, the job is always added.
+        An open job is queued or running. If `once` is None, equal jobs do not matter. Also return None if the tenant is
+        being deleted or was deleted.
         """
         rows = await self._run("add", tenant=tenant, type=type_, params=Jsonb(params), once=once)
         return DueJob(*rows[0]) if rows else None
@@ -244,15 +245,21 @@ class JobTable:
         rows = await self._run("retry", job_id=job_id)
         return DueJob(job_id, rows[0][0]) if rows else None
 
-    async def has_sessions_for_job(self, type_: str, after_s: float) -> bool:
-        """Return whether a scheduled job of type `type_` (`archive` or `retention`) has a session to work on.
+    async def find_tenants_with_work(self, type_: str, after_s: float) -> list[str]:
+        """Return the tenants for which a scheduled job of type `type_` (`archive` or `retention`) has a session.
 
-        The job works on sessions that ended at least `after_s` seconds ago.
+        The job works on sessions of its tenant that ended at least `after_s` seconds ago. The tenants are in
+        alphabetical order.
         """
-        query = {"archive": "sessions_to_archive", "retention": "sessions_to_remove"}[type_]
+        query = load_statement({"archive": "sessions_to_archive", "retention": "sessions_to_remove"}[type_])
+        tenants = load_statement("tenants_with_ended_sessions").removesuffix(b";")
+        has_sessions = query.removesuffix(b";").replace(b"%(tenant)s", b"t.tenant")
         values = {"ended_at": "-infinity", "session_id": UUID(int=0), "after_s": after_s, "limit": 1}
         with translate_postgres_errors():
-            return bool(await self._pool.fetch(load_statement(query), values, access=cross_tenant_access()))
+            rows = await self._pool.fetch(
+                tenants + b" AND EXISTS (" + has_sessions + b")", values, access=cross_tenant_access()
+            )
+        return [tenant for (tenant,) in rows]
 
     async def list_jobs_of_tenant(self, tenant: str, type_: str, *, before_id: int, limit: int) -> list[Job]:
         """Return at most `limit` jobs of a tenant with the type `type_` and ids below `before_id`, newest first."""

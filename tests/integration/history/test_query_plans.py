@@ -130,7 +130,7 @@ async def test_the_query_for_sessions_to_archive_reads_no_archived_session(large
             b"EXPLAIN (ANALYZE, FORMAT JSON) "
             + load_statements("archive_and_retention.sql", "synckairos.jobs")["sessions_to_archive"]
         )
-        page = {"after_s": 0, "ended_at": "-infinity", "session_id": UUID(int=0), "limit": 200}
+        page = {"tenant": "default", "after_s": 0, "ended_at": "-infinity", "session_id": UUID(int=0), "limit": 200}
         row = await (await connection.execute(sql, page)).fetchone()
         await connection.rollback()
     assert row is not None

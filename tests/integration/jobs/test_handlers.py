@@ -23,7 +23,7 @@ async def test_the_longest_allowed_ages_are_within_the_range_of_postgres(
 ) -> None:
     await finish_and_drain(audit)
     for type_ in ("archive", "retention"):
-        assert not await jobs.job_table.has_sessions_for_job(type_, LONGEST_S)
+        assert not await jobs.job_table.find_tenants_with_work(type_, LONGEST_S)
         result = await jobs.handlers.run(claim_all(type_, LONGEST_S))
         assert result == {"done": 0, "left": 0, "failed": 0}
 
@@ -48,12 +48,12 @@ async def test_a_session_with_an_incomplete_archive_is_skipped_for_an_hour(
 ) -> None:
     bad, good = await finish_and_drain(audit), await finish_and_drain(audit)
     await audit.database.execute("DELETE FROM sync_events WHERE session_id = %s AND version = 2", [bad.session_id])
-    assert await jobs.job_table.has_sessions_for_job("retention", 0)
+    assert await jobs.job_table.find_tenants_with_work("retention", 0)
     assert await jobs.handlers.run(claim_all("retention")) == {"done": 1, "left": 0, "failed": 1}
     (job,) = await jobs.job_table.list_jobs()
     assert (job.type, job.params["session_id"]) == ("retention", bad.session_id)
     # Scheduled jobs skip it. A job for this session shows the reason.
-    assert not await jobs.job_table.has_sessions_for_job("retention", 0)
+    assert not await jobs.job_table.find_tenants_with_work("retention", 0)
     assert await jobs.handlers.run(claim_all("retention")) == {"done": 0, "left": 0, "failed": 0}
     with pytest.raises(ArchiveIncomplete, match="version 2"):
         await jobs.retention.archive_and_delete(bad.session_id, 0)
@@ -69,10 +69,10 @@ async def test_a_retained_session_is_skipped_by_retention_but_not_by_archive(
     life = await finish_and_drain(audit)
     await audit.committer.apply(life, UpdateMetadata({"note": "in the outbox"}), T0 + 90_000)
     assert await jobs.handlers.run(claim_all("retention")) == {"done": 0, "left": 1, "failed": 0}
-    assert not await jobs.job_table.has_sessions_for_job("retention", 0)
+    assert not await jobs.job_table.find_tenants_with_work("retention", 0)
     # A later version is archived without that delay.
     await audit.drain()
-    assert await jobs.job_table.has_sessions_for_job("archive", 0)
+    assert await jobs.job_table.find_tenants_with_work("archive", 0)
     assert await jobs.retention.archive_and_delete(life.session_id, 0)
     # A session of which Postgres has only a late version, and whose archive is missing, is skipped too.
     await audit.committer.apply(life, UpdateMetadata({"note": "late"}), T0 + 91_000)
@@ -81,8 +81,8 @@ async def test_a_retained_session_is_skipped_by_retention_but_not_by_archive(
     assert record.path is not None
     await jobs.cold_storage.delete(record.path)
     assert await jobs.handlers.run(claim_all("retention")) == {"done": 0, "left": 0, "failed": 1}
-    assert not await jobs.job_table.has_sessions_for_job("retention", 0)
-    assert not await jobs.job_table.has_sessions_for_job("archive", 0)
+    assert not await jobs.job_table.find_tenants_with_work("retention", 0)
+    assert not await jobs.job_table.find_tenants_with_work("archive", 0)
 
 
 async def test_a_job_without_its_object_store_fails_and_changes_nothing(audit: AuditParts, tmp_path: Path) -> None:

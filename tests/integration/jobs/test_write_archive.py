@@ -66,12 +66,12 @@ async def test_a_session_changed_after_its_archive_is_archived_again(audit: Audi
     life = await finish_and_drain(audit)
     first = await jobs.archiver.archive(life.session_id)
     assert await jobs.archiver.archive(life.session_id) == first
-    assert not await jobs.job_table.has_sessions_for_job("archive", 0)
+    assert not await jobs.job_table.find_tenants_with_work("archive", 0)
     await audit.committer.apply(life, UpdateMetadata({"note": "later"}), T0 + 90_000)
     await audit.drain()
-    assert await jobs.job_table.has_sessions_for_job("archive", 0)
+    assert await jobs.job_table.find_tenants_with_work("archive", 0)
     second = await jobs.archiver.archive(life.session_id)
-    assert not await jobs.job_table.has_sessions_for_job("archive", 0)
+    assert not await jobs.job_table.find_tenants_with_work("archive", 0)
     assert (second.version, second.events) == (first.version + 1, first.events + 1)
     assert not object_path(audit, first).exists()
     latest = await audit.history.cold_reader.read_latest_version([second])
@@ -84,7 +84,7 @@ async def test_an_archive_without_its_mark_gets_the_mark(audit: AuditParts, jobs
     record = await jobs.archiver.archive(life.session_id)
     await audit.database.execute("UPDATE sync_sessions SET archived = false")
     assert await jobs.archiver.archive(life.session_id) == record
-    assert not await jobs.job_table.has_sessions_for_job("archive", 0)
+    assert not await jobs.job_table.find_tenants_with_work("archive", 0)
 
 
 async def test_the_slower_of_two_workers_does_not_replace_the_archive_of_the_faster(

@@ -77,3 +77,17 @@ async def test_webhooks_commands_with_invalid_values_are_usage_errors(settings: 
     assert (await run_cli(settings, "rotate", MISSING_ID, "--overlap", "9" * 12, code=2)).startswith(
         "overlap_s: should be "
     )
+
+
+async def test_commands_work_on_the_endpoints_of_one_tenant(settings: Settings, receiver: Receiver) -> None:
+    acme = ("--tenant", "acme")
+    webhook_id = (await run_cli(settings, "add", receiver.url, *acme)).split()[0]
+    assert await run_cli(settings, "list") == "no endpoints\n"
+    assert (await run_cli(settings, "list", *acme)).startswith(webhook_id)
+    for args in (("rotate", webhook_id), ("test", webhook_id), ("deliveries", webhook_id), ("remove", webhook_id)):
+        assert webhook_id in await run_cli(settings, *args, code=1)
+    assert await run_cli(settings, "deliveries", webhook_id, *acme) == "no deliveries\n"
+    assert "synckairos worker" in await run_cli(settings, "test", webhook_id, "--timeout", "0.1", *acme, code=1)
+    assert (await run_cli(settings, "rotate", webhook_id, *acme)).startswith("whsec_")
+    await run_cli(settings, "remove", webhook_id, *acme)
+    assert await run_cli(settings, "list", *acme) == "no endpoints\n"
