@@ -8,10 +8,11 @@ from typing import Self, cast
 from urllib.parse import urlsplit
 
 LENGTH = b"content-length: "
+LAST_PIECE = b"\r\n0\r\n\r\n"
 
 
 class HttpConnection(asyncio.Protocol):
-    """One connection. `post` and `get` return the status and the body of the response."""
+    """One connection. `post`, `patch` and `get` return the status and the body of the response."""
 
     def __init__(self, host: str, token: str | None = None) -> None:
         self._common_headers = f"Host: {host}\r\n"
@@ -33,6 +34,9 @@ class HttpConnection(asyncio.Protocol):
 
     async def post(self, path: str, body: bytes = b"") -> tuple[int, bytes]:
         return await self._request("POST", path, body)
+
+    async def patch(self, path: str, body: bytes) -> tuple[int, bytes]:
+        return await self._request("PATCH", path, body)
 
     async def get(self, path: str) -> tuple[int, bytes]:
         return await self._request("GET", path, b"")
@@ -61,8 +65,11 @@ class HttpConnection(asyncio.Protocol):
         end = received.find(b"\r\n\r\n") + 4
         if end < 4:
             return
-        at = received.index(LENGTH) + len(LENGTH)
-        if len(received) < end + int(received[at : received.index(b"\r", at)]):
+        at = received.find(LENGTH, 0, end)
+        if at < 0:  # a stream; its pieces stay encoded in the result
+            if not received.endswith(LAST_PIECE):
+                return
+        elif len(received) < end + int(received[at + len(LENGTH) : received.index(b"\r", at)]):
             return
         self._received = b""
         assert self._response is not None

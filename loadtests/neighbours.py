@@ -1,12 +1,12 @@
 """Load test of neighbours: 100 clients of one tenant switch once a second, with and without a tenant at its limits.
 
 The other tenant has limits of its own, which `--limit` changes, and sends more than each of them allows: requests,
-presses, creations, lists, time reports, simulations and sockets, as 50 subjects with small bodies. Its process has the
-lowest priority
-(`--nice 19`), because a tenant has machines of its own, and here it shares the cores with the server. Phases without
-and with the other tenant alternate in one run. The figures are the latencies of the switches of the 100 clients in both
-kinds of phases, the ratio of their 99th percentiles (of all rounds, and the median of the ratios of each round), the
-number of refused switches, and the answers to the other tenant by status or close code. Goal: a ratio of at most 2.
+presses, creations, lists, time reports, simulations, sockets, and large changes of metadata, which also fill the
+outbox. It acts as 50 subjects. Its process has the lowest priority (`--nice 19`), because a tenant has machines of its
+own, and here it shares the cores with the server. Phases without and with the other tenant alternate in one run. The
+figures are the latencies of the switches of the 100 clients in both kinds of phases, the ratio of their 99th
+percentiles (of all rounds, and the median of the ratios of each round), the number of refused switches, and the answers
+to the other tenant by status or close code. Goal: a ratio of at most 2.
 """
 
 import argparse

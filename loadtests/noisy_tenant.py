@@ -5,6 +5,7 @@ prints the number of answers by status as JSON.
 """
 
 import asyncio
+import random
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -38,6 +39,11 @@ SIMULATION = orjson.dumps(
 )
 
 
+def large_metadata() -> bytes:
+    """Return the body of a change of metadata with 2,500 values. Each body differs, so it is never a replay."""
+    return orjson.dumps({"metadata": {"values": [random.randrange(10**9) for _ in range(2_500)]}})
+
+
 class NoisyTenant:
     """The clients of the tenant, with the number of its answers by status."""
 
@@ -53,6 +59,7 @@ class NoisyTenant:
             self._list,
             self._report,
             self._simulate,
+            self._fill_outbox,
         )
         async with asyncio.TaskGroup() as tasks:
             for number in range(SUBJECTS):
@@ -91,6 +98,15 @@ class NoisyTenant:
 
     async def _create(self, connection: HttpConnection) -> None:
         await self._count(connection.post("/v1/sessions", orjson.dumps(small_session())))
+
+    async def _fill_outbox(self, connection: HttpConnection) -> None:
+        """Change large metadata of a session. Each change is a large body, many values, and bytes in the outbox."""
+        status, body = await self._count(connection.post("/v1/sessions", orjson.dumps(small_session())))
+        if status != 201:
+            return
+        session_id = orjson.loads(body)["data"]["session_id"]
+        for _ in range(20):
+            await self._count(connection.patch(f"/v1/sessions/{session_id}", large_metadata()))
 
     async def _list(self, connection: HttpConnection) -> None:
         await self._count(connection.get("/v1/sessions?limit=200"))
