@@ -1,14 +1,12 @@
 """The table of exit codes: every code has a meaning, and every code of an error in it exists."""
 
-import importlib
-import pkgutil
 from collections.abc import Iterator
 
-import synckairos
 import synckairos_client
 from synckairos.cli import exit_codes
 from synckairos.cli.exit_codes import ExitCode, exit_code_of
 from synckairos.errors import StoreUnavailable, SyncKairosError, ValidationFailed
+from tests.package_modules import import_all_modules
 
 ErrorClass = type[SyncKairosError] | type[synckairos_client.SyncKairosError]
 
@@ -25,9 +23,7 @@ def test_every_exit_code_has_a_meaning() -> None:
 
 
 def test_every_error_of_the_table_exists() -> None:
-    for module in pkgutil.walk_packages(synckairos.__path__, "synckairos."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    import_all_modules()
     codes = {each.code for base in (SyncKairosError, synckairos_client.SyncKairosError) for each in subclasses(base)}
     assert set(exit_codes._BY_CODE) - codes == set()
 

@@ -3,12 +3,10 @@
 Run `python -m tests.unit.docs.metrics_page` to write the file.
 """
 
-import importlib
-import pkgutil
 from itertools import groupby
 
-import synckairos
 from synckairos.telemetry.metric_types import CATALOGUE, STORE_WIDE, MetricInfo
+from tests.package_modules import import_all_modules
 from tests.unit.docs.pages import REFERENCE
 
 PAGE = REFERENCE / "metrics.md"
@@ -33,9 +31,7 @@ page from the code.
 
 def load_catalogue() -> dict[str, MetricInfo]:
     """Import all modules of the package, so that all metrics are defined. Return the catalogue."""
-    for module in pkgutil.walk_packages(synckairos.__path__, "synckairos."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    import_all_modules()
     return CATALOGUE
 
 

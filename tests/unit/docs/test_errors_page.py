@@ -1,14 +1,12 @@
 """The page of errors lists every code that a caller can get, with its status, and no other."""
 
-import importlib
-import pkgutil
 from collections.abc import Iterator
 
-import synckairos
 import synckairos_client
 from synckairos import errors
 from synckairos.errors import SyncKairosError
 from synckairos_client import errors as client_errors
+from tests.package_modules import import_all_modules
 from tests.unit.docs.pages import code_words, read_page, table_after
 
 PAGE = read_page("errors.md")
@@ -31,9 +29,7 @@ OF_CLIENT = {synckairos_client.SyncKairosError.code}
 
 def every_error() -> Iterator[type[SyncKairosError]]:
     """Yield every error class of the server."""
-    for module in pkgutil.walk_packages(synckairos.__path__, "synckairos."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+    import_all_modules()
     waiting: list[type[SyncKairosError]] = [SyncKairosError]
     while waiting:
         found = waiting.pop()
