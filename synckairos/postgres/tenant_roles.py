@@ -72,7 +72,7 @@ JOIN pg_namespace AS n ON n.oid = s.relnamespace
 _LOGINS = """
 SELECT login.rolname, (
     SELECT count(*) FROM pg_roles AS role
-    WHERE role.rolname = ANY(%(roles)s) AND pg_has_role(login.oid, role.oid, 'MEMBER')
+    WHERE role.rolname = ANY(%(roles)s) AND pg_has_role(login.oid, role.oid, %(right)s)
 )
 FROM pg_roles AS login
 WHERE login.rolname = session_user OR login.rolname = ANY(%(logins)s)
@@ -104,12 +104,20 @@ async def require_roles(pool: PostgresPool) -> None:
 
 async def find_missing_roles(connection: psycopg.AsyncConnection) -> list[str]:
     """Return the statements that would let the login of `connection` use both roles. Run none of them."""
-    values = {"logins": [], "roles": list(_ROLES)}
+    values = {"logins": [], "roles": list(_ROLES), "right": _right(connection)}
     for login, count in await (await connection.execute(_LOGINS, values)).fetchall():
         if count < len(_ROLES):
             missing = [name for name in _ROLES if not await _exists(connection, name)]
             return [*map(_render_role, missing), _render_membership(connection, login)]
     return []
+
+
+def _right(connection: psycopg.AsyncConnection) -> str:
+    """Return the right that a login needs on a role to set it.
+
+    From Postgres 16 on, a login that creates a role becomes its member, but may not set it.
+    """
+    return "SET" if connection.info.server_version >= _INHERITANCE_VERSION else "MEMBER"
 
 
 def _render_role(name: str) -> str:
@@ -129,7 +137,7 @@ async def complete_roles(connection: psycopg.AsyncConnection, logins: Iterable[s
             await _try_to_run(connection, _render_role(name), statements)
     for (name,) in await (await connection.execute(_UNUSABLE, [list(_ROLES)])).fetchall():
         statements.append(f"ALTER ROLE {name} NOSUPERUSER NOBYPASSRLS")
-    values = {"logins": list(logins), "roles": list(_ROLES)}
+    values = {"logins": list(logins), "roles": list(_ROLES), "right": _right(connection)}
     for login, count in await (await connection.execute(_LOGINS, values)).fetchall():
         if count < len(_ROLES):
             await _try_to_run(connection, _render_membership(connection, login), statements)

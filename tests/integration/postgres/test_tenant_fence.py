@@ -315,6 +315,20 @@ async def test_a_login_that_cannot_create_roles_gets_the_statements(data_dir: Pa
             assert admin.execute("SELECT tenant FROM sync_revocations").fetchall() == []
 
 
+async def test_a_login_that_may_create_roles_may_also_set_them(data_dir: Path) -> None:
+    with Postgres(data_dir / f"roles-{uuid4().hex[:8]}", durable=False) as own:
+        with psycopg.connect(own.url, autocommit=True) as admin:
+            admin.execute(
+                "CREATE ROLE owner_of_tables LOGIN CREATEROLE; GRANT CREATE ON SCHEMA public TO owner_of_tables"
+            )
+        url = own.url.replace("postgres@", "owner_of_tables@")
+        notices: list[str] = []
+        await migrate(url, on_notice=notices.append)
+        assert notices == ["separated the tenants in the database by row-level security"]
+        async with open_required(url) as pool:
+            await require_roles(pool)
+
+
 async def find_none() -> list[str]:
     """Return no instance of an older release."""
     return []
