@@ -4,9 +4,9 @@ Every request has a principal, and every event names its actor.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from msgspec import Struct
 
@@ -27,6 +27,18 @@ DEFAULT_TENANT = "default"
 _ROLES: tuple[Role, ...] = get_args(Role)
 _TENANT_LENGTH = re.compile("([0-9]+):")
 _KIND_IN_SCOPE = re.compile(f"[0-9]+:(?:{'|'.join(get_args(Kind))})[0-9]+:")
+
+
+LABEL_PREFIX = "label:"
+"""Begin of a resource of grants and members that names all sessions with a label. Key, `=` and value come after it."""
+
+
+def parse_resource_label(resource: str) -> tuple[str, str] | None:
+    """Return the key and the value of the label that a resource names. Return None if it names a session."""
+    if not resource.startswith(LABEL_PREFIX):
+        return None
+    key, _, value = resource.removeprefix(LABEL_PREFIX).partition("=")
+    return key, value
 
 
 class SessionGrant(Struct, frozen=True, kw_only=True):
@@ -75,6 +87,42 @@ class Narrowing(Struct, frozen=True, kw_only=True):
     session_ids: frozenset[str] | None
 
 
+class MemberRights(Protocol):
+    """The member rows of one subject, as this instance knows them. They change while principals refer to them."""
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the rows are known, and no change was announced since they were read."""
+
+    @property
+    def rows(self) -> Mapping[str, Role] | None:
+        """Return the role by resource: a session id, or `label:<key>=<value>`. None if the rows are unknown."""
+
+    @property
+    def has_labels(self) -> bool:
+        """Return whether a known row names a label."""
+
+    async def load(self) -> None:
+        """Read the rows, unless they are current. Without an answer of the stores, the rows are unknown afterwards."""
+
+    def role_on(self, session_id: str, labels: Collection[tuple[str, str]]) -> Role | None:
+        """Return the highest role that a row gives on a session, None if no row names the session.
+
+        `labels` are the labels of the session as pairs of key and value.
+
+        Raises: StoreUnavailable if the rows are unknown.
+        """
+
+    def known_role_on(self, session_id: str) -> Role | None:
+        """Return the highest role that a row with this session id gives. None without such a row, or if unknown."""
+
+    def controls_label(self, label: tuple[str, str]) -> bool:
+        """Return whether a row gives the role `controller` on all sessions with a label.
+
+        Raises: StoreUnavailable if the rows are unknown.
+        """
+
+
 class Principal(Struct, frozen=True, kw_only=True):
     """The identity and the rights of a caller. No field has a default, so that no right is given by omission.
 
@@ -88,6 +136,8 @@ class Principal(Struct, frozen=True, kw_only=True):
       tenant without a grant.
     - `life`: the expiry and the names of the credential. None for principals without a credential.
     - `narrowing`: the limits of the ticket that opened the socket of the principal, None without limits.
+    - `members`: the member rows of the subject, which give roles beside `grants`. None if no row can concern the
+      principal: it has a credential without rows, the role `admin`, or no credential.
     - `is_operator`: whether the principal administers tenants. An operator has no rights in a tenant, so it has the
       role `viewer` and no grants.
     """
@@ -101,6 +151,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     grants: tuple[SessionGrant, ...]
     life: CredentialLife | None
     narrowing: Narrowing | None
+    members: MemberRights | None
     is_operator: bool
 
     @classmethod
@@ -124,6 +175,7 @@ class Principal(Struct, frozen=True, kw_only=True):
             grants=(),
             life=None,
             narrowing=None,
+            members=None,
             is_operator=False,
         )
 
@@ -140,6 +192,7 @@ class Principal(Struct, frozen=True, kw_only=True):
             grants=(),
             life=None,
             narrowing=None,
+            members=None,
             is_operator=True,
         )
 
@@ -168,6 +221,7 @@ class Principal(Struct, frozen=True, kw_only=True):
             grants=(),
             life=None,
             narrowing=None,
+            members=None,
             is_operator=False,
         )
 
@@ -178,20 +232,57 @@ class Principal(Struct, frozen=True, kw_only=True):
     def role_on(self, session_id: str, labels: Collection[tuple[str, str]]) -> Role | None:
         """Return the role of the principal on a session of its tenant, None if the principal cannot reach the session.
 
-        The role is the lower of `role` and the highest role that a matching grant gives. `labels` are the labels of the
-        session as pairs of key and value.
+        The role is the lower of `role` and the highest role that a matching grant or member row gives. `labels` are the
+        labels of the session as pairs of key and value.
+
+        Raises: StoreUnavailable if the role depends on member rows that are unknown. `missing_members` says before
+            which calls they must be read.
         """
-        only = None if self.narrowing is None else self.narrowing.session_ids
-        if only is not None and session_id not in only:
+        granted = self.granted_role_on(session_id, labels)
+        if granted == self.role or self.members is None or not self._is_in_narrowing(session_id):
+            return granted
+        return self._limited_role([granted, self.members.role_on(session_id, labels)])
+
+    def granted_role_on(self, session_id: str, labels: Collection[tuple[str, str]]) -> Role | None:
+        """Return the role on a session as `role_on`, but without the roles that member rows give."""
+        if not self._is_in_narrowing(session_id):
             return None
         if self.role == "admin":
             return "admin"
-        found = [
-            grant.role or self.role
-            for grant in self.grants
-            if grant.all_sessions or session_id in grant.session_ids or not grant.labels.isdisjoint(labels)
-        ]
-        return min(self.role, max(found, key=_ROLES.index), key=_ROLES.index) if found else None
+        return self._limited_role(
+            [
+                grant.role or self.role
+                for grant in self.grants
+                if grant.all_sessions or session_id in grant.session_ids or not grant.labels.isdisjoint(labels)
+            ]
+        )
+
+    def known_role_on(self, session_id: str) -> Role | None:
+        """Return the role on a session without the roles that its labels give. Unknown member rows give no role."""
+        granted = self.granted_role_on(session_id, ())
+        if granted == self.role or self.members is None or not self._is_in_narrowing(session_id):
+            return granted
+        return self._limited_role([granted, self.members.known_role_on(session_id)])
+
+    def missing_members(self, session_id: str, labels: Collection[tuple[str, str]] | None) -> MemberRights | None:
+        """Return the member rows that must be read before `role_on` can decide about a session, None if it can.
+
+        `labels` None means that the labels of the session are not known yet. If a grant names a label, no row is
+        missing then: with the labels, the grant possibly decides alone.
+        """
+        if self.members is None or self.members.is_current or (labels is None and self._has_label_grants):
+            return None
+        is_decided = self.granted_role_on(session_id, labels or ()) == self.role
+        return None if is_decided or not self._is_in_narrowing(session_id) else self.members
+
+    def _is_in_narrowing(self, session_id: str) -> bool:
+        only = None if self.narrowing is None else self.narrowing.session_ids
+        return only is None or session_id in only
+
+    def _limited_role(self, roles: Iterable[Role | None]) -> Role | None:
+        """Return the highest of `roles`, or the role of the principal if this is lower. None if there is no role."""
+        found = highest_role(roles)
+        return None if found is None else min(self.role, found, key=_ROLES.index)
 
     def narrowed(self, narrowing: Narrowing | None) -> "Principal":
         """Return the principal with the limits of a ticket. None sets no limits.
@@ -209,9 +300,18 @@ class Principal(Struct, frozen=True, kw_only=True):
         return replace(self, role=role, grants=grants, narrowing=narrowing)
 
     @property
-    def has_label_grants(self) -> bool:
-        """Return whether the role on a session can depend on the labels of the session."""
-        return self.role != "admin" and any(grant.labels for grant in self.grants)
+    def depends_on_labels(self) -> bool:
+        """Return whether the role on a session can depend on the labels of the session.
+
+        Unknown member rows count as rows without labels.
+        """
+        if self.role == "admin":
+            return False
+        return self._has_label_grants or (self.members is not None and self.members.has_labels)
+
+    @property
+    def _has_label_grants(self) -> bool:
+        return any(grant.labels for grant in self.grants)
 
     @property
     def actor(self) -> str:
@@ -263,6 +363,11 @@ def tenant_of_client(client_id: str) -> str | None:
     end = match.end() + int(match[1])
     kind = _KIND_IN_SCOPE.match(client_id, end)
     return None if kind is None else client_id[match.end() : end]
+
+
+def highest_role(roles: Iterable[Role | None]) -> Role | None:
+    """Return the highest of `roles`, None if there is no role."""
+    return max((each for each in roles if each is not None), key=_ROLES.index, default=None)
 
 
 def includes_role(role: Role, wanted: Role) -> bool:

@@ -25,5 +25,6 @@ def make_principal(
         grants=grants,
         life=life,
         narrowing=None,
+        members=None,
         is_operator=False,
     )

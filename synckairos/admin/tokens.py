@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydantic import SecretStr
@@ -9,13 +10,18 @@ from pydantic import SecretStr
 from synckairos.admin.control_channel import open_control_channel
 from synckairos.config import Settings, env_variables_of, is_set
 from synckairos.config.settings import env_variable_text
-from synckairos.errors import SyncKairosError, Unauthorized, ValidationFailed
+from synckairos.errors import StoreUnavailable, SyncKairosError, Unauthorized, ValidationFailed
 from synckairos.frozen_replace import replace
+from synckairos.history.reader import open_history_pool
 from synckairos.identity.secret_text import is_stored_credential, parse_secret_text
 from synckairos.identity.token_header import read_header
 from synckairos.identity.token_minting import mint_token, parse_grant
 from synckairos.identity.token_verifier import UNKNOWN_SIGNER, TokenVerifier
-from synckairos.principal import Principal, SessionGrant
+from synckairos.members.member_cache import can_have_members
+from synckairos.members.subject_members import SubjectMembers
+from synckairos.members.table import MemberTable
+from synckairos.principal import LABEL_PREFIX, Principal, SessionGrant, highest_role
+from synckairos.revocations.revocation_set import revocable_subject
 from synckairos.service.access_rules import ACCESS_RULES
 from synckairos.service.authorization import authorize_without_session, find_role_by_labels, require_session_role
 from synckairos.service.label_rights import require_creation_rights
@@ -134,19 +140,51 @@ def describe_principal(principal: Principal) -> list[str]:
     if principal.role == "admin":
         return [*lines, f"{'sessions':<12} all sessions of the tenant, because the role is admin"]
     if not principal.grants:
-        return [*lines, f"{'sessions':<12} none, because the token has no grants"]
+        return [*lines, f"{'sessions':<12} none by grants. Member rows are not looked up"]
     return [*lines, *(f"{'sessions':<12} {_render_grant(each, principal)}" for each in principal.grants)]
 
 
-def explain_access(
+def with_members(settings: Settings, principal: Principal) -> Principal:
+    """Return a principal with the member rows of its subject, which are read from Postgres when they are needed.
+
+    If Postgres does not answer, decisions that need the rows raise StoreUnavailable.
+    """
+    if not can_have_members(principal):
+        return principal
+
+    async def load(members: SubjectMembers) -> None:
+        async with open_history_pool(settings) as pool:
+            with suppress(StoreUnavailable):
+                sets = await MemberTable(pool).read_sets(members.tenant, [members.subject])
+                members.set_rows(sets.by_subject[members.subject])
+
+    return replace(principal, members=SubjectMembers(principal.tenant, revocable_subject(principal), load))
+
+
+async def explain_access(
+    principal: Principal, session_id: str, verb: str, labels: Mapping[str, str]
+) -> tuple[bool, list[str]]:
+    """Return the result of `_explain`. If the member rows are needed and unknown, a line says that only grants count.
+
+    Raises: ValidationFailed if there is no rule for `verb`.
+    """
+    try:
+        return await _explain(principal, session_id, verb, labels)
+    except StoreUnavailable:
+        is_allowed, lines = await _explain(replace(principal, members=None), session_id, verb, labels)
+        unknown = f"{'members':<12} unknown, because Postgres does not answer. Only the grants count here"
+        return is_allowed, [*lines[:-1], unknown, lines[-1]]
+
+
+async def _explain(
     principal: Principal, session_id: str, verb: str, labels: Mapping[str, str]
 ) -> tuple[bool, list[str]]:
     """Return whether a principal is allowed to use a verb on a session, and lines of text that show the access rule.
 
-    `labels` are the labels of the session by key. The state of the session is not read, so the session can still refuse
-    a command of a participant.
+    `principal` comes from `with_members`. `labels` are the labels of the session by key. The state of the session is
+    not read, so the session can still refuse a command of a participant.
 
-    Raises: ValidationFailed if there is no rule for `verb`.
+    Raises: ValidationFailed if there is no rule for `verb`. StoreUnavailable if the member rows are needed and unknown.
     """
     rule = ACCESS_RULES.get(verb)
     if rule is None:
@@ -161,31 +199,38 @@ def explain_access(
     lines.append(f"{'rule':<12} {verb} requires {needed}")
     try:
         if rule.scope == "session":
+            if (members := principal.missing_members(session_id, labels.items())) is not None:
+                await members.load()
             role = find_role_by_labels(principal, session_id, labels)
-            lines.append(f"{'session':<12} {_matching_grant(principal, session_id, labels)} gives the role {role}")
+            lines.append(f"{'session':<12} {_find_decisive_right(principal, session_id, labels)} gives the role {role}")
             require_session_role(role, verb)
             if role == "participant" and verb in PARTICIPANT_COMMANDS:
                 lines.append(f"{'condition':<12} the caller takes part in the session, and acts only for itself")
         else:
             authorize_without_session(principal, verb, principal.participant_id)
             if verb == "create":
-                require_creation_rights(principal, labels)
+                await require_creation_rights(principal, labels)
+    except StoreUnavailable:
+        raise
     except SyncKairosError as refusal:
         return False, [*lines, f"{'result':<12} refused with {refusal.status} {refusal.code}: {refusal.message}"]
     return True, [*lines, f"{'result':<12} allowed"]
 
 
-def _matching_grant(principal: Principal, session_id: str, labels: Mapping[str, str]) -> str:
-    """Return the text of the grant that decides the role of a principal on a session."""
+def _find_decisive_right(principal: Principal, session_id: str, labels: Mapping[str, str]) -> str:
+    """Return the text of the grant or member row that decides the role of a principal on a session."""
     if principal.role == "admin":
         return "the role admin"
     role = principal.role_on(session_id, labels.items())
-    decisive = next(
-        each
-        for each in principal.grants
-        if replace(principal, grants=(each,)).role_on(session_id, labels.items()) == role
-    )
-    return f"the grant {_render_grant(decisive, principal)!r}"
+    for grant in principal.grants:
+        if replace(principal, grants=(grant,)).granted_role_on(session_id, labels.items()) == role:
+            return f"the grant {_render_grant(grant, principal)!r}"
+    assert principal.members is not None
+    rows = principal.members.rows or {}
+    named = [session_id, *(f"{LABEL_PREFIX}{key}={value}" for key, value in labels.items())]
+    decisive = highest_role(rows.get(each) for each in named)
+    resource = next(each for each in named if rows.get(each) == decisive)
+    return f"the member row {resource!r} with the role {decisive}"
 
 
 def show_settings(settings: Settings) -> list[str]:

@@ -13,6 +13,7 @@ from synckairos.cli.jobs import jobs
 from synckairos.cli.keys import keys
 from synckairos.cli.links import console, links
 from synckairos.cli.main_group import MainGroup
+from synckairos.cli.members import members
 from synckairos.cli.presets import presets
 from synckairos.cli.processes import dev, doctor, migrate, serve, worker
 from synckairos.cli.revocations import revocations
@@ -31,7 +32,7 @@ __all__ = ["main"]
         "To try the product": (dev, presets, simulate, session),
         "To run the product": (serve, worker, migrate, import_v2, doctor, config_group, tokens, auth),
         "To maintain the product": (audit, verify_audit, jobs, webhooks),
-        "To give access": (keys, links, console, revocations, tenants, operator_keys),
+        "To give access": (keys, links, console, members, revocations, tenants, operator_keys),
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -111,7 +111,7 @@ def auth() -> None:
 def auth_explain(token: str, session_id: UUID, verb: str, labels: tuple[str, ...]) -> None:
     """Print the rule that decides on a command, and its result. Exits 1 if the caller is refused."""
     settings = load_command_settings()
-    from synckairos.admin.tokens import describe_refusal, explain_access, verify_token
+    from synckairos.admin.tokens import describe_refusal, explain_access, verify_token, with_members
 
     token = _read_token(token)
     try:
@@ -119,9 +119,8 @@ def auth_explain(token: str, session_id: UUID, verb: str, labels: tuple[str, ...
     except (Unauthorized, Forbidden) as refusal:
         echo(f"{'token':<12} refused with {refusal.status} {refusal.code}: {describe_refusal(token, refusal)}")
         raise SystemExit(ExitCode.NEGATIVE) from None
-    is_allowed, lines = explain_access(
-        principal, str(session_id), verb, {key: value for key, _, value in (label.partition("=") for label in labels)}
-    )
+    parsed_labels = {key: value for key, _, value in (label.partition("=") for label in labels)}
+    is_allowed, lines = run(explain_access(with_members(settings, principal), str(session_id), verb, parsed_labels))
     echo("\n".join(lines))
     if not is_allowed:
         raise SystemExit(ExitCode.NEGATIVE)

@@ -39,6 +39,27 @@ Only a connection that cannot be made counts as an outage. A slow query says not
 _FROM_LABELS = b"FROM sync_labels AS l JOIN sync_sessions AS s USING (tenant, session_id, created_at)\n"
 _HAS_LABEL = b"WHERE l.tenant = %(tenant)s AND l.name = %(label_name)s AND l.value = %(label_value)s\n"
 
+_FROM_REACHED = b"""FROM (
+    SELECT session.*
+    FROM (
+        SELECT named.session_id FROM unnest(%(reached_ids)s::uuid[]) AS named (session_id)
+        UNION
+        SELECT labelled.session_id
+        FROM unnest(%(reached_keys)s::text[], %(reached_values)s::text[]) AS wanted (name, value)
+        CROSS JOIN LATERAL (
+            SELECT l.session_id
+            FROM sync_labels AS l JOIN sync_sessions AS s USING (tenant, session_id, created_at)
+            WHERE l.tenant = %(tenant)s AND l.name = wanted.name AND l.value = wanted.value AND s.deleted_at IS NULL
+                AND (l.created_at, l.session_id) < (%(before_at)s::timestamptz, %(before_id)s::uuid)
+            ORDER BY l.created_at DESC, l.session_id DESC
+            LIMIT %(limit)s
+        ) AS labelled
+    ) AS reached
+    JOIN sync_sessions AS session ON session.tenant = %(tenant)s AND session.session_id = reached.session_id
+) AS s
+"""
+"""The sessions with some ids or labels. Of each label, one page is enough, because the result is one page."""
+
 _REPORT_SHARE = 3
 """Reports get one connection of this many, at least one. So slow reports leave connections to all other queries."""
 
@@ -165,12 +186,15 @@ def _unreachable() -> StoreUnavailable:
 
 @cache
 def load_query(name: str) -> bytes:
-    """Return the statement of a query. `labelled_sessions` is the query `sessions` with labels.
+    """Return the statement of a query. `labelled_sessions` and `reached_sessions` are variants of the query `sessions`.
 
-    It begins with the sessions that have one of the labels, because row-level security keeps Postgres from an index of
-    all labels. The sessions are in the order of their creation there too.
+    `reached_sessions` has only sessions with one of some ids or labels. `labelled_sessions` has a filter by labels. It
+    begins with the sessions that have one of the labels, because row-level security keeps Postgres from an index of all
+    labels. The sessions are in the order of their creation there too.
     """
     statements = load_statements("queries.sql", "synckairos.history")
+    if name == "reached_sessions":
+        return statements["sessions"].replace(b"FROM sync_sessions AS s\n", _FROM_REACHED)
     if name != "labelled_sessions":
         return statements[name]
     return (

@@ -5,7 +5,7 @@ seconds. Each method except `find_schema_state` raises StoreUnavailable if Postg
 a session from Postgres, it is read from cold storage, which can take longer. Lists do not contain such sessions.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -283,6 +283,8 @@ class HistoryReader:
         labels: Mapping[str, str] | None = None,
         only_unfinished: bool = False,
         known_ids: Sequence[str] = (),
+        reached_ids: Collection[str] | None = None,
+        reached_labels: Collection[tuple[str, str]] = (),
         tenant: str = DEFAULT_TENANT,
     ) -> Page[ListedSession]:
         """Return a page of a tenant's sessions in Postgres that are not deleted, newest creation first.
@@ -291,15 +293,27 @@ class HistoryReader:
         sessions, from 1 to 200. The page also ends at about 4 MiB of documents. `status`, `sync_mode` and `labels` are
         filters; None means no filter. A session matches `labels` if it has all these labels with these values.
         `only_unfinished` excludes the sessions that have ended. The
-        query does not read the documents of the sessions `known_ids`; these items have `snapshot` None.
+        query does not read the documents of the sessions `known_ids`; these items have `snapshot` None. If
+        `reached_ids` is not None, the page has only sessions with one of these ids or one of `reached_labels` (pairs
+        of key and value). Then `labels` must be None.
 
         Raises: ValidationFailed if the cursor or the limit is invalid.
         """
         label_name, label_value = next(iter(labels.items())) if labels else (None, None)
+        query = "labelled_sessions" if labels else "sessions"
+        reached = {}
+        if reached_ids is not None:
+            query = "reached_sessions"
+            reached = {
+                "reached_ids": [UUID(each) for each in reached_ids],
+                "reached_keys": [key for key, _ in reached_labels],
+                "reached_values": [value for _, value in reached_labels],
+            }
         rows = await self._queries.run(
             tenant,
-            "labelled_sessions" if labels else "sessions",
+            query,
             {
+                **reached,
                 **position_parameters(cursor),
                 "status": status,
                 "sync_mode": sync_mode,

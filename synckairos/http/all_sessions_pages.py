@@ -12,6 +12,7 @@ from synckairos.history.page_cursor import parse_list_cursor, render_cursor
 from synckairos.history.page_size import MAX_PAGE_BYTES, cut_to_page
 from synckairos.history.reader import HistoryReader
 from synckairos.history.records import ListedSession
+from synckairos.service.session_reach import SessionReach
 from synckairos.service.sessions import Sessions
 from synckairos.session_names import session_name
 from synckairos.store.participant_sessions import ListKey
@@ -65,8 +66,11 @@ class SessionList:
         self._max_live_batches = max_live_batches
         self._max_reads = max_reads
 
-    async def read_page(self, tenant: str, query: ListQuery) -> SessionsPage:
+    async def read_page(self, tenant: str, query: ListQuery, reach: SessionReach | None = None) -> SessionsPage:
         """Return a page of at most `query.limit` sessions of a tenant, in the order of creation, the newest first.
+
+        If `reach` is not None, the page has only the sessions that its caller reaches, as the caller sees them. The
+        query then has no filter.
 
         A page can have fewer sessions than `query.limit`, for example after about 4 MiB of documents. A page
         can be empty if a filter excludes many sessions. The list is complete when the cursor of the next page is None.
@@ -74,18 +78,18 @@ class SessionList:
         Raises: ValidationFailed if the cursor is invalid. StoreUnavailable if Redis or Postgres does not answer.
         """
         for _ in range(self._max_reads - 1):
-            page = await self._page(tenant, query)
+            page = await self._page(tenant, query, reach)
             if page.documents or page.next_cursor is None:
                 return page
             # No session of this page matches, or all were deleted in the meantime. Continue with the next page.
             query = query.model_copy(update={"cursor": page.next_cursor})
-        return await self._page(tenant, query)
+        return await self._page(tenant, query, reach)
 
-    async def _page(self, tenant: str, query: ListQuery) -> SessionsPage:
+    async def _page(self, tenant: str, query: ListQuery, reach: SessionReach | None) -> SessionsPage:
         before = parse_list_cursor(query.cursor)
         # Read Redis before Postgres. A session that ends between the two reads is then in both results, and cannot be
         # missing in both.
-        live, live_end = await self._live_sessions(tenant, query, before)
+        live, live_end = await self._live_sessions(tenant, query, before, reach)
         found: dict[ListKey, bytes] = dict(live)
         audited = await self._history.read_sessions_page(
             cursor=query.cursor,
@@ -96,6 +100,8 @@ class SessionList:
             only_unfinished=query.only_unfinished,
             tenant=tenant,
             known_ids=[session_id for _, session_id in found],
+            reached_ids=None if reach is None else reach.session_ids,
+            reached_labels=() if reach is None else reach.labels,
         )
         unseen = [item for item in audited.items if item.snapshot is not None]
         # A store that was not read to its end can have more sessions after the oldest key read from it. The page
@@ -117,7 +123,7 @@ class SessionList:
                 document = await self._current_document(
                     session_name(tenant, item.session_id), current.stored, current.now_ms, audited_document
                 )
-                if document is not None and _matches(document, query):
+                if document is not None and _matches(document, query, reach):
                     found[item.created_at_ms, item.session_id] = document
                     size += len(document)
         end = max(ends, default=None)
@@ -125,7 +131,7 @@ class SessionList:
         page_keys = cut_to_page(keys, query.limit, lambda key: len(found[key]))
         if len(page_keys) < len(keys):
             end = page_keys[-1]
-        documents = [found[key] for key in page_keys]
+        documents = [found[key] if reach is None else reach.limit_document(found[key]) for key in page_keys]
         return SessionsPage(documents, None if end is None else render_cursor(*end))
 
     async def _load(self, name: str) -> SessionLoadResult | None:
@@ -139,7 +145,7 @@ class SessionList:
             return None
 
     async def _live_sessions(
-        self, tenant: str, query: ListQuery, before: ListKey | None
+        self, tenant: str, query: ListQuery, before: ListKey | None, reach: SessionReach | None
     ) -> tuple[list[tuple[ListKey, bytes]], ListKey | None]:
         """Return at most `query.limit` live sessions of a tenant that match the query, and the key of the read's end.
 
@@ -151,7 +157,7 @@ class SessionList:
         if query.status in ("expired", "completed", "cancelled"):
             return found, None
         size = 0
-        batch_size = self._live_batch_size if query.is_filtered else query.limit
+        batch_size = self._live_batch_size if query.is_filtered or reach is not None else query.limit
         for _ in range(self._max_live_batches):
             batch = await self._store.live.list_live(batch_size, before, max_bytes=MAX_PAGE_BYTES, tenant=tenant)
             if not batch:
@@ -160,7 +166,7 @@ class SessionList:
             for at_ms, session_id, stored in batch:
                 before = (at_ms, session_id)
                 document = await self._current_document(session_name(tenant, session_id), stored, now_ms, None)
-                if document is not None and _matches(document, query):
+                if document is not None and _matches(document, query, reach):
                     found.append((before, document))
                     size += len(document)
                     if len(found) == query.limit or size >= MAX_PAGE_BYTES:
@@ -204,7 +210,9 @@ def _checked_document(item: ListedSession) -> bytes | None:
     return item.snapshot.document
 
 
-def _matches(document: bytes, query: ListQuery) -> bool:
+def _matches(document: bytes, query: ListQuery, reach: SessionReach | None) -> bool:
+    if reach is not None and not reach.has(document):
+        return False
     if not query.is_filtered:
         return True
     session: dict[str, Any] = orjson.loads(document)

@@ -25,8 +25,10 @@ from synckairos.http.history import HistoryRoutes
 from synckairos.http.links import LinkRoutes
 from synckairos.http.live_tail import CommitSignals, ConnectionCounter, LiveEventStreams
 from synckairos.http.member_reconciliations import MemberReconciliationRoutes
+from synckairos.http.members import MemberRoutes
 from synckairos.http.operations import Operation, OperationTable
 from synckairos.http.own_credential import OwnCredentialRoutes
+from synckairos.http.own_sessions import OwnSessionRoutes
 from synckairos.http.page_files import PageFiles, page_folder
 from synckairos.http.page_headers import build_page_headers
 from synckairos.http.presets import PresetRoutes
@@ -48,7 +50,9 @@ from synckairos.identity.authenticator import Authenticator
 from synckairos.identity.metrics_token import MetricsToken
 from synckairos.identity.token_verifier import TokenVerifier
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.members.member_changes import MemberChanges
 from synckairos.members.requested_reconciliations import RequestedReconciliations
+from synckairos.members.table import MemberTable
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.service.commands_to_many import CommandsToMany
@@ -87,6 +91,7 @@ class RestDependencies:
     signing_key_table: SigningKeyTable
     tenant_table: TenantTable
     credential_table: CredentialTable
+    member_table: MemberTable
     rate_limits: RateLimits
     work: ClientWorkLimits
     settings: Settings
@@ -104,6 +109,7 @@ def build_application(
     refresh_gauges: Sequence[Callable[[], Awaitable[None]]] = (),
     access_recorder: AccessRecorder | None = None,
     control_channel: ControlChannel | None = None,
+    member_changes: MemberChanges | None = None,
     authenticator: Authenticator | None = None,
     verifier: TokenVerifier | None = None,
     signing_keys: ActiveSigningKeys | None = None,
@@ -125,6 +131,7 @@ def build_application(
     - `connections`: counts live tails as connections. Without it, only the tails of each client are limited.
     - `refresh_gauges`: functions that run before `/metrics` is rendered.
     - `control_channel`: the revocations. None while authentication is off.
+    - `member_changes`: changes members. None while authentication is off.
     - `credential_ends`: ends streams together with their credentials. None while authentication is off.
     - `tickets`: the tickets for sockets. None while authentication is off.
     - `link_redeemer`: gives session tokens for links. None while authentication is off.
@@ -187,6 +194,7 @@ def build_application(
         *OwnCredentialRoutes(
             sessions, None if authenticator is None else authenticator.now_ms, rate_limits
         ).operations(),
+        *OwnSessionRoutes(session_list, rate_limits, dependencies.work).operations(),
         *EventStreamRoutes(event_streams, frame_channels, authenticator, dependencies.work).operations(),
         *TicketRoutes(sessions, tickets, rate_limits).operations(),
         *RevocationRoutes(control_channel, rate_limits).operations(),
@@ -203,6 +211,7 @@ def build_application(
         ).operations(),
         *SessionTokenRoutes(dependencies.credential_table, control_channel, rate_limits).operations(),
         *MemberReconciliationRoutes(reconciliations, rate_limits).operations(),
+        *MemberRoutes(dependencies.member_table, member_changes, rate_limits).operations(),
         *SigningKeyRoutes(dependencies.signing_key_table, signing_keys, verifier, rate_limits).operations(),
         *TenantRoutes(dependencies.tenant_table, tenants, rate_limits).operations(),
         *SimulateRoutes(store, rate_limits, dependencies.work).operations(),

@@ -67,7 +67,7 @@ class CommandToManyRoutes:
         """Return the ids of the sessions that are not final, have all labels, and exist for the caller.
 
         Raises: ValidationFailed if there are more than `MAX_SESSIONS`. StoreUnavailable if Redis or Postgres does not
-            answer.
+            answer, or if the member rows of the caller are needed and unknown.
         """
         found: list[str] = []
         query = UnfinishedListQuery(label=label, limit=PAGE_SIZE)
@@ -75,8 +75,11 @@ class CommandToManyRoutes:
             page = await self._session_list.read_page(principal.tenant, query)
             for document in page.documents:
                 session = orjson.loads(document)
-                if principal.role_on(session["session_id"], session.get("labels", {}).items()) is not None:
-                    found.append(session["session_id"])
+                session_id, labels = session["session_id"], session.get("labels", {}).items()
+                if (members := principal.missing_members(session_id, labels)) is not None:
+                    await members.load()
+                if principal.role_on(session_id, labels) is not None:
+                    found.append(session_id)
             if len(found) > MAX_SESSIONS:
                 raise ValidationFailed.at_path("label", f"matches more than {MAX_SESSIONS:,} sessions")
             if page.next_cursor is None:

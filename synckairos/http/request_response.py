@@ -191,12 +191,18 @@ class RestRequest:
         return not length.isdigit() or int(length) > LARGE_BODY_BYTES
 
     async def read_body(
-        self, model: type[Model], *media_types: str, prepare: Callable[[Any], Any] = lambda value: value
+        self,
+        model: type[Model],
+        *media_types: str,
+        prepare: Callable[[Any], Any] = lambda value: value,
+        max_bytes: int = MAX_BODY_BYTES,
     ) -> Model:
         """Read the JSON body and return it as an instance of `model`. An empty body is read as an empty object.
 
         `prepare` gets the JSON values of the body, and returns the values to read. It can raise ValidationFailed. The
         fingerprint is that of the values before `prepare`.
+
+        `max_bytes` is the maximum size of the body.
 
         `media_types` are the accepted values of `Content-Type`; the default is `application/json`. Routes of v2
         commands accept JSON with every `Content-Type`. If the type is not JSON and the body is not a JSON object, these
@@ -217,7 +223,7 @@ class RestRequest:
             StoreUnavailable: Redis did not answer when a body above `LARGE_BODY_BYTES` was counted, or its count
                 undone.
         """
-        raw = await self._read_bytes()
+        raw = await self._read_bytes(max_bytes)
         values = self._charge(raw) if len(raw) > FREE_BYTES else 0
         accepts_others = issubclass(model, V2CommandBody)
         is_declared = not raw or self._is_declared_as(media_types or ("application/json",), accepts_others)
@@ -272,10 +278,10 @@ class RestRequest:
         self.warnings += request_warnings(body, value)
         return body
 
-    async def _read_bytes(self) -> bytes:
+    async def _read_bytes(self, max_bytes: int = MAX_BODY_BYTES) -> bytes:
         length = self.headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            raise PayloadTooLarge(f"A request body can have at most {MAX_BODY_BYTES} bytes")
+        if not length.isdigit() or int(length) > max_bytes:
+            raise PayloadTooLarge(f"A request body can have at most {max_bytes} bytes")
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -285,8 +291,8 @@ class RestRequest:
                 raise ClientDisconnected
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise PayloadTooLarge(f"A request body can have at most {MAX_BODY_BYTES} bytes")
+            if size > max_bytes:
+                raise PayloadTooLarge(f"A request body can have at most {max_bytes} bytes")
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)

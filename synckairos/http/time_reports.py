@@ -105,7 +105,7 @@ class TimeReportRoutes:
         """Answer `GET /v1/hours`: report the used time of several participants, or of sessions with some labels."""
         query = request.read_query(HoursQuery)
         participant_ids, labels = query.participant_ids, query.labels
-        authorize_hours(request.principal, participant_ids, labels)
+        await authorize_hours(request.principal, participant_ids, labels)
         groups = query.groups
         known = ("bucket", *groups, "time_used_ms", "session_count")
         columns = parse_columns(query.columns, known)

@@ -9,7 +9,7 @@ from synckairos.identity.credentials import Scope, find_token
 from synckairos.identity.secret_text import is_stored_credential
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.work_limits import REFUSED_TOKENS
-from synckairos.principal import Principal
+from synckairos.principal import MemberRights, Principal
 from synckairos.telemetry import log
 
 logger = log.get_logger(__name__)
@@ -29,6 +29,11 @@ def accept_every_principal(_: Principal) -> None:
     """Accept each principal, so do nothing. It is the `refuse_ended` of an authenticator without revocations."""
 
 
+def find_no_members(_: Principal) -> MemberRights | None:
+    """Return None. It is the `find_members` of an authenticator without members."""
+    return None
+
+
 class Authenticator:
     """Authenticates callers by their tokens and API keys. It exists only if authentication is on."""
 
@@ -42,6 +47,7 @@ class Authenticator:
         is_secure: Callable[[Scope], bool],
         work: ClientWorkLimits,
         refuse_ended: Callable[[Principal], None] = accept_every_principal,
+        find_members: Callable[[Principal], MemberRights | None] = find_no_members,
     ) -> None:
         """Create the authenticator.
 
@@ -52,6 +58,7 @@ class Authenticator:
         - `is_secure`: whether no other machine can have read a request on its way.
         - `refuse_ended`: raises an error if the credential of a principal was revoked, or if its tenant is not
           accepted. It is called for each request, also if the token is in the cache.
+        - `find_members`: returns the member rows of a principal from memory, None if no row can concern the principal.
         """
         self.now_ms = now_ms
         self._tokens = tokens
@@ -60,6 +67,7 @@ class Authenticator:
         self._is_secure = is_secure
         self._work = work
         self._refuse_ended = refuse_ended
+        self._find_members = find_members
 
     async def authenticate(
         self, scope: Scope, *, in_subprotocols: bool = False, accepts_operators: bool = False
@@ -115,7 +123,11 @@ class Authenticator:
             logger.info("authenticated", kind=principal.kind, sub=principal.subject, jti=jti)
         else:
             self._refuse_ended(principal)
-        return replace(principal, address=address)
+        return self.complete(principal, address)
+
+    def complete(self, principal: Principal, address: str) -> Principal:
+        """Return the principal of a verified credential with the address of its client, and with its member rows."""
+        return replace(principal, address=address, members=self._find_members(principal))
 
 
 class IgnoredCredentialsWarning:

@@ -128,6 +128,7 @@ def principal_from_claims(claims: Mapping[str, Any], key: VerificationKey, rules
         grants=grants,
         life=life,
         narrowing=None,
+        members=None,
         is_operator=False,
     )
 

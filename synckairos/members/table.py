@@ -165,9 +165,10 @@ class MemberTable:
         )
         return dict.fromkeys(tenants, 0) | dict(rows)
 
-    async def names_resource(self, tenant: str, resources: Collection[str]) -> bool:
-        """Return whether a row of the tenant has one of these resources. `resources` are as in `Member`."""
-        ((found,),) = await self._read(tenant, "names_resource", {"tenant": tenant, "resources": [*resources]})
+    async def names_label(self, tenant: str, labels: Collection[tuple[str, str]]) -> bool:
+        """Return whether a row of the tenant names one of these labels, which are pairs of key and value."""
+        resources = [f"label:{key}={value}" for key, value in labels]
+        ((found,),) = await self._read(tenant, "names_resource", {"tenant": tenant, "resources": resources})
         return found is True
 
     async def _read(self, tenant: str, name: str, values: Mapping[str, Any]) -> list[Row]:

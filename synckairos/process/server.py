@@ -39,7 +39,11 @@ from synckairos.jobs.metrics import JobGauges
 from synckairos.jobs.table import JobTable
 from synckairos.jobs.wakeups import JobWakeups
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.members.holder_rights import HolderRights
+from synckairos.members.member_cache import MemberCache
+from synckairos.members.member_changes import MemberChanges
 from synckairos.members.requested_reconciliations import RequestedReconciliations
+from synckairos.members.table import MemberTable
 from synckairos.postgres.tenant_roles import require_roles
 from synckairos.process.interpreter_tuning import tune_gc, tune_thread_switches
 from synckairos.realtime.commands import CommandHandler
@@ -61,6 +65,7 @@ from synckairos.store.control_store import ControlStore
 from synckairos.store.deadlines import Deadlines
 from synckairos.store.feed import Feed
 from synckairos.store.keys import Keys
+from synckairos.store.member_copies import MemberCopies
 from synckairos.store.metrics import RedisGauges
 from synckairos.store.participant_sessions import ParticipantSessionStore
 from synckairos.store.presence import PresenceStore
@@ -162,7 +167,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         stack.push_async_callback(wakeups.close)
 
         work = ClientWorkLimits(settings.client_work_factor)
-        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain, work)
+        member_table, member_copies = MemberTable(pool), MemberCopies(pipe, keys)
+        service = build_session_service(settings, pipe, keys, history, wakeups.request_drain, work, member_table)
         sessions, outbox = service.sessions, service.outbox
         stack.push_async_callback(sessions.wait_for_shielded_commands)
         timekeeper = Timekeeper(sessions, Deadlines(pipe, redis, keys), settings.partitions)
@@ -170,7 +176,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         feed = Feed(redis, pipe, keys, session_ttl_s=settings.session_ttl_s)
         await feed.subscriber.measure_time()
         presence = PresenceTracker(PresenceStore(pipe, feed.subscriber, keys), feed.server_time)
-        control_channel, signing_keys, tenants, credential_verifier = None, None, None, None
+        control_channel, signing_keys, tenants, credential_verifier, members = None, None, None, None, None
         signing_key_table, tenant_table = SigningKeyTable(pool), TenantTable(pool)
         credential_table = CredentialTable(pool)
         if verifier is not None:
@@ -187,6 +193,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 tenant_table, control_channel, requires_registration=settings.tenants == "registered"
             )
             credential_verifier = CredentialVerifier(credential_table, control_channel)
+            members = MemberCache(member_table, member_copies, control_channel)
             with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
                 await control_channel.load()
             work.tenants.use_limits(tenants.limits_of)
@@ -195,6 +202,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         credential_ends = CredentialEnds(
             feed.server_time.now_ms, control_channel, retired_keys, tenants, max_age_s=settings.ws_max_age
         )
+        holder_rights = None if members is None else HolderRights(members, credential_ends)
         hub = Hub(
             feed,
             sessions.read_as_server,
@@ -214,7 +222,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
         access_recorder = AccessRecorder(access_table, hub.now_ms)
         authenticator = (
             None
-            if verifier is None or credential_verifier is None
+            if verifier is None or credential_verifier is None or members is None
             else Authenticator(
                 verifier,
                 credential_verifier,
@@ -223,6 +231,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 is_secure=lambda scope: settings.insecure or callers.is_secure(scope),
                 work=work,
                 refuse_ended=credential_ends.require_not_revoked,
+                find_members=members.find_members,
             )
         )
         link_redeemer = (
@@ -292,6 +301,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 signing_key_table=signing_key_table,
                 tenant_table=tenant_table,
                 credential_table=credential_table,
+                member_table=member_table,
                 rate_limits=rate_limits,
                 work=work,
                 settings=settings,
@@ -303,6 +313,9 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             commit_signals=hub.subscribe_change_event,
             connections=hub,
             control_channel=control_channel,
+            member_changes=(
+                None if control_channel is None else MemberChanges(member_table, member_copies, control_channel)
+            ),
             authenticator=authenticator,
             verifier=verifier,
             signing_keys=signing_keys,
@@ -335,6 +348,8 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
                 *([] if credential_verifier is None else [keep_running("stored credentials", credential_verifier.run)]),
                 *([] if signing_keys is None else [keep_running("signing keys", signing_keys.run)]),
                 *([] if tenants is None else [keep_running("tenants", tenants.run)]),
+                *([] if members is None else [keep_running("members", members.run)]),
+                *([] if holder_rights is None else [keep_running("rights of sockets", holder_rights.run)]),
                 *(
                     [keep_running("keys of issuers", verifier.run_background_loop)]
                     if verifier and settings.jwks

@@ -16,6 +16,7 @@ from synckairos.principal import Principal, Role
 from synckairos.realtime.hub import Hub
 from synckairos.realtime.session_update import SessionUpdate
 from synckairos.realtime.socket_interface import Socket
+from synckairos.realtime.subscription_rights import apply_rights_to_subscriptions
 from synckairos.realtime.watcher_interface import Subscription
 from synckairos.revocations.credential_ends import EndReason
 from synckairos.telemetry.metrics import WEBSOCKET_CLOSED, WEBSOCKET_CONFLATED, WEBSOCKET_MESSAGES
@@ -156,6 +157,10 @@ class SocketConnection:
         """Unsubscribe from all sessions and begin to close the connection, because its credential has ended."""
         self.close(*self.codes.credential_ends[reason])
 
+    def apply_rights(self) -> None:
+        """Judge all subscriptions again, after the credential or the member rows of the client have changed."""
+        apply_rights_to_subscriptions(self, self.hub.presence)
+
     def announce_shutdown(self, spread_s: float) -> None:
         """Do nothing. A dialect with an announcement of the shutdown overrides this method."""
 
@@ -263,7 +268,7 @@ class SocketConnection:
         Raises: SessionNotFound if the client cannot reach the session. RateLimitExceeded if the client has asked for
             too many sessions that it cannot reach. StoreUnavailable.
         """
-        if not self.principal.has_label_grants:
+        if not self.principal.depends_on_labels:
             return await self.hub.find_role(self.principal, session_id)
         client = self.principal.limited_client_id
         with self.hub.work.charge_if_due(client, UNKNOWN_SESSIONS) as charge:
@@ -275,6 +280,10 @@ class SocketConnection:
 
     def end_without_right(self, subscription: Subscription) -> None:
         """End a subscription that the client is not allowed to have any more. Each dialect must override this."""
+        raise NotImplementedError
+
+    def end_undecided(self, subscription: Subscription) -> None:
+        """End a subscription whose rights cannot be decided now. Each dialect must override this method."""
         raise NotImplementedError
 
     def drop_subscription(self, session_id: str) -> None:

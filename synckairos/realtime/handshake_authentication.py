@@ -8,7 +8,6 @@ from collections.abc import Callable
 from urllib.parse import parse_qs
 
 from synckairos.errors import Forbidden, RateLimitExceeded, SyncKairosError, TooManyConnections, Unauthorized
-from synckairos.frozen_replace import replace
 from synckairos.identity.authenticator import Authenticator, IgnoredCredentialsWarning
 from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
 from synckairos.limits.work_limits import HANDSHAKES, REFUSED_TOKENS, UNKNOWN_SESSIONS
@@ -109,15 +108,15 @@ class HandshakeAuthentication:
         """
         if self._hub.would_exceed_limit(address):
             raise TooManyConnections("Too many connections; try again")
-        if self._authenticator is not None:
-            self._authenticator.require_secure(scope)
+        assert self._authenticator is not None  # while authentication is off, no ticket is looked up
+        self._authenticator.require_secure(scope)
         for limit in (HANDSHAKES, REFUSED_TOKENS):
             self._hub.work.require_budget(address, limit)
         ticket = None if self._tickets is None else await self._tickets.find(text)
         if ticket is None or ticket.origin not in (None, _origin_of(scope)):
             raise self._refuse_ticket(address)
         self._hub.credential_ends.require_valid(ticket.principal)
-        return replace(ticket.principal, address=address)
+        return self._authenticator.complete(ticket.principal, address)
 
     def _refuse_ticket(self, address: str) -> Unauthorized:
         """Charge a refused ticket to its address, and return the refusal. Raises: RateLimitExceeded."""

@@ -369,12 +369,41 @@ class Hub:
         """End the subscriptions whose client loses its role by the labels of an update. Return all others."""
         kept = []
         for subscription in subscriptions:
-            if update.role_of(subscription.watcher.principal) is None:
+            try:
+                role = update.role_of(subscription.watcher.principal)
+            except StoreUnavailable:
+                self._judge_later(subscription, update)
+                continue
+            if role is None:
                 subscription.watcher.end_without_right(subscription)
             else:
                 subscription.limit_rows(update)
                 kept.append(subscription)
         return tuple(kept)
+
+    def _judge_later(self, subscription: Subscription, update: SessionUpdate) -> None:
+        """Keep the updates of a subscription back until the member rows that decide about it were read."""
+        is_active = subscription.backlog is None
+        subscription.backlog = [*(subscription.backlog or ()), update]
+        self.spawn_request_task(self._judge(subscription, is_active))
+
+    async def _judge(self, subscription: Subscription, is_active: bool) -> None:
+        watcher = subscription.watcher
+        if watcher.principal.members is not None:
+            await watcher.principal.members.load()
+        if watcher.subscriptions.get(subscription.session_id) is not subscription or not subscription.backlog:
+            return
+        newest = subscription.backlog[-1]
+        try:
+            role = newest.role_of(watcher.principal)
+        except StoreUnavailable:
+            watcher.end_undecided(subscription)
+            return
+        if role is None:
+            watcher.end_without_right(subscription)
+        elif is_active:
+            subscription.limit_rows(newest)
+            self.activate_subscription(subscription, subscription.notified)
 
     # -- health and shutdown ------------------------------------------------------------------------------------------
 

@@ -147,7 +147,7 @@ class SessionUpdate:
 
         None if the client cannot reach the session.
         """
-        labels = extract_labels(self.snapshot.document).items() if principal.has_label_grants else ()
+        labels = extract_labels(self.snapshot.document).items() if principal.depends_on_labels else ()
         return principal.role_on(self.session_id, labels)
 
     def parts(self) -> DocumentParts:

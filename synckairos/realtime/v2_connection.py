@@ -1,6 +1,13 @@
 """Connection of the v2 dialect: one session for each socket, full states, and only the messages of v2."""
 
-from synckairos.errors import InternalError, MalformedMessage, RateLimitExceeded, SessionNotFound, SyncKairosError
+from synckairos.errors import (
+    InternalError,
+    MalformedMessage,
+    RateLimitExceeded,
+    SessionNotFound,
+    StoreUnavailable,
+    SyncKairosError,
+)
 from synckairos.limits.work_limits import FREE_BYTES, UNKNOWN_SESSIONS
 from synckairos.principal import Principal
 from synckairos.realtime.connection import DialectCloseCodes, SocketConnection
@@ -20,6 +27,7 @@ NO_CREDENTIAL = (1008, "Unauthorized")
 NO_UUID = (1008, "Invalid sessionId format")
 DELETED = (1000, "Session deleted")
 FORBIDDEN = (1008, "Forbidden")
+UNDECIDED = (1013, "The rights cannot be checked now; try again")
 
 logger = log.get_logger(__name__)
 
@@ -53,6 +61,9 @@ class V2Connection(SocketConnection):
             role = await self.find_role(session_id)
         except SessionNotFound:
             return  # the connection stays open without a state, as for a session that does not exist
+        except StoreUnavailable:
+            self.close(*UNDECIDED)
+            return
         subscription = self.subscriptions[session_id] = Subscription(self, session_id)
         current: SessionUpdate | None = None
         try:
@@ -79,6 +90,10 @@ class V2Connection(SocketConnection):
     def end_without_right(self, subscription: Subscription) -> None:
         """Close the connection, because this dialect has no message for the end of a subscription."""
         self.close(*FORBIDDEN)
+
+    def end_undecided(self, subscription: Subscription) -> None:
+        """Close the connection with a code after which the client connects again."""
+        self.close(*UNDECIDED)
 
     def render_update(self, subscription: Subscription, update: SessionUpdate) -> bytes:
         if subscription.sync_request is not None:

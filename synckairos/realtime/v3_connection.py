@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 
 from synckairos.errors import (
+    Forbidden,
     MalformedMessage,
     PayloadTooLarge,
     RateLimitExceeded,
     SessionNotFound,
+    StoreUnavailable,
     SyncKairosError,
     TooManySubscriptions,
     Unauthorized,
@@ -40,7 +42,6 @@ from synckairos.realtime.v3_refusals import TOO_LARGE, send_refusal
 from synckairos.realtime.v3_sign_in import (
     NOT_AUTHENTICATED,
     answer_sign_in,
-    end_subscription_without_right,
     send_authenticated,
 )
 from synckairos.realtime.v3_update_frames import (
@@ -70,6 +71,8 @@ MAX_SUBSCRIPTIONS = 32
 
 NO_SUCH_SESSION = (4504, "no such session")
 DELETED = (4510, "deleted")
+UNDECIDED_RIGHTS = "The rights to this session cannot be checked now; subscribe again shortly"
+
 logger = log.get_logger(__name__)
 
 
@@ -371,7 +374,15 @@ class V3Connection(SocketConnection):
             self.send_or_queue(v3_messages.subscription_ack_frame(request.id, request.session_id, self.hub.now_ms()))
 
     def end_without_right(self, subscription: Subscription) -> None:
-        end_subscription_without_right(self, subscription.session_id)
+        """Unsubscribe from a session, and send UNSUBSCRIBED with the code FORBIDDEN."""
+        session_id = subscription.session_id
+        self.drop_subscription(session_id)
+        self.send_or_queue(v3_messages.unsubscribed_frame(session_id, Forbidden.code, self.hub.now_ms()))
+
+    def end_undecided(self, subscription: Subscription) -> None:
+        """Unsubscribe from a session, and send an ERROR after which the client can subscribe again."""
+        self.drop_subscription(subscription.session_id)
+        send_refusal(self, StoreUnavailable(UNDECIDED_RIGHTS), self.hub.now_ms(), None, subscription.session_id)
 
     # -- to the client ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from synckairos.errors import (
 )
 from synckairos.principal import Principal
 from synckairos.realtime.connection import SocketConnection
-from synckairos.realtime.presence import presence_identity
 from synckairos.realtime.sign_in import SignIn
 from synckairos.realtime.v3_refusals import send_refusal
 from synckairos.wire import v3_messages
@@ -74,34 +73,9 @@ async def answer_sign_in(
         connection.principal = principal.narrowed(connection.principal.narrowing)
         connection.hub.credential_ends.reschedule(connection)
     send_authenticated(connection, request.id)
-    _apply_rights_to_subscriptions(connection)
-
-
-def _apply_rights_to_subscriptions(connection: SocketConnection) -> None:
-    """Count the client under the role and participant of its new credential for presence.
-
-    End the subscriptions to sessions that the credential does not reach.
-    """
-    for session_id, subscription in tuple(connection.subscriptions.items()):
-        latest = subscription.notified
-        principal = connection.principal
-        # Before the first state of the session, the reads of the SUBSCRIBE decide.
-        role = principal.role_on(session_id, ()) if latest is None else latest.role_of(principal)
-        if role is None and latest is None and principal.has_label_grants:
-            continue
-        if role is None:
-            end_subscription_without_right(connection, session_id)
-        else:
-            connection.hub.presence.change_identity(subscription, presence_identity(connection.principal, role))
-            if latest is not None:
-                subscription.limit_rows(latest)
-
-
-def end_subscription_without_right(connection: SocketConnection, session_id: str) -> None:
-    """Unsubscribe from a session, and send UNSUBSCRIBED with the code FORBIDDEN."""
-    connection.drop_subscription(session_id)
-    frame = v3_messages.unsubscribed_frame(session_id, Forbidden.code, connection.hub.now_ms())
-    connection.send_or_queue(frame)
+    if connection.subscriptions and connection.principal.members is not None:
+        await connection.principal.members.load()
+    connection.apply_rights()
 
 
 def _identity(principal: Principal) -> tuple[str, str, str]:

@@ -69,6 +69,9 @@ class Watcher(Protocol):
     def end_without_right(self, subscription: Subscription) -> None:
         """Unsubscribe from a session that the client is not allowed to watch any more, and tell the client."""
 
+    def end_undecided(self, subscription: Subscription) -> None:
+        """Unsubscribe from a session whose rights no store can decide now, and tell the client to try again."""
+
     def try_send_frame(self, frame: bytes) -> bool:
         """Send a frame if the socket is ready. Return whether the frame was sent."""
 
@@ -83,6 +86,9 @@ class Watcher(Protocol):
 
     def end_with_credential(self, reason: EndReason) -> None:
         """Unsubscribe from all sessions and begin to close the connection, because its credential has ended."""
+
+    def apply_rights(self) -> None:
+        """Judge all subscriptions again, after the credential or the member rows of the client have changed."""
 
     def announce_shutdown(self, spread_s: float) -> None:
         """Send the client an announcement of the shutdown, if the dialect has one.

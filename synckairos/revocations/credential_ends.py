@@ -76,6 +76,9 @@ class CredentialHolder(Protocol):
     def end_with_credential(self, reason: EndReason) -> None:
         """Begin to end. The holder then calls `CredentialEnds.remove`."""
 
+    def apply_rights(self) -> None:
+        """End all that the client has no right to any more, because the member rows of its principal have changed."""
+
 
 class _StreamHolder:
     """The holder of the credential of one stream of a response. `ended` is set when the credential has ended."""
@@ -83,12 +86,18 @@ class _StreamHolder:
     def __init__(self, principal: Principal) -> None:
         self.principal = principal
         self.ended = asyncio.Event()
+        self._rows = None if principal.members is None else principal.members.rows
 
     def warn_of_end(self, within_ms: int) -> None:
         """Do nothing. A stream has no messages about credentials."""
 
     def end_with_credential(self, reason: EndReason) -> None:
         self.ended.set()
+
+    def apply_rights(self) -> None:
+        """End the stream if other member rows decided about it. The client can open it again if it has the right."""
+        if self._rows is not None and self.principal.members is not None and self.principal.members.rows != self._rows:
+            self.ended.set()
 
 
 class _Schedule:
@@ -151,6 +160,11 @@ class CredentialEnds:
     def holder_count(self) -> int:
         """Return the number of holders."""
         return len(self._schedules)
+
+    @property
+    def holders(self) -> tuple[CredentialHolder, ...]:
+        """Return all holders."""
+        return tuple(self._schedules)
 
     def add(self, holder: CredentialHolder, *, has_max_age: bool) -> None:
         """Watch a holder until `remove`.

@@ -59,6 +59,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "send_frames": AccessRule("public", "none"),
     "connect": AccessRule("credential", "none"),
     "describe_caller": AccessRule("credential", "none"),
+    "list_own_sessions": AccessRule("credential", "none"),
     "make_ticket": AccessRule("credential", "none"),
     "make_session_token": AccessRule("credential", "none"),
     "end_session_token": AccessRule("credential", "none"),
@@ -108,6 +109,7 @@ ACCESS_RULES: dict[str, AccessRule] = {
     "manage_revocations": AccessRule("admin", "tenant"),
     "manage_keys": AccessRule("admin", "tenant"),
     "manage_signing_keys": AccessRule("admin", "tenant"),
+    "manage_members": AccessRule("admin", "tenant"),
     "reconcile_members": AccessRule("admin", "tenant"),
     "disconnect": AccessRule("admin", "tenant"),
     # All tenants

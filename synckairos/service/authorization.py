@@ -4,9 +4,12 @@ The order of the decisions is: whether the session exists for the caller (404), 
 rights that depend on the state. These decisions come before the replay of a command id, the check of the precondition,
 and any answer about the state.
 
-Grants name sessions by their ids or by labels. If the role of a caller does not depend on labels, the first decision
-needs no look-up. Otherwise the session is looked up first. In both cases a request for a session that the caller cannot
-reach has the same answer and the same look-ups as a request for a missing session.
+Grants and member rows name sessions by their ids or by labels. If the role of a caller does not depend on labels, the
+first decision needs no look-up. Otherwise the session is looked up first. In both cases a request for a session that
+the caller cannot reach has the same answer and the same look-ups as a request for a missing session.
+
+`RoleFinder` reads the member rows that a decision needs before the functions of this module decide. If they cannot be
+read, each decision that needs them raises StoreUnavailable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +24,13 @@ def find_role(principal: Principal, session_id: str) -> Role | None:
 
     Return None if the role depends on the labels of the session. `find_role_by_labels` then decides.
 
-    Raises: SessionNotFound if the caller cannot reach a session with this id, whatever its labels are.
+    Raises: SessionNotFound if the caller cannot reach a session with this id, whatever its labels are. StoreUnavailable
+        if the member rows of the caller are unknown.
     """
+    if principal.depends_on_labels:
+        role = principal.known_role_on(session_id)
+        return role if role == principal.role else None
     role = principal.role_on(session_id, ())
-    if role != principal.role and principal.has_label_grants:
-        return None
     if role is None:
         raise SessionNotFound(session_id)
     return role
@@ -34,7 +39,8 @@ def find_role(principal: Principal, session_id: str) -> Role | None:
 def find_role_by_labels(principal: Principal, session_id: str, labels: Mapping[str, str]) -> Role:
     """Return the role of a caller on a session that has these labels.
 
-    Raises: SessionNotFound if the caller cannot reach the session.
+    Raises: SessionNotFound if the caller cannot reach the session. StoreUnavailable if the member rows of the caller
+        are unknown.
     """
     role = principal.role_on(session_id, labels.items())
     if role is None:
@@ -58,13 +64,16 @@ def require_session_role(role: Role, verb: str) -> None:
         raise Forbidden(f"{verb} requires the role {ACCESS_RULES[verb].least} or a higher role on the session")
 
 
-def authorize_hours(principal: Principal, participant_ids: Sequence[str] | None, labels: Mapping[str, str]) -> None:
+async def authorize_hours(
+    principal: Principal, participant_ids: Sequence[str] | None, labels: Mapping[str, str]
+) -> None:
     """Check that a caller is allowed to read the hours of these participants (None for all) in sessions with `labels`.
 
     A caller reads the hours of all sessions on which each session with these labels gives it the role `controller`: as
-    an admin, or by a grant that names one of the labels or all sessions. Other callers read only their own hours.
+    an admin, by a grant that names one of the labels or all sessions, or by a member row that names one of the labels.
+    Other callers read only their own hours. The member rows are read only if no grant decides.
 
-    Raises: Forbidden.
+    Raises: Forbidden. StoreUnavailable if the member rows are needed and unknown.
     """
     if principal.role == "admin":
         return
@@ -75,6 +84,10 @@ def authorize_hours(principal: Principal, participant_ids: Sequence[str] | None,
         for grant in principal.grants:
             names = grant.all_sessions or not grant.labels.isdisjoint(labels.items())
             if names and includes_role(grant.role or principal.role, "controller"):
+                return
+        if labels and principal.members is not None:
+            await principal.members.load()
+            if any(principal.members.controls_label(each) for each in labels.items()):
                 return
     raise Forbidden(
         "A caller reads its own hours. All others require the role admin, or a label for which the caller is controller"

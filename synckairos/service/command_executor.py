@@ -24,7 +24,7 @@ from synckairos.limits.work_limits import UNKNOWN_SESSIONS
 from synckairos.principal import Role
 from synckairos.service.authorization import find_role
 from synckairos.service.expire import CAUSED_BY_TIME
-from synckairos.service.label_rights import require_label_rights
+from synckairos.service.label_rights import MemberLabels, require_label_rights
 from synckairos.service.own_actions import authorize_command, bind_to_caller, require_participation
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.prepare_commit import (
@@ -37,7 +37,7 @@ from synckairos.service.prepare_commit import (
 )
 from synckairos.service.requests import CommandRequest, SessionResult
 from synckairos.service.restore import SessionRestorer
-from synckairos.service.role_finder import RoleFinder
+from synckairos.service.role_finder import RoleFinder, load_members
 from synckairos.service.session_cache import SessionCache
 from synckairos.store.commit_script import AlreadyDecided, CommitConflict
 from synckairos.store.sessions import SessionStore
@@ -62,7 +62,8 @@ class UnfinishedAttempt(NamedTuple):
 class CommandExecutor:
     """Executes commands on sessions for `Sessions`.
 
-    After each commit of new versions, `on_commit` is called with the number of the partition.
+    After each commit of new versions, `on_commit` is called with the number of the partition. `members` has the labels
+    that only admins change, None if there are no member rows.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class CommandExecutor:
         restorer: SessionRestorer,
         on_commit: Callable[[int], None],
         work: ClientWorkLimits,
+        members: MemberLabels | None,
     ) -> None:
+        self._members = members
         self._store = store
         self._cache = cache
         self._roles = roles
@@ -87,6 +90,7 @@ class CommandExecutor:
     async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> SessionResult:
         """Execute a command, or replay its first answer. See `Sessions.execute`."""
         session_id, name = request.session_id, request.session_name
+        await load_members(request.principal, session_id)
         role = self._find_role(request)
         key = self._store.keys.session(name)
         if loaded is None:
@@ -114,7 +118,7 @@ class CommandExecutor:
                 raise SessionNotFound(session_id)
             before = self._cache.parse_stored(name, stored.snapshot, key)
             decided = role or await self._find_role_of_loaded(request, before.session)
-            self._authorize(request, decided, before.session)
+            await self._authorize(request, decided, before.session)
             bound = bind_to_caller(request, decided, before.session.rules.sync_mode)
             command = with_actor(bound.command, request.principal.actor)
             result = await self._attempt(bound, command, stored, before, now_ms)
@@ -170,8 +174,9 @@ class CommandExecutor:
 
         Raises: Forbidden, ParticipantNotFound, or SessionNotFound if the caller cannot reach the session.
         """
+        await load_members(request.principal, request.session_id)
         role = self._find_role(request) or await self._find_role_of_loaded(request, session)
-        self._authorize(request, role, session)
+        await self._authorize(request, role, session)
 
     async def _find_role_of_loaded(self, request: CommandRequest, session: Session) -> Role:
         """Return the role of the caller on the loaded session of the command.
@@ -185,20 +190,21 @@ class CommandExecutor:
             self._store.charge_press_without_effect(request.meter)
             raise
 
-    def _authorize(self, request: CommandRequest, role: Role, session: Session) -> None:
+    async def _authorize(self, request: CommandRequest, role: Role, session: Session) -> None:
         """Check that the caller is allowed to execute the command on this version of the session.
 
         A forbidden press gives its token back to the session and takes a token of the client instead. So a client
         cannot use up the presses of a session that the client is not allowed to change.
 
         Raises: Forbidden, ParticipantNotFound, or RateLimitExceeded if the general quota of the client is used up.
+            StoreUnavailable if the command changes labels, and the labels of member rows cannot be read.
         """
         if role == "admin" and request.on_behalf_of is None:
             return
         try:
             authorize_command(request, role)
             require_participation(request, role, session)
-            require_label_rights(request.principal, request.command, session)
+            await require_label_rights(request.principal, request.command, session, self._members)
         except (Forbidden, ParticipantNotFound):
             self._store.refund_press(request.meter)
             self._store.charge_press_without_effect(request.meter)

@@ -75,7 +75,7 @@ class SessionCreator:
         later edition of the clock than the edition of new sessions.
         """
         authorize_without_session(request.principal, "create")
-        require_creation_rights(request.principal, request.spec.labels)
+        await require_creation_rights(request.principal, request.spec.labels)
         if self._clock_edition == 1:
             check_first_edition(request.spec)
         session_id = request.session_id or str(uuid7())

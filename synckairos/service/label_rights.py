@@ -1,6 +1,7 @@
 """Rights that depend on labels: who creates sessions with which labels, and who changes which labels."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
 from synckairos.clock.commands import Command, UpdateSession
 from synckairos.clock.model import Session
@@ -8,13 +9,21 @@ from synckairos.errors import Forbidden
 from synckairos.principal import Principal, includes_role
 
 
-def require_creation_rights(principal: Principal, labels: Mapping[str, str]) -> None:
+class MemberLabels(Protocol):
+    """The labels that member rows of a tenant name. See `MemberTable`."""
+
+    async def names_label(self, tenant: str, labels: Collection[tuple[str, str]]) -> bool:
+        """Return whether a member row of the tenant names one of these labels. Raises: StoreUnavailable."""
+
+
+async def require_creation_rights(principal: Principal, labels: Mapping[str, str]) -> None:
     """Check that a caller is allowed to create a session with these labels.
 
     Callers with the role `admin` create all sessions. Other callers need at least one label, and for each label a grant
-    that names the label and gives the role `controller`.
+    or a member row that names the label and gives the role `controller`. The member rows are read only if the grants do
+    not name all labels.
 
-    Raises: Forbidden.
+    Raises: Forbidden. StoreUnavailable if the member rows are needed and unknown.
     """
     if principal.role == "admin":
         return
@@ -22,19 +31,27 @@ def require_creation_rights(principal: Principal, labels: Mapping[str, str]) -> 
     for grant in principal.grants:
         if includes_role(grant.role or principal.role, "controller"):
             granted |= grant.labels
-    if not principal.has_role("controller") or not labels or not labels.items() <= granted:
+    missing = labels.items() - granted
+    if missing and principal.has_role("controller") and (members := principal.members) is not None:
+        await members.load()
+        missing = {each for each in missing if not members.controls_label(each)}
+    if not principal.has_role("controller") or not labels or missing:
         raise Forbidden(
-            "create requires the role admin, or the role controller and a grant for each label of the session"
+            "create requires the role admin, or the role controller and a grant or a member row for each label of the"
+            " session"
         )
 
 
-def require_label_rights(principal: Principal, command: Command, session: Session) -> None:
+async def require_label_rights(
+    principal: Principal, command: Command, session: Session, members: MemberLabels | None
+) -> None:
     """Check that a caller is allowed to change the labels that a command changes. Other commands pass.
 
-    Only callers with the role `admin` change labels that a grant of the caller names. With such a change, a caller
-    could reach further sessions, or give a session to others.
+    Only callers with the role `admin` change labels that a grant of the caller or a member row of the tenant names.
+    With such a change, a caller could reach further sessions, or give a session to others. `members` has the labels of
+    the member rows, None if there are no member rows.
 
-    Raises: Forbidden.
+    Raises: Forbidden. StoreUnavailable if the member rows cannot be read.
     """
     if principal.role == "admin" or not isinstance(command, UpdateSession):
         return
@@ -45,3 +62,5 @@ def require_label_rights(principal: Principal, command: Command, session: Sessio
             changed |= {(key, each) for each in (before, value) if each is not None}
     if any(not changed.isdisjoint(grant.labels) for grant in principal.grants):
         raise Forbidden("Only the role admin changes labels that a grant names")
+    if changed and members is not None and await members.names_label(principal.tenant, changed):
+        raise Forbidden("Only the role admin changes labels that a member row names")

@@ -1,4 +1,4 @@
-"""Roles of callers on sessions, including roles that the labels of a session decide."""
+"""Roles of callers on sessions, including roles that the labels of a session or member rows decide."""
 
 from collections.abc import Mapping
 
@@ -12,8 +12,20 @@ from synckairos.store.sessions import SessionStore
 from synckairos.wire.document_scan import extract_labels
 
 
+async def load_members(principal: Principal, session_id: str) -> None:
+    """Read the member rows of a caller if its role on a session depends on them, and they are not in memory.
+
+    Call this before each decision about the session. If the rows cannot be read, the decision raises StoreUnavailable.
+    """
+    if (members := principal.missing_members(session_id, None)) is not None:
+        await members.load()
+
+
 class RoleFinder:
-    """Finds the role of a caller on a session. A session is read only if its labels decide the role."""
+    """Finds the role of a caller on a session.
+
+    A session is read only if its labels decide the role, and member rows only if the grants do not decide it.
+    """
 
     def __init__(self, store: SessionStore, restorer: SessionRestorer, cache: SessionCache) -> None:
         self._store = store
@@ -25,8 +37,10 @@ class RoleFinder:
 
         For a deleted session, the labels of its last version decide.
 
-        Raises: SessionNotFound if the caller cannot reach the session. StoreUnavailable if the session must be read.
+        Raises: SessionNotFound if the caller cannot reach the session. StoreUnavailable if the session or the member
+            rows must be read.
         """
+        await load_members(principal, session_id)
         role = authorization.find_role(principal, session_id)
         if role is not None:
             return role
@@ -41,8 +55,11 @@ class RoleFinder:
         """Return the role of a caller on a session with these labels.
 
         Raises: SessionNotFound if the caller cannot reach the session. Before that, the method makes the look-ups that
-            a missing session needs, so that both cases take the same time.
+            a missing session needs, so that both cases take the same time. StoreUnavailable if the member rows of the
+            caller are needed and unknown.
         """
+        if (members := principal.missing_members(session_id, labels.items())) is not None:
+            await members.load()
         try:
             return authorization.find_role_by_labels(principal, session_id, labels)
         except SessionNotFound:

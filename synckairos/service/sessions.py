@@ -19,10 +19,11 @@ from synckairos.service.command_metrics import measure_command
 from synckairos.service.create import SessionCreator
 from synckairos.service.exclusive_start import ExclusiveStarter
 from synckairos.service.expire import OverdueBatchCommitter
+from synckairos.service.label_rights import MemberLabels
 from synckairos.service.past_versions import PastVersionReader
 from synckairos.service.requests import CommandRequest, CreateRequest, SessionResult
 from synckairos.service.restore import SessionRestorer
-from synckairos.service.role_finder import RoleFinder
+from synckairos.service.role_finder import RoleFinder, load_members
 from synckairos.service.session_cache import SessionCache
 from synckairos.session_names import session_name, split_session_name
 from synckairos.store.rate_meter import RateMeter
@@ -51,19 +52,22 @@ class Sessions:
         on_commit: Callable[[int], None],
         work: ClientWorkLimits,
         clock_edition: int = 2,
+        members: MemberLabels | None = None,
     ) -> None:
         """Create the service from its parts.
 
         After each commit of new versions, `on_commit` is called with the number of the partition. It is synchronous and
         must not raise. `work` has the budgets of the clients. `clock_edition` is the edition of the clock's rules for
-        new sessions.
+        new sessions. `members` has the labels that only admins change, None if there are no member rows.
         """
         self._store = store
         self._past_versions = past_versions
         self._restorer = restorer
         self._cache = SessionCache()
         self._roles = RoleFinder(store, restorer, self._cache)
-        self._executor = CommandExecutor(store, self._cache, self._roles, past_versions, restorer, on_commit, work)
+        self._executor = CommandExecutor(
+            store, self._cache, self._roles, past_versions, restorer, on_commit, work, members
+        )
         self._creator = SessionCreator(
             store, past_versions, restorer, generations, self._cache, on_commit, work.tenants, clock_edition
         )
@@ -98,6 +102,7 @@ class Sessions:
         Raises: SessionNotFound if the session does not exist or the caller cannot reach it. RateLimitExceeded,
             StoreUnavailable.
         """
+        await load_members(principal, session_id)
         role, name = find_role(principal, session_id), session_name(principal.tenant, session_id)
         loaded = await self._store.load(name, meter=meter, held=self._cache.find_snapshot(name))
         stored = loaded.stored or await self._restorer.restore_or_recover(name)

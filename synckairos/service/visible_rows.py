@@ -4,7 +4,7 @@ In `individual` the time of a participant concerns nobody else. A caller below t
 of the participant as which it acts, whatever it requests. A caller that acts as no participant sees no row.
 """
 
-from synckairos.errors import Forbidden, ParticipantNotFound
+from synckairos.errors import Forbidden, ParticipantNotFound, StoreUnavailable
 from synckairos.principal import Principal, includes_role
 from synckairos.wire.document_scan import extract_labels, is_individual
 from synckairos.wire.participant_view import NO_PARTICIPANT, has_row, render_participant_view
@@ -33,12 +33,16 @@ def find_only_row(principal: Principal, session_id: str, document: bytes, reques
 def find_row_limit(principal: Principal, session_id: str, document: bytes) -> str | None:
     """Return the id of the only participant whose row a caller is allowed to see, None if it sees all rows.
 
-    The result is `NO_PARTICIPANT` if the caller sees no row.
+    The result is `NO_PARTICIPANT` if the caller sees no row. If the member rows that decide are unknown, the caller is
+    limited to the row of its own participant.
     """
     if not is_individual(document) or principal.role == "admin":
         return None
-    labels = extract_labels(document).items() if principal.has_label_grants else ()
-    role = principal.role_on(session_id, labels)
+    labels = extract_labels(document).items() if principal.depends_on_labels else ()
+    try:
+        role = principal.role_on(session_id, labels)
+    except StoreUnavailable:
+        role = None
     if role is not None and includes_role(role, "controller"):
         return None
     return principal.participant_id or NO_PARTICIPANT

@@ -67,6 +67,10 @@ class Keys(Struct, frozen=True):
         """Return the key of the string with a ticket, by the SHA-256 of its text."""
         return self._for_text("ticket", digest)
 
+    def member_copy(self, tenant: str, subject: str) -> str:
+        """Return the key of the string with the copy of a subject's members."""
+        return self._for_text("members", f"{tenant}/{subject}")
+
     # -- lists of participants ----------------------------------------------------------------------------------------
 
     def participant_sessions(self, participant_name: str) -> str:

@@ -6,6 +6,7 @@ import secrets
 import msgspec
 from msgspec import Struct
 
+from synckairos.frozen_replace import replace
 from synckairos.principal import Principal
 from synckairos.store.keys import Keys
 from synckairos.store.redis_errors import translated_errors
@@ -22,7 +23,8 @@ MAX_TICKET_CHARACTERS = 100
 class Ticket(Struct, frozen=True, kw_only=True):
     """The content of a ticket: the principal of the socket, and the origin to which the ticket is bound.
 
-    The principal has the life of the credential behind the ticket, and the narrowing of the ticket. `origin` is None
+    The principal has the life of the credential behind the ticket, and the narrowing of the ticket. A ticket that was
+    read from Redis has no member rows; `Authenticator.complete` adds them. `origin` is None
     for a ticket without a bound.
     """
 
@@ -44,7 +46,11 @@ class TicketStore:
         grants must be inside the narrowing.
         """
         text = secrets.token_urlsafe(TICKET_BYTES)
-        stored = {"principal": for_earlier_release, "origin": ticket.origin, "narrowed_principal": ticket.principal}
+        stored = {
+            "principal": replace(for_earlier_release, members=None),
+            "origin": ticket.origin,
+            "narrowed_principal": replace(ticket.principal, members=None),
+        }
         with translated_errors():
             await self._pipe.call("SET", self._key(text), msgspec.json.encode(stored), "EX", ttl_s)
         return text
@@ -85,7 +91,7 @@ def _parse_ticket(text: bytes) -> Ticket:
     """Return a ticket of this release, or of earlier releases, which know fewer members of a principal."""
     stored = msgspec.json.decode(text)
     principal = stored.get("narrowed_principal") or {"narrowing": None, **stored["principal"]}
-    principal = {"is_operator": False, **principal}
+    principal = {"is_operator": False, "members": None, **principal}
     if principal["life"] is not None:
         principal["life"] = {"verified_by": None, **principal["life"]}
     return msgspec.convert({"principal": principal, "origin": stored["origin"]}, Ticket)

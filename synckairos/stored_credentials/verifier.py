@@ -293,5 +293,6 @@ def principal_of(credential: StoredCredential) -> Principal:
             verified_by=None,
         ),
         narrowing=None,
+        members=None,
         is_operator=False,
     )

@@ -19,7 +19,7 @@ PARSE_ERRORS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticEr
 
 KINDS = frozenset(
     {
-        *("session", "history", "commands", "feed", "presence", "reserved", "stream", "ticket"),
+        *("session", "history", "commands", "feed", "presence", "reserved", "stream", "ticket", "members"),
         *("recent", "digest", "rows"),
         *("aside-lists", "aside-events", "deadlines", "live", "generation", "recovery", "outbox", "store", "wake"),
         *(

@@ -1,4 +1,4 @@
-"""Entries of the control channel as JSON: revocations, disconnections, and changes of signing keys and of tenants.
+"""Entries of the control channel as JSON: revocations, disconnections, changes of signing keys, tenants and members.
 
 Other releases can write other kinds of entries. Such an entry is kept and copied, and has no effect.
 """
@@ -10,6 +10,7 @@ from msgspec import Struct
 
 _KEY_ADDED, _KEY_REMOVED = "signing_key_added", "signing_key_removed"
 _TENANT_CHANGED = "tenant_changed"
+_MEMBERS_CHANGED = "members_changed"
 
 MAX_ENTRY_BYTES = 4_096
 """Maximum bytes of one entry."""
@@ -110,6 +111,26 @@ class TenantChange(Struct, frozen=True, kw_only=True):
         return orjson.dumps({**members, "at": self.at_ms, "until": self.until_ms})
 
 
+class MembersChange(Struct, frozen=True, kw_only=True):
+    """Members of a tenant were changed. Postgres has the members.
+
+    `revision` is the number of the change in the tenant, or of the last change before it if it changed no row.
+    `subjects` are the subjects whose members were changed, None for all subjects of the tenant.
+    """
+
+    tenant: str
+    revision: int
+    subjects: tuple[str, ...] | None
+    at_ms: int
+    until_ms: int
+
+    def render(self) -> bytes:
+        """Return the entry as JSON."""
+        members = {"kind": _MEMBERS_CHANGED, "tenant": self.tenant, "revision": self.revision}
+        subjects = {} if self.subjects is None else {"subjects": self.subjects}
+        return orjson.dumps({**members, **subjects, "at": self.at_ms, "until": self.until_ms})
+
+
 class UnknownEntry(Struct, frozen=True, kw_only=True):
     """An entry of a kind that this release does not know."""
 
@@ -117,7 +138,7 @@ class UnknownEntry(Struct, frozen=True, kw_only=True):
     until_ms: int
 
 
-EffectiveEntry = Revocation | Disconnection | SigningKeyChange | TenantChange
+EffectiveEntry = Revocation | Disconnection | SigningKeyChange | TenantChange | MembersChange
 """An entry of a kind that this release knows."""
 
 ControlEntry = EffectiveEntry | UnknownEntry
@@ -176,7 +197,22 @@ def parse_control_entry(text: bytes) -> ControlEntry:
             at_ms=_integer(members["at"]),
             until_ms=until_ms,
         )
+    if kind == _MEMBERS_CHANGED:
+        subjects = members.get("subjects")
+        return MembersChange(
+            tenant=_text(members["tenant"]),
+            revision=_integer(members["revision"]),
+            subjects=None if subjects is None else tuple(map(_text, _list(subjects))),
+            at_ms=_integer(members["at"]),
+            until_ms=until_ms,
+        )
     return UnknownEntry(kind=kind, until_ms=until_ms)
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError("should be a list")
+    return value
 
 
 def _text(value: object) -> str:

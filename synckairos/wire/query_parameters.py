@@ -208,6 +208,10 @@ class UnfinishedListQuery(ListQuery):
         return True
 
 
+class OwnSessionsQuery(PageQuery):
+    """The query for the sessions that the caller can reach, newest first."""
+
+
 class EventsQuery(PageQuery):
     """The query for the events of a session, oldest first.
 

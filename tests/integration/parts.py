@@ -12,6 +12,7 @@ from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S
 from synckairos.history.reader import HistoryReader, open_history_pool
 from synckairos.limits.client_work_budgets import ClientWorkLimits
+from synckairos.members.table import MemberTable
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal
 from synckairos.service.assembly import build_session_service
@@ -67,5 +68,5 @@ async def open_parts(settings: Settings, *, cold_timeout_s: float = COLD_TIMEOUT
         cold_storage = ColdStorage(settings.archive_url)
         history = HistoryReader(pool, cold_storage, cold_timeout_s=cold_timeout_s)
         work = ClientWorkLimits(settings.client_work_factor)
-        service = build_session_service(settings, pipe, keys, history, lambda partition: None, work)
+        service = build_session_service(settings, pipe, keys, history, lambda partition: None, work, MemberTable(pool))
         yield Parts(pipe, service.store, pool, cold_storage, history, service.sessions, work)

@@ -19,6 +19,7 @@ from synckairos.history.participant_sessions.pages import ParticipantSessions
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.history.time_report import TimeReporter
 from synckairos.http import assembly
+from synckairos.members.table import MemberTable
 from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.outbox import Outbox
@@ -145,6 +146,7 @@ async def open_rest_server(
                 signing_key_table=SigningKeyTable(parts.pool),
                 tenant_table=TenantTable(parts.pool),
                 credential_table=CredentialTable(parts.pool),
+                member_table=MemberTable(parts.pool),
                 rate_limits=RateLimits(parts.pipe, keys),
                 work=parts.work,
                 settings=settings,

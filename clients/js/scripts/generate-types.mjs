@@ -186,6 +186,7 @@ function operationName(method, path) {
   const isPlural = (word) => word.endsWith("s");
   if (last === undefined) {
     if (rest.length) return { group, name: { GET: "get", PATCH: "update", PUT: "replace", DELETE: "delete", POST: "post" }[method] };
+    if (method === "PUT" || method === "DELETE") return { group, name: method.toLowerCase() };
     return { group, name: method === "POST" ? (isPlural(group) ? "create" : "run") : isPlural(group) && group !== "access" ? "list" : "get" };
   }
   const camel = words.map((each, at) => (at ? capital(each) : each)).join("").replace(/[-_](\w)/g, (_, char) => char.toUpperCase());

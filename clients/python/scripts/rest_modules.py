@@ -103,6 +103,8 @@ def operation_name(method: str, path: str) -> tuple[str, str]:
     if not words:
         if rest:
             return group, METHOD_NAMES[method]
+        if method in ("PUT", "DELETE"):
+            return group, method.lower()
         is_plural = group.endswith("s")
         if method == "POST":
             return group, "create" if is_plural else "run"

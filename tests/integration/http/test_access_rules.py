@@ -18,6 +18,7 @@ from synckairos.store.tickets import TicketStore
 from synckairos.tenants.active_tenants import ActiveTenants
 from synckairos.tenants.table import TenantTable
 from tests.integration.callers import NamedCallers, as_caller, as_operator
+from tests.integration.members.member_nodes import make_member_changes
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.round_trips import RoundTrips
 from tests.integration.signing_keys.key_nodes import open_key_node
@@ -79,6 +80,9 @@ TENANT_CASES = (
     Case("GET", "/v1/members/reconciliations", "admin"),
     Case("POST", "/v1/members/reconciliations", "admin", {}),
     Case("GET", "/v1/members/reconciliations/1", "admin"),
+    Case("PUT", "/v1/members", "admin", {"subject": "alice", "resource": MISSING, "role": "viewer"}),
+    Case("GET", "/v1/members", "admin"),
+    Case("DELETE", f"/v1/members?subject=alice&resource={MISSING}", "admin"),
     Case("GET", "/v1/signing-keys", "admin"),
     Case("POST", "/v1/signing-keys", "admin", {"kid": "k1", "pem": signing_key("ES256").pem}),
     Case("DELETE", f"/v1/signing-keys/{MISSING}", "admin"),
@@ -114,6 +118,7 @@ MANY = {"session_ids": [MISSING], "command": "pause", "args": {}, "command_id": 
 CREDENTIAL_CASES = (
     Case("POST", "/v1/sessions/commands", "viewer", MANY),
     Case("GET", "/v1/me", "viewer"),
+    Case("GET", "/v1/me/sessions", "viewer"),
     Case("POST", "/v1/tickets", "viewer", {}),
     Case("POST", "/v1/simulate", "viewer", {"session": chess_body(session_id=None), "commands": [], "until_ms": 1}),
 )
@@ -143,6 +148,7 @@ async def server(settings: Settings, job_table: JobTable, job_queue: JobQueue) -
             tenants=ActiveTenants(TenantTable(keys.node.pool), keys.node.channel, requires_registration=False),
             reconciliations=RequestedReconciliations(job_table, job_queue),
             tickets=TicketStore(keys.node.pipe, keys.node.keys),
+            member_changes=make_member_changes(keys.node),
         ) as opened,
     ):
         yield opened

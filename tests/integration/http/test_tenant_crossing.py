@@ -24,6 +24,7 @@ from tests.integration.http.test_access_rules import (
     Case,
     send,
 )
+from tests.integration.members.member_nodes import make_member_changes
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
 from tests.integration.round_trips import RoundTrips
 from tests.integration.signing_keys.key_nodes import open_key_node
@@ -55,6 +56,7 @@ async def server(settings: Settings) -> AsyncIterator[RestServer]:
             control_channel=keys.node.channel,
             verifier=keys.verifier,
             signing_keys=keys.keys,
+            member_changes=make_member_changes(keys.node),
         ) as opened,
     ):
         yield opened
@@ -69,6 +71,8 @@ async def owned(server: RestServer) -> Owned:
     key = {"kid": SECRET, "pem": signing_key("ES256").pem}
     made = await server.client.post("/v1/signing-keys", json=key)
     await server.client.post("/v1/revocations", json={"jti": SECRET})
+    member = {"subject": SECRET, "resource": session["session_id"], "role": "viewer"}
+    assert (await server.client.put("/v1/members", json=member)).status_code == 200
     await server.drain()
     server.client.headers.update(STRANGER)
     return Owned(
@@ -144,6 +148,8 @@ async def test_operation_with_the_ids_of_another_tenant_answers_like_one_with_un
         assert (await server.client.get(path, headers=OWNER)).status_code == 200
     keys = (await server.client.get("/v1/signing-keys", headers=OWNER)).json()["data"]
     assert [each["signing_key_id"] for each in keys] == [owned.signing_key_id]
+    members = (await server.client.get("/v1/members", headers=OWNER)).json()["data"]
+    assert [each["subject"] for each in members] == [SECRET]
 
 
 def _code(answer: httpx.Response) -> str:

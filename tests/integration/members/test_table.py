@@ -67,8 +67,8 @@ async def test_pages_have_each_row_once_by_subject_by_resource_and_in_all(pool: 
     assert await list_all(table, "acme", resource=LABEL) == [each for each in in_order if each.resource == LABEL]
     both = await list_all(table, "acme", subject="s1", resource=LABEL)
     assert both == [Member("s1", LABEL, "viewer")]
-    assert await table.names_resource("other", [LABEL])
-    assert not await table.names_resource("other", [SESSION_ID])
+    assert await table.names_label("other", [("class", "7b"), ("class", "8a")])
+    assert not await table.names_label("other", [("class", "8a")])
     with pytest.raises(ValidationFailed):
         await table.read_page("acme", subject=None, resource=None, cursor="x", limit=2)
 

@@ -22,6 +22,10 @@ from synckairos.http.rest_app import RestApp
 from synckairos.identity.authenticator import Authenticator
 from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.identity.token_verifier import TokenVerifier
+from synckairos.members.holder_rights import HolderRights
+from synckairos.members.member_cache import MemberCache
+from synckairos.members.member_changes import MemberChanges
+from synckairos.members.table import MemberTable
 from synckairos.principal import Principal
 from synckairos.realtime.commands import CommandHandler
 from synckairos.realtime.connection import SocketConnection
@@ -44,6 +48,7 @@ from synckairos.signing_keys.table import SigningKeyTable
 from synckairos.store.connect import make_redis_client
 from synckairos.store.control_store import ControlStore
 from synckairos.store.feed import COMPARE_S, Feed
+from synckairos.store.member_copies import MemberCopies
 from synckairos.store.presence import PresenceStore
 from synckairos.store.rate_limits import RateLimits
 from synckairos.store.stream_channels import StreamChannels
@@ -94,6 +99,7 @@ class Instance:
     token_verifier: TokenVerifier | None
     signing_keys: ActiveSigningKeys | None
     active_tenants: ActiveTenants | None
+    member_changes: MemberChanges | None
 
     @property
     def revocations(self) -> ControlChannel:
@@ -114,6 +120,11 @@ class Instance:
     def tenants(self) -> ActiveTenants:
         assert self.active_tenants is not None, "the instance was started without credential_life"
         return self.active_tenants
+
+    @property
+    def members(self) -> MemberChanges:
+        assert self.member_changes is not None, "the instance was started without credential_life"
+        return self.member_changes
 
     @property
     def sessions(self) -> Sessions:
@@ -181,7 +192,7 @@ async def serving(
         redis = await stack.enter_async_context(make_redis_client(settings.redis_url, settings.redis_timeout_s))
         feed = Feed(redis, parts.pipe, parts.store.keys, session_ttl_s=settings.session_ttl_s, compare_s=feed_compare_s)
         presence_store = PresenceStore(parts.pipe, feed.subscriber, parts.store.keys)
-        channel = ends = sign_ins = signing_keys = verifier = tenants = None
+        channel = ends = sign_ins = signing_keys = verifier = tenants = member_changes = None
         retired_keys = RetiredKeys(max_credential_life_s=86_400)
         if credential_life is not None:
             verifier = TokenVerifier.from_settings(authentication_settings(settings), retired_keys)
@@ -195,6 +206,9 @@ async def serving(
             )
             signing_keys = ActiveSigningKeys(SigningKeyTable(parts.pool), channel, retired_keys)
             verifier.use_tenant_keys(signing_keys)
+            member_table, member_copies = MemberTable(parts.pool), MemberCopies(parts.pipe, parts.store.keys)
+            members = MemberCache(member_table, member_copies, channel)
+            member_changes = MemberChanges(member_table, member_copies, channel)
             await channel.load()
             await signing_keys.refresh()
             tenants = ActiveTenants(TenantTable(parts.pool), channel, requires_registration=False)
@@ -214,7 +228,11 @@ async def serving(
                 max_age_s=credential_life.max_age_s,
                 warn_before_s=credential_life.warn_before_s,
             )
-            authenticator = make_authenticator(settings, verifier, refuse_ended=ends.require_not_revoked)
+            for loop in (members.run, HolderRights(members, ends).run):
+                stack.callback(asyncio.create_task(loop()).cancel)
+            authenticator = make_authenticator(
+                settings, verifier, refuse_ended=ends.require_not_revoked, find_members=members.find_members
+            )
             sign_ins = SignIns(
                 authenticator,
                 auth_timeout_s=credential_life.auth_timeout_s,
@@ -273,7 +291,7 @@ async def serving(
         done = asyncio.create_task(server.run_until_stopped(on_ready=ready.set))
         await ready.wait()
         try:
-            yield Instance(parts, feed, hub, server, done, channel, verifier, signing_keys, tenants)
+            yield Instance(parts, feed, hub, server, done, channel, verifier, signing_keys, tenants, member_changes)
         finally:
             server.stop()
             await done

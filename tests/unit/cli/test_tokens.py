@@ -80,7 +80,7 @@ def test_check_prints_what_a_token_allows() -> None:
     ("role", "line"),
     [
         ("admin", "sessions     all sessions of the tenant, because the role is admin"),
-        ("viewer", "sessions     none, because the token has no grants"),
+        ("viewer", "sessions     none by grants. Member rows are not looked up"),
     ],
 )
 def test_check_names_the_sessions_of_a_token_without_grants(role: str, line: str) -> None:
@@ -140,8 +140,8 @@ def test_explanation_names_the_token_the_rule_the_grant_and_the_result() -> None
             ("--grant", "*"),
             1,
             (
-                "refused with 403 FORBIDDEN: create requires the role admin, or the role controller and a grant for "
-                "each label of the session"
+                "refused with 403 FORBIDDEN: create requires the role admin, or the role controller and a grant or a "
+                "member row for each label of the session"
             ),
         ),
     ],

@@ -37,6 +37,7 @@ from synckairos.wire import (
 )
 from synckairos.wire import grants as grant_models
 from synckairos.wire import links as link_models
+from synckairos.wire import members as member_models
 from synckairos.wire import signing_keys as signing_key_models
 from synckairos.wire import webhooks as webhook_models
 from synckairos.wire.command_bodies.audience_display import AnnounceBody
@@ -255,6 +256,9 @@ IN_CODE = {
     "public exponent of RSA keys": text(public_key_input.MAX_EXPONENT_BITS),
     # API keys
     "members of a subject": text(member_table.MAX_ROWS_OF_SUBJECT),
+    "`members` of a request": f"1 to {text(member_models.MAX_BULK_ROWS)}",
+    "body of `PUT /v1/members`": text(member_models.MAX_BULK_BYTES >> 20),
+    "`subject` of a member": f"1 to {text(member_models.MAX_SUBJECT)}",
     "valid API keys of a tenant": text(credential_table.MAX_CREDENTIALS),
     "`label` of an API key": bounds(api_key_models.CreateApiKey, "label"),
     "`grants` of an API key": bounds(api_key_models.CreateApiKey, "grants"),

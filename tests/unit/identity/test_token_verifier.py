@@ -72,6 +72,7 @@ async def test_complete_token_gives_its_principal() -> None:
             expires_at_ms=NOW_MS + 600_000, issued_at_ms=NOW_MS, token_id="t1", group="class-7", verified_by=None
         ),
         narrowing=None,
+        members=None,
         is_operator=False,
     )
 

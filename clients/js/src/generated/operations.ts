@@ -35,6 +35,8 @@ import type {
   JoinBody,
   LinkPage,
   LinkSecretAnswer,
+  MemberPage,
+  MembersPutAnswer,
   OwnCredentialAnswer,
   ParticipantChangesBody,
   ParticipationPage,
@@ -44,6 +46,7 @@ import type {
   PauseBody,
   PresetAnswer,
   PresetList,
+  PutMembers,
   ReconciliationAnswer,
   ReconciliationPage,
   RedeemLink,
@@ -327,6 +330,11 @@ export interface Api {
       query?: { session_id?: string },
       options?: RequestOptions,
     ): Promise<ResponseData<OwnCredentialAnswer>>;
+    /** List the sessions that the caller can reach, newest first */
+    sessions(
+      query?: { limit?: number; cursor?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<SessionPage>>;
   };
   tickets: {
     /** Make a ticket for one socket */
@@ -408,7 +416,7 @@ export interface Api {
       options?: RequestOptions,
     ): Promise<ResponseData<SessionTokenAnswer>>;
     /** End the session token of the caller and its sockets */
-    list(
+    delete(
       nothing?: undefined,
       options?: RequestOptions,
     ): Promise<void>;
@@ -430,6 +438,21 @@ export interface Api {
       nothing?: undefined,
       options?: RequestOptions,
     ): Promise<ResponseData<ReconciliationAnswer>>;
+    /** Give subjects roles on sessions or labels */
+    put(
+      body: PutMembers,
+      options?: RequestOptions,
+    ): Promise<ResponseData<MembersPutAnswer>>;
+    /** List members, by subject and resource */
+    list(
+      query?: { limit?: number; cursor?: string; subject?: string; resource?: string },
+      options?: RequestOptions,
+    ): Promise<ResponseData<MemberPage>>;
+    /** Take the role on a resource from a subject */
+    delete(
+      query?: { subject: string; resource: string },
+      options?: RequestOptions,
+    ): Promise<void>;
   };
   signingKeys: {
     /** Add a public key that verifies tokens of the tenant */
@@ -574,6 +597,7 @@ export const OPERATIONS = {
   },
   me: {
     get: "GET /v1/me",
+    sessions: "GET /v1/me/sessions",
   },
   tickets: {
     create: "POST /v1/tickets",
@@ -599,12 +623,15 @@ export const OPERATIONS = {
   },
   tokens: {
     create: "POST /v1/tokens",
-    list: "DELETE /v1/tokens",
+    delete: "DELETE /v1/tokens",
   },
   members: {
     addReconciliation: "POST /v1/members/reconciliations",
     reconciliations: "GET /v1/members/reconciliations",
     getReconciliation: "GET /v1/members/reconciliations/{job_id}",
+    put: "PUT /v1/members",
+    list: "GET /v1/members",
+    delete: "DELETE /v1/members",
   },
   signingKeys: {
     create: "POST /v1/signing-keys",

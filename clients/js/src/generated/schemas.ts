@@ -1007,6 +1007,43 @@ export interface LinkView {
   last_used_at?: string;
 }
 
+export interface MemberPage {
+  /** The requested data */
+  data: Array<MemberView>;
+  /** Value of `cursor` for the next page; null on the last page */
+  next_cursor: string | null;
+}
+
+/** The role of a subject on a resource. */
+export interface MemberRow {
+  /** Claim `sub` of a user, or `key:<key id>` for an API key */
+  subject: string;
+  /** A session id, or `label:<key>=<value>` for all sessions with this label */
+  resource: string;
+  role: "viewer" | "participant" | "controller";
+}
+
+/** The role of a subject on a resource. */
+export interface MemberView {
+  /** Claim `sub` of a user, or `key:<key id>` for an API key */
+  subject: string;
+  /** A session id, or `label:<key>=<value>` for all sessions with this label */
+  resource: string;
+  role: "viewer" | "participant" | "controller";
+}
+
+/** The result of a change of members. */
+export interface MembersPut {
+  /** Number of rows in the request */
+  member_count: number;
+  /** Number of subjects whose roles were changed */
+  changed_subject_count: number;
+}
+
+export interface MembersPutAnswer {
+  data: MembersPut;
+}
+
 /** Changes the metadata by a merge patch (RFC 7396): null removes a member, objects merge, other values replace. */
 export interface MetadataBody {
   /** Version that the caller expects. If the session has another version: CONFLICT */
@@ -1415,6 +1452,20 @@ export interface Problem {
   /** Description of the error for people; its text can change */
   detail: string;
   error: ErrorView;
+}
+
+/**
+ * Members to add or to change: one row (`subject`, `resource` and `role`), or up to 10,000 rows in `members`. All
+ * rows or none are stored. A row replaces the role of the subject on the resource. Other rows stay.
+ */
+export interface PutMembers {
+  /** Claim `sub` of a user, or `key:<key id>` for an API key */
+  subject?: string;
+  /** A session id, or `label:<key>=<value>` for all sessions with this label */
+  resource?: string;
+  role?: "viewer" | "participant" | "controller";
+  /** Ids of the participants in this group */
+  members?: Array<MemberRow>;
 }
 
 /** The readiness of the instance to serve requests. */

@@ -41,6 +41,8 @@ from synckairos_client.generated.rest_types import (
     JoinBody,
     LinkPage,
     LinkSecret,
+    MemberPage,
+    MembersPut,
     OwnCredentialView,
     ParticipantChangesBody,
     ParticipationPage,
@@ -50,6 +52,7 @@ from synckairos_client.generated.rest_types import (
     PauseBody,
     PresetDetails,
     PresetSummary,
+    PutMembers,
     ReconciliationPage,
     ReconciliationView,
     RedeemedLinkView,
@@ -829,6 +832,14 @@ class MeOperations:
         answer: OwnCredentialView = await self._call("GET", "/v1/me", query={"session_id": session_id}, has_data=True)
         return answer
 
+    async def sessions(self, *, limit: int | None = None, cursor: str | None = None) -> SessionPage:
+        """List the sessions that the caller can reach, newest first.
+
+        `GET /v1/me/sessions`
+        """
+        answer: SessionPage = await self._call("GET", "/v1/me/sessions", query={"limit": limit, "cursor": cursor})
+        return answer
+
 
 class TicketsOperations:
     """Operations under `/v1/tickets`."""
@@ -976,7 +987,7 @@ class TokensOperations:
         answer: SessionTokenView = await self._call("POST", "/v1/tokens", body=body, has_data=True)
         return answer
 
-    async def list(self) -> None:
+    async def delete(self) -> None:
         """End the session token of the caller and its sockets.
 
         `DELETE /v1/tokens`
@@ -1017,6 +1028,38 @@ class MembersOperations:
             "GET", f"/v1/members/reconciliations/{path_part(job_id)}", has_data=True
         )
         return answer
+
+    async def put(self, body: PutMembers) -> MembersPut:
+        """Give subjects roles on sessions or labels.
+
+        `PUT /v1/members`
+        """
+        answer: MembersPut = await self._call("PUT", "/v1/members", body=body, has_data=True)
+        return answer
+
+    async def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        subject: str | None = None,
+        resource: str | None = None,
+    ) -> MemberPage:
+        """List members, by subject and resource.
+
+        `GET /v1/members`
+        """
+        answer: MemberPage = await self._call(
+            "GET", "/v1/members", query={"limit": limit, "cursor": cursor, "subject": subject, "resource": resource}
+        )
+        return answer
+
+    async def delete(self, *, subject: str | None = None, resource: str | None = None) -> None:
+        """Take the role on a resource from a subject.
+
+        `DELETE /v1/members`
+        """
+        await self._call("DELETE", "/v1/members", query={"subject": subject, "resource": resource})
 
 
 class SigningKeysOperations:

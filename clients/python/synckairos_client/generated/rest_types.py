@@ -1951,6 +1951,56 @@ class ReconciliationPage(TypedDict):
     next_cursor: str | None
 
 
+class MemberRow(TypedDict):
+    """The role of a subject on a resource."""
+
+    # Claim `sub` of a user, or `key:<key id>` for an API key
+    subject: str
+    # A session id, or `label:<key>=<value>` for all sessions with this label
+    resource: str
+    role: Literal["viewer", "participant", "controller"]
+
+
+class PutMembers(TypedDict):
+    """Members to add or to change: one row (`subject`, `resource` and `role`), or up to 10,000 rows in `members`.  All
+    rows or none are stored. A row replaces the role of the subject on the resource. Other rows stay.
+    """
+
+    # Claim `sub` of a user, or `key:<key id>` for an API key
+    subject: NotRequired[str]
+    # A session id, or `label:<key>=<value>` for all sessions with this label
+    resource: NotRequired[str]
+    role: NotRequired[Literal["viewer", "participant", "controller"]]
+    # Ids of the participants in this group
+    members: NotRequired[list[MemberRow]]
+
+
+class MembersPut(TypedDict):
+    """The result of a change of members."""
+
+    # Number of rows in the request
+    member_count: int
+    # Number of subjects whose roles were changed
+    changed_subject_count: int
+
+
+class MemberView(TypedDict):
+    """The role of a subject on a resource."""
+
+    # Claim `sub` of a user, or `key:<key id>` for an API key
+    subject: str
+    # A session id, or `label:<key>=<value>` for all sessions with this label
+    resource: str
+    role: Literal["viewer", "participant", "controller"]
+
+
+class MemberPage(TypedDict):
+    # The requested data
+    data: list[MemberView]
+    # Value of `cursor` for the next page; null on the last page
+    next_cursor: str | None
+
+
 class CreateSigningKey(TypedDict):
     """A public key to add: exactly one of `pem` and `jwk`. `kid` can be absent if the `jwk` has a `kid`."""
 

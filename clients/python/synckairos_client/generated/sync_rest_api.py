@@ -41,6 +41,8 @@ from synckairos_client.generated.rest_types import (
     JoinBody,
     LinkPage,
     LinkSecret,
+    MemberPage,
+    MembersPut,
     OwnCredentialView,
     ParticipantChangesBody,
     ParticipationPage,
@@ -50,6 +52,7 @@ from synckairos_client.generated.rest_types import (
     PauseBody,
     PresetDetails,
     PresetSummary,
+    PutMembers,
     ReconciliationPage,
     ReconciliationView,
     RedeemedLinkView,
@@ -823,6 +826,14 @@ class MeOperations:
         answer: OwnCredentialView = self._call("GET", "/v1/me", query={"session_id": session_id}, has_data=True)
         return answer
 
+    def sessions(self, *, limit: int | None = None, cursor: str | None = None) -> SessionPage:
+        """List the sessions that the caller can reach, newest first.
+
+        `GET /v1/me/sessions`
+        """
+        answer: SessionPage = self._call("GET", "/v1/me/sessions", query={"limit": limit, "cursor": cursor})
+        return answer
+
 
 class TicketsOperations:
     """Operations under `/v1/tickets`."""
@@ -968,7 +979,7 @@ class TokensOperations:
         answer: SessionTokenView = self._call("POST", "/v1/tokens", body=body, has_data=True)
         return answer
 
-    def list(self) -> None:
+    def delete(self) -> None:
         """End the session token of the caller and its sockets.
 
         `DELETE /v1/tokens`
@@ -1009,6 +1020,38 @@ class MembersOperations:
             "GET", f"/v1/members/reconciliations/{path_part(job_id)}", has_data=True
         )
         return answer
+
+    def put(self, body: PutMembers) -> MembersPut:
+        """Give subjects roles on sessions or labels.
+
+        `PUT /v1/members`
+        """
+        answer: MembersPut = self._call("PUT", "/v1/members", body=body, has_data=True)
+        return answer
+
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        subject: str | None = None,
+        resource: str | None = None,
+    ) -> MemberPage:
+        """List members, by subject and resource.
+
+        `GET /v1/members`
+        """
+        answer: MemberPage = self._call(
+            "GET", "/v1/members", query={"limit": limit, "cursor": cursor, "subject": subject, "resource": resource}
+        )
+        return answer
+
+    def delete(self, *, subject: str | None = None, resource: str | None = None) -> None:
+        """Take the role on a resource from a subject.
+
+        `DELETE /v1/members`
+        """
+        self._call("DELETE", "/v1/members", query={"subject": subject, "resource": resource})
 
 
 class SigningKeysOperations:
