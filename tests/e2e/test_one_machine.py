@@ -6,6 +6,7 @@ the whole machine, such as those of packages and services, are not run.
 
 import grp
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,10 +25,14 @@ from tests.unit.docs.pages import DOCUMENTS, code_blocks
 pytestmark = pytest.mark.slow
 
 
-def blocks_of(page: str, language: str) -> list[str]:
-    """Return the code blocks of a page in one language, also those of a step, which are indented."""
-    text = (DOCUMENTS / "operate" / page).read_text()
-    return code_blocks("\n".join(line.removeprefix("   ") for line in text.splitlines()) + "\n", language)
+EXCHANGE = re.compile(r"^```bash\n(.*?)^```\n\n```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""Commands on a page, and what they print."""
+
+
+def read_page(name: str) -> str:
+    """Return a page without the indentation of the code blocks of steps."""
+    lines = (DOCUMENTS / "operate" / name).read_text().splitlines()
+    return "\n".join(line.removeprefix("   ") for line in lines) + "\n"
 
 
 class Machine:
@@ -91,7 +96,7 @@ def machine(data_dir: Path, tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_commands_lead_to_an_installation_that_passes_the_security_checklist(machine: Machine) -> None:
-    settings, checks, first_token = blocks_of("one-machine.md", "bash")
+    settings, checks, first_token = code_blocks(read_page("one-machine.md"), "bash")
     machine.run(settings, user="postgres")
     printed = machine.run(checks)
     assert "BAD" not in printed
@@ -105,8 +110,9 @@ def test_commands_lead_to_an_installation_that_passes_the_security_checklist(mac
         assert orjson.loads(ready) == {"status": "ready"}
         assert orjson.loads(me)["data"]["subject"] == "me"
 
-        commands, expected = blocks_of("security.md", "bash"), blocks_of("security.md", "")
-        assert len(commands) == 3
-        assert [machine.run(shell + each) for each in commands] == expected
+        exchanges = EXCHANGE.findall(checklist := read_page("security.md"))
+        assert len(exchanges) == len(code_blocks(checklist, "bash")) == 3
+        for commands, expected in exchanges:
+            assert machine.run(shell + commands) == expected
     finally:
         server.stop()
