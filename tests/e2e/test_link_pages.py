@@ -63,7 +63,8 @@ def expect_live(page: Page) -> None:
 def test_two_phones_redeem_a_link_and_go_on_after_a_reload_until_it_ends(
     new_context: Callable[[], BrowserContext], server: Process
 ) -> None:
-    session_id = call(server, "POST", "/v1/sessions", chess_body())["session_id"]
+    session = call(server, "POST", "/v1/sessions", chess_body())
+    session_id, person = session["session_id"], session["participants"][0]["participant_id"]
     link = call(server, "POST", "/v1/links", {"session_id": session_id, "role": "viewer", "max_uses": 2})
     assert link["url"].startswith(f"{server.base_url}/view/{session_id}#link=")
     urls: list[str] = []
@@ -89,9 +90,16 @@ def test_two_phones_redeem_a_link_and_go_on_after_a_reload_until_it_ends(
     expect(late.locator("#notice")).to_have_text("This link is not valid, or it was used up")
     assert late.url == f"{server.base_url}/view/{session_id}"
     assert stored_token(late) is None
+    player = new_context().new_page()
+    own = {"session_id": session_id, "role": "participant", "participant_id": person}
+    player.goto(call(server, "POST", "/v1/links", own)["url"])
+    expect_live(player)
+    caller = call(server, "GET", "/v1/me", token=stored_token(player))
+    assert (caller["role"], caller["participant_id"]) == ("participant", person)
     call(server, "DELETE", f"/v1/links/{link['link_id']}")
     for page in phones:
         expect(page.locator("#notice")).to_have_text("The token of this link is not valid any more")
+    expect_live(player)
     for secret in (link["secret"], *tokens):
         assert not [url for url in urls if secret in url]
         assert secret not in server.output

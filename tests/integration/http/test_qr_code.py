@@ -7,6 +7,7 @@ import pytest
 
 from synckairos.config import Settings
 from synckairos.http.qr_code import BORDER, MAX_LINK_BYTES, QR_CODE_PATH
+from synckairos.identity.secret_text import make_secret_text
 from tests.integration.rest_server import HOST, RestServer, open_rest_server
 from tests.qr_decoder import decode, parse_svg
 
@@ -83,3 +84,14 @@ async def test_codes_count_against_the_general_rate_limit(limited: RestServer) -
     answers = [await draw(limited.client, link) for link in (LINK, "nope", LINK, LINK)]
     assert [answer.status_code for answer in answers] == [200, 400, 200, 429]
     assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["2", "1", "0", "0"]
+
+
+async def test_link_with_a_secret_is_drawn_only_from_a_body(client: httpx.AsyncClient) -> None:
+    link = f"{HOST}/desk/01890a5d-ac96-774b-bcce-b302099a8057#link={make_secret_text().text}"
+    assert (await draw(client, link)).status_code == 400
+    answer = await client.post(QR_CODE_PATH, json={"link": link})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
+    assert decode(parse_svg(answer.text, BORDER)) == link
+    assert answer.headers["cache-control"] == "no-store"
+    for refused in (link.replace("#link=", "#token="), link.replace(HOST, "http://evil.example"), f"{HOST}/v1/links"):
+        assert (await client.post(QR_CODE_PATH, json={"link": refused})).status_code == 400

@@ -190,7 +190,8 @@ test("what a role may not do is not on the page", async () => {
   await host.page.getByLabel("Link for").selectOption("Ada");
   await press(host.page, "Make the link");
   await host.page.getByRole("link", { name: `/desk/${session_id}#link=` }).waitFor();
-  expect(await host.page.locator("#qr").isVisible()).toBe(false);
+  await host.page.locator("#qr svg").waitFor();
+  expect(host.refused).toEqual([]);
   const without = await openPage(`control/${session_id}`, 1280, auth);
   await without.page.getByText("This page needs a link with a token").waitFor();
 });

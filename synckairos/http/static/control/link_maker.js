@@ -1,6 +1,7 @@
 // Makes links to the pages of a session, for the audience, another host or one participant.
 
 const MAX_QR_BYTES = 180;
+const QR_CODE_URL = new URL("../demo-qr.svg", import.meta.url);
 
 const $ = (id) => document.getElementById(id);
 
@@ -20,7 +21,6 @@ export class LinkMaker {
     $("make-link").onclick = () => this.#make();
     $("copy").onclick = () => copy();
     $("link-for").onchange = hideLink;
-    $("qr").onload = () => ($("qr").hidden = false);
   }
 
   /** Offer a link for each page that the session has, and for each participant. */
@@ -43,7 +43,7 @@ export class LinkMaker {
     $("fault").textContent = "";
     try {
       const url = this.#needsSecret ? await this.#withSecret(name, participant) : this.#plain(name, participant);
-      showLink(url, this.#needsSecret);
+      showLink(url);
     } catch (error) {
       $("fault").textContent = error.message;
     }
@@ -69,14 +69,24 @@ export class LinkMaker {
   }
 }
 
-function showLink(url, hasSecret) {
+function showLink(url) {
   $("link").href = url;
   $("link").textContent = url.replace(/^https?:\/\//, "");
   $("link").hidden = $("copy").hidden = false;
   $("copy").textContent = "Copy";
   $("qr").hidden = true;
-  // The server draws the code, so a URL with a secret must not be sent for it.
-  if (!hasSecret && url.length <= MAX_QR_BYTES) $("qr").src = new URL(`../demo-qr.svg?link=${encodeURIComponent(url)}`, import.meta.url);
+  if (url.length <= MAX_QR_BYTES) drawQrCode(url);
+}
+
+/** Show the QR code of a link. The link is in the body of the request, because a URL with its secret would be in logs. */
+async function drawQrCode(url) {
+  const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ link: url }) };
+  const response = await fetch(QR_CODE_URL, request).catch(() => null);
+  if (!response?.ok) return; // The link itself is shown.
+  const svg = new DOMParser().parseFromString(await response.text(), "image/svg+xml").documentElement;
+  if ($("link").hidden || $("link").href !== url) return; // The user has chosen another link.
+  $("qr").replaceChildren(document.importNode(svg, true));
+  $("qr").hidden = false;
 }
 
 function hideLink() {
