@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import orjson
 
+from synckairos.urls.redact_url import redact_url
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
@@ -29,3 +31,8 @@ def render_check_json(check: CheckResult) -> str:
     remedy = None if check.passed else check.remedy or None
     values = {"name": check.name, "passed": check.passed, "result": check.result, "remedy": remedy}
     return orjson.dumps(values).decode()
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of the text of an error, with passwords removed."""
+    return redact_url(str(error).strip().split("\n")[0]) or type(error).__name__

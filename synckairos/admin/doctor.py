@@ -8,33 +8,24 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 import httpx
 import psycopg
-import redis.asyncio
-from redis.exceptions import RedisError, ResponseError
 
 from synckairos import config
-from synckairos.admin.check_result import CheckResult
-from synckairos.admin.release_checks import check_releases
+from synckairos.admin.check_result import CheckResult, first_line
+from synckairos.admin.redis_checks import check_queue_redis, check_redis
 from synckairos.config import PREFIX, Settings
 from synckairos.embedded import EmbeddedStoreFailed, postgres_home, valkey_binary
-from synckairos.errors import StoreMisconfigured, StoreUnavailable, SyncKairosError
+from synckairos.errors import StoreUnavailable, SyncKairosError
 from synckairos.identity.jwks_fetch import JwksFetchFailed, fetch_jwks
 from synckairos.identity.token_verifier import TokenVerifier
-from synckairos.store.connect import make_redis_client, parse_partitions
-from synckairos.store.keys import Keys
-from synckairos.store.permissions import Permissions
 from synckairos.urls.redact_url import redact_url
-from synckairos.urls.redis_url import parse_redis_url
 
 _CONNECT_TIMEOUT_S = 3
-_OLDEST_REDIS = (7, 0)
-_NOT_READABLE = "not readable (INFO is refused or incomplete)"
 _OLDEST_POSTGRES = 14
 
 
@@ -55,8 +46,8 @@ async def run_checks() -> list[CheckResult]:
     checks.append(await _check_authentication(settings))
     checks.append(await _check_port(settings))
     store_checks: list[Callable[[Settings], Awaitable[list[CheckResult]]]] = [
-        _check_redis,
-        _check_queue_redis,
+        check_redis,
+        check_queue_redis,
         _check_postgres,
         _check_archive,
     ]
@@ -155,119 +146,6 @@ async def _running_version(address: str) -> str | None:
         return None
 
 
-async def _check_redis(settings: Settings) -> list[CheckResult]:
-    url = redact_url(settings.redis_url)
-    keys = Keys(settings.key_prefix, settings.partitions)
-    has_own_queue = settings.queue_redis_url != settings.redis_url
-    address = parse_redis_url(settings.redis_url)
-    permissions = Permissions(keys, store=True, queue=not has_own_queue, db=address.db)
-    client = make_redis_client(settings.redis_url, _CONNECT_TIMEOUT_S)
-    try:
-        missing = await permissions.find_missing_permissions(client)
-        information = await _redis_information(client)
-        partitions = None if "+hget" in missing else await _recorded_partitions(client, keys)
-        releases = [] if missing else await check_releases(settings, keys)
-    except (RedisError, OSError) as error:
-        remedy = "start it, or set REDIS_URL to a running one"
-        return [CheckResult("redis", False, f"{url}: {_first_line(error)}", remedy)]
-    except StoreMisconfigured as error:
-        return [
-            CheckResult("partitions", False, error.message, f"set the field to {PREFIX}PARTITIONS of the first process")
-        ]
-    finally:
-        await client.aclose()
-    policy = information.get("maxmemory_policy")
-    append_only = {"0": "no", "1": "yes"}.get(str(information.get("aof_enabled")))
-    checks = [
-        _check_redis_version(url, information),
-        _check_permissions("redis permissions", permissions, missing, address.username),
-        CheckResult(
-            "redis maxmemory-policy",
-            policy in (None, "noeviction"),
-            str(policy or f"{_NOT_READABLE}; make sure that it is noeviction"),
-            "CONFIG SET maxmemory-policy noeviction, and set it in the configuration file: any other policy drops live "
-            "sessions",
-        ),
-        CheckResult(
-            "redis appendonly",
-            append_only in (None, "yes"),
-            append_only or f"{_NOT_READABLE}; make sure that data survives a restart",
-            "CONFIG SET appendonly yes, and set it in the configuration file: without it a restart loses every session",
-        ),
-    ]
-    if partitions is not None:
-        checks.append(
-            CheckResult(
-                "partitions",
-                partitions == settings.partitions,
-                f"the store was created with {partitions}, {PREFIX}PARTITIONS is {settings.partitions}",
-                f"set {PREFIX}PARTITIONS={partitions}: the number is fixed for the life of a store",
-            )
-        )
-    elif "+hget" not in missing:
-        checks.append(CheckResult("partitions", True, f"the store is new and will have {settings.partitions}"))
-    return [*checks, *releases]
-
-
-async def _check_queue_redis(settings: Settings) -> list[CheckResult]:
-    if settings.queue_redis_url == settings.redis_url:
-        return []
-    url = redact_url(settings.queue_redis_url)
-    address = parse_redis_url(settings.queue_redis_url)
-    permissions = Permissions(Keys(settings.key_prefix), store=False, queue=True, db=address.db)
-    client = make_redis_client(settings.queue_redis_url, _CONNECT_TIMEOUT_S)
-    try:
-        missing = await permissions.find_missing_permissions(client)
-    except (RedisError, OSError) as error:
-        return [CheckResult("queue redis", False, f"{url}: {_first_line(error)}", "start it, or unset QUEUE_REDIS_URL")]
-    finally:
-        await client.aclose()
-    return [
-        CheckResult("queue redis", True, f"{url} answers"),
-        _check_permissions("queue redis permissions", permissions, missing, address.username),
-    ]
-
-
-def _check_redis_version(url: str, information: Mapping[str, object]) -> CheckResult:
-    version = information.get("valkey_version") or information.get("redis_version")
-    if version is None:
-        return CheckResult("redis", True, f"{url} answers, version {_NOT_READABLE}; make sure that it is 7 or newer")
-    return CheckResult(
-        "redis",
-        tuple(int(part) for part in str(version).split(".")[:2]) >= _OLDEST_REDIS,
-        f"{url} answers, version {version}",
-        "run Valkey, or Redis 7 or newer",
-    )
-
-
-def _check_permissions(name: str, permissions: Permissions, missing: Sequence[str], user: str | None) -> CheckResult:
-    """Check the permissions of a Redis user.
-
-    The result always contains the ACL rule, for operators who want a user with few permissions.
-    """
-    rule = permissions.render_acl_rule(user or "synckairos")
-    if missing:
-        return CheckResult(name, False, f"missing: {' '.join(missing)}", rule)
-    return CheckResult(name, True, f"sufficient. A user with only the necessary permissions:\n     {rule}")
-
-
-async def _redis_information(client: redis.asyncio.Redis) -> Mapping[str, object]:
-    """Return the fields of the Redis command INFO. Return no fields if the user is not allowed to run INFO.
-
-    INFO is used instead of CONFIG, because many services forbid CONFIG.
-    """
-    try:
-        fields: Mapping[str, object] = await client.info()
-    except ResponseError:
-        return {}
-    return fields
-
-
-async def _recorded_partitions(client: redis.asyncio.Redis, keys: Keys) -> int | None:
-    recorded = await cast(Awaitable[bytes | None], client.hget(keys.fixed_settings, "partitions"))
-    return None if recorded is None else parse_partitions(recorded, keys)
-
-
 async def _check_postgres(settings: Settings) -> list[CheckResult]:
     from synckairos.postgres.privileges import find_missing_grants
     from synckairos.postgres.tenant_fence import is_fenced
@@ -284,7 +162,7 @@ async def _check_postgres(settings: Settings) -> list[CheckResult]:
             grants = await find_missing_grants(connection) if roles and not is_separated else []
     except psycopg.Error as error:
         remedy = "start it, or set DATABASE_URL to a running one that accepts its user"
-        return [CheckResult("postgres", False, f"{url}: {_first_line(error)}", remedy)]
+        return [CheckResult("postgres", False, f"{url}: {first_line(error)}", remedy)]
     checks = [
         CheckResult(
             "postgres",
@@ -373,8 +251,3 @@ async def _check_archive(settings: Settings) -> list[CheckResult]:
     except ObjectMissing:
         pass
     return [CheckResult("archive", True, f"{settings.archive_url} answers")]
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of the text of an error, with passwords removed."""
-    return redact_url(str(error).strip().split("\n")[0]) or type(error).__name__

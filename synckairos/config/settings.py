@@ -107,8 +107,8 @@ class Settings(BaseSettings):
     port: int = Field(3000, ge=0, le=65535, description="Port to listen on. 0 selects a free port.")
     redis_url: RedisUrl = Field(
         "redis://127.0.0.1:6379/0",
-        description="Redis URL of the primary store: redis://, rediss:// (TLS) or unix://, with options. "
-        "If unset, `dev` starts an embedded Redis.",
+        description="Redis URL of the primary store: redis://, rediss:// (TLS), unix:// or redis+sentinel://, with "
+        "options. If unset, `dev` starts an embedded Redis.",
     )
     database_url: PostgresUrl = Field(
         "postgresql://127.0.0.1:5432/synckairos",

@@ -4,16 +4,17 @@ import re
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import Connection, RedisSSLContext, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
 from synckairos.errors import StoreMisconfigured
 from synckairos.store.keys import Keys
+from synckairos.store.redis_connection import server_options
 from synckairos.store.redis_errors import TEMPORARY_ERRORS, translated_errors
+from synckairos.store.sentinel import PrimaryConnection, TlsPrimaryConnection
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.store.store_format import FORMAT_FIELD, STORE_FORMAT, newer_format_text, parse_format
 from synckairos.telemetry import log
-from synckairos.urls.redis_url import TlsOptions, parse_redis_url
+from synckairos.urls.redis_url import parse_redis_url
 
 MAX_CONNECTIONS = 16
 """Maximum number of connections in the pool of one client of `make_redis_client`."""
@@ -38,41 +39,10 @@ def connection_options(url: str, timeout_s: float) -> dict[str, Any]:
     Raises: ValueError if the URL is not valid.
     """
     address = parse_redis_url(url)
-    options: dict[str, Any] = {
-        "db": address.db,
-        "username": address.username,
-        "password": address.password,
-        "socket_connect_timeout": timeout_s,
-        "socket_timeout": timeout_s,
-        "protocol": 2,
-        # With a library name, each connection sends CLIENT SETINFO. That command needs a permission and fails before
-        # Redis 7.2.
-        "lib_name": None,
-        "lib_version": None,
-    }
-    if address.path is not None:
-        return options | {"connection_class": UnixDomainSocketConnection, "path": address.path}
-    options |= {"host": address.host, "port": address.port, "socket_keepalive": True}
-    if address.tls is not None:
-        return options | {"connection_class": _TlsConnection, "tls": address.tls}
-    return options | {"connection_class": Connection}
-
-
-class _TlsConnection(SSLConnection):
-    """A redis-py connection that reads its TLS options from the URL, in the same way as the shared connection does."""
-
-    def __init__(self, *, tls: TlsOptions, **options: Any) -> None:
-        super().__init__(**options)
-        self.ssl_context = _TlsContext(tls)
-
-
-class _TlsContext(RedisSSLContext):
-    def __init__(self, tls: TlsOptions) -> None:
-        super().__init__()
-        self._tls = tls
-
-    def get(self) -> Any:
-        return self._tls.build_context()
+    if address.sentinels is None:
+        return server_options(address, timeout_s)
+    options = server_options(address, timeout_s) | {"address": address, "timeout_s": timeout_s}
+    return options | {"connection_class": PrimaryConnection if address.tls is None else TlsPrimaryConnection}
 
 
 async def check_store_settings(pipe: RedisPipe, keys: Keys) -> None:

@@ -104,14 +104,15 @@ class Permissions:
     """The permissions that the Redis user of the product needs.
 
     `store` adds the permissions for the Redis of the store. `queue` adds the permissions for the Redis of the job
-    queue. If both use one Redis, both are True.
+    queue. If both use one Redis, both are True. `has_sentinels`: sentinels name the address of the Redis.
     """
 
-    def __init__(self, keys: Keys, *, store: bool, queue: bool, db: int = 0) -> None:
+    def __init__(self, keys: Keys, *, store: bool, queue: bool, db: int = 0, has_sentinels: bool = False) -> None:
         self._commands: Mapping[str, str] = {
             **(_STORE if store else {}),
             **(_QUEUE if queue else {}),
             **({"select": str(db)} if db else {}),
+            **({"role": ""} if has_sentinels else {}),
         }
         self._key_patterns: tuple[str, ...] = (f"{keys.prefix}:*", *((ARQ_KEYS,) if queue else ()))
         self._channel_patterns: tuple[str, ...] = (f"{keys.prefix}:*",) if store else ()

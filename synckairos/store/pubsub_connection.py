@@ -134,6 +134,7 @@ class PubSubConnection:
 
     async def _run_connection(self) -> None:
         """Subscribe to all wanted channels, then receive messages until the connection is lost."""
+        primary_changed = self._pipe.primary_changed
         connection: Connection = self._redis.connection_pool.make_connection()
         try:
             async with asyncio.timeout(SILENCE_LIMIT_S):
@@ -146,7 +147,9 @@ class PubSubConnection:
             self._unsent = dict.fromkeys((self._heartbeat_channel, *self._channels), True)
             self._has_unsent.set()
             self._heartbeat_at = time.monotonic()
-            await _run_until_first_ends(self._send(connection), self._receive_messages(connection))
+            await _run_until_first_ends(
+                self._send(connection), self._receive_messages(connection), _wait_for_failover(primary_changed)
+            )
         finally:
             await connection.disconnect(nowait=True)
 
@@ -229,6 +232,12 @@ class PubSubConnection:
             sent_s = time.monotonic()
             await self.measure_time()
             await asyncio.sleep(max(0.05, sent_s + HEARTBEAT_S - time.monotonic()))
+
+
+async def _wait_for_failover(primary_changed: asyncio.Event) -> None:
+    """Wait for a failover of Redis, then raise _ConnectionSilent, so that the connection is made to the new primary."""
+    await primary_changed.wait()
+    raise _ConnectionSilent("the primary has changed")
 
 
 async def _run_until_first_ends(*jobs: Coroutine[Any, Any, None]) -> None:

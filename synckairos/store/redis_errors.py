@@ -3,7 +3,7 @@
 import asyncio
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from synckairos.errors import InvalidStoredData, StoreUnavailable
@@ -14,6 +14,9 @@ TEMPORARY_ERRORS = (
     "BUSY ",  # a script runs too long; BUSYKEY and BUSYGROUP are faults of the caller
 )
 """First words of temporary error replies. The server, or another node, will accept the command later."""
+
+_WITHOUT_FIRST_WORD = (NoPermissionError, ReadOnlyError, OutOfMemoryError)
+"""Errors of redis-py about temporary faults and permissions. It removes the first word from their texts."""
 
 _NO_PERMISSION = ("NOPERM", "NOAUTH", "ERR The user executing the script can't", "ERR ACL failure in script")
 """First words of error replies to a user that lacks a permission.
@@ -40,6 +43,7 @@ def is_about_invalid_data(error: BaseException) -> bool:
     text = str(error)
     return (
         isinstance(error, ResponseError)
+        and not isinstance(error, _WITHOUT_FIRST_WORD)
         and any(words in text for words in _INVALID_DATA)
         and not text.startswith((*TEMPORARY_ERRORS, *_NO_PERMISSION))
     )
@@ -64,7 +68,7 @@ class translated_errors:  # noqa: N801  is used like a function; a generator wou
                 pass
             case RedisConnectionError() | RedisTimeoutError() | OSError():
                 raise StoreUnavailable(setting="REDIS_URL") from error
-            case NoPermissionError():  # redis-py removes the first word from the text
+            case NoPermissionError() | ReadOnlyError() | OutOfMemoryError():
                 raise StoreUnavailable(setting="REDIS_URL") from error
             case ResponseError() if str(error).startswith((*TEMPORARY_ERRORS, *_NO_PERMISSION)):
                 raise StoreUnavailable(setting="REDIS_URL") from error

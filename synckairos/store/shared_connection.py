@@ -7,7 +7,6 @@ whether a command without a reply was executed.
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Self, cast
@@ -20,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from synckairos.backoff import Backoff
 from synckairos.store.call_metrics import FAILED_CALLS, find_call_series
 from synckairos.store.redis_errors import ErrorReply, is_about_invalid_data
+from synckairos.store.sentinel import SwitchWatcher, check_role, find_primary, require_same_primary
 from synckairos.telemetry.metric_types import HistogramSeries
 from synckairos.telemetry.outages import SilentOutage, StoreOutage
 from synckairos.urls.redis_url import parse_redis_url
@@ -45,23 +45,29 @@ class RedisPipe:
         `timeout_s` is the maximum number of seconds for connecting, and for each reply.
         """
         self.outage = SilentOutage()
+        self.primary_changed = asyncio.Event()
+        """Set when a failover is heard of. The attribute is then a new event, for the next failover."""
         self._address = parse_redis_url(url)
+        self._primary: tuple[str, int] | None = None
+        """Host and port of the present connection, if sentinels named them."""
         self._timeout_s = timeout_s
         self._no_answer = f"no answer within {timeout_s:g} s"
         self._connection: _Connection | None = None
         self._connected = asyncio.Event()
-        self._reconnecting: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._last_error = self._no_answer
 
     async def __aenter__(self) -> Self:
-        self._reconnecting = asyncio.create_task(self._keep_connected())
+        self._tasks.append(asyncio.create_task(self._keep_connected()))
+        if self._address.sentinels is not None:
+            watcher = SwitchWatcher(self._address, self._timeout_s, self._follow_switch)
+            self._tasks.append(asyncio.create_task(watcher.run()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._reconnecting is not None:
-            self._reconnecting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reconnecting
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._connection is not None:
             self._connection.close(RedisConnectionError("closed"))
 
@@ -90,6 +96,7 @@ class RedisPipe:
         for command, reply in zip(commands, replies, strict=True):
             if isinstance(reply, ErrorReply):
                 reply.keys = _keys_of(command)
+                self._note_refused_write(reply)
                 raise reply
         return replies
 
@@ -132,6 +139,20 @@ class RedisPipe:
         except TimeoutError as cause:
             raise RedisConnectionError(f"not connected to Redis: {self._last_error}") from cause
 
+    def _note_refused_write(self, reply: ErrorReply) -> None:
+        """Close the connection if the server refuses writes because it is no primary any longer."""
+        if self._primary is not None and self._connection is not None and str(reply).startswith("READONLY"):
+            self._connection.close(RedisConnectionError("the server is no primary any longer"))
+
+    def _follow_switch(self, host: str, port: int) -> None:
+        """Close the connection to an earlier primary. `host` and `port` are those of the new one."""
+        if (host, port) == self._primary:
+            return
+        self.primary_changed.set()
+        self.primary_changed = asyncio.Event()
+        if self._connection is not None:
+            self._connection.close(RedisConnectionError("the primary has changed"))
+
     async def _keep_connected(self) -> None:
         backoff = Backoff(*RECONNECT_S)
         while True:
@@ -163,6 +184,9 @@ class RedisPipe:
 
     async def _handshake(self, connection: "_Connection") -> None:
         loop, address = asyncio.get_running_loop(), self._address
+        if address.sentinels is not None:
+            address = await find_primary(address, self._timeout_s)
+            self._primary = (address.host, address.port)
         async with asyncio.timeout(self._timeout_s):
             if address.path is not None:
                 await loop.create_unix_connection(lambda: connection, address.path)
@@ -174,11 +198,14 @@ class RedisPipe:
                 commands.append(("AUTH", *address.credentials))
             if address.db:
                 commands.append(("SELECT", address.db))
-            commands.append(("PING",))
+            commands.append(("PING",) if self._primary is None else ("ROLE",))
             replies = await connection.send([_pack(command) for command in commands], find_call_series(commands[0]))
         for reply in replies:
             if isinstance(reply, RedisError):
                 raise reply
+        if self._address.sentinels is not None:
+            check_role(replies[-1])
+            await require_same_primary(self._address, address, self._timeout_s)
 
 
 def raise_if_invalid_data(reply: Any) -> Any:

@@ -13,12 +13,16 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from synckairos.urls.host_name import can_be_looked_up
 
 DEFAULT_PORT = 6379
+DEFAULT_SENTINEL_PORT = 26379
 
 _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _TLS_OPTIONS = (*_FILES, "ssl_cert_reqs", "ssl_check_hostname")
-OPTIONS = ("db", "username", "password", *_TLS_OPTIONS)
+_SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+OPTIONS = ("db", "username", "password", *_TLS_OPTIONS, *_SENTINEL_OPTIONS)
+_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 _CERT_REQS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _HINT = "; in a password, / is written as %2F, # as %23, ? as %3F and @ as %40"
+_PORT_FAULT = "should have a port between 1 and 65535"
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -66,10 +70,25 @@ class TlsOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Sentinels:
+    """Sentinels, which know the address of the primary of a service."""
+
+    service: str
+    """Name of the service in the configuration of the sentinels."""
+
+    addresses: tuple[tuple[str, int], ...]
+    """Host and port of each sentinel."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class RedisAddress:
     """All data that a connection to Redis needs.
 
-    If `path` is not None, the connection uses this unix socket and ignores `host` and `port`.
+    If `path` is not None, the connection uses this unix socket and ignores `host` and `port`. If `sentinels` is not
+    None, the connection asks the sentinels for host and port, and ignores `host` and `port`.
     """
 
     host: str = "localhost"
@@ -79,6 +98,7 @@ class RedisAddress:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: TlsOptions | None = None
+    sentinels: Sentinels | None = None
 
     @property
     def credentials(self) -> tuple[str, ...]:
@@ -92,7 +112,7 @@ class RedisAddress:
 
 
 def parse_redis_url(url: str) -> RedisAddress:
-    """Parse a Redis URL: `redis://`, `rediss://` (TLS) or `unix://`.
+    """Parse a Redis URL: `redis://`, `rediss://` (TLS), `unix://`, `redis+sentinel://` or `rediss+sentinel://`.
 
     User name and password are percent-encoded in the URL. A TLS server must have a certificate for its host name from a
     trusted authority, unless an option disables the check. Files are not read.
@@ -100,35 +120,79 @@ def parse_redis_url(url: str) -> RedisAddress:
     Raises: ValueError, whose text begins with "should". The text contains no part of the user name, the password or an
     option's value.
     """
+    scheme, _, _ = url.partition("://")
+    if scheme not in _SCHEMES:
+        raise ValueError("should be a URL that begins with redis://, rediss://, unix:// or redis+sentinel://")
+    if "#" in url:
+        if not scheme.endswith("+sentinel"):
+            _check_port(url)  # a # in the password can look like a wrong port
+        raise ValueError(f"should have no #{_HINT}")
+    return _parse_sentinel_url(url) if scheme.endswith("+sentinel") else _parse_server_url(url)
+
+
+def _check_port(url: str) -> SplitResult:
+    """Split a URL with one server.
+
+    Raises: ValueError if its port is not valid.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:  # the text of this error can contain the password
-        raise ValueError(f"should have a port between 1 and 65535{_HINT}") from None
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("should be a URL that begins with redis:// or rediss:// or unix://")
+        raise ValueError(_PORT_FAULT + _HINT) from None
     if port == 0:
-        raise ValueError("should have a port between 1 and 65535")
-    if "#" in url:
-        raise ValueError(f"should have no #{_HINT}")
+        raise ValueError(_PORT_FAULT)
+    return parts
+
+
+def _parse_server_url(url: str) -> RedisAddress:
+    parts = _check_port(url)
     options = _read_options(parts)
     username = options.get("username", _decode(parts.username)) or None
     password = options.get("password", _decode(parts.password)) or None
     if parts.scheme == "unix":
-        if parts.hostname or port or len(parts.path) < 2:
+        if parts.hostname or parts.port or len(parts.path) < 2:
             raise ValueError(f"should have an absolute path after unix://, such as unix:///run/redis.sock{_HINT}")
         db = _database(options.get("db", "0"))
         return RedisAddress(path=unquote(parts.path), db=db, username=username, password=password)
-    host = unquote(parts.hostname or "localhost")
-    if not can_be_looked_up(host):
-        raise ValueError(f"should have a host name without empty or very long parts{_HINT}")
     return RedisAddress(
-        host=host,
-        port=port or DEFAULT_PORT,
+        host=_host(parts.hostname or "localhost"),
+        port=parts.port or DEFAULT_PORT,
         db=_database(options.get("db") or unquote(parts.path).strip("/") or "0"),
         username=username,
         password=password,
         tls=_read_tls(options) if parts.scheme == "rediss" else None,
+    )
+
+
+def _parse_sentinel_url(url: str) -> RedisAddress:
+    """Parse `redis+sentinel://user:password@host:26379,host:26379/service/db?options`."""
+    scheme, _, rest = url.partition("://")
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    login, at, hosts = authority.rpartition("@")
+    # urlsplit knows one host alone.
+    parts = urlsplit(f"{scheme}://{login}{at}sentinel{rest[len(authority) :]}")
+    addresses = []
+    for host in hosts.split(","):
+        each = _check_port(f"redis://{host}")
+        if not each.hostname:
+            raise ValueError(f"should have sentinels such as host1:26379,host2:26379 before the first /{_HINT}")
+        addresses.append((_host(each.hostname), each.port or DEFAULT_SENTINEL_PORT))
+    options = _read_options(parts)
+    service, _, db = unquote(parts.path).strip("/").partition("/")
+    if not service:
+        raise ValueError("should have the name of the service after the sentinels, such as /mymaster/0")
+    return RedisAddress(
+        db=_database(options.get("db") or db or "0"),
+        username=options.get("username", _decode(parts.username)) or None,
+        password=options.get("password", _decode(parts.password)) or None,
+        tls=_read_tls(options) if scheme == "rediss+sentinel" else None,
+        sentinels=Sentinels(
+            service,
+            tuple(addresses),
+            options.get("sentinel_username") or None,
+            options.get("sentinel_password") or None,
+        ),
     )
 
 
@@ -148,7 +212,10 @@ def validate_redis_url(url: str) -> str:
 
 def _read_options(parts: SplitResult) -> dict[str, str]:
     options: dict[str, str] = {}
-    known = OPTIONS if parts.scheme == "rediss" else tuple(name for name in OPTIONS if name not in _TLS_OPTIONS)
+    refused: tuple[str, ...] = () if parts.scheme.startswith("rediss") else _TLS_OPTIONS
+    if not parts.scheme.endswith("+sentinel"):
+        refused += _SENTINEL_OPTIONS
+    known = tuple(name for name in OPTIONS if name not in refused)
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name in _TLS_OPTIONS and name not in known:
             raise ValueError(f"should begin with rediss://, because {name} is an option of TLS")
@@ -179,6 +246,13 @@ def _read_tls(options: dict[str, str]) -> TlsOptions:
     if keyfile is not None and certfile is None:
         raise ValueError("should have ssl_certfile together with ssl_keyfile")
     return TlsOptions(ca_certs, certfile, keyfile, verify_mode, _BOOLEANS[check])
+
+
+def _host(text: str) -> str:
+    host = unquote(text)
+    if not can_be_looked_up(host):
+        raise ValueError(f"should have a host name without empty or very long parts{_HINT}")
+    return host
 
 
 def _database(text: str) -> int:

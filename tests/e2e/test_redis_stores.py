@@ -1,18 +1,15 @@
 """The whole product on each kind of Redis, with each kind of connection. Each test uses a server and a worker."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import orjson
-import psycopg
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
 
 from synckairos.admin import doctor
 from synckairos.admin.jobs import enqueue_job, wait_for_job_end
@@ -22,11 +19,10 @@ from synckairos.store.keys import Keys
 from synckairos.store.permissions import Permissions
 from tests.certificates import create_certificates
 from tests.conftest import copied_database
+from tests.e2e.conversation import DEADLINE_S, conversation
 from tests.processes import Process
 from tests.redis_server import RedisServer, running_redis, running_valkey
-from tests.waiting import eventually
 
-DEADLINE_S = 20.0
 PASSWORD = "p@ss/word#?%"
 ENCODED_PASSWORD = "p%40ss%2Fword%23%3F%25"
 
@@ -109,93 +105,6 @@ def deployment(request: pytest.FixtureRequest, deployments: dict[str, Deployment
     return found
 
 
-class Conversation:
-    """A running session with a watcher, and the version that the session must have."""
-
-    def __init__(self, rest: httpx.AsyncClient, watcher: ClientConnection, settings: Settings, session_id: str) -> None:
-        self._rest = rest
-        self._watcher = watcher
-        self._settings = settings
-        self.session_id = session_id
-        self.version = 2
-
-    async def command(self, verb: str) -> None:
-        """Execute a command when the store is available, and wait until the watcher has the version of the command."""
-        headers = {"Idempotency-Key": uuid4().hex}
-
-        async def execute() -> int | None:
-            response = await self._rest.post(f"/v1/sessions/{self.session_id}/{verb}", headers=headers)
-            assert response.status_code in (200, 503), response.text
-            return int(response.json()["data"]["version"]) if response.status_code == 200 else None
-
-        version = await eventually(execute, DEADLINE_S)
-        assert version is not None
-        self.version = version
-        await self.receive_version()
-
-    async def status_of(self, verb: str) -> int:
-        """Return the HTTP status of one attempt to execute a command."""
-        return (await self._rest.post(f"/v1/sessions/{self.session_id}/{verb}")).status_code
-
-    async def receive_version(self) -> None:
-        """Wait until the watcher has the newest version."""
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                message: dict[str, Any] = orjson.loads(await self._watcher.recv())
-                if message.get("state", {}).get("version") == self.version:
-                    return
-
-    async def use_everything(self) -> None:
-        """Send requests for the other features: lists, history, time reports, expiry, presence and deletion."""
-        person = (await self._rest.get(f"/v1/sessions/{self.session_id}")).json()["data"]["participants"][0]
-        expiring = {"sync_mode": "global", "total_time_ms": 1000, "participants": [{"participant_id": str(uuid4())}]}
-        created = (await self._rest.post("/v1/sessions", json=expiring)).raise_for_status().json()["data"]
-        (await self._rest.post(f"/v1/sessions/{created['session_id']}/start")).raise_for_status()
-        for path in (
-            "/ready",
-            "/metrics",
-            "/v1/time",
-            "/v1/sessions",
-            f"/v1/sessions/{self.session_id}?at=1",
-            f"/v1/sessions/{self.session_id}/events",
-            f"/v1/participants/{person['participant_id']}/sessions",
-            f"/v1/participants/{person['participant_id']}/time",
-        ):
-            response = await self._rest.get(path)
-            assert response.status_code in (200, 404), response.text
-
-        async def is_expired() -> bool:
-            path = f"/v1/sessions/{created['session_id']}"
-            return bool((await self._rest.get(path)).json()["data"]["status"] == "expired")
-
-        await eventually(is_expired, DEADLINE_S)
-        (await self._rest.delete(f"/v1/sessions/{created['session_id']}")).raise_for_status()
-
-    async def wait_for_audit(self) -> None:
-        """Wait until Postgres has the newest version."""
-
-        async def is_written() -> bool:
-            async with await psycopg.AsyncConnection.connect(self._settings.database_url) as database:
-                query = "SELECT max(version) FROM sync_events WHERE session_id = %s"
-                return await (await database.execute(query, [self.session_id])).fetchone() == (self.version,)
-
-        await eventually(is_written, DEADLINE_S)
-
-
-@asynccontextmanager
-async def conversation(deployment: Deployment) -> AsyncIterator[Conversation]:
-    participants = [{"participant_id": str(uuid4()), "total_time_ms": 300_000} for _ in range(2)]
-    async with httpx.AsyncClient(base_url=deployment.server.base_url, trust_env=False) as rest:
-        body = {"sync_mode": "per_participant", "participants": participants}
-        created = (await rest.post("/v1/sessions", json=body)).raise_for_status()
-        session_id = created.json()["data"]["session_id"]
-        (await rest.post(f"/v1/sessions/{session_id}/start")).raise_for_status()
-        async with connect(f"{deployment.server.ws_url}?sessionId={session_id}", proxy=None) as watcher:
-            talk = Conversation(rest, watcher, deployment.settings, session_id)
-            await talk.receive_version()
-            yield talk
-
-
 @pytest.mark.parametrize("deployment", ["acl"], indirect=True)
 async def test_user_with_exactly_the_printed_rule_is_refused_nothing(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
@@ -203,7 +112,7 @@ async def test_user_with_exactly_the_printed_rule_is_refused_nothing(
     """This test runs before the other tests, because a restart of Redis clears its statistics."""
     for name, value in deployment.settings.to_environment_variables().items():
         monkeypatch.setenv(name, value)
-    async with conversation(deployment) as talk:
+    async with conversation(deployment.server, deployment.settings) as talk:
         await talk.command("switch")
         await talk.wait_for_audit()
         await talk.use_everything()
@@ -227,7 +136,7 @@ async def test_user_with_exactly_the_printed_rule_is_refused_nothing(
 
 @pytest.mark.parametrize("deployment", ["acl"], indirect=True)
 async def test_user_without_one_permission_is_refused_until_it_is_given(deployment: Deployment) -> None:
-    async with conversation(deployment) as talk:
+    async with conversation(deployment.server, deployment.settings) as talk:
         for change in ("-evalsha", "-time", "resetkeys", "resetchannels"):
             set_rule(deployment.store, change)
             assert await talk.status_of("switch") == 503
@@ -239,7 +148,7 @@ async def test_user_without_one_permission_is_refused_until_it_is_given(deployme
 
 
 async def test_conversation_survives_a_restart_of_redis(deployment: Deployment) -> None:
-    async with conversation(deployment) as talk:
+    async with conversation(deployment.server, deployment.settings) as talk:
         await talk.command("switch")
         await talk.wait_for_audit()
         await asyncio.to_thread(deployment.store.restart)

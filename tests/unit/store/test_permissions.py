@@ -57,7 +57,7 @@ def literal_commands(node: ast.AST) -> Iterator[str]:
 
 def test_rule_for_the_store_has_exactly_the_commands_of_its_code() -> None:
     used = commands_of_scripts() | commands_of_modules() | SENT_BY_LIBRARIES
-    assert used - ALWAYS_ALLOWED - {"select"} == Permissions(Keys(), store=True, queue=False).redis_commands
+    assert used - ALWAYS_ALLOWED - {"select", "role"} == Permissions(Keys(), store=True, queue=False).redis_commands
 
 
 def test_rule_names_the_prefix_the_user_and_select_only_if_it_is_needed() -> None:
@@ -66,6 +66,8 @@ def test_rule_names_the_prefix_the_user_and_select_only_if_it_is_needed() -> Non
     assert start == "ACL SETUSER clock on >PASSWORD resetkeys ~club:* ~arq:* resetchannels &club:*"
     assert {"+select", "+evalsha", "+script|load", "+psetex"} <= set(commands.split())
     assert "select" not in Permissions(Keys(), store=True, queue=True).redis_commands
+    assert "role" not in Permissions(Keys(), store=True, queue=True).redis_commands
+    assert "role" in Permissions(Keys(), store=True, queue=True, has_sentinels=True).redis_commands
 
 
 def test_rule_for_the_queue_has_no_channels() -> None:

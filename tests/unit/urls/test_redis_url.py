@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from synckairos.urls.redis_url import RedisAddress, TlsOptions, parse_redis_url
+from synckairos.urls.redis_url import RedisAddress, Sentinels, TlsOptions, parse_redis_url
 from tests.certificates import Certificates, create_certificates
 
 
@@ -42,6 +42,23 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
             "rediss://h?ssl_cert_reqs=none",
             RedisAddress("h", tls=TlsOptions(verify_mode=ssl.CERT_NONE, check_hostname=False)),
         ),
+        (
+            "redis+sentinel://h1:1,h2/mymaster",
+            RedisAddress(sentinels=Sentinels("mymaster", (("h1", 1), ("h2", 26379)))),
+        ),
+        (
+            "redis+sentinel://user:p%40@[::1]:2,h2:3/my%20master/4?sentinel_username=u&sentinel_password=p%2F",
+            RedisAddress(
+                db=4,
+                username="user",
+                password="p@",
+                sentinels=Sentinels("my master", (("::1", 2), ("h2", 3)), "u", "p/"),
+            ),
+        ),
+        (
+            "rediss+sentinel://:pw@h/m?ssl_ca_certs=ca.crt&db=2",
+            RedisAddress(db=2, password="pw", tls=TlsOptions("ca.crt"), sentinels=Sentinels("m", (("h", 26379),))),
+        ),
     ],
 )
 def test_each_part_of_a_url_is_parsed(url: str, address: RedisAddress) -> None:
@@ -53,6 +70,15 @@ def test_each_part_of_a_url_is_parsed(url: str, address: RedisAddress) -> None:
     [
         ("http://h", "should be a URL that begins with redis://"),
         ("h:6379", "should be a URL that begins with redis://"),
+        ("redis+sentinel://h:1", "should have the name of the service after the sentinels, such as /mymaster/0"),
+        ("redis+sentinel://h:1/", "should have the name of the service"),
+        ("redis+sentinel://h:0,g/m", "should have a port between 1 and 65535"),
+        ("redis+sentinel://h,/m", "should have sentinels such as host1:26379,host2:26379"),
+        ("redis+sentinel:///m", "should have sentinels such as host1:26379,host2:26379"),
+        ("redis+sentinel://h/m/x", "should have a database number"),
+        ("redis+sentinel://h/m?ssl_ca_certs=a", "should begin with rediss://"),
+        ("redis+sentinel://:hid#den@h/m", "should have no #"),
+        ("redis://h?sentinel_password=x", "should not have the option sentinel_password"),
         ("redis://h:port", "should have a port between 1 and 65535"),
         ("redis://h:0", "should have a port between 1 and 65535"),
         ("redis://h:65536", "should have a port between 1 and 65535"),
