@@ -114,10 +114,10 @@ class TenantData:
         for name in (keys.outbox_participants(partition), keys.failed_entry_versions(partition)):
             with translated_errors():
                 deleted += await self._pipe.call("ZREMRANGEBYLEX", name, f"[{tenant}/", f"({tenant}0")
-        name, cursor, options = keys.deadlines(partition), b"0", ("MATCH", f"{tenant}/*", "COUNT", SCAN_COUNT)
+        name, cursor, pattern = keys.deadlines(partition), b"0", f"{tenant}/*"
         while True:
             with translated_errors():
-                cursor, found = await self._pipe.call("ZSCAN", name, cursor, *options)
+                cursor, found = await self._pipe.call("ZSCAN", name, cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
             deleted += await self._call_in_batches("ZREM", found[::2], name)
             if cursor == b"0":
                 return deleted
