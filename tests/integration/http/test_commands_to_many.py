@@ -84,6 +84,36 @@ async def test_concurrent_repetitions_execute_each_command_once(server: RestServ
     assert answers == [{each: {"version": 3} for each in ids}] * 6
 
 
+async def test_two_instances_command_300_sessions_of_all_partitions_once(settings: Settings) -> None:
+    """Both instances get the same request at the same time. One id has no session, and one session left Redis."""
+    apart = settings.model_copy(update={"partitions": 4})
+    async with (
+        open_rest_server(apart, caller_identity=NamedCallers()) as first,
+        open_rest_server(apart, caller_identity=NamedCallers()) as second,
+    ):
+        bodies = [chess_body(session_id=str(uuid4())) for _ in range(300)]
+        for body in bodies:
+            assert (await first.client.post("/v1/sessions", json=body, headers=ADMIN)).is_success
+        ids = [body["session_id"] for body in bodies]
+        await first.drain()
+        keys, missing = first.parts.store.keys, str(uuid4())
+        evicted = ids[150]
+        for key in (keys.session, keys.history, keys.idempotency_records):
+            await first.parts.pipe.call("DEL", key(evicted))
+        assert {keys.partition_of(each) for each in ids} == set(range(4))
+        named = [*ids[:100], missing, *ids[100:]]
+        members: dict[str, Any] = {"session_ids": named, "command": "adjust", "args": {"delta_ms": 1_000}}
+        answers = await asyncio.gather(*(command(each, **members) for each in (first, second)))
+        again = await command(second, **members)
+        for results in (*answers, again):
+            assert list(results) == named
+            assert results.pop(missing)["error"]["code"] == "SESSION_NOT_FOUND"
+            assert results == {each: {"version": 2} for each in ids}
+        for each in (evicted, ids[0]):
+            read = await second.client.get(f"/v1/sessions/{each}", headers=ADMIN)
+            assert read.json()["data"]["version"] == 2
+
+
 async def test_each_session_is_judged_by_itself(server: RestServer) -> None:
     reached, unreached = await create_board(server, cup="spring"), await create_board(server, cup="autumn")
     missing = str(uuid4())

@@ -112,14 +112,43 @@ async def test_session_that_only_cold_storage_has_is_not_reopened(server: RestSe
     assert (await server.client.get(session_url(ended))).json()["data"] == ended
 
 
-async def test_one_of_two_instances_reopens(server: RestServer, settings: Settings) -> None:
+@pytest.mark.parametrize("is_evicted", [False, True], ids=["live", "evicted"])
+async def test_one_of_two_instances_reopens(server: RestServer, settings: Settings, is_evicted: bool) -> None:
     ended = await expired_session(server)
+    if is_evicted:
+        await server.drain()
+        await evict(server, ended)
     async with open_rest_server(settings) as other:
         answers = await asyncio.gather(
             *(post(each, ended, "reopen", json={"delta_ms": 30_000}) for each in (server, other))
         )
     assert sorted(each.status_code for each in answers) == [200, 400]
     assert (await server.client.get(session_url(ended))).json()["data"]["version"] == ended["version"] + 1
+
+
+@pytest.mark.parametrize("is_evicted", [False, True], ids=["live", "evicted"])
+async def test_reopen_and_a_press_on_two_instances_have_one_order(
+    server: RestServer, settings: Settings, is_evicted: bool
+) -> None:
+    """A press before the reopening meets the expired turn, and a press after it a paused session. It never counts."""
+    async with open_rest_server(settings) as other:
+        for _ in range(5):
+            ended = await expired_session(server)
+            if is_evicted:
+                await server.drain()
+                await evict(server, ended)
+            second = ended["participants"][1]["participant_id"]
+            reopened, pressed = await asyncio.gather(
+                post(server, ended, "reopen", json={"delta_ms": 30_000}), post(other, ended, "switch")
+            )
+            assert_reopened(reopened, ended)
+            if pressed.status_code == 200:
+                assert pressed.json()["data"]["version"] == ended["version"]
+                assert pressed.json()["data"]["expired_participant_id"] == second
+            else:
+                assert problem_of(pressed) == (400, "INVALID_STATE_TRANSITION")
+            after = (await server.client.get(session_url(ended))).json()["data"]
+            assert (after["version"], after["status"]) == (ended["version"] + 1, "paused")
 
 
 async def test_overdue_session_expires_and_is_reopened_by_one_command(server: RestServer) -> None:

@@ -117,10 +117,16 @@ async def test_undo_needs_no_postgres_if_redis_has_the_versions(server: RestServ
         assert_undone(await post(other, before, "undo"), before, active=1)
 
 
-async def test_undo_and_a_press_on_two_instances_have_one_order(server: RestServer, settings: Settings) -> None:
+@pytest.mark.parametrize("is_evicted", [False, True], ids=["live", "evicted"])
+async def test_undo_and_a_press_on_two_instances_have_one_order(
+    server: RestServer, settings: Settings, is_evicted: bool
+) -> None:
     async with open_rest_server(settings) as other:
         for _ in range(5):
             before = await played_session(server)
+            if is_evicted:
+                await server.drain()
+                await evict(server, before)
             turn = {"expected_turn": before["turn_number"]}
             answers = await asyncio.gather(
                 post(server, before, "undo", json=turn), post(other, before, "switch", json=turn)
