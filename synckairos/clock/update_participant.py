@@ -117,7 +117,7 @@ def _with_budget_before_turn_end(state: Session, row: Participant, command: Upda
         clock=command.clock or row.clock,
         remaining_ms=left.remaining_ms,
         reading=left.reading,
-        has_expired=row.has_expired and left.remaining_ms <= 0,
+        has_expired=False,  # a participant can only have expired without overtime, and then has time again
         lag=open_lag_account(system, main_ms) if state.rules.lag_compensation else None,
     )
 

@@ -22,6 +22,7 @@ from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
+from tests.e2e.second_edition_commands import play_second_edition
 from tests.earlier_releases import BEFORE_TENANTS, EarlierRelease
 from tests.integration.authentication import bearer, make_token
 from tests.integration.realtime.v3_client import V3, V3Client
@@ -251,7 +252,11 @@ async def test_two_releases_serve_and_roll_back_until_the_fence(installation: In
         await play(installation, sessions)
         await installation.wait_until_drained()
         await installation.start_worker(side)
-    await verify_audit(installation, sessions)
+
+    # The commands of the second edition of the clock, each on the other release.
+    others = await play_second_edition(clients["old"], clients["new"])
+    others += await play_second_edition(clients["new"], clients["old"])
+    await verify_audit(installation, [*sessions, *others])
 
     # Each release brings back the sessions of both after the loss of Redis.
     for side in SIDES:
@@ -276,7 +281,7 @@ async def test_two_releases_serve_and_roll_back_until_the_fence(installation: In
     assert line.startswith(WAITING)
     assert "the server " in line
     await command_all(clients["new"], sessions, "pause")
-    await verify_audit(installation, sessions)
+    await verify_audit(installation, [*sessions, *others])
     seen = await read_all(clients["old"], sessions)
     await installation.stop("old")
 

@@ -9,6 +9,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "return replace(state, pauses=(), status=Status.RUNNING)",
     ): "the turn that a switch began already has this anchor",
     (
+        "rest_days.py",
+        "one more",
+        "for week in range(5):",
+    ): "the next rest begins in the second or third of the four weeks, so no caller sees the rests of a further week",
+    (
         "stages.py",
         "flip Add",
         "return bool(self.stages[number].at_zero) and number - 1 < len(self.stages)",

@@ -16,6 +16,7 @@ from synckairos.clock.commands import (
     Reopen,
     Resume,
     Start,
+    Switch,
     UpdateSession,
 )
 from synckairos.clock.first_edition_compatibility import as_first_edition, check_first_edition
@@ -25,7 +26,10 @@ from synckairos.clock.individual.row_clock import individual_clock, row_deadline
 from synckairos.clock.model import EventType, ExtendBy, OnTimeout, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi
 from synckairos.clock.simulation import MAX_ROWS, Simulation, TimedCommand, TimelineRow
+from synckairos.clock.timing import deadline_at_ms
+from synckairos.clock.turns import comes_too_late
 from synckairos.errors import ValidationFailed
+from synckairos.frozen_replace import replace
 from tests.unit.clock.script import MINUTE, T0, Played, command, open_session, play, spec
 
 
@@ -173,6 +177,36 @@ def test_index_of_many_clocks_follows_changes_of_few(on_timeout: str) -> None:
         if played.state.status.is_final:
             break
     assert {EventType.PARTICIPANT_FINISHED, EventType.PARTICIPANT_RESUMED, EventType.TIME_ADJUSTED} <= seen
+
+
+# -- one millisecond --------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_was_finished_with_one_millisecond_left_is_reopened_without_more_time() -> None:
+    played = play(spec("individual", "A B=90"), "0 start; 59.999 finish [A]; 61 reopen:A")
+    assert played.face == "running, A paused 0.001, B running 90"
+
+
+def test_a_pause_at_zero_ends_if_one_millisecond_was_added() -> None:
+    played = play(spec("per_participant", "A B", "pause"), "0 start; 61 adjust+0.001:A; 62 resume")
+    assert played.face == "running *A 0.001 B 60"
+
+
+def test_a_first_edition_clock_at_exactly_zero_has_no_deadline_in_overtime() -> None:
+    played = play(spec("per_participant", "A B", "overtime", edition=1), "0 start; 9 adjust-51:A")
+    assert (played.face, deadline_at_ms(played.state)) == ("running *A 0 B 60", None)
+
+
+def test_a_press_of_a_participant_without_a_lag_account_comes_too_late_despite_an_earlier_receipt() -> None:
+    creation = spec("per_participant", "A B", lag_compensation=True)
+    played = play(creation, "0 start")
+    played.do(T0 + 5_000, Switch(lag_ms=100, measured_lag_ms=100))
+    played.do(T0 + 9_000, Switch())
+    assert played.state.lag_receipt is not None
+    first, second = played.state.participants
+    without = replace(played.state, participants=(replace(first, lag=None), second))
+    assert comes_too_late(without, Switch(), T0 + 9_000 + first.remaining_ms)
+    assert not comes_too_late(without, Switch(), T0 + 8_999 + first.remaining_ms)
 
 
 # -- editions and simulations -----------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from tests.unit.clock.script import MINUTE, T0, Played, command, play, spec
         (Byoyomi(1, 30_000), 0, 1_000),
         (Byoyomi(3, 1_000), MINUTE, 550),
         (Stages((Stage(40, 0, 1_000),)), MINUTE, 550),
+        (Stages((Stage(40, 0, delay_ms=1_000),)), MINUTE, 550),
     ],
 )
 def test_lag_gain_follows_from_the_time_control(system: ClockSystem, budget_ms: int, gain_ms: int) -> None:
