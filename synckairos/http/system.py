@@ -115,7 +115,7 @@ class SystemRoutes:
                 "Show both descriptions as a web page", "system",
                 is_rate_limited=False, media_types=("text/html",),
             ),
-            Operation("GET", "/", "page", self.redirect_to_docs, "", "", is_rate_limited=False),
+            Operation("GET", "/", "page", self._file_handler("home.html", "view"), "", "", is_rate_limited=False),
             Operation("GET", "/ws", "page", self.refuse_without_upgrade, "", "", is_rate_limited=False),
             # The paths of the API description and of its web page in v2.
             Operation("GET", "/api-docs.json", "api_description", self.openapi, "", "", is_rate_limited=False),
@@ -134,10 +134,6 @@ class SystemRoutes:
             "drift_tolerance_ms": DRIFT_TOLERANCE_MS,
         }
         return RestResponse(orjson.dumps(now), headers=[(b"cache-control", b"no-store")])
-
-    async def redirect_to_docs(self, request: RestRequest) -> RestResponse:
-        """Answer `GET /` with a redirect to `/docs`."""
-        return RestResponse(b"", 307, headers=[(b"location", request.to_public_path("/docs").encode())])
 
     async def refuse_without_upgrade(self, request: RestRequest) -> RestResponse:
         """Refuse an HTTP request to `/ws` without a WebSocket upgrade (RFC 9110, section 7.8)."""
@@ -201,13 +197,13 @@ class SystemRoutes:
         """Set the operations that the OpenAPI description lists. Call this once, before the first request."""
         self._openapi = render_openapi(operations, self._root_path)
 
-    def _file_handler(self, name: str) -> Handler:
+    def _file_handler(self, name: str, folder: str = "docs") -> Handler:
         content_types = {
             "html": b"text/html; charset=utf-8",
             "js": b"text/javascript; charset=utf-8",
             "css": b"text/css",
         }
-        body = resources.files("synckairos.http").joinpath("static", "docs", name).read_bytes()
+        body = resources.files("synckairos.http").joinpath("static", folder, name).read_bytes()
         if name.endswith(".html"):
             body = add_sub_path(body, self._root_path)
         content_type = content_types[name.rpartition(".")[2]]

@@ -256,3 +256,38 @@ test.each(["control", "desk", "agenda"])("the page /%s has at most 60 KiB, opens
   await missing.page.getByText("There is no such session").waitFor();
   await check(missing.page);
 });
+
+test.each([320, 1280, 3840])("at a width of %d pixels the landing page shows the time of the server and starts sessions", async (width) => {
+  const { page, files, refused } = await openPage("", width);
+  await page.getByText(/Calculated from the time of the server, ± \d+ ms/).waitFor();
+  await page.getByRole("timer").getByText(/^[01]:\d\d\.\d$/).waitFor();
+  await page.getByRole("combobox", { name: "Other presets" }).waitFor();
+  await check(page);
+  const bodies = files.filter((each) => each.ok()).map(async (each) => gzipSync(await each.body()).length);
+  expect((await Promise.all(bodies)).reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(MAX_PAGE_BYTES);
+  await press(page, "Start a meeting");
+  await page.locator("sync-agenda li").first().getByText("Opening").waitFor();
+  expect(refused).toEqual([]);
+});
+
+test("each preset of the landing page opens on the control page", async () => {
+  const { page } = await openPage("");
+  const names = await page.locator("#uses button").evaluateAll((all) => all.map((each) => (each as HTMLButtonElement).value));
+  expect(names).toHaveLength(5);
+  for (const preset of names) {
+    await page.locator(`#uses button[value="${preset}"]`).click();
+    await press(page, "Start");
+    await hasStatus(page, "running");
+    await page.goto(`${server()}/`);
+  }
+  await page.getByRole("combobox", { name: "Other presets" }).selectOption("debate/british-parliamentary");
+  await press(page, "Start");
+  await page.locator("#plan").waitFor();
+});
+
+test("the landing page of a server with authentication says that it needs a credential", async () => {
+  const { page } = await openPage("", 1280, inject("authUrl"));
+  await press(page, "Start a quiz");
+  await page.getByText("This server needs a credential.").waitFor();
+  await check(page);
+});

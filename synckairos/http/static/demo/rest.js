@@ -82,6 +82,19 @@ export function createGame(preset) {
   });
 }
 
+/** Create a session from a preset, such as `quiz/20-seconds`, and return the state of the session. */
+export const createFromPreset = (preset) => send("POST", "v1/sessions", { preset });
+
+/** Return the name, title and text of each preset. */
+export const listPresets = () => send("GET", "v1/presets");
+
+/** Return the server's time in ms since the Unix epoch. */
+export async function readServerTime() {
+  const response = await fetch(new URL("v1/time", SERVER)).catch(() => null);
+  if (!response?.ok) throw await readRefusal(response);
+  return (await response.json()).timestamp_ms;
+}
+
 /** Send a command of a session: `start`, `switch`, `pause`, `resume`, `adjust` or `cancel`. */
 export const sendCommand = (sessionId, verb, body = {}) => send("POST", `v1/sessions/${sessionId}/${verb}`, body);
 
