@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import psycopg
 from loadtests.http_client import HttpConnection
 from loadtests.report import percentile, run_measurements
 from loadtests.stores import valkey_and_postgres
+from synckairos.admin.members import open_member_changes
 from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.drain import OutboxDrain
 from synckairos.config import Settings
@@ -38,6 +40,7 @@ from synckairos.store.outbox import Outbox
 from synckairos.store.sessions import SessionStore
 from synckairos.store.shared_connection import RedisPipe
 from synckairos.tenants.deletion import TenantDeletion
+from synckairos.tenants.table import TenantTable
 from tests.integration.jobs.job_components import finish_session
 from tests.integration.postgres.generated_rows import insert_sessions
 from tests.integration.session_committer import SessionCommitter
@@ -74,7 +77,9 @@ async def open_cold_storage() -> AsyncIterator[tuple[Settings, JobHandlers, Sess
                     store,
                     outbox,
                     summary_refresh,
-                    MemberReconciliationJob.from_settings(settings, pool).run,
+                    MemberReconciliationJob.from_settings(
+                        settings, pool, partial(open_member_changes, settings), TenantTable(pool).is_deleted
+                    ).run,
                     deletion.delete,
                 )
                 yield settings, handlers, store, drain

@@ -99,7 +99,7 @@ def jobs_run_archive(session_id: UUID | None, after_s: int, tenant: str, wait: b
 
     Archives that are up to date are not written again.
     """
-    _enqueue("archive", _session_params(session_id, after_s), tenant, wait)
+    enqueue_job("archive", _session_params(session_id, after_s), tenant, wait)
 
 
 @jobs_run.command("retention")
@@ -119,7 +119,7 @@ def jobs_run_retention(session_id: UUID | None, after_s: int, tenant: str, wait:
 
     The archives are verified before.
     """
-    _enqueue("retention", _session_params(session_id, after_s), tenant, wait)
+    enqueue_job("retention", _session_params(session_id, after_s), tenant, wait)
 
 
 @jobs_run.command("export")
@@ -143,7 +143,7 @@ def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, tenant: 
     from synckairos.admin.jobs import parse_day_or_instant
 
     time_range = {"from": parse_day_or_instant(from_, "--from"), "to": parse_day_or_instant(to, "--to", end=True)}
-    _enqueue("export", {**time_range, "format": format_, "snapshots": snapshots}, tenant, wait)
+    enqueue_job("export", {**time_range, "format": format_, "snapshots": snapshots}, tenant, wait)
 
 
 @jobs_run.command("reconcile-members")
@@ -159,14 +159,18 @@ def jobs_run_export(from_: str, to: str, format_: str, snapshots: bool, tenant: 
 def jobs_run_reconcile_members(tenant: str, max_removed_percent: int | None, wait: bool) -> None:
     """Make the members of a tenant equal to those at SYNCKAIROS_MEMBERS_URL."""
     params = {} if max_removed_percent is None else {"max_removed_percent": max_removed_percent}
-    _enqueue("reconcile-members", params, tenant, wait)
+    enqueue_job("reconcile-members", params, tenant, wait)
 
 
 def _session_params(session_id: UUID | None, after_s: int) -> dict[str, Any]:
     return {"after_s": after_s} if session_id is None else {"session_id": str(session_id), "after_s": after_s}
 
 
-def _enqueue(type_: str, params: dict[str, Any], tenant: str, wait: bool) -> None:
+def enqueue_job(type_: str, params: dict[str, Any], tenant: str, wait: bool) -> None:
+    """Enqueue a job of a tenant and print its id.
+
+    With `wait`, also wait for the end of the job, print its result, and exit with 1 if the job failed.
+    """
     settings = load_command_settings()
     from synckairos.admin import jobs as admin_jobs
 

@@ -1,6 +1,7 @@
-"""Commands `synckairos members …`, which list, put, delete and import members."""
+"""Commands `synckairos members …`, which list, put, delete, import and reconcile members."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -12,6 +13,7 @@ from synckairos.cli.command import (
     run_with_progress,
 )
 from synckairos.cli.escaped_echo import echo
+from synckairos.cli.jobs import enqueue_job
 
 _tenant_option = click.option(
     "--tenant", default="default", show_default=True, metavar="NAME", help="Tenant of the members."
@@ -21,7 +23,7 @@ _RESOURCE_HELP = "RESOURCE is a session id, or label:KEY=VALUE for all sessions 
 
 @click.group(cls=CommandGroup)
 def members() -> None:
-    """List, put, delete and import members: roles of subjects on sessions and labels."""
+    """List, put, delete, import and reconcile members: roles of subjects on sessions and labels."""
 
 
 @members.command("list")
@@ -82,3 +84,41 @@ def members_import(file: Path, tenant: str) -> None:
 
     count = run_with_progress("putting the members", admin.import_members(settings, tenant, file))
     echo(f"{count} members have their role")
+
+
+@members.command("reconcile")
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option("--url", "is_from_url", is_flag=True, help="Let a worker read the list at SYNCKAIROS_MEMBERS_URL.")
+@_tenant_option
+@click.option(
+    "--max-removed",
+    "max_removed_percent",
+    type=click.IntRange(0, 100),
+    metavar="PERCENT",
+    help="Maximum share of the members that may be removed. Default: SYNCKAIROS_MEMBERS_MAX_REMOVED_PERCENT.",
+)
+@click.option("--dry-run", "is_dry_run", is_flag=True, help="Only print what would change. Not with --url.")
+@click.option("--wait", is_flag=True, help="Wait until the job of --url ends. Exits 1 if it failed.")
+def members_reconcile(
+    file: BinaryIO | None,
+    is_from_url: bool,
+    tenant: str,
+    max_removed_percent: int | None,
+    is_dry_run: bool,
+    wait: bool,
+) -> None:
+    """Make the members of a tenant equal to the list in FILE, or to the list at a URL. FILE can be - for the input.
+
+    The list has one JSON object with subject, resource and role on each line. Members that are not in it are removed.
+    """
+    if is_from_url == (file is not None) or (is_from_url and is_dry_run) or (wait and not is_from_url):
+        raise click.UsageError("Give FILE, optionally with --dry-run, or --url, optionally with --wait.")
+    if file is None:
+        params = {} if max_removed_percent is None else {"max_removed_percent": max_removed_percent}
+        enqueue_job("reconcile-members", params, tenant, wait)
+        return
+    settings = load_command_settings()
+    from synckairos.admin.member_reconciliation import reconcile_members_with_file
+
+    reconciling = reconcile_members_with_file(settings, tenant, file, max_removed_percent, is_dry_run=is_dry_run)
+    echo("\n".join(run_with_progress("reconciling the members", reconciling)))

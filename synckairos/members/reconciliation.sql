@@ -9,6 +9,9 @@ CREATE TEMPORARY TABLE source_members (
     line     bigint NOT NULL
 ) ON COMMIT DROP;
 
+-- name: create_changed_subjects
+CREATE TEMPORARY TABLE changed_subjects (subject text NOT NULL COLLATE "C") ON COMMIT DROP;
+
 -- name: copy_source
 COPY pg_temp.source_members (subject, resource, role, line) FROM STDIN;
 
@@ -53,7 +56,7 @@ FROM (SELECT subject, resource, role FROM sync_members WHERE tenant = %(tenant)s
 FULL JOIN pg_temp.source_members AS new USING (subject, resource);
 
 -- name: apply
--- Rows that do not change are not written. Return the subjects whose members have changed.
+-- Rows that do not change are not written. Keep the subjects whose members have changed in `changed_subjects`.
 WITH removed AS (
     DELETE FROM sync_members AS present
     WHERE tenant = %(tenant)s AND NOT EXISTS (
@@ -74,6 +77,10 @@ put AS (
     ON CONFLICT (tenant, subject, resource) DO UPDATE SET role = excluded.role
     RETURNING subject
 )
+INSERT INTO pg_temp.changed_subjects (subject)
 SELECT subject FROM removed
 UNION
 SELECT subject FROM put;
+
+-- name: changed_subjects
+SELECT subject FROM pg_temp.changed_subjects;

@@ -1,16 +1,24 @@
 """The job `reconcile-members`: downloads all members of a tenant, and applies the difference."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
 from synckairos.config import Settings
 from synckairos.errors import AuthenticationOff
 from synckairos.jobs.kinds import ReconcileMembersParams
 from synckairos.jobs.runner import PermanentJobFailure
+from synckairos.members.member_changes import MemberChanges
 from synckairos.members.reconciliation import MemberReconciler
 from synckairos.members.source_download import MemberSourceDownload
 from synckairos.members.source_rows import SourceRefused, SourceRows
 from synckairos.postgres.pool import PostgresPool
+
+OpenMemberChanges = Callable[[], AbstractAsyncContextManager[MemberChanges]]
+"""Function that opens the changes of members for a block, with connections of their own."""
+
+IsDeleted = Callable[[str], Awaitable[bool]]
+"""Function that returns whether a tenant is being deleted or was deleted."""
 
 
 class MemberReconciliationJob:
@@ -18,8 +26,10 @@ class MemberReconciliationJob:
 
     def __init__(
         self,
-        reconciler: MemberReconciler,
+        pool: PostgresPool,
         download: MemberSourceDownload | None,
+        open_changes: OpenMemberChanges,
+        is_deleted: IsDeleted,
         *,
         max_bytes: int,
         max_removed_percent: int,
@@ -27,23 +37,32 @@ class MemberReconciliationJob:
     ) -> None:
         """Create a handler.
 
+        - `pool`: runs the transaction.
         - `download`: the download from the URL of the settings. None: no URL is set, and the jobs fail.
+        - `open_changes`: opens the connections that announce a change.
+        - `is_deleted`: tells whether a tenant is deleted. The members of such a tenant are not reconciled.
         - `max_bytes`: maximum number of bytes of the source.
         - `max_removed_percent`: maximum share of the members that a job without this parameter may remove, in percent.
         - `requires_authentication`: whether requests need a credential. Otherwise there are no members, and jobs fail.
         """
-        self._reconciler = reconciler
+        self._pool = pool
         self._download = download
+        self._open_changes = open_changes
+        self._is_deleted = is_deleted
         self._max_bytes = max_bytes
         self._max_removed_percent = max_removed_percent
         self._requires_authentication = requires_authentication
 
     @classmethod
-    def from_settings(cls, settings: Settings, pool: PostgresPool) -> Self:
+    def from_settings(
+        cls, settings: Settings, pool: PostgresPool, open_changes: OpenMemberChanges, is_deleted: IsDeleted
+    ) -> Self:
         """Return the handler for the settings of a worker."""
         return cls(
-            MemberReconciler(pool),
+            pool,
             MemberSourceDownload.from_settings(settings),
+            open_changes,
+            is_deleted,
             max_bytes=settings.members_max_bytes,
             max_removed_percent=settings.members_max_removed_percent,
             requires_authentication=settings.auth == "required",
@@ -61,11 +80,14 @@ class MemberReconciliationJob:
             raise PermanentJobFailure(AuthenticationOff().message)
         if self._download is None:
             raise PermanentJobFailure("SYNCKAIROS_MEMBERS_URL is not set for the worker")
+        if await self._is_deleted(tenant):
+            raise PermanentJobFailure(f"The tenant {tenant} is deleted")
         percent = self._max_removed_percent if params.max_removed_percent is None else params.max_removed_percent
         try:
             with SourceRows(tenant, self._max_bytes) as rows:
                 await self._download.read(tenant, rows)
-                result = await self._reconciler.reconcile(tenant, rows, percent)
+                async with self._open_changes() as changes:
+                    result = await MemberReconciler(self._pool, changes).reconcile(tenant, rows, percent)
         except SourceRefused as refusal:
             raise PermanentJobFailure(refusal.message, refusal.report) from refusal
         return result.report()

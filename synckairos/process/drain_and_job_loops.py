@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
+from synckairos.admin.members import open_member_changes
 from synckairos.audit.backlog_log import BacklogLog
 from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.charge_fill import ChargeFiller
@@ -276,7 +277,9 @@ async def _run_jobs(
             store,
             outbox,
             SummaryRefresh(pipe, outbox.keys),
-            MemberReconciliationJob.from_settings(settings, pool).run,
+            MemberReconciliationJob.from_settings(
+                settings, pool, partial(open_member_changes, settings), tenant_table.is_deleted
+            ).run,
             deletion.delete,
         )
         runner = JobRunner(job_table, handlers.run, f"{socket.gethostname()}:{os.getpid()}")

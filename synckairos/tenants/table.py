@@ -161,6 +161,13 @@ class TenantTable:
             raise _not_found(name)
         return _parse_tenant(rows[0])
 
+    async def is_deleted(self, name: str) -> bool:
+        """Return whether a tenant is being deleted or was deleted. Return False if it was never registered."""
+        try:
+            return (await self.read(name)).status in ("deleting", "deleted")
+        except NotFound:
+            return False
+
     async def change(self, name: str, changes: TenantChanges, now_ms: int) -> Tenant:
         """Change a tenant in one transaction, and return it. A change to the same values keeps the revision.
 

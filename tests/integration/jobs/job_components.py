@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from synckairos.admin.members import open_member_changes
 from synckairos.clock.commands import Complete, Start, Switch
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
@@ -71,7 +73,9 @@ async def open_job_components(audit: AuditParts, archive_url: str | None = None)
                 store,
                 audit.outbox,
                 refresh,
-                MemberReconciliationJob.from_settings(audit.settings, pool).run,
+                MemberReconciliationJob.from_settings(
+                    audit.settings, pool, partial(open_member_changes, audit.settings), TenantTable(pool).is_deleted
+                ).run,
                 make_tenant_deletion(audit, pool).delete,
             ),
         )

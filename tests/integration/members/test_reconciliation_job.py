@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+from synckairos.admin.members import open_member_changes
 from synckairos.config import Settings
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.kinds import RECONCILE_MEMBERS, parse_job_params
@@ -18,6 +20,7 @@ from synckairos.members.table import MemberTable
 from synckairos.postgres.pool import PostgresPool
 from synckairos.process.arq_loop import daily_function, job_function, run_arq_loop
 from synckairos.telemetry.outages import SilentOutage
+from synckairos.tenants.table import TenantTable
 from tests.background_task import running
 from tests.faketime import wrong_clock
 from tests.integration.members.member_source import MemberSource, Row
@@ -52,7 +55,9 @@ class MemberJobs:
         self._pool = pool
 
     async def run(self, settings: Settings, tenant: str = "acme", **params: Any) -> Job:
-        handler = MemberReconciliationJob.from_settings(settings, self._pool)
+        handler = MemberReconciliationJob.from_settings(
+            settings, self._pool, partial(open_member_changes, settings), TenantTable(self._pool).is_deleted
+        )
 
         async def handle(claim: ClaimedJob) -> Mapping[str, Any]:
             found = parse_job_params(claim.type, claim.params)
@@ -90,13 +95,14 @@ async def test_report_is_the_result_of_the_job_and_a_rerun_changes_nothing(
 async def test_list_of_100_000_rows_is_applied_by_its_difference(
     guarded: Settings, source: MemberSource, member_jobs: MemberJobs
 ) -> None:
-    many: list[Row] = [(f"subject-{number}", f"label:class={number % 100}", "viewer") for number in range(100_000)]
+    numbers_of_rows = range(100_000)
+    many: list[Row] = [(f"subject-{row % 10_000}", f"label:class={row // 10_000}", "viewer") for row in numbers_of_rows]
     source.publish(many)
     await member_jobs.run(guarded)
     source.publish(
         [
             *((each, CLASS, "controller") for each in ("new-1", "new-2")),
-            ("subject-3", "label:class=3", "controller"),
+            ("subject-3", "label:class=0", "controller"),
             *many[4:],
         ]
     )
