@@ -26,7 +26,14 @@ WHERE tenant = %(tenant)s AND credential_id IN (
     UNION ALL
     (
         SELECT credential_id FROM sync_credentials
-        WHERE tenant = %(tenant)s AND kind IN ('login', 'session')
+        WHERE tenant = %(tenant)s AND kind = 'login'
+            AND expires_at < to_timestamp(%(now_ms)s::double precision / 1000) - interval '1 day'
+        ORDER BY expires_at LIMIT 100
+    )
+    UNION ALL
+    (
+        SELECT credential_id FROM sync_credentials
+        WHERE tenant = %(tenant)s AND kind = 'session'
             AND expires_at < to_timestamp(%(now_ms)s::double precision / 1000) - interval '1 day'
         ORDER BY expires_at LIMIT 100
     )

@@ -225,16 +225,14 @@ async def test_no_token_is_given_while_revocations_are_not_known(settings: Setti
 async def test_redemption_costs_one_query_and_its_token_none(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     _, secret = await nodes[0].add_link()
     trips = 0
-    for node in nodes:
-        transactions = node.table._transactions
-        fetch = transactions.fetch
+    fetch = PostgresPool.fetch
 
-        async def counted(*arguments: Any, fetch: Any = fetch) -> Any:
-            nonlocal trips
-            trips += 1
-            return await fetch(*arguments)
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal trips
+        trips += 1
+        return await fetch(*arguments, **options)
 
-        monkeypatch.setattr(transactions, "fetch", counted)
+    monkeypatch.setattr(PostgresPool, "fetch", counted)
     token = await nodes[0].redeem(secret)
     assert trips == 1
     for node, expected in ((nodes[0], 1), (nodes[0], 1), (nodes[1], 2), (nodes[1], 2)):
