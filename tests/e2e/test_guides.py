@@ -87,8 +87,11 @@ def test_every_switch_of_a_page_names_its_participant_or_its_turn(name: str) -> 
 
 def test_every_page_with_shell_commands_is_tested() -> None:
     pages = {path for folder in ("start", "modes", "guides") for path in (DOCUMENTS / folder).rglob("*.md")}
-    # in test_signing_keys.py, test_api_keys.py, test_members.py and integration/process/test_tenants_guide.py
-    tested_elsewhere = {page_path(f"guides/{name}") for name in ("authentication", "api-keys", "members", "tenants")}
+    # in test_signing_keys.py, test_api_keys.py, test_links.py, test_members.py and
+    # integration/process/test_tenants_guide.py
+    tested_elsewhere = {
+        page_path(f"guides/{name}") for name in ("authentication", "api-keys", "links", "members", "tenants")
+    }
     tested = {page_path(name) for name in REFUSALS} | tested_elsewhere
     assert {path for path in pages if "```bash" in path.read_text()} == tested
 
