@@ -96,8 +96,8 @@ class TenantData:
         name = re.escape(tenant)
         kinds = "|".join(
             (
-                # A key that ends with the name of a session or participant.
-                f"(?:session|history|commands|presence|recent|digest|rows|aside-[a-z-]+):{name}/.*",
+                # A key that ends with the name of a session or participant, or with a tenant and a subject.
+                f"(?:session|history|commands|presence|recent|digest|rows|members|aside-[a-z-]+):{name}/.*",
                 f"bucket:[^:/]*:{name}/.*",
                 # The scope of a caller begins with the length and the name of its tenant.
                 f"reserved:[a-z_]*:::{len(tenant)}:{name}[0-9].*",

@@ -33,7 +33,7 @@ class AccessView(BaseModel):
     action: str | None = Field(description="HTTP method and route, such as `DELETE /v1/webhooks/:wid`")
     target: str | None = Field(
         description="Ids of the objects, separated by spaces: those in the path, or that of a new object. For a "
-        "disconnection, the subject"
+        "disconnection or a member, the subject. For several members, their number"
     )
     status: int | None = Field(description="HTTP status of the answer; null for refusals")
     reason: str | None = Field(description="Error code of the refusals, such as `UNAUTHORIZED`; null for acts")

@@ -17,6 +17,7 @@ from synckairos.revocations.channel import RevocationCopier
 from synckairos.revocations.table import RevocationTable
 from synckairos.session_names import session_name
 from synckairos.store.control_store import ControlStore
+from synckairos.store.member_copies import MemberCopies
 from synckairos.store.tenant_data import TenantData
 from synckairos.tenants.deletion import enqueue_due_deletions
 from synckairos.tenants.stored_rows import TenantRows
@@ -97,6 +98,9 @@ async def test_deletion_leaves_no_data_of_the_tenant_and_all_data_of_others(
         ended = body["session_id"][:-4] + "ffff"
         await jobs.archiver.archive(session_name(tenant, ended))
     insert_rows(settings)
+    copies = MemberCopies(audit.pipe, audit.keys)
+    for tenant in TENANTS:
+        await copies.put(tenant, {"alice": b"{}"}, await copies.lease(tenant, ["alice"]))
     await server.client.post(
         f"/v1/sessions/{body['session_id']}/switch", headers=as_caller("admin", tenant="acme")
     )  # a version in the outbox
@@ -201,6 +205,8 @@ async def test_names_that_only_contain_the_tenant_stay(audit: AuditParts) -> Non
         f"{prefix}:{{0}}:reserved:create:::5:other3:key4:acme acme/{session_id}",
         f"{prefix}:{{0}}:reserved:create:::acme/{session_id}",
         f"{prefix}:{{0}}:live:acme2",
+        f"{prefix}:{{0}}:members:acme2/alice",
+        f"{prefix}:{{0}}:members:default/acme/alice",
         f"{prefix}:acme/session",
     ]
     for name in names:

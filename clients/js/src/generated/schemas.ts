@@ -25,8 +25,8 @@ export interface AccessView {
   /** HTTP method and route, such as `DELETE /v1/webhooks/:wid` */
   action: string | null;
   /**
-   * Ids of the objects, separated by spaces: those in the path, or that of a new object. For a disconnection, the
-   * subject
+   * Ids of the objects, separated by spaces: those in the path, or that of a new object. For a disconnection or a
+   * member, the subject. For several members, their number
    */
   target: string | null;
   /** HTTP status of the answer; null for refusals */

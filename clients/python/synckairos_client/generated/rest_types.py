@@ -1633,8 +1633,8 @@ class AccessView(TypedDict):
     address: str
     # HTTP method and route, such as `DELETE /v1/webhooks/:wid`
     action: str | None
-    # Ids of the objects, separated by spaces: those in the path, or that of a new object. For a disconnection,
-    # the subject
+    # Ids of the objects, separated by spaces: those in the path, or that of a new object. For a disconnection or
+    # a member, the subject. For several members, their number
     target: str | None
     # HTTP status of the answer; null for refusals
     status: int | None
