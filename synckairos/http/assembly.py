@@ -72,6 +72,7 @@ from synckairos.webhooks.address_guard import AddressGuard
 from synckairos.webhooks.registry import WebhookRegistry
 
 DEMO_PATH = "/demo"
+PLAYGROUND_PATH = "/playground"
 SESSION_PAGES = ("view", "control", "desk", "agenda")
 """Names of the pages of one session. Each has a folder of static files, and a path `/{name}/{session_id}`."""
 
@@ -222,6 +223,7 @@ def build_application(
     system.set_openapi_operations(operations)
     static = [
         Mount(DEMO_PATH, PageFiles(page_folder("demo"), root_path, page_headers)),
+        Mount(PLAYGROUND_PATH, PageFiles(page_folder("playground"), root_path, page_headers)),
         *(
             Mount(f"/{name}", PageFiles(page_folder(name), root_path, page_headers, session_page=name))
             for name in SESSION_PAGES
@@ -237,7 +239,7 @@ def build_application(
         access_recorder,
         credential_ends,
         fallback=Router([*websocket_routes, *static], redirect_slashes=True),
-        fallback_prefixes=[DEMO_PATH, *(f"/{name}" for name in SESSION_PAGES)],
+        fallback_prefixes=[DEMO_PATH, PLAYGROUND_PATH, *(f"/{name}" for name in SESSION_PAGES)],
     )
     return SubPathApp(rest, root_path) if root_path else rest
 

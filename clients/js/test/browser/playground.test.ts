@@ -1,0 +1,89 @@
+// The page /playground of the server.
+import { gzipSync } from "node:zlib";
+import type { Page, Response } from "playwright-core";
+import { expect, inject, test } from "vitest";
+import { connectTo } from "../helpers.js";
+import { expectAccessible, useChromium } from "./chromium.js";
+
+const MAX_PAGE_BYTES = 60 * 1024;
+
+const open = useChromium();
+
+async function openPlayground(width = 1280, base = inject("serverUrl")) {
+  const refused: string[] = [];
+  const files: Response[] = [];
+  const page = await open(`${base}/playground`, {}, async (each) => {
+    await each.setViewportSize({ width, height: 900 });
+    each.on("console", (message) => message.text().includes("Security Policy") && refused.push(message.text()));
+    each.on("response", (response) => files.push(response));
+  });
+  return { page, refused, files };
+}
+
+const send = async (page: Page, command: string) => {
+  await page.getByRole("combobox", { name: "Command" }).selectOption(command);
+  await page.getByRole("button", { name: "Send" }).click();
+};
+
+test.each([320, 1280, 3840])("at a width of %d pixels a programmer plays with a session", async (width) => {
+  const { page, refused, files } = await openPlayground(width);
+  await page.getByLabel("Preset").selectOption("chess/lichess-blitz");
+  await page.getByRole("button", { name: "Make a session" }).click();
+  await page.locator("html[data-state=live]").waitFor();
+  await send(page, "start");
+  await page.getByText("Accepted. The session has version 2.").waitFor();
+  await page.locator("#log li").filter({ hasText: "← received" }).filter({ hasText: '"type":"ACK"' }).waitFor();
+  await page.locator("#log li").filter({ hasText: "→ sent" }).filter({ hasText: '"command":"start"' }).waitFor();
+  await send(page, "resume");
+  await page.getByText(/^Refused with INVALID_STATE_TRANSITION/).waitFor();
+  await page.locator("#state").getByText('"status": "running"').waitFor();
+  await expectAccessible(page);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+  const bodies = files.filter((each) => each.ok() && !each.url().includes("/v1/")).map(async (each) => gzipSync(await each.body()).length);
+  expect((await Promise.all(bodies)).reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(MAX_PAGE_BYTES);
+  expect(refused).toEqual([]);
+});
+
+test("the page reads earlier states, drops its connection and delays its messages", async () => {
+  const { page } = await openPlayground();
+  await page.getByRole("button", { name: "Make a session" }).click();
+  await page.locator("html[data-state=live]").waitFor();
+  await send(page, "start");
+  await page.getByText("Accepted. The session has version 2.").waitFor();
+  await page.getByLabel("Instant").fill("0");
+  await page.getByText(/^Version 1 at/).waitFor();
+  await page.locator("#state").getByText('"status": "pending"').waitFor();
+  await page.getByRole("button", { name: "Drop the connection" }).click();
+  await page.locator("#log li").filter({ hasText: '"recovered":true' }).first().waitFor();
+  await page.getByLabel("Delay in each direction").selectOption("200");
+  await send(page, "announce");
+  await page.getByText("Accepted. The session has version 3.").waitFor();
+});
+
+test("the code that the page shows does what the command does", async () => {
+  const { page } = await openPlayground();
+  await page.getByRole("button", { name: "Make a session" }).click();
+  await page.locator("html[data-state=live]").waitFor();
+  await page.getByRole("combobox", { name: "Command" }).selectOption("announce");
+  const code = page.locator("#code");
+  expect(await code.textContent()).toContain("/announce' \\\n  -H 'Content-Type: application/json' -d '{\"text\":\"Five minutes left\"");
+  const [, method = "", url = "", body = ""] = /curl -X (\w+) '([^']+)'[^]*-d '([^']+)'/.exec((await code.textContent()) ?? "") ?? [];
+  const answer = await fetch(url, { method, body, headers: { "Content-Type": "application/json" } });
+  expect(answer.status).toBe(200);
+  await page.locator("#state").getByText("Five minutes left").waitFor();
+  await page.getByLabel("As code").selectOption("python");
+  await page.getByLabel("Arguments as JSON").fill('{"text": null}');
+  expect(await code.textContent()).toContain('await session.command("announce", {"text": None})');
+  await page.getByLabel("As code").selectOption("js");
+  expect(await code.textContent()).toContain('"announce", {"text":null}');
+  const id = await page.locator("#id").textContent();
+  await connectTo(inject("serverUrl")).command(id as string, "announce", { text: null });
+  await page.locator("#state").filter({ hasNotText: "Five minutes left" }).waitFor();
+});
+
+test("without a credential the page says that none allows to create sessions", async () => {
+  const { page } = await openPlayground(1280, inject("authUrl"));
+  await page.getByRole("button", { name: "Make a session" }).click();
+  await page.getByText("Your credential does not allow to create sessions, or there is none.").waitFor();
+  await expectAccessible(page);
+});
