@@ -40,6 +40,11 @@ class Fleet:
         await asyncio.to_thread(process.wait_for_line, lambda line: "worker started" in line)
         return process
 
+    async def start_both(self, *, is_old: bool) -> Process:
+        """Start a server and a worker of a release at the same time. Return the server."""
+        server, _ = await asyncio.gather(*(self.start(each, is_old=is_old) for each in ("serve", "worker")))
+        return server
+
     async def stop(self, name: str) -> Process:
         """Stop a process with SIGTERM, such as `old worker`."""
         process = self.running.pop(name)
@@ -77,8 +82,7 @@ async def test_upgrade_from_the_release_before_and_rollback_lose_no_acknowledged
     page = (DOCUMENTS / "operate" / "upgrade.md").read_text()
     migrate, complete = code_blocks("\n".join(line.removeprefix("   ") for line in page.splitlines()) + "\n", "bash")
     settings = fleet.settings
-    old_server = await fleet.start("serve", is_old=True)
-    await fleet.start("worker", is_old=True)
+    old_server = await fleet.start_both(is_old=True)
     async with run_retried_load(settings, [address(old_server)]) as (load, balancer):
         await run_commands(migrate, settings)
         await load.wait_for_all_senders()
@@ -91,14 +95,12 @@ async def test_upgrade_from_the_release_before_and_rollback_lose_no_acknowledged
         await load.wait_for_all_senders()
 
         # The way back, and forward again.
-        old_server = await fleet.start("serve", is_old=True)
-        await fleet.start("worker", is_old=True)
+        old_server = await fleet.start_both(is_old=True)
         balancer.targets[:] = [address(old_server)]
         await fleet.stop("new worker")
         await fleet.stop("new serve")
         await load.wait_for_all_senders()
-        await fleet.start("worker", is_old=False)
-        balancer.targets[:] = [address(await fleet.start("serve", is_old=False))]
+        balancer.targets[:] = [address(await fleet.start_both(is_old=False))]
         for name in ("old worker", "old serve"):
             await fleet.stop(name)
         assert "BAD" not in await run_commands(complete, settings)
