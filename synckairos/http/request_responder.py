@@ -86,7 +86,6 @@ class RequestResponder:
                 "request failed",
                 method=request.scope["method"],
                 route=request.route,
-                request_id=tracing.parse_request_id(request.headers.get(b"x-request-id")),
                 exc_info=failure,
             )
             return render_internal_error(failure, self._dev)
@@ -211,7 +210,6 @@ class RequestResponder:
                 "request refused",
                 code=error.code,
                 route=request.route,
-                request_id=tracing.parse_request_id(request.headers.get(b"x-request-id")),
                 cause=cause,
                 more_before=suppressed,
             )

@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from structlog.contextvars import get_contextvars
+
 from synckairos.errors import SyncKairosError
 from synckairos.telemetry.metric_types import ProcessKind
 
@@ -24,7 +26,6 @@ active: "SpanRecorder | None" = None
 """Recorder of spans; None if tracing is off."""
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
-_REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 
 class TracingNotInstalled(SyncKairosError):
@@ -52,7 +53,7 @@ class TraceIds(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """What a request says about its origin: its `X-Request-Id`, and the span in its `traceparent` (W3C)."""
+    """The origin of a command: the id of its REST request, and the span in the `traceparent` of the request (W3C)."""
 
     request_id: str | None
     span: TraceIds | None
@@ -101,9 +102,9 @@ def note_commit(version: VersionId) -> None:
 
 
 def note_caller(headers: Mapping[bytes, bytes]) -> None:
-    """Remember the headers of the request that this task handles, by lower-case name.
+    """Remember the headers of the REST request that this task handles, by lower-case name.
 
-    They are parsed only if a span needs them.
+    They are parsed only if a span needs them. The log has the id of the request already.
     """
     _headers.set(headers)
 
@@ -114,16 +115,7 @@ def current_caller() -> Caller | None:
         return None
     parent = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b"").decode("latin-1"))
     span = None if parent is None else TraceIds(int(parent[1], 16), int(parent[2], 16))
-    return Caller(parse_request_id(headers.get(b"x-request-id")), span)
-
-
-def parse_request_id(value: bytes | None) -> str | None:
-    """Return the text of a header `X-Request-Id`.
-
-    None without the header, and if it has other than 1 to 128 visible ASCII characters.
-    """
-    text = "" if value is None else value.decode("latin-1")
-    return text if _REQUEST_ID.fullmatch(text) else None
+    return Caller(get_contextvars().get("request_id"), span)
 
 
 @asynccontextmanager
