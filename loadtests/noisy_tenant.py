@@ -92,8 +92,8 @@ class NoisyTenant:
         if status != 201:
             return
         session_id = orjson.loads(body)["data"]["session_id"]
-        await self._count(connection.post(f"/v1/sessions/{session_id}/start"))
-        for _ in range(100):
+        status, _ = await self._count(connection.post(f"/v1/sessions/{session_id}/start"))
+        for _ in range(100 if status == 200 else 0):
             await self._count(connection.post(f"/v1/sessions/{session_id}/switch"))
 
     async def _create(self, connection: HttpConnection) -> None:

@@ -12,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege, QueryCanceled
 from psycopg_pool import PoolTimeout
 
 from synckairos.errors import DatabaseNotMigrated, StoreRefused, StoreUnavailable
+from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.running_request import charge_report, charge_task, idle_wait, query_place
 from synckairos.postgres.access import cross_tenant_access, tenant_access
 from synckairos.postgres.named_sql import load_statements
@@ -71,28 +72,27 @@ class HistoryQueries:
         self._pool = pool
         self._bounded = TimeLimitedQueries()
         self._fail_until_s = 0.0
-        self._report_slots = asyncio.Semaphore(max(1, pool.max_size // _REPORT_SHARE))
+        self._report_places = FairQueue(max(1, pool.max_size // _REPORT_SHARE))
 
     async def run_report(self, tenant: str, report: Callable[[RunQuery], Awaitable[T]]) -> T:
         """Run the queries of a report of a tenant in one transaction, and return the result of `report`.
 
         `report` is called with a function that runs one query. All its queries see the same state of the database.
 
-        The time limit is ten seconds. Reports share a third of the connections of the pool.
+        The time limit is ten seconds. Reports share a third of the connections of the pool. Tenants that wait for one
+        take turns.
 
         Raises: the errors of `run`. Also StoreUnavailable if other reports use all these connections during the first
             two seconds of the call.
         """
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                await self._report_slots.acquire()
-        except TimeoutError:
-            raise StoreUnavailable("Too many reports are requested at the same time; try again shortly") from None
-        try:
+        async with AsyncExitStack() as place:
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    await place.enter_async_context(self._report_places.turn(tenant))
+            except TimeoutError:
+                raise StoreUnavailable("Too many reports are requested at the same time; try again shortly") from None
             with idle_wait(), charge_report():
                 return await self._run_within(REPORT_TIMEOUT_S, self._run_in_snapshot(tenant, report))
-        finally:
-            self._report_slots.release()
 
     async def run(
         self,

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 from synckairos.errors import RateLimitExceeded
+from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.parse_queue import ParseQueue
 from synckairos.limits.processor_time import ProcessorTime
 from synckairos.limits.running_request import idle_wait
@@ -120,7 +121,7 @@ class ClientWorkLimits:
         self._clock = clock
         self._simulations: dict[str, tuple[asyncio.Lock, int]] = {}
         """Of each client with simulations: the lock of the one that runs, and the number of all."""
-        self._simulation_places = asyncio.Semaphore(MAX_SIMULATIONS)
+        self._simulation_places = FairQueue(MAX_SIMULATIONS)
         self._budgets: OrderedDict[str, WorkBudget] = OrderedDict()
         self._tenant_budgets: OrderedDict[str, WorkBudget] = OrderedDict()
 
@@ -129,7 +130,7 @@ class ClientWorkLimits:
         """Wait until a simulation of this client can begin, and reserve its place during the block.
 
         The simulation must run in the block. At a time, one simulation of each client runs, and at most
-        `MAX_SIMULATIONS` of all clients.
+        `MAX_SIMULATIONS` of all clients. Tenants that wait take turns.
         """
         own, waiting = self._simulations.get(client, (asyncio.Lock(), 0))
         self._simulations[client] = (own, waiting + 1)
@@ -137,7 +138,7 @@ class ClientWorkLimits:
             with idle_wait():
                 await own.acquire()
             try:
-                async with self._simulation_places:
+                async with self._simulation_places.turn(client, tenant_of_client(client) or ""):
                     yield
             finally:
                 own.release()

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.running_request import run_in_thread
+from synckairos.principal import tenant_of_client
 
 THREAD_VALUES = 2_000
 """Number of values in a JSON text above which the text is parsed in a thread.
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 
 class ParseQueue:
-    """Parses the large inputs of all clients of this instance, one input at a time. The clients take turns.
+    """Parses the large inputs of all clients of this instance, one input at a time. Tenants and clients take turns.
 
     The event loop runs at least one turn between two inputs. Several threads would not parse faster, because the
     interpreter runs one of them at a time.
@@ -32,7 +33,7 @@ class ParseQueue:
         `values` is the approximate number of JSON values that `parse` parses. Above `THREAD_VALUES`, `parse` runs in a
         thread.
         """
-        async with self._turns.turn(client):
+        async with self._turns.turn(client, tenant_of_client(client) or ""):
             if values > THREAD_VALUES:
                 return await run_in_thread(parse)
             # The turn is kept for a turn of the event loop. So the next input is parsed in a later turn of the loop.

@@ -212,7 +212,7 @@ class ProcessorTime:
         account = self._accounts.get(client)
         if account is None:
             share = None if (tenant := tenant_of_client(client)) is None else self._tenant_share(tenant)
-            account = self._accounts[client] = ProcessorTimeAccount(self._limit, self._clock, self.steps, share)
+            account = self._accounts[client] = ProcessorTimeAccount(self._limit, self._clock, self.steps, share, client)
             if len(self._accounts) > MAX_CLIENTS:
                 self._accounts.popitem(last=False)
         else:

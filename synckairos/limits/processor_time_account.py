@@ -27,7 +27,7 @@ A turn of the event loop runs a part of each running request. So this bounds the
 class ProcessorTimeAccount(UsedTime):
     """The processor time that one client used, and the requests of the client that wait."""
 
-    __slots__ = ("mean_s", "queries", "steps", "tenant", "turns", "waiting")
+    __slots__ = ("client", "mean_s", "queries", "steps", "tenant", "turns", "waiting")
 
     def __init__(
         self,
@@ -35,8 +35,9 @@ class ProcessorTimeAccount(UsedTime):
         clock: Callable[[], float],
         steps: StepMeter,
         tenant: TenantShare | None = None,
+        client: str = "",
     ) -> None:
-        """Create an account without charges.
+        """Create an account of the client with the id `client`, without charges.
 
         `limit` is the limit of processor time. `clock` returns monotonic seconds. `steps` measures the client's steps.
         `tenant` is the share of the client's tenant, None if the client has no credential.
@@ -50,6 +51,7 @@ class ProcessorTimeAccount(UsedTime):
         )
         self.steps = steps
         self.tenant = tenant
+        self.client = client
         self.queries: asyncio.Semaphore | None = None
         """The places of the queries in Postgres. None before the first query."""
         self.mean_s = 0.0

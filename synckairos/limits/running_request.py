@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -46,7 +46,8 @@ class idle_wait:  # noqa: N801  used like a function; a generator would be too s
 async def query_place() -> AsyncIterator[None]:
     """Wait until the client whose request runs may run a query in Postgres, and charge the query. Run it in the block.
 
-    A client runs `MAX_QUERIES` queries at a time. Queries that no client requested do not wait.
+    A client runs `MAX_QUERIES` queries at a time, and its tenant a few more. Queries that no client requested do not
+    wait.
     """
     account = current_account.get()
     if account is None:
@@ -54,7 +55,7 @@ async def query_place() -> AsyncIterator[None]:
         return
     if account.queries is None:
         account.queries = asyncio.Semaphore(MAX_QUERIES)
-    async with account.queries:
+    async with account.queries, nullcontext() if account.tenant is None else account.tenant.query_place(account.client):
         account.charge(QUERY_S)
         yield
 

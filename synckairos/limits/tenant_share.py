@@ -4,7 +4,8 @@ Many clients of one tenant, each within its own share, could use the whole proce
 only while other tenants are active. So an installation with one tenant has no such limit.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from synckairos.limits.fair_queue import FairQueue
 from synckairos.limits.used_time import UsedTime
@@ -12,6 +13,9 @@ from synckairos.limits.work_limits import WorkLimit
 
 MAX_RUNNING_OF_TENANT = 16
 """Requests of a tenant that run at the same time while other tenants are active. Further requests wait."""
+
+MAX_QUERIES_OF_TENANT = 5
+"""Queries of a tenant that run in Postgres at the same time while other tenants are active, without reports."""
 
 LITTLE_USE_OF_TENANT_S = 0.005
 """Seconds of recently used processor time up to which the requests of a tenant do not pause for presses."""
@@ -23,7 +27,7 @@ REFUSAL_INTERVAL_OF_TENANT_S = 0.002
 class TenantShare(UsedTime):
     """The processor time that the clients of one tenant used, and the requests of the tenant that wait."""
 
-    __slots__ = ("_has_other_tenants", "_queue", "limit")
+    __slots__ = ("_has_other_tenants", "_queries", "_queue", "limit")
 
     def __init__(self, limit: WorkLimit, clock: Callable[[], float], has_other_tenants: Callable[[], bool]) -> None:
         """Create a share without charges.
@@ -41,6 +45,7 @@ class TenantShare(UsedTime):
         self.limit = limit
         self._has_other_tenants = has_other_tenants
         self._queue = FairQueue()
+        self._queries = FairQueue(MAX_QUERIES_OF_TENANT)
 
     @property
     def has_much_use(self) -> bool:
@@ -61,6 +66,18 @@ class TenantShare(UsedTime):
         if self.must_wait():
             async with self._queue.turn(client):
                 await self.wait_while(self._has_other_tenants)
+
+    @asynccontextmanager
+    async def query_place(self, client: str) -> AsyncIterator[None]:
+        """Wait until a client of the tenant may run a query in Postgres, and run the query in the block.
+
+        Return without a wait if no other tenant is active.
+        """
+        if self._has_other_tenants():
+            async with self._queries.turn(client):
+                yield
+        else:
+            yield
 
     def reserve_refusal(self) -> float:
         """Return the seconds to wait before the answer to a refused request, 0 if no other tenant is active."""

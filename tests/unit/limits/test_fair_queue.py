@@ -31,6 +31,39 @@ async def test_client_with_one_call_gets_the_second_turn_after_a_client_with_man
     assert queue.waiting_client_count == 0
 
 
+async def test_group_with_one_call_gets_the_second_turn_after_a_group_with_many_clients() -> None:
+    queue, order = FairQueue(), list[str]()
+
+    async def work(client: str, group: str) -> None:
+        async with queue.turn(client, group):
+            order.append(client)
+
+    async with queue.turn("first"):
+        calls = [*((client, "many") for client in "abcabc"), ("x", "one")]
+        waiting = [await start(work(*each)) for each in calls]
+        assert queue.waiting_client_count == 4
+    await settle(waiting)
+    assert order == list("axbcabc")
+
+
+async def test_several_places_run_several_turns() -> None:
+    queue, order = FairQueue(2), list[str]()
+
+    async def work(client: str) -> None:
+        async with queue.turn(client):
+            order.append(client)
+
+    async with queue.turn("first"):
+        states = [queue.is_taken]
+        async with queue.turn("second"):
+            waiting = await start(work("third"))
+            states.append(queue.is_taken)
+            assert order == []
+        await settle([waiting])
+        states.append(queue.is_taken)
+    assert (order, states) == (["third"], [False, True, False])
+
+
 async def test_input_of_another_client_is_parsed_before_the_further_inputs_of_a_client() -> None:
     queue, parsed = ParseQueue(), list[str]()
 

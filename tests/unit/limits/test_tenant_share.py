@@ -9,6 +9,7 @@ from synckairos.errors import RateLimitExceeded
 from synckairos.limits import processor_time, tenant_share, used_time
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.limits.processor_time import ProcessorTime
+from synckairos.limits.running_request import query_place
 from synckairos.limits.work_limits import (
     BYTES,
     SETTING,
@@ -117,10 +118,38 @@ class _Gate:
         self.client = client
         self._opened = asyncio.Event()
         self.open = self._opened.set
+        self.close = self._opened.clear
 
     async def pass_through(self, running: list[str]) -> None:
         running.append(self.client)
         await self._opened.wait()
+
+
+async def test_queries_of_a_tenant_that_run_at_the_same_time_are_bounded_only_beside_another_tenant() -> None:
+    shares, running = ProcessorTime(clock=Clock()), list[str]()
+    gates = [*map(_Gate, CLIENTS[: tenant_share.MAX_QUERIES_OF_TENANT + 1])]
+
+    async def query(gate: "_Gate") -> None:
+        async with query_place():
+            await gate.pass_through(running)
+
+    async def begin_all() -> list[asyncio.Task[None]]:
+        return [await start(shares.run(gate.client, lambda gate=gate: query(gate))) for gate in gates]  # type: ignore[misc]
+
+    async def count_running() -> int:
+        running.clear()
+        requests = await begin_all()
+        count = len(running)
+        for each, request in zip(gates, requests, strict=True):
+            each.open()
+            await request
+            each.close()
+        return count
+
+    shares.note_activity(CLIENTS[0])
+    assert await count_running() == len(gates)
+    shares.note_activity(OTHER)
+    assert await count_running() == tenant_share.MAX_QUERIES_OF_TENANT
 
 
 def test_steps_of_a_tenant_with_much_use_wait_for_presses_only_beside_another_tenant() -> None:
