@@ -10,11 +10,14 @@ from websockets.asyncio.client import connect
 
 from synckairos.clock.commands import Start, UpdateSession
 from synckairos.config import Settings
+from synckairos.members.reconciliation import MemberReconciler
+from synckairos.members.source_rows import SourceRows
 from synckairos.members.table import Member, MemberTable
 from synckairos.principal import CredentialLife, Role
 from synckairos.service.requests import CommandRequest
 from synckairos.store.tickets import Ticket, TicketStore
 from tests.integration.authentication import bearer, make_token
+from tests.integration.members.member_source import render_rows
 from tests.integration.realtime.event_stream_client import v3_stream
 from tests.integration.realtime.instances import CredentialLifeOptions, Instance, receive, serving, watching
 from tests.integration.realtime.v3_client import V3, V3Client
@@ -95,6 +98,24 @@ async def test_member_removed_while_watching_is_told_on_each_instance(settings: 
                     found = await receive_end_of_subscription(client)
                 assert found == ("UNSUBSCRIBED", session_id, "FORBIDDEN")
                 assert await subscribe(client, session_id) == "SESSION_NOT_FOUND"
+
+
+async def test_member_removed_by_a_reconciliation_while_watching_is_told(
+    settings: Settings,
+) -> None:
+    async with two_instances(settings) as (first, second):
+        session_id, kept_id = await first.create(), await first.create()
+        await put(first, session_id, "viewer")
+        await put(first, kept_id, "viewer")
+        async with member_client(second) as client:
+            assert [await subscribe(client, each) for each in (session_id, kept_id)] == ["STATE_SYNC"] * 2
+            with SourceRows("default", 1 << 20) as rows:
+                rows.add(render_rows([("alice", kept_id, "viewer")]))
+                rows.finish(has_sure_end=True)
+                await MemberReconciler(first.parts.pool, first.members).reconcile("default", rows, 50)
+            assert await receive_end_of_subscription(client) == ("UNSUBSCRIBED", session_id, "FORBIDDEN")
+            assert await subscribe(client, session_id) == "SESSION_NOT_FOUND"
+            assert await subscribe(client, kept_id) == "STATE_SYNC"
 
 
 async def test_label_removed_while_watching_ends_the_subscription_of_its_members(settings: Settings) -> None:
