@@ -220,13 +220,16 @@ test("a desk without a participant offers the participants, and one of another s
   await other.page.getByText("This participant is not in the session").waitFor();
 });
 
-test.each([320, 3840])("at a width of %d pixels an agenda shows its items and the lateness", async (width) => {
+test("an agenda shows its items and the lateness, at a width of 320 pixels up to 4K", async () => {
   const { session_id } = await createSession(PLAN);
-  const { page, refused } = await openPage(`agenda/${session_id}`, width);
+  const { page, refused } = await openPage(`agenda/${session_id}`);
   await page.getByText("not started").first().waitFor();
   await connectTo(server()).api.sessions.start(session_id);
   await page.locator("sync-agenda li").first().getByText("now").waitFor();
-  await check(page);
+  for (const width of [320, 3840]) {
+    await page.setViewportSize({ width, height: 800 });
+    await check(page);
+  }
   expect(refused).toEqual([]);
 });
 
@@ -257,12 +260,15 @@ test.each(["control", "desk", "agenda"])("the page /%s has at most 60 KiB, opens
   await check(missing.page);
 });
 
-test.each([320, 1280, 3840])("at a width of %d pixels the landing page shows the time of the server and starts sessions", async (width) => {
-  const { page, files, refused } = await openPage("", width);
+test("the landing page shows the time of the server and starts sessions, at a width of 320 pixels up to 4K", async () => {
+  const { page, files, refused } = await openPage("");
   await page.getByText(/Calculated from the time of the server, ± \d+ ms/).waitFor();
   await page.getByRole("timer").getByText(/^[01]:\d\d\.\d$/).waitFor();
   await page.getByRole("combobox", { name: "Other presets" }).waitFor();
-  await check(page);
+  for (const width of [320, 1280, 3840]) {
+    await page.setViewportSize({ width, height: 800 });
+    await check(page);
+  }
   const bodies = files.filter((each) => each.ok()).map(async (each) => gzipSync(await each.body()).length);
   expect((await Promise.all(bodies)).reduce((sum, each) => sum + each, 0)).toBeLessThanOrEqual(MAX_PAGE_BYTES);
   await press(page, "Start a meeting");
@@ -290,4 +296,37 @@ test("the landing page of a server with authentication says that it needs a cred
   await press(page, "Start a quiz");
   await page.getByText("This server needs a credential.").waitFor();
   await check(page);
+});
+
+test("a host whose connection is lost sees it, and its command is sent once the connection is back", async () => {
+  const { session_id } = await createSession();
+  const proxy = await proxyTo();
+  const { page } = await openPage(`control/${session_id}`, 1280, proxy.url);
+  await page.getByRole("button", { name: "Start", exact: true }).waitFor();
+  proxy.refuse(true);
+  proxy.drop();
+  await page.getByText("Connection lost. The clock continues").waitFor();
+  await check(page);
+  await press(page, "Start");
+  proxy.refuse(false);
+  await page.locator("html[data-state=live]").waitFor();
+  await expect.poll(async () => (await connectTo(server()).api.sessions.get(session_id)).version).toBe(2);
+});
+
+test("in dark colours a host sees each text, and in forced colours the page takes those of the system", async () => {
+  const { session_id } = await createSession(PLAN);
+  const { page } = await openPage(`control/${session_id}`);
+  await page.getByRole("button", { name: "Start", exact: true }).waitFor();
+  await page.emulateMedia({ colorScheme: "dark" });
+  await check(page);
+  await page.emulateMedia({ forcedColors: "active" });
+  const start = page.getByRole("button", { name: "Start", exact: true });
+  const colors = () => start.evaluate((each) => [getComputedStyle(each).color, getComputedStyle(each).backgroundColor]);
+  const system = await page.evaluate(() => {
+    const sample = document.body.appendChild(document.createElement("button"));
+    const { color, backgroundColor } = getComputedStyle(sample);
+    sample.remove();
+    return [color, backgroundColor];
+  });
+  expect(await colors()).toEqual(system);
 });
