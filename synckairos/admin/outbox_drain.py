@@ -12,6 +12,7 @@ from synckairos.store.connect import check_store_settings
 from synckairos.store.failed_entries import FailedEntries
 from synckairos.store.keys import Keys
 from synckairos.store.outbox import Outbox
+from synckairos.store.outbox_limits import OutboxLimits
 from synckairos.store.shared_connection import RedisPipe
 
 REPEAT_S = 0.5
@@ -51,7 +52,7 @@ async def drain_outbox(settings: Settings, progress: Progress = NO_PROGRESS) -> 
         await writer.open()
         try:
             await writer.check_reachable()
-            outbox = Outbox(pipe, keys)
+            outbox = Outbox(pipe, keys, OutboxLimits.from_settings(settings))
             drain = OutboxDrain(
                 outbox,
                 FailedEntries(pipe, keys),

@@ -74,7 +74,7 @@ async def update_tenant(settings: Settings, name: str, fields: Mapping[str, Any]
 
     Raises: ValidationFailed, NotFound, TenantDeleted, AuthenticationOff, StoreUnavailable.
     """
-    return await _change(settings, name, parse_tenant_changes(parse_body(PatchTenant, dict(fields))))
+    return await _change(settings, name, parse_tenant_changes(name, parse_body(PatchTenant, dict(fields))))
 
 
 async def set_tenant_status(settings: Settings, name: str, status: TenantStatus) -> list[str]:

@@ -279,6 +279,7 @@ class OutboxDrain:
             newest.values(),
             self._ttl_ms,
             size_bytes=sum(delivery.size_bytes for delivery, _ in parsed),
+            tenant_bytes=self._outbox.count_tenant_bytes(delivery for delivery, _ in parsed),
             drained=result.new,
             conflicts=len(result.conflicts),
             busy_us=busy_us,
@@ -322,6 +323,7 @@ class OutboxDrain:
             error=error,
             next_attempt_in_ms=None if next_s is None else round(next_s * 1000),
             document=b"" if delivery.splices is None else document,
+            min_entry_bytes=self._outbox.limits.min_entry_bytes,
         )
 
     async def _try_parse(self, partition: int, delivery: StreamEntry) -> ParsedEntry | ValueError:

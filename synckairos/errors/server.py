@@ -77,7 +77,9 @@ class InvalidStoredData(StoreUnavailable):
 
 
 class OutboxFull(StoreUnavailable):
-    """The commit was refused because the outbox is full. `bound` names the limit: entries, bytes or age.
+    """The commit was refused because the outbox is full. `bound` names the limit: entries, bytes, age or tenant.
+
+    `tenant` means that the versions of the tenant have reached its part of the outbox (the limit `outbox_share`).
 
     Overdue transitions are still committed. The command was not decided, and no idempotency record was saved. The same
     command can succeed after a drain of the outbox.
@@ -86,9 +88,11 @@ class OutboxFull(StoreUnavailable):
     retry_after_s = 5
 
     def __init__(self, bound: str) -> None:
+        reached = f"the outbox has reached its limit of {bound}"
+        if bound == "tenant":
+            reached = "the versions in the outbox have reached the limit outbox_share of the tenant"
         super().__init__(
-            f"The audit is too far behind (the outbox has reached its limit of {bound}), so changes are refused until "
-            "it catches up; try again later"
+            f"The audit is too far behind ({reached}), so changes are refused until it catches up; try again later"
         )
         self.bound = bound
 

@@ -105,7 +105,7 @@ class TenantRoutes:
     async def patch(self, request: RestRequest) -> RestResponse:
         """Answer `PATCH /v1/tenants/{tenant}`: change a tenant."""
         body = await request.read_body(wire.PatchTenant)
-        return await self._change(request, parse_tenant_changes(body))
+        return await self._change(request, parse_tenant_changes(request.path_text("tenant"), body))
 
     async def suspend(self, request: RestRequest) -> RestResponse:
         """Answer `POST /v1/tenants/{tenant}/suspend`: refuse the credentials of a tenant, and close its sockets."""

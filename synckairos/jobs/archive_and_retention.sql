@@ -36,6 +36,12 @@ FROM sync_conflicts
 WHERE tenant = %(tenant)s AND session_id = %(session_id)s
 ORDER BY epoch, version, payload_hash;
 
+-- name: limits_of_tenant
+SELECT limits FROM sync_tenants WHERE name = %(tenant)s;
+
+-- name: archive_bytes
+SELECT coalesce(sum(size_bytes), 0)::bigint FROM sync_archives WHERE tenant = %(tenant)s AND path IS NOT NULL;
+
 -- name: begin_archive
 -- Create or update the archive record at the begin of an attempt. A ready archive stays ready until a newer archive is
 -- ready.

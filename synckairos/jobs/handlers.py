@@ -11,6 +11,7 @@ from synckairos.errors import StoreUnavailable, ValidationFailed
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.participant_sessions.update_after_drain import SummaryRefresh
 from synckairos.jobs.archive_and_retention_sql import load_statement
+from synckairos.jobs.archive_space import ArchiveSpaceFull
 from synckairos.jobs.ended_session_row import SessionNotFinished, SessionRecreated
 from synckairos.jobs.export import Exporter
 from synckairos.jobs.kinds import (
@@ -104,7 +105,7 @@ class JobHandlers:
             record = await self._archiver.archive(session_name(tenant, params.session_id))
         except SessionRecreated as fault:
             return {"session_id": params.session_id, "archived": False, "left": fault.message}
-        except SessionNotFinished as fault:
+        except (SessionNotFinished, ArchiveSpaceFull) as fault:
             raise PermanentJobFailure(fault.message) from fault
         return {
             "session_id": record.session_id,
@@ -130,6 +131,8 @@ class JobHandlers:
         except SessionNotFinished as fault:
             # The session may have been created again after the job was queued. Then the job has no work to do.
             return {"session_id": params.session_id, "removed": False, "left": fault.message}
+        except ArchiveSpaceFull as fault:
+            raise PermanentJobFailure(fault.message) from fault
         return {"session_id": params.session_id, "removed": removed}
 
     async def _export(self, claim: ClaimedJob, params: ExportParams) -> JobResult:
@@ -163,6 +166,10 @@ class JobHandlers:
                 try:
                     outcome = "left" if await work(name) is False else "done"
                 except SessionNotFinished:
+                    outcome = "left"
+                except ArchiveSpaceFull as fault:
+                    if not counts["left"]:
+                        logger.warning("sessions not archived", type=type_, tenant=tenant, error=fault.message)
                     outcome = "left"
                 except (StoreUnavailable, psycopg.OperationalError):
                     raise

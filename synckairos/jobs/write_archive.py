@@ -14,6 +14,7 @@ from synckairos.history.cold.reader import ColdReader
 from synckairos.history.records import ArchiveRecord
 from synckairos.history.row_values import parse_archive_record
 from synckairos.jobs.archive_and_retention_sql import load_statement
+from synckairos.jobs.archive_space import ArchiveSpace
 from synckairos.jobs.ended_session_row import (
     EndedSession,
     SessionNotFinished,
@@ -35,9 +36,14 @@ class Archiver:
     """
 
     def __init__(
-        self, pool: PostgresPool, cold_storage: ColdStorage, builder: SessionArchiveBuilder | None = None
+        self,
+        pool: PostgresPool,
+        cold_storage: ColdStorage,
+        builder: SessionArchiveBuilder | None = None,
+        space: ArchiveSpace | None = None,
     ) -> None:
         self._pool = pool
+        self._space = space or ArchiveSpace(pool)
         self._cold_storage = cold_storage
         self._cold_reader = ColdReader(cold_storage)
         self._builder = builder or SessionArchiveBuilder(pool)
@@ -52,6 +58,7 @@ class Archiver:
         Raises: The exceptions below, or an error of the write.
             SessionNotFinished: The session has not ended, or Postgres has no row of it.
             SessionRecreated: The session ended and was created again.
+            ArchiveSpaceFull: The tenant has reached its limit of bytes in archives.
         """
         record, ended, count = await self._load(session_id)
         if ended is None:
@@ -68,7 +75,7 @@ class Archiver:
                 await self._run("mark_archived", session_id, epoch=same_life.epoch, version=same_life.version)
                 return same_life
         try:
-            return await self._write(ended, removed, None if same_life is None else same_life.path)
+            return await self._write(ended, removed, same_life)
         except Exception as fault:
             await self.save_failure_reason(session_id, fault)
             raise
@@ -96,17 +103,23 @@ class Archiver:
             removed = await _load_records(transaction, record.name, removed_only=True)
         return [each for each in removed if each.created_at_ms < record.created_at_ms]
 
-    async def _write(self, ended: EndedSession, removed: ArchiveRecord | None, old_path: str | None) -> ArchiveRecord:
+    async def _write(
+        self, ended: EndedSession, removed: ArchiveRecord | None, replaced: ArchiveRecord | None
+    ) -> ArchiveRecord:
         """Write the archive object and save its record.
 
         `removed` is the record of an archive whose rows retention removed; the new rows are then added to its lines.
-        `old_path` is the path of the object that the new object replaces.
+        `replaced` is the record whose object the new object replaces, None if there is no record.
         """
+        old_path, old_bytes = (None, 0) if replaced is None else (replaced.path, replaced.size_bytes or 0)
         await self._run("begin_archive", ended.name, created_at=ended.created_at)
+        await self._space.require(ended.tenant, 1 - old_bytes)  # before the rows are read
         earlier = None if removed is None else await self._cold_reader.read_archive(removed)
         built = await self._builder.build_archive(ended, earlier)
         ended, path = built.ended, built.ended.object_path(built.content)
+        await self._space.require(ended.tenant, len(built.content) - old_bytes)
         written = await self._cold_storage.write_bytes(path, built.content)
+        self._space.add(ended.tenant, written.size_bytes - old_bytes)
         is_saved = await self._run(
             "save_archive",
             ended.name,

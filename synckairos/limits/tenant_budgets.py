@@ -13,6 +13,7 @@ from synckairos.limits.tenant_labels import TenantLabels
 from synckairos.limits.tenant_limits import (
     LIVE_SESSIONS,
     NO_LIMITS,
+    OUTBOX_SHARE,
     PRESSES_PER_S,
     REQUESTS_PER_MIN,
     SIMULATIONS_PER_MIN,
@@ -129,6 +130,16 @@ class TenantBudgets:
         if value is not None and count >= value:
             self._note_refusal(tenant, LIVE_SESSIONS)
             raise RateLimitExceeded(_describe(LIVE_SESSIONS, value), LIVE_SESSIONS.name, WAIT_WITHOUT_LIMIT_MS)
+
+    # -- outbox -------------------------------------------------------------------------------------------------------
+
+    def outbox_share_of(self, tenant: str) -> int | None:
+        """Return the part of the outbox that a tenant may fill, in percent. None: no limit."""
+        return self._limits_of(tenant).outbox_share
+
+    def note_outbox_refusal(self, tenant: str) -> None:
+        """Count a commit that was refused because the tenant has reached its part of the outbox."""
+        self._note_refusal(tenant, OUTBOX_SHARE)
 
     # -- sockets ------------------------------------------------------------------------------------------------------
 

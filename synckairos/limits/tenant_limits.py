@@ -19,6 +19,8 @@ TenantLimitName = Literal[
     "requests_per_min",
     "presses_per_s",
     "simulations_per_min",
+    "outbox_share",
+    "archive_bytes",
 ]
 
 
@@ -80,6 +82,20 @@ SIMULATIONS_PER_MIN = TenantLimit(
     default=600,
     answer="429 `RATE_LIMIT_EXCEEDED`",
 )
+OUTBOX_SHARE = TenantLimit(
+    name="outbox_share",
+    unit="percent of the bytes and versions that [the outbox](#stores) may have",
+    of="store",
+    default=50,
+    answer="503 `STORE_UNAVAILABLE`, as for a full outbox",
+)
+ARCHIVE_BYTES = TenantLimit(
+    name="archive_bytes",
+    unit="bytes of archives",
+    of="store",
+    default=100 << 30,
+    answer="sessions are not archived, and stay in Postgres",
+)
 
 TENANT_LIMITS = (
     LIVE_SESSIONS,
@@ -88,6 +104,8 @@ TENANT_LIMITS = (
     REQUESTS_PER_MIN,
     PRESSES_PER_S,
     SIMULATIONS_PER_MIN,
+    OUTBOX_SHARE,
+    ARCHIVE_BYTES,
 )
 """All limits of tenants, in the order of the page."""
 
@@ -101,6 +119,8 @@ class TenantLimits(Struct, frozen=True, kw_only=True):
     requests_per_min: int | None = None
     presses_per_s: int | None = None
     simulations_per_min: int | None = None
+    outbox_share: int | None = None
+    archive_bytes: int | None = None
 
 
 NO_LIMITS = TenantLimits()

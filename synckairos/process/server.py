@@ -197,6 +197,7 @@ async def _compose(settings: Settings, listener: socket.socket) -> AsyncIterator
             with contextlib.suppress(StoreUnavailable):  # until the entries are loaded, no credential is accepted
                 await control_channel.load()
             work.tenants.use_limits(tenants.limits_of)
+            service.store.use_tenants(work.tenants)
             await tenants.refresh()  # after a failure, tokens of other tenants than the default tenant get a 503
             await signing_keys.refresh()  # after a failure, tokens that could need a signing key get a 503
         credential_ends = CredentialEnds(

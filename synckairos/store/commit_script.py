@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from synckairos.clock.model import EventType
 from synckairos.errors import OutboxFull
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.session_names import split_session_name
 from synckairos.store.keys import Keys
 from synckairos.store.lua_scripts import LuaScript, ScriptCall
@@ -126,6 +127,29 @@ class CommitConflict(Struct, frozen=True):
 CommitOutcome = Committed | AlreadyDecided | CommitConflict
 
 
+class OutboxTenants(Protocol):
+    """The shares of tenants in the outbox, as the limits of tenants give them."""
+
+    def outbox_share_of(self, tenant: str) -> int | None:
+        """Return the part of the outbox that a tenant may fill, in percent. None: no limit."""
+
+    def note_outbox_refusal(self, tenant: str) -> None:
+        """Count a commit that was refused because the tenant has reached its share."""
+
+
+class _UnlimitedTenants:
+    """Tenants without a limit."""
+
+    def outbox_share_of(self, tenant: str) -> int | None:
+        return None
+
+    def note_outbox_refusal(self, tenant: str) -> None:
+        pass
+
+
+UNLIMITED_TENANTS: OutboxTenants = _UnlimitedTenants()
+
+
 class CommitKeys(NamedTuple):
     """The KEYS of `lua/commit.lua`, in the order of the script."""
 
@@ -138,6 +162,7 @@ class CommitKeys(NamedTuple):
     outbox_bytes_key: str
     indexed_entries_key: str
     outbox_participants_key: str
+    outbox_tenants_key: str
 
 
 class CommitArguments(NamedTuple):
@@ -165,6 +190,7 @@ class CommitArguments(NamedTuple):
     max_bytes: int | str
     max_age_ms: int | str
     changes_participants: int
+    outbox_share: str
 
 
 class VersionArguments(NamedTuple):
@@ -193,9 +219,15 @@ class CommitScript:
         self._writes_changes = writes_changes
         self._history_length = history_length
         self._limits = limits.script_arguments()
+        self._outbox_limits = limits
+        self._tenants = UNLIMITED_TENANTS
         self._script = LuaScript("commit")
         # Time goes on in a full memory. Its commits add a few versions for each session, and then end.
         self._script_by_time = LuaScript("commit", allow_oom=True)
+
+    def use_tenants(self, tenants: OutboxTenants) -> None:
+        """Use these shares of tenants from now on."""
+        self._tenants = tenants
 
     async def run(self, pipe: RedisPipe, commit: Commit) -> CommitOutcome:
         """Send a commit in one round trip, and return its result.
@@ -231,6 +263,8 @@ class CommitScript:
                 return AlreadyDecided(reply[1])
             case b"full":
                 BACKLOG_REFUSALS.inc()
+                if reply[1] == b"tenant":
+                    self._tenants.note_outbox_refusal(split_session_name(commit.session_name)[0])
                 raise OutboxFull(reply[1].decode())
             case _:
                 with reporting_invalid_data(self._keys.session(commit.session_name)):
@@ -239,17 +273,18 @@ class CommitScript:
     def build_call(self, commit: Commit) -> ScriptCall:
         """Return the KEYS and the ARGV of the script for a commit. Sends nothing."""
         keys, session_name, base = self._keys, commit.session_name, commit.base
-        partition = keys.partition_of(session_name)
+        partition, tenant = keys.partition_of(session_name), split_session_name(session_name)[0]
         names = CommitKeys(
             session_key=keys.session(session_name),
             history_key=keys.history(session_name),
             records_key=keys.idempotency_records(session_name),
             deadlines_key=keys.deadlines(partition),
             outbox_key=keys.outbox(partition),
-            live_key=keys.live_sessions(partition, split_session_name(session_name)[0]),
+            live_key=keys.live_sessions(partition, tenant),
             outbox_bytes_key=keys.outbox_bytes(partition),
             indexed_entries_key=keys.indexed_outbox_entries(partition),
             outbox_participants_key=keys.outbox_participants(partition),
+            outbox_tenants_key=keys.outbox_tenants(partition),
         )
         last = commit.versions[-1].message.snapshot if commit.versions else None
         max_entries, max_bytes, max_age_ms = _NO_LIMITS if commit.by_time else self._limits
@@ -274,6 +309,7 @@ class CommitScript:
                 max_bytes=max_bytes,
                 max_age_ms=max_age_ms,
                 changes_participants=int(_changes_participants(commit)),
+                outbox_share="" if tenant == DEFAULT_TENANT else self._render_share(tenant, commit),
             )
         ]
         for new in commit.versions:
@@ -287,6 +323,11 @@ class CommitScript:
                 self._payload_hash(commit, new),
             )
         return [*names], args
+
+    def _render_share(self, tenant: str, commit: Commit) -> str:
+        """Return the share of a tenant in the outbox, as the script expects it."""
+        share = None if commit.by_time else self._outbox_limits.share_bytes(self._tenants.outbox_share_of(tenant))
+        return f"{tenant} {'-' if share is None else share} {self._outbox_limits.min_entry_bytes}"
 
     def _payload_hash(self, commit: Commit, new: NewVersion) -> str:
         """Return the SHA-256 of a version's document as hexadecimal text, "" if its entry must have the document.

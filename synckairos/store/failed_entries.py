@@ -48,6 +48,7 @@ class FailedEntries:
         error: str,
         next_attempt_in_ms: int | None,
         document: bytes = b"",
+        min_entry_bytes: int = 0,
     ) -> None:
         """Move an outbox entry out of the stream, or save another failure of a failed entry. Atomic, one round trip.
 
@@ -55,6 +56,7 @@ class FailedEntries:
         after `next_attempt_in_ms` milliseconds. If `next_attempt_in_ms` is None, the entry is set aside. If neither the
         stream nor the failed entries have the entry, nothing changes. `document` is the document of the entry. It
         replaces the splices of an entry in the stream. If it is empty, the entry keeps its splices.
+        `min_entry_bytes` is described in `OutboxLimits`.
         """
         names = [
             self._keys.outbox(partition),
@@ -64,9 +66,10 @@ class FailedEntries:
             self._keys.outbox_bytes(partition),
             self._keys.failed_entry_versions(partition),
             self._keys.indexed_outbox_entries(partition),
+            self._keys.outbox_tenants(partition),
         ]
         next_attempt = "" if next_attempt_in_ms is None else next_attempt_in_ms
-        args: list[Any] = [entry_id, next_attempt, retries, error, document]
+        args: list[Any] = [entry_id, next_attempt, retries, error, min_entry_bytes, document]
         with translated_errors():
             report_dropped_keys(await self._fail_script(self._pipe, names, args))
 

@@ -146,6 +146,13 @@ class Keys(Struct, frozen=True):
         """
         return f"{self.outbox(partition)}:bytes"
 
+    def outbox_tenants(self, partition: int) -> str:
+        """Return the key of the hash with the bytes of each tenant in the outbox entries, by the name of the tenant.
+
+        The hash has no field of the default tenant. Each entry counts at least `OutboxLimits.min_entry_bytes`.
+        """
+        return f"{self.outbox(partition)}:tenants"
+
     def indexed_outbox_entries(self, partition: int) -> str:
         """Return the key of the sorted set of the outbox entries that this release wrote, by the instants in their ids.
 

@@ -5,7 +5,8 @@ outbox entries. This module reads the entries and removes them when Postgres has
 to rows.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -109,7 +110,7 @@ class Outbox:
         self._find_document = find_document
         self._settled_per_call = settled_per_call
         self.keys = keys
-        self._limits = limits
+        self.limits = limits
         self._settle_script = LuaScript("outbox_finish_batch", allow_oom=True)
         self._session_script = LuaScript("outbox_entries_of_session")
         self._participant_script = LuaScript("outbox_sessions_of_participant")
@@ -151,6 +152,7 @@ class Outbox:
         ttl_ms: int,
         *,
         size_bytes: int,
+        tenant_bytes: Mapping[str, int] | None = None,
         drained: int = 0,
         conflicts: int = 0,
         busy_us: int = 0,
@@ -169,7 +171,8 @@ class Outbox:
         without a deadline. If Postgres does not have the newest version, or the session has a gap, the TTL is not
         changed.
 
-        `size_bytes` must be the number of bytes in the entries. `drained`, `conflicts` and `busy_us` are added to the
+        `size_bytes` must be the number of bytes in the entries, and `tenant_bytes` the number that `count_tenant_bytes`
+        returns for them. `drained`, `conflicts` and `busy_us` are added to the
         tally.
 
         Each thousand sessions take one round trip, so that other commands do not wait long. After an error the call can
@@ -183,8 +186,10 @@ class Outbox:
             keys.failed_entry_versions(partition),
             keys.indexed_outbox_entries(partition),
             keys.outbox_participants(partition),
+            keys.outbox_tenants(partition),
         ]
         settled = list(newest)
+        by_tenant = [each for pair in (tenant_bytes or {}).items() for each in pair]
         entries: Sequence[str] = ()
         removed = 0
         for first in range(0, max(1, len(settled)), self._settled_per_call):
@@ -194,6 +199,7 @@ class Outbox:
             names = list(shared)
             args: list[Any] = [
                 *(ttl_ms, MIN_STAY_AFTER_DEADLINE_MS, drained, conflicts, busy_us, len(entries), size_bytes),
+                *(len(by_tenant) // 2, *by_tenant),
                 *entries,
             ]
             for each in some:
@@ -204,6 +210,15 @@ class Outbox:
                 removed, *dropped = await self._settle_script(self._pipe, names, args)
             report_dropped_keys(dropped)
         return removed
+
+    def count_tenant_bytes(self, entries: Iterable[StreamEntry]) -> dict[str, int]:
+        """Return the bytes that the commits of these entries added for each tenant, except the default tenant."""
+        counted: Counter[str] = Counter()
+        for each in entries:
+            tenant, separator, _ = (each.session_name or "").partition("/")
+            if separator:
+                counted[tenant] += max(each.size_bytes, self.limits.min_entry_bytes)
+        return dict(counted)
 
     async def is_empty(self, partition: int) -> bool:
         """Return whether the outbox of a partition has no entries. Failed entries do not count."""
@@ -335,7 +350,7 @@ class Outbox:
             set_aside=sum(count or 0 for count in replies[3::6]),
             tally=DrainTally(*(sum(column) for column in zip(*tallies, strict=True))),
             bytes=sum(sizes),
-            fullness=max(map(self._limits.fullness, entries, sizes, ages)),
+            fullness=max(map(self.limits.fullness, entries, sizes, ages)),
         )
 
 

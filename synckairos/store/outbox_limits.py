@@ -25,6 +25,18 @@ class OutboxLimits(Struct, frozen=True):
             age_ms=settings.outbox_max_age_s * 1000 or None,
         )
 
+    @property
+    def min_entry_bytes(self) -> int:
+        """Return the number of bytes that an entry counts at least for the share of its tenant.
+
+        With it, a tenant with small entries reaches its share of the entries when it reaches its share of the bytes.
+        """
+        return 0 if self.entries is None or self.bytes is None else -(-self.bytes // self.entries)
+
+    def share_bytes(self, percent: int | None) -> int | None:
+        """Return the number of bytes of a share of the outbox in percent. None: no limit."""
+        return None if percent is None or self.bytes is None else self.bytes * percent // 100
+
     def script_arguments(self) -> tuple[int | str, ...]:
         """Return the limits of entries, bytes and age as `lua/commit.lua` expects them. A limit of None becomes ""."""
         return tuple("" if limit is None else limit for limit in (self.entries, self.bytes, self.age_ms))

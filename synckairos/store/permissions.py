@@ -59,14 +59,11 @@ _STORE = {
     "zcard": "KEY",
     "zcount": "KEY 0 1",
     "zlexcount": "KEY - +",
-    "zmscore": "KEY 1",
     "zrange": "KEY 0 1",
     "zrangebyscore": "KEY 0 1",
     "zrem": "KEY 1",
-    "zremrangebylex": "KEY [1 (1",
     "zremrangebyscore": "KEY 0 1",
     "zrevrangebyscore": "KEY 1 0",
-    "zscan": "KEY 0",
     "zscore": "KEY 1",
 }
 """The commands of the store, each with sample arguments for the check. Only the check uses MULTI."""

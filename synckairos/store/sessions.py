@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from synckairos.session_names import split_session_name
-from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript
+from synckairos.store.commit_script import Commit, CommitOutcome, CommitScript, OutboxTenants
 from synckairos.store.keys import Keys
 from synckairos.store.live_sessions import LiveSessions
 from synckairos.store.lua_scripts import LuaScript
@@ -75,6 +75,10 @@ class SessionStore:
         self._load_script = LuaScript("session_load")
         self._restore_script = LuaScript("session_restore")
         self.live = LiveSessions(pipe, keys)
+
+    def use_tenants(self, tenants: OutboxTenants) -> None:
+        """Let commits keep the shares of tenants in the outbox from now on."""
+        self._commit_script.use_tenants(tenants)
 
     async def now_ms(self) -> int:
         """Return the time of Redis in ms since the Unix epoch. All decisions use this clock only."""

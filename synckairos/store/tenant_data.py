@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from synckairos.principal import DEFAULT_TENANT
 from synckairos.store.keys import Keys
 from synckairos.store.redis_errors import translated_errors
-from synckairos.store.shared_connection import RedisPipe
+from synckairos.store.shared_connection import Argument, RedisPipe
 
 SCAN_COUNT = 1_000
 """Number of keys or members that one search step reads. Redis handles other commands between two steps."""
@@ -53,8 +53,10 @@ class TenantData:
         if not tenants:
             return []
         with translated_errors():
-            scores = await self._pipe.call("ZMSCORE", self._keys.tenants_with_sessions, *tenants)
-        return [name for name, score in zip(tenants, scores, strict=True) if score is not None]
+            scores = await self._pipe.call_many(
+                [("ZSCORE", self._keys.tenants_with_sessions, each) for each in tenants]
+            )
+        return [tenant for tenant, score in zip(tenants, scores, strict=True) if score is not None]
 
     async def read_outbox_ends(self) -> OutboxEnds:
         """Return the newest entry of each outbox. One round trip."""
@@ -109,26 +111,31 @@ class TenantData:
     async def _delete_members(self, partition: int, tenant: str) -> int:
         """Remove the names of a tenant from the sorted sets of a partition."""
         keys = self._keys
+        with translated_errors():
+            await self._pipe.call("HDEL", keys.outbox_tenants(partition), tenant)
         deleted = 0
         # All scores of these sets are 0, so their members are in alphabetical order. "0" is the character after "/".
+        first, last = f"[{tenant}/", f"({tenant}0"
         for name in (keys.outbox_participants(partition), keys.failed_entry_versions(partition)):
-            with translated_errors():
-                deleted += await self._pipe.call("ZREMRANGEBYLEX", name, f"[{tenant}/", f"({tenant}0")
-        name, cursor, pattern = keys.deadlines(partition), b"0", f"{tenant}/*"
-        while True:
-            with translated_errors():
-                cursor, found = await self._pipe.call("ZSCAN", name, cursor, "MATCH", pattern, "COUNT", SCAN_COUNT)
-            deleted += await self._call_in_batches("ZREM", found[::2], name)
-            if cursor == b"0":
-                return deleted
+            while found := await self._read(name, first, last, "BYLEX", "LIMIT", 0, _DELETED_AT_ONCE):
+                deleted += await self._call_in_batches("ZREM", found, name)
+        name, at = keys.deadlines(partition), 0
+        while found := await self._read(name, at, at + SCAN_COUNT - 1):
+            ours = [each for each in found if each.startswith(f"{tenant}/".encode())]
+            deleted += await self._call_in_batches("ZREM", ours, name)
+            at += len(found) - len(ours)
+        return deleted
+
+    async def _read(self, name: str, *arguments: Argument) -> list[bytes]:
+        """Return members of a sorted set. `arguments` are those of ZRANGE."""
+        with translated_errors():
+            found: list[bytes] = await self._pipe.call("ZRANGE", name, *arguments)
+        return found
 
     async def _delete_failed_entries(self, partition: int, tenant: str) -> int:
         keys, deleted = self._keys, 0
         with translated_errors():
-            ids = [
-                each.decode(errors="replace")
-                for each in await self._pipe.call("ZRANGE", keys.failed_entries(partition), 0, -1)
-            ]
+            ids = [each.decode(errors="replace") for each in await self._read(keys.failed_entries(partition), 0, -1)]
             for first in range(0, len(ids), _DELETED_AT_ONCE):
                 some = ids[first : first + _DELETED_AT_ONCE]
                 names = await self._pipe.call_many_independent(

@@ -7,6 +7,7 @@ from msgspec.structs import asdict
 
 from synckairos.config.value_types import TENANT_NAME, TENANT_NAME_FAULT, check_origin
 from synckairos.errors import ValidationFailed
+from synckairos.principal import DEFAULT_TENANT
 from synckairos.tenants.table import NewTenant, Tenant, TenantChanges
 from synckairos.wire.instants import render_instant
 from synckairos.wire.tenants import CreateTenant, PatchTenant, TenantLimitChanges
@@ -15,10 +16,12 @@ from synckairos.wire.tenants import CreateTenant, PatchTenant, TenantLimitChange
 def parse_new_tenant(body: CreateTenant, actor: str) -> NewTenant:
     """Return the tenant that a body describes. `actor` is its creator.
 
-    Raises: ValidationFailed if the name of the tenant or an origin has a wrong form.
+    Raises: ValidationFailed if the name of the tenant or an origin has a wrong form, or if the tenant cannot have a
+        limit.
     """
     if not re.fullmatch(TENANT_NAME, body.tenant):
         raise ValidationFailed.at_path("tenant", TENANT_NAME_FAULT)
+    _check_limits(body.tenant, body.limits)
     return NewTenant(
         name=body.tenant,
         description=body.description,
@@ -28,8 +31,12 @@ def parse_new_tenant(body: CreateTenant, actor: str) -> NewTenant:
     )
 
 
-def parse_tenant_changes(body: PatchTenant) -> TenantChanges:
-    """Return the changes that a body describes. Raises: ValidationFailed if an origin has a wrong form."""
+def parse_tenant_changes(name: str, body: PatchTenant) -> TenantChanges:
+    """Return the changes of the tenant `name` that a body describes.
+
+    Raises: ValidationFailed if an origin has a wrong form, or if the tenant cannot have a limit.
+    """
+    _check_limits(name, body.limits)
     return TenantChanges(
         description=body.description,
         limit_values=_limit_changes(body.limits),
@@ -50,6 +57,13 @@ def tenant_json(tenant: Tenant) -> dict[str, Any]:
         "created_by": tenant.created_by,
         "updated_at": render_instant(tenant.updated_at_ms),
     }
+
+
+def _check_limits(tenant: str, limits: TenantLimitChanges | None) -> None:
+    """Raise ValidationFailed if the default tenant has a limit that only other tenants can have."""
+    if tenant == DEFAULT_TENANT and limits is not None and limits.outbox_share is not None:
+        # Entries of the default tenant are not counted, so that its commits cost no more than in earlier releases.
+        raise ValidationFailed.at_path("limits.outbox_share", "cannot be set for the default tenant")
 
 
 def _limit_changes(limits: TenantLimitChanges | None) -> dict[str, int | None]:

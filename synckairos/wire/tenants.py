@@ -23,7 +23,12 @@ Name = Annotated[
         "digit first",
     ),
 ]
+MAX_ARCHIVE_BYTES = 1 << 53
+"""Largest value of the limit of bytes in archives. Larger numbers are not exact in all JSON parsers."""
+
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Percent = Annotated[int, Field(ge=1, le=100)]
+Bytes = Annotated[int, Field(ge=0, le=MAX_ARCHIVE_BYTES)]
 TenantOrigins = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=255)]],
     Field(
@@ -43,6 +48,8 @@ class TenantLimitChanges(StrictModel):
     requests_per_min: Count | None = None
     presses_per_s: Count | None = None
     simulations_per_min: Count | None = None
+    outbox_share: Percent | None = None
+    archive_bytes: Bytes | None = None
 
 
 class CreateTenant(StrictModel):
@@ -78,6 +85,8 @@ class TenantLimitsView(BaseModel):
     requests_per_min: int | None = Field(description="REST requests and socket commands a minute on each instance")
     presses_per_s: int | None = Field(description="Presses a second on each instance")
     simulations_per_min: int | None = Field(description="Simulations a minute on each instance")
+    outbox_share: int | None = Field(description="Percent of the outbox that the versions of the tenant may fill")
+    archive_bytes: int | None = Field(description="Bytes of archives")
 
 
 class TenantView(BaseModel):

@@ -15,7 +15,7 @@
 -- Returns {'ok', dropped key, …}
 --       | {'replay', record}: the command id already has an idempotency record
 --       | {'conflict', seconds, microseconds, epoch, version, deleted, due, document, audited, tag}: the stored session
---       | {'full', limit}: the outbox has reached its limit of entries, bytes or age
+--       | {'full', limit}: the outbox has reached its limit of entries, bytes or age, or the tenant its share
 
 local session_key = KEYS[1]
 local history_key = KEYS[2]
@@ -26,6 +26,7 @@ local live_key = KEYS[6]
 local outbox_bytes_key = KEYS[7]
 local indexed_entries_key = KEYS[8]
 local outbox_participants_key = KEYS[9]
+local outbox_tenants_key = KEYS[10]
 
 local session_id = ARGV[1] -- the name of the session: `<tenant>/<id>`, or the id in the default tenant
 local base_epoch = ARGV[2] -- the epoch that must be stored, '' if no session may be stored
@@ -46,11 +47,14 @@ local max_entries = ARGV[16] -- limits of the outbox: '' for the limit of entrie
 local max_bytes = ARGV[17]
 local max_age_ms = ARGV[18] -- '' for no limit
 local changes_participants = ARGV[19] -- 0 or 1
+-- '' for the default tenant, whose entries are not counted. Otherwise the tenant, the number of bytes that it may have in
+-- the outbox ('-' for no limit), and the number of bytes that an entry counts at least.
+local outbox_share = ARGV[20]
 
 -- Then six arguments for each new version. The header and the body together are a feed message. The body is the
 -- document, or splices that lead to it from the document before (`wire/document_splices.py`). With the SHA-256 of the
 -- document, the outbox entry can have the splices instead of the document. It is '' if the entry must have the document.
-local FIRST, EACH = 20, 6
+local FIRST, EACH = 21, 6
 local VERSION, TAG, EVENT, HEADER, BODY, PAYLOAD_HASH = 0, 1, 2, 3, 4, 5
 
 local RECORDS_MS = 604800000 -- a week after the last record of a session that is not final
@@ -127,6 +131,22 @@ local function load_run(session_key, stored_version)
   return {count = tonumber(count), bytes = tonumber(bytes)}
 end
 
+-- Return whether a tenant has reached its share of the outbox. Earlier releases write and remove entries without a change
+-- of the count. So a count above the largest possible value is corrected, and an empty outbox is never full.
+local function is_share_used(tenant, max_bytes, min_entry_bytes, outbox_bytes)
+  local used = tonumber(write('HGET', outbox_tenants_key, tenant)) or 0
+  if used < max_bytes then return false end
+  local count = write('XLEN', outbox_key)
+  if count == 0 then
+    redis.call('DEL', outbox_tenants_key)
+    return false
+  end
+  local most = outbox_bytes + count * min_entry_bytes
+  if used <= most then return true end
+  redis.call('HSET', outbox_tenants_key, tenant, string.format('%.0f', most))
+  return most >= max_bytes
+end
+
 if command_id ~= '' then
   local found = redis.call('HGET', records_key, command_id)
   if found then return {'replay', found} end
@@ -152,7 +172,11 @@ if has_versions then
     local latest = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) - max_age_ms)
     if write('XRANGE', outbox_key, '-', latest, 'COUNT', 1)[1] then return {'full', 'age'} end
   end
-  local bytes, documents, bodies_back, is_change = 0, {}, {}, {}
+  local tenant, share, min_entry_bytes
+  if outbox_share ~= '' then
+    tenant, share, min_entry_bytes = string.match(outbox_share, '^(%S+) (%S+) (%d+)$')
+  end
+  local bytes, bytes_of_tenant, documents, bodies_back, is_change = 0, 0, {}, {}, {}
   local document = stored[8] or ''
   for at = FIRST, #ARGV, EACH do
     document, bodies_back[at] = apply_message_body(document, ARGV[at + BODY])
@@ -165,7 +189,9 @@ if has_versions then
     else
       run = run and {count = 0, bytes = 0}
     end
-    bytes = bytes + #session_id + #epoch + #ARGV[at + VERSION] + #ARGV[at + EVENT] + content
+    local size = #session_id + #epoch + #ARGV[at + VERSION] + #ARGV[at + EVENT] + content
+    bytes = bytes + size
+    if tenant then bytes_of_tenant = bytes_of_tenant + math.max(size, min_entry_bytes) end
   end
   -- Count and check the bytes in one call. If a limit is reached, the count is undone. Nothing else was written.
   -- The entries are counted only if the bytes are enough for that many entries.
@@ -180,6 +206,10 @@ if has_versions then
     end
     -- If the outbox is empty, the count of bytes was wrong.
     if count == 0 then redis.call('SET', outbox_bytes_key, bytes) end
+  end
+  if tenant and share ~= '-' and is_share_used(tenant, tonumber(share), min_entry_bytes, bytes_before) then
+    redis.call('DECRBY', outbox_bytes_key, bytes)
+    return {'full', 'tenant'}
   end
   -- Each entry has the id of the session's entry before it, so that the entries of a session are found without a scan.
   -- The id is '?' if an earlier release wrote the version before.
@@ -213,6 +243,7 @@ if has_versions then
     kept = write('RPUSH', history_key, ARGV[at + HEADER] .. bodies_back[at])
     write('ZADD', indexed_entries_key, now_ms, entry)
   end
+  if tenant then write('HINCRBY', outbox_tenants_key, tenant, bytes_of_tenant) end
   local version = ARGV[last + VERSION]
   local is_same_status = stored_epoch == epoch and stored[4] == status
   if is_same_status and deleted == '0' then

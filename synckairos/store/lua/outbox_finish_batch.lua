@@ -6,10 +6,11 @@
 -- uses participants_of_document
 --
 -- KEYS  1 outbox  2 tally  3 bytes in the outbox  4 gaps  5 indexed entries  6 participants
---       7… three for each session: session, version history, idempotency records
+--       7 bytes by tenant  8… three for each session: session, version history, idempotency records
 -- ARGV  1 TTL in ms  2 ms that a session stays after its deadline  3 number of rows new to Postgres
 --       4 number of conflicts  5 duration in µs  6 number of entries  7 bytes in the entries
---       8… the ids of the entries, then two for each session: epoch, newest version in Postgres
+--       8 number of tenants, except the default tenant, that have entries  9… two for each of these tenants: name, bytes
+--       then the ids of the entries, then two for each session: epoch, newest version in Postgres
 -- Returns {number of entries that this call removed, dropped key, …}
 
 local IDLE_MS = 604800000 -- a week
@@ -34,8 +35,11 @@ local function find_gaps(session, epoch)
   return #found > 0, first
 end
 
-local at = 8 + count
-for key = 7, #KEYS, 3 do
+local tenants = tonumber(ARGV[8])
+local first_id = 9 + 2 * tenants
+local last_id = first_id + count - 1
+local at = last_id + 1
+for key = 8, #KEYS, 3 do
   local epoch, newest = ARGV[at], tonumber(ARGV[at + 1])
   at = at + 2
   local found = redis.pcall('HMGET', KEYS[key], 'epoch', 'version', 'due', 'audited', 'status', 'beyond', 'indexed')
@@ -85,17 +89,22 @@ end
 
 if count == 0 then return {0, unpack(dropped)} end
 local removed = 0
-for first = 8, 7 + count, 1000 do
-  local until_last = math.min(first + 999, 7 + count)
+for first = first_id, last_id, 1000 do
+  local until_last = math.min(first + 999, last_id)
   removed = removed + write('XDEL', KEYS[1], unpack(ARGV, first, until_last))
   write('ZREM', KEYS[5], unpack(ARGV, first, until_last))
 end
 if write('XLEN', KEYS[1]) == 0 then
-  redis.call('DEL', KEYS[3], KEYS[5])
+  redis.call('DEL', KEYS[3], KEYS[5], KEYS[7])
 elseif removed > 0 then
   -- If another drain has removed some of the entries before, their share of the bytes is an estimate. The estimate is
   -- corrected when the outbox is empty.
   write('DECRBY', KEYS[3], string.format('%.0f', ARGV[7] * removed / count))
+  -- A count never falls below 0, because an earlier release writes entries without counting them.
+  for position = 9, first_id - 1, 2 do
+    local share = string.format('%.0f', -ARGV[position + 1] * removed / count)
+    if write('HINCRBY', KEYS[7], ARGV[position], share) <= 0 then redis.call('HDEL', KEYS[7], ARGV[position]) end
+  end
 end
 write('HINCRBY', KEYS[2], 'drained', ARGV[3])
 write('HINCRBY', KEYS[2], 'conflicts', ARGV[4])

@@ -110,6 +110,13 @@ async def finish_and_drain(audit: AuditParts, moves: int = 3) -> SessionLife:
     return life
 
 
+async def move_to_tenant(audit: AuditParts, session_id: str, tenant: str) -> None:
+    """Let the rows of a session belong to another tenant."""
+    for table in ("sync_sessions", "sync_events", "sync_participants", "sync_charges"):
+        statement = f"UPDATE {table} SET tenant = %s WHERE session_id = %s"
+        await audit.database.execute(statement.encode(), [tenant, session_id])
+
+
 async def count_rows(audit: AuditParts) -> list[int]:
     """Return the number of rows in each table of TABLES."""
     return [(await audit.rows(f"SELECT count(*) FROM {table}"))[0][0] for table in TABLES]

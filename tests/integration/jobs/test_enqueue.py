@@ -10,7 +10,7 @@ from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.runner import JobRunner
 from synckairos.jobs.table import JobTable
 from tests.integration.audit_parts import AuditParts
-from tests.integration.jobs.job_components import JobComponents, finish_and_drain
+from tests.integration.jobs.job_components import JobComponents, finish_and_drain, move_to_tenant
 
 
 async def test_a_scheduled_job_is_enqueued_once_and_only_if_it_has_work(
@@ -29,9 +29,7 @@ async def test_scheduled_jobs_are_jobs_of_one_tenant(
 ) -> None:
     lives = {tenant: await finish_and_drain(audit) for tenant in ("default", "acme", "gone", "north")}
     for tenant, life in lives.items():
-        for table in ("sync_sessions", "sync_events", "sync_participants", "sync_charges"):
-            statement = f"UPDATE {table} SET tenant = %s WHERE session_id = %s"
-            await audit.database.execute(statement.encode(), [tenant, life.session_id])
+        await move_to_tenant(audit, life.session_id, tenant)
     await audit.database.execute(
         "INSERT INTO sync_tenants (name, status, created_at, created_by, updated_at)"
         " VALUES ('gone', 'deleting', now(), 'test', now())"

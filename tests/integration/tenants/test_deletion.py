@@ -197,6 +197,27 @@ async def test_failed_entries_of_the_tenant_are_deleted(audit: AuditParts, node:
     assert [gap.startswith(b"other/") for gap in gaps] == [True]
 
 
+async def test_every_key_with_a_name_of_the_tenant_is_deleted(audit: AuditParts) -> None:
+    keys, name = audit.keys, session_name("acme", str(uuid4()))
+    of_names = (
+        *(keys.session, keys.history, keys.idempotency_records, keys.presence, keys.participant_sessions),
+        *(keys.summary, keys.rendered_rows),
+    )
+    request_id = make_principal("admin", "ada", tenant="acme").qualify_request_id("key-1")
+    names = [
+        *(key(name) for key in of_names),
+        *(keys.read_cache(kind, name) for kind in ("lists", "events")),
+        *(keys.reserved_command_id(f"{verb}:{request_id}") for verb in ("create", "simulate", "bulk", "exclusive")),
+        keys.member_copy("acme", "ada"),
+        keys.rate_limit_bucket(f"switch:{name}"),
+        keys.live_sessions(0, "acme"),
+    ]
+    for each in names:
+        await audit.pipe.call("SET", each, "x")
+    assert await TenantData(audit.pipe, keys).delete("acme") == len(set(names)) == 16
+    assert await audit.pipe.call("EXISTS", *names) == 0
+
+
 async def test_names_that_only_contain_the_tenant_stay(audit: AuditParts) -> None:
     prefix, session_id = audit.keys.prefix, str(uuid4())
     names = [

@@ -19,7 +19,10 @@ OF_COMMANDS = {
 }  # fmt: skip
 """Errors that end a command of the command line, which prints their message alone."""
 
-INSIDE = {"ENDPOINT_REFUSED", "INCOMPLETE", "JOB_REFUSED", "NOT_FINISHED", "PARTITION_TAKEN", "ROWS_REFUSED", "STAYS"}
+INSIDE = {
+    "ARCHIVE_SPACE_FULL", "ENDPOINT_REFUSED", "INCOMPLETE", "JOB_REFUSED", "NOT_FINISHED", "PARTITION_TAKEN",
+    "ROWS_REFUSED", "STAYS",
+}  # fmt: skip
 """Errors that one part of a server or worker raises for another: no answer has their code."""
 
 

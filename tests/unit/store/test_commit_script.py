@@ -103,11 +103,12 @@ def test_commit_in_the_default_tenant_has_the_keys_and_arguments_of_earlier_rele
         [
             *(f"{sk}:{kind}:{SESSION}" for kind in ("session", "history", "commands")),
             *(f"{sk}:{kind}" for kind in ("deadlines", "outbox", "live")),
-            *(f"{sk}:outbox:{kind}" for kind in ("bytes", "indexed", "participants")),
+            *(f"{sk}:outbox:{kind}" for kind in ("bytes", "indexed", "participants", "tenants")),
         ],
         [
             *(SESSION, "e1", 1, "t1", "press-1", b'["f","e1",2,null,null]', 1, "e1", "running", 0, 2_000, 50),
             *(f"{sk}:feed:{SESSION}", "sk:wake", 500, "", "", "", 0),
+            "",  # the share of another tenant, which the default tenant does not have
             *(2, "t2", b'{"event_type":"session_started"}', HEADER, b'{"version":2}', ""),
         ],
     )
@@ -119,8 +120,10 @@ def test_commit_in_another_tenant_differs_only_in_names_and_has_the_live_set_of_
     live = names.index("sk:{0}:live")
     named = [text.replace(SESSION, name) for text in names]
     named[live] = "sk:{0}:live:acme"
+    share = CommitArguments._fields.index("outbox_share")
     header = len(CommitArguments._fields) + VersionArguments._fields.index("header")
     expected = [
         text.replace(SESSION, name) if isinstance(text, str) and at != header else text for at, text in enumerate(args)
     ]
+    expected[share] = "acme - 0"
     assert call_of(name, 1) == (named, expected)

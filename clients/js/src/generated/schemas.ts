@@ -2202,6 +2202,8 @@ export interface TenantLimitChanges {
   requests_per_min?: number | null;
   presses_per_s?: number | null;
   simulations_per_min?: number | null;
+  outbox_share?: number | null;
+  archive_bytes?: number | null;
 }
 
 /** The limits of a tenant with the defaults. Null: no limit. */
@@ -2218,6 +2220,10 @@ export interface TenantLimitsView {
   presses_per_s: number | null;
   /** Simulations a minute on each instance */
   simulations_per_min: number | null;
+  /** Percent of the outbox that the versions of the tenant may fill */
+  outbox_share: number | null;
+  /** Bytes of archives */
+  archive_bytes: number | null;
 }
 
 export interface TenantPage {

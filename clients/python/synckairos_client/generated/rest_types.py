@@ -2047,6 +2047,8 @@ class TenantLimitChanges(TypedDict):
     requests_per_min: NotRequired[int | None]
     presses_per_s: NotRequired[int | None]
     simulations_per_min: NotRequired[int | None]
+    outbox_share: NotRequired[int | None]
+    archive_bytes: NotRequired[int | None]
 
 
 class CreateTenant(TypedDict):
@@ -2077,6 +2079,10 @@ class TenantLimitsView(TypedDict):
     presses_per_s: int | None
     # Simulations a minute on each instance
     simulations_per_min: int | None
+    # Percent of the outbox that the versions of the tenant may fill
+    outbox_share: int | None
+    # Bytes of archives
+    archive_bytes: int | None
 
 
 class TenantView(TypedDict):
