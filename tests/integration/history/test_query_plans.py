@@ -59,6 +59,10 @@ CASES: dict[str, dict[str, Any]] = {
         **ALL, **LABEL, "status": None, "sync_mode": None, "only_unfinished": False, "max_bytes": 4 << 20,
         "known_ids": [],
     },
+    "reached_sessions": {
+        **ALL, **NO_LABELS, "status": None, "sync_mode": None, "only_unfinished": False, "max_bytes": 4 << 20,
+        "known_ids": [], "reached_ids": [SESSION], "reached_keys": ["class", "cup"], "reached_values": ["7b", "none"],
+    },
     "events": {
         "session_id": SESSION, "after_at": NOON, "after_version": 7, "after_epoch": "e", "snapshots": True, "limit": 51,
         "max_bytes": 4 << 20,

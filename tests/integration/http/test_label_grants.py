@@ -12,6 +12,7 @@ from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.http.test_access_rules import MISSING, ROLES, SESSION_CASES, Case, refusal_of, send
 from tests.integration.problems import problem_of
 from tests.integration.rest_server import RestServer, chess_body, open_rest_server
+from tests.integration.revocations.nodes import open_node
 from tests.integration.round_trips import RoundTrips
 
 SPRING, AUTUMN = "label:cup=spring", "label:cup=autumn"
@@ -19,7 +20,10 @@ SPRING, AUTUMN = "label:cup=spring", "label:cup=autumn"
 
 @pytest.fixture
 async def server(settings: Settings) -> AsyncIterator[RestServer]:
-    async with open_rest_server(settings, caller_identity=NamedCallers()) as opened:
+    async with (
+        open_node(settings) as node,
+        open_rest_server(settings, caller_identity=NamedCallers(), control_channel=node.channel) as opened,
+    ):
         yield opened
 
 
