@@ -1,6 +1,6 @@
 """The job `reconcile-members`: downloads all members of a tenant, and applies the difference."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
@@ -31,6 +31,7 @@ class MemberReconciliationJob:
         open_changes: OpenMemberChanges,
         is_deleted: IsDeleted,
         *,
+        tenants: Collection[str] | None,
         max_bytes: int,
         max_removed_percent: int,
         requires_authentication: bool,
@@ -41,6 +42,7 @@ class MemberReconciliationJob:
         - `download`: the download from the URL of the settings. None: no URL is set, and the jobs fail.
         - `open_changes`: opens the connections that announce a change.
         - `is_deleted`: tells whether a tenant is deleted. The members of such a tenant are not reconciled.
+        - `tenants`: the only tenants whose members the URL can have. None: the URL names the tenant of each job.
         - `max_bytes`: maximum number of bytes of the source.
         - `max_removed_percent`: maximum share of the members that a job without this parameter may remove, in percent.
         - `requires_authentication`: whether requests need a credential. Otherwise there are no members, and jobs fail.
@@ -49,6 +51,7 @@ class MemberReconciliationJob:
         self._download = download
         self._open_changes = open_changes
         self._is_deleted = is_deleted
+        self._tenants = tenants
         self._max_bytes = max_bytes
         self._max_removed_percent = max_removed_percent
         self._requires_authentication = requires_authentication
@@ -58,11 +61,13 @@ class MemberReconciliationJob:
         cls, settings: Settings, pool: PostgresPool, open_changes: OpenMemberChanges, is_deleted: IsDeleted
     ) -> Self:
         """Return the handler for the settings of a worker."""
+        names_tenant = "{tenant}" in (settings.members_url or "")
         return cls(
             pool,
             MemberSourceDownload.from_settings(settings),
             open_changes,
             is_deleted,
+            tenants=None if names_tenant else settings.members_tenants,
             max_bytes=settings.members_max_bytes,
             max_removed_percent=settings.members_max_removed_percent,
             requires_authentication=settings.auth == "required",
@@ -80,6 +85,11 @@ class MemberReconciliationJob:
             raise PermanentJobFailure(AuthenticationOff().message)
         if self._download is None:
             raise PermanentJobFailure("SYNCKAIROS_MEMBERS_URL is not set for the worker")
+        # Otherwise an administrator of one tenant could load the members of another tenant into its own.
+        if self._tenants is not None and tenant not in self._tenants:
+            raise PermanentJobFailure(
+                "SYNCKAIROS_MEMBERS_URL has the members of another tenant. For several tenants, it needs {tenant}"
+            )
         if await self._is_deleted(tenant):
             raise PermanentJobFailure(f"The tenant {tenant} is deleted")
         percent = self._max_removed_percent if params.max_removed_percent is None else params.max_removed_percent

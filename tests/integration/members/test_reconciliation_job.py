@@ -178,6 +178,19 @@ async def test_job_fails_without_the_settings_that_it_needs(
     assert source.requests == []
 
 
+async def test_url_without_a_tenant_gives_its_members_to_no_other_tenant(
+    guarded: Settings, source: MemberSource, member_jobs: MemberJobs
+) -> None:
+    source.publish(TEN)
+    of_default = guarded.model_copy(update={"members_url": source.url.partition("?")[0]})
+    refused = await member_jobs.run(of_default, "acme")
+    assert refused.status == "failed"
+    assert "the members of another tenant" in (refused.error or "")
+    assert source.requests == []
+    assert (await member_jobs.run(of_default, "default")).status == "done"
+    assert (await member_jobs.count_members("acme"), await member_jobs.count_members("default")) == (0, 10)
+
+
 async def test_night_has_one_job_for_each_tenant(job_table: JobTable, job_queue: JobQueue) -> None:
     now = NIGHT - timedelta(seconds=1)
     schedules = [NightlyMemberSchedule(job_table, job_queue, ["a", "b"], 3, lambda: now) for _ in range(2)]
