@@ -23,7 +23,9 @@ from synckairos.telemetry.outages import SilentOutage
 from synckairos.tenants.table import TenantTable
 from tests.background_task import running
 from tests.faketime import wrong_clock
+from tests.integration.authentication import now_ms
 from tests.integration.members.member_source import MemberSource, Row
+from tests.integration.tenants.tenant_nodes import new_tenant
 from tests.processes import Process
 from tests.tokens import SECRET
 from tests.waiting import eventually
@@ -54,7 +56,15 @@ class MemberJobs:
         self._queue = queue
         self._pool = pool
 
+    async def enqueue(self, tenant: str = "acme", **params: Any) -> int:
+        job_id = await self._queue.enqueue(RECONCILE_MEMBERS, params, tenant=tenant)
+        assert job_id is not None
+        return job_id
+
     async def run(self, settings: Settings, tenant: str = "acme", **params: Any) -> Job:
+        return await self.run_enqueued(settings, await self.enqueue(tenant, **params))
+
+    async def run_enqueued(self, settings: Settings, job_id: int) -> Job:
         handler = MemberReconciliationJob.from_settings(
             settings, self._pool, partial(open_member_changes, settings), TenantTable(self._pool).is_deleted
         )
@@ -63,8 +73,6 @@ class MemberJobs:
             found = parse_job_params(claim.type, claim.params)
             return await handler.run(claim.tenant, found)  # type: ignore[arg-type]
 
-        job_id = await self._queue.enqueue(RECONCILE_MEMBERS, params, tenant=tenant)
-        assert job_id is not None
         await JobRunner(self._table, handle, "worker-1").run_job(job_id)
         job = await self._table.get(job_id)
         assert job is not None
@@ -189,6 +197,18 @@ async def test_url_without_a_tenant_gives_its_members_to_no_other_tenant(
     assert source.requests == []
     assert (await member_jobs.run(of_default, "default")).status == "done"
     assert (await member_jobs.count_members("acme"), await member_jobs.count_members("default")) == (0, 10)
+
+
+async def test_members_of_a_deleted_tenant_are_not_reconciled(
+    guarded: Settings, source: MemberSource, member_jobs: MemberJobs, pool: PostgresPool
+) -> None:
+    source.publish(TEN)
+    tenants = TenantTable(pool)
+    await tenants.add(new_tenant("acme"), now_ms())
+    job_id = await member_jobs.enqueue()
+    await tenants.begin_deletion("acme", now_ms())
+    job = await member_jobs.run_enqueued(guarded, job_id)
+    assert (job.status, job.error, source.requests) == ("failed", "The tenant acme is deleted", [])
 
 
 async def test_night_has_one_job_for_each_tenant(job_table: JobTable, job_queue: JobQueue) -> None:
