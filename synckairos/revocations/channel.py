@@ -322,9 +322,12 @@ class RevocationCopier:
         self,
         store: ControlStore,
         table: RevocationTable,
-        end_credentials: Callable[[Sequence[Revocation]], Awaitable[None]] | None = None,
+        end_credentials: Callable[[Sequence[Revocation]], Awaitable[Sequence[Revocation]]] | None = None,
     ) -> None:
-        """Create a copier. It calls `end_credentials`, if given, with new revocations before it copies them."""
+        """Create a copier. It calls `end_credentials`, if given, with new revocations before it copies them.
+
+        `end_credentials` returns further revocations, which are added to the channel if it does not have them.
+        """
         self._store = store
         self._table = table
         self._end_credentials = end_credentials
@@ -350,7 +353,9 @@ class RevocationCopier:
         }
         if new:
             if self._end_credentials is not None:
-                await self._end_credentials([*new.values()])
+                below = await self._end_credentials([*new.values()])
+                if below and not await self._store.append([each.render() for each in below]):
+                    logger.warning("ends of credentials not announced: the control channel is full", ends=len(below))
             await self._table.copy(new)
         self._copied, self._position = entries, stored.position
         if now_s >= self._next_cleanup_s:

@@ -200,14 +200,16 @@ RETURNING credential_id, kind;
 -- name: end_revoked
 -- A revocation has an effect only for some time, so a worker also ends the stored credentials that it selects.
 -- Administrators of a tenant cannot end keys of operators.
+-- The result has the keys and links that end only because they are below a selected credential, each with the number of
+-- its revocation. Instances must be told about them. It also has those that the same revocation has ended before.
 WITH RECURSIVE revoked AS (
-    SELECT credential_id, to_timestamp(effective_at_ms::double precision / 1000) AS at
+    SELECT credential_id, to_timestamp(effective_at_ms::double precision / 1000) AS at, number, true AS is_selected
     FROM sync_credentials
     JOIN unnest(
         %(tenants)s::text[], %(credentials)s::text[], %(subjects)s::text[], %(are_for_all)s::boolean[],
         %(issued_before_ms)s::bigint[], %(effective_at_ms)s::bigint[], %(token_ids)s::text[]
-    ) AS revocation (
-        tenant, credential, subject, is_for_all, issued_before_ms, effective_at_ms, token_id
+    ) WITH ORDINALITY AS revocation (
+        tenant, credential, subject, is_for_all, issued_before_ms, effective_at_ms, token_id, number
     ) USING (tenant)
     WHERE kind <> 'operator' AND (
         split_part(sync_credentials.subject, ':', 1) = revocation.credential
@@ -218,11 +220,22 @@ WITH RECURSIVE revoked AS (
         )
     )
     UNION
-    SELECT child.credential_id, revoked.at
+    SELECT child.credential_id, revoked.at, revoked.number, false
     FROM sync_credentials AS child JOIN revoked ON child.parent_id = revoked.credential_id
 ),
-earliest AS (SELECT credential_id, min(at) AS at FROM revoked GROUP BY credential_id)
-UPDATE sync_credentials
-SET ended_at = earliest.at
-FROM earliest
-WHERE sync_credentials.credential_id = earliest.credential_id AND coalesce(ended_at, 'infinity') > earliest.at;
+earliest AS (
+    SELECT DISTINCT ON (credential_id) credential_id, at, number, bool_or(is_selected) OVER family AS is_selected
+    FROM revoked
+    WINDOW family AS (PARTITION BY credential_id)
+    ORDER BY credential_id, at, number
+),
+ended AS (
+    UPDATE sync_credentials
+    SET ended_at = earliest.at
+    FROM earliest
+    WHERE sync_credentials.credential_id = earliest.credential_id AND coalesce(ended_at, 'infinity') > earliest.at
+)
+SELECT number, credential_id
+FROM earliest JOIN sync_credentials USING (credential_id)
+WHERE NOT is_selected AND kind IN ('key', 'link') AND coalesce(least(ended_at, expires_at), 'infinity') >= at
+ORDER BY number, credential_id;

@@ -323,17 +323,21 @@ class CredentialTable:
     async def end(self, tenant: str, kind: CredentialKind, credential_id: str, now_ms: int) -> list[str]:
         """End a credential and all credentials below it. Return the ids to announce as revoked credentials.
 
-        They include credentials that had ended before. Session tokens below a credential are not included, because a
-        revocation of the credential that made them covers them. The list is empty if the tenant has no such credential.
+        The first is its own id. They include credentials that had ended before. Session tokens below a credential are
+        not included, because a revocation of the credential that made them covers them. The list is empty if the tenant
+        has no such credential.
         """
         values = {"tenant": tenant, "kind": kind, "credential_id": credential_id, "now_ms": now_ms}
         rows = await self._run(tenant_access(tenant), "end", values)
-        return [ended_id for ended_id, of_kind in rows if of_kind != "session" or ended_id == credential_id]
+        found = [ended_id for ended_id, of_kind in rows if of_kind != "session" or ended_id == credential_id]
+        # Credentials below it can be many, so their announcements must not delay that of the credential itself.
+        return sorted(found, key=lambda ended_id: ended_id != credential_id)
 
-    async def end_revoked(self, revocations: Sequence[Revocation]) -> None:
+    async def end_revoked(self, revocations: Sequence[Revocation]) -> list[Revocation]:
         """End the stored credentials that revocations select, and all credentials below them.
 
-        They end at the instants at which the revocations take effect.
+        They end at the instants at which the revocations take effect. Return the revocations of the API keys and links
+        below the selected credentials, which must be announced to all instances. They are the same at each call.
         """
         values = {
             "tenants": [each.tenant for each in revocations],
@@ -344,7 +348,8 @@ class CredentialTable:
             "effective_at_ms": [each.effective_at_ms for each in revocations],
             "token_ids": [each.token_id for each in revocations],
         }
-        await self._run(cross_tenant_access(), "end_revoked", values)
+        rows = await self._run(cross_tenant_access(), "end_revoked", values)
+        return [revocations[number - 1].below(credential_id) for number, credential_id in rows]
 
     async def _run(self, access: Access, name: str, values: Mapping[str, Any]) -> list[Row]:
         return await self._transactions.fetch(access, load_statements("credentials.sql", __package__)[name], values)

@@ -3,10 +3,13 @@
 Other releases can write other kinds of entries. Such an entry is kept and copied, and has no effect.
 """
 
+from hashlib import sha256
 from typing import Literal
 
 import orjson
 from msgspec import Struct
+
+from synckairos.frozen_replace import replace
 
 _KEY_ADDED, _KEY_REMOVED = "signing_key_added", "signing_key_removed"
 _TENANT_CHANGED = "tenant_changed"
@@ -56,6 +59,22 @@ class Revocation(Struct, frozen=True, kw_only=True):
             "all": self.is_for_all or None,
         }
         return orjson.dumps({name: value for name, value in members.items() if value is not None})
+
+    def below(self, credential_id: str) -> "Revocation":
+        """Return the revocation of a stored credential that ends because this revocation selects one above it.
+
+        All revocations that this one leads to give the same entry for a credential, so that a chain of links has one
+        entry for each link, also if it is announced twice.
+        """
+        return replace(
+            self,
+            entry_id=sha256(f"{self.tenant} {credential_id} {self.effective_at_ms}".encode()).hexdigest()[:16],
+            token_id=None,
+            subject=None,
+            group=None,
+            credential=credential_id,
+            is_for_all=False,
+        )
 
 
 class Disconnection(Struct, frozen=True, kw_only=True):

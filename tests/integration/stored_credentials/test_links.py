@@ -157,6 +157,38 @@ async def test_link_that_a_link_made_ends_with_it(nodes: Nodes) -> None:
         await nodes[0].add_link(parent_id=parent_id)
 
 
+@pytest.mark.parametrize("selector", ["credential", "subject"])
+async def test_revocation_of_a_key_is_announced_for_the_links_below_it(nodes: Nodes, selector: str) -> None:
+    node, other = nodes
+    key_id, _ = await node.add()
+    parent_id, _ = await node.add_link(parent_id=key_id)
+    child_id, secret = await node.add_link(parent_id=parent_id)
+    _, unrelated = await node.add_link()
+    tokens = [await node.redeem(each) for each in (secret, unrelated)]
+    assert [await other.refusal_of(each) for each in tokens] == ["", ""]
+    if selector == "credential":
+        await node.node.channel.revoke(ADMIN, credential=key_id)
+    else:
+        await node.node.channel.revoke(ADMIN, subject=f"key:{key_id}", issued_before_ms=now_ms() + 1)
+    await node.copy_revocations()
+    await until(lambda: other.verifier.cached_count == 1)  # without a refresh of the cache
+    assert [await other.refusal_of(each) for each in tokens] == ["UNAUTHORIZED", ""]
+
+    announced = other.node.channel.list_revocations("default")
+    assert {each.credential for each in announced} >= {parent_id, child_id}
+    for _ in range(2):  # a copier that begins again adds nothing
+        await node.copy_revocations()
+    await other.node.channel.load()
+    assert len(other.node.channel.list_revocations("default")) == len(announced) == 3
+
+
+async def test_own_end_of_a_credential_is_announced_first(nodes: Nodes) -> None:
+    key_id, _ = await nodes[0].add()
+    below = {(await nodes[0].add_link(parent_id=key_id))[0] for _ in range(9)}
+    first, *others = await nodes[0].table.end("default", "key", key_id, now_ms())
+    assert (first, set(others)) == (key_id, below)
+
+
 async def test_token_expires_after_its_last_use_and_with_its_link(settings: Settings, nodes: Nodes) -> None:
     _, secret = await nodes[0].add_link(expires_at_ms=now_ms() + 10 * LINK_IDLE_S * 1000)
     token = await nodes[0].redeem(secret)
