@@ -141,9 +141,10 @@ class ControlChannel:
         """Revoke credentials of the principal's tenant on all instances, and return the revocation.
 
         See `Revocation` for the selectors. `issued_before_ms` None means now. The revocation has an effect after
-        `margin_s` seconds.
+        `margin_s` seconds. Only revocations by principals with the role `admin` can use the second half of the maximum
+        number of entries, so that many ends of links and session tokens by their bearers cannot prevent them.
 
-        Raises: StoreUnavailable. TooManyRevocations if the store has the maximum number of entries.
+        Raises: StoreUnavailable. TooManyRevocations if the store has the maximum number of entries for the principal.
         """
         now_ms = await self._store.now_ms()
         before_ms = now_ms if issued_before_ms is None else issued_before_ms
@@ -162,7 +163,7 @@ class ControlChannel:
             credential=credential,
             is_for_all=is_for_all,
         )
-        await self.append(revocation)
+        await self.append(revocation, keeps_reserve=principal.role != "admin")
         return revocation
 
     async def revoke_as_requested(self, principal: Principal, body: CreateRevocation) -> Revocation:
@@ -198,13 +199,15 @@ class ControlChannel:
         """Return the time of Redis in ms since the Unix epoch. One round trip. Raises: StoreUnavailable."""
         return await self._store.now_ms()
 
-    async def append(self, entry: EffectiveEntry) -> None:
+    async def append(self, entry: EffectiveEntry, *, keeps_reserve: bool = False) -> None:
         """Add an entry to the channel, which announces it to all instances. An entry that exists already is kept.
+
+        With `keeps_reserve=True` the entry cannot use the second half of the maximum number of entries.
 
         Raises: the errors of `revoke`.
         """
         text = entry.render()
-        if not await self._store.append([text]):
+        if not await self._store.append([text], keeps_reserve=keeps_reserve):
             raise TooManyRevocations
         # The caller's next request can arrive before the message, on this instance.
         self._add(text)

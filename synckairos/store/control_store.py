@@ -66,17 +66,17 @@ class ControlStore:
         # A revocation must also work if the memory of Redis is full.
         self._append_script = LuaScript("control_append", allow_oom=True)
 
-    async def append(self, entries: Sequence[bytes], *, completes: bool = False) -> bool:
+    async def append(self, entries: Sequence[bytes], *, completes: bool = False, keeps_reserve: bool = False) -> bool:
         """Add the entries that the channel does not have yet, in order, and publish each added entry.
 
-        Return False if the channel would have more than `MAX_ENTRIES` entries; some entries were possibly added then.
-        Otherwise return True. Pass `completes=True` only if the channel has all entries in Postgres after this call.
-        There is then no maximum.
+        Return False if the channel would have more than `MAX_ENTRIES` entries, or half of them with
+        `keeps_reserve=True`; some entries were possibly added then. Otherwise return True. Pass `completes=True` only
+        if the channel has all entries in Postgres after this call. There is then no maximum.
         """
         few = [entries[at : at + ENTRIES_PER_CALL] for at in range(0, len(entries), ENTRIES_PER_CALL)] or [()]
         for at, each in enumerate(few):
             is_last = completes and at == len(few) - 1
-            limit = 2**53 if completes else MAX_ENTRIES
+            limit = 2**53 if completes else MAX_ENTRIES // 2 if keeps_reserve else MAX_ENTRIES
             args: list[Argument] = [self._keys.control_channel, secrets.token_hex(8), limit, int(is_last), *each]
             with translated_errors():
                 was_added, *dropped = await self._append_script(

@@ -158,6 +158,23 @@ async def test_full_channel_refuses_a_revocation(settings: Settings, monkeypatch
         assert not here.knows("t2")
 
 
+async def test_half_of_the_channel_is_left_to_administrators(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_store, "MAX_ENTRIES", 4)
+    async with open_node(settings) as here:
+        bearer = holder("t1")
+        for _ in range(2):
+            await here.channel.revoke(bearer, token_id="t1")
+        with pytest.raises(TooManyRevocations):
+            await here.channel.revoke(bearer, token_id="t1")
+        for token_id in ("t2", "t3"):
+            await here.channel.revoke(ADMIN, token_id=token_id)
+        with pytest.raises(TooManyRevocations):
+            await here.channel.revoke(ADMIN, token_id="t4")
+        assert [here.knows(each) for each in ("t1", "t2", "t3", "t4")] == [True, True, True, False]
+
+
 async def until_stored(node: Node, part: bytes) -> None:
     """Wait until Redis has an entry with `part`, and the set is complete."""
 
