@@ -146,7 +146,8 @@ async def test_keys_of_the_default_tenant_do_not_depend_on_other_tenants(parts: 
     await create(parts, "acme", session_id)
     added = {*await keys_of_store(parts)} - {*before}
     assert {re.sub(r"\{\d+\}", "{p}", key).removeprefix(f"{parts.store.keys.prefix}:") for key in added} == {
-        f"{{p}}:session:acme/{session_id}", f"{{p}}:history:acme/{session_id}", "{p}:live:acme", "tenants",
+        f"{{p}}:session:acme/{session_id}", f"{{p}}:history:acme/{session_id}", "{p}:live:acme",
+        "{p}:outbox:tenants", "tenants",
     }  # fmt: skip
     assert {key: await parts.pipe.call("ZRANGE", key, 0, -1) for key in members} == members
 
