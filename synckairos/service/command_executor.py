@@ -223,7 +223,7 @@ class CommandExecutor:
         if isinstance(command, Reopen):
             request, command = await self._with_ended_turn(request, command, before.session)
         elif isinstance(command, Amend):
-            request, command = await self._with_breaks_before(request, command, before.session)
+            request, command = await self._with_breaks_before(request, command, before.session, stored.audited_version)
         elif isinstance(command, Undo):
             request, command = await self._with_restored_turn(request, command, before.session)
         out_of_time_id = None
@@ -278,18 +278,21 @@ class CommandExecutor:
         return replace(request, args={**(request.args or {}), "turn": stored}), replace(command, turn=turn)
 
     async def _with_breaks_before(
-        self, request: CommandRequest, command: Amend, session: Session
+        self, request: CommandRequest, command: Amend, session: Session, audited_version: int | None
     ) -> tuple[CommandRequest, Amend]:
         """Return an amendment with the breaks that the clock measured, in the command and in the audited arguments.
 
-        Return the arguments unchanged if the amendment does not need these breaks.
+        Return the arguments unchanged if the amendment does not need these breaks. `audited_version` is that of the
+        stored session.
 
         Raises: SessionArchived if the session is only in cold storage, StoreUnavailable.
         """
         if not is_amendable(session):
             return request, command
         is_needed = command.breaks is None and session.breaks is None
-        breaks = await self._past_versions.find_breaks_before(request.session_name, session, is_needed=is_needed)
+        breaks = await self._past_versions.find_breaks_before(
+            request.session_name, session, audited_version, is_needed=is_needed
+        )
         if breaks is None:
             return request, command
         args = {**(request.args or {}), "breaks_before": breaks_json(breaks)}

@@ -127,10 +127,14 @@ class PastVersionReader:
         audited = await self._history.read_newest_unfinished_version(session_name)
         if audited is not None and (turn := _ended_turn(audited, ended)) is not None:
             return turn
+        await self._check_not_archived(session_name, ended)
+        return None
+
+    async def _check_not_archived(self, session_name: str, ended: Session) -> None:
+        """Raise SessionArchived if retention removed versions of this session from Postgres."""
         removed = await self._history.read_archive_records(session_name, removed_only=True)
         if any(each.created_at_ms == ended.rules.created_at_ms for each in removed):
             raise SessionArchived(ended.session_id)
-        return None
 
     async def find_sessions_of_running_participant(self, participant_name: str) -> list[str]:
         """Return the ids of all sessions of its tenant in which the clock of a participant possibly runs.
@@ -142,14 +146,16 @@ class PastVersionReader:
         return [*dict.fromkeys((*map(bare_id, in_outbox), *audited))]
 
     async def find_breaks_before(
-        self, session_name: str, ended: Session, *, is_needed: bool
+        self, session_name: str, ended: Session, audited_version: int | None, *, is_needed: bool
     ) -> tuple[Break, ...] | None:
         """Return the breaks that the clock measured in an ended session, None if `is_needed` is False.
 
         Return None also if the session has more charges than one command reads.
 
         The breaks follow from the charges of all versions. The outbox is read before Postgres, because Postgres
-        possibly has only earlier versions. If the outbox has all versions, Postgres is not read.
+        possibly has only earlier versions. If the outbox has all versions, Postgres is not read. If Postgres has
+        versions, as `audited_version` of the stored session tells, and the breaks are not needed, the outbox is not
+        read.
 
         Raises:
             SessionArchived: retention removed versions of the session from Postgres.
@@ -158,6 +164,9 @@ class PastVersionReader:
         created_at_ms = ended.rules.created_at_ms
         assert ended.started_at_ms is not None
         assert ended.completed_at_ms is not None
+        if not is_needed and audited_version is not None:
+            await self._check_not_archived(session_name, ended)
+            return None
         entries = [
             entry
             for entry in await self._outbox.read_session_entries(session_name)
@@ -166,9 +175,7 @@ class PastVersionReader:
         events = [entry.to_clock_event() for entry in entries]
         audited: list[Charge] = []
         if not events or events[0].type not in CREATIONS:
-            removed = await self._history.read_archive_records(session_name, removed_only=True)
-            if any(each.created_at_ms == created_at_ms for each in removed):
-                raise SessionArchived(ended.session_id)
+            await self._check_not_archived(session_name, ended)
             if is_needed:
                 before_version = entries[0].version if entries else ended.version + 1
                 found = await self._history.used_time.read_charges(session_name, before_version)

@@ -22,6 +22,7 @@ from synckairos.store.keys import Keys
 from tests.integration.participant_rows import list_rows
 from tests.integration.problems import problem_of
 from tests.integration.rest_server import RestServer, open_rest_server, session_url
+from tests.integration.round_trips import RoundTrips
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -285,6 +286,23 @@ async def test_measured_session_keeps_its_pauses(server: RestServer, state: str)
     assert await verify(server, session) == []
     sums = await reported(server, ada, bucket="session", to="2999-01-01")
     assert sums == [(session["session_id"], amended["time_used_ms"] // MINUTE_MS)]
+
+
+async def test_amendment_that_names_its_breaks_does_not_read_the_outbox_after_the_drain(
+    server: RestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await live_entry(server, str(uuid4()))
+    trips = []
+    for is_drained in (False, False, True):  # the first amendment also loads the script that reads the outbox
+        if is_drained:
+            await server.drain()
+        changed = {"breaks": [], "completed_at": f"2026-03-02T16:0{len(trips)}:00Z"}
+        with monkeypatch.context() as patch:
+            counted = RoundTrips(patch, server.parts.pipe, session["session_id"])
+            answer = await amend(server, session, started_at="2026-03-02T08:00:00Z", **changed)
+            assert answer.is_success, answer.text
+            trips.append(counted.count)
+    assert trips[2] == trips[1] - 1
 
 
 async def test_session_that_only_cold_storage_has_cannot_be_amended(server: RestServer) -> None:

@@ -49,6 +49,21 @@ def invalid_members() -> Iterator[Any]:
     yield pytest.param({"warnings_ms": list(range(1, 18))}, "warnings_ms", id="too many warnings")
     yield pytest.param({"auto_advance": "yes"}, "auto_advance", id="auto_advance")
     yield pytest.param({"colour": "red"}, "colour", id="unknown field")
+    yield pytest.param({"labels": {"Round": "1"}}, "labels.Round.[key]", id="label in capitals")
+    yield pytest.param({"labels": {"round": ""}}, "labels.round", id="label without a value")
+    yield pytest.param({"labels": {str(at): "x" for at in range(17)}}, "labels", id="too many labels")
+
+
+@pytest.mark.parametrize("factor", [0, 0.99, 5.01, 1.005, -1, True, "2", None, [1.5]])
+def test_a_time_factor_that_is_not_in_hundredths_from_1_to_5_is_refused(factor: object) -> None:
+    people = [{"participant_id": P[0], "total_time_ms": 60_000, "time_factor": factor}]
+    found = faults({"sync_mode": "individual", "participants": people})
+    assert list(found) == ["participants.0.time_factor"]
+
+
+def test_a_time_factor_outside_of_individual_is_refused() -> None:
+    people = [{"participant_id": P[0], "total_time_ms": 60_000, "time_factor": 1.5}]
+    assert list(faults(chess(participants=people))) == ["participants.0.time_factor"]
 
 
 @pytest.mark.parametrize(("fields", "path"), list(invalid_members()))
