@@ -292,7 +292,7 @@ async def test_amendment_that_names_its_breaks_does_not_read_the_outbox_after_th
     server: RestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await live_entry(server, str(uuid4()))
-    trips = []
+    trips: list[int] = []
     for is_drained in (False, False, True):  # the first amendment also loads the script that reads the outbox
         if is_drained:
             await server.drain()
