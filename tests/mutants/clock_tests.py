@@ -231,8 +231,8 @@ class MutantLoop(Failures):
 
 
 def is_random_history(item: pytest.Item) -> bool:
-    """Return whether a test checks laws in random histories."""
-    return "_laws.py" in item.nodeid
+    """Return whether a test plays random histories, to check laws or to compare the engine with ticking sessions."""
+    return "_laws.py" in item.nodeid or "_oracle.py" in item.nodeid
 
 
 def _functions_of_clock() -> list[FunctionType]:
