@@ -63,7 +63,7 @@ class RequestResponder:
         """
         self._processor_time.note_activity(request.principal.limited_client_id)
         if tracing.active is not None:
-            tracing.note_caller(request.headers)
+            tracing.note_request(request.headers)
         try:
             if isinstance(outcome, RestResponse):
                 # Do not count OPTIONS, because browsers send preflight requests automatically.

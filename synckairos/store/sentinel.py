@@ -208,28 +208,29 @@ class TlsPrimaryConnection(PrimaryConnection, TlsConnection):
     """A `PrimaryConnection` over TLS."""
 
 
-class SwitchWatcher:
-    """Hears of failovers from all sentinels of an address."""
+class FailoverListener:
+    """Listens to the announcements of failovers by all sentinels of an address."""
 
-    def __init__(self, address: RedisAddress, timeout_s: float, on_switch: Callable[[str, int], None]) -> None:
-        """Watch the service of `address`. `timeout_s` is the maximum number of seconds for connecting to a sentinel.
+    def __init__(self, address: RedisAddress, timeout_s: float, on_failover: Callable[[str, int], None]) -> None:
+        """Create a listener for the service of `address`.
 
-        `on_switch` is called with host and port of the new primary, once for each sentinel that tells of the failover.
+        `timeout_s` is the maximum number of seconds for connecting to a sentinel. `on_failover` is called with host and
+        port of the new primary, once for each sentinel that announces the failover.
         """
         self._address = address
         self._timeout_s = timeout_s
-        self._on_switch = on_switch
+        self._on_failover = on_failover
         self._service = _sentinels_of(address).service
         self._newest: tuple[str, int] | None = None
-        """The primary that was heard of last, so that one failover has one log line."""
+        """The primary of the last announcement, so that one failover has one log line."""
 
     async def run(self) -> None:
-        """Watch all sentinels until cancelled. After each failure, connect again."""
+        """Listen to all sentinels until cancelled. After each failure, connect again."""
         async with asyncio.TaskGroup() as group:
             for sentinel in sentinel_addresses(self._address):
-                group.create_task(self._watch(sentinel))
+                group.create_task(self._listen(sentinel))
 
-    async def _watch(self, sentinel: RedisAddress) -> None:
+    async def _listen(self, sentinel: RedisAddress) -> None:
         backoff = Backoff(*RECONNECT_S)
         while True:
             connection = open_connection(sentinel, self._timeout_s)
@@ -256,10 +257,10 @@ class SwitchWatcher:
                     is_checked = True
                     continue
                 case [b"message", b"+switch-master", bytes(text)]:
-                    self._hear(text.decode(errors="replace").split(" "))
+                    self._handle_announcement(text.decode(errors="replace").split(" "))
             is_checked = False
 
-    def _hear(self, words: list[str]) -> None:
+    def _handle_announcement(self, words: list[str]) -> None:
         """Handle the words of a message: service, old host, old port, new host, new port."""
         if len(words) != 5 or words[0] != self._service or not words[4].isdigit():
             return
@@ -267,4 +268,4 @@ class SwitchWatcher:
         if primary != self._newest:
             self._newest = primary
             logger.info("primary of redis has changed", service=self._service, host=primary[0], port=primary[1])
-        self._on_switch(*primary)
+        self._on_failover(*primary)

@@ -19,7 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from synckairos.backoff import Backoff
 from synckairos.store.call_metrics import FAILED_CALLS, find_call_series
 from synckairos.store.redis_errors import ErrorReply, is_about_invalid_data
-from synckairos.store.sentinel import SwitchWatcher, check_role, find_primary, require_same_primary
+from synckairos.store.sentinel import FailoverListener, check_role, find_primary, require_same_primary
 from synckairos.telemetry.metric_types import HistogramSeries
 from synckairos.telemetry.outages import SilentOutage, StoreOutage
 from synckairos.urls.redis_url import parse_redis_url
@@ -46,7 +46,7 @@ class RedisPipe:
         """
         self.outage = SilentOutage()
         self.primary_changed = asyncio.Event()
-        """Set when a failover is heard of. The attribute is then a new event, for the next failover."""
+        """Set when a sentinel announces a failover. The attribute is then a new event, for the next failover."""
         self._address = parse_redis_url(url)
         self._primary: tuple[str, int] | None = None
         """Host and port of the present connection, if sentinels named them."""
@@ -60,8 +60,8 @@ class RedisPipe:
     async def __aenter__(self) -> Self:
         self._tasks.append(asyncio.create_task(self._keep_connected()))
         if self._address.sentinels is not None:
-            watcher = SwitchWatcher(self._address, self._timeout_s, self._follow_switch)
-            self._tasks.append(asyncio.create_task(watcher.run()))
+            listener = FailoverListener(self._address, self._timeout_s, self._follow_failover)
+            self._tasks.append(asyncio.create_task(listener.run()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -144,7 +144,7 @@ class RedisPipe:
         if self._primary is not None and self._connection is not None and str(reply).startswith("READONLY"):
             self._connection.close(RedisConnectionError("the server is no primary any longer"))
 
-    def _follow_switch(self, host: str, port: int) -> None:
+    def _follow_failover(self, host: str, port: int) -> None:
         """Close the connection to an earlier primary. `host` and `port` are those of the new one."""
         if (host, port) == self._primary:
             return

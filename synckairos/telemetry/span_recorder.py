@@ -23,7 +23,7 @@ from synckairos.telemetry.tracing import (
     RunningCommand,
     TraceIds,
     VersionId,
-    current_caller,
+    current_origin,
     digest_version,
     trace_ids_of_digest,
 )
@@ -99,7 +99,7 @@ class SpanRecorder:
                 if self._is_sampled(digest):
                     self._record_root(command, trace_ids_of_digest(digest), now_ns, attributes | _describe(version))
         except Exception:
-            # No command may fail by its trace.
+            # A fault in tracing must not fail a command.
             if (more_before := self._failures.allow_next_line()) is not None:
                 logger.exception("span not recorded", more_before=more_before)
 
@@ -117,7 +117,7 @@ class SpanRecorder:
                         name, trace_ids_of_digest(digest), began_ns, now_ns, attributes | _describe(version)
                     )
         except Exception:
-            # No command may fail by its trace.
+            # A fault in tracing must not fail a command.
             if (more_before := self._failures.allow_next_line()) is not None:
                 logger.exception("span not recorded", more_before=more_before)
 
@@ -135,13 +135,13 @@ class SpanRecorder:
         span.end(ended_ns)
 
     def _record_root(self, command: RunningCommand, ids: TraceIds, ended_ns: int, attributes: dict[str, Any]) -> None:
-        caller = current_caller()
+        origin = current_origin()
         links = []
-        if caller is not None:
-            if caller.span is not None:
-                links.append(Link(_span_context(caller.span)))
-            if caller.request_id is not None:
-                attributes = attributes | {"synckairos.request_id": caller.request_id}
+        if origin is not None:
+            if origin.span is not None:
+                links.append(Link(_span_context(origin.span)))
+            if origin.request_id is not None:
+                attributes = attributes | {"synckairos.request_id": origin.request_id}
         self._ids.next = ids
         span = self._tracer.start_span(
             f"synckairos.command {command.name}",

@@ -1,8 +1,8 @@
 """Traces of versions: which spans are recorded, and the state of the command that runs in this task.
 
 The ids of a version's trace are calculated from the version. So each process knows the trace of a version, and whether
-it is sampled, without a word about it in Redis or Postgres. If tracing is off, `active` is None, and callers do nothing
-else. Only `span_recorder.py` imports OpenTelemetry.
+it is sampled, without data about the trace in Redis or Postgres. If tracing is off, `active` is None, and callers do
+nothing else. Only `span_recorder.py` imports OpenTelemetry.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class TraceIds(NamedTuple):
     span_id: int
 
 
-class Caller(NamedTuple):
+class CommandOrigin(NamedTuple):
     """The origin of a command: the id of its REST request, and the span in the `traceparent` of the request (W3C)."""
 
     request_id: str | None
@@ -101,7 +101,7 @@ def note_commit(version: VersionId) -> None:
         running.commits.append(version)
 
 
-def note_caller(headers: Mapping[bytes, bytes]) -> None:
+def note_request(headers: Mapping[bytes, bytes]) -> None:
     """Remember the headers of the REST request that this task handles, by lower-case name.
 
     They are parsed only if a span needs them. The log has the id of the request already.
@@ -109,13 +109,13 @@ def note_caller(headers: Mapping[bytes, bytes]) -> None:
     _headers.set(headers)
 
 
-def current_caller() -> Caller | None:
+def current_origin() -> CommandOrigin | None:
     """Return the origin of the request that this task handles, None if it is not known."""
     if (headers := _headers.get()) is None:
         return None
     parent = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b"").decode("latin-1"))
     span = None if parent is None else TraceIds(int(parent[1], 16), int(parent[2], 16))
-    return Caller(get_contextvars().get("request_id"), span)
+    return CommandOrigin(get_contextvars().get("request_id"), span)
 
 
 @asynccontextmanager

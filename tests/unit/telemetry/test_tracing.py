@@ -49,7 +49,7 @@ def test_ids_of_a_version_are_the_same_in_each_process_and_release() -> None:
     assert f"{ids.trace_id:032x} {ids.span_id:016x}" == "292fc1e74d03589e9406b28c79d7ba90 93e9a6533210b865"
 
 
-def test_recorder_takes_about_its_share_of_versions_and_each_stage_takes_the_same() -> None:
+def test_recorder_samples_about_its_share_of_versions_and_each_stage_samples_the_same() -> None:
     servers, workers = Recorded(0.25), Recorded(0.25)
     versions = [VersionId(str(uuid4()), "e", number) for number in range(2_000)]
     for version in versions:
@@ -60,7 +60,7 @@ def test_recorder_takes_about_its_share_of_versions_and_each_stage_takes_the_sam
     assert 400 < len(taken[0]) < 600
 
 
-def test_no_version_is_taken_with_the_share_zero() -> None:
+def test_no_version_is_sampled_with_the_share_zero() -> None:
     none = Recorded(0.0)
     none.recorder.record_command(RunningCommand("switch", 1, [VERSION]), "applied")
     none.recorder.record_command(RunningCommand("switch", 1), "refused")
@@ -68,7 +68,7 @@ def test_no_version_is_taken_with_the_share_zero() -> None:
 
 
 def test_span_of_a_command_has_the_ids_of_its_version_and_names_its_request(recorded: Recorded) -> None:
-    tracing.note_caller(REQUEST)
+    tracing.note_request(REQUEST)
     running = tracing.begin_command("switch")
     tracing.note_commit(VERSION)
     with bound_contextvars(request_id="proxy-17"):  # as the REST application does
@@ -121,11 +121,11 @@ def test_later_stage_is_a_child_of_the_command(recorded: Recorded) -> None:
     [({}, False), ({b"traceparent": b"00-xyz"}, False), ({b"traceparent": b"\xff"}, False), (REQUEST, True)],
     ids=["none", "too short", "not ascii", "valid"],
 )
-def test_only_a_valid_parent_is_taken(headers: dict[bytes, bytes], has_span: bool) -> None:
-    tracing.note_caller(headers)
-    caller = tracing.current_caller()
-    assert caller is not None
-    assert (caller.request_id, caller.span is not None) == (None, has_span)
+def test_only_a_valid_parent_is_used(headers: dict[bytes, bytes], has_span: bool) -> None:
+    tracing.note_request(headers)
+    origin = tracing.current_origin()
+    assert origin is not None
+    assert (origin.request_id, origin.span is not None) == (None, has_span)
 
 
 async def test_tracing_with_the_share_zero_is_off() -> None:
