@@ -22,15 +22,15 @@ PRINCIPAL = Principal.importer("command-line")
 """The principal of the commands. The actor of their links is `command-line`."""
 
 
-async def create_link(settings: Settings, server_url: str, members: Mapping[str, Any], expires_at: str | None) -> str:
+async def create_link(settings: Settings, server_url: str, fields: Mapping[str, Any], expires_at: str | None) -> str:
     """Make a link to a session of the tenant `default`, and return its URL. The session is not looked up.
 
-    `server_url` is the URL of the server without a slash at its end. `members` are members of `CreateLink` except
+    `server_url` is the URL of the server without a slash at its end. `fields` are fields of `CreateLink` except
     `expires_at`, which is an instant with a time zone or a UTC day, None for the default.
 
     Raises: ValidationFailed, AuthenticationOff, StoreUnavailable, TooManyCredentials.
     """
-    given = dict(members)
+    given = dict(fields)
     if expires_at is not None:
         given["expires_at"] = parse_day_or_instant(expires_at, "--expires-at")
     body = parse_body(CreateLink, given)
@@ -87,10 +87,10 @@ async def _add(table: CredentialTable, new: NewCredential, now_ms: int) -> str:
     return secret.text
 
 
-def _line(members: Mapping[str, Any]) -> str:
-    parts = [members["link_id"], members["session_id"], members["role"]]
-    parts.append(f"used {members['uses']} of {members['max_uses']} times")
-    parts.append(f"expires {members['expires_at']}")
-    if "label" in members:
-        parts.append(members["label"])
+def _line(fields: Mapping[str, Any]) -> str:
+    parts = [fields["link_id"], fields["session_id"], fields["role"]]
+    parts.append(f"used {fields['uses']} of {fields['max_uses']} times")
+    parts.append(f"expires {fields['expires_at']}")
+    if "label" in fields:
+        parts.append(fields["label"])
     return "  ".join(parts)

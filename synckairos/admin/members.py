@@ -45,28 +45,28 @@ async def list_members(
                 return
 
 
-async def put_member(settings: Settings, tenant: str, members: Mapping[str, str]) -> None:
-    """Give a subject a role on a resource. `members` are the members of `MemberRow`.
+async def put_member(settings: Settings, tenant: str, fields: Mapping[str, str]) -> None:
+    """Give a subject a role on a resource. `fields` are the fields of `MemberRow`.
 
     Raises: ValidationFailed, AuthenticationOff, StoreUnavailable, TooManyMembers.
     """
-    row = _parse_row(members)
+    row = _parse_row(fields)
     async with open_member_changes(settings) as changes:
         await changes.put(tenant, [row])
 
 
-async def delete_member(settings: Settings, tenant: str, members: Mapping[str, str]) -> None:
-    """Take the role on a resource from a subject. `members` are the members of `DeleteMemberQuery`.
+async def delete_member(settings: Settings, tenant: str, fields: Mapping[str, str]) -> None:
+    """Remove the role of a subject on a resource. `fields` are the fields of `DeleteMemberQuery`.
 
     Raises: ValidationFailed, AuthenticationOff, StoreUnavailable.
     """
-    row = parse_body(DeleteMemberQuery, dict(members))
+    row = parse_body(DeleteMemberQuery, dict(fields))
     async with open_member_changes(settings) as changes:
         await changes.delete(tenant, row.subject, row.resource)
 
 
 async def import_members(settings: Settings, tenant: str, file: Path) -> int:
-    """Put the rows of a file: JSON objects with the members of `MemberRow`, one on each line. Return their number.
+    """Put the rows of a file: JSON objects with the fields of `MemberRow`, one on each line. Return their number.
 
     All lines are checked before the first row is put. Then 10,000 rows are put at a time, each time all or none.
 
@@ -114,6 +114,6 @@ def _read_lines(file: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
-def _parse_row(members: Mapping[str, Any]) -> Member:
-    row = parse_body(MemberRow, dict(members))
+def _parse_row(fields: Mapping[str, Any]) -> Member:
+    row = parse_body(MemberRow, dict(fields))
     return Member(row.subject, row.resource, row.role)

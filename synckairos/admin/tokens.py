@@ -78,7 +78,7 @@ def create_token(
 async def verify_token(settings: Settings, token: str) -> Principal:
     """Return the principal of a token, an API key, a session token or a link. A link is not used.
 
-    Tokens of issuers are judged by the clock of this machine, and their revocations and tenants are not looked up. The
+    Tokens of issuers are checked by the clock of this machine, and their revocations and tenants are not looked up. The
     other credentials are read from Postgres.
 
     Raises: BadSettings, Unauthorized, KeysUnavailable. AuthenticationOff and StoreUnavailable for stored credentials.

@@ -58,7 +58,7 @@ def members_put(subject: str, resource: str, role: str, tenant: str) -> None:
     echo(f"{subject} has the role {role} on {resource}")
 
 
-@members.command("delete", help=f"Take the role on RESOURCE from SUBJECT.\n\n{_RESOURCE_HELP}")
+@members.command("delete", help=f"Remove the role of SUBJECT on RESOURCE.\n\n{_RESOURCE_HELP}")
 @click.argument("subject")
 @click.argument("resource")
 @_tenant_option

@@ -331,16 +331,16 @@ class Settings(BaseSettings):
     webhook_allow_http: bool = Field(False, description="Allow webhook URLs with http:// in addition to https://.")
     members_url: MembersUrl | None = Field(
         None,
-        description="URL of all members of a tenant, for the nightly reconciliation. `{tenant}` in its path or query "
-        "stands for the tenant. Empty: no reconciliation.",
+        description="URL of the list of all members of a tenant, for the nightly reconciliation. `{tenant}` in its "
+        "path or query stands for the tenant. Empty: no reconciliation.",
     )
     members_token: BearerTokenText = Field(
-        None, description="Bearer token of requests to the URL of the members. Empty: none."
+        None, description="Bearer token of requests to SYNCKAIROS_MEMBERS_URL. Empty: none."
     )
     members_tenants: TenantList = Field(
         ["default"],
         description="Tenants whose members are reconciled every night, separated by commas. "
-        "Several tenants need `{tenant}` in the URL of the members.",
+        "Several tenants need `{tenant}` in SYNCKAIROS_MEMBERS_URL.",
     )
     members_hour: int = Field(
         3, ge=0, le=23, description="Hour of the nightly reconciliation of members, in UTC. It begins at minute 0."
@@ -353,13 +353,13 @@ class Settings(BaseSettings):
         "If the share is larger, nothing is changed.",
     )
     members_max_bytes: int = Field(
-        1 << 30, ge=1, le=1 << 30, description="Maximum size of the list of all members of a tenant in bytes."
+        1 << 30, ge=1, le=1 << 30, description="Maximum size in bytes of the list of all members of a tenant."
     )
     members_timeout_s: float = Field(
-        600, gt=0, le=3600, description="Timeout in seconds of the download of all members of a tenant."
+        600, gt=0, le=3600, description="Timeout in seconds of the download of the list of members."
     )
     members_allowed_networks: Networks = Field(
-        [], description="Private networks from which members can be downloaded, separated by commas."
+        [], description="Private networks from which the list of members can be downloaded, separated by commas."
     )
     ws_max_connections: int = Field(20_000, ge=1, description="Maximum number of open sockets of one process.")
     ws_max_connections_per_address: int = Field(

@@ -69,7 +69,7 @@ class LinkRoutes:
             ),
             Operation(
                 "POST", f"{COLLECTION_PATH}/redeem", "redeem_link", self.redeem,
-                "Take a use of a link and get a session token", tag,
+                "Redeem a link for a session token", tag,
                 response_model=wire.RedeemedLinkAnswer, body_model=wire.RedeemLink, is_body_required=True,
                 refusal_statuses=(401, 403),
             ),
@@ -153,9 +153,9 @@ class LinkRoutes:
             raise CredentialNotFound("link") from None
 
     async def redeem(self, request: RestRequest) -> RestResponse:
-        """Answer `POST /v1/links/redeem`: take a use of a link, and return a session token.
+        """Answer `POST /v1/links/redeem`: count a use of a link, and return a session token.
 
-        The operation has no command id, because its caller is anonymous. Each request takes a use.
+        The operation has no command id, because its caller is anonymous. Each request is a use.
         """
         if self._redeemer is None or self._authenticator is None:
             raise AuthenticationOff

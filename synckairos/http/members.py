@@ -41,7 +41,7 @@ class MemberRoutes:
                 response_model=wire.MemberPage, query_model=wire.MembersQuery, refusal_statuses=(403, 431),
             ),
             Operation(
-                "DELETE", PATH, "manage_members", self.delete, "Take the role on a resource from a subject", tag,
+                "DELETE", PATH, "manage_members", self.delete, "Remove the role of a subject on a resource", tag,
                 success_status=204, query_model=wire.DeleteMemberQuery, refusal_statuses=(403, 409, 431),
                 is_administrative=True,
             ),

@@ -1,4 +1,4 @@
-"""Open sockets and streams after a change of members: each is judged again with the new rows."""
+"""Open sockets and streams after a change of members: the rights of each are checked again with the new rows."""
 
 import asyncio
 from collections.abc import Collection
@@ -8,11 +8,11 @@ from synckairos.members.subject_members import SubjectMembers
 from synckairos.revocations.credential_ends import CredentialEnds, CredentialHolder
 
 HOLDERS_PER_TURN = 200
-"""Number of holders that are judged before other tasks of the event loop run."""
+"""Number of holders that are checked before other tasks of the event loop run."""
 
 
 class HolderRights:
-    """Reads the changed rows of the subjects that hold a socket or a stream, and lets each holder judge its rights."""
+    """Reads the changed rows of the subjects that hold a socket or a stream, and lets each holder check its rights."""
 
     def __init__(self, cache: MemberCache, credential_ends: CredentialEnds) -> None:
         self._credential_ends = credential_ends
@@ -21,28 +21,28 @@ class HolderRights:
         cache.add_listener(self._note)
 
     async def run(self) -> None:
-        """Judge the holders of changed subjects, until cancelled."""
+        """Check the rights of the holders of changed subjects, until cancelled."""
         while True:
             await self._has_changed.wait()
             self._has_changed.clear()
             changed, self._changed = self._changed, set()
-            await self._judge(changed)
+            await self._check_rights(changed)
 
     def _note(self, changed: Collection[SubjectMembers]) -> None:
         self._changed.update(changed)
         self._has_changed.set()
 
-    async def _judge(self, changed: Collection[SubjectMembers]) -> None:
+    async def _check_rights(self, changed: Collection[SubjectMembers]) -> None:
         holders: dict[SubjectMembers, list[CredentialHolder]] = {}
         for each in self._credential_ends.holders:
             members = each.principal.members
             if isinstance(members, SubjectMembers) and members in changed:
                 holders.setdefault(members, []).append(each)
         await asyncio.gather(*(members.load() for members in holders))
-        judged = 0
+        checked = 0
         for found in holders.values():
             for each in found:
                 each.apply_rights()
-                judged += 1
-                if judged % HOLDERS_PER_TURN == 0:
+                checked += 1
+                if checked % HOLDERS_PER_TURN == 0:
                     await asyncio.sleep(0)

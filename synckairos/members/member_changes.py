@@ -12,7 +12,7 @@ from synckairos.wire.control_entry import MembersChange
 KEEP_MS = 60_000
 """Milliseconds for which the control channel keeps an announcement.
 
-An instance that was away longer than a few seconds reads all its rows again, so it needs no older announcements.
+An instance that did not read the channel for a few seconds reads all its rows again. It needs no older announcements.
 """
 
 MAX_ANNOUNCED_SUBJECTS = 20

@@ -1,4 +1,4 @@
-"""The revisions of the members of one tenant that one instance has heard of."""
+"""The revisions of the members of one tenant of whose announcement one instance knows."""
 
 
 class RevisionTracker:
@@ -6,7 +6,7 @@ class RevisionTracker:
 
     def __init__(self) -> None:
         self._known: int | None = None
-        """The instance has heard of all revisions up to this one. None before the first read."""
+        """All revisions up to this one were read or announced. None before the first read."""
         self._later: set[int] = set()
         """Further announced revisions. At least one revision before each of them was not announced yet."""
         self._missing_at: int | None = None

@@ -108,8 +108,8 @@ class MemberSourceDownload:
                     pending.clear()
             await asyncio.to_thread(rows.add, bytes(pending))
             # The HTTP client raises if the body is shorter than its length, or has no last chunk.
-            has_sure_end = length is not None or "transfer-encoding" in answered
-        rows.finish(has_sure_end=has_sure_end)
+            has_marked_end = length is not None or "transfer-encoding" in answered
+        rows.finish(has_marked_end=has_marked_end)
 
 
 async def read_file(file: BinaryIO, rows: SourceRows) -> None:
@@ -125,7 +125,7 @@ async def read_file(file: BinaryIO, rows: SourceRows) -> None:
         if not piece:
             break
         await asyncio.to_thread(rows.add, piece)
-    rows.finish(has_sure_end=True)
+    rows.finish(has_marked_end=True)
 
 
 def _check_answer(status: int, headers: Mapping[str, str]) -> None:

@@ -49,7 +49,7 @@ RefusalReason = Literal[
 class SourceRefused(SyncKairosError):
     """The members were not changed, because the source is not acceptable. A retry cannot help.
 
-    `report` is the report of the reconciliation, as JSON values. It has the member `refused` with a `RefusalReason`.
+    `report` is the report of the reconciliation, as JSON values. Its JSON member `refused` is a `RefusalReason`.
     """
 
     code = "MEMBER_SOURCE_REFUSED"
@@ -126,11 +126,11 @@ class SourceRows:
         if len(self._rest) > MAX_LINE_BYTES:
             raise self._line_too_long(self._line + 1)
 
-    def finish(self, *, has_sure_end: bool) -> None:
+    def finish(self, *, has_marked_end: bool) -> None:
         """Check the source after its last byte.
 
-        `has_sure_end` is whether the sender marked the end of the source. Otherwise the last line must have the number
-        of rows, because a broken connection can look like the end.
+        `has_marked_end` is whether the sender marked the end of the source. Otherwise the last line must have the
+        number of rows, because a broken connection can look like the end.
 
         Raises: SourceIncomplete if the end of the source is missing. SourceRefused if a row is invalid, or if there is
             no row.
@@ -143,7 +143,7 @@ class SourceRows:
             raise SourceIncomplete(
                 f"The source has {self.count + self._invalid:,} rows, and its last line says {self._declared:,}"
             )
-        if self._declared is None and not has_sure_end:
+        if self._declared is None and not has_marked_end:
             raise SourceIncomplete(
                 'The end of the source is not known. Send a Content-Length, or a last line {"rows": <number>}'
             )

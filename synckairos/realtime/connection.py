@@ -158,7 +158,7 @@ class SocketConnection:
         self.close(*self.codes.credential_ends[reason])
 
     def apply_rights(self) -> None:
-        """Judge all subscriptions again, after the credential or the member rows of the client have changed."""
+        """Check all subscriptions again, after the credential or the member rows of the client have changed."""
         apply_rights_to_subscriptions(self, self.hub.presence)
 
     def announce_shutdown(self, spread_s: float) -> None:

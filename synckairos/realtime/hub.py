@@ -372,7 +372,7 @@ class Hub:
             try:
                 role = update.role_of(subscription.watcher.principal)
             except StoreUnavailable:
-                self._judge_later(subscription, update)
+                self._check_rights_later(subscription, update)
                 continue
             if role is None:
                 subscription.watcher.end_without_right(subscription)
@@ -381,13 +381,13 @@ class Hub:
                 kept.append(subscription)
         return tuple(kept)
 
-    def _judge_later(self, subscription: Subscription, update: SessionUpdate) -> None:
+    def _check_rights_later(self, subscription: Subscription, update: SessionUpdate) -> None:
         """Keep the updates of a subscription back until the member rows that decide about it were read."""
         is_active = subscription.backlog is None
         subscription.backlog = [*(subscription.backlog or ()), update]
-        self.spawn_request_task(self._judge(subscription, is_active))
+        self.spawn_request_task(self._check_rights(subscription, is_active))
 
-    async def _judge(self, subscription: Subscription, is_active: bool) -> None:
+    async def _check_rights(self, subscription: Subscription, is_active: bool) -> None:
         watcher = subscription.watcher
         if watcher.principal.members is not None:
             await watcher.principal.members.load()

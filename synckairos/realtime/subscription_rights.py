@@ -1,4 +1,4 @@
-"""Rights of a connection to its subscriptions, judged again after its credential or its member rows have changed."""
+"""Rights of a connection to its subscriptions, checked again after its credential or its member rows have changed."""
 
 from synckairos.errors import StoreUnavailable
 from synckairos.realtime.presence import PresenceTracker, presence_identity

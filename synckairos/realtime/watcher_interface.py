@@ -88,7 +88,7 @@ class Watcher(Protocol):
         """Unsubscribe from all sessions and begin to close the connection, because its credential has ended."""
 
     def apply_rights(self) -> None:
-        """Judge all subscriptions again, after the credential or the member rows of the client have changed."""
+        """Check all subscriptions again, after the credential or the member rows of the client have changed."""
 
     def announce_shutdown(self, spread_s: float) -> None:
         """Send the client an announcement of the shutdown, if the dialect has one.

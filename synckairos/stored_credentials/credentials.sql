@@ -123,7 +123,7 @@ FROM (
 WHERE credential_id = used.id;
 
 -- name: redeem
--- One statement takes a use of the link and adds a session token, so that exactly `max_uses` calls get a token.
+-- One statement counts a use of the link and adds a session token, so that exactly `max_uses` calls get a token.
 -- It also deletes a few session tokens of the tenant that expired more than a day ago.
 WITH taken AS (
     UPDATE sync_credentials

@@ -35,11 +35,11 @@ class LinkRedeemer:
         self._refuse_ended = refuse_ended
 
     async def redeem(self, text: str, address: str) -> RedeemedLink:
-        """Take a use of the link with the text `text`, and return a new session token. At most one round trip.
+        """Count a use of the link with the text `text`, and return a new session token. At most one round trip.
 
         A refused link takes from the budget of `address` for refused tokens.
 
-        Raises: Unauthorized, with the same text for unknown, ended, revoked and spent links. RateLimitExceeded if the
+        Raises: Unauthorized, with the same text for unknown, ended, revoked and used-up links. RateLimitExceeded if the
             address has no budget. TenantSuspended, TenantUnknown. StoreUnavailable.
         """
         with self._work.charge_if_due(address, REFUSED_TOKENS) as refused:

@@ -247,7 +247,7 @@ class CredentialTable:
     async def redeem(
         self, link: SecretText, now_ms: int, *, link_idle_s: int, login_idle_s: int, login_s: int
     ) -> "RedeemedLink | None":
-        """Take a use of the link with this text, and return a new session token. One round trip.
+        """Count a use of the link with this text, and return a new session token. One round trip.
 
         Return None if there is no such link, or if it has ended, expired, or no use left. The token of a link to a
         session expires `link_idle_s` seconds after its last use, and with the link at the latest. The token of a link

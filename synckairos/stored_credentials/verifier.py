@@ -47,7 +47,7 @@ REFUSED = "The API key or session token is not valid"
 """Text of the refusal of an unknown, ended or wrong credential. It is the same for all of them."""
 
 LINK_REFUSED = "The link is not valid, or it was used up"
-"""Text of the refusal of an unknown, ended, revoked or spent link. It is the same for all of them."""
+"""Text of the refusal of an unknown, ended, revoked or used-up link. It is the same for all of them."""
 
 logger = log.get_logger(__name__)
 
@@ -138,11 +138,11 @@ class CredentialVerifier:
         return entry.principal
 
     async def redeem(self, text: str, now_ms: int) -> RedeemedLink:
-        """Take a use of a link, and return a new session token, which is cached. One query.
+        """Count a use of a link, and return a new session token, which is cached. One query.
 
         `now_ms` is as in `verify`.
 
-        Raises: Unauthorized if the link is unknown, ended, revoked or spent. StoreUnavailable.
+        Raises: Unauthorized if the link is unknown, ended, revoked or used up. StoreUnavailable.
         """
         secret = parse_secret_text(text)
         if secret is None:

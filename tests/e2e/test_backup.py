@@ -230,7 +230,9 @@ async def watch_reaches_epoch(watch: Watch, epoch: str) -> None:
                 return
 
 
-async def test_restore_after_the_loss_of_everything_loses_what_the_page_says(sites: list[Site], tmp_path: Path) -> None:
+async def test_restore_after_the_loss_of_both_stores_gives_what_the_page_says(
+    sites: list[Site], tmp_path: Path
+) -> None:
     lost_site, new_site = sites
     copy_redis, copy_postgres, copy_archives, *restore = page_blocks()
     shell = Shell(tmp_path)

@@ -156,7 +156,7 @@ async def test_expiry_of_a_link_closes_its_sockets_with_4005(servers: list[Proce
     assert (await redeem(servers[0], made["secret"])).status_code == 401
 
 
-async def test_session_token_of_a_key_ends_at_log_out_and_with_the_key(servers: list[Process]) -> None:
+async def test_session_token_of_a_key_ends_at_sign_out_and_with_the_key(servers: list[Process]) -> None:
     admin = make_token(role="admin")
     key = (await call(servers[0], "POST", "/v1/keys", admin, json={"role": "admin"})).json()["data"]
     tokens = [run_command(server, EXCHANGE, KEY=key["key"])["data"]["token"] for server in servers]

@@ -114,7 +114,7 @@ async def test_two_instances_command_300_sessions_of_all_partitions_once(setting
             assert read.json()["data"]["version"] == 2
 
 
-async def test_each_session_is_judged_by_itself(server: RestServer) -> None:
+async def test_rights_are_checked_for_each_session(server: RestServer) -> None:
     reached, unreached = await create_board(server, cup="spring"), await create_board(server, cup="autumn")
     missing = str(uuid4())
     caller = as_caller("x", "controller", reaches="label:cup=spring")

@@ -262,7 +262,7 @@ async def test_operations_are_403_without_authentication(settings: Settings) -> 
             assert "SYNCKAIROS_AUTH" in answer.json()["detail"]
 
 
-async def test_key_is_exchanged_for_a_session_token_that_logs_out(links: Links) -> None:
+async def test_key_is_exchanged_for_a_session_token_that_signs_out(links: Links) -> None:
     key_id, key = await links.node.add(role="admin", grants=())
     client = links.server.client
     answer = await client.post("/v1/tokens", json={}, headers=bearer(key) | {"idempotency-key": "t"})
@@ -286,7 +286,7 @@ async def test_key_is_exchanged_for_a_session_token_that_logs_out(links: Links) 
     assert [await links.get("/v1/me", each) for each in (other, bearer(key))] == [401, 401]
 
 
-async def test_log_out_of_one_device_keeps_the_link(links: Links) -> None:
+async def test_sign_out_of_one_device_keeps_the_link(links: Links) -> None:
     made = await links.make()
     left, kept = [bearer((await links.redeem(made["secret"])).json()["data"]["token"]) for _ in range(2)]
     assert (await links.server.client.delete("/v1/tokens", headers=left)).status_code == 204

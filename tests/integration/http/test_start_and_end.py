@@ -118,7 +118,7 @@ async def test_removed_start_leaves_the_deadlines(server: RestServer) -> None:
     assert await server.parts.pipe.call("ZCARD", deadlines) == 0
 
 
-async def test_instants_are_judged_by_the_time_of_redis(server: RestServer) -> None:
+async def test_instants_are_compared_with_the_time_of_redis(server: RestServer) -> None:
     past = await instant(server, -1)
     for fields in (
         {"starts_at": past},

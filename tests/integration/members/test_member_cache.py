@@ -132,7 +132,7 @@ async def test_rows_that_were_read_before_a_change_are_not_used_after_it(
     assert len(reads.batches) == 2
 
 
-async def test_late_fill_does_not_store_a_copy_of_the_rows_before_a_change(
+async def test_late_reader_does_not_store_a_copy_of_the_rows_before_a_change(
     settings: Settings, node: MemberNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another instance has read the old rows, and stores its copy after the change, before it hears of the change."""

@@ -42,7 +42,7 @@ async def reconcile(
     is_dry_run = options.pop("is_dry_run", False)
     with SourceRows(tenant, 1 << 30) as source:
         source.add(render_rows(rows))
-        source.finish(has_sure_end=True)
+        source.finish(has_marked_end=True)
         reconciler = MemberReconciler(pool, node.changes, **options)
         return await reconciler.reconcile(tenant, source, percent, is_dry_run=is_dry_run)
 

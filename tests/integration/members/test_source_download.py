@@ -108,7 +108,7 @@ async def test_answer_with_another_status_than_200_has_no_rows(
         await read(make_download(source.url))
 
 
-async def test_source_that_nobody_serves_is_incomplete() -> None:
+async def test_source_without_a_server_is_incomplete() -> None:
     with pytest.raises(SourceIncomplete):
         await read(make_download(f"http://127.0.0.1:{free_port()}/"))
 

@@ -74,7 +74,7 @@ async def receive_end_of_subscription(client: V3Client) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("resource", ["session", LABEL], ids=["session", "label"])
-async def test_member_removed_while_watching_is_told_on_each_instance(settings: Settings, resource: str) -> None:
+async def test_member_removed_while_watching_is_notified_on_each_instance(settings: Settings, resource: str) -> None:
     async with two_instances(settings) as (first, second):
         session_id = await first.create()
         await set_label(first, session_id, "7b")
@@ -100,7 +100,7 @@ async def test_member_removed_while_watching_is_told_on_each_instance(settings: 
                 assert await subscribe(client, session_id) == "SESSION_NOT_FOUND"
 
 
-async def test_member_removed_by_a_reconciliation_while_watching_is_told(
+async def test_member_removed_by_a_reconciliation_while_watching_is_notified(
     settings: Settings,
 ) -> None:
     async with two_instances(settings) as (first, second):
@@ -111,7 +111,7 @@ async def test_member_removed_by_a_reconciliation_while_watching_is_told(
             assert [await subscribe(client, each) for each in (session_id, kept_id)] == ["STATE_SYNC"] * 2
             with SourceRows("default", 1 << 20) as rows:
                 rows.add(render_rows([("alice", kept_id, "viewer")]))
-                rows.finish(has_sure_end=True)
+                rows.finish(has_marked_end=True)
                 await MemberReconciler(first.parts.pool, first.members).reconcile("default", rows, 50)
             assert await receive_end_of_subscription(client) == ("UNSUBSCRIBED", session_id, "FORBIDDEN")
             assert await subscribe(client, session_id) == "SESSION_NOT_FOUND"

@@ -64,7 +64,7 @@ async def test_token_has_the_tenant_of_its_link(nodes: Nodes) -> None:
     assert await nodes[0].table.read_link_session("default", link_id) is None
 
 
-async def test_unknown_spent_ended_expired_and_revoked_links_are_refused_with_one_text(nodes: Nodes) -> None:
+async def test_unknown_used_up_ended_expired_and_revoked_links_are_refused_with_one_text(nodes: Nodes) -> None:
     node = nodes[0]
     _, spent = await node.add_link(max_uses=1)
     await node.redeem(spent)

@@ -22,12 +22,12 @@ def line(**members: Any) -> bytes:
     return orjson.dumps(GOOD | members) + b"\n"
 
 
-def read(pieces: Sequence[bytes], *, has_sure_end: bool = True, max_bytes: int = 1 << 20) -> tuple[int, bytes]:
+def read(pieces: Sequence[bytes], *, has_marked_end: bool = True, max_bytes: int = 1 << 20) -> tuple[int, bytes]:
     """Return the number of rows of a source, and its text for COPY."""
     with SourceRows("acme", max_bytes) as rows:
         for piece in pieces:
             rows.add(piece)
-        rows.finish(has_sure_end=has_sure_end)
+        rows.finish(has_marked_end=has_marked_end)
         return rows.count, b"".join(rows.pieces())
 
 
@@ -104,7 +104,7 @@ def test_empty_source_is_refused(lines: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "has_sure_end", "is_complete"),
+    ("last", "has_marked_end", "is_complete"),
     [
         (b'{"rows": 2}', False, True),
         (b'{"rows": 2}\n\n', True, True),
@@ -114,13 +114,13 @@ def test_empty_source_is_refused(lines: list[bytes]) -> None:
         (b'{"rows": 1}', True, False),
     ],
 )
-def test_end_of_the_source_must_be_sure(last: bytes, has_sure_end: bool, is_complete: bool) -> None:
+def test_end_of_the_source_must_be_marked(last: bytes, has_marked_end: bool, is_complete: bool) -> None:
     lines = [line(), line(subject="bob"), last]
     if is_complete:
-        assert read(lines, has_sure_end=has_sure_end)[0] == 2
+        assert read(lines, has_marked_end=has_marked_end)[0] == 2
     else:
         with pytest.raises(SourceIncomplete):
-            read(lines, has_sure_end=has_sure_end)
+            read(lines, has_marked_end=has_marked_end)
 
 
 def test_row_after_the_line_with_the_number_of_rows_is_invalid() -> None:
@@ -133,6 +133,6 @@ def test_more_rows_than_fit_into_memory_are_kept() -> None:
     with SourceRows("acme", 1 << 30) as rows:
         for _ in range(30_000):
             rows.add(many)
-        rows.finish(has_sure_end=True)
+        rows.finish(has_marked_end=True)
         assert rows.count == 150_000
         assert sum(piece.count(b"\n") for piece in rows.pieces()) == 150_000

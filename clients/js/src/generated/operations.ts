@@ -403,7 +403,7 @@ export interface Api {
       nothing?: undefined,
       options?: RequestOptions,
     ): Promise<void>;
-    /** Take a use of a link and get a session token */
+    /** Redeem a link for a session token */
     redeem(
       body: RedeemLink,
       options?: RequestOptions,
@@ -448,7 +448,7 @@ export interface Api {
       query?: { limit?: number; cursor?: string; subject?: string; resource?: string },
       options?: RequestOptions,
     ): Promise<ResponseData<MemberPage>>;
-    /** Take the role on a resource from a subject */
+    /** Remove the role of a subject on a resource */
     delete(
       query?: { subject: string; resource: string },
       options?: RequestOptions,

@@ -965,7 +965,7 @@ class LinksOperations:
         await self._call("DELETE", f"/v1/links/{path_part(link_id)}")
 
     async def redeem(self, body: RedeemLink) -> RedeemedLinkView:
-        """Take a use of a link and get a session token.
+        """Redeem a link for a session token.
 
         `POST /v1/links/redeem`
         """
@@ -1055,7 +1055,7 @@ class MembersOperations:
         return answer
 
     async def delete(self, *, subject: str | None = None, resource: str | None = None) -> None:
-        """Take the role on a resource from a subject.
+        """Remove the role of a subject on a resource.
 
         `DELETE /v1/members`
         """

@@ -957,7 +957,7 @@ class LinksOperations:
         self._call("DELETE", f"/v1/links/{path_part(link_id)}")
 
     def redeem(self, body: RedeemLink) -> RedeemedLinkView:
-        """Take a use of a link and get a session token.
+        """Redeem a link for a session token.
 
         `POST /v1/links/redeem`
         """
@@ -1047,7 +1047,7 @@ class MembersOperations:
         return answer
 
     def delete(self, *, subject: str | None = None, resource: str | None = None) -> None:
-        """Take the role on a resource from a subject.
+        """Remove the role of a subject on a resource.
 
         `DELETE /v1/members`
         """

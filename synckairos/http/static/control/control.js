@@ -47,7 +47,7 @@ async function readRole() {
     if (watch.shown) show(watch.shown);
   } else if (caller.session_role) {
     const isParticipant = caller.session_role === "participant";
-    end("This link does not allow to control the session. ");
+    end("This link does not allow you to control the session. ");
     const other = document.createElement("a");
     other.href = new URL(`../${isParticipant ? "desk" : "view"}/${sessionId}`, import.meta.url).href;
     other.textContent = isParticipant ? "Open the page of a participant" : "Open the view";

@@ -49,7 +49,7 @@ export async function makeTicket(sessionId, timeoutMs) {
   return (await send("POST", "v1/tickets", { session_ids: [sessionId] }, { attempts: 1, signal })).ticket;
 }
 
-/** Take a use of a link. Return `{token, session_id, role, …}`. */
+/** Redeem a link. Return `{token, session_id, role, …}`. */
 export const redeemLink = (secret) => send("POST", "v1/links/redeem", { secret });
 
 /** Return a session token with the rights of an API key. */
