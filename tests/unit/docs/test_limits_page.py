@@ -293,7 +293,7 @@ def test_page_has_the_table_of_the_limits_of_tenants() -> None:
     assert f"\n\n{work_limits.render_work_limits_table(work_limits.TENANT_WORK_LIMITS)}\n\n" in page
     assert f"{tenant_share.MAX_RUNNING_OF_TENANT} requests of a tenant run" in page
     assert f"{tenant_share.MAX_QUERIES_OF_TENANT} of its queries in Postgres" in page
-    assert f"leave one every {tenant_share.REFUSAL_INTERVAL_OF_TENANT_S * 1000:g} ms" in page
+    assert f"one every {tenant_share.REFUSAL_INTERVAL_OF_TENANT_S * 1000:g} ms" in page
     assert f"recently used {tenant_share.LITTLE_USE_OF_TENANT_S * 1000:g} ms more than its share" in page
 
 
