@@ -1,4 +1,4 @@
-"""The revisions of the members of one tenant of whose announcement one instance knows."""
+"""The revisions of the members of one tenant that were announced to one instance."""
 
 
 class RevisionTracker:

@@ -201,7 +201,7 @@ RETURNING credential_id, kind;
 -- A revocation has an effect only for some time, so a worker also ends the stored credentials that it selects.
 -- Administrators of a tenant cannot end keys of operators.
 -- The result has the keys and links that end only because they are below a selected credential, each with the number of
--- its revocation. Instances must be told about them. It also has those that the same revocation has ended before.
+-- its revocation. Instances must be notified of them. It also has those that the same revocation has ended before.
 WITH RECURSIVE revoked AS (
     SELECT credential_id, to_timestamp(effective_at_ms::double precision / 1000) AS at, number, true AS is_selected
     FROM sync_credentials

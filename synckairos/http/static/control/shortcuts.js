@@ -3,7 +3,7 @@
 const STORAGE_KEY = "synckairos-shortcuts";
 const FIELDS = "input, textarea, select, button, a, summary, [contenteditable]";
 
-/** The keys by the name of what they do. */
+/** The keys of each shortcut, by the name of the shortcut. */
 export const KEYS = {
   main: " ",
   next: "ArrowRight",

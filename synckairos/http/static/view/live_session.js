@@ -43,7 +43,7 @@ export function openLiveSession({ show, faultText = "" }) {
   queueMicrotask(() => showConnection(client.state));
   return { client, watch, sessionId, end };
 
-  /** Return the session token of the link. Each use moves its end, so the client renews it with the same text. */
+  /** Return the session token of the link. Each use extends the token, so the client renews it with the same text. */
   async function getToken() {
     const refusal = await credential;
     if (refusal) {
@@ -100,7 +100,7 @@ export function showTitle(session) {
 
 /**
  * Return the item of the plan and the participant that have the turn, or that are next in a hold, in one text. If all act
- * at once, nobody is named.
+ * at once, the text names no participant.
  */
 export function turnText(session) {
   const item = session.plan?.find((each) => each.item_id === (session.next_item_id ?? session.current_item_id));
