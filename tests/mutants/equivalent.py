@@ -19,7 +19,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "return bool(self.stages[number].at_zero) and number - 1 < len(self.stages)",
     ): "the wire refuses at_zero in the last stage, so no stage with at_zero has the last number",
     (
-        "timing.py",
+        "upcoming_event.py",
         "flip Or",
         "return 0 if active is None and active.lag is None else min(active.lag.quota_ms, MAX_GRACE_MS)",
     ): "lag compensation is a setting of per_participant, where a running session has an active participant with an "

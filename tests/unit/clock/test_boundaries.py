@@ -26,7 +26,7 @@ from synckairos.clock.individual.row_clock import individual_clock, row_deadline
 from synckairos.clock.model import EventType, ExtendBy, OnTimeout, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi
 from synckairos.clock.simulation import MAX_ROWS, Simulation, TimedCommand, TimelineRow
-from synckairos.clock.timing import deadline_at_ms
+from synckairos.clock.timing import deadline_at_ms, session_remaining_ms
 from synckairos.clock.turns import comes_too_late
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
@@ -177,6 +177,18 @@ def test_index_of_many_clocks_follows_changes_of_few(on_timeout: str) -> None:
         if played.state.status.is_final:
             break
     assert {EventType.PARTICIPANT_FINISHED, EventType.PARTICIPANT_RESUMED, EventType.TIME_ADJUSTED} <= seen
+
+
+@pytest.mark.parametrize(
+    ("starts_at_ms", "script", "left_ms"),
+    [(None, "", None), (T0 + 10_000, "", 100_000), (None, "10 start", 100_000), (T0 + 10_000, "10 time", 100_000)],
+    ids=["pending", "pending with a start", "started", "started by time"],
+)
+def test_remaining_time_of_individual_clocks_with_an_end_is_unknown_only_before_a_known_start(
+    starts_at_ms: int | None, script: str, left_ms: int | None
+) -> None:
+    played = play(spec("individual", "A B", starts_at_ms=starts_at_ms, ends_at_ms=T0 + 60_000), script)
+    assert session_remaining_ms(played.state) == left_ms
 
 
 # -- one millisecond --------------------------------------------------------------------------------------------------
