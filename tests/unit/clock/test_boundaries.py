@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 
+from synckairos.clock.charges import charges_between
 from synckairos.clock.clock_systems import Delay
 from synckairos.clock.commands import (
     AddParticipant,
@@ -23,7 +24,7 @@ from synckairos.clock.first_edition_compatibility import as_first_edition, check
 from synckairos.clock.individual.all_clocks import clocks_charged_until
 from synckairos.clock.individual.clock_rows import SCAN_SHARE, ClockIndex, clock_index
 from synckairos.clock.individual.row_clock import individual_clock, row_deadline_at_ms
-from synckairos.clock.model import EventType, ExtendBy, OnTimeout, SyncMode
+from synckairos.clock.model import Charge, EventType, ExtendBy, OnTimeout, SyncMode
 from synckairos.clock.overtime_period_systems import Byoyomi
 from synckairos.clock.simulation import MAX_ROWS, Simulation, TimedCommand, TimelineRow
 from synckairos.clock.timing import deadline_at_ms, session_remaining_ms
@@ -189,6 +190,13 @@ def test_remaining_time_of_individual_clocks_with_an_end_is_unknown_only_before_
 ) -> None:
     played = play(spec("individual", "A B", starts_at_ms=starts_at_ms, ends_at_ms=T0 + 60_000), script)
     assert session_remaining_ms(played.state) == left_ms
+
+
+def test_a_charge_of_a_clock_that_stood_still_before_unknown_versions_ends_at_the_event() -> None:
+    before = play(spec("individual", "A B"), "0 start; 5 pause [A]").state
+    played = play(spec("individual", "A B"), "0 start; 5 pause [A]; 10 resume [A]; 15 pause [A]")
+    last = played.transitions[-1]
+    assert charges_between(before, last.event, last.state) == (Charge("A", T0 + 10_000, T0 + 15_000),)
 
 
 # -- one millisecond --------------------------------------------------------------------------------------------------
