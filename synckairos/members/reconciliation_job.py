@@ -41,7 +41,7 @@ class MemberReconciliationJob:
         - `pool`: runs the transaction.
         - `download`: the download from the URL of the settings. None: no URL is set, and the jobs fail.
         - `open_changes`: opens the connections that announce a change.
-        - `is_deleted`: tells whether a tenant is deleted. The members of such a tenant are not reconciled.
+        - `is_deleted`: returns whether a tenant is deleted. The members of such a tenant are not reconciled.
         - `tenants`: the only tenants whose members the URL can have. None: the URL names the tenant of each job.
         - `max_bytes`: maximum number of bytes of the source.
         - `max_removed_percent`: maximum share of the members that a job without this parameter may remove, in percent.

@@ -98,7 +98,7 @@ async def test_sessions_watchers_deadlines_and_audit_go_on_after_a_failover(flee
         await asyncio.to_thread(store.wait_for_other_primary, former)
         match fault:
             case "suspended primary":
-                former.resume()  # it believes to be the primary until a sentinel tells it
+                former.resume()  # it acts as the primary until a sentinel tells it the new one
             case "killed primary and sentinels":
                 for sentinel in store.sentinels[1:]:
                     sentinel.kill()

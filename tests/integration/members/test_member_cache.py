@@ -135,7 +135,7 @@ async def test_rows_that_were_read_before_a_change_are_not_used_after_it(
 async def test_late_reader_does_not_store_a_copy_of_the_rows_before_a_change(
     settings: Settings, node: MemberNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another instance has read the old rows, and stores its copy after the change, before it hears of the change."""
+    """Another instance has read the old rows, and stores its copy after the change, before the announcement arrives."""
     await node.put("alice", "controller")
     async with store_proxy(settings.redis_url) as proxy, open_member_node(settings, proxy.url) as other:
         proxy.loses = lambda message: b":added" in message
