@@ -44,6 +44,8 @@ REQUEST_BODIES: Json = {
     "AdjustBody": {"delta_ms": 30_000, "participant_ids": [BLACK_ID]},
     "CompleteBody": {},
     "CancelBody": {},
+    "AnnounceBody": {"text": "Five minutes left", "tone": "warning", "until": "2026-01-31T16:35:00.000Z"},
+    "ScreenBody": {"mode": "focus"},
     "SetPlanBody": {
         "plan": [
             {"item_id": "opening", "title": "Opening", "time_ms": 300_000},

@@ -186,7 +186,7 @@ async def test_rows_of_random_sessions_sum_up_to_their_used_times(audit: AuditPa
     """Ended sessions with turns, of all modes: undone, amended, reopened, with changed plans and participants."""
     service = AuditedService(audit)
     players = []
-    for seed in range(100, 160):
+    for seed in range(100, 190):
         players.append(await service.play(seed))
         if seed == 120:
             await audit.drain()
