@@ -14,6 +14,16 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "for week in range(5):",
     ): "the next rest begins in the second or third of the four weeks, so no caller sees the rests of a further week",
     (
+        "rest_days.py",
+        "one more",
+        "weeks = (running_ms - 2) // working_ms",
+    ): "the loop after it walks through the week that is then not skipped",
+    (
+        "stages.py",
+        "flip Lt",
+        "return bool(self.stages[number].at_zero) and number + 1 <= len(self.stages)",
+    ): "the wire refuses at_zero in the last stage, so no stage with at_zero has the last number",
+    (
         "stages.py",
         "flip Add",
         "return bool(self.stages[number].at_zero) and number - 1 < len(self.stages)",

@@ -4,6 +4,7 @@ import pytest
 
 from synckairos.clock.clock_systems import ClockSystem, Delay, PerMove
 from synckairos.clock.commands import Expire
+from synckairos.clock.overdue import make_warning_without_free_time
 from synckairos.clock.overtime_period_systems import Byoyomi
 from synckairos.clock.stages import Stage, Stages
 from synckairos.clock.timing import deadline_at_ms
@@ -167,6 +168,20 @@ def test_free_time_delays_warnings_of_a_turn_that_begins_in_debt(mode: str, syst
 
 def test_a_subtraction_below_a_threshold_warns_at_once_despite_free_time() -> None:
     creation = spec("per_participant", "A B", "overtime", clock=Delay(10_000), warnings_ms=(-5_000, -20_000))
-    session = play(creation, "0 start; 71 switch; 80 switch; 81 adjust-30:A; 81.5 time")
-    assert session.lines[-1] == "81 time_warning A"
-    assert session.remaining("A") == -31
+    for seconds in (30, 19):  # beyond the threshold, and exactly to it
+        session = play(creation, f"0 start; 71 switch; 80 switch; 81 adjust-{seconds}:A; 81.5 time")
+        assert session.lines[-1] == "81 time_warning A"
+        assert session.remaining("A") == -1 - seconds
+
+
+def test_a_replayed_warning_of_an_earlier_release_came_as_if_there_was_no_free_time() -> None:
+    creation = spec("per_participant", "A B", "overtime", clock=Delay(10_000), warnings_ms=(-20_000,))
+    state = play(creation, "0 start; 75 switch; 80 switch").state
+    early = make_warning_without_free_time(state, T0 + 95_000)
+    assert early is not None
+    assert (early.event.type, early.event.remaining_ms, early.state.turn.warned_ms) == (
+        "time_warning",
+        -20_000,
+        (-20_000,),
+    )
+    assert make_warning_without_free_time(state, T0 + 95_001) is None

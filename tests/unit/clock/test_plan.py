@@ -311,6 +311,8 @@ def test_expected_starts_leave_out_the_rests_to_come() -> None:
 def test_item_that_runs_over_delays_the_others() -> None:
     state = run("x=5 y=7 z=9", "0 start", "overtime").state
     assert list(expected_starts_ms(state, T0 + 9_000).values()) == [T0 + 9_000, T0 + 16_000]
+    paused = run("x=5 y=7 z=9", "0 start; 8 pause", "overtime").state
+    assert list(expected_starts_ms(paused, T0 + 9_000).values()) == [T0 + 9_000, T0 + 16_000]
     assert expected_starts_ms(play(spec("per_cycle"), "0 start").state, T0) == {}
 
 
