@@ -123,11 +123,14 @@ async def _ask(connection: Connection, service: str) -> SentinelState:
     """
     try:
         await connection.connect()
+        # During a failover, the fields of its leader have the new configuration and still the former address. So the
+        # address is asked for after them, in the command that names the promoted server.
         fields = _parse_pairs(await request(connection, "SENTINEL", "MASTER", service))
+        host, port = await request(connection, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
         return SentinelState(
             int(fields["config-epoch"]),
-            fields["ip"],
-            int(fields["port"]),
+            host.decode(),
+            int(port),
             int(fields["num-slaves"]),
             int(fields["quorum"]),
         )
