@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from synckairos.errors import ValidationFailed
-from synckairos.wire.json_text_scan import SHORT_BYTES, is_exact
+from synckairos.wire.json_text_scan import SHORT_BYTES, has_small_objects, is_exact
 from synckairos.wire.validation_faults import (
     MAX_FAULTS,
     MAX_MEMBERS,
@@ -51,7 +51,7 @@ def decode_json(body: bytes) -> Any:
         value = orjson.loads(body)
         if value_count_upper_bound(body) > MAX_VALUES:
             raise_if_faults(too_many_values_faults(value))
-        if len(body) >= SHORT_BYTES and body.count(b":") <= MAX_MEMBERS and is_exact(body, value):
+        if len(body) >= SHORT_BYTES and is_exact(body, value) and has_small_objects(body, MAX_MEMBERS):
             return value
         return json.loads(body, object_pairs_hook=_object)
     except orjson.JSONDecodeError as error:

@@ -11,11 +11,14 @@ import orjson
 SHORT_BYTES = 1_000
 """Bytes of a JSON text below which a loop over its values is faster than the scans."""
 
+_MAX_PASSES = 8  # levels of objects up to which the members of objects are counted by scans
+
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _LONG_INTEGER = re.compile(rb"(?:^|,)-?(\d{16,})(?=,|$)")
 _JSON_SPACE = b" \n\r\t"
 _OPENING = bytes.maketrans(b"{}", b"[]")
 _OTHER_BYTES = bytes(set(range(256)) - set(b"[]{}"))
+_NO_OBJECT_BYTES = bytes(set(range(256)) - set(b"{}:"))
 
 
 def is_exact(text: bytes, value: Any) -> bool:
@@ -42,7 +45,7 @@ def has_plain_values(text: bytes, max_integer: int, max_levels: int) -> bool:
     # Without the escaped backslashes, each remaining backslash begins another escape.
     if b"\\u0000" in text.replace(b"\\\\", b""):
         return False
-    structure = _STRING.sub(b"", text)
+    structure = _without_strings(text)
     if any(int(digits) > max_integer for digits in _LONG_INTEGER.findall(structure.translate(None, b"[]{}:"))):
         return False
     return not _is_nested_deeper(structure, max_levels)
@@ -50,7 +53,31 @@ def has_plain_values(text: bytes, max_integer: int, max_levels: int) -> bool:
 
 def is_nested_deeper(text: bytes, max_levels: int) -> bool:
     """Return whether a valid JSON text has more than `max_levels` levels of arrays and objects."""
-    return _is_nested_deeper(_STRING.sub(b"", text), max_levels)
+    return _is_nested_deeper(_without_strings(text), max_levels)
+
+
+def has_small_objects(text: bytes, max_members: int) -> bool:
+    """Return whether each object in a valid JSON text certainly has at most `max_members` members.
+
+    The result can be False for a text with small objects, if it has many levels of objects.
+    """
+    if text.count(b":") <= max_members:
+        return True
+    objects = _without_strings(text).translate(None, _NO_OBJECT_BYTES)
+    innermost = re.compile(rb"\{:{0,%d}\}" % max_members)
+    for _ in range(_MAX_PASSES):
+        # Without the objects inside it, an object is its colons in braces.
+        objects = innermost.sub(b"", objects)
+        if not objects:
+            return True
+    return False
+
+
+def _without_strings(text: bytes) -> bytes:
+    """Return a valid JSON text without its strings."""
+    if b"\\" not in text:
+        return b"".join(text.split(b'"')[::2])
+    return _STRING.sub(b"", text)
 
 
 def _is_nested_deeper(structure: bytes, max_levels: int) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synckairos.wire.json_text_scan import has_plain_values, is_exact, is_nested_deeper
+from synckairos.wire.json_text_scan import has_plain_values, has_small_objects, is_exact, is_nested_deeper
 
 MAX_INTEGER = 2**53 - 1
 
@@ -48,6 +48,25 @@ def test_the_scans_agree_with_loops_over_the_values(value: Any, max_levels: int)
     text = orjson.dumps(value)
     assert is_nested_deeper(text, max_levels) == (levels(value) > max_levels)
     assert has_plain_values(text, MAX_INTEGER, max_levels) == (is_plain(value) and levels(value) <= max_levels)
+
+
+def largest_object(value: Any) -> int:
+    """Return the number of members of the largest object."""
+    items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return max([len(value) if isinstance(value, dict) else 0, *map(largest_object, items)])
+
+
+@given(values, st.integers(0, 5))
+def test_the_scan_finds_large_objects(value: Any, max_members: int) -> None:
+    assert has_small_objects(orjson.dumps(value), max_members) == (largest_object(value) <= max_members)
+
+
+@pytest.mark.parametrize("levels_above", [0, 5, 50])
+def test_a_large_object_is_found_at_each_level(levels_above: int) -> None:
+    for members, is_small in ((3, levels_above < 8), (4, False)):
+        inner = "{" + ",".join(f'"{at}":{{}}' for at in range(members)) + "}"
+        text = ('{"a":[' * levels_above + inner + "]}" * levels_above).encode()
+        assert has_small_objects(text, 3) is is_small
 
 
 @given(values, st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", "\t: ")]))
