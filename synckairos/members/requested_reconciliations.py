@@ -81,9 +81,18 @@ def reconciliation_json(job: Job) -> dict[str, Any]:
         "created_at": render_instant(datetime_to_ms(job.created_at)),
         "finished_at": None if job.finished_at is None else render_instant(datetime_to_ms(job.finished_at)),
         "report": job.result,
-        "error": job.error,
+        "error": None if job.error is None else error_without_details(job.error),
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def error_without_details(error: str) -> str:
+    """Return the error of a job without the text of an exception of a library, which can name internal hosts.
+
+    Such an error is stored as the name of the exception, a colon and its text.
+    """
+    name, separator, _ = error.partition(": ")
+    return f"{name}; the log of the worker has the details" if separator and name.isidentifier() else error
 
 
 @contextmanager
