@@ -240,7 +240,7 @@ class FailoverListener:
             began_s = time.monotonic()
             try:
                 await connection.connect()
-                await connection.send_command("SUBSCRIBE", "+switch-master")
+                await connection.send_command("SUBSCRIBE", "+switch-master", "+promoted-slave")
                 await self._read_messages(connection)
             except (RedisError, OSError) as error:
                 logger.debug("sentinel not reachable", host=sentinel.host, port=sentinel.port, cause=repr(error))
@@ -259,15 +259,23 @@ class FailoverListener:
                     await connection.send_command("PING")
                     is_checked = True
                     continue
-                case [b"message", b"+switch-master", bytes(text)]:
-                    self._handle_announcement(text.decode(errors="replace").split(" "))
+                case [b"message", bytes(channel), bytes(text)]:
+                    self._handle_announcement(channel, text.decode(errors="replace").split(" "))
             is_checked = False
 
-    def _handle_announcement(self, words: list[str]) -> None:
-        """Handle the words of a message: service, old host, old port, new host, new port."""
-        if len(words) != 5 or words[0] != self._service or not words[4].isdigit():
-            return
-        primary = (words[3], int(words[4]))
+    def _handle_announcement(self, channel: bytes, words: list[str]) -> None:
+        """Handle the words of a message.
+
+        They are service, old host, old port, new host, new port. In `+promoted-slave`, which comes earlier, they are
+        `slave`, name, new host, new port, `@`, service, old host, old port.
+        """
+        match channel, words:
+            case (b"+switch-master", [self._service, _, _, host, port]) if port.isdigit():
+                primary = (host, int(port))
+            case (b"+promoted-slave", [_, _, host, port, "@", self._service, *_]) if port.isdigit():
+                primary = (host, int(port))
+            case _:
+                return
         if primary != self._newest:
             self._newest = primary
             logger.info("primary of redis has changed", service=self._service, host=primary[0], port=primary[1])

@@ -34,6 +34,9 @@ MAX_BATCH_BYTES = 262_144
 The body of a request can have 1 MiB, and a message in it is up to twice as large, because its quotes are escaped.
 """
 
+CLOSE_WAIT_S = 5.0
+"""Seconds for which a client whose message was refused with 401 waits for the close code of the stream."""
+
 RESEND_S = 2.0
 """Seconds without a confirmation after which a batch is sent again."""
 
@@ -146,6 +149,10 @@ class EventStream:
                 while not self._confirmed.is_set() and not self._is_over:
                     delay_s = await poster.post(body)
                     if delay_s is None:
+                        if poster.status == 401:
+                            # The server ends the stream of a revoked or expired credential, with the reason. This task
+                            # is cancelled then.
+                            await asyncio.sleep(CLOSE_WAIT_S)
                         self._end(NO_CLOSE_FRAME, f"messages were refused with {poster.status}")
                         break
                     with suppress(TimeoutError):
