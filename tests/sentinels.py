@@ -10,6 +10,7 @@ from pathlib import Path
 from redis import Connection
 from redis.exceptions import RedisError
 
+from synckairos.embedded.data_dirs import wait_until
 from synckairos.embedded.guarded_child import ChildProcess
 from synckairos.embedded.valkey import valkey_binary
 from tests.ports import free_port
@@ -89,7 +90,7 @@ class SentinelSetup:
             replica = Node(self._folder / f"server-{number}", *options, f"replicaof 127.0.0.1 {primary.port}")
             self.servers.append(replica)
         for replica in self.servers[1:]:
-            wait_until(partial(_follows, replica, primary))
+            _wait(partial(_follows, replica, primary))
         for number in range(3):
             sentinel = Node(
                 self._folder / f"sentinel-{number}",
@@ -100,7 +101,7 @@ class SentinelSetup:
             )
             self.sentinels.append(sentinel)
         for sentinel in self.sentinels:
-            wait_until(partial(self._knows_all, sentinel))
+            _wait(partial(self._knows_all, sentinel))
 
     @staticmethod
     def _knows_all(sentinel: Node) -> bool:
@@ -115,22 +116,30 @@ class SentinelSetup:
 
     def wait_for_other_primary(self, former: Node) -> Node:
         """Wait until the first sentinel names another primary than `former`, and return it."""
-        wait_until(lambda: self.primary() is not former)
+        _wait(lambda: self.primary() is not former)
         return self.primary()
+
+    def wait_until_replica(self, node: Node) -> None:
+        """Wait until a server is a replica. Until then, a former primary accepts commands, which are lost."""
+        _wait(lambda: "role:slave" in node.ask("INFO", "replication"))
 
     def wait_for_replicas(self) -> None:
         """Wait until both other servers are replicas of the primary, and all sentinels know each other."""
         primary = self.primary()
         for node in self.servers:
             if node is not primary:
-                wait_until(partial(_follows, node, primary))
+                _wait(partial(_follows, node, primary))
         for sentinel in self.sentinels:
-            wait_until(partial(self._knows_all, sentinel))
+            _wait(partial(self._knows_all, sentinel))
 
     def stop(self) -> None:
         """Kill all processes."""
         for node in [*self.sentinels, *self.servers]:
             node.kill()
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    wait_until(condition, time.monotonic() + DEADLINE_S, "the sentinels or servers are not as expected in time")
 
 
 def _follows(replica: Node, primary: Node) -> bool:
@@ -146,11 +155,3 @@ def running_sentinels(folder: Path) -> Iterator[SentinelSetup]:
         stack.callback(setup.stop)
         setup.start()
         yield setup
-
-
-def wait_until(is_true: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    """Call `is_true` until its result is true. Raise AssertionError after `deadline_s` seconds."""
-    end_s = time.monotonic() + deadline_s
-    while not is_true():
-        assert time.monotonic() < end_s, "not true in time"
-        time.sleep(0.05)

@@ -125,12 +125,12 @@ def parse_redis_url(url: str) -> RedisAddress:
         raise ValueError("should be a URL that begins with redis://, rediss://, unix:// or redis+sentinel://")
     if "#" in url:
         if not scheme.endswith("+sentinel"):
-            _check_port(url)  # a # in the password can look like a wrong port
+            _split_server_url(url)  # a # in the password can look like a wrong port
         raise ValueError(f"should have no #{_HINT}")
     return _parse_sentinel_url(url) if scheme.endswith("+sentinel") else _parse_server_url(url)
 
 
-def _check_port(url: str) -> SplitResult:
+def _split_server_url(url: str) -> SplitResult:
     """Split a URL with one server.
 
     Raises: ValueError if its port is not valid.
@@ -146,7 +146,7 @@ def _check_port(url: str) -> SplitResult:
 
 
 def _parse_server_url(url: str) -> RedisAddress:
-    parts = _check_port(url)
+    parts = _split_server_url(url)
     options = _read_options(parts)
     username = options.get("username", _decode(parts.username)) or None
     password = options.get("password", _decode(parts.password)) or None
@@ -174,7 +174,7 @@ def _parse_sentinel_url(url: str) -> RedisAddress:
     parts = urlsplit(f"{scheme}://{login}{at}sentinel{rest[len(authority) :]}")
     addresses = []
     for host in hosts.split(","):
-        each = _check_port(f"redis://{host}")
+        each = _split_server_url(f"redis://{host}")
         if not each.hostname:
             raise ValueError(f"should have sentinels such as host1:26379,host2:26379 before the first /{_HINT}")
         addresses.append((_host(each.hostname), each.port or DEFAULT_SENTINEL_PORT))

@@ -16,7 +16,7 @@ from synckairos.embedded import Postgres
 from tests.conftest import copied_database
 from tests.e2e.conversation import DEADLINE_S, conversation
 from tests.processes import Process
-from tests.sentinels import SERVICE, SentinelSetup, running_sentinels, wait_until
+from tests.sentinels import SERVICE, SentinelSetup, running_sentinels
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -98,8 +98,7 @@ async def test_sessions_watchers_deadlines_and_audit_go_on_after_a_failover(flee
         await asyncio.to_thread(store.wait_for_other_primary, former)
         match fault:
             case "planned failover":
-                # Until the former primary is a replica, both servers accept commands, and those of the former are lost.
-                await asyncio.to_thread(wait_until, lambda: "role:slave" in former.ask("INFO", "replication"))
+                await asyncio.to_thread(store.wait_until_replica, former)
             case "suspended primary":
                 former.resume()  # it acts as the primary until a sentinel tells it the new one
             case "killed primary and sentinels":

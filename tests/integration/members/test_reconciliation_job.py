@@ -11,7 +11,7 @@ import pytest
 from synckairos.admin.members import open_member_changes
 from synckairos.config import Settings
 from synckairos.jobs.enqueue import JobQueue
-from synckairos.jobs.kinds import RECONCILE_MEMBERS, parse_job_params
+from synckairos.jobs.kinds import RECONCILE_MEMBERS, ReconcileMembersParams, parse_job_params
 from synckairos.jobs.runner import JobRunner
 from synckairos.jobs.table import ClaimedJob, Job, JobTable
 from synckairos.members.nightly_schedule import CATCH_UP, NightlyMemberSchedule
@@ -71,7 +71,8 @@ class MemberJobs:
 
         async def handle(claim: ClaimedJob) -> Mapping[str, Any]:
             found = parse_job_params(claim.type, claim.params)
-            return await handler.run(claim.tenant, found)  # type: ignore[arg-type]
+            assert isinstance(found, ReconcileMembersParams)
+            return await handler.run(claim.tenant, found)
 
         await JobRunner(self._table, handle, "worker-1").run_job(job_id)
         job = await self._table.get(job_id)

@@ -253,8 +253,8 @@ async def test_job_for_a_tenant_that_is_not_closed_deletes_nothing(
 
     with pytest.raises(PermanentJobFailure, match="The deletion of tenant acme was not requested"):
         await deletion.delete("acme", ignore)
-    with pytest.raises(PermanentJobFailure, match="There is no tenant nobody"):
-        await deletion.delete("nobody", ignore)
+    with pytest.raises(PermanentJobFailure, match="There is no tenant unknown"):
+        await deletion.delete("unknown", ignore)
 
 
 async def test_repeated_deletion_is_one_job_and_the_name_stays_refused(jobs: JobComponents, node: TenantNode) -> None:

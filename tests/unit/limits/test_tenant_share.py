@@ -1,6 +1,7 @@
 """The share of each tenant in the processor time, and its budget of bodies: they bind only beside active tenants."""
 
 import asyncio
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -78,10 +79,7 @@ async def test_waiting_clients_of_a_tenant_take_turns() -> None:
     async def work(name: str) -> None:
         order.append(name)
 
-    requests = [
-        await start(shares.run(CLIENTS[client], lambda name=f"{client}": work(name)))  # type: ignore[misc]
-        for client in (1, 1, 1, 2, 3)
-    ]
+    requests = [await start(shares.run(CLIENTS[client], partial(work, str(client)))) for client in (1, 1, 1, 2, 3)]
     assert (order, shares.waiting_count) == ([], 5)
     clock.now_s += used_time.MAX_PAUSE_S
     shares.note_activity(OTHER)
@@ -97,10 +95,7 @@ async def test_requests_of_a_tenant_that_run_at_the_same_time_are_bounded(monkey
     release = [*map(_Gate, CLIENTS[:3])]
     shares.note_activity(CLIENTS[0])
     shares.note_activity(OTHER)
-    requests = [
-        await start(shares.run(gate.client, lambda gate=gate: gate.pass_through(running)))  # type: ignore[misc]
-        for gate in release
-    ]
+    requests = [await start(shares.run(gate.client, partial(gate.pass_through, running))) for gate in release]
     assert running == CLIENTS[:2]
     release[0].open()
     await requests[0]
@@ -134,7 +129,7 @@ async def test_queries_of_a_tenant_that_run_at_the_same_time_are_bounded_only_be
             await gate.pass_through(running)
 
     async def begin_all() -> list[asyncio.Task[None]]:
-        return [await start(shares.run(gate.client, lambda gate=gate: query(gate))) for gate in gates]  # type: ignore[misc]
+        return [await start(shares.run(gate.client, partial(query, gate))) for gate in gates]
 
     async def count_running() -> int:
         running.clear()

@@ -1,6 +1,5 @@
 """Commands to a ticking session in `individual`."""
 
-import copy
 from collections.abc import Callable
 
 from synckairos.clock.commands import (
@@ -19,7 +18,8 @@ from synckairos.clock.commands import (
     UpdateSession,
 )
 from synckairos.clock.model import EventType, Status
-from tests.unit.clock.oracle.facts import PauseReason, RefusedError
+from tests.unit.clock.oracle.application import apply_or_restore
+from tests.unit.clock.oracle.facts import PauseReason
 from tests.unit.clock.oracle.plan_and_seat_commands import refuse_if
 from tests.unit.clock.oracle.ticking_clock import add_ticks
 from tests.unit.clock.oracle.ticking_individual import (
@@ -40,16 +40,7 @@ OPEN = (Status.RUNNING, Status.PAUSED)
 
 def apply_to_clocks(session: TickingIndividual, command: Command) -> bool:
     """Apply a command, and everything that it makes due. Return whether it changed the session."""
-    before = copy.deepcopy({name: value for name, value in session.__dict__.items() if name != "spec"})
-    try:
-        changed = _apply(session, command)
-    except RefusedError:
-        changed = False
-    if not changed:
-        session.__dict__.update(before)
-        return False
-    session.apply_due()
-    return True
+    return apply_or_restore(session, command, _apply)
 
 
 def _apply(session: TickingIndividual, command: Command) -> bool:

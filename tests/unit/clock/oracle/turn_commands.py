@@ -24,7 +24,8 @@ from synckairos.clock.commands import (
 from synckairos.clock.earlier_turns import UndoCharge
 from synckairos.clock.model import Status, SyncMode
 from synckairos.clock.plan_item import ItemStatus
-from tests.unit.clock.oracle.facts import PauseReason, RefusedError
+from tests.unit.clock.oracle.application import apply_or_restore
+from tests.unit.clock.oracle.facts import PauseReason
 from tests.unit.clock.oracle.plan_and_seat_commands import join, leave, refuse_if, set_plan
 from tests.unit.clock.oracle.ticking_clock import TICK_MS, TickingClock, add_ticks, in_ticks
 from tests.unit.clock.oracle.ticking_session import TickingSession
@@ -33,16 +34,7 @@ from tests.unit.clock.script import T0
 
 def apply_to_turns(session: TickingSession, command: Command) -> bool:
     """Apply a command, and everything that it makes due. Return whether it changed the session."""
-    before = copy.deepcopy({name: value for name, value in session.__dict__.items() if name != "spec"})
-    try:
-        changed = _apply(session, command)
-    except RefusedError:
-        changed = False
-    if not changed:
-        session.__dict__.update(before)
-        return False
-    session.apply_due()
-    return True
+    return apply_or_restore(session, command, _apply)
 
 
 def _apply(session: TickingSession, command: Command) -> bool:
