@@ -282,6 +282,7 @@ test("each preset of the landing page opens on the control page", async () => {
   expect(names).toHaveLength(5);
   for (const preset of names) {
     await page.locator(`#uses button[value="${preset}"]`).click();
+    await page.waitForURL(/\/control\//); // The landing page also has a button "Start".
     await press(page, "Start");
     await hasStatus(page, "running");
     await page.goto(`${server()}/`);
@@ -289,6 +290,26 @@ test("each preset of the landing page opens on the control page", async () => {
   await page.getByRole("combobox", { name: "Other presets" }).selectOption("debate/british-parliamentary");
   await press(page, "Start");
   await page.locator("#plan").waitFor();
+});
+
+test("a second press on the landing page creates no second session", async () => {
+  const { page } = await openPage("");
+  let release = () => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  let created = 0;
+  await page.route("**/v1/sessions", async (route) => {
+    created += 1;
+    await released;
+    await route.continue();
+  });
+  const buttons = page.locator("#uses button");
+  await buttons.nth(3).click();
+  await expect.poll(() => created).toBe(1);
+  await buttons.nth(0).dispatchEvent("click"); // A click() of the test would wait until the button is enabled.
+  expect(await buttons.nth(0).getAttribute("aria-disabled")).toBe("true");
+  release();
+  await page.locator("sync-agenda li").first().getByText("Opening").waitFor();
+  expect(created).toBe(1);
 });
 
 test("the landing page of a server with authentication says that it needs a credential", async () => {

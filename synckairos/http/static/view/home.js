@@ -8,6 +8,7 @@ const SAMPLES = 3;
 const FIRST_TICK_MS = 100;
 
 const $ = (id) => document.getElementById(id);
+let isStarting = false;
 
 // -- the clock --------------------------------------------------------------------------------------------------------
 
@@ -54,8 +55,14 @@ async function offerPresets() {
   }
 }
 
+/**
+ * Create a session and open its control page. Until that page replaces this one, the buttons do nothing, because a second
+ * press would create a second session.
+ */
 async function start(preset) {
+  if (isStarting) return;
   $("fault").textContent = "";
+  setStarting(true);
   try {
     const { session_id: id } = await createFromPreset(preset);
     location.assign(new URL(`../control/${id}`, import.meta.url));
@@ -63,9 +70,17 @@ async function start(preset) {
     const isRefused = error instanceof Refusal && (error.status === 401 || error.status === 403);
     const text = hasToken() ? "Your credential does not allow to create sessions." : "This server needs a credential. Sign in on the demo page first.";
     $("fault").textContent = isRefused ? text : error.message;
+    setStarting(false);
   }
 }
 
+function setStarting(value) {
+  isStarting = value;
+  for (const button of document.querySelectorAll("button")) button.setAttribute("aria-disabled", String(value));
+}
+
+// A browser that goes back shows the page as it was, with its buttons.
+addEventListener("pageshow", () => setStarting(false));
 $("uses").onclick = ({ target }) => target.matches("button") && start(target.value);
 $("other").onsubmit = (event) => {
   event.preventDefault();
