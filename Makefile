@@ -9,7 +9,7 @@ UPGRADE := --upgrade
 CHECKED = synckairos tests $(wildcard loadtests)
 CHECKED += clients/python
 JS_STAMP := clients/js/node_modules/.installed
-CHART_STAMP := build/chart/.installed
+DEPLOYMENT_STAMP := build/deployment/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-js mutants js-types python-client tools check fmt env metrics-page lock release-check sbom
@@ -33,7 +33,7 @@ run: install ## run `synckairos dev`: embedded stores, server and worker; ARGS="
 # All tests run in several processes, each with its own stores. A file of tests runs in one process.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
-test: install tools $(JS_STAMP) $(CHART_STAMP) ## run all tests on real stores; ARGS is passed to pytest and leaves out those of clients/js
+test: install tools $(JS_STAMP) $(DEPLOYMENT_STAMP) ## run all tests on real stores; ARGS is passed to pytest and leaves out those of clients/js
 	$(PYTHON) -m pytest $(or $(ARGS),$(PARALLEL))
 	$(if $(ARGS),,$(MAKE) test-js)
 
@@ -53,10 +53,10 @@ $(JS_STAMP): clients/js/package-lock.json
 	cd clients/js && npm ci --silent
 	@touch $@
 
-# An environment of its own, because only the tests of the Helm chart need its packages, which have 250 MB.
-$(CHART_STAMP): requirements/chart.lock
-	test -x build/chart/bin/python || $$(command -v python3.11 || command -v python3) -m venv build/chart
-	build/chart/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/chart.lock
+# An environment of its own, because only the tests of the Helm chart and of Traefik need its packages, which have 450 MB.
+$(DEPLOYMENT_STAMP): requirements/deployment.lock
+	test -x build/deployment/bin/python || $$(command -v python3.11 || command -v python3) -m venv build/deployment
+	build/deployment/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deployment.lock
 	@touch $@
 
 # Some tests need further programs. CHROMIUM, LIBFAKETIME and REDIS_SERVER set other paths of three of these programs.
@@ -95,7 +95,7 @@ lock: ## update the lock files in requirements/ from pyproject.toml; `make lock 
 	$(COMPILE) --constraint $(RELEASE_VENV)/versions.txt pyproject.toml -o requirements/image.lock
 	$(COMPILE) --constraint $(RELEASE_VENV)/versions.txt requirements/build.in -o requirements/build.lock
 	$(COMPILE) $(UPGRADE) requirements/release.in -o requirements/release.lock
-	$(COMPILE) $(UPGRADE) requirements/chart.in -o requirements/chart.lock
+	$(COMPILE) $(UPGRADE) requirements/deployment.in -o requirements/deployment.lock
 
 # Builds into build/release-packages and publishes nothing. The workflow publish.yml publishes.
 release-check: install tools $(JS_STAMP) ## check and build all packages as for a release; TAG=js-client-v1.2.0 checks that release

@@ -1,4 +1,4 @@
-"""nginx, Caddy and HAProxy in front of servers, each with a recipe of `deploy/`.
+"""nginx, Caddy, HAProxy and Traefik in front of servers, each with a recipe of `deploy/`.
 
 A test replaces only the addresses in a recipe. To remove the sub-path, the test activates the commented line that the
 recipe has for this purpose.
@@ -24,6 +24,8 @@ from tests.ports import free_port
 from tests.waiting import eventually
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOYMENT = Path(__file__).parents[1] / "build" / "deployment" / "bin"
+"""Programs that `make test` installs for the tests of deploy/ only."""
 SUB_PATH = "/clock"
 UPSTREAM = "127.0.0.1:3000"
 
@@ -41,9 +43,14 @@ class Program:
     removal: str
     idle_time: str
     """The setting that closes idle connections to the server."""
-    check: tuple[str, ...]
     run: tuple[str, ...]
+    check: tuple[str, ...] = ()
+    """The command that checks a configuration. Traefik has none: it logs faults when it starts."""
     whole: str = "{recipe}"
+    static_recipe: str = ""
+    """The file with the address of Traefik. Its routes are in `recipe`."""
+    health_interval: str = ""
+    """The setting of the interval of health checks, if they are HTTP/1.1 requests."""
     stop_signal: signal.Signals = signal.SIGTERM
 
 
@@ -54,8 +61,8 @@ PROGRAMS = {
         "listen 80;",
         "rewrite ^/clock/?(.*)$ /$1 break;",
         "keepalive_timeout 60s;",
-        ("nginx", "-t", "-e", "stderr", "-p", "{folder}", "-c", "{config}"),
         ("nginx", "-e", "stderr", "-p", "{folder}", "-c", "{config}"),
+        ("nginx", "-t", "-e", "stderr", "-p", "{folder}", "-c", "{config}"),
         "daemon off; pid nginx.pid; error_log stderr; events {{}}\nhttp {{ access_log off; client_body_temp_path body;"
         " proxy_temp_path proxy; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;\n{recipe}\n}}\n",
     ),
@@ -65,8 +72,8 @@ PROGRAMS = {
         ":80 {",
         "uri strip_prefix /clock",
         "keepalive 60s",
-        ("caddy", "validate", "--adapter", "caddyfile", "--config", "{config}"),
         ("caddy", "run", "--adapter", "caddyfile", "--config", "{config}"),
+        ("caddy", "validate", "--adapter", "caddyfile", "--config", "{config}"),
         stop_signal=signal.SIGQUIT,  # after SIGTERM Caddy waits for idle clients
     ),
     "haproxy": Program(
@@ -75,8 +82,18 @@ PROGRAMS = {
         "bind :80",
         "http-request replace-path ^/clock/?(.*)$ /\\1",
         "pool-purge-delay 5s",
-        ("haproxy", "-c", "-f", "{config}"),
         ("haproxy", "-db", "-f", "{config}"),
+        ("haproxy", "-c", "-f", "{config}"),
+    ),
+    "traefik": Program(
+        "traefik/synckairos.yml",
+        "traefik/synckairos-sub-path.yml",
+        'address: ":80"',
+        "- synckairos-without-sub-path",
+        "idleConnTimeout: 60s",
+        ("traefik", "--configFile={folder}/static.yml"),
+        static_recipe="traefik/traefik.yml",
+        health_interval="interval: 400ms",
     ),
 }
 
@@ -117,12 +134,25 @@ class ProxyConfig:
             changes[server] = f"    server instance1 {first}\n{''.join(more)}"
         changes[UPSTREAM] = first
         recipe = (DEPLOY / (program.recipe if form == "root" else program.sub_path_recipe)).read_text()
+        config = cls(name, form, folder, port)
+        static = ""
+        if program.static_recipe:
+            static = (DEPLOY / program.static_recipe).read_text()
+            changes["filename: /etc/traefik/synckairos.yml"] = f"filename: {config.path}"
         for old, new in changes.items():
-            assert recipe.count(old) == 1 or old == UPSTREAM, f"{old!r} is {recipe.count(old)} times in the recipe"
-            recipe = recipe.replace(old, new)
+            count = recipe.count(old) + static.count(old)
+            assert count == 1 or old == UPSTREAM, f"{old!r} is {count} times in the recipe"
+            recipe, static = recipe.replace(old, new), static.replace(old, new)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "proxy.conf").write_text(program.whole.format(recipe=recipe) if "{{" in program.whole else recipe)
-        return cls(name, form, folder, port)
+        config.path.write_text(program.whole.format(recipe=recipe) if "{{" in program.whole else recipe)
+        if static:
+            (folder / "static.yml").write_text(static)
+        return config
+
+    @property
+    def path(self) -> Path:
+        """The file with the routes. Traefik reads only files with the ending of their format."""
+        return self.folder / ("proxy.yml" if PROGRAMS[self.name].static_recipe else "proxy.conf")
 
     @property
     def base_url(self) -> str:
@@ -130,22 +160,49 @@ class ProxyConfig:
         return f"http://127.0.0.1:{self.port}{'' if self.form == 'root' else SUB_PATH}"
 
     def command(self, template: tuple[str, ...]) -> list[str]:
-        program = shutil.which(template[0]) or shutil.which(template[0], path="/usr/sbin")
-        assert program is not None, f"{template[0]} is missing: `make tools` installs it"
-        return [program, *(each.format(folder=self.folder, config=self.folder / "proxy.conf") for each in template[1:])]
+        """Return the command line of `template`, with the whole path of the program."""
+        program = shutil.which(template[0], path=os.pathsep.join((os.environ["PATH"], "/usr/sbin", str(DEPLOYMENT))))
+        assert program is not None, f"{template[0]} is missing: `make test` installs it"
+        return [program, *(each.format(folder=self.folder, config=self.path) for each in template[1:])]
 
     @property
     def environment(self) -> dict[str, str]:
         return {**os.environ, "HOME": str(self.folder)}
 
     def check(self) -> tuple[int, str]:
-        """Let the proxy check the configuration. Return the exit code and the output of the check."""
+        """Let the proxy check the configuration. Return the exit code and the output of the check.
+
+        A proxy without a check is started instead, until it answers by a route.
+        """
+        if not PROGRAMS[self.name].check:
+            return self._check_by_start()
         done = subprocess.run(
             self.command(PROGRAMS[self.name].check),
             env=self.environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             timeout=30, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout
+
+    def _check_by_start(self) -> tuple[int, str]:
+        command = self.command(PROGRAMS[self.name].run)
+        with subprocess.Popen(
+            command, env=self.environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process, ThreadPoolExecutor(1) as thread:  # fmt: skip
+            try:
+                thread.submit(asyncio.run, eventually(partial(_has_route, self.base_url))).result()
+            finally:
+                process.terminate()
+            output, _ = process.communicate()
+        return process.returncode, output
+
+
+async def _has_route(base_url: str) -> bool:
+    """Return whether a proxy without a server behind it answers by a route: 503, without a route 404."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        try:
+            return (await client.get(f"{base_url}/health")).status_code == 503
+        except httpx.TransportError:
+            return False
 
 
 @contextmanager

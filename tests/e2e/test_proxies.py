@@ -1,4 +1,4 @@
-"""nginx, Caddy and HAProxy in front of instances, each with its recipes in `deploy/`."""
+"""nginx, Caddy, HAProxy and Traefik in front of instances, each with its recipes in `deploy/`."""
 
 import asyncio
 import re
@@ -198,8 +198,8 @@ async def test_token_over_plain_http_is_refused_whatever_the_client_claims_and_l
             async with httpx.AsyncClient(base_url=config.base_url, trust_env=False) as client:
                 statuses[name] = (await client.get("/v1/sessions", headers=claims)).status_code
                 assert (await client.get("/ws?sessionId=x&ticket=secret")).status_code == 426
-    # Caddy replaces the claimed address by that of the client, which is this machine.
-    assert statuses == {"nginx": 400, "caddy": 200, "haproxy": 400}
+    # Caddy and Traefik replace the claimed address by that of the client, which is this machine.
+    assert statuses == {"nginx": 400, "caddy": 200, "haproxy": 400, "traefik": 200}
     log = (tmp_path / "nginx" / "synckairos.log").read_text()
     assert '"GET /ws" 426' in log
     assert "secret" not in log
@@ -339,6 +339,8 @@ async def test_proxy_reuses_idle_connections_and_closes_them_before_the_server(
     (idle_s,) = re.findall(r"(\d+)s", idle_time)
     assert int(idle_s) < Settings.model_fields["keep_alive_s"].default
     soon = {idle_time: idle_time.replace(f"{idle_s}s", "1s")}
+    if interval := PROGRAMS[name].health_interval:
+        soon[interval] = "interval: 1h"
     async with (
         relayed(name, target_of(servers["root"]), tmp_path, soon) as (relay, base_url),
         visitor(base_url) as client,

@@ -33,7 +33,7 @@ def dependencies(*extras: str) -> set[NormalizedName]:
 
 
 def test_lock_files_are_those_of_the_five_environments() -> None:
-    assert LOCKS == ["build.lock", "chart.lock", "development.lock", "image.lock", "release.lock"]
+    assert LOCKS == ["build.lock", "deployment.lock", "development.lock", "image.lock", "release.lock"]
 
 
 @pytest.mark.parametrize("name", LOCKS)

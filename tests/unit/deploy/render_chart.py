@@ -1,7 +1,7 @@
 """Program that renders the Helm chart for several values, and checks each object with the schemas of Kubernetes.
 
-It runs in the environment build/chart, which has Helm and the schemas. Standard input is a JSON object of values by
-name. Standard output is a JSON object by the same names: `error` is the refusal of Helm, `objects` are the rendered
+It runs in the environment build/deployment, which has Helm and the schemas. Standard input is a JSON object of values
+by name. Standard output is a JSON object by the same names: `error` is the refusal of Helm, `objects` are the rendered
 objects, `invalid` are objects that do not match their schema, and `without_schema` are kinds of other projects.
 """
 

