@@ -16,12 +16,13 @@ import orjson
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.clock import creation, engine
 from synckairos.clock.begin_turn import block_undo
-from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, with_actor
+from synckairos.clock.commands import AddParticipant, Command, Create, Expire, NewParticipant, Undo, with_actor
 from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.importing import import_session
 from synckairos.clock.model import Charge, EventType, Session, Transition
 from synckairos.clock.overdue import make_warning_without_free_time
 from synckairos.clock.recover_lost_session import OutageChargePolicy, recover_session
+from synckairos.clock.undo import undo_past_free_limit
 from synckairos.errors import ValidationFailed
 from synckairos.frozen_replace import replace
 from synckairos.session_names import session_name
@@ -174,6 +175,8 @@ class AuditReplayCheck:
                     command = parse_audited_args(verb, args or {}).to_command()
                     if isinstance(command, AddParticipant):
                         return self._add_participant(row, command.participant, at_ms)
+                    if isinstance(command, Undo):
+                        return self._undo(row, command, at_ms)
                     return self._apply(with_actor(command, row.actor or ""), at_ms)
         except ValidationFailed as refusal:
             faults = ", ".join(f"{each['path'] or 'args'}: {each['message']}" for each in refusal.details)
@@ -203,6 +206,11 @@ class AuditReplayCheck:
             if early is not None and render_session(early.state) == row.snapshot:
                 return early
         return self._apply(Expire(ignores_grace=True), at_ms)
+
+    def _undo(self, row: EventRow, command: Undo, at_ms: int) -> Transition:
+        transition = self._apply(command, at_ms)
+        earlier = None if self._state is None else undo_past_free_limit(self._state, command, at_ms)
+        return transition if earlier is None or render_session(earlier.state) != row.snapshot else earlier
 
     def _apply(self, command: Command, at_ms: int) -> Transition:
         if self._state is None:

@@ -6,7 +6,7 @@ In a hold no clock runs. The next participant is shown with its whole budget, bu
 from synckairos.clock.active_pause import HOLD_REASON, TIMEOUT_REASON, ActivePause
 from synckairos.clock.model import CurrentTurn, OnTimeout, Session, Status
 from synckairos.clock.plan_items import begin_next_item
-from synckairos.clock.timing import reached_warning_thresholds_ms, time_to_zero_ms
+from synckairos.clock.timing import is_turn_free, reached_warning_thresholds_ms, time_to_zero_ms
 from synckairos.frozen_replace import replace
 
 
@@ -50,8 +50,11 @@ def block_undo(state: Session) -> Session:
 
 
 def is_past_zero_in_overtime(begun: Session) -> bool:
-    """Return whether the clock of a turn is at or below zero and continues. Always False in the first edition."""
-    if begun.rules.on_timeout is not OnTimeout.OVERTIME or not begun.is_second_edition:
+    """Return whether the clock of a turn is at or below zero and continues.
+
+    Always False in a free first turn, which has no overtime, and in the first edition.
+    """
+    if begun.rules.on_timeout is not OnTimeout.OVERTIME or not begun.is_second_edition or is_turn_free(begun):
         return False
     left_ms = time_to_zero_ms(begun)
     return left_ms is not None and left_ms <= 0

@@ -114,7 +114,9 @@ def deadline_at_ms(state: Session) -> int | None:
         return None if is_over else state.ends_at_ms
     if left_ms is None or state.anchor_ms is None:
         return None
-    if state.rules.on_timeout is OnTimeout.OVERTIME and (left_ms <= 0 or state.turn.is_in_overtime):
+    if state.rules.on_timeout is OnTimeout.OVERTIME and (
+        state.turn.is_in_overtime or (left_ms <= 0 and not is_turn_free(state))
+    ):
         return None
     return _zero_at_ms(state, state.anchor_ms, left_ms)
 

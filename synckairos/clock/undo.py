@@ -23,7 +23,7 @@ from synckairos.clock.model import (
 from synckairos.clock.pauses import is_paused_by_timeout, lift_timeout_pause
 from synckairos.clock.plan_item import PlanItem
 from synckairos.clock.plan_items import begin_next_item, with_next_item
-from synckairos.clock.timing import charge_session_until, time_to_zero_ms
+from synckairos.clock.timing import charge_session_until, is_turn_free, time_to_zero_ms
 from synckairos.errors import CannotUndo
 from synckairos.frozen_replace import replace
 
@@ -108,8 +108,9 @@ def undo(state: Session, command: Undo, now_ms: int) -> Transition:
 
     Clocks, lag accounts, numbers of turns, plan items and extensions are those of the restored turn at its beginning.
     `charge` determines the time that the participant of this turn keeps as used; its clock does not fall below zero by
-    that. A hold ends. A pause at zero ends if the clock has time. Other pauses, metadata and labels stay, and so does
-    the end of a session with an end, with its extensions.
+    that, except in overtime, and a free first turn does not go past its limit. A hold ends. A pause at zero ends if the
+    clock has time. Other pauses, metadata and labels stay, and so does the end of a session with an end, with its
+    extensions.
 
     Raises: CannotUndo if the session is of the first edition, or if the turn to restore is not known.
     """
@@ -118,6 +119,31 @@ def undo(state: Session, command: Undo, now_ms: int) -> Transition:
         raise CannotUndo("The session does not have so many turns that can be undone")
     begun = _restore(state, restored, now_ms)
     kept_ms = _kept_ms(charge_session_until(state, now_ms).used_ms, begun, command.charge, restored)
+    return _make_undo_transition(state, restored, begun, kept_ms, now_ms)
+
+
+def undo_past_free_limit(state: Session, command: Undo, now_ms: int) -> Transition | None:
+    """Return an undo as earlier releases made it in a free first turn under `on_timeout: overtime`.
+
+    They charged a free first turn past its limit, and let it go into overtime. None for any undo in which they did not.
+    Only a replay of their event rows needs this.
+    """
+    restored = command.restored
+    if restored is None or state.rules.free_first_turn_ms is None or state.rules.on_timeout is not OnTimeout.OVERTIME:
+        return None
+    begun = _restore(state, restored, now_ms)
+    kept_ms = charge_session_until(state, now_ms).used_ms - restored.used_ms
+    if command.charge is not UndoCharge.RESUMED or not is_turn_free(begun) or kept_ms < state.rules.free_first_turn_ms:
+        return None
+    undone = _make_undo_transition(state, restored, begun, kept_ms, now_ms)
+    turn = replace(undone.state.turn, is_in_overtime=True)
+    return Transition(undone.event, replace(undone.state, turn=turn))
+
+
+def _make_undo_transition(
+    state: Session, restored: RestoredTurn, begun: Session, kept_ms: int, now_ms: int
+) -> Transition:
+    """Return the transition of an undo. `begun` is the state of `_restore`, and `kept_ms` the time that is kept."""
     if kept_ms:
         begun = charge_session_until(replace(begun, anchor_ms=now_ms - kept_ms), now_ms)
     pauses = tuple(pause for pause in state.pauses if not is_hold(pause))
@@ -227,7 +253,8 @@ def _kept_ms(used_ms: int, begun: Session, charge: UndoCharge, restored: Restore
         case UndoCharge.RESUMED:
             kept_ms = used_ms - restored.used_ms
     left_ms = None if begun.ends_at_ms is not None else time_to_zero_ms(begun)
-    if left_ms is None or begun.rules.on_timeout is OnTimeout.OVERTIME:
+    # A free first turn has no overtime: its limit cancels the session.
+    if left_ms is None or (begun.rules.on_timeout is OnTimeout.OVERTIME and not is_turn_free(begun)):
         return kept_ms
     return min(kept_ms, left_ms)
 

@@ -3,16 +3,20 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+import orjson
 import pytest
 
 from synckairos.audit.entry_rows import EventRow, parse_entry
 from synckairos.audit.replay_check import AuditReplayCheck
 from synckairos.clock import creation, engine
-from synckairos.clock.commands import Expire, with_actor
+from synckairos.clock.commands import Expire, Undo, with_actor
+from synckairos.clock.earlier_turns import UndoCharge
 from synckairos.clock.first_edition_compatibility import as_first_edition
 from synckairos.clock.model import Transition
 from synckairos.clock.overdue import make_warning_without_free_time
 from synckairos.clock.recover_lost_session import OutageChargePolicy
+from synckairos.clock.undo import find_restored_turn, undo_past_free_limit
 from synckairos.frozen_replace import replace
 from synckairos.wire.body_parser import parse_audited_args, parse_body
 from synckairos.wire.creation_body import CreateSession
@@ -97,3 +101,45 @@ def test_a_warning_that_came_before_the_end_of_free_time_replays(warned_at_ms: i
     replay = AuditReplayCheck(OutageChargePolicy())
     found = [finding for row in warning_rows(warned_at_ms) for finding in replay.replay_row(row)]
     assert [finding.kind for finding in found] == kinds
+
+
+def undo_rows(by_earlier_release: bool, undone_at_ms: int) -> Iterator[EventRow]:
+    """Yield the rows of a session in overtime in which an undo charges a free first turn of 30 s."""
+    body = BODY | {"free_first_turn": {"limit_ms": 30_000}}
+    transition = creation.create(parse_body(CreateSession, body).to_create(), SESSION, "e1", T0)
+    yield row_of(transition, "create", body)
+    (transition,) = engine.apply(transition.state, parse_audited_args("start", {}).to_command(), T0).all_transitions
+    started = transition.state
+    yield row_of(transition, "start", {})
+    switch = with_actor(parse_audited_args("switch", {}).to_command(), "tester")
+    (transition,) = engine.apply(started, switch, T0 + 20_000).all_transitions
+    yield row_of(transition, "switch", {})
+    switched = transition.state
+    restored = find_restored_turn(switched, started, switched)
+    command = Undo(1, UndoCharge.RESUMED, restored)
+    at_ms = T0 + undone_at_ms
+    undone, *follow_up = engine.apply(switched, command, at_ms).all_transitions
+    if by_earlier_release:
+        earlier = undo_past_free_limit(switched, command, at_ms)
+        assert earlier is not None
+        undone = earlier
+        follow_up = [*engine.apply(earlier.state, Expire(), at_ms).all_transitions]
+    yield row_of(undone, "undo", {"charge": "resumed", "restored": orjson.loads(msgspec.json.encode(restored))})
+    for transition in follow_up:
+        yield row_of(transition, "expire", {})
+
+
+@pytest.mark.parametrize(
+    ("by_earlier_release", "undone_at_ms", "used_ms"),
+    [(True, 45_000, 45_000), (True, 30_000, 30_000), (False, 45_000, 30_000), (False, 30_000, 30_000)],
+)
+def test_an_undo_that_charged_a_free_turn_past_its_limit_replays(
+    by_earlier_release: bool, undone_at_ms: int, used_ms: int
+) -> None:
+    stored = list(undo_rows(by_earlier_release, undone_at_ms))
+    assert [row.event_type for row in stored[-2:]] == ["turn_undone", "session_cancelled"]
+    undone = orjson.loads(stored[-2].snapshot)
+    assert undone["participants"][0]["time_used_ms"] == used_ms
+    assert ("overtime" in undone["turn"]) == by_earlier_release
+    replay = AuditReplayCheck(OutageChargePolicy())
+    assert [finding for row in stored for finding in replay.replay_row(row)] == []

@@ -3,8 +3,13 @@
 import pytest
 
 from synckairos.clock.clock_systems import Bronstein, ClockSystem, Fischer, PerMove
+from synckairos.clock.commands import Undo
+from synckairos.clock.earlier_turns import UndoCharge
+from synckairos.clock.model import Charge, Session
 from synckairos.clock.overtime_period_systems import Canadian
 from synckairos.clock.timing import deadline_at_ms
+from synckairos.clock.undo import undo_past_free_limit
+from synckairos.frozen_replace import replace
 from synckairos.wire.session_json import session_json
 from tests.unit.clock.script import T0, play, spec
 
@@ -86,6 +91,58 @@ def test_undone_first_turn_is_free_again() -> None:
     assert session.face == "running A 60 *B 60"
     assert session.used == "A 29 B 0"
     assert play(creation, "0 start; 20 switch; 25 undo:mover; 36 time").lines[-1] == "35 cancelled A"
+
+
+@pytest.mark.parametrize(
+    ("script", "used_s", "at_s"),
+    [("20 switch; 45 undo:resumed", 30, 45), ("20 switch; 30 undo:resumed", 30, 30), ("20 switch; 49 time", 20, None)],
+    ids=["past the limit", "at the limit", "without an undo"],
+)
+@pytest.mark.parametrize("on_timeout", ["expire", "overtime"])
+def test_undo_charges_a_free_turn_up_to_its_limit(on_timeout: str, script: str, used_s: int, at_s: int | None) -> None:
+    session = play(spec("per_participant", "A B", on_timeout, free_first_turn_ms=LIMIT_MS), f"0 start; {script}")
+    first = session.state.participants[0]
+    assert (first.used_ms, first.remaining_ms) == (used_s * 1_000, 60_000)
+    if at_s is not None:
+        assert session.lines[-2:] == [f"{at_s} turn_undone A", f"{at_s} cancelled A"]
+        undone = session.transitions[-2]
+        assert deadline_at_ms(undone.state) == T0 + at_s * 1_000
+        assert not undone.state.turn.is_in_overtime
+        assert undone.event.charges == (Charge("A", T0, T0 + used_s * 1_000),)
+
+
+def undo_of_a_free_turn(on_timeout: str, charge: UndoCharge) -> tuple[Session, Undo]:
+    """Return a session whose free turn of 20 s has ended, and the undo of this turn."""
+    session = play(spec("per_participant", "A B", on_timeout, free_first_turn_ms=LIMIT_MS), "0 start; 20 switch")
+    undo = Undo(1, charge)
+    return session.state, replace(undo, restored=session.turns.find_restored_turn(session.state, undo))
+
+
+def test_earlier_releases_charged_a_free_turn_past_its_limit_in_overtime() -> None:
+    state, undo = undo_of_a_free_turn("overtime", UndoCharge.RESUMED)
+    for at_s in (30, 45):
+        earlier = undo_past_free_limit(state, undo, T0 + at_s * 1_000)
+        assert earlier is not None
+        assert earlier.state.participants[0].used_ms == at_s * 1_000
+        assert earlier.state.turn.is_in_overtime
+        assert deadline_at_ms(earlier.state) is None
+        assert earlier.event.charges == (Charge("A", T0, T0 + at_s * 1_000),)
+    assert undo_past_free_limit(state, undo, T0 + 29_999) is None
+
+
+def test_earlier_releases_made_other_undos_as_now() -> None:
+    state, undo = undo_of_a_free_turn("overtime", UndoCharge.RESUMED)
+    assert undo_past_free_limit(state, replace(undo, charge=UndoCharge.MOVER), T0 + 45_000) is None
+    assert undo_past_free_limit(state, replace(undo, restored=None), T0 + 45_000) is None
+    assert undo_past_free_limit(*undo_of_a_free_turn("expire", UndoCharge.RESUMED), T0 + 45_000) is None
+    plain = play(spec("per_participant", "A B", "overtime"), "0 start; 20 switch")
+    restored = plain.turns.find_restored_turn(plain.state, undo)
+    assert undo_past_free_limit(plain.state, replace(undo, restored=restored), T0 + 45_000) is None
+    second = play(
+        spec("per_participant", "A B", "overtime", free_first_turn_ms=LIMIT_MS), "0 start; 1 switch; 2 switch; 3 switch"
+    )
+    restored = second.turns.find_restored_turn(second.state, undo)
+    assert undo_past_free_limit(second.state, replace(undo, restored=restored), T0 + 50_000) is None
 
 
 def test_document_shows_the_limit_as_the_end_of_the_free_time() -> None:

@@ -11,6 +11,12 @@ class RefusedError(Exception):
     """The rules do not allow a command."""
 
 
+def refuse_if(condition: bool) -> None:
+    """Refuse the command if the condition holds."""
+    if condition:
+        raise RefusedError
+
+
 @dataclass
 class Seat:
     """A participant. `clock` is its clock in `per_participant`, None in other modes.

@@ -18,9 +18,8 @@ from synckairos.clock.commands import (
     UpdateSession,
 )
 from synckairos.clock.model import EventType, Status
-from tests.unit.clock.oracle.application import apply_or_restore
-from tests.unit.clock.oracle.facts import PauseReason
-from tests.unit.clock.oracle.plan_and_seat_commands import refuse_if
+from tests.unit.clock.oracle.application import apply_or_restore, move_start_and_end
+from tests.unit.clock.oracle.facts import PauseReason, refuse_if
 from tests.unit.clock.oracle.ticking_clock import add_ticks
 from tests.unit.clock.oracle.ticking_individual import (
     EXPIRED,
@@ -33,7 +32,6 @@ from tests.unit.clock.oracle.ticking_individual import (
     in_ticks,
     scale,
 )
-from tests.unit.clock.script import T0
 
 OPEN = (Status.RUNNING, Status.PAUSED)
 
@@ -239,21 +237,9 @@ def _update_participant(session: TickingIndividual, command: UpdateParticipant) 
 
 
 def _update_session(session: TickingIndividual, command: UpdateSession) -> bool:
-    changes_start = command.removes_start or command.starts_at_ms is not None
-    refuse_if(command.ends_at_ms is not None and (session.ends is None or session.status.is_final))
-    refuse_if(changes_start and session.status is not Status.PENDING)
-    starts, ends = session.starts, session.ends
-    if changes_start:
-        starts = None if command.starts_at_ms is None else in_ticks(command.starts_at_ms - T0)
-    if command.ends_at_ms is not None:
-        ends = in_ticks(command.ends_at_ms - T0)
-    if (starts, ends) == (session.starts, session.ends):
+    if not move_start_and_end(session, command):
         return False
-    if session.status is Status.PENDING:
-        refuse_if(starts is not None and starts < session.now)
-        refuse_if(ends is not None and starts is not None and ends <= starts)
-    refuse_if(ends is not None and ends <= session.now)
-    session.starts, session.ends = starts, ends
+    ends = session.ends
     for row in session.rows:
         if row.is_open and ends is not None:
             left = session.left(row)

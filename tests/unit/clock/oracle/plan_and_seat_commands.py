@@ -8,15 +8,9 @@ from synckairos.clock.commands import (
 )
 from synckairos.clock.model import Status, SyncMode
 from synckairos.clock.plan_item import ItemStatus
-from tests.unit.clock.oracle.facts import Item, RefusedError
+from tests.unit.clock.oracle.facts import Item, refuse_if
 from tests.unit.clock.oracle.ticking_clock import in_ticks
 from tests.unit.clock.oracle.ticking_session import TickingSession
-
-
-def refuse_if(condition: bool) -> None:
-    """Refuse the command if the condition holds."""
-    if condition:
-        raise RefusedError
 
 
 def set_plan(session: TickingSession, command: SetPlan) -> bool:

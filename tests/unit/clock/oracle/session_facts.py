@@ -1,12 +1,13 @@
 """The facts of a ticking session in which participants take turns, and what follows from them."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from synckairos.clock.clock_systems import SuddenDeath
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.model import EventType, OnTimeout, Status, SyncMode
 from tests.unit.clock.oracle.facts import BegunTurn, EndedIn, Item, PauseReason, Seat, Team
-from tests.unit.clock.oracle.ticking_clock import TickingClock, in_ticks
+from tests.unit.clock.oracle.ticking_clock import TICK_MS, TickingClock, in_ticks
 from tests.unit.clock.script import T0
 
 SUDDEN_DEATH = SuddenDeath()
@@ -16,6 +17,7 @@ SUDDEN_DEATH = SuddenDeath()
 class SessionFacts:
     """A session in a mode with turns. All times are in ticks since the creation."""
 
+    tick_ms: ClassVar[int] = TICK_MS
     spec: Create
     now: int = 0
     status: Status = Status.PENDING

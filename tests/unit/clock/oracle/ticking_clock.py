@@ -202,6 +202,11 @@ def shown(budget: BudgetHolder, system: ClockSystem) -> tuple[Any, ...]:
 
 def in_ticks(time_ms: int) -> int:
     """Return a time of the engine in ticks. It is a whole number of ticks."""
-    ticks, odd = divmod(time_ms, TICK_MS)
+    return whole_ticks(time_ms, TICK_MS)
+
+
+def whole_ticks(time_ms: int, tick_ms: int) -> int:
+    """Return a time in ticks of `tick_ms` milliseconds. It is a whole number of ticks."""
+    ticks, odd = divmod(time_ms, tick_ms)
     assert odd == 0
     return ticks

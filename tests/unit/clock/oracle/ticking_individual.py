@@ -5,11 +5,13 @@ A tick is 50 ms, so that the time factors 1.5 and 2 make whole ticks of times in
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from synckairos.clock.commands import Create, NewParticipant
 from synckairos.clock.individual_clock import ParticipantStatus
 from synckairos.clock.model import EventType, OnTimeout, Status
 from tests.unit.clock.oracle.facts import PauseReason, RefusedError
+from tests.unit.clock.oracle.ticking_clock import whole_ticks
 from tests.unit.clock.script import T0
 
 TICK_MS = 50
@@ -20,9 +22,7 @@ FINISHED, EXPIRED = ParticipantStatus.FINISHED, ParticipantStatus.EXPIRED
 
 def in_ticks(time_ms: int) -> int:
     """Return a time in ticks. It is a whole number of ticks."""
-    ticks, odd = divmod(time_ms, TICK_MS)
-    assert odd == 0
-    return ticks
+    return whole_ticks(time_ms, TICK_MS)
 
 
 def scale(ticks: int, factor: int) -> int:
@@ -58,6 +58,8 @@ class Row:
 
 class TickingIndividual:
     """A session in `individual`. All times are in ticks since the creation."""
+
+    tick_ms: ClassVar[int] = TICK_MS
 
     def __init__(self, spec: Create) -> None:
         self.spec = spec

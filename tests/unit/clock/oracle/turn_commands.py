@@ -24,12 +24,11 @@ from synckairos.clock.commands import (
 from synckairos.clock.earlier_turns import UndoCharge
 from synckairos.clock.model import Status, SyncMode
 from synckairos.clock.plan_item import ItemStatus
-from tests.unit.clock.oracle.application import apply_or_restore
-from tests.unit.clock.oracle.facts import PauseReason
-from tests.unit.clock.oracle.plan_and_seat_commands import join, leave, refuse_if, set_plan
+from tests.unit.clock.oracle.application import apply_or_restore, move_start_and_end
+from tests.unit.clock.oracle.facts import PauseReason, refuse_if
+from tests.unit.clock.oracle.plan_and_seat_commands import join, leave, set_plan
 from tests.unit.clock.oracle.ticking_clock import TICK_MS, TickingClock, add_ticks, in_ticks
 from tests.unit.clock.oracle.ticking_session import TickingSession
-from tests.unit.clock.script import T0
 
 
 def apply_to_turns(session: TickingSession, command: Command) -> bool:
@@ -233,21 +232,8 @@ def _update_participant(session: TickingSession, command: UpdateParticipant) -> 
 
 
 def _update_session(session: TickingSession, command: UpdateSession) -> bool:
-    changes_start = command.removes_start or command.starts_at_ms is not None
-    refuse_if(command.ends_at_ms is not None and (session.ends is None or session.is_over))
-    refuse_if(changes_start and session.status is not Status.PENDING)
-    starts, ends = session.starts, session.ends
-    if changes_start:
-        starts = None if command.starts_at_ms is None else in_ticks(command.starts_at_ms - T0)
-    if command.ends_at_ms is not None:
-        ends = in_ticks(command.ends_at_ms - T0)
-    if (starts, ends) == (session.starts, session.ends):
+    if not move_start_and_end(session, command):
         return False
-    if session.status is Status.PENDING:
-        refuse_if(starts is not None and starts < session.now)
-        refuse_if(ends is not None and starts is not None and ends <= starts)
-    refuse_if(ends is not None and ends <= session.now)
-    session.starts, session.ends = starts, ends
     _rearm(session)
     return True
 
@@ -321,7 +307,7 @@ def _undo(session: TickingSession, command: Undo) -> bool:
     session.turn_used = 0
     for _ in range(kept):
         left = None if session.ends is not None else session.left
-        if left is not None and left <= 0 and not session.overtime:
+        if left is not None and left <= 0 and (session.is_free or not session.overtime):
             break
         session.run()
     session.pauses = [each for each in session.pauses if each.name != "hold"]

@@ -37,7 +37,7 @@ class Turns(SessionFacts):
         """Count the thresholds at or above the reading as passed."""
         left = self.left
         self.warned = set() if left is None else {each for each in self.thresholds if each >= left}
-        self.is_in_overtime = self.overtime and left is not None and left <= 0
+        self.is_in_overtime = self.overtime and not self.is_free and left is not None and left <= 0
 
     def _facts(self) -> Facts:
         return copy.deepcopy(
