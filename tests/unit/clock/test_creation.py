@@ -3,8 +3,9 @@
 import pytest
 
 from synckairos.clock import creation
+from synckairos.clock.clock_systems import SuddenDeath
 from synckairos.clock.commands import Create, NewGroup, NewParticipant
-from synckairos.clock.model import MAX_CYCLES, OnTimeout, SyncMode
+from synckairos.clock.model import MAX_CYCLES, OnTimeout, Rules, SyncMode
 from tests.unit.clock.script import T0, open_session, play, spec
 
 
@@ -21,6 +22,11 @@ from tests.unit.clock.script import T0, open_session, play, spec
 def test_on_timeout_default_follows_from_the_mode(mode: str, on_timeout: str) -> None:
     assert open_session(spec(mode, "A/x")).rules.on_timeout == on_timeout
     assert open_session(spec(mode, "A/x", "pause")).rules.on_timeout is OnTimeout.PAUSE
+
+
+def test_rules_have_no_features_by_default() -> None:
+    rules = open_session(spec("per_participant", "A=30 B", total_time_ms=None)).rules
+    assert rules == Rules("s", SyncMode.PER_PARTICIPANT, OnTimeout.EXPIRE, T0, SuddenDeath())
 
 
 @pytest.mark.parametrize(
