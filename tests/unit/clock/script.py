@@ -229,6 +229,11 @@ def play(creation: Create, script: str, at_ms: int = T0) -> Played:
     return played
 
 
+def play_plan(plan: str, script: str, on_timeout: str | None = None, people: str = "A B", **fields: object) -> Played:
+    """Play a script in a session with a plan (`items`)."""
+    return play(spec("per_cycle", people, on_timeout, plan=items(plan), **fields), script)
+
+
 def command(text: str) -> Command:
     """Parse one command of a script."""
     if (match := re.fullmatch(r"(.*) \[(.*)\]", text)) is not None:
