@@ -99,6 +99,10 @@ class MemberRights(Protocol):
         """Return the role by resource: a session id, or `label:<key>=<value>`. None if the rows are unknown."""
 
     @property
+    def changes(self) -> int:
+        """Return the number of changes of the rows that were announced to this instance."""
+
+    @property
     def has_labels(self) -> bool:
         """Return whether a known row names a label."""
 
@@ -298,6 +302,11 @@ class Principal(Struct, frozen=True, kw_only=True):
         if narrowing.role is not None:
             role = min(role, narrowing.role, key=_ROLES.index)
         return replace(self, role=role, grants=grants, narrowing=narrowing)
+
+    @property
+    def member_changes(self) -> int:
+        """Return the number of announced changes of the member rows; 0 if no row can concern the principal."""
+        return 0 if self.members is None else self.members.changes
 
     @property
     def depends_on_labels(self) -> bool:

@@ -6,6 +6,7 @@ The request's `Accept` header selects JSON, CSV, JSON lines or Server-Sent Event
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
 import orjson
@@ -133,7 +134,10 @@ class HistoryRoutes:
                     page.items,
                     cursor,
                     snapshots=query.snapshots,
-                    shows_actors=shows_actors,
+                    role=role,
+                    find_role=partial(self._sessions.find_role, request.principal, session_id)
+                    if request.principal.depends_on_labels
+                    else None,
                 )
                 return RestResponse(stream=stream, content_type=SSE.encode(), headers=[(b"cache-control", b"no-store")])
         response = respond_with_pieces(

@@ -8,21 +8,22 @@ exactly once. The id of an event in the stream is a cursor of the audit trail. A
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 import orjson
 
-from synckairos.clock.model import EventType
-from synckairos.errors import StoreUnavailable, TooManyConnections
+from synckairos.clock.model import EVENTS_THAT_CHANGE_LABELS, EventType
+from synckairos.errors import StoreUnavailable, SyncKairosError, TooManyConnections
 from synckairos.history.audit_trail import AuditTrail
 from synckairos.history.page_cursor import render_cursor
 from synckairos.history.records import TrailEvent
 from synckairos.http.large_bodies import join_in_blocks
 from synckairos.limits.shared_read import SharedRead
 from synckairos.limits.work_limits import MAX_LIVE_TAILS
-from synckairos.principal import Principal
+from synckairos.principal import Principal, Role
+from synckairos.service.authorization import has_session_role
 from synckairos.wire.event_json import event_json
 
 ReadKey = tuple[str, str | None, bool]
@@ -32,6 +33,10 @@ CommitSignals = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
 """Function from a session name to a context manager that yields an `asyncio.Event`.
 
 The event is set after each commit to the session, and possibly at other times.
+"""
+
+RoleFinder = Callable[[], Awaitable[Role]]
+"""Function that returns the role of a caller on the session of its stream. It raises a SyncKairosError without a role.
 """
 
 POLL_INTERVAL_S = 15.0
@@ -139,19 +144,22 @@ class LiveEventStreams:
         cursor: str | None,
         *,
         snapshots: bool,
-        shows_actors: bool,
+        role: Role,
+        find_role: RoleFinder | None = None,
     ) -> LiveTail:
         """Return a stream of Server-Sent Events as bytes: first the events of `first_page`, then all later events.
 
         `place` must come from `reserve_place`. It is released when the stream is closed. `first_page` must be the page
         of the audit trail after `cursor`; `cursor` None means the begin of the audit trail. If `snapshots` is True, the
-        events contain the session's document. If `shows_actors` is True, the events contain the members of
-        `ACTOR_MEMBERS`.
+        events contain the session's document. `role` is the role of the caller on the session. It decides whether the
+        events contain the members of `ACTOR_MEMBERS`. `find_role` finds the role again; None if it cannot change while
+        the stream is open.
 
-        The stream ends after the event of the session's deletion, or when a drain begins. If a store is unavailable,
-        the stream waits and tries again.
+        The stream ends after the event of the session's deletion, before an event that possibly changed labels if
+        `find_role` does not return `role` any more, or when a drain begins. If a store is unavailable, the stream waits
+        and tries again.
         """
-        return LiveTail(self._generate(session_name, first_page, cursor, snapshots, shows_actors), place)
+        return LiveTail(self._generate(session_name, first_page, cursor, snapshots, role, find_role), place)
 
     async def _generate(
         self,
@@ -159,15 +167,19 @@ class LiveEventStreams:
         first_page: Sequence[TrailEvent],
         cursor: str | None,
         snapshots: bool,
-        shows_actors: bool,
+        role: Role,
+        find_role: RoleFinder | None,
     ) -> AsyncGenerator[bytes, None]:
         yield b"retry: 1000\n\n"
+        shows_actors = has_session_role(role, "read_actors")
         events: Sequence[TrailEvent] | None = first_page
         loop = asyncio.get_running_loop()
         sent_at = loop.time()
         async with self._commit_signals(session_name) as signal:
             while True:
                 if events:
+                    if find_role is not None and not await _keeps_role(events, role, find_role):
+                        return
                     cursor = render_cursor(*events[-1].sort_key)
                     blocks = join_in_blocks(_render(each, shows_actors) for each in events)
                     while block := await self._render_block(blocks):
@@ -244,6 +256,16 @@ class LiveEventStreams:
 @contextlib.asynccontextmanager
 async def _never_signalled(session_name: str) -> AsyncIterator[asyncio.Event]:
     yield asyncio.Event()
+
+
+async def _keeps_role(events: Sequence[TrailEvent], role: Role, find_role: RoleFinder) -> bool:
+    """Return whether the caller still has its role after these events. Without an answer of a store, it has none."""
+    if all(each.event_type not in EVENTS_THAT_CHANGE_LABELS for each in events):
+        return True
+    try:
+        return await find_role() == role
+    except SyncKairosError:
+        return False  # the client opens the stream again, and gets the error
 
 
 def _render(event: TrailEvent, shows_actor: bool) -> bytes:

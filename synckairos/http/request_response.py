@@ -86,7 +86,7 @@ class RestRequest:
     __slots__ = (
         *("_rate_limits", "_receive", "_work"),
         *("body_json", "headers", "is_administrative", "is_monitor", "is_press", "meter", "path_parameters"),
-        "act_target",
+        *("act_target", "member_changes"),
         *("principal", "route", "scope", "warnings"),
     )
 
@@ -114,6 +114,8 @@ class RestRequest:
         self.route = route
         self.path_parameters = path_parameters
         self.principal = principal
+        self.member_changes = principal.member_changes
+        """The changes of the caller's member rows before the check of its rights, see `CredentialEnds.watch_stream`."""
         self.meter = meter
         self._receive = receive
         self._rate_limits = rate_limits

@@ -134,7 +134,7 @@ class RestApp:
         """
         ends = self._credential_ends if response.ends_with_credential else None
         processor_time = self._work.processor_time
-        with nullcontext() if ends is None else ends.watch_stream(request.principal) as ended:
+        with nullcontext() if ends is None else ends.watch_stream(request.principal, request.member_changes) as ended:
             await send_stream(
                 stream,
                 response.status,

@@ -5,10 +5,14 @@ from collections.abc import Collection
 
 from synckairos.members.member_cache import MemberCache
 from synckairos.members.subject_members import SubjectMembers
-from synckairos.revocations.credential_ends import CredentialEnds, CredentialHolder
+from synckairos.revocations.credential_ends import CredentialEnds, CredentialHolder, EndReason
+from synckairos.telemetry import log
 
 HOLDERS_PER_TURN = 200
 """Number of holders that are checked before other tasks of the event loop run."""
+
+
+logger = log.get_logger(__name__)
 
 
 class HolderRights:
@@ -42,7 +46,11 @@ class HolderRights:
         checked = 0
         for found in holders.values():
             for each in found:
-                each.apply_rights()
+                try:
+                    each.apply_rights()
+                except Exception:  # the failure of one holder must not keep the rights of the others
+                    logger.exception("rights not checked", subject=each.principal.subject)
+                    self._credential_ends.end(each, EndReason.DISCONNECTED)  # its client can connect again
                 checked += 1
                 if checked % HOLDERS_PER_TURN == 0:
                     await asyncio.sleep(0)

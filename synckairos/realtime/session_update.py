@@ -5,7 +5,7 @@ from itertools import count
 
 import orjson
 
-from synckairos.clock.model import EventType
+from synckairos.clock.model import EVENTS_THAT_CHANGE_LABELS, EventType
 from synckairos.principal import Principal, Role
 from synckairos.wire import document_merge_patch
 from synckairos.wire.document_scan import extract_labels, is_second_edition, starts_at_instant
@@ -13,11 +13,6 @@ from synckairos.wire.document_split import DocumentParts
 from synckairos.wire.feed_message import EVENTS_SENT, FeedMessage
 from synckairos.wire.participant_view import render_participant_view
 from synckairos.wire.snapshot import SessionSnapshot
-
-EVENTS_THAT_CHANGE_LABELS = frozenset(
-    {EventType.SESSION_CREATED, EventType.SESSION_UPDATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED}
-)
-"""Event types of versions whose labels can differ from those of the version before."""
 
 _serials = count()
 

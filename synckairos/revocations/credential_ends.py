@@ -18,6 +18,7 @@ from synckairos.identity.retired_keys import RetiredKeys
 from synckairos.principal import CredentialLife, Principal
 from synckairos.revocations.channel import ControlChannel
 from synckairos.revocations.revocation_set import revocable_subject, revocation_covers
+from synckairos.telemetry import log
 from synckairos.wire.control_entry import Disconnection, EffectiveEntry, Revocation
 
 WARN_BEFORE_S = 25.0
@@ -40,6 +41,9 @@ STALE_ITEMS = 64
 
 MAX_DELAY_S = 86_400.0
 """Maximum seconds until the timer runs. Event loops refuse much longer delays."""
+
+
+logger = log.get_logger(__name__)
 
 
 class EndReason(Enum):
@@ -83,10 +87,12 @@ class CredentialHolder(Protocol):
 class _StreamHolder:
     """The holder of the credential of one stream of a response. `ended` is set when the credential has ended."""
 
-    def __init__(self, principal: Principal) -> None:
+    def __init__(self, principal: Principal, member_changes: int) -> None:
         self.principal = principal
         self.ended = asyncio.Event()
         self._rows = None if principal.members is None else principal.members.rows
+        if principal.member_changes != member_changes:
+            self.ended.set()
 
     def warn_of_end(self, within_ms: int) -> None:
         """Do nothing. A stream has no messages about credentials."""
@@ -95,8 +101,11 @@ class _StreamHolder:
         self.ended.set()
 
     def apply_rights(self) -> None:
-        """End the stream if other member rows decided about it. The client can open it again if it has the right."""
-        if self._rows is not None and self.principal.members is not None and self.principal.members.rows != self._rows:
+        """End the stream unless its member rows are those at its begin.
+
+        The client can open the stream again if it has the right.
+        """
+        if self._rows is None or self.principal.members is None or self.principal.members.rows != self._rows:
             self.ended.set()
 
 
@@ -183,9 +192,13 @@ class CredentialEnds:
         self.reschedule(holder)
 
     @contextmanager
-    def watch_stream(self, principal: Principal) -> Iterator[asyncio.Event]:
-        """Yield an event that is set if the credential of `principal` ends during the block."""
-        holder = _StreamHolder(principal)
+    def watch_stream(self, principal: Principal, member_changes: int) -> Iterator[asyncio.Event]:
+        """Yield an event that is set if the credential of `principal` ends during the block.
+
+        `member_changes` is `principal.member_changes` before the check of its rights. If it differs now, rows that have
+        changed since then possibly decided, so the event is set at once.
+        """
+        holder = _StreamHolder(principal, member_changes)
         self.add(holder, has_max_age=False)
         try:
             yield holder.ended
@@ -316,26 +329,34 @@ class CredentialEnds:
             _, number, holder = heapq.heappop(self._heap)
             schedule = self._schedules.get(holder)
             if schedule is not None and schedule.number == number:
-                self._act(holder, schedule, now_s)
+                try:
+                    self._act(holder, schedule, now_s)
+                except Exception:  # the failure of one holder must not delay the ends of the others
+                    logger.exception("end of a credential not planned", subject=holder.principal.subject)
+                    self.end(holder, EndReason.DISCONNECTED)
         if self._heap:
             self._set_timer(self._heap[0][0])
 
     def _act(self, holder: CredentialHolder, schedule: _Schedule, now_s: float) -> None:
         now_ms, end = self._now_ms(), self._end_of(holder.principal)
         if end is not None and end[0] <= now_ms:
-            self._end(holder, end[1])
+            self.end(holder, end[1])
             return
         if schedule.max_age_at_s <= now_s:
-            self._end(holder, EndReason.TOO_OLD)
+            self.end(holder, EndReason.TOO_OLD)
             return
         if end is not None and schedule.warned_of_ms != end[0] and self._warn_at_ms(*end) <= now_ms:
             schedule.warned_of_ms = end[0]
             holder.warn_of_end(end[0] - now_ms)
         self.reschedule(holder)
 
-    def _end(self, holder: CredentialHolder, reason: EndReason) -> None:
+    def end(self, holder: CredentialHolder, reason: EndReason) -> None:
+        """Stop to watch a holder, and end it. A failure of the holder is only logged, so that the others end too."""
         self.remove(holder)
-        holder.end_with_credential(reason)
+        try:
+            holder.end_with_credential(reason)
+        except Exception:
+            logger.exception("holder of a credential not ended", subject=holder.principal.subject)
 
     def _end_tokens_of(self, key_name: str) -> None:
         """End the holders whose tokens the retired key `key_name` verified."""
@@ -358,4 +379,4 @@ class CredentialEnds:
                 if revocation_covers(entry, holder.principal):
                     self.reschedule(holder)
             elif holder.principal.tenant == entry.tenant and revocable_subject(holder.principal) == entry.subject:
-                self._end(holder, EndReason.DISCONNECTED)
+                self.end(holder, EndReason.DISCONNECTED)

@@ -77,7 +77,7 @@ async def test_tail_continues_after_the_last_event_id(server: RestServer) -> Non
         first,
         None,
         snapshots=False,
-        shows_actors=True,
+        role="admin",
     )
     tail = TailReader(stream)
     assert [(await tail.next())["event"] for _ in range(2)] == ["session_created", "session_started"]
@@ -132,7 +132,7 @@ async def test_tails_of_a_session_share_one_read_and_end_without_a_trace(server:
             first,
             None,
             snapshots=False,
-            shows_actors=True,
+            role="admin",
         )
         for _ in range(20)
     ]
@@ -169,7 +169,7 @@ async def test_pages_of_tails_that_begin_at_once_leave_turns_of_the_event_loop(s
             first,
             None,
             snapshots=False,
-            shows_actors=True,
+            role="admin",
         )
         assert (await anext(stream)).startswith(b"retry")
         assert (await anext(stream)).count(b"event: ") == 2
@@ -199,7 +199,7 @@ async def test_client_with_too_many_live_tails_is_refused_until_one_ends(
     with pytest.raises(TooManyConnections, match="at most 2 live tails"):
         tails.reserve_place(caller)
     tails.reserve_place(other).close()
-    streams = [tails.stream(place, session_id, first, None, snapshots=False, shows_actors=True) for place in places]
+    streams = [tails.stream(place, session_id, first, None, snapshots=False, role="admin") for place in places]
     await anext(streams[0])
     for stream in streams:  # the second stream never started
         await stream.aclose()
@@ -240,7 +240,7 @@ async def test_stream_is_closed_if_its_headers_cannot_be_sent(server: RestServer
     trail = AuditTrail(server.parts.history, server.outbox, ReadCache(server.parts.pipe, server.parts.store.keys))
     tails = LiveEventStreams(trail, lambda: False)
     stream = tails.stream(
-        tails.reserve_place(Principal.anonymous_admin()), str(uuid4()), [], None, snapshots=False, shows_actors=True
+        tails.reserve_place(Principal.anonymous_admin()), str(uuid4()), [], None, snapshots=False, role="admin"
     )
 
     async def receive() -> Message:

@@ -23,19 +23,22 @@ from synckairos.members.member_cache import MemberCache
 from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import CredentialLife, Principal
-from synckairos.revocations.credential_ends import CredentialEnds
+from synckairos.revocations.credential_ends import CredentialEnds, EndReason
 from tests.background_task import running
 from tests.integration.authentication import now_ms
 from tests.integration.callers import NamedCallers, as_caller
 from tests.integration.http.test_access_rules import ROLES, SESSION_CASES, refusal_of, send
 from tests.integration.members.member_nodes import MemberNode, open_member_node
 from tests.integration.rest_server import RestServer, chess_body, list_all, open_rest_server
+from tests.integration.revocations.nodes import ADMIN as ADMIN_PRINCIPAL
 from tests.integration.revocations.nodes import until
 from tests.integration.round_trips import RoundTrips
+from tests.waiting import eventually
 
 PATH, LABEL = "/v1/members", "label:cup=spring"
 ADMIN = as_caller("root")
 SUBJECT = "alice"
+LIFE = CredentialLife(expires_at_ms=None, issued_at_ms=None, token_id=None, group=None, verified_by=None)
 
 
 class MemberCallers(NamedCallers):
@@ -378,8 +381,7 @@ async def test_unknown_members_answer_503_and_grants_still_decide(
 
 async def test_live_tail_ends_when_the_rows_of_its_subject_change(settings: Settings, node: MemberNode) -> None:
     ends = CredentialEnds(now_ms, node.node.channel)
-    life = CredentialLife(expires_at_ms=None, issued_at_ms=None, token_id=None, group=None, verified_by=None)
-    callers = MemberCallers(node.cache, life)
+    callers = MemberCallers(node.cache, LIFE)
     async with (
         running(HolderRights(node.cache, ends).run()),
         open_rest_server(
@@ -398,6 +400,101 @@ async def test_live_tail_ends_when_the_rows_of_its_subject_change(settings: Sett
         async with asyncio.timeout(20):
             assert (await tail).status_code == 200
         assert (await server.client.get(f"/v1/sessions/{session_id}/events", headers=headers)).status_code == 404
+
+
+async def test_live_tail_ends_if_its_row_is_removed_before_the_tail_is_watched(
+    settings: Settings, node: MemberNode
+) -> None:
+    """The row is removed while the tail reads its first page: after the check of the right, and before the watch."""
+    ends = CredentialEnds(now_ms, node.node.channel)
+    async with (
+        running(HolderRights(node.cache, ends).run()),
+        open_rest_server(
+            settings, caller_identity=MemberCallers(node.cache, LIFE), member_changes=node.changes, credential_ends=ends
+        ) as server,
+        await psycopg.AsyncConnection.connect(settings.database_url) as database,
+    ):
+        session_id, _ = await create_started(server)
+        await server.drain()
+        await put(server, (SUBJECT, session_id, "controller"))
+        path, headers = f"/v1/sessions/{session_id}", alice()
+        assert (await server.client.get(path, headers=headers)).status_code == 200
+        await database.execute("LOCK TABLE sync_events IN ACCESS EXCLUSIVE MODE")
+        tail = asyncio.create_task(
+            server.client.get(f"{path}/events", headers=headers | {"accept": "text/event-stream"})
+        )
+        async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as watching:
+
+            async def is_blocked() -> bool:
+                rows = await watching.execute("SELECT 1 FROM pg_locks WHERE NOT granted AND relation IS NOT NULL")
+                return await rows.fetchone() is not None
+
+            await eventually(is_blocked)
+        await delete(server, SUBJECT, session_id)
+        assert (await server.client.get(path, headers=headers)).status_code == 404  # the changed rows are in memory
+        await database.rollback()
+        async with asyncio.timeout(20):
+            answer = await tail
+        assert (answer.status_code, ends.holder_count) == (200, 0)
+
+
+async def test_failing_holder_is_ended_and_the_others_are_checked(settings: Settings, node: MemberNode) -> None:
+    class Holder:
+        """A socket that fails if `fails` is True, and else notes what happens."""
+
+        def __init__(self, fails: bool) -> None:
+            self.principal = replace(node.principal(SUBJECT), life=LIFE)
+            self.fails, self.events = fails, list[str]()
+
+        def warn_of_end(self, within_ms: int) -> None: ...
+
+        def end_with_credential(self, reason: EndReason) -> None:
+            self.events.append(reason.value)
+            if self.fails:
+                raise RuntimeError("a fault of the test")
+
+        def apply_rights(self) -> None:
+            self.events.append("checked")
+            if self.fails:
+                raise RuntimeError("a fault of the test")
+
+    ends = CredentialEnds(now_ms, node.node.channel)
+    holders = [Holder(fails) for fails in (True, False)]
+    for each in holders:
+        ends.add(each, has_max_age=False)
+    async with running(HolderRights(node.cache, ends).run()):
+        await node.put(SUBJECT, "viewer")
+        await until(lambda: holders[1].events == ["checked"])
+        assert holders[0].events == ["checked", "disconnected"]
+        assert ends.holders == (holders[1],)
+        failing = Holder(True)
+        ends.add(failing, has_max_age=False)
+        await node.node.channel.disconnect(ADMIN_PRINCIPAL, SUBJECT)
+        await until(lambda: holders[1].events == ["checked", "disconnected"])
+
+
+@pytest.mark.parametrize("source", ["grant", "row"])
+async def test_live_tail_ends_before_the_event_that_removes_its_label(
+    settings: Settings, node: MemberNode, source: str
+) -> None:
+    ends = CredentialEnds(now_ms, node.node.channel)
+    async with open_rest_server(
+        settings, caller_identity=MemberCallers(node.cache, LIFE), member_changes=node.changes, credential_ends=ends
+    ) as server:
+        session_id, _ = await create_started(server, labels={"cup": "spring"})
+        path = f"/v1/sessions/{session_id}"
+        await server.client.patch(path, json={"labels": {"level": "b"}}, headers=ADMIN)
+        if source == "row":
+            await put(server, (SUBJECT, LABEL, "controller"))
+        headers = alice(reaches=LABEL if source == "grant" else "-") | {"accept": "text/event-stream"}
+        tail = asyncio.create_task(server.client.get(f"{path}/events", headers=headers))
+        await until(lambda: ends.holder_count == 1)
+        await server.client.patch(path, json={"labels": {"cup": "autumn"}}, headers=ADMIN)
+        await server.client.patch(path, json={"metadata": {"secret": 1}}, headers=ADMIN)
+        async with asyncio.timeout(20):
+            text = (await tail).text
+        assert text.count("event: session_updated") == 1
+        assert "metadata_updated" not in text
 
 
 # -- own sessions -----------------------------------------------------------------------------------------------------
