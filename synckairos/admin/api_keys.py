@@ -74,8 +74,7 @@ async def end_key(settings: Settings, key_id: str) -> None:
     async with open_control_channel(settings) as (channel, pool):
         now_ms = await channel.read_time_ms()
         ended = await CredentialTable(pool).end(PRINCIPAL.tenant, "key", key_id, now_ms)
-        for credential_id in ended:
-            await channel.revoke(PRINCIPAL, credential=credential_id)
+        await channel.revoke_credentials(PRINCIPAL, ended)
     if not ended:
         raise CredentialNotFound("key")
 

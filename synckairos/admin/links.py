@@ -68,8 +68,7 @@ async def revoke_link(settings: Settings, link_id: str) -> None:
     """
     async with open_control_channel(settings) as (channel, pool):
         ended = await CredentialTable(pool).end(PRINCIPAL.tenant, "link", link_id, await channel.read_time_ms())
-        for credential_id in ended:
-            await channel.revoke(PRINCIPAL, credential=credential_id)
+        await channel.revoke_credentials(PRINCIPAL, ended)
     if not ended:
         raise CredentialNotFound("link")
 

@@ -9,6 +9,8 @@ from synckairos.admin.control_channel import open_control_channel
 from synckairos.admin.jobs import parse_day_or_instant
 from synckairos.config import Settings
 from synckairos.principal import Principal
+from synckairos.stored_credentials.revoked_families import end_family
+from synckairos.stored_credentials.table import CredentialTable
 from synckairos.wire.body_parser import parse_body
 from synckairos.wire.control_entry import Revocation
 from synckairos.wire.revocations import CreateRevocation, Disconnect, revocation_json
@@ -29,8 +31,9 @@ async def create_revocation(settings: Settings, fields: Mapping[str, Any], issue
     if issued_before is not None:
         members["issued_before"] = parse_day_or_instant(issued_before, "--issued-before")
     body = parse_body(CreateRevocation, members)
-    async with open_control_channel(settings) as (channel, _):
+    async with open_control_channel(settings) as (channel, pool):
         made = await channel.revoke_as_requested(PRINCIPAL, body)
+        await end_family(CredentialTable(pool), channel, made)
     return [_line(made)]
 
 

@@ -100,8 +100,9 @@ class ApiKeyRoutes:
         await self._rate_limits.count(request.meter)
         channel = self._require_authentication()
         now_ms = await channel.read_time_ms()
-        for credential_id in await self._table.end(request.principal.tenant, "key", key_id, now_ms):
-            await channel.revoke(request.principal, credential=credential_id)
+        await channel.revoke_credentials(
+            request.principal, await self._table.end(request.principal.tenant, "key", key_id, now_ms)
+        )
         return RestResponse(status=204)
 
     async def _answer(self, request: RestRequest, key_id: str, key: str | None, status: int) -> RestResponse:

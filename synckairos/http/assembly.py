@@ -198,7 +198,7 @@ def build_application(
         *OwnSessionRoutes(session_list, rate_limits, dependencies.work).operations(),
         *EventStreamRoutes(event_streams, frame_channels, authenticator, dependencies.work).operations(),
         *TicketRoutes(sessions, tickets, rate_limits).operations(),
-        *RevocationRoutes(control_channel, rate_limits).operations(),
+        *RevocationRoutes(dependencies.credential_table, control_channel, rate_limits).operations(),
         *ApiKeyRoutes(dependencies.credential_table, control_channel, rate_limits).operations(),
         *LinkRoutes(
             sessions,

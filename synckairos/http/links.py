@@ -136,8 +136,7 @@ class LinkRoutes:
         if principal.role != "admin":
             await self._require_role_on_link(request, link_id)
         now_ms = await channel.read_time_ms()
-        for credential_id in await self._table.end(principal.tenant, "link", link_id, now_ms):
-            await channel.revoke(principal, credential=credential_id)
+        await channel.revoke_credentials(principal, await self._table.end(principal.tenant, "link", link_id, now_ms))
         return RestResponse(status=204)
 
     async def _require_role_on_link(self, request: RestRequest, link_id: str) -> None:

@@ -8,6 +8,8 @@ from synckairos.http.operations import Operation
 from synckairos.http.request_response import RestRequest, RestResponse
 from synckairos.revocations.channel import ControlChannel
 from synckairos.store.rate_limits import RateLimits
+from synckairos.stored_credentials.revoked_families import end_family
+from synckairos.stored_credentials.table import CredentialTable
 from synckairos.wire import revocations as wire
 
 PATH = "/v1/revocations"
@@ -19,7 +21,8 @@ class RevocationRoutes:
     `channel` is None while authentication is off. Then all operations answer 403.
     """
 
-    def __init__(self, channel: ControlChannel | None, rate_limits: RateLimits) -> None:
+    def __init__(self, table: CredentialTable, channel: ControlChannel | None, rate_limits: RateLimits) -> None:
+        self._table = table
         self._channel = channel
         self._rate_limits = rate_limits
 
@@ -49,6 +52,7 @@ class RevocationRoutes:
         body = await request.read_body(wire.CreateRevocation)
         channel = await self._authorize(request)
         made = await channel.revoke_as_requested(request.principal, body)
+        await end_family(self._table, channel, made)
         request.act_target = made.entry_id
         return RestResponse(orjson.dumps({"data": wire.revocation_json(made)}), 201)
 

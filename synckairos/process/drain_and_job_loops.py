@@ -34,7 +34,7 @@ from synckairos.members.nightly_schedule import NightlyMemberSchedule
 from synckairos.members.reconciliation_job import MemberReconciliationJob
 from synckairos.postgres.tenant_roles import require_roles
 from synckairos.process.arq_loop import daily_function, drain_function, job_function, run_arq_loop
-from synckairos.revocations.channel import RevocationCopier
+from synckairos.revocations.copier import RevocationCopier
 from synckairos.revocations.table import RevocationTable
 from synckairos.store.connect import check_store_settings
 from synckairos.store.control_store import ControlStore

@@ -8,12 +8,14 @@ are added to Redis again. If Redis lost all data, the copies in Postgres are add
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from synckairos.errors import StoreUnavailable, TooManyRevocations
 from synckairos.principal import Principal
 from synckairos.revocations.revocation_set import RevocationSet
 from synckairos.revocations.table import RevocationTable
+from synckairos.store import control_store
 from synckairos.store.control_store import AddedEntry, ControlPosition, ControlStore
 from synckairos.store.pubsub_connection import PubSubConnection
 from synckairos.telemetry import log
@@ -24,6 +26,7 @@ from synckairos.wire.control_entry import (
     Disconnection,
     EffectiveEntry,
     Revocation,
+    TenantChange,
     UnknownEntry,
     parse_control_entry,
 )
@@ -76,6 +79,8 @@ class ControlChannel:
         self._check_s = check_s
         self._stale_after_s = stale_after_s
         self._entries: dict[bytes, ControlEntry] = {}
+        self._tenant_entries: Counter[str] = Counter()
+        """Number of entries in memory by tenant."""
         self._position: ControlPosition | None = None
         self._current_s = float("-inf")
         """Instant of the last moment at which the memory was current, by `time.monotonic()`."""
@@ -141,10 +146,9 @@ class ControlChannel:
         """Revoke credentials of the principal's tenant on all instances, and return the revocation.
 
         See `Revocation` for the selectors. `issued_before_ms` None means now. The revocation has an effect after
-        `margin_s` seconds. Only revocations by principals with the role `admin` can use the second half of the maximum
-        number of entries, so that many ends of links and session tokens by their bearers cannot prevent them.
+        `margin_s` seconds.
 
-        Raises: StoreUnavailable. TooManyRevocations if the store has the maximum number of entries for the principal.
+        Raises: the errors of `append`, where a principal without the role `admin` leaves the reserve.
         """
         now_ms = await self._store.now_ms()
         before_ms = now_ms if issued_before_ms is None else issued_before_ms
@@ -165,6 +169,17 @@ class ControlChannel:
         )
         await self.append(revocation, keeps_reserve=principal.role != "admin")
         return revocation
+
+    async def revoke_credentials(self, principal: Principal, credential_ids: Sequence[str]) -> None:
+        """Revoke a stored credential and those below it. The first id is that of the credential itself.
+
+        Raises: the errors of `revoke`.
+        """
+        if not credential_ids:
+            return
+        made = await self.revoke(principal, credential=credential_ids[0])
+        below = [made.below(each) for each in credential_ids[1:]]
+        await self.append(*below, keeps_reserve=principal.role != "admin")
 
     async def revoke_as_requested(self, principal: Principal, body: CreateRevocation) -> Revocation:
         """Revoke the credentials that a request body selects. Raises: the errors of `revoke`."""
@@ -199,18 +214,29 @@ class ControlChannel:
         """Return the time of Redis in ms since the Unix epoch. One round trip. Raises: StoreUnavailable."""
         return await self._store.now_ms()
 
-    async def append(self, entry: EffectiveEntry, *, keeps_reserve: bool = False) -> None:
-        """Add an entry to the channel, which announces it to all instances. An entry that exists already is kept.
+    async def append(self, *entries: EffectiveEntry, keeps_reserve: bool = False) -> None:
+        """Add entries of one tenant to the channel, which announces them to all instances.
 
-        With `keeps_reserve=True` the entry cannot use the second half of the maximum number of entries.
+        An entry that exists already is kept.
 
-        Raises: the errors of `revoke`.
+        A tenant can have as many entries as the channel has places left, so that one tenant gets at most half of the
+        channel, and others always get a part. With `keeps_reserve=True` it can have a third of the places that are
+        left, so that many ends of links and session tokens by their bearers leave places for administrators. Changes of
+        tenants by operators have only the maximum of the channel.
+
+        Raises: StoreUnavailable. TooManyRevocations if a maximum is reached.
         """
-        text = entry.render()
-        if not await self._store.append([text], keeps_reserve=keeps_reserve):
+        new = {text: each for each in entries if (text := each.render()) not in self._entries}
+        counts = Counter(each.tenant for each in new.values() if not isinstance(each, TenantChange))
+        places_left = control_store.MAX_ENTRIES - len(self._entries) - len(new) + 1
+        for tenant, count in counts.items():
+            if (self._tenant_entries[tenant] + count - 1) * (3 if keeps_reserve else 1) >= places_left:
+                raise TooManyRevocations
+        if entries and not await self._store.append([each.render() for each in entries], keeps_reserve=keeps_reserve):
             raise TooManyRevocations
         # The caller's next request can arrive before the message, on this instance.
-        self._add(text)
+        for text in new:
+            self._add(text)
 
     # -- synchronisation ----------------------------------------------------------------------------------------------
 
@@ -301,6 +327,8 @@ class ControlChannel:
         if entry.until_ms <= self._now_ms():
             return
         self._entries[text] = entry
+        if not isinstance(entry, UnknownEntry):
+            self._tenant_entries[entry.tenant] += 1
         if isinstance(entry, Revocation):
             self.revocations.add(entry)
         if not isinstance(entry, UnknownEntry):
@@ -311,68 +339,9 @@ class ControlChannel:
         now_ms = self._now_ms()
         for text in [text for text, entry in self._entries.items() if entry.until_ms <= now_ms]:
             entry = self._entries.pop(text)
+            if not isinstance(entry, UnknownEntry):
+                self._tenant_entries[entry.tenant] -= 1
+                if not self._tenant_entries[entry.tenant]:
+                    del self._tenant_entries[entry.tenant]
             if isinstance(entry, Revocation):
                 self.revocations.remove(entry)
-
-
-class RevocationCopier:
-    """Copies new revocations from Redis to Postgres, and removes revocations without effect from both.
-
-    Workers use it.
-    """
-
-    def __init__(
-        self,
-        store: ControlStore,
-        table: RevocationTable,
-        end_credentials: Callable[[Sequence[Revocation]], Awaitable[Sequence[Revocation]]] | None = None,
-    ) -> None:
-        """Create a copier. It calls `end_credentials`, if given, with new revocations before it copies them.
-
-        `end_credentials` returns further revocations, which are added to the channel if it does not have them.
-        """
-        self._store = store
-        self._table = table
-        self._end_credentials = end_credentials
-        self._position: ControlPosition | None = None
-        self._copied: Mapping[bytes, ControlEntry] = {}
-        self._next_cleanup_s = 0.0
-
-    async def copy_new(self) -> None:
-        """Copy the revocations that were not copied yet. Once a minute, remove the revocations without effect.
-
-        Raises: StoreUnavailable.
-        """
-        now_s = time.monotonic()
-        is_cleanup_due = self._position is None or now_s >= self._next_cleanup_s
-        if not is_cleanup_due and await self._store.read_position() == self._position:
-            return
-        stored = await self._store.read_all()
-        entries = {text: entry for text in stored.entries if (entry := _parse(text)) is not None}
-        new = {
-            text: entry
-            for text, entry in entries.items()
-            if isinstance(entry, Revocation) and text not in self._copied and entry.until_ms > stored.now_ms
-        }
-        if new:
-            if self._end_credentials is not None:
-                below = await self._end_credentials([*new.values()])
-                if below and not await self._store.append([each.render() for each in below]):
-                    logger.warning("ends of credentials not announced: the control channel is full", ends=len(below))
-            await self._table.copy(new)
-        self._copied, self._position = entries, stored.position
-        if now_s >= self._next_cleanup_s:
-            self._next_cleanup_s = now_s + 60.0
-            await self._table.delete_expired(stored.now_ms)
-            invalid = [text for text in stored.entries if text not in entries]
-            await self._store.remove(
-                [*invalid, *(text for text, entry in entries.items() if entry.until_ms <= stored.now_ms)]
-            )
-
-
-def _parse(text: bytes) -> ControlEntry | None:
-    try:
-        return parse_control_entry(text)
-    except PARSE_ERRORS as error:
-        report_invalid_data("control:entries", error)
-        return None

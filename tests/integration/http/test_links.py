@@ -192,12 +192,17 @@ async def test_controller_manages_links_of_its_sessions_only(links: Links) -> No
         assert code_of(await client.delete(f"{PATH}/{foreign_link}", headers=caller)) == (403, "FORBIDDEN")
 
 
-async def test_link_of_a_controller_ends_with_its_link(links: Links) -> None:
+@pytest.mark.parametrize("by", ["end", "revocation"])
+async def test_link_of_a_controller_ends_with_its_link(links: Links, by: str) -> None:
+    """No worker runs, so the instance itself ends the link below another one."""
     parent = await links.make(role="controller")
     controller = bearer((await links.redeem(parent["secret"])).json()["data"]["token"])
     child = bearer((await links.redeem((await links.make(headers=controller))["secret"])).json()["data"]["token"])
     assert await links.get("/v1/me", child) == 200
-    await links.server.client.delete(f"{PATH}/{parent['link_id']}")
+    if by == "end":
+        await links.server.client.delete(f"{PATH}/{parent['link_id']}")
+    else:
+        await links.server.client.post("/v1/revocations", json={"credential": parent["link_id"]})
     assert [await links.get("/v1/me", each) for each in (controller, child)] == [401, 401]
 
 

@@ -8,7 +8,8 @@ from synckairos.config import Settings
 from synckairos.postgres.access import cross_tenant_access
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import CredentialLife, Principal
-from synckairos.revocations.channel import ControlChannel, RevocationCopier
+from synckairos.revocations.channel import ControlChannel
+from synckairos.revocations.copier import RevocationCopier
 from synckairos.revocations.table import RevocationTable
 from synckairos.store.connect import make_redis_client
 from synckairos.store.control_store import ControlStore

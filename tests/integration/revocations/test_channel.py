@@ -13,8 +13,10 @@ from synckairos.store import control_store
 from synckairos.store.control_store import ControlStore
 from synckairos.store.keys import Keys
 from synckairos.store.shared_connection import RedisPipe
+from synckairos.wire.control_entry import Disconnection, TenantChange
 from tests.integration.realtime.store_proxy import store_proxy
-from tests.integration.revocations.nodes import ADMIN, Node, holder, open_node, until
+from tests.integration.revocations.nodes import ADMIN, FOREVER_MS, Node, holder, open_node, until
+from tests.principals import make_principal
 from tests.waiting import eventually
 
 
@@ -158,21 +160,24 @@ async def test_full_channel_refuses_a_revocation(settings: Settings, monkeypatch
         assert not here.knows("t2")
 
 
-async def test_half_of_the_channel_is_left_to_administrators(
+async def test_tenant_gets_half_of_the_channel_and_leaves_places_to_others_and_to_operators(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control_store, "MAX_ENTRIES", 4)
+    """Of 12 places, bearers of a tenant get a quarter, its administrators half, and others half of the rest."""
+    monkeypatch.setattr(control_store, "MAX_ENTRIES", 12)
+    other = make_principal("admin", "root", tenant="other")
     async with open_node(settings) as here:
-        bearer = holder("t1")
-        for _ in range(2):
-            await here.channel.revoke(bearer, token_id="t1")
+        for principal, places in ((holder("t0"), 3), (ADMIN, 3), (other, 3)):
+            for at in range(places):
+                await here.channel.revoke(principal, token_id=f"{principal.tenant}{places}{at}")
+            with pytest.raises(TooManyRevocations):
+                await here.channel.revoke(principal, token_id="late")
+        change = TenantChange(tenant="default", revision=1, is_open=False, at_ms=0, until_ms=FOREVER_MS)
+        await here.channel.append(change)
+        two = [Disconnection(entry_id=each, tenant="new", at_ms=0, until_ms=FOREVER_MS, subject="x") for each in "ab"]
         with pytest.raises(TooManyRevocations):
-            await here.channel.revoke(bearer, token_id="t1")
-        for token_id in ("t2", "t3"):
-            await here.channel.revoke(ADMIN, token_id=token_id)
-        with pytest.raises(TooManyRevocations):
-            await here.channel.revoke(ADMIN, token_id="t4")
-        assert [here.knows(each) for each in ("t1", "t2", "t3", "t4")] == [True, True, True, False]
+            await here.channel.append(*two)
+        assert not here.knows("late")
 
 
 async def until_stored(node: Node, part: bytes) -> None:

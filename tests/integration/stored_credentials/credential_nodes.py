@@ -13,7 +13,7 @@ from synckairos.identity.authenticator import Authenticator
 from synckairos.limits.client_work_budgets import ClientWorkLimits
 from synckairos.postgres.pool import PostgresPool
 from synckairos.principal import Principal
-from synckairos.revocations.channel import RevocationCopier
+from synckairos.revocations.copier import RevocationCopier
 from synckairos.revocations.credential_ends import CredentialEnds
 from synckairos.stored_credentials.redemption import LinkRedeemer
 from synckairos.stored_credentials.table import MAX_CREDENTIALS, CredentialKind, CredentialTable, NewCredential
@@ -58,8 +58,8 @@ class CredentialNode:
 
     async def end(self, credential_id: str, kind: CredentialKind = "key") -> None:
         """End a credential through this instance."""
-        for each in await self.table.end("default", kind, credential_id, now_ms()):
-            await self.node.channel.revoke(ADMIN, credential=each)
+        ended = await self.table.end("default", kind, credential_id, now_ms())
+        await self.node.channel.revoke_credentials(ADMIN, ended)
 
     async def copy_revocations(self) -> None:
         """Copy the revocations to Postgres and end the credentials that they select, as a worker does."""

@@ -12,6 +12,7 @@ from synckairos.config import Settings
 from synckairos.errors import RateLimitExceeded, TooManyCredentials
 from synckairos.identity.secret_text import make_secret_text
 from synckairos.postgres.pool import PostgresPool
+from synckairos.stored_credentials.revoked_families import end_family
 from synckairos.stored_credentials.session_tokens import LINK_IDLE_S, LOGIN_IDLE_S, LOGIN_S
 from synckairos.stored_credentials.table import CredentialTable
 from synckairos.stored_credentials.verifier import LINK_REFUSED
@@ -157,8 +158,10 @@ async def test_link_that_a_link_made_ends_with_it(nodes: Nodes) -> None:
         await nodes[0].add_link(parent_id=parent_id)
 
 
-@pytest.mark.parametrize("selector", ["credential", "subject"])
-async def test_revocation_of_a_key_is_announced_for_the_links_below_it(nodes: Nodes, selector: str) -> None:
+@pytest.mark.parametrize(
+    ("selector", "by"), [("credential", "instance"), ("subject", "instance"), ("credential", "worker")]
+)
+async def test_revocation_of_a_key_is_announced_for_the_links_below_it(nodes: Nodes, selector: str, by: str) -> None:
     node, other = nodes
     key_id, _ = await node.add()
     parent_id, _ = await node.add_link(parent_id=key_id)
@@ -167,10 +170,13 @@ async def test_revocation_of_a_key_is_announced_for_the_links_below_it(nodes: No
     tokens = [await node.redeem(each) for each in (secret, unrelated)]
     assert [await other.refusal_of(each) for each in tokens] == ["", ""]
     if selector == "credential":
-        await node.node.channel.revoke(ADMIN, credential=key_id)
+        made = await node.node.channel.revoke(ADMIN, credential=key_id)
     else:
-        await node.node.channel.revoke(ADMIN, subject=f"key:{key_id}", issued_before_ms=now_ms() + 1)
-    await node.copy_revocations()
+        made = await node.node.channel.revoke(ADMIN, subject=f"key:{key_id}", issued_before_ms=now_ms() + 1)
+    if by == "worker":
+        await node.copy_revocations()
+    else:
+        await end_family(node.table, node.node.channel, made)
     await until(lambda: other.verifier.cached_count == 1)  # without a refresh of the cache
     assert [await other.refusal_of(each) for each in tokens] == ["UNAUTHORIZED", ""]
 

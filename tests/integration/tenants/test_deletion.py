@@ -13,7 +13,7 @@ from synckairos.errors import Forbidden, NotFound, TenantDeleted, TenantExists
 from synckairos.jobs.enqueue import JobQueue
 from synckairos.jobs.runner import JobRunner, PermanentJobFailure
 from synckairos.jobs.table import Job
-from synckairos.revocations.channel import RevocationCopier
+from synckairos.revocations.copier import RevocationCopier
 from synckairos.revocations.table import RevocationTable
 from synckairos.session_names import session_name
 from synckairos.store.control_store import ControlStore
