@@ -125,6 +125,11 @@ class EventType(StrEnum):
     SESSION_IMPORTED = "session_imported"
 
 
+EVENTS_THAT_CHANGE_LABELS = frozenset(
+    {EventType.SESSION_CREATED, EventType.SESSION_UPDATED, EventType.SESSION_RECOVERED, EventType.SESSION_IMPORTED}
+)
+"""Event types of versions whose labels can differ from those of the version before."""
+
 MAX_CYCLES = 1_000
 """Maximum number of cycles of a `per_cycle` session that was created without `max_cycles`."""
 
