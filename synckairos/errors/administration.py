@@ -31,7 +31,7 @@ class TooManyRevocations(SyncKairosError):
     status = 409
 
     def __init__(self) -> None:
-        super().__init__("The maximum number of revocations of the tenant is reached. Revoke by grp, subject or all instead of jti")
+        super().__init__("The tenant has the maximum of revocations. Revoke by grp, subject or all instead of jti")
 
 
 class SigningKeyExists(SyncKairosError):
