@@ -6,14 +6,19 @@ their own sessions. They take turns in short rounds, in the order A B B A, so th
 both equally. The ratio of each round is that of this tree to the other; above 1 this tree takes more. With the path of
 this tree itself, the result shows the error of the test.
 
+With `--set NAME=VALUE`, only the server of this tree has this environment variable. So `--against . --set
+SYNCKAIROS_TRACE_RATIO=0.01` measures the cost of tracing. The test has a collector that reads all spans and drops them.
+
 The stores must fit both trees: the schema of Postgres and the data in Redis are those of this tree.
 """
 
 import argparse
 import statistics
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import uvloop
@@ -41,14 +46,39 @@ Measured = dict[str, float]
 
 
 @contextmanager
-def server_of(tree: Path, settings: Settings) -> Iterator[Process]:
-    """Run the server of a tree. Yield it when it is ready."""
-    env = {**settings.to_environment_variables(), "PYTHONPATH": f"{tree}:{tree / 'clients/python'}"}
+def server_of(tree: Path, settings: Settings, variables: Mapping[str, str]) -> Iterator[Process]:
+    """Run the server of a tree with more environment variables. Yield it when it is ready."""
+    env = {**settings.to_environment_variables(), "PYTHONPATH": f"{tree}:{tree / 'clients/python'}", **variables}
     server = Process("serve", "--port", "0", env=env, cwd=tree)
     try:
         yield server.wait_ready()
     finally:
         server.stop()
+
+
+class _Collector(BaseHTTPRequestHandler):
+    """Collector of OpenTelemetry that drops all spans."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def collector() -> Iterator[str]:
+    """Run a collector in a thread. Yield its URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Collector) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def processor_us(pid: int) -> float:
@@ -154,13 +184,22 @@ async def compare_fanout(
 
 
 @asynccontextmanager
-async def servers_of_both_trees(against: Path, watchers: int) -> AsyncIterator[tuple[Settings, Process, Process]]:
-    """Run the servers of this tree and of the other tree on the same stores, with one worker of this tree."""
+async def servers_of_both_trees(
+    against: Path, watchers: int, variables: Mapping[str, str]
+) -> AsyncIterator[tuple[Settings, Process, Process]]:
+    """Run the servers of this tree and of the other tree on the same stores, with one worker of this tree.
+
+    `variables` are more environment variables of this tree's server.
+    """
     async with valkey_and_postgres(durable=False) as (stores, _):
         settings = stores.model_copy(update={"ws_max_connections": watchers + 100})
         worker = Process("worker", env=settings.to_environment_variables(), cwd=THIS_TREE)
         try:
-            with server_of(THIS_TREE, settings) as this, server_of(against, settings) as other:
+            with (
+                collector() as collector_url,
+                server_of(THIS_TREE, settings, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector_url, **variables}) as this,
+                server_of(against, settings, {}) as other,
+            ):
                 yield settings, this, other
         finally:
             worker.stop()
@@ -169,7 +208,8 @@ async def servers_of_both_trees(against: Path, watchers: int) -> AsyncIterator[t
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     against = options.against.resolve()
     figures: dict[str, Any] = {}
-    async with servers_of_both_trees(against, options.watchers) as (settings, *both):
+    variables = dict(each.split("=", 1) for each in options.set)
+    async with servers_of_both_trees(against, options.watchers, variables) as (settings, *both):
         servers = (both[0], both[1])
         for concurrency in (1, 32):
             name = f"switch_concurrency_{concurrency}"
@@ -184,6 +224,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests compare_trees", description=__doc__)
     parser.add_argument("--against", type=Path, required=True, metavar="PATH", help="root of the other source tree")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="environment of this tree")
     parser.add_argument("--rounds", type=int, default=20, help="rounds of each tree and situation")
     parser.add_argument("--seconds", type=float, default=1, help="seconds of each round of switches")
     parser.add_argument("--watchers", type=int, default=500, help="watchers of each server")

@@ -24,8 +24,8 @@ from synckairos.telemetry.tracing import (
     TraceIds,
     VersionId,
     current_origin,
-    digest_version,
-    trace_ids_of_digest,
+    sampling_value,
+    version_trace_ids,
 )
 
 EXPORT_TIMEOUT_S = 5
@@ -88,16 +88,12 @@ class SpanRecorder:
         of its own.
         """
         try:
-            now_ns = time.time_ns()
-            attributes: dict[str, Any] = {"synckairos.command": command.name, "synckairos.outcome": outcome}
-            if not command.commits:
-                digest = secrets.token_bytes(24)
-                if self._is_sampled(digest):
-                    self._record_root(command, trace_ids_of_digest(digest), now_ns, attributes)
+            if not command.commits and secrets.randbits(64) < self._sampled_below:
+                ids = TraceIds(secrets.randbits(128), secrets.randbits(64))
+                self._record_root(command, outcome, ids, {})
             for version in command.commits:
-                digest = digest_version(version)
-                if self._is_sampled(digest):
-                    self._record_root(command, trace_ids_of_digest(digest), now_ns, attributes | _describe(version))
+                if sampling_value(version) < self._sampled_below:
+                    self._record_root(command, outcome, version_trace_ids(version), _describe(version))
         except Exception:
             # A fault in tracing must not fail a command.
             if (more_before := self._failures.allow_next_line()) is not None:
@@ -109,23 +105,16 @@ class SpanRecorder:
         Each span is a child of the span of the command that made the version, usually in another process.
         """
         try:
-            now_ns = time.time_ns()
             for version in versions:
-                digest = digest_version(version)
-                if self._is_sampled(digest):
-                    self._record_stage(
-                        name, trace_ids_of_digest(digest), began_ns, now_ns, attributes | _describe(version)
-                    )
+                if sampling_value(version) < self._sampled_below:
+                    self._record_stage(name, version_trace_ids(version), began_ns, attributes | _describe(version))
         except Exception:
             # A fault in tracing must not fail a command.
             if (more_before := self._failures.allow_next_line()) is not None:
                 logger.exception("span not recorded", more_before=more_before)
 
-    def _is_sampled(self, digest: bytes) -> bool:
-        # These are the bytes by which OpenTelemetry samples by the id of a trace.
-        return int.from_bytes(digest[8:16], "big") < self._sampled_below
-
-    def _record_stage(self, name: str, ids: TraceIds, began_ns: int, ended_ns: int, attributes: dict[str, Any]) -> None:
+    def _record_stage(self, name: str, ids: TraceIds, began_ns: int, attributes: dict[str, Any]) -> None:
+        ended_ns = time.time_ns()
         parent = NonRecordingSpan(_span_context(ids))
         self._ids.next = TraceIds(ids.trace_id, secrets.randbits(64))
         context = set_span_in_context(parent, Context())
@@ -134,14 +123,16 @@ class SpanRecorder:
         )
         span.end(ended_ns)
 
-    def _record_root(self, command: RunningCommand, ids: TraceIds, ended_ns: int, attributes: dict[str, Any]) -> None:
+    def _record_root(self, command: RunningCommand, outcome: str, ids: TraceIds, described: dict[str, Any]) -> None:
+        ended_ns = time.time_ns()
+        attributes = {"synckairos.command": command.name, "synckairos.outcome": outcome, **described}
         origin = current_origin()
         links = []
         if origin is not None:
             if origin.span is not None:
                 links.append(Link(_span_context(origin.span)))
             if origin.request_id is not None:
-                attributes = attributes | {"synckairos.request_id": origin.request_id}
+                attributes["synckairos.request_id"] = origin.request_id
         self._ids.next = ids
         span = self._tracer.start_span(
             f"synckairos.command {command.name}",

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from structlog.contextvars import get_contextvars
@@ -74,18 +75,24 @@ _headers: ContextVar[Mapping[bytes, bytes] | None] = ContextVar("headers", defau
 
 def version_trace_ids(version: VersionId) -> TraceIds:
     """Return the ids of the trace of a version, and of the span of the command that made the version."""
-    return trace_ids_of_digest(digest_version(version))
-
-
-def digest_version(version: VersionId) -> bytes:
-    """Return the 24 bytes from which the ids of a version's trace are made."""
     text = f"{version.session_id} {version.epoch} {version.version}"
-    return hashlib.blake2b(text.encode(), digest_size=24).digest()
-
-
-def trace_ids_of_digest(digest: bytes) -> TraceIds:
-    """Return the ids in the result of `digest_version`: 16 bytes of the trace, 8 bytes of the span."""
+    digest = hashlib.blake2b(text.encode(), digest_size=24).digest()
     return TraceIds(int.from_bytes(digest[:16], "big"), int.from_bytes(digest[16:], "big"))
+
+
+def sampling_value(version: VersionId) -> int:
+    """Return the value of a version, from 0 to 2**64 - 1, whose share of 2**64 decides whether it is sampled.
+
+    It is cheaper than the ids of the trace, because most versions need only this. The values of the versions of one
+    session are spread evenly: each step adds 2**64 divided by the golden ratio.
+    """
+    session_id, epoch, number = version
+    return (_session_value(session_id, epoch) + number * 0x9E3779B97F4A7C15) & 0xFFFF_FFFF_FFFF_FFFF
+
+
+@lru_cache(4096)
+def _session_value(session_id: str, epoch: str) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{session_id} {epoch}".encode(), digest_size=8).digest(), "big")
 
 
 def begin_command(name: str) -> RunningCommand:

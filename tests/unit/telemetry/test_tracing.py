@@ -51,13 +51,19 @@ def test_ids_of_a_version_are_the_same_in_each_process_and_release() -> None:
 
 def test_recorder_samples_about_its_share_of_versions_and_each_stage_samples_the_same() -> None:
     servers, workers = Recorded(0.25), Recorded(0.25)
-    versions = [VersionId(str(uuid4()), "e", number) for number in range(2_000)]
+    one_session = [VersionId(VERSION.session_id, VERSION.epoch, number) for number in range(2_000)]
+    many_sessions = [VersionId(str(uuid4()), "e", 1) for _ in range(2_000)]
+    versions = one_session + many_sessions
     for version in versions:
         servers.recorder.record_command(RunningCommand("switch", 1, [version]), "applied")
     workers.recorder.record_stages("drain", versions, 1)
     taken = [{trace_id_of(span) for span in each.spans} for each in (servers, workers)]
     assert taken[0] == taken[1]
-    assert 400 < len(taken[0]) < 600
+    sampled = [
+        sum(version_trace_ids(each).trace_id in taken[0] for each in some) for some in (one_session, many_sessions)
+    ]
+    assert 490 <= sampled[0] <= 510
+    assert 400 < sampled[1] < 600
 
 
 def test_no_version_is_sampled_with_the_share_zero() -> None:
