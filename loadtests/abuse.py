@@ -33,9 +33,8 @@ from loadtests.attacks import ATTACKS
 from loadtests.players import Presses, RestPlayer, SocketPlayer, measure, open_players
 from loadtests.process_use import ProcessorUse, processor_s, resident_mb
 from loadtests.report import percentile, print_result
-from loadtests.stores import valkey_and_postgres
+from loadtests.stores import redis_pid, valkey_and_postgres
 from synckairos.config import Settings
-from synckairos.store.connect import make_redis_client
 from tests.processes import Process, spawn_server
 
 
@@ -132,15 +131,6 @@ async def measure_attack(
         "memory_gained_mb": round(resident_mb(server.pid) - memory_mb, 1),
         "answers": answers,
     }
-
-
-async def redis_pid(settings: Settings) -> int:
-    """Return the id of the Redis process."""
-    redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
-    try:
-        return int((await redis.info("server"))["process_id"])
-    finally:
-        await redis.aclose()
 
 
 async def run(options: argparse.Namespace) -> None:

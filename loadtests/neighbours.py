@@ -2,10 +2,11 @@
 
 The other tenant has limits of its own, which `--limit` changes, and sends more than each of them allows: requests,
 presses, creations, lists, time reports, simulations, sockets, and large changes of metadata, which also fill the
-outbox. It acts as 50 subjects. Its process has the lowest priority (`--nice 19`), because a tenant has machines of its
-own, and here it shares the cores with the server. Phases without and with the other tenant alternate in one run. The
-figures are the latencies of the switches of the 100 clients in both kinds of phases, the ratio of their 99th
-percentiles (of all rounds, and the median of the ratios of each round), the number of refused switches, and the answers
+outbox. It acts as 50 subjects. `--only` measures single kinds of this work, each by itself. The process of the other
+tenant has a low priority, because a tenant has machines of its own, and here it shares the cores with the server.
+Phases without and with the other tenant alternate in one run. The figures are the latencies of the switches of the 100
+clients in both kinds of phases, the ratio of their 99th percentiles (of all rounds, and the median of the ratios of
+each round), the number of refused switches, the processor time of each process in both kinds of phases, and the answers
 to the other tenant by status or close code. Goal: a ratio of at most 2.
 """
 
@@ -14,7 +15,7 @@ import asyncio
 import statistics
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,11 +25,13 @@ from pydantic import SecretStr
 
 from loadtests.attacked_sessions import CLIENTS, create_running_session, small_session
 from loadtests.http_client import HttpConnection
-from loadtests.noisy_tenant import TENANT
+from loadtests.noisy_tenant import KINDS, TENANT
 from loadtests.players import Presses, RestPlayer, SocketPlayer, measure, open_players
+from loadtests.priority import lower_priority
+from loadtests.process_use import ProcessorUse, processor_s
 from loadtests.report import percentile, print_result
 from loadtests.revoke import SECRET, make_token
-from loadtests.stores import valkey_and_postgres
+from loadtests.stores import redis_pid, valkey_and_postgres
 from synckairos.admin.tenants import parse_limits
 from synckairos.config import Settings
 from synckairos.postgres.pool import PostgresPool
@@ -47,19 +50,24 @@ LIMITS = (
 
 
 @asynccontextmanager
-async def noise(server: Process, answers: dict[str, int], nice: int) -> AsyncIterator[None]:
-    """Run the other tenant during the block. Fill `answers` with the number of its answers by status."""
+async def noise(server: Process, kinds: Sequence[str], answers: dict[str, int]) -> AsyncIterator[int]:
+    """Run the other tenant during the block, with these kinds of work. Yield the id of its process.
+
+    Fill `answers` with the number of its answers by status.
+    """
     process = await asyncio.create_subprocess_exec(
-        *("nice", "-n", str(nice), sys.executable, "-m", "loadtests.noisy_tenant", server.base_url, server.ws_url),
+        *(sys.executable, "-m", "loadtests.noisy_tenant", server.base_url, server.ws_url, *kinds),
         stdin=PIPE,
         stdout=PIPE,
+        start_new_session=True,  # for a priority of its own
     )
+    lower_priority(process.pid)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         assert await process.stdout.readline() == b"ready\n"
         await asyncio.sleep(2)  # until the sockets are open and the budgets are used up
-        yield
+        yield process.pid
         process.stdin.close()
         for status, count in orjson.loads(await process.stdout.readline()).items():
             answers[status] = answers.get(status, 0) + count
@@ -70,22 +78,39 @@ async def noise(server: Process, answers: dict[str, int], nice: int) -> AsyncIte
 
 
 async def measure_neighbours(
-    server: Process, players: list[RestPlayer | SocketPlayer], options: argparse.Namespace
+    server: Process,
+    players: list[RestPlayer | SocketPlayer],
+    kinds: Sequence[str],
+    others: Mapping[str, int],
+    options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Alternate phases without and beside the other tenant. Return the figures."""
+    """Alternate phases without and beside the other tenant with these kinds of work. Return the figures.
+
+    `others` has the process ids of the worker and of the stores by name.
+    """
     alone, beside = Presses(), Presses()
     answers: dict[str, int] = {}
     ratios: list[float] = []
+    noise_s = 0.0
+    use = ProcessorUse({"server": server.pid, **others})
     for _ in range(options.rounds):
         quiet, loud = Presses(), Presses()
+        use.begin_phase()
         await measure(players, options.seconds, quiet)
-        async with noise(server, answers, options.nice):
+        use.end_phase(0)
+        async with noise(server, kinds, answers) as noise_pid:
+            use.begin_phase()
+            noise_began_s = processor_s(noise_pid)
             await measure(players, options.seconds, loud)
+            use.end_phase(1)
+            noise_s += processor_s(noise_pid) - noise_began_s
         ratios.append(percentile(loud.latencies_ms, 99) / percentile(quiet.latencies_ms, 99))
         for phase, total in ((quiet, alone), (loud, beside)):
             total.latencies_ms += phase.latencies_ms
             total.refused += phase.refused
+    seconds = options.seconds * options.rounds
     return {
+        "work": " ".join(kinds),
         "alone_p50_ms": round(percentile(alone.latencies_ms, 50), 2),
         "alone_p99_ms": round(percentile(alone.latencies_ms, 99), 2),
         "beside_p50_ms": round(percentile(beside.latencies_ms, 50), 2),
@@ -93,6 +118,7 @@ async def measure_neighbours(
         "p99_ratio": round(percentile(beside.latencies_ms, 99) / percentile(alone.latencies_ms, 99), 2),
         "median_p99_ratio": round(statistics.median(ratios), 2),
         "refused": [alone.refused, beside.refused],
+        "cores": use.cores(seconds) | {"other tenant": round(noise_s / seconds, 2)},
         "answers": answers,
     }
 
@@ -107,7 +133,7 @@ async def create_tenant(settings: Settings, limits: tuple[str, ...]) -> None:
 
 
 async def run(options: argparse.Namespace) -> None:
-    async with valkey_and_postgres(durable=False) as (stores, _):
+    async with valkey_and_postgres(durable=False) as (stores, postgres):
         await create_tenant(stores, (*LIMITS, *options.limit))
         defaults = {
             name: Settings.model_fields[name].default
@@ -124,7 +150,11 @@ async def run(options: argparse.Namespace) -> None:
                 connection.close()
                 async with open_players(server, session_ids, token) as players:
                     await measure(players, 2, Presses())
-                    print_result("neighbours", await measure_neighbours(server, players, options))
+                    others = {"worker": worker.pid, "redis": await redis_pid(settings), "postgres": postgres.child.pid}
+                    measured: list[tuple[str, ...]] = [(each,) for each in options.only] or [KINDS]
+                    for kinds in measured:
+                        figures = await measure_neighbours(server, players, kinds, others, options)
+                        print_result("neighbours", figures)
             finally:
                 await asyncio.to_thread(server.stop)
         finally:
@@ -135,7 +165,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests neighbours", description=__doc__)
     parser.add_argument("--seconds", type=float, default=8, help="seconds of each phase")
     parser.add_argument("--rounds", type=int, default=3, help="number of phases of each kind")
-    parser.add_argument("--nice", type=int, default=19, help="how far the priority of the other tenant is lowered")
+    parser.add_argument(
+        "--only",
+        choices=KINDS,
+        action="append",
+        default=[],
+        help="measure this kind of work by itself; can be repeated",
+    )
     parser.add_argument(
         "--limit",
         action="append",

@@ -1,14 +1,14 @@
 """A tenant that is at all its limits, for the load test `neighbours`. The process acts as many subjects of the tenant.
 
-`python -m loadtests.noisy_tenant HTTP_URL WS_URL` prints `ready` and sends until the end of its standard input. Then it
-prints the number of answers by status as JSON.
+`python -m loadtests.noisy_tenant HTTP_URL WS_URL KIND…` prints `ready` and sends work of these kinds until the end of
+its standard input. Then it prints the number of answers by status as JSON.
 """
 
 import asyncio
 import random
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -29,6 +29,9 @@ SUBJECTS = 50
 
 SOCKETS = 400
 """Number of sockets that the tenant tries to open."""
+
+KINDS = ("presses", "creations", "lists", "reports", "simulations", "outbox", "sockets")
+"""The kinds of work. `outbox` is large changes of metadata, which fill the outbox."""
 
 SIMULATION = orjson.dumps(
     {
@@ -51,21 +54,22 @@ class NoisyTenant:
         self._http_url, self._ws_url = http_url, ws_url
         self.answers: Counter[str] = Counter()
 
-    async def run(self) -> None:
-        """Send requests of all kinds, without a pause after an answer, until cancelled."""
-        kinds: tuple[Callable[[HttpConnection], Awaitable[Any]], ...] = (
-            self._press,
-            self._create,
-            self._list,
-            self._report,
-            self._simulate,
-            self._fill_outbox,
-        )
+    async def run(self, kinds: Collection[str]) -> None:
+        """Send work of these kinds of `KINDS`, without a pause after an answer, until cancelled."""
+        requests: dict[str, Callable[[HttpConnection], Awaitable[Any]]] = {
+            "presses": self._press,
+            "creations": self._create,
+            "lists": self._list,
+            "reports": self._report,
+            "simulations": self._simulate,
+            "outbox": self._fill_outbox,
+        }
         async with asyncio.TaskGroup() as tasks:
             for number in range(SUBJECTS):
-                for kind in kinds:
-                    tasks.create_task(self._repeat(kind, number))
-            for number in range(SOCKETS):
+                for kind, request in requests.items():
+                    if kind in kinds:
+                        tasks.create_task(self._repeat(request, number))
+            for number in range(SOCKETS if "sockets" in kinds else 0):
                 tasks.create_task(self._keep_socket(number))
 
     async def _repeat(self, kind: Callable[[HttpConnection], Awaitable[Any]], number: int) -> None:
@@ -141,9 +145,9 @@ def token_of(number: int) -> str:
     return make_token("admin", sub=f"noisy-{number}", tenant=TENANT)
 
 
-async def run(http_url: str, ws_url: str) -> None:
+async def run(http_url: str, ws_url: str, *kinds: str) -> None:
     noisy = NoisyTenant(http_url, ws_url)
-    task = asyncio.create_task(noisy.run())
+    task = asyncio.create_task(noisy.run(kinds))
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     task.cancel()

@@ -9,9 +9,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 HIGHEST = "-20"
+LOW = "19"
+LOW_WITH_PRIORITY = "-8"
+"""Priority of a process of `lower_priority` in a load test with priority: far below the load test, above other work."""
+
 SEARCH_INTERVAL_S = 0.4
 """Seconds between two searches for new processes."""
 
@@ -25,6 +30,25 @@ def keep_priority() -> None:
     """
     Path("/proc/self/autogroup").write_text(HIGHEST)
     threading.Thread(target=_raise_descendants, daemon=True).start()
+
+
+def lower_priority(pid: int) -> None:
+    """Give a child process a much lower priority than the other processes of the load test.
+
+    The process must be the first of a new session, because the priority is that of the session. Without the right to
+    set it, or without autogroups, the process keeps its priority.
+    """
+    has_priority = _read_autogroup(os.getpid()) == HIGHEST
+    with suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(LOW_WITH_PRIORITY if has_priority else LOW)
+
+
+def _read_autogroup(pid: int) -> str:
+    """Return the priority of the session of a process, such as `-20`; an empty text if there are no autogroups."""
+    try:
+        return Path(f"/proc/{pid}/autogroup").read_text().rpartition(" ")[2].strip()
+    except OSError:
+        return ""
 
 
 def _raise_descendants() -> None:
@@ -45,9 +69,7 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _raise_priority(pid: int) -> None:
-    autogroup = Path(f"/proc/{pid}/autogroup")
-    try:
-        if not autogroup.read_text().rstrip().endswith(f"nice {HIGHEST}"):
-            autogroup.write_text(HIGHEST)
-    except OSError:
-        pass  # the process ended, or the kernel refuses several changes within 0.1 s; the next search repeats it
+    if _read_autogroup(pid) in (HIGHEST, LOW_WITH_PRIORITY):
+        return
+    with suppress(OSError):  # the process ended, or the kernel refuses several changes within 0.1 s; then search again
+        Path(f"/proc/{pid}/autogroup").write_text(HIGHEST)

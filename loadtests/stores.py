@@ -8,6 +8,7 @@ from typing import Any
 from synckairos.config import Settings
 from synckairos.embedded import Postgres, Valkey, create_temporary_dir
 from synckairos.postgres.migrate import migrate
+from synckairos.store.connect import make_redis_client
 from tests.processes import Process, spawn_server
 
 UNREACHABLE_POSTGRES = "postgresql://127.0.0.1:1/unused"
@@ -63,3 +64,12 @@ def server_and_worker(settings: Settings) -> Iterator[Process]:
         server = spawn_server(settings)
         stack.callback(server.stop)
         yield server
+
+
+async def redis_pid(settings: Settings) -> int:
+    """Return the id of the Redis process."""
+    redis = make_redis_client(settings.redis_url, settings.redis_timeout_s)
+    try:
+        return int((await redis.info("server"))["process_id"])
+    finally:
+        await redis.aclose()

@@ -8,6 +8,7 @@ from synckairos.errors import (
     RateLimitExceeded,
     StoreUnavailable,
     SyncKairosError,
+    TooManyConnections,
 )
 from synckairos.http.large_bodies import LARGE_BYTES, Downloads, stream_large_body
 from synckairos.http.operations import Handler
@@ -183,6 +184,7 @@ class RequestResponder:
         if isinstance(error, RateLimitExceeded):
             RATE_LIMITED.labels("http").inc()
             self._limited_clients.remember_if_limited(request.principal.limited_client_id, request.meter.statuses)
+        if isinstance(error, RateLimitExceeded | TooManyConnections):
             await self._processor_time.delay_refusal(request.principal.limited_client_id)
         if error.status >= 500:
             self._log_refusal(request, error)

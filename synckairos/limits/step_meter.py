@@ -25,7 +25,7 @@ class ChargedAccount(Protocol):
 
 
 class StepMeter:
-    """Runs requests and measures their steps. Steps of clients with much use wait while presses run."""
+    """Runs requests and measures their steps. Steps of clients with much use wait for their turns."""
 
     __slots__ = ("_longest_step", "press_priority")
 
@@ -51,23 +51,24 @@ class StepMeter:
     ) -> Generator[Any, Any, T]:
         """Run a coroutine to its end, and charge to the account the time in which it did not wait.
 
-        The seconds are also added to the only item of `spent`. While presses run, each step of a client with much use
-        waits first.
+        The seconds are also added to the only item of `spent`. Each step of a client with much use waits for its turn,
+        see `PressPriority`.
         """
         presses = self.press_priority
         sent: Any = None
         raised: BaseException | None = None
         while True:
-            is_delayed = presses.must_wait and account.has_much_use
-            if is_delayed:
-                try:
-                    yield from presses.wait().__await__()
-                except GeneratorExit:
-                    coroutine.close()
-                    presses.run_next_step()
-                    raise
-                except BaseException as error:  # noqa: BLE001 - the coroutine must see cancellations too
-                    raised = error
+            if has_turn := account.has_much_use:
+                if presses.must_wait:
+                    try:
+                        yield from presses.wait().__await__()
+                    except GeneratorExit:
+                        coroutine.close()
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - the coroutine must see cancellations too
+                        raised, has_turn = error, False
+                else:
+                    presses.begin_step()
             began_s = time.perf_counter()
             try:
                 awaited = coroutine.send(sent) if raised is None else coroutine.throw(raised)
@@ -78,8 +79,8 @@ class StepMeter:
                 used_s = time.perf_counter() - began_s
                 spent[0] += used_s
                 account.charge(used_s)
-                if is_delayed:
-                    presses.run_next_step()
+                if has_turn:
+                    presses.end_step(used_s)
                 if used_s >= LONG_STEP_S:
                     self._note_long_step(getattr(coroutine, "__qualname__", ""), used_s)
             sent = raised = None

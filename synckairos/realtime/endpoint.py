@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from synckairos.errors import RateLimitExceeded, SyncKairosError, TooManyConnections, Unauthorized
 from synckairos.identity.credentials import SUBPROTOCOL_PREFIX
+from synckairos.limits.running_request import idle_wait
 from synckairos.principal import Principal
 from synckairos.realtime import v2_connection
 from synckairos.realtime.commands import CommandHandler
@@ -86,9 +87,14 @@ class WebSocketEndpoint:
             RATE_LIMITED.labels("ws").inc()
         elif refusal is not None and refusal.status in (401, 403) and self._record_refusal is not None:
             self._record_refusal(principal.address, refusal.code)
+        excess = self._find_excess(principal)
+        if excess is not None:
+            # Clients that try again at once, or all at the same time, would take much processor time.
+            with idle_wait():
+                await self._hub.work.processor_time.delay_refusal(principal.limited_client_id)
         if refusal is not None and (uses_v3 or refusal.status not in (401, 403)):
             await _refuse_with(send, refusal)
-        elif not uses_v3 and (excess := self._find_excess(principal)) is not None:
+        elif not uses_v3 and excess is not None:
             await _refuse_with(send, excess)
         elif uses_v3:
             await self._accept_v3(principal, scope, send)

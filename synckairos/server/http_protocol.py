@@ -24,6 +24,7 @@ from synckairos.errors import (
     ValidationFailed,
 )
 from synckairos.realtime.event_stream_socket import TRANSPORT_EXTENSION
+from synckairos.server.handshake_turns import HandshakeTurns
 from synckairos.server.http_stream_transport import HttpStreamTransport
 from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimeLimits
 from synckairos.wire.problem_json import MEDIA_TYPE, problem_json
@@ -81,12 +82,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         timings: ServerTimeLimits = DEFAULT_TIMINGS,
         is_draining: Callable[[], bool] = lambda: False,
         refusal_delay_s: Callable[[str], float] = lambda address: 0.0,
+        handshake_turns: HandshakeTurns,
     ) -> None:
         """Create the protocol of a connection that is not made yet.
 
         `refusal_delay_s` returns the seconds for which a refusal to a client of this address is held back.
+        `handshake_turns` are those of all connections of the server.
         """
         super().__init__(config, server_state, app_state, _loop)
+        self._handshake_turns = handshake_turns
         self._refusal_delay_s = refusal_delay_s
         self._timings = timings
         self._is_draining = is_draining
@@ -198,6 +202,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             headers = b"upgrade: websocket\r\nsec-websocket-version: %b\r\n" % WEBSOCKET_VERSION
             self._refuse(UpgradeRequired(f"Use WebSocket version {WEBSOCKET_VERSION.decode()}"), headers)
             return
+        if self._handshake_turns.try_begin(self._resume_websocket_upgrade):
+            self._pass_to_websocket_protocol()
+        else:
+            self.transport.pause_reading()
+
+    def _resume_websocket_upgrade(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._pass_to_websocket_protocol()
+
+    def _pass_to_websocket_protocol(self) -> None:
         super().handle_websocket_upgrade()
         self.parser = None  # type: ignore[assignment]  # breaks the reference cycle between the parser and this object
 

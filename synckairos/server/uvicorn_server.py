@@ -25,6 +25,7 @@ from synckairos.config import BadSettings, Settings, env_variables_of
 from synckairos.errors import PortTaken
 from synckairos.realtime.hub import Hub
 from synckairos.server.direct_write_websocket import LOGGER_NAME, BoundedWebSocketProtocol
+from synckairos.server.handshake_turns import HandshakeTurns
 from synckairos.server.http_protocol import BoundedHttpProtocol
 from synckairos.server.timings import DEFAULT_TIMINGS, ServerTimeLimits
 from synckairos.telemetry import log
@@ -145,6 +146,7 @@ class Server(uvicorn.Server):
                         timings=timings,
                         is_draining=lambda: self.should_exit,
                         refusal_delay_s=hub.work.processor_time.reserve_refusal,
+                        handshake_turns=HandshakeTurns(),
                     ),
                 ),
                 ws=cast(Any, partial(BoundedWebSocketProtocol, timings=timings)),

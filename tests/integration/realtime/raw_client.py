@@ -10,6 +10,13 @@ import orjson
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
+def handshake(target: str, *headers: str) -> bytes:
+    """Return the request of a WebSocket."""
+    lines = [f"GET {target} HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade"]
+    lines += [f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
 class RawClient:
     """A connection to a server on loopback."""
 
@@ -22,9 +29,7 @@ class RawClient:
 
     async def upgrade(self, target: str, *headers: str) -> bytes:
         """Request a WebSocket and return the head of the response."""
-        lines = [f"GET {target} HTTP/1.1", "Host: 127.0.0.1", "Upgrade: websocket", "Connection: Upgrade"]
-        lines += [f"Sec-WebSocket-Key: {KEY}", "Sec-WebSocket-Version: 13", *headers, "", ""]
-        await self.send("\r\n".join(lines).encode())
+        await self.send(handshake(target, *headers))
         return await self.head()
 
     async def head(self) -> bytes:

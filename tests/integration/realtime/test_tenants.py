@@ -5,15 +5,20 @@ from contextlib import suppress
 import httpx
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from synckairos.config import Settings
+from synckairos.limits import processor_time, used_time
 from synckairos.tenants.table import TenantChanges
+from tests.background_task import start
 from tests.integration.authentication import bearer, make_token
 from tests.integration.realtime.instances import CredentialLifeOptions, Instance, receive, serving
+from tests.integration.realtime.raw_client import raw_client
 from tests.integration.realtime.v3_client import V3
 from tests.integration.tenants.tenant_nodes import new_tenant
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.serving_login
 
@@ -24,6 +29,12 @@ SUSPENDED = TenantChanges(status="suspended")
 
 def token_of(tenant: str) -> str:
     return make_token(role="admin", tenant=tenant)
+
+
+def refusal_count() -> float:
+    """Return the number of refusals because the tenant has reached its limit of sockets."""
+    labels = {"tenant": "acme", "limit": "sockets"}
+    return REGISTRY.get_sample_value("synckairos_tenant_refusals_total", labels) or 0
 
 
 async def end_of(socket: ClientConnection) -> tuple[int | None, str | None]:
@@ -95,6 +106,32 @@ async def test_sockets_over_the_limit_of_their_tenant_are_refused_in_each_transp
         await instance.wait_until_unused()
         async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=headers) as again:
             assert (await receive(again))["type"] == "AUTHENTICATED"
+
+
+async def test_refusal_over_the_limit_of_sockets_is_held_back_while_other_clients_are_active(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(used_time, "REFUSAL_DELAY_S", 60)
+    monkeypatch.setattr(used_time, "MAX_REFUSAL_DELAY_S", 60)
+    monkeypatch.setattr(processor_time, "ACTIVE_S", 60)
+    async with serving(settings, credential_life=LIFE) as instance:
+        await instance.tenants.add(new_tenant("acme", limit_values={"sockets": 1}))
+        instance.hub.work.processor_time.note_activity("another client")
+        headers = bearer(token_of("acme"))
+        async with connect(instance.ws_url, subprotocols=[V3], proxy=None, additional_headers=headers) as first:
+            assert (await receive(first))["type"] == "AUTHENTICATED"
+            refusals = refusal_count()
+            async with raw_client(instance.server.port) as client:
+                line = f"Authorization: {headers['authorization']}"
+                answer = await start(client.upgrade("/ws", f"Sec-WebSocket-Protocol: {V3}", line))
+
+                async def is_refused() -> bool:
+                    return refusal_count() > refusals
+
+                await eventually(is_refused)
+                assert await (await first.ping()) >= 0
+                assert not answer.done()
+                answer.cancel()
 
 
 async def test_socket_commands_over_the_limit_of_their_tenant_are_refused(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """Limits of the HTTP protocol: size, number and duration of headers, duration of the body, and error responses."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from synckairos.limits import used_time
 from synckairos.server.timings import ServerTimeLimits
 from tests.background_task import start
 from tests.integration.realtime.instances import Instance
-from tests.integration.realtime.raw_client import KEY, RawClient, raw_client
+from tests.integration.realtime.raw_client import KEY, RawClient, handshake, raw_client
 from tests.waiting import eventually
 
 SHORT_BODY = ServerTimeLimits(body_s=0.1)
@@ -37,6 +37,17 @@ async def test_handshake_just_below_the_limits_is_accepted(instance: Instance) -
     headers = [f"X-{number}: {'y' * 300}" for number in range(80)] + ["X-Long: " + "x" * 7_900]
     async with raw_client(instance.server.port) as client:
         assert b" 101 " in await client.upgrade(f"/ws?sessionId={uuid4()}", *headers)
+
+
+async def test_handshakes_that_arrive_together_are_all_accepted(instance: Instance) -> None:
+    async with AsyncExitStack() as stack:
+        port = instance.server.port
+        clients = [await stack.enter_async_context(raw_client(port)) for _ in range(20)]
+        async with raw_client(port) as gone:
+            # The instance reads all of them in one turn of the event loop, because it runs in this loop.
+            heads = asyncio.gather(*(client.upgrade(f"/ws?sessionId={uuid4()}") for client in clients))
+            await gone.send(handshake(f"/ws?sessionId={uuid4()}"))
+        assert all(b" 101 " in head for head in await heads)
 
 
 @pytest.mark.parametrize("path", ["/", "/ws/", "/v1/ws"])

@@ -1,7 +1,8 @@
-"""The priority of presses: steps of other work wait while a press runs."""
+"""Turns of the steps of clients with much work: one in a turn of the event loop, and pauses while a press runs."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 @pytest.fixture(autouse=True)
 def wait_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no step run because its wait is too long."""
-    monkeypatch.setattr(press_priority, "MAX_DELAY_S", 60)
+    """Let no step run because its pause ends while a press runs."""
+    monkeypatch.setattr(press_priority, "MIN_PAUSE_S", 60)
 
 
 def processor_time_with_much_use(*clients: str) -> ProcessorTime:
@@ -93,6 +94,32 @@ async def test_waiting_steps_run_in_order_and_one_in_a_turn_of_the_loop() -> Non
     await asyncio.gather(*requests)
 
 
+async def test_steps_of_several_requests_run_one_in_a_turn_of_the_loop_without_a_press() -> None:
+    clients = ("a", "b", "c")
+    shares, steps, seen = processor_time_with_much_use(*clients), list[str](), list[int]()
+    requests = [asyncio.ensure_future(shares.run(client, record_steps(steps, client))) for client in clients]
+    while not all(each.done() for each in requests):
+        await asyncio.sleep(0)
+        seen.append(len(steps))
+    assert seen[-1] == 9
+    assert all(after - before <= 1 for before, after in pairwise([0, *seen]))
+    assert steps[:3] == [*clients], "the requests take turns"
+
+
+async def test_turn_that_comes_together_with_a_cancellation_goes_to_the_next_step() -> None:
+    shares, steps = processor_time_with_much_use("a", "b"), list[str]()
+    presses = shares.press_priority
+    presses.begin_press()
+    cancelled = await start(shares.run("a", record_steps(steps, "a")))
+    other = await start(shares.run("b", record_steps(steps, "b", 1)))
+    presses.end_press()
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    await other
+    assert steps == ["b"]
+
+
 async def test_press_that_begins_between_waiting_steps_delays_the_rest() -> None:
     shares, steps = processor_time_with_much_use("a", "b"), list[str]()
     presses = shares.press_priority
@@ -113,13 +140,14 @@ async def test_press_that_begins_between_waiting_steps_delays_the_rest() -> None
     assert steps == ["a", "b", "b", "b"]
 
 
-async def test_wait_for_presses_has_a_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(press_priority, "MAX_DELAY_S", 0)
+async def test_steps_run_after_pauses_while_a_press_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(press_priority, "MIN_PAUSE_S", 0)
     shares, steps = processor_time_with_much_use("a"), list[str]()
     shares.press_priority.begin_press()
     await shares.run("a", record_steps(steps, "a"))
     assert steps == ["a"] * 3
     shares.press_priority.end_press()
+    await turn_loop()
     assert not shares.press_priority.must_wait
 
 
@@ -146,6 +174,7 @@ async def test_cancellation_reaches_a_request_that_waits_for_presses_and_others_
     assert steps == ["cleaned up"]
     presses.end_press()
     await other
+    await turn_loop()
     assert not presses.must_wait
 
 

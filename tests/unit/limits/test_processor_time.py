@@ -268,7 +268,7 @@ async def start_requests(
 ) -> list[asyncio.Task[None]]:
     """Start requests of the client `a`, and return when no further one of them begins to run."""
     requests = [asyncio.create_task(shares.run("a", work)) for _ in range(count)]
-    for _ in range(10):
+    for _ in range(10 + count):
         await asyncio.sleep(0)
     return requests
 
