@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from loadtests.report import print_result
 from loadtests.stores import valkey_and_postgres
+from synckairos.audit.verify import open_verifier
+from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.config import Settings
 from tests.integration.audit_parts import open_audit_parts
 from tests.integration.large_session import LargeSession
@@ -23,6 +25,8 @@ LEGEND = {
     "postgres_bytes": "bytes of the documents and splices in Postgres, as stored after compression",
     "drained_per_s": "versions that one drain writes to Postgres in a second",
     "newest_ms": "time to read the newest version from Postgres",
+    "trail_per_s": "versions that pages of the audit trail read with their documents in a second",
+    "verified_per_s": "versions that the verification replays in a second",
 }
 
 
@@ -44,6 +48,18 @@ async def measure(settings: Settings, participants: int, switches: int) -> dict[
         newest_s = time.perf_counter() - began_s
         if found is None or found.snapshot.document != session.newest:
             raise AssertionError("Postgres has another document than Redis")
+        began_s = time.perf_counter()
+        cursor, read = None, 0
+        while read == 0 or cursor is not None:
+            page = await audit.history.read_events_page(session.session_id, cursor=cursor, limit=200, snapshots=True)
+            cursor, read = page.next_cursor, read + len(page.items)
+        trail_s = time.perf_counter() - began_s
+        began_s = time.perf_counter()
+        async with open_verifier(settings.database_url, OutageChargePolicy()) as verifier:
+            verified = await verifier.verify_session(session.session_id)
+        verified_s = time.perf_counter() - began_s
+        if verified is None or verified.findings or not verified.versions == read == drained:
+            raise AssertionError("the verification or the trail lacks versions, or found a fault")
     return {
         "document_bytes": len(session.newest),
         "switch_ms": round(switched_s * 1000 / switches, 2),
@@ -51,6 +67,8 @@ async def measure(settings: Settings, participants: int, switches: int) -> dict[
         "postgres_bytes": postgres_bytes,
         "drained_per_s": round(drained / drained_s),
         "newest_ms": round(newest_s * 1000, 1),
+        "trail_per_s": round(read / trail_s),
+        "verified_per_s": round(verified.versions / verified_s),
     }
 
 

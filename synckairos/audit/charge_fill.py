@@ -6,6 +6,7 @@ columns `charged_epoch` and `charged_version` of `sync_sessions` have the progre
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,6 +21,7 @@ from synckairos.audit.charge_writer import (
     void_undone_charges,
 )
 from synckairos.audit.entry_rows import BatchRows, ChargeRow, build_charge_rows
+from synckairos.audit.row_documents import RowDocuments
 from synckairos.clock.charges import charges_between
 from synckairos.clock.commands import Undo
 from synckairos.clock.model import Charge, Event, EventType, Session
@@ -176,7 +178,7 @@ class SessionFill:
         too, because they will never arrive. Return None if there is no version before the next gap.
         """
         values = {"after": after, "limit": _VERSIONS_PER_STEP, "max_bytes": _BYTES_PER_STEP}
-        page = [_Version(*row) for row in await self._fetch("versions", epoch=epoch, **values)]
+        page = _with_documents(await self._fetch("versions", epoch=epoch, **values))
         if not across_gaps:
             page = _before_first_gap(page, after)
         if not page:
@@ -198,6 +200,17 @@ class SessionFill:
 
     async def _fetch(self, name: str, **values: Any) -> list[Row]:
         return await self._transaction.fetch(_statement(name), {**self._values, **values}, binary=True)
+
+
+def _with_documents(rows: Iterable[Row]) -> list[_Version]:
+    """Return the versions of these rows with their documents. A document that cannot be built stays splices."""
+    documents, page = RowDocuments(), []
+    for *values, whole_version, bodies in rows:
+        version = _Version(*values)
+        with suppress(ValueError):
+            version = version._replace(snapshot=documents.build_document(version.snapshot, whole_version, bodies))
+        page.append(version)
+    return page
 
 
 def _before_first_gap(page: Sequence[_Version], after: int) -> list[_Version]:

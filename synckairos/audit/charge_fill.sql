@@ -23,7 +23,8 @@ WHERE tenant = %(tenant)s AND session_id = %(session_id)s::uuid AND epoch <> %(e
 ORDER BY epoch;
 
 -- name: versions
--- The next versions of an epoch, at most limit, and about max_bytes of documents.
+-- The next versions of an epoch, at most limit, and about max_bytes of documents. `RowDocuments` builds the documents from
+-- the last two columns.
 WITH page AS (
     SELECT
         epoch, version, occurred_at, event_type, participant_id::text, time_used_ms, deleted, snapshot, whole_version,
@@ -35,12 +36,23 @@ WITH page AS (
     LIMIT %(limit)s
 ),
 measured AS (
-    SELECT *, sum(bytes) OVER (ORDER BY version) - bytes AS bytes_before FROM page
+    SELECT
+        *, sum(bytes) OVER trail - bytes AS bytes_before,
+        lag(version) OVER trail IS NOT DISTINCT FROM version - 1 AS follows_version
+    FROM page
+    WINDOW trail AS (ORDER BY version)
 )
 SELECT
-    epoch, version, occurred_at, event_type, participant_id, time_used_ms, deleted,
-    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(%(tenant)s, %(session_id)s::uuid, epoch, version) END,
-    args
+    epoch, version, occurred_at, event_type, participant_id, time_used_ms, deleted, snapshot, args, whole_version,
+    CASE
+        WHEN whole_version IS NOT NULL AND NOT follows_version
+        THEN ARRAY(
+            SELECT b.snapshot FROM sync_events AS b
+            WHERE b.tenant = %(tenant)s AND b.session_id = %(session_id)s::uuid AND b.epoch = measured.epoch
+                AND b.version >= measured.whole_version AND b.version < measured.version
+            ORDER BY b.version
+        )
+    END
 FROM measured
 WHERE bytes_before < %(max_bytes)s
 ORDER BY version;

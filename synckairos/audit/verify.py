@@ -3,12 +3,13 @@
 The verification reads only Postgres. It does not check versions in the outbox.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from synckairos.audit.entry_rows import EventRow
 from synckairos.audit.replay_check import AuditReplayCheck, ReplayFinding
+from synckairos.audit.row_documents import RowDocuments
 from synckairos.clock.model import Charge
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.postgres.access import cross_tenant_access
@@ -80,8 +81,9 @@ class AuditVerifier:
             statement = _statement("rows")
             async with transaction.stream("rows", statement, session, binary=True) as cursor:
                 cursor.itersize = _ROWS_PER_FETCH
-                async for values in cursor:
-                    row = EventRow(*values)
+                documents = RowDocuments()
+                async for *values, whole_version, bodies in cursor:
+                    row = _with_document(EventRow(*values), documents, whole_version, bodies)
                     bases = await _recovery_bases(transaction, row) if row.command == "recover" else ()
                     said = None if charges is None else charges.get((row.epoch, row.version), ())
                     findings += replay.replay_row(row, bases, said)
@@ -106,6 +108,15 @@ class AuditVerifier:
             if not page:
                 return
             tenant, after = page[-1]
+
+
+def _with_document(
+    row: EventRow, documents: RowDocuments, whole_version: int | None, bodies: Sequence[bytes] | None
+) -> EventRow:
+    """Return the row with its document. A document that cannot be built stays splices, which have another hash."""
+    with suppress(ValueError):
+        return row._replace(snapshot=documents.build_document(row.snapshot, whole_version, bodies))
+    return row
 
 
 async def _load_charges(

@@ -22,16 +22,26 @@ SELECT count(*) FROM sync_sessions;
 
 -- name: rows
 -- The audit rows of a session. The columns are in the order of `EventRow`. `event` is empty, because Postgres has it only
--- for disputed versions.
+-- for disputed versions. `RowDocuments` builds the documents from the last two columns.
 SELECT
-    tenant, session_id, epoch, version, occurred_at, event_type, status::text, running_participant_id, participant_id,
-    group_id, time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
-    role, on_behalf_of, participant_ids::text, deleted, payload_hash,
-    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(tenant, session_id, epoch, version) END,
-    ''::bytea
-FROM sync_events
-WHERE tenant = %(tenant)s AND session_id = %(session_id)s::uuid
-ORDER BY epoch, version;
+    e.tenant, e.session_id, e.epoch, e.version, e.occurred_at, e.event_type, e.status::text, e.running_participant_id,
+    e.participant_id, e.group_id, e.time_used_ms, e.time_remaining_ms, e.actor, e.command, e.args::text, e.command_id,
+    e.fingerprint, e.expired_participant_id, e.role, e.on_behalf_of, e.participant_ids::text, e.deleted, e.payload_hash,
+    e.snapshot, ''::bytea, e.whole_version,
+    CASE
+        WHEN e.whole_version IS NOT NULL
+            AND (lag(e.epoch) OVER trail, lag(e.version) OVER trail) IS DISTINCT FROM (e.epoch, e.version - 1)
+        THEN ARRAY(
+            SELECT b.snapshot FROM sync_events AS b
+            WHERE b.tenant = e.tenant AND b.session_id = e.session_id AND b.epoch = e.epoch
+                AND b.version >= e.whole_version AND b.version < e.version
+            ORDER BY b.version
+        )
+    END AS bodies
+FROM sync_events AS e
+WHERE e.tenant = %(tenant)s AND e.session_id = %(session_id)s::uuid
+WINDOW trail AS (ORDER BY e.epoch, e.version)
+ORDER BY e.epoch, e.version;
 
 -- name: charges
 SELECT epoch, version, participant_id::text, began_at, ended_at

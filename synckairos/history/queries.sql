@@ -114,7 +114,8 @@ WHERE bytes_before < %(max_bytes)s
 ORDER BY created_at DESC, measured.session_id DESC;
 
 -- name: events
--- The audit trail of a session over all its epochs, oldest first. The page is cut as in the query `sessions`.
+-- The audit trail of a session over all its epochs, oldest first. The page is cut as in the query `sessions`. `RowDocuments`
+-- builds the documents from the last two columns.
 WITH page AS (
     SELECT
         epoch, version, event_type, participant_id, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
@@ -131,17 +132,15 @@ measured AS (
     SELECT
         *,
         count(*) OVER () AS found,
-        sum(coalesce(document_bytes, octet_length(document))) OVER (ORDER BY occurred_at, version, epoch)
-            - coalesce(document_bytes, octet_length(document)) AS bytes_before
+        sum(coalesce(document_bytes, octet_length(document))) OVER trail
+            - coalesce(document_bytes, octet_length(document)) AS bytes_before,
+        (lag(epoch) OVER trail, lag(version) OVER trail) IS NOT DISTINCT FROM (epoch, version - 1) AS follows_version
     FROM page
+    WINDOW trail AS (ORDER BY occurred_at, version, epoch)
 )
 SELECT
     epoch, version, event_type, participant_id::text, group_id, actor, occurred_at, time_used_ms, time_remaining_ms,
-    CASE
-        WHEN document IS NULL OR whole_version IS NULL THEN document
-        ELSE sync_document(%(tenant)s, %(session_id)s, epoch, version)
-    END,
-    found, role, on_behalf_of::text, command_id,
+    document, found, role, on_behalf_of::text, command_id,
     (
         SELECT json_agg(json_build_array(
             c.participant_id, (extract(epoch FROM c.began_at) * 1000)::bigint, (extract(epoch FROM c.ended_at) * 1000)::bigint
@@ -150,7 +149,16 @@ SELECT
         WHERE c.tenant = %(tenant)s AND c.session_id = %(session_id)s AND c.epoch = measured.epoch
             AND c.version = measured.version
     ),
-    participant_ids
+    participant_ids, whole_version,
+    CASE
+        WHEN document IS NOT NULL AND whole_version IS NOT NULL AND NOT follows_version
+        THEN ARRAY(
+            SELECT b.snapshot FROM sync_events AS b
+            WHERE b.tenant = %(tenant)s AND b.session_id = %(session_id)s AND b.epoch = measured.epoch
+                AND b.version >= measured.whole_version AND b.version < measured.version
+            ORDER BY b.version
+        )
+    END
 FROM measured
 WHERE NOT %(snapshots)s::boolean OR bytes_before < %(max_bytes)s
 ORDER BY occurred_at, version, epoch;

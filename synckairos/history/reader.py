@@ -11,6 +11,7 @@ from uuid import UUID
 
 import orjson
 
+from synckairos.audit.row_documents import RowDocuments
 from synckairos.config import Settings
 from synckairos.history.cold.object_store import ColdStorage
 from synckairos.history.cold.reader import COLD_TIMEOUT_S, ArchiveDamaged, ColdReader
@@ -29,16 +30,17 @@ from synckairos.history.records import (
 from synckairos.history.row_values import (
     parse_archive_record,
     parse_participant_session,
+    parse_trail_event,
     postgres_instant,
     uuid_or_none,
 )
 from synckairos.history.schema_state import SchemaState, find_schema_state
 from synckairos.history.used_time_reader import UsedTimeReader
+from synckairos.limits.running_request import run_in_thread
 from synckairos.postgres.pool import PostgresPool
 from synckairos.postgres.transaction import Row
 from synckairos.principal import DEFAULT_TENANT
 from synckairos.session_names import session_name, split_participant_name, split_session_name
-from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.idempotency_record import IdempotencyRecord
 from synckairos.wire.instants import datetime_to_ms
 from synckairos.wire.snapshot import SessionSnapshot
@@ -165,26 +167,8 @@ class HistoryReader:
             limit=check_limit(limit) + 1,
             max_bytes=MAX_PAGE_BYTES,
         )
-        found = [
-            TrailEvent(
-                row[0],
-                row[1],
-                row[2],
-                datetime_to_ms(row[6]),
-                participant_id=row[3],
-                group_id=row[4],
-                actor=row[5],
-                time_used_ms=row[7],
-                time_remaining_ms=row[8],
-                document=row[9],
-                role=row[11],
-                on_behalf_of=row[12],
-                record_name=row[13],
-                charges=parse_charge_rows(row[14]),
-                participant_ids=tuple(row[15] or ()),
-            )
-            for row in rows
-        ]
+        built = await _build_documents(rows) if snapshots else [None] * len(rows)
+        found = [parse_trail_event(*each) for each in zip(rows, built, strict=True)]
         # If the query stopped because of MAX_PAGE_BYTES, the page ends at this event and omits later archived events.
         end = found[-1].sort_key if rows and rows[0][10] > len(rows) else None
         after = (-1, 0, "") if after_ms is None else (after_ms, version, epoch)
@@ -418,3 +402,11 @@ class HistoryReader:
         Used for reads while Redis is unreachable.
         """
         return datetime_to_ms((await self._queries.run(DEFAULT_TENANT, "current_time", {}))[0][0])
+
+
+async def _build_documents(rows: Sequence[Row]) -> list[bytes]:
+    """Return the documents of rows of the query `events`. Only large sessions have rows with splices."""
+    if all(row[-2] is None for row in rows):
+        return [row[9] for row in rows]
+    documents = RowDocuments()
+    return await run_in_thread(lambda: [documents.build_document(row[9], row[-2], row[-1]) for row in rows])

@@ -5,8 +5,9 @@ from uuid import UUID
 
 import orjson
 
-from synckairos.history.records import ArchiveRecord, ParticipantSession
+from synckairos.history.records import ArchiveRecord, ParticipantSession, TrailEvent
 from synckairos.postgres.transaction import Row
+from synckairos.wire.charges_json import parse_charge_rows
 from synckairos.wire.instants import datetime_to_ms, ms_to_datetime
 
 FIRST_POSTGRES_MS, LAST_POSTGRES_MS = -62_000_000_000_000, 253_000_000_000_000
@@ -52,3 +53,24 @@ def postgres_instant(at_ms: int) -> datetime:
     An instant outside of `FIRST_POSTGRES_MS` to `LAST_POSTGRES_MS` becomes the nearer one of the two.
     """
     return ms_to_datetime(min(max(at_ms, FIRST_POSTGRES_MS), LAST_POSTGRES_MS))
+
+
+def parse_trail_event(row: Row, document: bytes | None) -> TrailEvent:
+    """Return the event of a row of the query `events`. `document` is its document, None if it was not requested."""
+    return TrailEvent(
+        row[0],
+        row[1],
+        row[2],
+        datetime_to_ms(row[6]),
+        participant_id=row[3],
+        group_id=row[4],
+        actor=row[5],
+        time_used_ms=row[7],
+        time_remaining_ms=row[8],
+        document=document,
+        role=row[11],
+        on_behalf_of=row[12],
+        record_name=row[13],
+        charges=parse_charge_rows(row[14]),
+        participant_ids=tuple(row[15] or ()),
+    )

@@ -13,6 +13,7 @@ FROM sync_events
 WHERE tenant = %(tenant)s AND session_id = %(session_id)s;
 
 -- name: event_rows
+-- `RowDocuments` builds the documents from the last three columns.
 SELECT
     epoch, version, occurred_at, event_type, status::text, running_participant_id::text, participant_id::text, group_id,
     time_used_ms, time_remaining_ms, actor, command, args::text, command_id, fingerprint, expired_participant_id,
@@ -24,10 +25,20 @@ SELECT
         FROM sync_every_charge() AS c
         WHERE c.tenant = e.tenant AND c.session_id = e.session_id AND c.epoch = e.epoch AND c.version = e.version
     ) AS charges,
-    payload_hash,
-    CASE WHEN whole_version IS NULL THEN snapshot ELSE sync_document(tenant, session_id, epoch, version) END AS snapshot
+    payload_hash, snapshot, whole_version,
+    CASE
+        WHEN whole_version IS NOT NULL
+            AND (lag(epoch) OVER trail, lag(version) OVER trail) IS DISTINCT FROM (epoch, version - 1)
+        THEN ARRAY(
+            SELECT b.snapshot FROM sync_events AS b
+            WHERE b.tenant = e.tenant AND b.session_id = e.session_id AND b.epoch = e.epoch
+                AND b.version >= e.whole_version AND b.version < e.version
+            ORDER BY b.version
+        )
+    END AS bodies
 FROM sync_events AS e
 WHERE tenant = %(tenant)s AND session_id = %(session_id)s
+WINDOW trail AS (ORDER BY occurred_at, version, epoch)
 ORDER BY occurred_at, version, epoch;
 
 -- name: conflict_rows

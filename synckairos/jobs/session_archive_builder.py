@@ -1,13 +1,14 @@
 """Builder of archive objects from the rows of ended sessions."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from psycopg.rows import dict_row
 
+from synckairos.audit.row_documents import RowDocuments
 from synckairos.history.cold.archive_format import Archive, ArchiveWriter, render_archive_line
 from synckairos.jobs.archive_and_retention_sql import load_statement
 from synckairos.jobs.ended_session_row import EndedSession, SessionRecreated, load_ended_session, session_parameters
@@ -68,7 +69,8 @@ class SessionArchiveBuilder:
             # Only few rows are added to an earlier archive. Read them before the head is written, because the head has
             # their number.
             known = {line.version for line in earlier.events}
-            new_rows = [row async for row in _rows(transaction, ended.name) if _version(row) not in known]
+            async for batch, documents in _batches(transaction, ended.name):
+                new_rows += await asyncio.to_thread(_unknown_rows, batch, documents, known)
             known_conflicts = {(*line.version, line.stored_payload_hash) for line in earlier.conflicts}
             conflicts = [row for row in conflicts if (*_version(row), row["payload_hash"]) not in known_conflicts]
             events = len(known) + len(new_rows)
@@ -95,8 +97,8 @@ class SessionArchiveBuilder:
                 writer.add, (line.raw for line in earlier.read_lines() if line.row["kind"] == "conflict")
             )
         else:
-            async for batch in _batches(transaction, ended.name):
-                await asyncio.to_thread(_add_rows, writer, "event", batch)
+            async for batch, documents in _batches(transaction, ended.name):
+                await asyncio.to_thread(_add_rows, writer, "event", _with_documents(batch, documents))
         await asyncio.to_thread(_add_rows, writer, "conflict", conflicts)
         content = await asyncio.to_thread(writer.finish_to_bytes)
         return BuiltArchive(ended, content, events, first_at, last_at)
@@ -125,24 +127,33 @@ def _version(row: dict[str, Any]) -> tuple[str, int]:
     return row["epoch"], row["version"]
 
 
-async def _rows(transaction: Transaction, name: str) -> AsyncIterator[dict[str, Any]]:
-    async for batch in _batches(transaction, name):
-        for row in batch:
-            yield row
-
-
-async def _batches(transaction: Transaction, name: str) -> AsyncIterator[list[dict[str, Any]]]:
-    """Yield a session's event rows in batches of about 4 MiB."""
+async def _batches(transaction: Transaction, name: str) -> AsyncIterator[tuple[list[dict[str, Any]], RowDocuments]]:
+    """Yield a session's event rows in batches of about 4 MiB, each with the builder of its documents."""
+    documents = RowDocuments()
     statement, values = load_statement("event_rows"), session_parameters(name)
     async with transaction.stream("events", statement, values, binary=True, row_factory=dict_row) as cursor:
         count = _FIRST_ROWS
         while batch := await cursor.fetchmany(count):
-            size = sum(len(row["snapshot"]) for row in batch)
+            size = sum(len(row["snapshot"]) + sum(map(len, row["bodies"] or ())) for row in batch)
             count = min(_MAX_ROWS, max(1, _MAX_BYTES * len(batch) // max(size, 1)))
-            yield batch
+            yield batch, documents
 
 
-def _add_rows(writer: ArchiveWriter, kind: str, rows: list[dict[str, Any]]) -> None:
+def _with_documents(rows: Iterable[dict[str, Any]], documents: RowDocuments) -> Iterator[dict[str, Any]]:
+    """Yield the rows with their documents. Only the documents of two rows are in memory at a time."""
+    for row in rows:
+        row["snapshot"] = documents.build_document(row["snapshot"], row.pop("whole_version"), row.pop("bodies"))
+        yield row
+
+
+def _unknown_rows(
+    rows: Iterable[dict[str, Any]], documents: RowDocuments, known: Container[tuple[str, int]]
+) -> list[dict[str, Any]]:
+    """Return the rows whose versions are not in `known`, with their documents."""
+    return [row for row in _with_documents(rows, documents) if _version(row) not in known]
+
+
+def _add_rows(writer: ArchiveWriter, kind: str, rows: Iterable[dict[str, Any]]) -> None:
     writer.add(render_archive_line(kind, row, row.pop("snapshot")) for row in rows)
 
 

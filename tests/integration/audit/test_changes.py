@@ -14,10 +14,13 @@ from synckairos.audit import entry_documents
 from synckairos.audit.batch_writer import AuditDatabase
 from synckairos.audit.charge_fill import ChargeFiller
 from synckairos.audit.entry_documents import EntryParser
+from synckairos.audit.row_documents import RowDocuments
 from synckairos.audit.verify import open_verifier
 from synckairos.clock.commands import Complete, Pause, Resume, SetPlan, UpdateMetadata
 from synckairos.clock.recover_lost_session import OutageChargePolicy
 from synckairos.errors import StoreUnavailable
+from synckairos.postgres.access import cross_tenant_access
+from synckairos.postgres.named_sql import load_statements
 from synckairos.principal import Principal
 from synckairos.store.commit_script import MAX_CHANGES
 from synckairos.store.outbox import Outbox
@@ -239,6 +242,65 @@ async def test_reads_find_the_documents_of_drained_versions(parts: Parts, audit:
     assert len(entries) == 5
 
 
+async def drain_without_changes(audit: AuditParts) -> None:
+    """Drain as a worker of a release that stores documents only."""
+    writer = AuditDatabase(audit.settings.database_url, audit.settings.key_prefix, stores_changes=False)
+    await writer.open()
+    try:
+        await audit.new_drain(writer=writer).drain_partition(0)
+    finally:
+        await writer.close()
+
+
+@pytest.mark.parametrize("limit", [3, 5, 200])
+async def test_documents_built_from_consecutive_rows_are_those_of_the_function_in_postgres(
+    parts: Parts, audit: AuditParts, limit: int
+) -> None:
+    session = await LargeSession.start(parts)
+    await session.switch(3)
+    await drain_without_changes(audit)
+    await session.switch(9)
+    await audit.drain()
+    # An earlier epoch of the same session, with the same versions and instants, is between its rows.
+    names = "tenant, session_id, version, occurred_at, event_type, status, deleted, payload_hash, whole_version"
+    await audit.database.execute(
+        f"INSERT INTO sync_events (epoch, {names}, snapshot, document_bytes)"
+        f" SELECT 'earlier', {names}, snapshot, document_bytes FROM sync_events WHERE version BETWEEN 4 AND 9"
+    )
+    rows = await audit.rows(
+        "SELECT epoch, version, sync_document(tenant, session_id, epoch, version), whole_version"
+        " FROM sync_events ORDER BY occurred_at, version, epoch"
+    )
+    assert len({epoch for epoch, *_ in rows}) == 2
+    assert [row[3] for row in rows].count(None) < len(rows) / 2
+    found, cursor = [], None
+    while True:
+        page = await audit.history.read_events_page(session.session_id, cursor=cursor, limit=limit, snapshots=True)
+        found += [(each.epoch, each.version, each.document) for each in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert found == [row[:3] for row in rows]
+    built = {row[:2]: b"" for row in rows}
+    async with audit.writer.pool.transaction(access=cross_tenant_access()) as transaction:
+        values = {"tenant": "default", "session_id": session.session_id}
+        documents = RowDocuments()
+        for *row, whole_version, bodies in await transaction.fetch(
+            load_statements("verify.sql", "synckairos.audit")["rows"], values, binary=True
+        ):
+            built[row[2], row[3]] = documents.build_document(row[23], whole_version, bodies)
+    assert built == {row[:2]: row[2] for row in rows}
+
+
+async def test_a_missing_row_is_a_finding_for_all_rows_that_need_it(parts: Parts, audit: AuditParts) -> None:
+    session = await LargeSession.start(parts)
+    await session.switch(6)
+    await audit.drain()
+    await audit.database.execute("DELETE FROM sync_events WHERE version = 4")
+    found = await findings(audit, session.session_id)
+    assert [each.split(":")[0] for each in found if each.startswith("hash")] == [f"hash {at}" for at in (5, 6, 7, 8)]
+
+
 async def test_every_read_from_postgres_returns_documents(parts: Parts, audit: AuditParts) -> None:
     session = await LargeSession.start(parts)
     await session.switch(6)
@@ -295,13 +357,7 @@ async def test_a_worker_that_serves_beside_the_previous_release_writes_documents
 ) -> None:
     session = await LargeSession.start(parts)
     await session.switch(3)
-    writer = AuditDatabase(audit.settings.database_url, audit.settings.key_prefix, stores_changes=False)
-    await writer.open()
-    try:
-        drain = audit.new_drain(writer=writer)
-        await drain.drain_partition(0)
-    finally:
-        await writer.close()
+    await drain_without_changes(audit)
     assert await versions_with_changes(audit) == []
     rows = await audit.rows("SELECT version, snapshot FROM sync_events")
     assert dict(rows) == session.documents
