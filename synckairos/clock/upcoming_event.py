@@ -59,13 +59,27 @@ def next_upcoming_event(state: Session) -> UpcomingEvent | None:
     warnings with the greatest threshold first, zero, the begin of a rest. A warning with a threshold below 0 comes
     after zero.
     """
+    # A command asks for the event of its last state twice: to apply what is due at once, and to commit the deadline.
+    newest, event = _newest[0]
+    if newest is not state:
+        event = _find_next_event(state)
+        _newest[0] = state, event
+    return event
+
+
+_newest: list[tuple[Session | None, UpcomingEvent | None]] = [(None, None)]
+"""The state of the newest call of `next_upcoming_event`, and its result."""
+
+
+def _find_next_event(state: Session) -> UpcomingEvent | None:
     match state.status:
         case Status.RUNNING | Status.PAUSED if state.rules.sync_mode is SyncMode.INDIVIDUAL:
             return _next_event_of_clocks(state)
         case Status.RUNNING:
             if state.rules.closes_when_all_done and are_all_done(state):
                 return UpcomingEvent(state.updated_at_ms, "all_done")
-            return _with_next_rest(state, _next_event_of_clock(state))
+            by_clock = _next_event_of_clock(state)
+            return by_clock if state.rules.rest is None else _with_next_rest(state, by_clock)
         case Status.PAUSED:
             ends = [at_ms for pause in state.pauses if (at_ms := pause.lifts_at_ms) is not None]
             pause_end = UpcomingEvent(min(ends), "pause_end") if ends else None
@@ -109,7 +123,7 @@ def _next_event_of_clock(state: Session) -> UpcomingEvent | None:
     if (left_ms := time_to_zero_ms(state)) is None:
         return None
     anchor_ms = reading_at_ms(state)
-    if is_turn_free(state):
+    if state.rules.free_first_turn_ms is not None and is_turn_free(state):
         return UpcomingEvent(anchor_ms + left_ms, "timeout")
     is_overtime = state.rules.on_timeout is OnTimeout.OVERTIME
     if is_overtime and state.is_second_edition:
@@ -119,16 +133,19 @@ def _next_event_of_clock(state: Session) -> UpcomingEvent | None:
             if threshold_ms not in state.turn.warned_ms:
                 # A subtraction of time can jump over a threshold. The warning is then due at once.
                 return UpcomingEvent(anchor_ms + max(0, left_ms - threshold_ms), "warning", threshold_ms)
-    return None if is_overtime else UpcomingEvent(anchor_ms + left_ms, "timeout", grace_ms=_grace_ms(state))
+    if is_overtime:
+        return None
+    grace_ms = _grace_ms(state) if state.rules.lag_compensation else 0
+    return UpcomingEvent(anchor_ms + left_ms, "timeout", grace_ms=grace_ms)
 
 
 def _grace_ms(state: Session) -> int:
     """Return the grace at the flag of the current turn in ms: the quota of the lag account, at most `MAX_GRACE_MS`.
 
-    Only sessions of the second edition with lag compensation, and with `on_timeout` `expire` or `pause`, have a grace.
+    Expects a session with lag compensation. Only sessions of the second edition with `on_timeout` `expire` or `pause`
+    have a grace.
     """
-    rules = state.rules
-    if not rules.lag_compensation or rules.on_timeout not in GRACE_TIMEOUTS or not state.is_second_edition:
+    if state.rules.on_timeout not in GRACE_TIMEOUTS or not state.is_second_edition:
         return 0
     active = state.active_participant
     return 0 if active is None or active.lag is None else min(active.lag.quota_ms, MAX_GRACE_MS)

@@ -6,6 +6,7 @@ instance serves: all operations except those without a summary.
 
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -71,7 +72,13 @@ class Operation:
     @property
     def route_label(self) -> str:
         """Return the path in the form of v2 and of metric labels, such as `/v1/sessions/:id`."""
-        return "/".join(_ROUTE_PARAMETERS.get(segment, segment) for segment in self.path.split("/"))
+        return _route_label(self.path)
+
+
+@cache
+def _route_label(path: str) -> str:
+    # Each request has a label, and there are few paths.
+    return "/".join(_ROUTE_PARAMETERS.get(segment, segment) for segment in path.split("/"))
 
 
 _PARAMETER = "*"

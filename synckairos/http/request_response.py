@@ -84,7 +84,7 @@ class RestRequest:
     """A request to a route. `meter` has the quotas of the request, and after the count its rate-limit status."""
 
     __slots__ = (
-        *("_rate_limits", "_receive", "_work"),
+        *("_has_valid_path", "_rate_limits", "_receive", "_work"),
         *("body_json", "headers", "is_administrative", "is_monitor", "is_press", "meter", "path_parameters"),
         *("act_target", "member_changes"),
         *("principal", "route", "scope", "warnings"),
@@ -120,6 +120,7 @@ class RestRequest:
         self._receive = receive
         self._rate_limits = rate_limits
         self._work = work
+        self._has_valid_path = False
         self.body_json: Any = None
         """The parsed JSON body. None before `read_body`."""
         self.is_administrative = False
@@ -170,11 +171,14 @@ class RestRequest:
         return self.path_parameters[name]
 
     def _path_faults(self) -> list[Fault]:
+        if self._has_valid_path:
+            return []
         faults = []
         for name, text in self.path_parameters.items():
             fault = find_path_fault(name, text)
             if fault is not None:
                 faults.append({"path": name, "message": fault})
+        self._has_valid_path = not faults
         return faults
 
     def read_query(self, model: type[Model]) -> Model:

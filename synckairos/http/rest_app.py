@@ -151,6 +151,8 @@ class RestApp:
 
     def _fallback_prefix(self, path: str) -> str | None:
         """Return the prefix of `path` that belongs to the fallback application; None for REST paths."""
+        if not path.startswith(self._fallback_prefixes):
+            return None
         prefixes = (each for each in self._fallback_prefixes if path == each or path.startswith(f"{each}/"))
         return next(prefixes, None)
 

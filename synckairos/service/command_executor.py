@@ -90,7 +90,8 @@ class CommandExecutor:
     async def execute(self, request: CommandRequest, loaded: SessionLoadResult | None) -> SessionResult:
         """Execute a command, or replay its first answer. See `Sessions.execute`."""
         session_id, name = request.session_id, request.session_name
-        await load_members(request.principal, session_id)
+        if request.principal.members is not None:
+            await load_members(request.principal, session_id)
         role = self._find_role(request)
         key = self._store.keys.session(name)
         if loaded is None:
@@ -220,6 +221,7 @@ class CommandExecutor:
 
         Raises: the refusal of the command.
         """
+        name = request.session_name
         if isinstance(command, Reopen):
             request, command = await self._with_ended_turn(request, command, before.session)
         elif isinstance(command, Amend):
@@ -228,7 +230,7 @@ class CommandExecutor:
             request, command = await self._with_restored_turn(request, command, before.session)
         out_of_time_id = None
         if isinstance(command, Switch) and ran_out_of_time(before.session):
-            out_of_time_id = await self._past_versions.find_expired_participant_id(request.session_name, before.session)
+            out_of_time_id = await self._past_versions.find_expired_participant_id(name, before.session)
         decision = engine.apply(before.session, command, now_ms, request.precondition, out_of_time_id)
         if isinstance(decision.refusal, Forbidden):
             self._store.refund_press(request.meter)
@@ -237,19 +239,15 @@ class CommandExecutor:
         causes = _causes(decision, request)
         versions, rendered = build_versions(decision.all_transitions, causes, before, stored.snapshot.tag)
         outcome = _outcome(decision, request)
-        prepared = prepare_commit(
-            request.session_name, stored, versions, rendered.session, outcome=outcome, by_time=not decision.own
-        )
+        prepared = prepare_commit(name, stored, versions, rendered.session, outcome=outcome, by_time=not decision.own)
         if not prepared.has_nothing_to_write:
             result = await self._store.commit(prepared.commit)
             if isinstance(result, AlreadyDecided):
-                return await self._past_versions.replay_answer(
-                    request.session_name, request, result.record, None, now_ms
-                )
+                return await self._past_versions.replay_answer(name, request, result.record, None, now_ms)
             if isinstance(result, CommitConflict):
                 COMMIT_CONFLICTS.inc()
                 return UnfinishedAttempt(result.stored, result.now_ms)
-            self._finish_commit(request.session_name, prepared, rendered)
+            self._finish_commit(name, prepared, rendered)
         if decision.has_more_overdue:
             return UnfinishedAttempt(prepared.stored, now_ms)
         if decision.refusal is not None:

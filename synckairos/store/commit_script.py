@@ -1,6 +1,7 @@
 """The commit script: writes new versions of a session and an idempotency record, atomically and in one round trip."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
@@ -273,19 +274,7 @@ class CommitScript:
     def build_call(self, commit: Commit) -> ScriptCall:
         """Return the KEYS and the ARGV of the script for a commit. Sends nothing."""
         keys, session_name, base = self._keys, commit.session_name, commit.base
-        partition, tenant = keys.partition_of(session_name), split_session_name(session_name)[0]
-        names = CommitKeys(
-            session_key=keys.session(session_name),
-            history_key=keys.history(session_name),
-            records_key=keys.idempotency_records(session_name),
-            deadlines_key=keys.deadlines(partition),
-            outbox_key=keys.outbox(partition),
-            live_key=keys.live_sessions(partition, tenant),
-            outbox_bytes_key=keys.outbox_bytes(partition),
-            indexed_entries_key=keys.indexed_outbox_entries(partition),
-            outbox_participants_key=keys.outbox_participants(partition),
-            outbox_tenants_key=keys.outbox_tenants(partition),
-        )
+        tenant, names, feed_channel = _names_of_session(keys, session_name)
         last = commit.versions[-1].message.snapshot if commit.versions else None
         max_entries, max_bytes, max_age_ms = _NO_LIMITS if commit.by_time else self._limits
         args: list[Any] = [
@@ -302,7 +291,7 @@ class CommitScript:
                 deleted=int(last.deleted) if last else 0,
                 due_ms="" if commit.due_ms is None else commit.due_ms,
                 history_length=self._versions_to_keep(commit),
-                feed_channel=keys.feed_channel(session_name),
+                feed_channel=feed_channel,
                 wake_up_channel=keys.wake_up_channel,
                 live_since_ms="" if commit.live_since_ms is None else commit.live_since_ms,
                 max_entries=max_entries,
@@ -357,6 +346,28 @@ class CommitScript:
 
 
 _NO_LIMITS = UNLIMITED.script_arguments()
+
+
+@lru_cache(maxsize=1024)
+def _names_of_session(keys: Keys, session_name: str) -> tuple[str, CommitKeys, str]:
+    """Return the tenant, the KEYS of the script and the feed channel of a session.
+
+    They are cached, because consecutive commits are often of the same sessions.
+    """
+    partition, tenant = keys.partition_of(session_name), split_session_name(session_name)[0]
+    names = CommitKeys(
+        session_key=keys.session(session_name),
+        history_key=keys.history(session_name),
+        records_key=keys.idempotency_records(session_name),
+        deadlines_key=keys.deadlines(partition),
+        outbox_key=keys.outbox(partition),
+        live_key=keys.live_sessions(partition, tenant),
+        outbox_bytes_key=keys.outbox_bytes(partition),
+        indexed_entries_key=keys.indexed_outbox_entries(partition),
+        outbox_participants_key=keys.outbox_participants(partition),
+        outbox_tenants_key=keys.outbox_tenants(partition),
+    )
+    return tenant, names, keys.feed_channel(session_name)
 
 
 def _changes_participants(commit: Commit) -> bool:

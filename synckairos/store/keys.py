@@ -252,7 +252,7 @@ class Keys(Struct, frozen=True):
         return self._for_text("stream", digest)
 
     def _for_text(self, kind: str, text: str) -> str:
-        return f"{self.prefix}:{{{self.partition_of(text)}}}:{kind}:{text}"
+        return f"{self.prefix}:{{{_crc(text) % self.partitions}}}:{kind}:{text}"
 
     def _for_partition(self, kind: str, partition: int) -> str:
         return f"{self.prefix}:{{{partition}}}:{kind}"
